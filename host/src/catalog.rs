@@ -1,0 +1,40 @@
+//! The tasks that this host knows, for all who need to look one up.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::task::{Task, TaskKey};
+
+/// All tasks at one moment.
+pub type Tasks = Arc<BTreeMap<TaskKey, Arc<Task>>>;
+
+/// The tasks of all plugins that load. Written by the plugin directory only.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    tasks: RwLock<Tasks>,
+    changed: tokio::sync::watch::Sender<u64>,
+}
+
+impl Catalog {
+    /// All tasks, as they are now.
+    pub fn tasks(&self) -> Tasks {
+        // A poisoned lock still holds a whole map: it is only ever replaced.
+        self.tasks.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// One task.
+    pub fn get(&self, key: &TaskKey) -> Option<Arc<Task>> {
+        self.tasks.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// Put `tasks` in the place of what was known before.
+    pub fn replace(&self, tasks: BTreeMap<TaskKey, Arc<Task>>) {
+        *self.tasks.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tasks);
+        self.changed.send_modify(|generation| *generation += 1);
+    }
+
+    /// Told whenever the tasks were replaced.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+}

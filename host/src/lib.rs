@@ -1,0 +1,15 @@
+//! Sexton: a host that schedules and supervises tasks compiled to WebAssembly components.
+//!
+//! The way of a run, and which file to open for what, is in `ARCHITECTURE.md`.
+
+pub mod catalog;
+pub mod lifecycle;
+pub mod machine;
+pub mod plugins;
+pub mod retry;
+pub mod run;
+pub mod runtime;
+pub mod schedule;
+pub mod store;
+pub mod task;
+pub mod time;

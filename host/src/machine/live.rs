@@ -1,0 +1,47 @@
+//! The attempts that are under way on this host.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::run::{ClaimKey, RunId};
+use crate::runtime::RunHandle;
+
+/// All attempts that are under way on this host, by run.
+#[derive(Debug, Default)]
+pub struct LiveRuns {
+    runs: Mutex<HashMap<RunId, Arc<RunHandle>>>,
+    count: tokio::sync::watch::Sender<usize>,
+}
+
+impl LiveRuns {
+    /// Put an attempt among them.
+    pub fn insert(&self, handle: Arc<RunHandle>) {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.insert(handle.key.run, handle);
+        self.count.send_replace(runs.len());
+    }
+
+    /// Take an attempt out. A later attempt at the same run stays.
+    pub fn remove(&self, key: ClaimKey) {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        if runs.get(&key.run).is_some_and(|handle| handle.key == key) {
+            runs.remove(&key.run);
+        }
+        self.count.send_replace(runs.len());
+    }
+
+    /// The attempt at `run` that is under way here, if there is one.
+    pub fn get(&self, run: RunId) -> Option<Arc<RunHandle>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<RunHandle>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Told how many there are, whenever that changes.
+    pub fn count(&self) -> tokio::sync::watch::Receiver<usize> {
+        self.count.subscribe()
+    }
+}

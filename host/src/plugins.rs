@@ -1,0 +1,29 @@
+//! The plugin directory: what is dropped in is loaded, checked, and offered to the machine.
+
+pub mod manifest;
+
+use serde::{Deserialize, Serialize};
+
+use crate::task::Name;
+use crate::time::Timestamp;
+
+/// A plugin as people see it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PluginInfo {
+    /// Its name: the file's, without `.wasm`.
+    pub name: Name,
+    /// Whose.
+    pub tenant: Name,
+    /// SHA-256 of the component in use, in hex; `None` if none was ever good.
+    pub digest: Option<String>,
+    /// Bytes of that component.
+    pub size: u64,
+    /// `task` or `program`.
+    pub kind: Option<String>,
+    /// The tasks it offers.
+    pub tasks: Vec<Name>,
+    /// Since when the version in use is.
+    pub loaded_at: Option<Timestamp>,
+    /// Why what now lies in the directory is not used, if it is not.
+    pub quarantine: Option<String>,
+}

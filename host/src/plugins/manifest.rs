@@ -1,0 +1,1 @@
+//! `NAME.toml`: what the operator says about `NAME.wasm`.

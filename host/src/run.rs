@@ -1,0 +1,267 @@
+//! What a run is: one piece of work of a task, due at one instant, tried in attempts until it ends.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::task::TaskKey;
+use crate::time::Timestamp;
+
+/// Identifies a run in its store, greater for a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub i64);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for RunId {
+    type Err = std::num::ParseIntError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+/// Where a run is in its life. `waiting -> running -> succeeded | failed | cancelled`, and `running -> waiting`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// Due now or later (`run_at` says when), and no host has it.
+    Waiting,
+    /// A host holds a lease on it.
+    Running,
+    /// Over, with an output.
+    Succeeded,
+    /// Over: a permanent failure, or no attempts left.
+    Failed,
+    /// Over without having been worked off: killed, skipped by its overlap policy, or withdrawn.
+    Cancelled,
+}
+
+impl RunState {
+    /// All states, in the order of a run's life.
+    pub const ALL: [Self; 5] = [Self::Waiting, Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
+
+    /// The word for it, the same everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether nothing more will happen to the run.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+}
+
+impl fmt::Display for RunState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why a run exists; told to the guest in its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// Its task's schedule.
+    Schedule,
+    /// Its task is due when the host starts.
+    Start,
+    /// Somebody asked for it, by the API or the CLI.
+    Demand,
+    /// Another run enqueued it.
+    Task,
+}
+
+impl Cause {
+    /// The word for it, the same everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Start => "start",
+            Self::Demand => "demand",
+            Self::Task => "task",
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The guest returned an output (a program: exit code 0).
+    Succeeded,
+    /// The guest said that trying again may help (a program: any other exit code).
+    FailedTransient,
+    /// The guest said that trying again is useless.
+    FailedPermanent,
+    /// The guest asked to be run again later; uses up no attempt.
+    Deferred,
+    /// It used up its fuel.
+    OutOfFuel,
+    /// It was still going at its deadline.
+    TimedOut,
+    /// It asked for more memory than it may have, and then trapped.
+    OutOfMemory,
+    /// Any other trap: unreachable, out of bounds, a panic, too many host calls or handles.
+    Trapped,
+    /// Somebody ended it, or the host was shut down and did not wait.
+    Killed,
+    /// It could not be started: the component does not load, or imports what was not granted.
+    Refused,
+    /// The host that had it is gone, or lost its lease.
+    Lost,
+}
+
+impl Outcome {
+    /// All outcomes.
+    pub const ALL: [Self; 11] = [
+        Self::Succeeded,
+        Self::FailedTransient,
+        Self::FailedPermanent,
+        Self::Deferred,
+        Self::OutOfFuel,
+        Self::TimedOut,
+        Self::OutOfMemory,
+        Self::Trapped,
+        Self::Killed,
+        Self::Refused,
+        Self::Lost,
+    ];
+
+    /// The word for it, the same everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::FailedTransient => "failed-transient",
+            Self::FailedPermanent => "failed-permanent",
+            Self::Deferred => "deferred",
+            Self::OutOfFuel => "out-of-fuel",
+            Self::TimedOut => "timed-out",
+            Self::OutOfMemory => "out-of-memory",
+            Self::Trapped => "trapped",
+            Self::Killed => "killed",
+            Self::Refused => "refused",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What proves that one may still write for a run: it holds while run, attempt and fence are the store's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClaimKey {
+    /// Which run.
+    pub run: RunId,
+    /// Which try at it, from 1, one more with every claim.
+    pub attempt: u32,
+    /// Greater for every later claim in this store.
+    pub fence: u64,
+}
+
+/// A run that this host has taken, and all that it needs to do it.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Run, attempt and fence.
+    pub key: ClaimKey,
+    /// The task to run.
+    pub task: TaskKey,
+    /// The instant the run was due.
+    pub due_at: Timestamp,
+    /// Why it runs.
+    pub cause: Cause,
+    /// What it was given.
+    pub input: Vec<u8>,
+    /// Attempts that failed before this one, those that were deferred not counted.
+    pub failures: u32,
+    /// When the host took it.
+    pub claimed_at: Timestamp,
+}
+
+/// What an attempt used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accounts {
+    /// Units of wasmtime's fuel.
+    pub fuel: u64,
+    /// Most bytes of linear memory at any time.
+    pub peak_memory: u64,
+    /// Time in guest code, waiting for the processor included.
+    #[serde(rename = "guest_us", with = "micros")]
+    pub guest: Duration,
+    /// Time in host calls, waiting included.
+    #[serde(rename = "host_us", with = "micros")]
+    pub host: Duration,
+    /// Calls from the guest to the host.
+    pub host_calls: u64,
+}
+
+mod micros {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(value.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_micros)
+    }
+}
+
+/// What a task made: a body and what it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// A media type such as `text/html; charset=utf-8`; `None` if the guest named none.
+    pub content_type: Option<String>,
+    /// The bytes themselves.
+    pub body: Vec<u8>,
+}
+
+/// Text that was kept up to a limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// What was kept (bytes that are no UTF-8 replaced).
+    pub text: String,
+    /// Whether there was more.
+    pub cut: bool,
+}
+
+/// All that is written down about an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When its guest was started; the claim's instant if it never was.
+    pub started_at: Timestamp,
+    /// When it was over.
+    pub ended_at: Timestamp,
+    /// What the guest or the host said of it, one line or a few.
+    pub message: Option<String>,
+    /// The guest's stack where it trapped or was ended, with files and lines where the component has them.
+    pub backtrace: Option<String>,
+    /// What it used.
+    pub accounts: Accounts,
+    /// Lines written by the `log` import: one JSON object `{"at", "level", "message"}` a line.
+    pub log: Kept,
+    /// What it wrote to stdout.
+    pub stdout: Kept,
+    /// What it wrote to stderr.
+    pub stderr: Kept,
+}

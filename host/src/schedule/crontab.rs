@@ -1,0 +1,21 @@
+//! crontab(5).
+
+use chrono_tz::Tz;
+
+use crate::time::Timestamp;
+
+/// A five-field crontab(5) expression.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Crontab;
+
+/// Why a text is not a crontab expression.
+#[derive(Debug, thiserror::Error)]
+#[error("bad crontab")]
+pub struct BadCrontab;
+
+impl Crontab {
+    /// The first instant after `after`.
+    pub fn next_after(&self, _zone: Tz, _after: Timestamp) -> Option<Timestamp> {
+        None
+    }
+}

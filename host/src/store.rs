@@ -1,0 +1,516 @@
+//! The contract between the machine and where runs, locks and the cache are kept.
+//!
+//! Its methods speak of a run's life. What a store promises:
+//!
+//! - A call that returned `Ok` is durable; one that returned an error changed nothing.
+//! - Every write after a claim is made only where run, attempt and fence match, else [`StoreError::ClaimLost`].
+//! - The time is the caller's: no method reads a clock.
+//! - Nothing here assumes that this host is the only one.
+//!
+//! `store::conformance` is the test text that every store passes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use crate::lifecycle::Transition;
+use crate::run::{Cause, Claim, ClaimKey, Output, Report, RunId, RunState};
+use crate::task::{Name, TaskKey};
+use crate::time::Timestamp;
+
+/// Why a store did not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The claim is not (or no longer) the run's: another host has it, or it is over.
+    #[error("claim lost: run {}, attempt {}", .0.run, .0.attempt)]
+    ClaimLost(ClaimKey),
+    /// There is no such run.
+    #[error("no run {0}")]
+    NoRun(RunId),
+    /// The tenant's share of the cache would be exceeded.
+    #[error("the cache is full: {used} of {quota} bytes are in use")]
+    CacheFull {
+        /// Bytes in use.
+        used: u64,
+        /// Bytes allowed.
+        quota: u64,
+    },
+    /// The disk is full. Nothing was changed; it may be tried again.
+    #[error("the disk that holds `{0}` is full")]
+    DiskFull(String),
+    /// The store cannot be used as it is: wrong schema, not a database, read-only, locked by another host.
+    #[error("{0}")]
+    Unusable(String),
+    /// Anything else, in the store's own words.
+    #[error("store: {0}")]
+    Other(String),
+}
+
+/// What a store method returns.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A run to be made.
+#[derive(Clone, Debug)]
+pub struct NewRun {
+    /// Whose run.
+    pub task: TaskKey,
+    /// The instant it is due: what the guest is told.
+    pub due_at: Timestamp,
+    /// The earliest it may start.
+    pub run_at: Timestamp,
+    /// Why it exists.
+    pub cause: Cause,
+    /// What it is given.
+    pub input: Vec<u8>,
+    /// At most one run of a task has a given key, for as long as the run is kept. The scheduler uses the due instant,
+    /// callers of the API their idempotency key; `None` makes a new run in any case.
+    pub dedup: Option<String>,
+    /// The run that enqueued it.
+    pub parent: Option<RunId>,
+    /// Whether it is skipped when earlier runs are not over.
+    pub admit: Admit,
+}
+
+/// When a new run is let in. "Not over" is: running, waiting with `run_at` reached, or waiting to be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admit {
+    /// Always.
+    Always,
+    /// Only while fewer than this many runs of its task are not over; else it is written as cancelled, with a reason.
+    Below(u32),
+}
+
+/// What became of a [`NewRun`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It is waiting.
+    New(RunId),
+    /// A run with its dedup key exists; nothing was changed.
+    Existing(RunId),
+    /// It was written as cancelled, as its overlap policy has it.
+    Skipped(RunId),
+}
+
+impl Enqueued {
+    /// The run, whichever way it went.
+    pub fn run(self) -> RunId {
+        match self {
+            Self::New(run) | Self::Existing(run) | Self::Skipped(run) => run,
+        }
+    }
+}
+
+/// What a host asks for when it has room for runs.
+#[derive(Clone, Debug)]
+pub struct ClaimRequest {
+    /// Who asks, shown with the run.
+    pub host: String,
+    /// The tasks that the host can run, with how many runs of each may be running at once on all hosts together.
+    pub tasks: Arc<BTreeMap<TaskKey, u32>>,
+    /// At most this many.
+    pub limit: usize,
+    /// How long the claims hold unless they are extended.
+    pub lease: Duration,
+    /// The time it is.
+    pub now: Timestamp,
+}
+
+/// What a host got.
+#[derive(Clone, Debug, Default)]
+pub struct Claimed {
+    /// The runs, earliest `run_at` first.
+    pub claims: Vec<Claim>,
+    /// When the earliest of the waiting runs that are not due yet (of the tasks asked for) will be; a hint.
+    pub next_run_at: Option<Timestamp>,
+}
+
+/// The answer to [`Store::extend`].
+#[derive(Clone, Debug, Default)]
+pub struct Extended {
+    /// Claims that are no longer this host's: end them, write nothing.
+    pub lost: Vec<ClaimKey>,
+    /// Claims that hold, and that somebody wants ended.
+    pub cancelled: Vec<ClaimKey>,
+}
+
+/// The end of an attempt, written in one transaction with the release of all the run's locks.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    /// Proof that one may.
+    pub claim: ClaimKey,
+    /// What becomes of the run.
+    pub transition: Transition,
+    /// What is written down about the attempt.
+    pub report: Report,
+    /// If set, the claim must also have expired by then: how a sweeper buries what another host left.
+    pub expired_by: Option<Timestamp>,
+}
+
+/// A run whose lease is over, as found by [`Store::expired`].
+#[derive(Clone, Debug)]
+pub struct Expired {
+    /// The claim that was not extended.
+    pub claim: ClaimKey,
+    /// Whose run.
+    pub task: TaskKey,
+    /// Attempts that failed before.
+    pub failures: u32,
+    /// When it was claimed.
+    pub claimed_at: Timestamp,
+    /// Who had it.
+    pub host: String,
+    /// Whether somebody wanted it ended.
+    pub cancel_requested: bool,
+}
+
+/// What [`Store::cancel`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It was waiting and is cancelled now.
+    Done,
+    /// It is running: its host is told with the next [`Store::extend`].
+    Requested,
+    /// It was over before.
+    Over(RunState),
+}
+
+/// Exclusive, or shared with others that share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockMode {
+    /// One holder.
+    Exclusive,
+    /// Any number of holders that all share.
+    Shared,
+}
+
+/// What locks are for: those that guests name, and those that a cache refresh takes on its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockKind {
+    /// Taken through the `locks` import.
+    Named,
+    /// Taken by `cache.refresh` on the entry's key.
+    Refresh,
+}
+
+/// Which lock.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct LockName {
+    /// Whose.
+    pub tenant: Name,
+    /// Named or refresh.
+    pub kind: LockKind,
+    /// The name, or the key of the entry.
+    pub name: String,
+}
+
+/// What became of an attempt to take a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockTaken {
+    /// It is this run's. The fence is greater for each later holder of any lock.
+    Yes {
+        /// The number.
+        fence: u64,
+    },
+    /// This run (an example of those that do, where it is shared) holds it.
+    HeldBy(RunId),
+}
+
+/// A lock that is held.
+#[derive(Clone, Debug, Serialize)]
+pub struct HeldLock {
+    /// Which.
+    #[serde(flatten)]
+    pub lock: LockName,
+    /// How.
+    pub mode: LockMode,
+    /// By which run.
+    pub run: RunId,
+    /// Of which task.
+    pub task: Name,
+    /// Its fence.
+    pub fence: u64,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A value in the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The bytes.
+    pub value: Vec<u8>,
+    /// Greater after every change of the key, deletion included.
+    pub version: u64,
+    /// When it was set.
+    pub set_at: Timestamp,
+    /// When it ceases to be; `None` is never.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A key of the cache, without its value.
+#[derive(Clone, Debug, Serialize)]
+pub struct EntryInfo {
+    /// The key.
+    pub key: String,
+    /// Bytes of the value.
+    pub size: u64,
+    /// Its version.
+    pub version: u64,
+    /// When it was set.
+    pub set_at: Timestamp,
+    /// When it ceases to be; `None` is never.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Which key of whose cache.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CacheKey {
+    /// Whose.
+    pub tenant: Name,
+    /// The key.
+    pub key: String,
+}
+
+/// A change of one cache entry.
+#[derive(Clone, Debug)]
+pub struct CacheWrite {
+    /// Which entry.
+    pub key: CacheKey,
+    /// The value.
+    pub value: Vec<u8>,
+    /// When the entry ceases to be.
+    pub expires_at: Option<Timestamp>,
+    /// The run that writes; `None` for an operator. A stale claim changes nothing.
+    pub claim: Option<ClaimKey>,
+    /// When to write at all.
+    pub only: WriteIf,
+    /// Bytes (keys and values) that the tenant's entries may have together.
+    pub quota: u64,
+    /// The time it is; expired entries count as absent.
+    pub now: Timestamp,
+}
+
+/// The condition of a [`CacheWrite`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteIf {
+    /// None.
+    Always,
+    /// The entry is absent.
+    Absent,
+    /// The entry has this version.
+    Version(u64),
+    /// The writer holds the refresh lock on the key with this fence, and lets go of it with this write.
+    Refreshing(u64),
+}
+
+/// What became of a [`CacheWrite`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is written, with this version.
+    Yes(u64),
+    /// Its condition did not hold; nothing was changed.
+    Conflict,
+}
+
+/// What a task's schedule has come to. Kept by the store, so that restarts and other hosts go on from there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskState {
+    /// The last instant that was dealt with.
+    pub cursor: Option<Timestamp>,
+    /// Nothing of the task starts while set.
+    pub paused: bool,
+}
+
+/// A run as people see it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// Which.
+    pub id: RunId,
+    /// Whose.
+    #[serde(flatten)]
+    pub task: TaskKey,
+    /// Where it is in its life.
+    pub state: RunState,
+    /// The instant it was due.
+    pub due_at: Timestamp,
+    /// The earliest its next attempt may start.
+    pub run_at: Timestamp,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its last attempt was claimed.
+    pub claimed_at: Option<Timestamp>,
+    /// When it was over.
+    pub ended_at: Option<Timestamp>,
+    /// Why it exists.
+    pub cause: Cause,
+    /// The attempt it is at; 0 before the first.
+    pub attempt: u32,
+    /// Attempts that failed.
+    pub failures: u32,
+    /// The run that enqueued it.
+    pub parent: Option<RunId>,
+    /// The host that has (or had) it.
+    pub host: Option<String>,
+    /// How the last attempt ended.
+    pub outcome: Option<crate::run::Outcome>,
+    /// What was said of the last attempt, or why it was skipped.
+    pub message: Option<String>,
+}
+
+/// Which runs to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilter {
+    /// Only of this tenant.
+    pub tenant: Option<Name>,
+    /// Only of this task.
+    pub task: Option<Name>,
+    /// Only in this state.
+    pub state: Option<RunState>,
+    /// Only runs before this one (for the next page).
+    pub before: Option<RunId>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// An attempt as people see it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AttemptInfo {
+    /// Which, from 1.
+    pub attempt: u32,
+    /// Who tried.
+    pub host: String,
+    /// All that is written down about it.
+    #[serde(flatten)]
+    pub report: Report,
+}
+
+/// How much history is kept, of each task. Runs that are not over are never pruned.
+#[derive(Clone, Debug)]
+pub struct Retention {
+    /// The latest so many runs.
+    pub runs: u64,
+    /// Those that ended less than this ago.
+    pub age: Duration,
+    /// Inputs, outputs, logs: the latest runs that have no more than so many bytes together.
+    pub bytes: u64,
+}
+
+/// What a store has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StoreStats {
+    /// Transactions committed (each one wait for the disk).
+    pub commits: u64,
+    /// Times that the disk was waited for, checkpoints included.
+    pub syncs: u64,
+    /// Requests that were served by those commits.
+    pub writes: u64,
+}
+
+/// Where runs, locks and the cache are kept. See the module for what every method promises.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug + 'static {
+    /// Make runs, in one transaction. The answers are in the order of `runs`.
+    async fn enqueue(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<Enqueued>>;
+
+    /// Make the runs that a task's schedule calls for, and move its cursor to `cursor`, in one transaction.
+    async fn fire(&self, task: TaskKey, runs: Vec<NewRun>, cursor: Timestamp, now: Timestamp) -> Result<Vec<Enqueued>>;
+
+    /// Take due runs. Runs of paused tasks, and more of a task than it may have at once, are left alone.
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed>;
+
+    /// Hold on to claims until `until`.
+    async fn extend(&self, claims: Vec<ClaimKey>, until: Timestamp) -> Result<Extended>;
+
+    /// Write down the end of an attempt, and release its locks.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ClaimLost`] where the claim does not hold (any more).
+    async fn finish(&self, finish: Finish) -> Result<()>;
+
+    /// Find claims whose lease was over before `now`, at most `limit`.
+    async fn expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Expired>>;
+
+    /// End all claims of `host`'s earlier lives at once: they are found by [`Store::expired`] with any `now`.
+    ///
+    /// For a host that starts, before it claims. Returns how many there were.
+    async fn abandon(&self, host: &str) -> Result<u64>;
+
+    /// Cancel a run that waits; ask for the end of one that runs.
+    async fn cancel(&self, run: RunId, reason: &str, now: Timestamp) -> Result<Cancelled>;
+
+    /// Delete history beyond `retention`, expired cache entries too, a bounded piece of it. Returns how many runs went
+    /// (0: nothing is left to do).
+    async fn prune(&self, retention: Retention, now: Timestamp) -> Result<u64>;
+
+    /// Try to take a lock for a run, once. A lock that the run holds already in the same mode is taken again with its fence.
+    async fn acquire_lock(&self, lock: LockName, mode: LockMode, claim: ClaimKey, now: Timestamp) -> Result<LockTaken>;
+
+    /// Let go of a lock. One that the claim does not hold is left alone.
+    async fn release_lock(&self, lock: LockName, claim: ClaimKey) -> Result<()>;
+
+    /// The locks of a tenant that are held, by name.
+    async fn locks(&self, tenant: Name) -> Result<Vec<HeldLock>>;
+
+    /// Read an entry; `None` if it is absent or expired.
+    async fn cache_get(&self, key: CacheKey, now: Timestamp) -> Result<Option<Entry>>;
+
+    /// Change an entry.
+    async fn cache_write(&self, write: CacheWrite) -> Result<Written>;
+
+    /// Delete an entry; whether there was one.
+    async fn cache_delete(&self, key: CacheKey, claim: Option<ClaimKey>, now: Timestamp) -> Result<bool>;
+
+    /// The keys of a tenant that begin with `prefix`, in order, after `after`, at most `limit`.
+    async fn cache_list(
+        &self,
+        prefix: CacheKey,
+        after: Option<String>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<EntryInfo>>;
+
+    /// What all tasks' schedules have come to.
+    async fn task_states(&self) -> Result<BTreeMap<TaskKey, TaskState>>;
+
+    /// Pause or resume a task. On resuming, the cursor is set to `now`: what was due meanwhile is left out.
+    async fn set_paused(&self, task: TaskKey, paused: bool, now: Timestamp) -> Result<()>;
+
+    /// Runs, newest first.
+    async fn runs(&self, filter: RunFilter) -> Result<Vec<RunInfo>>;
+
+    /// One run.
+    async fn run(&self, run: RunId) -> Result<Option<RunInfo>>;
+
+    /// What a run was given.
+    async fn input(&self, run: RunId) -> Result<Option<Vec<u8>>>;
+
+    /// What a run made; `None` if it has not succeeded (or is not there).
+    async fn output(&self, run: RunId) -> Result<Option<Output>>;
+
+    /// The latest run of a task that succeeded, and when it ended.
+    async fn latest_success(&self, task: TaskKey) -> Result<Option<(RunId, Timestamp)>>;
+
+    /// The attempts at a run that are over, first to last.
+    async fn attempts(&self, run: RunId) -> Result<Vec<AttemptInfo>>;
+
+    /// How many runs are in each state.
+    async fn counts(&self) -> Result<BTreeMap<RunState, u64>>;
+
+    /// Told (as a hint only) whenever runs may have become claimable.
+    fn runs_hint(&self) -> Arc<Notify>;
+
+    /// Told (as a hint only) whenever locks may have become free.
+    fn locks_hint(&self) -> Arc<Notify>;
+
+    /// Told (as a hint only) whenever a run changed, by whichever way.
+    fn changes(&self) -> tokio::sync::watch::Receiver<u64>;
+
+    /// What it has done since it was opened.
+    fn stats(&self) -> StoreStats;
+}

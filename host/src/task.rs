@@ -1,0 +1,238 @@
+//! What a task is: a schedulable unit of a plugin, with its trigger, policies, limits and grants.
+//!
+//! Read from manifests elsewhere (`plugins::manifest`); nothing here knows files, clocks or wasm.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::retry::RetryPolicy;
+use crate::schedule::{CatchUp, Trigger};
+
+/// A name that a person chose: a tenant, a plugin or a task.
+///
+/// 1 to 64 of `a-z 0-9 - _ .`, beginning with a letter or a digit: it becomes part of file names, URLs and log fields.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Name(Arc<str>);
+
+/// Why a text is not a [`Name`].
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a name: use 1 to 64 of a-z, 0-9, `-`, `_` and `.`, beginning with a letter or a digit")]
+pub struct BadName(String);
+
+impl Name {
+    /// Check `text` and make it a name.
+    ///
+    /// # Errors
+    ///
+    /// [`BadName`] if it is empty, too long, or has a character that is not allowed.
+    pub fn new(text: &str) -> Result<Self, BadName> {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+        let first = text.chars().next().is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        if first && text.len() <= 64 && text.chars().all(allowed) {
+            Ok(Self(text.into()))
+        } else {
+            Err(BadName(text.chars().take(80).collect()))
+        }
+    }
+
+    /// The tenant of a host that has no tenants.
+    pub fn default_tenant() -> Self {
+        Self("default".into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Which task: its owner and its name, which is unique among the owner's tasks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TaskKey {
+    /// Whose task it is.
+    pub tenant: Name,
+    /// What it is called.
+    pub task: Name,
+}
+
+/// `task` for the default tenant, `tenant/task` for any other.
+impl fmt::Display for TaskKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.tenant.as_str() != "default" {
+            write!(f, "{}/", self.tenant)?;
+        }
+        f.write_str(self.task.as_str())
+    }
+}
+
+/// A task as its manifest defines it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// Tenant and name.
+    pub key: TaskKey,
+    /// The plugin whose component it runs.
+    pub plugin: Name,
+    /// One line for people.
+    pub description: Option<String>,
+    /// When it is due.
+    pub trigger: Trigger,
+    /// The zone that `trigger` is read in, always shown beside its times.
+    pub zone: chrono_tz::Tz,
+    /// What happens when it is due while an earlier run is not over.
+    pub overlap: Overlap,
+    /// What happens to instants that were missed while no host was up.
+    pub catch_up: CatchUp,
+    /// When and how often a failed attempt is tried again.
+    pub retry: RetryPolicy,
+    /// What one attempt may use.
+    pub limits: Limits,
+    /// What the operator lets it reach.
+    pub grants: Grants,
+    /// Read-only values, for the `settings` import.
+    pub settings: BTreeMap<String, String>,
+    /// What a scheduled run gets as input (and a triggered one that brings none).
+    pub input: Vec<u8>,
+    /// Arguments of a plain program (`wasi:cli/run`), after its name.
+    pub args: Vec<String>,
+    /// Environment of the guest: only what is named here, never the host's.
+    pub env: BTreeMap<String, String>,
+}
+
+/// What happens when a task is due, by its schedule, while an earlier run is not over.
+///
+/// Runs that somebody asks for (API, CLI, another task) are never skipped: they wait for a place.
+/// "Not over" means running, due and waiting, or waiting to be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overlap {
+    /// One at a time; what is due meanwhile is skipped, and recorded as cancelled.
+    Skip,
+    /// One at a time, and one more may wait; what is due beyond that is skipped.
+    QueueOne,
+    /// Up to this many at a time; what is due beyond that is skipped.
+    Allow(u32),
+}
+
+impl Overlap {
+    /// How many runs of the task may be running at once, however they came about.
+    pub fn max_running(self) -> u32 {
+        match self {
+            Self::Skip | Self::QueueOne => 1,
+            Self::Allow(n) => n,
+        }
+    }
+}
+
+/// What one attempt may use. Everything is finite; zero is refused when a manifest is read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// From the start of the attempt to its end, host calls and waits included.
+    pub deadline: Duration,
+    /// Units of wasmtime's fuel, about one an instruction, one a byte for bulk copies.
+    pub fuel: u64,
+    /// Bytes of linear memory, all memories of the instance together.
+    pub memory: u64,
+    /// Elements of all tables together.
+    pub table_elements: u64,
+    /// Calls from the guest to the host.
+    pub host_calls: u64,
+    /// Bytes of strings and lists that one call may hand to the host.
+    pub host_call_bytes: u64,
+    /// Handles (locks, streams, requests, ...) that the guest may hold at once.
+    pub handles: u32,
+    /// Bytes of the output; a larger one fails the attempt.
+    pub output: u64,
+    /// Bytes of log kept; what is beyond is cut, and marked as cut.
+    pub log: u64,
+    /// Bytes of stdout, and as many of stderr, kept; cut like the log.
+    pub stdio: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(60),
+            fuel: 50_000_000_000,
+            memory: 128 << 20,
+            table_elements: 20_000,
+            host_calls: 1_000_000,
+            host_call_bytes: 8 << 20,
+            handles: 1_000,
+            output: 1 << 20,
+            log: 256 << 10,
+            stdio: 256 << 10,
+        }
+    }
+}
+
+/// What the operator lets a task reach. `None` and empty mean: the import is not linked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Grants {
+    /// Lock names it may take.
+    pub locks: Vec<Pattern>,
+    /// Cache keys it may read and write.
+    pub cache: Vec<Pattern>,
+    /// Tasks of its tenant that it may enqueue. Its own name lets it continue itself later.
+    pub schedule: Vec<Pattern>,
+    /// Hosts that it may send HTTP requests to.
+    pub http: Vec<HttpHost>,
+    /// Directories that it sees.
+    pub directories: Vec<Directory>,
+}
+
+/// A name, or the beginning of names: `front/*` is every name that begins with `front/`, `*` is every name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Pattern(pub String);
+
+impl Pattern {
+    /// Whether `name` is what the pattern stands for.
+    pub fn matches(&self, name: &str) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => self.0 == name,
+        }
+    }
+}
+
+/// A host that a task may call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HttpHost {
+    /// A host name, `*.example.org` for every name below one, or an IP address. Naming a private or link-local
+    /// address (or `localhost`) is what allows it: a name that merely resolves to one is refused.
+    pub host: String,
+    /// The only port allowed; `None` means 80 and 443.
+    pub port: Option<u16>,
+}
+
+/// A directory that a task sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Directory {
+    /// Where it is on the host.
+    pub host: std::path::PathBuf,
+    /// Where the guest sees it.
+    pub guest: String,
+    /// Whether the guest may change what is there.
+    pub write: bool,
+}
