@@ -3,6 +3,7 @@
 //! It knows nothing of retries, schedules, or what a run is for: it loads a component, checks what it imports against
 //! what its task is granted, and runs it once per [`Order`], to an [`Ended`].
 
+pub mod bindings;
 mod handle;
 
 use std::path::PathBuf;

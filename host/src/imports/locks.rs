@@ -1,0 +1,5 @@
+//! The `locks` import.
+
+/// A lock that a guest holds a handle to.
+#[derive(Debug)]
+pub struct HeldLock;

@@ -1,0 +1,29 @@
+//! What `wit/` looks like from Rust, made by wasmtime.
+//!
+//! Errors a guest can act on are WIT errors, inside the value; what is our own fault, or an attack, is a trap (the outer
+//! result).
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    world: "task",
+    imports: {
+        "sexton:task/locks.acquire": async | trappable,
+        "sexton:task/locks.[drop]lock": async | trappable,
+        "sexton:task/cache.get": async | trappable,
+        "sexton:task/cache.set": async | trappable,
+        "sexton:task/cache.swap": async | trappable,
+        "sexton:task/cache.delete": async | trappable,
+        "sexton:task/cache.list": async | trappable,
+        "sexton:task/cache.refresh": async | trappable,
+        "sexton:task/cache.[method]renewal.publish": async | trappable,
+        "sexton:task/cache.[drop]renewal": async | trappable,
+        "sexton:task/schedule.enqueue": async | trappable,
+        "sexton:task/schedule.continue-later": async | trappable,
+        default: trappable,
+    },
+    exports: { default: async },
+    with: {
+        "sexton:task/locks.lock": crate::imports::locks::HeldLock,
+        "sexton:task/cache.renewal": crate::imports::cache::Renewal,
+    },
+});
