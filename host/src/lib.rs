@@ -3,6 +3,8 @@
 //! The way of a run, and which file to open for what, is in `ARCHITECTURE.md`.
 
 pub mod catalog;
+pub mod cli;
+pub mod http;
 pub mod imports;
 pub mod lifecycle;
 pub mod machine;
