@@ -30,6 +30,7 @@ pub use link::{Prepared, Refusal};
 pub use handle::{LogLine, RunHandle, Stop};
 
 use crate::catalog::Catalog;
+use crate::imports::locks::LockWaits;
 use crate::lifecycle::Ending;
 use crate::run::{Claim, Report};
 use crate::store::Store;
@@ -64,6 +65,8 @@ pub struct Services {
     pub catalog: Arc<Catalog>,
     /// Bytes that a tenant's cache entries may have together.
     pub cache_quota: u64,
+    /// Who waits for which lock, on this host.
+    pub lock_waits: Arc<LockWaits>,
 }
 
 /// One attempt to be made.
