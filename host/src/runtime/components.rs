@@ -1,5 +1,6 @@
 //! Components: checked, compiled on a thread of their own, and kept by digest.
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 
@@ -162,7 +163,7 @@ fn look(wasm: &[u8], limit: u64) -> Result<(), LoadError> {
 fn load(engine: &wasmtime::Engine, cache: &CodeCache, wasm: &[u8]) -> Result<Component, LoadError> {
     let digest = hex(&Sha256::digest(wasm));
     // A panic in the compiler is a bug of its, and must not keep other components from being loaded.
-    let compiled = std::panic::catch_unwind(|| cache.load_or_compile(engine, &digest, wasm))
+    let compiled = std::panic::catch_unwind(AssertUnwindSafe(|| cache.load_or_compile(engine, &digest, wasm)))
         .unwrap_or_else(|_| Err("the compiler failed".into()));
     let compiled = compiled.map_err(LoadError::Invalid)?;
     let ty = compiled.component_type();

@@ -8,7 +8,6 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{CallHook, StoreContextMut, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView, default_hooks};
 
 use crate::imports::{ImportsCtx, ImportsCtxView, ImportsView};
 
@@ -27,7 +26,6 @@ const SLICE: u64 = 1_000_000;
 pub(super) struct Guest {
     table: ResourceTable,
     wasi: WasiCtx,
-    http: WasiHttpCtx,
     imports: ImportsCtx,
     turn: Arc<Turn>,
     pub(super) space: Space,
@@ -72,7 +70,6 @@ impl Guest {
         Ok(Self {
             table,
             wasi: wasi(order, kind, &stdout, &stderr)?,
-            http: WasiHttpCtx::new(),
             imports: ImportsCtx::new(Arc::clone(services), order, turn.deadline),
             turn: Arc::clone(turn),
             space: Space::new(limits),
@@ -147,12 +144,6 @@ pub(super) fn deadline(order: &Order) -> Instant {
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl WasiHttpView for Guest {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: default_hooks() }
     }
 }
 

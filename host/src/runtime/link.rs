@@ -123,7 +123,20 @@ pub(super) fn prepare(engine: &wasmtime::Engine, component: &Component, task: &T
 fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    imports::add_to_linker(&mut linker, grants)?;
+    imports::log::add_to_linker(&mut linker)?;
+    imports::settings::add_to_linker(&mut linker)?;
+    if Capability::Cache.granted(grants) {
+        imports::cache::add_to_linker(&mut linker)?;
+    }
+    if Capability::Http.granted(grants) {
+        imports::http::add_to_linker(&mut linker)?;
+    }
+    if Capability::Locks.granted(grants) {
+        imports::locks::add_to_linker(&mut linker)?;
+    }
+    if Capability::Schedule.granted(grants) {
+        imports::schedule::add_to_linker(&mut linker)?;
+    }
     Ok(linker)
 }
 
