@@ -76,12 +76,13 @@ impl Host {
 
         let catalog = Arc::new(Catalog::default());
         let live = Arc::new(LiveRuns::default());
-        let services = Arc::new(Services::new(
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            Arc::clone(&catalog),
-            config.cache.quota,
-        ));
+        let services = Arc::new(Services {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            catalog: Arc::clone(&catalog),
+            cache_quota: config.cache.quota,
+            lock_waits: Arc::default(),
+        });
         let runtime = Runtime::new(config.runtime_config(), services)?;
         let plugins = Arc::new(Registry::new(Arc::clone(&catalog)));
         let directory = Directory::open(
@@ -132,16 +133,16 @@ impl Host {
             live: Arc::clone(&live),
             clock: Arc::clone(&clock),
             plugins: Arc::new(move || listed.list()),
-            host: HostInfo::new(&config.host.name, started_at),
+            host: HostInfo {
+                name: config.host.name.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started_at,
+                pid: std::process::id(),
+            },
             cache_quota: config.cache.quota,
         }));
         let mut api_over = over.subscribe();
-        let serve = async move {
-            let closed = async move { drop(api_over.wait_for(|over| *over).await) };
-            if let Err(error) = axum::serve(listener, api).with_graceful_shutdown(closed).await {
-                warn!(error = %error, "The API ended");
-            }
-        };
+        let serve = http::serve(listener, api, async move { drop(api_over.wait_for(|over| *over).await) });
         let first = vec![
             tokio::spawn(scheduler.run(stopping.subscribe())),
             tokio::spawn(worker.run(stopping.subscribe())),
