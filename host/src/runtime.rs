@@ -158,6 +158,11 @@ impl Runtime {
         Ok(Arc::new(Self { stage, loader, ticker, io: Mutex::new(Some(io)) }))
     }
 
+    /// The engine, for measuring what wasmtime costs by itself.
+    pub fn engine(&self) -> &wasmtime::Engine {
+        &self.stage.engine
+    }
+
     /// Check and compile a component, or find it compiled. The bytes of its file are `wasm`.
     ///
     /// # Errors
