@@ -12,7 +12,7 @@ use crate::schedule::{CatchUp, Trigger};
 use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
 use crate::time::{Clock, Timestamp};
 
-use super::closed_store::ClosedStore;
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
 
 /// What is allowed beyond a deadline for an attempt to be over. Wider than the promise of 50 ms by what a machine that
 /// compiles other tests at the same time may need.
@@ -40,8 +40,9 @@ impl Rig {
 
     /// A runtime that finds the code that another has compiled.
     pub(super) fn on(directory: Arc<tempfile::TempDir>) -> Self {
+        let name = format!("{}.db", std::fs::read_dir(directory.path()).unwrap().count());
         let services = Services {
-            store: Arc::new(ClosedStore::default()),
+            store: SqliteStore::open(directory.path().join(name), &SqliteOptions::default()).unwrap(),
             clock: Arc::new(SystemTime),
             catalog: Arc::new(Catalog::default()),
             cache_quota: 1 << 20,
