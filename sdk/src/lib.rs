@@ -88,6 +88,7 @@ pub use sections::{Begun, Renewal, Section, SectionOf, State, section};
 #[macro_export]
 macro_rules! task {
     ($run:path) => {
+        #[cfg(target_arch = "wasm32")]
         const _: () = {
             struct Exported;
 
