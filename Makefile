@@ -6,9 +6,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILT = $(TARGET)/wasm32-wasip2/guest
 
 EXAMPLES = hello hang report frontpage
-GUESTS = noop probe program start_hang
+GUESTS = $(notdir $(wildcard tests/guests/*))
 # A file is renamed into place, so that a host which watches the directory never sees half of one.
-put = for name in $(1); do cp $(BUILT)/$$name.wasm $(2)/.$$name.new && mv $(2)/.$$name.new $(2)/$$name.wasm || exit; done
+# Cargo writes start-hang as start_hang.
+put = for name in $(1); do cp $(BUILT)/$$(echo $$name | tr - _).wasm $(2)/.$$name.new && mv $(2)/.$$name.new $(2)/$$name.wasm || exit; done
 
 .PHONY: run test lint bench examples guests wasm-target
 
@@ -17,7 +18,7 @@ run: examples ## Try it: the examples, their remotes, and the host
 	scripts/run.sh $(TARGET)/debug
 
 test: guests examples ## Every test
-	SEXTON_GUESTS=$(abspath $(TARGET))/guests cargo test
+	cargo test
 
 lint: wasm-target ## Formatting, clippy for the host and for guests, and the documentation
 	cargo fmt --check && cargo clippy --all-targets -- -D warnings
@@ -25,7 +26,7 @@ lint: wasm-target ## Formatting, clippy for the host and for guests, and the doc
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --quiet
 
 bench: guests ## Measure; ends with `figure NAME VALUE UNIT` lines
-	SEXTON_GUESTS=$(abspath $(TARGET))/guests cargo bench
+	cargo bench
 
 examples: wasm-target ## The examples, into plugins/
 	$(GUEST) $(EXAMPLES:%=-p example-%)
