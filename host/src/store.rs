@@ -199,7 +199,7 @@ pub enum LockKind {
 }
 
 /// Which lock.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LockName {
     /// Whose.
     pub tenant: Name,
@@ -222,7 +222,7 @@ pub enum LockTaken {
 }
 
 /// A lock that is held.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HeldLock {
     /// Which.
     #[serde(flatten)]
@@ -253,7 +253,7 @@ pub struct Entry {
 }
 
 /// A key of the cache, without its value.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EntryInfo {
     /// The key.
     pub key: String,

@@ -19,3 +19,9 @@ impl Crontab {
         None
     }
 }
+
+impl std::fmt::Display for Crontab {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("crontab")
+    }
+}

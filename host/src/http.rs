@@ -1,0 +1,106 @@
+//! The HTTP API on loopback, and the one page that people look at. `docs/http-api.md` is its reference.
+//!
+//! It shows, accepts and passes on; it decides nothing. What it knows of runs under way is [`LiveRuns`], of all else
+//! the [`Store`] and the [`Catalog`]. There is no authentication: whoever may connect may do everything. Hence it is
+//! meant for loopback addresses only, and refuses what a web page on another site could make a browser send.
+
+mod cache;
+mod error;
+mod extract;
+mod guard;
+mod host;
+mod log;
+mod page;
+mod result;
+mod runs;
+mod serve;
+pub mod shapes;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{get, post};
+
+pub use serve::serve;
+
+use crate::catalog::Catalog;
+use crate::machine::live::LiveRuns;
+use crate::plugins::PluginInfo;
+use crate::store::Store;
+use crate::time::{Clock, Timestamp};
+
+/// The most bytes that a request's body may have: an input, or a cache entry's value.
+pub const MAX_BODY: usize = 1 << 20;
+
+/// What the API works on.
+pub struct ApiState {
+    /// Runs, locks and the cache.
+    pub store: Arc<dyn Store>,
+    /// The tasks there are.
+    pub catalog: Arc<Catalog>,
+    /// The attempts under way on this host.
+    pub live: Arc<LiveRuns>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The plugins as they are now, of all tenants.
+    pub plugins: Arc<dyn Fn() -> Vec<PluginInfo> + Send + Sync>,
+    /// What this host says of itself.
+    pub host: HostInfo,
+    /// Bytes that a tenant's cache entries may have together.
+    pub cache_quota: u64,
+}
+
+impl std::fmt::Debug for ApiState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiState").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+/// What a host says of itself.
+#[derive(Clone, Debug)]
+pub struct HostInfo {
+    /// Its name, the one that its claims carry.
+    pub name: String,
+    /// Of the program.
+    pub version: String,
+    /// Since when it is up.
+    pub started_at: Timestamp,
+    /// Its process id.
+    pub pid: u32,
+}
+
+type App = Arc<ApiState>;
+
+/// All routes, guarded. [`serve`] adds what belongs to a connection: timeouts and limits.
+pub fn router(state: Arc<ApiState>) -> Router {
+    let cache_entry = get(cache::read).put(cache::write).delete(cache::remove);
+    Router::new()
+        .route("/", get(page::page))
+        .route("/v1/health", get(host::health))
+        .route("/v1/host", get(host::host))
+        .route("/v1/plugins", get(host::plugins))
+        .route("/v1/locks", get(host::locks))
+        .route("/v1/tasks", get(tasks::list))
+        .route("/v1/tasks/{task}", get(tasks::show))
+        .route("/v1/tasks/{task}/runs", post(tasks::trigger))
+        .route("/v1/tasks/{task}/pause", post(tasks::pause))
+        .route("/v1/tasks/{task}/resume", post(tasks::resume))
+        .route("/v1/tasks/{task}/result", get(result::of_task))
+        .route("/v1/runs", get(runs::list))
+        .route("/v1/runs/{run}", get(runs::show))
+        .route("/v1/runs/{run}/wait", get(runs::wait))
+        .route("/v1/runs/{run}/log", get(log::log))
+        .route("/v1/runs/{run}/output", get(result::of_run))
+        .route("/v1/runs/{run}/kill", post(runs::kill))
+        .route("/v1/cache", get(cache::list))
+        .route("/v1/cache/{*key}", cache_entry)
+        .fallback(error::no_route)
+        .method_not_allowed_fallback(error::wrong_method)
+        .layer(middleware::from_fn(guard::guard))
+        .with_state(state)
+}

@@ -1,0 +1,150 @@
+//! The cache, for operators: the same entries that tasks see, without their grants.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::App;
+use super::error::{ApiError, ApiResult};
+use super::extract::{ApiQuery, KeyPath, NoQuery, Payload, Tenant, duration};
+use super::guard;
+use super::result::{dated, is_named, text};
+use super::shapes::{Entries, EntryDeleted, EntryWritten};
+use crate::store::{CacheKey, CacheWrite, WriteIf, Written};
+
+/// Entries of a page.
+const PAGE: usize = 1000;
+
+/// Longest life of an entry that has one.
+const MAX_TTL: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+
+const X_EXPIRES_AT: HeaderName = HeaderName::from_static("x-sexton-expires-at");
+
+/// The query of a list of entries.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    prefix: Option<String>,
+    after: Option<String>,
+}
+
+/// `GET /v1/cache`.
+pub(super) async fn list(
+    State(app): State<App>,
+    Tenant(tenant): Tenant,
+    ApiQuery(query): ApiQuery<ListQuery>,
+) -> ApiResult<Json<Entries>> {
+    let prefix = CacheKey { tenant, key: query.prefix.unwrap_or_default() };
+    let entries = app.store.cache_list(prefix, query.after, PAGE, app.clock.now()).await?;
+    let next = if entries.len() == PAGE { entries.last().map(|entry| entry.key.clone()) } else { None };
+    Ok(Json(Entries { entries, next }))
+}
+
+fn no_entry(key: &CacheKey) -> ApiError {
+    ApiError::not_found("no-such-entry", format!("there is no cache entry `{}`", key.key))
+}
+
+/// `GET /v1/cache/{key}`: the bytes.
+pub(super) async fn read(
+    State(app): State<App>,
+    KeyPath(key): KeyPath,
+    _: ApiQuery<NoQuery>,
+    asked: HeaderMap,
+) -> ApiResult<Response> {
+    let now = app.clock.now();
+    let entry = app.store.cache_get(key.clone(), now).await?.ok_or_else(|| no_entry(&key))?;
+    let etag = format!("\"{}\"", entry.version);
+    let unchanged = is_named(&asked, &etag);
+    let mut response =
+        if unchanged { StatusCode::NOT_MODIFIED.into_response() } else { Body::from(entry.value).into_response() };
+    let headers = response.headers_mut();
+    guard::sandbox(headers);
+    if !unchanged {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    }
+    headers.insert(ETAG, text(&etag));
+    dated(headers, entry.set_at, now);
+    if let Some(expires_at) = entry.expires_at {
+        headers.insert(X_EXPIRES_AT, text(&expires_at.to_string()));
+    }
+    Ok(response)
+}
+
+/// The query of a write.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WriteQuery {
+    ttl: Option<String>,
+}
+
+/// `PUT /v1/cache/{key}`.
+pub(super) async fn write(
+    State(app): State<App>,
+    KeyPath(key): KeyPath,
+    ApiQuery(query): ApiQuery<WriteQuery>,
+    headers: HeaderMap,
+    Payload(body): Payload,
+) -> ApiResult<Json<EntryWritten>> {
+    let now = app.clock.now();
+    let expires_at = match &query.ttl {
+        Some(ttl) => {
+            let ttl = duration("ttl", ttl, MAX_TTL)?;
+            if ttl.is_zero() {
+                return Err(ApiError::bad("bad-duration", "`ttl`: an entry must live longer than nothing"));
+            }
+            Some(now.plus(ttl))
+        }
+        None => None,
+    };
+    let write = CacheWrite {
+        key: key.clone(),
+        value: body.to_vec(),
+        expires_at,
+        claim: None,
+        only: condition(&headers)?,
+        quota: app.cache_quota,
+        now,
+    };
+    match app.store.cache_write(write).await? {
+        Written::Yes(version) => Ok(Json(EntryWritten { key: key.key, version })),
+        Written::Conflict => {
+            let message = format!("the entry `{}` is not as the request's condition has it", key.key);
+            Err(ApiError::new(StatusCode::PRECONDITION_FAILED, "conflict", message).hint("read it again, and then decide"))
+        }
+    }
+}
+
+/// `If-Match: "VERSION"` or `If-None-Match: *`.
+fn condition(headers: &HeaderMap) -> ApiResult<WriteIf> {
+    let bad = |message: &str| ApiError::bad("bad-condition", message);
+    match (headers.get(IF_MATCH), headers.get(IF_NONE_MATCH)) {
+        (None, None) => Ok(WriteIf::Always),
+        (None, Some(any)) if any == "*" => Ok(WriteIf::Absent),
+        (Some(version), None) => version
+            .to_str()
+            .ok()
+            .and_then(|text| text.strip_prefix('"')?.strip_suffix('"')?.parse().ok())
+            .map(WriteIf::Version)
+            .ok_or_else(|| bad("If-Match is a version in double quotes, as in the answer's ETag")),
+        (None, Some(_)) => Err(bad("If-None-Match can only be `*` here: write if there is no entry")),
+        (Some(_), Some(_)) => Err(bad("If-Match and If-None-Match exclude each other")),
+    }
+}
+
+/// `DELETE /v1/cache/{key}`.
+pub(super) async fn remove(
+    State(app): State<App>,
+    KeyPath(key): KeyPath,
+    _: ApiQuery<NoQuery>,
+) -> ApiResult<Json<EntryDeleted>> {
+    if !app.store.cache_delete(key.clone(), None, app.clock.now()).await? {
+        return Err(no_entry(&key));
+    }
+    Ok(Json(EntryDeleted { key: key.key, deleted: true }))
+}

@@ -1,0 +1,105 @@
+//! What the API answers when it does not do what it was asked: one shape, whatever went wrong.
+
+use axum::Json;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::run::RunId;
+use crate::store::StoreError;
+
+/// An answer that is an error: `{"error": {"code", "message", "hint"}}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    hint: Option<String>,
+}
+
+pub(super) type ApiResult<T> = Result<T, ApiError>;
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: one_line(&message.into()), hint: None }
+    }
+
+    /// The request itself is wrong.
+    pub(super) fn bad(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    pub(super) fn not_found(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, message)
+    }
+
+    pub(super) fn no_run(run: RunId) -> Self {
+        Self::not_found("no-such-run", format!("there is no run {run}"))
+            .hint("runs are deleted after a while; GET /v1/runs lists those that are kept")
+    }
+
+    /// What the caller may do about it.
+    #[must_use]
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Messages quote what the caller sent: kept to one line of bounded length, so that they can be printed and logged.
+fn one_line(text: &str) -> String {
+    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
+    line.truncate(line.trim_end().len());
+    line
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: Inner<'a>,
+}
+
+#[derive(Serialize)]
+struct Inner<'a> {
+    code: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let inner = Inner { code: self.code, message: &self.message, hint: self.hint.as_deref() };
+        (self.status, Json(Body { error: inner })).into_response()
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let full = StatusCode::INSUFFICIENT_STORAGE;
+        match error {
+            StoreError::NoRun(run) => Self::no_run(run),
+            StoreError::ClaimLost(_) => Self::new(StatusCode::CONFLICT, "claim-lost", error.to_string()),
+            StoreError::CacheFull { .. } => Self::new(full, "cache-full", error.to_string())
+                .hint("delete entries, or raise the cache quota in the host's configuration"),
+            StoreError::DiskFull(_) => Self::new(full, "disk-full", error.to_string()),
+            StoreError::Unusable(_) | StoreError::Other(_) => {
+                tracing::error!(error = %error, "The store failed a request of the API");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store-failed", error.to_string())
+            }
+        }
+    }
+}
+
+pub(super) async fn no_route(uri: Uri) -> ApiError {
+    ApiError::not_found("no-such-route", format!("there is nothing at `{}`", uri.path()))
+        .hint("the API is under /v1, such as /v1/tasks and /v1/runs; / is a page for people")
+}
+
+pub(super) async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "wrong-method",
+        format!("`{}` does not answer to {method}", uri.path()),
+    )
+    .hint("the header `Allow` of this answer names the methods it answers to")
+}

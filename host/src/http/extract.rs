@@ -1,0 +1,166 @@
+//! Reading requests: every part is checked here, so that handlers see domain values only.
+
+use std::time::Duration;
+
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use super::error::{ApiError, ApiResult};
+use super::{App, MAX_BODY};
+use crate::run::RunId;
+use crate::store::{CacheKey, RunInfo};
+use crate::task::{Name, TaskKey};
+
+/// How long a body may take to arrive. A slow client holds its own connection only, and not for ever.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest key of a cache entry, in bytes; as in the WIT interface `cache`.
+const MAX_KEY: usize = 256;
+
+/// Whose data the request is about. The only place that will change when requests name a tenant.
+#[derive(Clone, Debug)]
+pub(super) struct Tenant(pub(super) Name);
+
+impl<S: Send + Sync> FromRequestParts<S> for Tenant {
+    type Rejection = ApiError;
+    async fn from_request_parts(_: &mut Parts, _: &S) -> ApiResult<Self> {
+        Ok(Self(Name::default_tenant()))
+    }
+}
+
+impl Tenant {
+    /// The run `id`, if it is this tenant's. Whose it is otherwise is not told.
+    pub(super) async fn run(&self, app: &App, id: RunId) -> ApiResult<RunInfo> {
+        match app.store.run(id).await? {
+            Some(run) if run.task.tenant == self.0 => Ok(run),
+            _ => Err(ApiError::no_run(id)),
+        }
+    }
+}
+
+async fn path_text<S: Send + Sync>(parts: &mut Parts, state: &S) -> ApiResult<String> {
+    match Path::<String>::from_request_parts(parts, state).await {
+        Ok(Path(text)) => Ok(text),
+        Err(e) => Err(ApiError::bad("bad-path", format!("the path cannot be read: {}", e.body_text()))),
+    }
+}
+
+/// `{task}` of the path.
+#[derive(Clone, Debug)]
+pub(super) struct TaskPath(pub(super) TaskKey);
+
+impl<S: Send + Sync> FromRequestParts<S> for TaskPath {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
+        let Tenant(tenant) = Tenant::from_request_parts(parts, state).await?;
+        let text = path_text(parts, state).await?;
+        let task = Name::new(&text).map_err(|e| ApiError::bad("bad-name", e.to_string()))?;
+        Ok(Self(TaskKey { tenant, task }))
+    }
+}
+
+/// `{run}` of the path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RunPath(pub(super) RunId);
+
+impl<S: Send + Sync> FromRequestParts<S> for RunPath {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
+        let text = path_text(parts, state).await?;
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        match text.parse() {
+            Ok(run) if digits => Ok(Self(run)),
+            _ => Err(ApiError::bad("bad-run-id", format!("`{text}` is not the id of a run: those are whole numbers"))),
+        }
+    }
+}
+
+/// `{*key}` of the path.
+#[derive(Clone, Debug)]
+pub(super) struct KeyPath(pub(super) CacheKey);
+
+impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
+        let Tenant(tenant) = Tenant::from_request_parts(parts, state).await?;
+        let key = path_text(parts, state).await?;
+        if key.is_empty() || key.len() > MAX_KEY {
+            let message = format!("a key has 1 to {MAX_KEY} bytes, this one has {}", key.len());
+            return Err(ApiError::bad("bad-key", message));
+        }
+        Ok(Self(CacheKey { tenant, key }))
+    }
+}
+
+/// The query, with unknown parameters refused (by `deny_unknown_fields` of `T`, which lists the known ones).
+#[derive(Clone, Debug)]
+pub(super) struct ApiQuery<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for ApiQuery<T> {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
+        match Query::<T>::from_request_parts(parts, state).await {
+            Ok(Query(query)) => Ok(Self(query)),
+            Err(e) => {
+                // The words before the last colon are about the parser, not about the query.
+                let text = e.body_text();
+                let why = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+                Err(ApiError::bad("bad-query", format!("the query cannot be read: {why}")))
+            }
+        }
+    }
+}
+
+/// A query of no parameters.
+#[derive(Clone, Copy, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoQuery {}
+
+/// The body, up to [`MAX_BODY`].
+#[derive(Clone, Debug)]
+pub(super) struct Payload(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Payload {
+    type Rejection = ApiError;
+    async fn from_request(request: Request, _: &S) -> ApiResult<Self> {
+        let too_large = || {
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", format!("a body has at most {MAX_BODY} bytes"))
+        };
+        let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        if declared.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length > MAX_BODY as u64) {
+            return Err(too_large());
+        }
+        match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY)).await {
+            Ok(Ok(body)) => Ok(Self(body)),
+            Ok(Err(e)) if is_length_limit(&e) => Err(too_large()),
+            Ok(Err(e)) => Err(ApiError::bad("bad-body", format!("the body cannot be read: {e}"))),
+            Err(_) => Err(ApiError::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "slow-body",
+                format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs()),
+            )),
+        }
+    }
+}
+
+fn is_length_limit(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+}
+
+/// A duration with its unit, such as `30s`, `1m 30s`, `500ms`.
+///
+/// # Errors
+///
+/// `bad-duration`, which names the parameter, if it has no unit, is no duration, or is longer than `at_most`.
+pub(super) fn duration(parameter: &str, text: &str, at_most: Duration) -> ApiResult<Duration> {
+    let bad = |why: String| ApiError::bad("bad-duration", format!("`{parameter}`: {why}"));
+    let parsed = humantime::parse_duration(text)
+        .map_err(|e| bad(format!("`{text}` is not a duration such as `30s` or `1h 30m` ({e})")))?;
+    if parsed > at_most {
+        return Err(bad(format!("`{text}` is longer than {}", humantime::format_duration(at_most))));
+    }
+    Ok(parsed)
+}

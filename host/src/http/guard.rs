@@ -1,0 +1,116 @@
+//! What every request passes and every answer carries.
+//!
+//! Loopback keeps other machines out, not the web pages in a browser on this one. Two ways of theirs are closed here:
+//! a name of the attacker's that suddenly resolves to 127.0.0.1 (DNS rebinding: the `Host` header gives it away), and
+//! a form or script of another site that posts to us (`Origin` and `Sec-Fetch-Site` give it away).
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use axum::extract::Request;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::uri::Authority;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::error::{ApiError, ApiResult};
+
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Refuse what a foreign page may have sent, and mark every answer as not for foreign pages.
+pub(super) async fn guard(request: Request, next: Next) -> Response {
+    let mut response = match check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => refused.into_response(),
+    };
+    let headers = response.headers_mut();
+    // A browser must neither guess a type that runs nor hand the answer to another site's page.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    response
+}
+
+fn check(request: &Request) -> ApiResult<()> {
+    let host = authority(request)?;
+    if !is_loopback(host.host()) {
+        return Err(ApiError::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "foreign-host",
+            format!("this host does not go by the name `{}`", host.host()),
+        )
+        .hint("ask for it as localhost, 127.0.0.1 or [::1]"));
+    }
+    if request.method().is_safe() {
+        return Ok(());
+    }
+    let headers = request.headers();
+    let foreign = |what: &str| {
+        ApiError::new(StatusCode::FORBIDDEN, "foreign-origin", format!("a page of another site sent this ({what})"))
+            .hint("requests that change something are taken from programs and from this host's own page only")
+    };
+    if let Some(origin) = headers.get(ORIGIN)
+        && origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://")) != Some(host.as_str())
+    {
+        return Err(foreign("its Origin differs"));
+    }
+    match headers.get(FETCH_SITE).map(HeaderValue::as_bytes) {
+        // What browsers call "same-site" includes every other port of localhost.
+        None | Some(b"same-origin" | b"none") => Ok(()),
+        Some(_) => Err(foreign("its Sec-Fetch-Site says so")),
+    }
+}
+
+/// The one name that the request calls us by.
+fn authority(request: &Request) -> ApiResult<Authority> {
+    let bad = |why: &str| ApiError::bad("bad-host", format!("the Host header {why}"));
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let named = match (hosts.next(), hosts.next()) {
+        (Some(one), None) => one.to_str().ok().and_then(|host| host.parse::<Authority>().ok()),
+        (None, _) => return Err(bad("is missing")),
+        (Some(_), Some(_)) => return Err(bad("is there twice")),
+    };
+    let named = named.filter(|host| !host.as_str().contains('@')).ok_or_else(|| bad("is not `name` or `name:port`"))?;
+    match request.uri().authority() {
+        // `GET http://other/ HTTP/1.1`: the target line would win, so both must agree.
+        Some(target) if *target != named => Err(bad("is not the request's target")),
+        _ => Ok(named),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    if host.eq_ignore_ascii_case("localhost") {
+        return true;
+    }
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(v6) => v6.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback()),
+        None => host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()),
+    }
+}
+
+/// Headers of answers whose bytes a guest made: shown, but in a place of their own where no script runs.
+pub(super) fn sandbox(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn only_names_of_this_machine_are_loopback() {
+        for ours in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "[::1]"] {
+            assert!(is_loopback(ours), "{ours}");
+        }
+        for foreign in ["localhost.evil.example", "evil.example", "127.0.0.1.nip.io", "10.0.0.1", "0.0.0.0", "[::]", ""] {
+            assert!(!is_loopback(foreign), "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What the host says of itself, its plugins and the locks that are held.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::App;
+use super::error::{ApiError, ApiResult};
+use super::extract::{ApiQuery, NoQuery, Tenant};
+use super::shapes::{Host, Locks, Plugins};
+use crate::run::RunId;
+
+/// `GET /v1/health`: whether the store answers; what a watchdog asks.
+pub(super) async fn health(State(app): State<App>, _: ApiQuery<NoQuery>) -> ApiResult<Json<serde_json::Value>> {
+    // No run has this id: the cheapest question that the store must really be asked.
+    match app.store.run(RunId(0)).await {
+        Ok(_) => Ok(Json(serde_json::json!({ "status": "ok" }))),
+        Err(e) => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unhealthy", e.to_string())),
+    }
+}
+
+/// `GET /v1/host`.
+pub(super) async fn host(State(app): State<App>, _: ApiQuery<NoQuery>) -> ApiResult<Json<Host>> {
+    Ok(Json(Host {
+        name: app.host.name.clone(),
+        version: app.host.version.clone(),
+        pid: app.host.pid,
+        started_at: app.host.started_at,
+        now: app.clock.now(),
+        attempts: app.live.all().len(),
+        runs: app.store.counts().await?,
+        store: app.store.stats(),
+    }))
+}
+
+/// `GET /v1/plugins`.
+pub(super) async fn plugins(State(app): State<App>, Tenant(tenant): Tenant, _: ApiQuery<NoQuery>) -> Json<Plugins> {
+    let mut plugins = (app.plugins)();
+    plugins.retain(|plugin| plugin.tenant == tenant);
+    plugins.sort_by(|a, b| a.name.cmp(&b.name));
+    Json(Plugins { plugins })
+}
+
+/// `GET /v1/locks`.
+pub(super) async fn locks(
+    State(app): State<App>,
+    Tenant(tenant): Tenant,
+    _: ApiQuery<NoQuery>,
+) -> ApiResult<Json<Locks>> {
+    Ok(Json(Locks { locks: app.store.locks(tenant).await? }))
+}

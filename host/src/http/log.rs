@@ -1,0 +1,159 @@
+//! A run's log as JSON lines, across its attempts, and on as it grows.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::App;
+use super::error::ApiResult;
+use super::extract::{ApiQuery, RunPath, Tenant};
+use super::shapes::LogEvent;
+use super::watch::Changes;
+use crate::run::RunId;
+use crate::runtime::{LogLine, RunHandle};
+use crate::store::{AttemptInfo, StoreError};
+
+/// How long to wait for a line before looking whether the attempt still is what it was.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The query of a log.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogQuery {
+    #[serde(default)]
+    follow: bool,
+}
+
+/// `GET /v1/runs/{run}/log`.
+pub(super) async fn log(
+    State(app): State<App>,
+    tenant: Tenant,
+    RunPath(run): RunPath,
+    ApiQuery(query): ApiQuery<LogQuery>,
+) -> ApiResult<Response> {
+    tenant.run(&app, run).await?;
+    let changes = Changes::of(&*app.store);
+    let reader = Reader { app, run, follow: query.follow, ended: 0, sent: 0, over: false, changes };
+    let chunks = stream::unfold(reader, |mut reader| async move {
+        let text = reader.next().await?;
+        Some((Ok::<_, Infallible>(Bytes::from(text)), reader))
+    });
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(chunks)).into_response())
+}
+
+/// Where somebody is in a run's log. Lines of attempts that are over come from the store, others from the live attempt.
+struct Reader {
+    app: App,
+    run: RunId,
+    follow: bool,
+    /// Attempts that were sent to their end.
+    ended: u32,
+    /// Lines of the next attempt that were sent while it was live.
+    sent: usize,
+    over: bool,
+    changes: Changes,
+}
+
+impl Reader {
+    /// The next piece of text, when there is one; `None` at the end of the log.
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            if self.over {
+                return None;
+            }
+            match self.look().await {
+                Ok(text) if !text.is_empty() => return Some(text),
+                Ok(_) if self.over => return None,
+                Ok(_) => self.wait().await,
+                Err(e) => {
+                    // The answer has begun, so its status can no longer tell: it ends early instead.
+                    tracing::error!(run.id = %self.run, error = %e, "Could not read on in the log of run {}", self.run);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// What there is beyond what was sent.
+    async fn look(&mut self) -> Result<String, StoreError> {
+        // In this order: a run that is over has all its attempts in the store, and what is live is at the latest one.
+        let run = self.app.store.run(self.run).await?;
+        let live = self.app.live.get(self.run);
+        self.over = !self.follow || run.as_ref().is_none_or(|run| run.state.is_over());
+        let mut text = String::new();
+        let attempts_over = run.map_or(0, |run| if run.state.is_over() { run.attempt } else { run.attempt.saturating_sub(1) });
+        let live_is_next = live.as_ref().is_some_and(|live| live.key.attempt == self.ended + 1);
+        // Whole logs are read from the store only when an attempt may have ended.
+        if attempts_over > self.ended || !live_is_next {
+            for attempt in self.app.store.attempts(self.run).await? {
+                self.ended_attempt(&mut text, attempt);
+            }
+        }
+        if let Some(live) = live.filter(|live| live.key.attempt > self.ended) {
+            self.live_lines(&mut text, &live);
+        }
+        Ok(text)
+    }
+
+    fn ended_attempt(&mut self, text: &mut String, over: AttemptInfo) {
+        if over.attempt <= self.ended {
+            return;
+        }
+        let AttemptInfo { attempt, report, .. } = over;
+        for line in report.log.text.lines().skip(self.sent) {
+            // What the store has was written as such lines; one that is not is shown as it is, not lost.
+            let line = serde_json::from_str(line).unwrap_or_else(|_| LogLine {
+                at: report.ended_at,
+                level: "info".to_owned(),
+                message: line.to_owned(),
+            });
+            push(text, &event(attempt, line));
+        }
+        let (outcome, ended_at, message, cut) = (report.outcome, report.ended_at, report.message, report.log.cut);
+        push(text, &LogEvent::End { attempt, outcome, ended_at, message, cut });
+        (self.ended, self.sent) = (attempt, 0);
+    }
+
+    fn live_lines(&mut self, text: &mut String, live: &Arc<RunHandle>) {
+        let (lines, _) = live.lines(self.sent);
+        self.sent += lines.len();
+        for line in lines {
+            push(text, &event(live.key.attempt, line));
+        }
+    }
+
+    async fn wait(&mut self) {
+        // The handle itself is not held while waiting: its growth ends with it.
+        let growth = self.app.live.get(self.run).filter(|live| live.key.attempt > self.ended).map(|live| {
+            let grown = live.growth();
+            (live.lines(self.sent).0.is_empty(), grown)
+        });
+        match growth {
+            Some((true, mut grown)) => {
+                // Ends with a line, the attempt, or the patience; the first two are told by the look that follows.
+                if matches!(tokio::time::timeout(POLL, grown.changed()).await, Ok(Err(_))) {
+                    self.changes.next(Instant::now() + POLL).await;
+                }
+            }
+            Some((false, _)) => {}
+            None => self.changes.next(Instant::now() + POLL).await,
+        }
+    }
+}
+
+fn event(attempt: u32, line: LogLine) -> LogEvent {
+    LogEvent::Line { attempt, at: line.at, level: line.level, message: line.message }
+}
+
+fn push(text: &mut String, event: &LogEvent) {
+    text.push_str(&serde_json::to_string(event).expect("an event has no keys that JSON cannot have"));
+    text.push('\n');
+}

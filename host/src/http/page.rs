@@ -1,0 +1,239 @@
+//! The page that people open: one HTML document, no scripts, nothing loaded from anywhere.
+
+use std::fmt::{self, Display, Write};
+
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_SECURITY_POLICY;
+use axum::response::{Html, IntoResponse, Response};
+
+use super::App;
+use super::error::ApiResult;
+use super::extract::{ApiQuery, NoQuery, Tenant};
+use super::shapes::{TaskSummary, ago};
+use super::tasks::summaries;
+use crate::plugins::PluginInfo;
+use crate::run::RunState;
+use crate::store::{HeldLock, LockKind, LockMode, RunFilter, RunInfo};
+use crate::time::Timestamp;
+
+/// Runs shown.
+const RUNS: usize = 30;
+
+/// Seconds after which a browser asks again.
+const REFRESH: u32 = 5;
+
+const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem;\
+color:#1d2127;background:#fff}h1{font-size:1.3rem}h2{font-size:1.05rem;margin:2rem 0 .4rem}\
+table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.25rem .8rem .25rem 0;vertical-align:top;\
+border-bottom:1px solid #e4e6ea;overflow-wrap:anywhere}th{font-weight:600;color:#5b626c}small,.waiting{color:#5b626c}\
+.succeeded{color:#17703a}.failed,.bad{color:#b3261e}.running{color:#8a5a00}.cancelled{color:#5b626c}\
+@media(prefers-color-scheme:dark){body{color:#dfe2e7;background:#16181c}td,th{border-color:#33373e}a{color:#8ab4f8}\
+.succeeded{color:#5fc98a}.failed,.bad{color:#f2867e}.running{color:#e0b25a}}";
+
+/// `GET /`.
+pub(super) async fn page(
+    State(app): State<App>,
+    Tenant(tenant): Tenant,
+    _: ApiQuery<NoQuery>,
+) -> ApiResult<Response> {
+    let tasks = summaries(&app, &tenant).await?;
+    let filter = RunFilter { tenant: Some(tenant.clone()), limit: RUNS, ..RunFilter::default() };
+    let runs = app.store.runs(filter).await?;
+    let locks = app.store.locks(tenant.clone()).await?;
+    let mut plugins = (app.plugins)();
+    plugins.retain(|plugin| plugin.tenant == tenant);
+    plugins.sort_by(|a, b| a.name.cmp(&b.name));
+    let shown = Shown { app: &app, tasks, runs, locks, plugins, now: app.clock.now() };
+    let mut response = Html(shown.to_string()).into_response();
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    Ok(response)
+}
+
+struct Shown<'a> {
+    app: &'a App,
+    tasks: Vec<TaskSummary>,
+    runs: Vec<RunInfo>,
+    locks: Vec<HeldLock>,
+    plugins: Vec<PluginInfo>,
+    now: Timestamp,
+}
+
+impl Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = &self.app.host;
+        let name = Text(&host.name);
+        write!(f, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Sexton on {name}</title>")?;
+        write!(f, "<meta name=\"viewport\" content=\"width=device-width\">")?;
+        write!(f, "<meta http-equiv=\"refresh\" content=\"{REFRESH}\"><style>{STYLE}</style>")?;
+        write!(
+            f,
+            "<h1>Sexton {} on {name}</h1><p>up since {} ({}), process {}, {} attempts under way. It is {}.</p>",
+            Text(&host.version),
+            Text(&second(host.started_at)),
+            self.age(host.started_at),
+            host.pid,
+            self.app.live.all().len(),
+            Text(&second(self.now)),
+        )?;
+        self.tasks(f)?;
+        self.runs(f)?;
+        self.plugins(f)?;
+        self.locks(f)?;
+        f.write_str("<p><small>The same for programs: <a href=\"/v1/tasks\">/v1/tasks</a>, <a href=\"/v1/runs\">/v1/runs</a>, <a href=\"/v1/plugins\">/v1/plugins</a>, <a href=\"/v1/locks\">/v1/locks</a>, <a href=\"/v1/cache\">/v1/cache</a>, <a href=\"/v1/host\">/v1/host</a>.</small></p></html>")
+    }
+}
+
+impl Shown<'_> {
+    fn age(&self, at: Timestamp) -> String {
+        ago(at, self.now)
+    }
+
+    fn tasks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<h2>Tasks</h2>")?;
+        if self.tasks.is_empty() {
+            return f.write_str("<p>No plugin offers a task yet.</p>");
+        }
+        f.write_str("<table><tr><th>Task<th>When<th>Next<th>Latest run<th>Result</tr>")?;
+        for task in &self.tasks {
+            let name = Text(&task.name);
+            write!(f, "<tr><td>{name}")?;
+            if let Some(description) = &task.description {
+                write!(f, "<br><small>{}</small>", Text(description))?;
+            }
+            write!(f, "<td>{} <small>({})</small><td>", Text(&task.trigger.text), Text(&task.zone))?;
+            match task.next.first() {
+                _ if task.paused => f.write_str("<span class=\"bad\">paused</span>")?,
+                Some(due) => write!(f, "{}<br><small>{}</small>", self.age(due.at), Text(&due.local))?,
+                None => f.write_str("&ndash;")?,
+            }
+            f.write_str("<td>")?;
+            match &task.last {
+                Some(last) => {
+                    write!(f, "<a href=\"/v1/runs/{0}\">{0}</a> {1}", last.run, Coloured(last.state))?;
+                    write!(f, " <small>{}</small>", self.age(last.ended_at.unwrap_or(last.due_at)))?;
+                }
+                None => f.write_str("&ndash;")?,
+            }
+            write!(f, "<td><a href=\"/v1/tasks/{name}/result\">result</a></tr>")?;
+        }
+        f.write_str("</table>")
+    }
+
+    fn runs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<h2>Latest runs</h2>")?;
+        if self.runs.is_empty() {
+            return f.write_str("<p>Nothing has run yet.</p>");
+        }
+        f.write_str("<table><tr><th>Run<th>Task<th>State<th>Due<th>Took<th>Attempt<th>Said</tr>")?;
+        for run in &self.runs {
+            let id = run.id;
+            write!(f, "<tr><td><a href=\"/v1/runs/{id}\">{id}</a> <small><a href=\"/v1/runs/{id}/log\">log</a>")?;
+            if run.state == RunState::Succeeded {
+                write!(f, " <a href=\"/v1/runs/{id}/output\">output</a>")?;
+            }
+            write!(f, "</small><td>{}<td>{}", Text(&run.task.task), Coloured(run.state))?;
+            if let Some(outcome) = run.outcome.filter(|outcome| outcome.as_str() != run.state.as_str()) {
+                write!(f, " <small>{outcome}</small>")?;
+            }
+            write!(f, "<td>{}<br><small>{}</small><td>", self.age(run.due_at), Text(&second(run.due_at)))?;
+            if let (Some(claimed), Some(ended)) = (run.claimed_at, run.ended_at) {
+                write!(f, "{:.3} s", ended.since(claimed).as_secs_f64())?;
+            }
+            let said = run.message.as_deref().unwrap_or_default();
+            write!(f, "<td>{}<td>{}</tr>", run.attempt, Text(&said.chars().take(300).collect::<String>()))?;
+        }
+        f.write_str("</table>")
+    }
+
+    fn plugins(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<h2>Plugins</h2>")?;
+        if self.plugins.is_empty() {
+            return f.write_str("<p>The plugin directory is empty.</p>");
+        }
+        f.write_str("<table><tr><th>Plugin<th>Kind<th>Tasks<th>Size<th>In use since<th>Not used because</tr>")?;
+        for plugin in &self.plugins {
+            let tasks: Vec<&str> = plugin.tasks.iter().map(|task| task.as_str()).collect();
+            write!(f, "<tr><td>{}<td>{}", Text(&plugin.name), Text(plugin.kind.as_deref().unwrap_or("?")))?;
+            write!(f, "<td>{}<td>{} KiB<td>", Text(&tasks.join(", ")), plugin.size.div_ceil(1024))?;
+            match plugin.loaded_at {
+                Some(at) => f.write_str(&self.age(at))?,
+                None => f.write_str("never")?,
+            }
+            write!(f, "<td class=\"bad\">{}</tr>", Text(plugin.quarantine.as_deref().unwrap_or_default()))?;
+        }
+        f.write_str("</table>")
+    }
+
+    fn locks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<h2>Locks that are held</h2>")?;
+        if self.locks.is_empty() {
+            return f.write_str("<p>None.</p>");
+        }
+        f.write_str("<table><tr><th>Lock<th>Mode<th>Held by<th>Since</tr>")?;
+        for held in &self.locks {
+            let kind = if held.lock.kind == LockKind::Refresh { "refresh of " } else { "" };
+            let mode = if held.mode == LockMode::Shared { "shared" } else { "exclusive" };
+            write!(f, "<tr><td>{kind}{}<td>{mode}", Text(&held.lock.name))?;
+            write!(f, "<td>run <a href=\"/v1/runs/{0}\">{0}</a> of {1}", held.run, Text(&held.task))?;
+            write!(f, "<td>{}</tr>", self.age(held.since))?;
+        }
+        f.write_str("</table>")
+    }
+}
+
+/// A state in its colour.
+struct Coloured(RunState);
+
+impl Display for Coloured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<span class=\"{0}\">{0}</span>", self.0)
+    }
+}
+
+/// `2026-11-22 10:24:53 UTC`.
+fn second(at: Timestamp) -> String {
+    at.to_utc().format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// Text that becomes no markup, in elements as in quoted attributes. Everything that is not a number goes through here.
+struct Text<T>(T);
+
+impl<T: Display> Display for Text<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Escape(f), "{}", self.0)
+    }
+}
+
+struct Escape<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl Write for Escape<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|c| match c {
+            '&' => self.0.write_str("&amp;"),
+            '<' => self.0.write_str("&lt;"),
+            '>' => self.0.write_str("&gt;"),
+            '"' => self.0.write_str("&quot;"),
+            '\'' => self.0.write_str("&#39;"),
+            // Control characters, and those that turn the reading direction of what follows them.
+            c if c.is_control() && c != '\n' && c != '\t' => self.0.write_char('\u{fffd}'),
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => self.0.write_char('\u{fffd}'),
+            c => self.0.write_char(c),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Text;
+
+    #[test]
+    fn what_a_guest_says_becomes_no_markup() {
+        let attack = "<script>alert('x')</script>\" onclick=\"&\u{1b}[2J\u{202e}";
+        assert_eq!(
+            Text(attack).to_string(),
+            "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&quot; onclick=&quot;&amp;\u{fffd}[2J\u{fffd}"
+        );
+    }
+}

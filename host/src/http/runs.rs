@@ -1,0 +1,138 @@
+//! Runs: which there are, what became of them, waiting for them, ending them.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::App;
+use super::error::{ApiError, ApiResult};
+use super::extract::{ApiQuery, NoQuery, RunPath, Tenant, duration};
+use super::shapes::{KillEffect, Killed, RunDetail, Runs};
+use super::watch::Changes;
+use crate::run::{RunId, RunState};
+use crate::runtime::Stop;
+use crate::store::{Cancelled, RunFilter, RunInfo};
+use crate::task::Name;
+
+/// Runs of a page, unless asked for otherwise, and at most.
+const PAGE: usize = 50;
+const MAX_PAGE: usize = 1000;
+
+/// How long one request waits, unless asked for otherwise, and at most: proxies and clients give up on longer ones.
+const WAIT: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(5 * 60);
+
+/// Longest reason for ending a run, in characters.
+const MAX_REASON: usize = 200;
+
+/// The query of a list of runs.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    task: Option<Name>,
+    state: Option<RunState>,
+    limit: Option<usize>,
+    before: Option<RunId>,
+}
+
+/// `GET /v1/runs`.
+pub(super) async fn list(
+    State(app): State<App>,
+    Tenant(tenant): Tenant,
+    ApiQuery(query): ApiQuery<ListQuery>,
+) -> ApiResult<Json<Runs>> {
+    let limit = query.limit.unwrap_or(PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(ApiError::bad("bad-query", format!("`limit` is 1 to {MAX_PAGE}, not {limit}")));
+    }
+    let (task, state, before) = (query.task, query.state, query.before);
+    let runs = app.store.runs(RunFilter { tenant: Some(tenant), task, state, before, limit }).await?;
+    let next = if runs.len() == limit { runs.last().map(|run| run.id) } else { None };
+    Ok(Json(Runs { runs, next }))
+}
+
+async fn detail(app: &App, run: RunInfo) -> ApiResult<Json<RunDetail>> {
+    let attempts = app.store.attempts(run.id).await?;
+    Ok(Json(RunDetail { run, attempts }))
+}
+
+/// `GET /v1/runs/{run}`.
+pub(super) async fn show(
+    State(app): State<App>,
+    tenant: Tenant,
+    RunPath(id): RunPath,
+    _: ApiQuery<NoQuery>,
+) -> ApiResult<Json<RunDetail>> {
+    let run = tenant.run(&app, id).await?;
+    detail(&app, run).await
+}
+
+/// The query of a wait.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WaitQuery {
+    timeout: Option<String>,
+}
+
+/// `GET /v1/runs/{run}/wait`: answers when the run is over or the time is, whichever comes first.
+pub(super) async fn wait(
+    State(app): State<App>,
+    tenant: Tenant,
+    RunPath(id): RunPath,
+    ApiQuery(query): ApiQuery<WaitQuery>,
+) -> ApiResult<Json<RunDetail>> {
+    let timeout = match &query.timeout {
+        Some(text) => duration("timeout", text, MAX_WAIT)?,
+        None => WAIT,
+    };
+    let end = Instant::now() + timeout;
+    let mut changes = Changes::of(&*app.store);
+    loop {
+        let run = tenant.run(&app, id).await?;
+        if run.state.is_over() || Instant::now() >= end {
+            return detail(&app, run).await;
+        }
+        changes.next(end).await;
+    }
+}
+
+/// The query of a kill.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KillQuery {
+    reason: Option<String>,
+}
+
+/// `POST /v1/runs/{run}/kill`.
+pub(super) async fn kill(
+    State(app): State<App>,
+    tenant: Tenant,
+    RunPath(id): RunPath,
+    ApiQuery(query): ApiQuery<KillQuery>,
+) -> ApiResult<(StatusCode, Json<Killed>)> {
+    let reason = query.reason.unwrap_or_else(|| "killed by an operator".to_owned());
+    if reason.chars().count() > MAX_REASON || reason.chars().any(char::is_control) {
+        return Err(ApiError::bad("bad-query", format!("`reason` is one line of at most {MAX_REASON} characters")));
+    }
+    tenant.run(&app, id).await?;
+    let effect = if let Some(attempt) = app.live.get(id) {
+        attempt.stop(Stop::Killed(reason));
+        KillEffect::Stopping
+    } else {
+        match app.store.cancel(id, &reason, app.clock.now()).await? {
+            Cancelled::Done => KillEffect::Cancelled,
+            Cancelled::Requested => KillEffect::Requested,
+            Cancelled::Over(state) => {
+                let message = format!("run {id} is over already: {state}");
+                return Err(ApiError::new(StatusCode::CONFLICT, "run-is-over", message));
+            }
+        }
+    };
+    tracing::info!(run.id = %id, ?effect, "Asked to end run {id}");
+    let status = if effect == KillEffect::Cancelled { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(Killed { run: id, effect })))
+}

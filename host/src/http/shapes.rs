@@ -1,0 +1,436 @@
+//! The JSON of the API: what the host writes and the CLI reads. Described for others in `docs/http-api.md`.
+//!
+//! Instants are RFC 3339 in UTC, lengths of time whole numbers whose name ends in `_ms`, sizes are bytes.
+
+use std::collections::BTreeMap;
+
+use chrono::SecondsFormat;
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use crate::plugins::PluginInfo;
+use crate::run::{Outcome, RunId, RunState};
+use crate::schedule::{CatchUp, Trigger};
+use crate::store::{AttemptInfo, EntryInfo, HeldLock, RunInfo, StoreStats};
+use crate::task::{Grants, Limits, Name, Overlap, Task};
+use crate::time::Timestamp;
+
+/// `GET /v1/host`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Host {
+    /// Its name, the one that its claims carry.
+    pub name: String,
+    /// Of the program.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Since when it is up.
+    pub started_at: Timestamp,
+    /// The time it is, by its clock.
+    pub now: Timestamp,
+    /// Attempts under way on this host.
+    pub attempts: usize,
+    /// How many runs of its store are in each state.
+    pub runs: BTreeMap<RunState, u64>,
+    /// What its store has done since it was opened.
+    pub store: StoreStats,
+}
+
+/// `GET /v1/plugins`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plugins {
+    /// By name.
+    pub plugins: Vec<PluginInfo>,
+}
+
+/// `GET /v1/locks`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Locks {
+    /// By name.
+    pub locks: Vec<HeldLock>,
+}
+
+/// `GET /v1/tasks`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tasks {
+    /// By name.
+    pub tasks: Vec<TaskSummary>,
+}
+
+/// A task, in short.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TaskSummary {
+    /// Its name.
+    pub name: Name,
+    /// Whose.
+    pub tenant: Name,
+    /// The plugin whose component it runs.
+    pub plugin: Name,
+    /// One line for people.
+    pub description: Option<String>,
+    /// When it is due.
+    pub trigger: TriggerShape,
+    /// The zone that the trigger is read in.
+    pub zone: String,
+    /// The next instants it is due, earliest first; none for a trigger that has none.
+    pub next: Vec<Due>,
+    /// Nothing of it starts while set.
+    pub paused: bool,
+    /// `skip`, `queue-one` or `allow(N)`.
+    pub overlap: String,
+    /// Its latest run.
+    pub last: Option<LastRun>,
+}
+
+/// A trigger.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TriggerShape {
+    /// `demand`, `start`, `cron`, `every` or `at`.
+    pub kind: String,
+    /// For people, such as `every 10s`.
+    pub text: String,
+}
+
+/// An instant, in UTC and as a clock in the task's zone shows it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Due {
+    /// In UTC.
+    pub at: Timestamp,
+    /// RFC 3339 with the zone's offset.
+    pub local: String,
+}
+
+/// The latest run of a task.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LastRun {
+    /// Which.
+    pub run: RunId,
+    /// Where it is in its life.
+    pub state: RunState,
+    /// The instant it was due.
+    pub due_at: Timestamp,
+    /// When it was over.
+    pub ended_at: Option<Timestamp>,
+    /// How its last attempt ended.
+    pub outcome: Option<Outcome>,
+}
+
+/// `GET /v1/tasks/{task}`: the summary and the rest of the definition. Of settings, environment and input, which may
+/// hold secrets, only names and sizes are told.
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskDetail {
+    /// What the list of tasks has of it.
+    #[serde(flatten)]
+    pub summary: TaskSummary,
+    /// `none`, `latest` or `all(N)`.
+    pub catch_up: String,
+    /// How failed attempts are tried again.
+    pub retry: Retry,
+    /// What one attempt may use.
+    pub limits: LimitsShape,
+    /// What the operator lets it reach.
+    pub grants: Grants,
+    /// Arguments of a plain program.
+    pub args: Vec<String>,
+    /// Names of its settings.
+    pub settings: Vec<String>,
+    /// Names in its environment.
+    pub env: Vec<String>,
+    /// Bytes of the input that a run gets unless it brings one.
+    pub input_bytes: usize,
+}
+
+/// How failed attempts are tried again.
+#[derive(Clone, Debug, Serialize)]
+pub struct Retry {
+    /// Attempts in all.
+    pub attempts: u32,
+    /// After the first failure.
+    pub delay_ms: u64,
+    /// What the delay is multiplied with after each further failure.
+    pub factor: f64,
+    /// The longest delay.
+    pub max_delay_ms: u64,
+    /// How much of the delay is left to chance, 0 to 1.
+    pub jitter: f64,
+}
+
+/// What one attempt may use; bytes and numbers but for the deadline.
+#[derive(Clone, Debug, Serialize)]
+pub struct LimitsShape {
+    /// From the start of the attempt to its end.
+    pub deadline_ms: u64,
+    /// Units of fuel.
+    pub fuel: u64,
+    /// Bytes of linear memory.
+    pub memory: u64,
+    /// Elements of all tables.
+    pub table_elements: u64,
+    /// Calls from the guest to the host.
+    pub host_calls: u64,
+    /// Bytes that one such call may hand over.
+    pub host_call_bytes: u64,
+    /// Handles at once.
+    pub handles: u32,
+    /// Bytes of output.
+    pub output: u64,
+    /// Bytes of log kept.
+    pub log: u64,
+    /// Bytes of stdout, and of stderr, kept.
+    pub stdio: u64,
+}
+
+/// `GET /v1/runs`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Runs {
+    /// Newest first.
+    pub runs: Vec<RunInfo>,
+    /// What to give as `before` for the next page; none if this is the last.
+    pub next: Option<RunId>,
+}
+
+/// `GET /v1/runs/{run}` and `/wait`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunDetail {
+    /// The run.
+    pub run: RunInfo,
+    /// Its attempts that are over, first to last.
+    pub attempts: Vec<AttemptInfo>,
+}
+
+/// `POST /v1/tasks/{task}/runs`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Triggered {
+    /// The run.
+    pub run: RunId,
+    /// False if a run with the same idempotency key was there already.
+    pub created: bool,
+    /// Whether its task is paused: then it waits until somebody resumes the task.
+    pub paused: bool,
+}
+
+/// `POST /v1/runs/{run}/kill`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Killed {
+    /// The run.
+    pub run: RunId,
+    /// What happened.
+    pub effect: KillEffect,
+}
+
+/// What became of a wish to end a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KillEffect {
+    /// It was waiting and is cancelled.
+    Cancelled,
+    /// It is running on this host, and is being ended.
+    Stopping,
+    /// It is running on another host, which is told.
+    Requested,
+}
+
+/// `POST /v1/tasks/{task}/pause` and `/resume`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Paused {
+    /// The task.
+    pub task: Name,
+    /// What it is now.
+    pub paused: bool,
+}
+
+/// `GET /v1/cache`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Entries {
+    /// By key.
+    pub entries: Vec<EntryInfo>,
+    /// What to give as `after` for the next page; none if this is the last.
+    pub next: Option<String>,
+}
+
+/// `PUT /v1/cache/{key}`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EntryWritten {
+    /// The key.
+    pub key: String,
+    /// The entry's version from now on.
+    pub version: u64,
+}
+
+/// `DELETE /v1/cache/{key}`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EntryDeleted {
+    /// The key.
+    pub key: String,
+    /// Whether there was an entry.
+    pub deleted: bool,
+}
+
+/// A line of `GET /v1/runs/{run}/log`: one of the guest, or the end of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LogEvent {
+    /// The attempt is over.
+    End {
+        /// Which.
+        attempt: u32,
+        /// How it ended.
+        outcome: Outcome,
+        /// When.
+        ended_at: Timestamp,
+        /// What was said of it.
+        message: Option<String>,
+        /// Whether the log was cut at the task's limit.
+        cut: bool,
+    },
+    /// A line.
+    Line {
+        /// Of which attempt.
+        attempt: u32,
+        /// When.
+        at: Timestamp,
+        /// `debug`, `info`, `warn`, `error`, `stdout` or `stderr`.
+        level: String,
+        /// What.
+        message: String,
+    },
+}
+
+/// An error, whatever was asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// The error.
+    pub error: FailureBody,
+}
+
+/// What an error says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FailureBody {
+    /// For programs; these do not change.
+    pub code: String,
+    /// One line for people.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl TriggerShape {
+    /// How people and programs are told of `trigger`.
+    pub fn of(trigger: &Trigger) -> Self {
+        let (kind, text) = match trigger {
+            Trigger::OnDemand => ("demand", "on demand".to_owned()),
+            Trigger::OnStart => ("start", "when the host starts".to_owned()),
+            Trigger::Cron(crontab) => ("cron", format!("cron {crontab}")),
+            Trigger::Every(interval) => ("every", format!("every {}", humantime::format_duration(*interval))),
+            Trigger::At(at) => ("at", format!("at {at}")),
+        };
+        Self { kind: kind.to_owned(), text }
+    }
+}
+
+impl Due {
+    /// The first `count` instants after `now` at which `trigger` is due.
+    pub fn list(trigger: &Trigger, zone: Tz, now: Timestamp, count: usize) -> Vec<Self> {
+        std::iter::successors(trigger.next_after(zone, now), |at| trigger.next_after(zone, *at))
+            .take(count)
+            .map(|at| Self {
+                at,
+                local: at.to_utc().with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false),
+            })
+            .collect()
+    }
+}
+
+impl TaskSummary {
+    /// `task` with what else is known of it, and its next `count` due instants.
+    pub fn of(task: &Task, paused: bool, last: Option<&RunInfo>, now: Timestamp, count: usize) -> Self {
+        Self {
+            name: task.key.task.clone(),
+            tenant: task.key.tenant.clone(),
+            plugin: task.plugin.clone(),
+            description: task.description.clone(),
+            trigger: TriggerShape::of(&task.trigger),
+            zone: task.zone.name().to_owned(),
+            next: Due::list(&task.trigger, task.zone, now, count),
+            paused,
+            overlap: match task.overlap {
+                Overlap::Skip => "skip".to_owned(),
+                Overlap::QueueOne => "queue-one".to_owned(),
+                Overlap::Allow(n) => format!("allow({n})"),
+            },
+            last: last.map(|run| LastRun {
+                run: run.id,
+                state: run.state,
+                due_at: run.due_at,
+                ended_at: run.ended_at,
+                outcome: run.outcome,
+            }),
+        }
+    }
+}
+
+impl TaskDetail {
+    /// The whole of `task`.
+    pub fn of(task: &Task, summary: TaskSummary) -> Self {
+        Self {
+            summary,
+            catch_up: match task.catch_up {
+                CatchUp::None => "none".to_owned(),
+                CatchUp::Latest => "latest".to_owned(),
+                CatchUp::All(n) => format!("all({n})"),
+            },
+            retry: Retry {
+                attempts: task.retry.attempts,
+                delay_ms: millis(task.retry.delay),
+                factor: task.retry.factor,
+                max_delay_ms: millis(task.retry.max_delay),
+                jitter: task.retry.jitter,
+            },
+            limits: LimitsShape::of(&task.limits),
+            grants: task.grants.clone(),
+            args: task.args.clone(),
+            settings: task.settings.keys().cloned().collect(),
+            env: task.env.keys().cloned().collect(),
+            input_bytes: task.input.len(),
+        }
+    }
+}
+
+impl LimitsShape {
+    fn of(limits: &Limits) -> Self {
+        Self {
+            deadline_ms: millis(limits.deadline),
+            fuel: limits.fuel,
+            memory: limits.memory,
+            table_elements: limits.table_elements,
+            host_calls: limits.host_calls,
+            host_call_bytes: limits.host_call_bytes,
+            handles: limits.handles,
+            output: limits.output,
+            log: limits.log,
+            stdio: limits.stdio,
+        }
+    }
+}
+
+/// How long before `now` an instant was, or how long after it will be: `3s ago`, `in 2m 5s`, `now`.
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
+    if at > now { format!("in {}", rough(at.since(now))) } else { format!("{} ago", rough(now.since(at))) }
+}
+
+/// A length of time in its two largest units: people compare, they do not compute.
+pub fn rough(length: std::time::Duration) -> String {
+    let seconds = length.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0 => format!("{}ms", length.subsec_millis()),
+        1..60 => format!("{seconds}s"),
+        60..3600 => format!("{minutes}m {}s", seconds % 60),
+        3600..86_400 => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

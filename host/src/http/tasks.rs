@@ -1,0 +1,191 @@
+//! Tasks: what they are, and what somebody wants of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use super::App;
+use super::error::{ApiError, ApiResult};
+use super::extract::{ApiQuery, NoQuery, Payload, TaskPath, Tenant, duration};
+use super::shapes::{Paused, TaskDetail, TaskSummary, Tasks, Triggered};
+use crate::run::Cause;
+use crate::store::{Admit, Enqueued, NewRun, RunFilter, RunInfo};
+use crate::task::{Name, Task, TaskKey};
+use crate::time::Timestamp;
+
+/// How far ahead a run may be asked for. Further is more likely a slip (milliseconds for seconds) than a wish.
+const FURTHEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+
+/// Longest idempotency key, in bytes.
+const MAX_DEDUP: usize = 200;
+
+/// Due instants shown with each task of the list, and of one task.
+const NEXT_IN_LIST: usize = 3;
+const NEXT_IN_DETAIL: usize = 5;
+
+/// The summaries of all tasks of `tenant`, by name.
+pub(super) async fn summaries(app: &App, tenant: &Name) -> ApiResult<Vec<TaskSummary>> {
+    let states = app.store.task_states().await?;
+    let now = app.clock.now();
+    let mut summaries = Vec::new();
+    for task in app.catalog.tasks().values().filter(|task| task.key.tenant == *tenant) {
+        let paused = states.get(&task.key).is_some_and(|state| state.paused);
+        let last = last_run(app, &task.key).await?;
+        summaries.push(TaskSummary::of(task, paused, last.as_ref(), now, NEXT_IN_LIST));
+    }
+    Ok(summaries)
+}
+
+async fn last_run(app: &App, key: &TaskKey) -> ApiResult<Option<RunInfo>> {
+    let (tenant, task) = (Some(key.tenant.clone()), Some(key.task.clone()));
+    let mut latest = app.store.runs(RunFilter { tenant, task, limit: 1, ..RunFilter::default() }).await?;
+    Ok(latest.pop())
+}
+
+/// The task, or an error that names those there are.
+pub(super) fn known(app: &App, key: &TaskKey) -> ApiResult<Arc<Task>> {
+    app.catalog.get(key).ok_or_else(|| no_task(app, key))
+}
+
+pub(super) fn no_task(app: &App, key: &TaskKey) -> ApiError {
+    let tasks = app.catalog.tasks();
+    let names: Vec<&str> =
+        tasks.keys().filter(|known| known.tenant == key.tenant).map(|known| known.task.as_str()).collect();
+    let hint = match names.as_slice() {
+        [] => "no plugin offers any task; GET /v1/plugins says why".to_owned(),
+        few @ [..] if few.len() <= 10 => format!("the tasks are: {}", few.join(", ")),
+        many => format!("GET /v1/tasks lists all {}", many.len()),
+    };
+    ApiError::not_found("no-such-task", format!("there is no task `{}`", key.task)).hint(hint)
+}
+
+async fn is_paused(app: &App, key: &TaskKey) -> ApiResult<bool> {
+    Ok(app.store.task_states().await?.get(key).is_some_and(|state| state.paused))
+}
+
+/// `GET /v1/tasks`.
+pub(super) async fn list(
+    State(app): State<App>,
+    Tenant(tenant): Tenant,
+    _: ApiQuery<NoQuery>,
+) -> ApiResult<Json<Tasks>> {
+    Ok(Json(Tasks { tasks: summaries(&app, &tenant).await? }))
+}
+
+/// `GET /v1/tasks/{task}`.
+pub(super) async fn show(
+    State(app): State<App>,
+    TaskPath(key): TaskPath,
+    _: ApiQuery<NoQuery>,
+) -> ApiResult<Json<TaskDetail>> {
+    let task = known(&app, &key)?;
+    let paused = is_paused(&app, &key).await?;
+    let last = last_run(&app, &key).await?;
+    let summary = TaskSummary::of(&task, paused, last.as_ref(), app.clock.now(), NEXT_IN_DETAIL);
+    Ok(Json(TaskDetail::of(&task, summary)))
+}
+
+/// The query of a trigger.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TriggerQuery {
+    at: Option<String>,
+    after: Option<String>,
+}
+
+impl TriggerQuery {
+    fn due(&self, now: Timestamp) -> ApiResult<Timestamp> {
+        match (&self.at, &self.after) {
+            (None, None) => Ok(now),
+            (Some(_), Some(_)) => Err(ApiError::bad("bad-query", "`at` and `after` exclude each other")),
+            (None, Some(after)) => Ok(now.plus(duration("after", after, FURTHEST)?)),
+            (Some(at), None) => {
+                let parsed = DateTime::parse_from_rfc3339(at).map_err(|e| {
+                    ApiError::bad("bad-instant", format!("`at`: `{at}` is not an RFC 3339 instant ({e})"))
+                        .hint("such as 2026-11-22T10:24:53Z; write the `+` of an offset as %2B")
+                })?;
+                let at = Timestamp::from(parsed.with_timezone(&Utc));
+                if at.since(now) > FURTHEST {
+                    return Err(ApiError::bad("bad-instant", format!("`at`: {at} is more than ten years ahead")));
+                }
+                Ok(at)
+            }
+        }
+    }
+}
+
+fn dedup(headers: &HeaderMap) -> ApiResult<Option<String>> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    match key.to_str() {
+        // Apart from the scheduler's keys, so that no caller can stand in for a scheduled run.
+        Ok(key) if (1..=MAX_DEDUP).contains(&key.len()) => Ok(Some(format!("key:{key}"))),
+        _ => {
+            let message = format!("an Idempotency-Key has 1 to {MAX_DEDUP} visible ASCII characters");
+            Err(ApiError::bad("bad-idempotency-key", message))
+        }
+    }
+}
+
+/// `POST /v1/tasks/{task}/runs`.
+pub(super) async fn trigger(
+    State(app): State<App>,
+    TaskPath(key): TaskPath,
+    ApiQuery(query): ApiQuery<TriggerQuery>,
+    headers: HeaderMap,
+    Payload(body): Payload,
+) -> ApiResult<Response> {
+    let task = known(&app, &key)?;
+    let now = app.clock.now();
+    let due_at = query.due(now)?;
+    let run = NewRun {
+        task: key.clone(),
+        due_at,
+        run_at: due_at,
+        cause: Cause::Demand,
+        input: if body.is_empty() { task.input.clone() } else { body.to_vec() },
+        dedup: dedup(&headers)?,
+        parent: None,
+        admit: Admit::Always,
+    };
+    let made = app.store.enqueue(vec![run], now).await?;
+    let made = made.first().copied().expect("a store answers for each run it is given");
+    let created = !matches!(made, Enqueued::Existing(_));
+    let status = if created { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let answer = Triggered { run: made.run(), created, paused: is_paused(&app, &key).await? };
+    Ok((status, [(LOCATION, format!("/v1/runs/{}", answer.run))], Json(answer)).into_response())
+}
+
+/// `POST /v1/tasks/{task}/pause`.
+pub(super) async fn pause(
+    State(app): State<App>,
+    TaskPath(key): TaskPath,
+    _: ApiQuery<NoQuery>,
+) -> ApiResult<Json<Paused>> {
+    set_paused(&app, key, true).await
+}
+
+/// `POST /v1/tasks/{task}/resume`.
+pub(super) async fn resume(
+    State(app): State<App>,
+    TaskPath(key): TaskPath,
+    _: ApiQuery<NoQuery>,
+) -> ApiResult<Json<Paused>> {
+    set_paused(&app, key, false).await
+}
+
+async fn set_paused(app: &App, key: TaskKey, paused: bool) -> ApiResult<Json<Paused>> {
+    // A task whose plugin is quarantined right now can be paused and resumed all the same, once it has been known.
+    if app.catalog.get(&key).is_none() && !app.store.task_states().await?.contains_key(&key) {
+        return Err(no_task(app, &key));
+    }
+    app.store.set_paused(key.clone(), paused, app.clock.now()).await?;
+    tracing::info!(task.name = %key, paused, "{} task `{key}`", if paused { "Paused" } else { "Resumed" });
+    Ok(Json(Paused { task: key.task, paused }))
+}

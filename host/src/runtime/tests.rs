@@ -1,0 +1,1 @@
+//! Guests that misbehave, and what becomes of them.
