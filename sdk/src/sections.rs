@@ -51,6 +51,8 @@ pub enum State {
     Fresh,
     /// This run renewed it.
     Renewed,
+    /// It is older than asked for; nobody was asked to renew it.
+    Stale,
     /// Another run is renewing it: this is the last good value.
     Held,
     /// Renewing it failed, with this error: this is the last good value.
@@ -62,6 +64,7 @@ impl fmt::Display for State {
         match self {
             Self::Fresh => f.write_str("fresh"),
             Self::Renewed => f.write_str("renewed"),
+            Self::Stale => f.write_str("stale"),
             Self::Held => f.write_str("being renewed by another run"),
             Self::Failed(why) => write!(f, "could not be renewed: {why}"),
         }
@@ -99,7 +102,7 @@ impl SectionOf<'_> {
         self
     }
 
-    /// The value there is, however old, without renewing it: `Fresh` if it is no older than asked for, else `Held`.
+    /// The value there is, however old, without renewing it: `Fresh` if it is no older than asked for, else `Stale`.
     ///
     /// # Errors
     ///
@@ -108,7 +111,7 @@ impl SectionOf<'_> {
         let entry = cache::get(self.key)?;
         let state = match &entry {
             Some(entry) if entry.age < self.max_age => State::Fresh,
-            _ => State::Held,
+            _ => State::Stale,
         };
         Ok(known(entry, state))
     }
