@@ -3,6 +3,7 @@
 //! The way of a run, and which file to open for what, is in `ARCHITECTURE.md`.
 
 pub mod catalog;
+pub mod config;
 pub mod imports;
 pub mod lifecycle;
 pub mod machine;

@@ -57,7 +57,7 @@ pub enum BadCrontab {
         allowed: &'static str,
     },
     /// There is no such date.
-    #[error("`{0}` never comes: there is no such day in such a month")]
+    #[error("`{0}` never comes; use days that these months have")]
     Never(String),
 }
 

@@ -126,9 +126,9 @@ fn an_error_points_at_the_field_and_says_what_is_allowed() {
             "@reboot",
             "`@reboot` is no crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly or @annually (for a run at every start: `on-start = true`)",
         ),
-        ("0 0 31 2 *", "`0 0 31 2 *` never comes: there is no such day in such a month"),
-        ("0 0 30-31 feb */2", "`0 0 30-31 feb */2` never comes: there is no such day in such a month"),
-        ("0 0 31 4,6,9,11 *", "`0 0 31 4,6,9,11 *` never comes: there is no such day in such a month"),
+        ("0 0 31 2 *", "`0 0 31 2 *` never comes; use days that these months have"),
+        ("0 0 30-31 feb */2", "`0 0 30-31 feb */2` never comes; use days that these months have"),
+        ("0 0 31 4,6,9,11 *", "`0 0 31 4,6,9,11 *` never comes; use days that these months have"),
     ];
     for (text, expected) in table {
         assert_eq!(Crontab::parse(text).unwrap_err().to_string(), expected, "{text}");
