@@ -378,13 +378,13 @@ mod cronie {
         assert!(compared > 4000, "{compared}");
     }
 
-    /// Looks at a clock every half hour; no change undone in less is known of any zone.
+    /// Looks at a clock every hour; no change undone in less is known of any zone.
     fn assert_changes_lie_apart(zone: Tz, from: i64, to: i64) {
         let (mut changed, mut known) = (from - 2 * walk::PROBE, offset(zone, from).unwrap());
-        for second in (from..to).step_by(1800) {
+        for second in (from..to).step_by(3600) {
             let offset = offset(zone, second).unwrap();
             if offset != known {
-                assert!(second - changed > walk::PROBE + 3600, "{zone} at {second}");
+                assert!(second - changed > walk::PROBE + 2 * 3600, "{zone} at {second}");
                 (changed, known) = (second, offset);
             }
         }
@@ -393,15 +393,15 @@ mod cronie {
     #[test]
     fn no_clock_is_set_twice_within_a_probe() {
         for zone in ZONES {
-            assert_changes_lie_apart(zone, 1_000_000_000, 2_100_000_000);
+            assert_changes_lie_apart(zone, 1_500_000_000, 2_000_000_000);
         }
     }
 
     #[test]
-    #[ignore = "takes minutes: to be run when chrono-tz brings a new time zone database"]
-    fn no_clock_on_earth_was_ever_set_twice_within_a_probe() {
+    #[ignore = "takes a minute or more: to be run when chrono-tz brings a new time zone database"]
+    fn no_clock_on_earth_was_set_twice_within_a_probe_since_1970() {
         for zone in chrono_tz::TZ_VARIANTS {
-            assert_changes_lie_apart(zone, -2_900_000_000, 2_600_000_000);
+            assert_changes_lie_apart(zone, 0, 2_200_000_000);
         }
     }
 }
