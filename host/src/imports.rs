@@ -108,8 +108,6 @@ pub trait ImportsView: Send {
 pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>, grants: &Grants) -> wasmtime::Result<()> {
     log::add_to_linker(linker)?;
     settings::add_to_linker(linker)?;
-    // Types alone reach nothing, and some languages' runtimes import them whether or not they are used.
-    http::add_types_to_linker(linker)?;
     if !grants.locks.is_empty() {
         locks::add_to_linker(linker)?;
     }
@@ -119,10 +117,7 @@ pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>, grants: &
     if !grants.schedule.is_empty() {
         schedule::add_to_linker(linker)?;
     }
-    if !grants.http.is_empty() {
-        http::add_to_linker(linker)?;
-    }
-    Ok(())
+    if grants.http.is_empty() { http::add_types_to_linker(linker) } else { http::add_to_linker(linker) }
 }
 
 /// Says to the generated bindings that the host's side of every interface is an [`ImportsCtxView`].

@@ -300,3 +300,6 @@ fn wit_error(error: StoreError, in_call: &'static str) -> Result<Error, Interrup
         error => Ok(Error::Other(store_failure(error, in_call)?)),
     }
 }
+
+#[cfg(test)]
+mod tests;

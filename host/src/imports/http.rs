@@ -60,16 +60,19 @@ impl<'a> ImportsCtxView<'a> {
     }
 }
 
-/// Let a guest of `linker` send requests: `wasi:http/outgoing-handler`, which needs the types as well.
+/// Let a guest of `linker` send requests: `wasi:http/outgoing-handler`, and the types that it needs.
 ///
 /// # Errors
 ///
-/// If something is linked by that name already.
+/// If something is linked by those names already.
 pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    outgoing_handler::add_to_linker::<T, WasiHttp>(linker, |data| data.imports().http())
+    outgoing_handler::add_to_linker::<T, WasiHttp>(linker, |data| data.imports().http())?;
+    add_types_to_linker(linker)
 }
 
 /// Let a guest of `linker` make and take apart requests and responses: `wasi:http/types`, not what that imports.
+///
+/// This reaches nothing, and some languages' runtimes import it whether or not they use it.
 ///
 /// # Errors
 ///
