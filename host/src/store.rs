@@ -9,6 +9,10 @@
 //!
 //! `store::conformance` is the test text that every store passes.
 
+#[cfg(test)]
+pub(crate) mod conformance;
+pub mod sqlite;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
