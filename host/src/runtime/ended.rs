@@ -142,6 +142,9 @@ fn trapped(error: &wasmtime::Error, limits: &Limits, space: &Space, stdout: &[u8
         };
         return interrupted(interrupt, &place, limits).at(at);
     }
+    if error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some() {
+        return Verdict::other(Outcome::Lost, "the host had no place for it");
+    }
     if error.downcast_ref::<Trap>() == Some(&Trap::OutOfFuel) {
         return Verdict::other(Outcome::OutOfFuel, format!("used up its {} units of fuel", limits.fuel)).at(at);
     }
