@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::rig::{Rig, component, limits, program, runner, task};
 use crate::run::Outcome;
 use crate::runtime::{Kind, LoadError};
-use crate::task::{Pattern, Task};
+use crate::task::{Limits, Pattern, Task};
 
 #[tokio::test]
 async fn a_file_that_is_not_a_component_is_refused_in_one_line() {
@@ -123,4 +123,15 @@ async fn what_the_host_does_not_have_is_named() {
     let refusal = rig.prepare(wasm, &Arc::new(Task { ..task() })).await.unwrap_err().to_string();
 
     assert_eq!(refusal, "imports what this host does not have: `acme:robot/arm@1.0.0`");
+}
+
+#[tokio::test]
+async fn a_task_may_not_be_given_more_memory_than_the_host_has() {
+    let rig = Rig::new();
+    let limits = Limits { memory: 1 << 30, ..limits() };
+
+    let refusal = rig.prepare(program("", "i32.const 0"), &Arc::new(Task { limits, ..task() })).await.unwrap_err();
+
+    let expected = "is given 1073741824 bytes of memory, and this host has at most 536870912 for a task";
+    assert_eq!(refusal.to_string(), expected);
 }
