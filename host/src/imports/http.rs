@@ -60,14 +60,13 @@ impl<'a> ImportsCtxView<'a> {
     }
 }
 
-/// Let a guest of `linker` send requests: `wasi:http/outgoing-handler`, and the types that it needs.
+/// Let a guest of `linker` send requests: `wasi:http/outgoing-handler`, which is of use only with the types.
 ///
 /// # Errors
 ///
-/// If something is linked by those names already.
+/// If something is linked by that name already.
 pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    outgoing_handler::add_to_linker::<T, WasiHttp>(linker, |data| data.imports().http())?;
-    add_types_to_linker(linker)
+    outgoing_handler::add_to_linker::<T, WasiHttp>(linker, |data| data.imports().http())
 }
 
 /// Let a guest of `linker` make and take apart requests and responses: `wasi:http/types`, not what that imports.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use wasmtime::component::ResourceTable;
 
-use super::{ImportsCtx, ImportsCtxView, Until};
+use super::{ImportsCtx, ImportsCtxView, ImportsView, Until};
 use crate::catalog::Catalog;
 use crate::imports::locks::LockWaits;
 use crate::lifecycle::Transition;
@@ -155,11 +155,13 @@ pub(crate) struct Guest {
     services: Arc<Services>,
 }
 
-impl Guest {
-    pub(crate) fn imports(&mut self) -> ImportsCtxView<'_> {
+impl ImportsView for Guest {
+    fn imports(&mut self) -> ImportsCtxView<'_> {
         ImportsCtxView { ctx: &mut self.ctx, table: &mut self.table }
     }
+}
 
+impl Guest {
     /// Its run is over; the guest does not know yet.
     pub(crate) async fn finish(&self, transition: Transition) {
         let now = self.services.clock.now();

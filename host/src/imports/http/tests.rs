@@ -54,6 +54,15 @@ async fn answer(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, reply: &s
     let _ = seen.send(Seen::Closed);
 }
 
+async fn next_request(sight: &mut mpsc::UnboundedReceiver<Seen>) -> String {
+    loop {
+        match soon(sight.recv()).await.expect("the server is there as long as the test") {
+            Seen::Request(head) => return head,
+            Seen::Closed => {} // of the one before
+        }
+    }
+}
+
 fn grant(host: &str, port: u16) -> HttpHost {
     HttpHost { host: host.to_owned(), port: Some(port) }
 }
@@ -104,8 +113,32 @@ async fn a_host_that_is_granted_by_its_address_answers() {
 
     assert_eq!(answer.0.status(), 200);
     assert_eq!(read(answer).await.unwrap(), "hello");
-    let Some(Seen::Request(head)) = soon(sight.recv()).await else { panic!("no request") };
-    assert_eq!(head, format!("GET /path?query HTTP/1.1\r\nhost: {address}\r\n\r\n"));
+    assert_eq!(next_request(&mut sight).await, format!("GET /path?query HTTP/1.1\r\nhost: {address}\r\n\r\n"));
+
+    let (answer, _transfer) = send(&mut sender, &format!("http://{address}?query")).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let head = next_request(&mut sight).await;
+    assert!(head.starts_with("GET /?query HTTP/1.1\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_with_its_connection_is_read_to_its_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        for reply in ["HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\nhello"] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // A request this small comes in one piece.
+            assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+            stream.write_all(reply.as_bytes()).await.unwrap();
+        }
+    });
+    let mut sender = sender(&[grant("127.0.0.1", address.port())]);
+
+    for expected in ["", "hello"] {
+        let answer = send(&mut sender, &format!("http://{address}/")).await.unwrap();
+        assert_eq!(read(answer).await.unwrap(), expected);
+    }
 }
 
 #[tokio::test]
