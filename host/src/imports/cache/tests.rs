@@ -157,11 +157,11 @@ async fn the_first_to_ask_renews_and_the_others_take_the_last_good_value() {
 
     publish(&mut one, &renewal, b"new").await.unwrap().unwrap();
     assert!(matches!(refresh(&mut other, "a", 10_000).await, Refreshed::Fresh(entry) if entry.value == b"new"));
-    let next = renew(&mut other, "a").await;
+    let next = renew(&mut one, "a").await;
     let_go(&mut one, renewal).await;
-    assert!(matches!(refresh(&mut one, "a", 0).await, Refreshed::Held(_)), "a dropped handle let go of another's lock");
-    let_go(&mut other, next).await;
-    renew(&mut one, "a").await;
+    assert!(matches!(refresh(&mut other, "a", 0).await, Refreshed::Held(_)), "the old handle let go for the new one");
+    let_go(&mut one, next).await;
+    renew(&mut other, "a").await;
 }
 
 #[tokio::test]

@@ -32,7 +32,9 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 /// a trap that says where it hung, and not with an error that comes a moment before.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// Bytes that are buffered of a response, and so the most that its head may have. Servers commonly allow 8 to 16 KiB.
+/// Bytes that are buffered of a response. A head that is not over after so many is refused; as that is seen after a read,
+/// which may bring as many again, the largest head that passes has less than twice as many. Servers commonly send and
+/// accept 8 to 16 KiB.
 const BUFFER: usize = 64 << 10;
 
 /// Header fields that a response may have.

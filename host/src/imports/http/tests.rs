@@ -298,6 +298,51 @@ async fn a_head_of_very_many_fields_is_bounded() {
 }
 
 #[tokio::test]
+async fn a_head_may_have_as_much_as_servers_send_and_not_much_more() {
+    for (size, fits) in [(32 << 10, true), (200 << 10, false)] {
+        let reply = format!("HTTP/1.1 204 No Content\r\nx: {}\r\n\r\n", "x".repeat(size)).leak();
+        let (address, _sight) = server(reply).await;
+        let answer = send(&mut sender(&[grant("127.0.0.1", address.port())]), &format!("http://{address}/")).await;
+        assert_eq!(answer.is_ok(), fits, "{size} bytes");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_counts_until_it_is_let_go_of() {
+    let (address, _sight) = server("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe").await;
+    let mut sender = sender(&[grant("127.0.0.1", address.port())]);
+
+    let (response, transfer) = send(&mut sender, &format!("http://{address}/")).await.unwrap();
+    let mut transfer = Pin::from(transfer);
+    assert!(futures_util::poll!(transfer.as_mut()).is_pending());
+    assert_eq!(sender.connections.available_permits(), MOST_CONNECTIONS - 1);
+
+    drop((response, transfer));
+    assert_eq!(sender.connections.available_permits(), MOST_CONNECTIONS);
+}
+
+#[tokio::test]
+async fn a_body_may_take_long_as_long_as_it_comes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n").await.unwrap();
+        for piece in [b"a", b"b", b"c", b"d"] {
+            // The pace is what is tested: each piece within the timeout, all of them not.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            stream.write_all(piece).await.unwrap();
+        }
+    });
+    let mut sender = sender(&[grant("127.0.0.1", address.port())]);
+
+    let between = RequestOptions { between_bytes_timeout: Some(Duration::from_millis(600)), ..Default::default() };
+    let answer = send_with(&mut sender, &format!("http://{address}/"), Some(between)).await.unwrap();
+
+    assert_eq!(read(answer).await.unwrap(), "abcd");
+}
+
+#[tokio::test]
 async fn a_run_has_only_so_many_connections_at_once() {
     let sender = sender(&[grant("127.0.0.1", 80)]);
     let mut open: Vec<_> = (0..MOST_CONNECTIONS).map(|_| sender.prepare(request("http://127.0.0.1/"), None)).collect();

@@ -91,19 +91,20 @@ async fn names_are_checked_before_anything_else() {
     take(&mut guest, &format!("mine/{}", "é\0'\n".repeat(50)), Mode::Shared).await;
 }
 
-#[tokio::test]
+// On several threads, so that it is not the order in which one thread happens to wake them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn waiters_are_served_in_the_order_they_came() {
     let world = World::new();
     let (got, mut order) = mpsc::unbounded_channel();
     let mut holder = world.guest().await;
     let lock = take(&mut holder, "a", Mode::Exclusive).await;
-    for number in 0..8 {
+    for number in 0..40 {
         waiter(&world, Mode::Exclusive, number, &got).await;
     }
 
     release(&mut holder, lock).await;
 
-    for number in 0..8 {
+    for number in 0..40 {
         assert_eq!(soon(order.recv()).await, Some(number));
     }
 }
