@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::rig::{Rig, SLACK, component, limits, order, program, runner, sleeping, task, timed};
 use crate::lifecycle::Ending;
 use crate::run::Outcome;
-use crate::runtime::{Ended, Stop};
-use crate::task::{Limits, Task};
+use crate::runtime::{Ended, Order, Stop};
+use crate::store::{LockKind, LockMode, LockName, Store};
+use crate::task::{Limits, Pattern, Task};
 
 const DEADLINE: Duration = Duration::from_millis(200);
 
@@ -69,6 +70,29 @@ async fn a_guest_that_sleeps_in_a_host_call_ends_at_its_deadline_and_says_where_
     assert!(ended.report.message.as_deref().unwrap().contains("waiting in a host call"), "{ended:?}");
     assert!(ended.report.accounts.host > DEADLINE / 2, "{ended:?}");
     assert_eq!(ended.report.accounts.host_calls, 2, "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_guest_that_waits_for_a_lock_ends_at_its_deadline_and_says_for_what() {
+    let rig = Rig::new();
+    let mut task = Task { limits: short(), ..task() };
+    task.grants.locks.push(Pattern("*".into()));
+    let claims = rig.claims(&task, 2).await;
+    let lock = LockName { tenant: task.key.tenant.clone(), kind: LockKind::Named, name: "door".into() };
+    rig.store.acquire_lock(lock, LockMode::Exclusive, claims[0].key, claims[0].due_at).await.unwrap();
+    let acquire = r#"(import "sexton:task/locks@0.1.0" "acquire" (func $acquire (param i32 i32 i32 i64 i32)))"#;
+    let body =
+        "(call $acquire (i32.const 64) (i32.const 4) (i32.const 0) (i64.const 3600000) (i32.const 0)) unreachable";
+    let task = Arc::new(task);
+    let prepared = rig.prepare(runner("door", acquire, body), &task).await.unwrap();
+
+    let order = Order { claim: claims[1].clone(), ..order(&task) };
+    let (ended, took) = timed(rig.runtime.run(&prepared, order)).await;
+
+    assert!(took < DEADLINE + SLACK, "it ended only after {took:?}");
+    assert_eq!(ended.report.outcome, Outcome::TimedOut, "{ended:?}");
+    assert!(ended.report.message.as_deref().unwrap().ends_with("in `locks.acquire`"), "{ended:?}");
+    assert!(ended.report.backtrace.as_deref().unwrap().ends_with("run"), "{ended:?}");
 }
 
 #[tokio::test]
