@@ -3,7 +3,11 @@
 //! The way of a run, and which file to open for what, is in `ARCHITECTURE.md`.
 
 pub mod catalog;
+pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod host;
+pub mod http;
 pub mod imports;
 pub mod lifecycle;
 pub mod machine;
@@ -14,4 +18,5 @@ pub mod runtime;
 pub mod schedule;
 pub mod store;
 pub mod task;
+pub mod telemetry;
 pub mod time;
