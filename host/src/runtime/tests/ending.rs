@@ -149,6 +149,30 @@ async fn a_shutdown_loses_the_run_rather_than_cancelling_it_and_a_lost_claim_say
 }
 
 #[tokio::test]
+async fn a_runtime_that_is_stopped_gives_up_its_guests_and_takes_no_more() {
+    let rig = Rig::new();
+    let task = Arc::new(task());
+    let mut running = Vec::new();
+    for wasm in [sleeping(), program("", "(loop $again br $again) unreachable")] {
+        let prepared = rig.prepare(wasm, &task).await.unwrap();
+        let (runtime, order) = (Arc::clone(&rig.runtime), order(&task));
+        running.push(tokio::spawn(async move { runtime.run(&prepared, order).await }));
+    }
+    let late = rig.prepare(sleeping(), &task).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await; // until both are under way, which they do not say
+
+    let runtime = Arc::clone(&rig.runtime);
+    tokio::task::spawn_blocking(move || runtime.stop()).await.unwrap();
+
+    for run in running {
+        let ended = tokio::time::timeout(SLACK, run).await.expect("it is given up at once").unwrap();
+        assert_eq!(ended.ending, Ending::Other(Outcome::Lost), "{ended:?}");
+    }
+    let ended = rig.runtime.run(&late, order(&task)).await;
+    assert_eq!(ended.ending, Ending::Other(Outcome::Lost), "{ended:?}");
+}
+
+#[tokio::test]
 async fn nothing_of_a_guest_is_left_when_its_run_is_dropped() {
     let rig = Rig::new();
     let task = Arc::new(task());
@@ -173,7 +197,7 @@ async fn nothing_of_a_guest_is_left_when_its_run_is_dropped() {
 #[tokio::test]
 async fn a_hundred_spinning_guests_delay_neither_a_new_run_nor_their_own_ends() {
     let rig = Rig::new();
-    let spin = Arc::new(Task { limits: Limits { deadline: Duration::from_secs(2), ..limits() }, ..task() });
+    let spin = Arc::new(Task { limits: Limits { deadline: SLACK, ..limits() }, ..task() });
     let spinning = rig.prepare(program("", "(loop $again br $again) unreachable"), &spin).await.unwrap();
     let quick = Arc::new(task());
     let returning = rig.prepare(component(QUICK), &quick).await.unwrap();
@@ -183,21 +207,17 @@ async fn a_hundred_spinning_guests_delay_neither_a_new_run_nor_their_own_ends() 
         let (runtime, prepared, order) = (Arc::clone(&rig.runtime), Arc::clone(&spinning), order(&spin));
         spinners.push(tokio::spawn(async move { timed(runtime.run(&prepared, order)).await }));
     }
-    tokio::time::sleep(Duration::from_millis(500)).await; // until all have had more than their quantum
-    let mut waits = Vec::new();
     for _ in 0..50 {
-        let (ended, took) = timed(rig.runtime.run(&returning, order(&quick))).await;
+        let ended = rig.runtime.run(&returning, order(&quick)).await;
         assert_eq!(ended.report.outcome, Outcome::Succeeded);
-        waits.push(took);
     }
 
-    waits.sort();
-    assert!(waits[25] < Duration::from_millis(20), "half of them took longer than {:?}", waits[25]);
-    assert!(waits[49] < SLACK, "the slowest took {:?}", waits[49]);
+    let spinning = spinners.iter().filter(|spinner| !spinner.is_finished()).count();
+    assert_eq!(spinning, 100, "all new runs were over before any of them");
     for spinner in spinners {
         let (ended, took) = spinner.await.unwrap();
         assert_eq!(ended.report.outcome, Outcome::TimedOut);
-        assert!(took < Duration::from_secs(2) + SLACK, "it ended only after {took:?}");
+        assert!(took < SLACK * 2, "it ended only after {took:?}");
     }
 }
 

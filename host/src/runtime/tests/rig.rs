@@ -14,9 +14,9 @@ use crate::store::{Admit, ClaimRequest, NewRun, Store};
 use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
 use crate::time::{Clock, Timestamp};
 
-/// What is allowed beyond a deadline for an attempt to be over. Wider than the promise of 50 ms by what a machine that
-/// compiles other tests at the same time may need.
-pub(super) const SLACK: Duration = Duration::from_millis(250);
+/// What is allowed beyond a deadline for an attempt to be over. Far more than the promise of 50 ms, which holds for a
+/// machine that does nothing else: tests run beside compilers. A guest that is not ended at all takes a minute.
+pub(super) const SLACK: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct SystemTime;
