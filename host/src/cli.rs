@@ -1,1 +1,83 @@
-//! cli
+//! The command line. `docs/cli.md` is its reference.
+//!
+//! All commands but `run`, `check`, `new`, `completions` and `schema` ask a host over its HTTP API, so they see what any
+//! other client sees. Nothing that a guest wrote reaches a terminal with its control characters in force.
+
+mod args;
+mod cache;
+mod check;
+mod client;
+mod error;
+mod lists;
+mod logs;
+mod new;
+mod run_view;
+mod screen;
+mod serve;
+mod trigger;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{CacheCommand, Command};
+pub use args::{Cli, RunArgs};
+use client::Client;
+pub use error::{CliError, Exit};
+use screen::Screen;
+
+/// Read the arguments, do what they say, and turn what went wrong into a line, a hint and an exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help goes to stdout and is no error; a closed pipe there is nobody's concern.
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(Exit::Usage as u8));
+        }
+    };
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error.tell();
+            error.exit_code()
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), CliError> {
+    let screen = Screen::of_stdout();
+    let client = || Client::new(&cli.url);
+    match cli.command {
+        Command::Run(args) => serve::run(args),
+        Command::Check(args) => check::check(&args.files, &screen),
+        Command::Schema => check::schema(&screen),
+        Command::New(args) => new::new(&args, &screen),
+        Command::Completions { shell } => completions(shell, &screen),
+        Command::Plugins(list) => lists::plugins(&client()?, list, &screen),
+        Command::Tasks(list) => lists::tasks(&client()?, list, &screen),
+        Command::Runs(args) => lists::runs(&client()?, &args, &screen),
+        Command::Locks(list) => lists::locks(&client()?, list, &screen),
+        Command::Show { run, list } => run_view::show(&client()?, run, list, &screen),
+        Command::Logs { follow, what, list } => logs::logs(&client()?, &what, follow, list, &screen),
+        Command::Trigger(args) => trigger::trigger(&client()?, &args, &screen),
+        Command::Kill { run, reason } => trigger::kill(&client()?, run, reason.as_deref(), &screen),
+        Command::Pause { task } => trigger::set_paused(&client()?, &task, true, &screen),
+        Command::Resume { task } => trigger::set_paused(&client()?, &task, false, &screen),
+        Command::Result { what } => trigger::result(&client()?, &what, &screen),
+        Command::Cache(command) => match command {
+            CacheCommand::Get { key } => cache::get(&client()?, &key, &screen),
+            CacheCommand::Set(args) => cache::set(&client()?, &args, &screen),
+            CacheCommand::List { prefix, after, list } => {
+                cache::list(&client()?, &prefix, after.as_deref(), list, &screen)
+            }
+            CacheCommand::Delete { key } => cache::delete(&client()?, &key, &screen),
+        },
+    }
+}
+
+fn completions(shell: clap_complete::Shell, screen: &Screen) -> Result<(), CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "sexton", &mut script);
+    screen.bytes(&script)
+}

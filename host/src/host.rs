@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::catalog::Catalog;
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{Config, Synchronous};
 use crate::http::{self, ApiState, HostInfo};
 use crate::machine::executor::Executor;
 use crate::machine::heartbeat::Heartbeat;
@@ -25,7 +25,7 @@ use crate::plugins::Registry;
 use crate::plugins::directory::Directory;
 use crate::runtime::{Runtime, Services, Stop};
 use crate::store::Store;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
 use crate::time::Clock;
 
 /// How long attempts that were interrupted may take to be written down. They end within milliseconds; the disk may not.
@@ -68,7 +68,7 @@ impl Host {
             format!("cannot listen on {}; is another host running? `[http] listen` chooses an address", config.http.listen)
         })?;
         let address = listener.local_addr()?;
-        let store: Arc<dyn Store> = SqliteStore::open(&config.store_path(), config.store_options())?;
+        let store: Arc<dyn Store> = SqliteStore::open(config.database(), &store_options(&config))?;
         let lost = store.abandon(&config.host.name).await?;
         if lost > 0 {
             warn!(runs = lost, "{lost} run(s) were under way when this host ended the last time");
@@ -83,7 +83,7 @@ impl Host {
             cache_quota: config.cache.quota,
             lock_waits: Arc::default(),
         });
-        let runtime = Runtime::new(config.runtime_config(), services)?;
+        let runtime = Runtime::new(config.runtime(), services)?;
         let plugins = Arc::new(Registry::new(Arc::clone(&catalog)));
         let directory = Directory::open(
             &config.host.plugins,
@@ -229,6 +229,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     .await;
     info!("Stopped");
     Ok(())
+}
+
+fn store_options(config: &Config) -> SqliteOptions {
+    let sync = match config.store.synchronous {
+        Synchronous::Full => Durability::Full,
+        Synchronous::Normal => Durability::Normal,
+    };
+    SqliteOptions { sync, ..SqliteOptions::default() }
 }
 
 /// Tell systemd, if it is there and wants to know. That it cannot be told changes nothing.

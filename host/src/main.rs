@@ -1,1 +1,5 @@
-fn main() {}
+//! The one binary: everything else is in the library.
+
+fn main() -> std::process::ExitCode {
+    sexton::cli::main()
+}

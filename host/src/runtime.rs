@@ -124,6 +124,7 @@ pub struct Runtime {
     stage: Arc<attempt::Stage>,
     loader: components::Loader,
     ticker: Arc<engine::Ticker>,
+    max_memory: u64,
     /// Where timers, sockets and files of guests are driven: neither the host's own work nor a guest delays them.
     io: Mutex<Option<tokio::runtime::Runtime>>,
 }
@@ -140,6 +141,7 @@ impl Runtime {
     /// [`RuntimeError`] if memory, threads, or the directory for compiled code are not to be had.
     pub fn new(config: RuntimeConfig, services: Arc<Services>) -> Result<Arc<Self>, RuntimeError> {
         let wasm = engine::build(&config)?;
+        let max_memory = config.max_memory;
         let threads = match config.guest_threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
@@ -155,7 +157,12 @@ impl Runtime {
         let ticker = Arc::new(engine::Ticker::start(wasm.clone(), config.tick)?);
         let lanes = lanes::Lanes::start(threads, Arc::clone(&ticker), io.handle())?;
         let stage = Arc::new(attempt::Stage { engine: wasm, services, lanes });
-        Ok(Arc::new(Self { stage, loader, ticker, io: Mutex::new(Some(io)) }))
+        Ok(Arc::new(Self { stage, loader, ticker, max_memory, io: Mutex::new(Some(io)) }))
+    }
+
+    /// The engine, for measuring what wasmtime costs by itself.
+    pub fn engine(&self) -> &wasmtime::Engine {
+        &self.stage.engine
     }
 
     /// Check and compile a component, or find it compiled. The bytes of its file are `wasm`.
@@ -172,9 +179,9 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// [`Refusal`], which says what the manifest would have to grant.
+    /// [`Refusal`], which says what the manifest would have to grant, or what else does not fit.
     pub fn prepare(&self, component: &Arc<Component>, task: &Arc<Task>) -> Result<Arc<Prepared>, Refusal> {
-        link::prepare(&self.stage.engine, component, task).map(Arc::new)
+        link::prepare(&self.stage.engine, self.max_memory, component, task).map(Arc::new)
     }
 
     /// Make one attempt. The guest runs on guest threads; when this returns (or is dropped) no instruction of it runs

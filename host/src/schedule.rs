@@ -1,12 +1,16 @@
 //! When a task is due. Pure: instants in, instants out.
 
+mod calendar;
 mod crontab;
+mod due;
+mod walk;
 
 use std::time::Duration;
 
 use chrono_tz::Tz;
 
 pub use crontab::{BadCrontab, Crontab};
+pub use due::{Due, Look};
 
 use crate::time::Timestamp;
 

@@ -115,7 +115,8 @@ pub(super) async fn write(
         Written::Yes(version) => Ok(Json(EntryWritten { key: key.key, version })),
         Written::Conflict => {
             let message = format!("the entry `{}` is not as the request's condition has it", key.key);
-            Err(ApiError::new(StatusCode::PRECONDITION_FAILED, "conflict", message).hint("read it again, and then decide"))
+            Err(ApiError::new(StatusCode::PRECONDITION_FAILED, "conflict", message)
+                .hint("read it again, and then decide"))
         }
     }
 }

@@ -109,7 +109,8 @@ mod tests {
         for ours in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "[::1]"] {
             assert!(is_loopback(ours), "{ours}");
         }
-        for foreign in ["localhost.evil.example", "evil.example", "127.0.0.1.nip.io", "10.0.0.1", "0.0.0.0", "[::]", ""] {
+        for foreign in ["localhost.evil.example", "evil.example", "127.0.0.1.nip.io", "10.0.0.1", "0.0.0.0", "[::]", ""]
+        {
             assert!(!is_loopback(foreign), "{foreign}");
         }
     }

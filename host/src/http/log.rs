@@ -89,7 +89,8 @@ impl Reader {
         let live = self.app.live.get(self.run);
         self.over = !self.follow || run.as_ref().is_none_or(|run| run.state.is_over());
         let mut text = String::new();
-        let attempts_over = run.map_or(0, |run| if run.state.is_over() { run.attempt } else { run.attempt.saturating_sub(1) });
+        let attempts_over =
+            run.map_or(0, |run| if run.state.is_over() { run.attempt } else { run.attempt.saturating_sub(1) });
         let live_is_next = live.as_ref().is_some_and(|live| live.key.attempt == self.ended + 1);
         // Whole logs are read from the store only when an attempt may have ended.
         if attempts_over > self.ended || !live_is_next {

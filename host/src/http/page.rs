@@ -32,11 +32,7 @@ border-bottom:1px solid #e4e6ea;overflow-wrap:anywhere}th{font-weight:600;color:
 .succeeded{color:#5fc98a}.failed,.bad{color:#f2867e}.running{color:#e0b25a}}";
 
 /// `GET /`.
-pub(super) async fn page(
-    State(app): State<App>,
-    Tenant(tenant): Tenant,
-    _: ApiQuery<NoQuery>,
-) -> ApiResult<Response> {
+pub(super) async fn page(State(app): State<App>, Tenant(tenant): Tenant, _: ApiQuery<NoQuery>) -> ApiResult<Response> {
     let tasks = summaries(&app, &tenant).await?;
     let filter = RunFilter { tenant: Some(tenant.clone()), limit: RUNS, ..RunFilter::default() };
     let runs = app.store.runs(filter).await?;
@@ -46,7 +42,8 @@ pub(super) async fn page(
     plugins.sort_by(|a, b| a.name.cmp(&b.name));
     let shown = Shown { app: &app, tasks, runs, locks, plugins, now: app.clock.now() };
     let mut response = Html(shown.to_string()).into_response();
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    let policy =
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     Ok(response)
 }

@@ -82,7 +82,8 @@ pub(super) fn dated(headers: &mut HeaderMap, at: Timestamp, now: Timestamp) {
 
 /// Whether `If-None-Match` names `etag` (or everything).
 pub(super) fn is_named(asked: &HeaderMap, etag: &str) -> bool {
-    let named = |list: &str| list.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == etag);
+    let named =
+        |list: &str| list.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == etag);
     asked.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(named)
 }
 

@@ -60,13 +60,21 @@ impl<'a> ImportsCtxView<'a> {
     }
 }
 
-/// Let a guest of `linker` send requests: `wasi:http/types` and `wasi:http/outgoing-handler`, not what they import.
+/// Let a guest of `linker` send requests: `wasi:http/outgoing-handler`, which needs the types as well.
 ///
 /// # Errors
 ///
-/// If something is linked by those names already.
+/// If something is linked by that name already.
 pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    outgoing_handler::add_to_linker::<T, WasiHttp>(linker, |data| data.imports().http())?;
+    outgoing_handler::add_to_linker::<T, WasiHttp>(linker, |data| data.imports().http())
+}
+
+/// Let a guest of `linker` make and take apart requests and responses: `wasi:http/types`, not what that imports.
+///
+/// # Errors
+///
+/// If something is linked by that name already.
+pub fn add_types_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     types::add_to_linker::<T, WasiHttp>(linker, &LinkOptions::default().into(), |data| data.imports().http())
 }
 
@@ -150,3 +158,6 @@ impl Sender {
         Ok(Exchange { request, way, connection })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,7 +71,7 @@ impl Registry {
             tenant: self.tenant.clone(),
             digest: version.map(|(version, _)| version.component.digest().to_owned()),
             size: version.map_or(0, |(version, _)| version.component.size()),
-            kind: version.map(|(version, _)| version.component.kind().to_string()),
+            kind: version.map(|(version, _)| version.component.kind().as_str().to_owned()),
             tasks: version
                 .map(|(version, _)| version.tasks.iter().map(|ready| ready.task.key.task.clone()).collect())
                 .unwrap_or_default(),

@@ -58,7 +58,11 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
         limits,
         stack: guest.stack.take(),
         space: &guest.space,
-        computing: turn.yielded() || pauses.yields == 0 && host.is_zero(),
+        place: match pauses.started {
+            false => "before a guest thread was free",
+            true if turn.yielded() => "while it was computing",
+            true => "while it was waiting in a host call",
+        },
         stdout: &stdout,
         stderr: &stderr,
     });

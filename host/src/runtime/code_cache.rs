@@ -8,6 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
@@ -15,6 +16,9 @@ use wasmtime::component::Component;
 
 use super::RuntimeError;
 use super::components::{hex, one_line};
+
+/// How long compiled code is kept that nobody loads: of components that are gone, and of earlier versions of this host.
+const STALE: Duration = Duration::from_secs(60 * 24 * 3600);
 
 /// The directory of compiled code.
 #[derive(Debug)]
@@ -32,6 +36,7 @@ impl CodeCache {
         if let Err(source) = prepared {
             return Err(RuntimeError::CodeCache { path: directory, source });
         }
+        prune(&directory);
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Ok(Self { directory, engine: hasher.finish() })
@@ -45,7 +50,10 @@ impl CodeCache {
     pub(super) fn load_or_compile(&self, engine: &Engine, digest: &str, wasm: &[u8]) -> Result<Component, String> {
         let path = self.directory.join(format!("{digest}-{:016x}.cwasm", self.engine));
         match load(engine, &path) {
-            Ok(Some(component)) => return Ok(component),
+            Ok(Some(component)) => {
+                touch(&path);
+                return Ok(component);
+            }
             Ok(None) => {}
             Err(reason) => {
                 tracing::warn!(path = %path.display(), reason, "Compiling again: the compiled code is damaged")
@@ -101,6 +109,26 @@ fn from_memory(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
 fn keep(path: &Path, code: &[u8]) -> io::Result<()> {
     write_whole(path, code)?;
     write_whole(&digest_path(path), hex(&Sha256::digest(code)).as_bytes())
+}
+
+/// Remove code that was last loaded long ago. What cannot be removed stays: it only takes room.
+fn prune(directory: &Path) {
+    let stale = |file: &fs::DirEntry| {
+        let age = file.metadata().and_then(|metadata| metadata.modified()).map(|at| at.elapsed().unwrap_or_default());
+        age.is_ok_and(|age| age > STALE)
+    };
+    for file in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if stale(&file) {
+            let _ = fs::remove_file(file.path());
+        }
+    }
+}
+
+/// Say that the code in `path` was used today. That it was cannot be said on a full disk, or a read-only one.
+fn touch(path: &Path) {
+    for path in [path, &digest_path(path)] {
+        let _ = OpenOptions::new().write(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
+    }
 }
 
 fn digest_path(path: &Path) -> PathBuf {

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use sha2::{Digest, Sha256};
 
@@ -103,7 +103,11 @@ impl Component {
 
 type Answer = tokio::sync::oneshot::Sender<Result<Component, LoadError>>;
 
-/// Loads components, one after the other, on a thread that gives way to all others: compiling cannot be interrupted.
+/// The most threads that compile. More would have a directory of plugins compiled sooner after an upgrade, at the price
+/// of memory: a large component takes hundreds of megabytes while it is compiled.
+const MOST_COMPILERS: usize = 4;
+
+/// Loads components on threads that give way to all others: compiling cannot be interrupted.
 #[derive(Debug)]
 pub(super) struct Loader {
     jobs: mpsc::Sender<(Vec<u8>, Answer)>,
@@ -116,18 +120,23 @@ impl Loader {
         code_cache: PathBuf,
         max_component: u64,
     ) -> Result<Self, RuntimeError> {
-        let cache = CodeCache::open(code_cache, &engine)?;
+        let cache = Arc::new(CodeCache::open(code_cache, &engine)?);
         let (jobs, todo) = mpsc::channel::<(Vec<u8>, Answer)>();
-        std::thread::Builder::new()
-            .name("sexton-compile".into())
-            .spawn(move || {
-                lower_priority(10);
-                while let Ok((wasm, answer)) = todo.recv() {
-                    // Whoever asked may have gone; the compiled code is kept for the next one.
-                    let _ = answer.send(load(&engine, &cache, &wasm));
-                }
-            })
-            .map_err(RuntimeError::Thread)?;
+        let todo = Arc::new(Mutex::new(todo));
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_COMPILERS);
+        for n in 0..threads {
+            let (engine, cache, todo) = (engine.clone(), Arc::clone(&cache), Arc::clone(&todo));
+            std::thread::Builder::new()
+                .name(format!("sexton-load-{n}"))
+                .spawn(move || {
+                    lower_priority(10);
+                    while let Some((wasm, answer)) = next(&todo) {
+                        // Whoever asked may have gone; the compiled code is kept for the next one.
+                        let _ = answer.send(load(&engine, &cache, &wasm));
+                    }
+                })
+                .map_err(RuntimeError::Thread)?;
+        }
         Ok(Self { jobs, max_component })
     }
 
@@ -138,6 +147,11 @@ impl Loader {
         // A compiler that panicked took its thread with it, and the answer.
         loaded.await.map_err(|_| LoadError::Stopped)?.map(Arc::new)
     }
+}
+
+/// The next component to load; `None` when the runtime is gone. One thread waits, the others wait for it.
+fn next<J>(todo: &Mutex<mpsc::Receiver<J>>) -> Option<J> {
+    todo.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
 /// What can be said of a file by its first bytes.

@@ -42,8 +42,8 @@ pub(super) struct Evidence<'a> {
     pub(super) space: &'a Space,
     /// Where the guest was when its call was dropped.
     pub(super) stack: Option<String>,
-    /// Whether it was computing then, rather than waiting.
-    pub(super) computing: bool,
+    /// What it was doing then.
+    pub(super) place: &'static str,
     /// What it printed: a program's output.
     pub(super) stdout: &'a [u8],
     pub(super) stderr: &'a [u8],
@@ -89,11 +89,7 @@ pub(super) fn classify(evidence: Evidence<'_>) -> Verdict {
     match evidence.result {
         Ok(Ok(returned)) => answered(returned, limits, stdout),
         Ok(Err(error)) => trapped(&error, limits, space, stdout, stderr),
-        Err(interrupt) => {
-            let place =
-                if evidence.computing { "while it was computing" } else { "while it was waiting in a host call" };
-            interrupted(interrupt, place, limits).at(evidence.stack)
-        }
+        Err(interrupt) => interrupted(interrupt, evidence.place, limits).at(evidence.stack),
     }
 }
 

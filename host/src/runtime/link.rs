@@ -104,9 +104,21 @@ impl Capability {
 ///
 /// # Errors
 ///
-/// [`Refusal`] if it imports what is not granted, or not known, or otherwise than it is.
-pub(super) fn prepare(engine: &wasmtime::Engine, component: &Component, task: &Task) -> Result<Prepared, Refusal> {
+/// [`Refusal`] if it imports what is not granted, or not known, or otherwise than it is; or if `task` is given more memory
+/// than `max_memory`, in bytes.
+pub(super) fn prepare(
+    engine: &wasmtime::Engine,
+    max_memory: u64,
+    component: &Component,
+    task: &Task,
+) -> Result<Prepared, Refusal> {
     check(component.imports(), task)?;
+    if task.limits.memory > max_memory {
+        return Err(Refusal(format!(
+            "is given {} bytes of memory, and this host has at most {max_memory} for a task",
+            task.limits.memory
+        )));
+    }
     let kind = component.kind();
     let pre = linker(engine, &task.grants).and_then(|linker| linker.instantiate_pre(&component.wasm)).and_then(|pre| {
         match kind {
@@ -130,6 +142,9 @@ fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Result<Linker
     }
     if Capability::Http.granted(grants) {
         imports::http::add_to_linker(&mut linker)?;
+    } else {
+        // Many a library brings the types along without ever sending anything.
+        imports::http::add_types_to_linker(&mut linker)?;
     }
     if Capability::Locks.granted(grants) {
         imports::locks::add_to_linker(&mut linker)?;

@@ -32,6 +32,8 @@ pub(super) enum Interrupt {
 /// What was seen of a call while it went on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pauses {
+    /// Whether it was ever started.
+    pub(super) started: bool,
     /// How often it yielded.
     pub(super) yields: u64,
     /// How long it was in the queue after that.
@@ -111,6 +113,7 @@ impl<T> Future for Watched<'_, T> {
             return Poll::Ready((Err(interrupt), this.pauses));
         }
         this.turn.yields_seen(this.pauses.yields);
+        this.pauses.started = true;
 
         let call = this.call.as_mut().expect("it is polled only until it is ready");
         let polled = std::panic::catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx)));

@@ -191,7 +191,7 @@ pub(super) fn public_tls() -> Arc<ClientConfig> {
     Arc::clone(&CONFIG)
 }
 
-fn tls(roots: RootCertStore) -> Arc<ClientConfig> {
+pub(super) fn tls(roots: RootCertStore) -> Arc<ClientConfig> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has the ciphers of TLS 1.2 and 1.3")

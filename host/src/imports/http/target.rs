@@ -11,8 +11,8 @@ use super::address::is_public;
 use crate::task::HttpHost;
 
 /// Names that are looked up at once, for all guests together. Each takes a thread until the system's resolver answers;
-/// more of them would let guests with names that never resolve take every thread there is.
-static LOOKUPS: Semaphore = Semaphore::const_new(64);
+/// more of them would let guests with names that never resolve take every thread that guests' files need as well.
+static LOOKUPS: Semaphore = Semaphore::const_new(16);
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,5 +150,59 @@ async fn look_up(name: String, port: u16) -> Result<Vec<SocketAddr>, Error> {
             Err(failed())
         }
         Err(_) => Err(failed()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn granted(grant: &str, port: Option<u16>, uri: &str) -> bool {
+        let grants = [HttpHost { host: grant.to_owned(), port }];
+        Target::of(&uri.parse().unwrap()).unwrap().is_granted(&grants)
+    }
+
+    #[test]
+    fn a_name_is_granted_in_any_case_and_with_the_dot_of_the_root() {
+        assert!(granted("example.org", None, "https://EXAMPLE.org/"));
+        assert!(granted("Example.org", None, "https://example.org./"));
+        assert!(!granted("example.org", None, "https://www.example.org/"));
+        assert!(!granted("example.org", None, "https://example.org.evil.net/"));
+    }
+
+    #[test]
+    fn a_star_stands_for_what_is_below_a_name_and_not_for_its_ending() {
+        assert!(granted("*.example.org", None, "https://a.example.org/"));
+        assert!(granted("*.example.org", None, "https://a.b.example.org/"));
+        assert!(!granted("*.example.org", None, "https://example.org/"));
+        assert!(!granted("*.example.org", None, "https://badexample.org/"));
+        assert!(!granted("*.0.0.1", None, "http://127.0.0.1/"));
+    }
+
+    #[test]
+    fn without_a_port_a_grant_is_for_80_and_443() {
+        assert!(granted("example.org", None, "http://example.org/"));
+        assert!(granted("example.org", None, "http://example.org:443/"));
+        assert!(!granted("example.org", None, "http://example.org:8080/"));
+        assert!(granted("example.org", Some(8080), "http://example.org:8080/"));
+        assert!(!granted("example.org", Some(8080), "http://example.org/"));
+    }
+
+    #[test]
+    fn an_address_is_granted_however_it_is_written() {
+        assert!(granted("::1", None, "http://[::1]/"));
+        assert!(granted("[::1]", None, "http://[0:0:0:0:0:0:0:1]/"));
+        assert!(granted("10.0.0.1", None, "http://[::ffff:10.0.0.1]/"));
+        assert!(!granted("10.0.0.1", None, "http://10.0.0.10/"));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_not_public_is_for_those_who_name_it_on_that_port() {
+        let metadata = Target::of(&"http://169.254.169.254/".parse().unwrap()).unwrap();
+        let on_another_port = [HttpHost { host: "169.254.169.254".to_owned(), port: Some(8080) }];
+        let named = [HttpHost { host: "169.254.169.254".to_owned(), port: None }];
+
+        assert!(matches!(metadata.addresses(&on_another_port).await, Err(Error::DestinationIpProhibited)));
+        assert_eq!(metadata.addresses(&named).await.unwrap(), ["169.254.169.254:80".parse().unwrap()]);
     }
 }

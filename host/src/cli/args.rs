@@ -1,0 +1,350 @@
+//! The commands and their arguments, as `--help` shows them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand};
+
+use crate::run::{RunId, RunState};
+use crate::task::Name;
+
+/// Schedules and supervises tasks compiled to WebAssembly components.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "sexton", version, propagate_version = true, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no host answers, 4 not found, 5 waited too long.\n\
+                        Example: sexton trigger hello --wait"
+)]
+pub struct Cli {
+    /// Where the host's API is
+    #[arg(long, visible_alias = "host", env = "SEXTON_URL", default_value = DEFAULT_URL, global = true, value_name = "URL")]
+    pub url: String,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:7070";
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a host in the foreground
+    #[command(after_help = "Example: sexton run --plugins plugins --var var")]
+    Run(RunArgs),
+    /// Check manifests without a host, and show when their tasks are due next
+    #[command(after_help = "Example: sexton check plugins/*.toml")]
+    Check(CheckArgs),
+    /// List the plugins, and why those in quarantine are not used
+    #[command(after_help = "Example: sexton plugins --json")]
+    Plugins(ListArgs),
+    /// List the tasks: when they are due, and how they last went
+    #[command(after_help = "Example: sexton tasks")]
+    Tasks(ListArgs),
+    /// List runs, newest first
+    #[command(after_help = "Example: sexton runs --task hello --state failed --limit 10")]
+    Runs(RunsArgs),
+    /// Show a run with its attempts: outcome, accounts, message, backtrace, log, stdout
+    #[command(after_help = "Example: sexton show 17")]
+    Show {
+        /// Id of the run
+        #[arg(value_parser = run_id)]
+        run: RunId,
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// Print the log of a run, or of a task's latest run
+    #[command(after_help = "Example: sexton logs -f hello")]
+    Logs {
+        /// Go on as the log grows; for a task, through all runs to come
+        #[arg(short, long)]
+        follow: bool,
+        /// Id of the run, or name of the task
+        #[arg(value_name = "RUN|TASK")]
+        what: RunOrTask,
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// Make a run of a task
+    #[command(after_help = "Example: sexton trigger hello --input '{\"name\":\"Ada\"}' --wait")]
+    Trigger(TriggerArgs),
+    /// End a run: at once if it is running, before it starts if it waits
+    #[command(after_help = "Example: sexton kill 17 --reason 'wrong input'")]
+    Kill {
+        /// Id of the run
+        #[arg(value_parser = run_id)]
+        run: RunId,
+        /// Kept with the run
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Let nothing of a task start until it is resumed
+    #[command(after_help = "Example: sexton pause hello")]
+    Pause {
+        /// Name of the task
+        task: Name,
+    },
+    /// Let a paused task go on; what was due meanwhile is left out
+    #[command(after_help = "Example: sexton resume hello")]
+    Resume {
+        /// Name of the task
+        task: Name,
+    },
+    /// Print what a run made, or what a task's latest good run made
+    #[command(after_help = "Example: sexton result frontpage > page.html")]
+    Result {
+        /// Id of the run, or name of the task
+        #[arg(value_name = "RUN|TASK")]
+        what: RunOrTask,
+    },
+    /// List the locks that are held
+    #[command(after_help = "Example: sexton locks")]
+    Locks(ListArgs),
+    /// Read and change cache entries
+    #[command(subcommand, after_help = "Example: sexton cache list front/")]
+    Cache(CacheCommand),
+    /// Write a new task crate that builds
+    #[command(after_help = "Example: sexton new tidy-up")]
+    New(NewArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example: sexton completions bash > ~/.local/share/bash-completion/completions/sexton")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the JSON schema of manifests, for editors
+    #[command(after_help = "Example: sexton schema > sexton-manifest.schema.json")]
+    Schema,
+}
+
+/// How a host is started.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RunArgs {
+    /// Configuration file [default: sexton.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory with the plugins, over the configuration
+    #[arg(long, value_name = "DIR")]
+    pub plugins: Option<PathBuf>,
+    /// Directory for the database and compiled code, over the configuration
+    #[arg(long, value_name = "DIR")]
+    pub var: Option<PathBuf>,
+    /// Address of the API, over the configuration
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct CheckArgs {
+    /// Manifests (`NAME.toml`) [default: those in `plugins`]
+    pub(super) files: Vec<PathBuf>,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct ListArgs {
+    /// Print the API's JSON as it is
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct RunsArgs {
+    /// Only of this task
+    #[arg(long)]
+    pub(super) task: Option<Name>,
+    /// Only in this state
+    #[arg(long, value_parser = PossibleValuesParser::new(RunState::ALL.map(RunState::as_str)))]
+    pub(super) state: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) limit: u16,
+    /// Only runs before this one
+    #[arg(long, value_name = "RUN", value_parser = run_id)]
+    pub(super) before: Option<RunId>,
+    #[command(flatten)]
+    pub(super) list: ListArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct TriggerArgs {
+    /// Name of the task
+    pub(super) task: Name,
+    /// What the run is given [default: what the manifest sets]
+    #[arg(long, value_name = "TEXT")]
+    pub(super) input: Option<String>,
+    /// File with what the run is given; `-` is stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "input")]
+    pub(super) input_file: Option<PathBuf>,
+    /// Make no second run for this key
+    #[arg(long)]
+    pub(super) key: Option<String>,
+    /// Not before this instant (RFC 3339)
+    #[arg(long, value_name = "INSTANT", conflicts_with = "after")]
+    pub(super) at: Option<String>,
+    /// Not before this is over, such as 10s
+    #[arg(long, value_name = "DURATION")]
+    pub(super) after: Option<String>,
+    /// Wait until the run is over, and print what it made
+    #[arg(long)]
+    pub(super) wait: bool,
+    /// How long to wait [default: for ever]
+    #[arg(long, value_name = "DURATION", requires = "wait", value_parser = humantime::parse_duration)]
+    pub(super) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(super) list: ListArgs,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum CacheCommand {
+    /// Print the value of an entry
+    #[command(after_help = "Example: sexton cache get front/weather")]
+    Get {
+        /// Key of the entry
+        key: String,
+    },
+    /// Set an entry
+    #[command(after_help = "Example: sexton cache set front/motto 'Memento mori' --ttl 1h")]
+    Set(CacheSetArgs),
+    /// List entries by key
+    #[command(after_help = "Example: sexton cache list front/")]
+    List {
+        /// Only keys that begin with this
+        #[arg(default_value = "")]
+        prefix: String,
+        /// Only keys after this one
+        #[arg(long, value_name = "KEY")]
+        after: Option<String>,
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// Delete an entry
+    #[command(after_help = "Example: sexton cache delete front/weather")]
+    Delete {
+        /// Key of the entry
+        key: String,
+    },
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct CacheSetArgs {
+    /// Key of the entry
+    pub(super) key: String,
+    /// The value
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    pub(super) value: Option<String>,
+    /// File with the value; `-` is stdin
+    #[arg(long)]
+    pub(super) file: Option<PathBuf>,
+    /// When the entry ceases to be, such as 10m [default: never]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) ttl: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct NewArgs {
+    /// Name of the plugin and its task
+    pub(super) name: Name,
+    /// Directory to make [default: ./NAME]
+    #[arg(long, value_name = "DIR")]
+    pub(super) path: Option<PathBuf>,
+    /// Directory of the crate sexton-task [default: that of the checkout around, else the published crate]
+    #[arg(long, value_name = "DIR")]
+    pub(super) sdk_path: Option<PathBuf>,
+}
+
+/// A run by its id, or a task by its name. A number is always a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RunOrTask {
+    Run(RunId),
+    Task(Name),
+}
+
+impl FromStr for RunOrTask {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            return run_id(text).map(Self::Run);
+        }
+        Name::new(text).map(Self::Task).map_err(|e| e.to_string())
+    }
+}
+
+impl FromStr for Name {
+    type Err = crate::task::BadName;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::new(text)
+    }
+}
+
+fn run_id(text: &str) -> Result<RunId, String> {
+    match text.parse() {
+        Ok(run @ RunId(0..)) => Ok(run),
+        _ => Err("a run's id is a whole number".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::{Cli, Command, RunOrTask};
+    use crate::run::RunId;
+
+    #[test]
+    fn the_definition_of_the_commands_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_a_line_of_help_and_an_example() {
+        fn look(command: &clap::Command, path: &str) {
+            for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+                let path = format!("{path} {}", sub.get_name());
+                assert!(sub.get_about().is_some(), "`{path}` says nothing");
+                let example = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(example.starts_with(&format!("Example: sexton{path}")), "`{path}`: {example}");
+                look(sub, &path);
+            }
+        }
+        look(&Cli::command(), "");
+    }
+
+    #[test]
+    fn a_number_is_a_run_and_anything_else_a_task() {
+        assert_eq!("17".parse(), Ok(RunOrTask::Run(RunId(17))));
+        assert!(matches!("17a".parse(), Ok(RunOrTask::Task(name)) if name.as_str() == "17a"));
+        assert!("A task".parse::<RunOrTask>().is_err());
+        assert!("99999999999999999999".parse::<RunOrTask>().is_err());
+    }
+
+    #[test]
+    fn what_excludes_each_other_is_refused() {
+        for wrong in [
+            "sexton trigger t --input a --input-file b",
+            "sexton trigger t --at 2026-01-01T00:00:00Z --after 1s",
+            "sexton trigger t --timeout 5s",
+            "sexton trigger t --wait --timeout 5",
+            "sexton cache set k",
+            "sexton cache set k v --file f",
+            "sexton show -1",
+            "sexton show x",
+            "sexton runs --state asleep",
+            "sexton runs --limit 0",
+            "sexton run --listen 7070",
+            "sexton nonsense",
+        ] {
+            let parsed = Cli::try_parse_from(wrong.split(' '));
+            assert_eq!(parsed.map_err(|e| e.exit_code()).err(), Some(2), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn where_the_host_is_can_be_said_on_either_side_of_the_command() {
+        for line in ["sexton --url http://localhost:1 tasks", "sexton tasks --host http://localhost:1"] {
+            let cli = Cli::try_parse_from(line.split(' ')).expect("a well-formed line");
+            assert_eq!(cli.url, "http://localhost:1");
+            assert!(matches!(cli.command, Command::Tasks(_)));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The API's client: one host, short patience, no proxies, no redirects.
+
+use std::io::Read;
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use ureq::http::{Method, Request, Response, StatusCode};
+use ureq::{Agent, AsSendBody, Body};
+
+use super::args::DEFAULT_URL;
+use super::error::{CliError, Exit};
+use crate::http::shapes::Failure;
+
+/// What may stand in a path as it is.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// How long the host may take to begin an answer, beyond what it was asked to wait.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Bytes of an answer that is read as a whole; lists have at most a thousand rows.
+const MAX_ANSWER: u64 = 256 << 20;
+
+#[derive(Debug)]
+pub(super) struct Client {
+    base: String,
+    agent: Agent,
+}
+
+/// `text` as one segment of a path, or as a value in a query.
+pub(super) fn part(text: &str) -> String {
+    utf8_percent_encode(text, PLAIN).to_string()
+}
+
+impl Client {
+    /// A client of the host at `url`; `host:port` is enough.
+    pub(super) fn new(url: &str) -> Result<Self, CliError> {
+        let url = if url.is_empty() { DEFAULT_URL } else { url };
+        let bad = |why: &str| CliError::usage(format!("`{url}` is not where a host can be: {why}"));
+        if url.starts_with("https://") {
+            return Err(bad("the API is plain HTTP on loopback")
+                .hint("for a host on another machine, forward its port by ssh -L"));
+        }
+        let base = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        let base = base.trim_end_matches('/').to_owned();
+        let parsed: ureq::http::Uri = base.parse().map_err(|_| bad("it cannot be read as a URL"))?;
+        if parsed.scheme_str() != Some("http") || parsed.path().len() > 1 || parsed.query().is_some() {
+            return Err(bad("it should look like http://127.0.0.1:7070"));
+        }
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            // The host is on this machine: a proxy set for the rest of the world is not meant.
+            .proxy(None)
+            .timeout_connect(Some(Duration::from_secs(5)))
+            .user_agent(concat!("sexton/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Self { base, agent: config.new_agent() })
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> CliError {
+        let why = match error {
+            ureq::Error::Io(e) => e.to_string(),
+            other => other.to_string(),
+        };
+        CliError::new(Exit::Unreachable, format!("cannot reach the host at {}: {why}", self.base))
+            .hint("start one with `sexton run`, or say where it is with --url or SEXTON_URL")
+    }
+
+    /// Send a request; answers that are errors become errors here.
+    pub(super) fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl AsSendBody,
+        wait: Duration,
+    ) -> Result<Response<Body>, CliError> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body).map_err(|e| CliError::usage(format!("this cannot be sent: {e}")))?;
+        let request =
+            self.agent.configure_request(request).timeout_recv_response(Some(PATIENCE.saturating_add(wait))).build();
+        let response = self.agent.run(request).map_err(|e| self.unreachable(&e))?;
+        if response.status().is_success() { Ok(response) } else { Err(refused(response)) }
+    }
+
+    /// The text that is at `path`.
+    pub(super) fn text(&self, path: &str) -> Result<String, CliError> {
+        self.text_within(path, Duration::ZERO)
+    }
+
+    /// The text that is at `path`, which the host may take `wait` to find.
+    pub(super) fn text_within(&self, path: &str, wait: Duration) -> Result<String, CliError> {
+        self.whole(self.send(Method::GET, path, &[], (), wait)?)
+    }
+
+    /// What a change at `path` is answered with.
+    pub(super) fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<String, CliError> {
+        self.whole(self.send(Method::POST, path, headers, body, Duration::ZERO)?)
+    }
+
+    /// The whole of an answer.
+    pub(super) fn whole(&self, response: Response<Body>) -> Result<String, CliError> {
+        let text = response.into_body().into_with_config().limit(MAX_ANSWER).read_to_string();
+        text.map_err(|e| self.unreachable(&e))
+    }
+
+    /// An answer as it comes in.
+    pub(super) fn stream(&self, path: &str) -> Result<impl Read + use<>, CliError> {
+        let response = self.send(Method::GET, path, &[], (), Duration::ZERO)?;
+        Ok(response.into_body().into_with_config().limit(u64::MAX).reader())
+    }
+}
+
+/// Read what the API answered.
+pub(super) fn decode<T: DeserializeOwned>(json: &str) -> Result<T, CliError> {
+    serde_json::from_str(json).map_err(|e| {
+        CliError::failed(format!("the host's answer cannot be read: {e}"))
+            .hint("are host and command line of the same version? compare `sexton --version` with GET /v1/host")
+    })
+}
+
+/// The error that an answer is.
+fn refused(response: Response<Body>) -> CliError {
+    let status = response.status();
+    let text = response.into_body().into_with_config().limit(64 << 10).read_to_string().unwrap_or_default();
+    let Ok(Failure { error }) = serde_json::from_str(&text) else {
+        return CliError::failed(format!("what answers there says `{status}` and nothing else"))
+            .hint("is it a Sexton host? `sexton run` prints the address of its API");
+    };
+    let exit = match status {
+        // A route that is missing is a host of another version, not a thing that is missing.
+        StatusCode::NOT_FOUND if error.code != "no-such-route" => Exit::NotFound,
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Exit::Usage,
+        _ => Exit::Failed,
+    };
+    let told = CliError::new(exit, error.message);
+    match error.hint {
+        Some(hint) => told.hint(hint),
+        None => told,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Client, part};
+
+    #[test]
+    fn a_key_survives_the_way_through_a_path() {
+        assert_eq!(part("front/a b?#%ä"), "front%2Fa%20b%3F%23%25%C3%A4");
+    }
+
+    #[test]
+    fn an_address_without_a_scheme_is_enough() {
+        for fine in ["", "127.0.0.1:7070", "http://localhost:7070/", "http://[::1]:7070"] {
+            assert!(Client::new(fine).is_ok(), "{fine}");
+        }
+        for wrong in ["https://127.0.0.1", "ftp://x", "http://x/path", "http://", "::", "http://x?y"] {
+            assert!(Client::new(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! `plugins`, `tasks`, `runs` and `locks`: tables for people, the API's JSON for programs.
+
+use comfy_table::Cell;
+
+use super::args::{ListArgs, RunsArgs};
+use super::client::{Client, decode, part};
+use super::error::CliError;
+use super::screen::{Screen, local, one_line, safe};
+use crate::http::shapes::{Locks, Plugins, Runs, TaskSummary, Tasks, rough};
+use crate::run::RunState;
+use crate::store::{LockKind, LockMode, RunInfo};
+
+pub(super) fn plugins(client: &Client, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
+    let json = client.text("/v1/plugins")?;
+    if list.json {
+        return screen.json(&json);
+    }
+    let Plugins { plugins } = decode(&json)?;
+    if plugins.is_empty() {
+        return screen.line("The plugin directory is empty.");
+    }
+    let mut table = screen.table(&["PLUGIN", "STATE", "KIND", "TASKS", "SIZE", "IN USE SINCE", "DIGEST"]);
+    for plugin in &plugins {
+        let tasks: Vec<&str> = plugin.tasks.iter().map(|task| task.as_str()).collect();
+        let digest = plugin.digest.as_deref().unwrap_or("-");
+        table.add_row(vec![
+            Cell::new(&plugin.name),
+            if plugin.quarantine.is_some() { screen.alarm("quarantined") } else { Cell::new("ok") },
+            Cell::new(one_line(plugin.kind.as_deref().unwrap_or("-"))),
+            Cell::new(if tasks.is_empty() { "-".to_owned() } else { tasks.join(", ") }),
+            Cell::new(bytesize::ByteSize(plugin.size).display().iec()),
+            Cell::new(plugin.loaded_at.map_or("-".to_owned(), |at| screen.instant(at))),
+            Cell::new(digest.get(..12).unwrap_or("-")),
+        ]);
+    }
+    screen.print(&table)?;
+    for plugin in &plugins {
+        if let Some(reason) = &plugin.quarantine {
+            // Reasons show lines to be pasted, so their line ends are kept.
+            screen.line(&format!("\n{} is in quarantine:\n{}", plugin.name, indented(reason)))?;
+        }
+    }
+    Ok(())
+}
+
+/// Somebody's text, harmless, two spaces to the right.
+pub(super) fn indented(text: &str) -> String {
+    safe(text).lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
+    let json = client.text("/v1/tasks")?;
+    if list.json {
+        return screen.json(&json);
+    }
+    let Tasks { tasks } = decode(&json)?;
+    if tasks.is_empty() {
+        return screen.line("There are no tasks. `sexton plugins` says what became of the plugins.");
+    }
+    let mut table = screen.table(&["TASK", "WHEN", "ZONE", "NEXT", "LATEST RUN", "STATE", "ENDED"]);
+    for task in &tasks {
+        let last = task.last.as_ref();
+        table.add_row(vec![
+            Cell::new(&task.name),
+            Cell::new(one_line(&task.trigger.text)),
+            Cell::new(one_line(&task.zone)),
+            next(task, screen),
+            Cell::new(last.map_or("-".to_owned(), |last| last.run.to_string())),
+            last.map_or(Cell::new("-"), |last| screen.state(last.state)),
+            Cell::new(last.and_then(|last| last.ended_at).map_or("-".to_owned(), |at| screen.ago(at))),
+        ]);
+    }
+    screen.print(&table)
+}
+
+fn next(task: &TaskSummary, screen: &Screen) -> Cell {
+    match task.next.first() {
+        _ if task.paused => screen.alarm("paused"),
+        Some(due) => Cell::new(format!("{} ({})", one_line(&due.local), screen.ago(due.at))),
+        None => Cell::new("-"),
+    }
+}
+
+pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<(), CliError> {
+    let mut path = format!("/v1/runs?limit={}", args.limit);
+    if let Some(task) = &args.task {
+        path.push_str(&format!("&task={}", part(task.as_str())));
+    }
+    if let Some(state) = &args.state {
+        path.push_str(&format!("&state={}", part(state)));
+    }
+    if let Some(before) = args.before {
+        path.push_str(&format!("&before={before}"));
+    }
+    let json = client.text(&path)?;
+    if args.list.json {
+        return screen.json(&json);
+    }
+    let Runs { runs, next } = decode(&json)?;
+    if runs.is_empty() {
+        return screen.line("There are no such runs.");
+    }
+    let mut table = screen.table(&["RUN", "TASK", "STATE", "OUTCOME", "DUE", "TOOK", "ATTEMPT", "CAUSE", "SAID"]);
+    for run in &runs {
+        table.add_row(vec![
+            Cell::new(run.id),
+            Cell::new(&run.task.task),
+            screen.state(run.state),
+            Cell::new(run.outcome.map_or("-", |outcome| outcome.as_str())),
+            Cell::new(format!("{} ({})", local(run.due_at), screen.ago(run.due_at))),
+            Cell::new(took(run, screen)),
+            Cell::new(run.attempt),
+            Cell::new(run.cause.as_str()),
+            Cell::new(one_line(run.message.as_deref().unwrap_or_default())),
+        ]);
+    }
+    screen.print(&table)?;
+    match next {
+        Some(before) if screen.terminal => screen.line(&format!("\nThere may be more: --before {before}")),
+        _ => Ok(()),
+    }
+}
+
+fn took(run: &RunInfo, screen: &Screen) -> String {
+    match (run.claimed_at, run.ended_at) {
+        (Some(claimed), Some(ended)) => rough(ended.since(claimed)),
+        (Some(claimed), None) if run.state == RunState::Running => {
+            format!("{} so far", rough(screen.now.since(claimed)))
+        }
+        _ => "-".to_owned(),
+    }
+}
+
+pub(super) fn locks(client: &Client, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
+    let json = client.text("/v1/locks")?;
+    if list.json {
+        return screen.json(&json);
+    }
+    let Locks { locks } = decode(&json)?;
+    if locks.is_empty() {
+        return screen.line("No lock is held.");
+    }
+    let mut table = screen.table(&["LOCK", "KIND", "MODE", "RUN", "TASK", "FENCE", "SINCE"]);
+    for held in &locks {
+        table.add_row(vec![
+            one_line(&held.lock.name),
+            if held.lock.kind == LockKind::Refresh { "refresh" } else { "named" }.to_owned(),
+            if held.mode == LockMode::Shared { "shared" } else { "exclusive" }.to_owned(),
+            held.run.to_string(),
+            held.task.to_string(),
+            held.fence.to_string(),
+            screen.instant(held.since),
+        ]);
+    }
+    screen.print(&table)
+}

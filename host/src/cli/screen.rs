@@ -1,0 +1,227 @@
+//! What goes to stdout: harmless text, tables for people, colours where there is a terminal.
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
+
+use chrono::{Local, Utc};
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+
+use super::error::CliError;
+use crate::http::shapes::ago;
+use crate::run::RunState;
+use crate::time::Timestamp;
+
+/// Where output goes, and what it may look like there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Screen {
+    /// Whether a person reads it.
+    pub(super) terminal: bool,
+    colour: bool,
+    /// The time it is, for ages.
+    pub(super) now: Timestamp,
+}
+
+impl Screen {
+    pub(super) fn of_stdout() -> Self {
+        let terminal = io::stdout().is_terminal();
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+        Self { terminal, colour: terminal && wanted, now: Utc::now().into() }
+    }
+
+    /// As a program sees it.
+    #[cfg(test)]
+    pub(super) fn plain() -> Self {
+        Self { terminal: false, colour: false, now: Utc::now().into() }
+    }
+
+    /// Text of our own, with what it quotes made harmless already.
+    pub(super) fn text(&self, text: &str) -> Result<(), CliError> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        Ok(stdout.flush()?)
+    }
+
+    pub(super) fn line(&self, text: &str) -> Result<(), CliError> {
+        self.text(&format!("{text}\n"))
+    }
+
+    /// What somebody else made, as it is where a program reads it, and harmless where a terminal would obey it.
+    pub(super) fn bytes(&self, bytes: &[u8]) -> Result<(), CliError> {
+        if self.terminal {
+            let text = String::from_utf8_lossy(bytes);
+            let end = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
+            return self.text(&format!("{}{end}", safe(&text)));
+        }
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes)?;
+        Ok(stdout.flush()?)
+    }
+
+    /// The API's JSON as it is.
+    pub(super) fn json(&self, json: &str) -> Result<(), CliError> {
+        self.bytes(format!("{json}\n").as_bytes())
+    }
+
+    /// An empty table.
+    pub(super) fn table(&self, columns: &[&str]) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_header(columns);
+        // Programs get a line a row, whatever its width.
+        table.set_content_arrangement(if self.terminal {
+            ContentArrangement::Dynamic
+        } else {
+            ContentArrangement::Disabled
+        });
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        table
+    }
+
+    pub(super) fn print(&self, table: &Table) -> Result<(), CliError> {
+        self.line(&table.trim_fmt())
+    }
+
+    pub(super) fn state(&self, state: RunState) -> Cell {
+        let cell = Cell::new(state);
+        let colour = match state {
+            RunState::Succeeded => Color::Green,
+            RunState::Failed => Color::Red,
+            RunState::Running => Color::Yellow,
+            RunState::Waiting | RunState::Cancelled => Color::DarkGrey,
+        };
+        if self.colour { cell.fg(colour) } else { cell }
+    }
+
+    /// A cell that somebody should look at.
+    pub(super) fn alarm(&self, text: &str) -> Cell {
+        let cell = Cell::new(one_line(text));
+        if self.colour { cell.fg(Color::Red) } else { cell }
+    }
+
+    /// `text` in the colour of a log level.
+    pub(super) fn level(&self, level: &str) -> String {
+        let code = match level {
+            "error" => "31",
+            "warn" => "33",
+            "debug" | "stdout" | "stderr" => "2",
+            _ => return safe(level).into_owned(),
+        };
+        if self.colour { format!("\u{1b}[{code}m{level}\u{1b}[0m") } else { level.to_owned() }
+    }
+
+    pub(super) fn ago(&self, at: Timestamp) -> String {
+        ago(at, self.now)
+    }
+
+    /// `2026-11-22 11:24:53 +01:00 (3s ago)`.
+    pub(super) fn instant(&self, at: Timestamp) -> String {
+        format!("{} ({})", local(at), self.ago(at))
+    }
+}
+
+/// An instant in this machine's zone, with the zone's offset.
+pub(super) fn local(at: Timestamp) -> String {
+    at.to_utc().with_timezone(&Local).format("%Y-%m-%d %H:%M:%S %:z").to_string()
+}
+
+/// `text` with what a terminal would obey written out as `\u001b`: control characters but for line ends and tabs (the
+/// attack is a guest that moves the cursor, sets the title, or answers for the user), and characters that turn the
+/// reading direction (the attack is a line that reads differently than it is).
+///
+/// Written so that JSON, where such characters stand in strings only, stays the same JSON.
+pub(super) fn safe(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| c != '\n' && c != '\t')
+}
+
+/// As [`safe`], and on one line of bounded length: for cells of a table.
+pub(super) fn one_line(text: &str) -> String {
+    const MOST: usize = 160;
+    let line = escaped(text.trim_end(), |_| true);
+    let mut short: String = line.chars().take(MOST).collect();
+    if short.len() < line.len() {
+        short.push('…');
+    }
+    short
+}
+
+fn escaped(text: &str, refused: impl Fn(char) -> bool) -> Cow<'_, str> {
+    let harmful = |c: char| {
+        let turns =
+            matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        turns || (c.is_control() && refused(c))
+    };
+    if !text.contains(harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\n' if harmful(c) => escaped.push_str("\\n"),
+            '\t' if harmful(c) => escaped.push(' '),
+            c if harmful(c) => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => escaped.push(c),
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Screen, one_line, safe};
+    use crate::time::Timestamp;
+
+    #[test]
+    fn a_guest_cannot_make_the_terminal_do_anything() {
+        let attacks = [
+            "\u{1b}[2J",
+            "\u{1b}]0;title\u{7}",
+            "\u{9b}31m",
+            "\u{90}q",
+            "a\rb",
+            "\u{8}\u{8}",
+            "\u{7f}",
+            "\0",
+            "\u{202e}drowssap",
+        ];
+        for attack in attacks {
+            let shown = safe(attack);
+            assert!(
+                shown.chars().all(|c| !c.is_control() && !('\u{202a}'..='\u{202e}').contains(&c)),
+                "{attack:?}: {shown:?}"
+            );
+        }
+        assert_eq!(safe("\u{1b}[31mred"), "\\u001b[31mred");
+    }
+
+    #[test]
+    fn harmless_text_is_left_as_it_is() {
+        let text = "line\n\tnext: äöü 日本語 🔔";
+        assert_eq!(safe(text), text);
+    }
+
+    #[test]
+    fn json_stays_the_same_json_when_it_is_made_harmless() {
+        let value = serde_json::json!({ "message": "\u{1b}[2J\u{9b}\u{7f}\u{202e}" });
+        let shown = safe(&value.to_string()).into_owned();
+        assert!(!shown.contains('\u{9b}'));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("still JSON"), value);
+    }
+
+    #[test]
+    fn a_cell_is_one_short_line() {
+        assert_eq!(one_line("first\nsecond\n"), "first\\nsecond");
+        assert_eq!(one_line(&"x".repeat(500)).chars().count(), 161);
+    }
+
+    #[test]
+    fn a_table_for_programs_has_one_line_a_row_and_no_colours() {
+        let screen = Screen { terminal: false, colour: false, now: Timestamp::from_millis(0) };
+        let mut table = screen.table(&["RUN", "SAID"]);
+        table.add_row(vec!["1", &"word ".repeat(60)]);
+        let lines = table.trim_fmt();
+        assert_eq!(lines.lines().count(), 2);
+        assert!(!lines.contains('\u{1b}'));
+        assert!(lines.starts_with("RUN  SAID"), "{lines}");
+    }
+}

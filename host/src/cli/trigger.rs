@@ -1,0 +1,152 @@
+//! `trigger`, `kill`, `pause`, `resume` and `result`: what one does to runs and tasks, and what comes of it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use ureq::http::Method;
+
+use super::args::{RunOrTask, TriggerArgs};
+use super::client::{Client, decode, part};
+use super::error::{CliError, Exit};
+use super::screen::{Screen, one_line};
+use crate::http::MAX_BODY;
+use crate::http::shapes::{KillEffect, Killed, Paused, RunDetail, Triggered};
+use crate::run::{RunId, RunState};
+use crate::task::Name;
+
+/// How long one request waits; a longer wait is several.
+const ONE_WAIT: Duration = Duration::from_secs(20);
+
+/// The content of `file`, or of stdin where it is `-`.
+///
+/// # Errors
+///
+/// Usage, if it cannot be read or is longer than the API takes.
+pub(super) fn read_file(file: &Path) -> Result<Vec<u8>, CliError> {
+    use std::io::Read;
+    let most = MAX_BODY as u64 + 1;
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().lock().take(most).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(file).and_then(|opened| opened.take(most).read_to_end(&mut bytes))
+    };
+    read.map_err(|e| CliError::usage(format!("cannot read `{}`: {e}", file.display())))?;
+    if bytes.len() > MAX_BODY {
+        return Err(CliError::usage(format!("`{}` has more than {MAX_BODY} bytes", file.display())));
+    }
+    Ok(bytes)
+}
+
+pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> Result<(), CliError> {
+    let input = match (&args.input, &args.input_file) {
+        (Some(text), _) => text.clone().into_bytes(),
+        (None, Some(file)) => read_file(file)?,
+        (None, None) => Vec::new(),
+    };
+    let mut path = format!("/v1/tasks/{}/runs", part(args.task.as_str()));
+    if let Some(at) = &args.at {
+        path.push_str(&format!("?at={}", part(at)));
+    } else if let Some(after) = &args.after {
+        path.push_str(&format!("?after={}", part(after)));
+    }
+    let key: Vec<(&str, &str)> = args.key.as_deref().map(|key| ("idempotency-key", key)).into_iter().collect();
+    let json = client.post(&path, &key, &input)?;
+    let made: Triggered = decode(&json)?;
+    if made.paused {
+        eprintln!("note: `{0}` is paused, so its runs wait until `sexton resume {0}`", args.task);
+    }
+    if args.wait {
+        return wait(client, args, made.run, screen);
+    }
+    if args.list.json {
+        return screen.json(&json);
+    }
+    let verb = if made.created { "is on its way" } else { "was made for this key before" };
+    screen.line(&format!("Run {} of `{}` {verb}.", made.run, args.task))
+}
+
+fn wait(client: &Client, args: &TriggerArgs, run: RunId, screen: &Screen) -> Result<(), CliError> {
+    let began = Instant::now();
+    let spinner = spinner(&format!("run {run} of {}", args.task));
+    let (json, detail) = loop {
+        let left = args.timeout.map_or(ONE_WAIT, |timeout| timeout.saturating_sub(began.elapsed()).min(ONE_WAIT));
+        let path = format!("/v1/runs/{run}/wait?timeout={}ms", left.as_millis());
+        let json = client.text_within(&path, left)?;
+        let detail: RunDetail = decode(&json)?;
+        if detail.run.state.is_over() {
+            break (json, detail);
+        }
+        spinner
+            .set_message(format!("run {run} of {}: {}, attempt {}", args.task, detail.run.state, detail.run.attempt));
+        if args.timeout.is_some_and(|timeout| began.elapsed() >= timeout) {
+            spinner.finish_and_clear();
+            let message = format!("run {run} of `{}` is not over yet: it is {}", args.task, detail.run.state);
+            return Err(CliError::new(Exit::TimedOut, message)
+                .hint(format!("it goes on; see `sexton show {run}`, or end it with `sexton kill {run}`")));
+        }
+    };
+    spinner.finish_and_clear();
+    if args.list.json {
+        screen.json(&json)?;
+    }
+    let info = &detail.run;
+    if info.state == RunState::Succeeded {
+        return if args.list.json { Ok(()) } else { output(client, &format!("/v1/runs/{run}/output"), screen) };
+    }
+    let outcome = info.outcome.map(|outcome| format!(" ({outcome})")).unwrap_or_default();
+    let said = info.message.as_deref().map(|message| format!(": {}", one_line(message))).unwrap_or_default();
+    Err(CliError::failed(format!("run {run} of `{}` {}{outcome}{said}", args.task, info.state))
+        .hint(format!("`sexton show {run}` has its log and what it used")))
+}
+
+/// Shows that something is awaited, to a person only: without a terminal at stderr it draws nothing.
+fn spinner(message: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}").expect("the template is well-formed");
+    let spinner = ProgressBar::new_spinner().with_style(style).with_message(message.to_owned());
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
+}
+
+fn output(client: &Client, path: &str, screen: &Screen) -> Result<(), CliError> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    client
+        .stream(path)?
+        .read_to_end(&mut bytes)
+        .map_err(|e| CliError::new(Exit::Unreachable, format!("the host broke off the result: {e}")))?;
+    screen.bytes(&bytes)
+}
+
+pub(super) fn result(client: &Client, what: &RunOrTask, screen: &Screen) -> Result<(), CliError> {
+    let path = match what {
+        RunOrTask::Run(run) => format!("/v1/runs/{run}/output"),
+        RunOrTask::Task(task) => format!("/v1/tasks/{}/result", part(task.as_str())),
+    };
+    output(client, &path, screen)
+}
+
+pub(super) fn kill(client: &Client, run: RunId, reason: Option<&str>, screen: &Screen) -> Result<(), CliError> {
+    let mut path = format!("/v1/runs/{run}/kill");
+    if let Some(reason) = reason {
+        path.push_str(&format!("?reason={}", part(reason)));
+    }
+    let killed: Killed = decode(&client.post(&path, &[], &[])?)?;
+    screen.line(&match killed.effect {
+        KillEffect::Cancelled => format!("Run {run} is cancelled; it had not been running."),
+        KillEffect::Stopping => format!("Run {run} is being ended."),
+        KillEffect::Requested => format!("Run {run} is another host's, which is told to end it."),
+    })
+}
+
+pub(super) fn set_paused(client: &Client, task: &Name, paused: bool, screen: &Screen) -> Result<(), CliError> {
+    let verb = if paused { "pause" } else { "resume" };
+    let path = format!("/v1/tasks/{}/{verb}", part(task.as_str()));
+    let response = client.send(Method::POST, &path, &[], (), Duration::ZERO)?;
+    let now: Paused = decode(&client.whole(response)?)?;
+    screen.line(&match now.paused {
+        true => format!("Task `{task}` is paused: nothing of it starts."),
+        false => format!("Task `{task}` goes on from now; what was due meanwhile is left out."),
+    })
+}

@@ -1,0 +1,162 @@
+use std::time::Duration;
+
+use super::*;
+use crate::schedule::Crontab;
+
+const GRACE: Duration = Duration::from_secs(1);
+
+fn s(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(seconds * 1000)
+}
+
+fn look(cursor: impl Into<Option<i64>>, now: Timestamp) -> Look {
+    Look { cursor: cursor.into().map(s), now, grace: GRACE }
+}
+
+fn every(seconds: u64) -> Trigger {
+    Trigger::Every(Duration::from_secs(seconds))
+}
+
+fn cron(text: &str) -> Trigger {
+    Trigger::Cron(Crontab::parse(text).unwrap())
+}
+
+#[test]
+fn an_instant_that_has_just_come_is_run_whatever_catch_up_says() {
+    for catch_up in [CatchUp::None, CatchUp::Latest, CatchUp::All(5)] {
+        let due = every(10).due(Tz::UTC, look(90, Timestamp::from_millis(100_900)), catch_up);
+
+        assert_eq!(due.fire, [s(100)]);
+        assert_eq!((due.left_out, due.next), (0, Some(s(110))));
+    }
+}
+
+#[test]
+fn what_was_missed_is_run_as_catch_up_has_it() {
+    let table: [(CatchUp, &[i64], u64); 5] = [
+        (CatchUp::None, &[150], 5),
+        (CatchUp::Latest, &[140, 150], 4),
+        (CatchUp::All(2), &[130, 140, 150], 3),
+        (CatchUp::All(5), &[100, 110, 120, 130, 140, 150], 0),
+        (CatchUp::All(1000), &[100, 110, 120, 130, 140, 150], 0),
+    ];
+    for (catch_up, fire, left_out) in table {
+        let due = every(10).due(Tz::UTC, look(90, s(150)), catch_up);
+
+        assert_eq!(due.fire, fire.iter().map(|at| s(*at)).collect::<Vec<_>>(), "{catch_up:?}");
+        assert_eq!((due.left_out, due.uncounted, due.cursor), (left_out, false, s(150)), "{catch_up:?}");
+    }
+}
+
+#[test]
+fn a_crontab_catches_up_like_an_interval() {
+    let minutely = cron("* * * * *");
+    for catch_up in [CatchUp::None, CatchUp::Latest, CatchUp::All(3), CatchUp::All(1000)] {
+        for now in [s(6000), s(6001), s(6002), s(6059)] {
+            let [ours, theirs] = [&minutely, &every(60)].map(|t| t.due(Tz::UTC, look(3000, now), catch_up));
+            assert_eq!(ours, theirs, "{catch_up:?} at {now}");
+        }
+    }
+}
+
+#[test]
+fn a_task_seen_for_the_first_time_starts_from_now() {
+    let due = every(10).due(Tz::UTC, look(None, s(100)), CatchUp::All(1000));
+
+    assert_eq!(due, Due { cursor: s(100), next: Some(s(110)), ..Due::default() });
+}
+
+#[test]
+fn a_one_shot_whose_instant_passed_unseen_was_missed() {
+    let at = Trigger::At(s(50));
+    for (catch_up, fire, left_out) in [(CatchUp::None, vec![], 1), (CatchUp::Latest, vec![s(50)], 0)] {
+        let due = at.due(Tz::UTC, look(None, s(100)), catch_up);
+        assert_eq!((due.fire, due.left_out, due.next), (fire, left_out, None), "{catch_up:?}");
+
+        let again = at.due(Tz::UTC, look(100, s(101)), catch_up);
+        assert_eq!((again.fire, again.left_out), (vec![], 0), "{catch_up:?}");
+    }
+    let on_time = at.due(Tz::UTC, look(None, s(50)), CatchUp::None);
+    assert_eq!(on_time.fire, [s(50)]);
+    let early = at.due(Tz::UTC, look(None, s(49)), CatchUp::None);
+    assert_eq!((early.fire, early.next), (vec![], Some(s(50))));
+}
+
+#[test]
+fn a_year_of_missed_seconds_is_counted_not_walked() {
+    let year = 366 * 24 * 3600;
+
+    let due = every(1).due(Tz::UTC, look(0, s(year)), CatchUp::All(3));
+
+    assert_eq!(due.fire, [s(year - 4), s(year - 3), s(year - 2), s(year - 1), s(year)]);
+    assert_eq!((due.left_out, due.uncounted), (year as u64 - 5, false));
+}
+
+#[test]
+fn too_many_missed_minutes_to_count_still_give_the_latest() {
+    let year = 366 * 24 * 3600;
+
+    let due = cron("* * * * *").due(Tz::UTC, look(0, s(year)), CatchUp::All(100));
+
+    let expected: Vec<_> = (0..=100).rev().map(|n| s(year - n * 60)).collect();
+    assert_eq!(due.fire, expected);
+    assert!(due.uncounted && due.left_out >= COUNTED - 100, "{due:?}");
+}
+
+#[test]
+fn too_many_missed_minutes_that_ended_long_ago_are_found() {
+    // Every minute of January; asked in December.
+    let december = 340 * 24 * 3600;
+
+    let due = cron("* * * 1 *").due(Tz::UTC, look(0, s(december)), CatchUp::Latest);
+
+    assert_eq!(due.fire, [s(31 * 24 * 3600 - 60)]);
+}
+
+#[test]
+fn a_clock_that_was_set_back_runs_nothing_twice() {
+    for trigger in [every(10), cron("* * * * *"), Trigger::At(s(70))] {
+        let due = trigger.due(Tz::UTC, look(1000, s(400)), CatchUp::All(1000));
+
+        assert_eq!((due.fire, due.left_out, due.cursor), (vec![], 0, s(1000)), "{trigger:?}");
+        assert_eq!(due.behind, Duration::from_secs(600));
+        assert!(due.next.is_none_or(|next| next > s(1000)), "{trigger:?}");
+    }
+}
+
+#[test]
+fn looks_one_after_another_run_every_instant_once() {
+    // Uneven looks, the clock set back now and then: with everything caught up, each instant comes exactly once.
+    let trigger = every(7);
+    let (mut cursor, mut ran) = (s(0), Vec::new());
+    for now in [1, 7, 8, 30, 12, 29, 31, 90, 50, 95, 200] {
+        let due = trigger.due(Tz::UTC, Look { cursor: Some(cursor), now: s(now), grace: GRACE }, CatchUp::All(1000));
+        ran.extend(due.fire);
+        cursor = due.cursor;
+    }
+    assert_eq!(ran, (1..=28).map(|n| s(n * 7)).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_has_no_schedule_is_never_due() {
+    for trigger in [Trigger::OnDemand, Trigger::OnStart] {
+        let due = trigger.due(Tz::UTC, look(0, s(100)), CatchUp::All(1000));
+        assert_eq!(due, Due { cursor: s(100), ..Due::default() });
+    }
+}
+
+#[test]
+fn the_ends_of_time_do_not_panic() {
+    for trigger in [every(1), cron("@daily"), Trigger::At(Timestamp::from_millis(i64::MIN))] {
+        for cursor in [i64::MIN, 0, i64::MAX] {
+            for now in [i64::MIN, 0, i64::MAX] {
+                let look = Look {
+                    cursor: Some(Timestamp::from_millis(cursor)),
+                    now: Timestamp::from_millis(now),
+                    grace: Duration::MAX,
+                };
+                let _ = trigger.due(Tz::UTC, look, CatchUp::Latest);
+            }
+        }
+    }
+}

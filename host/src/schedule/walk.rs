@@ -1,0 +1,148 @@
+//! Crontabs in a zone whose clocks are set forward and back, by the rule of Vixie's cron, which cronie keeps.
+//!
+//! Jobs whose minute or hour begins with `*` follow the clock. Fixed-time jobs that fall into a gap of up to three hours
+//! run once right after it, and are not repeated when the clock is set back by up to three hours. A change of more than
+//! that (a country moving over the date line) is a new clock: nothing is made up for, and what comes again runs again.
+//!
+//! cronie does this by waking up every minute, with a *virtual* minute that trails or leads the clock's. Here the same
+//! is worked out from one change of the clock to the next, leaping over the time in which nothing is due.
+
+use chrono::{DateTime, Offset, TimeZone};
+use chrono_tz::Tz;
+
+use super::calendar::Calendar;
+
+/// Seconds between two looks at a zone's offset. No zone changes twice within it (a test holds that against all zones),
+/// and all clocks that were set back by up to three hours have caught up after it.
+pub(super) const PROBE: i64 = 6 * 3600;
+
+/// How far ahead (and how close to the next match) changes of the clock are looked for, in seconds. More than all
+/// offsets and changes together, so that a clock in between shows neither a minute before nor one after.
+const HORIZON: i64 = 3 * 24 * 3600;
+
+/// Minutes: a larger change of the clock is a new clock.
+const LARGE: i64 = 180;
+
+/// Minutes: a clock that is ahead by no more is taken for a late wake-up, and every job's minutes are gone through.
+const SMALL: i64 = 5;
+
+/// cron's state at one instant.
+struct Walk {
+    zone: Tz,
+    /// The instant, in seconds since the Unix epoch; everything up to and with it is dealt with.
+    now: i64,
+    /// The zone's offset from UTC in seconds, at `now`.
+    offset: i64,
+    /// The minute that the clock shows.
+    clock: i64,
+    /// The last minute that fixed-time jobs were run for. Ahead of `clock` for a while after that was set back.
+    virtually: i64,
+}
+
+/// The first instant after `after` at which a job is run, in seconds since the Unix epoch.
+///
+/// `wild` is whether the job follows the clock. `None` if there is no such instant in chrono's calendar.
+pub(super) fn next_after(calendar: &Calendar, wild: bool, zone: Tz, after: i64) -> Option<i64> {
+    let mut walk = Walk::at(calendar, wild, zone, after)?;
+    loop {
+        let dealt_with = if wild { walk.clock } else { walk.virtually };
+        let due = calendar.next_after(dealt_with)? * 60 - walk.offset;
+        let until = due.min(walk.now + HORIZON);
+        if let Some(change) = next_change(zone, walk.now, until)? {
+            if walk.pass(change, calendar, wild)? {
+                return Some(change);
+            }
+        } else if due == until {
+            return Some(due);
+        } else {
+            walk.advance(until.max(due - HORIZON))?;
+        }
+    }
+}
+
+impl Walk {
+    /// The state at `now`, had cron been up for a while.
+    fn at(calendar: &Calendar, wild: bool, zone: Tz, now: i64) -> Option<Self> {
+        let offset = offset(zone, now)?;
+        let clock = minute(now, offset);
+        let mut walk = Self { zone, now, offset, clock, virtually: clock };
+        let before = now - PROBE;
+        if let Some(change) = next_change(zone, before, now)? {
+            walk.advance(before)?;
+            walk.virtually = walk.clock;
+            walk.pass(change, calendar, wild)?;
+            walk.advance(now)?;
+        }
+        Some(walk)
+    }
+
+    /// Go on to `to`, up to which nothing happens.
+    fn advance(&mut self, to: i64) -> Option<()> {
+        self.now = to;
+        self.offset = offset(self.zone, to)?;
+        self.clock = minute(to, self.offset);
+        self.virtually = self.virtually.max(self.clock);
+        Some(())
+    }
+
+    /// Go on to `change`, the instant at which the clock is set; whether the job is run then.
+    fn pass(&mut self, change: i64, calendar: &Calendar, wild: bool) -> Option<bool> {
+        let shown = minute(change - 1, self.offset);
+        self.virtually = self.virtually.max(shown);
+        self.now = change;
+        self.offset = offset(self.zone, change)?;
+        self.clock = minute(change, self.offset);
+        if self.clock == shown {
+            return Some(false); // by less than a minute: cron sees no new minute yet
+        }
+        let ahead = self.clock - self.virtually;
+        let runs = if ahead.abs() > LARGE {
+            self.virtually = self.clock;
+            calendar.contains(self.clock)
+        } else if ahead <= 0 {
+            return Some(wild && calendar.contains(self.clock));
+        } else if wild && ahead > SMALL {
+            calendar.contains(self.clock)
+        } else {
+            calendar.next_after(self.virtually).is_some_and(|missed| missed <= self.clock)
+        };
+        self.virtually = self.clock;
+        Some(runs)
+    }
+}
+
+/// The first instant after `from`, and up to `until`, at which a zone's clocks are set; in seconds since the Unix epoch.
+///
+/// The outer `None` is the end of chrono's calendar.
+pub(super) fn next_change(zone: Tz, from: i64, until: i64) -> Option<Option<i64>> {
+    let before = offset(zone, from)?;
+    let mut low = from;
+    while low < until {
+        let mut high = until.min(low + PROBE);
+        if offset(zone, high)? == before {
+            low = high;
+            continue;
+        }
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if offset(zone, middle)? == before {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        return Some(Some(high));
+    }
+    Some(None)
+}
+
+/// A zone's offset from UTC at an instant, in seconds, positive in the east.
+pub(super) fn offset(zone: Tz, second: i64) -> Option<i64> {
+    let utc = DateTime::from_timestamp(second, 0)?.naive_utc();
+    Some(i64::from(zone.offset_from_utc_datetime(&utc).fix().local_minus_utc()))
+}
+
+/// The minute that a clock with this offset shows.
+pub(super) fn minute(second: i64, offset: i64) -> i64 {
+    (second + offset).div_euclid(60)
+}

@@ -1,0 +1,194 @@
+//! Cache entries: each is written whole, with a version from the counter that fences come from, so that a key's
+//! versions grow even when it is deleted in between.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::claims::held;
+use super::errors::Step;
+use super::locks;
+use super::rows::{instant, maybe_instant, number, to_sql};
+use super::writer::Writing;
+use crate::run::ClaimKey;
+use crate::store::{CacheKey, CacheWrite, Entry, EntryInfo, LockKind, LockName, StoreError, WriteIf, Written};
+use crate::time::Timestamp;
+
+/// An entry as a write finds it.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    version: u64,
+    /// Of its value.
+    bytes: i64,
+    /// Not expired.
+    alive: bool,
+}
+
+fn find(conn: &Connection, key: &CacheKey, now: Timestamp) -> rusqlite::Result<Option<Found>> {
+    conn.prepare_cached("SELECT version, length(value), expires_at FROM entries WHERE tenant = ?1 AND key = ?2")?
+        .query_row(params![key.tenant.as_str(), key.key], |row| {
+            let alive = maybe_instant(row, 2)?.is_none_or(|at| at > now);
+            Ok(Found { version: number(row, 0)?, bytes: row.get(1)?, alive })
+        })
+        .optional()
+}
+
+/// See [`crate::store::Store::cache_write`].
+pub(super) fn write(w: &mut Writing, write: &CacheWrite) -> Step<Written> {
+    let CacheKey { tenant, key } = &write.key;
+    if let Some(claim) = write.claim {
+        held(&w.conn, claim)?;
+    }
+    let found = find(&w.conn, &write.key, write.now)?;
+    let refreshed = LockName { tenant: tenant.clone(), kind: LockKind::Refresh, name: key.clone() };
+    let allowed = match (write.only, write.claim) {
+        (WriteIf::Always, _) => true,
+        (WriteIf::Absent, _) => found.is_none_or(|entry| !entry.alive),
+        (WriteIf::Version(version), _) => found.is_some_and(|entry| entry.alive && entry.version == version),
+        (WriteIf::Refreshing(fence), Some(claim)) => locks::holds(&w.conn, &refreshed, claim, fence)?,
+        (WriteIf::Refreshing(_), None) => false,
+    };
+    if !allowed {
+        return Ok(Written::Conflict);
+    }
+    make_room(w, write, found)?;
+    let version = w.ledger.next_fence();
+    w.conn
+        .prepare_cached(
+            "INSERT INTO entries (tenant, key, version, set_at, expires_at, value) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+             ON CONFLICT (tenant, key) DO UPDATE SET version = ?3, set_at = ?4, expires_at = ?5, value = ?6",
+        )?
+        .execute(params![
+            tenant.as_str(),
+            key,
+            version,
+            write.now.as_millis(),
+            write.expires_at.map(Timestamp::as_millis),
+            write.value
+        ])?;
+    if let (WriteIf::Refreshing(_), Some(claim)) = (write.only, write.claim) {
+        locks::release(w, &refreshed, claim)?;
+    }
+    Ok(Written::Yes(version.unsigned_abs()))
+}
+
+/// Count the new value in, in the place of the old one, unless that is more than the tenant may have.
+fn make_room(w: &mut Writing, write: &CacheWrite, found: Option<Found>) -> Step<()> {
+    let CacheKey { tenant, key } = &write.key;
+    let size = to_sql(key.len()) + to_sql(write.value.len());
+    let mut old = found.map_or(0, |entry| to_sql(key.len()) + entry.bytes);
+    let quota = to_sql(write.quota);
+    let mut used = usage(&w.conn, tenant.as_str())?;
+    // A value that shrinks is let in even where the quota was lowered below what is there.
+    if size > old && used - old + size > quota {
+        // What has expired is absent to everyone, so deleting it changes nothing that a refusal must not change.
+        delete_expired(&w.conn, Some(tenant.as_str()), write.now, i64::MAX)?;
+        used = usage(&w.conn, tenant.as_str())?;
+        old = old * i64::from(found.is_some_and(|entry| entry.alive));
+        if used - old + size > quota {
+            return Err(StoreError::CacheFull { used: used.unsigned_abs(), quota: write.quota }.into());
+        }
+    }
+    add_usage(&w.conn, tenant.as_str(), size - old)?;
+    Ok(())
+}
+
+/// Bytes that a tenant's entries have, expired ones included until they are deleted.
+fn usage(conn: &Connection, tenant: &str) -> rusqlite::Result<i64> {
+    conn.prepare_cached("SELECT bytes FROM cache_usage WHERE tenant = ?1")?
+        .query_row([tenant], |row| row.get(0))
+        .optional()
+        .map(Option::unwrap_or_default)
+}
+
+fn add_usage(conn: &Connection, tenant: &str, bytes: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO cache_usage (tenant, bytes) VALUES (?1, ?2) ON CONFLICT (tenant) DO UPDATE SET bytes = bytes + ?2",
+    )?
+    .execute(params![tenant, bytes])
+    .map(drop)
+}
+
+/// See [`crate::store::Store::cache_delete`].
+pub(super) fn delete(w: &mut Writing, key: &CacheKey, claim: Option<ClaimKey>, now: Timestamp) -> Step<bool> {
+    if let Some(claim) = claim {
+        held(&w.conn, claim)?;
+    }
+    let Some(found) = find(&w.conn, key, now)? else { return Ok(false) };
+    w.conn
+        .prepare_cached("DELETE FROM entries WHERE tenant = ?1 AND key = ?2")?
+        .execute(params![key.tenant.as_str(), key.key])?;
+    add_usage(&w.conn, key.tenant.as_str(), -(to_sql(key.key.len()) + found.bytes))?;
+    Ok(found.alive)
+}
+
+/// Delete up to `limit` entries that have expired, of one tenant or of all. Returns how many there were.
+pub(super) fn delete_expired(
+    conn: &Connection,
+    tenant: Option<&str>,
+    now: Timestamp,
+    limit: i64,
+) -> rusqlite::Result<usize> {
+    let gone = conn
+        .prepare_cached(
+            "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries INDEXED BY entries_expiring \
+             WHERE expires_at <= ?1 AND coalesce(tenant = ?2, true) LIMIT ?3) \
+             RETURNING tenant, length(CAST(key AS BLOB)) + length(value)",
+        )?
+        .query_map(params![now.as_millis(), tenant, limit], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    for (tenant, bytes) in &gone {
+        add_usage(conn, tenant, -bytes)?;
+    }
+    Ok(gone.len())
+}
+
+/// See [`crate::store::Store::cache_get`].
+pub(super) fn get(conn: &Connection, key: &CacheKey, now: Timestamp) -> rusqlite::Result<Option<Entry>> {
+    conn.prepare_cached(
+        "SELECT value, version, set_at, expires_at FROM entries \
+         WHERE tenant = ?1 AND key = ?2 AND (expires_at IS NULL OR expires_at > ?3)",
+    )?
+    .query_row(params![key.tenant.as_str(), key.key, now.as_millis()], |row| {
+        Ok(Entry {
+            value: row.get(0)?,
+            version: number(row, 1)?,
+            set_at: instant(row, 2)?,
+            expires_at: maybe_instant(row, 3)?,
+        })
+    })
+    .optional()
+}
+
+/// See [`crate::store::Store::cache_list`].
+pub(super) fn list(
+    conn: &Connection,
+    prefix: &CacheKey,
+    after: Option<&str>,
+    limit: usize,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<EntryInfo>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT key, length(value), version, set_at, expires_at FROM entries \
+         WHERE tenant = ?1 AND key >= ?2 AND (?3 IS NULL OR key > ?3) AND (expires_at IS NULL OR expires_at > ?4) \
+         ORDER BY key LIMIT ?5",
+    )?;
+    let from = after.map_or(prefix.key.as_str(), |after| after.max(&prefix.key));
+    let mut rows = statement.query(params![prefix.tenant.as_str(), from, after, now.as_millis(), to_sql(limit)])?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        let key: String = row.get(0)?;
+        // Keys are in the order of their bytes, so those that begin with the prefix are side by side.
+        if !key.starts_with(&prefix.key) {
+            break;
+        }
+        entries.push(EntryInfo {
+            key,
+            size: number(row, 1)?,
+            version: number(row, 2)?,
+            set_at: instant(row, 3)?,
+            expires_at: maybe_instant(row, 4)?,
+        });
+    }
+    Ok(entries)
+}

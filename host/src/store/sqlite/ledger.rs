@@ -1,0 +1,184 @@
+//! What the writer knows by heart: the rows of `tasks`, and the numbers given out last.
+//!
+//! Only one process has the file and only one thread writes it, so these never differ from what is committed, except
+//! within a transaction: [`Ledger::flush`] writes what has changed once per transaction, however many runs it moved,
+//! and after a rollback everything is read anew.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use rusqlite::{Connection, params};
+
+use super::rows::{maybe_instant, state_code, task_key};
+use crate::run::{RunId, RunState};
+use crate::task::TaskKey;
+use crate::time::Timestamp;
+
+/// A task's row in `tasks`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct TaskId(pub(super) i64);
+
+/// A task's state and sums.
+#[derive(Debug)]
+pub(super) struct TaskRow {
+    /// Tenant and name.
+    pub(super) key: TaskKey,
+    /// The last instant its schedule dealt with.
+    pub(super) cursor: Option<Timestamp>,
+    /// Whether it is paused.
+    pub(super) paused: bool,
+    /// Runs in each state, in the order of [`RunState::ALL`].
+    pub(super) runs: [i64; 5],
+    /// Bytes of inputs, outputs and logs of the runs that are over.
+    pub(super) bytes: i64,
+    /// The greatest run that succeeded, and when it ended.
+    pub(super) latest_success: Option<(RunId, Timestamp)>,
+    /// No waiting run of the task has an earlier `run_at`. Not written: a hint that saves looking.
+    pub(super) not_before: Timestamp,
+}
+
+impl TaskRow {
+    fn new(key: TaskKey) -> Self {
+        let not_before = Timestamp::from_millis(i64::MIN);
+        Self { key, cursor: None, paused: false, runs: [0; 5], bytes: 0, latest_success: None, not_before }
+    }
+
+    /// How many of its runs are in `state`.
+    pub(super) fn count(&self, state: RunState) -> i64 {
+        self.runs[state_code(state) as usize]
+    }
+
+    /// A run of it came into `state`.
+    pub(super) fn enter(&mut self, state: RunState) {
+        self.runs[state_code(state) as usize] += 1;
+    }
+
+    /// A run of it is no longer in `state`.
+    pub(super) fn leave(&mut self, state: RunState) {
+        self.runs[state_code(state) as usize] -= 1;
+    }
+}
+
+/// The rows of `tasks` and `counters`.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    rows: BTreeMap<TaskId, TaskRow>,
+    ids: HashMap<TaskKey, TaskId>,
+    changed: BTreeSet<TaskId>,
+    run: i64,
+    fence: i64,
+    counted: bool,
+}
+
+impl Ledger {
+    /// Read it.
+    pub(super) fn load(conn: &Connection) -> rusqlite::Result<Self> {
+        let (run, fence) = conn.query_row("SELECT run, fence FROM counters", [], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        let mut statement = conn.prepare_cached(
+            "SELECT tenant, name, cursor_at, paused, waiting, running, succeeded, failed, cancelled, bytes, \
+             latest_success, latest_success_at, id FROM tasks",
+        )?;
+        let rows = statement
+            .query_map([], |r| {
+                let mut row = TaskRow::new(task_key(r, 0)?);
+                row.cursor = maybe_instant(r, 2)?;
+                row.paused = r.get(3)?;
+                for (place, count) in row.runs.iter_mut().enumerate() {
+                    *count = r.get(4 + place)?;
+                }
+                row.bytes = r.get(9)?;
+                row.latest_success = r.get::<_, Option<i64>>(10)?.map(RunId).zip(maybe_instant(r, 11)?);
+                Ok((TaskId(r.get(12)?), row))
+            })?
+            .collect::<rusqlite::Result<BTreeMap<_, _>>>()?;
+        let ids = rows.iter().map(|(id, row)| (row.key.clone(), *id)).collect();
+        Ok(Self { rows, ids, changed: BTreeSet::new(), run, fence, counted: false })
+    }
+
+    /// Write what has changed since the last time.
+    pub(super) fn flush(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        if self.counted {
+            conn.prepare_cached("UPDATE counters SET run = ?1, fence = ?2")?.execute([self.run, self.fence])?;
+            self.counted = false;
+        }
+        if self.changed.is_empty() {
+            return Ok(());
+        }
+        let mut statement = conn.prepare_cached(
+            "INSERT INTO tasks (id, tenant, name, cursor_at, paused, waiting, running, succeeded, failed, cancelled, \
+             bytes, latest_success, latest_success_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+             ON CONFLICT (id) DO UPDATE SET cursor_at = ?4, paused = ?5, waiting = ?6, running = ?7, succeeded = ?8, \
+             failed = ?9, cancelled = ?10, bytes = ?11, latest_success = ?12, latest_success_at = ?13",
+        )?;
+        while let Some(id) = self.changed.pop_first() {
+            let row = self.row(id);
+            statement.execute(params![
+                id.0,
+                row.key.tenant.as_str(),
+                row.key.task.as_str(),
+                row.cursor.map(Timestamp::as_millis),
+                row.paused,
+                row.runs[0],
+                row.runs[1],
+                row.runs[2],
+                row.runs[3],
+                row.runs[4],
+                row.bytes,
+                row.latest_success.map(|(run, _)| run.0),
+                row.latest_success.map(|(_, at)| at.as_millis()),
+            ])?;
+        }
+        Ok(())
+    }
+
+    /// The row of a task, which is made if there is none.
+    pub(super) fn intern(&mut self, key: &TaskKey) -> TaskId {
+        if let Some(id) = self.ids.get(key) {
+            return *id;
+        }
+        let id = TaskId(self.rows.last_key_value().map_or(1, |(last, _)| last.0 + 1));
+        self.ids.insert(key.clone(), id);
+        self.rows.insert(id, TaskRow::new(key.clone()));
+        self.changed.insert(id);
+        id
+    }
+
+    /// All tasks.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = (TaskId, &TaskRow)> {
+        self.rows.iter().map(|(id, row)| (*id, row))
+    }
+
+    /// A task's row.
+    pub(super) fn row(&self, id: TaskId) -> &TaskRow {
+        self.rows.get(&id).expect("ids come from `intern` or from rows that refer to `tasks`, where none is deleted")
+    }
+
+    /// A task's row, to be changed, and written with the transaction.
+    pub(super) fn change(&mut self, id: TaskId) -> &mut TaskRow {
+        self.changed.insert(id);
+        self.rows
+            .get_mut(&id)
+            .expect("ids come from `intern` or from rows that refer to `tasks`, where none is deleted")
+    }
+
+    /// Remember that no waiting run of the task is due before `at`.
+    pub(super) fn set_not_before(&mut self, id: TaskId, at: Timestamp) {
+        if let Some(row) = self.rows.get_mut(&id) {
+            row.not_before = at;
+        }
+    }
+
+    /// A run id that was never given out.
+    pub(super) fn next_run(&mut self) -> RunId {
+        self.counted = true;
+        self.run += 1;
+        RunId(self.run)
+    }
+
+    /// A fence (or version) that is greater than all before.
+    pub(super) fn next_fence(&mut self) -> i64 {
+        self.counted = true;
+        self.fence += 1;
+        self.fence
+    }
+}

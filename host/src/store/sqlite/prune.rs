@@ -1,0 +1,119 @@
+//! Deleting history. What goes is found by a reader, so that the writer only has to delete, a bounded piece at a time.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::errors::Step;
+use super::ledger::TaskId;
+use super::rows::{instant, state, to_sql};
+use super::writer::Writing;
+use crate::run::RunId;
+use crate::store::Retention;
+use crate::time::Timestamp;
+
+/// How many runs (or entries) are deleted in one go. About 2 ms of the writer's time, which all others wait for.
+pub(super) const PIECE: usize = 128;
+
+/// How far behind a run that stays others are looked for that are too old. Runs are over in nearly the order in which
+/// they were made, and what is overlooked now is found when the one before it has gone.
+const LOOK_BEHIND: usize = 100;
+
+/// What a task has beyond `retention`.
+struct Task {
+    id: i64,
+    /// Runs too many.
+    runs: i64,
+    /// Bytes too many.
+    bytes: i64,
+    latest_success: Option<i64>,
+}
+
+/// Find up to `limit` runs that go: the oldest of each task, by number, by age and by bytes.
+pub(super) fn surplus(
+    conn: &Connection,
+    retention: &Retention,
+    now: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<Vec<RunId>> {
+    let tasks = conn
+        .prepare_cached(
+            "SELECT id, succeeded + failed + cancelled - ?1, bytes - ?2, latest_success FROM tasks \
+             WHERE succeeded + failed + cancelled > 0",
+        )?
+        .query_map([to_sql(retention.runs), to_sql(retention.bytes)], |row| {
+            Ok(Task { id: row.get(0)?, runs: row.get(1)?, bytes: row.get(2)?, latest_success: row.get(3)? })
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut found = Vec::new();
+    for task in tasks {
+        surplus_of(conn, task, now.minus(retention.age), limit, &mut found)?;
+        if found.len() >= limit {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn surplus_of(
+    conn: &Connection,
+    mut task: Task,
+    oldest: Timestamp,
+    limit: usize,
+    found: &mut Vec<RunId>,
+) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id, ended_at, bytes FROM runs INDEXED BY runs_of_task WHERE task = ?1 AND state > 1 ORDER BY id",
+    )?;
+    let mut rows = statement.query([task.id])?;
+    let mut stay = 0;
+    while let Some(row) = rows.next()?
+        && found.len() < limit
+        && stay < LOOK_BEHIND
+    {
+        let (run, ended_at, bytes) = (row.get::<_, i64>(0)?, instant(row, 1)?, row.get::<_, i64>(2)?);
+        let too_many = task.runs > 0 || task.bytes > 0;
+        if !too_many && ended_at > oldest {
+            stay += 1;
+            continue;
+        }
+        // It counts as gone even where it stays: the latest success costs no other run its place.
+        task.runs -= 1;
+        task.bytes -= bytes;
+        if task.latest_success != Some(run) {
+            found.push(RunId(run));
+        }
+    }
+    Ok(())
+}
+
+/// Delete runs that are over, and all that belongs to them. Returns how many there were.
+pub(super) fn delete(w: &mut Writing, runs: &[RunId]) -> Step<u64> {
+    let mut gone = 0;
+    for run in runs {
+        let row = w
+            .conn
+            .prepare_cached("DELETE FROM runs WHERE id = ?1 AND state > 1 RETURNING task, state, bytes, attempt")?
+            .query_row([run.0], |row| {
+                Ok((TaskId(row.get(0)?), state(row, 1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
+            })
+            .optional()?;
+        let Some((task, state, bytes, attempts)) = row else { continue };
+        if attempts > 0 {
+            w.conn.prepare_cached("DELETE FROM attempts WHERE run = ?1")?.execute(params![run.0])?;
+        }
+        if bytes > 0 {
+            for table in [
+                "DELETE FROM inputs WHERE run = ?1",
+                "DELETE FROM outputs WHERE run = ?1",
+                "DELETE FROM logs WHERE run = ?1",
+            ] {
+                w.conn.prepare_cached(table)?.execute([run.0])?;
+            }
+        }
+        let task = w.ledger.change(task);
+        task.leave(state);
+        task.bytes -= bytes;
+        gone += 1;
+    }
+    w.told.changes |= gone > 0;
+    Ok(gone)
+}

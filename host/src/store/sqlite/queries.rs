@@ -1,0 +1,147 @@
+//! What people and the API ask: reading only.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::rows::{RUN_COLUMNS, instant, maybe_instant, number, outcome, run_info, state_code, task_key, to_sql};
+use crate::run::{Accounts, Kept, Output, Report, RunId, RunState};
+use crate::store::{AttemptInfo, RunFilter, RunInfo, TaskState};
+use crate::task::TaskKey;
+use crate::time::Timestamp;
+
+/// See [`crate::store::Store::runs`].
+pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<RunInfo>> {
+    let before = filter.before.map_or(i64::MAX, |run| run.0);
+    let limit = to_sql(filter.limit);
+    let of_task = filter.tenant.is_some() || filter.task.is_some();
+    // The few that wait or run have indexes of their own; those that are over are read newest first until enough match.
+    let (index, condition) = match filter.state {
+        Some(RunState::Waiting) => ("INDEXED BY runs_waiting", "r.state = 0".into()),
+        Some(RunState::Running) => ("INDEXED BY runs_running", "r.state = 1".into()),
+        over => {
+            let condition = over.map_or("true".into(), |state| format!("r.state = {}", state_code(state)));
+            (if of_task { "INDEXED BY runs_of_task" } else { "NOT INDEXED" }, condition)
+        }
+    };
+    let select = format!(
+        "SELECT {RUN_COLUMNS} FROM runs r {index} CROSS JOIN tasks t ON t.id = r.task WHERE r.id < ?1 AND {condition}"
+    );
+    if !of_task {
+        return conn
+            .prepare_cached(&format!("{select} ORDER BY r.id DESC LIMIT ?2"))?
+            .query_map([before, limit], run_info)?
+            .collect();
+    }
+    let tasks = conn
+        .prepare_cached("SELECT id FROM tasks WHERE tenant = coalesce(?1, tenant) AND name = coalesce(?2, name)")?
+        .query_map([filter.tenant.as_ref().map(|n| n.as_str()), filter.task.as_ref().map(|n| n.as_str())], |r| {
+            r.get(0)
+        })?
+        .collect::<rusqlite::Result<Vec<i64>>>()?;
+    let mut statement = conn.prepare_cached(&format!("{select} AND r.task = ?3 ORDER BY r.id DESC LIMIT ?2"))?;
+    let mut found = Vec::new();
+    for task in tasks {
+        for run in statement.query_map([before, limit, task], run_info)? {
+            found.push(run?);
+        }
+    }
+    found.sort_unstable_by_key(|run: &RunInfo| std::cmp::Reverse(run.id));
+    found.truncate(filter.limit);
+    Ok(found)
+}
+
+/// See [`crate::store::Store::run`].
+pub(super) fn run(conn: &Connection, run: RunId) -> rusqlite::Result<Option<RunInfo>> {
+    conn.prepare_cached(&format!("SELECT {RUN_COLUMNS} FROM runs r JOIN tasks t ON t.id = r.task WHERE r.id = ?1"))?
+        .query_row([run.0], run_info)
+        .optional()
+}
+
+/// See [`crate::store::Store::input`].
+pub(super) fn input(conn: &Connection, run: RunId) -> rusqlite::Result<Option<Vec<u8>>> {
+    conn.prepare_cached("SELECT i.body FROM runs r LEFT JOIN inputs i ON i.run = r.id WHERE r.id = ?1")?
+        .query_row([run.0], |row| Ok(row.get::<_, Option<Vec<u8>>>(0)?.unwrap_or_default()))
+        .optional()
+}
+
+/// See [`crate::store::Store::output`].
+pub(super) fn output(conn: &Connection, run: RunId) -> rusqlite::Result<Option<Output>> {
+    conn.prepare_cached(
+        "SELECT o.content_type, o.body FROM runs r LEFT JOIN outputs o ON o.run = r.id WHERE r.id = ?1 AND r.state = 2",
+    )?
+    .query_row([run.0], |row| {
+        Ok(Output { content_type: row.get(0)?, body: row.get::<_, Option<Vec<u8>>>(1)?.unwrap_or_default() })
+    })
+    .optional()
+}
+
+/// See [`crate::store::Store::latest_success`].
+pub(super) fn latest_success(conn: &Connection, task: &TaskKey) -> rusqlite::Result<Option<(RunId, Timestamp)>> {
+    conn.prepare_cached("SELECT latest_success, latest_success_at FROM tasks WHERE tenant = ?1 AND name = ?2")?
+        .query_row([task.tenant.as_str(), task.task.as_str()], |row| {
+            Ok(row.get::<_, Option<i64>>(0)?.map(RunId).zip(maybe_instant(row, 1)?))
+        })
+        .optional()
+        .map(Option::flatten)
+}
+
+/// See [`crate::store::Store::attempts`].
+pub(super) fn attempts(conn: &Connection, run: RunId) -> rusqlite::Result<Vec<AttemptInfo>> {
+    conn.prepare_cached(
+        "SELECT a.attempt, a.host, a.outcome, a.started_at, a.ended_at, a.message, a.fuel, a.peak_memory, a.guest_us, \
+         a.host_us, a.host_calls, l.backtrace, l.log, l.log_cut, l.stdout, l.stdout_cut, l.stderr, l.stderr_cut \
+         FROM attempts a LEFT JOIN logs l ON l.run = a.run AND l.attempt = a.attempt WHERE a.run = ?1 ORDER BY a.attempt",
+    )?
+    .query_map([run.0], |row| {
+        let kept = |column| -> rusqlite::Result<Kept> {
+            Ok(Kept {
+                text: row.get::<_, Option<String>>(column)?.unwrap_or_default(),
+                cut: row.get::<_, Option<bool>>(column + 1)?.unwrap_or_default(),
+            })
+        };
+        Ok(AttemptInfo {
+            attempt: row.get(0)?,
+            host: row.get(1)?,
+            report: Report {
+                outcome: outcome(row, 2)?,
+                started_at: instant(row, 3)?,
+                ended_at: instant(row, 4)?,
+                message: row.get(5)?,
+                accounts: Accounts {
+                    fuel: number(row, 6)?,
+                    peak_memory: number(row, 7)?,
+                    guest: Duration::from_micros(number(row, 8)?),
+                    host: Duration::from_micros(number(row, 9)?),
+                    host_calls: number(row, 10)?,
+                },
+                backtrace: row.get(11)?,
+                log: kept(12)?,
+                stdout: kept(14)?,
+                stderr: kept(16)?,
+            },
+        })
+    })?
+    .collect()
+}
+
+/// See [`crate::store::Store::counts`].
+pub(super) fn counts(conn: &Connection) -> rusqlite::Result<BTreeMap<RunState, u64>> {
+    conn.prepare_cached(
+        "SELECT total(waiting), total(running), total(succeeded), total(failed), total(cancelled) FROM tasks",
+    )?
+    .query_row([], |row| {
+        // `total` is of floating point, exact far beyond any number of runs, and 0 where there are no rows.
+        RunState::ALL.iter().enumerate().map(|(place, state)| Ok((*state, row.get::<_, f64>(place)? as u64))).collect()
+    })
+}
+
+/// See [`crate::store::Store::task_states`].
+pub(super) fn task_states(conn: &Connection) -> rusqlite::Result<BTreeMap<TaskKey, TaskState>> {
+    conn.prepare_cached("SELECT tenant, name, cursor_at, paused FROM tasks WHERE cursor_at IS NOT NULL OR paused")?
+        .query_map([], |row| {
+            Ok((task_key(row, 0)?, TaskState { cursor: maybe_instant(row, 2)?, paused: row.get(3)? }))
+        })?
+        .collect()
+}

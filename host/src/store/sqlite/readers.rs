@@ -1,0 +1,79 @@
+//! A few threads that read, each with its own connection: SQLite blocks, and the control plane's threads must not.
+//!
+//! In WAL mode they see the latest commit and never wait for the writer.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+/// A piece of reading, with the way of its answer in it.
+type Query = Box<dyn FnOnce(&Connection) + Send>;
+
+/// The threads and their queue.
+#[derive(Debug)]
+pub(super) struct Readers {
+    queue: Option<Sender<Query>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Readers {
+    /// A thread for each of `connections`.
+    pub(super) fn start(connections: Vec<Connection>) -> std::io::Result<Self> {
+        let (queue, queries) = channel::<Query>();
+        let queries = Arc::new(Mutex::new(queries));
+        let threads = connections
+            .into_iter()
+            .map(|conn| {
+                let queries = queries.clone();
+                std::thread::Builder::new().name("store-read".into()).spawn(move || serve(&conn, &queries))
+            })
+            .collect::<std::io::Result<Vec<_>>>()?;
+        Ok(Self { queue: Some(queue), threads })
+    }
+
+    /// Run `query` on one of the threads, within a transaction: all that it reads is of one moment. `None` if the
+    /// thread gave no answer.
+    pub(super) async fn read<T, F>(&self, query: F) -> Option<rusqlite::Result<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let query = Box::new(move |conn: &Connection| {
+            let result = conn.unchecked_transaction().and_then(|moment| {
+                let result = query(conn);
+                moment.finish()?;
+                result
+            });
+            // Who asked may have gone away meanwhile.
+            drop(reply.send(result));
+        });
+        self.queue.as_ref()?.send(query).ok()?;
+        answer.await.ok()
+    }
+}
+
+/// Serve queries until nobody can send any more.
+fn serve(conn: &Connection, queries: &Mutex<Receiver<Query>>) {
+    loop {
+        // The guard is dropped with this statement: the next thread waits for a query, not for this one's end.
+        let next = queries.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(query) = next else { return };
+        // A panic in a query takes its answer's sender with it, and must not take the thread.
+        drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| query(conn))));
+    }
+}
+
+impl Drop for Readers {
+    /// Ends when the queries that were asked are answered, so that the connections are closed before the writer's.
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has nothing left to wait for.
+            drop(thread.join());
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! How runs come about, and how they are called off.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::errors::Step;
+use super::ledger::TaskId;
+use super::rows::{cause_code, state, state_code, to_sql};
+use super::writer::Writing;
+use crate::run::{RunId, RunState};
+use crate::store::{Admit, Cancelled, Enqueued, NewRun, StoreError};
+use crate::task::TaskKey;
+use crate::time::Timestamp;
+
+/// What a row in `inputs`, `outputs` or `logs` takes besides its contents, roughly. So no such row counts as 0 bytes,
+/// and a run of 0 bytes is known to have none.
+pub(super) const ROW_BYTES: i64 = 16;
+
+/// See [`crate::store::Store::enqueue`].
+pub(super) fn enqueue(w: &mut Writing, runs: &[NewRun], now: Timestamp) -> Step<Vec<Enqueued>> {
+    runs.iter().map(|run| enqueue_one(w, run, now)).collect()
+}
+
+/// See [`crate::store::Store::fire`].
+pub(super) fn fire(
+    w: &mut Writing,
+    task: &TaskKey,
+    runs: &[NewRun],
+    cursor: Timestamp,
+    now: Timestamp,
+) -> Step<Vec<Enqueued>> {
+    let id = w.ledger.intern(task);
+    // Another host may have dealt with later instants already.
+    if w.ledger.row(id).cursor.is_none_or(|before| before < cursor) {
+        w.ledger.change(id).cursor = Some(cursor);
+    }
+    if w.ledger.row(id).paused {
+        return Ok(Vec::new());
+    }
+    enqueue(w, runs, now)
+}
+
+fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step<Enqueued> {
+    let task = w.ledger.intern(&run.task);
+    if let Some(key) = &run.dedup {
+        let existing = w
+            .conn
+            .prepare_cached("SELECT id FROM runs WHERE task = ?1 AND dedup = ?2")?
+            .query_row(params![task.0, key], |row| row.get(0))
+            .optional()?;
+        if let Some(id) = existing {
+            return Ok(Enqueued::Existing(RunId(id)));
+        }
+    }
+    let skipped = match run.admit {
+        Admit::Always => None,
+        Admit::Below(most) => {
+            let others = not_over(w, task, i64::from(most), now)?;
+            (others >= i64::from(most)).then(|| format!("skipped: {others} earlier of the task's runs not over"))
+        }
+    };
+    let id = w.ledger.next_run();
+    let entered = if skipped.is_some() { RunState::Cancelled } else { RunState::Waiting };
+    let bytes = if run.input.is_empty() { 0 } else { to_sql(run.input.len()) + ROW_BYTES };
+    w.conn
+        .prepare_cached(
+            "INSERT INTO runs (id, task, state, cause, attempt, failures, bytes, due_at, run_at, created_at, ended_at, \
+             parent, dedup, message) VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?
+        .execute(params![
+            id.0,
+            task.0,
+            state_code(entered),
+            cause_code(run.cause),
+            bytes,
+            run.due_at.as_millis(),
+            run.run_at.as_millis(),
+            now.as_millis(),
+            skipped.as_ref().map(|_| now.as_millis()),
+            run.parent.map(|parent| parent.0),
+            run.dedup.as_deref(),
+            skipped.as_deref(),
+        ])?;
+    if bytes > 0 {
+        w.conn.prepare_cached("INSERT INTO inputs (run, body) VALUES (?1, ?2)")?.execute(params![id.0, run.input])?;
+    }
+    let row = w.ledger.change(task);
+    row.enter(entered);
+    w.told.changes = true;
+    if skipped.is_some() {
+        row.bytes += bytes;
+        return Ok(Enqueued::Skipped(id));
+    }
+    row.not_before = row.not_before.min(run.run_at);
+    w.told.runs = true;
+    Ok(Enqueued::New(id))
+}
+
+/// How many runs of a task are not over, in the sense of [`Admit`]; counting stops at `most`.
+fn not_over(w: &Writing, task: TaskId, most: i64, now: Timestamp) -> rusqlite::Result<i64> {
+    let row = w.ledger.row(task);
+    let mut count = row.count(RunState::Running);
+    if count >= most || row.count(RunState::Waiting) == 0 {
+        return Ok(count);
+    }
+    count += w
+        .conn
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM runs WHERE state = 0 AND task = ?1 AND run_at <= ?2 LIMIT ?3)",
+        )?
+        .query_row(params![task.0, now.as_millis(), most - count], |row| row.get::<_, i64>(0))?;
+    if count >= most {
+        return Ok(count);
+    }
+    count += w
+        .conn
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM runs INDEXED BY runs_retrying \
+             WHERE state = 0 AND attempt > 0 AND task = ?1 AND run_at > ?2 LIMIT ?3)",
+        )?
+        .query_row(params![task.0, now.as_millis(), most - count], |row| row.get::<_, i64>(0))?;
+    Ok(count)
+}
+
+/// See [`crate::store::Store::cancel`].
+pub(super) fn cancel(w: &mut Writing, run: RunId, reason: &str, now: Timestamp) -> Step<Cancelled> {
+    let (task, found, bytes) = w
+        .conn
+        .prepare_cached("SELECT task, state, bytes FROM runs WHERE id = ?1")?
+        .query_row([run.0], |row| Ok((TaskId(row.get(0)?), state(row, 1)?, row.get::<_, i64>(2)?)))
+        .optional()?
+        .ok_or(StoreError::NoRun(run))?;
+    match found {
+        RunState::Waiting => {
+            w.conn
+                .prepare_cached("UPDATE runs SET state = 4, ended_at = ?2, message = ?3 WHERE id = ?1")?
+                .execute(params![run.0, now.as_millis(), reason])?;
+            let row = w.ledger.change(task);
+            row.leave(RunState::Waiting);
+            row.enter(RunState::Cancelled);
+            row.bytes += bytes;
+            w.told.changes = true;
+            Ok(Cancelled::Done)
+        }
+        RunState::Running => {
+            // The first reason given stays.
+            w.conn
+                .prepare_cached("UPDATE runs SET cancel = ?2 WHERE id = ?1 AND cancel IS NULL")?
+                .execute(params![run.0, reason])?;
+            w.told.changes = true;
+            Ok(Cancelled::Requested)
+        }
+        over => Ok(Cancelled::Over(over)),
+    }
+}
+
+/// See [`crate::store::Store::set_paused`].
+pub(super) fn set_paused(w: &mut Writing, task: &TaskKey, paused: bool, now: Timestamp) -> Step<()> {
+    let id = w.ledger.intern(task);
+    if w.ledger.row(id).paused == paused {
+        return Ok(());
+    }
+    let row = w.ledger.change(id);
+    row.paused = paused;
+    if !paused {
+        row.cursor = Some(now);
+        w.told.runs = true;
+    }
+    w.told.changes = true;
+    Ok(())
+}

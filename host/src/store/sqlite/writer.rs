@@ -1,0 +1,295 @@
+//! The one thread that writes. It commits whatever has gathered in one transaction and answers after the commit, so
+//! that one wait for the disk serves all who wait.
+//!
+//! A command says no by returning [`Failure::Refused`] before its first write. When the database itself fails, the
+//! whole transaction is rolled back and its commands are run again, each alone: a command that cannot succeed hurts
+//! nobody else. Commands therefore run any number of times, until one run of theirs is committed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::sync::{Notify, oneshot, watch};
+use tracing::{error, warn};
+
+use super::errors::{Failure, Step, translate};
+use super::ledger::Ledger;
+use crate::store::{Result, StoreError};
+
+/// For how long a transaction takes in more commands. Longer makes the first one wait, shorter means more waits for
+/// the disk; under load most of what gathers has gathered during the commit before.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// After how many pages in the WAL its changes are carried into the database. More of them share a page then (the ends
+/// of tables and indexes are in nearly every commit), at the price of a larger WAL file: 4096 pages are 16 MiB.
+const CHECKPOINT_PAGES: u32 = 4096;
+
+/// What a command works on.
+#[derive(Debug)]
+pub(super) struct Writing {
+    /// The connection, in a transaction.
+    pub(super) conn: Connection,
+    /// What need not be read.
+    pub(super) ledger: Ledger,
+    /// Who is to be told once it is committed.
+    pub(super) told: Told,
+}
+
+/// Who is to be told after a commit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
+    /// Runs may have become claimable.
+    pub(super) runs: bool,
+    /// Locks may have become free.
+    pub(super) locks: bool,
+    /// A run changed.
+    pub(super) changes: bool,
+}
+
+/// Whom to tell, and what is counted.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    pub(super) runs: Arc<Notify>,
+    pub(super) locks: Arc<Notify>,
+    pub(super) changes: watch::Sender<u64>,
+    /// Commits that wrote something.
+    pub(super) commits: AtomicU64,
+    /// Times that the disk was waited for.
+    pub(super) syncs: AtomicU64,
+    /// Commands that were answered after a commit.
+    pub(super) writes: AtomicU64,
+    /// Pages in the WAL after the latest commit.
+    pub(super) wal_pages: AtomicU32,
+}
+
+/// A command on its way through the writer.
+pub(super) trait Command: Send {
+    /// Do it, and keep the answer.
+    fn run(&mut self, writing: &mut Writing) -> std::result::Result<(), rusqlite::Error>;
+    /// It is committed: hand the answer over.
+    fn answer(self: Box<Self>);
+    /// It is not, and nothing of it is left: say why.
+    fn fail(self: Box<Self>, error: StoreError);
+}
+
+/// A command that is a function of what is written, and where its answer goes.
+struct Work<F, T> {
+    work: F,
+    result: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+/// Make `work` a command; its answer arrives at the receiver.
+pub(super) fn command<T, F>(work: F) -> (Box<dyn Command>, oneshot::Receiver<Result<T>>)
+where
+    T: Send + 'static,
+    F: Fn(&mut Writing) -> Step<T> + Send + 'static,
+{
+    let (reply, answer) = oneshot::channel();
+    (Box::new(Work { work, result: None, reply }), answer)
+}
+
+impl<F, T> Command for Work<F, T>
+where
+    T: Send,
+    F: Fn(&mut Writing) -> Step<T> + Send,
+{
+    fn run(&mut self, writing: &mut Writing) -> std::result::Result<(), rusqlite::Error> {
+        self.result = Some(match (self.work)(writing) {
+            Ok(value) => Ok(value),
+            Err(Failure::Refused(error)) => Err(error),
+            Err(Failure::Sql(error)) => return Err(error),
+        });
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>) {
+        let result = self.result.unwrap_or_else(|| Err(StoreError::Other("a command had no answer".into())));
+        // Who asked may have gone away meanwhile; what is written stays written.
+        drop(self.reply.send(result));
+    }
+
+    fn fail(self: Box<Self>, error: StoreError) {
+        drop(self.reply.send(Err(error)));
+    }
+}
+
+/// Why a transaction came to nothing.
+enum Broken {
+    Sql(rusqlite::Error),
+    Panic,
+}
+
+impl From<rusqlite::Error> for Broken {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+/// The thread's state.
+pub(super) struct Writer {
+    writing: Writing,
+    board: Arc<Board>,
+    path: PathBuf,
+    /// The WAL's size at which the next checkpoint is made.
+    checkpoint_at: u32,
+}
+
+impl Writer {
+    /// Take over a connection that is set up and migrated. `syncs` is whether each commit waits for the disk.
+    pub(super) fn new(mut conn: Connection, board: Arc<Board>, path: PathBuf, syncs: bool) -> rusqlite::Result<Self> {
+        let counted = board.clone();
+        conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: std::ffi::c_int| {
+            // Called for commits that wrote something, and only those.
+            counted.commits.fetch_add(1, Ordering::Relaxed);
+            counted.syncs.fetch_add(u64::from(syncs), Ordering::Relaxed);
+            counted.wal_pages.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }))?;
+        let ledger = Ledger::load(&conn)?;
+        let writing = Writing { conn, ledger, told: Told::default() };
+        Ok(Self { writing, board, path, checkpoint_at: CHECKPOINT_PAGES })
+    }
+
+    /// Serve commands until nobody can send any more.
+    pub(super) fn serve(mut self, commands: &Receiver<Box<dyn Command>>) {
+        let mut batch = Vec::new();
+        while let Ok(first) = commands.recv() {
+            match self.together(first, commands, &mut batch) {
+                Ok(()) => self.committed(batch.drain(..)),
+                Err(broken) => self.separately(&mut batch, broken),
+            }
+            self.checkpoint();
+        }
+    }
+
+    /// Run `first` and all that arrives meanwhile in one transaction. `batch` is what was taken in.
+    fn together(
+        &mut self,
+        first: Box<dyn Command>,
+        commands: &Receiver<Box<dyn Command>>,
+        batch: &mut Vec<Box<dyn Command>>,
+    ) -> std::result::Result<(), Broken> {
+        let until = Instant::now() + GATHER;
+        batch.push(first);
+        self.begin()?;
+        loop {
+            let command = batch.last_mut().expect("`first` was pushed before the loop");
+            self.step(command)?;
+            match commands.try_recv() {
+                Ok(next) if Instant::now() < until => batch.push(next),
+                Ok(next) => {
+                    // It was taken from the channel already, so it is the last one of this batch.
+                    batch.push(next);
+                    let command = batch.last_mut().expect("it was just pushed");
+                    self.step(command)?;
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        self.commit()
+    }
+
+    /// The transaction of `batch` broke: run its commands again, each in its own.
+    fn separately(&mut self, batch: &mut Vec<Box<dyn Command>>, broken: Broken) {
+        self.roll_back();
+        if batch.len() == 1
+            && let Some(command) = batch.pop()
+        {
+            return command.fail(self.explain(broken));
+        }
+        for mut command in batch.drain(..) {
+            let outcome = self.begin().map_err(Broken::from).and_then(|()| self.step(&mut command));
+            match outcome.and_then(|()| self.commit()) {
+                Ok(()) => self.committed([command]),
+                Err(broken) => {
+                    self.roll_back();
+                    command.fail(self.explain(broken));
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self) -> rusqlite::Result<()> {
+        self.writing.told = Told::default();
+        self.writing.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)
+    }
+
+    /// One command. A panic in it is a fault of this program's, and yet no reason to leave all others without a store.
+    fn step(&mut self, command: &mut Box<dyn Command>) -> std::result::Result<(), Broken> {
+        let writing = &mut self.writing;
+        catch_unwind(AssertUnwindSafe(|| command.run(writing))).map_err(|_| Broken::Panic)?.map_err(Broken::from)
+    }
+
+    fn commit(&mut self) -> std::result::Result<(), Broken> {
+        self.writing.ledger.flush(&self.writing.conn)?;
+        self.writing.conn.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+
+    fn roll_back(&mut self) {
+        // Some errors (a full disk among them) have ended the transaction already.
+        if !self.writing.conn.is_autocommit()
+            && let Err(e) = self.writing.conn.execute_batch("ROLLBACK")
+        {
+            error!(path = %self.path.display(), error = %e, "Cannot roll back");
+        }
+        match Ledger::load(&self.writing.conn) {
+            Ok(ledger) => self.writing.ledger = ledger,
+            Err(e) => error!(path = %self.path.display(), error = %e, "Cannot read the tasks' sums again"),
+        }
+    }
+
+    fn explain(&self, broken: Broken) -> StoreError {
+        match broken {
+            Broken::Sql(error) => translate(&error, &self.path),
+            Broken::Panic => StoreError::Other("a command panicked; nothing of it was written".into()),
+        }
+    }
+
+    fn committed(&self, batch: impl IntoIterator<Item = Box<dyn Command>>) {
+        let mut answered = 0;
+        for command in batch {
+            command.answer();
+            answered += 1;
+        }
+        self.board.writes.fetch_add(answered, Ordering::Relaxed);
+        let told = self.writing.told;
+        if told.runs {
+            self.board.runs.notify_waiters();
+        }
+        if told.locks {
+            self.board.locks.notify_waiters();
+        }
+        if told.changes {
+            self.board.changes.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Carry the WAL into the database when it has grown enough. Here, between two transactions and not in a thread
+    /// beside: the WAL can only begin anew when nothing was added to it during its checkpoint.
+    fn checkpoint(&mut self) {
+        let pages = self.board.wal_pages.load(Ordering::Relaxed);
+        if pages < self.checkpoint_at {
+            // Small again: it has begun anew since.
+            self.checkpoint_at = self.checkpoint_at.min(pages.max(1) + CHECKPOINT_PAGES);
+            return;
+        }
+        // If a reader holds on to an old state, or there is no room, the WAL goes on growing: try later, not each time.
+        self.checkpoint_at = pages + CHECKPOINT_PAGES;
+        let done = self.writing.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+            Ok((row.get::<_, i64>(0)? == 0, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+        });
+        match done {
+            // The WAL, the database, and the WAL's new header with the next commit.
+            Ok((true, ..)) => drop(self.board.syncs.fetch_add(3, Ordering::Relaxed)),
+            Ok((false, ..)) => {}
+            Err(e) => warn!(path = %self.path.display(), error = %e, "Cannot make a checkpoint; trying again later"),
+        }
+    }
+}
