@@ -45,11 +45,11 @@ impl Clock for Stopped {
 const BOUND: Duration = Duration::from_secs(20);
 
 /// A host's API without the host: a store in a file, tasks `hello` and `tick`, and a plugin in quarantine.
-struct Rig {
-    store: Arc<SqliteStore>,
+pub(crate) struct Rig {
+    pub(crate) store: Arc<SqliteStore>,
     live: Arc<LiveRuns>,
     catalog: Arc<Catalog>,
-    router: Router,
+    pub(crate) router: Router,
     _dir: tempfile::TempDir,
 }
 
@@ -94,7 +94,7 @@ fn task(name: &str, trigger: Trigger) -> Arc<Task> {
 }
 
 impl Rig {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let store = SqliteStore::open(dir.path().join("sexton.db"), &SqliteOptions::default()).expect("a new store");
         let (live, catalog) = (Arc::new(LiveRuns::default()), Arc::new(Catalog::default()));
@@ -138,13 +138,13 @@ impl Rig {
     }
 
     /// A run of `hello` that waits.
-    async fn waiting(&self) -> RunId {
+    pub(crate) async fn waiting(&self) -> RunId {
         let made = self.post("/v1/tasks/hello/runs", "").await.json();
         RunId(made["run"].as_i64().expect("a run"))
     }
 
     /// Take the one run that is due, as a worker does.
-    async fn claim(&self) -> Claim {
+    pub(crate) async fn claim(&self) -> Claim {
         let tasks: BTreeMap<_, _> = self.catalog.tasks().keys().map(|key| (key.clone(), 10)).collect();
         let request = ClaimRequest {
             host: "box".to_owned(),
@@ -156,13 +156,13 @@ impl Rig {
         self.store.claim(request).await.expect("a store that works").claims.pop().expect("a run that is due")
     }
 
-    async fn finish(&self, claim: &Claim, transition: Transition, report: Report) {
+    pub(crate) async fn finish(&self, claim: &Claim, transition: Transition, report: Report) {
         let finish = Finish { claim: claim.key, transition, report, expired_by: None };
         self.store.finish(finish).await.expect("the claim holds");
     }
 
     /// A run of `hello` that has succeeded with `output`.
-    async fn succeeded(&self, content_type: Option<&str>, body: &str) -> RunId {
+    pub(crate) async fn succeeded(&self, content_type: Option<&str>, body: &str) -> RunId {
         self.waiting().await;
         let claim = self.claim().await;
         let output = Output { content_type: content_type.map(str::to_owned), body: body.as_bytes().to_vec() };
@@ -181,7 +181,7 @@ fn request(method: Method, path: &str) -> axum::http::request::Builder {
     Request::builder().method(method).uri(path).header("host", "localhost:7070")
 }
 
-fn report(outcome: Outcome, log: String) -> Report {
+pub(crate) fn report(outcome: Outcome, log: String) -> Report {
     Report {
         outcome,
         started_at: NOW,
