@@ -4,6 +4,7 @@
 
 pub mod catalog;
 pub mod cli;
+pub mod config;
 pub mod http;
 pub mod imports;
 pub mod lifecycle;

@@ -1,1 +1,245 @@
-//! `NAME.toml`: what the operator says about `NAME.wasm`.
+//! `NAME.toml`: what the operator says about `NAME.wasm`. One or more tasks, each with when, how, how much and what it
+//! may reach.
+//!
+//! A manifest is the operator's word, not the plugin author's: a grant gives what it names. A directory grant that is
+//! absolute may name any directory of the host; a relative one lies below the plugin directory.
+//!
+//! Reads text only; whether a granted directory exists, and whether the component asks for more than is granted, is for
+//! those who load it.
+
+mod kinds;
+mod text;
+
+use std::ops::Range;
+use std::path::Path;
+
+use text::{GrantsText, LimitsText, ManifestText, RetryText, TaskText};
+
+use crate::config::kinds::{Kind, Of};
+use crate::config::reading;
+pub use crate::config::reading::BadFile as BadManifest;
+use crate::retry::RetryPolicy;
+use crate::schedule::{CatchUp, Trigger};
+use crate::task::{Directory, Grants, Limits, Name, Overlap, Task, TaskKey};
+
+/// How many runs of a task that has no schedule may be running at once, unless its manifest says.
+const ON_DEMAND_AT_ONCE: u32 = 16;
+
+/// What a manifest defines.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    /// The tasks; whose they are and where relative directories lie is not known yet.
+    drafts: Vec<Task>,
+}
+
+/// Something wrong, where it is, and what to do.
+type Wrong = (Range<usize>, String);
+
+impl Manifest {
+    /// Read the text of a manifest. `file_name` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// [`BadManifest`], one line on the first thing that is wrong.
+    pub fn parse(file_name: &str, text: &str) -> Result<Self, BadManifest> {
+        let manifest: ManifestText = reading::read(file_name, text)?;
+        let drafts: Result<_, Wrong> = manifest.tasks.into_iter().map(|(name, task)| draft(name, task)).collect();
+        let drafts = drafts.map_err(|(at, what)| BadManifest::new(file_name, text, Some(at), &what))?;
+        Ok(Self { drafts })
+    }
+
+    /// What holds for a plugin without a manifest: one task of its name, on demand only, default limits, no grants.
+    pub fn for_plugin_without(plugin: &Name) -> Self {
+        Self { drafts: vec![blank(plugin.clone())] }
+    }
+
+    /// The tasks of `plugin`, which lies in `directory`. A manifest that defines none is as good as no manifest.
+    pub fn tasks(&self, tenant: &Name, plugin: &Name, directory: &Path) -> Vec<Task> {
+        if self.drafts.is_empty() {
+            return Self::for_plugin_without(plugin).tasks(tenant, plugin, directory);
+        }
+        let tasks = self.drafts.iter().cloned().map(|mut task| {
+            task.key.tenant = tenant.clone();
+            task.plugin = plugin.clone();
+            for granted in &mut task.grants.directories {
+                granted.host = directory.join(&granted.host);
+            }
+            task
+        });
+        tasks.collect()
+    }
+}
+
+/// The JSON schema of manifests, for editors.
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(ManifestText);
+    let mut text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
+    text.push('\n');
+    text
+}
+
+/// A task of which nothing but the name is known.
+fn blank(name: Name) -> Task {
+    Task {
+        plugin: name.clone(),
+        key: TaskKey { tenant: Name::default_tenant(), task: name },
+        description: None,
+        trigger: Trigger::OnDemand,
+        zone: chrono_tz::Tz::UTC,
+        overlap: Overlap::Allow(ON_DEMAND_AT_ONCE),
+        catch_up: CatchUp::None,
+        retry: RetryPolicy::default(),
+        limits: Limits::default(),
+        grants: Grants::default(),
+        settings: Default::default(),
+        input: Vec::new(),
+        args: Vec::new(),
+        env: Default::default(),
+    }
+}
+
+fn draft(name: Name, task: TaskText) -> Result<Task, Wrong> {
+    let place = format!("tasks.{name}");
+    let mut draft = blank(name);
+    draft.input = input(&task, &place)?;
+    draft.description = task.description.map(|line| line.0);
+    draft.args = match task.args {
+        Some(args) if args.get_ref().iter().any(|arg| arg.contains('\0')) => {
+            return Err((args.span(), format!("`{place}.args`: an argument holds a NUL; leave it out")));
+        }
+        args => args.map(toml::Spanned::into_inner).unwrap_or_default(),
+    };
+    draft.env = match task.env {
+        Some(env) if env.get_ref().iter().any(|(k, v)| k.is_empty() || k.contains(['=', '\0']) || v.contains('\0')) => {
+            return Err((
+                env.span(),
+                format!("`{place}.env`: a name is empty or has `=` in it, or a NUL; leave it out"),
+            ));
+        }
+        env => env.map(toml::Spanned::into_inner).unwrap_or_default(),
+    };
+    draft.settings = task.settings;
+    draft.limits = limits(task.limits);
+    draft.grants = grants(task.grants, &place)?;
+    if let Some(retry) = task.retry {
+        let at = retry.span();
+        draft.retry = self::retry(retry.into_inner()).map_err(|what| (at, format!("`{place}.retry`: {what}")))?;
+    }
+
+    let on_start = task.on_start.filter(|on_start| *on_start.get_ref());
+    let mut triggers = Vec::new();
+    triggers.extend(task.every.map(|every| ("every", every.span(), Trigger::Every(every.into_inner().0))));
+    triggers.extend(task.cron.map(|cron| ("cron", cron.span(), Trigger::Cron(cron.into_inner().0))));
+    triggers.extend(task.at.map(|at| ("at", at.span(), Trigger::At(at.into_inner().0))));
+    triggers.extend(on_start.map(|on_start| ("on-start", on_start.span(), Trigger::OnStart)));
+    // The later line is the one that is reported: it was probably added to the other.
+    triggers.sort_by_key(|(_, at, _)| at.start);
+    if let [(first, ..), .., (last, at, _)] = triggers.as_slice() {
+        return Err((at.clone(), format!("[{place}] has both `{first}` and `{last}`; keep one of them")));
+    }
+    if let Some((_, _, trigger)) = triggers.pop() {
+        draft.trigger = trigger;
+        draft.overlap = Overlap::Skip;
+    }
+    draft.zone = task.zone.map_or(draft.zone, |zone| zone.0);
+    draft.overlap = task.overlap.map_or(draft.overlap, |overlap| overlap.0);
+    draft.catch_up = task.catch_up.map_or(draft.catch_up, |catch_up| catch_up.0);
+    Ok(draft)
+}
+
+fn input(task: &TaskText, place: &str) -> Result<Vec<u8>, Wrong> {
+    match (&task.input, &task.input_json) {
+        (None, None) => Ok(Vec::new()),
+        (Some(text), None) => Ok(text.get_ref().clone().into_bytes()),
+        (None, Some(value)) => {
+            let json = json(value.get_ref()).ok_or_else(|| {
+                (value.span(), format!("`{place}.input-json`: JSON has no nan and no inf; write another number"))
+            })?;
+            Ok(json.to_string().into_bytes())
+        }
+        (Some(text), Some(value)) => {
+            let later = if text.span().start > value.span().start { text.span() } else { value.span() };
+            Err((later, format!("[{place}] has both `input` and `input-json`; keep one of them")))
+        }
+    }
+}
+
+/// TOML as JSON; instants become texts. `None` for numbers that JSON does not have.
+fn json(value: &toml::Value) -> Option<serde_json::Value> {
+    use serde_json::Value;
+    Some(match value {
+        toml::Value::String(text) => Value::String(text.clone()),
+        toml::Value::Integer(number) => (*number).into(),
+        toml::Value::Float(number) => Value::Number(serde_json::Number::from_f64(*number)?),
+        toml::Value::Boolean(value) => (*value).into(),
+        toml::Value::Datetime(instant) => Value::String(instant.to_string()),
+        toml::Value::Array(values) => Value::Array(values.iter().map(json).collect::<Option<_>>()?),
+        toml::Value::Table(table) => {
+            Value::Object(table.iter().map(|(key, value)| Some((key.clone(), json(value)?))).collect::<Option<_>>()?)
+        }
+    })
+}
+
+fn retry(text: RetryText) -> Result<RetryPolicy, String> {
+    let usual = RetryPolicy::default();
+    let delay = or(text.delay, usual.delay);
+    let max_delay = or(text.max_delay, usual.max_delay.max(delay));
+    if max_delay < delay {
+        return Err("`max-delay` is shorter than `delay`; make it at least as long".into());
+    }
+    Ok(RetryPolicy {
+        attempts: text.attempts.map_or(usual.attempts, small),
+        delay,
+        factor: or(text.factor, usual.factor),
+        max_delay,
+        jitter: or(text.jitter, usual.jitter),
+    })
+}
+
+fn limits(text: LimitsText) -> Limits {
+    let usual = Limits::default();
+    Limits {
+        deadline: or(text.deadline, usual.deadline),
+        fuel: or(text.fuel, usual.fuel),
+        memory: or(text.memory, usual.memory),
+        table_elements: or(text.table_elements, usual.table_elements),
+        host_calls: or(text.host_calls, usual.host_calls),
+        host_call_bytes: or(text.host_call_bytes, usual.host_call_bytes),
+        handles: text.handles.map_or(usual.handles, small),
+        output: or(text.output, usual.output),
+        log: or(text.log, usual.log),
+        stdio: or(text.stdio, usual.stdio),
+    }
+}
+
+fn grants(text: GrantsText, place: &str) -> Result<Grants, Wrong> {
+    let mut directories: Vec<Directory> = Vec::new();
+    for granted in text.directories {
+        let at = granted.span();
+        let granted = granted.into_inner();
+        let granted = Directory { host: granted.host.0, guest: granted.guest.0, write: granted.write };
+        if directories.iter().any(|other| other.guest == granted.guest) {
+            let what = format!("`{place}.grants.directories`: two are seen as \"{}\"; rename one", granted.guest);
+            return Err((at, what));
+        }
+        directories.push(granted);
+    }
+    Ok(Grants {
+        locks: text.locks.into_iter().map(|name| name.0).collect(),
+        cache: text.cache.into_iter().map(|name| name.0).collect(),
+        schedule: text.schedule.into_iter().map(|name| name.0).collect(),
+        http: text.http.into_iter().map(|host| host.0).collect(),
+        directories,
+    })
+}
+
+fn or<K: Kind>(written: Option<Of<K>>, usual: K::Value) -> K::Value {
+    written.map_or(usual, |written| written.0)
+}
+
+fn small<K: Kind<Value = u64>>(written: Of<K>) -> u32 {
+    u32::try_from(written.0).expect("the kinds that this is used for end below 2^32")
+}
+
+#[cfg(test)]
+mod tests;

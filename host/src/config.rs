@@ -1,0 +1,267 @@
+//! The host's own configuration, `sexton.toml`. Every field has a default; an empty file, or none, is a good one.
+//!
+//! One struct per subsystem, each handed to it whole. Relative paths are relative to the directory that the host is
+//! started in.
+
+pub(crate) mod kinds;
+pub(crate) mod reading;
+mod text;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use reading::BadFile;
+
+use crate::runtime::RuntimeConfig;
+use crate::store::Retention;
+
+/// What the file is called where nobody names another.
+pub const FILE: &str = "sexton.toml";
+
+/// All of the configuration.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// Who this host is, and where it finds and puts things.
+    pub host: Host,
+    /// Its API.
+    pub http: Http,
+    /// Where runs are kept.
+    pub store: Store,
+    /// How guests are run.
+    pub runtime: Runtime,
+    /// Its loops.
+    pub machine: Machine,
+    /// How much history is kept.
+    pub retention: Kept,
+    /// The guests' cache.
+    pub cache: Cache,
+    /// Its log.
+    pub log: Log,
+}
+
+/// Who a host is, and where it finds and puts things.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Host {
+    /// Its name, shown with every run. Two hosts of one store must differ in it: each buries what the other runs when it
+    /// starts. Default: `sexton`.
+    pub name: String,
+    /// The directory with the plugins. Default: `plugins`.
+    pub plugins: PathBuf,
+    /// The directory for the database and compiled code. Whoever can write there can make the host execute what they
+    /// like, so it must not lie in the plugin directory. Default: `var`.
+    pub var: PathBuf,
+}
+
+/// The HTTP API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Http {
+    /// Where it listens. Loopback only: whoever reaches it may run and end everything. Port 0 is any that is free.
+    /// Default: `127.0.0.1:7070`.
+    pub listen: SocketAddr,
+}
+
+/// Where runs, locks and the cache are kept.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Store {
+    /// The database file. Default (`None`): `sexton.db` in the host's `var`. On a network file system it will be damaged
+    /// sooner or later.
+    pub path: Option<PathBuf>,
+    /// What a commit waits for.
+    pub synchronous: Synchronous,
+}
+
+/// What a commit waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Synchronous {
+    /// The disk: what was said to be done survives a power failure. The default.
+    #[default]
+    Full,
+    /// Nothing: faster on slow disks, and the last moments before a power failure (not before a crash of the host) may
+    /// be lost.
+    Normal,
+}
+
+/// How guests are run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Runtime {
+    /// Threads that run guests, 0 to 1024. Fewer than cores leaves some idle; more makes guests fight over them, and slows
+    /// the host. Default: 0, one per core.
+    pub threads: usize,
+    /// Runs at once, 1 to 10,000. Too few and runs that wait (for a remote system, say) keep others from starting; each
+    /// reserves address space for `max-memory`, so that too many keep the host from starting. Default: 256.
+    pub slots: u32,
+    /// The most memory that any task may be given, in bytes, 1 MiB to 4 GiB. A task that wants more is refused. Default:
+    /// 512 MiB.
+    pub max_memory: u64,
+    /// How often a guest that does not yield is asked to, 1 ms to 1 s. Shorter costs processor time; longer
+    /// makes deadlines late by up to as much. Default: 5 ms.
+    pub tick: Duration,
+    /// Largest component file that is loaded, in bytes, 64 KiB to 1 GiB. Too little refuses honest plugins; a large
+    /// one holds a core and memory while it is compiled. Default: 32 MiB.
+    pub max_component: u64,
+}
+
+/// The host's loops.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Machine {
+    /// How long a claim holds unless it is extended (which is done three times in that time), 1 s to 1 h. Too short and a
+    /// host that stalls for a moment loses its runs; too long and the runs of a host that died wait as long for another
+    /// try. Default: 15 s.
+    pub lease: Duration,
+    /// The longest time between two looks for runs that are due, 10 ms to 1 min. Wake-ups usually come first: shorter costs
+    /// queries, longer delays what a lost wake-up would have told. Default: 1 s.
+    pub poll: Duration,
+    /// How long runs may go on after the host was asked to stop, 0 to 1 h. Too short ends runs that were nearly done; too
+    /// long and the service manager (whose own limit must be longer) kills the host. Default: 10 s.
+    pub grace: Duration,
+}
+
+/// How much history is kept of each task. Whatever is reached first counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// The latest so many runs, 1 to 1,000,000. Each costs a few rows, its log and its output. Default: 1000.
+    pub runs: u64,
+    /// Runs that ended less than this ago, 1 min to 10 years. Default: 30 days.
+    pub age: Duration,
+    /// The latest runs with no more than so many bytes of inputs, outputs and logs together, 1 MiB to 1 TiB. Default:
+    /// 256 MiB.
+    pub bytes: u64,
+}
+
+/// The guests' cache.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cache {
+    /// Bytes, keys and values, that a tenant's entries may have together, 1 KiB to 1 TiB. Too little and guests are told
+    /// that the cache is full; what is allowed may be on the disk. Default: 256 MiB.
+    pub quota: u64,
+}
+
+/// The host's log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// Text for people or JSON for programs. Default: text.
+    pub format: LogFormat,
+    /// What is logged, as tracing's `EnvFilter` has it: `info`, `warn,sexton=debug`. Default: `info`.
+    pub filter: String,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum BadConfig {
+    /// The file cannot be read.
+    #[error("cannot read the configuration `{}`: {source}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Something in it is wrong.
+    #[error(transparent)]
+    Bad(#[from] BadFile),
+}
+
+impl Config {
+    /// Read the configuration from `path`; without one from [`FILE`] in the current directory, if that is there.
+    ///
+    /// # Errors
+    ///
+    /// [`BadConfig`] if the file that was named is not there, and if anything in the file is wrong: one line, with where
+    /// it is and what may stand there.
+    pub fn load(path: Option<&Path>) -> Result<Self, BadConfig> {
+        let named = path.is_some();
+        let path = path.unwrap_or(Path::new(FILE));
+        match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Self::parse(&path.display().to_string(), &text)?),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !named => Ok(Self::default()),
+            Err(source) => Err(BadConfig::Unreadable { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Read the configuration from `text`. `file_name` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// [`BadFile`], one line on the first thing that is wrong.
+    pub fn parse(file_name: &str, text: &str) -> Result<Self, BadFile> {
+        Ok(reading::read::<text::ConfigText>(file_name, text)?.into())
+    }
+
+    /// The database file.
+    pub fn database(&self) -> PathBuf {
+        self.store.path.clone().unwrap_or_else(|| self.host.var.join("sexton.db"))
+    }
+
+    /// What the runtime is told.
+    pub fn runtime(&self) -> RuntimeConfig {
+        RuntimeConfig {
+            code_cache: self.host.var.join("code"),
+            guest_threads: self.runtime.threads,
+            slots: self.runtime.slots,
+            max_memory: self.runtime.max_memory,
+            tick: self.runtime.tick,
+            max_component: self.runtime.max_component,
+        }
+    }
+
+    /// What the store is told to keep.
+    pub fn retention(&self) -> Retention {
+        Retention { runs: self.retention.runs, age: self.retention.age, bytes: self.retention.bytes }
+    }
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self { name: "sexton".into(), plugins: "plugins".into(), var: "var".into() }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7070)) }
+    }
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Self { threads: 0, slots: 256, max_memory: 512 << 20, tick: Duration::from_millis(5), max_component: 32 << 20 }
+    }
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self { lease: Duration::from_secs(15), poll: Duration::from_secs(1), grace: Duration::from_secs(10) }
+    }
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { runs: 1000, age: Duration::from_secs(30 * 24 * 3600), bytes: 256 << 20 }
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { quota: 256 << 20 }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".into() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+use super::*;
+
+fn parse(text: &str) -> Config {
+    Config::parse("sexton.toml", text).unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn an_empty_file_is_the_default() {
+    assert_eq!(parse(""), Config::default());
+    assert_eq!(parse("[http]\n[runtime]\n"), Config::default());
+}
+
+#[test]
+fn everything_that_the_configuration_can_say_is_understood() {
+    let config = parse(
+        r#"
+[host]
+name = "Bell-1"
+plugins = "/srv/plugins"
+var = "/var/lib/sexton"
+[http]
+listen = "[::1]:0"
+[store]
+path = "runs.db"
+synchronous = "normal"
+[runtime]
+threads = 3
+slots = 10
+max-memory = "1 GiB"
+tick = "1ms"
+max-component = "8 MiB"
+[machine]
+lease = "1m"
+poll = "200ms"
+grace = "0s"
+[retention]
+runs = 5
+age = "1d"
+bytes = "1 GiB"
+[cache]
+quota = "1 MiB"
+[log]
+format = "json"
+filter = "warn,sexton=debug"
+"#,
+    );
+
+    let expected = Config {
+        host: Host { name: "Bell-1".into(), plugins: "/srv/plugins".into(), var: "/var/lib/sexton".into() },
+        http: Http { listen: "[::1]:0".parse().unwrap() },
+        store: Store { path: Some("runs.db".into()), synchronous: Synchronous::Normal },
+        runtime: Runtime {
+            threads: 3,
+            slots: 10,
+            max_memory: 1 << 30,
+            tick: Duration::from_millis(1),
+            max_component: 8 << 20,
+        },
+        machine: Machine { lease: Duration::from_secs(60), poll: Duration::from_millis(200), grace: Duration::ZERO },
+        retention: Kept { runs: 5, age: Duration::from_secs(86_400), bytes: 1 << 30 },
+        cache: Cache { quota: 1 << 20 },
+        log: Log { format: LogFormat::Json, filter: "warn,sexton=debug".into() },
+    };
+    assert_eq!(config, expected);
+    assert_eq!(config.database(), Path::new("runs.db"));
+    assert_eq!(config.runtime().code_cache, Path::new("/var/lib/sexton/code"));
+    assert_eq!(config.retention().runs, 5);
+    assert_eq!(Config::default().database(), Path::new("var/sexton.db"));
+}
+
+#[test]
+fn what_is_wrong_is_told_in_one_line_with_where_it_is_and_what_to_do() {
+    let table = [
+        (
+            "[htp]\n",
+            "sexton.toml:1: unknown key `htp` at the top; did you mean `http`? known keys: host, http, store, runtime, machine, retention, cache, log",
+        ),
+        ("[http]\nport = 80\n", "sexton.toml:2: unknown key `port` in [http]; known keys: listen"),
+        (
+            "[http]\nlisten = 7070\n",
+            "sexton.toml:2: `http.listen`: 7070 is not a text; write an address and a port such as \"127.0.0.1:7070\"",
+        ),
+        (
+            "[http]\nlisten = \"7070\"\n",
+            "sexton.toml:2: `http.listen`: \"7070\" is not an address and a port; write one such as \"127.0.0.1:7070\" or \"[::1]:7070\"",
+        ),
+        (
+            "[http]\nlisten = \"0.0.0.0:80\"\n",
+            "sexton.toml:2: `http.listen`: \"0.0.0.0:80\" can be reached from elsewhere, and the API lets everyone in; write \"127.0.0.1:80\"",
+        ),
+        (
+            "[host]\nname = \"a b\"\n",
+            "sexton.toml:2: `host.name`: \"a b\" is not a name; write 1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`",
+        ),
+        ("[host]\nvar = \"\"\n", "sexton.toml:2: `host.var`: there is no such path; write another"),
+        (
+            "[store]\nsynchronous = \"off\"\n",
+            "sexton.toml:2: `store.synchronous`: \"off\" is not known; write \"full\" (nothing is lost) or \"normal\" (a power failure may cost the last moments)",
+        ),
+        (
+            "[runtime]\nslots = 0\n",
+            "sexton.toml:2: `runtime.slots`: 0 is out of range; write a whole number from 1 to 10000",
+        ),
+        ("[runtime]\ntick = 5\n", "sexton.toml:2: `runtime.tick`: 5 has no unit; write \"5s\" if seconds are meant"),
+        (
+            "[runtime]\nmax-memory = \"8 GiB\"\n",
+            "sexton.toml:2: `runtime.max-memory`: \"8 GiB\" is out of range; write \"1 MiB\" to \"4 GiB\"",
+        ),
+        (
+            "[machine]\nlease = \"10ms\"\n",
+            "sexton.toml:2: `machine.lease`: \"10ms\" is out of range; write \"1s\" to \"1h\"",
+        ),
+        (
+            "[retention]\nage = \"0s\"\n",
+            "sexton.toml:2: `retention.age`: \"0s\" is out of range; write \"1m\" to \"3660d\"",
+        ),
+        ("[log]\nformat = \"xml\"\n", "sexton.toml:2: `log.format`: \"xml\" is not known; write \"text\" or \"json\""),
+        (
+            "[log]\nfilter = \"sexton=loud\"\n",
+            "sexton.toml:2: `log.filter`: \"sexton=loud\" is not a filter; write one such as \"info\" or \"warn,sexton=debug\"",
+        ),
+        ("log = 3\n", "sexton.toml:1: `log`: 3 is not allowed here; write a table"),
+    ];
+    for (text, expected) in table {
+        assert_eq!(Config::parse("sexton.toml", text).unwrap_err().to_string(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("mine.toml");
+
+    let missing = Config::load(Some(&path)).unwrap_err().to_string();
+    assert!(missing.starts_with("cannot read the configuration `") && missing.contains("mine.toml"), "{missing}");
+
+    std::fs::write(&path, "[retention]\nruns = 7\n").unwrap();
+    assert_eq!(Config::load(Some(&path)).unwrap().retention.runs, 7);
+}

@@ -1,0 +1,233 @@
+//! The shape of `sexton.toml`: what may stand where. What each value is for is told at the structs that it ends in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemars::{Schema, json_schema};
+use serde::Deserialize;
+
+use super::kinds::{Bytes, Count, Kind, Of, Period, Scalar};
+use super::{Cache, Config, Host, Http, Kept, Log, LogFormat, Machine, Runtime, Store, Synchronous};
+
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+const SECOND: u64 = 1000;
+const HOUR: u64 = 3600 * SECOND;
+const DAY: u64 = 24 * HOUR;
+
+/// Defines a section of the file: a struct of optional values, and how what is written replaces the defaults.
+macro_rules! section {
+    ($text:ident => $section:ident { $($field:ident: $kind:ty),+ $(,)? }) => {
+        #[derive(Default, Deserialize)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+        struct $text {
+            $($field: Option<Of<$kind>>,)+
+        }
+
+        impl From<$text> for $section {
+            fn from(text: $text) -> Self {
+                let mut section = Self::default();
+                $(if let Some(written) = text.$field {
+                    section.$field = written.0.into();
+                })+
+                section
+            }
+        }
+    };
+}
+
+section!(HostText => Host { name: HostName, plugins: Dir, var: Dir });
+section!(HttpText => Http { listen: Loopback });
+section!(StoreText => Store { path: Dir, synchronous: Durability });
+section!(RuntimeText => Runtime {
+    threads: Small<0, 1024>,
+    slots: Small<1, 10_000>,
+    max_memory: Bytes<MIB, { 4096 * MIB }>,
+    tick: Period<1, SECOND>,
+    max_component: Bytes<{ 64 << 10 }, { 1024 * MIB }>,
+});
+section!(MachineText => Machine {
+    lease: Period<SECOND, HOUR>,
+    poll: Period<10, { 60 * SECOND }>,
+    grace: Period<0, HOUR>,
+});
+section!(RetentionText => Kept {
+    runs: Count<1, 1_000_000>,
+    age: Period<{ 60 * SECOND }, { 3660 * DAY }>,
+    bytes: Bytes<MIB, TIB>,
+});
+section!(CacheText => Cache { quota: Bytes<1024, TIB> });
+section!(LogText => Log { format: Format, filter: Filter });
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct ConfigText {
+    host: HostText,
+    http: HttpText,
+    store: StoreText,
+    runtime: RuntimeText,
+    machine: MachineText,
+    retention: RetentionText,
+    cache: CacheText,
+    log: LogText,
+}
+
+impl From<ConfigText> for Config {
+    fn from(text: ConfigText) -> Self {
+        Self {
+            host: text.host.into(),
+            http: text.http.into(),
+            store: text.store.into(),
+            runtime: text.runtime.into(),
+            machine: text.machine.into(),
+            retention: text.retention.into(),
+            cache: text.cache.into(),
+            log: text.log.into(),
+        }
+    }
+}
+
+/// What a host is called.
+struct HostName;
+
+impl Kind for HostName {
+    type Value = String;
+
+    fn check(scalar: Scalar) -> Result<String, String> {
+        let text = scalar.text("the name of this host")?;
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if (1..=64).contains(&text.len()) && text.chars().all(allowed) {
+            return Ok(text);
+        }
+        let text = Scalar::Text(text);
+        Err(format!("{text} is not a name; write 1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`"))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}
+
+/// A path.
+struct Dir;
+
+impl Kind for Dir {
+    type Value = PathBuf;
+
+    fn check(scalar: Scalar) -> Result<PathBuf, String> {
+        let text = scalar.text("a path")?;
+        if text.is_empty() || text.contains('\0') {
+            return Err("there is no such path; write another".into());
+        }
+        Ok(text.into())
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}
+
+/// A loopback address with a port.
+struct Loopback;
+
+impl Kind for Loopback {
+    type Value = SocketAddr;
+
+    fn check(scalar: Scalar) -> Result<SocketAddr, String> {
+        let text = scalar.text("an address and a port such as \"127.0.0.1:7070\"")?;
+        let address: SocketAddr = text.replace("localhost:", "127.0.0.1:").parse().map_err(|_| {
+            let text = Scalar::Text(text.clone());
+            format!("{text} is not an address and a port; write one such as \"127.0.0.1:7070\" or \"[::1]:7070\"")
+        })?;
+        if !address.ip().is_loopback() {
+            let port = address.port();
+            return Err(format!(
+                "\"{text}\" can be reached from elsewhere, and the API lets everyone in; write \"127.0.0.1:{port}\""
+            ));
+        }
+        Ok(address)
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}
+
+/// A whole number that fits 16 bits, and with them every type of number there is.
+struct Small<const MIN: u64, const MAX: u64>;
+
+impl<const MIN: u64, const MAX: u64> Kind for Small<MIN, MAX> {
+    type Value = u16;
+
+    fn check(scalar: Scalar) -> Result<u16, String> {
+        let number = Count::<MIN, MAX>::check(scalar)?;
+        u16::try_from(number).map_err(|_| format!("{number} is out of range; write less"))
+    }
+
+    fn schema() -> Schema {
+        Count::<MIN, MAX>::schema()
+    }
+}
+
+/// What a commit waits for.
+struct Durability;
+
+impl Kind for Durability {
+    type Value = Synchronous;
+
+    fn check(scalar: Scalar) -> Result<Synchronous, String> {
+        const WRITE: &str = "\"full\" (nothing is lost) or \"normal\" (a power failure may cost the last moments)";
+        let text = scalar.text(WRITE)?;
+        match text.to_ascii_lowercase().as_str() {
+            "full" => Ok(Synchronous::Full),
+            "normal" => Ok(Synchronous::Normal),
+            _ => Err(format!("{} is not known; write {WRITE}", Scalar::Text(text))),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "enum": ["full", "normal"] })
+    }
+}
+
+/// How a line of the log looks.
+struct Format;
+
+impl Kind for Format {
+    type Value = LogFormat;
+
+    fn check(scalar: Scalar) -> Result<LogFormat, String> {
+        let text = scalar.text("\"text\" or \"json\"")?;
+        match text.as_str() {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err(format!("{} is not known; write \"text\" or \"json\"", Scalar::Text(text))),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "enum": ["text", "json"] })
+    }
+}
+
+/// What is logged.
+struct Filter;
+
+impl Kind for Filter {
+    type Value = String;
+
+    fn check(scalar: Scalar) -> Result<String, String> {
+        let text = scalar.text("a filter such as \"info\" or \"warn,sexton=debug\"")?;
+        match text.parse::<tracing_subscriber::filter::Targets>() {
+            Ok(_) if !text.trim().is_empty() => Ok(text),
+            _ => Err(format!(
+                "{} is not a filter; write one such as \"info\" or \"warn,sexton=debug\"",
+                Scalar::Text(text)
+            )),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}

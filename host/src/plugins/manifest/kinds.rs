@@ -1,0 +1,260 @@
+//! Kinds of values that only manifests have: crontabs, zones, policies, and what is granted.
+
+use std::net::IpAddr;
+use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use schemars::{Schema, json_schema};
+
+use crate::config::kinds::{Kind, Scalar};
+use crate::config::reading::nearest;
+use crate::schedule::{CatchUp, Crontab};
+use crate::task::{HttpHost, Overlap, Pattern};
+use crate::time::Timestamp;
+
+/// A crontab(5) expression.
+pub(super) struct Cron;
+
+impl Kind for Cron {
+    type Value = Crontab;
+
+    fn check(scalar: Scalar) -> Result<Crontab, String> {
+        Crontab::parse(&scalar.text("a crontab such as \"*/5 * * * *\"")?).map_err(|e| e.to_string())
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "examples": ["*/5 * * * *", "0 9 * * mon-fri", "@daily"] })
+    }
+}
+
+/// An instant: an RFC 3339 text, or TOML's own.
+pub(super) struct Instant;
+
+impl Kind for Instant {
+    type Value = Timestamp;
+
+    fn check(scalar: Scalar) -> Result<Timestamp, String> {
+        const LIKE_THIS: &str = "\"2027-01-01T00:00:00+01:00\"";
+        let text = match scalar {
+            Scalar::Instant(text) => text,
+            other => other.text(&format!("an instant such as {LIKE_THIS}"))?,
+        };
+        let instant = DateTime::parse_from_rfc3339(&text).map_err(|_| {
+            let text = Scalar::Text(text);
+            format!("{text} is not an instant with date, time and offset; write one such as {LIKE_THIS}")
+        })?;
+        Ok(instant.with_timezone(&Utc).into())
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+/// A zone of the IANA database.
+pub(super) struct Zone;
+
+impl Kind for Zone {
+    type Value = Tz;
+
+    fn check(scalar: Scalar) -> Result<Tz, String> {
+        let text = scalar.text("a zone such as \"Europe/Berlin\"")?;
+        Tz::from_str(&text).map_err(|_| {
+            let meant = meant_zone(&text).map_or_else(
+                || "write one of the IANA database, such as \"Europe/Berlin\"".to_owned(),
+                |zone| format!("did you mean \"{zone}\"?"),
+            );
+            format!("there is no zone {}; {meant}", Scalar::Text(text))
+        })
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "examples": ["UTC", "Europe/Berlin"] })
+    }
+}
+
+/// The zone that somebody meant: the city alone, another case, a slip of the finger.
+fn meant_zone(text: &str) -> Option<&'static str> {
+    let plain = text.replace(' ', "_");
+    let names: Vec<&'static str> = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()).collect();
+    let city = |name: &&'static str| name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(&plain));
+    names
+        .iter()
+        .find(|name| name.eq_ignore_ascii_case(&plain))
+        .copied()
+        .or_else(|| names.iter().copied().find(city))
+        .or_else(|| nearest(&plain, &names))
+}
+
+/// `skip`, `queue-one` or `allow(N)`.
+pub(super) struct Overlaps;
+
+impl Kind for Overlaps {
+    type Value = Overlap;
+
+    fn check(scalar: Scalar) -> Result<Overlap, String> {
+        const WRITE: &str = "write \"skip\", \"queue-one\" or \"allow(N)\" with N from 1 to 10000";
+        let text = scalar.text("\"skip\", \"queue-one\" or \"allow(N)\"")?;
+        match (text.as_str(), counted(&text, "allow", 10_000)) {
+            ("skip", _) => Ok(Overlap::Skip),
+            ("queue-one", _) => Ok(Overlap::QueueOne),
+            (_, Some(n)) => Ok(Overlap::Allow(n)),
+            _ => Err(format!("{} is not a way to overlap; {WRITE}", Scalar::Text(text))),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(skip|queue-one|allow\\([1-9][0-9]{0,4}\\))$" })
+    }
+}
+
+/// `none`, `latest` or `all(N)`.
+pub(super) struct CatchUps;
+
+impl Kind for CatchUps {
+    type Value = CatchUp;
+
+    fn check(scalar: Scalar) -> Result<CatchUp, String> {
+        const WRITE: &str = "write \"none\", \"latest\" or \"all(N)\" with N from 1 to 1000";
+        let text = scalar.text("\"none\", \"latest\" or \"all(N)\"")?;
+        match (text.as_str(), counted(&text, "all", 1000)) {
+            ("none", _) => Ok(CatchUp::None),
+            ("latest", _) => Ok(CatchUp::Latest),
+            (_, Some(n)) => Ok(CatchUp::All(n)),
+            _ => Err(format!("{} is not a way to catch up; {WRITE}", Scalar::Text(text))),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(none|latest|all\\([1-9][0-9]{0,3}\\))$" })
+    }
+}
+
+/// The N of `word(N)`, from 1 to `most`.
+fn counted(text: &str, word: &str, most: u32) -> Option<u32> {
+    let digits = text.strip_prefix(word)?.strip_prefix('(')?.strip_suffix(')')?;
+    let plain = digits.bytes().all(|b| b.is_ascii_digit());
+    digits.parse().ok().filter(|n| plain && (1..=most).contains(n))
+}
+
+/// A name, or the beginning of names with a `*` at its end.
+pub(super) struct Names;
+
+impl Kind for Names {
+    type Value = Pattern;
+
+    fn check(scalar: Scalar) -> Result<Pattern, String> {
+        // As long as the longest name that guests may use, and a star.
+        const LONGEST: usize = 257;
+        let text = scalar.text("a name, or the beginning of names and `*`")?;
+        let name = text.strip_suffix('*').unwrap_or(&text);
+        if text.is_empty() || text.len() > LONGEST || name.contains('*') || name.chars().any(char::is_control) {
+            let text = Scalar::Text(text);
+            return Err(format!("{text} is not a pattern; write a name, or its beginning with one `*` at the end"));
+        }
+        Ok(Pattern(text))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": 257, "pattern": "^[^*]*\\*?$" })
+    }
+}
+
+/// `HOST` or `HOST:PORT`.
+pub(super) struct Hosts;
+
+impl Kind for Hosts {
+    type Value = HttpHost;
+
+    fn check(scalar: Scalar) -> Result<HttpHost, String> {
+        const LIKE_THIS: &str = "\"api.example.org\", \"*.example.org\", \"127.0.0.1:8080\" or \"[::1]:8080\"";
+        let text = scalar.text(&format!("a host such as {LIKE_THIS}"))?;
+        if text.contains("://") || text.contains('/') {
+            return Err(format!("{} is more than a host; leave scheme and path out: {LIKE_THIS}", Scalar::Text(text)));
+        }
+        let bad = |what: &str| format!("{} {what}; write one such as {LIKE_THIS}", Scalar::Text(text.clone()));
+        let (host, port) = match text.rsplit_once(':') {
+            // An IPv6 address without brackets, or one in brackets without a port.
+            Some((before, _)) if before.contains(':') && !before.ends_with(']') => (text.as_str(), None),
+            Some((host, port)) => (host, Some(port)),
+            None => (text.as_str(), None),
+        };
+        let port = match port {
+            Some(port) => {
+                let port = port.parse().ok().filter(|port| *port != 0);
+                Some(port.ok_or_else(|| bad("has a port that is not one of 1 to 65535"))?)
+            }
+            None => None,
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            return Ok(HttpHost { host: address.to_string(), port });
+        }
+        let name = host.to_ascii_lowercase();
+        let labels = name.strip_prefix("*.").unwrap_or(&name);
+        // Digits and dots only is an IPv4 address that is none.
+        let numeric = labels.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        if numeric || name.len() > 253 || !labels.split('.').all(is_label) {
+            return Err(bad("is not a host"));
+        }
+        Ok(HttpHost { host: name, port })
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "examples": ["api.example.org", "*.example.org", "127.0.0.1:8080"] })
+    }
+}
+
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// A directory on the host: absolute, or below the plugin directory.
+pub(super) struct HostPath;
+
+impl Kind for HostPath {
+    type Value = PathBuf;
+
+    fn check(scalar: Scalar) -> Result<PathBuf, String> {
+        let text = scalar.text("a directory on the host")?;
+        let path = Path::new(&text);
+        if text.is_empty() || text.contains('\0') {
+            return Err("there is no such path; write a directory on the host".into());
+        }
+        if path.components().any(|part| part == Component::ParentDir) {
+            let text = Scalar::Text(text);
+            return Err(format!("{text} leads upwards; write an absolute path, or one below the plugin directory"));
+        }
+        Ok(path.to_owned())
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "minLength": 1 })
+    }
+}
+
+/// Where a guest sees a directory.
+pub(super) struct GuestPath;
+
+impl Kind for GuestPath {
+    type Value = String;
+
+    fn check(scalar: Scalar) -> Result<String, String> {
+        let text = scalar.text("where the guest sees the directory, such as \"/data\"")?;
+        let parts = text.strip_prefix('/').map(|rest| rest.trim_end_matches('/'));
+        let good = |parts: &str| parts.is_empty() || parts.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        match parts {
+            Some(parts) if good(parts) && !text.contains('\0') => Ok(format!("/{parts}")),
+            _ => Err(format!("{} is not an absolute path; write one such as \"/data\"", Scalar::Text(text))),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^/" })
+    }
+}

@@ -1,0 +1,212 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::task::{HttpHost, Pattern};
+use crate::time::Timestamp;
+
+mod broken;
+
+fn parse(text: &str) -> Manifest {
+    Manifest::parse("front.toml", text).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn one(text: &str) -> Task {
+    let plugin = Name::new("front").unwrap();
+    let tasks = parse(text).tasks(&Name::default_tenant(), &plugin, Path::new("/plugins"));
+    let [task] = <[Task; 1]>::try_from(tasks).unwrap();
+    task
+}
+
+#[test]
+fn everything_that_a_manifest_can_say_is_understood() {
+    let task = one(r#"
+[tasks.page]
+description = "A page"
+cron = "0 9 * * mon-fri"
+zone = "Europe/Berlin"
+overlap = "allow(3)"
+catch-up = "all(12)"
+input-json = { remotes = ["a", "b"], since = 2026-01-01T00:00:00Z, share = 0.5 }
+args = ["-v"]
+env = { LANG = "C" }
+settings = { colour = "blue" }
+
+[tasks.page.retry]
+attempts = 7
+delay = "1h"
+factor = 3
+max-delay = "1d"
+jitter = 0
+
+[tasks.page.limits]
+deadline = "1m 30s"
+fuel = 1_000_000
+memory = "64 MiB"
+table-elements = 10
+host-calls = 20
+host-call-bytes = 4096
+handles = 30
+output = "1 KiB"
+log = "2 KiB"
+stdio = "3 KB"
+
+[tasks.page.grants]
+locks = ["remote-*"]
+cache = ["front/*", "*"]
+schedule = ["page"]
+http = ["127.0.0.1:8080", "*.Example.org", "[::1]:8080", "fe80::1", "localhost"]
+directories = [{ host = "data", guest = "/data/" }, { host = "/srv/x", guest = "/", write = true }]
+"#);
+
+    let key = TaskKey { tenant: Name::default_tenant(), task: Name::new("page").unwrap() };
+    let host = |host: &str, port| HttpHost { host: host.into(), port };
+    let expected = Task {
+        key,
+        plugin: Name::new("front").unwrap(),
+        description: Some("A page".into()),
+        trigger: Trigger::Cron("0 9 * * mon-fri".parse().unwrap()),
+        zone: chrono_tz::Europe::Berlin,
+        overlap: Overlap::Allow(3),
+        catch_up: CatchUp::All(12),
+        retry: RetryPolicy {
+            attempts: 7,
+            delay: Duration::from_secs(3600),
+            factor: 3.0,
+            max_delay: Duration::from_secs(86_400),
+            jitter: 0.0,
+        },
+        limits: Limits {
+            deadline: Duration::from_secs(90),
+            fuel: 1_000_000,
+            memory: 64 << 20,
+            table_elements: 10,
+            host_calls: 20,
+            host_call_bytes: 4096,
+            handles: 30,
+            output: 1024,
+            log: 2048,
+            stdio: 3000,
+        },
+        grants: Grants {
+            locks: vec![Pattern("remote-*".into())],
+            cache: vec![Pattern("front/*".into()), Pattern("*".into())],
+            schedule: vec![Pattern("page".into())],
+            http: vec![
+                host("127.0.0.1", Some(8080)),
+                host("*.example.org", None),
+                host("::1", Some(8080)),
+                host("fe80::1", None),
+                host("localhost", None),
+            ],
+            directories: vec![
+                Directory { host: "/plugins/data".into(), guest: "/data".into(), write: false },
+                Directory { host: "/srv/x".into(), guest: "/".into(), write: true },
+            ],
+        },
+        settings: [("colour".to_owned(), "blue".to_owned())].into(),
+        input: br#"{"remotes":["a","b"],"share":0.5,"since":"2026-01-01T00:00:00Z"}"#.to_vec(),
+        args: vec!["-v".into()],
+        env: [("LANG".to_owned(), "C".to_owned())].into(),
+    };
+    assert_eq!(task, expected);
+}
+
+#[test]
+fn each_trigger_can_be_written() {
+    let at = Timestamp::from_millis(1_798_758_000_000);
+    let table = [
+        ("", Trigger::OnDemand),
+        ("on-start = false", Trigger::OnDemand),
+        ("on-start = true", Trigger::OnStart),
+        ("every = '1h 30m'", Trigger::Every(Duration::from_secs(5400))),
+        ("at = '2027-01-01T00:00:00+01:00'", Trigger::At(at)),
+        ("at = 2026-12-31T23:00:00Z", Trigger::At(at)),
+        ("cron = '@daily'\non-start = false", Trigger::Cron("@daily".parse().unwrap())),
+    ];
+    for (text, trigger) in table {
+        assert_eq!(one(&format!("[tasks.a]\n{text}")).trigger, trigger, "{text}");
+    }
+}
+
+#[test]
+fn runs_overlap_by_default_only_on_demand() {
+    let overlap = |text: &str| one(&format!("[tasks.a]\n{text}")).overlap;
+
+    assert_eq!(overlap(""), Overlap::Allow(16));
+    assert_eq!(overlap("every = '1s'"), Overlap::Skip);
+    assert_eq!(overlap("on-start = true"), Overlap::Skip);
+    assert_eq!(overlap("overlap = 'queue-one'"), Overlap::QueueOne);
+}
+
+#[test]
+fn a_manifest_that_defines_no_task_is_as_good_as_none() {
+    let plugin = Name::new("front").unwrap();
+    let none = Manifest::for_plugin_without(&plugin).tasks(&plugin, &plugin, Path::new("/plugins"));
+    for text in ["", "# nothing yet\n", "[tasks]\n"] {
+        assert_eq!(parse(text).tasks(&plugin, &plugin, Path::new("/plugins")), none, "{text:?}");
+    }
+
+    let [task] = <[Task; 1]>::try_from(none).unwrap();
+    assert_eq!((task.key.task.as_str(), &task.trigger), ("front", &Trigger::OnDemand));
+    assert_eq!((task.limits, task.grants), (Limits::default(), Grants::default()));
+}
+
+#[test]
+fn tasks_belong_to_the_tenant_and_plugin_that_are_named() {
+    let [tenant, plugin] = ["acme", "front"].map(|name| Name::new(name).unwrap());
+
+    let tasks = parse("[tasks.a]\n[tasks.b]\n").tasks(&tenant, &plugin, Path::new("/plugins"));
+
+    let found: Vec<_> = tasks.iter().map(|task| (task.key.to_string(), task.plugin.as_str())).collect();
+    assert_eq!(found, [("acme/a".to_owned(), "front"), ("acme/b".to_owned(), "front")]);
+}
+
+#[test]
+fn a_longer_delay_raises_the_longest_delay_unless_that_is_written() {
+    let retry = one("[tasks.a]\nretry = { delay = '2h' }").retry;
+    assert_eq!(retry.max_delay, Duration::from_secs(7200));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "[\\[\\]a-z=\"{}.,0-9\n -]{0,80}", value in ".{0,40}") {
+        let _ = Manifest::parse("front.toml", &text);
+        for key in ["every", "cron", "at", "zone", "overlap", "catch-up", "description"] {
+            let _ = Manifest::parse("front.toml", &format!("[tasks.a]\n{key} = {value:?}"));
+            let _ = Manifest::parse("front.toml", &format!("[tasks.a]\n{key} = {value}"));
+        }
+        for key in ["http", "locks"] {
+            let _ = Manifest::parse("front.toml", &format!("[tasks.a.grants]\n{key} = [{value:?}]"));
+        }
+    }
+}
+
+/// With `SEXTON_WRITE_SCHEMA=1` in the environment it is written first.
+#[test]
+fn the_published_schema_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/manifest.schema.json");
+    if std::env::var_os("SEXTON_WRITE_SCHEMA").is_some() {
+        std::fs::write(&path, schema()).unwrap();
+    }
+
+    let published = std::fs::read_to_string(&path).unwrap();
+
+    assert!(
+        published == schema(),
+        "docs/manifest.schema.json is out of date; run this test with SEXTON_WRITE_SCHEMA=1"
+    );
+}
+
+#[test]
+fn the_schema_knows_every_key_and_refuses_others() {
+    let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
+    let task = &schema["$defs"]["TaskText"];
+
+    assert_eq!(task["additionalProperties"], false);
+    for key in ["every", "cron", "at", "on-start", "catch-up", "input-json", "retry", "limits", "grants"] {
+        assert!(task["properties"][key]["description"].is_string(), "{key}: {task:#}");
+    }
+    assert_eq!(schema["$defs"]["LimitsText"]["properties"]["fuel"]["minimum"], 1);
+}

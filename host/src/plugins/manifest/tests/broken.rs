@@ -1,0 +1,402 @@
+//! Broken manifests, each with the one line that is said about it.
+
+use super::*;
+
+/// What is wrong, the manifest, the line.
+const BROKEN: &[(&str, &str, &str)] = &[
+    ("no TOML at all", "hello", "front.toml:1: this is not TOML: key with no value, expected `=`"),
+    (
+        "an unclosed text",
+        r#"[tasks.a]
+every = "10s"#,
+        r#"front.toml:2: this is not TOML: invalid basic string, expected `"`"#,
+    ),
+    (
+        "a key twice",
+        r#"[tasks.a]
+every = "1s"
+every = "2s""#,
+        "front.toml:3: this is not TOML: duplicate key",
+    ),
+    (
+        "an unknown table at the top",
+        r#"[task.a]
+every = "10s""#,
+        "front.toml:1: unknown key `task` at the top; did you mean `tasks`? known keys: tasks",
+    ),
+    (
+        "an unknown key in an otherwise empty file",
+        r#"name = "a""#,
+        "front.toml:1: unknown key `name` at the top; known keys: tasks",
+    ),
+    (
+        "a misspelt key",
+        r#"# what it does
+
+[tasks.a]
+evry = "10s""#,
+        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, every, cron, at, on-start, zone, overlap, catch-up, input, input-json, args, env, settings, retry, limits, grants",
+    ),
+    (
+        "a key in the wrong case",
+        "[tasks.a]
+on_start = true",
+        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, every, cron, at, on-start, zone, overlap, catch-up, input, input-json, args, env, settings, retry, limits, grants",
+    ),
+    (
+        "an unknown limit",
+        r#"[tasks.a]
+[tasks.a.limits]
+time = "10s""#,
+        "front.toml:3: unknown key `time` in [tasks.a.limits]; known keys: deadline, fuel, memory, table-elements, host-calls, host-call-bytes, handles, output, log, stdio",
+    ),
+    (
+        "an unknown grant",
+        "[tasks.a]
+[tasks.a.grants]
+network = true",
+        "front.toml:3: unknown key `network` in [tasks.a.grants]; known keys: locks, cache, schedule, http, directories",
+    ),
+    (
+        "an unknown key of retry",
+        "[tasks.a]
+retry = { tries = 3 }",
+        "front.toml:2: unknown key `tries` in [tasks.a.retry]; known keys: attempts, delay, factor, max-delay, jitter",
+    ),
+    (
+        "an unknown key of a directory",
+        r#"[tasks.a]
+grants = { directories = [{ host = "d", guest = "/d", mode = "rw" }] }"#,
+        "front.toml:2: unknown key `mode` in [tasks.a.grants.directories]; known keys: host, guest, write",
+    ),
+    (
+        "a name with a capital letter",
+        r#"[tasks.Front]
+every = "10s""#,
+        "front.toml:1: `tasks`: `Front` is not a name: use 1 to 64 of a-z, 0-9, `-`, `_` and `.`, beginning with a letter or a digit",
+    ),
+    ("tasks that are a list", r#"tasks = ["a"]"#, "front.toml:1: `tasks`: a list is not allowed here; write a table"),
+    (
+        "a number for a task",
+        "[tasks]
+a = 3",
+        "front.toml:2: `tasks.a`: 3 is not allowed here; write a table",
+    ),
+    (
+        "a text for the limits",
+        r#"[tasks.a]
+limits = "30s""#,
+        r#"front.toml:2: `tasks.a.limits`: "30s" is not allowed here; write a table"#,
+    ),
+    (
+        "a table for a length of time",
+        "[tasks.a]
+every = { seconds = 3 }",
+        r#"front.toml:2: `tasks.a.every`: a table is not a text; write a length of time such as "10s", "500ms" or "2h 30m""#,
+    ),
+    (
+        "a bare number for a length of time",
+        "[tasks.a]
+every = 10",
+        r#"front.toml:2: `tasks.a.every`: 10 has no unit; write "10s" if seconds are meant"#,
+    ),
+    (
+        "a length of time of nothing",
+        r#"[tasks.a]
+every = "soon""#,
+        r#"front.toml:2: `tasks.a.every`: "soon" is not a length of time; write one such as "10s", "500ms" or "2h 30m""#,
+    ),
+    (
+        "an interval that is too short",
+        r#"[tasks.a]
+every = "10ms""#,
+        r#"front.toml:2: `tasks.a.every`: "10ms" is out of range; write "100ms" to "366d""#,
+    ),
+    (
+        "a crontab with a bad hour",
+        r#"[tasks.a]
+cron = "0 25 * * *""#,
+        "front.toml:2: `tasks.a.cron`: hour `25`: `25` is out of range; use 0-23, `*`, `a-b`, `*/n`, `a-b/n` or a list of them",
+    ),
+    (
+        "a crontab with seconds",
+        r#"[tasks.a]
+cron = "0 0 9 * * *""#,
+        "front.toml:2: `tasks.a.cron`: `0 0 9 * * *` has 6 fields, a crontab has five: minute hour day-of-month month day-of-week (seconds and years are no part of it)",
+    ),
+    (
+        "a crontab that never fires",
+        r#"[tasks.a]
+cron = "0 0 31 2 *""#,
+        "front.toml:2: `tasks.a.cron`: `0 0 31 2 *` never comes; use days that these months have",
+    ),
+    (
+        "two schedules",
+        r#"[tasks.a]
+every = "10s"
+cron = "* * * * *""#,
+        "front.toml:3: [tasks.a] has both `every` and `cron`; keep one of them",
+    ),
+    (
+        "an instant without an offset",
+        r#"[tasks.a]
+at = "2027-01-01T00:00:00""#,
+        r#"front.toml:2: `tasks.a.at`: "2027-01-01T00:00:00" is not an instant with date, time and offset; write one such as "2027-01-01T00:00:00+01:00""#,
+    ),
+    (
+        "a TOML date",
+        "[tasks.a]
+at = 2027-01-01",
+        r#"front.toml:2: `tasks.a.at`: "2027-01-01" is not an instant with date, time and offset; write one such as "2027-01-01T00:00:00+01:00""#,
+    ),
+    (
+        "a text for a yes or no",
+        r#"[tasks.a]
+on-start = "yes""#,
+        r#"front.toml:2: `tasks.a.on-start`: "yes" is not allowed here; write true or false"#,
+    ),
+    (
+        "a zone by its city",
+        r#"[tasks.a]
+zone = "Berlin""#,
+        r#"front.toml:2: `tasks.a.zone`: there is no zone "Berlin"; did you mean "Europe/Berlin"?"#,
+    ),
+    (
+        "a misspelt zone",
+        r#"[tasks.a]
+zone = "Europe/Berln""#,
+        r#"front.toml:2: `tasks.a.zone`: there is no zone "Europe/Berln"; did you mean "Europe/Berlin"?"#,
+    ),
+    (
+        "a zone that is none",
+        r#"[tasks.a]
+zone = "Middle-earth""#,
+        r#"front.toml:2: `tasks.a.zone`: there is no zone "Middle-earth"; write one of the IANA database, such as "Europe/Berlin""#,
+    ),
+    (
+        "an unknown way to overlap",
+        r#"[tasks.a]
+overlap = "allow""#,
+        r#"front.toml:2: `tasks.a.overlap`: "allow" is not a way to overlap; write "skip", "queue-one" or "allow(N)" with N from 1 to 10000"#,
+    ),
+    (
+        "too much overlap",
+        r#"[tasks.a]
+overlap = "allow(10001)""#,
+        r#"front.toml:2: `tasks.a.overlap`: "allow(10001)" is not a way to overlap; write "skip", "queue-one" or "allow(N)" with N from 1 to 10000"#,
+    ),
+    (
+        "an unknown way to catch up",
+        r#"[tasks.a]
+catch-up = "all""#,
+        r#"front.toml:2: `tasks.a.catch-up`: "all" is not a way to catch up; write "none", "latest" or "all(N)" with N from 1 to 1000"#,
+    ),
+    (
+        "two inputs",
+        r#"[tasks.a]
+input = "x"
+input-json = { x = 1 }"#,
+        "front.toml:3: [tasks.a] has both `input` and `input-json`; keep one of them",
+    ),
+    (
+        "an input that JSON does not have",
+        "[tasks.a]
+input-json = { x = nan }",
+        "front.toml:2: `tasks.a.input-json`: JSON has no nan and no inf; write another number",
+    ),
+    (
+        "a number among the arguments",
+        r#"[tasks.a]
+args = ["-n", 3]"#,
+        "front.toml:2: `tasks.a.args`: 3 is not allowed here; write a text in quotes",
+    ),
+    (
+        "a number among the settings",
+        "[tasks.a]
+[tasks.a.settings]
+size = 3",
+        "front.toml:3: `tasks.a.settings.size`: 3 is not allowed here; write a text in quotes",
+    ),
+    (
+        "an environment that no program can have",
+        r#"[tasks.a]
+env = { "A=B" = "c" }"#,
+        "front.toml:2: `tasks.a.env`: a name is empty or has `=` in it, or a NUL; leave it out",
+    ),
+    (
+        "no attempt at all",
+        "[tasks.a]
+retry = { attempts = 0 }",
+        "front.toml:2: `tasks.a.retry.attempts`: 0 is out of range; write a whole number from 1 to 1000",
+    ),
+    (
+        "a factor below one",
+        "[tasks.a]
+retry = { factor = 0.5 }",
+        "front.toml:2: `tasks.a.retry.factor`: 0.5 is out of range; write a number from 1 to 100",
+    ),
+    (
+        "more chance than there is",
+        "[tasks.a]
+retry = { jitter = 1.5 }",
+        "front.toml:2: `tasks.a.retry.jitter`: 1.5 is out of range; write a number from 0 to 1",
+    ),
+    (
+        "a longest delay below the delay",
+        r#"[tasks.a]
+retry = { delay = "1m", max-delay = "10s" }"#,
+        "front.toml:2: `tasks.a.retry`: `max-delay` is shorter than `delay`; make it at least as long",
+    ),
+    (
+        "a bare number for a deadline",
+        "[tasks.a]
+[tasks.a.limits]
+deadline = 30",
+        r#"front.toml:3: `tasks.a.limits.deadline`: 30 has no unit; write "30s" if seconds are meant"#,
+    ),
+    (
+        "a deadline of zero",
+        r#"[tasks.a]
+[tasks.a.limits]
+deadline = "0s""#,
+        r#"front.toml:3: `tasks.a.limits.deadline`: "0s" is out of range; write "1ms" to "366d""#,
+    ),
+    (
+        "a deadline of two years",
+        r#"[tasks.a]
+[tasks.a.limits]
+deadline = "2y""#,
+        r#"front.toml:3: `tasks.a.limits.deadline`: "2y" is out of range; write "1ms" to "366d""#,
+    ),
+    (
+        "no fuel",
+        "[tasks.a]
+[tasks.a.limits]
+fuel = 0",
+        "front.toml:3: `tasks.a.limits.fuel`: 0 is out of range; write a whole number from 1 to 1000000000000000000",
+    ),
+    (
+        "memory without a known unit",
+        r#"[tasks.a]
+[tasks.a.limits]
+memory = "64 MX""#,
+        r#"front.toml:3: `tasks.a.limits.memory`: "64 MX" is not a size; write one such as "64 MiB", "512 KiB" or "1 GB""#,
+    ),
+    (
+        "more memory than 32 bits can address",
+        r#"[tasks.a]
+[tasks.a.limits]
+memory = "5 GiB""#,
+        r#"front.toml:3: `tasks.a.limits.memory`: "5 GiB" is out of range; write "64 KiB" to "4 GiB""#,
+    ),
+    (
+        "a negative limit",
+        "[tasks.a]
+[tasks.a.limits]
+handles = -1",
+        "front.toml:3: `tasks.a.limits.handles`: -1 is out of range; write a whole number from 1 to 100000",
+    ),
+    (
+        "no log",
+        "[tasks.a]
+[tasks.a.limits]
+log = 0",
+        r#"front.toml:3: `tasks.a.limits.log`: 0 is out of range; write "1 B" to "64 MiB""#,
+    ),
+    (
+        "a star in the middle",
+        r#"[tasks.a]
+[tasks.a.grants]
+locks = ["remote-*-x"]"#,
+        r#"front.toml:3: `tasks.a.grants.locks`: "remote-*-x" is not a pattern; write a name, or its beginning with one `*` at the end"#,
+    ),
+    (
+        "a host with its scheme",
+        r#"[tasks.a]
+[tasks.a.grants]
+http = ["https://example.org"]"#,
+        r#"front.toml:3: `tasks.a.grants.http`: "https://example.org" is more than a host; leave scheme and path out: "api.example.org", "*.example.org", "127.0.0.1:8080" or "[::1]:8080""#,
+    ),
+    (
+        "a port that is none",
+        r#"[tasks.a]
+[tasks.a.grants]
+http = ["example.org:99999"]"#,
+        r#"front.toml:3: `tasks.a.grants.http`: "example.org:99999" has a port that is not one of 1 to 65535; write one such as "api.example.org", "*.example.org", "127.0.0.1:8080" or "[::1]:8080""#,
+    ),
+    (
+        "a star inside a host",
+        r#"[tasks.a]
+[tasks.a.grants]
+http = ["api.*.org"]"#,
+        r#"front.toml:3: `tasks.a.grants.http`: "api.*.org" is not a host; write one such as "api.example.org", "*.example.org", "127.0.0.1:8080" or "[::1]:8080""#,
+    ),
+    (
+        "an address that is none",
+        r#"[tasks.a]
+[tasks.a.grants]
+http = ["127.0.0.256"]"#,
+        r#"front.toml:3: `tasks.a.grants.http`: "127.0.0.256" is not a host; write one such as "api.example.org", "*.example.org", "127.0.0.1:8080" or "[::1]:8080""#,
+    ),
+    (
+        "one host instead of a list",
+        r#"[tasks.a]
+[tasks.a.grants]
+http = "example.org""#,
+        r#"front.toml:3: `tasks.a.grants.http`: "example.org" is not allowed here; write a list in brackets"#,
+    ),
+    (
+        "a directory without a place in the guest",
+        r#"[tasks.a]
+[[tasks.a.grants.directories]]
+host = "data""#,
+        "front.toml:2: `guest` is missing in [tasks.a.grants.directories]; add it",
+    ),
+    (
+        "a directory that leads upwards",
+        r#"[tasks.a]
+[[tasks.a.grants.directories]]
+host = "../data"
+guest = "/data""#,
+        r#"front.toml:3: `tasks.a.grants.directories.host`: "../data" leads upwards; write an absolute path, or one below the plugin directory"#,
+    ),
+    (
+        "a place in the guest that is relative",
+        r#"[tasks.a]
+[[tasks.a.grants.directories]]
+host = "data"
+guest = "data""#,
+        r#"front.toml:4: `tasks.a.grants.directories.guest`: "data" is not an absolute path; write one such as "/data""#,
+    ),
+    (
+        "two directories at one place",
+        r#"[tasks.a]
+[tasks.a.grants]
+directories = [
+  { host = "x", guest = "/d" },
+  { host = "y", guest = "/d/" },
+]"#,
+        r#"front.toml:5: `tasks.a.grants.directories`: two are seen as "/d"; rename one"#,
+    ),
+    (
+        "a control character in a value",
+        r#"[tasks.a]
+zone = "a\u001b[31mb""#,
+        r#"front.toml:2: `tasks.a.zone`: there is no zone "a [31mb"; write one of the IANA database, such as "Europe/Berlin""#,
+    ),
+];
+
+#[test]
+fn a_broken_manifest_is_told_in_one_line_what_is_wrong_where_and_what_to_do() {
+    for (name, text, expected) in BROKEN {
+        match Manifest::parse("front.toml", text) {
+            Ok(manifest) => panic!("{name}: {manifest:?}"),
+            Err(error) => assert_eq!(error.to_string(), *expected, "{name}"),
+        }
+    }
+}
+
+#[test]
+fn the_table_is_as_long_as_it_is_meant_to_be() {
+    assert!(BROKEN.len() >= 30, "{}", BROKEN.len());
+}

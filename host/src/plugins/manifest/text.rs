@@ -1,0 +1,160 @@
+//! The shape of a manifest: what may stand where. What its words mean is in `kinds`, what they amount to one room up.
+//!
+//! The comments here are what editors show, by way of the JSON schema.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::kinds::{CatchUps, Cron, GuestPath, HostPath, Hosts, Instant, Names, Overlaps, Zone};
+use crate::config::kinds::{Bytes, Count, Line, Number, Of, Period, YEAR_MS};
+use crate::task::Name;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const BILLION: u64 = 1_000_000_000;
+
+/// How often a task may be due: at most ten times a second, at least once a year.
+pub(super) type Every = Period<100, YEAR_MS>;
+
+/// The tasks of a plugin, and what the operator lets them use and reach.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(title = "Sexton plugin manifest")]
+pub(super) struct ManifestText {
+    /// The tasks, by name: 1 to 64 of a-z, 0-9, `-`, `_` and `.`, unique among the tenant's tasks.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, TaskText>")]
+    pub(super) tasks: BTreeMap<Name, TaskText>,
+}
+
+/// A task. At most one of `every`, `cron`, `at` and `on-start` says when it is due; without any it runs on demand only.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct TaskText {
+    /// One line for people.
+    pub(super) description: Option<Of<Line>>,
+    /// Due at every multiple of this since 1970-01-01T00:00:00Z, such as "10s".
+    #[schemars(with = "Option<Of<Every>>")]
+    pub(super) every: Option<Spanned<Of<Every>>>,
+    /// Due when this crontab(5) says, by the clocks of `zone`.
+    #[schemars(with = "Option<Of<Cron>>")]
+    pub(super) cron: Option<Spanned<Of<Cron>>>,
+    /// Due once, at this instant.
+    #[schemars(with = "Option<Of<Instant>>")]
+    pub(super) at: Option<Spanned<Of<Instant>>>,
+    /// Due whenever a host that has it starts, or first sees it.
+    #[schemars(with = "Option<bool>")]
+    pub(super) on_start: Option<Spanned<bool>>,
+    /// The time zone of `cron`, by its name in the IANA database. Default: UTC.
+    pub(super) zone: Option<Of<Zone>>,
+    /// What happens when it is due while an earlier run is not over: "skip" (the default with a schedule), "queue-one", or
+    /// "allow(N)" at a time. Default on demand: "allow(16)".
+    pub(super) overlap: Option<Of<Overlaps>>,
+    /// What happens to what was missed while no host was up: "none" (the default), "latest", or "all(N)", the latest N.
+    pub(super) catch_up: Option<Of<CatchUps>>,
+    /// What a scheduled run gets as input, and a triggered one that brings none.
+    #[schemars(with = "Option<String>")]
+    pub(super) input: Option<Spanned<String>>,
+    /// The same as a value that is handed over as JSON.
+    #[schemars(with = "Option<serde_json::Value>")]
+    pub(super) input_json: Option<Spanned<toml::Value>>,
+    /// Arguments of a plain program, after its name.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub(super) args: Option<Spanned<Vec<String>>>,
+    /// The environment of a plain program; nothing of the host's is added.
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    pub(super) env: Option<Spanned<BTreeMap<String, String>>>,
+    /// Values for the `settings` import.
+    #[serde(default)]
+    pub(super) settings: BTreeMap<String, String>,
+    /// How failed attempts are tried again.
+    #[schemars(with = "Option<RetryText>")]
+    pub(super) retry: Option<Spanned<RetryText>>,
+    /// What one attempt may use. Every limit has a finite default.
+    #[serde(default)]
+    pub(super) limits: LimitsText,
+    /// What it may reach. Without a grant the import is not there.
+    #[serde(default)]
+    pub(super) grants: GrantsText,
+}
+
+/// How failed attempts are tried again.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RetryText {
+    /// Attempts in all, the first included; 1 means no retries. Default: 3.
+    pub(super) attempts: Option<Of<Count<1, 1000>>>,
+    /// How long to wait after the first failure. Default: "5s".
+    pub(super) delay: Option<Of<Period<0, YEAR_MS>>>,
+    /// What the delay is multiplied with after each further failure. Default: 2.
+    pub(super) factor: Option<Of<Number<1, 100>>>,
+    /// The longest delay. Default: "15m", or `delay` if that is longer.
+    pub(super) max_delay: Option<Of<Period<0, YEAR_MS>>>,
+    /// How much of the delay is left to chance: with 0.2, 10 s become 8 to 12 s. Default: 0.2.
+    pub(super) jitter: Option<Of<Number<0, 1>>>,
+}
+
+/// What one attempt may use.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct LimitsText {
+    /// From the start of an attempt to its end, waits included. Default: "60s".
+    pub(super) deadline: Option<Of<Period<1, YEAR_MS>>>,
+    /// Units of fuel, about one an instruction. Default: 50000000000.
+    pub(super) fuel: Option<Of<Count<1, { 1_000_000_000 * BILLION }>>>,
+    /// Linear memory. Default: "128 MiB".
+    pub(super) memory: Option<Of<Bytes<{ 64 * KIB }, { 4 * GIB }>>>,
+    /// Elements of all tables. Default: 20000.
+    pub(super) table_elements: Option<Of<Count<1, 10_000_000>>>,
+    /// Calls from the guest to the host. Default: 1000000.
+    pub(super) host_calls: Option<Of<Count<1, { 1000 * BILLION }>>>,
+    /// Bytes of strings and lists in one call to the host. Default: "8 MiB".
+    pub(super) host_call_bytes: Option<Of<Bytes<KIB, { 128 * MIB }>>>,
+    /// Handles (locks, streams, requests) at once. Default: 1000.
+    pub(super) handles: Option<Of<Count<1, 100_000>>>,
+    /// Bytes of the output. Default: "1 MiB".
+    pub(super) output: Option<Of<Bytes<1, { 256 * MIB }>>>,
+    /// Bytes of log that are kept. Default: "256 KiB".
+    pub(super) log: Option<Of<Bytes<1, { 64 * MIB }>>>,
+    /// Bytes of stdout, and as many of stderr, that are kept. Default: "256 KiB".
+    pub(super) stdio: Option<Of<Bytes<1, { 64 * MIB }>>>,
+}
+
+/// What a task may reach.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct GrantsText {
+    /// Names of locks; `name*` is every name that begins so.
+    #[serde(default)]
+    pub(super) locks: Vec<Of<Names>>,
+    /// Keys of cache entries; `front/*` is every key that begins so.
+    #[serde(default)]
+    pub(super) cache: Vec<Of<Names>>,
+    /// Tasks that it may enqueue; its own name lets it continue itself later.
+    #[serde(default)]
+    pub(super) schedule: Vec<Of<Names>>,
+    /// Hosts that it may call, with a port if it is not 80 or 443; `*.example.org` is every name below it.
+    #[serde(default)]
+    pub(super) http: Vec<Of<Hosts>>,
+    /// Directories that it sees.
+    #[serde(default)]
+    #[schemars(with = "Vec<DirectoryText>")]
+    pub(super) directories: Vec<Spanned<DirectoryText>>,
+}
+
+/// A directory that a task sees.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct DirectoryText {
+    /// Where it is on the host: absolute, or below the plugin directory.
+    pub(super) host: Of<HostPath>,
+    /// Where the guest sees it.
+    pub(super) guest: Of<GuestPath>,
+    /// Whether the guest may change what is there. Default: false.
+    #[serde(default)]
+    pub(super) write: bool,
+}
