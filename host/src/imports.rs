@@ -1,4 +1,164 @@
 //! What a guest may use: one file per WIT interface. Each checks what the guest sends before anything else.
+//!
+//! The runtime keeps an [`ImportsCtx`] in its store's data, says so with [`ImportsView`], and links what a task is
+//! granted with [`add_to_linker`]. What is granted inside an interface (which locks, which keys, which hosts) is checked
+//! here, at every call.
+//!
+//! Errors that a guest can act on are the WIT errors of each interface. What ends the run instead, the deadline, a kill
+//! or a lost claim, is an [`Interrupt`], raised inside the host function so that the trap carries the guest's stack.
 
 pub mod cache;
+pub mod ended;
+pub mod http;
 pub mod locks;
+pub mod log;
+pub mod schedule;
+pub mod settings;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use wasmtime::component::{HasData, Linker, ResourceTable};
+
+pub use ended::{Interrupt, Until, Why};
+
+use crate::run::ClaimKey;
+use crate::runtime::{Order, RunHandle, Services, Stop};
+use crate::store::{CacheKey, LockKind, LockName, StoreError};
+use crate::task::{Grants, Pattern, Task};
+
+/// What the imports of one attempt work on. Lives as long as the attempt's wasmtime store.
+pub struct ImportsCtx {
+    services: Arc<Services>,
+    task: Arc<Task>,
+    claim: ClaimKey,
+    handle: Arc<RunHandle>,
+    until: Until,
+    http: http::HttpCtx,
+    /// Names of the locks that the guest has handles to: asking for one of these again would be waiting for itself.
+    locks: HashSet<String>,
+    /// Keys of the entries that the guest is renewing.
+    renewals: HashSet<String>,
+    /// Runs that it has asked for.
+    enqueued: u32,
+    /// How often it has asked to be continued.
+    continued: u32,
+}
+
+impl ImportsCtx {
+    /// The context of the attempt `order`, which is over at `deadline`, however it goes.
+    pub fn new(services: Arc<Services>, order: &Order, deadline: Instant) -> Self {
+        let until = Until::new(Arc::clone(&order.handle), deadline);
+        Self {
+            http: http::HttpCtx::new(&order.task.grants.http, until.clone()),
+            services,
+            task: Arc::clone(&order.task),
+            claim: order.claim.key,
+            handle: Arc::clone(&order.handle),
+            until,
+            locks: HashSet::new(),
+            renewals: HashSet::new(),
+            enqueued: 0,
+            continued: 0,
+        }
+    }
+
+    /// What ends the attempt from outside, for waits that are not in this module (`wasi:io/poll`, clocks).
+    pub fn until(&self) -> Until {
+        self.until.clone()
+    }
+
+    fn lock_name(&self, kind: LockKind, name: String) -> LockName {
+        LockName { tenant: self.task.key.tenant.clone(), kind, name }
+    }
+
+    fn cache_key(&self, key: String) -> CacheKey {
+        CacheKey { tenant: self.task.key.tenant.clone(), key }
+    }
+}
+
+impl fmt::Debug for ImportsCtx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImportsCtx").field("task", &self.task.key).field("claim", &self.claim).finish_non_exhaustive()
+    }
+}
+
+/// The context together with the table that the guest's handles point into.
+#[derive(Debug)]
+pub struct ImportsCtxView<'a> {
+    /// What the imports work on.
+    pub ctx: &'a mut ImportsCtx,
+    /// The guest's handles. Its capacity bounds how many locks and renewals a guest may hold.
+    pub table: &'a mut ResourceTable,
+}
+
+/// How the imports find their context in a store's data.
+pub trait ImportsView: Send {
+    /// The context and the table.
+    fn imports(&mut self) -> ImportsCtxView<'_>;
+}
+
+/// Link what needs no grant, and of the rest what `grants` has anything of.
+///
+/// # Errors
+///
+/// If something is linked by one of these names already.
+pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>, grants: &Grants) -> wasmtime::Result<()> {
+    log::add_to_linker(linker)?;
+    settings::add_to_linker(linker)?;
+    // Types alone reach nothing, and some languages' runtimes import them whether or not they are used.
+    http::add_types_to_linker(linker)?;
+    if !grants.locks.is_empty() {
+        locks::add_to_linker(linker)?;
+    }
+    if !grants.cache.is_empty() {
+        cache::add_to_linker(linker)?;
+    }
+    if !grants.schedule.is_empty() {
+        schedule::add_to_linker(linker)?;
+    }
+    if !grants.http.is_empty() {
+        http::add_to_linker(linker)?;
+    }
+    Ok(())
+}
+
+/// Says to the generated bindings that the host's side of every interface is an [`ImportsCtxView`].
+struct Imports;
+
+impl HasData for Imports {
+    type Data<'a> = ImportsCtxView<'a>;
+}
+
+/// Longest lock name, cache key or idempotency key that a guest may send, in bytes: they become keys of the store.
+const LONGEST_NAME: usize = 256;
+
+/// Largest cache value and input of a run that a guest may send, in bytes.
+const LARGEST_VALUE: usize = 1 << 20;
+
+fn is_name(text: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&text.len())
+}
+
+fn granted(patterns: &[Pattern], name: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(name))
+}
+
+/// The guest's word for a failure of the store, or the trap where the claim is lost.
+///
+/// The store's own words stay with the host: they may name its files.
+fn store_failure(error: StoreError, in_call: &'static str) -> Result<String, Interrupt> {
+    match error {
+        StoreError::ClaimLost(_) => Err(Interrupt { why: Why::Stopped(Stop::ClaimLost), in_call }),
+        StoreError::DiskFull(_) => Ok("the host's disk is full".to_owned()),
+        error => {
+            tracing::warn!(call = in_call, error = %error, "The store failed a guest's call");
+            Ok("the host's store failed".to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod testing;

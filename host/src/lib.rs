@@ -4,7 +4,9 @@
 
 pub mod catalog;
 pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod host;
 pub mod http;
 pub mod imports;
 pub mod lifecycle;
@@ -16,4 +18,5 @@ pub mod runtime;
 pub mod schedule;
 pub mod store;
 pub mod task;
+pub mod telemetry;
 pub mod time;

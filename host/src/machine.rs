@@ -1,3 +1,8 @@
 //! The loops that make runs happen. They meet in the store, and know nothing of one another.
 
+pub mod executor;
+pub mod heartbeat;
 pub mod live;
+pub mod scheduler;
+pub mod sweeper;
+pub mod worker;

@@ -1,8 +1,15 @@
 //! The plugin directory: what is dropped in is loaded, checked, and offered to the machine.
+//!
+//! A plugin that does not load harms nobody: it is quarantined with its reason. Where an earlier version of it was good,
+//! that one goes on.
 
+pub mod directory;
 pub mod manifest;
+mod registry;
 
 use serde::{Deserialize, Serialize};
+
+pub use registry::{Ready, Registry};
 
 use crate::task::Name;
 use crate::time::Timestamp;
@@ -10,8 +17,8 @@ use crate::time::Timestamp;
 /// A plugin as people see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PluginInfo {
-    /// Its name: the file's, without `.wasm`.
-    pub name: Name,
+    /// Its name: the file's, without `.wasm`. Whatever somebody called a file, so not always a [`Name`].
+    pub name: String,
     /// Whose.
     pub tenant: Name,
     /// SHA-256 of the component in use, in hex; `None` if none was ever good.

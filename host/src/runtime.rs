@@ -3,16 +3,34 @@
 //! It knows nothing of retries, schedules, or what a run is for: it loads a component, checks what it imports against
 //! what its task is granted, and runs it once per [`Order`], to an [`Ended`].
 
+mod attempt;
 pub mod bindings;
+mod code_cache;
+mod components;
+mod ended;
+mod engine;
+mod guest;
 mod handle;
+mod lanes;
+mod limits;
+mod link;
+mod stdio;
+mod watch;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+pub use components::{Component, Kind, LoadError};
+pub use link::{Prepared, Refusal};
 
 pub use handle::{LogLine, RunHandle, Stop};
 
 use crate::catalog::Catalog;
+use crate::imports::locks::LockWaits;
 use crate::lifecycle::Ending;
 use crate::run::{Claim, Report};
 use crate::store::Store;
@@ -47,6 +65,8 @@ pub struct Services {
     pub catalog: Arc<Catalog>,
     /// Bytes that a tenant's cache entries may have together.
     pub cache_quota: u64,
+    /// Who waits for which lock, on this host.
+    pub lock_waits: Arc<LockWaits>,
 }
 
 /// One attempt to be made.
@@ -69,4 +89,127 @@ pub struct Ended {
     pub report: Report,
     /// Set if the attempt was ended because its claim was lost: nothing may be written for it.
     pub claim_lost: bool,
+}
+
+/// Why a runtime cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// Most likely so much address space cannot be reserved.
+    #[error("cannot reserve {slots} slots of up to {max_memory} bytes of memory: {reason}")]
+    Engine {
+        /// As configured.
+        slots: u32,
+        /// As configured, in bytes.
+        max_memory: u64,
+        /// What wasmtime said.
+        reason: String,
+    },
+    /// The directory for compiled code cannot be used.
+    #[error("cannot use `{}` for compiled code", path.display())]
+    CodeCache {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The system gives no more threads.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Loads components and runs them. One for each host.
+#[derive(Debug)]
+pub struct Runtime {
+    stage: Arc<attempt::Stage>,
+    loader: components::Loader,
+    ticker: Arc<engine::Ticker>,
+    max_memory: u64,
+    /// Where timers, sockets and files of guests are driven: neither the host's own work nor a guest delays them.
+    io: Mutex<Option<tokio::runtime::Runtime>>,
+}
+
+/// Threads for what guests do with files and names, which the system only offers as blocking calls. A guest whose file
+/// hangs (a network drive) holds one of them.
+const BLOCKING_THREADS: usize = 32;
+
+impl Runtime {
+    /// Reserve memory, and start the threads that run guests.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError`] if memory, threads, or the directory for compiled code are not to be had.
+    pub fn new(config: RuntimeConfig, services: Arc<Services>) -> Result<Arc<Self>, RuntimeError> {
+        let wasm = engine::build(&config)?;
+        let max_memory = config.max_memory;
+        let threads = match config.guest_threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let io = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(BLOCKING_THREADS)
+            .thread_name("sexton-io")
+            .enable_all()
+            .build()
+            .map_err(RuntimeError::Thread)?;
+        let loader = components::Loader::start(wasm.clone(), config.code_cache, config.max_component)?;
+        let ticker = Arc::new(engine::Ticker::start(wasm.clone(), config.tick)?);
+        let lanes = lanes::Lanes::start(threads, Arc::clone(&ticker), io.handle())?;
+        let stage = Arc::new(attempt::Stage { engine: wasm, services, lanes });
+        Ok(Arc::new(Self { stage, loader, ticker, max_memory, io: Mutex::new(Some(io)) }))
+    }
+
+    /// The engine, for measuring what wasmtime costs by itself.
+    pub fn engine(&self) -> &wasmtime::Engine {
+        &self.stage.engine
+    }
+
+    /// Check and compile a component, or find it compiled. The bytes of its file are `wasm`.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`], one line that says what is wrong with the file.
+    pub async fn load(self: &Arc<Self>, wasm: Vec<u8>) -> Result<Arc<Component>, LoadError> {
+        self.loader.load(wasm).await
+    }
+
+    /// Check what `component` imports against what `task` is granted, and link it. Takes about a millisecond; the result
+    /// serves any number of runs of this very task.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], which says what the manifest would have to grant, or what else does not fit.
+    pub fn prepare(&self, component: &Arc<Component>, task: &Arc<Task>) -> Result<Arc<Prepared>, Refusal> {
+        link::prepare(&self.stage.engine, self.max_memory, component, task).map(Arc::new)
+    }
+
+    /// Make one attempt. The guest runs on guest threads; when this returns (or is dropped) no instruction of it runs
+    /// any more, and what it held is free.
+    pub async fn run(&self, prepared: &Arc<Prepared>, order: Order) -> Ended {
+        let turn = Arc::new(lanes::Turn::new(guest::deadline(&order)));
+        let attempt = attempt::attempt(Arc::clone(&self.stage), Arc::clone(prepared), order.clone(), Arc::clone(&turn));
+        match self.stage.lanes.spawn(turn, attempt).fallible().await {
+            Some(ended) => ended,
+            None => attempt::given_up(&order, self.stage.services.clock.now()),
+        }
+    }
+
+    /// Stop: guests that are still there are dropped where they stand. Waits for the threads that run them.
+    ///
+    /// Not to be called from a guest's import.
+    pub fn stop(&self) {
+        self.stage.lanes.stop();
+        self.ticker.stop();
+        if let Some(io) = self.io.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // Not waited for: a blocking call that hangs would hang the host.
+            io.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }

@@ -422,6 +422,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     async fn enqueue(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<Enqueued>>;
 
     /// Make the runs that a task's schedule calls for, and move its cursor to `cursor`, in one transaction.
+    ///
+    /// Of a paused task only the cursor moves: what is due meanwhile is left out, and the answer is empty.
     async fn fire(&self, task: TaskKey, runs: Vec<NewRun>, cursor: Timestamp, now: Timestamp) -> Result<Vec<Enqueued>>;
 
     /// Take due runs. Runs of paused tasks, and more of a task than it may have at once, are left alone.

@@ -1,12 +1,17 @@
 //! `run`: a host in the foreground.
 
+use anyhow::Context;
+
 use super::args::RunArgs;
 use super::error::CliError;
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
+
+/// Threads of the host's own work. It waits much and computes little; guests have threads of their own.
+const CONTROL_THREADS: usize = 2;
 
 /// Start a host and stay until it is over.
 pub(super) fn run(args: RunArgs) -> Result<(), CliError> {
-    start(config(args)?)
+    start(config(args)?).map_err(|error| CliError::failed(format!("{error:#}")))
 }
 
 /// The configuration, with what the command line says over it.
@@ -24,9 +29,16 @@ fn config(args: RunArgs) -> Result<Config, CliError> {
     Ok(config)
 }
 
-/// The seam to `crate::host`, which wires, starts and stops.
-fn start(_config: Config) -> Result<(), CliError> {
-    Err(CliError::failed("this build has no host in it"))
+/// The control plane's threads, and the host on them.
+fn start(config: Config) -> anyhow::Result<()> {
+    crate::telemetry::start(config.log.format == LogFormat::Json, &config.log.filter)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("sexton-control")
+        .enable_all()
+        .build()
+        .context("cannot start the host's threads")?
+        .block_on(crate::host::run(config))
 }
 
 #[cfg(test)]

@@ -1,5 +1,152 @@
-//! The `locks` import.
+//! The `locks` import: named locks, shared by every host on the same store.
+//!
+//! The store decides who holds a lock; [`LockWaits`] only keeps the order among those who wait on this host.
+
+mod waits;
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout_at;
+use wasmtime::component::{Linker, Resource};
+
+pub use waits::{LockWaits, Place};
+
+use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, Interrupt, granted, is_name, store_failure};
+use crate::runtime::bindings::sexton::task::locks::{self, Error, Host, HostLock, Mode};
+use crate::store::{self, LockKind, LockMode, LockName, LockTaken};
+
+/// How long the first in a queue trusts the store's hint before it asks again. The hint does not travel between hosts,
+/// so this is how late a lock that another host released is noticed; shorter costs the store a transaction each time.
+const POLL: Duration = Duration::from_millis(500);
+
+const ACQUIRE: &str = "locks.acquire";
 
 /// A lock that a guest holds a handle to.
 #[derive(Debug)]
-pub struct HeldLock;
+pub struct HeldLock {
+    lock: LockName,
+    fence: u64,
+}
+
+/// Let a guest of `linker` take locks.
+///
+/// # Errors
+///
+/// If something is linked by that name already.
+pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    locks::add_to_linker::<T, Imports>(linker, T::imports)
+}
+
+impl Host for ImportsCtxView<'_> {
+    async fn acquire(
+        &mut self,
+        name: String,
+        mode: Mode,
+        wait: u64,
+    ) -> wasmtime::Result<Result<Resource<HeldLock>, Error>> {
+        if !is_name(&name) {
+            return Ok(Err(Error::BadName));
+        }
+        if !granted(&self.ctx.task.grants.locks, &name) {
+            return Ok(Err(Error::AccessDenied));
+        }
+        if self.ctx.locks.contains(&name) {
+            return Ok(Err(Error::Held));
+        }
+        let mode = match mode {
+            Mode::Exclusive => LockMode::Exclusive,
+            Mode::Shared => LockMode::Shared,
+        };
+        let lock = self.ctx.lock_name(LockKind::Named, name);
+        match take(self.ctx, &lock, mode, Duration::from_millis(wait)).await? {
+            Ok(Some(fence)) => {
+                self.ctx.locks.insert(lock.name.clone());
+                // With a full table this is a trap, and the end of the run releases the lock.
+                Ok(Ok(self.table.push(HeldLock { lock, fence })?))
+            }
+            Ok(None) => Ok(Err(Error::Held)),
+            Err(error) => Ok(Err(Error::Other(store_failure(error, ACQUIRE)?))),
+        }
+    }
+}
+
+impl HostLock for ImportsCtxView<'_> {
+    fn fence(&mut self, lock: Resource<HeldLock>) -> wasmtime::Result<u64> {
+        Ok(self.table.get(&lock)?.fence)
+    }
+
+    async fn drop(&mut self, lock: Resource<HeldLock>) -> wasmtime::Result<()> {
+        const DROP: &str = "locks.[drop]lock";
+        let held = self.table.delete(lock)?;
+        let released = self.ctx.services.store.release_lock(held.lock.clone(), self.ctx.claim);
+        match self.ctx.until.unless_ended(DROP, released).await? {
+            Ok(()) => {
+                self.ctx.locks.remove(&held.lock.name);
+            }
+            // Nobody can be told from a drop. The name stays among those held, as it does in the store: the end of the
+            // run releases it.
+            Err(error) => {
+                store_failure(error, DROP)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Take `lock` for the run, waiting for up to `wait`: its fence, or `None` if another run still holds it then.
+///
+/// Dropped in a wait, it leaves the queue. Dropped while the store is asked, the lock may be the run's without anybody
+/// knowing; the end of the run, which is what drops it, releases all its locks.
+async fn take(
+    ctx: &ImportsCtx,
+    lock: &LockName,
+    mode: LockMode,
+    wait: Duration,
+) -> Result<store::Result<Option<u64>>, Interrupt> {
+    // A wait that the run's time does not suffice for ends with the run, in a trap, not with `held` a moment before.
+    let patience = Instant::now().checked_add(wait).filter(|end| *end < ctx.until.deadline());
+    ctx.until.unless_ended(ACQUIRE, ask_in_turn(ctx, lock, mode, patience)).await
+}
+
+async fn ask_in_turn(
+    ctx: &ImportsCtx,
+    lock: &LockName,
+    mode: LockMode,
+    patience: Option<Instant>,
+) -> store::Result<Option<u64>> {
+    let store = &ctx.services.store;
+    // Also without a wait: a lock that is free for the blink between two holders is not for those who just came by.
+    let place = ctx.services.lock_waits.enter(lock.clone(), mode);
+    if !within(patience, place.turn()).await {
+        return Ok(None);
+    }
+    let hint = store.locks_hint();
+    loop {
+        // Registered before the look, so that a release in between is not missed.
+        let mut freed = pin!(hint.notified());
+        freed.as_mut().enable();
+        let asked = store.acquire_lock(lock.clone(), mode, ctx.claim, ctx.services.clock.now()).await?;
+        if let LockTaken::Yes { fence } = asked {
+            return Ok(Some(fence));
+        }
+        let next_look = Instant::now() + POLL;
+        if patience.is_some_and(|end| end <= Instant::now()) {
+            return Ok(None);
+        }
+        let next_look = patience.map_or(next_look, |end| end.min(next_look));
+        // Either way the store is asked again: at the end of the patience, too, for a last time.
+        let _ = timeout_at(next_look.into(), freed).await;
+    }
+}
+
+/// Whether `work` was done by `end`.
+async fn within(end: Option<Instant>, work: impl Future<Output = ()>) -> bool {
+    match end {
+        Some(end) => timeout_at(end.into(), work).await.is_ok(),
+        None => {
+            work.await;
+            true
+        }
+    }
+}

@@ -33,6 +33,9 @@ pub(super) fn fire(
     if w.ledger.row(id).cursor.is_none_or(|before| before < cursor) {
         w.ledger.change(id).cursor = Some(cursor);
     }
+    if w.ledger.row(id).paused {
+        return Ok(Vec::new());
+    }
     enqueue(w, runs, now)
 }
 

@@ -1,0 +1,40 @@
+# What people do here. Each is a line or two; the rest is cargo's.
+
+GUEST = cargo build --quiet --profile guest --target wasm32-wasip2
+# Where cargo puts what it builds: CARGO_TARGET_DIR, or target/.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BUILT = $(TARGET)/wasm32-wasip2/guest
+
+EXAMPLES = hello hang report frontpage
+GUESTS = $(notdir $(wildcard tests/guests/*))
+# A file is renamed into place, so that a host which watches the directory never sees half of one.
+# Cargo writes start-hang as start_hang.
+put = for name in $(1); do cp $(BUILT)/$$(echo $$name | tr - _).wasm $(2)/.$$name.new && mv $(2)/.$$name.new $(2)/$$name.wasm || exit; done
+
+.PHONY: run test lint bench examples guests wasm-target
+
+run: examples ## Try it: the examples, their remotes, and the host
+	cargo build --quiet -p sexton -p example-frontpage-remotes
+	scripts/run.sh $(TARGET)/debug
+
+test: guests examples ## Every test
+	cargo test
+
+lint: wasm-target ## Formatting, clippy for the host and for guests, and the documentation
+	cargo fmt --check && cargo clippy --all-targets -- -D warnings
+	cargo clippy --profile guest --target wasm32-wasip2 $(EXAMPLES:%=-p example-%) -p 'guest-*' -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --quiet
+
+bench: guests ## Measure; ends with `figure NAME VALUE UNIT` lines
+	cargo bench
+
+examples: wasm-target ## The examples, into plugins/
+	$(GUEST) $(EXAMPLES:%=-p example-%)
+	@$(call put,$(EXAMPLES),plugins)
+
+guests: wasm-target ## What the tests run, into target/guests/
+	$(GUEST) $(EXAMPLES:%=-p example-%) -p 'guest-*' && mkdir -p $(TARGET)/guests
+	@$(call put,$(GUESTS) $(EXAMPLES),$(TARGET)/guests)
+
+wasm-target:
+	@scripts/wasm-target.sh

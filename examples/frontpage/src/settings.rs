@@ -1,0 +1,39 @@
+//! What the manifest may set.
+
+use std::time::Duration;
+
+use sexton_task::{Failure, settings};
+
+/// The task's settings.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// Where the remotes are: remote 3 is `REMOTES/3`. Must be set.
+    pub(crate) remotes: String,
+    /// How many there are; 10.
+    pub(crate) count: usize,
+    /// How old a section may be before a run renews it; 5 s. At the period or over, sections would skip runs.
+    pub(crate) max_age: Duration,
+    /// How long every run waits for answers, from its start; 6 s. At the period or over, the page would fall behind.
+    pub(crate) quick: Duration,
+    /// How long a patient run waits, from its start; 45 s. Must be less than the deadline: the page comes after it.
+    pub(crate) patient: Duration,
+    /// Up to which age the page calls a section current; 20 s, two periods: what is older was missed by a run at least.
+    pub(crate) current: Duration,
+}
+
+impl Settings {
+    pub(crate) fn read() -> Result<Self, Failure> {
+        Ok(Self {
+            remotes: settings::require("remotes")?.trim_end_matches('/').to_owned(),
+            count: settings::parse("count")?.unwrap_or(10),
+            max_age: milliseconds("max-age-ms", 5_000)?,
+            quick: milliseconds("quick-ms", 6_000)?,
+            patient: milliseconds("patient-ms", 45_000)?,
+            current: milliseconds("current-ms", 20_000)?,
+        })
+    }
+}
+
+fn milliseconds(key: &str, default: u64) -> Result<Duration, Failure> {
+    Ok(Duration::from_millis(settings::parse(key)?.unwrap_or(default)))
+}

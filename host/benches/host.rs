@@ -1,0 +1,259 @@
+//! What a whole host costs: durable runs a second, the way to the first run, and doing nothing.
+//!
+//! Prints tables for people, and `figure NAME VALUE UNIT` lines for programs. The disk's own time for an fdatasync is
+//! printed beside every durable figure, as disks differ and have moods.
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
+
+use std::fs;
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use sexton::config::Config;
+use sexton::host::Host;
+use sexton::run::{Cause, RunState};
+use sexton::store::{Admit, NewRun, RunFilter};
+use sexton::task::{Name, TaskKey};
+
+/// Runs that are made for the durable figure, and how many of them in one request.
+const RUNS: usize = 100_000;
+const REQUEST: usize = 500;
+
+const PLUGINS: usize = 100;
+
+fn main() {
+    let place = tempfile::Builder::new().prefix("sexton-bench-").tempdir_in(target()).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (rate, syncs) = runtime.block_on(durable(place.path()));
+    let cold_and_warm = first_runs(place.path());
+    let (rss, cpu) = idle(place.path());
+
+    println!("figure durable_runs_per_s_sqlite {rate:.0} runs/s");
+    println!("figure fsyncs_per_1000_runs {syncs:.1} fsyncs");
+    println!("figure first_run_cold_ms {:.0} ms", cold_and_warm.0);
+    println!("figure first_run_warm_ms {:.0} ms", cold_and_warm.1);
+    println!("figure idle_rss_mb {rss:.1} MB");
+    println!("figure idle_cpu_percent {cpu:.3} %");
+}
+
+/// Runs a second from being made to being over, with `synchronous=FULL`, and how often the disk was waited for.
+async fn durable(place: &Path) -> (f64, f64) {
+    let place = place.join("durable");
+    fs::create_dir_all(place.join("plugins")).unwrap();
+    fs::copy(guest("noop"), place.join("plugins/noop.wasm")).unwrap();
+    fs::write(place.join("plugins/noop.toml"), "[tasks.noop]\noverlap = \"allow(512)\"\n").unwrap();
+    let host = Host::start(config(&place)).await.unwrap();
+    let key = TaskKey { tenant: Name::default_tenant(), task: Name::new("noop").unwrap() };
+    let mut catalog = host.catalog.changes();
+    while host.catalog.get(&key).is_none() {
+        catalog.changed().await.unwrap();
+    }
+    work_off(&host, &key, RUNS / 10).await; // warm
+
+    println!("durable no-op runs on SQLite (synchronous=FULL), from made to over, {RUNS} each");
+    println!("{:>12} {:>12} {:>14} {:>18}", "runs/s", "commits", "fsyncs/1000", "fdatasync p50 ms");
+    let mut best: (f64, f64) = (0.0, 0.0);
+    for _ in 0..3 {
+        let disk = fdatasync_p50(&place);
+        let before = host.store.stats();
+        let took = work_off(&host, &key, RUNS).await;
+        let after = host.store.stats();
+        let rate = RUNS as f64 / took.as_secs_f64();
+        let syncs = (after.syncs - before.syncs) as f64 * 1000.0 / RUNS as f64;
+        println!("{rate:>12.0} {:>12} {syncs:>14.1} {:>18.2}", after.commits - before.commits, disk.as_secs_f64() * 1e3);
+        if rate > best.0 {
+            best = (rate, syncs);
+        }
+    }
+    host.stop(Duration::ZERO, std::future::pending()).await;
+    best
+}
+
+/// Make so many runs, while they are worked off, and wait until all are over.
+async fn work_off(host: &Host, key: &TaskKey, runs: usize) -> Duration {
+    let start = Instant::now();
+    for _ in 0..runs / REQUEST {
+        let now = host.clock.now();
+        let run = NewRun {
+            task: key.clone(),
+            due_at: now,
+            run_at: now,
+            cause: Cause::Demand,
+            input: Vec::new(),
+            dedup: None,
+            parent: None,
+            admit: Admit::Always,
+        };
+        host.store.enqueue(vec![run; REQUEST], now).await.unwrap();
+    }
+    let mut changes = host.store.changes();
+    loop {
+        let mut left = 0;
+        for state in [RunState::Waiting, RunState::Running] {
+            let filter = RunFilter { state: Some(state), limit: 1, ..RunFilter::default() };
+            left += host.store.runs(filter).await.unwrap().len();
+        }
+        if left == 0 {
+            return start.elapsed();
+        }
+        // Not to ask at every commit: that would be part of what is measured.
+        let _ = tokio::time::timeout(Duration::from_millis(5), changes.changed()).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// From the start of the process to the end of its first run, with 100 plugins that are all due at the start.
+fn first_runs(place: &Path) -> (f64, f64) {
+    let place = place.join("first");
+    fs::create_dir_all(place.join("plugins")).unwrap();
+    let hello = fs::read(guest("hello")).unwrap();
+    for n in 0..PLUGINS {
+        // A custom section makes each component another one, with code of its own to be compiled.
+        let mut component = hello.clone();
+        let name = format!("n{n:03}");
+        component.extend([0, u8::try_from(name.len()).unwrap() + 1, u8::try_from(name.len()).unwrap()]);
+        component.extend(name.as_bytes());
+        fs::write(place.join(format!("plugins/{name}.wasm")), component).unwrap();
+        fs::write(place.join(format!("plugins/{name}.toml")), format!("[tasks.{name}]\non-start = true\n")).unwrap();
+    }
+    println!("\nfrom the start of the process, {PLUGINS} plugins that are due at once");
+    println!("{:>6} {:>20} {:>22}", "", "first run over, ms", "all runs over, ms");
+    let mut took = Vec::new();
+    for name in ["cold", "warm"] {
+        std::thread::sleep(Duration::from_millis(300)); // the files must be quiet for the first look to take them
+        let start = Instant::now();
+        let host = Process::start(&place);
+        let first = host.until_succeeded(1).duration_since(start);
+        let all = host.until_succeeded(PLUGINS).duration_since(start);
+        println!("{name:>6} {:>20.0} {:>22.0}", first.as_secs_f64() * 1e3, all.as_secs_f64() * 1e3);
+        took.push(first.as_secs_f64() * 1e3);
+        drop(host);
+        fs::remove_file(place.join("var/sexton.db")).unwrap();
+        for rest in ["-wal", "-shm"] {
+            let _ = fs::remove_file(place.join(format!("var/sexton.db{rest}")));
+        }
+    }
+    (took[0], took[1])
+}
+
+/// Memory and processor time of a host with 100 plugins and nothing to do.
+fn idle(place: &Path) -> (f64, f64) {
+    let place = place.join("first");
+    for n in 0..PLUGINS {
+        fs::write(place.join(format!("plugins/n{n:03}.toml")), format!("[tasks.n{n:03}]\n")).unwrap();
+    }
+    let host = Process::start(&place);
+    host.until(|host| host.get("/v1/plugins").matches("\"digest\":\"").count() == PLUGINS);
+    std::thread::sleep(Duration::from_secs(3));
+    let (start, before) = (Instant::now(), host.cpu());
+    std::thread::sleep(Duration::from_secs(20));
+    let cpu = (host.cpu() - before).as_secs_f64() / start.elapsed().as_secs_f64() * 100.0;
+    let rss = host.rss_mb();
+    println!("\nidle, {PLUGINS} plugins loaded: {rss:.1} MB resident, {cpu:.3} % of a core over 20 s");
+    (rss, cpu)
+}
+
+/// The release binary, with a directory of its own.
+struct Process {
+    child: Child,
+    url: String,
+}
+
+impl Process {
+    fn start(place: &Path) -> Self {
+        fs::write(place.join("sexton.toml"), "[http]\nlisten = \"127.0.0.1:0\"\n").unwrap();
+        let log = fs::File::create(place.join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_sexton"))
+            .args(["run", "--config", "sexton.toml"])
+            .current_dir(place)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let start = Instant::now();
+        loop {
+            let said = fs::read_to_string(place.join("log")).unwrap();
+            if let Some(at) = said.find("is up: http://") {
+                let url = said[at + 14..].split('/').next().unwrap();
+                return Self { child, url: format!("http://{url}") };
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "{said}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn get(&self, path: &str) -> String {
+        ureq::get(format!("{}{path}", self.url)).call().unwrap().body_mut().read_to_string().unwrap()
+    }
+
+    fn until(&self, mut done: impl FnMut(&Self) -> bool) -> Instant {
+        let start = Instant::now();
+        while !done(self) {
+            assert!(start.elapsed() < Duration::from_secs(120));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Instant::now()
+    }
+
+    fn until_succeeded(&self, runs: usize) -> Instant {
+        let path = format!("/v1/runs?state=succeeded&limit={runs}");
+        self.until(|host| host.get(&path).matches("\"succeeded\"").count() >= runs)
+    }
+
+    fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        Duration::from_millis(ticks * 10) // Linux counts in hundredths of a second
+    }
+
+    fn rss_mb(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn config(place: &Path) -> Config {
+    let mut config = Config::default();
+    config.host.plugins = place.join("plugins");
+    config.host.var = place.join("var");
+    config.http.listen = "127.0.0.1:0".parse().unwrap();
+    config
+}
+
+/// How long the disk takes for one small durable write.
+fn fdatasync_p50(place: &Path) -> Duration {
+    let mut file = fs::File::options().read(true).write(true).create(true).truncate(true).open(place.join("disk")).unwrap();
+    let mut times: Vec<Duration> = (0..50)
+        .map(|_| {
+            file.rewind().unwrap();
+            file.write_all(&[7; 4096]).unwrap();
+            let start = Instant::now();
+            file.sync_data().unwrap();
+            start.elapsed()
+        })
+        .collect();
+    let _ = file.read(&mut [0; 1]);
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_sexton")).parent().unwrap().parent().unwrap().to_owned()
+}
+
+fn guest(name: &str) -> PathBuf {
+    let path = target().join(format!("guests/{name}.wasm"));
+    assert!(path.exists(), "{} is missing; `make guests` builds it", path.display());
+    path
+}

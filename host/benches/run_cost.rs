@@ -1,0 +1,232 @@
+//! What a run costs, without the store, against the bare wasmtime calls in the same process and on the same engine.
+//!
+//! `cargo bench --bench run_cost [-- COMPONENT [RUNS]]`. The component is a task that does nothing, `noop` of the test
+//! guests unless said otherwise. Both sides make a fresh store, instantiate, call and drop, with fuel and epochs on;
+//! ours adds limits, accounts, capture of stdout and stderr, imports, the queue to the guest threads and the way back.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use sexton::catalog::Catalog;
+use sexton::retry::RetryPolicy;
+use sexton::run::{Cause, Claim, ClaimKey, Outcome, RunId};
+use sexton::runtime::bindings::TaskPre;
+use sexton::runtime::bindings::exports::sexton::task::runner;
+use sexton::runtime::{Order, Prepared, RunHandle, Runtime, RuntimeConfig, Services};
+use sexton::schedule::{CatchUp, Trigger};
+use sexton::store::sqlite::{SqliteOptions, SqliteStore};
+use sexton::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
+use sexton::time::{Clock, Timestamp};
+use wasmtime::component::{Linker, ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+/// Runs that are under way at a time, so that no thread waits for the next.
+const AT_ONCE: u64 = 64;
+
+/// Measurements of each side, taken in turn; the best counts, as whatever else the machine does only adds to it.
+const ROUNDS: usize = 7;
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let wasm = arguments.next().map_or_else(default_component, PathBuf::from);
+    let runs: u64 = arguments.next().map_or(Ok(20_000), |runs| runs.parse())?;
+    let wasm = std::fs::read(&wasm).map_err(|e| anyhow::anyhow!("cannot read `{}`: {e}", wasm.display()))?;
+    println!("{} bytes of component, {runs} runs a round, {AT_ONCE} at once, best of {ROUNDS} rounds", wasm.len());
+
+    let mut worst: f64 = 0.0;
+    for threads in [1, 2] {
+        let bench = Bench::new(&wasm, threads)?;
+        let (mut bare, mut ours) = (f64::INFINITY, f64::INFINITY);
+        for _ in 0..ROUNDS {
+            bare = bare.min(bench.bare(runs, threads));
+            ours = ours.min(bench.ours(runs));
+        }
+        let ratio = ours / bare;
+        worst = worst.max(ratio);
+        println!("{threads} guest thread(s): bare {bare:.2} us a run, ours {ours:.2} us a run, ratio {ratio:.2}");
+        println!("figure run_cost_bare_us_{threads} {bare:.2} us");
+        println!("figure run_cost_ours_us_{threads} {ours:.2} us");
+        bench.runtime.stop();
+    }
+    println!("figure run_cost_ratio {worst:.2} x");
+    Ok(())
+}
+
+fn default_component() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/wasm32-wasip2/guest/noop.wasm"))
+}
+
+struct Bench {
+    control: tokio::runtime::Runtime,
+    runtime: Arc<Runtime>,
+    prepared: Arc<Prepared>,
+    task: Arc<Task>,
+    bare: TaskPre<Bare>,
+    _directory: tempfile::TempDir,
+}
+
+/// What a guest needs at the least.
+struct Bare {
+    table: ResourceTable,
+    wasi: WasiCtx,
+}
+
+impl WasiView for Bare {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+#[derive(Debug)]
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        chrono::Utc::now().into()
+    }
+}
+
+impl Bench {
+    fn new(wasm: &[u8], threads: usize) -> anyhow::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let services = Services {
+            store: SqliteStore::open(directory.path().join("store.db"), &SqliteOptions::default())?,
+            clock: Arc::new(SystemClock),
+            catalog: Arc::new(Catalog::default()),
+            cache_quota: 1 << 20,
+            lock_waits: Arc::default(),
+        };
+        let config = RuntimeConfig {
+            code_cache: directory.path().join("code"),
+            guest_threads: threads,
+            slots: 256,
+            max_memory: 512 << 20,
+            tick: Duration::from_millis(5),
+            max_component: 64 << 20,
+        };
+        let control = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let runtime = Runtime::new(config, Arc::new(services))?;
+        let component = control.block_on(runtime.load(wasm.to_vec()))?;
+        let task = Arc::new(task());
+        let prepared = runtime.prepare(&component, &task)?;
+
+        let engine = runtime.engine();
+        let mut linker = Linker::new(engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(anyhow::Error::from)?;
+        let component = wasmtime::component::Component::from_binary(engine, wasm).map_err(anyhow::Error::from)?;
+        // What it imports of ours it does not call; bare wasmtime has nothing to put there.
+        linker.define_unknown_imports_as_traps(&component).map_err(anyhow::Error::from)?;
+        let bare = linker.instantiate_pre(&component).and_then(TaskPre::new).map_err(anyhow::Error::from)?;
+        Ok(Self { control, runtime, prepared, task, bare, _directory: directory })
+    }
+
+    /// Microseconds a run, by the wall clock, of bare calls on this many threads.
+    fn bare(&self, runs: u64, threads: usize) -> f64 {
+        let todo = AtomicU64::new(runs);
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while todo.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+                        at_once(self.bare_run());
+                    }
+                });
+            }
+        });
+        micros(start.elapsed(), runs)
+    }
+
+    async fn bare_run(&self) {
+        let data = Bare { table: ResourceTable::new(), wasi: WasiCtx::builder().build() };
+        let mut store = wasmtime::Store::new(self.runtime.engine(), data);
+        store.set_fuel(u64::MAX).expect("fuel is on");
+        store.set_epoch_deadline(1 << 40);
+        let task = self.bare.instantiate_async(&mut store).await.expect("there are slots");
+        let request = runner::Request {
+            run_id: "1".into(),
+            task: "noop".into(),
+            attempt: 1,
+            due_at: 0,
+            cause: runner::Cause::Demand,
+            input: Vec::new(),
+        };
+        let returned = task.sexton_task_runner().call_run(&mut store, &request).await;
+        assert!(matches!(returned, Ok(Ok(_))), "the component is to do nothing, and do it well: {returned:?}");
+    }
+
+    /// Microseconds a run, by the wall clock, of ours.
+    fn ours(&self, runs: u64) -> f64 {
+        let todo = Arc::new(AtomicU64::new(runs));
+        let start = Instant::now();
+        self.control.block_on(async {
+            let mut workers = tokio::task::JoinSet::new();
+            for _ in 0..AT_ONCE {
+                let (runtime, prepared, task) = (self.runtime.clone(), self.prepared.clone(), self.task.clone());
+                let todo = todo.clone();
+                workers.spawn(async move {
+                    while todo.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+                        let ended = runtime.run(&prepared, order(&task)).await;
+                        assert_eq!(ended.report.outcome, Outcome::Succeeded, "{ended:?}");
+                    }
+                });
+            }
+            workers.join_all().await;
+        });
+        micros(start.elapsed(), runs)
+    }
+}
+
+fn micros(time: Duration, runs: u64) -> f64 {
+    time.as_secs_f64() * 1e6 / runs as f64
+}
+
+/// The output of a future that never waits.
+fn at_once<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("nothing is there that a bare call could wait for"),
+    }
+}
+
+fn order(task: &Arc<Task>) -> Order {
+    let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
+    let at = Timestamp::default();
+    Order {
+        claim: Claim {
+            key,
+            task: task.key.clone(),
+            due_at: at,
+            cause: Cause::Demand,
+            input: Vec::new(),
+            failures: 0,
+            claimed_at: at,
+        },
+        task: task.clone(),
+        handle: Arc::new(RunHandle::new(key, task.key.clone(), task.limits.log)),
+    }
+}
+
+fn task() -> Task {
+    let name = Name::new("noop").expect("it is a name");
+    Task {
+        key: TaskKey { tenant: Name::default_tenant(), task: name.clone() },
+        plugin: name,
+        description: None,
+        trigger: Trigger::OnDemand,
+        zone: chrono_tz::Tz::UTC,
+        overlap: Overlap::Skip,
+        catch_up: CatchUp::None,
+        retry: RetryPolicy::default(),
+        limits: Limits::default(),
+        grants: Grants::default(),
+        settings: BTreeMap::new(),
+        input: Vec::new(),
+        args: Vec::new(),
+        env: BTreeMap::new(),
+    }
+}

@@ -1,0 +1,247 @@
+//! Wires the rooms together, starts them, and stops them in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::catalog::Catalog;
+use crate::clock::SystemClock;
+use crate::config::{Config, Synchronous};
+use crate::http::{self, ApiState, HostInfo};
+use crate::machine::executor::Executor;
+use crate::machine::heartbeat::Heartbeat;
+use crate::machine::live::LiveRuns;
+use crate::machine::scheduler::Scheduler;
+use crate::machine::sweeper::Sweeper;
+use crate::machine::worker::Worker;
+use crate::plugins::Registry;
+use crate::plugins::directory::Directory;
+use crate::runtime::{Runtime, Services, Stop};
+use crate::store::Store;
+use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
+use crate::time::Clock;
+
+/// How long attempts that were interrupted may take to be written down. They end within milliseconds; the disk may not.
+const LAST_WRITES: Duration = Duration::from_secs(10);
+
+/// A host that is up.
+#[derive(Debug)]
+pub struct Host {
+    /// Where runs, locks and the cache are.
+    pub store: Arc<dyn Store>,
+    /// The tasks that are known.
+    pub catalog: Arc<Catalog>,
+    /// The attempts under way.
+    pub live: Arc<LiveRuns>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where the API listens.
+    pub address: SocketAddr,
+    runtime: Arc<Runtime>,
+    /// Set: nothing new is started.
+    stopping: watch::Sender<bool>,
+    /// Set: the loops that serve attempts under way end, too.
+    over: watch::Sender<bool>,
+    first: Vec<JoinHandle<()>>,
+    last: Vec<JoinHandle<()>>,
+}
+
+impl Host {
+    /// Start a host: when this returns the API answers and the loops run; plugins come up as they are loaded.
+    ///
+    /// # Errors
+    ///
+    /// When the store, the plugin directory, the code cache or the address cannot be had; with what to do.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let started_at = clock.now();
+        std::fs::create_dir_all(&config.host.var)
+            .with_context(|| format!("cannot make the directory `{}`", config.host.var.display()))?;
+        let listener = TcpListener::bind(config.http.listen).await.with_context(|| {
+            format!("cannot listen on {}; is another host running? `[http] listen` chooses an address", config.http.listen)
+        })?;
+        let address = listener.local_addr()?;
+        let store: Arc<dyn Store> = SqliteStore::open(config.database(), &store_options(&config))?;
+        let lost = store.abandon(&config.host.name).await?;
+        if lost > 0 {
+            warn!(runs = lost, "{lost} run(s) were under way when this host ended the last time");
+        }
+
+        let catalog = Arc::new(Catalog::default());
+        let live = Arc::new(LiveRuns::default());
+        let services = Arc::new(Services {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            catalog: Arc::clone(&catalog),
+            cache_quota: config.cache.quota,
+            lock_waits: Arc::default(),
+        });
+        let runtime = Runtime::new(config.runtime(), services)?;
+        let plugins = Arc::new(Registry::new(Arc::clone(&catalog)));
+        let directory = Directory::open(
+            &config.host.plugins,
+            Arc::clone(&plugins),
+            Arc::clone(&runtime),
+            Arc::clone(&clock),
+            config.runtime.max_component,
+        )
+        .with_context(|| format!("cannot use the plugin directory `{}`", config.host.plugins.display()))?;
+
+        let (stopping, over) = (watch::Sender::new(false), watch::Sender::new(false));
+        let executor = Arc::new(Executor {
+            store: Arc::clone(&store),
+            runtime: Arc::clone(&runtime),
+            plugins: Arc::clone(&plugins),
+            live: Arc::clone(&live),
+            clock: Arc::clone(&clock),
+        });
+        let sweeper = Sweeper {
+            store: Arc::clone(&store),
+            catalog: Arc::clone(&catalog),
+            clock: Arc::clone(&clock),
+            every: config.machine.lease / 3,
+            retention: config.retention(),
+        };
+        let heartbeat = Heartbeat {
+            store: Arc::clone(&store),
+            live: Arc::clone(&live),
+            clock: Arc::clone(&clock),
+            lease: config.machine.lease,
+        };
+        let worker = Worker {
+            store: Arc::clone(&store),
+            catalog: Arc::clone(&catalog),
+            clock: Arc::clone(&clock),
+            executor,
+            host: config.host.name.clone(),
+            slots: config.runtime.slots,
+            lease: config.machine.lease,
+            poll: config.machine.poll,
+        };
+        let scheduler = Scheduler { store: Arc::clone(&store), catalog: Arc::clone(&catalog), clock: Arc::clone(&clock) };
+        let listed = Arc::clone(&plugins);
+        let api = http::router(Arc::new(ApiState {
+            store: Arc::clone(&store),
+            catalog: Arc::clone(&catalog),
+            live: Arc::clone(&live),
+            clock: Arc::clone(&clock),
+            plugins: Arc::new(move || listed.list()),
+            host: HostInfo {
+                name: config.host.name.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started_at,
+                pid: std::process::id(),
+            },
+            cache_quota: config.cache.quota,
+        }));
+        let mut api_over = over.subscribe();
+        let serve = http::serve(listener, api, async move { drop(api_over.wait_for(|over| *over).await) });
+        let first = vec![
+            tokio::spawn(scheduler.run(stopping.subscribe())),
+            tokio::spawn(worker.run(stopping.subscribe())),
+            tokio::spawn(directory.run(stopping.subscribe())),
+        ];
+        let last = vec![
+            tokio::spawn(heartbeat.run(over.subscribe())),
+            tokio::spawn(sweeper.run(over.subscribe())),
+            tokio::spawn(serve),
+        ];
+        Ok(Self { store, catalog, live, clock, address, runtime, stopping, over, first, last })
+    }
+
+    /// Stop in three steps: start nothing new; wait up to `grace` for what is under way; interrupt what is left.
+    ///
+    /// What was interrupted waits for the next host, and no attempt is counted against it. `hurry` ends the grace.
+    pub async fn stop(self, grace: Duration, hurry: impl Future<Output = ()>) {
+        self.stopping.send_replace(true);
+        let mut count = self.live.count();
+        let under_way = *count.borrow();
+        if under_way > 0 {
+            info!(runs = under_way, "Waiting up to {grace:?} for {under_way} run(s)");
+        }
+        let idle = async { drop(count.wait_for(|runs| *runs == 0).await) };
+        let waited = Instant::now();
+        let all_over = tokio::select! {
+            () = idle => true,
+            () = tokio::time::sleep(grace) => false,
+            () = hurry => false,
+        };
+        if !all_over {
+            let left = self.live.all();
+            warn!(runs = left.len(), "Interrupting {} run(s) after {:?}", left.len(), waited.elapsed());
+            for handle in left {
+                handle.stop(Stop::Shutdown);
+            }
+        }
+        for room in self.first {
+            if tokio::time::timeout(LAST_WRITES, room).await.is_err() {
+                warn!("A part of the host did not stop within {LAST_WRITES:?}");
+            }
+        }
+        self.over.send_replace(true);
+        for room in self.last {
+            let abort = room.abort_handle();
+            // Someone who follows a log must not keep the host up.
+            if tokio::time::timeout(Duration::from_secs(1), room).await.is_err() {
+                abort.abort();
+            }
+        }
+        let runtime = self.runtime;
+        let stopped = tokio::task::spawn_blocking(move || runtime.stop());
+        if stopped.await.is_err() {
+            warn!("The runtime did not stop as it should");
+        }
+    }
+}
+
+/// Run a host until SIGTERM or SIGINT, and stop it. A second signal ends the grace.
+///
+/// # Errors
+///
+/// As [`Host::start`].
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (grace, plugins) = (config.machine.grace, config.host.plugins.clone());
+    let host = Host::start(config).await?;
+    info!("Sexton {} is up: http://{}/, plugins from `{}`", env!("CARGO_PKG_VERSION"), host.address, plugins.display());
+    notify_systemd(&[sd_notify::NotifyState::Ready]);
+
+    let mut signalled = async || {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    };
+    let by = signalled().await;
+    info!("Stopping on {by}");
+    notify_systemd(&[sd_notify::NotifyState::Stopping]);
+    host.stop(grace, async {
+        signalled().await;
+    })
+    .await;
+    info!("Stopped");
+    Ok(())
+}
+
+fn store_options(config: &Config) -> SqliteOptions {
+    let sync = match config.store.synchronous {
+        Synchronous::Full => Durability::Full,
+        Synchronous::Normal => Durability::Normal,
+    };
+    SqliteOptions { sync, ..SqliteOptions::default() }
+}
+
+/// Tell systemd, if it is there and wants to know. That it cannot be told changes nothing.
+fn notify_systemd(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        warn!(error = %error, "Cannot notify systemd");
+    }
+}

@@ -1,0 +1,109 @@
+//! How a wait inside a host function ends when its run does.
+//!
+//! The runtime drops a guest at its deadline in any case. But a guest that is dropped leaves no stack, whereas a trap
+//! raised in the host function it is waiting in tells where it hung.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{Either, select};
+
+use crate::runtime::{RunHandle, Stop};
+
+/// A host call was ended because the run is over. The runtime's classifier finds it in the trap.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the run was ended in `{in_call}`: {why}")]
+pub struct Interrupt {
+    /// Why the run is over.
+    pub why: Why,
+    /// The host function in which the guest was, such as `locks.acquire`.
+    pub in_call: &'static str,
+}
+
+/// Why a run is over before its guest returned.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Why {
+    /// Its time is used up.
+    #[error("its deadline is reached")]
+    Deadline,
+    /// It was ended from outside, or its claim is lost.
+    #[error("{}", match .0 {
+        Stop::Killed(reason) => format!("killed: {reason}"),
+        Stop::Shutdown => "the host is shutting down".to_owned(),
+        Stop::ClaimLost => "its claim is lost".to_owned(),
+    })]
+    Stopped(Stop),
+}
+
+/// What ends a run from outside: its deadline, or [`RunHandle::stop`].
+#[derive(Clone, Debug)]
+pub struct Until {
+    handle: Arc<RunHandle>,
+    deadline: Instant,
+}
+
+impl Until {
+    /// The end of the attempt `handle`: at `deadline`, or earlier if it is stopped.
+    pub fn new(handle: Arc<RunHandle>, deadline: Instant) -> Self {
+        Self { handle, deadline }
+    }
+
+    /// When the run's time is used up.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// How much of the run's time is left; zero at its deadline and after.
+    pub fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Why the run is over, if it is.
+    pub fn over(&self) -> Option<Why> {
+        match self.handle.stopped() {
+            Some(stop) => Some(Why::Stopped(stop)),
+            None => (Instant::now() >= self.deadline).then_some(Why::Deadline),
+        }
+    }
+
+    /// Completes when the run is over. Needs a tokio context, for the timer.
+    pub async fn ended(&self) -> Why {
+        let mut stops = self.handle.stops();
+        let stopped = async move {
+            match stops.wait_for(Option::is_some).await {
+                Ok(stop) => stop.clone(),
+                // The sender lives in the handle, which `self` holds.
+                Err(_) => None,
+            }
+        };
+        match tokio::time::timeout_at(self.deadline.into(), stopped).await {
+            Ok(Some(stop)) => Why::Stopped(stop),
+            Ok(None) | Err(_) => Why::Deadline,
+        }
+    }
+
+    /// Do `work` on behalf of the host function `in_call`, unless the run is over first. Needs a tokio context.
+    ///
+    /// `work` is dropped where it stands, so it must be something that may be dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Interrupt`] if the run is over, even if `work` is ready at that same moment: nothing of a guest runs longer.
+    pub async fn unless_ended<T>(&self, in_call: &'static str, work: impl Future<Output = T>) -> Result<T, Interrupt> {
+        if let Some(why) = self.over() {
+            return Err(Interrupt { why, in_call });
+        }
+        let mut work = pin!(work);
+        // Most work is ready at once, and then needs no timer.
+        if let Poll::Ready(done) = futures_util::poll!(work.as_mut()) {
+            return Ok(done);
+        }
+        match select(pin!(self.ended()), work).await {
+            Either::Left((why, _)) => Err(Interrupt { why, in_call }),
+            Either::Right((done, _)) => Ok(done),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The `wasi:http/outgoing-handler` import: requests to the hosts that a task is granted, and to nothing else.
+//!
+//! The WIT side is wasmtime-wasi-http's; this is what it sends requests with. Each request is checked by itself
+//! ([`Target`]): the host never follows a redirect, so a guest that does so makes a new request. Names are resolved
+//! once, and the connection goes to an address that was checked ([`address`]), not to the name.
+
+mod address;
+mod exchange;
+mod target;
+
+use std::fmt;
+use std::sync::Arc;
+
+use ::http::Request;
+use tokio::sync::Semaphore;
+use tokio_rustls::rustls::ClientConfig;
+use wasmtime::component::Linker;
+use wasmtime_wasi_http::p2::bindings::LinkOptions;
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
+
+use super::{ImportsCtxView, ImportsView, Until};
+use crate::task::HttpHost;
+use exchange::{Answer, Exchange, Way};
+use target::Target;
+
+/// Connections that one attempt may have open at once. Each is a file descriptor of the host's.
+const MOST_CONNECTIONS: usize = 64;
+
+/// What the requests of one attempt work on.
+pub(super) struct HttpCtx {
+    wasi: WasiHttpCtx,
+    sender: Sender,
+}
+
+impl HttpCtx {
+    pub(super) fn new(grants: &[HttpHost], until: Until) -> Self {
+        let sender = Sender {
+            grants: grants.into(),
+            until,
+            connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+            tls: exchange::public_tls(),
+        };
+        Self { wasi: WasiHttpCtx::new(), sender }
+    }
+}
+
+impl fmt::Debug for HttpCtx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpCtx").field("grants", &self.sender.grants).finish_non_exhaustive()
+    }
+}
+
+impl<'a> ImportsCtxView<'a> {
+    /// The same, as wasmtime-wasi-http's own functions want it.
+    pub fn http(self) -> WasiHttpCtxView<'a> {
+        let http = &mut self.ctx.http;
+        WasiHttpCtxView { hooks: &mut http.sender, table: self.table, ctx: &mut http.wasi }
+    }
+}
+
+/// Let a guest of `linker` send requests: `wasi:http/outgoing-handler`, which needs the types as well.
+///
+/// # Errors
+///
+/// If something is linked by that name already.
+pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    outgoing_handler::add_to_linker::<T, WasiHttp>(linker, |data| data.imports().http())
+}
+
+/// Let a guest of `linker` make and take apart requests and responses: `wasi:http/types`, not what that imports.
+///
+/// # Errors
+///
+/// If something is linked by that name already.
+pub fn add_types_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    types::add_to_linker::<T, WasiHttp>(linker, &LinkOptions::default().into(), |data| data.imports().http())
+}
+
+/// Sends a guest's requests.
+struct Sender {
+    grants: Arc<[HttpHost]>,
+    until: Until,
+    connections: Arc<Semaphore>,
+    tls: Arc<ClientConfig>,
+}
+
+impl WasiHttpHooks for Sender {
+    /// Called by `outgoing-handler.handle`, which runs what is returned in a task that it aborts when the guest drops
+    /// its handle or is gone itself; the second future likewise, from when the response's head is there.
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Result<Answer, Error>> + Send> {
+        let prepared = self.prepare(request, options);
+        Box::new(async move { prepared?.make().await })
+    }
+
+    fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
+        tracing::debug!(error = %error, "A guest's HTTP exchange failed");
+        if error.is_timeout() {
+            ErrorCode::HttpResponseTimeout
+        } else if error.is_parse_too_large() {
+            ErrorCode::HttpResponseHeaderSectionSize(None)
+        } else if error.is_incomplete_message() {
+            ErrorCode::HttpResponseIncomplete
+        } else if error.is_closed() || error.is_canceled() {
+            ErrorCode::ConnectionTerminated
+        } else {
+            ErrorCode::HttpProtocolError
+        }
+    }
+
+    fn p2_error_from_connect(&mut self, error: &std::io::Error) -> ErrorCode {
+        use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
+        tracing::debug!(error = %error, "A guest's HTTP connection failed");
+        match error.kind() {
+            ConnectionRefused => ErrorCode::ConnectionRefused,
+            TimedOut => ErrorCode::ConnectionTimeout,
+            HostUnreachable | NetworkUnreachable => ErrorCode::DestinationIpUnroutable,
+            _ => ErrorCode::DestinationUnavailable,
+        }
+    }
+
+    fn p2_error_from_tls(&mut self, error: &std::io::Error) -> ErrorCode {
+        use tokio_rustls::rustls::Error as Tls;
+        tracing::debug!(error = %error, "A guest's TLS handshake failed");
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>()) {
+            Some(Tls::InvalidCertificate(_) | Tls::NoCertificatesPresented) => ErrorCode::TlsCertificateError,
+            _ => ErrorCode::TlsProtocolError,
+        }
+    }
+}
+
+impl Sender {
+    /// Check `request`, before anything is done about it.
+    fn prepare(&self, request: Request<WasiBody>, options: Option<RequestOptions>) -> Result<Exchange, Error> {
+        if request.method() == ::http::Method::CONNECT {
+            // It asks for a tunnel, in which nothing would be checked.
+            return Err(Error::HttpRequestMethodInvalid);
+        }
+        let target = Target::of(request.uri())?;
+        if !target.is_granted(&self.grants) {
+            return Err(Error::HttpRequestDenied);
+        }
+        let connection =
+            Arc::clone(&self.connections).try_acquire_owned().map_err(|_| Error::ConnectionLimitReached)?;
+        let way = Way {
+            target,
+            options: options.unwrap_or_default(),
+            grants: Arc::clone(&self.grants),
+            until: self.until.clone(),
+            tls: Arc::clone(&self.tls),
+        };
+        Ok(Exchange { request, way, connection })
+    }
+}
+
+#[cfg(test)]
+mod tests;

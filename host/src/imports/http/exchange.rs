@@ -1,0 +1,203 @@
+//! One request and its response, over a connection of their own.
+
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use ::http::{Request, Response, Uri};
+use futures_util::future::{Either, select};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Sleep, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
+
+use super::target::{Host, Target};
+use crate::imports::Until;
+use crate::task::HttpHost;
+
+/// How long a guest that sets no timeout waits for each thing, as wasmtime-wasi-http has it.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How long after the run's deadline an exchange ends by itself. Not at once: the guest's wait ends at the deadline, in
+/// a trap that says where it hung, and not with an error that comes a moment before.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// Bytes that are buffered of a response, and so the most that its head may have. Servers commonly allow 8 to 16 KiB.
+const BUFFER: usize = 64 << 10;
+
+/// Header fields that a response may have.
+const MOST_HEADERS: usize = 256;
+
+/// Addresses of one name that are tried.
+const MOST_ADDRESSES: usize = 8;
+
+/// A response whose body is still to come, and the future that brings it.
+pub(super) type Answer = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
+
+/// A request that was checked, about to be made.
+pub(super) struct Exchange {
+    pub(super) request: Request<WasiBody>,
+    pub(super) way: Way,
+    /// Given back when the connection is closed.
+    pub(super) connection: OwnedSemaphorePermit,
+}
+
+/// How to get to where a request goes.
+pub(super) struct Way {
+    pub(super) target: Target,
+    pub(super) options: RequestOptions,
+    pub(super) grants: Arc<[HttpHost]>,
+    pub(super) until: Until,
+    pub(super) tls: Arc<ClientConfig>,
+}
+
+/// What is read and written: TCP, or TLS over it.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Exchange {
+    /// Connect, send the request, and wait for the head of its response.
+    pub(super) async fn make(self) -> Result<Answer, Error> {
+        let Self { mut request, way, connection: permit } = self;
+        let options = way.options;
+        let last = way.until.deadline() + GRACE;
+        let connected_by = until(options.connect_timeout, last);
+        let stream = timeout_at(connected_by.into(), way.connect()).await.map_err(|_| Error::ConnectionTimeout)??;
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .max_headers(MOST_HEADERS)
+            .handshake::<_, WasiBody>(TokioIo::new(stream))
+            .await?;
+
+        // A server that is no proxy is asked for the path alone.
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        *request.uri_mut() = path.parse::<Uri>().map_err(|_| Error::HttpRequestUriInvalid)?;
+        let answered_by = until(options.first_byte_timeout, last);
+        let mut connection = Box::pin(connection);
+        let head = timeout_at(answered_by.into(), sender.send_request(request));
+        let response = match select(pin!(head), connection.as_mut()).await {
+            Either::Left((head, _)) => head,
+            // Closed. What was read before may still be the response; if not, hyper says what was wrong.
+            Either::Right((closed, head)) => {
+                closed?;
+                head.await
+            }
+        };
+        let response = response.map_err(|_| Error::ConnectionReadTimeout)??;
+
+        let patience = options.between_bytes_timeout.unwrap_or(DEFAULT_TIMEOUT);
+        let body = |incoming| TimedBody { incoming, patience, last, wait: None }.boxed_unsync();
+        let transfer = async move {
+            let _permit = permit;
+            connection.await.map_err(Error::from)
+        };
+        Ok((response.map(body), Box::new(transfer)))
+    }
+}
+
+impl Way {
+    async fn connect(&self) -> Result<Box<dyn Stream>, Error> {
+        let addresses = self.target.addresses(&self.grants).await?;
+        let tcp = self.connect_to_any(&addresses).await?;
+        // Requests are written in one piece, and waited for.
+        tcp.set_nodelay(true).map_err(Error::Connect)?;
+        if !self.target.tls {
+            return Ok(Box::new(tcp));
+        }
+        let name = match &self.target.host {
+            Host::Ip(ip) => ServerName::from(*ip),
+            Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| Error::HttpRequestUriInvalid)?,
+        };
+        let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await.map_err(Error::Tls)?;
+        Ok(Box::new(tls))
+    }
+
+    /// Try the addresses one after the other, each for its share of the time, so that one that swallows packets does
+    /// not keep the next from being tried.
+    async fn connect_to_any(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Error> {
+        let end = until(self.options.connect_timeout, self.until.deadline());
+        let addresses = &addresses[..addresses.len().min(MOST_ADDRESSES)];
+        let mut failure = Error::ConnectionTimeout;
+        for (tried, address) in addresses.iter().enumerate() {
+            let left = end.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+            match timeout_at((Instant::now() + share).into(), TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => failure = Error::Connect(error),
+                Err(_) => failure = Error::ConnectionTimeout,
+            }
+        }
+        Err(failure)
+    }
+}
+
+/// The end of a wait for at most `timeout` that begins now, and of the exchange at `last`.
+fn until(timeout: Option<Duration>, last: Instant) -> Instant {
+    Instant::now().checked_add(timeout.unwrap_or(DEFAULT_TIMEOUT)).map_or(last, |end| end.min(last))
+}
+
+/// A response's body that may not pause for longer than `patience`, nor go on after `last`.
+struct TimedBody {
+    incoming: Incoming,
+    patience: Duration,
+    last: Instant,
+    /// Set while bytes are waited for: the time that a guest takes to come back for more is not the server's.
+    wait: Option<Pin<Box<Sleep>>>,
+}
+
+impl Body for TimedBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = self.get_mut();
+        if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) {
+            this.wait = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Error::from)));
+        }
+        let (patience, last) = (this.patience, this.last);
+        let wait =
+            this.wait.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until(Some(patience), last).into())));
+        ready!(wait.as_mut().poll(cx));
+        Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// TLS as browsers do it: the public certificate authorities, and nothing that the operator's machine trusts besides.
+pub(super) fn public_tls() -> Arc<ClientConfig> {
+    static CONFIG: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
+        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
+        tls(roots)
+    });
+    Arc::clone(&CONFIG)
+}
+
+pub(super) fn tls(roots: RootCertStore) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has the ciphers of TLS 1.2 and 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    // Else a server may choose HTTP/2, which this does not speak.
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(config)
+}

@@ -1,0 +1,208 @@
+//! Where a request goes, as its URI says, and whether a task is granted that.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use ::http::Uri;
+use ::http::uri::Scheme;
+use tokio::sync::Semaphore;
+use wasmtime_wasi_http::Error;
+
+use super::address::is_public;
+use crate::task::HttpHost;
+
+/// Names that are looked up at once, for all guests together. Each takes a thread until the system's resolver answers;
+/// more of them would let guests with names that never resolve take every thread that guests' files need as well.
+static LOOKUPS: Semaphore = Semaphore::const_new(16);
+
+/// Where a request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) host: Host,
+    pub(super) port: u16,
+    pub(super) tls: bool,
+}
+
+/// The host of a request, or of a grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Host {
+    /// In lower case, without a trailing dot.
+    Name(String),
+    /// Never as an IPv6 address that is mapped from an IPv4 one.
+    Ip(IpAddr),
+}
+
+impl Host {
+    fn parse(text: &str) -> Self {
+        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        let ip = match bare {
+            Some(bare) => bare.parse::<Ipv6Addr>().map(IpAddr::V6),
+            None => text.parse::<IpAddr>(),
+        };
+        match ip {
+            Ok(ip) => Self::Ip(ip.to_canonical()),
+            Err(_) => Self::Name(text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase()),
+        }
+    }
+
+    /// Whether a grant for `self` is one for `host`.
+    fn covers(&self, host: &Self) -> bool {
+        match (self, host) {
+            (Self::Name(granted), Self::Name(host)) => match granted.strip_prefix("*.") {
+                // The dot stays with the end: `*.example.org` is not `badexample.org`.
+                Some(_) => host.strip_suffix(&granted[1..]).is_some_and(|below| !below.is_empty()),
+                None => granted == host,
+            },
+            (granted, host) => granted == host,
+        }
+    }
+}
+
+impl Target {
+    /// Where `uri` leads.
+    ///
+    /// # Errors
+    ///
+    /// If it leads nowhere, or can be read in more than one way.
+    pub(super) fn of(uri: &Uri) -> Result<Self, Error> {
+        let tls = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTPS => true,
+            Some(scheme) if *scheme == Scheme::HTTP => false,
+            _ => return Err(Error::HttpProtocolError),
+        };
+        let authority = uri.authority().ok_or(Error::HttpRequestUriInvalid)?;
+        // What comes before the host (`user:password@`) would be sent in the Host header.
+        let rest = authority.as_str().strip_prefix(authority.host()).ok_or(Error::HttpRequestUriInvalid)?;
+        let port = match rest.strip_prefix(':') {
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+                digits.parse().ok().filter(|port| *port > 0).ok_or(Error::HttpRequestUriInvalid)?
+            }
+            None if rest.is_empty() => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
+            _ => return Err(Error::HttpRequestUriInvalid),
+        };
+        let host = Host::parse(authority.host());
+        if matches!(&host, Host::Name(name) if name.is_empty() || name.starts_with('[')) {
+            return Err(Error::HttpRequestUriInvalid);
+        }
+        Ok(Self { host, port, tls })
+    }
+
+    /// Whether a task with these grants may call it.
+    pub(super) fn is_granted(&self, grants: &[HttpHost]) -> bool {
+        self.granting(grants).any(|granted| granted.covers(&self.host))
+    }
+
+    /// The addresses to connect to: those of the host that are public, or named by a grant themselves.
+    ///
+    /// # Errors
+    ///
+    /// If it has none, or none that is allowed.
+    pub(super) async fn addresses(&self, grants: &[HttpHost]) -> Result<Vec<SocketAddr>, Error> {
+        let found = match &self.host {
+            Host::Ip(ip) => vec![SocketAddr::new(*ip, self.port)],
+            Host::Name(name) => look_up(name.clone(), self.port).await?,
+        };
+        if found.is_empty() {
+            return Err(Error::DestinationNotFound);
+        }
+        let allowed: Vec<_> = found.into_iter().filter(|address| self.allows(address.ip(), grants)).collect();
+        if allowed.is_empty() { Err(Error::DestinationIpProhibited) } else { Ok(allowed) }
+    }
+
+    fn allows(&self, ip: IpAddr, grants: &[HttpHost]) -> bool {
+        let ip = ip.to_canonical();
+        is_public(ip)
+            || self.granting(grants).any(|granted| granted == Host::Ip(ip))
+            // `localhost` is granted, or this target would not have come as far as here.
+            || (ip.is_loopback() && self.host == Host::Name("localhost".to_owned()))
+    }
+
+    /// The hosts of those grants that are for this port.
+    fn granting(&self, grants: &[HttpHost]) -> impl Iterator<Item = Host> {
+        grants
+            .iter()
+            .filter(|grant| match grant.port {
+                Some(port) => port == self.port,
+                None => matches!(self.port, 80 | 443),
+            })
+            .map(|grant| Host::parse(&grant.host))
+    }
+}
+
+/// Ask the system's resolver, on a thread for blocking work.
+async fn look_up(name: String, port: u16) -> Result<Vec<SocketAddr>, Error> {
+    let failed = || Error::DnsError { rcode: None, info_code: None };
+    let place = LOOKUPS.acquire().await.map_err(|_| failed())?;
+    let asked = tokio::task::spawn_blocking(move || {
+        // Moved in: a guest that is gone does not free the thread, and so must not free the place.
+        let _place = place;
+        std::net::ToSocketAddrs::to_socket_addrs(&(name.as_str(), port)).map(Vec::from_iter)
+    });
+    match asked.await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => {
+            tracing::debug!(error = %error, "A guest's name did not resolve");
+            Err(failed())
+        }
+        Err(_) => Err(failed()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn granted(grant: &str, port: Option<u16>, uri: &str) -> bool {
+        let grants = [HttpHost { host: grant.to_owned(), port }];
+        Target::of(&uri.parse().unwrap()).unwrap().is_granted(&grants)
+    }
+
+    #[test]
+    fn a_name_is_granted_in_any_case_and_with_the_dot_of_the_root() {
+        assert!(granted("example.org", None, "https://EXAMPLE.org/"));
+        assert!(granted("Example.org", None, "https://example.org./"));
+        assert!(!granted("example.org", None, "https://www.example.org/"));
+        assert!(!granted("example.org", None, "https://example.org.evil.net/"));
+    }
+
+    #[test]
+    fn a_star_stands_for_what_is_below_a_name_and_not_for_its_ending() {
+        assert!(granted("*.example.org", None, "https://a.example.org/"));
+        assert!(granted("*.example.org", None, "https://a.b.example.org/"));
+        assert!(!granted("*.example.org", None, "https://example.org/"));
+        assert!(!granted("*.example.org", None, "https://badexample.org/"));
+        assert!(!granted("*.0.0.1", None, "http://127.0.0.1/"));
+    }
+
+    #[test]
+    fn without_a_port_a_grant_is_for_80_and_443() {
+        assert!(granted("example.org", None, "http://example.org/"));
+        assert!(granted("example.org", None, "http://example.org:443/"));
+        assert!(!granted("example.org", None, "http://example.org:8080/"));
+        assert!(granted("example.org", Some(8080), "http://example.org:8080/"));
+        assert!(!granted("example.org", Some(8080), "http://example.org/"));
+    }
+
+    #[test]
+    fn an_address_is_granted_however_it_is_written() {
+        assert!(granted("::1", None, "http://[::1]/"));
+        assert!(granted("[::1]", None, "http://[0:0:0:0:0:0:0:1]/"));
+        assert!(granted("10.0.0.1", None, "http://[::ffff:10.0.0.1]/"));
+        assert!(!granted("10.0.0.1", None, "http://10.0.0.10/"));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_not_public_is_for_those_who_name_it_on_that_port() {
+        let metadata = Target::of(&"http://169.254.169.254/".parse().unwrap()).unwrap();
+        let on_another_port = [HttpHost { host: "169.254.169.254".to_owned(), port: Some(8080) }];
+        let named = [HttpHost { host: "169.254.169.254".to_owned(), port: None }];
+
+        assert!(matches!(metadata.addresses(&on_another_port).await, Err(Error::DestinationIpProhibited)));
+        assert_eq!(metadata.addresses(&named).await.unwrap(), ["169.254.169.254:80".parse().unwrap()]);
+    }
+}

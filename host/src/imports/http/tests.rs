@@ -1,0 +1,321 @@
+//! What a hostile guest, server or name can try, over real sockets on loopback.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Empty};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+
+use super::*;
+use crate::imports::testing::{BOUND, soon, until};
+use crate::imports::{Interrupt, Why};
+
+const AUTHORITY: &[u8] = include_bytes!("testdata/authority.der");
+const CERTIFICATE: &[u8] = include_bytes!("testdata/localhost.der");
+const KEY: &[u8] = include_bytes!("testdata/localhost-key.der");
+
+/// What a server saw.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Request(String),
+    Closed,
+}
+
+/// A server that answers every connection's request with `reply`, and then says nothing more until it is closed.
+async fn server(reply: &'static str) -> (SocketAddr, mpsc::UnboundedReceiver<Seen>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (seen, sight) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer(stream, reply, seen.clone()));
+        }
+    });
+    (address, sight)
+}
+
+async fn answer(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, reply: &str, seen: mpsc::UnboundedSender<Seen>) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => return,
+        }
+    }
+    let _ = seen.send(Seen::Request(String::from_utf8(head).unwrap()));
+    let _ = stream.write_all(reply.as_bytes()).await;
+    while let Ok(1..) = stream.read(&mut [0; 64]).await {}
+    let _ = seen.send(Seen::Closed);
+}
+
+fn grant(host: &str, port: u16) -> HttpHost {
+    HttpHost { host: host.to_owned(), port: Some(port) }
+}
+
+fn sender(grants: &[HttpHost]) -> Sender {
+    HttpCtx::new(grants, until(BOUND)).sender
+}
+
+fn request(uri: &str) -> Request<WasiBody> {
+    let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+    let uri: ::http::Uri = uri.parse().unwrap();
+    let host = uri.authority().unwrap().to_string();
+    // As `outgoing-handler.handle` makes it.
+    Request::builder().uri(uri).header("host", host).body(body).unwrap()
+}
+
+async fn send(sender: &mut Sender, uri: &str) -> Result<Answer, Error> {
+    send_with(sender, uri, None).await
+}
+
+async fn send_with(sender: &mut Sender, uri: &str, options: Option<RequestOptions>) -> Result<Answer, Error> {
+    soon(Pin::from(sender.send_request(request(uri), options, Box::new(async { Ok(()) })))).await
+}
+
+/// The body of an answer, whose connection is driven meanwhile, as wasmtime-wasi-http does it.
+async fn read((response, transfer): Answer) -> Result<String, Error> {
+    let transfer = tokio::spawn(Pin::from(transfer));
+    let body = soon(response.into_body().collect()).await?.to_bytes();
+    transfer.abort();
+    Ok(String::from_utf8(body.to_vec()).unwrap())
+}
+
+fn error(answer: Result<Answer, Error>) -> Error {
+    match answer {
+        Ok((response, _)) => panic!("it was answered with {}", response.status()),
+        Err(error) => error,
+    }
+}
+
+const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+
+#[tokio::test]
+async fn a_host_that_is_granted_by_its_address_answers() {
+    let (address, mut sight) = server(HELLO).await;
+    let mut sender = sender(&[grant("127.0.0.1", address.port())]);
+
+    let answer = send(&mut sender, &format!("http://{address}/path?query")).await.unwrap();
+
+    assert_eq!(answer.0.status(), 200);
+    assert_eq!(read(answer).await.unwrap(), "hello");
+    let Some(Seen::Request(head)) = soon(sight.recv()).await else { panic!("no request") };
+    assert_eq!(head, format!("GET /path?query HTTP/1.1\r\nhost: {address}\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn localhost_is_reached_if_it_is_granted_by_that_name() {
+    let (address, _sight) = server(HELLO).await;
+    let uri = format!("http://localhost:{}/", address.port());
+
+    let answer = send(&mut sender(&[grant("localhost", address.port())]), &uri).await.unwrap();
+    assert_eq!(read(answer).await.unwrap(), "hello");
+
+    let by_address = error(send(&mut sender(&[grant("127.0.0.1", address.port())]), &uri).await);
+    assert!(matches!(by_address, Error::HttpRequestDenied), "{by_address}");
+}
+
+#[tokio::test]
+async fn a_name_that_leads_to_a_private_address_is_refused_although_it_is_granted() {
+    let (address, mut sight) = server(HELLO).await;
+    let port = address.port();
+
+    // Every system's resolver takes these for names of 127.0.0.1, without asking anybody.
+    for name in ["127.1", "2130706433", "0x7f.1"] {
+        let refused = error(send(&mut sender(&[grant(name, port)]), &format!("http://{name}:{port}/")).await);
+        assert!(matches!(refused, Error::DestinationIpProhibited), "{name}: {refused}");
+    }
+    assert!(sight.try_recv().is_err(), "the server was called");
+
+    let both = [grant("127.1", port), grant("127.0.0.1", port)];
+    let answer = send(&mut sender(&both), &format!("http://127.1:{port}/")).await.unwrap();
+    assert_eq!(read(answer).await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn another_port_of_a_granted_host_is_refused() {
+    let (address, _sight) = server(HELLO).await;
+    let (other, mut sight) = server(HELLO).await;
+    let mut sender = sender(&[grant("127.0.0.1", address.port())]);
+
+    let refused = error(send(&mut sender, &format!("http://{other}/")).await);
+
+    assert!(matches!(refused, Error::HttpRequestDenied), "{refused}");
+    assert!(sight.try_recv().is_err(), "the server was called");
+}
+
+#[tokio::test]
+async fn a_guest_that_follows_a_redirect_is_checked_again() {
+    let (inside, mut sight) = server(HELLO).await;
+    let to: &'static str = format!("http://127.1:{}/", inside.port()).leak();
+    let reply = format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n").leak();
+    let (outside, _) = server(reply).await;
+    let mut sender = sender(&[grant("127.0.0.1", outside.port()), grant("127.1", inside.port())]);
+
+    let (redirect, _transfer) = send(&mut sender, &format!("http://{outside}/")).await.unwrap();
+    assert_eq!(redirect.status(), 302);
+    let location = redirect.headers()["location"].to_str().unwrap().to_owned();
+    let refused = error(send(&mut sender, &location).await);
+
+    assert_eq!(location, to);
+    assert!(matches!(refused, Error::DestinationIpProhibited), "{refused}");
+    assert!(sight.try_recv().is_err(), "the server inside was called");
+}
+
+#[tokio::test]
+async fn a_uri_that_can_be_read_in_two_ways_is_refused() {
+    let mut sender = sender(&[grant("127.0.0.1", 80), grant("example.org", 443)]);
+
+    for uri in
+        ["http://example.org@127.0.0.1/", "http://user:word@127.0.0.1/", "http://127.0.0.1:0/", "https://example.org:/"]
+    {
+        let refused = error(send(&mut sender, uri).await);
+        assert!(matches!(refused, Error::HttpRequestUriInvalid), "{uri}: {refused}");
+    }
+    let tunnel = ::http::Method::CONNECT;
+    let mut request = request("http://127.0.0.1/");
+    *request.method_mut() = tunnel;
+    assert!(matches!(sender.prepare(request, None), Err(Error::HttpRequestMethodInvalid)));
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_left_at_the_deadline() {
+    let (address, mut sight) = server("").await;
+    let until = until(Duration::from_millis(100));
+    let mut sender = HttpCtx::new(&[grant("127.0.0.1", address.port())], until.clone()).sender;
+    let uri = format!("http://{address}/");
+
+    let start = Instant::now();
+    let ended = until.unless_ended("wasi:io/poll", send(&mut sender, &uri)).await;
+
+    assert_eq!(ended.err(), Some(Interrupt { why: Why::Deadline, in_call: "wasi:io/poll" }));
+    assert!(start.elapsed() >= Duration::from_millis(100));
+    assert!(matches!(soon(sight.recv()).await, Some(Seen::Request(_))));
+    assert_eq!(soon(sight.recv()).await, Some(Seen::Closed), "the connection goes with the guest");
+}
+
+#[tokio::test]
+async fn an_exchange_ends_by_itself_if_nobody_drops_it() {
+    let (address, _sight) = server("").await;
+    let until = until(Duration::from_millis(50));
+    let mut sender = HttpCtx::new(&[grant("127.0.0.1", address.port())], until).sender;
+
+    let ended = error(send(&mut sender, &format!("http://{address}/")).await);
+
+    assert!(matches!(ended, Error::ConnectionReadTimeout), "{ended}");
+}
+
+#[tokio::test]
+async fn timeouts_that_a_guest_sets_are_kept() {
+    let moment = Some(Duration::from_millis(30));
+    let (mute, _sight) = server("").await;
+    let (stalling, _sight) = server("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe").await;
+    let mut sender = sender(&[grant("127.0.0.1", mute.port()), grant("127.0.0.1", stalling.port())]);
+
+    let first = RequestOptions { first_byte_timeout: moment, ..RequestOptions::default() };
+    let late = error(send_with(&mut sender, &format!("http://{mute}/"), Some(first)).await);
+    assert!(matches!(late, Error::ConnectionReadTimeout), "{late}");
+
+    let between = RequestOptions { between_bytes_timeout: moment, ..RequestOptions::default() };
+    let answer = send_with(&mut sender, &format!("http://{stalling}/"), Some(between)).await.unwrap();
+    let stalled = read(answer).await.unwrap_err();
+    assert!(matches!(stalled, Error::ConnectionReadTimeout), "{stalled}");
+}
+
+#[tokio::test]
+async fn a_head_without_end_is_bounded() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let flood = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nx: ").await;
+        let mut sent = 0_u64;
+        // Until the other side hangs up.
+        while stream.write_all(&[b'x'; 4096]).await.is_ok() {
+            sent += 4096;
+        }
+        sent
+    });
+    let mut sender = sender(&[grant("127.0.0.1", address.port())]);
+
+    let Error::Hyper(refused) = error(send(&mut sender, &format!("http://{address}/")).await) else {
+        panic!("not an error of the exchange")
+    };
+
+    let code = sender.p2_error_from_hyper(&refused);
+    assert!(matches!(code, ErrorCode::HttpResponseHeaderSectionSize(None)), "{code:?}");
+    // The buffers of two sockets lie between what was sent and what was read.
+    assert!(soon(flood).await.unwrap() < 64 << 20);
+}
+
+#[tokio::test]
+async fn a_head_of_very_many_fields_is_bounded() {
+    let reply = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(5000)).leak();
+    let (address, _sight) = server(reply).await;
+    let mut sender = sender(&[grant("127.0.0.1", address.port())]);
+
+    let refused = error(send(&mut sender, &format!("http://{address}/")).await);
+
+    assert!(matches!(&refused, Error::Hyper(error) if error.is_parse()), "{refused}");
+}
+
+#[tokio::test]
+async fn a_run_has_only_so_many_connections_at_once() {
+    let sender = sender(&[grant("127.0.0.1", 80)]);
+    let mut open: Vec<_> = (0..MOST_CONNECTIONS).map(|_| sender.prepare(request("http://127.0.0.1/"), None)).collect();
+    assert!(open.iter().all(Result::is_ok));
+
+    let refused = sender.prepare(request("http://127.0.0.1/"), None).err();
+    assert!(matches!(refused, Some(Error::ConnectionLimitReached)));
+
+    open.pop();
+    assert!(sender.prepare(request("http://127.0.0.1/"), None).is_ok());
+}
+
+#[tokio::test]
+async fn a_certificate_counts_only_for_its_name_and_from_a_known_authority() {
+    let (address, _sight) = tls_server().await;
+    let port = address.port();
+    let grants = [grant("localhost", port), grant("127.0.0.1", port)];
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from(AUTHORITY)).unwrap();
+    let mut trusting = Sender { tls: exchange::tls(roots), ..sender(&grants) };
+
+    let answer = send(&mut trusting, &format!("https://localhost:{port}/")).await.unwrap();
+    assert_eq!(read(answer).await.unwrap(), "hello");
+
+    let other_name = error(send(&mut trusting, &format!("https://127.0.0.1:{port}/")).await);
+    let unknown = error(send(&mut sender(&grants), &format!("https://localhost:{port}/")).await);
+    for refused in [other_name, unknown] {
+        let Error::Tls(refused) = refused else { panic!("{refused}") };
+        assert!(matches!(trusting.p2_error_from_tls(&refused), ErrorCode::TlsCertificateError), "{refused}");
+    }
+}
+
+async fn tls_server() -> (SocketAddr, mpsc::UnboundedReceiver<Seen>) {
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(KEY));
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![CertificateDer::from(CERTIFICATE)], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (seen, sight) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                tokio::spawn(answer(stream, HELLO, seen.clone()));
+            }
+        }
+    });
+    (address, sight)
+}

@@ -1,0 +1,111 @@
+//! The `schedule` import: runs that a task asks for.
+
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+
+use super::{Imports, ImportsCtxView, ImportsView, LARGEST_VALUE, granted, is_name, store_failure};
+use crate::run::Cause;
+use crate::runtime::bindings::sexton::task::schedule::{self, Error, Host, When};
+use crate::store::{Admit, NewRun};
+use crate::task::{Name, TaskKey};
+use crate::time::Timestamp;
+
+/// Runs that one attempt may ask for: enough to fan out, too few to flood the store.
+const MOST_RUNS: u32 = 100;
+
+/// The last instant of the year 9999. A later one cannot be written as RFC 3339, and nobody waits for it.
+const LAST_INSTANT: Timestamp = Timestamp::from_millis(253_402_300_799_999);
+
+/// Let a guest of `linker` enqueue runs.
+///
+/// # Errors
+///
+/// If something is linked by that name already.
+pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    schedule::add_to_linker::<T, Imports>(linker, T::imports)
+}
+
+impl Host for ImportsCtxView<'_> {
+    async fn enqueue(
+        &mut self,
+        task: String,
+        when: When,
+        input: Vec<u8>,
+        key: Option<String>,
+    ) -> wasmtime::Result<Result<String, Error>> {
+        if key.as_deref().is_some_and(|key| !is_name(key)) {
+            return Ok(Err(Error::BadKey));
+        }
+        // Guests choose their keys: the prefix keeps them apart from the scheduler's, the API's and other tasks'.
+        let dedup = key.map(|key| format!("task:{}:{key}", self.ctx.task.key.task));
+        self.ask_for(&task, when, input, dedup, "schedule.enqueue").await
+    }
+
+    async fn continue_later(&mut self, when: When, state: Vec<u8>) -> wasmtime::Result<Result<String, Error>> {
+        let nth = self.ctx.continued + 1;
+        let task = self.ctx.task.key.task.to_string();
+        let dedup = format!("continue:{}:{nth}", self.ctx.claim.run);
+        let answer = self.ask_for(&task, when, state, Some(dedup), "schedule.continue-later").await?;
+        if answer.is_ok() {
+            self.ctx.continued = nth;
+        }
+        Ok(answer)
+    }
+}
+
+impl ImportsCtxView<'_> {
+    async fn ask_for(
+        &mut self,
+        task: &str,
+        when: When,
+        input: Vec<u8>,
+        dedup: Option<String>,
+        in_call: &'static str,
+    ) -> wasmtime::Result<Result<String, Error>> {
+        let ctx = &mut *self.ctx;
+        if !granted(&ctx.task.grants.schedule, task) {
+            return Ok(Err(Error::AccessDenied));
+        }
+        // A pattern may cover texts that are no task's name.
+        let Ok(name) = Name::new(task) else { return Ok(Err(Error::NotFound)) };
+        let task = TaskKey { tenant: ctx.task.key.tenant.clone(), task: name };
+        if ctx.services.catalog.get(&task).is_none() {
+            return Ok(Err(Error::NotFound));
+        }
+        if input.len() > LARGEST_VALUE || ctx.enqueued >= MOST_RUNS {
+            return Ok(Err(Error::TooLarge));
+        }
+        ctx.enqueued += 1;
+        let now = ctx.services.clock.now();
+        let due_at = due(when, now);
+        let run = NewRun {
+            task,
+            due_at,
+            // Runs are claimed by `run_at`, earliest first: one that is "due since 1970" must not overtake the others.
+            run_at: due_at.max(now),
+            cause: Cause::Task,
+            input,
+            dedup,
+            parent: Some(ctx.claim.run),
+            admit: Admit::Always,
+        };
+        match ctx.until.unless_ended(in_call, ctx.services.store.enqueue(vec![run], now)).await? {
+            Ok(made) => match made.first() {
+                Some(enqueued) => Ok(Ok(enqueued.run().to_string())),
+                None => Ok(Err(Error::Other("the host's store failed".to_owned()))),
+            },
+            Err(error) => Ok(Err(Error::Other(store_failure(error, in_call)?))),
+        }
+    }
+}
+
+/// The instant that a guest means, within the calendar.
+fn due(when: When, now: Timestamp) -> Timestamp {
+    let at = match when {
+        When::Now => now,
+        When::At(ms) => Timestamp::from_millis(i64::try_from(ms).unwrap_or(i64::MAX)),
+        When::After(ms) => now.plus(Duration::from_millis(ms)),
+    };
+    at.min(LAST_INSTANT)
+}

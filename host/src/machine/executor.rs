@@ -1,0 +1,138 @@
+//! One run: from its claim to what is written down about it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::lifecycle::{self, Ending, Transition};
+use crate::machine::live::LiveRuns;
+use crate::plugins::Registry;
+use crate::retry::RetryPolicy;
+use crate::run::{Accounts, Claim, Kept, Outcome, Report};
+use crate::runtime::{Ended, Order, RunHandle, Runtime, Stop};
+use crate::store::{Finish, Store, StoreError};
+use crate::task::Task;
+use crate::time::{Clock, Timestamp};
+
+/// How long to wait before an outcome that the store would not take is offered again: doubled each time up to the last.
+const FINISH_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// How long a run is left alone whose plugin went away between its claim and its start.
+const PLUGIN_GONE: Duration = Duration::from_secs(1);
+
+/// Does runs, one at a time for each call.
+#[derive(Debug)]
+pub struct Executor {
+    /// Where outcomes go.
+    pub store: Arc<dyn Store>,
+    /// Runs the guests.
+    pub runtime: Arc<Runtime>,
+    /// Which component a task is.
+    pub plugins: Arc<Registry>,
+    /// Where the attempt can be seen and ended while it is under way.
+    pub live: Arc<LiveRuns>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Executor {
+    /// Make the attempt that was claimed, and write down how it ended.
+    pub async fn execute(&self, claim: Claim) {
+        let Some(ready) = self.plugins.ready(&claim.task) else {
+            return self.put_back(&claim).await;
+        };
+        let handle = Arc::new(RunHandle::new(claim.key, claim.task.clone(), ready.task.limits.log));
+        self.live.insert(Arc::clone(&handle));
+
+        let order = Order { claim: claim.clone(), task: Arc::clone(&ready.task), handle: Arc::clone(&handle) };
+        let ended = self.runtime.run(&ready.prepared, order).await;
+        if ended.claim_lost {
+            warn!(run.id = %claim.key.run, task.name = %claim.task, "Lost the claim on a run of `{}`; its outcome is not written", claim.task);
+        } else {
+            let finish = self.conclude(&claim, &ready.task, &handle, ended);
+            self.finish(&claim, finish).await;
+        }
+        self.live.remove(claim.key);
+    }
+
+    fn conclude(&self, claim: &Claim, task: &Task, handle: &RunHandle, ended: Ended) -> Finish {
+        let now = self.clock.now();
+        let transition = match handle.stopped() {
+            // The task is not at fault: it goes on with the next host, and nothing is counted against it.
+            Some(Stop::Shutdown) if matches!(ended.ending, Ending::Other(_)) => {
+                Transition::Wait { run_at: now, failed: false }
+            }
+            _ => lifecycle::after(ended.ending, claim.failures, &task.retry, rand::random(), now),
+        };
+        tell(claim, &ended.report, &transition);
+        Finish { claim: claim.key, transition, report: ended.report, expired_by: None }
+    }
+
+    /// Hand the outcome to the store until it takes it, or until the claim is lost.
+    async fn finish(&self, claim: &Claim, finish: Finish) {
+        let mut again = FINISH_AGAIN.0;
+        loop {
+            match self.store.finish(finish.clone()).await {
+                Ok(()) => return,
+                Err(StoreError::ClaimLost(_)) => {
+                    warn!(run.id = %claim.key.run, task.name = %claim.task, "Lost the claim on a run of `{}` before its outcome was written", claim.task);
+                    return;
+                }
+                Err(error) => {
+                    warn!(run.id = %claim.key.run, error = %error, "Cannot write an outcome, trying again in {again:?}");
+                    tokio::time::sleep(again).await;
+                    again = (again * 2).min(FINISH_AGAIN.1);
+                }
+            }
+        }
+    }
+
+    /// The plugin was taken away after the claim: the run waits for it to come back.
+    async fn put_back(&self, claim: &Claim) {
+        let now = self.clock.now();
+        let message = "its plugin was taken away before the run could start".to_owned();
+        let report = report_without_guest(Outcome::Refused, claim.claimed_at, now, message);
+        let transition = Transition::Wait { run_at: now.plus(PLUGIN_GONE), failed: false };
+        self.finish(claim, Finish { claim: claim.key, transition, report, expired_by: None }).await;
+    }
+}
+
+/// A report on an attempt of which no guest was seen.
+pub fn report_without_guest(outcome: Outcome, started_at: Timestamp, ended_at: Timestamp, message: String) -> Report {
+    Report {
+        outcome,
+        started_at,
+        ended_at,
+        message: Some(message),
+        backtrace: None,
+        accounts: Accounts::default(),
+        log: Kept::default(),
+        stdout: Kept::default(),
+        stderr: Kept::default(),
+    }
+}
+
+/// The policy of a task that is not known here (any more): tried again as tasks are by default.
+pub fn policy_without_task() -> RetryPolicy {
+    RetryPolicy::default()
+}
+
+fn tell(claim: &Claim, report: &Report, transition: &Transition) {
+    let (run, task, outcome) = (claim.key.run, &claim.task, report.outcome);
+    let took = report.ended_at.since(report.started_at);
+    let late = report.started_at.since(claim.due_at);
+    let next = match transition {
+        Transition::Wait { run_at, .. } => format!("; again at {run_at}"),
+        _ => String::new(),
+    };
+    match &report.message {
+        Some(message) if outcome != Outcome::Succeeded => {
+            let line = message.lines().next().unwrap_or_default().escape_debug();
+            warn!(run.id = %run, task.name = %task, run.attempt = claim.key.attempt, outcome = %outcome, "Run {run} of `{task}` {outcome} after {took:?}: {line}{next}");
+        }
+        _ => {
+            info!(run.id = %run, task.name = %task, run.attempt = claim.key.attempt, outcome = %outcome, "Run {run} of `{task}` {outcome} in {took:?}, {late:?} after it was due{next}");
+        }
+    }
+}

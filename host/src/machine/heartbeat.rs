@@ -1,0 +1,73 @@
+//! Keeps this host's claims, and ends the attempts whose claims it could not keep.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+use crate::machine::live::LiveRuns;
+use crate::runtime::Stop;
+use crate::store::Store;
+use crate::time::Clock;
+
+/// What the heartbeat needs.
+#[derive(Debug)]
+pub struct Heartbeat {
+    /// Where claims are.
+    pub store: Arc<dyn Store>,
+    /// The attempts under way.
+    pub live: Arc<LiveRuns>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// How long a claim holds unless it is extended.
+    pub lease: Duration,
+}
+
+impl Heartbeat {
+    /// Extend all claims three times a lease, until `over` is set.
+    pub async fn run(self, mut over: watch::Receiver<bool>) {
+        let mut beat = tokio::time::interval(self.lease / 3);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut last_good = Instant::now();
+        loop {
+            tokio::select! {
+                _ = beat.tick() => {}
+                _ = over.changed() => return,
+            }
+            let started = Instant::now();
+            match self.beat().await {
+                Ok(()) => last_good = started,
+                Err(error) => {
+                    warn!(error = %error, "Cannot extend claims");
+                    // By our own watch the leases are over: others may have taken the runs, so end them here.
+                    if last_good.elapsed() >= self.lease {
+                        for handle in self.live.all() {
+                            if handle.started.elapsed() >= self.lease {
+                                handle.stop(Stop::ClaimLost);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn beat(&self) -> crate::store::Result<()> {
+        let claims: Vec<_> = self.live.all().iter().map(|handle| handle.key).collect();
+        if claims.is_empty() {
+            return Ok(());
+        }
+        debug!(claims = claims.len(), "Extending claims");
+        let extended = self.store.extend(claims, self.clock.now().plus(self.lease)).await?;
+        let ends = [(extended.lost, None), (extended.cancelled, Some("cancelled by request"))];
+        for (keys, killed) in ends {
+            for key in keys {
+                if let Some(handle) = self.live.get(key.run).filter(|handle| handle.key == key) {
+                    handle.stop(killed.map_or(Stop::ClaimLost, |why| Stop::Killed(why.to_owned())));
+                }
+            }
+        }
+        Ok(())
+    }
+}

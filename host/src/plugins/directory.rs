@@ -1,0 +1,299 @@
+//! Watches the plugin directory, and keeps the registry the same as what lies in it.
+//!
+//! Notifications of the file system say when to look, and a slow poll looks anyway. A file that was changed a moment ago
+//! may be half-written, so it is left alone until it has been quiet; a rename of a finished file is taken up at once by
+//! that measure too, as its time of change is older.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use notify::{RecursiveMode, Watcher};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use crate::plugins::manifest::Manifest;
+use crate::plugins::registry::{Ready, Registry, Version};
+use crate::runtime::Runtime;
+use crate::task::{Name, TaskKey};
+use crate::time::Clock;
+
+/// How long a file must not have changed before it is read.
+const QUIET: Duration = Duration::from_millis(150);
+
+/// How often to look without having been told to.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Largest manifest that is read, in bytes.
+const MAX_MANIFEST: u64 = 1 << 20;
+
+/// Plugins that are loaded at once: compiling one takes a core.
+const LOADING: usize = 2;
+
+/// What tells one state of a file from another, without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    size: u64,
+    written: (i64, i64),
+    /// Also changed by renames and by what sets the time of writing back.
+    changed: (i64, i64),
+}
+
+/// The two files of a plugin, as far as they are there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Files {
+    component: Option<Stamp>,
+    manifest: Option<Stamp>,
+}
+
+/// The plugin directory of one tenant.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    registry: Arc<Registry>,
+    runtime: Arc<Runtime>,
+    clock: Arc<dyn Clock>,
+    max_component: u64,
+    seen: BTreeMap<String, Files>,
+}
+
+impl Directory {
+    /// The directory at `path`, which is made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made or read.
+    pub fn open(
+        path: &Path,
+        registry: Arc<Registry>,
+        runtime: Arc<Runtime>,
+        clock: Arc<dyn Clock>,
+        max_component: u64,
+    ) -> io::Result<Self> {
+        std::fs::create_dir_all(path)?;
+        let path = path.canonicalize()?;
+        Ok(Self { path, registry, runtime, clock, max_component, seen: BTreeMap::new() })
+    }
+
+    /// Load what is there, and then whatever changes, until `over` is set.
+    pub async fn run(mut self, mut over: watch::Receiver<bool>) {
+        let (told, mut hints) = mpsc::channel(1);
+        let watcher = notify::recommended_watcher(move |_| {
+            // A hint is pending already if the channel is full, which is as good.
+            let _ = told.try_send(());
+        })
+        .and_then(|mut watcher| {
+            watcher.watch(&self.path, RecursiveMode::NonRecursive)?;
+            Ok(watcher)
+        });
+        if let Err(error) = &watcher {
+            warn!(error = %error, "Cannot watch `{}`, looking every {POLL:?} instead", self.path.display());
+        }
+        loop {
+            let unsettled = tokio::select! {
+                unsettled = self.look() => unsettled,
+                _ = over.changed() => return,
+            };
+            tokio::select! {
+                _ = hints.recv() => {}
+                () = tokio::time::sleep(if unsettled { QUIET } else { POLL }) => {}
+                _ = over.changed() => return,
+            }
+        }
+    }
+
+    /// Load what has changed since the last look. Returns whether something was left alone because it is too new.
+    pub async fn look(&mut self) -> bool {
+        let (now_there, mut unsettled) = match list(&self.path) {
+            Ok(listed) => listed,
+            Err(error) => {
+                // What is loaded stays: a directory that cannot be read says nothing about its plugins.
+                warn!(error = %error, "Cannot read the plugin directory `{}`", self.path.display());
+                return false;
+            }
+        };
+        let gone: Vec<String> = self.seen.keys().filter(|name| !now_there.contains_key(*name)).cloned().collect();
+        let mut changed = !gone.is_empty();
+        for name in gone {
+            self.seen.remove(&name);
+            self.registry.remove(&name);
+        }
+        if changed {
+            // What went may have been in the way of one that did not load.
+            for name in self.registry.quarantined() {
+                self.seen.remove(&name);
+            }
+        }
+
+        let mut loading = JoinSet::new();
+        for (name, files) in now_there {
+            if self.seen.get(&name) == Some(&files) {
+                continue;
+            }
+            if files.is_new(SystemTime::now()) {
+                unsettled = true;
+                continue;
+            }
+            self.seen.insert(name.clone(), files);
+            if loading.len() >= LOADING {
+                self.settle(&mut loading).await;
+            }
+            loading.spawn(load(self.source(), name, files));
+            changed = true;
+        }
+        while !loading.is_empty() {
+            self.settle(&mut loading).await;
+        }
+        if changed {
+            self.registry.publish();
+        }
+        unsettled
+    }
+
+    /// Wait for one load, and publish what it brought: the first plugin does not wait for the last.
+    async fn settle(&self, loading: &mut JoinSet<Loaded>) {
+        let Some(Ok(loaded)) = loading.join_next().await else { return };
+        match loaded.version {
+            Ok(version) => {
+                self.registry.admit(&loaded.name, version, self.clock.now());
+                self.registry.publish();
+            }
+            Err(reason) => self.registry.quarantine(&loaded.name, reason),
+        }
+    }
+
+    fn source(&self) -> Source {
+        Source {
+            directory: self.path.clone(),
+            runtime: Arc::clone(&self.runtime),
+            tenant: self.registry.tenant().clone(),
+            max_component: self.max_component,
+        }
+    }
+}
+
+impl Files {
+    fn is_new(self, now: SystemTime) -> bool {
+        [self.component, self.manifest].into_iter().flatten().any(|stamp| {
+            let at = SystemTime::UNIX_EPOCH + Duration::new(stamp.written.0.unsigned_abs(), 0)
+                + Duration::from_nanos(stamp.written.1.unsigned_abs());
+            // A time in the future says nothing about how long the file has been quiet.
+            now.duration_since(at).is_ok_and(|quiet| quiet < QUIET)
+        })
+    }
+}
+
+/// The plugins that lie in `directory`, and whether some entry could not be looked at.
+fn list(directory: &Path) -> io::Result<(BTreeMap<String, Files>, bool)> {
+    let mut plugins: BTreeMap<String, Files> = BTreeMap::new();
+    let mut unsettled = false;
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let Some(stem) = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()) else { continue };
+        let extension = path.extension().and_then(OsStr::to_str);
+        if stem.starts_with('.') || !matches!(extension, Some("wasm" | "toml")) {
+            continue;
+        }
+        // Follows links, so that a plugin may be one; what vanished since it was listed is looked at again.
+        let Ok(meta) = std::fs::metadata(&path) else {
+            unsettled |= path.symlink_metadata().is_err();
+            continue;
+        };
+        let stamp = Stamp {
+            inode: meta.ino(),
+            size: meta.len(),
+            written: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        };
+        let files = plugins.entry(stem).or_default();
+        match extension {
+            Some("wasm") => files.component = Some(stamp),
+            _ => files.manifest = Some(stamp),
+        }
+    }
+    Ok((plugins, unsettled))
+}
+
+/// What a load needs to know.
+#[derive(Debug)]
+struct Source {
+    directory: PathBuf,
+    runtime: Arc<Runtime>,
+    tenant: Name,
+    max_component: u64,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    name: String,
+    version: Result<Version, String>,
+}
+
+async fn load(source: Source, name: String, files: Files) -> Loaded {
+    debug!(plugin = name, "Loading plugin `{}`", name.escape_debug());
+    let version = source.version(&name, files).await;
+    Loaded { name, version }
+}
+
+impl Source {
+    /// Read, check, compile and link a plugin. The error is the reason to show.
+    async fn version(&self, name: &str, files: Files) -> Result<Version, String> {
+        let plugin = Name::new(name).map_err(|error| format!("{error}; rename the file"))?;
+        let manifest_file = format!("{name}.toml");
+        let manifest = match files.manifest {
+            Some(_) => {
+                let text = self.read(&manifest_file, MAX_MANIFEST).await?;
+                let text = String::from_utf8(text).map_err(|error| format!("{manifest_file}: not UTF-8: {error}"))?;
+                Manifest::parse(&manifest_file, &text).map_err(|error| error.to_string())?
+            }
+            None => Manifest::for_plugin_without(&plugin),
+        };
+        if files.component.is_none() {
+            return Err(format!("there is a `{manifest_file}`, but no `{name}.wasm` beside it"));
+        }
+        let wasm = self.read(&format!("{name}.wasm"), self.max_component).await?;
+        let component = self.runtime.load(wasm).await.map_err(|error| format!("{name}.wasm: {error}"))?;
+        let tasks = manifest
+            .tasks(&self.tenant, &plugin, &self.directory)
+            .into_iter()
+            .map(|task| {
+                let task = Arc::new(task);
+                let prepared = self.runtime.prepare(&component, &task).map_err(|refusal| {
+                    let TaskKey { task, .. } = &task.key;
+                    format!("task `{task}` {refusal}")
+                })?;
+                Ok(Ready { task, prepared })
+            })
+            .collect::<Result<_, String>>()?;
+        Ok(Version { component, tasks })
+    }
+
+    async fn read(&self, file: &str, limit: u64) -> Result<Vec<u8>, String> {
+        let path = self.directory.join(file);
+        let file = file.to_owned();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut bytes = Vec::new();
+            let opened = open_file(&path).map_err(|error| format!("cannot read `{file}`: {error}"))?;
+            opened.take(limit + 1).read_to_end(&mut bytes).map_err(|error| format!("cannot read `{file}`: {error}"))?;
+            if bytes.len() as u64 > limit {
+                return Err(format!("`{file}` is larger than {limit} bytes, the most that is read"));
+            }
+            Ok(bytes)
+        });
+        read.await.map_err(|error| format!("cannot read it: {error}"))?
+    }
+}
+
+/// Open a plain file. A pipe or a device under a plugin's name would block the reader, or never end.
+fn open_file(path: &Path) -> io::Result<std::fs::File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
+    }
+    std::fs::File::open(path)
+}

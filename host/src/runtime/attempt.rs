@@ -1,0 +1,139 @@
+//! One attempt, from a fresh store to an [`Ended`]: the future that a guest thread polls.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::run::{Accounts, Cause, Report};
+use crate::time::Timestamp;
+
+use super::bindings::exports::sexton::task::runner;
+use super::ended::{self, Evidence, Returned, Verdict};
+use super::guest::Guest;
+use super::lanes::{Lanes, Turn};
+use super::link::{Prepared, Start};
+use super::stdio;
+use super::watch::Watched;
+use super::{Ended, Order, Services};
+
+/// What attempts need of the runtime.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) engine: wasmtime::Engine,
+    pub(super) services: Arc<Services>,
+    pub(super) lanes: Lanes,
+}
+
+/// Do it. When this is ready (or dropped) the guest's store is gone.
+pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: Order, turn: Arc<Turn>) -> Ended {
+    let started_at = stage.services.clock.now();
+    let guest = match Guest::new(&stage.services, &order, prepared.kind(), &turn) {
+        Ok(guest) => guest,
+        Err(error) => return refused(error.to_string(), &order, started_at),
+    };
+    let mut store = match guest.into_store(&stage.engine, &order) {
+        Ok(store) => store,
+        Err(error) => return refused(format!("cannot make room for it: {error:#}"), &order, started_at),
+    };
+
+    let start = Instant::now();
+    let call = call(&prepared, &mut store, &order);
+    let (result, pauses) = Watched::new(call, &stage.lanes, &turn, Arc::clone(&order.handle)).await;
+    let wall = start.elapsed();
+
+    let limits = &order.task.limits;
+    let fuel = limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
+    let guest = store.data_mut();
+    let host = guest.meter.host_time(pauses.queued);
+    let accounts = Accounts {
+        fuel,
+        peak_memory: guest.space.peak_memory,
+        guest: wall.saturating_sub(host),
+        host,
+        host_calls: guest.meter.host_calls(pauses.yields),
+    };
+    let (stdout, stdout_cut) = guest.stdout.take();
+    let (stderr, stderr_cut) = guest.stderr.take();
+    let verdict = ended::classify(Evidence {
+        result,
+        limits,
+        stack: guest.stack.take(),
+        space: &guest.space,
+        place: match pauses.started {
+            false => "before a guest thread was free",
+            true if turn.yielded() => "while it was computing",
+            true => "while it was waiting in a host call",
+        },
+        stdout: &stdout,
+        stderr: &stderr,
+    });
+    // Before anybody is told that it is over: what the guest held (memory, handles) is free then.
+    drop(store);
+
+    let stdout = stdio::kept(&stdout, stdout_cut, limits.stdio);
+    let stderr = stdio::kept(&stderr, stderr_cut, limits.stdio);
+    let ended_at = stage.services.clock.now();
+    finish(verdict, Report { accounts, stdout, stderr, ..report(&order, started_at, ended_at) })
+}
+
+async fn call(prepared: &Prepared, store: &mut wasmtime::Store<Guest>, order: &Order) -> wasmtime::Result<Returned> {
+    match prepared.start() {
+        Start::Task(pre) => {
+            let task = pre.instantiate_async(&mut *store).await?;
+            Ok(Returned::Task(task.sexton_task_runner().call_run(store, &request(order)).await?))
+        }
+        Start::Program(pre) => {
+            let program = pre.instantiate_async(&mut *store).await?;
+            Ok(Returned::Program(program.wasi_cli_run().call_run(store).await?))
+        }
+    }
+}
+
+fn request(order: &Order) -> runner::Request {
+    let claim = &order.claim;
+    runner::Request {
+        run_id: claim.key.run.to_string(),
+        task: order.task.key.task.as_str().to_owned(),
+        attempt: claim.key.attempt,
+        due_at: u64::try_from(claim.due_at.as_millis()).unwrap_or(0),
+        cause: match claim.cause {
+            Cause::Schedule => runner::Cause::Schedule,
+            Cause::Start => runner::Cause::Start,
+            Cause::Demand => runner::Cause::Demand,
+            Cause::Task => runner::Cause::Task,
+        },
+        input: claim.input.clone(),
+    }
+}
+
+/// The end of an attempt whose guest was never started.
+fn refused(message: String, order: &Order, at: Timestamp) -> Ended {
+    finish(Verdict::refused(message), report(order, at, at))
+}
+
+/// The end of an attempt that the runtime gave up, since it is being stopped.
+pub(super) fn given_up(order: &Order, at: Timestamp) -> Ended {
+    finish(Verdict::given_up(), report(order, at, at))
+}
+
+fn report(order: &Order, started_at: Timestamp, ended_at: Timestamp) -> Report {
+    Report {
+        outcome: crate::run::Outcome::Refused,
+        started_at,
+        ended_at,
+        message: None,
+        backtrace: None,
+        accounts: Accounts::default(),
+        log: order.handle.kept_log(),
+        stdout: crate::run::Kept::default(),
+        stderr: crate::run::Kept::default(),
+    }
+}
+
+fn finish(verdict: Verdict, report: Report) -> Ended {
+    let outcome = verdict.outcome();
+    Ended {
+        ending: verdict.ending,
+        report: Report { outcome, message: verdict.message, backtrace: verdict.backtrace, ..report },
+        claim_lost: verdict.claim_lost,
+    }
+}

@@ -1,0 +1,246 @@
+//! The one place that says how an attempt ended: from what the guest returned, a trap, or what ended it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use wasmtime::component::ResourceTableError;
+use wasmtime::{Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use crate::imports;
+use crate::lifecycle::Ending;
+use crate::run::{Outcome, Output};
+use crate::task::Limits;
+
+use super::bindings::exports::sexton::task::runner;
+use super::handle::Stop;
+use super::limits::{Breach, Space};
+use super::watch::Interrupt;
+
+/// What a guest's call returned, if it did.
+#[derive(Debug)]
+pub(super) enum Returned {
+    /// A task's answer.
+    Task(Result<runner::Output, runner::Failure>),
+    /// A program's: whether it said that it did well.
+    Program(Result<(), ()>),
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) ending: Ending,
+    pub(super) message: Option<String>,
+    pub(super) backtrace: Option<String>,
+    pub(super) claim_lost: bool,
+}
+
+/// What a verdict is found from.
+pub(super) struct Evidence<'a> {
+    pub(super) result: Result<wasmtime::Result<Returned>, Interrupt>,
+    pub(super) limits: &'a Limits,
+    pub(super) space: &'a Space,
+    /// Where the guest was when its call was dropped.
+    pub(super) stack: Option<String>,
+    /// What it was doing then.
+    pub(super) place: &'static str,
+    /// What it printed: a program's output.
+    pub(super) stdout: &'a [u8],
+    pub(super) stderr: &'a [u8],
+}
+
+impl Verdict {
+    fn other(outcome: Outcome, message: impl Into<String>) -> Self {
+        Self { ending: Ending::Other(outcome), message: Some(message.into()), backtrace: None, claim_lost: false }
+    }
+
+    fn plain(ending: Ending) -> Self {
+        Self { ending, message: None, backtrace: None, claim_lost: false }
+    }
+
+    fn at(mut self, backtrace: Option<String>) -> Self {
+        self.backtrace = backtrace.filter(|stack| !stack.is_empty());
+        self
+    }
+
+    /// An attempt whose guest was never started.
+    pub(super) fn refused(message: String) -> Self {
+        Self::other(Outcome::Refused, message)
+    }
+
+    /// An attempt that was given up because the runtime is being stopped.
+    pub(super) fn given_up() -> Self {
+        Self::other(Outcome::Lost, "the host was shut down")
+    }
+
+    /// The attempt's outcome, as it is written down.
+    pub(super) fn outcome(&self) -> Outcome {
+        match &self.ending {
+            Ending::Output(_) => Outcome::Succeeded,
+            Ending::Deferred(_) => Outcome::Deferred,
+            Ending::Other(outcome) => *outcome,
+        }
+    }
+}
+
+/// How the attempt ended.
+pub(super) fn classify(evidence: Evidence<'_>) -> Verdict {
+    let Evidence { limits, space, stdout, stderr, .. } = evidence;
+    match evidence.result {
+        Ok(Ok(returned)) => answered(returned, limits, stdout),
+        Ok(Err(error)) => trapped(&error, limits, space, stdout, stderr),
+        Err(interrupt) => interrupted(interrupt, evidence.place, limits).at(evidence.stack),
+    }
+}
+
+fn answered(returned: Returned, limits: &Limits, stdout: &[u8]) -> Verdict {
+    match returned {
+        Returned::Task(Ok(output)) => produced(Output { content_type: output.content_type, body: output.body }, limits),
+        Returned::Task(Err(runner::Failure::Transient(why))) => Verdict::other(Outcome::FailedTransient, why),
+        Returned::Task(Err(runner::Failure::Permanent(why))) => Verdict::other(Outcome::FailedPermanent, why),
+        Returned::Task(Err(runner::Failure::Deferred(ms))) => {
+            Verdict::plain(Ending::Deferred(Duration::from_millis(ms)))
+        }
+        Returned::Program(Ok(())) => exited(0, limits, stdout),
+        Returned::Program(Err(())) => exited(1, limits, stdout),
+    }
+}
+
+fn produced(output: Output, limits: &Limits) -> Verdict {
+    let bytes = output.body.len() as u64;
+    if bytes > limits.output {
+        return Verdict::other(
+            Outcome::FailedPermanent,
+            format!("its output of {bytes} bytes is over its limit of {} bytes", limits.output),
+        );
+    }
+    Verdict::plain(Ending::Output(output))
+}
+
+fn exited(code: i32, limits: &Limits, stdout: &[u8]) -> Verdict {
+    if code != 0 {
+        return Verdict::other(Outcome::FailedTransient, format!("exit code {code}"));
+    }
+    if stdout.len() as u64 > limits.output {
+        return Verdict::other(
+            Outcome::FailedPermanent,
+            format!("what it printed is over its output limit of {} bytes", limits.output),
+        );
+    }
+    produced(Output { content_type: Some("text/plain; charset=utf-8".into()), body: stdout.to_vec() }, limits)
+}
+
+fn trapped(error: &wasmtime::Error, limits: &Limits, space: &Space, stdout: &[u8], stderr: &[u8]) -> Verdict {
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        return exited(exit.0, limits, stdout);
+    }
+    let at = error.downcast_ref::<WasmBacktrace>().map(stack);
+    if let Some(interrupt) = error.downcast_ref::<imports::Interrupt>() {
+        let place = format!("in `{}`", interrupt.in_call);
+        let interrupt = match &interrupt.why {
+            imports::Why::Deadline => Interrupt::Deadline,
+            imports::Why::Stopped(stop) => Interrupt::Stopped(stop.clone()),
+        };
+        return interrupted(interrupt, &place, limits).at(at);
+    }
+    if error.downcast_ref::<Trap>() == Some(&Trap::OutOfFuel) {
+        return Verdict::other(Outcome::OutOfFuel, format!("used up its {} units of fuel", limits.fuel)).at(at);
+    }
+    if space.memory_refused {
+        return Verdict::other(
+            Outcome::OutOfMemory,
+            format!("asked for more than its {} bytes of memory: {}", limits.memory, reason(error, stderr)),
+        )
+        .at(at);
+    }
+    Verdict::other(Outcome::Trapped, explained(error, limits, space, stderr)).at(at)
+}
+
+fn explained(error: &wasmtime::Error, limits: &Limits, space: &Space, stderr: &[u8]) -> String {
+    if let Some(breach) = error.downcast_ref::<Breach>() {
+        return breach.to_string();
+    }
+    if matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full)) {
+        return format!("held more than {} handles", limits.handles);
+    }
+    let reason = reason(error, stderr);
+    if space.table_refused {
+        return format!("asked for more than its {} table elements: {reason}", limits.table_elements);
+    }
+    if reason.contains("fuel allocated for hostcalls") {
+        return format!("handed more than {} bytes to the host in one call", limits.host_call_bytes);
+    }
+    reason
+}
+
+/// The first cause of a trap; what a Rust guest said as it panicked, if it did.
+fn reason(error: &wasmtime::Error, stderr: &[u8]) -> String {
+    let text = error.root_cause().to_string();
+    if error.downcast_ref::<Trap>() == Some(&Trap::UnreachableCodeReached)
+        && let Some(words) = panic_words(stderr)
+    {
+        return words;
+    }
+    text
+}
+
+/// `panicked at src/lib.rs:5:9: words`, from the two lines of the last panic that Rust's runtime printed.
+fn panic_words(stderr: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(stderr);
+    let lines: Vec<&str> = text.lines().collect();
+    let at = lines.iter().rposition(|line| line.contains("panicked at "))?;
+    let place = &lines[at][lines[at].find("panicked at ")?..];
+    let words: String = lines.get(at + 1).copied().unwrap_or_default().chars().take(500).collect();
+    Some(format!("{place} {words}").trim_end().to_owned())
+}
+
+fn interrupted(interrupt: Interrupt, place: &str, limits: &Limits) -> Verdict {
+    match interrupt {
+        Interrupt::Deadline => {
+            let limit = humantime::format_duration(limits.deadline);
+            Verdict::other(Outcome::TimedOut, format!("still going at its deadline of {limit}, {place}"))
+        }
+        Interrupt::Stopped(Stop::Killed(why)) => Verdict::other(Outcome::Killed, why),
+        // Nobody wished the run to end: it is another host's, or this one's next life's.
+        Interrupt::Stopped(Stop::Shutdown) => {
+            Verdict::other(Outcome::Lost, format!("ended {place}: the host was shut down"))
+        }
+        Interrupt::Stopped(Stop::ClaimLost) => {
+            Verdict { claim_lost: true, ..Verdict::other(Outcome::Lost, format!("ended {place}: its claim was lost")) }
+        }
+        Interrupt::Panicked(words) => {
+            tracing::error!(panic = %words, "A host function panicked");
+            Verdict::other(Outcome::Trapped, format!("the host failed in a call of its: {words}"))
+        }
+    }
+}
+
+/// A guest's stack as text, innermost first: `function (file:line)`, one a line. Inlined functions have lines of their own.
+pub(super) fn stack(backtrace: &WasmBacktrace) -> String {
+    let mut text = String::new();
+    for frame in backtrace.frames() {
+        for symbol in frame.symbols() {
+            let name = symbol.name().or(frame.func_name()).unwrap_or("?");
+            text.push_str(name);
+            if let Some(file) = symbol.file() {
+                let _ = write!(text, " ({file}");
+                if let Some(line) = symbol.line() {
+                    let _ = write!(text, ":{line}");
+                }
+                text.push(')');
+            }
+            text.push('\n');
+        }
+        if frame.symbols().is_empty() {
+            match frame.func_name() {
+                Some(name) => text.push_str(name),
+                None => {
+                    let _ = write!(text, "function {}", frame.func_index());
+                }
+            }
+            text.push('\n');
+        }
+    }
+    text.truncate(text.trim_end().len());
+    text
+}

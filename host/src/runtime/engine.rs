@@ -1,0 +1,179 @@
+//! The one wasmtime configuration there is, and the ticker that asks guests to yield.
+//!
+//! Fuel repeats, the epoch makes a guest yield, the deadline ends it (`watch`): each alone has holes, all three are on.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+
+use super::{RuntimeConfig, RuntimeError};
+
+/// Stack of guest code. Deep enough for recursive parsers, shallow enough that endless recursion traps in microseconds.
+const WASM_STACK: usize = 1 << 20;
+
+/// Stack of a guest and of the host functions it calls; only what is touched takes memory.
+const FIBER_STACK: usize = 3 << 20;
+
+/// Linear memory, per slot, that is cleared by hand instead of being given back to the kernel. Giving it back takes the
+/// address space's lock, which made two guest threads slower than one; clearing this much costs less than that call.
+const KEEP_RESIDENT: usize = 1 << 20;
+
+/// Memories that one component may have; composed components bring one per part.
+const MEMORIES_PER_COMPONENT: u32 = 4;
+
+/// Tables that one component may have: each core module that `wit-component` makes has one.
+const TABLES_PER_COMPONENT: u32 = 16;
+
+/// Core instances that one component may have. A plain Rust task has about 4.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
+
+/// The most elements of one table, whatever its task's limit (which counts all tables together).
+const TABLE_ELEMENTS: usize = 100_000;
+
+/// With this much reserved per memory, compiled code needs no bounds checks.
+const FULL_RESERVATION: u64 = 4 << 30;
+
+/// Address space that is spent on memories before their reservation is cut to what they may grow to. A quarter of what
+/// a process has on x86-64 and AArch64.
+const ADDRESS_SPACE: u64 = 32 << 40;
+
+/// Build the engine.
+///
+/// # Errors
+///
+/// What wasmtime says, most likely that so much address space cannot be reserved.
+pub(super) fn build(config: &RuntimeConfig) -> Result<wasmtime::Engine, RuntimeError> {
+    let max_memory = config.max_memory.next_multiple_of(64 << 10).clamp(64 << 10, FULL_RESERVATION);
+    let memories = u64::from(config.slots) * u64::from(MEMORIES_PER_COMPONENT);
+    if memories.saturating_mul(FULL_RESERVATION) <= ADDRESS_SPACE {
+        // Where address space is limited (`ulimit -v`) the smaller reservation may still do.
+        if let Ok(engine) = wasmtime::Engine::new(&settings(config, max_memory, FULL_RESERVATION)) {
+            return Ok(engine);
+        }
+    }
+    wasmtime::Engine::new(&settings(config, max_memory, max_memory)).map_err(|e| RuntimeError::Engine {
+        slots: config.slots,
+        max_memory,
+        reason: format!("{e:#}"),
+    })
+}
+
+fn settings(config: &RuntimeConfig, max_memory: u64, reservation: u64) -> Config {
+    let slots = config.slots;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_core_instances(slots.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
+        .total_memories(slots.saturating_mul(MEMORIES_PER_COMPONENT))
+        .total_tables(slots.saturating_mul(TABLES_PER_COMPONENT))
+        .total_stacks(slots)
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT)
+        .max_memories_per_module(MEMORIES_PER_COMPONENT)
+        .max_tables_per_component(TABLES_PER_COMPONENT)
+        .max_tables_per_module(TABLES_PER_COMPONENT)
+        .max_memory_size(usize::try_from(max_memory).expect("at most 4 GiB, and pointers have 64 bits"))
+        .table_elements(TABLE_ELEMENTS)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(KEEP_RESIDENT);
+
+    let mut settings = Config::new();
+    settings
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .memory_reservation(reservation)
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        .wasm_memory64(false)
+        .max_wasm_stack(WASM_STACK)
+        .async_stack_size(FIBER_STACK)
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable);
+    settings
+}
+
+/// Advances the engine's epoch while guests run, so that they yield; sleeps without any wake-ups while none does.
+#[derive(Debug)]
+pub(super) struct Ticker {
+    state: Arc<TickerState>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct TickerState {
+    /// Guest threads that are at work.
+    busy: AtomicUsize,
+    /// Whether the ticker sleeps until somebody is.
+    asleep: AtomicBool,
+    stopping: AtomicBool,
+}
+
+/// Ticks without any guest after which the ticker goes to sleep: waking it is a system call, and runs come in swarms.
+const IDLE_TICKS: u32 = 16;
+
+impl Ticker {
+    /// Start ticking. A plain thread: it must be on time whatever becomes of the async runtimes.
+    pub(super) fn start(engine: wasmtime::Engine, tick: Duration) -> Result<Self, RuntimeError> {
+        let state = Arc::new(TickerState::default());
+        let ticking = Arc::clone(&state);
+        let thread = std::thread::Builder::new()
+            .name("sexton-ticker".into())
+            .spawn(move || ticking.tick(&engine, tick))
+            .map_err(RuntimeError::Thread)?;
+        Ok(Self { state, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// A guest thread goes to work.
+    pub(super) fn busy(&self) {
+        self.state.busy.fetch_add(1, Ordering::SeqCst);
+        if self.state.asleep.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    /// A guest thread goes to sleep.
+    pub(super) fn idle(&self) {
+        self.state.busy.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Stop ticking, and wait for the thread to end.
+    pub(super) fn stop(&self) {
+        self.state.stopping.store(true, Ordering::SeqCst);
+        self.wake();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A ticker that panicked has nothing left to stop.
+            let _ = thread.join();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = &*self.thread.lock().unwrap_or_else(PoisonError::into_inner) {
+            thread.thread().unpark();
+        }
+    }
+}
+
+impl TickerState {
+    fn tick(&self, engine: &wasmtime::Engine, tick: Duration) {
+        let mut idle = 0;
+        while !self.stopping.load(Ordering::SeqCst) {
+            std::thread::park_timeout(tick);
+            engine.increment_epoch();
+            idle = if self.busy.load(Ordering::SeqCst) == 0 { idle + 1 } else { 0 };
+            if idle >= IDLE_TICKS {
+                self.sleep();
+                idle = 0;
+            }
+        }
+    }
+
+    fn sleep(&self) {
+        // Say so first, look second: whoever becomes busy in between sees `asleep`, and wakes.
+        self.asleep.store(true, Ordering::SeqCst);
+        while self.busy.load(Ordering::SeqCst) == 0 && !self.stopping.load(Ordering::SeqCst) {
+            std::thread::park();
+        }
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,154 @@
+//! What belongs to one guest: the data of its wasmtime store, made fresh for each attempt.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use wasmtime::component::ResourceTable;
+use wasmtime::{CallHook, StoreContextMut, UpdateDeadline, WasmBacktrace};
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+
+use crate::imports::{ImportsCtx, ImportsCtxView, ImportsView};
+
+use super::components::Kind;
+use super::ended;
+use super::lanes::Turn;
+use super::limits::{Meter, Space};
+use super::stdio::{Capture, Input};
+use super::{Order, Services};
+
+/// Fuel after which a guest yields. About half a millisecond of computing: what a new run waits for at most, and how
+/// much an interrupted run may be billed too little.
+const SLICE: u64 = 1_000_000;
+
+/// The data of a guest's store.
+pub(super) struct Guest {
+    table: ResourceTable,
+    wasi: WasiCtx,
+    imports: ImportsCtx,
+    turn: Arc<Turn>,
+    pub(super) space: Space,
+    pub(super) meter: Meter,
+    pub(super) stdout: Capture,
+    pub(super) stderr: Capture,
+    /// Where it was when its call was dropped.
+    pub(super) stack: Option<String>,
+}
+
+impl fmt::Debug for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guest").field("space", &self.space).field("meter", &self.meter).finish_non_exhaustive()
+    }
+}
+
+/// A directory that was granted cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open the granted directory `{path}`: {reason}")]
+pub(super) struct BadDirectory {
+    path: String,
+    reason: String,
+}
+
+impl Guest {
+    pub(super) fn new(
+        services: &Arc<Services>,
+        order: &Order,
+        kind: Kind,
+        turn: &Arc<Turn>,
+    ) -> Result<Self, BadDirectory> {
+        let limits = &order.task.limits;
+        let capture = |limit, level| Capture::new(limit, level, Arc::clone(&order.handle), Arc::clone(&services.clock));
+        let stdout = match kind {
+            Kind::Task => capture(limits.stdio, "stdout"),
+            // What a program prints is its output.
+            Kind::Program => capture(limits.stdio.max(limits.output.saturating_add(1)), "stdout"),
+        };
+        let stderr = capture(limits.stdio, "stderr");
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles as usize);
+        Ok(Self {
+            table,
+            wasi: wasi(order, kind, &stdout, &stderr)?,
+            imports: ImportsCtx::new(Arc::clone(services), order, turn.deadline),
+            turn: Arc::clone(turn),
+            space: Space::new(limits),
+            meter: Meter::new(limits),
+            stdout,
+            stderr,
+            stack: None,
+        })
+    }
+
+    /// A store for this guest, with every limit in force: nothing of the guest has run yet.
+    pub(super) fn into_store(
+        self,
+        engine: &wasmtime::Engine,
+        order: &Order,
+    ) -> wasmtime::Result<wasmtime::Store<Self>> {
+        let limits = &order.task.limits;
+        let mut store = wasmtime::Store::try_new(engine, self)?;
+        store.limiter(|guest| &mut guest.space);
+        store.fuel_async_yield_interval(Some(SLICE))?;
+        store.set_fuel(limits.fuel)?;
+        store.set_hostcall_fuel(usize::try_from(limits.host_call_bytes).unwrap_or(usize::MAX));
+        store.set_epoch_deadline(1);
+        // Whether a guest that yields goes on is for `watch` to say.
+        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
+        store.call_hook(Self::crossed);
+        Ok(store)
+    }
+
+    fn crossed(mut store: StoreContextMut<'_, Self>, hook: CallHook) -> wasmtime::Result<()> {
+        let guest = store.data_mut();
+        let yields = guest.turn.yields();
+        guest.meter.crossed(hook, yields)?;
+        // A call that is dropped returns from the host function it is in; its stack still stands then.
+        if guest.turn.ending() && guest.stack.is_none() && matches!(hook, CallHook::ReturningFromHost) {
+            let stack = ended::stack(&WasmBacktrace::force_capture(&store));
+            store.data_mut().stack = Some(stack);
+        }
+        Ok(())
+    }
+}
+
+fn wasi(order: &Order, kind: Kind, stdout: &Capture, stderr: &Capture) -> Result<WasiCtx, BadDirectory> {
+    let task = &order.task;
+    let mut wasi = WasiCtx::builder();
+    wasi.stdout(stdout.clone()).stderr(stderr.clone()).arg(task.key.task.as_str()).args(&task.args);
+    wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+    for (name, value) in &task.env {
+        wasi.env(name, value);
+    }
+    if kind == Kind::Program {
+        wasi.stdin(Input(MemoryInputPipe::new(order.claim.input.clone())));
+    }
+    for directory in &task.grants.directories {
+        let perms = if directory.write { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+        wasi.preopened_dir(&directory.host, &directory.guest, perms).map_err(|e| BadDirectory {
+            path: directory.host.display().to_string(),
+            reason: e.root_cause().to_string(),
+        })?;
+    }
+    Ok(wasi.build())
+}
+
+/// When an attempt is over at the latest.
+pub(super) fn deadline(order: &Order) -> Instant {
+    let limit = order.task.limits.deadline;
+    // A deadline beyond what the clock can say is as good as ten years.
+    let far = std::time::Duration::from_secs(10 * 365 * 24 * 3600);
+    order.handle.started + limit.min(far)
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl ImportsView for Guest {
+    fn imports(&mut self) -> ImportsCtxView<'_> {
+        ImportsCtxView { ctx: &mut self.imports, table: &mut self.table }
+    }
+}

@@ -1,0 +1,151 @@
+//! What a guest may use, and what it has used.
+//!
+//! Fuel and the deadline are wasmtime's and `watch`'s; here are memory, tables, and the number of host calls.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use wasmtime::{CallHook, ResourceLimiter};
+
+use crate::task::Limits;
+
+/// A limit that a guest ran into in a host call: ends it as a trap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Breach {
+    /// More calls than this.
+    HostCalls(u64),
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HostCalls(limit) => write!(f, "made more than {limit} host calls"),
+        }
+    }
+}
+
+impl std::error::Error for Breach {}
+
+/// Memory and tables: what there is, the most there was, and whether more was asked for than there may be.
+#[derive(Debug)]
+pub(super) struct Space {
+    memory: u64,
+    memory_limit: u64,
+    elements: u64,
+    elements_limit: u64,
+    /// Most bytes of linear memory at any time.
+    pub(super) peak_memory: u64,
+    /// Whether memory was refused.
+    pub(super) memory_refused: bool,
+    /// Whether table elements were refused.
+    pub(super) table_refused: bool,
+}
+
+impl Space {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            memory: 0,
+            memory_limit: limits.memory,
+            elements: 0,
+            elements_limit: limits.table_elements,
+            peak_memory: 0,
+            memory_refused: false,
+            table_refused: false,
+        }
+    }
+}
+
+/// What a total of `total` becomes when one part of it grows, or `None` if that is over the limit.
+fn grown(total: u64, limit: u64, current: usize, desired: usize) -> Option<u64> {
+    let total = total.saturating_sub(current as u64).checked_add(desired as u64)?;
+    (total <= limit).then_some(total)
+}
+
+impl ResourceLimiter for Space {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let fits = maximum.is_none_or(|maximum| desired <= maximum);
+        let total = grown(self.memory, self.memory_limit, current, desired);
+        match total.filter(|_| fits) {
+            Some(total) => {
+                self.memory = total;
+                self.peak_memory = self.peak_memory.max(total);
+                Ok(true)
+            }
+            None => {
+                // A module that grows past the maximum it declared itself has not hit a limit of ours.
+                self.memory_refused |= total.is_none();
+                Ok(false)
+            }
+        }
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        // Allowed by its task, and still refused: by the pool, which has `max_memory` for each.
+        self.memory_refused = true;
+        Ok(())
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let fits = maximum.is_none_or(|maximum| desired <= maximum);
+        let total = grown(self.elements, self.elements_limit, current, desired);
+        match total.filter(|_| fits) {
+            Some(total) => {
+                self.elements = total;
+                Ok(true)
+            }
+            None => {
+                self.table_refused |= total.is_none();
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// Counts calls to the host, and the time in them.
+#[derive(Debug)]
+pub(super) struct Meter {
+    /// Calls, yields among them.
+    calls: u64,
+    limit: u64,
+    /// Time in host calls, that between a yield and its next turn included.
+    host: Duration,
+    since: Option<Instant>,
+}
+
+impl Meter {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self { calls: 0, limit: limits.host_calls, host: Duration::ZERO, since: None }
+    }
+
+    /// The guest calls the host, or the host the guest.
+    ///
+    /// # Errors
+    ///
+    /// [`Breach::HostCalls`] for the first call that is one too many.
+    pub(super) fn crossed(&mut self, hook: CallHook, yields: u64) -> Result<(), Breach> {
+        if hook.exiting_host() {
+            if let Some(since) = self.since.take() {
+                self.host += since.elapsed();
+            }
+            return Ok(());
+        }
+        self.since = Some(Instant::now());
+        if matches!(hook, CallHook::CallingHost) {
+            self.calls += 1;
+            if self.calls.saturating_sub(yields) > self.limit {
+                return Err(Breach::HostCalls(self.limit));
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls that the guest made of its own: wasmtime counts its `yields` as calls, too.
+    pub(super) fn host_calls(&self, yields: u64) -> u64 {
+        self.calls.saturating_sub(yields)
+    }
+
+    /// Time in those calls, that in which it was `queued` for its next turn after a yield taken off.
+    pub(super) fn host_time(&self, queued: Duration) -> Duration {
+        self.host.saturating_sub(queued)
+    }
+}

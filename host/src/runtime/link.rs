@@ -1,0 +1,189 @@
+//! Checks what a component imports against what its task is granted, and links it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use wasmtime::component::Linker;
+use wasmtime_wasi::p2::bindings::CommandPre;
+
+use crate::imports;
+use crate::task::{Grants, Task};
+
+use super::bindings::TaskPre;
+use super::components::{Component, Kind, one_line};
+use super::guest::Guest;
+
+/// Why a task cannot run a component. A message of a few lines that says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(String);
+
+/// A component that is linked for a task, ready to be started any number of times.
+pub struct Prepared {
+    kind: Kind,
+    start: Start,
+}
+
+/// How it is started.
+pub(super) enum Start {
+    Task(TaskPre<Guest>),
+    Program(CommandPre<Guest>),
+}
+
+impl Prepared {
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(super) fn start(&self) -> &Start {
+        &self.start
+    }
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// A group of imports that a manifest grants, or that needs no grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Capability {
+    Free,
+    Cache,
+    Http,
+    Locks,
+    Schedule,
+}
+
+impl Capability {
+    /// What `interface`, such as `wasi:io/poll@0.2.6`, belongs to; `None` if it is not known.
+    fn of(interface: &str) -> Option<Self> {
+        let (name, version) = interface.split_once('@')?;
+        let (package, name) = name.split_once('/')?;
+        match (package, name) {
+            ("sexton:task", _) if !version.starts_with("0.1.") => None,
+            ("sexton:task", "types" | "log" | "settings") => Some(Self::Free),
+            ("sexton:task", "cache") => Some(Self::Cache),
+            ("sexton:task", "locks") => Some(Self::Locks),
+            ("sexton:task", "schedule") => Some(Self::Schedule),
+            ("wasi:http", "types") if version.starts_with("0.2.") => Some(Self::Free),
+            ("wasi:http", "outgoing-handler") if version.starts_with("0.2.") => Some(Self::Http),
+            ("wasi:io" | "wasi:clocks" | "wasi:random" | "wasi:cli" | "wasi:filesystem" | "wasi:sockets", _)
+                if version.starts_with("0.2.") =>
+            {
+                Some(Self::Free)
+            }
+            _ => None,
+        }
+    }
+
+    fn granted(self, grants: &Grants) -> bool {
+        match self {
+            Self::Free => true,
+            Self::Cache => !grants.cache.is_empty(),
+            Self::Http => !grants.http.is_empty(),
+            Self::Locks => !grants.locks.is_empty(),
+            Self::Schedule => !grants.schedule.is_empty(),
+        }
+    }
+
+    /// The line of a manifest that grants it.
+    fn line(self, task: &Task) -> String {
+        match self {
+            Self::Free => String::new(),
+            Self::Cache => "cache = [\"*\"]".into(),
+            Self::Http => "http = [\"example.org\"]".into(),
+            Self::Locks => "locks = [\"*\"]".into(),
+            Self::Schedule => format!("schedule = [\"{}\"]", task.key.task),
+        }
+    }
+}
+
+/// Link `component` for `task`.
+///
+/// # Errors
+///
+/// [`Refusal`] if it imports what is not granted, or not known, or otherwise than it is; or if `task` is given more memory
+/// than `max_memory`, in bytes.
+pub(super) fn prepare(
+    engine: &wasmtime::Engine,
+    max_memory: u64,
+    component: &Component,
+    task: &Task,
+) -> Result<Prepared, Refusal> {
+    check(component.imports(), task)?;
+    if task.limits.memory > max_memory {
+        return Err(Refusal(format!(
+            "is given {} bytes of memory, and this host has at most {max_memory} for a task",
+            task.limits.memory
+        )));
+    }
+    let kind = component.kind();
+    let pre = linker(engine, &task.grants).and_then(|linker| linker.instantiate_pre(&component.wasm)).and_then(|pre| {
+        match kind {
+            Kind::Task => TaskPre::new(pre).map(Start::Task),
+            Kind::Program => CommandPre::new(pre).map(Start::Program),
+        }
+    });
+    match pre {
+        Ok(start) => Ok(Prepared { kind, start }),
+        Err(error) => Err(Refusal(format!("does not fit this host: {}", one_line(&error)))),
+    }
+}
+
+fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    imports::log::add_to_linker(&mut linker)?;
+    imports::settings::add_to_linker(&mut linker)?;
+    if Capability::Cache.granted(grants) {
+        imports::cache::add_to_linker(&mut linker)?;
+    }
+    if Capability::Http.granted(grants) {
+        imports::http::add_to_linker(&mut linker)?;
+    } else {
+        // Many a library brings the types along without ever sending anything.
+        imports::http::add_types_to_linker(&mut linker)?;
+    }
+    if Capability::Locks.granted(grants) {
+        imports::locks::add_to_linker(&mut linker)?;
+    }
+    if Capability::Schedule.granted(grants) {
+        imports::schedule::add_to_linker(&mut linker)?;
+    }
+    Ok(linker)
+}
+
+/// All that is wrong with what is imported, in one message.
+fn check(imports: &[String], task: &Task) -> Result<(), Refusal> {
+    let mut unknown = Vec::new();
+    let mut missing = BTreeSet::new();
+    let mut ungranted = Vec::new();
+    for import in imports {
+        match Capability::of(import) {
+            None => unknown.push(format!("`{import}`")),
+            Some(capability) if !capability.granted(&task.grants) => {
+                let name = import.split_once('@').map_or(import.as_str(), |(name, _)| name);
+                ungranted.push(format!("`{name}`"));
+                missing.insert(capability);
+            }
+            Some(_) => {}
+        }
+    }
+    let mut message = Vec::new();
+    if !unknown.is_empty() {
+        message.push(format!("imports what this host does not have: {}", unknown.join(", ")));
+    }
+    if !ungranted.is_empty() {
+        let lines: Vec<String> = missing.into_iter().map(|capability| capability.line(task)).collect();
+        message.push(format!(
+            "imports what its manifest does not grant: {}; add to {}.toml:\n[tasks.{}.grants]\n{}",
+            ungranted.join(", "),
+            task.plugin,
+            task.key.task,
+            lines.join("\n")
+        ));
+    }
+    if message.is_empty() { Ok(()) } else { Err(Refusal(message.join("\n"))) }
+}

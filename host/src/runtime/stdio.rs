@@ -1,0 +1,162 @@
+//! What a guest prints: kept up to a limit, and passed on to the run's log line by line.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
+use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamResult};
+
+use crate::run::Kept;
+use crate::time::Clock;
+
+use super::handle::{LogLine, RunHandle};
+
+/// Longer lines go to the log in pieces: a guest that never ends a line must not be buffered for ever.
+const LONGEST_LINE: usize = 8 << 10;
+
+/// What one write may bring. There is always room: what is beyond the limit is dropped, and the guest goes on.
+const WRITE: usize = 64 << 10;
+
+/// Where a guest's stdout or stderr goes.
+#[derive(Clone)]
+pub(super) struct Capture(Arc<Mutex<Captured>>);
+
+struct Captured {
+    bytes: Vec<u8>,
+    limit: usize,
+    cut: bool,
+    line: Vec<u8>,
+    level: &'static str,
+    handle: Arc<RunHandle>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Capture {
+    /// Keep up to `limit` bytes, and pass lines on to `handle` with `level`.
+    pub(super) fn new(limit: u64, level: &'static str, handle: Arc<RunHandle>, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Mutex::new(Captured {
+            bytes: Vec::new(),
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            cut: false,
+            line: Vec::new(),
+            level,
+            handle,
+            clock,
+        })))
+    }
+
+    /// What was printed, and whether there was more. Passes on a last line that did not end.
+    pub(super) fn take(&self) -> (Vec<u8>, bool) {
+        let mut captured = self.lock();
+        captured.end_line();
+        (std::mem::take(&mut captured.bytes), captured.cut)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Captured> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first `limit` bytes of what was printed, as text.
+pub(super) fn kept(bytes: &[u8], cut: bool, limit: u64) -> Kept {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(limit)]).into_owned();
+    Kept { text, cut: cut || bytes.len() > limit }
+}
+
+impl Captured {
+    fn write(&mut self, bytes: &[u8]) {
+        let room = self.limit - self.bytes.len();
+        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.cut |= bytes.len() > room;
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(piece.strip_suffix(b"\n").unwrap_or(piece));
+            if piece.ends_with(b"\n") || self.line.len() >= LONGEST_LINE {
+                self.end_line();
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        if self.line.is_empty() {
+            return;
+        }
+        let message = String::from_utf8_lossy(&self.line).into_owned();
+        self.line.clear();
+        self.handle.log(LogLine { at: self.clock.now(), level: self.level.into(), message });
+    }
+}
+
+impl IsTerminal for Capture {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Capture {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait::async_trait]
+impl Pollable for Capture {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Capture {
+    fn write(&mut self, bytes: bytes::Bytes) -> StreamResult<()> {
+        self.lock().write(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE)
+    }
+}
+
+impl AsyncWrite for Capture {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.lock().write(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A plain program's stdin: the run's input.
+pub(super) struct Input(pub(super) MemoryInputPipe);
+
+impl IsTerminal for Input {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdinStream for Input {
+    fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
+        Box::new(self.0.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        Box::new(self.0.clone())
+    }
+}

@@ -1,0 +1,6 @@
+//! Guests that behave, and guests that do not, and what becomes of them.
+
+mod ending;
+mod loading;
+mod outcomes;
+mod rig;

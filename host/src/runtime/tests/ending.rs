@@ -1,0 +1,184 @@
+//! Guests that do not stop by themselves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::rig::{Rig, SLACK, component, limits, order, program, runner, sleeping, task, timed};
+use crate::lifecycle::Ending;
+use crate::run::Outcome;
+use crate::runtime::{Ended, Stop};
+use crate::task::{Limits, Task};
+
+const DEADLINE: Duration = Duration::from_millis(200);
+
+fn short() -> Limits {
+    Limits { deadline: DEADLINE, ..limits() }
+}
+
+async fn ends_in_time(rig: &Rig, wasm: Vec<u8>, limits: Limits) -> Ended {
+    let task = Arc::new(Task { limits, ..task() });
+    let prepared = rig.prepare(wasm, &task).await.unwrap();
+    let (ended, took) = timed(rig.runtime.run(&prepared, order(&task))).await;
+    assert!(took >= DEADLINE, "it ended after {took:?}, before its deadline: {ended:?}");
+    assert!(took < DEADLINE + SLACK, "it ended only after {took:?}: {ended:?}");
+    assert_eq!(ended.report.outcome, Outcome::TimedOut, "{ended:?}");
+    ended
+}
+
+#[tokio::test]
+async fn a_guest_that_spins_ends_at_its_deadline_and_says_where_it_was() {
+    let rig = Rig::new();
+
+    let ended = ends_in_time(&rig, program("", "(loop $again br $again) unreachable"), short()).await;
+
+    assert_eq!(ended.report.backtrace.as_deref(), Some("run"), "{ended:?}");
+    assert!(ended.report.message.as_deref().unwrap().contains("deadline of 200ms, while it was computing"));
+    assert!(ended.report.accounts.fuel > 1_000_000, "an interrupted run is billed: {ended:?}");
+    assert!(ended.report.accounts.guest > DEADLINE / 2, "{ended:?}");
+    assert!(ended.report.accounts.host < DEADLINE / 2, "{ended:?}");
+    assert_eq!(ended.report.accounts.host_calls, 0, "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_guest_that_spins_in_its_start_section_ends_at_its_deadline() {
+    let rig = Rig::new();
+
+    let wasm = program("(func $begin (loop $again br $again)) (start $begin)", "i32.const 0");
+    let ended = ends_in_time(&rig, wasm, short()).await;
+
+    assert_eq!(ended.report.backtrace.as_deref(), Some("begin"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_guest_that_copies_64_mib_over_and_over_ends_at_its_deadline() {
+    let rig = Rig::new();
+
+    let copy = "(loop $again (memory.copy (i32.const 0) (i32.const 1) (i32.const 67108863)) br $again) unreachable";
+    let ended = ends_in_time(&rig, program("(memory 1024)", copy), short()).await;
+
+    assert!(ended.report.accounts.fuel > 64 << 20, "copies are paid by the byte: {ended:?}");
+}
+
+#[tokio::test]
+async fn a_guest_that_sleeps_in_a_host_call_ends_at_its_deadline_and_says_where_it_was() {
+    let rig = Rig::new();
+
+    let ended = ends_in_time(&rig, sleeping(), short()).await;
+
+    assert_eq!(ended.report.backtrace.as_deref(), Some("nap\nrun"), "{ended:?}");
+    assert!(ended.report.message.as_deref().unwrap().contains("waiting in a host call"), "{ended:?}");
+    assert!(ended.report.accounts.host > DEADLINE / 2, "{ended:?}");
+    assert_eq!(ended.report.accounts.host_calls, 2, "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_guest_that_spins_in_its_post_return_function_ends_at_its_deadline() {
+    let rig = Rig::new();
+
+    let wasm = runner(
+        "",
+        r#"(func (export "cabi_post_sexton:task/runner@0.1.0#run") (param i32) (loop $again br $again))"#,
+        "i32.const 0",
+    );
+    ends_in_time(&rig, wasm, short()).await;
+}
+
+#[tokio::test]
+async fn a_killed_guest_ends_at_once_whether_it_computes_or_waits() {
+    let rig = Rig::new();
+    for wasm in [program("", "(loop $again br $again) unreachable"), sleeping()] {
+        let task = Arc::new(task());
+        let prepared = rig.prepare(wasm, &task).await.unwrap();
+        let order = order(&task);
+        let handle = Arc::clone(&order.handle);
+
+        let run = rig.runtime.run(&prepared, order);
+        tokio::pin!(run);
+        tokio::select! {
+            ended = &mut run => panic!("it ended by itself: {ended:?}"),
+            // Long enough that it is under way, which it does not say.
+            () = tokio::time::sleep(Duration::from_millis(50)) => handle.stop(Stop::Killed("enough".into())),
+        }
+        let (ended, took) = timed(run).await;
+
+        assert!(took < SLACK, "it took {took:?}");
+        assert_eq!(ended.ending, Ending::Other(Outcome::Killed));
+        assert_eq!(ended.report.message.as_deref(), Some("enough"));
+        assert!(ended.report.backtrace.is_some(), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_loses_the_run_rather_than_cancelling_it_and_a_lost_claim_says_so() {
+    let rig = Rig::new();
+    for (stop, lost) in [(Stop::Shutdown, false), (Stop::ClaimLost, true)] {
+        let task = Arc::new(task());
+        let prepared = rig.prepare(sleeping(), &task).await.unwrap();
+        let order = order(&task);
+        order.handle.stop(stop);
+
+        let ended = rig.runtime.run(&prepared, order).await;
+
+        assert_eq!(ended.ending, Ending::Other(Outcome::Lost));
+        assert_eq!(ended.claim_lost, lost);
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_guest_is_left_when_its_run_is_dropped() {
+    let rig = Rig::new();
+    let task = Arc::new(task());
+    let prepared = rig.prepare(sleeping(), &task).await.unwrap();
+    let order = order(&task);
+    let handle = Arc::downgrade(&order.handle);
+
+    {
+        let run = rig.runtime.run(&prepared, order);
+        tokio::pin!(run);
+        let _ = tokio::time::timeout(Duration::from_millis(50), &mut run).await;
+    }
+
+    let gone = async {
+        while handle.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SLACK, gone).await.expect("the guest is dropped on its thread");
+}
+
+#[tokio::test]
+async fn a_hundred_spinning_guests_delay_neither_a_new_run_nor_their_own_ends() {
+    let rig = Rig::new();
+    let spin = Arc::new(Task { limits: Limits { deadline: Duration::from_secs(2), ..limits() }, ..task() });
+    let spinning = rig.prepare(program("", "(loop $again br $again) unreachable"), &spin).await.unwrap();
+    let quick = Arc::new(task());
+    let returning = rig.prepare(component(QUICK), &quick).await.unwrap();
+
+    let mut spinners = Vec::new();
+    for _ in 0..100 {
+        let (runtime, prepared, order) = (Arc::clone(&rig.runtime), Arc::clone(&spinning), order(&spin));
+        spinners.push(tokio::spawn(async move { timed(runtime.run(&prepared, order)).await }));
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await; // until all have had more than their quantum
+    let mut waits = Vec::new();
+    for _ in 0..50 {
+        let (ended, took) = timed(rig.runtime.run(&returning, order(&quick))).await;
+        assert_eq!(ended.report.outcome, Outcome::Succeeded);
+        waits.push(took);
+    }
+
+    waits.sort();
+    assert!(waits[25] < Duration::from_millis(20), "half of them took longer than {:?}", waits[25]);
+    assert!(waits[49] < SLACK, "the slowest took {:?}", waits[49]);
+    for spinner in spinners {
+        let (ended, took) = spinner.await.unwrap();
+        assert_eq!(ended.report.outcome, Outcome::TimedOut);
+        assert!(took < Duration::from_secs(2) + SLACK, "it ended only after {took:?}");
+    }
+}
+
+const QUICK: &str = r#"(core module $m (func (export "run") (result i32) i32.const 0))
+    (core instance $i (instantiate $m))
+    (func $run (result (result)) (canon lift (core func $i "run")))
+    (instance $export (export "run" (func $run)))
+    (export "wasi:cli/run@0.2.0" (instance $export))"#;

@@ -1,0 +1,192 @@
+//! What guests return, and the limits they run into.
+
+use std::time::Duration;
+
+use super::rig::{Rig, exiting, limits, program, runner, task};
+use crate::lifecycle::Ending;
+use crate::run::{Outcome, Output};
+use crate::task::{Limits, Task};
+
+#[tokio::test]
+async fn a_task_that_returns_its_input_succeeds_with_it() {
+    let rig = Rig::new();
+    // ok(output { content-type: some("text/x"), body: input })
+    let body = r#"(i32.store8 (i32.const 8) (i32.const 1))
+        (i32.store (i32.const 12) (i32.const 64)) (i32.store (i32.const 16) (i32.const 6))
+        (i32.store (i32.const 20) (local.get $input)) (i32.store (i32.const 24) (local.get $input_len))
+        i32.const 0"#;
+
+    let ended = rig.run(runner("text/x", "", body), limits()).await;
+
+    let output = Output { content_type: Some("text/x".into()), body: b"the input".to_vec() };
+    assert_eq!(ended.ending, Ending::Output(output), "{ended:?}");
+    assert_eq!(ended.report.outcome, Outcome::Succeeded);
+    assert!(ended.report.accounts.fuel > 0);
+    assert_eq!(ended.report.accounts.peak_memory, 2 << 16);
+}
+
+#[tokio::test]
+async fn failures_are_told_apart_and_keep_their_words() {
+    let rig = Rig::new();
+    for (case, ending) in [
+        (0, Ending::Other(Outcome::FailedTransient)),
+        (1, Ending::Other(Outcome::FailedPermanent)),
+        (2, Ending::Deferred(Duration::from_millis(64 + (5 << 32)))),
+    ] {
+        // err(case("words")), or err(deferred(..)), which lies in the same 8 bytes
+        let body = format!(
+            "(i32.store8 (i32.const 0) (i32.const 1)) (i32.store8 (i32.const 8) (i32.const {case}))
+             (i32.store (i32.const 16) (i32.const 64)) (i32.store (i32.const 20) (i32.const 5))
+             i32.const 0"
+        );
+
+        let ended = rig.run(runner("words", "", &body), limits()).await;
+
+        assert_eq!(ended.ending, ending, "{ended:?}");
+        assert_eq!(ended.report.message.as_deref(), (case < 2).then_some("words"));
+    }
+}
+
+#[tokio::test]
+async fn an_output_over_the_limit_fails_for_good() {
+    let rig = Rig::new();
+    let body = "(i32.store (i32.const 20) (i32.const 64)) (i32.store (i32.const 24) (i32.const 2000)) i32.const 0";
+
+    let ended = rig.run(runner("", "", body), Limits { output: 1999, ..limits() }).await;
+
+    assert_eq!(ended.ending, Ending::Other(Outcome::FailedPermanent));
+    assert_eq!(ended.report.message.as_deref(), Some("its output of 2000 bytes is over its limit of 1999 bytes"));
+}
+
+#[tokio::test]
+async fn a_program_succeeds_with_exit_code_0_and_fails_with_any_other() {
+    let rig = Rig::new();
+
+    for wasm in [program("", "i32.const 0"), exiting("(i32.const 0)")] {
+        let ended = rig.run(wasm, limits()).await;
+        let empty = Output { content_type: Some("text/plain; charset=utf-8".into()), body: Vec::new() };
+        assert_eq!(ended.ending, Ending::Output(empty), "{ended:?}");
+    }
+    for wasm in [program("", "i32.const 1"), exiting("(i32.const 1)")] {
+        let ended = rig.run(wasm, limits()).await;
+        assert_eq!(ended.ending, Ending::Other(Outcome::FailedTransient), "{ended:?}");
+        assert_eq!(ended.report.message.as_deref(), Some("exit code 1"));
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_uses_up_its_fuel_says_so() {
+    let rig = Rig::new();
+
+    let wasm = program("", "(loop $again br $again) unreachable");
+    let ended = rig.run(wasm, Limits { fuel: 3_000_000, ..limits() }).await;
+
+    assert_eq!(ended.report.outcome, Outcome::OutOfFuel, "{ended:?}");
+    assert_eq!(ended.report.accounts.fuel, 3_000_000);
+    assert_eq!(ended.report.backtrace.as_deref(), Some("run"));
+}
+
+#[tokio::test]
+async fn a_memory_bomb_runs_out_of_memory_and_not_the_host() {
+    let rig = Rig::new();
+
+    // grows by 1 MiB until it is refused
+    let bomb = "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable";
+    let ended = rig.run(program("(memory 1)", bomb), Limits { memory: 8 << 20, ..limits() }).await;
+
+    assert_eq!(ended.report.outcome, Outcome::OutOfMemory, "{ended:?}");
+    assert_eq!(ended.report.accounts.peak_memory, (7 << 20) + (1 << 16));
+}
+
+#[tokio::test]
+async fn a_component_that_starts_with_more_memory_than_it_may_have_runs_out_of_memory() {
+    let rig = Rig::new();
+
+    let ended = rig.run(program("(memory 1024)", "i32.const 0"), Limits { memory: 8 << 20, ..limits() }).await;
+
+    assert_eq!(ended.report.outcome, Outcome::OutOfMemory, "{ended:?}");
+}
+
+#[tokio::test]
+async fn several_memories_count_together() {
+    let rig = Rig::new();
+
+    let wasm = program("(memory 64) (memory 64) (memory 64)", "i32.const 0");
+    let ended = rig.run(wasm, Limits { memory: 8 << 20, ..limits() }).await;
+
+    assert_eq!(ended.report.outcome, Outcome::OutOfMemory, "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_table_bomb_is_refused_more_elements() {
+    let rig = Rig::new();
+
+    let bomb = "(loop $again (br_if $again (i32.ne (table.grow (ref.null func) (i32.const 1000)) (i32.const -1)))) unreachable";
+    let ended = rig.run(program("(table 1 funcref)", bomb), limits()).await;
+
+    assert_eq!(ended.report.outcome, Outcome::Trapped, "{ended:?}");
+    assert!(ended.report.message.as_deref().unwrap().starts_with("asked for more than its 20000 table elements"));
+}
+
+#[tokio::test]
+async fn endless_recursion_traps() {
+    let rig = Rig::new();
+
+    let ended = rig.run(program("(func $down call $down)", "call $down unreachable"), limits()).await;
+
+    assert_eq!(ended.report.outcome, Outcome::Trapped, "{ended:?}");
+    assert_eq!(ended.report.message.as_deref(), Some("wasm trap: call stack exhausted"));
+}
+
+#[tokio::test]
+async fn a_trap_says_what_and_where() {
+    let rig = Rig::new();
+
+    let ended = rig.run(program("(func $inner unreachable)", "call $inner i32.const 0"), limits()).await;
+
+    assert_eq!(ended.report.outcome, Outcome::Trapped);
+    assert_eq!(ended.report.message.as_deref(), Some("wasm trap: wasm `unreachable` instruction executed"));
+    assert_eq!(ended.report.backtrace.as_deref(), Some("inner\nrun"));
+}
+
+const LOGS_FOR_EVER: &str = r#"(import "sexton:task/log@0.1.0" "write" (func $log (param i32 i32 i32)))"#;
+
+#[tokio::test]
+async fn host_calls_are_counted_and_limited() {
+    let rig = Rig::new();
+
+    let body = "(loop $again (call $log (i32.const 1) (i32.const 64) (i32.const 2)) br $again) unreachable";
+    let ended = rig.run(runner("hi", LOGS_FOR_EVER, body), Limits { host_calls: 5, ..limits() }).await;
+
+    assert_eq!(ended.report.outcome, Outcome::Trapped, "{ended:?}");
+    assert_eq!(ended.report.message.as_deref(), Some("made more than 5 host calls"));
+    assert_eq!(ended.report.log.text.lines().count(), 5);
+}
+
+#[tokio::test]
+async fn a_string_over_the_limit_never_reaches_the_host() {
+    let rig = Rig::new();
+
+    let body = "(call $log (i32.const 1) (i32.const 64) (i32.const 60000)) i32.const 0";
+    let ended = rig.run(runner("hi", LOGS_FOR_EVER, body), Limits { host_call_bytes: 50_000, ..limits() }).await;
+
+    assert_eq!(ended.report.outcome, Outcome::Trapped, "{ended:?}");
+    assert_eq!(ended.report.message.as_deref(), Some("handed more than 50000 bytes to the host in one call"));
+    assert_eq!(ended.report.log.text, "");
+}
+
+#[tokio::test]
+async fn a_granted_directory_that_is_not_there_refuses_the_run() {
+    let rig = Rig::new();
+    let mut task = task();
+    task.grants.directories.push(crate::task::Directory {
+        host: rig.directory.path().join("missing"),
+        guest: "/data".into(),
+        write: false,
+    });
+
+    let ended = rig.run_task(program("", "i32.const 0"), Task { ..task }).await;
+
+    assert_eq!(ended.report.outcome, Outcome::Refused, "{ended:?}");
+    assert!(ended.report.message.as_deref().unwrap().contains("missing`"), "{ended:?}");
+}

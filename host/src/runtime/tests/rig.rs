@@ -1,0 +1,210 @@
+//! A runtime to test with, and components for it that are made on the spot.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::catalog::Catalog;
+use crate::retry::RetryPolicy;
+use crate::run::{Cause, Claim, ClaimKey, RunId};
+use crate::runtime::{Ended, LoadError, Order, Prepared, Refusal, RunHandle, Runtime, RuntimeConfig, Services};
+use crate::schedule::{CatchUp, Trigger};
+use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
+use crate::time::{Clock, Timestamp};
+
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+
+/// What is allowed beyond a deadline for an attempt to be over. Wider than the promise of 50 ms by what a machine that
+/// compiles other tests at the same time may need.
+pub(super) const SLACK: Duration = Duration::from_millis(250);
+
+#[derive(Debug)]
+struct SystemTime;
+
+impl Clock for SystemTime {
+    fn now(&self) -> Timestamp {
+        chrono::Utc::now().into()
+    }
+}
+
+/// A runtime, and the directory of its compiled code.
+pub(super) struct Rig {
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) directory: Arc<tempfile::TempDir>,
+}
+
+impl Rig {
+    pub(super) fn new() -> Self {
+        Self::on(Arc::new(tempfile::tempdir().unwrap()))
+    }
+
+    /// A runtime that finds the code that another has compiled.
+    pub(super) fn on(directory: Arc<tempfile::TempDir>) -> Self {
+        let name = format!("{}.db", std::fs::read_dir(directory.path()).unwrap().count());
+        let services = Services {
+            store: SqliteStore::open(directory.path().join(name), &SqliteOptions::default()).unwrap(),
+            clock: Arc::new(SystemTime),
+            catalog: Arc::new(Catalog::default()),
+            cache_quota: 1 << 20,
+            lock_waits: Arc::default(),
+        };
+        let config = RuntimeConfig {
+            code_cache: directory.path().join("code"),
+            guest_threads: 2,
+            slots: 128,
+            max_memory: 512 << 20,
+            tick: Duration::from_millis(5),
+            max_component: 4 << 20,
+        };
+        Self { runtime: Runtime::new(config, Arc::new(services)).unwrap(), directory }
+    }
+
+    pub(super) async fn load(&self, wasm: Vec<u8>) -> Result<Arc<crate::runtime::Component>, LoadError> {
+        self.runtime.load(wasm).await
+    }
+
+    pub(super) async fn prepare(&self, wasm: Vec<u8>, task: &Arc<Task>) -> Result<Arc<Prepared>, Refusal> {
+        let component = self.load(wasm).await.unwrap();
+        self.runtime.prepare(&component, task)
+    }
+
+    /// Run a component once within `limits`.
+    pub(super) async fn run(&self, wasm: Vec<u8>, limits: Limits) -> Ended {
+        self.run_task(wasm, Task { limits, ..task() }).await
+    }
+
+    pub(super) async fn run_task(&self, wasm: Vec<u8>, task: Task) -> Ended {
+        let task = Arc::new(task);
+        let prepared = self.prepare(wasm, &task).await.unwrap();
+        self.runtime.run(&prepared, order(&task)).await
+    }
+}
+
+/// `limits` with a deadline so far away that only what is tested ends the run.
+pub(super) fn limits() -> Limits {
+    Limits { deadline: Duration::from_secs(60), ..Limits::default() }
+}
+
+pub(super) fn task() -> Task {
+    Task {
+        key: TaskKey { tenant: Name::default_tenant(), task: Name::new("probe").unwrap() },
+        plugin: Name::new("probes").unwrap(),
+        description: None,
+        trigger: Trigger::OnDemand,
+        zone: chrono_tz::Tz::UTC,
+        overlap: Overlap::Skip,
+        catch_up: CatchUp::None,
+        retry: RetryPolicy::default(),
+        limits: limits(),
+        grants: Grants::default(),
+        settings: BTreeMap::new(),
+        input: Vec::new(),
+        args: vec!["--loud".into()],
+        env: BTreeMap::new(),
+    }
+}
+
+pub(super) fn order(task: &Arc<Task>) -> Order {
+    let key = ClaimKey { run: RunId(7), attempt: 2, fence: 1 };
+    let now = SystemTime.now();
+    Order {
+        claim: Claim {
+            key,
+            task: task.key.clone(),
+            due_at: now,
+            cause: Cause::Demand,
+            input: b"the input".to_vec(),
+            failures: 1,
+            claimed_at: now,
+        },
+        task: Arc::clone(task),
+        handle: Arc::new(RunHandle::new(key, task.key.clone(), task.limits.log)),
+    }
+}
+
+/// A program whose `run` has `body`, in a module that also has `fields`. 0 is success.
+pub(super) fn program(fields: &str, body: &str) -> Vec<u8> {
+    component(&format!(
+        r#"(core module $m {fields} (func $run (export "run") (result i32) {body}))
+           (core instance $i (instantiate $m))
+           (func $run (result (result)) (canon lift (core func $i "run")))
+           (instance $export (export "run" (func $run)))
+           (export "wasi:cli/run@0.2.0" (instance $export))"#
+    ))
+}
+
+/// A program that calls `exit` with the status that `body` leaves, in a module that also has `fields`.
+pub(super) fn exiting(body: &str) -> Vec<u8> {
+    component(&format!(
+        r#"(import "wasi:cli/exit@0.2.0" (instance $exit (export "exit" (func (param "status" (result))))))
+           (core func $exit (canon lower (func $exit "exit")))
+           (core module $m
+             (func $exit (import "host" "exit") (param i32))
+             (func (export "run") (result i32) (call $exit {body}) i32.const 1))
+           (core instance $i (instantiate $m (with "host" (instance (export "exit" (func $exit))))))
+           (func $run (result (result)) (canon lift (core func $i "run")))
+           (instance $export (export "run" (func $run)))
+           (export "wasi:cli/run@0.2.0" (instance $export))"#
+    ))
+}
+
+/// A program that sleeps for an hour, in a host call.
+pub(super) fn sleeping() -> Vec<u8> {
+    component(
+        r#"(import "wasi:io/poll@0.2.0" (instance $poll
+             (export "pollable" (type $pollable (sub resource)))
+             (export "[method]pollable.block" (func (param "self" (borrow $pollable))))))
+           (alias export $poll "pollable" (type $pollable))
+           (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+             (alias outer 1 $pollable (type $outer))
+             (export "pollable" (type $pollable (eq $outer)))
+             (export "subscribe-duration" (func (param "when" u64) (result (own $pollable))))))
+           (core func $after (canon lower (func $clock "subscribe-duration")))
+           (core func $block (canon lower (func $poll "[method]pollable.block")))
+           (core module $m
+             (func $after (import "host" "after") (param i64) (result i32))
+             (func $block (import "host" "block") (param i32))
+             (func $nap (call $block (call $after (i64.const 3600000000000))))
+             (func $run (export "run") (result i32) call $nap i32.const 0))
+           (core instance $i (instantiate $m
+             (with "host" (instance (export "after" (func $after)) (export "block" (func $block))))))
+           (func $run (result (result)) (canon lift (core func $i "run")))
+           (instance $export (export "run" (func $run)))
+           (export "wasi:cli/run@0.2.0" (instance $export))"#,
+    )
+}
+
+pub(super) fn component(body: &str) -> Vec<u8> {
+    wat::parse_str(format!("(component {body})")).unwrap()
+}
+
+/// A task made from a core module as a compiler would make it: `run` has `body`, which leaves the address of its result.
+/// `$text` (at 64, as long as `text`) is there to be handed out, `$input` and `$input_len` are what it was given.
+pub(super) fn runner(text: &str, fields: &str, body: &str) -> Vec<u8> {
+    let module = format!(
+        r#"(module
+             {fields}
+             (memory (export "memory") 2)
+             (data (i32.const 64) "{text}")
+             (global $free (mut i32) (i32.const 65536))
+             (func (export "cabi_realloc") (param i32 i32 i32 $size i32) (result i32)
+               global.get $free
+               global.get $free local.get $size i32.add i32.const 7 i32.add i32.const -8 i32.and global.set $free)
+             (func $run (export "sexton:task/runner@0.1.0#run")
+               (param i32 i32 i32 i32 i32 i64 i32) (param $input i32) (param $input_len i32) (result i32)
+               {body}))"#
+    );
+    let module = module.replace("(param i32 i32 i32 $size i32)", "(param i32 i32 i32) (param $size i32)");
+    let mut module = wat::parse_str(module).unwrap();
+    let mut resolve = wit_parser::Resolve::default();
+    let (package, _) = resolve.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit")).unwrap();
+    let world = resolve.select_world(&[package], Some("task")).unwrap();
+    wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8).unwrap();
+    wit_component::ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
+}
+
+/// How long something took.
+pub(super) async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    let start = Instant::now();
+    (work.await, start.elapsed())
+}

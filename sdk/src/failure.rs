@@ -1,0 +1,117 @@
+//! Why a task did not succeed.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+/// Why a task did not succeed, and what the host should do about it.
+///
+/// Any error becomes one by `?`: transient, with the whole chain of its sources in the text. The exceptions are this
+/// crate's own errors that no retry can mend, such as a grant that is missing: those become permanent.
+///
+/// Like every error that others turn into by `?`, it is not a [`std::error::Error`] itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Try again, as the task's retry policy allows.
+    Transient(String),
+    /// Do not try again.
+    Permanent(String),
+    /// Not now: run again after this delay (whole milliseconds). Does not use up an attempt.
+    Deferred(Duration),
+}
+
+impl Failure {
+    /// A failure that a further attempt may mend.
+    pub fn transient(why: impl fmt::Display) -> Self {
+        Self::Transient(why.to_string())
+    }
+
+    /// A failure that no further attempt can mend.
+    pub fn permanent(why: impl fmt::Display) -> Self {
+        Self::Permanent(why.to_string())
+    }
+
+    /// No failure yet: run again after `delay`.
+    pub fn deferred(delay: Duration) -> Self {
+        Self::Deferred(delay)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transient(why) | Self::Permanent(why) => f.write_str(why),
+            Self::Deferred(delay) => write!(f, "deferred for {delay:?}"),
+        }
+    }
+}
+
+impl<E: Error + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let mut why = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            why.push_str(": ");
+            why.push_str(&error.to_string());
+            source = error.source();
+        }
+        if is_permanent(&error) { Self::Permanent(why) } else { Self::Transient(why) }
+    }
+}
+
+/// Whether a further attempt would meet the same error for certain.
+fn is_permanent(error: &dyn Any) -> bool {
+    use crate::{cache, locks, schedule, settings};
+    if let Some(error) = error.downcast_ref::<cache::Error>() {
+        return !matches!(error, cache::Error::Conflict | cache::Error::Other(_));
+    }
+    if let Some(error) = error.downcast_ref::<locks::Error>() {
+        return matches!(error, locks::Error::AccessDenied | locks::Error::BadName);
+    }
+    if let Some(error) = error.downcast_ref::<schedule::Error>() {
+        return !matches!(error, schedule::Error::NotFound | schedule::Error::Other(_));
+    }
+    error.is::<settings::Error>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cache, settings};
+
+    #[derive(Debug)]
+    struct Outer(std::num::ParseIntError);
+
+    impl fmt::Display for Outer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("reading the count")
+        }
+    }
+
+    impl Error for Outer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn an_error_becomes_transient_and_names_its_sources() {
+        let error = Outer("x".parse::<u32>().unwrap_err());
+
+        let failure = Failure::from(error);
+
+        assert_eq!(failure, Failure::transient("reading the count: invalid digit found in string"));
+    }
+
+    #[test]
+    fn what_no_retry_can_mend_becomes_permanent() {
+        let denied = Failure::from(cache::Error::AccessDenied);
+        let setting = Failure::from(settings::Error::new("limit", "x", "not a number"));
+        let busy = Failure::from(cache::Error::Conflict);
+
+        assert!(matches!(denied, Failure::Permanent(_)), "{denied:?}");
+        assert!(matches!(setting, Failure::Permanent(_)), "{setting:?}");
+        assert!(matches!(busy, Failure::Transient(_)), "{busy:?}");
+    }
+}

@@ -1,0 +1,130 @@
+//! Write a task for Sexton: a plain function, compiled to a WebAssembly component.
+//!
+//! ```
+//! use sexton_task::{Failure, Output, Request, log};
+//!
+//! sexton_task::task!(run);
+//!
+//! fn run(request: Request) -> Result<Output, Failure> {
+//!     log::info!("attempt {} of run {}", request.attempt, request.run_id);
+//!     Ok(Output::text("hello"))
+//! }
+//! ```
+//!
+//! Build it as a `cdylib` with `cargo build --release --target wasm32-wasip2` and drop the `.wasm` file into the plugin
+//! directory. Input and output may also be types of your own, and `?` works on any error:
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use sexton_task::{Failure, http, section};
+//! use std::time::Duration;
+//!
+//! #[derive(Deserialize)]
+//! struct Order {
+//!     city: String,
+//! }
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Weather {
+//!     degrees: f32,
+//! }
+//!
+//! sexton_task::task!(run);
+//!
+//! fn run(order: Order) -> Result<Option<Weather>, Failure> {
+//!     let weather = section(&order.city)
+//!         .max_age(Duration::from_secs(60))
+//!         .refresh(|_last: Option<&Weather>| http::get("http://weather.example/now").send()?.json::<Weather>())?;
+//!     Ok(weather.value)
+//! }
+//! ```
+//!
+//! What to know about a run:
+//!
+//! - It is done **at least once**: after a failure, or a crash of the host, it is attempted again. Key what you do
+//!   outside by [`Request::run_id`], which stays the same.
+//! - The host ends it at its deadline, at any instruction. Locks are then free, a section's last good value stays.
+//! - A panic ends the attempt as trapped; its message goes to stderr, which is kept with the run.
+//! - `cache`, `locks`, `schedule` and `http` must be granted in the task's manifest. What you do not call is not
+//!   imported, and needs no grant.
+//!
+//! The crate also compiles for other targets, so that the pure parts of a task can be tested there; a call that reaches
+//! for the host panics outside a component.
+
+#![warn(missing_docs)]
+
+pub mod cache;
+mod call;
+mod failure;
+pub mod http;
+pub mod locks;
+pub mod log;
+mod output;
+mod request;
+pub mod schedule;
+mod sections;
+pub mod settings;
+
+pub use call::Task;
+pub use failure::Failure;
+pub use locks::lock;
+pub use output::{IntoOutput, Output};
+pub use request::{Cause, FromRequest, Request};
+pub use sections::{Begun, Renewal, Section, SectionOf, State, section};
+
+/// Export a function as the task of this component.
+///
+/// The function takes nothing, a [`Request`], any type that serde can read from the request's JSON input, or a `Request`
+/// and such a type. It returns `Result<O, Failure>` with `O` an [`Output`] or any type that serde can write as JSON;
+/// what is written as `null`, such as `()`, becomes an empty output.
+///
+/// ```
+/// sexton_task::task!(double);
+///
+/// fn double(number: u32) -> Result<u32, sexton_task::Failure> {
+///     number.checked_mul(2).ok_or_else(|| sexton_task::Failure::permanent("too large"))
+/// }
+/// ```
+#[macro_export]
+macro_rules! task {
+    ($run:path) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            struct Exported;
+
+            impl $crate::__private::Guest for Exported {
+                fn run(request: $crate::__private::Request) -> $crate::__private::Answer {
+                    $crate::__private::call($run, request)
+                }
+            }
+
+            $crate::__private::export! { Exported with_types_in $crate::__private::bindings }
+        };
+
+        // Elsewhere nothing calls it, and no linker takes the names of a component's exports: only check its shape.
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn($crate::Request) -> ::core::result::Result<$crate::Output, $crate::Failure> =
+            |request| $crate::Task::run($run, request);
+    };
+}
+
+/// What [`task!`] expands to; not for use by hand.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::bindings::__sexton_export as export;
+    pub use crate::bindings::exports::sexton::task::runner::{Guest, Request};
+    pub use crate::call::{Answer, call};
+    pub use crate::{bindings, log};
+}
+
+/// What `wit/` looks like from Rust.
+#[doc(hidden)]
+pub mod bindings {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "task",
+        pub_export_macro: true,
+        export_macro_name: "__sexton_export",
+        generate_unused_types: true,
+    });
+}

@@ -1,0 +1,104 @@
+//! Locks that are shared by every host on the same store.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::bindings::sexton::task::locks as wit;
+use crate::request::milliseconds;
+
+/// Why a lock was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Another run holds it, and did so to the end of the wait; or this run holds it already.
+    Held,
+    /// The task's manifest does not grant this name.
+    AccessDenied,
+    /// The name is empty, or longer than 256 bytes.
+    BadName,
+    /// The host's store had an error.
+    Other(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held => f.write_str("the lock is held"),
+            Self::AccessDenied => f.write_str("the task is not granted this lock"),
+            Self::BadName => f.write_str("a lock's name has 1 to 256 bytes"),
+            Self::Other(why) => write!(f, "cannot take the lock: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Begin to take the lock `name`: exclusively and without waiting, unless said otherwise.
+///
+/// ```no_run
+/// # fn run() -> Result<(), sexton_task::Failure> {
+/// use std::time::Duration;
+///
+/// let ledger = sexton_task::lock("ledger").wait(Duration::from_secs(5)).acquire()?;
+/// println!("fence {}", ledger.fence());
+/// // Released here, and at the end of the run, however it ends.
+/// # Ok(())
+/// # }
+/// ```
+pub fn lock(name: &str) -> Lock<'_> {
+    Lock { name, wait: Duration::ZERO, mode: wit::Mode::Exclusive }
+}
+
+/// A lock to be taken.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is locked before `acquire`"]
+pub struct Lock<'a> {
+    name: &'a str,
+    wait: Duration,
+    mode: wit::Mode,
+}
+
+impl Lock<'_> {
+    /// Wait for at most this long for its holder. The time counts towards the run's deadline.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Share it with all that share it, too.
+    pub fn shared(mut self) -> Self {
+        self.mode = wit::Mode::Shared;
+        self
+    }
+
+    /// Take it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Held`] if it is still held when the wait is over. A run that asks for a lock it holds gets that at once:
+    /// it would wait for itself.
+    pub fn acquire(self) -> Result<Guard, Error> {
+        match wit::acquire(self.name, self.mode, milliseconds(self.wait)) {
+            Ok(lock) => Ok(Guard { lock }),
+            Err(wit::Error::Held) => Err(Error::Held),
+            Err(wit::Error::AccessDenied) => Err(Error::AccessDenied),
+            Err(wit::Error::BadName) => Err(Error::BadName),
+            Err(wit::Error::Other(why)) => Err(Error::Other(why)),
+        }
+    }
+}
+
+/// A lock that this run holds, until it is dropped.
+#[derive(Debug)]
+#[must_use = "the lock is released when this is dropped"]
+pub struct Guard {
+    lock: wit::Lock,
+}
+
+impl Guard {
+    /// A number that is greater for each later holder of the same name.
+    ///
+    /// Send it along with a write, so that the receiver can refuse a write from a holder that has since lost the lock.
+    pub fn fence(&self) -> u64 {
+        self.lock.fence()
+    }
+}

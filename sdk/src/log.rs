@@ -1,0 +1,65 @@
+//! Lines that are kept with the run.
+//!
+//! Writing one never fails. A line over 8 KiB is cut, and so is the log at the task's limit; both are marked as cut.
+
+use std::fmt;
+
+use crate::bindings::sexton::task::log as wit;
+
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Detail for someone who looks into this task.
+    Debug,
+    /// What the task did.
+    Info,
+    /// Something is off, but the task goes on.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+/// Add a line to the run's log. The macros of this module say it shorter.
+pub fn write(level: Level, message: fmt::Arguments<'_>) {
+    let level = match level {
+        Level::Debug => wit::Level::Debug,
+        Level::Info => wit::Level::Info,
+        Level::Warn => wit::Level::Warn,
+        Level::Error => wit::Level::Error,
+    };
+    match message.as_str() {
+        Some(message) => wit::write(level, message),
+        None => wit::write(level, &message.to_string()),
+    }
+}
+
+/// Log detail for someone who looks into this task, with the arguments of [`format!`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_debug {
+    ($($arg:tt)+) => { $crate::log::write($crate::log::Level::Debug, ::core::format_args!($($arg)+)) };
+}
+
+/// Log what the task did, with the arguments of [`format!`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_info {
+    ($($arg:tt)+) => { $crate::log::write($crate::log::Level::Info, ::core::format_args!($($arg)+)) };
+}
+
+/// Log that something is off, but the task goes on, with the arguments of [`format!`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_warn {
+    ($($arg:tt)+) => { $crate::log::write($crate::log::Level::Warn, ::core::format_args!($($arg)+)) };
+}
+
+/// Log that something failed, with the arguments of [`format!`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log_error {
+    ($($arg:tt)+) => { $crate::log::write($crate::log::Level::Error, ::core::format_args!($($arg)+)) };
+}
+
+#[doc(inline)]
+pub use {__log_debug as debug, __log_error as error, __log_info as info, __log_warn as warn};

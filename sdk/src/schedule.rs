@@ -1,0 +1,135 @@
+//! Runs that a task asks for.
+//!
+//! What is asked for is kept when the call returns, whatever becomes of the run that asked.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::bindings::sexton::task::schedule as wit;
+use crate::request::{milliseconds, since_epoch};
+
+/// Why a run was not enqueued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The task's manifest does not grant enqueueing this task.
+    AccessDenied,
+    /// The task is granted, but no plugin on this host defines it.
+    NotFound,
+    /// This run has asked for as many runs as it may (100), or the input is over 1 MiB.
+    TooLarge,
+    /// The key is empty or longer than 256 bytes.
+    BadKey,
+    /// The input cannot be written as JSON.
+    Value(String),
+    /// The host's store had an error.
+    Other(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AccessDenied => f.write_str("the task is not granted to enqueue this task"),
+            Self::NotFound => f.write_str("no plugin on this host defines the task to be enqueued"),
+            Self::TooLarge => f.write_str("the input is over 1 MiB, or this run has enqueued as many runs as it may"),
+            Self::BadKey => f.write_str("a key has 1 to 256 bytes"),
+            Self::Value(why) => write!(f, "the input cannot be written as JSON: {why}"),
+            Self::Other(why) => write!(f, "cannot enqueue: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<wit::Error> for Error {
+    fn from(error: wit::Error) -> Self {
+        match error {
+            wit::Error::AccessDenied => Self::AccessDenied,
+            wit::Error::NotFound => Self::NotFound,
+            wit::Error::TooLarge => Self::TooLarge,
+            wit::Error::BadKey => Self::BadKey,
+            wit::Error::Other(why) => Self::Other(why),
+        }
+    }
+}
+
+/// Begin to enqueue a run of `task`: now and with an empty input, unless said otherwise.
+///
+/// ```no_run
+/// # fn run(request: sexton_task::Request) -> Result<(), sexton_task::Failure> {
+/// use sexton_task::schedule;
+/// use std::time::Duration;
+///
+/// // With the run's id as the key, a repeated attempt does not enqueue twice.
+/// let id = schedule::enqueue("mail").json(&"hello").after(Duration::from_secs(60)).key(&request.run_id).send()?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn enqueue(task: &str) -> Enqueue<'_> {
+    Enqueue { task: Some(task), when: wit::When::Now, input: Ok(Vec::new()), key: None }
+}
+
+/// Begin to run this very task once more, with `state` as its JSON input.
+///
+/// Repeated by a further attempt at the same run, it makes no second run.
+pub fn continue_later<T: Serialize + ?Sized>(state: &T) -> Enqueue<'static> {
+    Enqueue { task: None, when: wit::When::Now, input: Ok(Vec::new()), key: None }.json(state)
+}
+
+/// A run to be enqueued.
+#[derive(Debug)]
+#[must_use = "nothing is enqueued before `send`"]
+pub struct Enqueue<'a> {
+    task: Option<&'a str>,
+    when: wit::When,
+    input: Result<Vec<u8>, Error>,
+    key: Option<&'a str>,
+}
+
+impl<'a> Enqueue<'a> {
+    /// What the run gets as input, as bytes.
+    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = Ok(input.into());
+        self
+    }
+
+    /// What the run gets as input, as JSON. What cannot be written is an error of `send`.
+    pub fn json<T: Serialize + ?Sized>(mut self, input: &T) -> Self {
+        self.input = serde_json::to_vec(input).map_err(|e| Error::Value(e.to_string()));
+        self
+    }
+
+    /// Due at `instant`.
+    pub fn at(mut self, instant: SystemTime) -> Self {
+        self.when = wit::When::At(since_epoch(instant));
+        self
+    }
+
+    /// Due after `delay`.
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.when = wit::When::After(milliseconds(delay));
+        self
+    }
+
+    /// Enqueue at most one run of the task with this key: later calls return the run that the first one made.
+    ///
+    /// A run that continues itself has a key of its own; this one is not used then.
+    pub fn key(mut self, key: &'a str) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Enqueue it, and return the run's id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Error`] says.
+    pub fn send(self) -> Result<String, Error> {
+        let input = self.input?;
+        Ok(match self.task {
+            Some(task) => wit::enqueue(task, self.when, &input, self.key)?,
+            None => wit::continue_later(self.when, &input)?,
+        })
+    }
+}

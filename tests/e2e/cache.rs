@@ -1,0 +1,46 @@
+//! Values that are whole or not there, however many write and read.
+
+use crate::harness::{Host, outcome, state};
+use crate::outcomes::PROBE;
+
+#[test]
+fn two_writers_of_one_key_and_a_reader_never_see_a_torn_or_lost_value() {
+    let host = Host::with_plugins(&[("probe", "probe", &PROBE.replace("\"2s\"", "\"50s\""))]);
+    // Each of the hundred adds one by swapping, until nobody was faster.
+    let writers: Vec<i64> = (0..100).map(|_| host.trigger("probe", r#"{"do": "incr", "key": "count"}"#)).collect();
+    let patterns: Vec<i64> = [(1, false), (2, true)]
+        .map(|(writer, swap)| {
+            let what = format!(r#""key": "pattern", "writer": {writer}, "swap": {swap}"#);
+            host.trigger("probe", &format!(r#"{{"do": "cache-write-loop", {what}, "count": 300, "bytes": 20000}}"#))
+        })
+        .to_vec();
+    let reader = host.trigger("probe", r#"{"do": "cache-read-check", "key": "pattern", "count": 3000}"#);
+
+    for run in writers.into_iter().chain(patterns).chain([reader]) {
+        let answer = host.wait(run);
+        assert_eq!(outcome(&answer), "succeeded", "{answer}");
+    }
+    let (_, count) = host.request("GET", "/v1/cache/count", b"");
+    assert_eq!(String::from_utf8_lossy(&count), "100");
+}
+
+#[test]
+fn a_run_that_was_killed_has_let_go_of_its_refresh_and_left_the_last_good_value() {
+    let host = Host::with_plugins(&[("probe", "probe", &PROBE.replace("\"2s\"", "\"50s\""))]);
+    assert!(host.cli(&["cache", "set", "section", "\"good\""]).status.success());
+    let holder = host.trigger("probe", r#"{"do": "refresh", "key": "section", "how": "spin"}"#);
+    host.eventually("it holds the refresh", || {
+        let locks = host.get("/v1/locks");
+        locks.to_string().contains("section").then_some(())
+    });
+    let held = host.run("probe", r#"{"do": "refresh", "key": "section", "how": "publish", "value": "not now"}"#);
+    let said = |run: &serde_json::Value| String::from_utf8(host.output(crate::harness::id(run))).unwrap();
+    assert!(said(&held).contains("held") && said(&held).contains("good"), "{}", said(&held));
+
+    host.cli(&["kill", &holder.to_string()]);
+    assert_eq!(state(&host.wait(holder)), "cancelled");
+    let next = host.run("probe", r#"{"do": "refresh", "key": "section", "how": "publish", "value": "better"}"#);
+
+    assert!(said(&next).contains("better"), "{}", said(&next));
+    assert_eq!(host.cli(&["cache", "get", "section"]).stdout, b"\"better\"");
+}

@@ -1,0 +1,1 @@
+//! How a page of ten remote systems stays current although some hang.

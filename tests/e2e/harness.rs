@@ -1,0 +1,329 @@
+//! A real host in a directory of its own, and ways to talk to it.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long a test waits for something that must happen. Generous: machines that run tests are busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary under test.
+pub const SEXTON: &str = env!("CARGO_BIN_EXE_sexton");
+
+/// A host process, its plugin directory and its store. Killed when dropped.
+pub struct Host {
+    /// Where all of it lies.
+    pub directory: Arc<tempfile::TempDir>,
+    /// `http://127.0.0.1:PORT`.
+    pub url: String,
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+/// Settings of a host that a test wants to be other than the default.
+#[derive(Default)]
+pub struct Setup {
+    /// Further lines of `sexton.toml`.
+    pub config: String,
+}
+
+impl Host {
+    /// A host with nothing in its plugin directory.
+    pub fn start() -> Self {
+        Self::with(&Setup::default())
+    }
+
+    /// A host with further settings.
+    pub fn with(setup: &Setup) -> Self {
+        let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        fs::create_dir(directory.path().join("plugins")).expect("a plugin directory");
+        fs::write(directory.path().join("sexton.toml"), config(&setup.config)).expect("a configuration");
+        Self::start_in(directory)
+    }
+
+    /// A host with these plugins in its directory from the start.
+    pub fn with_plugins(plugins: &[(&str, &str, &str)]) -> Self {
+        let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        fs::create_dir(directory.path().join("plugins")).expect("a plugin directory");
+        fs::write(directory.path().join("sexton.toml"), config("")).expect("a configuration");
+        for (name, component, manifest) in plugins {
+            drop_in(directory.path(), name, &guest(component), Some(manifest));
+        }
+        let host = Self::start_in(directory);
+        for (name, ..) in plugins {
+            host.loaded(name);
+        }
+        host
+    }
+
+    /// A host in a directory that another one may have used before.
+    pub fn start_in(directory: Arc<tempfile::TempDir>) -> Self {
+        let mut child = Command::new(SEXTON)
+            .args(["run", "--config", "sexton.toml"])
+            .current_dir(directory.path())
+            .env_remove("SEXTON_URL")
+            .env_remove("NOTIFY_SOCKET")
+            .env("SECRET_OF_THE_HOST", "must not be seen by guests")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the host's binary starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (found, url) = std::sync::mpsc::channel();
+        let lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if line.contains(" is up: ")
+                    && let Some(at) = line.find("http://")
+                {
+                    let url = line[at..].split(['/', ',']).nth(2).unwrap_or_default().to_owned();
+                    let _ = found.send(format!("http://{url}"));
+                }
+                kept.lock().expect("the log").push(line);
+            }
+        });
+        match url.recv_timeout(PATIENCE) {
+            Ok(url) => Self { directory, url, child, log },
+            Err(_) => {
+                let _ = child.kill();
+                panic!("the host did not come up:\n{}", log.lock().expect("the log").join("\n"));
+            }
+        }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it wrote to stderr so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("the log").join("\n")
+    }
+
+    /// A path in its plugin directory.
+    pub fn plugin_path(&self, file: &str) -> PathBuf {
+        self.directory.path().join("plugins").join(file)
+    }
+
+    /// Put a guest that was built into the plugin directory, and wait until it is in use.
+    pub fn add(&self, name: &str, component: &str, manifest: &str) {
+        self.add_bytes(name, &guest(component), Some(manifest));
+        self.loaded(name);
+    }
+
+    /// Put a component into the plugin directory as an author would: whole, by renaming.
+    pub fn add_bytes(&self, name: &str, component: &[u8], manifest: Option<&str>) {
+        drop_in(self.directory.path(), name, component, manifest);
+    }
+
+    /// Wait until a plugin is in use as it lies in the directory.
+    pub fn loaded(&self, name: &str) {
+        self.eventually(&format!("plugin `{name}` is in use"), || {
+            let plugin = self.plugin(name)?;
+            if let Some(reason) = plugin["quarantine"].as_str() {
+                panic!("plugin `{name}` is quarantined: {reason}");
+            }
+            plugin["digest"].as_str().map(drop)
+        });
+    }
+
+    /// What the host says of a plugin, if it knows it.
+    pub fn plugin(&self, name: &str) -> Option<Value> {
+        let plugins = self.get("/v1/plugins");
+        list(&plugins, "plugins").iter().find(|plugin| plugin["name"] == name).cloned()
+    }
+
+    /// Wait until a plugin is quarantined; why.
+    pub fn quarantined(&self, name: &str) -> String {
+        self.eventually(&format!("plugin `{name}` is quarantined"), || {
+            self.plugin(name)?["quarantine"].as_str().map(str::to_owned)
+        })
+    }
+
+    /// Ask until the answer is there.
+    pub fn eventually<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            if let Some(answer) = ask() {
+                return answer;
+            }
+            assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain until {what}; the host said:\n{}", self.log());
+            // Nothing to listen to: the question is asked again, and the bound above decides.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// `GET`, as JSON.
+    pub fn get(&self, path: &str) -> Value {
+        let (status, body) = self.request("GET", path, b"");
+        assert_eq!(status, 200, "GET {path}: {}", String::from_utf8_lossy(&body));
+        serde_json::from_slice(&body).expect("the API speaks JSON")
+    }
+
+    /// Any request: status and body.
+    pub fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        request(&format!("{}{path}", self.url), method, body)
+    }
+
+    /// Ask for a run; its id.
+    pub fn trigger(&self, task: &str, input: &str) -> i64 {
+        let (status, body) = self.request("POST", &format!("/v1/tasks/{task}/runs"), input.as_bytes());
+        assert!((200..300).contains(&status), "{status}: {}", String::from_utf8_lossy(&body));
+        let answer: Value = serde_json::from_slice(&body).expect("the API speaks JSON");
+        id(&answer)
+    }
+
+    /// Wait until a run is over; what the host says of it.
+    pub fn wait(&self, run: i64) -> Value {
+        let start = Instant::now();
+        loop {
+            let answer = self.get(&format!("/v1/runs/{run}/wait?timeout=10s"));
+            if matches!(state(&answer), "succeeded" | "failed" | "cancelled") {
+                return self.get(&format!("/v1/runs/{run}"));
+            }
+            assert!(start.elapsed() < PATIENCE, "run {run} is not over: {answer}\n{}", self.log());
+        }
+    }
+
+    /// Ask for a run and wait until it is over.
+    pub fn run(&self, task: &str, input: &str) -> Value {
+        self.wait(self.trigger(task, input))
+    }
+
+    /// What a run made.
+    pub fn output(&self, run: i64) -> Vec<u8> {
+        let (status, body) = self.request("GET", &format!("/v1/runs/{run}/output"), b"");
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+        body
+    }
+
+    /// Call the command line against this host.
+    pub fn cli(&self, args: &[&str]) -> Output {
+        Command::new(SEXTON)
+            .args(args)
+            .current_dir(self.directory.path())
+            .env("SEXTON_URL", &self.url)
+            .stdin(Stdio::null())
+            .output()
+            .expect("the command line starts")
+    }
+
+    /// End the process like a power cut would.
+    pub fn kill(mut self) -> Arc<tempfile::TempDir> {
+        self.child.kill().expect("SIGKILL");
+        self.child.wait().expect("the host is gone");
+        Arc::clone(&self.directory)
+    }
+
+    /// Send a signal.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().expect("kill");
+        assert!(sent.success());
+    }
+
+    /// Wait until the process has ended by itself; whether it was content, and what it had said.
+    pub fn ended(mut self) -> (bool, String, Arc<tempfile::TempDir>) {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the host's status") {
+                return (status.success(), self.log(), Arc::clone(&self.directory));
+            }
+            assert!(start.elapsed() < PATIENCE, "the host does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10)); // as in `eventually`
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One request to anybody.
+pub fn request(url: &str, method: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(PATIENCE))
+        .build()
+        .into();
+    let request = http::Request::builder().method(method).uri(url).body(body.to_vec()).expect("a request");
+    let mut response = agent.run(request).unwrap_or_else(|error| panic!("{method} {url}: {error}"));
+    let body = response.body_mut().with_config().limit(64 << 20).read_to_vec().expect("a body");
+    (response.status().as_u16(), body)
+}
+
+/// The list in an answer, whether it is the answer or one of its fields.
+pub fn list<'a>(answer: &'a Value, field: &str) -> &'a [Value] {
+    answer.as_array().or_else(|| answer[field].as_array()).map_or(&[], Vec::as_slice)
+}
+
+/// The run in an answer, whether it is the answer or one of its fields.
+pub fn run_of(answer: &Value) -> &Value {
+    if answer["run"].is_object() { &answer["run"] } else { answer }
+}
+
+/// A run's id.
+pub fn id(answer: &Value) -> i64 {
+    let run = run_of(answer);
+    run["id"].as_i64().or_else(|| answer["run"].as_i64()).unwrap_or_else(|| panic!("no run in {answer}"))
+}
+
+/// A run's state.
+pub fn state(answer: &Value) -> &str {
+    run_of(answer)["state"].as_str().unwrap_or_else(|| panic!("no state in {answer}"))
+}
+
+/// The attempts in what the host says of a run.
+pub fn attempts(answer: &Value) -> &[Value] {
+    list(answer, "attempts")
+}
+
+/// The last attempt's outcome.
+pub fn outcome(answer: &Value) -> &str {
+    attempts(answer).last().and_then(|attempt| attempt["outcome"].as_str()).unwrap_or_else(|| panic!("no attempt in {answer}"))
+}
+
+/// How long an attempt took.
+pub fn took(attempt: &Value) -> Duration {
+    let at = |field: &str| {
+        let text = attempt[field].as_str().unwrap_or_else(|| panic!("no {field} in {attempt}"));
+        chrono::DateTime::parse_from_rfc3339(text).expect("RFC 3339")
+    };
+    (at("ended_at") - at("started_at")).to_std().expect("it ended after it started")
+}
+
+/// The directory that `make guests` and `make examples` build into.
+pub fn guests() -> PathBuf {
+    let binary = Path::new(SEXTON);
+    binary.parent().and_then(Path::parent).expect("target/debug/sexton lies in target").join("guests")
+}
+
+/// A guest that was built.
+pub fn guest(name: &str) -> Vec<u8> {
+    let path = guests().join(format!("{name}.wasm"));
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; `make guests` builds it", path.display()))
+}
+
+fn drop_in(directory: &Path, name: &str, component: &[u8], manifest: Option<&str>) {
+    let plugins = directory.join("plugins");
+    if let Some(manifest) = manifest {
+        fs::write(plugins.join(format!(".{name}.toml.new")), manifest).expect("a manifest");
+        fs::rename(plugins.join(format!(".{name}.toml.new")), plugins.join(format!("{name}.toml"))).expect("a rename");
+    }
+    fs::write(plugins.join(format!(".{name}.wasm.new")), component).expect("a component");
+    fs::rename(plugins.join(format!(".{name}.wasm.new")), plugins.join(format!("{name}.wasm"))).expect("a rename");
+}
+
+fn config(further: &str) -> String {
+    format!("[http]\nlisten = \"127.0.0.1:0\"\n{further}\n")
+}

@@ -1,0 +1,176 @@
+//! A hung guest ends at its deadline, wherever it hangs, and leaves nothing behind.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::{Host, attempts, guest, list, outcome, state, took};
+
+const DEADLINE: Duration = Duration::from_millis(500);
+
+/// How long after its deadline an attempt may end.
+const OVERSHOOT: Duration = Duration::from_millis(50);
+
+/// Attempts of each kind: what counts is the median, as other programs share the machine with this test; all must end
+/// within [`AT_WORST`].
+const TRIES: usize = 5;
+const AT_WORST: Duration = Duration::from_secs(1);
+
+fn manifest(name: &str) -> String {
+    format!(
+        r#"
+[tasks.{name}]
+overlap = "allow(100)"
+[tasks.{name}.retry]
+attempts = 1
+[tasks.{name}.limits]
+deadline = "{}ms"
+fuel = 1_000_000_000_000
+memory = "600 MiB"
+[tasks.{name}.grants]
+locks = ["*"]
+cache = ["*"]
+schedule = ["*"]
+http = ["127.0.0.1:*"]
+"#,
+        DEADLINE.as_millis()
+    )
+}
+
+/// Run it a few times; the attempts, and the assertion that they ended on time and say where.
+fn hangs_and_ends(host: &Host, task: &str, input: &str, where_it_hung: &[&str]) -> Vec<Value> {
+    let mut late = Vec::new();
+    let mut all = Vec::new();
+    for _ in 0..TRIES {
+        let answer = host.run(task, input);
+        assert_eq!(outcome(&answer), "timed-out", "{input}: {answer}");
+        let attempt = attempts(&answer)[0].clone();
+        let stack = attempt["backtrace"].as_str().unwrap_or_else(|| panic!("{input}: no stack in {attempt}"));
+        for expected in where_it_hung {
+            assert!(stack.contains(expected), "{input}: `{expected}` is not in {stack}");
+        }
+        let over = took(&attempt).saturating_sub(DEADLINE);
+        assert!(took(&attempt) >= DEADLINE && over <= AT_WORST, "{input}: {:?}", took(&attempt));
+        late.push(over);
+        all.push(attempt);
+    }
+    late.sort();
+    println!("{input}: ended past the deadline by {late:?}");
+    assert!(late[TRIES / 2] <= OVERSHOOT, "{input}: {late:?} past the deadline");
+    let locks = host.get("/v1/locks");
+    assert!(list(&locks, "locks").is_empty(), "{locks}");
+    all
+}
+
+#[test]
+fn a_guest_that_spins_ends_at_its_deadline_and_its_stack_tells_where() {
+    let host = Host::with_plugins(&[("probe", "probe", &manifest("probe"))]);
+    for attempt in hangs_and_ends(&host, "probe", r#"{"do": "spin"}"#, &["spin", ".rs:"]) {
+        assert!(attempt["accounts"]["fuel"].as_u64().unwrap() > 1_000_000, "it is billed for what it used: {attempt}");
+    }
+}
+
+#[test]
+fn a_guest_that_hangs_before_run_is_called_ends_at_its_deadline() {
+    let host = Host::with_plugins(&[("start-hang", "start-hang", &manifest("start-hang"))]);
+    hangs_and_ends(&host, "start-hang", "", &[]);
+}
+
+#[test]
+fn a_guest_that_waits_for_a_lock_ends_at_its_deadline() {
+    let host = Host::with_plugins(&[
+        ("probe", "probe", &manifest("probe")),
+        ("holder", "probe", &manifest("holder").replace("500ms", "1h")),
+    ]);
+    let holder = host.trigger("holder", r#"{"do": "lock-hold", "name": "wanted", "how": "sleep", "ms": 3600000}"#);
+    host.eventually("the lock is held", || (!list(&host.get("/v1/locks"), "locks").is_empty()).then_some(()));
+
+    for _ in 0..TRIES {
+        let answer = host.run("probe", r#"{"do": "lock-wait", "name": "wanted", "ms": 3600000}"#);
+        assert_eq!(outcome(&answer), "timed-out", "{answer}");
+        let attempt = &attempts(&answer)[0];
+        let told = format!("{}{}", attempt["message"], attempt["backtrace"]);
+        assert!(told.contains("lock"), "{told}");
+        assert!(took(attempt) <= DEADLINE + AT_WORST, "{answer}");
+    }
+    host.cli(&["kill", &holder.to_string()]);
+    assert_eq!(state(&host.wait(holder)), "cancelled");
+    let locks = host.get("/v1/locks");
+    assert!(list(&locks, "locks").is_empty(), "{locks}");
+}
+
+#[test]
+fn a_guest_that_waits_for_an_answer_ends_at_its_deadline() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap(); // accepts in the kernel, and never says a word
+    let host = Host::with_plugins(&[("probe", "probe", &manifest("probe"))]);
+    let input = format!(r#"{{"do": "http-get", "url": "http://{}/"}}"#, silent.local_addr().unwrap());
+    hangs_and_ends(&host, "probe", &input, &["http"]);
+}
+
+#[test]
+fn a_guest_that_sleeps_ends_at_its_deadline() {
+    let host = Host::with_plugins(&[("probe", "probe", &manifest("probe"))]);
+    hangs_and_ends(&host, "probe", r#"{"do": "sleep", "ms": 3600000}"#, &["sleep"]);
+}
+
+#[test]
+fn a_guest_that_copies_much_memory_at_once_ends_at_its_deadline() {
+    let host = Host::with_plugins(&[("probe", "probe", &manifest("probe"))]);
+    hangs_and_ends(&host, "probe", r#"{"do": "copy-memory"}"#, &[]);
+}
+
+#[test]
+fn nothing_of_a_guest_runs_after_its_end() {
+    let host = Host::with_plugins(&[("probe", "probe", &manifest("probe"))]);
+    let answer = host.run("probe", r#"{"do": "cache-write-loop", "key": "pulse", "writer": 1, "count": 1000000000, "bytes": 100}"#);
+    assert_eq!(outcome(&answer), "timed-out", "{answer}");
+    let pulse = || host.request("GET", "/v1/cache/pulse", b"");
+    let at_the_end = pulse();
+    assert_eq!(at_the_end.0, 200);
+
+    assert_eq!(state(&host.run("probe", r#"{"do": "echo"}"#)), "succeeded");
+
+    assert_eq!(pulse(), at_the_end);
+}
+
+#[test]
+fn a_hundred_hung_guests_do_not_keep_a_short_one_waiting() {
+    let host = Host::with_plugins(&[
+        ("probe", "probe", &manifest("probe").replace("500ms", "20s")),
+        ("hello", "hello", "[tasks.hello]\n"),
+    ]);
+    let hung: Vec<i64> = (0..100).map(|_| host.trigger("probe", r#"{"do": "spin"}"#)).collect();
+    host.eventually("all of them spin", || {
+        let runs = host.get("/v1/runs?task=probe&state=running&limit=200");
+        (list(&runs, "runs").len() == 100).then_some(())
+    });
+
+    let mut waits: Vec<Duration> = (0..20)
+        .map(|_| {
+            let start = std::time::Instant::now();
+            assert_eq!(state(&host.run("hello", "")), "succeeded");
+            start.elapsed()
+        })
+        .collect();
+
+    waits.sort();
+    println!("a short run beside 100 hung ones, with three API calls: median {:?}, longest {:?}", waits[10], waits[19]);
+    assert!(waits[10] < Duration::from_millis(500), "{waits:?}");
+    for run in hung {
+        host.request("POST", &format!("/v1/runs/{run}/kill"), b"");
+    }
+}
+
+#[test]
+fn a_component_that_cannot_be_compiled_harms_nobody() {
+    let host = Host::with_plugins(&[("hello", "hello", "[tasks.hello]\n")]);
+    let mut broken = guest("probe");
+    let middle = broken.len() / 2;
+    broken[middle..middle + 4000].fill(0xff);
+
+    host.add_bytes("broken", &broken, None);
+
+    assert!(!host.quarantined("broken").is_empty());
+    assert_eq!(state(&host.run("hello", "")), "succeeded");
+}

@@ -1,0 +1,15 @@
+//! End-to-end tests: the real binary, real components, a real store. One binary, so that they are built once.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod harness;
+
+mod bad_input;
+mod cache;
+mod crash;
+mod frontpage;
+mod hung;
+mod outcomes;
+mod plugins;
+mod rooms;
+mod shutdown;
+mod thin_line;

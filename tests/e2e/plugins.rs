@@ -1,0 +1,90 @@
+//! The plugin directory: what is dropped in, changed, broken and taken away.
+
+use std::fs;
+
+use crate::harness::{Host, guest, id, list, state};
+
+const ON_DEMAND: &str = "[tasks.it]\n";
+
+#[test]
+fn a_new_version_is_used_by_the_next_run_and_runs_under_way_keep_theirs() {
+    let host = Host::with_plugins(&[("it", "probe", ON_DEMAND)]);
+    let old = host.trigger("it", r#"{"do": "sleep", "ms": 2000}"#);
+    host.eventually("the run is under way", || (state(&host.get(&format!("/v1/runs/{old}"))) == "running").then_some(()));
+    let digest = host.plugin("it").unwrap()["digest"].clone();
+
+    host.add_bytes("it", &guest("hello"), Some(ON_DEMAND));
+    host.eventually("the new version is in use", || (host.plugin("it")?["digest"] != digest).then_some(()));
+    let new = host.run("it", "");
+
+    assert_eq!(state(&new), "succeeded", "{new}");
+    assert!(String::from_utf8_lossy(&host.output(id(&new))).contains("hello"));
+    assert_eq!(state(&host.wait(old)), "succeeded");
+}
+
+#[test]
+fn a_half_written_component_is_taken_up_when_it_is_whole() {
+    let host = Host::start();
+    let whole = guest("hello");
+    fs::write(host.plugin_path("it.wasm"), &whole[..whole.len() / 2]).unwrap();
+    let reason = host.quarantined("it");
+    assert!(!reason.contains('\n') && reason.contains("it.wasm"), "{reason}");
+
+    fs::write(host.plugin_path("it.wasm"), &whole).unwrap();
+
+    host.eventually("it is in use", || host.plugin("it")?["quarantine"].is_null().then_some(()));
+    assert_eq!(state(&host.run("it", "")), "succeeded");
+}
+
+#[test]
+fn a_broken_update_is_quarantined_and_the_version_before_stays_in_use() {
+    let host = Host::with_plugins(&[("it", "hello", ON_DEMAND)]);
+
+    host.add_bytes("it", b"not wasm at all", Some(ON_DEMAND));
+    let reason = host.quarantined("it");
+
+    assert!(reason.contains("it.wasm"), "{reason}");
+    assert_eq!(state(&host.run("it", "")), "succeeded");
+}
+
+#[test]
+fn a_plugin_that_is_taken_away_takes_its_tasks_with_it_and_its_runs_wait_for_it() {
+    let host = Host::with_plugins(&[("it", "hello", ON_DEMAND), ("other", "hello", "[tasks.other]\n")]);
+
+    fs::remove_file(host.plugin_path("it.wasm")).unwrap();
+    fs::remove_file(host.plugin_path("it.toml")).unwrap();
+    host.eventually("the task is gone", || {
+        let tasks = host.get("/v1/tasks");
+        (!list(&tasks, "tasks").iter().any(|task| task["task"] == "it" || task["name"] == "it")).then_some(())
+    });
+    let (status, _) = host.request("POST", "/v1/tasks/it/runs", b"");
+
+    assert_eq!(status, 404);
+    assert_eq!(state(&host.run("other", "")), "succeeded");
+}
+
+#[test]
+fn what_was_not_granted_is_said_in_one_message_with_the_lines_to_add() {
+    let host = Host::start();
+    host.add_bytes("probe", &guest("probe"), None);
+
+    let reason = host.quarantined("probe");
+
+    for expected in ["sexton:task/locks", "sexton:task/cache", "wasi:http", "[tasks.probe.grants]", "cache = [", "locks = [", "http = ["] {
+        assert!(reason.contains(expected), "`{expected}` is not in {reason}");
+    }
+}
+
+#[test]
+fn two_plugins_with_a_task_of_the_same_name_do_not_harm_each_other() {
+    let host = Host::with_plugins(&[("one", "hello", "[tasks.same]\n")]);
+
+    host.add_bytes("two", &guest("hello"), Some("[tasks.same]\n"));
+    let reason = host.quarantined("two");
+    assert!(reason.contains("`one`") && reason.contains("`same`"), "{reason}");
+
+    fs::remove_file(host.plugin_path("one.wasm")).unwrap();
+    fs::remove_file(host.plugin_path("one.toml")).unwrap();
+    host.eventually("the second is in use", || host.plugin("two")?["quarantine"].is_null().then_some(()));
+    assert_eq!(state(&host.run("same", "")), "succeeded");
+}

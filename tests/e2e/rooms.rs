@@ -1,0 +1,108 @@
+//! Who may know whom. The names of rooms are those of ARCHITECTURE.md.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files (or folders) under `host/src`, and what must not be in them.
+const RULES: &[(&[&str], &[&str])] = &[
+    (
+        &["task.rs", "run.rs", "lifecycle.rs", "schedule.rs", "schedule", "retry.rs", "time.rs"],
+        &["tokio", "wasmtime", "rusqlite", "tracing", "std::fs", "std::net", "Utc::now", "SystemTime::now", "Instant::now", "async "],
+    ),
+    (&["store.rs", "store"], &["wasmtime", "crate::runtime", "crate::imports", "crate::machine", "Utc::now", "SystemTime::now", "lifecycle::after"]),
+    (&["machine", "machine.rs", "plugins", "plugins.rs", "http", "http.rs", "cli", "cli.rs", "config.rs", "host.rs", "catalog.rs"], &["wasmtime::", "rusqlite"]),
+    (&["runtime", "runtime.rs"], &["rusqlite", "crate::machine", "crate::http", "crate::retry", "crate::schedule"]),
+    (&["imports", "imports.rs"], &["rusqlite", "crate::machine", "crate::http", "crate::cli"]),
+    (&["http", "http.rs"], &["crate::runtime::Runtime", "crate::imports"]),
+    (&["machine/scheduler.rs", "machine/heartbeat.rs", "machine/sweeper.rs"], &["crate::machine::worker", "crate::machine::scheduler", "crate::http"]),
+];
+
+#[test]
+fn no_room_knows_what_it_must_not() {
+    let source = source();
+    let mut broken = Vec::new();
+
+    for (rooms, forbidden) in RULES {
+        for room in *rooms {
+            for file in files(&source.join(room)) {
+                let text = fs::read_to_string(&file).unwrap();
+                let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+                for (number, line) in code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+                    for word in forbidden.iter().filter(|word| line.contains(**word)) {
+                        broken.push(format!("{}:{}: `{word}` in `{}`", file.display(), number + 1, line.trim()));
+                    }
+                }
+            }
+        }
+    }
+
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn the_rules_name_files_that_exist() {
+    let source = source();
+
+    for (rooms, _) in RULES {
+        for room in *rooms {
+            assert!(source.join(room).exists(), "{room} is not in host/src");
+        }
+    }
+}
+
+#[test]
+fn no_file_is_over_six_hundred_lines() {
+    for file in files(&source()) {
+        let lines = fs::read_to_string(&file).unwrap().lines().count();
+        assert!(lines <= 600, "{} has {lines} lines", file.display());
+    }
+}
+
+#[test]
+fn every_item_of_the_wit_package_is_documented_and_says_since_when() {
+    let wit = source().join("../../wit");
+    let mut missing = Vec::new();
+
+    for file in files(&wit).into_iter().filter(|file| file.extension().is_some_and(|kind| kind == "wit")) {
+        let text = fs::read_to_string(&file).unwrap();
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for (at, line) in lines.iter().enumerate() {
+            let item = ["interface ", "world ", "type ", "record ", "variant ", "enum ", "resource ", "flags "]
+                .iter()
+                .any(|word| line.starts_with(word))
+                || line.contains(": func(");
+            let since = at > 0 && lines[at - 1].starts_with("@since");
+            if item && !since {
+                missing.push(format!("{}:{}: no @since on `{line}`", file.display(), at + 1));
+            }
+            let member = line.ends_with(',') || line.ends_with(", ");
+            let above = if since { at.checked_sub(2) } else { at.checked_sub(1) };
+            let documented = above.is_some_and(|above| lines[above].starts_with("///"));
+            if (item || member) && !line.starts_with("///") && !documented {
+                missing.push(format!("{}:{}: `{line}` is not documented", file.display(), at + 1));
+            }
+        }
+    }
+
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn files(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false if path.extension().is_some_and(|kind| kind == "rs" || kind == "wit") => found.push(path),
+            false => {}
+        }
+    }
+    found
+}

@@ -1,0 +1,57 @@
+//! Stopping in three steps.
+
+use crate::harness::{Host, Setup, attempts, state};
+use crate::outcomes::PROBE;
+
+#[test]
+fn a_host_that_is_asked_to_stop_lets_runs_end() {
+    let host = Host::with_plugins(&[("probe", "probe", PROBE)]);
+    let run = host.trigger("probe", r#"{"do": "sleep", "ms": 1000}"#);
+    host.eventually("it runs", || (state(&host.get(&format!("/v1/runs/{run}"))) == "running").then_some(()));
+
+    host.signal("TERM");
+    let (content, log, directory) = host.ended();
+
+    assert!(content, "{log}");
+    let host = Host::start_in(directory);
+    let answer = host.wait(run);
+    assert_eq!((state(&answer), attempts(&answer).len()), ("succeeded", 1), "{answer}");
+}
+
+#[test]
+fn what_is_not_over_after_the_grace_is_interrupted_and_done_by_the_next_host() {
+    let host = Host::with(&Setup { config: "[machine]\ngrace = \"300ms\"".to_owned() });
+    host.add("probe", "probe", &PROBE.replace("\"2s\"", "\"1h\""));
+    // Longer than the grace, and over by itself when it is run anew.
+    let run = host.trigger("probe", r#"{"do": "sleep", "ms": 3000}"#);
+    let spinning = host.trigger("probe", r#"{"do": "spin"}"#);
+    for run in [run, spinning] {
+        host.eventually("it runs", || (state(&host.get(&format!("/v1/runs/{run}"))) == "running").then_some(()));
+    }
+
+    host.signal("INT");
+    let (content, log, directory) = host.ended();
+
+    assert!(content, "{log}");
+    let host = Host::start_in(directory);
+    let answer = host.wait(run);
+    assert_eq!(state(&answer), "succeeded", "{answer}");
+    assert_eq!(attempts(&answer)[0]["outcome"], "lost", "{answer}");
+    assert_eq!(crate::harness::run_of(&answer)["failures"], 0, "an interrupted attempt is not the task's failure");
+    host.request("POST", &format!("/v1/runs/{spinning}/kill"), b"");
+}
+
+#[test]
+fn a_second_host_on_the_same_store_is_refused_in_one_line() {
+    let host = Host::start();
+
+    let second = std::process::Command::new(crate::harness::SEXTON)
+        .args(["run", "--config", "sexton.toml"])
+        .current_dir(host.directory.path())
+        .output()
+        .unwrap();
+
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(!second.status.success());
+    assert!(said.lines().any(|line| line.starts_with("error:") && line.contains("sexton.db")), "{said}");
+}
