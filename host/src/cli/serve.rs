@@ -19,8 +19,10 @@ fn config(args: RunArgs) -> Result<Config, CliError> {
     let mut config = Config::load(args.config.as_deref()).map_err(|e| CliError::usage(e.to_string()))?;
     if let Some(listen) = args.listen {
         if !listen.ip().is_loopback() {
-            return Err(CliError::usage(format!("`{listen}` can be reached from elsewhere, and the API lets everyone in"))
-                .hint(format!("--listen 127.0.0.1:{}, and a proxy or `ssh -L` for other machines", listen.port())));
+            return Err(CliError::usage(format!(
+                "`{listen}` can be reached from elsewhere, and the API lets everyone in"
+            ))
+            .hint(format!("--listen 127.0.0.1:{}, and a proxy or `ssh -L` for other machines", listen.port())));
         }
         config.http.listen = listen;
     }
