@@ -17,7 +17,7 @@ memory = "32 MiB"
 locks = ["*"]
 cache = ["*"]
 schedule = ["probe"]
-http = ["127.0.0.1:*"]
+http = ["127.0.0.1:1"]
 "#;
 
 fn ends_like(input: &str, expected: &str) -> Value {
