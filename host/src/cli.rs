@@ -14,6 +14,8 @@ mod new;
 mod run_view;
 mod screen;
 mod serve;
+#[cfg(test)]
+mod tests;
 mod trigger;
 
 use std::process::ExitCode;
@@ -36,7 +38,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(Exit::Usage as u8));
         }
     };
-    match dispatch(cli) {
+    match dispatch(cli, &Screen::of_stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error.tell();
@@ -45,33 +47,32 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli) -> Result<(), CliError> {
-    let screen = Screen::of_stdout();
+fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
     let client = || Client::new(&cli.url);
     match cli.command {
         Command::Run(args) => serve::run(args),
-        Command::Check(args) => check::check(&args.files, &screen),
-        Command::Schema => check::schema(&screen),
-        Command::New(args) => new::new(&args, &screen),
-        Command::Completions { shell } => completions(shell, &screen),
-        Command::Plugins(list) => lists::plugins(&client()?, list, &screen),
-        Command::Tasks(list) => lists::tasks(&client()?, list, &screen),
-        Command::Runs(args) => lists::runs(&client()?, &args, &screen),
-        Command::Locks(list) => lists::locks(&client()?, list, &screen),
-        Command::Show { run, list } => run_view::show(&client()?, run, list, &screen),
-        Command::Logs { follow, what, list } => logs::logs(&client()?, &what, follow, list, &screen),
-        Command::Trigger(args) => trigger::trigger(&client()?, &args, &screen),
-        Command::Kill { run, reason } => trigger::kill(&client()?, run, reason.as_deref(), &screen),
-        Command::Pause { task } => trigger::set_paused(&client()?, &task, true, &screen),
-        Command::Resume { task } => trigger::set_paused(&client()?, &task, false, &screen),
-        Command::Result { what } => trigger::result(&client()?, &what, &screen),
+        Command::Check(args) => check::check(&args.files, screen),
+        Command::Schema => check::schema(screen),
+        Command::New(args) => new::new(&args, screen),
+        Command::Completions { shell } => completions(shell, screen),
+        Command::Plugins(list) => lists::plugins(&client()?, list, screen),
+        Command::Tasks(list) => lists::tasks(&client()?, list, screen),
+        Command::Runs(args) => lists::runs(&client()?, &args, screen),
+        Command::Locks(list) => lists::locks(&client()?, list, screen),
+        Command::Show { run, list } => run_view::show(&client()?, run, list, screen),
+        Command::Logs { follow, what, list } => logs::logs(&client()?, &what, follow, list, screen),
+        Command::Trigger(args) => trigger::trigger(&client()?, &args, screen),
+        Command::Kill { run, reason } => trigger::kill(&client()?, run, reason.as_deref(), screen),
+        Command::Pause { task } => trigger::set_paused(&client()?, &task, true, screen),
+        Command::Resume { task } => trigger::set_paused(&client()?, &task, false, screen),
+        Command::Result { what } => trigger::result(&client()?, &what, screen),
         Command::Cache(command) => match command {
-            CacheCommand::Get { key } => cache::get(&client()?, &key, &screen),
-            CacheCommand::Set(args) => cache::set(&client()?, &args, &screen),
+            CacheCommand::Get { key } => cache::get(&client()?, &key, screen),
+            CacheCommand::Set(args) => cache::set(&client()?, &args, screen),
             CacheCommand::List { prefix, after, list } => {
-                cache::list(&client()?, &prefix, after.as_deref(), list, &screen)
+                cache::list(&client()?, &prefix, after.as_deref(), list, screen)
             }
-            CacheCommand::Delete { key } => cache::delete(&client()?, &key, &screen),
+            CacheCommand::Delete { key } => cache::delete(&client()?, &key, screen),
         },
     }
 }

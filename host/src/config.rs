@@ -94,11 +94,11 @@ pub struct Runtime {
     /// The most memory that any task may be given, in bytes, 1 MiB to 4 GiB. A task that wants more is refused. Default:
     /// 512 MiB.
     pub max_memory: u64,
-    /// How often a guest that does not yield is asked to, 1 ms to 1 s. Shorter costs a few percent of the processor; longer
+    /// How often a guest that does not yield is asked to, 1 ms to 1 s. Shorter costs processor time; longer
     /// makes deadlines late by up to as much. Default: 5 ms.
     pub tick: Duration,
-    /// Largest component file that is loaded, in bytes, 64 KiB to 1 GiB. Too little refuses honest plugins; compiling takes
-    /// about a second of a core and a hundred times the memory for each MiB of a hostile one. Default: 32 MiB.
+    /// Largest component file that is loaded, in bytes, 64 KiB to 1 GiB. Too little refuses honest plugins; a large
+    /// one holds a core and memory while it is compiled. Default: 32 MiB.
     pub max_component: u64,
 }
 
@@ -120,7 +120,7 @@ pub struct Machine {
 /// How much history is kept of each task. Whatever is reached first counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
-    /// The latest so many runs, 1 to 1,000,000. Each costs about a kilobyte and its log and output. Default: 1000.
+    /// The latest so many runs, 1 to 1,000,000. Each costs a few rows, its log and its output. Default: 1000.
     pub runs: u64,
     /// Runs that ended less than this ago, 1 min to 10 years. Default: 30 days.
     pub age: Duration,

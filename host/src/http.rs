@@ -17,7 +17,7 @@ mod serve;
 pub mod shapes;
 mod tasks;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod watch;
 
 use std::sync::Arc;

@@ -55,12 +55,78 @@ pub fn after(ending: Ending, failures: u32, policy: &RetryPolicy, chance: f64, n
         Ending::Other(Outcome::Killed) => Transition::Cancel,
         Ending::Other(Outcome::FailedPermanent | Outcome::Refused) => Transition::Fail,
         // The host is at fault, not the task: try again at once, and still bounded by its attempts.
-        Ending::Other(Outcome::Lost) if failures + 1 < policy.attempts.max(2) => {
+        Ending::Other(Outcome::Lost) if failures.saturating_add(1) < policy.attempts.max(2) => {
             Transition::Wait { run_at: now, failed: true }
         }
-        Ending::Other(_) => match policy.delay_after(failures + 1, chance) {
+        Ending::Other(_) => match policy.delay_after(failures.saturating_add(1), chance) {
             Some(delay) => Transition::Wait { run_at: now.plus(delay), failed: true },
             None => Transition::Fail,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+    /// Three attempts, five seconds apart, nothing left to chance.
+    fn policy() -> RetryPolicy {
+        RetryPolicy { delay: Duration::from_secs(5), factor: 1.0, jitter: 0.0, ..RetryPolicy::default() }
+    }
+
+    fn wait(after: Duration, failed: bool) -> Transition {
+        Transition::Wait { run_at: NOW.plus(after), failed }
+    }
+
+    #[test]
+    fn each_outcome_has_its_transition_after_the_first_attempt() {
+        let again = wait(Duration::from_secs(5), true);
+        let at_once = wait(Duration::ZERO, true);
+        for outcome in Outcome::ALL {
+            let expected = match outcome {
+                Outcome::FailedTransient
+                | Outcome::OutOfFuel
+                | Outcome::TimedOut
+                | Outcome::OutOfMemory
+                | Outcome::Trapped => again.clone(),
+                Outcome::FailedPermanent | Outcome::Refused => Transition::Fail,
+                Outcome::Killed => Transition::Cancel,
+                Outcome::Lost => at_once.clone(),
+                // Told by endings of their own.
+                Outcome::Succeeded | Outcome::Deferred => continue,
+            };
+            assert_eq!(after(Ending::Other(outcome), 0, &policy(), 0.5, NOW), expected, "{outcome}");
+        }
+    }
+
+    #[test]
+    fn a_run_whose_attempts_are_used_up_fails() {
+        for outcome in [Outcome::FailedTransient, Outcome::TimedOut, Outcome::Lost] {
+            assert_eq!(after(Ending::Other(outcome), 2, &policy(), 0.5, NOW), Transition::Fail, "{outcome}");
+            assert_eq!(after(Ending::Other(outcome), u32::MAX, &policy(), 0.5, NOW), Transition::Fail, "{outcome}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_its_host_lost_is_tried_again_even_if_the_task_has_no_retries() {
+        let once = RetryPolicy { attempts: 1, ..policy() };
+        assert_eq!(after(Ending::Other(Outcome::Lost), 0, &once, 0.5, NOW), wait(Duration::ZERO, true));
+        assert_eq!(after(Ending::Other(Outcome::Lost), 1, &once, 0.5, NOW), Transition::Fail);
+    }
+
+    #[test]
+    fn an_output_ends_the_run_however_often_it_failed() {
+        let output = Output { content_type: None, body: b"done".to_vec() };
+        assert_eq!(after(Ending::Output(output.clone()), 99, &policy(), 0.5, NOW), Transition::Succeed(output));
+    }
+
+    #[test]
+    fn a_deferral_uses_up_no_attempt_and_is_neither_too_short_nor_too_long() {
+        let deferred = |delay| after(Ending::Deferred(delay), 99, &policy(), 0.5, NOW);
+        assert_eq!(deferred(Duration::from_secs(60)), wait(Duration::from_secs(60), false));
+        assert_eq!(deferred(Duration::ZERO), wait(SHORTEST_DEFERRAL, false));
+        assert_eq!(deferred(Duration::MAX), wait(LONGEST_DEFERRAL, false));
     }
 }

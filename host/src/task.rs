@@ -236,3 +236,54 @@ pub struct Directory {
     /// Whether the guest may change what is there.
     pub write: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_good_for_files_urls_and_logs() {
+        for good in ["a", "0", "front-page_2.v1", &"x".repeat(64)] {
+            assert_eq!(Name::new(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "-a", ".", "..", "_a", "A", "a b", "a/b", "a\\b", "é", "a\n", "a\0", &"x".repeat(65)] {
+            assert!(Name::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_a_bad_name_is_bounded() {
+        let said = Name::new(&"X".repeat(10_000)).unwrap_err().to_string();
+        assert!(said.len() < 250, "{said}");
+    }
+
+    #[test]
+    fn the_default_tenant_is_not_shown() {
+        let key =
+            |tenant: &str| TaskKey { tenant: Name::new(tenant).unwrap(), task: Name::new("page").unwrap() }.to_string();
+        assert_eq!([key("default"), key("acme")], ["page", "acme/page"]);
+    }
+
+    #[test]
+    fn a_pattern_is_a_name_or_the_beginning_of_names() {
+        let table = [
+            ("front/*", "front/a", true),
+            ("front/*", "front/", true),
+            ("front/*", "front", false),
+            ("front", "front", true),
+            ("front", "front/a", false),
+            ("*", "", true),
+            ("*", "anything", true),
+            ("", "anything", false),
+        ];
+        for (pattern, name, expected) in table {
+            assert_eq!(Pattern(pattern.into()).matches(name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn only_allow_lets_runs_overlap() {
+        let at_once = [Overlap::Skip, Overlap::QueueOne, Overlap::Allow(5)].map(Overlap::max_running);
+        assert_eq!(at_once, [1, 1, 5]);
+    }
+}

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::harness::{Host, attempts, guest, list, outcome, state};
 
 /// A probe that may do anything, once.
-pub const PROBE: &str = r#"
+pub(crate) const PROBE: &str = r#"
 [tasks.probe]
 overlap = "allow(200)"
 [tasks.probe.retry]

@@ -1,14 +1,174 @@
 //! `check` and `schema`: manifests without a host.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::error::CliError;
-use super::screen::Screen;
+use super::screen::{Screen, one_line, safe};
+use crate::http::shapes::{Due, TriggerShape};
+use crate::plugins::manifest::{self, Manifest};
+use crate::task::{Name, Task};
 
-pub(super) fn check(_files: &[PathBuf], _screen: &Screen) -> Result<(), CliError> {
-    Err(CliError::failed("not wired"))
+/// Due instants shown of each task.
+const NEXT: usize = 5;
+
+/// Where manifests are looked for when none is named.
+const PLUGINS: &str = "plugins";
+
+/// Read the manifests as a host would, and show what they define. All are read, whatever is wrong with some.
+pub(super) fn check(files: &[PathBuf], screen: &Screen) -> Result<(), CliError> {
+    let files = expand(files)?;
+    let mut bad = Vec::new();
+    let mut owners: BTreeMap<Name, &Path> = BTreeMap::new();
+    for file in &files {
+        let mut tasks = match read(file) {
+            Ok(tasks) => tasks,
+            Err(why) => {
+                bad.push(why);
+                continue;
+            }
+        };
+        tasks.retain(|task| match owners.insert(task.key.task.clone(), file) {
+            Some(other) if other != file => {
+                let (name, file, other) = (&task.key.task, file.display(), other.display());
+                bad.push(format!("{file}: the task `{name}` is defined by {other} too; rename one of them"));
+                false
+            }
+            _ => true,
+        });
+        show(file, &tasks, screen)?;
+    }
+    let Some((last, others)) = bad.split_last() else { return Ok(()) };
+    for why in others {
+        eprintln!("error: {}", safe(why));
+    }
+    let error = CliError::failed(last.as_str());
+    Err(match bad.len() {
+        1 => error,
+        many => error.hint(format!("{many} things are wrong in {} manifests", files.len())),
+    })
 }
 
-pub(super) fn schema(_screen: &Screen) -> Result<(), CliError> {
-    Err(CliError::failed("not wired"))
+/// The manifests that are meant: directories stand for those in them.
+fn expand(files: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+    let named = if files.is_empty() { &[PathBuf::from(PLUGINS)][..] } else { files };
+    let mut manifests = Vec::new();
+    for path in named {
+        if !path.is_dir() {
+            manifests.push(path.clone());
+            continue;
+        }
+        let unreadable = |e| CliError::failed(format!("cannot read `{}`: {e}", path.display()));
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(unreadable)? {
+            let file = entry.map_err(unreadable)?.path();
+            if file.extension().is_some_and(|ext| ext == "toml") {
+                found.push(file);
+            }
+        }
+        found.sort();
+        if found.is_empty() {
+            return Err(CliError::usage(format!("there is no manifest in `{}`", path.display()))
+                .hint("a manifest is NAME.toml beside NAME.wasm; plugins without one need no check"));
+        }
+        manifests.extend(found);
+    }
+    Ok(manifests)
+}
+
+fn read(file: &Path) -> Result<Vec<Task>, String> {
+    let shown = file.display().to_string();
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let plugin = Name::new(stem).map_err(|e| format!("{shown}: the file's name is the plugin's: {e}"))?;
+    if file.extension().is_none_or(|ext| ext != "toml") {
+        return Err(format!("{shown}: a manifest is called NAME.toml"));
+    }
+    let text = std::fs::read_to_string(file).map_err(|e| format!("{shown}: cannot be read: {e}"))?;
+    let manifest = Manifest::parse(&shown, &text).map_err(|e| e.to_string())?;
+    Ok(manifest.tasks(&Name::default_tenant(), &plugin, file.parent().unwrap_or(Path::new("."))))
+}
+
+fn show(file: &Path, tasks: &[Task], screen: &Screen) -> Result<(), CliError> {
+    let many = if tasks.len() == 1 { "1 task".to_owned() } else { format!("{} tasks", tasks.len()) };
+    screen.line(&format!("{}: {many}", one_line(&file.display().to_string())))?;
+    let mut table = screen.table(&["TASK", "WHEN", "ZONE", "NEXT THERE", "NEXT IN UTC", ""]);
+    for task in tasks {
+        let (name, when) = (task.key.task.to_string(), TriggerShape::of(&task.trigger).text);
+        let next = Due::list(&task.trigger, task.zone, screen.now, NEXT);
+        let mut rows = next.into_iter().map(|due| (due.local, due.at.to_string(), screen.ago(due.at)));
+        let (there, utc, age) = rows.next().unwrap_or(("-".to_owned(), "-".to_owned(), String::new()));
+        table.add_row(vec![name, one_line(&when), task.zone.name().to_owned(), there, utc, age]);
+        for (there, utc, age) in rows {
+            table.add_row(vec![String::new(), String::new(), String::new(), there, utc, age]);
+        }
+    }
+    screen.print(&table)
+}
+
+/// The JSON schema of manifests.
+pub(super) fn schema(screen: &Screen) -> Result<(), CliError> {
+    screen.text(&manifest::schema())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{check, schema};
+    use crate::cli::error::Exit;
+    use crate::cli::screen::Screen;
+
+    fn printed(screen: &Screen) -> String {
+        String::from_utf8(screen.kept.lock().expect("no panics").clone()).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_good_manifest_is_shown_with_its_next_five_instants() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join("clock.toml"), "[tasks.tick]\ncron = \"0 3 * * *\"\nzone = \"Europe/Berlin\"\n")
+            .expect("a file");
+        let screen = Screen::plain();
+
+        check(&[dir.path().to_owned()], &screen).expect("a good manifest");
+
+        let shown = printed(&screen);
+        assert!(shown.contains("clock.toml: 1 task\n"), "{shown}");
+        assert_eq!(shown.matches("T03:00:00+0").count(), 5, "{shown}");
+        assert!(shown.contains("cron 0 3 * * *") && shown.contains("Europe/Berlin"), "{shown}");
+    }
+
+    #[test]
+    fn bad_manifests_are_all_told_and_the_good_ones_still_shown() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for (file, text) in [
+            ("a.toml", "[tasks.same]\n"),
+            ("b.toml", "[tasks.same]\n[tasks.other]\n"),
+            ("c.toml", "[tasks.x]\nevry = \"1s\"\n"),
+        ] {
+            fs::write(dir.path().join(file), text).expect("a file");
+        }
+        let screen = Screen::plain();
+
+        let error = check(&[dir.path().to_owned()], &screen).expect_err("two of them are bad");
+
+        assert_eq!(error.exit(), Exit::Failed);
+        assert!(format!("{error:?}").contains("2 things are wrong in 3 manifests"), "{error:?}");
+        assert!(printed(&screen).contains("other"));
+    }
+
+    #[test]
+    fn a_place_without_manifests_is_said_to_be_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let error = check(&[dir.path().to_owned()], &Screen::plain()).expect_err("nothing is there");
+        assert_eq!(error.exit(), Exit::Usage);
+        let error = check(&[dir.path().join("absent.toml")], &Screen::plain()).expect_err("nothing is there");
+        assert_eq!(error.exit(), Exit::Failed);
+    }
+
+    #[test]
+    fn the_schema_is_json() {
+        let screen = Screen::plain();
+        schema(&screen).expect("it can be printed");
+        serde_json::from_str::<serde_json::Value>(&printed(&screen)).expect("JSON");
+    }
 }

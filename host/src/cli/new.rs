@@ -126,6 +126,7 @@ debug = "line-tables-only"
     );
     let manifest = format!(
         r#"# What the host is told about {name}.wasm; `sexton check {name}.toml` reads it as the host does.
+[tasks.{name}]
 description = "Says hello"
 every = "1m"
 "#

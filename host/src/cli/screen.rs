@@ -12,33 +12,40 @@ use crate::run::RunState;
 use crate::time::Timestamp;
 
 /// Where output goes, and what it may look like there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Screen {
     /// Whether a person reads it.
     pub(super) terminal: bool,
     colour: bool,
     /// The time it is, for ages.
     pub(super) now: Timestamp,
+    /// Where output is kept instead, for a test to read.
+    #[cfg(test)]
+    pub(super) kept: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
 }
 
 impl Screen {
     pub(super) fn of_stdout() -> Self {
         let terminal = io::stdout().is_terminal();
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-        Self { terminal, colour: terminal && wanted, now: Utc::now().into() }
+        Self {
+            terminal,
+            colour: terminal && wanted,
+            now: Utc::now().into(),
+            #[cfg(test)]
+            kept: Default::default(),
+        }
     }
 
     /// As a program sees it.
     #[cfg(test)]
     pub(super) fn plain() -> Self {
-        Self { terminal: false, colour: false, now: Utc::now().into() }
+        Self { terminal: false, colour: false, now: Utc::now().into(), kept: Default::default() }
     }
 
     /// Text of our own, with what it quotes made harmless already.
     pub(super) fn text(&self, text: &str) -> Result<(), CliError> {
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(text.as_bytes())?;
-        Ok(stdout.flush()?)
+        self.write(text.as_bytes())
     }
 
     pub(super) fn line(&self, text: &str) -> Result<(), CliError> {
@@ -52,9 +59,19 @@ impl Screen {
             let end = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
             return self.text(&format!("{}{end}", safe(&text)));
         }
+        self.write(bytes)
+    }
+
+    #[cfg(not(test))]
+    fn write(&self, bytes: &[u8]) -> Result<(), CliError> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(bytes)?;
         Ok(stdout.flush()?)
+    }
+
+    #[cfg(test)]
+    fn write(&self, bytes: &[u8]) -> Result<(), CliError> {
+        Ok(self.kept.lock().expect("no test panics while it holds this").write_all(bytes)?)
     }
 
     /// The API's JSON as it is.
@@ -169,7 +186,6 @@ fn escaped(text: &str, refused: impl Fn(char) -> bool) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::{Screen, one_line, safe};
-    use crate::time::Timestamp;
 
     #[test]
     fn a_guest_cannot_make_the_terminal_do_anything() {
@@ -216,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_table_for_programs_has_one_line_a_row_and_no_colours() {
-        let screen = Screen { terminal: false, colour: false, now: Timestamp::from_millis(0) };
+        let screen = Screen::plain();
         let mut table = screen.table(&["RUN", "SAID"]);
         table.add_row(vec!["1", &"word ".repeat(60)]);
         let lines = table.trim_fmt();

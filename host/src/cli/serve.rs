@@ -11,21 +11,28 @@ const CONTROL_THREADS: usize = 2;
 
 /// Start a host and stay until it is over.
 pub(super) fn run(args: RunArgs) -> Result<(), CliError> {
-    host(args).map_err(|error| CliError::failed(format!("{error:#}")))
+    start(config(args)?).map_err(|error| CliError::failed(format!("{error:#}")))
 }
 
-fn host(args: RunArgs) -> anyhow::Result<()> {
-    let mut config = Config::load(args.config.as_deref())?;
-    if let Some(plugins) = args.plugins {
-        config.host.plugins = plugins;
-    }
-    if let Some(var) = args.var {
-        config.host.var = var;
-    }
+/// The configuration, with what the command line says over it.
+fn config(args: RunArgs) -> Result<Config, CliError> {
+    let mut config = Config::load(args.config.as_deref()).map_err(|e| CliError::usage(e.to_string()))?;
     if let Some(listen) = args.listen {
-        anyhow::ensure!(listen.ip().is_loopback(), "`--listen {listen}` is not a loopback address; use 127.0.0.1 or [::1]");
+        if !listen.ip().is_loopback() {
+            return Err(CliError::usage(format!(
+                "`{listen}` can be reached from elsewhere, and the API lets everyone in"
+            ))
+            .hint(format!("--listen 127.0.0.1:{}, and a proxy or `ssh -L` for other machines", listen.port())));
+        }
         config.http.listen = listen;
     }
+    config.host.plugins = args.plugins.unwrap_or(config.host.plugins);
+    config.host.var = args.var.unwrap_or(config.host.var);
+    Ok(config)
+}
+
+/// The control plane's threads, and the host on them.
+fn start(config: Config) -> anyhow::Result<()> {
     crate::telemetry::start(config.log.format == LogFormat::Json, &config.log.filter)?;
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
@@ -34,4 +41,35 @@ fn host(args: RunArgs) -> anyhow::Result<()> {
         .build()
         .context("cannot start the host's threads")?
         .block_on(crate::host::run(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::config;
+    use crate::cli::args::RunArgs;
+    use crate::cli::error::Exit;
+
+    #[test]
+    fn the_command_line_has_the_last_word() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("sexton.toml");
+        std::fs::write(&file, "[host]\nplugins = \"a\"\nvar = \"b\"\n").expect("a file");
+        let args = RunArgs { config: Some(file), plugins: Some("c".into()), ..RunArgs::default() };
+
+        let config = config(args).expect("a good configuration");
+
+        assert_eq!((config.host.plugins, config.host.var), ("c".into(), "b".into()));
+    }
+
+    #[test]
+    fn an_address_that_others_can_reach_is_refused() {
+        let args = RunArgs { listen: Some(([0, 0, 0, 0], 7070).into()), ..RunArgs::default() };
+        assert_eq!(config(args).expect_err("not loopback").exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn a_configuration_that_is_named_must_be_there() {
+        let args = RunArgs { config: Some("/nowhere/sexton.toml".into()), ..RunArgs::default() };
+        assert_eq!(config(args).expect_err("it is not there").exit(), Exit::Usage);
+    }
 }

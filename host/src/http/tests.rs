@@ -1,1 +1,367 @@
+//! The API over a real store: what it answers, what it refuses, and that nobody holds up anybody else.
 
+mod bad;
+mod connections;
+mod logs;
+mod pages;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::{ApiState, HostInfo, router};
+use crate::catalog::Catalog;
+use crate::lifecycle::Transition;
+use crate::machine::live::LiveRuns;
+use crate::plugins::PluginInfo;
+use crate::retry::RetryPolicy;
+use crate::run::{Accounts, Claim, Kept, Outcome, Output, Report, RunId};
+use crate::runtime::{RunHandle, Stop};
+use crate::schedule::{CatchUp, Trigger};
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::{ClaimRequest, Finish, Store};
+use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
+use crate::time::{Clock, Timestamp};
+
+/// 2026-11-22T10:00:00Z, for ever.
+#[derive(Debug)]
+struct Stopped;
+
+const NOW: Timestamp = Timestamp::from_millis(1_795_341_600_000);
+
+impl Clock for Stopped {
+    fn now(&self) -> Timestamp {
+        NOW
+    }
+}
+
+/// Longer than anything here takes, so that a test that waits in vain ends.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// A host's API without the host: a store in a file, tasks `hello` and `tick`, and a plugin in quarantine.
+pub(crate) struct Rig {
+    pub(crate) store: Arc<SqliteStore>,
+    live: Arc<LiveRuns>,
+    catalog: Arc<Catalog>,
+    pub(crate) router: Router,
+    _dir: tempfile::TempDir,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.body))
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("an ASCII header"))
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("UTF-8")
+    }
+}
+
+fn task(name: &str, trigger: Trigger) -> Arc<Task> {
+    let task = Name::new(name).expect("a name");
+    Arc::new(Task {
+        plugin: task.clone(),
+        key: TaskKey { tenant: Name::default_tenant(), task },
+        description: Some("<b>bold</b>".to_owned()),
+        trigger,
+        zone: chrono_tz::Europe::Berlin,
+        overlap: Overlap::Allow(16),
+        catch_up: CatchUp::None,
+        retry: RetryPolicy::default(),
+        limits: Limits::default(),
+        grants: Grants::default(),
+        settings: BTreeMap::new(),
+        input: b"from the manifest".to_vec(),
+        args: Vec::new(),
+        env: BTreeMap::new(),
+    })
+}
+
+impl Rig {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = SqliteStore::open(dir.path().join("sexton.db"), &SqliteOptions::default()).expect("a new store");
+        let (live, catalog) = (Arc::new(LiveRuns::default()), Arc::new(Catalog::default()));
+        let tasks = [task("hello", Trigger::OnDemand), task("tick", Trigger::Every(Duration::from_secs(10)))];
+        catalog.replace(tasks.into_iter().map(|task| (task.key.clone(), task)).collect());
+        let quarantined = PluginInfo {
+            name: Name::new("broken").expect("a name"),
+            tenant: Name::default_tenant(),
+            digest: None,
+            size: 8,
+            kind: None,
+            tasks: Vec::new(),
+            loaded_at: None,
+            quarantine: Some("<script>alert(1)</script> is no component".to_owned()),
+        };
+        let state = ApiState {
+            store: store.clone(),
+            catalog: catalog.clone(),
+            live: live.clone(),
+            clock: Arc::new(Stopped),
+            plugins: Arc::new(move || vec![quarantined.clone()]),
+            host: HostInfo { name: "box".to_owned(), version: "0.1.0".to_owned(), started_at: NOW, pid: 7 },
+            cache_quota: 2_000_000,
+        };
+        Self { store, live, catalog, router: router(Arc::new(state)), _dir: dir }
+    }
+
+    async fn ask(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.expect("the router has no errors");
+        let (parts, body) = response.into_parts();
+        let body = tokio::time::timeout(BOUND, to_bytes(body, usize::MAX)).await.expect("the answer ends");
+        Answer { status: parts.status, headers: parts.headers, body: body.expect("a whole body") }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask(request(Method::GET, path).body(Body::empty()).expect("a request")).await
+    }
+
+    async fn post(&self, path: &str, body: &str) -> Answer {
+        self.ask(request(Method::POST, path).body(Body::from(body.to_owned())).expect("a request")).await
+    }
+
+    /// A run of `hello` that waits.
+    pub(crate) async fn waiting(&self) -> RunId {
+        let made = self.post("/v1/tasks/hello/runs", "").await.json();
+        RunId(made["run"].as_i64().expect("a run"))
+    }
+
+    /// Take the one run that is due, as a worker does.
+    pub(crate) async fn claim(&self) -> Claim {
+        let tasks: BTreeMap<_, _> = self.catalog.tasks().keys().map(|key| (key.clone(), 10)).collect();
+        let request = ClaimRequest {
+            host: "box".to_owned(),
+            tasks: Arc::new(tasks),
+            limit: 1,
+            lease: Duration::from_secs(30),
+            now: NOW,
+        };
+        self.store.claim(request).await.expect("a store that works").claims.pop().expect("a run that is due")
+    }
+
+    pub(crate) async fn finish(&self, claim: &Claim, transition: Transition, report: Report) {
+        let finish = Finish { claim: claim.key, transition, report, expired_by: None };
+        self.store.finish(finish).await.expect("the claim holds");
+    }
+
+    /// A run of `hello` that has succeeded with `output`.
+    pub(crate) async fn succeeded(&self, content_type: Option<&str>, body: &str) -> RunId {
+        self.waiting().await;
+        let claim = self.claim().await;
+        let output = Output { content_type: content_type.map(str::to_owned), body: body.as_bytes().to_vec() };
+        self.finish(&claim, Transition::Succeed(output), report(Outcome::Succeeded, String::new())).await;
+        claim.key.run
+    }
+
+    fn goes_live(&self, claim: &Claim) -> Arc<RunHandle> {
+        let handle = Arc::new(RunHandle::new(claim.key, claim.task.clone(), 1 << 16));
+        self.live.insert(handle.clone());
+        handle
+    }
+}
+
+fn request(method: Method, path: &str) -> axum::http::request::Builder {
+    Request::builder().method(method).uri(path).header("host", "localhost:7070")
+}
+
+pub(crate) fn report(outcome: Outcome, log: String) -> Report {
+    Report {
+        outcome,
+        started_at: NOW,
+        ended_at: NOW,
+        message: Some("<i>said</i>".to_owned()),
+        backtrace: None,
+        accounts: Accounts::default(),
+        log: Kept { text: log, cut: false },
+        stdout: Kept::default(),
+        stderr: Kept::default(),
+    }
+}
+
+#[tokio::test]
+async fn a_trigger_makes_a_run_and_repeating_its_key_makes_no_second() {
+    let rig = Rig::new();
+
+    let trigger = || request(Method::POST, "/v1/tasks/hello/runs").header("idempotency-key", "order-5");
+    let first = rig.ask(trigger().body(Body::from("x")).expect("a request")).await;
+    let again = rig.ask(trigger().body(Body::from("x")).expect("a request")).await;
+
+    let run = first.json()["run"].clone();
+    assert_eq!((first.status, &first.json()["created"]), (StatusCode::ACCEPTED, &json!(true)));
+    assert_eq!(first.header("location"), format!("/v1/runs/{run}"));
+    assert_eq!(
+        (again.status, again.json()),
+        (StatusCode::OK, json!({ "run": run, "created": false, "paused": false }))
+    );
+    let id = RunId(run.as_i64().expect("a number"));
+    assert_eq!(rig.store.input(id).await.expect("a store that works"), Some(b"x".to_vec()));
+}
+
+#[tokio::test]
+async fn a_trigger_without_a_body_brings_the_manifests_input() {
+    let rig = Rig::new();
+    let id = rig.waiting().await;
+    assert_eq!(rig.store.input(id).await.expect("a store that works"), Some(b"from the manifest".to_vec()));
+}
+
+#[tokio::test]
+async fn a_run_can_be_asked_for_at_an_instant_and_after_a_while() {
+    let rig = Rig::new();
+    for (query, due) in
+        [("after=10s", "2026-11-22T10:00:10.000Z"), ("at=2026-11-22T12:00:00%2B01:00", "2026-11-22T11:00:00.000Z")]
+    {
+        let run = rig.post(&format!("/v1/tasks/hello/runs?{query}"), "").await.json()["run"].clone();
+        let shown = rig.get(&format!("/v1/runs/{run}")).await.json();
+        assert_eq!(shown["run"]["due_at"], due, "{query}");
+        assert_eq!(shown["run"]["run_at"], due, "{query}");
+        assert_eq!(shown["run"]["cause"], "demand");
+    }
+}
+
+#[tokio::test]
+async fn tasks_are_listed_with_their_next_instants_in_their_zone() {
+    let rig = Rig::new();
+    rig.succeeded(None, "x").await;
+
+    let list = rig.get("/v1/tasks").await.json();
+    let tick = &list["tasks"][1];
+    assert_eq!(tick["name"], "tick");
+    assert_eq!(tick["trigger"], json!({ "kind": "every", "text": "every 10s" }));
+    assert_eq!(tick["next"][0], json!({ "at": "2026-11-22T10:00:10.000Z", "local": "2026-11-22T11:00:10+01:00" }));
+    assert_eq!(list["tasks"][0]["last"]["state"], "succeeded");
+
+    let detail = rig.get("/v1/tasks/tick").await.json();
+    assert_eq!(detail["next"].as_array().map(Vec::len), Some(5));
+    assert_eq!(detail["limits"]["deadline_ms"], 60_000);
+    assert_eq!(detail["input_bytes"], 17);
+}
+
+#[tokio::test]
+async fn runs_are_listed_newest_first_page_by_page() {
+    let rig = Rig::new();
+    let (first, second, third) = (rig.waiting().await, rig.waiting().await, rig.waiting().await);
+
+    let page = rig.get("/v1/runs?limit=2&task=hello&state=waiting").await.json();
+    let ids: Vec<_> = page["runs"].as_array().expect("a list").iter().map(|run| run["id"].clone()).collect();
+    assert_eq!(ids, [json!(third), json!(second)]);
+    let last = rig.get(&format!("/v1/runs?limit=2&before={}", page["next"])).await.json();
+    assert_eq!(last["runs"][0]["id"], json!(first));
+    assert_eq!(last["next"], Value::Null);
+    assert_eq!(rig.get("/v1/runs?task=tick").await.json()["runs"], json!([]));
+}
+
+#[tokio::test]
+async fn waiting_ends_with_the_run() {
+    let rig = Rig::new();
+    let id = rig.waiting().await;
+    let (path, early) = (format!("/v1/runs/{id}/wait?timeout=15s"), format!("/v1/runs/{id}/wait?timeout=0s"));
+
+    assert_eq!(rig.get(&early).await.json()["run"]["state"], "waiting", "a wait that is over says how it is now");
+    let work = async {
+        let claim = rig.claim().await;
+        rig.finish(&claim, Transition::Fail, report(Outcome::Trapped, String::new())).await;
+    };
+    let (answer, ()) = tokio::join!(rig.get(&path), work);
+
+    assert_eq!(answer.json()["run"]["state"], "failed");
+    assert_eq!(answer.json()["attempts"][0]["outcome"], "trapped");
+}
+
+#[tokio::test]
+async fn killing_cancels_what_waits_stops_what_runs_here_and_leaves_what_is_over() {
+    let rig = Rig::new();
+    let id = rig.waiting().await;
+    let kill = rig.post(&format!("/v1/runs/{id}/kill?reason=wrong"), "").await;
+    assert_eq!((kill.status, kill.json()["effect"].clone()), (StatusCode::OK, json!("cancelled")));
+    let over = rig.post(&format!("/v1/runs/{id}/kill"), "").await;
+    assert_eq!((over.status, over.json()["error"]["code"].clone()), (StatusCode::CONFLICT, json!("run-is-over")));
+
+    rig.waiting().await;
+    let claim = rig.claim().await;
+    let elsewhere = rig.post(&format!("/v1/runs/{}/kill", claim.key.run), "").await;
+    assert_eq!((elsewhere.status, elsewhere.json()["effect"].clone()), (StatusCode::ACCEPTED, json!("requested")));
+    let live = rig.goes_live(&claim);
+    let here = rig.post(&format!("/v1/runs/{}/kill?reason=enough", claim.key.run), "").await;
+    assert_eq!((here.status, here.json()["effect"].clone()), (StatusCode::ACCEPTED, json!("stopping")));
+    assert_eq!(live.stopped(), Some(Stop::Killed("enough".to_owned())));
+}
+
+#[tokio::test]
+async fn a_paused_task_says_so_to_who_triggers_it() {
+    let rig = Rig::new();
+    assert_eq!(rig.post("/v1/tasks/hello/pause", "").await.json(), json!({ "task": "hello", "paused": true }));
+    assert_eq!(rig.post("/v1/tasks/hello/runs", "").await.json()["paused"], true);
+    assert_eq!(rig.get("/v1/tasks/hello").await.json()["paused"], true);
+    assert_eq!(rig.post("/v1/tasks/hello/resume", "").await.json()["paused"], false);
+    assert_eq!(rig.get("/v1/tasks/hello").await.json()["paused"], false);
+}
+
+#[tokio::test]
+async fn a_cache_entry_is_written_read_conditionally_changed_and_deleted() {
+    let rig = Rig::new();
+    let put = |condition: Option<(&'static str, String)>, body: &'static str| {
+        let mut put = request(Method::PUT, "/v1/cache/front/a%20b?ttl=1m");
+        if let Some((name, value)) = condition {
+            put = put.header(name, value);
+        }
+        rig.ask(put.body(Body::from(body)).expect("a request"))
+    };
+    let absent = || Some(("if-none-match", "*".to_owned()));
+    let first = put(absent(), "one").await.json();
+    assert_eq!(first["key"], "front/a b");
+    assert_eq!(put(absent(), "two").await.status, StatusCode::PRECONDITION_FAILED);
+    let version = format!("\"{}\"", first["version"]);
+    assert_eq!(put(Some(("if-match", version.clone())), "two").await.status, StatusCode::OK);
+    assert_eq!(put(Some(("if-match", version)), "three").await.status, StatusCode::PRECONDITION_FAILED);
+
+    let read = rig.get("/v1/cache/front%2Fa%20b").await;
+    assert_eq!(read.text(), "two");
+    assert_eq!(read.header("x-sexton-expires-at"), "2026-11-22T10:01:00.000Z");
+    assert_eq!(read.header("content-security-policy"), "sandbox");
+    let list = rig.get("/v1/cache?prefix=front/").await.json();
+    assert_eq!((&list["entries"][0]["key"], &list["entries"][0]["size"]), (&json!("front/a b"), &json!(3)));
+
+    let delete = || rig.ask(request(Method::DELETE, "/v1/cache/front/a%20b").body(Body::empty()).expect("a request"));
+    assert_eq!(delete().await.status, StatusCode::OK);
+    assert_eq!(delete().await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_cache_takes_no_more_than_its_quota() {
+    let rig = Rig::new();
+    let put = |key: &str| {
+        let put = request(Method::PUT, &format!("/v1/cache/{key}"));
+        rig.ask(put.body(Body::from(vec![0; 1 << 20])).expect("a request"))
+    };
+    assert_eq!(put("a").await.status, StatusCode::OK);
+    let full = put("b").await;
+    assert_eq!((full.status, &full.json()["error"]["code"]), (StatusCode::INSUFFICIENT_STORAGE, &json!("cache-full")));
+}
+
+#[tokio::test]
+async fn the_host_tells_about_itself() {
+    let rig = Rig::new();
+    rig.waiting().await;
+    assert_eq!(rig.get("/v1/health").await.json(), json!({ "status": "ok" }));
+    let host = rig.get("/v1/host").await.json();
+    assert_eq!((&host["name"], &host["pid"], &host["runs"]["waiting"]), (&json!("box"), &json!(7), &json!(1)));
+    assert_eq!(rig.get("/v1/locks").await.json(), json!({ "locks": [] }));
+    assert_eq!(rig.get("/v1/plugins").await.json()["plugins"][0]["name"], "broken");
+}

@@ -57,7 +57,7 @@ pub enum BadCrontab {
         allowed: &'static str,
     },
     /// There is no such date.
-    #[error("`{0}` never comes: there is no such day in such a month")]
+    #[error("`{0}` never comes; use days that these months have")]
     Never(String),
 }
 
@@ -158,7 +158,9 @@ impl Crontab {
 
     /// The first instant after `after`, by the clocks of `zone`; `None` if there is none before the calendar ends.
     ///
-    /// Changes of the clock are treated as by Vixie's cron: see the guide on schedules. Allocates nothing.
+    /// Changes of the clock are treated as by Vixie's cron. A job whose minute or hour begins with `*` follows the clock.
+    /// Any other that falls into a gap of up to three hours is due once right after it, and is not due again when the
+    /// clock is set back by up to three hours. Allocates nothing.
     pub fn next_after(&self, zone: Tz, after: Timestamp) -> Option<Timestamp> {
         let second = walk::next_after(&self.calendar, self.wild, zone, after.as_millis().div_euclid(1000))?;
         Some(Timestamp::from_millis(second.checked_mul(1000)?))

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use super::{CatchUp, Trigger};
 use crate::time::Timestamp;
 
-/// So many instants of a crontab are gone through to count what was missed; a few milliseconds of work. A crontab of
+/// So many instants of a crontab are gone through to count what was missed, so that a look stays short. A crontab of
 /// every minute comes to it after a week.
 const COUNTED: u64 = 10_000;
 

@@ -1,0 +1,171 @@
+//! Commands against a real API on a real socket: what they print, and which code they end with.
+
+use std::time::Duration;
+
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use super::screen::Screen;
+use super::{Cli, CliError, Exit, dispatch};
+use crate::http::serve;
+use crate::http::tests::{Rig, report};
+use crate::lifecycle::Transition;
+use crate::run::{Outcome, Output};
+
+struct Host {
+    rig: Rig,
+    url: String,
+    runtime: Runtime,
+}
+
+impl Host {
+    fn new() -> Self {
+        let runtime = Runtime::new().expect("threads");
+        let rig = Rig::new();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("a bound socket"));
+        runtime.spawn(serve(listener, rig.router.clone(), std::future::pending()));
+        Self { rig, url, runtime }
+    }
+
+    fn screen(&self) -> Screen {
+        Screen::plain()
+    }
+
+    /// What `line` prints.
+    fn prints(&self, line: &str) -> String {
+        let screen = self.screen();
+        self.sexton(line, &screen).unwrap_or_else(|e| panic!("{line}: {e:?}"));
+        String::from_utf8(screen.kept.lock().expect("no panics").clone()).expect("UTF-8")
+    }
+
+    fn fails(&self, line: &str) -> Exit {
+        self.sexton(line, &self.screen()).expect_err(line).exit()
+    }
+
+    fn sexton(&self, line: &str, screen: &Screen) -> Result<(), CliError> {
+        let words = ["sexton", "--url", &self.url].into_iter().chain(line.split(' '));
+        dispatch(Cli::try_parse_from(words).expect("a well-formed line"), screen)
+    }
+
+    /// Take the next run that is due, as a worker would, and end it with `transition`.
+    fn work(&self, transition: Transition, outcome: Outcome) {
+        self.runtime.block_on(async {
+            let claim = self.rig.claim().await;
+            let log =
+                "{\"at\":\"2026-11-22T10:00:00Z\",\"level\":\"info\",\"message\":\"\\u001b[2Jsaid\"}\n".to_owned();
+            self.rig.finish(&claim, transition, report(outcome, log)).await;
+        });
+    }
+}
+
+fn output(body: &str) -> Transition {
+    Transition::Succeed(Output { content_type: None, body: body.as_bytes().to_vec() })
+}
+
+#[test]
+fn a_run_is_triggered_worked_off_and_looked_at() {
+    let host = Host::new();
+    assert_eq!(host.prints("trigger hello --input x --key k"), "Run 1 of `hello` is on its way.\n");
+    assert_eq!(host.prints("trigger hello --key k"), "Run 1 of `hello` was made for this key before.\n");
+    host.work(output("made"), Outcome::Succeeded);
+
+    assert_eq!(host.prints("result hello"), "made");
+    assert_eq!(host.prints("result 1"), "made");
+    assert_eq!(host.prints("trigger hello --key k --wait"), "made", "a wait for what is over prints what it made");
+    let runs = host.prints("runs --task hello --state succeeded");
+    assert!(runs.lines().nth(1).is_some_and(|row| row.starts_with("1    hello  succeeded")), "{runs}");
+    assert!(host.prints("tasks").contains("every 10s"));
+    assert!(host.prints("show 1").contains("Attempt 1: succeeded"));
+    for line in ["logs 1", "logs hello", "logs -f 1"] {
+        let log = host.prints(line);
+        assert!(log.contains("\\u001b[2Jsaid") && log.contains("-- attempt 1 succeeded"), "{line}: {log}");
+    }
+}
+
+#[test]
+fn programs_get_the_apis_json() {
+    let host = Host::new();
+    host.prints("trigger hello");
+    host.work(output("made"), Outcome::Succeeded);
+    for line in ["tasks", "runs", "plugins", "locks", "cache list", "show 1", "logs 1", "trigger hello"] {
+        let json = host.prints(&format!("{line} --json"));
+        for line in json.lines() {
+            serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|e| panic!("{line}: {e}: {json}"));
+        }
+        assert!(!json.is_empty(), "{line}");
+    }
+}
+
+#[test]
+fn a_plugin_in_quarantine_is_shown_with_its_reason() {
+    let plugins = Host::new().prints("plugins");
+    assert!(plugins.contains("broken") && plugins.contains("quarantined"), "{plugins}");
+    assert!(plugins.contains("broken is in quarantine:\n  <script>alert(1)</script> is no component"), "{plugins}");
+}
+
+#[test]
+fn entries_are_set_read_listed_and_deleted() {
+    let host = Host::new();
+    assert_eq!(host.prints("cache set front/a?b#%c value --ttl 1h"), "Set `front/a?b#%c`, now at version 1.\n");
+    assert_eq!(host.prints("cache get front/a?b#%c"), "value");
+    assert!(host.prints("cache list front/").contains("front/a?b#%c"));
+    assert_eq!(host.prints("cache delete front/a?b#%c"), "Deleted `front/a?b#%c`.\n");
+    assert_eq!(host.fails("cache get front/a?b#%c"), Exit::NotFound);
+}
+
+#[test]
+fn exit_codes_tell_what_went_wrong() {
+    let host = Host::new();
+    for missing in
+        ["show 99", "result nobody", "result hello", "logs nobody", "logs hello", "trigger nobody", "kill 99"]
+    {
+        assert_eq!(host.fails(missing), Exit::NotFound, "{missing}");
+    }
+    for wrong in [
+        "trigger hello --after 10",
+        "trigger hello --at noon",
+        "cache set k v --ttl 1",
+        "trigger hello --input-file /nowhere",
+    ] {
+        assert_eq!(host.fails(wrong), Exit::Usage, "{wrong}");
+    }
+    assert_eq!(host.fails("trigger hello --key late --wait --timeout 10ms"), Exit::TimedOut);
+    host.work(Transition::Fail, Outcome::Trapped);
+    assert_eq!(host.fails("trigger hello --key late --wait"), Exit::Failed);
+    assert_eq!(host.fails("kill 1"), Exit::Failed, "it is over already");
+
+    let nobody = Cli::try_parse_from(["sexton", "--url", "http://127.0.0.1:1", "tasks"]).expect("a well-formed line");
+    assert_eq!(dispatch(nobody, &host.screen()).expect_err("no host").exit(), Exit::Unreachable);
+}
+
+#[test]
+fn waiting_ends_when_the_run_does() {
+    let host = Host::new();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| host.prints("trigger hello --wait --timeout 15s"));
+        host.runtime.block_on(async {
+            // The run is made by the other thread: look until it is there, within what the wait may take.
+            let made = async {
+                while host.rig.store.counts().await.expect("a store that works").is_empty() {
+                    tokio::time::sleep(Duration::from_millis(5)).await; // nothing tells of a run that was only enqueued
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), made).await.expect("the run is made");
+        });
+        host.work(output("late"), Outcome::Succeeded);
+        assert_eq!(waiting.join().expect("no panic"), "late");
+    });
+}
+
+#[test]
+fn pausing_killing_and_resuming_say_what_they_did() {
+    let host = Host::new();
+    assert_eq!(host.prints("pause hello"), "Task `hello` is paused: nothing of it starts.\n");
+    host.prints("trigger hello");
+    assert_eq!(host.prints("kill 1 --reason enough"), "Run 1 is cancelled; it had not been running.\n");
+    assert!(host.prints("resume hello").starts_with("Task `hello` goes on from now"));
+    assert_eq!(host.prints("locks"), "No lock is held.\n");
+    assert!(host.prints("completions bash").contains("_sexton"));
+}

@@ -1,0 +1,152 @@
+//! Bad requests, each with its answer.
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+
+use super::{Rig, request};
+
+#[tokio::test]
+async fn every_bad_request_gets_its_status_and_one_line_that_says_why() {
+    let rig = Rig::new();
+    rig.succeeded(None, "x").await;
+    let (long, key, name) = ("x".repeat(201), "k".repeat(257), "n".repeat(65));
+    // Method, path, headers, status, code, and words that the message must have.
+    #[rustfmt::skip]
+    let table: &[(&str, &str, &[(&str, &str)], u16, &str, &str)] = &[
+        ("GET", "/v2/tasks", &[], 404, "no-such-route", "/v2/tasks"),
+        ("GET", "/v1", &[], 404, "no-such-route", "/v1"),
+        ("GET", "/v1/tasks/", &[], 404, "no-such-route", "/v1/tasks/"),
+        ("GET", "/v1/cache/", &[], 404, "no-such-route", "/v1/cache/"),
+        ("DELETE", "/v1/tasks", &[], 405, "wrong-method", "DELETE"),
+        ("GET", "/v1/runs/1/kill", &[], 405, "wrong-method", "/v1/runs/1/kill"),
+        ("POST", "/", &[], 405, "wrong-method", "POST"),
+        ("GET", "/v1/tasks/nobody", &[], 404, "no-such-task", "`nobody`"),
+        ("GET", "/v1/tasks/Hello", &[], 400, "bad-name", "`Hello`"),
+        ("GET", "/v1/tasks/..%2f..%2fetc", &[], 400, "bad-name", "not a name"),
+        ("GET", &format!("/v1/tasks/{name}"), &[], 400, "bad-name", "1 to 64"),
+        ("GET", "/v1/tasks/%ff", &[], 400, "bad-path", "path"),
+        ("POST", "/v1/tasks/nobody/runs", &[], 404, "no-such-task", "`nobody`"),
+        ("POST", "/v1/tasks/nobody/pause", &[], 404, "no-such-task", "`nobody`"),
+        ("POST", "/v1/tasks/nobody/resume", &[], 404, "no-such-task", "`nobody`"),
+        ("GET", "/v1/tasks/nobody/result", &[], 404, "no-such-task", "`nobody`"),
+        ("GET", "/v1/tasks/tick/result", &[], 404, "no-result", "succeeded yet"),
+        ("POST", "/v1/tasks/hello/runs?after=10", &[], 400, "bad-duration", "`after`"),
+        ("POST", "/v1/tasks/hello/runs?after=-1s", &[], 400, "bad-duration", "`-1s`"),
+        ("POST", "/v1/tasks/hello/runs?after=99years", &[], 400, "bad-duration", "longer"),
+        ("POST", "/v1/tasks/hello/runs?at=tomorrow", &[], 400, "bad-instant", "RFC 3339"),
+        ("POST", "/v1/tasks/hello/runs?at=2026-11-22T10:00:00", &[], 400, "bad-instant", "RFC 3339"),
+        ("POST", "/v1/tasks/hello/runs?at=9999-01-01T00:00:00Z", &[], 400, "bad-instant", "ten years"),
+        ("POST", "/v1/tasks/hello/runs?at=2026-11-22T10:00:00Z&after=1s", &[], 400, "bad-query", "exclude"),
+        ("POST", "/v1/tasks/hello/runs?when=now", &[], 400, "bad-query", "`when`, expected `at` or `after`"),
+        ("POST", "/v1/tasks/hello/runs", &[("idempotency-key", "")], 400, "bad-idempotency-key", "1 to 200"),
+        ("POST", "/v1/tasks/hello/runs", &[("idempotency-key", &long)], 400, "bad-idempotency-key", "1 to 200"),
+        ("POST", "/v1/tasks/hello/runs", &[("content-length", "1048577")], 413, "body-too-large", "1048576"),
+        ("GET", "/v1/runs/0", &[], 404, "no-such-run", "run 0"),
+        ("GET", "/v1/runs/99", &[], 404, "no-such-run", "run 99"),
+        ("GET", "/v1/runs/abc", &[], 400, "bad-run-id", "`abc`"),
+        ("GET", "/v1/runs/-1", &[], 400, "bad-run-id", "`-1`"),
+        ("GET", "/v1/runs/99999999999999999999", &[], 400, "bad-run-id", "whole number"),
+        ("GET", "/v1/runs/99/log", &[], 404, "no-such-run", "run 99"),
+        ("GET", "/v1/runs/99/wait", &[], 404, "no-such-run", "run 99"),
+        ("GET", "/v1/runs/99/output", &[], 404, "no-such-run", "run 99"),
+        ("POST", "/v1/runs/99/kill", &[], 404, "no-such-run", "run 99"),
+        ("POST", "/v1/runs/1/kill?reason=a%0ab", &[], 400, "bad-query", "one line"),
+        ("GET", "/v1/runs/1/wait?timeout=1h", &[], 400, "bad-duration", "5m"),
+        ("GET", "/v1/runs/1/wait?timeout=soon", &[], 400, "bad-duration", "`timeout`"),
+        ("GET", "/v1/runs/1/log?follow=perhaps", &[], 400, "bad-query", "follow"),
+        ("GET", "/v1/runs?state=asleep", &[], 400, "bad-query", "asleep"),
+        ("GET", "/v1/runs?limit=0", &[], 400, "bad-query", "1 to 1000"),
+        ("GET", "/v1/runs?limit=1001", &[], 400, "bad-query", "1 to 1000"),
+        ("GET", "/v1/runs?limit=many", &[], 400, "bad-query", "limit"),
+        ("GET", "/v1/runs?limit=1&limit=2", &[], 400, "bad-query", "limit"),
+        ("GET", "/v1/runs?tasks=hello", &[], 400, "bad-query", "expected one of `task`"),
+        ("GET", "/v1/runs?task=", &[], 400, "bad-query", "not a name"),
+        ("GET", "/v1/host?verbose", &[], 400, "bad-query", "verbose"),
+        ("GET", "/v1/cache/nothing", &[], 404, "no-such-entry", "`nothing`"),
+        ("DELETE", "/v1/cache/nothing", &[], 404, "no-such-entry", "`nothing`"),
+        ("GET", &format!("/v1/cache/{key}"), &[], 400, "bad-key", "257"),
+        ("PUT", "/v1/cache/k?ttl=60", &[], 400, "bad-duration", "`ttl`"),
+        ("PUT", "/v1/cache/k?ttl=0s", &[], 400, "bad-duration", "`ttl`"),
+        ("PUT", "/v1/cache/k", &[("if-match", "5")], 400, "bad-condition", "If-Match"),
+        ("PUT", "/v1/cache/k", &[("if-none-match", "\"5\"")], 400, "bad-condition", "If-None-Match"),
+        ("PUT", "/v1/cache/k", &[("if-match", "\"5\"")], 412, "conflict", "`k`"),
+    ];
+    for (method, path, headers, status, code, words) in table {
+        let mut request = request(method.parse::<Method>().expect("a method"), path);
+        for (name, value) in *headers {
+            request = request.header(*name, *value);
+        }
+        let answer = rig.ask(request.body(Body::empty()).expect("a request")).await;
+        let error = answer.json()["error"].clone();
+        let message = error["message"].as_str().unwrap_or_default();
+        let case = format!("{method} {path} {headers:?}: {} {error}", answer.status);
+        assert_eq!((answer.status.as_u16(), error["code"].as_str()), (*status, Some(*code)), "{case}");
+        assert!(message.contains(words) && !message.contains(char::is_control) && message.len() < 600, "{case}");
+        assert_eq!(answer.header("content-type"), "application/json", "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_without_a_length_is_cut_off_at_the_limit() {
+    let rig = Rig::new();
+    let chunks = futures_util::stream::iter((0..40).map(|_| Ok::<_, std::io::Error>(vec![b'x'; 1 << 15])));
+    let endless = request(Method::POST, "/v1/tasks/hello/runs").body(Body::from_stream(chunks)).expect("a request");
+    let answer = rig.ask(endless).await;
+    assert_eq!(
+        (answer.status, &answer.json()["error"]["code"]),
+        (StatusCode::PAYLOAD_TOO_LARGE, &"body-too-large".into())
+    );
+    assert_eq!(rig.get("/v1/runs").await.json()["runs"], serde_json::json!([]), "nothing was made");
+}
+
+#[tokio::test]
+async fn a_name_that_was_rebound_to_loopback_is_refused() {
+    let rig = Rig::new();
+    let ask = |uri: &str, hosts: &[&str]| {
+        let mut request = Request::builder().uri(uri);
+        for host in hosts {
+            request = request.header("host", *host);
+        }
+        rig.ask(request.body(Body::empty()).expect("a request"))
+    };
+    for (uri, hosts, status) in [
+        ("/v1/tasks", &["evil.example"] as &[_], 421),
+        ("/v1/tasks", &["evil.example:7070"], 421),
+        ("/v1/tasks", &["localhost.evil.example"], 421),
+        ("/v1/tasks", &["192.168.0.5:7070"], 421),
+        ("http://evil.example/v1/tasks", &["localhost"], 400),
+        ("/v1/tasks", &[], 400),
+        ("/v1/tasks", &["localhost", "evil.example"], 400),
+        ("/v1/tasks", &["user@localhost"], 400),
+        ("/v1/tasks", &["local host"], 400),
+        ("/v1/tasks", &["localhost"], 200),
+        ("/v1/tasks", &["127.0.0.1:7070"], 200),
+        ("/v1/tasks", &["[::1]:7070"], 200),
+    ] {
+        assert_eq!(ask(uri, hosts).await.status.as_u16(), status, "{uri} {hosts:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_cannot_change_anything() {
+    let rig = Rig::new();
+    for (name, value, status) in [
+        ("origin", "http://evil.example", 403),
+        ("origin", "null", 403),
+        ("origin", "http://localhost:3000", 403),
+        ("origin", "https://localhost:7070", 403),
+        ("sec-fetch-site", "cross-site", 403),
+        ("sec-fetch-site", "same-site", 403),
+        ("origin", "http://localhost:7070", 202),
+        ("sec-fetch-site", "same-origin", 202),
+        ("sec-fetch-site", "none", 202),
+    ] {
+        let post = request(Method::POST, "/v1/tasks/hello/runs").header(name, value);
+        let answer = rig.ask(post.body(Body::empty()).expect("a request")).await;
+        assert_eq!(answer.status.as_u16(), status, "{name}: {value}");
+    }
+    let read = request(Method::GET, "/v1/tasks").header("origin", "http://evil.example");
+    let answer = rig.ask(read.body(Body::empty()).expect("a request")).await;
+    assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin", "it may be sent, and cannot be read");
+    assert!(!answer.headers.contains_key("access-control-allow-origin"));
+}

@@ -1,0 +1,93 @@
+//! Connections over real sockets.
+
+use std::time::Instant;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::{BOUND, Rig};
+use crate::http::serve;
+
+struct Serving {
+    address: std::net::SocketAddr,
+    end: oneshot::Sender<()>,
+    served: JoinHandle<()>,
+}
+
+async fn serving(rig: &Rig) -> Serving {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket");
+    let (end, ended) = oneshot::channel();
+    let shutdown = async { ended.await.unwrap_or_default() };
+    Serving { address, end, served: tokio::spawn(serve(listener, rig.router.clone(), shutdown)) }
+}
+
+impl Serving {
+    /// Send `text` on a connection of its own.
+    async fn send(&self, text: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.expect("a listening socket");
+        stream.write_all(text.as_bytes()).await.expect("an open connection");
+        stream
+    }
+
+    /// All that comes back for `text` until the connection is closed.
+    async fn answer(&self, text: &str) -> String {
+        let mut stream = self.send(text).await;
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer);
+        // A reset after the answer is as good as an end.
+        let _ = tokio::time::timeout(BOUND, read).await.expect("the connection is closed");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+const HEALTH: &str = "GET /v1/health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+
+#[tokio::test]
+async fn clients_that_stall_hold_up_nobody() {
+    let rig = Rig::new();
+    let serving = serving(&rig).await;
+    let mut stalled = Vec::new();
+    for _ in 0..100 {
+        stalled.push(serving.send("GET /v1/health HT").await);
+        stalled.push(
+            serving.send("POST /v1/tasks/hello/runs HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nx").await,
+        );
+    }
+
+    assert!(serving.answer(HEALTH).await.starts_with("HTTP/1.1 200"));
+    drop(stalled);
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_or_no_http_is_refused() {
+    let rig = Rig::new();
+    let serving = serving(&rig).await;
+    let large = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(64 << 10));
+    let many = format!("GET / HTTP/1.1\r\nhost: localhost\r\n{}\r\n", "x: y\r\n".repeat(100));
+    for (head, status) in [(large.as_str(), "431"), (many.as_str(), "431"), ("nonsense\r\n\r\n", "400")] {
+        let answer = serving.answer(head).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{status}: {answer:?}");
+    }
+    assert!(serving.answer(HEALTH).await.starts_with("HTTP/1.1 200"), "others are served as before");
+}
+
+#[tokio::test]
+async fn a_shutdown_cuts_off_those_who_wait() {
+    let rig = Rig::new();
+    let run = rig.waiting().await;
+    let serving = serving(&rig).await;
+    let mut follower =
+        serving.send(&format!("GET /v1/runs/{run}/log?follow=true HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
+    let mut head = [0; 12];
+    follower.read_exact(&mut head).await.expect("the answer has begun");
+    assert_eq!(&head, b"HTTP/1.1 200");
+
+    let began = Instant::now();
+    serving.end.send(()).expect("it is being served");
+    tokio::time::timeout(BOUND, serving.served).await.expect("it ends").expect("without a panic");
+
+    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+}
