@@ -136,9 +136,7 @@ impl Lanes {
         ticker: Arc<Ticker>,
         io: &tokio::runtime::Handle,
     ) -> Result<Self, RuntimeError> {
-        let queues =
-            Queues { lanes: Default::default(), served: [Instant::now(); LANES], sleeping: 0, stopping: false };
-        let shared = Arc::new(Shared { queues: Mutex::new(queues), work: Condvar::new(), ticker });
+        let shared = Arc::new(Shared { queues: Mutex::new(Queues::new()), work: Condvar::new(), ticker });
         let lanes = Self { shared, threads: Mutex::new(Vec::new()) };
         for n in 0..threads {
             let shared = Arc::clone(&lanes.shared);
