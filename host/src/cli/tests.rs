@@ -12,6 +12,7 @@ use crate::http::serve;
 use crate::http::tests::{Rig, report};
 use crate::lifecycle::Transition;
 use crate::run::{Outcome, Output};
+use crate::store::Store;
 
 struct Host {
     rig: Rig,
