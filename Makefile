@@ -18,7 +18,7 @@ run: examples ## Try it: the examples, their remotes, and the host
 	scripts/run.sh $(TARGET)/debug
 
 test: guests examples ## Every test
-	cargo test
+	cargo build --quiet -p sexton -p example-frontpage-remotes && cargo test
 
 lint: wasm-target ## Formatting, clippy for the host and for guests, and the documentation
 	cargo fmt --check && cargo clippy --all-targets -- -D warnings

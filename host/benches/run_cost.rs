@@ -119,8 +119,6 @@ impl Bench {
         let mut linker = Linker::new(engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(anyhow::Error::from)?;
         let component = wasmtime::component::Component::from_binary(engine, wasm).map_err(anyhow::Error::from)?;
-        // What it imports of ours it does not call; bare wasmtime has nothing to put there.
-        linker.define_unknown_imports_as_traps(&component).map_err(anyhow::Error::from)?;
         let bare = linker.instantiate_pre(&component).and_then(TaskPre::new).map_err(anyhow::Error::from)?;
         Ok(Self { control, runtime, prepared, task, bare, _directory: directory })
     }

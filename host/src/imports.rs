@@ -1,8 +1,8 @@
 //! What a guest may use: one file per WIT interface. Each checks what the guest sends before anything else.
 //!
-//! The runtime keeps an [`ImportsCtx`] in its store's data, says so with [`ImportsView`], and links what a task is
-//! granted with [`add_to_linker`]. What is granted inside an interface (which locks, which keys, which hosts) is checked
-//! here, at every call.
+//! The runtime keeps an [`ImportsCtx`] in its store's data, says so with [`ImportsView`], and links, interface by
+//! interface, what a task is granted ([`log::add_to_linker`], [`locks::add_to_linker`], ...). What is granted inside an
+//! interface (which locks, which keys, which hosts) is checked here, at every call.
 //!
 //! Errors that a guest can act on are the WIT errors of each interface. What ends the run instead, the deadline, a kill
 //! or a lost claim, is an [`Interrupt`], raised inside the host function so that the trap carries the guest's stack.
@@ -20,14 +20,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmtime::component::{HasData, Linker, ResourceTable};
+use wasmtime::component::{HasData, ResourceTable};
 
 pub use ended::{Interrupt, Until, Why};
 
 use crate::run::ClaimKey;
 use crate::runtime::{Order, RunHandle, Services, Stop};
 use crate::store::{CacheKey, LockKind, LockName, StoreError};
-use crate::task::{Grants, Pattern, Task};
+use crate::task::{Pattern, Task};
 
 /// What the imports of one attempt work on. Lives as long as the attempt's wasmtime store.
 pub struct ImportsCtx {
@@ -100,31 +100,6 @@ pub trait ImportsView: Send {
     fn imports(&mut self) -> ImportsCtxView<'_>;
 }
 
-/// Link what needs no grant, and of the rest what `grants` has anything of.
-///
-/// # Errors
-///
-/// If something is linked by one of these names already.
-pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>, grants: &Grants) -> wasmtime::Result<()> {
-    log::add_to_linker(linker)?;
-    settings::add_to_linker(linker)?;
-    // Types alone reach nothing, and some languages' runtimes import them whether or not they are used.
-    http::add_types_to_linker(linker)?;
-    if !grants.locks.is_empty() {
-        locks::add_to_linker(linker)?;
-    }
-    if !grants.cache.is_empty() {
-        cache::add_to_linker(linker)?;
-    }
-    if !grants.schedule.is_empty() {
-        schedule::add_to_linker(linker)?;
-    }
-    if !grants.http.is_empty() {
-        http::add_to_linker(linker)?;
-    }
-    Ok(())
-}
-
 /// Says to the generated bindings that the host's side of every interface is an [`ImportsCtxView`].
 struct Imports;
 
@@ -162,3 +137,24 @@ fn store_failure(error: StoreError, in_call: &'static str) -> Result<String, Int
 
 #[cfg(test)]
 mod testing;
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::Engine;
+    use wasmtime::component::Linker;
+
+    use super::*;
+
+    #[test]
+    fn all_interfaces_can_be_linked_side_by_side() {
+        let mut linker: Linker<testing::Guest> = Linker::new(&Engine::default());
+
+        log::add_to_linker(&mut linker).unwrap();
+        settings::add_to_linker(&mut linker).unwrap();
+        locks::add_to_linker(&mut linker).unwrap();
+        cache::add_to_linker(&mut linker).unwrap();
+        schedule::add_to_linker(&mut linker).unwrap();
+        http::add_types_to_linker(&mut linker).unwrap();
+        http::add_to_linker(&mut linker).unwrap();
+    }
+}

@@ -146,6 +146,9 @@ impl Runtime {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
+        let loader = components::Loader::start(wasm.clone(), config.code_cache, config.max_component)?;
+        let ticker = Arc::new(engine::Ticker::start(wasm.clone(), config.tick)?);
+        // Last but one, as it must not be dropped where async code runs.
         let io = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(BLOCKING_THREADS)
@@ -153,9 +156,13 @@ impl Runtime {
             .enable_all()
             .build()
             .map_err(RuntimeError::Thread)?;
-        let loader = components::Loader::start(wasm.clone(), config.code_cache, config.max_component)?;
-        let ticker = Arc::new(engine::Ticker::start(wasm.clone(), config.tick)?);
-        let lanes = lanes::Lanes::start(threads, Arc::clone(&ticker), io.handle())?;
+        let lanes = match lanes::Lanes::start(threads, Arc::clone(&ticker), io.handle()) {
+            Ok(lanes) => lanes,
+            Err(error) => {
+                io.shutdown_background();
+                return Err(error);
+            }
+        };
         let stage = Arc::new(attempt::Stage { engine: wasm, services, lanes });
         Ok(Arc::new(Self { stage, loader, ticker, max_memory, io: Mutex::new(Some(io)) }))
     }

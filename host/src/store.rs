@@ -421,7 +421,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Make runs, in one transaction. The answers are in the order of `runs`.
     async fn enqueue(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<Enqueued>>;
 
-    /// Make the runs that a task's schedule calls for, and move its cursor to `cursor`, in one transaction.
+    /// Make the runs that a task's schedule calls for, and move its cursor to `cursor`, in one transaction. A cursor that
+    /// is further already stays.
     ///
     /// Of a paused task only the cursor moves: what is due meanwhile is left out, and the answer is empty.
     async fn fire(&self, task: TaskKey, runs: Vec<NewRun>, cursor: Timestamp, now: Timestamp) -> Result<Vec<Enqueued>>;
@@ -433,6 +434,9 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     async fn extend(&self, claims: Vec<ClaimKey>, until: Timestamp) -> Result<Extended>;
 
     /// Write down the end of an attempt, and release its locks.
+    ///
+    /// A run whose end was asked for ([`Store::cancel`]) does not wait again: [`Transition::Wait`] cancels it then, as
+    /// its host may have looked just before it was asked.
     ///
     /// # Errors
     ///
@@ -452,6 +456,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// Delete history beyond `retention`, expired cache entries too, a bounded piece of it. Returns how many runs went
     /// (0: nothing is left to do).
+    ///
+    /// The latest success of a task stays, whatever `retention` says: its output is what the task has to show.
     async fn prune(&self, retention: Retention, now: Timestamp) -> Result<u64>;
 
     /// Try to take a lock for a run, once. A lock that the run holds already in the same mode is taken again with its fence.
@@ -499,7 +505,7 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// What a run made; `None` if it has not succeeded (or is not there).
     async fn output(&self, run: RunId) -> Result<Option<Output>>;
 
-    /// The latest run of a task that succeeded, and when it ended.
+    /// The latest run of a task (the one with the greatest id) that succeeded, and when it ended.
     async fn latest_success(&self, task: TaskKey) -> Result<Option<(RunId, Timestamp)>>;
 
     /// The attempts at a run that are over, first to last.
@@ -508,13 +514,16 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// How many runs are in each state.
     async fn counts(&self) -> Result<BTreeMap<RunState, u64>>;
 
-    /// Told (as a hint only) whenever runs may have become claimable.
+    /// Told (as a hint only) whenever runs may have become claimable, or will earlier than was said.
+    ///
+    /// All who wait are told ([`Notify::notify_waiters`]), after the commit: make the `notified()` future first, then look,
+    /// then await it, and nothing is missed.
     fn runs_hint(&self) -> Arc<Notify>;
 
-    /// Told (as a hint only) whenever locks may have become free.
+    /// Told (as a hint only) whenever locks may have become free; in the manner of [`Store::runs_hint`].
     fn locks_hint(&self) -> Arc<Notify>;
 
-    /// Told (as a hint only) whenever a run changed, by whichever way.
+    /// Told (as a hint only) whenever a run changed, by whichever way: a number that grows with each commit that did so.
     fn changes(&self) -> tokio::sync::watch::Receiver<u64>;
 
     /// What it has done since it was opened.

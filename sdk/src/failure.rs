@@ -62,7 +62,7 @@ impl<E: Error + 'static> From<E> for Failure {
 
 /// Whether a further attempt would meet the same error for certain.
 fn is_permanent(error: &dyn Any) -> bool {
-    use crate::{cache, locks, schedule, settings};
+    use crate::{cache, http, locks, schedule, settings};
     if let Some(error) = error.downcast_ref::<cache::Error>() {
         return !matches!(error, cache::Error::Conflict | cache::Error::Other(_));
     }
@@ -71,6 +71,9 @@ fn is_permanent(error: &dyn Any) -> bool {
     }
     if let Some(error) = error.downcast_ref::<schedule::Error>() {
         return !matches!(error, schedule::Error::NotFound | schedule::Error::Other(_));
+    }
+    if let Some(error) = error.downcast_ref::<http::Error>() {
+        return matches!(error, http::Error::Denied | http::Error::Invalid(_));
     }
     error.is::<settings::Error>()
 }

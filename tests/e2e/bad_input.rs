@@ -14,7 +14,7 @@ const MANIFESTS: &[(&str, &[&str])] = &[
     ("[tasks.x]\nevery = \"10\"\n", &["m05.toml:2:", "10"]),
     ("[tasks.x]\nevery = \"0s\"\n", &["m06.toml:2:"]),
     ("[tasks.x]\nevery = \"soon\"\n", &["m07.toml:2:", "soon"]),
-    ("[tasks.x]\ncron = \"* * * *\"\n", &["m08.toml:2:", "5"]),
+    ("[tasks.x]\ncron = \"* * * *\"\n", &["m08.toml:2:", "five"]),
     ("[tasks.x]\ncron = \"61 * * * *\"\n", &["m09.toml:2:", "61"]),
     ("[tasks.x]\ncron = \"0 0 31 2 *\"\n", &["m10.toml:2:", "never"]),
     ("[tasks.x]\ncron = \"* * * * mo\"\n", &["m11.toml:2:", "mo"]),
@@ -33,7 +33,7 @@ const MANIFESTS: &[(&str, &[&str])] = &[
     ("[tasks.x.grants]\nhttp = [\"http://example.org/\"]\n", &["m24.toml:2:", "example.org"]),
     ("[tasks.x.grants]\nhttp = [\"example.org:99999\"]\n", &["m25.toml:2:", "99999"]),
     ("[tasks.x.grants]\ncache = [\"a*b\"]\n", &["m26.toml:2:", "a*b"]),
-    ("[tasks.x.grants]\nnetwork = true\n", &["m27.toml:2:", "`network`", "`http`"]),
+    ("[tasks.x.grants]\nnetwork = true\n", &["m27.toml:2:", "`network`", "http"]),
     ("[tasks.x.grants]\ndirectories = [{ host = \"data\" }]\n", &["m28.toml:2:", "guest"]),
     ("[tasks.x.retry]\nattempts = 0\n", &["m29.toml:2:", "attempts"]),
     ("[tasks.x.retry]\njitter = 7\n", &["m30.toml:2:", "jitter"]),
@@ -112,8 +112,7 @@ const BODIES: &[(&str, &str, &str, u16, &str)] = &[
 
 fn components(hello: &[u8]) -> Vec<(&'static str, Vec<u8>, &'static [&'static str])> {
     let mut flipped = hello.to_vec();
-    let third = flipped.len() / 3;
-    flipped[third..third + 64].fill(0xff);
+    flipped[16..80].fill(0xff);
     vec![
         ("empty", Vec::new(), &["empty.wasm"]),
         ("text", b"fn main() {}".to_vec(), &["text.wasm"]),

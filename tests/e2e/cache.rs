@@ -35,7 +35,7 @@ fn a_run_that_was_killed_has_let_go_of_its_refresh_and_left_the_last_good_value(
     });
     let held = host.run("probe", r#"{"do": "refresh", "key": "section", "how": "publish", "value": "not now"}"#);
     let said = |run: &serde_json::Value| String::from_utf8(host.output(crate::harness::id(run))).unwrap();
-    assert!(said(&held).contains("held") && said(&held).contains("good"), "{}", said(&held));
+    assert!(said(&held).contains("renewed by another run") && said(&held).contains("good"), "{}", said(&held));
 
     host.cli(&["kill", &holder.to_string()]);
     assert_eq!(state(&host.wait(holder)), "cancelled");

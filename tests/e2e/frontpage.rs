@@ -1,1 +1,176 @@
-//! How a page of ten remote systems stays current although some hang.
+//! The job that all of this is for: a page of ten remote systems stays current although some hang.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::{Host, SEXTON, list};
+
+/// Ten real HTTP servers.
+struct Remotes {
+    child: Child,
+    url: String,
+}
+
+impl Remotes {
+    fn start() -> Self {
+        let program = std::path::Path::new(SEXTON).with_file_name("remotes");
+        let mut child = Command::new(&program)
+            .args(["--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}; `cargo build -p example-frontpage-remotes` makes it", program.display()));
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().rsplit(' ').next().unwrap().to_owned();
+        assert!(url.starts_with("http://127.0.0.1:"), "{line}");
+        Self { child, url }
+    }
+
+    fn set(&self, remote: usize, mode: &str) {
+        let answer = ureq::post(format!("{}/control/{remote}", self.url))
+            .content_type("application/json")
+            .send(format!(r#"{{"mode": "{mode}"}}"#));
+        assert!(answer.is_ok(), "{answer:?}");
+    }
+}
+
+impl Drop for Remotes {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A section as the page shows it.
+#[derive(Clone, Debug, PartialEq)]
+struct Section {
+    class: String,
+    served: u64,
+    age: Option<Duration>,
+}
+
+/// The example's manifest, at ten times its pace.
+fn manifest(remotes: &str) -> String {
+    format!(
+        r#"
+[tasks.frontpage]
+every = "1s"
+overlap = "allow(3)"
+[tasks.frontpage.settings]
+remotes = "{remotes}"
+max-age-ms = "500"
+quick-ms = "600"
+patient-ms = "4500"
+current-ms = "4000"
+[tasks.frontpage.retry]
+attempts = 1
+[tasks.frontpage.limits]
+deadline = "10s"
+[tasks.frontpage.grants]
+cache = ["frontpage/*"]
+locks = ["frontpage/*"]
+http = ["{}"]
+"#,
+        remotes.trim_start_matches("http://")
+    )
+}
+
+/// The page that is served now, with the run that made it.
+fn page(host: &Host) -> Option<(String, BTreeMap<usize, Section>)> {
+    let answer = ureq::get(format!("{}/v1/tasks/frontpage/result", host.url)).call().ok()?;
+    assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
+    let run = answer.headers()["x-sexton-run"].to_str().unwrap().to_owned();
+    let html = answer.into_body().read_to_string().unwrap();
+    let attribute = |card: &str, name: &str| {
+        card.split_once(&format!("{name}=\""))?.1.split('"').next().map(str::to_owned)
+    };
+    let sections: BTreeMap<usize, Section> = html
+        .split("<article ")
+        .skip(1)
+        .map(|card| {
+            let section = Section {
+                class: attribute(card, "class").unwrap(),
+                served: attribute(card, "data-served").unwrap().parse().unwrap(),
+                age: attribute(card, "data-age-ms").map(|ms| Duration::from_millis(ms.parse().unwrap())),
+            };
+            (attribute(card, "data-remote").unwrap().parse().unwrap(), section)
+        })
+        .collect();
+    assert_eq!(sections.len(), 10, "{html}");
+    Some((run, sections))
+}
+
+/// Wait for pages made by so many further runs.
+fn pages(host: &Host, count: usize) -> Vec<BTreeMap<usize, Section>> {
+    let (mut last, _) = page(host).expect("there is a page by now");
+    (0..count)
+        .map(|_| {
+            let (run, sections) = host.eventually("a newer page is there", || page(host).filter(|(run, _)| *run != last));
+            last = run;
+            sections
+        })
+        .collect()
+}
+
+#[test]
+fn a_page_of_ten_remotes_stays_current_although_three_of_them_hang() {
+    let remotes = Remotes::start();
+    let host = Host::start();
+    host.add("frontpage", "frontpage", &manifest(&remotes.url));
+    host.eventually("all ten sections are current", || {
+        page(&host).filter(|(_, sections)| sections.values().all(|section| section.class == "current"))
+    });
+
+    let hanging = [2, 5, 8];
+    for remote in hanging {
+        remotes.set(remote, "hang");
+    }
+    // Whatever was asked before they hung is in the cache after two more pages.
+    let before = pages(&host, 2).pop().unwrap();
+    let while_hung = pages(&host, 12);
+
+    let last = while_hung.last().unwrap();
+    for (remote, section) in last {
+        if hanging.contains(remote) {
+            assert_eq!(section.class, "old", "remote {remote} hangs: {section:?}");
+            assert!(section.served > 0 && section.served <= before[remote].served + 1, "the last good value is shown: {section:?}");
+            assert!(section.age.unwrap() > Duration::from_secs(5), "{section:?}");
+        }
+    }
+    for (number, sections) in while_hung.iter().enumerate() {
+        for (remote, section) in sections.iter().filter(|(remote, _)| !hanging.contains(remote)) {
+            assert_eq!(section.class, "current", "page {number}, remote {remote}: {section:?}");
+        }
+    }
+    for remote in (1..=10).filter(|remote| !hanging.contains(remote)) {
+        assert!(last[&remote].served > before[&remote].served + 4, "remote {remote} is asked again and again");
+    }
+    at_most_three_overlapped(&host);
+
+    remotes.set(5, "ok");
+    host.eventually("the section of the remote that came back follows", || {
+        let (_, sections) = page(&host)?;
+        (sections[&5].class == "current" && sections[&5].served > last[&5].served).then_some(())
+    });
+    let (_, sections) = page(&host).unwrap();
+    assert_eq!((sections[&2].class.as_str(), sections[&8].class.as_str()), ("old", "old"));
+}
+
+/// From the runs' own times: at no instant were more than three under way, and at some there were two at least.
+fn at_most_three_overlapped(host: &Host) {
+    let runs = host.get("/v1/runs?task=frontpage&limit=200");
+    let at = |run: &Value, field: &str| run[field].as_str().map(|text| chrono::DateTime::parse_from_rfc3339(text).unwrap());
+    let spans: Vec<_> = list(&runs, "runs")
+        .iter()
+        .filter(|run| run["state"] != "cancelled")
+        .filter_map(|run| Some((at(run, "claimed_at")?, at(run, "ended_at"))))
+        .collect();
+    let overlapping = |instant| spans.iter().filter(|(from, to)| *from <= instant && to.is_none_or(|to| to > instant)).count();
+    let most = spans.iter().map(|(from, _)| overlapping(*from)).max().unwrap();
+    println!("{} runs, at most {most} at once", spans.len());
+    assert!((2..=3).contains(&most), "{most} runs at once");
+}

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long a test waits for something that must happen. Generous: machines that run tests are busy.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The binary under test.
-pub const SEXTON: &str = env!("CARGO_BIN_EXE_sexton");
+pub(crate) const SEXTON: &str = env!("CARGO_BIN_EXE_sexton");
 
 /// A host process, its plugin directory and its store. Killed when dropped.
-pub struct Host {
+pub(crate) struct Host {
     /// Where all of it lies.
     pub directory: Arc<tempfile::TempDir>,
     /// `http://127.0.0.1:PORT`.
@@ -27,19 +27,19 @@ pub struct Host {
 
 /// Settings of a host that a test wants to be other than the default.
 #[derive(Default)]
-pub struct Setup {
+pub(crate) struct Setup {
     /// Further lines of `sexton.toml`.
     pub config: String,
 }
 
 impl Host {
     /// A host with nothing in its plugin directory.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with(&Setup::default())
     }
 
     /// A host with further settings.
-    pub fn with(setup: &Setup) -> Self {
+    pub(crate) fn with(setup: &Setup) -> Self {
         let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         fs::create_dir(directory.path().join("plugins")).expect("a plugin directory");
         fs::write(directory.path().join("sexton.toml"), config(&setup.config)).expect("a configuration");
@@ -47,7 +47,7 @@ impl Host {
     }
 
     /// A host with these plugins in its directory from the start.
-    pub fn with_plugins(plugins: &[(&str, &str, &str)]) -> Self {
+    pub(crate) fn with_plugins(plugins: &[(&str, &str, &str)]) -> Self {
         let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         fs::create_dir(directory.path().join("plugins")).expect("a plugin directory");
         fs::write(directory.path().join("sexton.toml"), config("")).expect("a configuration");
@@ -62,7 +62,7 @@ impl Host {
     }
 
     /// A host in a directory that another one may have used before.
-    pub fn start_in(directory: Arc<tempfile::TempDir>) -> Self {
+    pub(crate) fn start_in(directory: Arc<tempfile::TempDir>) -> Self {
         let mut child = Command::new(SEXTON)
             .args(["run", "--config", "sexton.toml"])
             .current_dir(directory.path())
@@ -99,33 +99,33 @@ impl Host {
     }
 
     /// Its process.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// What it wrote to stderr so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().expect("the log").join("\n")
     }
 
     /// A path in its plugin directory.
-    pub fn plugin_path(&self, file: &str) -> PathBuf {
+    pub(crate) fn plugin_path(&self, file: &str) -> PathBuf {
         self.directory.path().join("plugins").join(file)
     }
 
     /// Put a guest that was built into the plugin directory, and wait until it is in use.
-    pub fn add(&self, name: &str, component: &str, manifest: &str) {
+    pub(crate) fn add(&self, name: &str, component: &str, manifest: &str) {
         self.add_bytes(name, &guest(component), Some(manifest));
         self.loaded(name);
     }
 
     /// Put a component into the plugin directory as an author would: whole, by renaming.
-    pub fn add_bytes(&self, name: &str, component: &[u8], manifest: Option<&str>) {
+    pub(crate) fn add_bytes(&self, name: &str, component: &[u8], manifest: Option<&str>) {
         drop_in(self.directory.path(), name, component, manifest);
     }
 
     /// Wait until a plugin is in use as it lies in the directory.
-    pub fn loaded(&self, name: &str) {
+    pub(crate) fn loaded(&self, name: &str) {
         self.eventually(&format!("plugin `{name}` is in use"), || {
             let plugin = self.plugin(name)?;
             if let Some(reason) = plugin["quarantine"].as_str() {
@@ -136,20 +136,20 @@ impl Host {
     }
 
     /// What the host says of a plugin, if it knows it.
-    pub fn plugin(&self, name: &str) -> Option<Value> {
+    pub(crate) fn plugin(&self, name: &str) -> Option<Value> {
         let plugins = self.get("/v1/plugins");
         list(&plugins, "plugins").iter().find(|plugin| plugin["name"] == name).cloned()
     }
 
     /// Wait until a plugin is quarantined; why.
-    pub fn quarantined(&self, name: &str) -> String {
+    pub(crate) fn quarantined(&self, name: &str) -> String {
         self.eventually(&format!("plugin `{name}` is quarantined"), || {
             self.plugin(name)?["quarantine"].as_str().map(str::to_owned)
         })
     }
 
     /// Ask until the answer is there.
-    pub fn eventually<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    pub(crate) fn eventually<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         let start = Instant::now();
         loop {
             if let Some(answer) = ask() {
@@ -162,19 +162,19 @@ impl Host {
     }
 
     /// `GET`, as JSON.
-    pub fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
         let (status, body) = self.request("GET", path, b"");
         assert_eq!(status, 200, "GET {path}: {}", String::from_utf8_lossy(&body));
         serde_json::from_slice(&body).expect("the API speaks JSON")
     }
 
     /// Any request: status and body.
-    pub fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+    pub(crate) fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
         request(&format!("{}{path}", self.url), method, body)
     }
 
     /// Ask for a run; its id.
-    pub fn trigger(&self, task: &str, input: &str) -> i64 {
+    pub(crate) fn trigger(&self, task: &str, input: &str) -> i64 {
         let (status, body) = self.request("POST", &format!("/v1/tasks/{task}/runs"), input.as_bytes());
         assert!((200..300).contains(&status), "{status}: {}", String::from_utf8_lossy(&body));
         let answer: Value = serde_json::from_slice(&body).expect("the API speaks JSON");
@@ -182,7 +182,7 @@ impl Host {
     }
 
     /// Wait until a run is over; what the host says of it.
-    pub fn wait(&self, run: i64) -> Value {
+    pub(crate) fn wait(&self, run: i64) -> Value {
         let start = Instant::now();
         loop {
             let answer = self.get(&format!("/v1/runs/{run}/wait?timeout=10s"));
@@ -194,19 +194,19 @@ impl Host {
     }
 
     /// Ask for a run and wait until it is over.
-    pub fn run(&self, task: &str, input: &str) -> Value {
+    pub(crate) fn run(&self, task: &str, input: &str) -> Value {
         self.wait(self.trigger(task, input))
     }
 
     /// What a run made.
-    pub fn output(&self, run: i64) -> Vec<u8> {
+    pub(crate) fn output(&self, run: i64) -> Vec<u8> {
         let (status, body) = self.request("GET", &format!("/v1/runs/{run}/output"), b"");
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
         body
     }
 
     /// Call the command line against this host.
-    pub fn cli(&self, args: &[&str]) -> Output {
+    pub(crate) fn cli(&self, args: &[&str]) -> Output {
         Command::new(SEXTON)
             .args(args)
             .current_dir(self.directory.path())
@@ -217,20 +217,20 @@ impl Host {
     }
 
     /// End the process like a power cut would.
-    pub fn kill(mut self) -> Arc<tempfile::TempDir> {
+    pub(crate) fn kill(mut self) -> Arc<tempfile::TempDir> {
         self.child.kill().expect("SIGKILL");
         self.child.wait().expect("the host is gone");
         Arc::clone(&self.directory)
     }
 
     /// Send a signal.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().expect("kill");
         assert!(sent.success());
     }
 
     /// Wait until the process has ended by itself; whether it was content, and what it had said.
-    pub fn ended(mut self) -> (bool, String, Arc<tempfile::TempDir>) {
+    pub(crate) fn ended(mut self) -> (bool, String, Arc<tempfile::TempDir>) {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("the host's status") {
@@ -250,7 +250,7 @@ impl Drop for Host {
 }
 
 /// One request to anybody.
-pub fn request(url: &str, method: &str, body: &[u8]) -> (u16, Vec<u8>) {
+pub(crate) fn request(url: &str, method: &str, body: &[u8]) -> (u16, Vec<u8>) {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(PATIENCE))
@@ -263,38 +263,38 @@ pub fn request(url: &str, method: &str, body: &[u8]) -> (u16, Vec<u8>) {
 }
 
 /// The list in an answer, whether it is the answer or one of its fields.
-pub fn list<'a>(answer: &'a Value, field: &str) -> &'a [Value] {
+pub(crate) fn list<'a>(answer: &'a Value, field: &str) -> &'a [Value] {
     answer.as_array().or_else(|| answer[field].as_array()).map_or(&[], Vec::as_slice)
 }
 
 /// The run in an answer, whether it is the answer or one of its fields.
-pub fn run_of(answer: &Value) -> &Value {
+pub(crate) fn run_of(answer: &Value) -> &Value {
     if answer["run"].is_object() { &answer["run"] } else { answer }
 }
 
 /// A run's id.
-pub fn id(answer: &Value) -> i64 {
+pub(crate) fn id(answer: &Value) -> i64 {
     let run = run_of(answer);
     run["id"].as_i64().or_else(|| answer["run"].as_i64()).unwrap_or_else(|| panic!("no run in {answer}"))
 }
 
 /// A run's state.
-pub fn state(answer: &Value) -> &str {
+pub(crate) fn state(answer: &Value) -> &str {
     run_of(answer)["state"].as_str().unwrap_or_else(|| panic!("no state in {answer}"))
 }
 
 /// The attempts in what the host says of a run.
-pub fn attempts(answer: &Value) -> &[Value] {
+pub(crate) fn attempts(answer: &Value) -> &[Value] {
     list(answer, "attempts")
 }
 
 /// The last attempt's outcome.
-pub fn outcome(answer: &Value) -> &str {
+pub(crate) fn outcome(answer: &Value) -> &str {
     attempts(answer).last().and_then(|attempt| attempt["outcome"].as_str()).unwrap_or_else(|| panic!("no attempt in {answer}"))
 }
 
 /// How long an attempt took.
-pub fn took(attempt: &Value) -> Duration {
+pub(crate) fn took(attempt: &Value) -> Duration {
     let at = |field: &str| {
         let text = attempt[field].as_str().unwrap_or_else(|| panic!("no {field} in {attempt}"));
         chrono::DateTime::parse_from_rfc3339(text).expect("RFC 3339")
@@ -303,13 +303,13 @@ pub fn took(attempt: &Value) -> Duration {
 }
 
 /// The directory that `make guests` and `make examples` build into.
-pub fn guests() -> PathBuf {
+pub(crate) fn guests() -> PathBuf {
     let binary = Path::new(SEXTON);
     binary.parent().and_then(Path::parent).expect("target/debug/sexton lies in target").join("guests")
 }
 
 /// A guest that was built.
-pub fn guest(name: &str) -> Vec<u8> {
+pub(crate) fn guest(name: &str) -> Vec<u8> {
     let path = guests().join(format!("{name}.wasm"));
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; `make guests` builds it", path.display()))
 }

@@ -27,12 +27,12 @@ attempts = 1
 [tasks.{name}.limits]
 deadline = "{}ms"
 fuel = 1_000_000_000_000
-memory = "600 MiB"
+memory = "256 MiB"
 [tasks.{name}.grants]
 locks = ["*"]
 cache = ["*"]
 schedule = ["*"]
-http = ["127.0.0.1:*"]
+http = ["127.0.0.1:1"]
 "#,
         DEADLINE.as_millis()
     )
@@ -103,8 +103,9 @@ fn a_guest_that_waits_for_a_lock_ends_at_its_deadline() {
 #[test]
 fn a_guest_that_waits_for_an_answer_ends_at_its_deadline() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap(); // accepts in the kernel, and never says a word
-    let host = Host::with_plugins(&[("probe", "probe", &manifest("probe"))]);
-    let input = format!(r#"{{"do": "http-get", "url": "http://{}/"}}"#, silent.local_addr().unwrap());
+    let address = silent.local_addr().unwrap().to_string();
+    let host = Host::with_plugins(&[("probe", "probe", &manifest("probe").replace("127.0.0.1:1", &address))]);
+    let input = format!(r#"{{"do": "http-get", "url": "http://{address}/"}}"#);
     hangs_and_ends(&host, "probe", &input, &["http"]);
 }
 

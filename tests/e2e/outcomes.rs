@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::harness::{Host, attempts, guest, list, outcome, state};
 
 /// A probe that may do anything, once.
-pub const PROBE: &str = r#"
+pub(crate) const PROBE: &str = r#"
 [tasks.probe]
 overlap = "allow(200)"
 [tasks.probe.retry]
@@ -17,7 +17,7 @@ memory = "32 MiB"
 locks = ["*"]
 cache = ["*"]
 schedule = ["probe"]
-http = ["127.0.0.1:*"]
+http = ["127.0.0.1:1"]
 "#;
 
 fn ends_like(input: &str, expected: &str) -> Value {

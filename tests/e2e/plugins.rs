@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::harness::{Host, guest, id, list, state};
 
-const ON_DEMAND: &str = "[tasks.it]\n";
+const ON_DEMAND: &str = "[tasks.it]\n[tasks.it.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\nschedule = [\"it\"]\nhttp = [\"127.0.0.1:1\"]\n";
 
 #[test]
 fn a_new_version_is_used_by_the_next_run_and_runs_under_way_keep_theirs() {

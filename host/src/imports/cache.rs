@@ -251,7 +251,7 @@ impl ImportsCtx {
                 Err(last) => Ok(Ok(Renewer::This { fence, last })),
                 Ok(fresh) => Ok(self.let_go(key, REFRESH).await?.map(|()| Renewer::Nobody(fresh))),
             },
-            // Not to be kept from others by a run that does not know of it. What comes of it matters no more.
+            // The guest will not know that it has the entry, so nobody may be kept waiting for it.
             Err(error) => Ok(self.let_go(key, REFRESH).await?.and(Err(error))),
         }
     }
@@ -300,3 +300,6 @@ fn wit_error(error: StoreError, in_call: &'static str) -> Result<Error, Interrup
         error => Ok(Error::Other(store_failure(error, in_call)?)),
     }
 }
+
+#[cfg(test)]
+mod tests;

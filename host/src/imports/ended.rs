@@ -107,3 +107,57 @@ impl Until {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+    use crate::imports::testing::{soon, until};
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    #[tokio::test]
+    async fn work_that_is_done_in_time_is_returned() {
+        let work = async {
+            tokio::task::yield_now().await;
+            7
+        };
+        assert_eq!(until(LONG).unless_ended("call", async { 7 }).await, Ok(7));
+        assert_eq!(until(LONG).unless_ended("call", work).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn a_wait_ends_at_the_deadline() {
+        let start = Instant::now();
+        let until = until(Duration::from_millis(30));
+
+        let ended = soon(until.unless_ended("call", pending::<()>())).await;
+
+        assert_eq!(ended, Err(Interrupt { why: Why::Deadline, in_call: "call" }));
+        assert!(start.elapsed() >= Duration::from_millis(30));
+        assert_eq!(until.left(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_wait_ends_when_its_run_is_stopped() {
+        let until = until(LONG);
+        let waiting = until.clone();
+        let wait = tokio::spawn(async move { waiting.unless_ended("call", pending::<()>()).await });
+
+        tokio::task::yield_now().await;
+        until.handle.stop(Stop::Shutdown);
+
+        let ended = soon(wait).await.unwrap();
+        assert_eq!(ended, Err(Interrupt { why: Why::Stopped(Stop::Shutdown), in_call: "call" }));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_begun_for_a_run_that_is_over() {
+        let begun = async { panic!("it was begun") };
+        let ended = until(Duration::ZERO).unless_ended("call", begun).await;
+
+        assert_eq!(ended, Err(Interrupt { why: Why::Deadline, in_call: "call" }));
+        assert_eq!(ended.unwrap_err().to_string(), "the run was ended in `call`: its deadline is reached");
+    }
+}

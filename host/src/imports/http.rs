@@ -60,7 +60,7 @@ impl<'a> ImportsCtxView<'a> {
     }
 }
 
-/// Let a guest of `linker` send requests: `wasi:http/outgoing-handler`, which needs the types as well.
+/// Let a guest of `linker` send requests: `wasi:http/outgoing-handler`, which is of use only with the types.
 ///
 /// # Errors
 ///
@@ -70,6 +70,8 @@ pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmti
 }
 
 /// Let a guest of `linker` make and take apart requests and responses: `wasi:http/types`, not what that imports.
+///
+/// This reaches nothing, and some languages' runtimes import it whether or not they use it.
 ///
 /// # Errors
 ///

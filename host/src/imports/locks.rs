@@ -150,3 +150,6 @@ async fn within(end: Option<Instant>, work: impl Future<Output = ()>) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,3 +44,32 @@ fn cut(mut message: String) -> String {
     }
     message
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imports::testing::World;
+
+    #[tokio::test]
+    async fn a_line_is_kept_with_its_level_and_the_hosts_time() {
+        let world = World::new();
+        let mut guest = world.guest().await;
+
+        guest.imports().write(Level::Warn, "control \u{1b}[31m\n stays".to_owned()).unwrap();
+
+        let (lines, cut) = guest.order.handle.lines(0);
+        let at = world.services.clock.now();
+        let expected = LogLine { at, level: "warn".to_owned(), message: "control \u{1b}[31m\n stays".to_owned() };
+        assert_eq!((lines, cut), (vec![expected], false));
+        let kept = guest.order.handle.kept_log().text;
+        assert_eq!(kept.lines().count(), 1, "a line break in a message is not one in the log: {kept}");
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_between_characters() {
+        assert_eq!(cut("é".repeat(LONGEST_LINE / 2)), "é".repeat(LONGEST_LINE / 2));
+
+        let long = cut(format!("x{}", "é".repeat(LONGEST_LINE)));
+        assert_eq!(long, format!("x{}{CUT}", "é".repeat(LONGEST_LINE / 2 - 1)));
+    }
+}

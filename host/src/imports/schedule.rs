@@ -109,3 +109,6 @@ fn due(when: When, now: Timestamp) -> Timestamp {
     };
     at.min(LAST_INSTANT)
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,3 +23,20 @@ impl Host for ImportsCtxView<'_> {
         Ok(self.ctx.task.settings.clone().into_iter().collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imports::testing::World;
+
+    #[tokio::test]
+    async fn settings_are_those_of_the_manifest_in_order() {
+        let world = World::new();
+        let mut guest = world.guest().await;
+
+        assert_eq!(guest.imports().get("b".to_owned()).unwrap().as_deref(), Some("2"));
+        assert_eq!(guest.imports().get("c".to_owned()).unwrap(), None);
+        let all = [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())];
+        assert_eq!(guest.imports().all().unwrap(), all);
+    }
+}

@@ -1,31 +1,211 @@
-//! What the tests of several imports need.
+//! What the tests of several imports need: a store, a clock that stands still, and runs that were claimed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Until;
-use crate::run::{ClaimKey, RunId};
-use crate::runtime::RunHandle;
-use crate::task::{Name, TaskKey};
+use tempfile::TempDir;
+use wasmtime::component::ResourceTable;
+
+use super::{ImportsCtx, ImportsCtxView, ImportsView, Until};
+use crate::catalog::Catalog;
+use crate::imports::locks::LockWaits;
+use crate::lifecycle::Transition;
+use crate::retry::RetryPolicy;
+use crate::run::{Accounts, Cause, Claim, ClaimKey, Kept, Outcome, Report, RunId};
+use crate::runtime::{Order, RunHandle, Services};
+use crate::schedule::{CatchUp, Trigger};
+use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
+use crate::store::{Admit, ClaimRequest, Finish, LockKind, LockName, NewRun};
+use crate::task::{Grants, Limits, Name, Overlap, Pattern, Task, TaskKey};
+use crate::time::{Clock, Timestamp};
 
 /// How long a test waits for what must happen, before it calls it a failure.
 pub(crate) const BOUND: Duration = Duration::from_secs(10);
+
+/// Bytes that the cache of a test's tenant may have.
+pub(crate) const QUOTA: u64 = 4 << 20;
 
 pub(crate) fn task_key(task: &str) -> TaskKey {
     TaskKey { tenant: Name::default_tenant(), task: Name::new(task).unwrap() }
 }
 
-pub(crate) fn handle() -> Arc<RunHandle> {
-    let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
-    Arc::new(RunHandle::new(key, task_key("caller"), 64 << 10))
-}
-
 /// The end of a run that has `left` to go.
 pub(crate) fn until(left: Duration) -> Until {
-    Until::new(handle(), Instant::now() + left)
+    let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
+    Until::new(Arc::new(RunHandle::new(key, task_key("caller"), 0)), Instant::now() + left)
 }
 
 /// `work`, which must be done within the bound.
 pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(BOUND, work).await.expect("this should have happened by now")
+}
+
+/// Wait until `holds`. For what nothing tells of; whatever brings it about is let run in between.
+pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
+    soon(async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Debug)]
+pub(crate) struct StillClock(AtomicI64);
+
+impl StillClock {
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for StillClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// What all guests of one host have in common.
+pub(crate) struct World {
+    pub(crate) services: Arc<Services>,
+    pub(crate) clock: Arc<StillClock>,
+    _directory: TempDir,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        // What is tested here is not what outlives a power cut.
+        let options = SqliteOptions { sync: Durability::Normal, ..SqliteOptions::default() };
+        let store = SqliteStore::open(directory.path().join("store.db"), &options).unwrap();
+        let clock = Arc::new(StillClock(AtomicI64::new(1_800_000_000_000)));
+        let services = Services {
+            store,
+            clock: clock.clone(),
+            catalog: Arc::new(Catalog::default()),
+            cache_quota: QUOTA,
+            lock_waits: Arc::new(LockWaits::default()),
+        };
+        Self { services: Arc::new(services), clock, _directory: directory }
+    }
+
+    /// Put tasks into the catalog.
+    pub(crate) fn know(&self, tasks: &[&str]) {
+        let task = |name: &&str| (task_key(name), Arc::new(task(name, Grants::default())));
+        self.services.catalog.replace(tasks.iter().map(task).collect());
+    }
+
+    /// A guest in a new run of a task that may use all names, with much time left.
+    pub(crate) async fn guest(&self) -> Guest {
+        self.guest_of("caller", grants(&["*"])).await
+    }
+
+    pub(crate) async fn guest_of(&self, name: &str, grants: Grants) -> Guest {
+        let claim = self.claim(name).await;
+        self.guest_in(claim, grants, BOUND * 6)
+    }
+
+    /// A guest in a run that was claimed.
+    pub(crate) fn guest_in(&self, claim: Claim, grants: Grants, left: Duration) -> Guest {
+        let handle = Arc::new(RunHandle::new(claim.key, claim.task.clone(), 64 << 10));
+        let task = Arc::new(task(claim.task.task.as_str(), grants));
+        let order = Order { claim, task, handle };
+        let ctx = ImportsCtx::new(Arc::clone(&self.services), &order, Instant::now() + left);
+        Guest { ctx, table: ResourceTable::new(), order, services: Arc::clone(&self.services) }
+    }
+
+    /// A new run of a task, claimed.
+    pub(crate) async fn claim(&self, name: &str) -> Claim {
+        let now = self.clock.now();
+        let run = NewRun {
+            task: task_key(name),
+            due_at: now,
+            run_at: now,
+            cause: Cause::Demand,
+            input: Vec::new(),
+            dedup: None,
+            parent: None,
+            admit: Admit::Always,
+        };
+        self.services.store.enqueue(vec![run], now).await.unwrap();
+        self.claim_next(name).await.expect("it was just enqueued")
+    }
+
+    /// The run of a task that waits, claimed.
+    pub(crate) async fn claim_next(&self, name: &str) -> Option<Claim> {
+        let request = ClaimRequest {
+            host: "here".to_owned(),
+            tasks: Arc::new(BTreeMap::from([(task_key(name), 1000)])),
+            limit: 1,
+            lease: Duration::from_secs(3600),
+            now: self.clock.now(),
+        };
+        self.services.store.claim(request).await.unwrap().claims.pop()
+    }
+}
+
+/// A guest's side of the imports.
+pub(crate) struct Guest {
+    pub(crate) ctx: ImportsCtx,
+    pub(crate) table: ResourceTable,
+    pub(crate) order: Order,
+    services: Arc<Services>,
+}
+
+impl ImportsView for Guest {
+    fn imports(&mut self) -> ImportsCtxView<'_> {
+        ImportsCtxView { ctx: &mut self.ctx, table: &mut self.table }
+    }
+}
+
+impl Guest {
+    /// Its run is over; the guest does not know yet.
+    pub(crate) async fn finish(&self, transition: Transition) {
+        let now = self.services.clock.now();
+        let report = Report {
+            outcome: Outcome::FailedTransient,
+            started_at: now,
+            ended_at: now,
+            message: None,
+            backtrace: None,
+            accounts: Accounts::default(),
+            log: Kept::default(),
+            stdout: Kept::default(),
+            stderr: Kept::default(),
+        };
+        let finish = Finish { claim: self.order.claim.key, transition, report, expired_by: None };
+        self.services.store.finish(finish).await.unwrap();
+    }
+}
+
+pub(crate) fn named(name: &str) -> LockName {
+    LockName { tenant: Name::default_tenant(), kind: LockKind::Named, name: name.to_owned() }
+}
+
+/// Grants of the same patterns for locks, keys and tasks.
+pub(crate) fn grants(patterns: &[&str]) -> Grants {
+    let patterns: Vec<_> = patterns.iter().map(|text| Pattern((*text).to_owned())).collect();
+    Grants { locks: patterns.clone(), cache: patterns.clone(), schedule: patterns, ..Grants::default() }
+}
+
+fn task(name: &str, grants: Grants) -> Task {
+    Task {
+        key: task_key(name),
+        plugin: Name::new("plugin").unwrap(),
+        description: None,
+        trigger: Trigger::OnDemand,
+        zone: chrono_tz::Tz::UTC,
+        overlap: Overlap::Allow(1000),
+        catch_up: CatchUp::None,
+        retry: RetryPolicy::default(),
+        limits: Limits::default(),
+        grants,
+        settings: BTreeMap::from([("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned())]),
+        input: Vec::new(),
+        args: Vec::new(),
+        env: BTreeMap::new(),
+    }
 }

@@ -119,12 +119,12 @@ impl Directory {
             }
         };
         let gone: Vec<String> = self.seen.keys().filter(|name| !now_there.contains_key(*name)).cloned().collect();
-        let mut changed = !gone.is_empty();
+        let some_gone = !gone.is_empty();
         for name in gone {
             self.seen.remove(&name);
             self.registry.remove(&name);
         }
-        if changed {
+        if some_gone {
             // What went may have been in the way of one that did not load.
             for name in self.registry.quarantined() {
                 self.seen.remove(&name);
@@ -145,25 +145,18 @@ impl Directory {
                 self.settle(&mut loading).await;
             }
             loading.spawn(load(self.source(), name, files));
-            changed = true;
         }
         while !loading.is_empty() {
             self.settle(&mut loading).await;
         }
-        if changed {
-            self.registry.publish();
-        }
         unsettled
     }
 
-    /// Wait for one load, and publish what it brought: the first plugin does not wait for the last.
+    /// Wait for one load, and use what it brought: the first plugin does not wait for the last.
     async fn settle(&self, loading: &mut JoinSet<Loaded>) {
         let Some(Ok(loaded)) = loading.join_next().await else { return };
         match loaded.version {
-            Ok(version) => {
-                self.registry.admit(&loaded.name, version, self.clock.now());
-                self.registry.publish();
-            }
+            Ok(version) => self.registry.admit(&loaded.name, version, self.clock.now()),
             Err(reason) => self.registry.quarantine(&loaded.name, reason),
         }
     }

@@ -110,6 +110,7 @@ impl Registry {
         info!(plugin = name, digest, "Loaded plugin `{name}` ({}), {} task(s)", &digest[..12], version.tasks.len());
         plugin.version = Some((version, now));
         plugin.quarantine = None;
+        self.offer(&plugins);
     }
 
     /// Do not use what lies in the directory, and say why. An earlier version that was good stays in use.
@@ -123,14 +124,15 @@ impl Registry {
 
     /// The plugin is no longer in the directory.
     pub(super) fn remove(&self, name: &str) {
-        if self.plugins.lock().unwrap_or_else(PoisonError::into_inner).remove(name).is_some() {
+        let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        if plugins.remove(name).is_some() {
             info!(plugin = name, "Plugin `{}` was taken away", name.escape_debug());
+            self.offer(&plugins);
         }
     }
 
-    /// Offer what was admitted to all who look for tasks.
-    pub(super) fn publish(&self) {
-        let plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Offer the tasks of `plugins` to all who look for some. Under their lock: a plugin that is listed as in use is.
+    fn offer(&self, plugins: &BTreeMap<String, Plugin>) {
         let ready: BTreeMap<TaskKey, Ready> = plugins
             .values()
             .filter_map(|plugin| plugin.version.as_ref())

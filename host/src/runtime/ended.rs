@@ -1,6 +1,5 @@
 //! The one place that says how an attempt ended: from what the guest returned, a trap, or what ended it.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use wasmtime::component::ResourceTableError;
@@ -143,6 +142,9 @@ fn trapped(error: &wasmtime::Error, limits: &Limits, space: &Space, stdout: &[u8
         };
         return interrupted(interrupt, &place, limits).at(at);
     }
+    if error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some() {
+        return Verdict::other(Outcome::Lost, "the host had no place for it");
+    }
     if error.downcast_ref::<Trap>() == Some(&Trap::OutOfFuel) {
         return Verdict::other(Outcome::OutOfFuel, format!("used up its {} units of fuel", limits.fuel)).at(at);
     }
@@ -217,30 +219,26 @@ fn interrupted(interrupt: Interrupt, place: &str, limits: &Limits) -> Verdict {
 
 /// A guest's stack as text, innermost first: `function (file:line)`, one a line. Inlined functions have lines of their own.
 pub(super) fn stack(backtrace: &WasmBacktrace) -> String {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for frame in backtrace.frames() {
-        for symbol in frame.symbols() {
-            let name = symbol.name().or(frame.func_name()).unwrap_or("?");
-            text.push_str(name);
-            if let Some(file) = symbol.file() {
-                let _ = write!(text, " ({file}");
-                if let Some(line) = symbol.line() {
-                    let _ = write!(text, ":{line}");
-                }
-                text.push(')');
-            }
-            text.push('\n');
-        }
+        let function = frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), plain);
         if frame.symbols().is_empty() {
-            match frame.func_name() {
-                Some(name) => text.push_str(name),
-                None => {
-                    let _ = write!(text, "function {}", frame.func_index());
-                }
-            }
-            text.push('\n');
+            lines.push(function);
+            continue;
+        }
+        for symbol in frame.symbols() {
+            let name = symbol.name().map_or_else(|| function.clone(), plain);
+            lines.push(match (symbol.file(), symbol.line()) {
+                (Some(file), Some(line)) => format!("{name} ({file}:{line})"),
+                (Some(file), None) => format!("{name} ({file})"),
+                (None, _) => name,
+            });
         }
     }
-    text.truncate(text.trim_end().len());
-    text
+    lines.join("\n")
+}
+
+/// A function's name as it is in the source, without the hash that Rust adds.
+fn plain(name: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(name))
 }

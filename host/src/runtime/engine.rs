@@ -47,7 +47,7 @@ const ADDRESS_SPACE: u64 = 32 << 40;
 /// What wasmtime says, most likely that so much address space cannot be reserved.
 pub(super) fn build(config: &RuntimeConfig) -> Result<wasmtime::Engine, RuntimeError> {
     let max_memory = config.max_memory.next_multiple_of(64 << 10).clamp(64 << 10, FULL_RESERVATION);
-    let memories = u64::from(config.slots) * u64::from(MEMORIES_PER_COMPONENT);
+    let memories = u64::from(places(config)) * u64::from(MEMORIES_PER_COMPONENT);
     if memories.saturating_mul(FULL_RESERVATION) <= ADDRESS_SPACE {
         // Where address space is limited (`ulimit -v`) the smaller reservation may still do.
         if let Ok(engine) = wasmtime::Engine::new(&settings(config, max_memory, FULL_RESERVATION)) {
@@ -61,8 +61,13 @@ pub(super) fn build(config: &RuntimeConfig) -> Result<wasmtime::Engine, RuntimeE
     })
 }
 
+/// Guests that there is room for: a few more than run at once, as those that were dropped leave a moment later.
+fn places(config: &RuntimeConfig) -> u32 {
+    config.slots.saturating_add(config.slots / 8).saturating_add(8)
+}
+
 fn settings(config: &RuntimeConfig, max_memory: u64, reservation: u64) -> Config {
-    let slots = config.slots;
+    let slots = places(config);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots.saturating_mul(CORE_INSTANCES_PER_COMPONENT))

@@ -136,9 +136,7 @@ impl Lanes {
         ticker: Arc<Ticker>,
         io: &tokio::runtime::Handle,
     ) -> Result<Self, RuntimeError> {
-        let queues =
-            Queues { lanes: Default::default(), served: [Instant::now(); LANES], sleeping: 0, stopping: false };
-        let shared = Arc::new(Shared { queues: Mutex::new(queues), work: Condvar::new(), ticker });
+        let shared = Arc::new(Shared { queues: Mutex::new(Queues::new()), work: Condvar::new(), ticker });
         let lanes = Self { shared, threads: Mutex::new(Vec::new()) };
         for n in 0..threads {
             let shared = Arc::clone(&lanes.shared);
@@ -214,7 +212,6 @@ impl Shared {
     }
 
     fn push(&self, job: Job) {
-        let lane = job.metadata().lane();
         let mut queues = self.lock();
         if queues.stopping {
             // Nobody would ever poll it. Dropping it ends it; outside of the lock, as its drop may schedule others.
@@ -222,7 +219,7 @@ impl Shared {
             drop(job);
             return;
         }
-        queues.lanes[lane].push_back(job);
+        queues.push(job);
         let wake = queues.sleeping > 0;
         drop(queues);
         if wake {
@@ -259,6 +256,15 @@ impl Shared {
 }
 
 impl Queues {
+    fn new() -> Self {
+        Self { lanes: Default::default(), served: [Instant::now(); LANES], sleeping: 0, stopping: false }
+    }
+
+    fn push(&mut self, job: Job) {
+        let lane = job.metadata().lane();
+        self.lanes[lane].push_back(job);
+    }
+
     fn pop(&mut self) -> Option<Job> {
         if let Some(job) = self.lanes[URGENT].pop_front() {
             return Some(job);
@@ -294,5 +300,71 @@ impl Queues {
 pub(super) fn lower_priority(by: i32) {
     if let Err(error) = rustix::process::nice(by) {
         tracing::debug!(%error, "Could not lower the priority of a guest thread");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A guest that has been polled for `used`, and is due in `left`.
+    fn guest(used: Duration, left: Duration) -> (Arc<Turn>, Job) {
+        let turn = Arc::new(Turn::new(Instant::now() + left));
+        turn.spend(used);
+        let schedule = |_: Job| unreachable!("nobody wakes it");
+        let (job, task) = Builder::new().metadata(Arc::clone(&turn)).spawn(|_| async {}, schedule);
+        task.detach();
+        (turn, job)
+    }
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// The guests in the order in which they are polled, as their numbers.
+    fn order(queues: &mut Queues, guests: &[Arc<Turn>]) -> Vec<usize> {
+        let number = |job: Job| guests.iter().position(|turn| Arc::ptr_eq(turn, job.metadata())).unwrap();
+        std::iter::from_fn(|| queues.pop()).map(number).collect()
+    }
+
+    fn queued(guests: impl IntoIterator<Item = (Arc<Turn>, Job)>) -> (Queues, Vec<Arc<Turn>>) {
+        let mut queues = Queues::new();
+        let turns = guests.into_iter().map(|(turn, job)| {
+            queues.push(job);
+            turn
+        });
+        let turns = turns.collect();
+        (queues, turns)
+    }
+
+    #[test]
+    fn those_that_are_due_go_first_then_new_ones_then_those_that_used_little_then_those_that_spin() {
+        let (mut queues, turns) = queued([
+            guest(QUANTUM, LONG),
+            guest(NEW, LONG),
+            guest(QUANTUM * 9, LONG),
+            guest(Duration::ZERO, LONG),
+            guest(QUANTUM * 9, Duration::ZERO),
+            guest(Duration::ZERO, LONG),
+        ]);
+
+        assert_eq!(order(&mut queues, &turns), [4, 3, 5, 1, 0, 2]);
+    }
+
+    #[test]
+    fn a_guest_that_is_to_end_overtakes_all_that_are_queued_before_it() {
+        let (mut queues, turns) = queued((0..4).map(|_| guest(QUANTUM, LONG)));
+
+        queues.promote(&turns[2]);
+
+        assert_eq!(order(&mut queues, &turns), [2, 0, 1, 3]);
+    }
+
+    #[test]
+    fn new_ones_do_not_starve_those_that_spin() {
+        let (mut queues, turns) = queued([guest(QUANTUM, LONG), guest(Duration::ZERO, LONG), guest(QUANTUM, LONG)]);
+
+        let long_ago = Instant::now().checked_sub(PATIENCE * 2).expect("the machine is up for longer");
+        queues.served = [long_ago; LANES];
+
+        assert_eq!(order(&mut queues, &turns), [0, 1, 2], "one of them had its turn, and the next waits again");
     }
 }

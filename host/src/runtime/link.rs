@@ -142,10 +142,9 @@ fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Result<Linker
     }
     if Capability::Http.granted(grants) {
         imports::http::add_to_linker(&mut linker)?;
-    } else {
-        // Many a library brings the types along without ever sending anything.
-        imports::http::add_types_to_linker(&mut linker)?;
     }
+    // Many a library brings the types along without ever sending anything: they need no grant.
+    imports::http::add_types_to_linker(&mut linker)?;
     if Capability::Locks.granted(grants) {
         imports::locks::add_to_linker(&mut linker)?;
     }

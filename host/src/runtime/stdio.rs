@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
@@ -113,7 +114,7 @@ impl Pollable for Capture {
 }
 
 impl OutputStream for Capture {
-    fn write(&mut self, bytes: bytes::Bytes) -> StreamResult<()> {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         self.lock().write(&bytes);
         Ok(())
     }
@@ -158,5 +159,76 @@ impl StdinStream for Input {
 
     fn p2_stream(&self) -> Box<dyn InputStream> {
         Box::new(self.0.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::{ClaimKey, RunId};
+    use crate::task::{Name, TaskKey};
+    use crate::time::Timestamp;
+
+    #[derive(Debug)]
+    struct Noon;
+
+    impl Clock for Noon {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(43_200_000)
+        }
+    }
+
+    fn capture(limit: u64) -> (Capture, Arc<RunHandle>) {
+        let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
+        let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("talker").unwrap() };
+        let handle = Arc::new(RunHandle::new(key, task, 1 << 20));
+        (Capture::new(limit, "stdout", Arc::clone(&handle), Arc::new(Noon)), handle)
+    }
+
+    fn logged(handle: &RunHandle) -> Vec<String> {
+        handle.lines(0).0.into_iter().map(|line| line.message).collect()
+    }
+
+    #[test]
+    fn what_is_printed_in_pieces_is_logged_in_lines() {
+        let (mut capture, handle) = capture(100);
+
+        for piece in ["on", "e\ntwo\n\nth", "ree"] {
+            OutputStream::write(&mut capture, Bytes::from(piece)).unwrap();
+        }
+        let whole_lines = logged(&handle);
+        let printed = capture.take();
+
+        assert_eq!(whole_lines, ["one", "two"]);
+        assert_eq!(logged(&handle), ["one", "two", "three"]);
+        assert_eq!(printed, (b"one\ntwo\n\nthree".to_vec(), false));
+        assert_eq!(handle.lines(0).0[0].level, "stdout");
+    }
+
+    #[test]
+    fn what_is_over_the_limit_is_cut_and_the_guest_goes_on() {
+        let (mut capture, _handle) = capture(5);
+
+        for _ in 0..3 {
+            OutputStream::write(&mut capture, Bytes::from("abc")).unwrap();
+        }
+        let (bytes, cut) = capture.take();
+
+        assert_eq!((bytes.as_slice(), cut), (b"abcab".as_slice(), true));
+        assert_eq!(kept(&bytes, cut, 3), Kept { text: "abc".into(), cut: true });
+        assert_eq!(kept(b"abc", false, 3), Kept { text: "abc".into(), cut: false });
+        assert_eq!(capture.check_write().unwrap(), WRITE);
+    }
+
+    #[test]
+    fn a_line_that_never_ends_is_not_kept_back_for_ever() {
+        let (mut capture, handle) = capture(10);
+
+        for _ in 0..5 {
+            OutputStream::write(&mut capture, Bytes::from(vec![b'x'; LONGEST_LINE])).unwrap();
+        }
+
+        assert_eq!(logged(&handle).len(), 5);
+        assert!(capture.lock().line.is_empty());
     }
 }

@@ -1,1 +1,235 @@
+//! The test text that every store passes, whatever it is made of.
+//!
+//! [`promises!`] lists every test; a store's own tests expand it over a way to open one that is empty:
+//!
+//! ```ignore
+//! macro_rules! on_sqlite { ($($room:ident { $($promise:ident)* })*) => { .. } }
+//! promises!(on_sqlite);
+//! ```
+//!
+//! A promise that is not in the list is an unused function, which the compiler tells.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to say where")]
+
+pub(crate) mod cache;
+pub(crate) mod claims;
+pub(crate) mod finishing;
+pub(crate) mod hints;
+pub(crate) mod history;
+pub(crate) mod locks;
+pub(crate) mod runs;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Admit, ClaimRequest, Claimed, Enqueued, Finish, NewRun, Store, StoreError};
+use crate::lifecycle::Transition;
+use crate::run::{Accounts, Cause, Claim, ClaimKey, Kept, Outcome, Output, Report, RunId};
+use crate::task::{Name, TaskKey};
+use crate::time::Timestamp;
+
+/// Call `$with!` with the list of all promises.
+macro_rules! promises {
+    ($with:ident) => {
+        $with! {
+            runs {
+                a_new_run_waits_with_all_that_it_was_given
+                later_runs_have_greater_ids
+                a_run_with_the_same_dedup_key_is_made_once
+                a_dedup_key_is_its_tasks_own
+                a_run_beyond_its_overlap_policy_is_written_as_cancelled
+                a_run_to_be_tried_again_counts_as_not_over
+                a_run_of_a_later_instant_counts_as_nothing_yet
+                firing_makes_the_runs_and_moves_the_cursor
+                firing_an_earlier_instant_leaves_the_cursor
+                a_waiting_run_is_cancelled_at_once
+                a_running_run_is_asked_to_end
+                a_run_that_is_over_or_absent_is_not_cancelled
+                a_run_whose_end_was_asked_for_is_not_tried_again
+            }
+            claims {
+                a_claim_carries_all_that_the_run_was_given
+                a_run_is_not_claimed_before_its_time
+                a_run_that_was_put_earlier_is_claimed_earlier
+                no_more_runs_of_a_task_are_claimed_than_may_run_at_once
+                a_backlog_of_one_task_does_not_block_another
+                a_task_at_its_limit_does_not_block_another
+                places_are_shared_fairly_among_tasks
+                a_place_that_one_task_does_not_need_is_anothers
+                of_many_tasks_those_that_wait_longest_come_first
+                runs_are_claimed_earliest_first
+                tasks_that_were_not_asked_for_are_left_alone
+                a_paused_task_is_left_alone_until_it_is_resumed
+                fences_grow_with_every_claim
+                two_hosts_never_claim_the_same_run
+                a_claim_that_is_not_extended_expires
+                extending_tells_which_claims_are_lost
+                an_abandoned_claim_expires_at_once_and_anothers_does_not
+            }
+            finishing {
+                a_success_keeps_its_output
+                a_failed_attempt_waits_for_the_next
+                a_deferred_attempt_counts_no_failure
+                a_finish_makes_room_for_the_next_run
+                a_stale_claim_writes_no_outcome
+                an_outcome_is_written_once
+                a_sweeper_buries_only_what_has_expired
+                an_attempt_keeps_all_that_is_written_down
+                many_finishes_at_once_are_all_written
+            }
+            history {
+                runs_are_listed_newest_first
+                runs_are_counted_by_state
+                the_latest_success_is_the_latest_runs
+                pruning_keeps_the_latest_runs
+                pruning_by_age_keeps_the_young
+                pruning_by_bytes_keeps_what_fits
+                pruning_leaves_what_is_not_over
+                pruning_leaves_the_latest_success
+                pruning_goes_on_until_nothing_is_left_to_do
+                a_pruned_run_leaves_nothing_behind
+            }
+            locks {
+                an_exclusive_lock_keeps_all_others_out
+                a_shared_lock_is_held_by_many
+                a_shared_lock_keeps_an_exclusive_one_out
+                a_lock_that_is_taken_again_keeps_its_fence
+                a_lock_is_not_taken_in_two_modes_by_one_run
+                a_later_holder_has_a_greater_fence
+                a_finish_releases_all_locks_of_its_run
+                a_stale_claim_takes_no_lock
+                only_its_holder_releases_a_lock
+                locks_of_other_names_kinds_and_tenants_are_apart
+            }
+            cache {
+                a_value_is_read_as_it_was_written
+                an_expired_entry_is_absent
+                versions_grow_even_over_a_deletion
+                a_swap_changes_only_the_version_it_expects
+                an_absent_entry_is_made_once
+                two_writers_of_one_key_lose_nothing
+                a_stale_claim_changes_no_entry
+                a_publish_sets_the_entry_and_lets_go
+                a_publish_after_the_refresh_was_lost_changes_nothing
+                a_publish_without_the_refresh_changes_nothing
+                a_write_beyond_the_quota_changes_nothing
+                expired_entries_and_replaced_values_give_room
+                the_quota_is_each_tenants_own
+                keys_are_listed_in_order_by_prefix
+                pruning_deletes_expired_entries
+            }
+            hints {
+                who_listens_before_looking_misses_no_run
+                who_listens_before_looking_misses_no_lock
+                a_retry_and_a_resumption_are_told
+                every_change_of_a_run_is_told
+            }
+        }
+    };
+}
+pub(crate) use promises;
+
+/// The store under test.
+pub(crate) type Tested = Arc<dyn Store>;
+
+/// `seconds` after the instant that all tests begin at.
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(1_800_000_000_000 + seconds * 1000)
+}
+
+const LEASE: Duration = Duration::from_secs(30);
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// A task of the default tenant.
+fn task(text: &str) -> TaskKey {
+    TaskKey { tenant: Name::default_tenant(), task: name(text) }
+}
+
+/// A run of task `text` that is due at second 0.
+fn new(text: &str) -> NewRun {
+    NewRun {
+        task: task(text),
+        due_at: at(0),
+        run_at: at(0),
+        cause: Cause::Demand,
+        input: Vec::new(),
+        dedup: None,
+        parent: None,
+        admit: Admit::Always,
+    }
+}
+
+async fn enqueue(store: &Tested, runs: Vec<NewRun>) -> Vec<RunId> {
+    store.enqueue(runs, at(0)).await.unwrap().into_iter().map(Enqueued::run).collect()
+}
+
+fn request(tasks: &[(&str, u32)], limit: usize, seconds: i64) -> ClaimRequest {
+    ClaimRequest {
+        host: "one".into(),
+        tasks: Arc::new(tasks.iter().map(|(text, most)| (task(text), *most)).collect::<BTreeMap<_, _>>()),
+        limit,
+        lease: LEASE,
+        now: at(seconds),
+    }
+}
+
+async fn claim(store: &Tested, tasks: &[(&str, u32)], limit: usize, seconds: i64) -> Claimed {
+    store.claim(request(tasks, limit, seconds)).await.unwrap()
+}
+
+/// The names of the tasks whose runs were claimed, in order.
+fn names(claimed: &Claimed) -> Vec<&str> {
+    claimed.claims.iter().map(|claim| claim.task.task.as_str()).collect()
+}
+
+/// Make one run of the task `text` and claim it.
+async fn running(store: &Tested, text: &str) -> Claim {
+    let run = enqueue(store, vec![new(text)]).await[0];
+    let mut claimed = claim(store, &[(text, u32::MAX)], usize::MAX >> 1, 0).await;
+    let place = claimed.claims.iter().position(|claim| claim.key.run == run).unwrap();
+    claimed.claims.swap_remove(place)
+}
+
+/// A report with nothing in it but the outcome, of an attempt that ended in second 1.
+fn report(outcome: Outcome) -> Report {
+    Report {
+        outcome,
+        started_at: at(0),
+        ended_at: at(1),
+        message: None,
+        backtrace: None,
+        accounts: Accounts::default(),
+        log: Kept::default(),
+        stdout: Kept::default(),
+        stderr: Kept::default(),
+    }
+}
+
+fn ending(claim: ClaimKey, outcome: Outcome, transition: Transition) -> Finish {
+    Finish { claim, transition, report: report(outcome), expired_by: None }
+}
+
+fn success(claim: ClaimKey) -> Finish {
+    ending(claim, Outcome::Succeeded, Transition::Succeed(Output::default()))
+}
+
+fn failure(claim: ClaimKey) -> Finish {
+    ending(claim, Outcome::FailedPermanent, Transition::Fail)
+}
+
+fn retry(claim: ClaimKey, seconds: i64) -> Finish {
+    ending(claim, Outcome::FailedTransient, Transition::Wait { run_at: at(seconds), failed: true })
+}
+
+/// The claim as an earlier life of it would be: of an attempt that is over.
+fn stale(claim: ClaimKey) -> ClaimKey {
+    ClaimKey { fence: claim.fence - 1, ..claim }
+}
+
+fn assert_lost<T: std::fmt::Debug>(result: super::Result<T>, claim: ClaimKey) {
+    assert!(matches!(&result, Err(StoreError::ClaimLost(lost)) if *lost == claim), "{result:?}");
+}

@@ -32,7 +32,9 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 /// a trap that says where it hung, and not with an error that comes a moment before.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// Bytes that are buffered of a response, and so the most that its head may have. Servers commonly allow 8 to 16 KiB.
+/// Bytes that are buffered of a response. A head that is not over after so many is refused; as that is seen after a read,
+/// which may bring as many again, the largest head that passes has less than twice as many. Servers commonly send and
+/// accept 8 to 16 KiB.
 const BUFFER: usize = 64 << 10;
 
 /// Header fields that a response may have.
@@ -81,17 +83,15 @@ impl Exchange {
             .await?;
 
         // A server that is no proxy is asked for the path alone.
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        *request.uri_mut() = path.parse::<Uri>().map_err(|_| Error::HttpRequestUriInvalid)?;
+        *request.uri_mut() = path(request.uri()).parse().map_err(|_| Error::HttpRequestUriInvalid)?;
         let answered_by = until(options.first_byte_timeout, last);
-        let mut connection = Box::pin(connection);
         let head = timeout_at(answered_by.into(), sender.send_request(request));
-        let response = match select(pin!(head), connection.as_mut()).await {
-            Either::Left((head, _)) => head,
+        let (response, connection) = match select(pin!(head), Box::pin(connection)).await {
+            Either::Left((head, connection)) => (head, Some(connection)),
             // Closed. What was read before may still be the response; if not, hyper says what was wrong.
             Either::Right((closed, head)) => {
                 closed?;
-                head.await
+                (head.await, None)
             }
         };
         let response = response.map_err(|_| Error::ConnectionReadTimeout)??;
@@ -100,7 +100,13 @@ impl Exchange {
         let body = |incoming| TimedBody { incoming, patience, last, wait: None }.boxed_unsync();
         let transfer = async move {
             let _permit = permit;
-            connection.await.map_err(Error::from)
+            if let Some(connection) = connection
+                && let Err(error) = connection.await
+            {
+                // The guest hears of it from the body. An error from here would be a warning in the host's log.
+                tracing::debug!(error = %error, "A guest's HTTP connection broke");
+            }
+            Ok(())
         };
         Ok((response.map(body), Box::new(transfer)))
     }
@@ -139,6 +145,14 @@ impl Way {
             }
         }
         Err(failure)
+    }
+}
+
+/// The path and query of `uri`, as they stand in a request: with a path even where it has only a query.
+fn path(uri: &Uri) -> String {
+    match uri.query() {
+        Some(query) => format!("{}?{query}", uri.path()),
+        None => uri.path().to_owned(),
     }
 }
 

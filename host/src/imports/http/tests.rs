@@ -54,6 +54,15 @@ async fn answer(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, reply: &s
     let _ = seen.send(Seen::Closed);
 }
 
+async fn next_request(sight: &mut mpsc::UnboundedReceiver<Seen>) -> String {
+    loop {
+        match soon(sight.recv()).await.expect("the server is there as long as the test") {
+            Seen::Request(head) => return head,
+            Seen::Closed => {} // of the one before
+        }
+    }
+}
+
 fn grant(host: &str, port: u16) -> HttpHost {
     HttpHost { host: host.to_owned(), port: Some(port) }
 }
@@ -104,8 +113,32 @@ async fn a_host_that_is_granted_by_its_address_answers() {
 
     assert_eq!(answer.0.status(), 200);
     assert_eq!(read(answer).await.unwrap(), "hello");
-    let Some(Seen::Request(head)) = soon(sight.recv()).await else { panic!("no request") };
-    assert_eq!(head, format!("GET /path?query HTTP/1.1\r\nhost: {address}\r\n\r\n"));
+    assert_eq!(next_request(&mut sight).await, format!("GET /path?query HTTP/1.1\r\nhost: {address}\r\n\r\n"));
+
+    let (answer, _transfer) = send(&mut sender, &format!("http://{address}?query")).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let head = next_request(&mut sight).await;
+    assert!(head.starts_with("GET /?query HTTP/1.1\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_with_its_connection_is_read_to_its_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        for reply in ["HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\nhello"] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // A request this small comes in one piece.
+            assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+            stream.write_all(reply.as_bytes()).await.unwrap();
+        }
+    });
+    let mut sender = sender(&[grant("127.0.0.1", address.port())]);
+
+    for expected in ["", "hello"] {
+        let answer = send(&mut sender, &format!("http://{address}/")).await.unwrap();
+        assert_eq!(read(answer).await.unwrap(), expected);
+    }
 }
 
 #[tokio::test]
@@ -262,6 +295,51 @@ async fn a_head_of_very_many_fields_is_bounded() {
     let refused = error(send(&mut sender, &format!("http://{address}/")).await);
 
     assert!(matches!(&refused, Error::Hyper(error) if error.is_parse()), "{refused}");
+}
+
+#[tokio::test]
+async fn a_head_may_have_as_much_as_servers_send_and_not_much_more() {
+    for (size, fits) in [(32 << 10, true), (200 << 10, false)] {
+        let reply = format!("HTTP/1.1 204 No Content\r\nx: {}\r\n\r\n", "x".repeat(size)).leak();
+        let (address, _sight) = server(reply).await;
+        let answer = send(&mut sender(&[grant("127.0.0.1", address.port())]), &format!("http://{address}/")).await;
+        assert_eq!(answer.is_ok(), fits, "{size} bytes");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_counts_until_it_is_let_go_of() {
+    let (address, _sight) = server("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe").await;
+    let mut sender = sender(&[grant("127.0.0.1", address.port())]);
+
+    let (response, transfer) = send(&mut sender, &format!("http://{address}/")).await.unwrap();
+    let mut transfer = Pin::from(transfer);
+    assert!(futures_util::poll!(transfer.as_mut()).is_pending());
+    assert_eq!(sender.connections.available_permits(), MOST_CONNECTIONS - 1);
+
+    drop((response, transfer));
+    assert_eq!(sender.connections.available_permits(), MOST_CONNECTIONS);
+}
+
+#[tokio::test]
+async fn a_body_may_take_long_as_long_as_it_comes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n").await.unwrap();
+        for piece in [b"a", b"b", b"c", b"d"] {
+            // The pace is what is tested: each piece within the timeout, all of them not.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            stream.write_all(piece).await.unwrap();
+        }
+    });
+    let mut sender = sender(&[grant("127.0.0.1", address.port())]);
+
+    let between = RequestOptions { between_bytes_timeout: Some(Duration::from_millis(600)), ..Default::default() };
+    let answer = send_with(&mut sender, &format!("http://{address}/"), Some(between)).await.unwrap();
+
+    assert_eq!(read(answer).await.unwrap(), "abcd");
 }
 
 #[tokio::test]

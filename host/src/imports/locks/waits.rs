@@ -109,3 +109,76 @@ fn bring_forward(queue: &mut BTreeMap<u64, Waiter>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imports::testing::{named, soon};
+
+    use LockMode::{Exclusive, Shared};
+
+    #[test]
+    fn those_who_wait_come_to_the_front_in_the_order_they_came() {
+        let waits = Arc::new(LockWaits::default());
+        let places = [Exclusive, Exclusive, Shared].map(|mode| waits.enter(named("a"), mode));
+        assert_eq!(places.each_ref().map(Place::in_front), [true, false, false]);
+
+        let [first, second, third] = places;
+        drop(first);
+        assert!(second.in_front() && !third.in_front());
+
+        drop(second);
+        assert!(third.in_front());
+    }
+
+    #[test]
+    fn those_who_share_come_to_the_front_together_but_do_not_overtake() {
+        let waits = Arc::new(LockWaits::default());
+        let places = [Shared, Shared, Exclusive, Shared].map(|mode| waits.enter(named("a"), mode));
+        assert_eq!(places.each_ref().map(Place::in_front), [true, true, false, false]);
+
+        let [first, second, third, fourth] = places;
+        drop(first);
+        assert!(second.in_front() && !third.in_front());
+        drop(second);
+        assert!(third.in_front() && !fourth.in_front());
+    }
+
+    #[test]
+    fn who_leaves_from_the_middle_is_stepped_over() {
+        let waits = Arc::new(LockWaits::default());
+        let places = [Shared, Exclusive, Shared].map(|mode| waits.enter(named("a"), mode));
+
+        let [first, second, third] = places;
+        drop(second);
+
+        assert!(first.in_front() && third.in_front());
+    }
+
+    #[test]
+    fn queues_of_other_locks_and_left_queues_take_no_part() {
+        let waits = Arc::new(LockWaits::default());
+        let first = waits.enter(named("a"), Exclusive);
+        let other = waits.enter(named("b"), Exclusive);
+        assert!(first.in_front() && other.in_front());
+
+        drop(first);
+        drop(other);
+
+        assert_eq!(waits.waiting(&named("a")), 0);
+        assert!(waits.queues().by_lock.is_empty(), "a queue that nobody stands in takes memory");
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_told_of_its_turn() {
+        let waits = Arc::new(LockWaits::default());
+        let first = waits.enter(named("a"), Exclusive);
+        let second = waits.enter(named("a"), Exclusive);
+        assert!(futures_util::poll!(std::pin::pin!(second.turn())).is_pending());
+
+        let told = tokio::spawn(async move { second.turn().await });
+        drop(first);
+
+        soon(told).await.unwrap();
+    }
+}

@@ -9,14 +9,14 @@ use crate::retry::RetryPolicy;
 use crate::run::{Cause, Claim, ClaimKey, RunId};
 use crate::runtime::{Ended, LoadError, Order, Prepared, Refusal, RunHandle, Runtime, RuntimeConfig, Services};
 use crate::schedule::{CatchUp, Trigger};
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::{Admit, ClaimRequest, NewRun, Store};
 use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
 use crate::time::{Clock, Timestamp};
 
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
-
-/// What is allowed beyond a deadline for an attempt to be over. Wider than the promise of 50 ms by what a machine that
-/// compiles other tests at the same time may need.
-pub(super) const SLACK: Duration = Duration::from_millis(250);
+/// What is allowed beyond a deadline for an attempt to be over. Far more than the promise of 50 ms, which holds for a
+/// machine that does nothing else: tests run beside compilers. A guest that is not ended at all takes a minute.
+pub(super) const SLACK: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct SystemTime;
@@ -31,6 +31,7 @@ impl Clock for SystemTime {
 pub(super) struct Rig {
     pub(super) runtime: Arc<Runtime>,
     pub(super) directory: Arc<tempfile::TempDir>,
+    pub(super) store: Arc<SqliteStore>,
 }
 
 impl Rig {
@@ -41,8 +42,9 @@ impl Rig {
     /// A runtime that finds the code that another has compiled.
     pub(super) fn on(directory: Arc<tempfile::TempDir>) -> Self {
         let name = format!("{}.db", std::fs::read_dir(directory.path()).unwrap().count());
+        let store = SqliteStore::open(directory.path().join(name), &SqliteOptions::default()).unwrap();
         let services = Services {
-            store: SqliteStore::open(directory.path().join(name), &SqliteOptions::default()).unwrap(),
+            store: Arc::clone(&store) as Arc<dyn Store>,
             clock: Arc::new(SystemTime),
             catalog: Arc::new(Catalog::default()),
             cache_quota: 1 << 20,
@@ -56,7 +58,31 @@ impl Rig {
             tick: Duration::from_millis(5),
             max_component: 4 << 20,
         };
-        Self { runtime: Runtime::new(config, Arc::new(services)).unwrap(), directory }
+        Self { runtime: Runtime::new(config, Arc::new(services)).unwrap(), directory, store }
+    }
+
+    /// Claims on so many new runs of `task`.
+    pub(super) async fn claims(&self, task: &Task, n: usize) -> Vec<Claim> {
+        let now = SystemTime.now();
+        let run = NewRun {
+            task: task.key.clone(),
+            due_at: now,
+            run_at: now,
+            cause: Cause::Demand,
+            input: Vec::new(),
+            dedup: None,
+            parent: None,
+            admit: Admit::Always,
+        };
+        self.store.enqueue(vec![run; n], now).await.unwrap();
+        let request = ClaimRequest {
+            host: "here".into(),
+            tasks: Arc::new(BTreeMap::from([(task.key.clone(), 10)])),
+            limit: n,
+            lease: Duration::from_secs(60),
+            now,
+        };
+        self.store.claim(request).await.unwrap().claims
     }
 
     pub(super) async fn load(&self, wasm: Vec<u8>) -> Result<Arc<crate::runtime::Component>, LoadError> {

@@ -248,7 +248,7 @@ mod cronie {
     use super::*;
     use crate::schedule::walk::{minute, offset};
 
-    const ZONES: [Tz; 14] = [
+    const ZONES: [Tz; 15] = [
         Tz::America__New_York,
         Tz::Europe__Berlin,
         Tz::Australia__Lord_Howe, // by half an hour
@@ -263,6 +263,7 @@ mod cronie {
         Tz::Antarctica__Casey, // by three hours, both ways
         Tz::Asia__Pyongyang,
         Tz::Africa__Monrovia, // by 44 minutes and 30 seconds
+        Tz::Asia__Singapore,  // by 4 minutes and 35 seconds, in 1905
     ];
 
     const EXPRESSIONS: [&str; 30] = [
@@ -349,16 +350,16 @@ mod cronie {
         let mut compared = 0;
         for zone in ZONES {
             let mut changes = Vec::new();
-            let mut last = year(1970);
+            let mut last = year(if zone == Tz::Asia__Singapore { 1905 } else { 1970 });
             while let Some(change) = next_change(zone, last, year(2038)).unwrap() {
                 changes.push(change);
                 last = change;
             }
             assert!(!changes.is_empty(), "{zone}");
-            // All changes of a zone take part: each with some of the expressions, in turn, the latest two with all.
+            // All changes of a zone take part: each with some of the expressions, in turn, the first and the latest two with all.
             let latest = changes.len() - 2.min(changes.len());
             for (n, change) in changes.into_iter().enumerate() {
-                let (skip, step) = if n < latest { (n % 15, 15) } else { (0, 1) };
+                let (skip, step) = if (1..latest).contains(&n) { (n % 15, 15) } else { (0, 1) };
                 for text in EXPRESSIONS.iter().skip(skip).step_by(step) {
                     let crontab = crontab(text);
                     let (from, to) = (change - 5 * 3600, change + 26 * 3600);

@@ -82,7 +82,9 @@ fn make_room(w: &mut Writing, write: &CacheWrite, found: Option<Found>) -> Step<
         // What has expired is absent to everyone, so deleting it changes nothing that a refusal must not change.
         delete_expired(&w.conn, Some(tenant.as_str()), write.now, i64::MAX)?;
         used = usage(&w.conn, tenant.as_str())?;
-        old = old * i64::from(found.is_some_and(|entry| entry.alive));
+        if found.is_some_and(|entry| !entry.alive) {
+            old = 0;
+        }
         if used - old + size > quota {
             return Err(StoreError::CacheFull { used: used.unsigned_abs(), quota: write.quota }.into());
         }

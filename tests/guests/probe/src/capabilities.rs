@@ -82,6 +82,12 @@ pub(crate) fn http_get(url: &str, timeout_ms: Option<u64>) -> Result<Value, Fail
     Ok(described(&request.send()?))
 }
 
+pub(crate) fn http_post(url: &str, body: &Value, bytes: usize) -> Result<Value, Failure> {
+    let mut body = body.to_string();
+    body.push_str(&" ".repeat(bytes.saturating_sub(body.len())));
+    Ok(described(&http::post(url).header("content-type", "application/json").body(body).send()?))
+}
+
 pub(crate) fn http_get_follow(mut url: String) -> Result<Value, Failure> {
     for _ in 0..10 {
         let response = http::get(&url).send()?;

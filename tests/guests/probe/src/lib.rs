@@ -107,6 +107,13 @@ enum Do {
     },
     /// GET the URL; status, headers and body.
     HttpGet { url: String, timeout_ms: Option<u64> },
+    /// POST the JSON `body`, padded to `bytes` bytes with spaces; as `http-get`.
+    HttpPost {
+        url: String,
+        body: Value,
+        #[serde(default)]
+        bytes: usize,
+    },
     /// GET the URL, and go where redirects point, up to 10 times.
     HttpGetFollow { url: String },
     /// Enqueue `times` runs of `task`; their ids.
@@ -166,6 +173,7 @@ fn run(request: Request) -> Result<Output, Failure> {
         Do::Incr { key } => json!(sexton_task::cache::update(&key, None, |n: Option<u64>| n.unwrap_or(0) + 1)?),
         Do::Refresh { key, max_age_ms, how, ms, value } => capabilities::refresh(&key, max_age_ms, &how, ms, value)?,
         Do::HttpGet { url, timeout_ms } => capabilities::http_get(&url, timeout_ms)?,
+        Do::HttpPost { url, body, bytes } => capabilities::http_post(&url, &body, bytes)?,
         Do::HttpGetFollow { url } => capabilities::http_get_follow(url)?,
         Do::Enqueue { task, input, key, after_ms, times } => {
             capabilities::enqueue(&task, &input, key.as_deref(), after_ms, times.unwrap_or(1))?

@@ -1,0 +1,71 @@
+//! Who is told. No test waits for time: each waits for what it was promised, with a bound.
+
+use std::future::Future;
+use std::time::Duration;
+
+use super::*;
+use crate::store::{LockKind, LockMode, LockName};
+
+/// Await `told`, which is on its way or will never be.
+async fn soon<T>(told: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(10), told).await.expect("the hint did not come")
+}
+
+pub(crate) async fn who_listens_before_looking_misses_no_run(store: Tested) {
+    let hint = store.runs_hint();
+    let told = hint.notified();
+    assert!(claim(&store, &[("a", 1)], 1, 0).await.claims.is_empty());
+
+    enqueue(&store, vec![new("a"); 2]).await;
+
+    soon(told).await;
+    let first = claim(&store, &[("a", 1)], 1, 0).await.claims[0].key;
+    let told = hint.notified();
+    store.finish(success(first)).await.unwrap();
+    soon(told).await;
+    assert_eq!(claim(&store, &[("a", 1)], 1, 0).await.claims.len(), 1);
+}
+
+pub(crate) async fn who_listens_before_looking_misses_no_lock(store: Tested) {
+    let (one, two) = (running(&store, "a").await.key, running(&store, "a").await.key);
+    let lock = LockName { tenant: Name::default_tenant(), kind: LockKind::Named, name: "x".into() };
+    let hint = store.locks_hint();
+
+    store.acquire_lock(lock.clone(), LockMode::Exclusive, one, at(0)).await.unwrap();
+    let told = hint.notified();
+    store.release_lock(lock.clone(), one).await.unwrap();
+    soon(told).await;
+
+    store.acquire_lock(lock.clone(), LockMode::Exclusive, two, at(0)).await.unwrap();
+    let told = hint.notified();
+    store.finish(success(two)).await.unwrap();
+    soon(told).await;
+}
+
+pub(crate) async fn a_retry_and_a_resumption_are_told(store: Tested) {
+    let claimed = running(&store, "a").await.key;
+    let hint = store.runs_hint();
+
+    let told = hint.notified();
+    store.finish(retry(claimed, 5)).await.unwrap();
+    soon(told).await;
+
+    store.set_paused(task("a"), true, at(1)).await.unwrap();
+    let told = hint.notified();
+    store.set_paused(task("a"), false, at(2)).await.unwrap();
+    soon(told).await;
+}
+
+pub(crate) async fn every_change_of_a_run_is_told(store: Tested) {
+    let mut changes = store.changes();
+    changes.mark_unchanged();
+
+    let run = enqueue(&store, vec![new("a")]).await[0];
+    soon(changes.changed()).await.unwrap();
+    let key = claim(&store, &[("a", 1)], 1, 0).await.claims[0].key;
+    soon(changes.changed()).await.unwrap();
+    store.cancel(run, "no", at(1)).await.unwrap();
+    soon(changes.changed()).await.unwrap();
+    store.finish(success(key)).await.unwrap();
+    soon(changes.changed()).await.unwrap();
+}

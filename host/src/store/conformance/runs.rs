@@ -1,0 +1,171 @@
+//! How runs come about and are called off.
+
+use std::time::Duration;
+
+use super::*;
+use crate::run::RunState;
+use crate::store::{Cancelled, TaskState};
+
+pub(crate) async fn a_new_run_waits_with_all_that_it_was_given(store: Tested) {
+    let parent = running(&store, "parent").await.key.run;
+    let run = NewRun {
+        due_at: at(5),
+        run_at: at(7),
+        cause: Cause::Task,
+        input: b"\0\xffin".to_vec(),
+        parent: Some(parent),
+        ..new("a")
+    };
+
+    let made = store.enqueue(vec![run], at(3)).await.unwrap()[0];
+
+    let Enqueued::New(id) = made else { panic!("{made:?}") };
+    let info = store.run(id).await.unwrap().unwrap();
+    assert_eq!((info.id, &info.task, info.state), (id, &task("a"), RunState::Waiting));
+    assert_eq!((info.due_at, info.run_at, info.created_at), (at(5), at(7), at(3)));
+    assert_eq!((info.cause, info.parent), (Cause::Task, Some(parent)));
+    assert_eq!((info.attempt, info.failures, info.claimed_at, info.ended_at), (0, 0, None, None));
+    assert_eq!((info.host, info.outcome, info.message), (None, None, None));
+    assert_eq!(store.input(id).await.unwrap(), Some(b"\0\xffin".to_vec()));
+    assert_eq!(store.input(parent).await.unwrap(), Some(Vec::new()));
+    assert_eq!(store.input(RunId(id.0 + 1)).await.unwrap(), None);
+    assert!(store.run(RunId(id.0 + 1)).await.unwrap().is_none());
+}
+
+pub(crate) async fn later_runs_have_greater_ids(store: Tested) {
+    let mut ids = enqueue(&store, vec![new("a"), new("b"), new("a")]).await;
+    ids.extend(enqueue(&store, vec![new("a")]).await);
+
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+}
+
+pub(crate) async fn a_run_with_the_same_dedup_key_is_made_once(store: Tested) {
+    let keyed = || NewRun { dedup: Some("noon".into()), ..new("a") };
+
+    let made = store.enqueue(vec![keyed(), keyed()], at(0)).await.unwrap();
+    let again = store.enqueue(vec![keyed()], at(1)).await.unwrap();
+
+    let Enqueued::New(first) = made[0] else { panic!("{made:?}") };
+    assert_eq!(made[1], Enqueued::Existing(first));
+    assert_eq!(again, [Enqueued::Existing(first)]);
+    let claim = claim(&store, &[("a", 9)], 9, 0).await.claims.remove(0);
+    store.finish(success(claim.key)).await.unwrap();
+    assert_eq!(store.enqueue(vec![keyed()], at(1)).await.unwrap(), [Enqueued::Existing(first)]);
+}
+
+pub(crate) async fn a_dedup_key_is_its_tasks_own(store: Tested) {
+    let keyed = |task| NewRun { dedup: Some("noon".into()), task, ..new("a") };
+    let other_tenant = TaskKey { tenant: name("other"), task: name("a") };
+
+    let made = store.enqueue(vec![keyed(task("a")), keyed(task("b")), keyed(other_tenant)], at(0)).await.unwrap();
+
+    assert!(made.iter().all(|made| matches!(made, Enqueued::New(_))), "{made:?}");
+}
+
+pub(crate) async fn a_run_beyond_its_overlap_policy_is_written_as_cancelled(store: Tested) {
+    let below = |most| NewRun { admit: Admit::Below(most), input: b"in".to_vec(), ..new("a") };
+    running(&store, "a").await;
+
+    let made = store.enqueue(vec![below(2), below(2), below(3)], at(0)).await.unwrap();
+
+    let (Enqueued::New(_), Enqueued::Skipped(skipped), Enqueued::New(_)) = (made[0], made[1], made[2]) else {
+        panic!("{made:?}")
+    };
+    let info = store.run(skipped).await.unwrap().unwrap();
+    assert_eq!((info.state, info.ended_at, info.outcome), (RunState::Cancelled, Some(at(0)), None));
+    assert!(info.message.unwrap().contains("skipped"));
+    assert_eq!(claim(&store, &[("a", 9)], 9, 0).await.claims.len(), 2);
+}
+
+pub(crate) async fn a_run_to_be_tried_again_counts_as_not_over(store: Tested) {
+    let first = running(&store, "a").await;
+    store.finish(retry(first.key, 3600)).await.unwrap();
+
+    let made = store.enqueue(vec![NewRun { admit: Admit::Below(1), ..new("a") }], at(1)).await.unwrap();
+
+    assert!(matches!(made[0], Enqueued::Skipped(_)), "{made:?}");
+}
+
+pub(crate) async fn a_run_of_a_later_instant_counts_as_nothing_yet(store: Tested) {
+    enqueue(&store, vec![NewRun { run_at: at(3600), ..new("a") }]).await;
+    let below = || NewRun { admit: Admit::Below(1), ..new("a") };
+
+    let now = store.enqueue(vec![below()], at(1)).await.unwrap();
+    let claim = claim(&store, &[("a", 1)], 1, 1).await.claims.remove(0);
+    store.finish(success(claim.key)).await.unwrap();
+    let later = store.enqueue(vec![below()], at(3600)).await.unwrap();
+
+    assert!(matches!(now[0], Enqueued::New(_)), "{now:?}");
+    assert!(matches!(later[0], Enqueued::Skipped(_)), "{later:?}");
+}
+
+pub(crate) async fn firing_makes_the_runs_and_moves_the_cursor(store: Tested) {
+    let due = |seconds| NewRun { due_at: at(seconds), dedup: Some(at(seconds).to_string()), ..new("a") };
+
+    let made = store.fire(task("a"), vec![due(10), due(20)], at(25), at(25)).await.unwrap();
+    let again = store.fire(task("a"), vec![due(20)], at(25), at(26)).await.unwrap();
+    store.fire(task("b"), vec![], at(7), at(7)).await.unwrap();
+
+    assert!(matches!(made[..], [Enqueued::New(_), Enqueued::New(_)]), "{made:?}");
+    assert_eq!(again, [Enqueued::Existing(made[1].run())]);
+    let states = store.task_states().await.unwrap();
+    assert_eq!(states[&task("a")], TaskState { cursor: Some(at(25)), paused: false });
+    assert_eq!(states[&task("b")], TaskState { cursor: Some(at(7)), paused: false });
+}
+
+pub(crate) async fn firing_an_earlier_instant_leaves_the_cursor(store: Tested) {
+    store.fire(task("a"), vec![], at(20), at(20)).await.unwrap();
+
+    store.fire(task("a"), vec![new("a")], at(10), at(21)).await.unwrap();
+
+    assert_eq!(store.task_states().await.unwrap()[&task("a")].cursor, Some(at(20)));
+}
+
+pub(crate) async fn a_waiting_run_is_cancelled_at_once(store: Tested) {
+    let run = enqueue(&store, vec![new("a")]).await[0];
+
+    let cancelled = store.cancel(run, "not wanted", at(4)).await.unwrap();
+
+    assert_eq!(cancelled, Cancelled::Done);
+    let info = store.run(run).await.unwrap().unwrap();
+    assert_eq!((info.state, info.ended_at), (RunState::Cancelled, Some(at(4))));
+    assert_eq!(info.message.as_deref(), Some("not wanted"));
+    assert!(claim(&store, &[("a", 1)], 1, 5).await.claims.is_empty());
+}
+
+pub(crate) async fn a_running_run_is_asked_to_end(store: Tested) {
+    let (wanted, other) = (running(&store, "a").await.key, running(&store, "b").await.key);
+
+    let cancelled = store.cancel(wanted.run, "too slow", at(1)).await.unwrap();
+
+    assert_eq!(cancelled, Cancelled::Requested);
+    let extended = store.extend(vec![wanted, other], at(9)).await.unwrap();
+    assert_eq!((extended.cancelled, extended.lost), (vec![wanted], vec![]));
+    let expired = store.expired(at(100), 9).await.unwrap();
+    assert_eq!(expired.iter().map(|e| e.cancel_requested).collect::<Vec<_>>(), [true, false]);
+    store.finish(ending(wanted, Outcome::Killed, Transition::Cancel)).await.unwrap();
+    let info = store.run(wanted.run).await.unwrap().unwrap();
+    assert_eq!((info.state, info.message.as_deref()), (RunState::Cancelled, Some("too slow")));
+}
+
+pub(crate) async fn a_run_that_is_over_or_absent_is_not_cancelled(store: Tested) {
+    let over = running(&store, "a").await.key;
+    store.finish(success(over)).await.unwrap();
+
+    let absent = RunId(over.run.0 + 1);
+
+    assert_eq!(store.cancel(over.run, "late", at(2)).await.unwrap(), Cancelled::Over(RunState::Succeeded));
+    assert!(matches!(store.cancel(absent, "none", at(2)).await, Err(StoreError::NoRun(run)) if run == absent));
+}
+
+pub(crate) async fn a_run_whose_end_was_asked_for_is_not_tried_again(store: Tested) {
+    let claimed = running(&store, "a").await;
+    store.cancel(claimed.key.run, "enough", at(1)).await.unwrap();
+
+    store.finish(retry(claimed.key, 2)).await.unwrap();
+
+    let info = store.run(claimed.key.run).await.unwrap().unwrap();
+    assert_eq!((info.state, info.failures), (RunState::Cancelled, 1));
+    let later = at(2).plus(Duration::from_secs(60)).since(at(0)).as_secs();
+    assert!(claim(&store, &[("a", 1)], 1, later as i64).await.claims.is_empty());
+}
