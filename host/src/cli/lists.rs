@@ -24,7 +24,7 @@ pub(super) fn plugins(client: &Client, list: ListArgs, screen: &Screen) -> Resul
         let tasks: Vec<&str> = plugin.tasks.iter().map(|task| task.as_str()).collect();
         let digest = plugin.digest.as_deref().unwrap_or("-");
         table.add_row(vec![
-            Cell::new(&plugin.name),
+            Cell::new(one_line(&plugin.name)),
             if plugin.quarantine.is_some() { screen.alarm("quarantined") } else { Cell::new("ok") },
             Cell::new(one_line(plugin.kind.as_deref().unwrap_or("-"))),
             Cell::new(if tasks.is_empty() { "-".to_owned() } else { tasks.join(", ") }),
@@ -37,7 +37,7 @@ pub(super) fn plugins(client: &Client, list: ListArgs, screen: &Screen) -> Resul
     for plugin in &plugins {
         if let Some(reason) = &plugin.quarantine {
             // Reasons show lines to be pasted, so their line ends are kept.
-            screen.line(&format!("\n{} is in quarantine:\n{}", plugin.name, indented(reason)))?;
+            screen.line(&format!("\n{} is in quarantine:\n{}", one_line(&plugin.name), indented(reason)))?;
         }
     }
     Ok(())

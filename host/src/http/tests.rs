@@ -101,7 +101,7 @@ impl Rig {
         let tasks = [task("hello", Trigger::OnDemand), task("tick", Trigger::Every(Duration::from_secs(10)))];
         catalog.replace(tasks.into_iter().map(|task| (task.key.clone(), task)).collect());
         let quarantined = PluginInfo {
-            name: Name::new("broken").expect("a name"),
+            name: "broken".to_owned(),
             tenant: Name::default_tenant(),
             digest: None,
             size: 8,
