@@ -1,0 +1,162 @@
+//! The command line, against a real host.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::harness::{Host, SEXTON, state};
+use crate::outcomes::PROBE;
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn json(host: &Host, args: &[&str]) -> Value {
+    let output = host.cli(args);
+    assert!(output.status.success(), "{args:?}: {}", err(&output));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {}", out(&output)))
+}
+
+#[test]
+fn what_the_host_knows_is_shown_as_tables_and_as_json() {
+    let host = Host::with_plugins(&[("probe", "probe", PROBE), ("tick", "hello", "[tasks.tick]\nevery = \"1h\"\nzone = \"Europe/Berlin\"\n")]);
+    host.run("probe", r#"{"do": "cache-set", "key": "some/key", "value": "v"}"#);
+    host.run("probe", r#"{"do": "panic"}"#);
+    let holder = host.trigger("probe", r#"{"do": "lock-hold", "name": "a-lock", "how": "sleep", "ms": 60000}"#);
+    host.eventually("the lock is held", || host.get("/v1/locks").to_string().contains("a-lock").then_some(()));
+
+    for (args, shown) in [
+        (&["plugins"][..], &["probe", "tick", "ok"][..]),
+        (&["tasks"], &["probe", "tick", "every 1h", "Europe/Berlin"]),
+        (&["runs"], &["probe", "succeeded", "trapped", "running"]),
+        (&["runs", "--state", "failed"], &["trapped"]),
+        (&["locks"], &["a-lock", "exclusive"]),
+        (&["cache", "list"], &["some/key"]),
+        (&["show", "2"], &["trapped", "panicked", ".rs:", "fuel"]),
+        (&["show", "1"], &["succeeded"]),
+    ] {
+        let output = host.cli(args);
+        assert!(output.status.success(), "{args:?}: {}", err(&output));
+        for word in shown {
+            assert!(out(&output).contains(word), "{args:?}: `{word}` is not in:\n{}", out(&output));
+        }
+    }
+    for args in [&["plugins", "--json"][..], &["tasks", "--json"], &["runs", "--json"], &["locks", "--json"], &["cache", "list", "--json"], &["show", "1", "--json"]] {
+        json(&host, args);
+    }
+    assert!(host.cli(&["kill", &holder.to_string()]).status.success());
+}
+
+#[test]
+fn a_trigger_that_waits_prints_the_result_and_its_exit_code_tells_how_it_went() {
+    let host = Host::with_plugins(&[("probe", "probe", &PROBE.replace("\"2s\"", "\"30s\"")), ("hello", "hello", "[tasks.hello]\n")]);
+
+    let good = host.cli(&["trigger", "hello", "--wait"]);
+    let bad = host.cli(&["trigger", "probe", "--input", r#"{"do": "fail-permanent"}"#, "--wait"]);
+    let slow = host.cli(&["trigger", "probe", "--input", r#"{"do": "sleep", "ms": 20000}"#, "--wait", "--timeout", "200ms"]);
+    let unknown = host.cli(&["trigger", "nobody"]);
+    let wrong = host.cli(&["trigger"]);
+    let unreachable = Command::new(SEXTON).args(["--url", "http://127.0.0.1:1", "runs"]).output().unwrap();
+
+    assert_eq!((good.status.code(), out(&good).trim()), (Some(0), "hello"), "{}", err(&good));
+    assert_eq!(bad.status.code(), Some(1), "{}", err(&bad));
+    assert_eq!(slow.status.code(), Some(5), "{}", err(&slow));
+    assert_eq!(unknown.status.code(), Some(4), "{}", err(&unknown));
+    assert_eq!(wrong.status.code(), Some(2));
+    assert_eq!(unreachable.status.code(), Some(3));
+    for output in [&bad, &slow, &unknown, &unreachable] {
+        assert!(err(output).starts_with("error: "), "{}", err(output));
+    }
+}
+
+#[test]
+fn a_log_is_followed_as_it_grows_and_ends_with_the_run() {
+    let host = Host::with_plugins(&[("probe", "probe", &PROBE.replace("\"2s\"", "\"30s\"")), ("hello", "hello", "[tasks.hello]\n")]);
+    let run = host.trigger("hello", "");
+
+    let followed = host.cli(&["logs", "-f", &run.to_string()]);
+
+    assert!(followed.status.success(), "{}", err(&followed));
+    assert!(out(&followed).contains("hello from `hello`"), "{}", out(&followed));
+    assert_eq!(state(&host.wait(run)), "succeeded");
+    assert!(out(&host.cli(&["logs", "hello"])).contains("hello from"));
+}
+
+#[test]
+fn cache_entries_are_set_listed_got_and_deleted() {
+    let host = Host::start();
+
+    assert!(host.cli(&["cache", "set", "a/b", "one"]).status.success());
+    assert!(host.cli(&["cache", "set", "a/c", "two", "--ttl", "1h"]).status.success());
+
+    assert_eq!(host.cli(&["cache", "get", "a/b"]).stdout, b"one");
+    let listed = out(&host.cli(&["cache", "list", "a/"]));
+    assert!(listed.contains("a/b") && listed.contains("a/c"), "{listed}");
+    assert!(host.cli(&["cache", "delete", "a/b"]).status.success());
+    assert_eq!(host.cli(&["cache", "get", "a/b"]).status.code(), Some(4));
+}
+
+#[test]
+fn check_reads_manifests_offline_and_shows_when_their_tasks_are_due() {
+    let directory = tempfile::tempdir().unwrap();
+    let good = directory.path().join("good.toml");
+    let bad = directory.path().join("bad.toml");
+    fs::write(&good, "[tasks.report]\ncron = \"30 2 * * mon\"\nzone = \"Europe/Berlin\"\n").unwrap();
+    fs::write(&bad, "[tasks.report]\ncron = \"30 2 * *\"\n").unwrap();
+
+    let fine = Command::new(SEXTON).arg("check").arg(&good).output().unwrap();
+    let broken = Command::new(SEXTON).arg("check").arg(&bad).output().unwrap();
+
+    let shown = out(&fine);
+    assert!(fine.status.success(), "{}", err(&fine));
+    assert!(shown.contains("02:30:00") && shown.contains("Europe/Berlin"), "{shown}");
+    assert_eq!(broken.status.code(), Some(1));
+    let said = out(&broken) + &err(&broken);
+    assert!(said.contains("bad.toml:2:") && said.contains("five"), "{said}");
+}
+
+#[test]
+fn shells_get_completions_and_editors_a_schema() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = Command::new(SEXTON).args(["completions", shell]).output().unwrap();
+        assert!(out(&output).contains("trigger"), "{shell}");
+    }
+    let schema: Value = serde_json::from_slice(&Command::new(SEXTON).arg("schema").output().unwrap().stdout).unwrap();
+    assert!(schema.to_string().contains("catch-up"), "{schema}");
+}
+
+#[test]
+fn new_writes_a_task_that_builds_runs_and_succeeds() {
+    let host = Host::start();
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk").canonicalize().unwrap();
+    let place = host.directory.path();
+    let written = host.cli(&["new", "greet", "--sdk-path", sdk.to_str().unwrap()]);
+    assert!(written.status.success(), "{}", err(&written));
+    let again = host.cli(&["new", "greet", "--sdk-path", sdk.to_str().unwrap()]);
+    assert!(!again.status.success() && err(&again).starts_with("error: "), "it overwrites nothing: {}", err(&again));
+
+    let target = crate::harness::guests().with_file_name("new-task");
+    // The versions that this workspace was tested with.
+    fs::copy(sdk.with_file_name("Cargo.lock"), place.join("greet/Cargo.lock")).unwrap();
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--target", "wasm32-wasip2"])
+        .current_dir(place.join("greet"))
+        .env("CARGO_TARGET_DIR", &target)
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", err(&built));
+    let component = fs::read(target.join("wasm32-wasip2/release/greet.wasm")).unwrap();
+    let manifest = fs::read_to_string(place.join("greet/greet.toml")).unwrap();
+    host.add_bytes("greet", &component, Some(&manifest));
+    host.loaded("greet");
+
+    let ran = host.cli(&["trigger", "greet", "--wait"]);
+
+    assert!(ran.status.success(), "{}{}", out(&ran), err(&ran));
+}
