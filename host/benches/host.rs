@@ -61,7 +61,11 @@ async fn durable(place: &Path) -> (f64, f64) {
         let after = host.store.stats();
         let rate = RUNS as f64 / took.as_secs_f64();
         let syncs = (after.syncs - before.syncs) as f64 * 1000.0 / RUNS as f64;
-        println!("{rate:>12.0} {:>12} {syncs:>14.1} {:>18.2}", after.commits - before.commits, disk.as_secs_f64() * 1e3);
+        println!(
+            "{rate:>12.0} {:>12} {syncs:>14.1} {:>18.2}",
+            after.commits - before.commits,
+            disk.as_secs_f64() * 1e3
+        );
         if rate > best.0 {
             best = (rate, syncs);
         }
@@ -233,7 +237,8 @@ fn config(place: &Path) -> Config {
 
 /// How long the disk takes for one small durable write.
 fn fdatasync_p50(place: &Path) -> Duration {
-    let mut file = fs::File::options().read(true).write(true).create(true).truncate(true).open(place.join("disk")).unwrap();
+    let mut file =
+        fs::File::options().read(true).write(true).create(true).truncate(true).open(place.join("disk")).unwrap();
     let mut times: Vec<Duration> = (0..50)
         .map(|_| {
             file.rewind().unwrap();

@@ -65,7 +65,10 @@ impl Host {
         std::fs::create_dir_all(&config.host.var)
             .with_context(|| format!("cannot make the directory `{}`", config.host.var.display()))?;
         let listener = TcpListener::bind(config.http.listen).await.with_context(|| {
-            format!("cannot listen on {}; is another host running? `[http] listen` chooses an address", config.http.listen)
+            format!(
+                "cannot listen on {}; is another host running? `[http] listen` chooses an address",
+                config.http.listen
+            )
         })?;
         let address = listener.local_addr()?;
         let store: Arc<dyn Store> = SqliteStore::open(config.database(), &store_options(&config))?;
@@ -125,7 +128,8 @@ impl Host {
             lease: config.machine.lease,
             poll: config.machine.poll,
         };
-        let scheduler = Scheduler { store: Arc::clone(&store), catalog: Arc::clone(&catalog), clock: Arc::clone(&clock) };
+        let scheduler =
+            Scheduler { store: Arc::clone(&store), catalog: Arc::clone(&catalog), clock: Arc::clone(&clock) };
         let listed = Arc::clone(&plugins);
         let api = http::router(Arc::new(ApiState {
             store: Arc::clone(&store),

@@ -60,7 +60,8 @@ fn fifty_mistakes_have_one_line_each_and_none_stops_the_host() {
     let mut expect = |name: &str, expected: &[&str]| {
         let reason = host.quarantined(name);
         println!("{name}: {reason}");
-        if reason.trim().is_empty() || reason.lines().count() != 1 || !expected.iter().all(|part| reason.contains(part)) {
+        if reason.trim().is_empty() || reason.lines().count() != 1 || !expected.iter().all(|part| reason.contains(part))
+        {
             wrong.push(format!("{name}: {reason:?} does not say {expected:?} in one line"));
         }
     };

@@ -25,7 +25,10 @@ fn json(host: &Host, args: &[&str]) -> Value {
 
 #[test]
 fn what_the_host_knows_is_shown_as_tables_and_as_json() {
-    let host = Host::with_plugins(&[("probe", "probe", PROBE), ("tick", "hello", "[tasks.tick]\nevery = \"1h\"\nzone = \"Europe/Berlin\"\n")]);
+    let host = Host::with_plugins(&[
+        ("probe", "probe", PROBE),
+        ("tick", "hello", "[tasks.tick]\nevery = \"1h\"\nzone = \"Europe/Berlin\"\n"),
+    ]);
     host.run("probe", r#"{"do": "cache-set", "key": "some/key", "value": "v"}"#);
     host.run("probe", r#"{"do": "panic"}"#);
     let holder = host.trigger("probe", r#"{"do": "lock-hold", "name": "a-lock", "how": "sleep", "ms": 60000}"#);
@@ -47,7 +50,14 @@ fn what_the_host_knows_is_shown_as_tables_and_as_json() {
             assert!(out(&output).contains(word), "{args:?}: `{word}` is not in:\n{}", out(&output));
         }
     }
-    for args in [&["plugins", "--json"][..], &["tasks", "--json"], &["runs", "--json"], &["locks", "--json"], &["cache", "list", "--json"], &["show", "1", "--json"]] {
+    for args in [
+        &["plugins", "--json"][..],
+        &["tasks", "--json"],
+        &["runs", "--json"],
+        &["locks", "--json"],
+        &["cache", "list", "--json"],
+        &["show", "1", "--json"],
+    ] {
         json(&host, args);
     }
     assert!(host.cli(&["kill", &holder.to_string()]).status.success());
@@ -55,11 +65,15 @@ fn what_the_host_knows_is_shown_as_tables_and_as_json() {
 
 #[test]
 fn a_trigger_that_waits_prints_the_result_and_its_exit_code_tells_how_it_went() {
-    let host = Host::with_plugins(&[("probe", "probe", &PROBE.replace("\"2s\"", "\"30s\"")), ("hello", "hello", "[tasks.hello]\n")]);
+    let host = Host::with_plugins(&[
+        ("probe", "probe", &PROBE.replace("\"2s\"", "\"30s\"")),
+        ("hello", "hello", "[tasks.hello]\n"),
+    ]);
 
     let good = host.cli(&["trigger", "hello", "--wait"]);
     let bad = host.cli(&["trigger", "probe", "--input", r#"{"do": "fail-permanent"}"#, "--wait"]);
-    let slow = host.cli(&["trigger", "probe", "--input", r#"{"do": "sleep", "ms": 20000}"#, "--wait", "--timeout", "200ms"]);
+    let slow =
+        host.cli(&["trigger", "probe", "--input", r#"{"do": "sleep", "ms": 20000}"#, "--wait", "--timeout", "200ms"]);
     let unknown = host.cli(&["trigger", "nobody"]);
     let wrong = host.cli(&["trigger"]);
     let unreachable = Command::new(SEXTON).args(["--url", "http://127.0.0.1:1", "runs"]).output().unwrap();
@@ -77,7 +91,10 @@ fn a_trigger_that_waits_prints_the_result_and_its_exit_code_tells_how_it_went() 
 
 #[test]
 fn a_log_is_followed_as_it_grows_and_ends_with_the_run() {
-    let host = Host::with_plugins(&[("probe", "probe", &PROBE.replace("\"2s\"", "\"30s\"")), ("hello", "hello", "[tasks.hello]\n")]);
+    let host = Host::with_plugins(&[
+        ("probe", "probe", &PROBE.replace("\"2s\"", "\"30s\"")),
+        ("hello", "hello", "[tasks.hello]\n"),
+    ]);
     let run = host.trigger("hello", "");
 
     let followed = host.cli(&["logs", "-f", &run.to_string()]);

@@ -26,11 +26,8 @@ fn after_twenty_kills_no_run_is_lost_no_outcome_doubled_no_lock_held_and_no_entr
     host.add("load", "load", LOAD);
     let mut runs = Vec::new();
     for n in 0..RUNS {
-        let input = format!(
-            r#"{{"lock": "lock-{}", "key": "entry-{}", "counter": "count-{n}", "ms": 400}}"#,
-            n % 40,
-            n % 10
-        );
+        let input =
+            format!(r#"{{"lock": "lock-{}", "key": "entry-{}", "counter": "count-{n}", "ms": 400}}"#, n % 40, n % 10);
         runs.push(enqueue_once(&host, n, &input));
     }
 
@@ -52,7 +49,9 @@ fn after_twenty_kills_no_run_is_lost_no_outcome_doubled_no_lock_held_and_no_entr
 
     let start = Instant::now();
     host.eventually("the load is worked off", || {
-        let left = ["waiting", "running"].iter().any(|state| !list(&host.get(&format!("/v1/runs?state={state}&limit=1")), "runs").is_empty());
+        let left = ["waiting", "running"]
+            .iter()
+            .any(|state| !list(&host.get(&format!("/v1/runs?state={state}&limit=1")), "runs").is_empty());
         (!left || start.elapsed() > Duration::from_secs(50)).then_some(())
     });
     let mut lost_attempts = 0;
@@ -77,7 +76,9 @@ fn after_twenty_kills_no_run_is_lost_no_outcome_doubled_no_lock_held_and_no_entr
         assert!(entry.len() > 1000 && entry.iter().all(|byte| *byte == entry[0]), "entry {n} is torn");
     }
     // No slot was lost: as many as ever can run at once.
-    let again: Vec<i64> = (0..16).map(|_| host.trigger("load", r#"{"lock": "again", "key": "entry-0", "counter": "again", "ms": 60000}"#)).collect();
+    let again: Vec<i64> = (0..16)
+        .map(|_| host.trigger("load", r#"{"lock": "again", "key": "entry-0", "counter": "again", "ms": 60000}"#))
+        .collect();
     host.eventually("16 runs at once", || {
         (list(&host.get("/v1/runs?state=running&limit=100"), "runs").len() == 16).then_some(())
     });

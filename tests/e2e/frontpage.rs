@@ -18,11 +18,10 @@ struct Remotes {
 impl Remotes {
     fn start() -> Self {
         let program = std::path::Path::new(SEXTON).with_file_name("remotes");
-        let mut child = Command::new(&program)
-            .args(["--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}; `cargo build -p example-frontpage-remotes` makes it", program.display()));
+        let mut child =
+            Command::new(&program).args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap_or_else(
+                |error| panic!("{}: {error}; `cargo build -p example-frontpage-remotes` makes it", program.display()),
+            );
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim().rsplit(' ').next().unwrap().to_owned();
@@ -85,9 +84,8 @@ fn page(host: &Host) -> Option<(String, BTreeMap<usize, Section>)> {
     assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
     let run = answer.headers()["x-sexton-run"].to_str().unwrap().to_owned();
     let html = answer.into_body().read_to_string().unwrap();
-    let attribute = |card: &str, name: &str| {
-        card.split_once(&format!("{name}=\""))?.1.split('"').next().map(str::to_owned)
-    };
+    let attribute =
+        |card: &str, name: &str| card.split_once(&format!("{name}=\""))?.1.split('"').next().map(str::to_owned);
     let sections: BTreeMap<usize, Section> = html
         .split("<article ")
         .skip(1)
@@ -109,7 +107,8 @@ fn pages(host: &Host, count: usize) -> Vec<BTreeMap<usize, Section>> {
     let (mut last, _) = page(host).expect("there is a page by now");
     (0..count)
         .map(|_| {
-            let (run, sections) = host.eventually("a newer page is there", || page(host).filter(|(run, _)| *run != last));
+            let (run, sections) =
+                host.eventually("a newer page is there", || page(host).filter(|(run, _)| *run != last));
             last = run;
             sections
         })
@@ -137,7 +136,10 @@ fn a_page_of_ten_remotes_stays_current_although_three_of_them_hang() {
     for (remote, section) in last {
         if hanging.contains(remote) {
             assert_eq!(section.class, "old", "remote {remote} hangs: {section:?}");
-            assert!(section.served > 0 && section.served <= before[remote].served + 1, "the last good value is shown: {section:?}");
+            assert!(
+                section.served > 0 && section.served <= before[remote].served + 1,
+                "the last good value is shown: {section:?}"
+            );
             assert!(section.age.unwrap() > Duration::from_secs(8), "{section:?}");
         }
     }
@@ -163,13 +165,15 @@ fn a_page_of_ten_remotes_stays_current_although_three_of_them_hang() {
 /// From the runs' own times: at no instant were more than three under way, and at some there were two at least.
 fn at_most_three_overlapped(host: &Host) {
     let runs = host.get("/v1/runs?task=frontpage&limit=200");
-    let at = |run: &Value, field: &str| run[field].as_str().map(|text| chrono::DateTime::parse_from_rfc3339(text).unwrap());
+    let at =
+        |run: &Value, field: &str| run[field].as_str().map(|text| chrono::DateTime::parse_from_rfc3339(text).unwrap());
     let spans: Vec<_> = list(&runs, "runs")
         .iter()
         .filter(|run| run["state"] != "cancelled")
         .filter_map(|run| Some((at(run, "claimed_at")?, at(run, "ended_at"))))
         .collect();
-    let overlapping = |instant| spans.iter().filter(|(from, to)| *from <= instant && to.is_none_or(|to| to > instant)).count();
+    let overlapping =
+        |instant| spans.iter().filter(|(from, to)| *from <= instant && to.is_none_or(|to| to > instant)).count();
     let most = spans.iter().map(|(from, _)| overlapping(*from)).max().unwrap();
     println!("{} runs, at most {most} at once", spans.len());
     assert!((2..=3).contains(&most), "{most} runs at once");

@@ -155,7 +155,11 @@ impl Host {
             if let Some(answer) = ask() {
                 return answer;
             }
-            assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain until {what}; the host said:\n{}", self.log());
+            assert!(
+                start.elapsed() < PATIENCE,
+                "waited {PATIENCE:?} in vain until {what}; the host said:\n{}",
+                self.log()
+            );
             // Nothing to listen to: the question is asked again, and the bound above decides.
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -251,11 +255,8 @@ impl Drop for Host {
 
 /// One request to anybody.
 pub(crate) fn request(url: &str, method: &str, body: &[u8]) -> (u16, Vec<u8>) {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(PATIENCE))
-        .build()
-        .into();
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into();
     let request = http::Request::builder().method(method).uri(url).body(body.to_vec()).expect("a request");
     let mut response = agent.run(request).unwrap_or_else(|error| panic!("{method} {url}: {error}"));
     let body = response.body_mut().with_config().limit(64 << 20).read_to_vec().expect("a body");
@@ -290,7 +291,10 @@ pub(crate) fn attempts(answer: &Value) -> &[Value] {
 
 /// The last attempt's outcome.
 pub(crate) fn outcome(answer: &Value) -> &str {
-    attempts(answer).last().and_then(|attempt| attempt["outcome"].as_str()).unwrap_or_else(|| panic!("no attempt in {answer}"))
+    attempts(answer)
+        .last()
+        .and_then(|attempt| attempt["outcome"].as_str())
+        .unwrap_or_else(|| panic!("no attempt in {answer}"))
 }
 
 /// How long an attempt took.

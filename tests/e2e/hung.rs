@@ -124,7 +124,8 @@ fn a_guest_that_copies_much_memory_at_once_ends_at_its_deadline() {
 #[test]
 fn nothing_of_a_guest_runs_after_its_end() {
     let host = Host::with_plugins(&[("probe", "probe", &manifest("probe"))]);
-    let answer = host.run("probe", r#"{"do": "cache-write-loop", "key": "pulse", "writer": 1, "count": 1000000000, "bytes": 100}"#);
+    let answer = host
+        .run("probe", r#"{"do": "cache-write-loop", "key": "pulse", "writer": 1, "count": 1000000000, "bytes": 100}"#);
     assert_eq!(outcome(&answer), "timed-out", "{answer}");
     let pulse = || host.request("GET", "/v1/cache/pulse", b"");
     let at_the_end = pulse();

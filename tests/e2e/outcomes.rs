@@ -129,7 +129,9 @@ fn a_kill_ends_that_run_and_no_other() {
 #[test]
 fn a_task_that_is_paused_does_not_start_until_it_is_resumed() {
     let host = Host::with_plugins(&[("tick", "hello", "[tasks.tick]\nevery = \"1s\"\n")]);
-    host.eventually("it ran", || (!list(&host.get("/v1/runs?task=tick&state=succeeded"), "runs").is_empty()).then_some(()));
+    host.eventually("it ran", || {
+        (!list(&host.get("/v1/runs?task=tick&state=succeeded"), "runs").is_empty()).then_some(())
+    });
     assert!(host.cli(&["pause", "tick"]).status.success());
 
     let asked = host.trigger("tick", "");
@@ -169,7 +171,14 @@ fn the_environment_of_the_host_is_not_the_guests() {
 fn guests_of_any_kind_leave_the_host_standing() {
     let host = Host::with_plugins(&[("probe", "probe", PROBE)]);
     host.add_bytes("junk", &guest("noop")[..100], None);
-    for input in ["", "{", "[]", r#"{"do": "no such thing"}"#, r#"{"do": "handles", "kind": "pollables", "count": 100000}"#, r#"{"do": "host-calls", "count": 100000000}"#] {
+    for input in [
+        "",
+        "{",
+        "[]",
+        r#"{"do": "no such thing"}"#,
+        r#"{"do": "handles", "kind": "pollables", "count": 100000}"#,
+        r#"{"do": "host-calls", "count": 100000000}"#,
+    ] {
         host.wait(host.trigger("probe", input));
     }
 

@@ -4,13 +4,16 @@ use std::fs;
 
 use crate::harness::{Host, guest, id, list, state};
 
-const ON_DEMAND: &str = "[tasks.it]\n[tasks.it.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\nschedule = [\"it\"]\nhttp = [\"127.0.0.1:1\"]\n";
+const ON_DEMAND: &str =
+    "[tasks.it]\n[tasks.it.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\nschedule = [\"it\"]\nhttp = [\"127.0.0.1:1\"]\n";
 
 #[test]
 fn a_new_version_is_used_by_the_next_run_and_runs_under_way_keep_theirs() {
     let host = Host::with_plugins(&[("it", "probe", ON_DEMAND)]);
     let old = host.trigger("it", r#"{"do": "sleep", "ms": 2000}"#);
-    host.eventually("the run is under way", || (state(&host.get(&format!("/v1/runs/{old}"))) == "running").then_some(()));
+    host.eventually("the run is under way", || {
+        (state(&host.get(&format!("/v1/runs/{old}"))) == "running").then_some(())
+    });
     let digest = host.plugin("it").unwrap()["digest"].clone();
 
     host.add_bytes("it", &guest("hello"), Some(ON_DEMAND));
@@ -70,7 +73,15 @@ fn what_was_not_granted_is_said_in_one_message_with_the_lines_to_add() {
 
     let reason = host.quarantined("probe");
 
-    for expected in ["sexton:task/locks", "sexton:task/cache", "wasi:http", "[tasks.probe.grants]", "cache = [", "locks = [", "http = ["] {
+    for expected in [
+        "sexton:task/locks",
+        "sexton:task/cache",
+        "wasi:http",
+        "[tasks.probe.grants]",
+        "cache = [",
+        "locks = [",
+        "http = [",
+    ] {
         assert!(reason.contains(expected), "`{expected}` is not in {reason}");
     }
 }

@@ -1,7 +1,7 @@
 //! A component dropped in, fired, run, stored, shown.
 
-use crate::outcomes;
 use crate::harness::{Host, attempts, id, list, outcome, run_of, state};
+use crate::outcomes;
 
 #[test]
 fn a_component_dropped_in_is_fired_by_its_schedule_and_its_result_shown() {

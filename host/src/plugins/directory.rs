@@ -174,7 +174,8 @@ impl Directory {
 impl Files {
     fn is_new(self, now: SystemTime) -> bool {
         [self.component, self.manifest].into_iter().flatten().any(|stamp| {
-            let at = SystemTime::UNIX_EPOCH + Duration::new(stamp.written.0.unsigned_abs(), 0)
+            let at = SystemTime::UNIX_EPOCH
+                + Duration::new(stamp.written.0.unsigned_abs(), 0)
                 + Duration::from_nanos(stamp.written.1.unsigned_abs());
             // A time in the future says nothing about how long the file has been quiet.
             now.duration_since(at).is_ok_and(|quiet| quiet < QUIET)

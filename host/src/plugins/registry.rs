@@ -45,12 +45,7 @@ pub struct Registry {
 impl Registry {
     /// A registry without plugins, that will tell `catalog` of the tasks it comes to know.
     pub fn new(catalog: Arc<Catalog>) -> Self {
-        Self {
-            tenant: Name::default_tenant(),
-            plugins: Mutex::default(),
-            ready: RwLock::default(),
-            catalog,
-        }
+        Self { tenant: Name::default_tenant(), plugins: Mutex::default(), ready: RwLock::default(), catalog }
     }
 
     /// What the next run of `task` is made of; `None` if no plugin that loads offers it.
