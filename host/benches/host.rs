@@ -176,12 +176,14 @@ impl Process {
             .stderr(log)
             .spawn()
             .unwrap();
+        let mut host = Self { child, url: String::new() };
         let start = Instant::now();
         loop {
             let said = fs::read_to_string(place.join("log")).unwrap();
             if let Some(at) = said.find("is up: http://") {
                 let url = said[at + 14..].split('/').next().unwrap();
-                return Self { child, url: format!("http://{url}") };
+                host.url = format!("http://{url}");
+                return host;
             }
             assert!(start.elapsed() < Duration::from_secs(60), "{said}");
             std::thread::sleep(Duration::from_millis(1));

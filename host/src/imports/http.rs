@@ -1,8 +1,8 @@
 //! The `wasi:http/outgoing-handler` import: requests to the hosts that a task is granted, and to nothing else.
 //!
 //! The WIT side is wasmtime-wasi-http's; this is what it sends requests with. Each request is checked by itself
-//! ([`Target`]): the host never follows a redirect, so a guest that does so makes a new request. Names are resolved
-//! once, and the connection goes to an address that was checked ([`address`]), not to the name.
+//! (`Target`): the host never follows a redirect, so a guest that does so makes a new request. Names are resolved
+//! once, and the connection goes to an address that was checked (`address`), not to the name.
 
 mod address;
 mod exchange;

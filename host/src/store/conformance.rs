@@ -9,8 +9,6 @@
 //!
 //! A promise that is not in the list is an unused function, which the compiler tells.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to say where")]
-
 pub(crate) mod cache;
 pub(crate) mod claims;
 pub(crate) mod finishing;
