@@ -5,14 +5,16 @@ use axum::http::{Method, Request, StatusCode};
 
 use super::{Rig, request};
 
+/// Method, path, headers, status, code, and words that the message must have.
+type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], u16, &'a str, &'a str);
+
 #[tokio::test]
 async fn every_bad_request_gets_its_status_and_one_line_that_says_why() {
     let rig = Rig::new();
     rig.succeeded(None, "x").await;
     let (long, key, name) = ("x".repeat(201), "k".repeat(257), "n".repeat(65));
-    // Method, path, headers, status, code, and words that the message must have.
     #[rustfmt::skip]
-    let table: &[(&str, &str, &[(&str, &str)], u16, &str, &str)] = &[
+    let table: &[Case<'_>] = &[
         ("GET", "/v2/tasks", &[], 404, "no-such-route", "/v2/tasks"),
         ("GET", "/v1", &[], 404, "no-such-route", "/v1"),
         ("GET", "/v1/tasks/", &[], 404, "no-such-route", "/v1/tasks/"),
