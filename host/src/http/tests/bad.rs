@@ -5,8 +5,8 @@ use axum::http::{Method, Request, StatusCode};
 
 use super::{Rig, request};
 
-/// Method, path, headers; status, code, and words that the message must have.
-type BadRequest<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], u16, &'a str, &'a str);
+/// Method, path, headers, status, code, and words that the message must have.
+type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], u16, &'a str, &'a str);
 
 #[tokio::test]
 async fn every_bad_request_gets_its_status_and_one_line_that_says_why() {
@@ -14,7 +14,7 @@ async fn every_bad_request_gets_its_status_and_one_line_that_says_why() {
     rig.succeeded(None, "x").await;
     let (long, key, name) = ("x".repeat(201), "k".repeat(257), "n".repeat(65));
     #[rustfmt::skip]
-    let table: &[BadRequest<'_>] = &[
+    let table: &[Case<'_>] = &[
         ("GET", "/v2/tasks", &[], 404, "no-such-route", "/v2/tasks"),
         ("GET", "/v1", &[], 404, "no-such-route", "/v1"),
         ("GET", "/v1/tasks/", &[], 404, "no-such-route", "/v1/tasks/"),
