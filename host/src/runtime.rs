@@ -3,6 +3,7 @@
 //! It knows nothing of retries, schedules, or what a run is for: it loads a component, checks what it imports against
 //! what its task is granted, and runs it once per [`Order`], to an [`Ended`].
 
+mod answers;
 mod attempt;
 pub mod bindings;
 mod code_cache;
@@ -196,7 +197,7 @@ impl Runtime {
     pub async fn run(&self, prepared: &Arc<Prepared>, order: Order) -> Ended {
         let turn = Arc::new(lanes::Turn::new(guest::deadline(&order)));
         let attempt = attempt::attempt(Arc::clone(&self.stage), Arc::clone(prepared), order.clone(), Arc::clone(&turn));
-        match self.stage.lanes.spawn(turn, attempt).fallible().await {
+        match answers::answer(self.stage.lanes.spawn(turn, attempt).fallible()).await {
             Some(ended) => ended,
             None => attempt::given_up(&order, self.stage.services.clock.now()),
         }

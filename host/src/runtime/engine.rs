@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use super::{RuntimeConfig, RuntimeError};
 
@@ -18,7 +18,9 @@ const WASM_STACK: usize = 1 << 20;
 const FIBER_STACK: usize = 3 << 20;
 
 /// Linear memory, per slot, that is cleared by hand instead of being given back to the kernel. Giving it back takes the
-/// address space's lock, which made two guest threads slower than one; clearing this much costs less than that call.
+/// address space's lock, which made two guest threads slower than one. A Rust task that does nothing (1.1 MB of memory,
+/// little of it touched) costs 7 us a run in wasmtime alone when only written pages are cleared; 17 to 30 us when all
+/// this is cleared.
 const KEEP_RESIDENT: usize = 1 << 20;
 
 /// Memories that one component may have; composed components bring one per part.
@@ -82,6 +84,8 @@ fn settings(config: &RuntimeConfig, max_memory: u64, reservation: u64) -> Config
         .max_memory_size(usize::try_from(max_memory).expect("at most 4 GiB, and pointers have 64 bits"))
         .table_elements(TABLE_ELEMENTS)
         .linear_memory_keep_resident(KEEP_RESIDENT)
+        // Clear only the pages that were written, where the kernel can tell (Linux 6.7). Else the first so many bytes.
+        .pagemap_scan(Enabled::Auto)
         .table_keep_resident(KEEP_RESIDENT);
 
     let mut settings = Config::new();

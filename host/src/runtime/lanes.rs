@@ -6,6 +6,7 @@
 //!
 //! This module knows nothing of wasm: it polls futures. What ends a guest is in `watch`.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use async_task::{Builder, Runnable, Task, WithInfo};
 
 use super::RuntimeError;
+use super::answers;
 use super::engine::Ticker;
 
 /// Processor time up to which a guest counts as new. One slice of a spinning guest, so that only the first slice of
@@ -93,6 +95,11 @@ impl Turn {
         self.ending.load(Ordering::Relaxed)
     }
 
+    /// Whether it has not been polled yet.
+    fn is_new(&self) -> bool {
+        self.used.load(Ordering::Relaxed) == 0
+    }
+
     fn lane(&self) -> usize {
         if self.urgent.load(Ordering::Relaxed) || Instant::now() >= self.deadline {
             return URGENT;
@@ -103,6 +110,15 @@ impl Turn {
             _ => SPENT,
         }
     }
+}
+
+thread_local! {
+    static GUEST_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is a thread that goes on with guests, and gives [`answers`] as it does.
+pub(super) fn on_guest_thread() -> bool {
+    GUEST_THREAD.get()
 }
 
 type Job = Runnable<Arc<Turn>>;
@@ -230,10 +246,25 @@ impl Shared {
     fn serve(&self, io: &tokio::runtime::Handle) {
         let _io = io.enter();
         lower_priority(5);
+        GUEST_THREAD.set(true);
         self.ticker.busy();
-        while let Some(job) = self.next() {
+        loop {
+            let ready = self.lock().pop();
+            let Some(job) = ready.or_else(|| {
+                // Before it sleeps: whoever waits for a run that is over may be who brings the next one.
+                answers::give();
+                self.next()
+            }) else {
+                break;
+            };
+            if !job.metadata().is_new() {
+                answers::give();
+            }
             job.run();
+            answers::give_if_late();
         }
+        GUEST_THREAD.set(false);
+        answers::give();
         self.ticker.idle();
     }
 
@@ -266,6 +297,9 @@ impl Queues {
     }
 
     fn pop(&mut self) -> Option<Job> {
+        if self.stopping {
+            return None;
+        }
         if let Some(job) = self.lanes[URGENT].pop_front() {
             return Some(job);
         }
