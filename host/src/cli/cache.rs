@@ -67,7 +67,7 @@ pub(super) fn list(
     if entries.is_empty() {
         return screen.line("There are no such entries.");
     }
-    let mut table = screen.table(&["KEY", "SIZE", "VERSION", "SET", "EXPIRES"]);
+    let mut table = screen.table(&["KEY", "SIZE", "VERSION", "SET", "EXPIRES"], "KEY");
     for entry in &entries {
         table.add_row(vec![
             one_line(&entry.key),

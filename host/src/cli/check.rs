@@ -91,7 +91,7 @@ fn read(file: &Path) -> Result<Vec<Task>, String> {
 fn show(file: &Path, tasks: &[Task], screen: &Screen) -> Result<(), CliError> {
     let many = if tasks.len() == 1 { "1 task".to_owned() } else { format!("{} tasks", tasks.len()) };
     screen.line(&format!("{}: {many}", one_line(&file.display().to_string())))?;
-    let mut table = screen.table(&["TASK", "WHEN", "ZONE", "NEXT THERE", "NEXT IN UTC", ""]);
+    let mut table = screen.table(&["TASK", "WHEN", "ZONE", "NEXT THERE", "NEXT IN UTC", ""], "WHEN");
     for task in tasks {
         let (name, when) = (task.key.task.to_string(), TriggerShape::of(&task.trigger).text);
         let next = Due::list(&task.trigger, task.zone, screen.now, NEXT);

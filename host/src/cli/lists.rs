@@ -5,7 +5,7 @@ use comfy_table::Cell;
 use super::args::{ListArgs, RunsArgs};
 use super::client::{Client, decode, part};
 use super::error::CliError;
-use super::screen::{Screen, local, one_line, safe};
+use super::screen::{Screen, one_line, safe};
 use crate::http::shapes::{Locks, Plugins, Runs, TaskSummary, Tasks, rough};
 use crate::run::RunState;
 use crate::store::{LockKind, LockMode, RunInfo};
@@ -19,7 +19,7 @@ pub(super) fn plugins(client: &Client, list: ListArgs, screen: &Screen) -> Resul
     if plugins.is_empty() {
         return screen.line("The plugin directory is empty.");
     }
-    let mut table = screen.table(&["PLUGIN", "STATE", "KIND", "TASKS", "SIZE", "IN USE SINCE", "DIGEST"]);
+    let mut table = screen.table(&["PLUGIN", "STATE", "KIND", "TASKS", "SIZE", "IN USE SINCE", "DIGEST"], "TASKS");
     for plugin in &plugins {
         let tasks: Vec<&str> = plugin.tasks.iter().map(|task| task.as_str()).collect();
         let digest = plugin.digest.as_deref().unwrap_or("-");
@@ -29,7 +29,7 @@ pub(super) fn plugins(client: &Client, list: ListArgs, screen: &Screen) -> Resul
             Cell::new(one_line(plugin.kind.as_deref().unwrap_or("-"))),
             Cell::new(if tasks.is_empty() { "-".to_owned() } else { tasks.join(", ") }),
             Cell::new(bytesize::ByteSize(plugin.size).display().iec()),
-            Cell::new(plugin.loaded_at.map_or("-".to_owned(), |at| screen.instant(at))),
+            Cell::new(plugin.loaded_at.map_or("-".to_owned(), |at| screen.ago(at))),
             Cell::new(digest.get(..12).unwrap_or("-")),
         ]);
     }
@@ -57,7 +57,7 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
     if tasks.is_empty() {
         return screen.line("There are no tasks. `sexton plugins` says what became of the plugins.");
     }
-    let mut table = screen.table(&["TASK", "WHEN", "ZONE", "NEXT", "LATEST RUN", "STATE", "ENDED"]);
+    let mut table = screen.table(&["TASK", "WHEN", "ZONE", "NEXT", "LATEST RUN", "STATE", "ENDED"], "WHEN");
     for task in &tasks {
         let last = task.last.as_ref();
         table.add_row(vec![
@@ -76,7 +76,7 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
 fn next(task: &TaskSummary, screen: &Screen) -> Cell {
     match task.next.first() {
         _ if task.paused => screen.alarm("paused"),
-        Some(due) => Cell::new(format!("{} ({})", one_line(&due.local), screen.ago(due.at))),
+        Some(due) => Cell::new(format!("{} ({})", screen.clock_there(&due.local), screen.ago(due.at))),
         None => Cell::new("-"),
     }
 }
@@ -100,17 +100,17 @@ pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<
     if runs.is_empty() {
         return screen.line("There are no such runs.");
     }
-    let mut table = screen.table(&["RUN", "TASK", "STATE", "OUTCOME", "DUE", "TOOK", "ATTEMPT", "CAUSE", "SAID"]);
+    let mut table = screen.table(&["RUN", "TASK", "STATE", "OUTCOME", "DUE", "AGE", "TOOK", "ATTEMPT", "SAID"], "SAID");
     for run in &runs {
         table.add_row(vec![
             Cell::new(run.id),
             Cell::new(&run.task.task),
             screen.state(run.state),
             Cell::new(run.outcome.map_or("-", |outcome| outcome.as_str())),
-            Cell::new(format!("{} ({})", local(run.due_at), screen.ago(run.due_at))),
+            Cell::new(screen.clock(run.due_at)),
+            Cell::new(screen.ago(run.due_at)),
             Cell::new(took(run, screen)),
             Cell::new(run.attempt),
-            Cell::new(run.cause.as_str()),
             Cell::new(one_line(run.message.as_deref().unwrap_or_default())),
         ]);
     }
@@ -140,7 +140,7 @@ pub(super) fn locks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
     if locks.is_empty() {
         return screen.line("No lock is held.");
     }
-    let mut table = screen.table(&["LOCK", "KIND", "MODE", "RUN", "TASK", "FENCE", "SINCE"]);
+    let mut table = screen.table(&["LOCK", "KIND", "MODE", "RUN", "TASK", "FENCE", "SINCE"], "LOCK");
     for held in &locks {
         table.add_row(vec![
             one_line(&held.lock.name),

@@ -3,13 +3,16 @@
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
-use chrono::{Local, Utc};
-use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use chrono::{DateTime, FixedOffset, Local, Utc};
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use super::error::CliError;
 use crate::http::shapes::ago;
 use crate::run::RunState;
 use crate::time::Timestamp;
+
+/// Columns of a terminal below which tables are left to it: wrapped any further, nobody could read them.
+const LEAST_WIDTH: u16 = 60;
 
 /// Where output goes, and what it may look like there.
 #[derive(Clone, Debug)]
@@ -79,18 +82,20 @@ impl Screen {
         self.bytes(format!("{json}\n").as_bytes())
     }
 
-    /// An empty table.
-    pub(super) fn table(&self, columns: &[&str]) -> Table {
+    /// An empty table. Where it does not fit a terminal's width, the column `flexible` is what is wrapped.
+    pub(super) fn table(&self, columns: &[&str], flexible: &str) -> Table {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_header(columns);
-        // Programs get a line a row, whatever its width.
-        table.set_content_arrangement(if self.terminal {
-            ContentArrangement::Dynamic
-        } else {
-            ContentArrangement::Disabled
-        });
-        for column in table.column_iter_mut() {
+        // Programs get a line a row, whatever its width, and so does a terminal that does not tell a sensible one.
+        let wraps = self.terminal && table.width().is_some_and(|width| width >= LEAST_WIDTH);
+        table.set_content_arrangement(if wraps { ContentArrangement::Dynamic } else { ContentArrangement::Disabled });
+        for (column, name) in table.column_iter_mut().zip(columns) {
             column.set_padding((0, 2));
+            if wraps && *name != flexible {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            } else if wraps {
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(20)));
+            }
         }
         table
     }
@@ -131,10 +136,29 @@ impl Screen {
         ago(at, self.now)
     }
 
+    /// `11:24:53 +01:00` in this machine's zone, for a table; with the date, unless that is today's.
+    pub(super) fn clock(&self, at: Timestamp) -> String {
+        let (at, now) = (at.to_utc().with_timezone(&Local), self.now.to_utc().with_timezone(&Local));
+        clock(at.fixed_offset(), now.fixed_offset())
+    }
+
+    /// The same for an instant that is RFC 3339 in another zone; harmless, whatever it is.
+    pub(super) fn clock_there(&self, local: &str) -> String {
+        match DateTime::parse_from_rfc3339(local) {
+            Ok(at) => clock(at, self.now.to_utc().with_timezone(at.offset())),
+            Err(_) => one_line(local),
+        }
+    }
+
     /// `2026-11-22 11:24:53 +01:00 (3s ago)`.
     pub(super) fn instant(&self, at: Timestamp) -> String {
         format!("{} ({})", local(at), self.ago(at))
     }
+}
+
+fn clock(at: DateTime<FixedOffset>, now: DateTime<FixedOffset>) -> String {
+    let today = at.date_naive() == now.date_naive();
+    at.format(if today { "%H:%M:%S %:z" } else { "%Y-%m-%d %H:%M:%S %:z" }).to_string()
 }
 
 /// An instant in this machine's zone, with the zone's offset.
@@ -186,6 +210,7 @@ fn escaped(text: &str, refused: impl Fn(char) -> bool) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::{Screen, one_line, safe};
+    use crate::time::Timestamp;
 
     #[test]
     fn a_guest_cannot_make_the_terminal_do_anything() {
@@ -231,9 +256,18 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_has_its_zone_always_and_its_date_when_it_is_another_days() {
+        let mut screen = Screen::plain();
+        screen.now = Timestamp::from_millis(1_795_341_600_000);
+        assert_eq!(screen.clock_there("2026-11-22T11:00:10+01:00"), "11:00:10 +01:00");
+        assert_eq!(screen.clock_there("2026-11-23T00:00:00+01:00"), "2026-11-23 00:00:00 +01:00");
+        assert_eq!(screen.clock_there("\u{1b}[2J"), "\\u001b[2J");
+    }
+
+    #[test]
     fn a_table_for_programs_has_one_line_a_row_and_no_colours() {
         let screen = Screen::plain();
-        let mut table = screen.table(&["RUN", "SAID"]);
+        let mut table = screen.table(&["RUN", "SAID"], "SAID");
         table.add_row(vec!["1", &"word ".repeat(60)]);
         let lines = table.trim_fmt();
         assert_eq!(lines.lines().count(), 2);
