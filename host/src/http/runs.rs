@@ -119,18 +119,21 @@ pub(super) async fn kill(
         return Err(ApiError::bad("bad-query", format!("`reason` is one line of at most {MAX_REASON} characters")));
     }
     tenant.run(&app, id).await?;
-    let effect = if let Some(attempt) = app.live.get(id) {
-        attempt.stop(Stop::Killed(reason));
-        KillEffect::Stopping
-    } else {
-        match app.store.cancel(id, &reason, app.clock.now()).await? {
+    // At once, whatever the store does; and written down, lest a crash before the outcome is lets the run go on.
+    let live = app.live.get(id);
+    if let Some(attempt) = &live {
+        attempt.stop(Stop::Killed(reason.clone()));
+    }
+    let effect = match (live, app.store.cancel(id, &reason, app.clock.now()).await) {
+        (Some(_), _) => KillEffect::Stopping,
+        (None, wish) => match wish? {
             Cancelled::Done => KillEffect::Cancelled,
             Cancelled::Requested => KillEffect::Requested,
             Cancelled::Over(state) => {
                 let message = format!("run {id} is over already: {state}");
                 return Err(ApiError::new(StatusCode::CONFLICT, "run-is-over", message));
             }
-        }
+        },
     };
     tracing::info!(run.id = %id, ?effect, "Asked to end run {id}");
     let status = if effect == KillEffect::Cancelled { StatusCode::OK } else { StatusCode::ACCEPTED };
