@@ -197,7 +197,7 @@ impl Runtime {
     pub async fn run(&self, prepared: &Arc<Prepared>, order: Order) -> Ended {
         let turn = Arc::new(lanes::Turn::new(guest::deadline(&order)));
         let attempt = attempt::attempt(Arc::clone(&self.stage), Arc::clone(prepared), order.clone(), Arc::clone(&turn));
-        match answers::answer(self.stage.lanes.spawn(turn, attempt).fallible()).await {
+        match self.stage.lanes.wait(self.stage.lanes.spawn(turn, attempt)).await {
             Some(ended) => ended,
             None => attempt::given_up(&order, self.stage.services.clock.now()),
         }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use async_task::{Builder, Runnable, Task, WithInfo};
 
 use super::RuntimeError;
-use super::answers;
+use super::answers::Answers;
 use super::engine::Ticker;
 
 /// Processor time up to which a guest counts as new. One slice of a spinning guest, so that only the first slice of
@@ -116,7 +116,7 @@ thread_local! {
     static GUEST_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this is a thread that goes on with guests, and gives [`answers`] as it does.
+/// Whether this is a thread that goes on with guests, and gives `answers` as it does.
 pub(super) fn on_guest_thread() -> bool {
     GUEST_THREAD.get()
 }
@@ -135,6 +135,7 @@ struct Shared {
     queues: Mutex<Queues>,
     work: Condvar,
     ticker: Arc<Ticker>,
+    answers: Arc<Answers>,
 }
 
 #[derive(Debug)]
@@ -152,7 +153,12 @@ impl Lanes {
         ticker: Arc<Ticker>,
         io: &tokio::runtime::Handle,
     ) -> Result<Self, RuntimeError> {
-        let shared = Arc::new(Shared { queues: Mutex::new(Queues::new()), work: Condvar::new(), ticker });
+        let shared = Arc::new(Shared {
+            queues: Mutex::new(Queues::new()),
+            work: Condvar::new(),
+            ticker,
+            answers: Arc::default(),
+        });
         let lanes = Self { shared, threads: Mutex::new(Vec::new()) };
         for n in 0..threads {
             let shared = Arc::clone(&lanes.shared);
@@ -182,6 +188,11 @@ impl Lanes {
         task
     }
 
+    /// Wait for a guest that was spawned; `None` if it was given up.
+    pub(super) async fn wait<T>(&self, task: Task<T, Arc<Turn>>) -> Option<T> {
+        self.shared.answers.wait(task.fallible()).await
+    }
+
     /// What wakes a guest because it is to end, past all others that are in the queue.
     pub(super) fn expedite(&self, turn: &Arc<Turn>, guest: &Waker) -> Waker {
         Waker::from(Arc::new(Expedite {
@@ -200,6 +211,7 @@ impl Lanes {
             // A guest thread that panicked has nothing left to stop.
             let _ = thread.join();
         }
+        self.shared.answers.stop();
         // Futures are dropped outside of the lock: their drop may schedule.
         let left = std::mem::take(&mut self.shared.lock().lanes);
         drop(left);
@@ -252,19 +264,19 @@ impl Shared {
             let ready = self.lock().pop();
             let Some(job) = ready.or_else(|| {
                 // Before it sleeps: whoever waits for a run that is over may be who brings the next one.
-                answers::give();
+                self.answers.give();
                 self.next()
             }) else {
                 break;
             };
             if !job.metadata().is_new() {
-                answers::give();
+                self.answers.give();
             }
             job.run();
-            answers::give_if_late();
+            self.answers.give_if_late();
         }
         GUEST_THREAD.set(false);
-        answers::give();
+        self.answers.give();
         self.ticker.idle();
     }
 
