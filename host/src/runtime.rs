@@ -15,6 +15,7 @@ mod handle;
 mod lanes;
 mod limits;
 mod link;
+mod resident;
 mod stdio;
 mod watch;
 

@@ -84,7 +84,10 @@ impl Directory {
     /// Load what is there, and then whatever changes, until `over` is set.
     pub async fn run(mut self, mut over: watch::Receiver<bool>) {
         let (told, mut hints) = mpsc::channel(1);
-        let watcher = notify::recommended_watcher(move |_| {
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if event.as_ref().is_ok_and(is_only_read) {
+                return;
+            }
             // A hint is pending already if the channel is full, which is as good.
             let _ = told.try_send(());
         })
@@ -181,6 +184,12 @@ impl Files {
             now.duration_since(at).is_ok_and(|quiet| quiet < QUIET)
         })
     }
+}
+
+/// Whether nothing was changed by what happened. Looking at the directory is such an event itself.
+fn is_only_read(event: &notify::Event) -> bool {
+    use notify::event::{AccessKind, AccessMode, EventKind};
+    matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write))
 }
 
 /// The plugins that lie in `directory`, and whether some entry could not be looked at.

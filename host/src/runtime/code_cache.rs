@@ -16,6 +16,7 @@ use wasmtime::component::Component;
 
 use super::RuntimeError;
 use super::components::{hex, one_line};
+use super::resident;
 
 /// How long compiled code is kept that nobody loads: of components that are gone, and of earlier versions of this host.
 const STALE: Duration = Duration::from_secs(60 * 24 * 3600);
@@ -87,7 +88,9 @@ fn load(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
     if hex(&Sha256::digest(&code)) != expected {
         return Err("its digest is another".into());
     }
-    from_file(engine, path).map(Some).map_err(|e| one_line(&e))
+    let component = from_file(engine, path).map_err(|e| one_line(&e))?;
+    resident::release(&component);
+    Ok(Some(component))
 }
 
 #[expect(unsafe_code, reason = "loading compiled code cannot be checked by the compiler; see the proof")]
