@@ -11,6 +11,8 @@ mod frontpage;
 mod hung;
 mod outcomes;
 mod plugins;
+mod reach;
 mod rooms;
+mod schedules;
 mod shutdown;
 mod thin_line;

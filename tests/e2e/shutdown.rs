@@ -55,3 +55,27 @@ fn a_second_host_on_the_same_store_is_refused_in_one_line() {
     assert!(!second.status.success());
     assert!(said.lines().any(|line| line.starts_with("error:") && line.contains("sexton.db")), "{said}");
 }
+
+#[test]
+fn systemd_is_told_when_the_host_is_up_and_when_it_stops() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = std::os::unix::net::UnixDatagram::bind(directory.path().join("notify")).unwrap();
+    socket.set_read_timeout(Some(crate::harness::PATIENCE)).unwrap();
+    let mut child = std::process::Command::new(crate::harness::SEXTON)
+        .args(["run", "--listen", "127.0.0.1:0"])
+        .current_dir(directory.path())
+        .env("NOTIFY_SOCKET", directory.path().join("notify"))
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let told = || {
+        let mut text = [0; 256];
+        let size = socket.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..size]).into_owned()
+    };
+
+    assert!(told().contains("READY=1"));
+    assert!(std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert!(told().contains("STOPPING=1"));
+    assert!(child.wait().unwrap().success());
+}

@@ -1,0 +1,191 @@
+//! When runs are made, and what happens to those that come while others are not over.
+
+use serde_json::Value;
+
+use crate::harness::{Host, attempts, id, list, run_of, state};
+use crate::outcomes::PROBE;
+
+fn runs(host: &Host, task: &str) -> Vec<Value> {
+    list(&host.get(&format!("/v1/runs?task={task}&limit=200")), "runs").to_vec()
+}
+
+fn manifest(task: &str, schedule: &str) -> String {
+    format!(
+        "[tasks.{task}]\n{schedule}\n[tasks.{task}.retry]\nattempts = 1\n[tasks.{task}.limits]\ndeadline = \"50s\"\n\
+         [tasks.{task}.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\nschedule = [\"*\"]\nhttp = [\"127.0.0.1:1\"]\n"
+    )
+}
+
+/// How many of the runs that are in `state` were made by the schedule.
+fn scheduled(runs: &[Value], state: &str) -> usize {
+    runs.iter().filter(|run| run["cause"] == "schedule" && run["state"] == state).count()
+}
+
+#[test]
+fn what_is_due_while_a_run_is_not_over_is_skipped_and_says_so() {
+    let schedule = "every = \"500ms\"\noverlap = \"skip\"\ninput-json = { do = \"sleep\", ms = 30000 }";
+    let host = Host::with_plugins(&[("skips", "probe", &manifest("skips", schedule))]);
+
+    let all = host.eventually("three instants were skipped", || {
+        let all = runs(&host, "skips");
+        (scheduled(&all, "cancelled") >= 3).then_some(all)
+    });
+
+    assert_eq!(scheduled(&all, "running"), 1, "{all:?}");
+    assert_eq!(scheduled(&all, "waiting"), 0, "{all:?}");
+    let skipped = all.iter().find(|run| run["state"] == "cancelled").unwrap();
+    assert!(skipped["message"].as_str().unwrap().starts_with("skipped"), "{skipped}");
+}
+
+#[test]
+fn one_run_waits_for_the_one_that_is_going_and_no_more_than_one() {
+    let schedule = "every = \"500ms\"\noverlap = \"queue-one\"\ninput-json = { do = \"sleep\", ms = 30000 }";
+    let host = Host::with_plugins(&[("queues", "probe", &manifest("queues", schedule))]);
+
+    let all = host.eventually("three instants were skipped", || {
+        let all = runs(&host, "queues");
+        (scheduled(&all, "cancelled") >= 3).then_some(all)
+    });
+
+    assert_eq!((scheduled(&all, "running"), scheduled(&all, "waiting")), (1, 1), "{all:?}");
+}
+
+#[test]
+fn so_many_runs_as_are_allowed_go_at_once_and_no_more() {
+    let schedule = "every = \"300ms\"\noverlap = \"allow(3)\"\ninput-json = { do = \"sleep\", ms = 30000 }";
+    let host = Host::with_plugins(&[("allows", "probe", &manifest("allows", schedule))]);
+
+    let all = host.eventually("three instants were skipped", || {
+        let all = runs(&host, "allows");
+        (scheduled(&all, "cancelled") >= 3).then_some(all)
+    });
+
+    assert_eq!((scheduled(&all, "running"), scheduled(&all, "waiting")), (3, 0), "{all:?}");
+}
+
+#[test]
+fn runs_that_somebody_asks_for_are_never_skipped() {
+    let host = Host::with_plugins(&[("one", "probe", &manifest("one", "overlap = \"skip\""))]);
+
+    let asked: Vec<i64> = (0..5).map(|_| host.trigger("one", r#"{"do": "sleep", "ms": 50}"#)).collect();
+
+    for run in asked {
+        assert_eq!(state(&host.wait(run)), "succeeded");
+    }
+}
+
+#[test]
+fn an_instant_makes_one_run_however_often_the_host_is_started() {
+    let mut host = Host::with_plugins(&[("tick", "hello", "[tasks.tick]\nevery = \"1s\"\noverlap = \"allow(5)\"\n")]);
+    for _ in 0..3 {
+        host.eventually("it has run", || (scheduled(&runs(&host, "tick"), "succeeded") >= 2).then_some(()));
+        host = Host::start_in(host.kill());
+    }
+    host.eventually("it has run again", || (scheduled(&runs(&host, "tick"), "succeeded") >= 5).then_some(()));
+
+    let all = runs(&host, "tick");
+    let mut due: Vec<&str> = all.iter().map(|run| run["due_at"].as_str().unwrap()).collect();
+    let runs = due.len();
+    due.sort_unstable();
+    due.dedup();
+    assert_eq!(due.len(), runs, "an instant was run twice: {all:?}");
+    assert!(due.iter().all(|due| due.ends_with(".000Z")), "{due:?}");
+}
+
+#[test]
+fn what_was_missed_while_the_host_was_down_is_caught_up_as_the_task_has_it() {
+    let each = |name: &str, catch_up: &str| {
+        (
+            name.to_owned(),
+            format!("[tasks.{name}]\nevery = \"1s\"\noverlap = \"allow(50)\"\ncatch-up = \"{catch_up}\"\n"),
+        )
+    };
+    let tasks = [each("none", "none"), each("latest", "latest"), each("all", "all(4)")];
+    let plugins: Vec<(&str, &str, &str)> =
+        tasks.iter().map(|(name, manifest)| (name.as_str(), "hello", manifest.as_str())).collect();
+    let host = Host::with_plugins(&plugins);
+    for (name, ..) in &plugins {
+        host.eventually("it has run", || (!runs(&host, name).is_empty()).then_some(()));
+    }
+
+    let directory = host.kill();
+    let down = chrono::Utc::now();
+    // Being down for a while is what is tested: at least seven instants are missed, more than are caught up.
+    std::thread::sleep(std::time::Duration::from_secs(8));
+    let up = chrono::Utc::now();
+    let host = Host::start_in(directory);
+
+    // Instants within two seconds of the start count as on time.
+    let missed = |name: &str| {
+        runs(&host, name)
+            .iter()
+            .map(|run| chrono::DateTime::parse_from_rfc3339(run["due_at"].as_str().unwrap()).unwrap())
+            .filter(|due| {
+                *due > down + chrono::TimeDelta::milliseconds(1100) && *due < up - chrono::TimeDelta::milliseconds(2200)
+            })
+            .count()
+    };
+    host.eventually("all four are caught up", || (missed("all") >= 3).then_some(()));
+    for (name, ..) in &plugins {
+        host.eventually("it goes on", || {
+            let runs = runs(&host, name);
+            let newest = chrono::DateTime::parse_from_rfc3339(runs[0]["due_at"].as_str()?).unwrap();
+            (newest > up).then_some(())
+        });
+    }
+    assert_eq!(missed("none"), 0);
+    assert!(missed("latest") <= 1, "{}", missed("latest"));
+    assert!((3..=4).contains(&missed("all")), "{}", missed("all"));
+}
+
+#[test]
+fn a_task_that_is_due_at_the_start_runs_once_with_every_start() {
+    let host = Host::with_plugins(&[("boot", "hello", "[tasks.boot]\non-start = true\n")]);
+    host.eventually("it ran", || (runs(&host, "boot").iter().any(|run| run["state"] == "succeeded")).then_some(()));
+    host.add("boot", "hello", "[tasks.boot]\non-start = true\ndescription = \"another version\"\n");
+
+    let host = Host::start_in(host.kill());
+    let all = host.eventually("it ran again", || {
+        let all = runs(&host, "boot");
+        (all.len() >= 2 && all.iter().all(|run| run["state"] == "succeeded")).then_some(all)
+    });
+
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert!(all.iter().all(|run| run["cause"] == "start"), "{all:?}");
+}
+
+#[test]
+fn a_task_that_is_due_at_an_instant_runs_then_and_once() {
+    let at = chrono::Utc::now() + chrono::TimeDelta::seconds(3);
+    let manifest = format!("[tasks.once]\nat = \"{}\"\n", at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+    let host = Host::with_plugins(&[("once", "hello", &manifest)]);
+
+    let all = host.eventually("it ran", || {
+        Some(runs(&host, "once")).filter(|runs| runs.iter().any(|run| run["state"] == "succeeded"))
+    });
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!(all[0]["due_at"].as_str().unwrap()[..19], at.to_rfc3339()[..19]);
+
+    let host = Host::start_in(host.kill());
+    host.loaded("once");
+    host.add("other", "hello", "[tasks.other]\n");
+    assert_eq!(state(&host.run("other", "")), "succeeded"); // the scheduler has been round
+    assert_eq!(runs(&host, "once").len(), 1);
+}
+
+#[test]
+fn a_run_can_be_asked_for_in_a_while_and_is_told_when_it_was_due() {
+    let host = Host::with_plugins(&[("probe", "probe", PROBE)]);
+    let (status, body) = host.request("POST", "/v1/tasks/probe/runs?after=1s", br#"{"do": "echo"}"#);
+    assert_eq!(status, 202, "{}", String::from_utf8_lossy(&body));
+    let run = id(&serde_json::from_slice(&body).unwrap());
+    assert_eq!(state(&host.get(&format!("/v1/runs/{run}"))), "waiting");
+
+    let answer = host.wait(run);
+
+    let told: Value = serde_json::from_slice(&host.output(run)).unwrap();
+    let due = chrono::DateTime::parse_from_rfc3339(run_of(&answer)["due_at"].as_str().unwrap()).unwrap();
+    assert_eq!(told["due-at"], due.timestamp_millis());
+    let started = chrono::DateTime::parse_from_rfc3339(attempts(&answer)[0]["started_at"].as_str().unwrap()).unwrap();
+    assert!(started >= due);
+}
