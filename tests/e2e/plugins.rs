@@ -67,6 +67,19 @@ fn a_plugin_that_is_taken_away_takes_its_tasks_with_it_and_its_runs_wait_for_it(
 }
 
 #[test]
+fn a_plugin_of_which_one_file_is_taken_away_does_not_go_on_as_it_was() {
+    let host = Host::with_plugins(&[("it", "probe", ON_DEMAND), ("other", "hello", "[tasks.other]\n")]);
+
+    fs::remove_file(host.plugin_path("it.toml")).unwrap();
+    assert!(host.quarantined("it").contains("[tasks.it.grants]"), "without the manifest there are no grants");
+    assert_eq!(host.request("POST", "/v1/tasks/it/runs", b"").0, 404);
+
+    fs::remove_file(host.plugin_path("other.wasm")).unwrap();
+    assert!(host.quarantined("other").contains("other.wasm"));
+    assert_eq!(host.request("POST", "/v1/tasks/other/runs", b"").0, 404);
+}
+
+#[test]
 fn what_was_not_granted_is_said_in_one_message_with_the_lines_to_add() {
     let host = Host::start();
     host.add_bytes("probe", &guest("probe"), None);

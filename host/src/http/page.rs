@@ -26,7 +26,7 @@ const REFRESH: u32 = 5;
 const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem;\
 color:#1d2127;background:#fff}h1{font-size:1.3rem}h2{font-size:1.05rem;margin:2rem 0 .4rem}\
 table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.25rem .8rem .25rem 0;vertical-align:top;\
-border-bottom:1px solid #e4e6ea;overflow-wrap:anywhere}th{font-weight:600;color:#5b626c}small,.waiting{color:#5b626c}\
+border-bottom:1px solid #e4e6ea;overflow-wrap:anywhere}th{font-weight:600;white-space:nowrap;color:#5b626c}small,.waiting{color:#5b626c}\
 .succeeded{color:#17703a}.failed,.bad{color:#b3261e}.running{color:#8a5a00}.cancelled{color:#5b626c}\
 @media(prefers-color-scheme:dark){body{color:#dfe2e7;background:#16181c}td,th{border-color:#33373e}a{color:#8ab4f8}\
 .succeeded{color:#5fc98a}.failed,.bad{color:#f2867e}.running{color:#e0b25a}}";

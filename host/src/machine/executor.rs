@@ -9,7 +9,7 @@ use crate::lifecycle::{self, Ending, Transition};
 use crate::machine::live::LiveRuns;
 use crate::plugins::Registry;
 use crate::retry::RetryPolicy;
-use crate::run::{Accounts, Claim, Kept, Outcome, Report};
+use crate::run::{Accounts, Claim, ClaimKey, Kept, Outcome, Report};
 use crate::runtime::{Ended, Order, RunHandle, Runtime, Stop};
 use crate::store::{Finish, Store, StoreError};
 use crate::task::Task;
@@ -43,7 +43,8 @@ impl Executor {
             return self.put_back(&claim).await;
         };
         let handle = Arc::new(RunHandle::new(claim.key, claim.task.clone(), ready.task.limits.log));
-        self.live.insert(Arc::clone(&handle));
+        // Taken out whatever happens: a run that is not among them any more loses its lease, and is tried again.
+        let _listed = Listed::new(&self.live, Arc::clone(&handle));
 
         let order = Order { claim: claim.clone(), task: Arc::clone(&ready.task), handle: Arc::clone(&handle) };
         let ended = self.runtime.run(&ready.prepared, order).await;
@@ -53,7 +54,6 @@ impl Executor {
             let finish = self.conclude(&claim, &ready.task, &handle, ended);
             self.finish(&claim, finish).await;
         }
-        self.live.remove(claim.key);
     }
 
     fn conclude(&self, claim: &Claim, task: &Task, handle: &RunHandle, ended: Ended) -> Finish {
@@ -95,6 +95,26 @@ impl Executor {
         let report = report_without_guest(Outcome::Refused, claim.claimed_at, now, message);
         let transition = Transition::Wait { run_at: now.plus(PLUGIN_GONE), failed: false };
         self.finish(claim, Finish { claim: claim.key, transition, report, expired_by: None }).await;
+    }
+}
+
+/// An attempt that is listed among those under way, until this is dropped.
+struct Listed<'a> {
+    live: &'a LiveRuns,
+    key: ClaimKey,
+}
+
+impl<'a> Listed<'a> {
+    fn new(live: &'a LiveRuns, handle: Arc<RunHandle>) -> Self {
+        let key = handle.key;
+        live.insert(handle);
+        Self { live, key }
+    }
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.live.remove(self.key);
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
-use tracing::{debug, warn};
+use tokio::task::{JoinError, JoinSet};
+use tracing::{debug, error, warn};
 
 use crate::catalog::Catalog;
 use crate::machine::executor::Executor;
@@ -43,6 +43,13 @@ pub struct Worker {
     pub poll: Duration,
 }
 
+/// A run's pipeline does not panic; if it does, the run's lease ends and it is tried again.
+fn tell(done: Result<(), JoinError>) {
+    if let Err(error) = done {
+        error!(error = %error, "A run's pipeline broke");
+    }
+}
+
 impl Worker {
     /// Take and do runs until `stopping` is set, then wait until those under way are over.
     pub async fn run(self, mut stopping: watch::Receiver<bool>) {
@@ -53,7 +60,9 @@ impl Worker {
         let mut under_way = JoinSet::new();
 
         while !*stopping.borrow() {
-            while under_way.try_join_next().is_some() {}
+            while let Some(done) = under_way.try_join_next() {
+                tell(done);
+            }
             if catalog.has_changed().unwrap_or(false) {
                 catalog.mark_unchanged();
                 tasks = self.claimable();
@@ -98,7 +107,9 @@ impl Worker {
             }
         }
         debug!(runs = under_way.len(), "Claiming no more runs");
-        while under_way.join_next().await.is_some() {}
+        while let Some(done) = under_way.join_next().await {
+            tell(done);
+        }
     }
 
     async fn claim(&self, tasks: &Arc<BTreeMap<TaskKey, u32>>, free: usize) -> crate::store::Result<Claimed> {

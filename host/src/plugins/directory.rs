@@ -143,7 +143,11 @@ impl Directory {
                 unsettled = true;
                 continue;
             }
-            self.seen.insert(name.clone(), files);
+            let before = self.seen.insert(name.clone(), files).unwrap_or_default();
+            if before.lost_one_in(files) {
+                // What was taken away on purpose must not go on as the version before.
+                self.registry.remove(&name);
+            }
             if loading.len() >= LOADING {
                 self.settle(&mut loading).await;
             }
@@ -175,6 +179,11 @@ impl Directory {
 }
 
 impl Files {
+    /// Whether a file that was here is not in `now`.
+    fn lost_one_in(self, now: Self) -> bool {
+        (self.component.is_some() && now.component.is_none()) || (self.manifest.is_some() && now.manifest.is_none())
+    }
+
     fn is_new(self, now: SystemTime) -> bool {
         [self.component, self.manifest].into_iter().flatten().any(|stamp| {
             let at = SystemTime::UNIX_EPOCH
