@@ -60,10 +60,9 @@ impl Host {
     ///
     /// When the store, the plugin directory, the code cache or the address cannot be had; with what to do.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let started_at = clock.now();
         std::fs::create_dir_all(&config.host.var)
             .with_context(|| format!("cannot make the directory `{}`", config.host.var.display()))?;
+        keep_apart(&config)?;
         let listener = TcpListener::bind(config.http.listen).await.with_context(|| {
             format!(
                 "cannot listen on {}; is another host running? `[http] listen` chooses an address",
@@ -71,92 +70,30 @@ impl Host {
             )
         })?;
         let address = listener.local_addr()?;
-        let store: Arc<dyn Store> = SqliteStore::open(config.database(), &store_options(&config))?;
-        let lost = store.abandon(&config.host.name).await?;
-        if lost > 0 {
-            warn!(runs = lost, "{lost} run(s) were under way when this host ended the last time");
-        }
-
-        let catalog = Arc::new(Catalog::default());
-        let live = Arc::new(LiveRuns::default());
-        let services = Arc::new(Services {
-            store: Arc::clone(&store),
-            clock: Arc::clone(&clock),
-            catalog: Arc::clone(&catalog),
-            cache_quota: config.cache.quota,
-            lock_waits: Arc::default(),
-        });
-        let runtime = Runtime::new(config.runtime(), services)?;
-        let plugins = Arc::new(Registry::new(Arc::clone(&catalog)));
+        let parts = Parts::open(&config).await?;
         let directory = Directory::open(
             &config.host.plugins,
-            Arc::clone(&plugins),
-            Arc::clone(&runtime),
-            Arc::clone(&clock),
+            Arc::clone(&parts.plugins),
+            Arc::clone(&parts.runtime),
+            Arc::clone(&parts.clock),
             config.runtime.max_component,
         )
         .with_context(|| format!("cannot use the plugin directory `{}`", config.host.plugins.display()))?;
 
         let (stopping, over) = (watch::Sender::new(false), watch::Sender::new(false));
-        let executor = Arc::new(Executor {
-            store: Arc::clone(&store),
-            runtime: Arc::clone(&runtime),
-            plugins: Arc::clone(&plugins),
-            live: Arc::clone(&live),
-            clock: Arc::clone(&clock),
-        });
-        let sweeper = Sweeper {
-            store: Arc::clone(&store),
-            catalog: Arc::clone(&catalog),
-            clock: Arc::clone(&clock),
-            every: config.machine.lease / 3,
-            retention: config.retention(),
-        };
-        let heartbeat = Heartbeat {
-            store: Arc::clone(&store),
-            live: Arc::clone(&live),
-            clock: Arc::clone(&clock),
-            lease: config.machine.lease,
-        };
-        let worker = Worker {
-            store: Arc::clone(&store),
-            catalog: Arc::clone(&catalog),
-            clock: Arc::clone(&clock),
-            executor,
-            host: config.host.name.clone(),
-            slots: config.runtime.slots,
-            lease: config.machine.lease,
-            poll: config.machine.poll,
-        };
-        let scheduler =
-            Scheduler { store: Arc::clone(&store), catalog: Arc::clone(&catalog), clock: Arc::clone(&clock) };
-        let listed = Arc::clone(&plugins);
-        let api = http::router(Arc::new(ApiState {
-            store: Arc::clone(&store),
-            catalog: Arc::clone(&catalog),
-            live: Arc::clone(&live),
-            clock: Arc::clone(&clock),
-            plugins: Arc::new(move || listed.list()),
-            host: HostInfo {
-                name: config.host.name.clone(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                started_at,
-                pid: std::process::id(),
-            },
-            cache_quota: config.cache.quota,
-        }));
         let mut api_over = over.subscribe();
-        let serve = http::serve(listener, api, async move { drop(api_over.wait_for(|over| *over).await) });
+        let api_over = async move { drop(api_over.wait_for(|over| *over).await) };
         let first = vec![
-            tokio::spawn(scheduler.run(stopping.subscribe())),
-            tokio::spawn(worker.run(stopping.subscribe())),
+            tokio::spawn(parts.scheduler().run(stopping.subscribe())),
+            tokio::spawn(parts.worker(&config).run(stopping.subscribe())),
             tokio::spawn(directory.run(stopping.subscribe())),
         ];
         let last = vec![
-            tokio::spawn(heartbeat.run(over.subscribe())),
-            tokio::spawn(sweeper.run(over.subscribe())),
-            tokio::spawn(serve),
+            tokio::spawn(parts.heartbeat(&config).run(over.subscribe())),
+            tokio::spawn(parts.sweeper(&config).run(over.subscribe())),
+            tokio::spawn(http::serve(listener, http::router(parts.api(&config)), api_over)),
         ];
+        let Parts { store, catalog, live, clock, runtime, .. } = parts;
         Ok(Self { store, catalog, live, clock, address, runtime, stopping, over, first, last })
     }
 
@@ -205,6 +142,99 @@ impl Host {
     }
 }
 
+/// What the loops and the API are made of.
+struct Parts {
+    store: Arc<dyn Store>,
+    catalog: Arc<Catalog>,
+    live: Arc<LiveRuns>,
+    clock: Arc<dyn Clock>,
+    runtime: Arc<Runtime>,
+    plugins: Arc<Registry>,
+}
+
+impl Parts {
+    async fn open(config: &Config) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store: Arc<dyn Store> = SqliteStore::open(config.database(), &store_options(config))?;
+        let lost = store.abandon(&config.host.name).await?;
+        if lost > 0 {
+            warn!(runs = lost, "{lost} run(s) were under way when this host ended the last time");
+        }
+        let catalog = Arc::new(Catalog::default());
+        let services = Arc::new(Services {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            catalog: Arc::clone(&catalog),
+            cache_quota: config.cache.quota,
+            lock_waits: Arc::default(),
+        });
+        let runtime = Runtime::new(config.runtime(), services)?;
+        let plugins = Arc::new(Registry::new(Arc::clone(&catalog)));
+        Ok(Self { store, catalog, live: Arc::default(), clock, runtime, plugins })
+    }
+
+    fn scheduler(&self) -> Scheduler {
+        Scheduler { store: Arc::clone(&self.store), catalog: Arc::clone(&self.catalog), clock: Arc::clone(&self.clock) }
+    }
+
+    fn worker(&self, config: &Config) -> Worker {
+        let executor = Executor {
+            store: Arc::clone(&self.store),
+            runtime: Arc::clone(&self.runtime),
+            plugins: Arc::clone(&self.plugins),
+            live: Arc::clone(&self.live),
+            clock: Arc::clone(&self.clock),
+        };
+        Worker {
+            store: Arc::clone(&self.store),
+            catalog: Arc::clone(&self.catalog),
+            clock: Arc::clone(&self.clock),
+            executor: Arc::new(executor),
+            host: config.host.name.clone(),
+            slots: config.runtime.slots,
+            lease: config.machine.lease,
+            poll: config.machine.poll,
+        }
+    }
+
+    fn heartbeat(&self, config: &Config) -> Heartbeat {
+        Heartbeat {
+            store: Arc::clone(&self.store),
+            live: Arc::clone(&self.live),
+            clock: Arc::clone(&self.clock),
+            lease: config.machine.lease,
+        }
+    }
+
+    fn sweeper(&self, config: &Config) -> Sweeper {
+        Sweeper {
+            store: Arc::clone(&self.store),
+            catalog: Arc::clone(&self.catalog),
+            clock: Arc::clone(&self.clock),
+            every: config.machine.lease / 3,
+            retention: config.retention(),
+        }
+    }
+
+    fn api(&self, config: &Config) -> Arc<ApiState> {
+        let plugins = Arc::clone(&self.plugins);
+        Arc::new(ApiState {
+            store: Arc::clone(&self.store),
+            catalog: Arc::clone(&self.catalog),
+            live: Arc::clone(&self.live),
+            clock: Arc::clone(&self.clock),
+            plugins: Arc::new(move || plugins.list()),
+            host: HostInfo {
+                name: config.host.name.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started_at: self.clock.now(),
+                pid: std::process::id(),
+            },
+            cache_quota: config.cache.quota,
+        })
+    }
+}
+
 /// Run a host until SIGTERM or SIGINT, and stop it. A second signal ends the grace.
 ///
 /// # Errors
@@ -232,6 +262,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     })
     .await;
     info!("Stopped");
+    Ok(())
+}
+
+/// Compiled code lies in `var` and is executed as it is, so those who may drop plugins must not be able to write there.
+fn keep_apart(config: &Config) -> anyhow::Result<()> {
+    let (plugins, var) = (&config.host.plugins, &config.host.var);
+    std::fs::create_dir_all(plugins).with_context(|| format!("cannot make the directory `{}`", plugins.display()))?;
+    anyhow::ensure!(
+        !var.canonicalize()?.starts_with(plugins.canonicalize()?),
+        "`{}` is in the plugin directory `{}`, where authors may write; choose another `[host] var`",
+        var.display(),
+        plugins.display()
+    );
     Ok(())
 }
 

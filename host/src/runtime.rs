@@ -16,6 +16,7 @@ mod lanes;
 mod limits;
 mod link;
 mod resident;
+mod stack;
 mod stdio;
 mod watch;
 
@@ -148,6 +149,7 @@ impl Runtime {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
+        let lines = Arc::new(stack::Lines::new(config.code_cache.clone()));
         let loader = components::Loader::start(wasm.clone(), config.code_cache, config.max_component)?;
         let ticker = Arc::new(engine::Ticker::start(wasm.clone(), config.tick)?);
         // Last but one, as it must not be dropped where async code runs.
@@ -165,7 +167,7 @@ impl Runtime {
                 return Err(error);
             }
         };
-        let stage = Arc::new(attempt::Stage { engine: wasm, services, lanes });
+        let stage = Arc::new(attempt::Stage { engine: wasm, services, lanes, lines });
         Ok(Arc::new(Self { stage, loader, ticker, max_memory, io: Mutex::new(Some(io)) }))
     }
 

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::company::{InCompany, in_company};
+
 /// How long a test waits for something that must happen. Generous: machines that run tests are busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -23,6 +25,7 @@ pub(crate) struct Host {
     pub url: String,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    _company: Option<InCompany>,
 }
 
 /// Settings of a host that a test wants to be other than the default.
@@ -63,6 +66,7 @@ impl Host {
 
     /// A host in a directory that another one may have used before.
     pub(crate) fn start_in(directory: Arc<tempfile::TempDir>) -> Self {
+        let company = in_company();
         let mut child = Command::new(SEXTON)
             .args(["run", "--config", "sexton.toml"])
             .current_dir(directory.path())
@@ -90,7 +94,7 @@ impl Host {
             }
         });
         match url.recv_timeout(PATIENCE) {
-            Ok(url) => Self { directory, url, child, log },
+            Ok(url) => Self { directory, url, child, log, _company: company },
             Err(_) => {
                 let _ = child.kill();
                 panic!("the host did not come up:\n{}", log.lock().expect("the log").join("\n"));

@@ -1,6 +1,7 @@
 //! End-to-end tests: the real binary, real components, a real store. One binary, so that they are built once.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod company;
 mod harness;
 
 mod bad_input;

@@ -42,6 +42,21 @@ fn what_is_not_over_after_the_grace_is_interrupted_and_done_by_the_next_host() {
 }
 
 #[test]
+fn a_host_whose_compiled_code_would_lie_where_authors_write_does_not_start() {
+    let directory = tempfile::tempdir().unwrap();
+
+    let refused = std::process::Command::new(crate::harness::SEXTON)
+        .args(["run", "--listen", "127.0.0.1:0", "--plugins", "plugins", "--var", "plugins/var"])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success());
+    assert!(said.lines().any(|line| line.starts_with("error:") && line.contains("plugins/var")), "{said}");
+}
+
+#[test]
 fn a_second_host_on_the_same_store_is_refused_in_one_line() {
     let host = Host::start();
 

@@ -11,6 +11,7 @@ use super::ended::{self, Evidence, Returned, Verdict};
 use super::guest::Guest;
 use super::lanes::{Lanes, Turn};
 use super::link::{Prepared, Start};
+use super::stack::{Lines, Stack};
 use super::stdio;
 use super::watch::Watched;
 use super::{Ended, Order, Services};
@@ -21,6 +22,7 @@ pub(super) struct Stage {
     pub(super) engine: wasmtime::Engine,
     pub(super) services: Arc<Services>,
     pub(super) lanes: Lanes,
+    pub(super) lines: Arc<Lines>,
 }
 
 /// Do it. When this is ready (or dropped) the guest's store is gone.
@@ -72,7 +74,18 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
     let stdout = stdio::kept(&stdout, stdout_cut, limits.stdio);
     let stderr = stdio::kept(&stderr, stderr_cut, limits.stdio);
     let ended_at = stage.services.clock.now();
-    finish(verdict, Report { accounts, stdout, stderr, ..report(&order, started_at, ended_at) })
+    let backtrace = match &verdict.stack {
+        Some(stack) => Some(words(&stage.lines, prepared.digest(), stack).await),
+        None => None,
+    };
+    finish(verdict, Report { accounts, backtrace, stdout, stderr, ..report(&order, started_at, ended_at) })
+}
+
+/// Where the guest was, in words: found on a thread for what takes its time, as others' guests are waiting for this one.
+async fn words(lines: &Arc<Lines>, digest: &str, stack: &Stack) -> String {
+    let (lines, digest, of) = (Arc::clone(lines), digest.to_owned(), stack.clone());
+    let found = tokio::task::spawn_blocking(move || lines.words(&digest, &of)).await;
+    found.unwrap_or_else(|_| stack.names())
 }
 
 async fn call(prepared: &Prepared, store: &mut wasmtime::Store<Guest>, order: &Order) -> wasmtime::Result<Returned> {
@@ -133,7 +146,7 @@ fn finish(verdict: Verdict, report: Report) -> Ended {
     let outcome = verdict.outcome();
     Ended {
         ending: verdict.ending,
-        report: Report { outcome, message: verdict.message, backtrace: verdict.backtrace, ..report },
+        report: Report { outcome, message: verdict.message, ..report },
         claim_lost: verdict.claim_lost,
     }
 }

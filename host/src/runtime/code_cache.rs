@@ -16,7 +16,7 @@ use wasmtime::component::Component;
 
 use super::RuntimeError;
 use super::components::{hex, one_line};
-use super::resident;
+use super::{resident, stack};
 
 /// How long compiled code is kept that nobody loads: of components that are gone, and of earlier versions of this host.
 const STALE: Duration = Duration::from_secs(60 * 24 * 3600);
@@ -50,9 +50,11 @@ impl CodeCache {
     /// Why it does not compile, in one line.
     pub(super) fn load_or_compile(&self, engine: &Engine, digest: &str, wasm: &[u8]) -> Result<Component, String> {
         let path = self.directory.join(format!("{digest}-{:016x}.cwasm", self.engine));
+        self.keep_source(digest, wasm);
         match load(engine, &path) {
             Ok(Some(component)) => {
                 touch(&path);
+                touch(&digest_path(&path));
                 return Ok(component);
             }
             Ok(None) => {}
@@ -70,6 +72,22 @@ impl CodeCache {
             Err(error) => tracing::warn!(path = %path.display(), %error, "Could not keep compiled code"),
         }
         from_memory(engine, &code).map_err(|e| one_line(&e))
+    }
+}
+
+impl CodeCache {
+    /// Keep a component that can tell lines, for stacks of its runs. It may be gone from where it came when they are wanted.
+    fn keep_source(&self, digest: &str, wasm: &[u8]) {
+        let path = stack::source(&self.directory, digest);
+        if !stack::has_lines(wasm) {
+            return;
+        }
+        if fs::metadata(&path).is_ok_and(|file| file.len() == wasm.len() as u64) {
+            return touch(&path);
+        }
+        if let Err(error) = write_whole(&path, wasm) {
+            tracing::warn!(path = %path.display(), %error, "Could not keep a component: its stacks will not tell lines");
+        }
     }
 }
 
@@ -127,11 +145,9 @@ fn prune(directory: &Path) {
     }
 }
 
-/// Say that the code in `path` was used today. That it was cannot be said on a full disk, or a read-only one.
+/// Say that `path` was used today. That it was cannot be said on a full disk, or a read-only one.
 fn touch(path: &Path) {
-    for path in [path, &digest_path(path)] {
-        let _ = OpenOptions::new().write(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
-    }
+    let _ = OpenOptions::new().write(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
 }
 
 fn digest_path(path: &Path) -> PathBuf {

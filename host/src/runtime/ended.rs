@@ -14,6 +14,7 @@ use crate::task::Limits;
 use super::bindings::exports::sexton::task::runner;
 use super::handle::Stop;
 use super::limits::{Breach, Space};
+use super::stack::Stack;
 use super::watch::Interrupt;
 
 /// What a guest's call returned, if it did.
@@ -30,7 +31,8 @@ pub(super) enum Returned {
 pub(super) struct Verdict {
     pub(super) ending: Ending,
     pub(super) message: Option<String>,
-    pub(super) backtrace: Option<String>,
+    /// Where the guest was, not yet in words.
+    pub(super) stack: Option<Stack>,
     pub(super) claim_lost: bool,
 }
 
@@ -40,7 +42,7 @@ pub(super) struct Evidence<'a> {
     pub(super) limits: &'a Limits,
     pub(super) space: &'a Space,
     /// Where the guest was when its call was dropped.
-    pub(super) stack: Option<String>,
+    pub(super) stack: Option<Stack>,
     /// What it was doing then.
     pub(super) place: &'static str,
     /// What it printed: a program's output.
@@ -50,15 +52,15 @@ pub(super) struct Evidence<'a> {
 
 impl Verdict {
     fn other(outcome: Outcome, message: impl Into<String>) -> Self {
-        Self { ending: Ending::Other(outcome), message: Some(message.into()), backtrace: None, claim_lost: false }
+        Self { ending: Ending::Other(outcome), message: Some(message.into()), stack: None, claim_lost: false }
     }
 
     fn plain(ending: Ending) -> Self {
-        Self { ending, message: None, backtrace: None, claim_lost: false }
+        Self { ending, message: None, stack: None, claim_lost: false }
     }
 
-    fn at(mut self, backtrace: Option<String>) -> Self {
-        self.backtrace = backtrace.filter(|stack| !stack.is_empty());
+    fn at(mut self, stack: Option<Stack>) -> Self {
+        self.stack = stack.filter(|stack| !stack.is_empty());
         self
     }
 
@@ -133,7 +135,7 @@ fn trapped(error: &wasmtime::Error, limits: &Limits, space: &Space, stdout: &[u8
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return exited(exit.0, limits, stdout);
     }
-    let at = error.downcast_ref::<WasmBacktrace>().map(stack);
+    let at = error.downcast_ref::<WasmBacktrace>().map(Stack::of);
     if let Some(interrupt) = error.downcast_ref::<imports::Interrupt>() {
         let place = format!("in `{}`", interrupt.in_call);
         let interrupt = match &interrupt.why {
@@ -215,30 +217,4 @@ fn interrupted(interrupt: Interrupt, place: &str, limits: &Limits) -> Verdict {
             Verdict::other(Outcome::Trapped, format!("the host failed in a call of its: {words}"))
         }
     }
-}
-
-/// A guest's stack as text, innermost first: `function (file:line)`, one a line. Inlined functions have lines of their own.
-pub(super) fn stack(backtrace: &WasmBacktrace) -> String {
-    let mut lines = Vec::new();
-    for frame in backtrace.frames() {
-        let function = frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), plain);
-        if frame.symbols().is_empty() {
-            lines.push(function);
-            continue;
-        }
-        for symbol in frame.symbols() {
-            let name = symbol.name().map_or_else(|| function.clone(), plain);
-            lines.push(match (symbol.file(), symbol.line()) {
-                (Some(file), Some(line)) => format!("{name} ({file}:{line})"),
-                (Some(file), None) => format!("{name} ({file})"),
-                (None, _) => name,
-            });
-        }
-    }
-    lines.join("\n")
-}
-
-/// A function's name as it is in the source, without the hash that Rust adds.
-fn plain(name: &str) -> String {
-    format!("{:#}", rustc_demangle::demangle(name))
 }

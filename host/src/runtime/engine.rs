@@ -97,7 +97,7 @@ fn settings(config: &RuntimeConfig, max_memory: u64, reservation: u64) -> Config
         .wasm_memory64(false)
         .max_wasm_stack(WASM_STACK)
         .async_stack_size(FIBER_STACK)
-        .wasm_backtrace_details(WasmBacktraceDetails::Enable);
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable);
     settings
 }
 

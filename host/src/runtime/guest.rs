@@ -12,9 +12,9 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 use crate::imports::{ImportsCtx, ImportsCtxView, ImportsView};
 
 use super::components::Kind;
-use super::ended;
 use super::lanes::Turn;
 use super::limits::{Meter, Space};
+use super::stack::Stack;
 use super::stdio::{Capture, Input};
 use super::{Order, Services};
 
@@ -33,7 +33,7 @@ pub(super) struct Guest {
     pub(super) stdout: Capture,
     pub(super) stderr: Capture,
     /// Where it was when its call was dropped.
-    pub(super) stack: Option<String>,
+    pub(super) stack: Option<Stack>,
 }
 
 impl fmt::Debug for Guest {
@@ -105,7 +105,7 @@ impl Guest {
         guest.meter.crossed(hook, yields)?;
         // A call that is dropped returns from the host function it is in; its stack still stands then.
         if guest.turn.ending() && guest.stack.is_none() && matches!(hook, CallHook::ReturningFromHost) {
-            let stack = ended::stack(&WasmBacktrace::force_capture(&store));
+            let stack = Stack::of(&WasmBacktrace::force_capture(&store));
             store.data_mut().stack = Some(stack);
         }
         Ok(())

@@ -21,6 +21,7 @@ pub struct Refusal(String);
 /// A component that is linked for a task, ready to be started any number of times.
 pub struct Prepared {
     kind: Kind,
+    digest: String,
     start: Start,
 }
 
@@ -33,6 +34,11 @@ pub(super) enum Start {
 impl Prepared {
     pub(super) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Of its component.
+    pub(super) fn digest(&self) -> &str {
+        &self.digest
     }
 
     pub(super) fn start(&self) -> &Start {
@@ -127,7 +133,7 @@ pub(super) fn prepare(
         }
     });
     match pre {
-        Ok(start) => Ok(Prepared { kind, start }),
+        Ok(start) => Ok(Prepared { kind, digest: component.digest().to_owned(), start }),
         Err(error) => Err(Refusal(format!("does not fit this host: {}", one_line(&error)))),
     }
 }

@@ -41,6 +41,7 @@ macro_rules! promises {
                 a_run_of_a_later_instant_counts_as_nothing_yet
                 firing_makes_the_runs_and_moves_the_cursor
                 firing_an_earlier_instant_leaves_the_cursor
+                firing_a_paused_task_makes_no_run_and_moves_the_cursor
                 a_waiting_run_is_cancelled_at_once
                 a_running_run_is_asked_to_end
                 a_run_that_is_over_or_absent_is_not_cancelled

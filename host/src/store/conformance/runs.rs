@@ -121,6 +121,15 @@ pub(crate) async fn firing_an_earlier_instant_leaves_the_cursor(store: Tested) {
     assert_eq!(store.task_states().await.unwrap()[&task("a")].cursor, Some(at(20)));
 }
 
+pub(crate) async fn firing_a_paused_task_makes_no_run_and_moves_the_cursor(store: Tested) {
+    store.set_paused(task("a"), true, at(1)).await.unwrap();
+
+    let made = store.fire(task("a"), vec![new("a")], at(10), at(10)).await.unwrap();
+
+    assert_eq!(made, []);
+    assert_eq!(store.task_states().await.unwrap()[&task("a")], TaskState { cursor: Some(at(10)), paused: true });
+}
+
 pub(crate) async fn a_waiting_run_is_cancelled_at_once(store: Tested) {
     let run = enqueue(&store, vec![new("a")]).await[0];
 
