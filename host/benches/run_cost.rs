@@ -58,7 +58,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn default_component() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/wasm32-wasip2/guest/noop.wasm"))
+    let target = PathBuf::from(env!("CARGO_BIN_EXE_sexton"));
+    target.ancestors().nth(2).expect("it lies in target/release").join("guests/noop.wasm")
 }
 
 struct Bench {
