@@ -209,6 +209,7 @@ impl Parts {
     fn sweeper(&self, config: &Config) -> Sweeper {
         Sweeper {
             store: Arc::clone(&self.store),
+            live: Arc::clone(&self.live),
             catalog: Arc::clone(&self.catalog),
             clock: Arc::clone(&self.clock),
             every: config.machine.lease / 3,

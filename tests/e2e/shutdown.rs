@@ -94,3 +94,22 @@ fn systemd_is_told_when_the_host_is_up_and_when_it_stops() {
     assert!(told().contains("STOPPING=1"));
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn a_host_that_slept_for_longer_than_its_leases_keeps_its_runs() {
+    let host = Host::with(&Setup { config: "[machine]\nlease = \"1s\"".to_owned() });
+    host.add("probe", "probe", &PROBE.replace("\"2s\"", "\"1m\""));
+    let runs: Vec<i64> = (0..5).map(|_| host.trigger("probe", r#"{"do": "sleep", "ms": 5000}"#)).collect();
+    for run in &runs {
+        host.eventually("it runs", || (state(&host.get(&format!("/v1/runs/{run}"))) == "running").then_some(()));
+    }
+
+    host.signal("STOP");
+    std::thread::sleep(std::time::Duration::from_secs(3)); // the sleep of the machine that this is about
+    host.signal("CONT");
+
+    for run in runs {
+        let answer = host.wait(run);
+        assert_eq!((state(&answer), attempts(&answer).len()), ("succeeded", 1), "{answer}");
+    }
+}

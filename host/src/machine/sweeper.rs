@@ -9,6 +9,7 @@ use tracing::{debug, warn};
 use crate::catalog::Catalog;
 use crate::lifecycle::{self, Ending};
 use crate::machine::executor::{policy_without_task, report_without_guest};
+use crate::machine::live::LiveRuns;
 use crate::run::Outcome;
 use crate::store::{Expired, Finish, Retention, Store, StoreError};
 use crate::time::Clock;
@@ -24,6 +25,9 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60);
 pub struct Sweeper {
     /// Where runs are.
     pub store: Arc<dyn Store>,
+    /// The attempts under way on this host. Theirs are the heartbeat's to keep: a clock that was set forward, or a machine
+    /// that slept, must not make this host bury its own.
+    pub live: Arc<LiveRuns>,
     /// The tasks and their policies.
     pub catalog: Arc<Catalog>,
     /// The time.
@@ -64,14 +68,20 @@ impl Sweeper {
             let now = self.clock.now();
             let expired = self.store.expired(now, BATCH).await?;
             let all = expired.len() == BATCH;
+            let mut ours = 0;
             for dead in expired {
+                if self.live.get(dead.claim.run).is_some_and(|handle| handle.key == dead.claim) {
+                    ours += 1;
+                    continue;
+                }
                 match self.store.finish(self.obituary(&dead)).await {
                     // Its host came back in time, or another sweeper was first.
                     Ok(()) | Err(StoreError::ClaimLost(_)) => {}
                     Err(error) => return Err(error),
                 }
             }
-            if !all {
+            // Those that were left alone would be found again.
+            if !all || ours > 0 {
                 return Ok(());
             }
         }
@@ -100,5 +110,69 @@ impl Sweeper {
             }
             debug!(runs = gone, "Pruned history");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::run::{Cause, RunState};
+    use crate::runtime::RunHandle;
+    use crate::store::sqlite::{SqliteOptions, SqliteStore};
+    use crate::store::{Admit, ClaimRequest, NewRun};
+    use crate::task::{Name, TaskKey};
+    use crate::time::Timestamp;
+
+    /// A clock that stands where it was put.
+    #[derive(Debug)]
+    struct At(Timestamp);
+
+    impl Clock for At {
+        fn now(&self) -> Timestamp {
+            self.0
+        }
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_set_forward_does_not_bury_what_is_under_way_here() {
+        let place = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(place.path().join("db"), &SqliteOptions::default()).unwrap();
+        let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("long").unwrap() };
+        let start = Timestamp::from_millis(1_000_000);
+        let run = NewRun {
+            task: task.clone(),
+            due_at: start,
+            run_at: start,
+            cause: Cause::Demand,
+            input: Vec::new(),
+            dedup: None,
+            parent: None,
+            admit: Admit::Always,
+        };
+        store.enqueue(vec![run], start).await.unwrap();
+        let tasks = Arc::new(BTreeMap::from([(task.clone(), 1)]));
+        let lease = Duration::from_secs(15);
+        let request = ClaimRequest { host: "here".into(), tasks, limit: 1, lease, now: start };
+        let claim = store.claim(request).await.unwrap().claims.remove(0).key;
+        let live = Arc::new(LiveRuns::default());
+        live.insert(Arc::new(RunHandle::new(claim, task, 0)));
+        let sweeper = Sweeper {
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            live: Arc::clone(&live),
+            catalog: Arc::default(),
+            clock: Arc::new(At(start.plus(Duration::from_secs(3600)))),
+            every: lease,
+            retention: Retention { runs: 10, age: lease, bytes: 1 << 20 },
+        };
+        let state = async || store.run(claim.run).await.unwrap().unwrap().state;
+
+        sweeper.bury().await.unwrap();
+        assert_eq!(state().await, RunState::Running);
+
+        live.remove(claim);
+        sweeper.bury().await.unwrap();
+        assert_eq!(state().await, RunState::Waiting);
     }
 }
