@@ -171,8 +171,8 @@ fn new_writes_a_task_that_builds_runs_and_succeeds() {
     let component = fs::read(target.join("wasm32-wasip2/release/greet.wasm")).unwrap();
     let manifest = fs::read_to_string(place.join("greet/greet.toml")).unwrap();
     host.add_bytes("greet", &component, Some(&manifest));
-    host.loaded("greet");
 
+    // At once, as one types it: who waits for the run waits for the plugin, too.
     let ran = host.cli(&["trigger", "greet", "--wait"]);
 
     assert!(ran.status.success(), "{}{}", out(&ran), err(&ran));

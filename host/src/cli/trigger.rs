@@ -15,6 +15,9 @@ use crate::http::shapes::{KillEffect, Killed, Paused, RunDetail, Triggered};
 use crate::run::{RunId, RunState};
 use crate::task::Name;
 
+/// How long a task that is not there may take to appear, for who waits. A new plugin is compiled in less, mostly.
+const JUST_DROPPED_IN: Duration = Duration::from_secs(2);
+
 /// How long one request waits; a longer wait is several.
 const ONE_WAIT: Duration = Duration::from_secs(20);
 
@@ -52,7 +55,7 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
         path.push_str(&format!("?after={}", part(after)));
     }
     let key: Vec<(&str, &str)> = args.key.as_deref().map(|key| ("idempotency-key", key)).into_iter().collect();
-    let json = client.post(&path, &key, &input)?;
+    let json = post_patiently(args.wait, || client.post(&path, &key, &input))?;
     let made: Triggered = decode(&json)?;
     if made.paused {
         eprintln!("note: `{0}` is paused, so its runs wait until `sexton resume {0}`", args.task);
@@ -65,6 +68,19 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
     }
     let verb = if made.created { "is on its way" } else { "was made for this key before" };
     screen.line(&format!("Run {} of `{}` {verb}.", made.run, args.task))
+}
+
+/// Who waits for a run waits for its task as well: a plugin that was dropped in a moment ago is about to be taken up.
+fn post_patiently(patiently: bool, post: impl Fn() -> Result<String, CliError>) -> Result<String, CliError> {
+    let began = Instant::now();
+    loop {
+        match post() {
+            Err(error) if error.exit() == Exit::NotFound && patiently && began.elapsed() < JUST_DROPPED_IN => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            answer => return answer,
+        }
+    }
 }
 
 fn wait(client: &Client, args: &TriggerArgs, run: RunId, screen: &Screen) -> Result<(), CliError> {
