@@ -55,7 +55,8 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
         path.push_str(&format!("?after={}", part(after)));
     }
     let key: Vec<(&str, &str)> = args.key.as_deref().map(|key| ("idempotency-key", key)).into_iter().collect();
-    let json = post_patiently(args.wait, || client.post(&path, &key, &input))?;
+    let json =
+        post_within(if args.wait { JUST_DROPPED_IN } else { Duration::ZERO }, || client.post(&path, &key, &input))?;
     let made: Triggered = decode(&json)?;
     if made.paused {
         eprintln!("note: `{0}` is paused, so its runs wait until `sexton resume {0}`", args.task);
@@ -71,11 +72,11 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
 }
 
 /// Who waits for a run waits for its task as well: a plugin that was dropped in a moment ago is about to be taken up.
-fn post_patiently(patiently: bool, post: impl Fn() -> Result<String, CliError>) -> Result<String, CliError> {
+fn post_within(patience: Duration, post: impl Fn() -> Result<String, CliError>) -> Result<String, CliError> {
     let began = Instant::now();
     loop {
         match post() {
-            Err(error) if error.exit() == Exit::NotFound && patiently && began.elapsed() < JUST_DROPPED_IN => {
+            Err(error) if error.exit() == Exit::NotFound && began.elapsed() < patience => {
                 std::thread::sleep(Duration::from_millis(100));
             }
             answer => return answer,

@@ -8,7 +8,6 @@ use tracing::{info, warn};
 use crate::lifecycle::{self, Ending, Transition};
 use crate::machine::live::LiveRuns;
 use crate::plugins::Registry;
-use crate::retry::RetryPolicy;
 use crate::run::{Accounts, Claim, ClaimKey, Kept, Outcome, Report};
 use crate::runtime::{Ended, Order, RunHandle, Runtime, Stop};
 use crate::store::{Finish, Store, StoreError};
@@ -131,11 +130,6 @@ pub fn report_without_guest(outcome: Outcome, started_at: Timestamp, ended_at: T
         stdout: Kept::default(),
         stderr: Kept::default(),
     }
-}
-
-/// The policy of a task that is not known here (any more): tried again as tasks are by default.
-pub fn policy_without_task() -> RetryPolicy {
-    RetryPolicy::default()
 }
 
 fn tell(claim: &Claim, report: &Report, transition: &Transition) {

@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 
 use crate::catalog::Catalog;
 use crate::lifecycle::{self, Ending};
-use crate::machine::executor::{policy_without_task, report_without_guest};
+use crate::machine::executor::report_without_guest;
 use crate::machine::live::LiveRuns;
 use crate::run::Outcome;
 use crate::store::{Expired, Finish, Retention, Store, StoreError};
@@ -91,7 +91,8 @@ impl Sweeper {
         let now = self.clock.now();
         let (run, task) = (dead.claim.run, &dead.task);
         warn!(run.id = %run, task.name = %task, "Run {run} of `{task}` was lost by host `{}`", dead.host);
-        let policy = self.catalog.get(task).map_or_else(policy_without_task, |task| task.retry.clone());
+        // A task that is not known here (any more) is tried again as tasks are by default.
+        let policy = self.catalog.get(task).map(|task| task.retry.clone()).unwrap_or_default();
         let outcome = if dead.cancel_requested { Outcome::Killed } else { Outcome::Lost };
         let message = format!("host `{}` stopped without writing an outcome", dead.host);
         Finish {
