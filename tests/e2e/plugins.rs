@@ -112,3 +112,23 @@ fn two_plugins_with_a_task_of_the_same_name_do_not_harm_each_other() {
     host.eventually("the second is in use", || host.plugin("two")?["quarantine"].is_null().then_some(()));
     assert_eq!(state(&host.run("same", "")), "succeeded");
 }
+
+#[test]
+fn a_host_that_looks_at_its_directory_does_not_take_that_for_a_change() {
+    let _alone = crate::company::alone(); // processor time is looked at
+    let host = Host::with_plugins(&[("it", "hello", "[tasks.it]\n")]);
+    let used = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", host.pid())).unwrap();
+        let fields: Vec<u64> =
+            stat.rsplit(')').next().unwrap().split_whitespace().filter_map(|n| n.parse().ok()).collect();
+        // User and system time, in hundredths of a second. The state, a letter, is not among the numbers.
+        fields[10] + fields[11]
+    };
+
+    let before = used();
+    std::thread::sleep(std::time::Duration::from_secs(3)); // what it does of itself in this time is what is tested
+    let idle = used() - before;
+
+    println!("idle, the host used {idle} hundredths of a second in three seconds");
+    assert!(idle < 60, "{idle} hundredths of a second of processor time in three seconds");
+}
