@@ -201,14 +201,26 @@ pub struct Accounts {
     pub fuel: u64,
     /// Most bytes of linear memory at any time.
     pub peak_memory: u64,
-    /// Time in guest code, waiting for the processor included.
+    /// Processor time of guest code.
     #[serde(rename = "guest_us", with = "micros")]
     pub guest: Duration,
     /// Time in host calls, waiting included.
     #[serde(rename = "host_us", with = "micros")]
     pub host: Duration,
+    /// Time without a turn on a processor although it could have gone on; its start included.
+    #[serde(rename = "queued_us", with = "micros", default)]
+    pub queued: Duration,
+    /// Time it waited for locks; part of `host`.
+    #[serde(rename = "lock_wait_us", with = "micros", default)]
+    pub lock_wait: Duration,
     /// Calls from the guest to the host.
     pub host_calls: u64,
+    /// Bytes that it was given: its input, cache values, bodies of answers, what it read of files.
+    #[serde(default)]
+    pub bytes_in: u64,
+    /// Bytes that it handed over: its output, log, what it printed, cache values, bodies of requests, what it wrote to files.
+    #[serde(default)]
+    pub bytes_out: u64,
 }
 
 mod micros {

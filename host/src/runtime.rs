@@ -18,6 +18,7 @@ mod link;
 mod resident;
 mod stack;
 mod stdio;
+mod vitals;
 mod watch;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use components::{Component, Kind, LoadError};
 pub use link::{Prepared, Refusal};
 
 pub use handle::{LogLine, RunHandle, Stop};
+pub use vitals::{Lane, Snapshot, Vitals, Waiting};
 
 use crate::catalog::Catalog;
 use crate::imports::locks::LockWaits;

@@ -101,6 +101,7 @@ impl Until {
         if let Poll::Ready(done) = futures_util::poll!(work.as_mut()) {
             return Ok(done);
         }
+        let _shown = self.handle.vitals.waits(in_call, None);
         match select(pin!(self.ended()), work).await {
             Either::Left((why, _)) => Err(Interrupt { why, in_call }),
             Either::Right((done, _)) => Ok(done),

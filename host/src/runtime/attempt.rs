@@ -51,7 +51,11 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
         peak_memory: guest.space.peak_memory,
         guest: wall.saturating_sub(host),
         host,
+        queued: pauses.queued,
+        lock_wait: order.handle.vitals.lock_wait(),
         host_calls: guest.meter.host_calls(pauses.yields),
+        bytes_in: 0,
+        bytes_out: 0,
     };
     let (stdout, stdout_cut) = guest.stdout.take();
     let (stderr, stderr_cut) = guest.stderr.take();

@@ -10,6 +10,8 @@ use crate::run::{ClaimKey, Kept};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
+use super::vitals::Vitals;
+
 /// Why an attempt is ended from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
@@ -41,6 +43,8 @@ pub struct RunHandle {
     pub task: TaskKey,
     /// Since when.
     pub started: Instant,
+    /// What it has used, and what it is doing.
+    pub vitals: Vitals,
     stop: watch::Sender<Option<Stop>>,
     log: Mutex<Lines>,
     grown: watch::Sender<usize>,
@@ -61,6 +65,7 @@ impl RunHandle {
             key,
             task,
             started: Instant::now(),
+            vitals: Vitals::default(),
             stop: watch::Sender::new(None),
             log: Mutex::new(Lines { lines: Vec::new(), bytes: 0, limit: log_limit, cut: false }),
             grown: watch::Sender::new(0),

@@ -328,7 +328,8 @@ fn record(conn: &Connection, claim: ClaimKey, host: &str, report: &Report) -> ru
     let accounts = &report.accounts;
     conn.prepare_cached(
         "INSERT INTO attempts (run, attempt, outcome, started_at, ended_at, fuel, peak_memory, guest_us, host_us, \
-         host_calls, host, message) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+         queued_us, lock_wait_us, host_calls, bytes_in, bytes_out, host, message) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
     )?
     .execute(params![
         claim.run.0,
@@ -340,7 +341,11 @@ fn record(conn: &Connection, claim: ClaimKey, host: &str, report: &Report) -> ru
         to_sql(accounts.peak_memory),
         to_sql(accounts.guest.as_micros()),
         to_sql(accounts.host.as_micros()),
+        to_sql(accounts.queued.as_micros()),
+        to_sql(accounts.lock_wait.as_micros()),
         to_sql(accounts.host_calls),
+        to_sql(accounts.bytes_in),
+        to_sql(accounts.bytes_out),
         host,
         report.message.as_deref(),
     ])?;

@@ -91,7 +91,7 @@ pub(super) fn latest_success(conn: &Connection, task: &TaskKey) -> rusqlite::Res
 pub(super) fn attempts(conn: &Connection, run: RunId) -> rusqlite::Result<Vec<AttemptInfo>> {
     conn.prepare_cached(
         "SELECT a.attempt, a.host, a.outcome, a.started_at, a.ended_at, a.message, a.fuel, a.peak_memory, a.guest_us, \
-         a.host_us, a.host_calls, l.backtrace, l.log, l.log_cut, l.stdout, l.stdout_cut, l.stderr, l.stderr_cut \
+         a.host_us, a.queued_us, a.lock_wait_us, a.host_calls, a.bytes_in, a.bytes_out, l.backtrace, l.log, l.log_cut, l.stdout, l.stdout_cut, l.stderr, l.stderr_cut \
          FROM attempts a LEFT JOIN logs l ON l.run = a.run AND l.attempt = a.attempt WHERE a.run = ?1 ORDER BY a.attempt",
     )?
     .query_map([run.0], |row| {
@@ -114,12 +114,16 @@ pub(super) fn attempts(conn: &Connection, run: RunId) -> rusqlite::Result<Vec<At
                     peak_memory: number(row, 7)?,
                     guest: Duration::from_micros(number(row, 8)?),
                     host: Duration::from_micros(number(row, 9)?),
-                    host_calls: number(row, 10)?,
+                    queued: Duration::from_micros(number(row, 10)?),
+                    lock_wait: Duration::from_micros(number(row, 11)?),
+                    host_calls: number(row, 12)?,
+                    bytes_in: number(row, 13)?,
+                    bytes_out: number(row, 14)?,
                 },
-                backtrace: row.get(11)?,
-                log: kept(12)?,
-                stdout: kept(14)?,
-                stderr: kept(16)?,
+                backtrace: row.get(15)?,
+                log: kept(16)?,
+                stdout: kept(18)?,
+                stderr: kept(20)?,
             },
         })
     })?

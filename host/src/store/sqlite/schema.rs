@@ -14,7 +14,7 @@ use super::rows::to_sql;
 pub(super) const APPLICATION_ID: i32 = 0x5358_544e;
 
 /// All migrations, the first first.
-const MIGRATIONS: [&str; 1] = [FIRST];
+const MIGRATIONS: [&str; 2] = [FIRST, SUPERVISION];
 
 /// The schema that this program works on.
 pub(super) const VERSION: usize = MIGRATIONS.len();
@@ -157,4 +157,18 @@ CREATE TABLE cache_usage (
     tenant TEXT PRIMARY KEY,
     bytes INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+/// What supervision needs to know beyond single runs, and what attempts are charged with.
+const SUPERVISION: &str = "
+ALTER TABLE attempts ADD COLUMN queued_us INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN lock_wait_us INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN bytes_in INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN bytes_out INTEGER NOT NULL DEFAULT 0;
+-- Attempts of the task that failed one after another, up to now.
+ALTER TABLE tasks ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
+-- Nothing of the task starts before: it crashed again and again.
+ALTER TABLE tasks ADD COLUMN held_until INTEGER;
+-- Why it is paused, if somebody (or the host) said so.
+ALTER TABLE tasks ADD COLUMN paused_why TEXT;
 ";
