@@ -4,6 +4,7 @@
 //! printed beside every durable figure, as disks differ and have moods.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
 
+#[expect(dead_code, reason = "shared by benches that need different parts")]
 mod common;
 
 use std::fs;

@@ -8,6 +8,7 @@
 //! `cargo bench --bench hung -- 100` measures one number of hung plugins only.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
 
+#[expect(dead_code, reason = "shared by benches that need different parts")]
 mod common;
 
 use std::fmt::Write as _;
@@ -16,7 +17,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::{Process, guest, target};
+use common::{Process, Spread, await_plugins, drop_plugin, target};
 
 const LEVELS: [usize; 5] = [0, 1, 10, 100, 1000];
 
@@ -67,46 +68,6 @@ fn beside(place: &Path) {
         "[tasks.tick]\nevery = \"{every}ms\"\ninput = \"lock\"\ngrants = {{ locks = [\"bench\"] }}\noverlap = \"allow(100)\"\n"
     );
     drop_plugin(place, "tick", "swarm", &manifest);
-}
-
-fn drop_plugin(place: &Path, name: &str, component: &str, manifest: &str) {
-    fs::write(place.join(format!("plugins/{name}.toml")), manifest).unwrap();
-    let half = place.join(format!("{name}.half"));
-    fs::copy(guest(component), &half).unwrap();
-    fs::rename(half, place.join(format!("plugins/{name}.wasm"))).unwrap();
-}
-
-fn await_plugins(host: &Process, count: usize) {
-    let start = Instant::now();
-    while host.get("/v1/plugins").matches("\"digest\":\"").count() < count {
-        assert!(start.elapsed() < Duration::from_secs(60), "{}", host.get("/v1/plugins"));
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Middle, all but a hundredth, and worst, in milliseconds.
-#[derive(Clone, Copy, Debug, Default)]
-struct Spread {
-    p50: f64,
-    p99: f64,
-    max: f64,
-}
-
-impl Spread {
-    fn of(mut values: Vec<f64>) -> Self {
-        if values.is_empty() {
-            return Self::default();
-        }
-        values.sort_by(f64::total_cmp);
-        let at = |part: f64| values[((values.len() - 1) as f64 * part).round() as usize];
-        Self { p50: at(0.5), p99: at(0.99), max: at(1.0) }
-    }
-}
-
-impl std::fmt::Display for Spread {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(&format!("{:.1} / {:.1} / {:.1}", self.p50, self.p99, self.max))
-    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -45,6 +45,14 @@ impl Process {
         self.child.id()
     }
 
+    pub(crate) fn threads(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.id())).unwrap().count()
+    }
+
+    pub(crate) fn files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
+    }
+
     pub(crate) fn rss_mb(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
@@ -67,4 +75,44 @@ pub(crate) fn guest(name: &str) -> PathBuf {
     let path = target().join(format!("guests/{name}.wasm"));
     assert!(path.exists(), "{} is missing; `make guests` builds it", path.display());
     path
+}
+
+pub(crate) fn drop_plugin(place: &Path, name: &str, component: &str, manifest: &str) {
+    fs::write(place.join(format!("plugins/{name}.toml")), manifest).unwrap();
+    let half = place.join(format!("{name}.half"));
+    fs::copy(guest(component), &half).unwrap();
+    fs::rename(half, place.join(format!("plugins/{name}.wasm"))).unwrap();
+}
+
+pub(crate) fn await_plugins(host: &Process, count: usize) {
+    let start = Instant::now();
+    while host.get("/v1/plugins").matches("\"digest\":\"").count() < count {
+        assert!(start.elapsed() < Duration::from_secs(60), "{}", host.get("/v1/plugins"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Middle, all but a hundredth, and worst, in milliseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spread {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    pub(crate) fn of(mut values: Vec<f64>) -> Self {
+        if values.is_empty() {
+            return Self::default();
+        }
+        values.sort_by(f64::total_cmp);
+        let at = |part: f64| values[((values.len() - 1) as f64 * part).round() as usize];
+        Self { p50: at(0.5), p99: at(0.99), max: at(1.0) }
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&format!("{:.1} / {:.1} / {:.1}", self.p50, self.p99, self.max))
+    }
 }
