@@ -23,6 +23,9 @@ const REQUEST: usize = 500;
 const PLUGINS: usize = 100;
 
 fn main() {
+    if sexton::runtime::compile_if_asked().is_some() {
+        return;
+    }
     let place = tempfile::Builder::new().prefix("sexton-bench-").tempdir_in(target()).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (rate, syncs) = runtime.block_on(durable(place.path()));
