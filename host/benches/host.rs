@@ -7,7 +7,7 @@
 use std::fs;
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use sexton::config::Config;
@@ -22,9 +22,9 @@ const REQUEST: usize = 500;
 
 const PLUGINS: usize = 100;
 
-fn main() {
-    if sexton::runtime::compile_if_asked().is_some() {
-        return;
+fn main() -> ExitCode {
+    if let Some(exit) = sexton::runtime::compile_if_asked() {
+        return exit;
     }
     let place = tempfile::Builder::new().prefix("sexton-bench-").tempdir_in(target()).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -38,6 +38,7 @@ fn main() {
     println!("figure first_run_warm_ms {:.0} ms", cold_and_warm.1);
     println!("figure idle_rss_mb {rss:.1} MB");
     println!("figure idle_cpu_percent {cpu:.3} %");
+    ExitCode::SUCCESS
 }
 
 /// Runs a second from being made to being over, with `synchronous=FULL`, and how often the disk was waited for.
