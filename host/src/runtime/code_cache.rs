@@ -260,3 +260,103 @@ impl Drop for Half {
         let _ = fs::remove_file(&self.path);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::{CodeCache, Failure, LEFT_BEHIND, engine_hash};
+    use crate::runtime::engine::CodeSettings;
+    use crate::runtime::{Compiler, RuntimeConfig, engine};
+    use std::path::PathBuf;
+    use std::time::{Duration, SystemTime};
+
+    fn config(code_cache: PathBuf) -> RuntimeConfig {
+        RuntimeConfig {
+            code_cache,
+            guest_threads: 1,
+            slots: 4,
+            max_memory: 1 << 20,
+            tick: Duration::from_millis(5),
+            max_component: 1 << 20,
+            compiler: Compiler::InProcess,
+        }
+    }
+
+    fn component() -> Vec<u8> {
+        wat::parse_str("(component (core module (func (export \"f\") (result i32) i32.const 42)))").unwrap()
+    }
+
+    /// Also for a host that has less address space than usual.
+    fn engines() -> [(wasmtime::Engine, CodeSettings); 2] {
+        let place = tempfile::tempdir().unwrap();
+        let usual = engine::build(&config(place.path().into())).unwrap();
+        let narrow = RuntimeConfig { slots: 10_000, ..config(place.path().into()) };
+        [usual, engine::build(&narrow).unwrap()]
+    }
+
+    #[test]
+    fn code_of_an_engine_that_only_compiles_is_code_of_the_one_that_runs() {
+        for (running, code) in engines() {
+            let compiling = code.compiling().unwrap();
+            let place = tempfile::tempdir().unwrap();
+            let cache = CodeCache::open(place.path().into(), &running).unwrap();
+
+            let compile = |mut file: std::fs::File| {
+                file.write_all(&compiling.precompile_component(&component()).unwrap()).unwrap();
+                Ok(())
+            };
+            cache.keep(&running, "1234", compile).unwrap();
+
+            assert_eq!(engine_hash(&compiling), engine_hash(&running), "{code:?}");
+            assert!(cache.find(&running, "1234").is_some());
+            assert!(cache.find(&running, "1235").is_none());
+        }
+    }
+
+    #[test]
+    fn an_engine_with_less_address_space_makes_other_code() {
+        let [(_, usual), (_, narrow)] = engines();
+
+        assert_ne!(engine_hash(&usual.compiling().unwrap()), engine_hash(&narrow.compiling().unwrap()));
+    }
+
+    #[test]
+    fn code_for_which_the_disk_has_no_room_is_used_from_memory() {
+        let place = tempfile::tempdir().unwrap();
+        let (engine, _) = engine::build(&config(place.path().into())).unwrap();
+        let cache = CodeCache::open(place.path().into(), &engine).unwrap();
+        let mut tries = 0;
+
+        let kept = cache.keep(&engine, "1234", |mut file| {
+            tries += 1;
+            let code = engine.precompile_component(&component()).unwrap();
+            if tries == 1 {
+                file.write_all(&code[..code.len() / 2]).unwrap();
+                return Err(Failure::NoRoom("no space left on device".into()));
+            }
+            file.write_all(&code).unwrap();
+            Ok(())
+        });
+
+        assert!(kept.is_ok(), "{kept:?}");
+        assert_eq!(tries, 2);
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0, "nothing half-written is left");
+    }
+
+    #[test]
+    fn what_a_crash_left_half_written_is_removed_a_day_later() {
+        let place = tempfile::tempdir().unwrap();
+        let (engine, _) = engine::build(&config(place.path().into())).unwrap();
+        let [old, new] = ["a.half", "b.half"].map(|name| place.path().join(name));
+        for path in [&old, &new] {
+            std::fs::write(path, "x").unwrap();
+        }
+        let file = std::fs::File::options().write(true).open(&old).unwrap();
+        file.set_modified(SystemTime::now() - LEFT_BEHIND - Duration::from_secs(60)).unwrap();
+
+        CodeCache::open(place.path().into(), &engine).unwrap();
+
+        assert!(!old.exists() && new.exists());
+    }
+}

@@ -215,3 +215,72 @@ fn crash(status: ExitStatus, said: &str) -> String {
 fn trouble(error: impl std::fmt::Display) -> Failure {
     Failure::Error(LoadError::NotCompiled(format!("cannot run a compiler: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn apart() -> Apart {
+        let limits = CompileLimits { time: Duration::from_secs(60), memory: 1 << 30 };
+        let settings = CodeSettings { reservation: 0 };
+        Apart { program: "/nowhere/sexton".into(), limits, most_code: 1 << 20, settings, engine: 0 }
+    }
+
+    #[test]
+    fn each_end_of_a_child_has_its_own_meaning() {
+        let (apart, signal, code) = (apart(), ExitStatus::from_raw, |code: i32| ExitStatus::from_raw(code << 8));
+        let crashed = |text: &str| LoadError::Crashed(text.into());
+
+        for (status, said, expected) in [
+            (code(10), "bad\n magic", LoadError::Invalid("bad magic".into())),
+            (code(11), "", LoadError::TooMuchMemory { limit: 1 << 30 }),
+            (signal(6), "memory allocation of 8 bytes failed", LoadError::TooMuchMemory { limit: 1 << 30 }),
+            (code(13), "no limits", LoadError::NotCompiled("no limits".into())),
+            (signal(24), "", LoadError::TooSlow { limit: Duration::from_secs(60) }),
+            (signal(25), "", LoadError::TooMuchCode { limit: 1 << 20 }),
+            (signal(11), "", crashed("signal 11 (SIGSEGV)")),
+            (signal(6), "stack overflow", crashed("signal 6 (SIGABRT); it said: stack overflow")),
+            (signal(9), "", crashed("signal 9 (SIGKILL); was the machine out of memory?")),
+            (code(101), "index out of bounds", crashed("exit status 101; it said: index out of bounds")),
+        ] {
+            assert_eq!(apart.judge(status, said.as_bytes()), Err(Failure::Error(expected)), "{status} {said}");
+        }
+        assert_eq!(apart.judge(code(0), b""), Ok(()));
+        assert_eq!(apart.judge(code(12), b"disk full"), Err(Failure::NoRoom("disk full".into())));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_no_fault_of_the_component() {
+        let (wasm, code) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+
+        let failure = apart().compile(&wasm, code, Duration::from_secs(60), || true).unwrap_err();
+
+        let Failure::Error(error) = failure else { panic!("{failure:?}") };
+        assert!(error.may_pass() && error.to_string().contains("cannot run a compiler"), "{error}");
+    }
+
+    #[test]
+    fn a_child_that_says_nothing_or_too_much_is_waited_for_no_longer_than_it_may_take() {
+        let (mut said, says) = UnixStream::pair().unwrap();
+
+        let silent = listen(&mut said, Instant::now() + Duration::from_millis(50), || true);
+        let unwanted = listen(&mut said, Instant::now() + Duration::from_secs(3600), || false);
+        std::thread::spawn(move || {
+            use std::io::Write;
+            (&says).write_all(&[b'x'; 1 << 20]).unwrap();
+        });
+        let words = listen(&mut said, Instant::now() + Duration::from_secs(3600), || true);
+
+        assert_eq!((silent, unwanted), (Err(Failure::OutOfTime), Err(Failure::Unwanted)));
+        assert_eq!(words.map(|words| words.len()), Ok(WORDS));
+    }
+
+    #[test]
+    fn a_program_that_would_not_compile_is_not_started() {
+        let limits = CompileLimits { time: Duration::from_secs(60), memory: 1 << 30 };
+
+        // This test's own `main` is the test harness's.
+        assert!(matches!(Compiler::this_program(limits).check(), Err(RuntimeError::NoCompiler)));
+        assert!(Compiler::InProcess.check().is_ok());
+    }
+}
