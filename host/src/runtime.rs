@@ -162,8 +162,9 @@ impl Runtime {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        let lines = Arc::new(stack::Lines::new(config.code_cache.clone()));
-        let loader = loader::Loader::start(wasm.clone(), code, &config)?;
+        let apart = config.compiler.apart(&wasm, code, config.max_component)?;
+        let lines = Arc::new(stack::Lines::new(config.code_cache.clone(), apart.clone()));
+        let loader = loader::Loader::start(wasm.clone(), apart, &config)?;
         let ticker = Arc::new(engine::Ticker::start(wasm.clone(), config.tick)?);
         // Last but one, as it must not be dropped where async code runs.
         let io = tokio::runtime::Builder::new_multi_thread()

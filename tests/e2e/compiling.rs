@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Host, Setup, list, run_of, state};
+use crate::harness::{Host, Setup, attempts, list, run_of, state};
 
 #[test]
 fn what_takes_for_ever_to_compile_is_quarantined_and_neither_plugins_nor_due_tasks_wait_for_it() {
@@ -158,8 +158,31 @@ fn a_compiler_is_confined() {
 }
 
 #[test]
+fn debug_information_that_explodes_costs_the_host_nothing_but_the_lines() {
+    let host = Host::with_plugins(&[("good", "probe", crate::outcomes::PROBE)]);
+    host.add_bytes("bad", &explodes_when_it_is_explained(), Some("[tasks.bad.retry]\nattempts = 1\n"));
+    host.loaded("bad");
+
+    let bad = host.run("bad", "");
+    let again = host.run("bad", "");
+    let good = host.run("probe", r#"{"do": "panic"}"#);
+
+    let status = fs::read_to_string(format!("/proc/{}/status", host.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(peak < 1 << 20, "the host took {peak} KiB");
+    for run in [&bad, &again] {
+        assert_eq!(attempts(run)[0]["backtrace"], "explode", "{run}");
+    }
+    let told = attempts(&good)[0]["backtrace"].as_str().unwrap_or_else(|| panic!("no backtrace in {good}"));
+    assert!(told.contains(".rs:"), "{told}");
+    nothing_compiles(&host);
+}
+
+#[test]
 fn a_compiler_is_of_no_use_to_people() {
-    for args in [&["compile-component"][..], &["compile-component", "1", "2", "3", "4", "5", "6"]] {
+    let numbers = ["compile-component", "1", "2", "3", "4", "5", "6"];
+    for args in [&["compile-component"][..], &["read-debug-info"], &numbers] {
         let output = Command::new(crate::harness::SEXTON).args(args).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
 
@@ -198,11 +221,43 @@ fn needs_memory() -> Vec<u8> {
     program(&format!("(memory 1) (func (local {}) {body})", "i32 ".repeat(100)))
 }
 
+/// A program that traps in `explode`. To explain where takes gigabytes: all 400 units of its debug information have the same
+/// 100,000 abbreviations, which a reader keeps for each unit.
+fn explodes_when_it_is_explained() -> Vec<u8> {
+    let mut abbreviations = Vec::new();
+    for mut code in 1..100_000_u32 {
+        while code >= 0x80 {
+            abbreviations.push(code as u8 | 0x80);
+            code >>= 7;
+        }
+        // A compile unit, without children and attributes.
+        abbreviations.extend_from_slice(&[code as u8, 0x11, 0, 0, 0]);
+    }
+    abbreviations.push(0);
+    // Length, version, where the abbreviations are, size of an address; the first abbreviation.
+    let units = [8, 0, 0, 0, 4, 0, 0, 0, 0, 0, 4, 1].repeat(400);
+    let section = |name: &str, bytes: &[u8]| {
+        let mut text = String::new();
+        for byte in bytes {
+            let _ = write!(text, "\\{byte:02x}");
+        }
+        format!(r#"(@custom "{name}" "{text}")"#)
+    };
+    let debug = [(".debug_abbrev", &abbreviations[..]), (".debug_info", &units), (".debug_line", &[])];
+    let debug: String = debug.map(|(name, bytes)| section(name, bytes)).concat();
+    program_that("unreachable", &debug)
+}
+
 /// A program that does nothing, with `fields` in its module.
 fn program(fields: &str) -> Vec<u8> {
+    program_that("i32.const 0", fields)
+}
+
+/// A program of which `$explode` has `body`, with `fields` in its module.
+fn program_that(body: &str, fields: &str) -> Vec<u8> {
     let text = format!(
         r#"(component
-           (core module $m {fields} (func (export "run") (result i32) i32.const 0))
+           (core module $m {fields} (func $explode (export "run") (result i32) {body}))
            (core instance $i (instantiate $m))
            (func $run (result (result)) (canon lift (core func $i "run")))
            (instance $export (export "run" (func $run)))

@@ -13,14 +13,16 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::RuntimeError;
+use super::code_cache::engine_hash;
 use super::components::{LoadError, clipped};
 use super::engine::CodeSettings;
-use child::{Brief, Exit};
+use child::{Brief, Exit, Work};
 
 /// This very program, even if its file was replaced since it was started.
 const THIS_PROGRAM: &str = "/proc/self/exe";
@@ -30,6 +32,14 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// The most of a child's words that are read, in bytes.
 const WORDS: usize = 4 << 10;
+
+/// Compiled code that is kept, in bytes, for each byte that a component may have. It is usually 2 to 4 times as large as
+/// the instructions it is made from.
+const CODE_PER_BYTE: u64 = 16;
+
+/// What reading debug information may use. What comes from honest compilers takes some ten milliseconds, and a few times
+/// the size of the component's file.
+const LINES: CompileLimits = CompileLimits { time: Duration::from_secs(2), memory: 256 << 20 };
 
 /// Where components are compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,18 +72,23 @@ impl Compiler {
         Self::Apart { program: THIS_PROGRAM.into(), limits }
     }
 
-    /// Check that there is such a compiler.
+    /// What starts the children, for this engine and components of up to so many bytes; `None` if there are to be none.
     ///
     /// # Errors
     ///
     /// If children of this program would not compile, but do whatever else it does.
-    pub(super) fn check(&self) -> Result<(), RuntimeError> {
-        match self {
-            Self::Apart { program, .. } if program.as_os_str() == THIS_PROGRAM && !child::answers() => {
-                Err(RuntimeError::NoCompiler)
-            }
-            _ => Ok(()),
+    pub(super) fn apart(
+        &self,
+        engine: &wasmtime::Engine,
+        settings: CodeSettings,
+        max_component: u64,
+    ) -> Result<Option<Arc<Apart>>, RuntimeError> {
+        let Self::Apart { program, limits } = self.clone() else { return Ok(None) };
+        if program.as_os_str() == THIS_PROGRAM && !child::answers() {
+            return Err(RuntimeError::NoCompiler);
         }
+        let most_code = max_component.saturating_mul(CODE_PER_BYTE);
+        Ok(Some(Arc::new(Apart { program, limits, most_code, settings, engine: engine_hash(engine) })))
     }
 }
 
@@ -108,42 +123,68 @@ impl Apart {
     /// To be called on a plain thread that lives on: the child dies with the thread that started it.
     pub(super) fn compile(
         &self,
-        mut wasm: &File,
+        wasm: &File,
         code: File,
         time: Duration,
         wanted: impl Fn() -> bool,
     ) -> Result<(), Failure> {
+        let (status, said) = self.child(Work::Compile, self.limits, time, (wasm, code.into()), wanted)?;
+        self.judge(status, &said)
+    }
+
+    /// Whether all of the debug information in `wasm` can be read within limits.
+    ///
+    /// To be called where waiting is allowed: it takes as long as that, and [`LINES`] at most.
+    pub(super) fn can_read_lines(&self, wasm: &File) -> bool {
+        let read = self.child(Work::ReadLines, LINES, LINES.time, (wasm, Stdio::null()), || true);
+        read.is_ok_and(|(status, _)| status.success())
+    }
+
+    /// Have a child do something with `wasm`; how it ended, and what it said.
+    fn child(
+        &self,
+        work: Work,
+        limits: CompileLimits,
+        time: Duration,
+        (mut wasm, out): (&File, Stdio),
+        wanted: impl Fn() -> bool,
+    ) -> Result<(ExitStatus, Vec<u8>), Failure> {
         let until = Instant::now() + time;
         wasm.rewind().map_err(trouble)?;
         let input = wasm.try_clone().map_err(trouble)?;
         let (mut said, says) = UnixStream::pair().map_err(trouble)?;
-        let mut child = self.start(input, code, says).map_err(trouble)?;
+        let mut child = self.start(work, limits, (input, out, says)).map_err(trouble)?;
         let said = listen(&mut said, until, wanted);
         // Whatever became of it, nothing of it is left behind. One that ended by itself keeps its own status.
         let status = end(&mut child).map_err(trouble)?;
-        self.judge(status, &said?)
+        Ok((status, said?))
     }
 
-    fn start(&self, wasm: File, code: File, says: UnixStream) -> io::Result<Child> {
+    fn start(
+        &self,
+        work: Work,
+        limits: CompileLimits,
+        (wasm, out, says): (File, Stdio, UnixStream),
+    ) -> io::Result<Child> {
         let brief = Brief {
             reservation: self.settings.reservation,
-            memory: self.limits.memory,
+            memory: limits.memory,
             // The clock decides. This is for a host that cannot, and for more than one thread.
-            seconds: self.limits.time.as_secs().saturating_add(2),
+            seconds: limits.time.as_secs().saturating_add(2),
             code: self.most_code,
             host: u64::from(std::process::id()),
             engine: self.engine,
         };
         Command::new(&self.program)
             .arg0("sexton")
-            .arg(child::COMMAND)
+            .arg(work.command())
             .args(brief.args())
             .env_clear()
             .current_dir("/")
             // Signals of a terminal are for the host.
             .process_group(0)
             .stdin(wasm)
-            .stdout(code)
+            .stdout(out)
             .stderr(Stdio::from(OwnedFd::from(says)))
             .spawn()
     }
@@ -279,8 +320,12 @@ mod tests {
     fn a_program_that_would_not_compile_is_not_started() {
         let limits = CompileLimits { time: Duration::from_secs(60), memory: 1 << 30 };
 
+        let (engine, settings) = (wasmtime::Engine::default(), CodeSettings { reservation: 0 });
+        let apart = |compiler: Compiler| compiler.apart(&engine, settings, 1 << 20);
+
         // This test's own `main` is the test harness's.
-        assert!(matches!(Compiler::this_program(limits).check(), Err(RuntimeError::NoCompiler)));
-        assert!(Compiler::InProcess.check().is_ok());
+        assert!(matches!(apart(Compiler::this_program(limits)), Err(RuntimeError::NoCompiler)));
+        assert!(matches!(apart(Compiler::InProcess), Ok(None)));
+        assert!(matches!(apart(Compiler::Apart { program: "/bin/sexton".into(), limits }), Ok(Some(_))));
     }
 }

@@ -14,10 +14,9 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 
-use super::code_cache::{CodeCache, engine_hash};
-use super::compiler::{Apart, Compiler, Failure};
+use super::code_cache::CodeCache;
+use super::compiler::{Apart, Failure};
 use super::components::{Component, LoadError, hex, look, one_line};
-use super::engine::CodeSettings;
 use super::lanes::lower_priority;
 use super::{RuntimeConfig, RuntimeError};
 
@@ -29,10 +28,6 @@ const MOST_THREADS: usize = 4;
 
 /// How long a component may take at first. A Rust task of 300 KB takes 40 ms.
 const AT_FIRST: Duration = Duration::from_secs(2);
-
-/// Compiled code that is kept, in bytes, for each byte that a component may have. It is usually 2 to 4 times as large as
-/// the instructions it is made from.
-const CODE_PER_BYTE: u64 = 16;
 
 /// The most components of which is remembered that they do not compile. Forgetting them costs another try.
 const REMEMBERED: usize = 1000;
@@ -49,7 +44,7 @@ struct Shared {
     engine: Engine,
     cache: CodeCache,
     /// `None` if components are compiled in this process.
-    apart: Option<Apart>,
+    apart: Option<Arc<Apart>>,
     /// What is known of components that did not compile at once, by digest.
     known: Mutex<HashMap<String, Known>>,
     queue: Mutex<Queue>,
@@ -89,18 +84,11 @@ enum Job {
 }
 
 impl Loader {
-    pub(super) fn start(engine: Engine, code: CodeSettings, config: &RuntimeConfig) -> Result<Self, RuntimeError> {
-        config.compiler.check()?;
-        let apart = match config.compiler.clone() {
-            Compiler::InProcess => None,
-            Compiler::Apart { program, limits } => Some(Apart {
-                program,
-                limits,
-                most_code: config.max_component.saturating_mul(CODE_PER_BYTE),
-                settings: code,
-                engine: engine_hash(&engine),
-            }),
-        };
+    pub(super) fn start(
+        engine: Engine,
+        apart: Option<Arc<Apart>>,
+        config: &RuntimeConfig,
+    ) -> Result<Self, RuntimeError> {
         let cache = CodeCache::open(config.code_cache.clone(), &engine)?;
         let (known, queue, changed) = Default::default();
         let shared = Arc::new(Shared { engine, cache, apart, known, queue, changed });

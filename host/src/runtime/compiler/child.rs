@@ -1,6 +1,7 @@
 //! The child's side: one component from stdin, compiled to stdout, within limits that it sets before it reads.
 //!
-//! It gives up what it does not need to compile. What goes wrong is told on stderr in a line, and by the exit code.
+//! Reading a component's debug information is as dangerous, and is tried here first; see [`Work`].
+//! It gives up what it does not need. What goes wrong is told on stderr in a line, and by the exit code.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -15,11 +16,27 @@ use rustix::process::{
 use crate::runtime::code_cache::engine_hash;
 use crate::runtime::components::one_line;
 use crate::runtime::engine::CodeSettings;
+use crate::runtime::stack;
 
-/// The first argument of a child. Not a command for people.
-pub(super) const COMMAND: &str = "compile-component";
+/// What a child is for. The first of its arguments: not a command for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Compile the component.
+    Compile,
+    /// Read all of its debug information, and tell by the exit code whether the limits were enough for that.
+    ReadLines,
+}
 
-/// Whether this program's `main` looks for [`COMMAND`].
+impl Work {
+    pub(super) fn command(self) -> &'static str {
+        match self {
+            Self::Compile => "compile-component",
+            Self::ReadLines => "read-debug-info",
+        }
+    }
+}
+
+/// Whether this program's `main` looks for what a child is for.
 static ANSWERS: AtomicBool = AtomicBool::new(false);
 
 /// Address space beyond the memory that is allowed: for the program itself and its libraries.
@@ -38,11 +55,10 @@ const PRIORITY: i32 = 10;
 pub fn compile_if_asked() -> Option<ExitCode> {
     ANSWERS.store(true, Ordering::Relaxed);
     let mut args = std::env::args_os().skip(1);
-    if args.next()? != COMMAND {
-        return None;
-    }
+    let command = args.next()?;
+    let work = [Work::Compile, Work::ReadLines].into_iter().find(|work| command == work.command())?;
     let exit = match Brief::parse(args) {
-        Some(brief) => compile(&brief),
+        Some(brief) => confined(work, &brief),
         None => Err(Exit::NotSetUp.because("this command is for hosts, which start it by themselves")),
     };
     Some(match exit {
@@ -124,7 +140,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-fn compile(brief: &Brief) -> Result<(), (Exit, String)> {
+fn confined(work: Work, brief: &Brief) -> Result<(), (Exit, String)> {
     let not_set_up = |error: io::Error| Exit::NotSetUp.because(format!("cannot confine a compiler: {error}"));
     close_what_was_inherited().map_err(not_set_up)?;
     confine(brief).map_err(not_set_up)?;
@@ -132,18 +148,32 @@ fn compile(brief: &Brief) -> Result<(), (Exit, String)> {
     std::panic::set_hook(Box::new(|panic| {
         let _ = writeln!(io::stderr(), "{}", panic.payload_as_str().unwrap_or("a panic without words"));
     }));
+    match work {
+        Work::Compile => compile(brief),
+        Work::ReadLines => match stack::can_be_read(&component()?) {
+            true => Ok(()),
+            false => Err(Exit::Invalid.because("there is no debug information in it that makes sense")),
+        },
+    }
+}
+
+fn component() -> Result<Vec<u8>, (Exit, String)> {
+    let mut wasm = Vec::new();
+    io::stdin().lock().read_to_end(&mut wasm).map_err(not_read)?;
+    Ok(wasm)
+}
+
+fn compile(brief: &Brief) -> Result<(), (Exit, String)> {
     let settings = CodeSettings { reservation: brief.reservation };
     let engine = settings.compiling().map_err(|error| Exit::NotSetUp.because(one_line(&error)))?;
     if engine_hash(&engine) != brief.engine {
         return Err(Exit::NotSetUp.because("the compiler is of another build than the host; restart the host"));
     }
-
-    let mut wasm = Vec::new();
-    io::stdin().lock().read_to_end(&mut wasm).map_err(not_read)?;
-    let code = engine.precompile_component(&wasm).map_err(|error| match error.is::<wasmtime::OutOfMemory>() {
-        true => Exit::OutOfMemory.because(one_line(&error)),
-        false => Exit::Invalid.because(one_line(&error)),
-    })?;
+    let code =
+        engine.precompile_component(&component()?).map_err(|error| match error.is::<wasmtime::OutOfMemory>() {
+            true => Exit::OutOfMemory.because(one_line(&error)),
+            false => Exit::Invalid.because(one_line(&error)),
+        })?;
     let mut out = io::stdout().lock();
     out.write_all(&code).and_then(|()| out.flush()).map_err(|error| Exit::NoRoom.because(error.to_string()))
 }
