@@ -10,6 +10,7 @@ mod common;
 use std::fs;
 use std::io::{Seek, Write};
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use common::{Process, guest, target};
@@ -25,7 +26,10 @@ const REQUEST: usize = 500;
 
 const PLUGINS: usize = 100;
 
-fn main() {
+fn main() -> ExitCode {
+    if let Some(exit) = sexton::runtime::compile_if_asked() {
+        return exit;
+    }
     let place = tempfile::Builder::new().prefix("sexton-bench-").tempdir_in(target()).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (rate, syncs) = runtime.block_on(durable(place.path()));
@@ -38,6 +42,7 @@ fn main() {
     println!("figure first_run_warm_ms {:.0} ms", cold_and_warm.1);
     println!("figure idle_rss_mb {rss:.1} MB");
     println!("figure idle_cpu_percent {cpu:.3} %");
+    ExitCode::SUCCESS
 }
 
 /// Runs a second from being made to being over, with `synchronous=FULL`, and how often the disk was waited for.

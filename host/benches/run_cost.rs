@@ -17,7 +17,7 @@ use sexton::retry::RetryPolicy;
 use sexton::run::{Cause, Claim, ClaimKey, Outcome, RunId};
 use sexton::runtime::bindings::TaskPre;
 use sexton::runtime::bindings::exports::sexton::task::runner;
-use sexton::runtime::{Order, Prepared, RunHandle, Runtime, RuntimeConfig, Services};
+use sexton::runtime::{Compiler, Order, Prepared, RunHandle, Runtime, RuntimeConfig, Services};
 use sexton::schedule::{CatchUp, Trigger};
 use sexton::store::sqlite::{SqliteOptions, SqliteStore};
 use sexton::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
@@ -109,6 +109,7 @@ impl Bench {
             max_memory: 512 << 20,
             tick: Duration::from_millis(5),
             max_component: 64 << 20,
+            compiler: Compiler::InProcess,
         };
         let control = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let runtime = Runtime::new(config, Arc::new(services))?;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use reading::BadFile;
 
-use crate::runtime::RuntimeConfig;
+use crate::runtime::{CompileLimits, Compiler, RuntimeConfig};
 use crate::store::Retention;
 
 /// What the file is called where nobody names another.
@@ -100,6 +100,12 @@ pub struct Runtime {
     /// Largest component file that is loaded, in bytes, 64 KiB to 1 GiB. Too little refuses honest plugins; a large
     /// one holds a core and memory while it is compiled. Default: 32 MiB.
     pub max_component: u64,
+    /// How long compiling a component may take, 1 s to 1 h. Too little refuses large plugins on slow machines; bad ones hold
+    /// a core at low priority for as long. Default: 1 min.
+    pub compile_time: Duration,
+    /// Memory that compiling a component may take, in bytes, 64 MiB to 64 GiB. Too little refuses large plugins; bad ones
+    /// take as much, on up to four threads at once. Default: 1 GiB.
+    pub compile_memory: u64,
 }
 
 /// The host's loops.
@@ -212,6 +218,10 @@ impl Config {
             max_memory: self.runtime.max_memory,
             tick: self.runtime.tick,
             max_component: self.runtime.max_component,
+            compiler: Compiler::this_program(CompileLimits {
+                time: self.runtime.compile_time,
+                memory: self.runtime.compile_memory,
+            }),
         }
     }
 
@@ -235,7 +245,15 @@ impl Default for Http {
 
 impl Default for Runtime {
     fn default() -> Self {
-        Self { threads: 0, slots: 1024, max_memory: 512 << 20, tick: Duration::from_millis(5), max_component: 32 << 20 }
+        Self {
+            threads: 0,
+            slots: 1024,
+            max_memory: 512 << 20,
+            tick: Duration::from_millis(5),
+            max_component: 32 << 20,
+            compile_time: Duration::from_secs(60),
+            compile_memory: 1 << 30,
+        }
     }
 }
 

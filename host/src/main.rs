@@ -1,5 +1,6 @@
 //! The one binary: everything else is in the library.
 
 fn main() -> std::process::ExitCode {
-    sexton::cli::main()
+    // First of all: there is one process for each component that is compiled, and it needs nothing else.
+    sexton::runtime::compile_if_asked().unwrap_or_else(sexton::cli::main)
 }

@@ -7,6 +7,7 @@ mod answers;
 mod attempt;
 pub mod bindings;
 mod code_cache;
+mod compiler;
 mod components;
 mod ended;
 mod engine;
@@ -15,6 +16,7 @@ mod handle;
 mod lanes;
 mod limits;
 mod link;
+mod loader;
 mod processor;
 mod resident;
 mod stack;
@@ -29,6 +31,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use compiler::child::compile_if_asked;
+pub use compiler::{CompileLimits, Compiler};
 pub use components::{Component, Kind, LoadError};
 pub use link::{Prepared, Refusal};
 
@@ -58,6 +62,8 @@ pub struct RuntimeConfig {
     pub tick: Duration,
     /// Largest component file that is read, in bytes.
     pub max_component: u64,
+    /// Where components are compiled.
+    pub compiler: Compiler,
 }
 
 /// What guests' imports work on.
@@ -119,6 +125,11 @@ pub enum RuntimeError {
         /// Why.
         source: std::io::Error,
     },
+    /// Nobody in this program would compile.
+    #[error(
+        "this program cannot compile components apart: its `main` must begin with `sexton::runtime::compile_if_asked`"
+    )]
+    NoCompiler,
     /// The system gives no more threads.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
@@ -128,7 +139,7 @@ pub enum RuntimeError {
 #[derive(Debug)]
 pub struct Runtime {
     stage: Arc<attempt::Stage>,
-    loader: components::Loader,
+    loader: loader::Loader,
     ticker: Arc<engine::Ticker>,
     max_memory: u64,
     /// Where timers, sockets and files of guests are driven: neither the host's own work nor a guest delays them.
@@ -144,16 +155,17 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// [`RuntimeError`] if memory, threads, or the directory for compiled code are not to be had.
+    /// [`RuntimeError`] if memory, threads, a compiler, or the directory for compiled code are not to be had.
     pub fn new(config: RuntimeConfig, services: Arc<Services>) -> Result<Arc<Self>, RuntimeError> {
-        let wasm = engine::build(&config)?;
+        let (wasm, code) = engine::build(&config)?;
         let max_memory = config.max_memory;
         let threads = match config.guest_threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        let lines = Arc::new(stack::Lines::new(config.code_cache.clone()));
-        let loader = components::Loader::start(wasm.clone(), config.code_cache, config.max_component)?;
+        let apart = config.compiler.apart(&wasm, code, config.max_component)?;
+        let lines = Arc::new(stack::Lines::new(config.code_cache.clone(), apart.clone()));
+        let loader = loader::Loader::start(wasm.clone(), apart, &config)?;
         let ticker = Arc::new(engine::Ticker::start(wasm.clone(), config.tick)?);
         // Last but one, as it must not be dropped where async code runs.
         let io = tokio::runtime::Builder::new_multi_thread()
@@ -179,7 +191,8 @@ impl Runtime {
         &self.stage.engine
     }
 
-    /// Check and compile a component, or find it compiled. The bytes of its file are `wasm`.
+    /// Check and compile a component, or find it compiled. The bytes of its file are `wasm`. One that takes long lets those
+    /// that come after it pass; dropping the answer gives it up.
     ///
     /// # Errors
     ///

@@ -7,6 +7,7 @@ mod harness;
 mod bad_input;
 mod cache;
 mod cli;
+mod compiling;
 mod crash;
 mod frontpage;
 mod hung;

@@ -29,6 +29,8 @@ slots = 10
 max-memory = "1 GiB"
 tick = "1ms"
 max-component = "8 MiB"
+compile-time = "5s"
+compile-memory = "2 GiB"
 [machine]
 lease = "1m"
 poll = "200ms"
@@ -55,6 +57,8 @@ filter = "warn,sexton=debug"
             max_memory: 1 << 30,
             tick: Duration::from_millis(1),
             max_component: 8 << 20,
+            compile_time: Duration::from_secs(5),
+            compile_memory: 2 << 30,
         },
         machine: Machine { lease: Duration::from_secs(60), poll: Duration::from_millis(200), grace: Duration::ZERO },
         retention: Kept { runs: 5, age: Duration::from_secs(86_400), bytes: 1 << 30 },

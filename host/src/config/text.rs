@@ -45,6 +45,8 @@ section!(RuntimeText => Runtime {
     max_memory: Bytes<MIB, { 4096 * MIB }>,
     tick: Period<1, SECOND>,
     max_component: Bytes<{ 64 << 10 }, { 1024 * MIB }>,
+    compile_time: Period<SECOND, HOUR>,
+    compile_memory: Bytes<{ 64 * MIB }, { 65_536 * MIB }>,
 });
 section!(MachineText => Machine {
     lease: Period<SECOND, HOUR>,

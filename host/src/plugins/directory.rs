@@ -4,17 +4,18 @@
 //! may be half-written, so it is left alone until it has been quiet; a rename of a finished file is taken up at once by
 //! that measure too, as its time of change is older.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use notify::{RecursiveMode, Watcher};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tracing::{debug, warn};
 
 use crate::plugins::manifest::Manifest;
@@ -32,8 +33,11 @@ const POLL: Duration = Duration::from_secs(5);
 /// Largest manifest that is read, in bytes.
 const MAX_MANIFEST: u64 = 1 << 20;
 
-/// Plugins that are loaded at once: compiling one takes a core.
+/// Plugins that are read and loaded at once: compiling one takes a core.
 const LOADING: usize = 2;
+
+/// How long one is waited for before the next is begun beside it. The runtime has a place for those that take long.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What tells one state of a file from another, without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,12 @@ pub struct Directory {
     clock: Arc<dyn Clock>,
     max_component: u64,
     seen: BTreeMap<String, Files>,
+    /// To be loaded, smallest first: what is soon done is soon in use. By size and name.
+    waiting: BTreeSet<(u64, String)>,
+    turns: Arc<Semaphore>,
+    loading: JoinSet<Loaded>,
+    /// How to give up a load, by the plugin's name.
+    under_way: BTreeMap<String, AbortHandle>,
 }
 
 impl Directory {
@@ -78,7 +88,9 @@ impl Directory {
     ) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         let path = path.canonicalize()?;
-        Ok(Self { path, registry, runtime, clock, max_component, seen: BTreeMap::new() })
+        let (seen, waiting, loading, under_way) = Default::default();
+        let turns = Arc::new(Semaphore::new(LOADING));
+        Ok(Self { path, registry, runtime, clock, max_component, seen, waiting, turns, loading, under_way })
     }
 
     /// Load what is there, and then whatever changes, until `over` is set.
@@ -99,20 +111,33 @@ impl Directory {
             warn!(error = %error, "Cannot watch `{}`, looking every {POLL:?} instead", self.path.display());
         }
         loop {
-            let unsettled = tokio::select! {
-                unsettled = self.look() => unsettled,
-                _ = over.changed() => return,
-            };
+            let unsettled = self.look();
+            let pause = tokio::time::sleep(if unsettled { QUIET } else { POLL });
             tokio::select! {
+                () = self.load_until(pause) => {}
                 _ = hints.recv() => {}
-                () = tokio::time::sleep(if unsettled { QUIET } else { POLL }) => {}
                 _ = over.changed() => return,
             }
         }
     }
 
-    /// Load what has changed since the last look. Returns whether something was left alone because it is too new.
-    pub async fn look(&mut self) -> bool {
+    /// Load what waits for it, until `pause` is over.
+    async fn load_until(&mut self, pause: impl Future<Output = ()>) {
+        let mut pause = pin!(pause);
+        loop {
+            // In this order: what is loaded makes room.
+            tokio::select! {
+                biased;
+                Some(loaded) = self.loading.join_next() => self.settle(loaded),
+                Ok(turn) = Arc::clone(&self.turns).acquire_owned(), if !self.waiting.is_empty() => self.load_next(turn),
+                () = &mut pause => return,
+            }
+        }
+    }
+
+    /// Note what has changed since the last look, to be loaded. Returns whether something was left alone because it is too
+    /// new.
+    fn look(&mut self) -> bool {
         let (now_there, mut unsettled) = match list(&self.path) {
             Ok(listed) => listed,
             Err(error) => {
@@ -124,17 +149,19 @@ impl Directory {
         let gone: Vec<String> = self.seen.keys().filter(|name| !now_there.contains_key(*name)).cloned().collect();
         let some_gone = !gone.is_empty();
         for name in gone {
+            self.give_up(&name);
             self.seen.remove(&name);
             self.registry.remove(&name);
         }
         if some_gone {
             // What went may have been in the way of one that did not load.
             for name in self.registry.quarantined() {
-                self.seen.remove(&name);
+                if !self.under_way.contains_key(&name) {
+                    self.seen.remove(&name);
+                }
             }
         }
 
-        let mut loading = JoinSet::new();
         for (name, files) in now_there {
             if self.seen.get(&name) == Some(&files) {
                 continue;
@@ -143,28 +170,52 @@ impl Directory {
                 unsettled = true;
                 continue;
             }
+            self.give_up(&name);
             let before = self.seen.insert(name.clone(), files).unwrap_or_default();
             if before.lost_one_in(files) {
                 // What was taken away on purpose must not go on as the version before.
                 self.registry.remove(&name);
             }
-            if loading.len() >= LOADING {
-                self.settle(&mut loading).await;
-            }
-            loading.spawn(load(self.source(), name, files));
-        }
-        while !loading.is_empty() {
-            self.settle(&mut loading).await;
+            self.waiting.insert((files.size(), name));
         }
         unsettled
     }
 
-    /// Wait for one load, and use what it brought: the first plugin does not wait for the last.
-    async fn settle(&self, loading: &mut JoinSet<Loaded>) {
-        let Some(Ok(loaded)) = loading.join_next().await else { return };
+    /// Load a plugin no longer, as it is no longer what it was.
+    fn give_up(&mut self, name: &str) {
+        if let Some(load) = self.under_way.remove(name) {
+            load.abort();
+        }
+        if let Some(files) = self.seen.get(name) {
+            self.waiting.remove(&(files.size(), name.to_owned()));
+        }
+    }
+
+    fn load_next(&mut self, turn: OwnedSemaphorePermit) {
+        let Some((_, name)) = self.waiting.pop_first() else { return };
+        let Some(files) = self.seen.get(&name).copied() else { return };
+        let load = self.loading.spawn(load(self.source(), name.clone(), files, turn));
+        self.under_way.insert(name, load);
+    }
+
+    /// Use what a load brought.
+    fn settle(&mut self, loaded: Result<Loaded, JoinError>) {
+        // One that was given up, or panicked.
+        let Ok(loaded) = loaded else { return };
+        if self.seen.get(&loaded.name) != Some(&loaded.files) {
+            // It was over at the moment when it was given up.
+            return;
+        }
+        self.under_way.remove(&loaded.name);
         match loaded.version {
             Ok(version) => self.registry.admit(&loaded.name, version, self.clock.now()),
-            Err(reason) => self.registry.quarantine(&loaded.name, reason),
+            Err(Rejected { reason, for_now }) => {
+                if for_now {
+                    // As if it had changed: it is loaded again at the next look.
+                    self.seen.insert(loaded.name.clone(), Files::default());
+                }
+                self.registry.quarantine(&loaded.name, reason);
+            }
         }
     }
 
@@ -179,6 +230,11 @@ impl Directory {
 }
 
 impl Files {
+    /// Of the component, in bytes.
+    fn size(self) -> u64 {
+        self.component.map_or(0, |component| component.size)
+    }
+
     /// Whether a file that was here is not in `now`.
     fn lost_one_in(self, now: Self) -> bool {
         (self.component.is_some() && now.component.is_none()) || (self.manifest.is_some() && now.manifest.is_none())
@@ -244,18 +300,43 @@ struct Source {
 #[derive(Debug)]
 struct Loaded {
     name: String,
-    version: Result<Version, String>,
+    files: Files,
+    version: Result<Version, Rejected>,
 }
 
-async fn load(source: Source, name: String, files: Files) -> Loaded {
+/// Why a plugin is not used.
+#[derive(Debug)]
+struct Rejected {
+    reason: String,
+    /// Whether the same files may do better a moment later.
+    for_now: bool,
+}
+
+impl From<String> for Rejected {
+    fn from(reason: String) -> Self {
+        Self { reason, for_now: false }
+    }
+}
+
+/// Load a plugin; `turn` is kept until that is done or takes long.
+async fn load(source: Source, name: String, files: Files, turn: OwnedSemaphorePermit) -> Loaded {
     debug!(plugin = name, "Loading plugin `{}`", name.escape_debug());
-    let version = source.version(&name, files).await;
-    Loaded { name, version }
+    let version = {
+        let mut version = pin!(source.version(&name, files));
+        match tokio::time::timeout(PATIENCE, &mut version).await {
+            Ok(version) => version,
+            Err(_) => {
+                drop(turn);
+                version.await
+            }
+        }
+    };
+    Loaded { name, files, version }
 }
 
 impl Source {
     /// Read, check, compile and link a plugin. The error is the reason to show.
-    async fn version(&self, name: &str, files: Files) -> Result<Version, String> {
+    async fn version(&self, name: &str, files: Files) -> Result<Version, Rejected> {
         let plugin = Name::new(name).map_err(|error| format!("{error}; rename the file"))?;
         let manifest_file = format!("{name}.toml");
         let manifest = match files.manifest {
@@ -267,10 +348,14 @@ impl Source {
             None => Manifest::for_plugin_without(&plugin),
         };
         if files.component.is_none() {
-            return Err(format!("there is a `{manifest_file}`, but no `{name}.wasm` beside it"));
+            return Err(format!("there is a `{manifest_file}`, but no `{name}.wasm` beside it").into());
         }
         let wasm = self.read(&format!("{name}.wasm"), self.max_component).await?;
-        let component = self.runtime.load(wasm).await.map_err(|error| format!("{name}.wasm: {error}"))?;
+        let component = self
+            .runtime
+            .load(wasm)
+            .await
+            .map_err(|error| Rejected { reason: format!("{name}.wasm: {error}"), for_now: error.may_pass() })?;
         let tasks = manifest
             .tasks(&self.tenant, &plugin, &self.directory)
             .into_iter()

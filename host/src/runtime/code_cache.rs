@@ -3,23 +3,30 @@
 //! Loading compiled code is executing it. So only what this host wrote itself is loaded: the directory is this user's
 //! alone, and each file lies beside the digest of what was written. What does not match is compiled again.
 
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::MemfdFlags;
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::RuntimeError;
+use super::compiler::Failure;
 use super::components::{hex, one_line};
 use super::{resident, stack};
 
 /// How long compiled code is kept that nobody loads: of components that are gone, and of earlier versions of this host.
 const STALE: Duration = Duration::from_secs(60 * 24 * 3600);
+
+/// How old a half-written file must be for the host that wrote it to be gone.
+const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3600);
 
 /// The directory of compiled code.
 #[derive(Debug)]
@@ -38,46 +45,81 @@ impl CodeCache {
             return Err(RuntimeError::CodeCache { path: directory, source });
         }
         prune(&directory);
-        let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(Self { directory, engine: hasher.finish() })
+        Ok(Self { directory, engine: engine_hash(engine) })
     }
 
-    /// The component `wasm`, whose SHA-256 is `digest`.
-    ///
-    /// # Errors
-    ///
-    /// Why it does not compile, in one line.
-    pub(super) fn load_or_compile(&self, engine: &Engine, digest: &str, wasm: &[u8]) -> Result<Component, String> {
-        let path = self.directory.join(format!("{digest}-{:016x}.cwasm", self.engine));
-        self.keep_source(digest, wasm);
+    /// The component whose SHA-256 is `digest`, if its code is kept.
+    pub(super) fn find(&self, engine: &Engine, digest: &str) -> Option<Component> {
+        let path = self.path(digest);
         match load(engine, &path) {
             Ok(Some(component)) => {
                 touch(&path);
                 touch(&digest_path(&path));
-                return Ok(component);
+                Some(component)
             }
-            Ok(None) => {}
+            Ok(None) => None,
             Err(reason) => {
-                tracing::warn!(path = %path.display(), reason, "Compiling again: the compiled code is damaged")
+                tracing::warn!(path = %path.display(), reason, "Compiling again: the compiled code is damaged");
+                None
             }
         }
-        let code = engine.precompile_component(wasm).map_err(|e| one_line(&e))?;
-        match keep(&path, &code) {
-            Ok(()) => {
-                if let Ok(Some(component)) = load(engine, &path) {
-                    return Ok(component);
+    }
+
+    /// Have the component whose SHA-256 is `digest` compiled into a file, keep that, and load it. Where the file cannot be
+    /// kept the code is compiled into memory, for this time only.
+    ///
+    /// # Errors
+    ///
+    /// What `compile` says; [`Failure::NoRoom`] if there is not even memory.
+    pub(super) fn keep(
+        &self,
+        engine: &Engine,
+        digest: &str,
+        mut compile: impl FnMut(File) -> Result<(), Failure>,
+    ) -> Result<Component, Failure> {
+        let path = self.path(digest);
+        let kept = Half::of(&path).and_then(|half| Ok((half.file.try_clone()?, half)));
+        match kept {
+            Ok((file, half)) => match compile(file) {
+                Ok(()) => match half.finish_code(&path).map_err(|e| e.to_string()).and_then(|()| load(engine, &path)) {
+                    Ok(Some(component)) => return Ok(component),
+                    Ok(None) => {}
+                    Err(reason) => tracing::warn!(path = %path.display(), reason, "Could not keep compiled code"),
+                },
+                Err(Failure::NoRoom(reason)) => {
+                    tracing::warn!(path = %path.display(), reason, "Could not keep compiled code");
                 }
-            }
+                Err(failure) => return Err(failure),
+            },
             Err(error) => tracing::warn!(path = %path.display(), %error, "Could not keep compiled code"),
         }
-        from_memory(engine, &code).map_err(|e| one_line(&e))
+        let no_room = |error: io::Error| Failure::NoRoom(error.to_string());
+        let memory = memory().map_err(no_room)?;
+        compile(memory.try_clone().map_err(no_room)?)?;
+        from_memory(engine, &memory).map_err(|error| Failure::NoRoom(one_line(&error)))
+    }
+
+    /// A file with `bytes` that has no name, and is gone when it is closed: on disk if there is room, else in memory.
+    pub(super) fn nameless(&self, bytes: &[u8]) -> io::Result<File> {
+        let on_disk = Half::of(&self.directory.join("source")).and_then(|half| {
+            (&half.file).write_all(bytes)?;
+            half.file.try_clone()
+        });
+        on_disk.or_else(|_| {
+            let mut file = memory()?;
+            file.write_all(bytes)?;
+            Ok(file)
+        })
+    }
+
+    fn path(&self, digest: &str) -> PathBuf {
+        self.directory.join(format!("{digest}-{:016x}.cwasm", self.engine))
     }
 }
 
 impl CodeCache {
     /// Keep a component that can tell lines, for stacks of its runs. It may be gone from where it came when they are wanted.
-    fn keep_source(&self, digest: &str, wasm: &[u8]) {
+    pub(super) fn keep_source(&self, digest: &str, wasm: &[u8]) {
         let path = stack::source(&self.directory, digest);
         if !stack::has_lines(wasm) {
             return;
@@ -91,6 +133,13 @@ impl CodeCache {
     }
 }
 
+/// Of all that the code depends on which `engine` makes and loads. The same in every process of this program.
+pub(super) fn engine_hash(engine: &Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
+}
+
 /// The component in `path`; `None` if there is none, an error if it is not what was written.
 fn load(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
     let expected = match fs::read_to_string(digest_path(path)) {
@@ -98,13 +147,11 @@ fn load(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.to_string()),
     };
-    let code = match fs::read(path) {
-        Ok(code) => code,
+    match File::open(path).and_then(|file| digest_of(&file)) {
+        Ok(digest) if digest == expected => {}
+        Ok(_) => return Err("its digest is another".into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.to_string()),
-    };
-    if hex(&Sha256::digest(&code)) != expected {
-        return Err("its digest is another".into());
     }
     let component = from_file(engine, path).map_err(|e| one_line(&e))?;
     resident::release(&component);
@@ -113,30 +160,39 @@ fn load(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
 
 #[expect(unsafe_code, reason = "loading compiled code cannot be checked by the compiler; see the proof")]
 fn from_file(engine: &Engine, path: &Path) -> wasmtime::Result<Component> {
-    // SAFETY: the file is what `precompile_component` of this very program returned: its digest was compared just now
-    // with the one written along with it, in a directory that only this user can write to, and it is never changed in
-    // place, only replaced by renaming, so that the mapping stays what it is. Wasmtime itself checks that version and
-    // settings are its own.
+    // SAFETY: the file is what `precompile_component` of this very program returned, in this process or in a child that was
+    // given nothing but the component: its digest was compared just now with the one written along with it, in a directory
+    // that only this user can write to, and it is never changed in place, only replaced by renaming, so that the mapping
+    // stays what it is. Wasmtime itself checks that version and settings are its own.
     unsafe { Component::deserialize_file(engine, path) }
 }
 
 #[expect(unsafe_code, reason = "loading compiled code cannot be checked by the compiler; see the proof")]
-fn from_memory(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: `code` was returned by `precompile_component` of the same engine, and nobody else has seen it.
-    unsafe { Component::deserialize(engine, code) }
+fn from_memory(engine: &Engine, code: &File) -> wasmtime::Result<Component> {
+    // SAFETY: `code` is a file in memory that was made for this and has no name. What is in it is what `precompile_component`
+    // of this very program returned, in this process or in a child that has ended, and nobody else has seen it.
+    unsafe { Component::deserialize_file(engine, format!("/proc/self/fd/{}", code.as_raw_fd())) }
 }
 
-/// Write code and digest. A crash in between leaves code without its digest, or with an old one: compiled again.
-fn keep(path: &Path, code: &[u8]) -> io::Result<()> {
-    write_whole(path, code)?;
-    write_whole(&digest_path(path), hex(&Sha256::digest(code)).as_bytes())
+/// SHA-256 of all that is in `file`, in hex. It is read piece by piece: code may be large.
+fn digest_of(mut file: &File) -> io::Result<String> {
+    file.rewind()?;
+    let mut hasher = Sha256::new();
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            n => hasher.update(&piece[..n]),
+        }
+    }
 }
 
-/// Remove code that was last loaded long ago. What cannot be removed stays: it only takes room.
+/// Remove code that was last loaded long ago, and what a crash left half-written. What cannot be removed stays: it only takes room.
 fn prune(directory: &Path) {
     let stale = |file: &fs::DirEntry| {
         let age = file.metadata().and_then(|metadata| metadata.modified()).map(|at| at.elapsed().unwrap_or_default());
-        age.is_ok_and(|age| age > STALE)
+        let half = file.path().extension().is_some_and(|extension| extension == "half");
+        age.is_ok_and(|age| age > if half { LEFT_BEHIND } else { STALE })
     };
     for file in fs::read_dir(directory).into_iter().flatten().flatten() {
         if stale(&file) {
@@ -155,16 +211,152 @@ fn digest_path(path: &Path) -> PathBuf {
 }
 
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // One name for each process and file: two hosts on one directory do not write into each other's.
-    let half = path.with_extension(format!("{}.half", std::process::id()));
-    let written =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&half).and_then(|mut file| {
-            file.write_all(bytes)?;
-            fs::rename(&half, path)
-        });
-    if written.is_err() {
-        // It may never have been made.
-        let _ = fs::remove_file(&half);
+    let half = Half::of(path)?;
+    (&half.file).write_all(bytes)?;
+    half.rename(path)
+}
+
+/// A file in memory.
+fn memory() -> io::Result<File> {
+    Ok(rustix::fs::memfd_create("sexton", MemfdFlags::CLOEXEC)?.into())
+}
+
+/// A file that is being written, under a name that nobody else uses. Its name is gone when this is dropped, unless it was
+/// renamed.
+struct Half {
+    file: File,
+    path: PathBuf,
+}
+
+impl Half {
+    /// A file that is to be `path`.
+    fn of(path: &Path) -> io::Result<Self> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        // Two threads that compile the same must not write into each other's, and two hosts on one directory neither.
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let path = path.with_extension(format!("{}-{number}.half", std::process::id()));
+        // One that a host of the same number left behind.
+        let _ = fs::remove_file(&path);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        Ok(Self { file, path })
     }
-    written
+
+    /// Make it the code in `path`, with its digest beside it. A crash in between leaves code without its digest, or with an
+    /// old one: compiled again.
+    fn finish_code(self, path: &Path) -> io::Result<()> {
+        let digest = digest_of(&self.file)?;
+        self.rename(path)?;
+        write_whole(&digest_path(path), digest.as_bytes())
+    }
+
+    fn rename(self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.path, path)
+    }
+}
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        // Not there if it was renamed.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::{CodeCache, Failure, LEFT_BEHIND, engine_hash};
+    use crate::runtime::engine::CodeSettings;
+    use crate::runtime::{Compiler, RuntimeConfig, engine};
+    use std::path::PathBuf;
+    use std::time::{Duration, SystemTime};
+
+    fn config(code_cache: PathBuf) -> RuntimeConfig {
+        RuntimeConfig {
+            code_cache,
+            guest_threads: 1,
+            slots: 4,
+            max_memory: 1 << 20,
+            tick: Duration::from_millis(5),
+            max_component: 1 << 20,
+            compiler: Compiler::InProcess,
+        }
+    }
+
+    fn component() -> Vec<u8> {
+        wat::parse_str("(component (core module (func (export \"f\") (result i32) i32.const 42)))").unwrap()
+    }
+
+    /// Also for a host that has less address space than usual.
+    fn engines() -> [(wasmtime::Engine, CodeSettings); 2] {
+        let place = tempfile::tempdir().unwrap();
+        let usual = engine::build(&config(place.path().into())).unwrap();
+        let narrow = RuntimeConfig { slots: 10_000, ..config(place.path().into()) };
+        [usual, engine::build(&narrow).unwrap()]
+    }
+
+    #[test]
+    fn code_of_an_engine_that_only_compiles_is_code_of_the_one_that_runs() {
+        for (running, code) in engines() {
+            let compiling = code.compiling().unwrap();
+            let place = tempfile::tempdir().unwrap();
+            let cache = CodeCache::open(place.path().into(), &running).unwrap();
+
+            let compile = |mut file: std::fs::File| {
+                file.write_all(&compiling.precompile_component(&component()).unwrap()).unwrap();
+                Ok(())
+            };
+            cache.keep(&running, "1234", compile).unwrap();
+
+            assert_eq!(engine_hash(&compiling), engine_hash(&running), "{code:?}");
+            assert!(cache.find(&running, "1234").is_some());
+            assert!(cache.find(&running, "1235").is_none());
+        }
+    }
+
+    #[test]
+    fn an_engine_with_less_address_space_makes_other_code() {
+        let [(_, usual), (_, narrow)] = engines();
+
+        assert_ne!(engine_hash(&usual.compiling().unwrap()), engine_hash(&narrow.compiling().unwrap()));
+    }
+
+    #[test]
+    fn code_for_which_the_disk_has_no_room_is_used_from_memory() {
+        let place = tempfile::tempdir().unwrap();
+        let (engine, _) = engine::build(&config(place.path().into())).unwrap();
+        let cache = CodeCache::open(place.path().into(), &engine).unwrap();
+        let mut tries = 0;
+
+        let kept = cache.keep(&engine, "1234", |mut file| {
+            tries += 1;
+            let code = engine.precompile_component(&component()).unwrap();
+            if tries == 1 {
+                file.write_all(&code[..code.len() / 2]).unwrap();
+                return Err(Failure::NoRoom("no space left on device".into()));
+            }
+            file.write_all(&code).unwrap();
+            Ok(())
+        });
+
+        assert!(kept.is_ok(), "{kept:?}");
+        assert_eq!(tries, 2);
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0, "nothing half-written is left");
+    }
+
+    #[test]
+    fn what_a_crash_left_half_written_is_removed_a_day_later() {
+        let place = tempfile::tempdir().unwrap();
+        let (engine, _) = engine::build(&config(place.path().into())).unwrap();
+        let [old, new] = ["a.half", "b.half"].map(|name| place.path().join(name));
+        for path in [&old, &new] {
+            std::fs::write(path, "x").unwrap();
+        }
+        let file = std::fs::File::options().write(true).open(&old).unwrap();
+        file.set_modified(SystemTime::now() - LEFT_BEHIND - Duration::from_secs(60)).unwrap();
+
+        CodeCache::open(place.path().into(), &engine).unwrap();
+
+        assert!(!old.exists() && new.exists());
+    }
 }

@@ -1,14 +1,8 @@
-//! Components: checked, compiled on a thread of their own, and kept by digest.
+//! Components: what can be wrong with one, and what a good one is.
 
-use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
-use super::RuntimeError;
-use super::code_cache::CodeCache;
-use super::lanes::lower_priority;
+use bytesize::ByteSize;
 
 /// Why a component is not used. One line each; the file's name is for the caller to add.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +33,38 @@ pub enum LoadError {
     /// Half a file, a damaged one, or one that uses what is not supported.
     #[error("is not a valid component: {0}")]
     Invalid(String),
+    /// It was still being compiled when its time was over.
+    #[error("took longer than {} to compile; if it may take longer, raise `[runtime] compile-time`", period(*limit))]
+    TooSlow {
+        /// As configured.
+        limit: Duration,
+    },
+    /// The compiler was given no more memory.
+    #[error("needed more than {} of memory to compile; if it may use more, raise `[runtime] compile-memory`", bytes(*limit))]
+    TooMuchMemory {
+        /// As configured, in bytes.
+        limit: u64,
+    },
+    /// Small, but a lot of code.
+    #[error("makes more than {} of compiled code; if it may make more, raise `[runtime] max-component`", bytes(*limit))]
+    TooMuchCode {
+        /// In bytes.
+        limit: u64,
+    },
+    /// More than could be listed for anybody.
+    #[error("imports {count} things, which is over the limit of {limit}")]
+    TooManyImports {
+        /// What it imports.
+        count: usize,
+        /// The most.
+        limit: usize,
+    },
+    /// A bug in the compiler, which a component may have looked for.
+    #[error("crashed the compiler: {0}")]
+    Crashed(String),
+    /// The fault of this machine, not of the component: worth another try.
+    #[error("could not be compiled: {0}")]
+    NotCompiled(String),
     /// A component that Sexton does not know how to run.
     #[error(
         "exports neither `sexton:task/runner@0.1.0` (a task) nor `wasi:cli/run@0.2` (a program){}",
@@ -48,6 +74,21 @@ pub enum LoadError {
     /// The runtime is being stopped.
     #[error("was not loaded: the host is shutting down")]
     Stopped,
+}
+
+impl LoadError {
+    /// Whether the same bytes may do better a moment later.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::NotCompiled(_) | Self::Stopped)
+    }
+}
+
+fn period(time: Duration) -> String {
+    humantime::format_duration(time).to_string()
+}
+
+fn bytes(size: u64) -> String {
+    ByteSize::b(size).display().iec().to_string().replace(".0 ", " ")
 }
 
 /// What can be done with a component.
@@ -80,6 +121,36 @@ pub struct Component {
 }
 
 impl Component {
+    /// What `compiled` is, which was compiled from the `size` bytes with this digest.
+    pub(super) fn of(
+        engine: &wasmtime::Engine,
+        compiled: wasmtime::component::Component,
+        digest: String,
+        size: u64,
+    ) -> Result<Self, LoadError> {
+        let ty = compiled.component_type();
+        let exports: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
+        let exported = |interface: &str| exports.iter().any(|export| export.starts_with(interface));
+        let kind = if exported("sexton:task/runner@0.1.") {
+            Kind::Task
+        } else if exported("wasi:cli/run@0.2.") {
+            Kind::Program
+        } else {
+            let names: Vec<String> = exports.iter().take(5).map(|name| format!("`{}`", clipped(name))).collect();
+            return Err(LoadError::NothingToRun(names.join(", ")));
+        };
+        let count = ty.imports(engine).len();
+        if count > MOST_IMPORTS {
+            return Err(LoadError::TooManyImports { count, limit: MOST_IMPORTS });
+        }
+        let imports = ty.imports(engine).map(|(name, _)| name.to_owned()).collect();
+        // Made once now, rather than in the first run.
+        if let Err(error) = compiled.initialize_copy_on_write_image() {
+            return Err(LoadError::Invalid(one_line(&error)));
+        }
+        Ok(Self { digest, size, kind, imports, wasm: compiled })
+    }
+
     /// SHA-256 of the file, in hex.
     pub fn digest(&self) -> &str {
         &self.digest
@@ -101,61 +172,12 @@ impl Component {
     }
 }
 
-type Answer = tokio::sync::oneshot::Sender<Result<Component, LoadError>>;
-
-/// The most threads that compile. More would have a directory of plugins compiled sooner after an upgrade, at the price
-/// of memory: a large component takes hundreds of megabytes while it is compiled.
-const MOST_COMPILERS: usize = 4;
-
-/// Loads components on threads that give way to all others: compiling cannot be interrupted.
-#[derive(Debug)]
-pub(super) struct Loader {
-    jobs: mpsc::Sender<(Vec<u8>, Answer)>,
-    max_component: u64,
-}
-
-impl Loader {
-    pub(super) fn start(
-        engine: wasmtime::Engine,
-        code_cache: PathBuf,
-        max_component: u64,
-    ) -> Result<Self, RuntimeError> {
-        let cache = Arc::new(CodeCache::open(code_cache, &engine)?);
-        let (jobs, todo) = mpsc::channel::<(Vec<u8>, Answer)>();
-        let todo = Arc::new(Mutex::new(todo));
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_COMPILERS);
-        for n in 0..threads {
-            let (engine, cache, todo) = (engine.clone(), Arc::clone(&cache), Arc::clone(&todo));
-            std::thread::Builder::new()
-                .name(format!("sexton-load-{n}"))
-                .spawn(move || {
-                    lower_priority(10);
-                    while let Some((wasm, answer)) = next(&todo) {
-                        // Whoever asked may have gone; the compiled code is kept for the next one.
-                        let _ = answer.send(load(&engine, &cache, &wasm));
-                    }
-                })
-                .map_err(RuntimeError::Thread)?;
-        }
-        Ok(Self { jobs, max_component })
-    }
-
-    pub(super) async fn load(&self, wasm: Vec<u8>) -> Result<Arc<Component>, LoadError> {
-        look(&wasm, self.max_component)?;
-        let (answer, loaded) = tokio::sync::oneshot::channel();
-        self.jobs.send((wasm, answer)).map_err(|_| LoadError::Stopped)?;
-        // A compiler that panicked took its thread with it, and the answer.
-        loaded.await.map_err(|_| LoadError::Stopped)?.map(Arc::new)
-    }
-}
-
-/// The next component to load; `None` when the runtime is gone. One thread waits, the others wait for it.
-fn next<J>(todo: &Mutex<mpsc::Receiver<J>>) -> Option<J> {
-    todo.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
-}
+/// The most imports of a component. They are listed in messages, and each is looked up when it is linked; a component that
+/// uses all of WASI has about 40.
+const MOST_IMPORTS: usize = 1000;
 
 /// What can be said of a file by its first bytes.
-fn look(wasm: &[u8], limit: u64) -> Result<(), LoadError> {
+pub(super) fn look(wasm: &[u8], limit: u64) -> Result<(), LoadError> {
     let size = wasm.len() as u64;
     if size > limit {
         return Err(LoadError::TooLarge { size, limit });
@@ -174,36 +196,29 @@ fn look(wasm: &[u8], limit: u64) -> Result<(), LoadError> {
     }
 }
 
-fn load(engine: &wasmtime::Engine, cache: &CodeCache, wasm: &[u8]) -> Result<Component, LoadError> {
-    let digest = hex(&Sha256::digest(wasm));
-    // A panic in the compiler is a bug of its, and must not keep other components from being loaded.
-    let compiled = std::panic::catch_unwind(AssertUnwindSafe(|| cache.load_or_compile(engine, &digest, wasm)))
-        .unwrap_or_else(|_| Err("the compiler failed".into()));
-    let compiled = compiled.map_err(LoadError::Invalid)?;
-    let ty = compiled.component_type();
-    let exports: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
-    let exported = |interface: &str| exports.iter().any(|export| export.starts_with(interface));
-    let kind = if exported("sexton:task/runner@0.1.") {
-        Kind::Task
-    } else if exported("wasi:cli/run@0.2.") {
-        Kind::Program
-    } else {
-        let names: Vec<String> = exports.iter().take(5).map(|name| format!("`{name}`")).collect();
-        return Err(LoadError::NothingToRun(names.join(", ")));
-    };
-    let imports = ty.imports(engine).map(|(name, _)| name.to_owned()).collect();
-    // Made once now, rather than in the first run.
-    if let Err(error) = compiled.initialize_copy_on_write_image() {
-        return Err(LoadError::Invalid(one_line(&error)));
-    }
-    Ok(Component { digest, size: wasm.len() as u64, kind, imports, wasm: compiled })
-}
-
 /// An error and its causes in one line.
 pub(super) fn one_line(error: &wasmtime::Error) -> String {
-    let text = format!("{error:#}");
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ")
+    clipped(&format!("{error:#}"))
+}
+
+/// The most characters of a message, which may hold names from a component.
+const MESSAGE: usize = 500;
+
+/// A text in one line, of which the end is left out if it is long.
+pub(super) fn clipped(text: &str) -> String {
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+        if let Some((end, _)) = line.char_indices().nth(MESSAGE) {
+            line.truncate(end);
+            line.push('…');
+            break;
+        }
+    }
+    line
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -212,4 +227,35 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LoadError, MESSAGE, clipped};
+    use std::time::Duration;
+
+    #[test]
+    fn a_limit_that_was_reached_is_named_with_its_unit_and_its_key() {
+        let [slow, big, code] = [
+            LoadError::TooSlow { limit: Duration::from_secs(60) },
+            LoadError::TooMuchMemory { limit: 1 << 30 },
+            LoadError::TooMuchCode { limit: 512 << 20 },
+        ]
+        .map(|error| error.to_string());
+
+        assert!(slow.starts_with("took longer than 1m to compile;") && slow.contains("compile-time"), "{slow}");
+        assert!(big.starts_with("needed more than 1 GiB of memory") && big.contains("compile-memory"), "{big}");
+        assert!(code.starts_with("makes more than 512 MiB of compiled code;"), "{code}");
+    }
+
+    #[test]
+    fn a_message_with_a_name_of_a_megabyte_is_a_short_line() {
+        let name = "x".repeat(1 << 20);
+
+        let line = clipped(&format!("unknown\n  import `{name}`"));
+
+        assert!(line.starts_with("unknown import `xxx"), "{line}");
+        assert_eq!(line.chars().count(), MESSAGE + 1);
+        assert_eq!(clipped(" a\n b "), "a b");
+    }
 }

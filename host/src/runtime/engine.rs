@@ -47,20 +47,51 @@ const ADDRESS_SPACE: u64 = 32 << 40;
 /// # Errors
 ///
 /// What wasmtime says, most likely that so much address space cannot be reserved.
-pub(super) fn build(config: &RuntimeConfig) -> Result<wasmtime::Engine, RuntimeError> {
+pub(super) fn build(config: &RuntimeConfig) -> Result<(wasmtime::Engine, CodeSettings), RuntimeError> {
     let max_memory = config.max_memory.next_multiple_of(64 << 10).clamp(64 << 10, FULL_RESERVATION);
     let memories = u64::from(places(config)) * u64::from(MEMORIES_PER_COMPONENT);
     if memories.saturating_mul(FULL_RESERVATION) <= ADDRESS_SPACE {
         // Where address space is limited (`ulimit -v`) the smaller reservation may still do.
-        if let Ok(engine) = wasmtime::Engine::new(&settings(config, max_memory, FULL_RESERVATION)) {
-            return Ok(engine);
+        let code = CodeSettings { reservation: FULL_RESERVATION };
+        if let Ok(engine) = wasmtime::Engine::new(&settings(config, max_memory, code)) {
+            return Ok((engine, code));
         }
     }
-    wasmtime::Engine::new(&settings(config, max_memory, max_memory)).map_err(|e| RuntimeError::Engine {
-        slots: config.slots,
-        max_memory,
-        reason: format!("{e:#}"),
-    })
+    let code = CodeSettings { reservation: max_memory };
+    match wasmtime::Engine::new(&settings(config, max_memory, code)) {
+        Ok(engine) => Ok((engine, code)),
+        Err(e) => Err(RuntimeError::Engine { slots: config.slots, max_memory, reason: format!("{e:#}") }),
+    }
+}
+
+/// What compiled code depends on, and is not the same for every host of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CodeSettings {
+    /// Address space for each linear memory, in bytes: it decides about bounds checks.
+    pub(super) reservation: u64,
+}
+
+impl CodeSettings {
+    /// An engine that makes the same code as that of [`build`] and reserves nothing: it cannot run any.
+    ///
+    /// # Errors
+    ///
+    /// What wasmtime says.
+    pub(super) fn compiling(self) -> wasmtime::Result<wasmtime::Engine> {
+        wasmtime::Engine::new(&self.settings())
+    }
+
+    /// All that compiled code depends on. What is set elsewhere must not change code.
+    fn settings(self) -> Config {
+        let mut settings = Config::new();
+        settings
+            .memory_reservation(self.reservation)
+            .consume_fuel(true)
+            .epoch_interruption(true)
+            .wasm_memory64(false)
+            .wasm_backtrace_details(WasmBacktraceDetails::Disable);
+        settings
+    }
 }
 
 /// Guests that there is room for: a few more than run at once, as those that were dropped leave a moment later.
@@ -68,7 +99,7 @@ fn places(config: &RuntimeConfig) -> u32 {
     config.slots.saturating_add(config.slots / 8).saturating_add(8)
 }
 
-fn settings(config: &RuntimeConfig, max_memory: u64, reservation: u64) -> Config {
+fn settings(config: &RuntimeConfig, max_memory: u64, code: CodeSettings) -> Config {
     let slots = places(config);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
@@ -88,16 +119,11 @@ fn settings(config: &RuntimeConfig, max_memory: u64, reservation: u64) -> Config
         .pagemap_scan(Enabled::Auto)
         .table_keep_resident(KEEP_RESIDENT);
 
-    let mut settings = Config::new();
+    let mut settings = code.settings();
     settings
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .memory_reservation(reservation)
-        .consume_fuel(true)
-        .epoch_interruption(true)
-        .wasm_memory64(false)
         .max_wasm_stack(WASM_STACK)
-        .async_stack_size(FIBER_STACK)
-        .wasm_backtrace_details(WasmBacktraceDetails::Disable);
+        .async_stack_size(FIBER_STACK);
     settings
 }
 

@@ -4,7 +4,8 @@
 //! taken while it ends is numbers and names only. The words come from the component's own debug information, which is read
 //! when it is first needed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io::Read as _;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,10 +16,14 @@ use sha2::{Digest, Sha256};
 use wasmparser::{Encoding, Parser, Payload};
 use wasmtime::WasmBacktrace;
 
+use super::compiler::Apart;
 use super::components::hex;
 
 /// Components whose debug information is kept at hand. Each takes a few times the size of its file.
 const AT_HAND: usize = 8;
+
+/// Components of which is remembered that their debug information cannot be read. Forgetting costs another try.
+const REMEMBERED: usize = 1000;
 
 /// A guest's stack, innermost first.
 #[derive(Clone, Debug, Default)]
@@ -74,16 +79,23 @@ fn plain(name: &str) -> String {
 pub(super) struct Lines {
     /// Where components that have debug information are kept, by digest.
     directory: PathBuf,
+    /// Where to try first whether a component's debug information can be read; `None` if all are trusted.
+    apart: Option<Arc<Apart>>,
     at_hand: Mutex<VecDeque<(String, Known)>>,
+    /// Components of which it cannot.
+    unreadable: Mutex<HashSet<String>>,
+    /// Held by whoever reads some: one at a time.
+    reading: Mutex<()>,
 }
 
 /// What a component's debug information is; `None` if it has none. In a mutex, as it is read piece by piece when it is asked.
 type Known = Option<Arc<Mutex<DebugInfo>>>;
 
 impl Lines {
-    /// Components lie in `directory`, where [`keep`] has put them.
-    pub(super) fn new(directory: PathBuf) -> Self {
-        Self { directory, at_hand: Mutex::default() }
+    /// Components lie in `directory`, where the code cache has put them.
+    pub(super) fn new(directory: PathBuf, apart: Option<Arc<Apart>>) -> Self {
+        let (at_hand, unreadable, reading) = Default::default();
+        Self { directory, apart, at_hand, unreadable, reading }
     }
 
     /// `stack`, of the component with this digest, in words. Reads files, and computes for a while.
@@ -96,10 +108,15 @@ impl Lines {
 
     fn of(&self, digest: &str) -> Known {
         let at_hand = || self.at_hand.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, lines)) = at_hand().iter().find(|(of, _)| of == digest) {
-            return lines.clone();
+        let find = || at_hand().iter().find(|(of, _)| of == digest).map(|(_, lines)| lines.clone());
+        if let Some(lines) = find() {
+            return lines;
         }
-        // Outside of the lock: two that read the same do no harm.
+        // Many runs of one component may end at once, and only the first need read.
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lines) = find() {
+            return lines;
+        }
         let lines = self.read(digest).map(|lines| Arc::new(Mutex::new(lines)));
         let mut at_hand = at_hand();
         at_hand.push_back((digest.to_owned(), lines.clone()));
@@ -110,12 +127,27 @@ impl Lines {
     }
 
     fn read(&self, digest: &str) -> Option<DebugInfo> {
-        let wasm = std::fs::read(source(&self.directory, digest)).ok()?;
+        let unreadable = || self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if unreadable().contains(digest) {
+            return None;
+        }
+        let mut file = std::fs::File::open(source(&self.directory, digest)).ok()?;
+        let mut wasm = Vec::new();
+        file.read_to_end(&mut wasm).ok()?;
         // Only what was loaded may explain what was run.
         if hex(&Sha256::digest(&wasm)) != digest {
             return None;
         }
-        // The information is the guest's own, and the readers of it are not to be trusted with every lie.
+        // The information is the guest's own. A megabyte of it can be made to take all memory, or days: whoever reads it tries
+        // apart first, where that harms nobody.
+        if self.apart.as_ref().is_some_and(|apart| !apart.can_read_lines(&file)) {
+            let mut unreadable = unreadable();
+            if unreadable.len() >= REMEMBERED {
+                unreadable.clear();
+            }
+            unreadable.insert(digest.to_owned());
+            return None;
+        }
         std::panic::catch_unwind(|| DebugInfo::read(&wasm)).ok().flatten()
     }
 }
@@ -129,6 +161,16 @@ pub(super) fn source(directory: &std::path::Path, digest: &str) -> PathBuf {
 pub(super) fn has_lines(wasm: &[u8]) -> bool {
     const SECTION: &[u8] = b".debug_line";
     wasm.windows(SECTION.len()).any(|window| window == SECTION)
+}
+
+/// Read all the debug information in a component, which may take as long and as much memory as it likes. Whether there is
+/// some.
+pub(super) fn can_be_read(wasm: &[u8]) -> bool {
+    // All that is read piece by piece when it is asked for.
+    let read = |(_, context): &(_, Context<Reader>)| {
+        context.parse_lines().is_ok() && context.parse_inlined_functions().is_ok()
+    };
+    DebugInfo::read(wasm).is_some_and(|info| info.modules.iter().all(read))
 }
 
 type Reader = EndianArcSlice<LittleEndian>;

@@ -86,6 +86,50 @@ async fn damaged_compiled_code_is_compiled_again() {
 }
 
 #[tokio::test]
+async fn the_same_file_dropped_in_many_times_at_once_is_loaded_as_often() {
+    let rig = Rig::new();
+    let wasm = program("", "i32.const 0");
+
+    let loads = futures_util::future::join_all((0..16).map(|_| rig.load(wasm.clone()))).await;
+
+    for loaded in &loads {
+        assert_eq!(loaded.as_ref().unwrap().digest(), loads[0].as_ref().unwrap().digest());
+    }
+    let left = std::fs::read_dir(rig.directory.path().join("code")).unwrap();
+    let names: Vec<_> = left.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names.len(), 2, "code and its digest: {names:?}");
+}
+
+#[tokio::test]
+async fn what_does_not_compile_is_not_compiled_again() {
+    let rig = Rig::new();
+    let whole = program("", "i32.const 0");
+    let half = whole[..whole.len() / 2].to_vec();
+
+    let first = rig.load(half.clone()).await.unwrap_err();
+    let second = rig.load(half).await.unwrap_err();
+
+    assert_eq!(first, second);
+    assert!(matches!(first, LoadError::Invalid(_)) && !first.may_pass(), "{first}");
+    rig.load(whole).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_component_with_a_thousand_imports_too_many_is_refused() {
+    let rig = Rig::new();
+    let imports: String = (0..2000).map(|n| format!("(import \"arm{n}\" (func))")).collect();
+    let run = r#"(core module $m (func (export "run") (result i32) i32.const 0))
+        (core instance $i (instantiate $m))
+        (func $run (result (result)) (canon lift (core func $i "run")))
+        (instance $export (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.0" (instance $export))"#;
+
+    let error = rig.load(component(&format!("{imports} {run}"))).await.unwrap_err();
+
+    assert_eq!(error, LoadError::TooManyImports { count: 2000, limit: 1000 });
+}
+
+#[tokio::test]
 async fn all_that_a_manifest_does_not_grant_is_said_at_once_with_the_lines_to_add() {
     let rig = Rig::new();
     let fields = r#"(import "sexton:task/cache@0.1.0" "delete" (func (param i32 i32 i32)))

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use crate::catalog::Catalog;
 use crate::retry::RetryPolicy;
 use crate::run::{Cause, Claim, ClaimKey, RunId};
-use crate::runtime::{Ended, LoadError, Order, Prepared, Refusal, RunHandle, Runtime, RuntimeConfig, Services};
+use crate::runtime::{
+    Compiler, Ended, LoadError, Order, Prepared, Refusal, RunHandle, Runtime, RuntimeConfig, Services,
+};
 use crate::schedule::{CatchUp, Trigger};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{Admit, ClaimRequest, NewRun, Store};
@@ -57,6 +59,8 @@ impl Rig {
             max_memory: 512 << 20,
             tick: Duration::from_millis(5),
             max_component: 4 << 20,
+            // What is tested in here is what becomes of runs; children are for the end-to-end tests, which have the binary.
+            compiler: Compiler::InProcess,
         };
         Self { runtime: Runtime::new(config, Arc::new(services)).unwrap(), directory, store }
     }

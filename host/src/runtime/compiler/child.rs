@@ -1,0 +1,266 @@
+//! The child's side: one component from stdin, compiled to stdout, within limits that it sets before it reads.
+//!
+//! Reading a component's debug information is as dangerous, and is tried here first; see [`Work`].
+//! It gives up what it does not need. What goes wrong is told on stderr in a line, and by the exit code.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::{
+    DumpableBehavior, Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_dumpable_behavior,
+    set_parent_process_death_signal, setpriority_process, setrlimit,
+};
+
+use crate::runtime::code_cache::engine_hash;
+use crate::runtime::components::one_line;
+use crate::runtime::engine::CodeSettings;
+use crate::runtime::stack;
+
+/// What a child is for. The first of its arguments: not a command for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Compile the component.
+    Compile,
+    /// Read all of its debug information, and tell by the exit code whether the limits were enough for that.
+    ReadLines,
+}
+
+impl Work {
+    pub(super) fn command(self) -> &'static str {
+        match self {
+            Self::Compile => "compile-component",
+            Self::ReadLines => "read-debug-info",
+        }
+    }
+}
+
+/// Whether this program's `main` looks for what a child is for.
+static ANSWERS: AtomicBool = AtomicBool::new(false);
+
+/// Address space beyond the memory that is allowed: for the program itself and its libraries.
+const PROGRAM: u64 = 512 << 20;
+
+/// Stack, in bytes. As a main thread usually has.
+const STACK: u64 = 8 << 20;
+
+/// As low as host's threads that load, whatever this thread was started from.
+const PRIORITY: i32 = 10;
+
+/// Be the compiler, if this process was started as one.
+///
+/// To be called first thing in `main`, before there are threads and files. If it returns a code the process is to exit
+/// with it.
+pub fn compile_if_asked() -> Option<ExitCode> {
+    ANSWERS.store(true, Ordering::Relaxed);
+    let mut args = std::env::args_os().skip(1);
+    let command = args.next()?;
+    let work = [Work::Compile, Work::ReadLines].into_iter().find(|work| command == work.command())?;
+    let exit = match Brief::parse(args) {
+        Some(brief) => confined(work, &brief),
+        None => Err(Exit::NotSetUp.because("this command is for hosts, which start it by themselves")),
+    };
+    Some(match exit {
+        Ok(()) => Exit::Done.into(),
+        Err((exit, reason)) => {
+            // The host may be gone, and then nobody minds.
+            let _ = writeln!(io::stderr(), "{reason}");
+            exit.into()
+        }
+    })
+}
+
+/// Whether a child of this program would compile.
+pub(super) fn answers() -> bool {
+    ANSWERS.load(Ordering::Relaxed)
+}
+
+/// What a child is told by its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Brief {
+    /// See [`CodeSettings`].
+    pub(super) reservation: u64,
+    /// The most memory, in bytes.
+    pub(super) memory: u64,
+    /// The most processor time, in seconds.
+    pub(super) seconds: u64,
+    /// The most compiled code, in bytes.
+    pub(super) code: u64,
+    /// The host's process, without which the child must not be.
+    pub(super) host: u64,
+    /// The hash of the host's engine.
+    pub(super) engine: u64,
+}
+
+impl Brief {
+    pub(super) fn args(self) -> [String; 6] {
+        let Self { reservation, memory, seconds, code, host, engine } = self;
+        [reservation, memory, seconds, code, host, engine].map(|number| number.to_string())
+    }
+
+    fn parse(args: impl Iterator<Item = OsString>) -> Option<Self> {
+        let numbers: Option<Vec<u64>> = args.map(|arg| arg.to_str()?.parse().ok()).collect();
+        let [reservation, memory, seconds, code, host, engine] = numbers?.try_into().ok()?;
+        Some(Self { reservation, memory, seconds, code, host, engine })
+    }
+}
+
+/// How a child ends, if nothing ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Exit {
+    Done = 0,
+    /// The component is not a valid one.
+    Invalid = 10,
+    /// More memory was needed than is allowed.
+    OutOfMemory = 11,
+    /// The code could not be written.
+    NoRoom = 12,
+    /// The child could not begin.
+    NotSetUp = 13,
+    /// Any other code: a panic, most likely.
+    Unknown = 255,
+}
+
+impl Exit {
+    pub(super) fn from_code(code: i32) -> Self {
+        let known = [Self::Done, Self::Invalid, Self::OutOfMemory, Self::NoRoom, Self::NotSetUp];
+        known.into_iter().find(|exit| *exit as i32 == code).unwrap_or(Self::Unknown)
+    }
+
+    fn because(self, reason: impl Into<String>) -> (Self, String) {
+        (self, reason.into())
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+fn confined(work: Work, brief: &Brief) -> Result<(), (Exit, String)> {
+    let not_set_up = |error: io::Error| Exit::NotSetUp.because(format!("cannot confine a compiler: {error}"));
+    close_what_was_inherited().map_err(not_set_up)?;
+    confine(brief).map_err(not_set_up)?;
+    // Before anything is read that is not the host's.
+    std::panic::set_hook(Box::new(|panic| {
+        let _ = writeln!(io::stderr(), "{}", panic.payload_as_str().unwrap_or("a panic without words"));
+    }));
+    match work {
+        Work::Compile => compile(brief),
+        Work::ReadLines => match stack::can_be_read(&component()?) {
+            true => Ok(()),
+            false => Err(Exit::Invalid.because("there is no debug information in it that makes sense")),
+        },
+    }
+}
+
+fn component() -> Result<Vec<u8>, (Exit, String)> {
+    let mut wasm = Vec::new();
+    io::stdin().lock().read_to_end(&mut wasm).map_err(not_read)?;
+    Ok(wasm)
+}
+
+fn compile(brief: &Brief) -> Result<(), (Exit, String)> {
+    let settings = CodeSettings { reservation: brief.reservation };
+    let engine = settings.compiling().map_err(|error| Exit::NotSetUp.because(one_line(&error)))?;
+    if engine_hash(&engine) != brief.engine {
+        return Err(Exit::NotSetUp.because("the compiler is of another build than the host; restart the host"));
+    }
+    let code =
+        engine.precompile_component(&component()?).map_err(|error| match error.is::<wasmtime::OutOfMemory>() {
+            true => Exit::OutOfMemory.because(one_line(&error)),
+            false => Exit::Invalid.because(one_line(&error)),
+        })?;
+    let mut out = io::stdout().lock();
+    out.write_all(&code).and_then(|()| out.flush()).map_err(|error| Exit::NoRoom.because(error.to_string()))
+}
+
+fn not_read(error: io::Error) -> (Exit, String) {
+    match error.kind() {
+        io::ErrorKind::OutOfMemory => Exit::OutOfMemory.because(error.to_string()),
+        _ => Exit::NotSetUp.because(format!("cannot read the component: {error}")),
+    }
+}
+
+/// What the host itself was started with may have come along, such as a build tool's pipes.
+#[expect(unsafe_code, reason = "closing descriptors by number cannot be checked by the compiler; see the proof")]
+fn close_what_was_inherited() -> io::Result<()> {
+    // SAFETY: the process has just begun, in `main`, on its only thread: nothing in it has opened a descriptor yet, so that
+    // none of those closed belongs to anything. Descriptors 0 to 2 stay.
+    match unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Take on the limits. None of them can be lifted again.
+fn confine(brief: &Brief) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // A host that died before that is not noticed by it.
+    if getppid().map(Pid::as_raw_nonzero).is_none_or(|host| u64::try_from(host.get()) != Ok(brief.host)) {
+        return Err(io::Error::other("the host is gone"));
+    }
+    rustix::thread::set_name(c"sexton-compile")?;
+    // If the machine runs out of memory this is what may go. Where that cannot be said the limit still holds.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    // Not possible if the host's own priority is lower still, which is as good.
+    let _ = setpriority_process(None, PRIORITY);
+    rustix::thread::set_no_new_privs(true)?;
+    // No core files, and no way for others of this user to look into the process.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    // A signal that tells the reason comes at the first number, the end at the second.
+    limit(Resource::Cpu, brief.seconds, brief.seconds.saturating_add(1))?;
+    for (resource, most) in [
+        (Resource::Core, 0),
+        (Resource::Fsize, brief.code),
+        (Resource::Stack, STACK),
+        // What is really used: memory of its own that can be written to.
+        (Resource::Data, brief.memory),
+        // And whatever else could be mapped.
+        (Resource::As, brief.memory.saturating_add(PROGRAM)),
+        (Resource::Nproc, 0),
+        // No further file, no socket: stdin, stdout and stderr are open already.
+        (Resource::Nofile, 0),
+    ] {
+        limit(resource, most, most)?;
+    }
+    Ok(())
+}
+
+/// Limit a resource, or leave it at less if it was limited to that before.
+fn limit(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
+    let before = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    Ok(setrlimit(resource, Rlimit { current: Some(current.min(before)), maximum: Some(maximum.min(before)) })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Brief, Exit};
+
+    #[test]
+    fn a_brief_arrives_as_it_was_given() {
+        let brief = Brief { reservation: 4 << 30, memory: 1, seconds: 2, code: 3, host: 4, engine: u64::MAX };
+
+        let arrived = Brief::parse(brief.args().into_iter().map(Into::into));
+
+        assert_eq!(arrived, Some(brief));
+    }
+
+    #[test]
+    fn what_is_not_a_brief_is_none() {
+        for args in ["", "1 2 3 4 5", "1 2 3 4 5 6 7", "1 2 3 4 5 six", "1 2 3 4 5 -6"] {
+            assert_eq!(Brief::parse(args.split_whitespace().map(Into::into)), None, "{args}");
+        }
+    }
+
+    #[test]
+    fn an_exit_is_known_by_its_code() {
+        for exit in [Exit::Done, Exit::Invalid, Exit::OutOfMemory, Exit::NoRoom, Exit::NotSetUp] {
+            assert_eq!(Exit::from_code(exit as i32), exit);
+        }
+        assert_eq!(Exit::from_code(101), Exit::Unknown);
+    }
+}

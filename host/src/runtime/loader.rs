@@ -1,0 +1,269 @@
+//! Loads components on threads that give way to all others: finds them compiled, or has them compiled.
+//!
+//! Whatever takes long lets the others pass. A component is first compiled for a moment only; if that was not enough its
+//! turn comes again, with all the time that is allowed, but never on all threads at once: one is always there for those
+//! that are done soon. So a directory full of components that take for ever delays the others by moments.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fs::File;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+
+use super::code_cache::CodeCache;
+use super::compiler::{Apart, Failure};
+use super::components::{Component, LoadError, hex, look, one_line};
+use super::lanes::lower_priority;
+use super::{RuntimeConfig, RuntimeError};
+
+type Answer = tokio::sync::oneshot::Sender<Result<Component, LoadError>>;
+
+/// The most threads that load, and children that compile. More would have a directory of plugins compiled sooner after an
+/// upgrade, at the price of memory: a large component takes hundreds of megabytes while it is compiled.
+const MOST_THREADS: usize = 4;
+
+/// How long a component may take at first. A Rust task of 300 KB takes 40 ms.
+const AT_FIRST: Duration = Duration::from_secs(2);
+
+/// The most components of which is remembered that they do not compile. Forgetting them costs another try.
+const REMEMBERED: usize = 1000;
+
+/// Loads components.
+#[derive(Debug)]
+pub(super) struct Loader {
+    shared: Arc<Shared>,
+    max_component: u64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    engine: Engine,
+    cache: CodeCache,
+    /// `None` if components are compiled in this process.
+    apart: Option<Arc<Apart>>,
+    /// What is known of components that did not compile at once, by digest.
+    known: Mutex<HashMap<String, Known>>,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Debug)]
+enum Known {
+    /// It takes longer than [`AT_FIRST`].
+    Slow,
+    /// It does not compile.
+    Bad(LoadError),
+}
+
+/// What is to be loaded.
+#[derive(Debug, Default)]
+struct Queue {
+    /// Components that just came, smallest first; by their size, and by a number.
+    fresh: BTreeMap<(usize, u64), (Vec<u8>, Answer)>,
+    /// Those that take long, first come first served.
+    slow: VecDeque<(Source, Answer)>,
+    numbers: u64,
+    over: bool,
+}
+
+/// A component that is to be compiled. Its bytes lie in a file without a name.
+#[derive(Debug)]
+struct Source {
+    digest: String,
+    size: u64,
+    file: File,
+}
+
+enum Job {
+    Fresh(Vec<u8>, Answer),
+    Slow(Source, Answer),
+}
+
+impl Loader {
+    pub(super) fn start(
+        engine: Engine,
+        apart: Option<Arc<Apart>>,
+        config: &RuntimeConfig,
+    ) -> Result<Self, RuntimeError> {
+        let cache = CodeCache::open(config.code_cache.clone(), &engine)?;
+        let (known, queue, changed) = Default::default();
+        let shared = Arc::new(Shared { engine, cache, apart, known, queue, changed });
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(2, MOST_THREADS);
+        for n in 0..threads {
+            let shared = Arc::clone(&shared);
+            let with_slow = n > 0;
+            std::thread::Builder::new()
+                .name(format!("sexton-load-{n}"))
+                .spawn(move || shared.work(with_slow))
+                .map_err(RuntimeError::Thread)?;
+        }
+        Ok(Self { shared, max_component: config.max_component })
+    }
+
+    /// Load a component from the bytes of its file. If this is dropped, loading it is given up.
+    pub(super) async fn load(&self, wasm: Vec<u8>) -> Result<Arc<Component>, LoadError> {
+        look(&wasm, self.max_component)?;
+        let (answer, loaded) = tokio::sync::oneshot::channel();
+        self.shared.put(|queue| {
+            queue.numbers += 1;
+            queue.fresh.insert((wasm.len(), queue.numbers), (wasm, answer));
+        });
+        // Not answered if the runtime is gone, or a thread panicked.
+        loaded.await.map_err(|_| LoadError::Stopped)?.map(Arc::new)
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.shared.put(|queue| {
+            queue.over = true;
+            queue.fresh.clear();
+            queue.slow.clear();
+        });
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, change: impl FnOnce(&mut Queue)) {
+        change(&mut self.queue());
+        self.changed.notify_all();
+    }
+
+    /// Load until the loader is gone.
+    fn work(&self, with_slow: bool) {
+        lower_priority(10);
+        while let Some(job) = self.next(with_slow) {
+            match job {
+                Job::Fresh(wasm, answer) => self.load(wasm, answer),
+                Job::Slow(source, answer) => {
+                    let limit = self.apart.as_ref().map_or(Duration::MAX, |apart| apart.limits.time);
+                    self.compile(source, limit, answer);
+                }
+            }
+        }
+    }
+
+    fn next(&self, with_slow: bool) -> Option<Job> {
+        let mut queue = self.queue();
+        loop {
+            if queue.over {
+                return None;
+            }
+            if let Some((_, (wasm, answer))) = queue.fresh.pop_first() {
+                return Some(Job::Fresh(wasm, answer));
+            }
+            if with_slow && let Some((source, answer)) = queue.slow.pop_front() {
+                return Some(Job::Slow(source, answer));
+            }
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Load a component that just came.
+    fn load(&self, wasm: Vec<u8>, answer: Answer) {
+        if answer.is_closed() {
+            return;
+        }
+        let digest = hex(&Sha256::digest(&wasm));
+        let size = wasm.len() as u64;
+        let known = self.known().get(&digest).cloned();
+        if let Some(Known::Bad(error)) = known {
+            return reply(answer, Err(error));
+        }
+        self.cache.keep_source(&digest, &wasm);
+        if let Some(compiled) = whole(|| Ok(self.cache.find(&self.engine, &digest))).unwrap_or_default() {
+            return reply(answer, Component::of(&self.engine, compiled, digest, size));
+        }
+        let Some(apart) = &self.apart else {
+            return reply(answer, self.compile_here(&digest, &wasm));
+        };
+        let file = match self.cache.nameless(&wasm) {
+            Ok(file) => file,
+            Err(error) => return reply(answer, Err(LoadError::NotCompiled(format!("cannot keep its bytes: {error}")))),
+        };
+        // Those that wait long do so in a file, not in memory.
+        drop(wasm);
+        let source = Source { digest, size, file };
+        match known {
+            Some(_) => self.put(|queue| queue.slow.push_back((source, answer))),
+            None => self.compile(source, AT_FIRST.min(apart.limits.time), answer),
+        }
+    }
+
+    /// Compile a component apart, in at most `limit`.
+    fn compile(&self, source: Source, limit: Duration, answer: Answer) {
+        let Some(apart) = &self.apart else { return };
+        // Somebody may have tried the same meanwhile.
+        if let Some(Known::Bad(error)) = self.known().get(&source.digest).cloned() {
+            return reply(answer, Err(error));
+        }
+        let wanted = || !answer.is_closed() && !self.queue().over;
+        let start = Instant::now();
+        let compiled = whole(|| {
+            let compile = |code| apart.compile(&source.file, code, limit, wanted);
+            self.cache.keep(&self.engine, &source.digest, compile)
+        });
+        let Source { digest, size, .. } = &source;
+        tracing::debug!(digest, size, took = ?start.elapsed(), ok = compiled.is_ok(), "Compiled a component");
+        let error = match compiled {
+            Ok(compiled) => return reply(answer, Component::of(&self.engine, compiled, source.digest, source.size)),
+            Err(Failure::Unwanted) => return,
+            Err(Failure::OutOfTime) if limit < apart.limits.time => {
+                self.remember(&source.digest, Known::Slow);
+                return self.put(|queue| queue.slow.push_back((source, answer)));
+            }
+            Err(Failure::OutOfTime) => LoadError::TooSlow { limit: apart.limits.time },
+            Err(Failure::NoRoom(reason)) => LoadError::NotCompiled(format!("cannot keep its code: {reason}")),
+            Err(Failure::Error(error)) => error,
+        };
+        if !error.may_pass() {
+            self.remember(&source.digest, Known::Bad(error.clone()));
+        }
+        reply(answer, Err(error));
+    }
+
+    /// Compile a component that is trusted.
+    fn compile_here(&self, digest: &str, wasm: &[u8]) -> Result<Component, LoadError> {
+        let compile = |mut code: File| {
+            let invalid = |error| Failure::Error(LoadError::Invalid(one_line(&error)));
+            let compiled = self.engine.precompile_component(wasm).map_err(invalid)?;
+            io::Write::write_all(&mut code, &compiled).map_err(|error| Failure::NoRoom(error.to_string()))
+        };
+        match whole(|| self.cache.keep(&self.engine, digest, compile)) {
+            Ok(compiled) => Component::of(&self.engine, compiled, digest.to_owned(), wasm.len() as u64),
+            Err(Failure::Error(error)) => Err(error),
+            Err(failure) => Err(LoadError::NotCompiled(format!("{failure:?}"))),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, digest: &str, what: Known) {
+        let mut known = self.known();
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(digest.to_owned(), what);
+    }
+}
+
+/// A panic while code is made or loaded is a bug, and must not keep other components from being loaded.
+fn whole<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    std::panic::catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Failure::Error(LoadError::Crashed("it panicked".into()))))
+}
+
+fn reply(answer: Answer, loaded: Result<Component, LoadError>) {
+    // Whoever asked may have gone; the compiled code is kept for the next one.
+    let _ = answer.send(loaded);
+}

@@ -1,0 +1,299 @@
+//! Components that are bad for whoever compiles them: too slow, too large, and such that crash it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Host, Setup, attempts, list, run_of, state};
+
+#[test]
+fn what_takes_for_ever_to_compile_is_quarantined_and_neither_plugins_nor_due_tasks_wait_for_it() {
+    let host = Host::with(&Setup { config: "[runtime]\ncompile-time = \"5s\"\n".into() });
+    host.add("tick", "hello", "[tasks.tick]\nevery = \"1s\"\n");
+
+    // More than there are threads on a machine with two cores.
+    let bombs: Vec<(String, Vec<u8>)> = (0..3).map(|n| (format!("bomb-{n}"), takes_long(n))).collect();
+    for (name, bomb) in &bombs {
+        host.add_bytes(name, bomb, None);
+    }
+    compiler_of(&host);
+    host.add("late", "noop", "[tasks.late]\n");
+    let run = host.run("late", "");
+    let quarantined = |name: &str| host.plugin(name).is_some_and(|plugin| plugin["quarantine"].is_string());
+    let done_before = bombs.iter().filter(|(name, _)| quarantined(name)).count();
+    let reasons: Vec<String> = bombs.iter().map(|(name, _)| host.quarantined(name)).collect();
+
+    assert_eq!(state(&run), "succeeded", "{run}");
+    assert!(done_before < bombs.len(), "a plugin that came after the bombs was in use after all of them only");
+    for ((name, _), reason) in bombs.iter().zip(reasons) {
+        let expected = "took longer than 5s to compile; if it may take longer, raise `[runtime] compile-time`";
+        assert_eq!(reason, format!("{name}.wasm: {expected}"));
+    }
+    let runs = host.get("/v1/runs?task=tick&state=succeeded&limit=100");
+    let late = list(&runs, "runs").iter().map(|run| lateness(run_of(run))).max();
+    assert!(late.is_some_and(|late| late < Duration::from_secs(3)), "a task was {late:?} late");
+    nothing_compiles(&host);
+}
+
+#[test]
+fn a_bomb_costs_its_time_once_however_often_it_is_dropped_in() {
+    const LIMIT: Duration = Duration::from_secs(20);
+    let host = Host::with(&Setup { config: format!("[runtime]\ncompile-time = \"{}s\"\n", LIMIT.as_secs()) });
+    let bomb = takes_long(0);
+    host.add_bytes("first", &bomb, None);
+    let child = compiler_of(&host);
+    // Rather than waiting for its time to be over.
+    signal(child, "XCPU");
+    assert!(host.quarantined("first").contains("took longer than 20s"));
+
+    let start = Instant::now();
+    host.add_bytes("second", &bomb, None);
+    let reason = host.quarantined("second");
+
+    assert!(reason.starts_with("second.wasm: took longer than 20s"), "{reason}");
+    assert!(start.elapsed() < LIMIT, "it was compiled again: {:?}", start.elapsed());
+}
+
+#[test]
+fn what_needs_too_much_memory_is_quarantined_until_it_is_allowed_more() {
+    let host = Host::with(&Setup { config: "[runtime]\ncompile-memory = \"64 MiB\"\n".into() });
+    host.add_bytes("large", &needs_memory(), Some("[tasks.large]\n"));
+    let reason = host.quarantined("large");
+    host.add("small", "noop", "[tasks.small]\n");
+
+    let expected = "needed more than 64 MiB of memory to compile; if it may use more, raise `[runtime] compile-memory`";
+    assert_eq!(reason, format!("large.wasm: {expected}"));
+    assert_eq!(state(&host.run("small", "")), "succeeded");
+    nothing_compiles(&host);
+
+    host.signal("TERM");
+    let (_, _, place) = host.ended();
+    fs::write(place.path().join("sexton.toml"), "[http]\nlisten = \"127.0.0.1:0\"\n").unwrap();
+    let host = Host::start_in(place);
+    host.loaded("large");
+    assert_eq!(state(&host.run("large", "")), "succeeded");
+}
+
+#[test]
+fn a_crash_of_the_compiler_is_the_end_of_one_component_and_a_better_file_heals_it() {
+    let host = Host::start();
+    host.add_bytes("bad", &takes_long(0), Some("[tasks.bad]\n"));
+
+    signal(compiler_of(&host), "ABRT");
+    let reason = host.quarantined("bad");
+    host.add_bytes("bad", &crate::harness::guest("noop"), None);
+    host.eventually("the better one is in use", || host.plugin("bad")?["quarantine"].is_null().then_some(()));
+
+    assert_eq!(reason, "bad.wasm: crashed the compiler: signal 6 (SIGABRT)");
+    assert_eq!(state(&host.run("bad", "")), "succeeded");
+    nothing_compiles(&host);
+}
+
+#[test]
+fn a_component_that_is_taken_away_is_compiled_no_longer() {
+    let host = Host::start();
+    host.add_bytes("bomb", &takes_long(0), None);
+    let child = compiler_of(&host);
+
+    fs::remove_file(host.plugin_path("bomb.wasm")).unwrap();
+
+    host.eventually("the compiler is gone", || is_gone(child).then_some(()));
+    assert_eq!(host.plugin("bomb"), None);
+}
+
+#[test]
+fn no_compiler_outlives_its_host_however_that_ends() {
+    let host = Host::start();
+    host.add_bytes("bomb", &takes_long(0), None);
+    let child = compiler_of(&host);
+    let place = host.kill();
+    let start = Instant::now();
+    while !is_gone(child) {
+        assert!(start.elapsed() < crate::harness::PATIENCE, "{child} is still there");
+        std::thread::sleep(Duration::from_millis(10)); // nobody tells of the end of a process that is not one's own
+    }
+
+    let host = Host::start_in(place);
+    let child = compiler_of(&host);
+    host.signal("TERM");
+    let (content, said, _) = host.ended();
+
+    assert!(content, "{said}");
+    assert!(is_gone(child), "{child} is still there");
+}
+
+#[test]
+fn a_compiler_is_confined() {
+    let host = Host::start();
+    host.add_bytes("bomb", &takes_long(0), None);
+    let child = compiler_of(&host);
+    let of_child = |file: &str| Path::new("/proc").join(child.to_string()).join(file);
+
+    // It confines itself before it is named so.
+    let limits = fs::read_to_string(of_child("limits")).unwrap();
+    let limit = |name: &str| {
+        let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
+        line[name.len()..].split_whitespace().next().unwrap().to_owned()
+    };
+    for (name, expected) in [
+        ("Max cpu time", "62".to_owned()),
+        ("Max file size", (16_u64 * (32 << 20)).to_string()),
+        ("Max data size", (1_u64 << 30).to_string()),
+        ("Max core file size", "0".into()),
+        ("Max open files", "0".into()),
+        ("Max processes", "0".into()),
+    ] {
+        assert_eq!(limit(name), expected, "{name}");
+    }
+    assert_eq!(fs::read_to_string(of_child("oom_score_adj")).unwrap().trim(), "1000");
+    let status = fs::read_to_string(of_child("status")).unwrap();
+    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    // Only root may look into it.
+    match (fs::read(of_child("environ")), fs::read_dir(of_child("fd"))) {
+        (Ok(environ), Ok(files)) => assert_eq!((environ.len(), files.count()), (0, 3)),
+        (environ, files) => assert!(environ.is_err() && files.is_err(), "one of them can be read"),
+    }
+}
+
+#[test]
+fn debug_information_that_explodes_costs_the_host_nothing_but_the_lines() {
+    let host = Host::with_plugins(&[("good", "probe", crate::outcomes::PROBE)]);
+    host.add_bytes("bad", &explodes_when_it_is_explained(), Some("[tasks.bad.retry]\nattempts = 1\n"));
+    host.loaded("bad");
+
+    let bad = host.run("bad", "");
+    let again = host.run("bad", "");
+    let good = host.run("probe", r#"{"do": "panic"}"#);
+
+    let status = fs::read_to_string(format!("/proc/{}/status", host.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(peak < 1 << 20, "the host took {peak} KiB");
+    for run in [&bad, &again] {
+        assert_eq!(attempts(run)[0]["backtrace"], "explode", "{run}");
+    }
+    let told = attempts(&good)[0]["backtrace"].as_str().unwrap_or_else(|| panic!("no backtrace in {good}"));
+    assert!(told.contains(".rs:"), "{told}");
+    nothing_compiles(&host);
+}
+
+#[test]
+fn a_compiler_is_of_no_use_to_people() {
+    let numbers = ["compile-component", "1", "2", "3", "4", "5", "6"];
+    for args in [&["compile-component"][..], &["read-debug-info"], &numbers] {
+        let output = Command::new(crate::harness::SEXTON).args(args).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+
+        assert_eq!(output.status.code(), Some(13), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+/// How long after its instant a run was over.
+fn lateness(run: &serde_json::Value) -> Duration {
+    let at = |field: &str| {
+        let text = run[field].as_str().unwrap_or_else(|| panic!("no {field} in {run}"));
+        chrono::DateTime::parse_from_rfc3339(text).unwrap()
+    };
+    (at("ended_at") - at("due_at")).to_std().unwrap_or_default()
+}
+
+/// A component of 25 KB that takes half a minute of processor time; another one for each `n`.
+fn takes_long(n: usize) -> Vec<u8> {
+    // Values that may come from everywhere, in loops within loops.
+    let mut body = "loop ".repeat(2000);
+    for i in 0..2000 {
+        let (from, to) = (i % 50, (i * 7 + 1) % 50);
+        let _ = write!(body, "local.get {from} local.set {to} local.get {from} br_if 0 end ");
+    }
+    program(&format!("(func (local {}) {body} i32.const {n} drop)", "i32 ".repeat(50)))
+}
+
+/// A component of about a megabyte that takes some hundred megabytes of memory, and little time.
+fn needs_memory() -> Vec<u8> {
+    let mut body = String::new();
+    for i in 0..150_000 {
+        let _ = write!(body, "local.get {} i32.load local.set {} ", i % 100, i * 3 % 100);
+    }
+    program(&format!("(memory 1) (func (local {}) {body})", "i32 ".repeat(100)))
+}
+
+/// A program that traps in `explode`. To explain where takes gigabytes: all 400 units of its debug information have the same
+/// 100,000 abbreviations, which a reader keeps for each unit.
+fn explodes_when_it_is_explained() -> Vec<u8> {
+    let mut abbreviations = Vec::new();
+    for mut code in 1..100_000_u32 {
+        while code >= 0x80 {
+            abbreviations.push(code as u8 | 0x80);
+            code >>= 7;
+        }
+        // A compile unit, without children and attributes.
+        abbreviations.extend_from_slice(&[code as u8, 0x11, 0, 0, 0]);
+    }
+    abbreviations.push(0);
+    // Length, version, where the abbreviations are, size of an address; the first abbreviation.
+    let units = [8, 0, 0, 0, 4, 0, 0, 0, 0, 0, 4, 1].repeat(400);
+    let section = |name: &str, bytes: &[u8]| {
+        let mut text = String::new();
+        for byte in bytes {
+            let _ = write!(text, "\\{byte:02x}");
+        }
+        format!(r#"(@custom "{name}" "{text}")"#)
+    };
+    let debug = [(".debug_abbrev", &abbreviations[..]), (".debug_info", &units), (".debug_line", &[])];
+    let debug: String = debug.map(|(name, bytes)| section(name, bytes)).concat();
+    program_that("unreachable", &debug)
+}
+
+/// A program that does nothing, with `fields` in its module.
+fn program(fields: &str) -> Vec<u8> {
+    program_that("i32.const 0", fields)
+}
+
+/// A program of which `$explode` has `body`, with `fields` in its module.
+fn program_that(body: &str, fields: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+           (core module $m {fields} (func $explode (export "run") (result i32) {body}))
+           (core instance $i (instantiate $m))
+           (func $run (result (result)) (canon lift (core func $i "run")))
+           (instance $export (export "run" (func $run)))
+           (export "wasi:cli/run@0.2.0" (instance $export)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+/// Wait until the host has a child that is at it; its process.
+fn compiler_of(host: &Host) -> u32 {
+    host.eventually("something is being compiled", || {
+        children(host.pid()).into_iter().find(|(_, name)| name == "sexton-compile").map(|(child, _)| child)
+    })
+}
+
+/// Wait until the host has no children, dead ones that were not waited for included.
+fn nothing_compiles(host: &Host) {
+    host.eventually("nothing is compiled any more", || children(host.pid()).is_empty().then_some(()));
+}
+
+/// The children of a process, with their names.
+fn children(parent: u32) -> Vec<(u32, String)> {
+    let threads = fs::read_dir(format!("/proc/{parent}/task")).unwrap();
+    let of_thread = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+    let children: String = threads.flatten().map(of_thread).collect();
+    let name = |child: u32| fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+    children.split_whitespace().map(|child| child.parse().unwrap()).map(|c| (c, name(c).trim().to_owned())).collect()
+}
+
+/// Whether there is no such process, or nothing of it but its number.
+fn is_gone(process: u32) -> bool {
+    fs::read_to_string(format!("/proc/{process}/stat"))
+        .map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X'])))
+}
+
+fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status().unwrap();
+    assert!(sent.success());
+}
