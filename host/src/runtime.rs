@@ -15,11 +15,15 @@ mod handle;
 mod lanes;
 mod limits;
 mod link;
+mod profile;
 mod resident;
+mod sampler;
 mod stack;
 mod stdio;
 mod vitals;
+mod waits;
 mod watch;
+mod whereabouts;
 
 #[cfg(test)]
 mod tests;
@@ -31,8 +35,10 @@ use std::time::Duration;
 pub use components::{Component, Kind, LoadError};
 pub use link::{Prepared, Refusal};
 
-pub use handle::{LogLine, RunHandle, Stop};
+pub use handle::{LogLine, RunHandle, Stop, Wish};
+pub use sampler::{Doing, TooManyWatch};
 pub use vitals::{Lane, Snapshot, Vitals, Waiting};
+pub use whereabouts::{Seen, Verdict, Whereabouts};
 
 use crate::catalog::Catalog;
 use crate::imports::locks::LockWaits;

@@ -12,6 +12,7 @@ use crate::task::{Grants, Task};
 use super::bindings::TaskPre;
 use super::components::{Component, Kind, one_line};
 use super::guest::Guest;
+use super::waits;
 
 /// Why a task cannot run a component. A message of a few lines that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +23,7 @@ pub struct Refusal(String);
 pub struct Prepared {
     kind: Kind,
     digest: String,
+    heeds: bool,
     start: Start,
 }
 
@@ -39,6 +41,11 @@ impl Prepared {
     /// Of its component.
     pub(super) fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Whether it can be told that it is to end.
+    pub(super) fn heeds(&self) -> bool {
+        self.heeds
     }
 
     pub(super) fn start(&self) -> &Start {
@@ -69,7 +76,7 @@ impl Capability {
         let (package, name) = name.split_once('/')?;
         match (package, name) {
             ("sexton:task", _) if !version.starts_with("0.1.") => None,
-            ("sexton:task", "types" | "log" | "settings") => Some(Self::Free),
+            ("sexton:task", "types" | "log" | "settings" | "cancellation") => Some(Self::Free),
             ("sexton:task", "cache") => Some(Self::Cache),
             ("sexton:task", "locks") => Some(Self::Locks),
             ("sexton:task", "schedule") => Some(Self::Schedule),
@@ -132,8 +139,9 @@ pub(super) fn prepare(
             Kind::Program => CommandPre::new(pre).map(Start::Program),
         }
     });
+    let heeds = component.imports().iter().any(|import| import.starts_with("sexton:task/cancellation@"));
     match pre {
-        Ok(start) => Ok(Prepared { kind, digest: component.digest().to_owned(), start }),
+        Ok(start) => Ok(Prepared { kind, digest: component.digest().to_owned(), heeds, start }),
         Err(error) => Err(Refusal(format!("does not fit this host: {}", one_line(&error)))),
     }
 }
@@ -141,8 +149,10 @@ pub(super) fn prepare(
 fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    waits::show_polls(&mut linker)?;
     imports::log::add_to_linker(&mut linker)?;
     imports::settings::add_to_linker(&mut linker)?;
+    imports::cancellation::add_to_linker(&mut linker)?;
     if Capability::Cache.granted(grants) {
         imports::cache::add_to_linker(&mut linker)?;
     }
@@ -153,6 +163,7 @@ fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Result<Linker
     imports::http::add_types_to_linker(&mut linker)?;
     if Capability::Locks.granted(grants) {
         imports::locks::add_to_linker(&mut linker)?;
+        waits::show_locks(&mut linker)?;
     }
     if Capability::Schedule.granted(grants) {
         imports::schedule::add_to_linker(&mut linker)?;

@@ -5,6 +5,7 @@
 //! when it is first needed.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,22 +21,48 @@ use super::components::hex;
 /// Components whose debug information is kept at hand. Each takes a few times the size of its file.
 const AT_HAND: usize = 8;
 
+/// Bytes of a function's name that are kept. The guest chooses its names.
+const LONGEST_NAME: usize = 256;
+
 /// A guest's stack, innermost first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stack(Vec<Frame>);
 
-#[derive(Clone, Debug)]
-struct Frame {
-    function: String,
+/// A frame of it: a place in the compiled code, which may stand for several functions of the source.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Frame {
+    /// As the component names it.
+    function: Box<str>,
     /// Where the instruction is, in bytes from the start of the component's file.
     offset: Option<usize>,
+}
+
+/// Where in the source something is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) function: String,
+    pub(super) file: Option<String>,
+    pub(super) line: Option<u32>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(f, "{} ({file}:{line})", self.function),
+            (Some(file), None) => write!(f, "{} ({file})", self.function),
+            (None, _) => f.write_str(&self.function),
+        }
+    }
 }
 
 impl Stack {
     /// What wasmtime knows without looking anything up.
     pub(super) fn of(backtrace: &WasmBacktrace) -> Self {
         let frame = |frame: &wasmtime::FrameInfo| Frame {
-            function: frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), plain),
+            function: match frame.func_name() {
+                Some(name) => name.get(..name.floor_char_boundary(LONGEST_NAME)).unwrap_or_default().into(),
+                None => format!("function {}", frame.func_index()).into(),
+            },
             offset: frame.module_offset(),
         };
         Self(backtrace.frames().iter().map(frame).collect())
@@ -45,23 +72,31 @@ impl Stack {
         self.0.is_empty()
     }
 
-    /// `function (file:line)`, one a line, as far as `lines` knows. Inlined functions have lines of their own.
-    fn words(&self, lines: Option<&DebugInfo>) -> String {
-        let mut words = Vec::new();
-        for frame in &self.0 {
-            let known = frame.offset.zip(lines).map(|(offset, lines)| lines.at(offset, &frame.function));
-            match known.filter(|known| !known.is_empty()) {
-                Some(known) => words.extend(known),
-                None => words.push(frame.function.clone()),
-            }
-        }
-        words.join("\n")
+    /// Innermost first.
+    pub(super) fn frames(&self) -> &[Frame] {
+        &self.0
     }
 
     /// The functions' names alone.
     pub(super) fn names(&self) -> String {
-        self.words(None)
+        in_words(&places(&self.0, None))
     }
+}
+
+/// `function (file:line)`, one a line.
+fn in_words(places: &[Vec<Place>]) -> String {
+    let lines: Vec<String> = places.iter().flatten().map(Place::to_string).collect();
+    lines.join("\n")
+}
+
+/// Of each frame, as far as `info` knows: the function, after those that were inlined into it, innermost first.
+fn places(frames: &[Frame], info: Option<&DebugInfo>) -> Vec<Vec<Place>> {
+    let place = |frame: &Frame| {
+        let known = frame.offset.zip(info).map(|(offset, info)| info.at(offset, &frame.function));
+        let nameless = || vec![Place { function: plain(&frame.function), file: None, line: None }];
+        known.filter(|known| !known.is_empty()).unwrap_or_else(nameless)
+    };
+    frames.iter().map(place).collect()
 }
 
 /// A function's name as it is in the source, without the hash that Rust adds.
@@ -88,9 +123,14 @@ impl Lines {
 
     /// `stack`, of the component with this digest, in words. Reads files, and computes for a while.
     pub(super) fn words(&self, digest: &str, stack: &Stack) -> String {
+        in_words(&self.places(digest, &stack.0))
+    }
+
+    /// Where each of `frames`, of the component with this digest, is; see [`places`]. Reads files, and computes for a while.
+    pub(super) fn places(&self, digest: &str, frames: &[Frame]) -> Vec<Vec<Place>> {
         match self.of(digest) {
-            Some(lines) => stack.words(Some(&lines.lock().unwrap_or_else(PoisonError::into_inner))),
-            None => stack.names(),
+            Some(info) => places(frames, Some(&info.lock().unwrap_or_else(PoisonError::into_inner))),
+            None => places(frames, None),
         }
     }
 
@@ -171,7 +211,7 @@ impl DebugInfo {
     }
 
     /// What is at `offset` bytes into the component's file: the function and those inlined into it, innermost first.
-    fn at(&self, offset: usize, function: &str) -> Vec<String> {
+    fn at(&self, offset: usize, function: &str) -> Vec<Place> {
         let Some((code, context)) = self.modules.iter().find(|(code, _)| code.contains(&offset)) else {
             return Vec::new();
         };
@@ -179,18 +219,16 @@ impl DebugInfo {
         let Ok(mut frames) = context.find_frames((offset - code.start) as u64).skip_all_loads() else {
             return Vec::new();
         };
-        let mut words = Vec::new();
+        let mut places = Vec::new();
         while let Ok(Some(frame)) = frames.next() {
             let name = frame.function.as_ref().and_then(|inlined| inlined.raw_name().ok());
-            let name = name.as_deref().map_or_else(|| function.to_owned(), plain);
-            let (file, line) = frame.location.map_or((None, None), |location| (location.file, location.line));
-            words.push(match (file, line) {
-                (Some(file), Some(line)) => format!("{name} ({file}:{line})"),
-                (Some(file), None) => format!("{name} ({file})"),
-                (None, _) => name,
+            places.push(Place {
+                function: plain(name.as_deref().unwrap_or(function)),
+                file: frame.location.as_ref().and_then(|location| location.file).map(str::to_owned),
+                line: frame.location.as_ref().and_then(|location| location.line),
             });
         }
-        words
+        places
     }
 }
 
@@ -205,8 +243,8 @@ impl Sections {
     }
 }
 
-impl std::fmt::Debug for DebugInfo {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for DebugInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DebugInfo").field("modules", &self.modules.len()).finish_non_exhaustive()
     }
 }
