@@ -102,5 +102,5 @@ async fn under_way(app: &App, tenant: &Tenant, id: RunId) -> ApiResult<Arc<RunHa
 }
 
 fn too_many(error: TooManyWatch) -> ApiError {
-    ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too-many-look", error.to_string())
+    ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too-many-looks", error.to_string())
 }
