@@ -164,10 +164,7 @@ fn a_profile_is_written_to_a_file_and_ends_with_the_run() {
 
     let shown = std::thread::scope(|scope| {
         let written = scope.spawn(|| host.cli(&["profile", &run.to_string(), "--for", "1m", "-o", "spin.json"]));
-        host.eventually("somebody watches", || {
-            // The ninth finds eight before it; one of them is the profile.
-            (host.request("GET", &format!("/v1/runs/{run}/stack?samples=1"), b"").0 == 200).then_some(())
-        });
+        live(&host, run, |attempt| attempt["lookers"] == 1);
         end(&host, &[run]);
         written.join().unwrap()
     });

@@ -196,7 +196,7 @@ mod tests {
             json!({
                 "run": run + 1, "task": "probe", "tenant": "default", "attempt": 1, "age_ms": age, "lane": "spent",
                 "fuel": fuel, "memory": 1 << 20, "guest_us": 1_500_000, "host_calls": 3, "lock_wait_ms": 0,
-                "bytes_in": 0, "bytes_out": 0, "ending": false,
+                "bytes_in": 0, "bytes_out": 0, "lookers": 0, "ending": false,
                 "waiting": { "call": "locks.acquire", "what": "\u{1b}[2J\nx", "for_ms": 2000 },
             })
         };

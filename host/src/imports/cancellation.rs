@@ -38,9 +38,8 @@ struct Heard {
 #[async_trait::async_trait]
 impl Pollable for Heard {
     async fn ready(&mut self) {
-        let mut wishes = self.handle.wishes();
-        // Either way there is a reason then. The sender lives in the handle, so that it cannot be gone.
-        let _ = tokio::time::timeout_at(self.near.into(), wishes.wait_for(Option::is_some)).await;
+        // Either way there is a reason then.
+        let _ = tokio::time::timeout_at(self.near.into(), self.handle.wished()).await;
     }
 }
 

@@ -3,12 +3,13 @@
 //! An attempt is ended in two steps, of which a guest that cannot hear of its end (`imports::cancellation`) takes only the
 //! second: it is told ([`RunHandle::ask_to_end`]), and after its grace it is interrupted ([`RunHandle::stop`]).
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::run::{ClaimKey, Kept, RunId};
 use crate::task::TaskKey;
@@ -44,10 +45,11 @@ pub enum Wish {
 /// That an attempt is to end.
 #[derive(Clone, Debug)]
 struct Asked {
-    /// What its guest is told.
     wish: Wish,
     /// What becomes of the attempt.
     why: Stop,
+    /// Whether its guest is told of the wish: one that is interrupted at once is not.
+    told: bool,
 }
 
 /// A line of a run's log.
@@ -77,7 +79,8 @@ pub struct RunHandle {
     /// How long a guest has that is told; unset before it begins, zero if it cannot hear of it.
     grace: OnceLock<Duration>,
     asked: Mutex<Option<Asked>>,
-    wishes: watch::Sender<Option<Wish>>,
+    /// Told when the guest is.
+    told: Notify,
     /// Whether it will be interrupted at the end of its grace.
     armed: AtomicBool,
     stop: watch::Sender<Option<Stop>>,
@@ -104,7 +107,7 @@ impl RunHandle {
             sampler: Sampler::default(),
             grace: OnceLock::new(),
             asked: Mutex::default(),
-            wishes: watch::Sender::new(None),
+            told: Notify::new(),
             armed: AtomicBool::new(false),
             stop: watch::Sender::new(None),
             log: Mutex::new(Log { lines: Vec::new(), bytes: 0, limit: log_limit, cut: false }),
@@ -113,10 +116,10 @@ impl RunHandle {
     }
 
     /// Its guest begins: `prepared`, which has `grace` to end by itself once it is told, if it can hear of that.
-    pub(super) fn begins(&self, lines: &Arc<Lines>, prepared: &Prepared, grace: Duration) {
+    pub(super) fn begins(&self, lines: &Arc<Lines>, prepared: &Arc<Prepared>, grace: Duration) {
         // It begins once.
         let _ = self.grace.set(if prepared.heeds() { grace } else { Duration::ZERO });
-        self.sampler.begins(lines, prepared.digest());
+        self.sampler.begins(lines, prepared);
     }
 
     /// How long its guest has from being told to being interrupted; zero if it is interrupted at once.
@@ -138,38 +141,36 @@ impl RunHandle {
                 return Duration::ZERO;
             }
         };
-        self.ask(Asked { wish, why })
+        self.ask(wish, why)
     }
 
     /// As [`RunHandle::ask_to_end`], because the run `by` takes its place: it is cancelled.
     pub fn replace(self: &Arc<Self>, by: RunId) -> Duration {
-        self.ask(Asked { wish: Wish::Replaced, why: Stop::Killed(format!("replaced by run {by}")) })
+        self.ask(Wish::Replaced, Stop::Killed(format!("replaced by run {by}")))
     }
 
     /// Tell the guest that its host is being shut down, if it can hear of it. Whoever tells it ends it later, too.
     pub fn announce_shutdown(&self) {
         if !self.grace().is_zero() {
-            self.note(Asked { wish: Wish::Shutdown, why: Stop::Shutdown });
-            self.tell();
+            self.note(Asked { wish: Wish::Shutdown, why: Stop::Shutdown, told: true });
         }
     }
 
-    fn ask(self: &Arc<Self>, asked: Asked) -> Duration {
-        let why = asked.why.clone();
-        self.note(asked);
+    fn ask(self: &Arc<Self>, wish: Wish, why: Stop) -> Duration {
         let (grace, tokio) = (self.grace(), tokio::runtime::Handle::try_current());
         let Some(tokio) = tokio.ok().filter(|_| !grace.is_zero()) else {
-            self.stop(why);
+            self.note(Asked { wish, why: why.clone(), told: false });
+            self.interrupt(why);
             return Duration::ZERO;
         };
-        self.tell();
+        self.note(Asked { wish, why: why.clone(), told: true });
         if !self.armed.swap(true, Ordering::SeqCst) {
             let handle = Arc::downgrade(self);
             tokio.spawn(async move {
                 tokio::time::sleep(grace).await;
                 // An attempt that is over is gone, or takes no notice.
                 if let Some(handle) = handle.upgrade() {
-                    handle.stop(why);
+                    handle.interrupt(why);
                 }
             });
         }
@@ -178,41 +179,57 @@ impl RunHandle {
 
     /// The first reason stays, unless a more pressing one comes: somebody who ends a run means it, whatever the host does.
     fn note(&self, new: Asked) {
+        let tell = new.told;
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.as_ref().is_none_or(|before| before.wish < new.wish) {
-            *asked = Some(new);
+        match &mut *asked {
+            Some(before) if before.wish >= new.wish => before.told |= tell,
+            _ => *asked = Some(new),
+        }
+        drop(asked);
+        if tell {
+            self.told.notify_waiters();
         }
     }
 
-    fn tell(&self) {
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        self.wishes.send_replace(asked.as_ref().map(|asked| asked.wish));
+    fn noted(&self) -> Option<Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Why the attempt is to end, whether it was told so or is interrupted: what it comes to is to be read in that light.
     pub fn asked(&self) -> Option<Stop> {
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.as_ref().map(|asked| asked.why.clone())
+        self.noted().map(|asked| asked.why)
     }
 
     /// What the guest is told, if it is to end.
     pub fn wish(&self) -> Option<Wish> {
-        *self.wishes.borrow()
+        self.noted().filter(|asked| asked.told).map(|asked| asked.wish)
     }
 
-    /// Told when there is a wish.
-    pub fn wishes(&self) -> watch::Receiver<Option<Wish>> {
-        self.wishes.subscribe()
+    /// Completes when the guest is told something.
+    pub async fn wished(&self) -> Wish {
+        loop {
+            // Registered before the look, so that what comes in between is not missed.
+            let mut told = pin!(self.told.notified());
+            told.as_mut().enable();
+            if let Some(wish) = self.wish() {
+                return wish;
+            }
+            told.await;
+        }
     }
 
     /// End the attempt at once. The first reason given stays.
     pub fn stop(&self, why: Stop) {
         match &why {
-            Stop::Killed(_) => self.note(Asked { wish: Wish::Killed, why: why.clone() }),
-            Stop::Shutdown => self.note(Asked { wish: Wish::Shutdown, why: why.clone() }),
+            Stop::Killed(_) => self.note(Asked { wish: Wish::Killed, why: why.clone(), told: false }),
+            Stop::Shutdown => self.note(Asked { wish: Wish::Shutdown, why: why.clone(), told: false }),
             // Nobody's wish, and nothing that the attempt comes to is written down.
             Stop::ClaimLost => {}
         }
+        self.interrupt(why);
+    }
+
+    fn interrupt(&self, why: Stop) {
         self.stop.send_if_modified(|stop| {
             let first = stop.is_none();
             if first {
@@ -220,6 +237,11 @@ impl RunHandle {
             }
             first
         });
+    }
+
+    /// How many look at where its guest is.
+    pub fn lookers(&self) -> usize {
+        self.sampler.looking()
     }
 
     /// Why the attempt is to end, if it is.
@@ -265,5 +287,94 @@ impl RunHandle {
             text.push('\n');
         }
         Kept { text, cut: log.cut }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::Name;
+
+    /// A handle of a guest that has `grace`.
+    fn handle(grace: Duration) -> Arc<RunHandle> {
+        let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
+        let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("probe").unwrap() };
+        let handle = RunHandle::new(key, task, 0);
+        handle.grace.set(grace).unwrap();
+        Arc::new(handle)
+    }
+
+    const GRACE: Duration = Duration::from_millis(50);
+
+    fn killed(why: &str) -> Stop {
+        Stop::Killed(why.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_guest_is_told_first_and_interrupted_after_its_grace() {
+        let handle = handle(GRACE);
+        let start = Instant::now();
+
+        assert_eq!(handle.ask_to_end(killed("enough")), GRACE);
+
+        assert_eq!((handle.wished().await, handle.stopped()), (Wish::Killed, None));
+        handle.stops().wait_for(Option::is_some).await.unwrap();
+        assert_eq!(handle.stopped(), Some(killed("enough")));
+        assert!(start.elapsed() >= GRACE);
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_cannot_hear_of_its_end_or_has_lost_its_claim_is_interrupted_at_once() {
+        let deaf = handle(Duration::ZERO);
+        assert_eq!(deaf.ask_to_end(killed("enough")), Duration::ZERO);
+        assert_eq!((deaf.stopped(), deaf.wish()), (Some(killed("enough")), None));
+
+        let lost = handle(GRACE);
+        assert_eq!(lost.ask_to_end(Stop::ClaimLost), Duration::ZERO);
+        assert_eq!((lost.stopped(), lost.wish(), lost.asked()), (Some(Stop::ClaimLost), None, None));
+    }
+
+    #[tokio::test]
+    async fn a_kill_goes_before_a_shutdown_whichever_came_first() {
+        for first in [true, false] {
+            let handle = handle(GRACE);
+            if first {
+                handle.ask_to_end(killed("enough"));
+            }
+            handle.announce_shutdown();
+            if !first {
+                assert_eq!(handle.wish(), Some(Wish::Shutdown));
+                handle.ask_to_end(killed("enough"));
+            }
+            assert_eq!((handle.wish(), handle.asked()), (Some(Wish::Killed), Some(killed("enough"))));
+            handle.stops().wait_for(Option::is_some).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_announced_shutdown_interrupts_nobody_by_itself_and_a_kill_without_grace_does() {
+        let handle = handle(GRACE);
+
+        handle.announce_shutdown();
+        assert_eq!((handle.stopped(), handle.asked()), (None, Some(Stop::Shutdown)));
+        handle.stop(killed("now"));
+
+        assert_eq!((handle.stopped(), handle.asked()), (Some(killed("now")), Some(killed("now"))));
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_replaced_hears_so_and_is_killed() {
+        let handle = handle(GRACE);
+
+        handle.replace(RunId(9));
+
+        assert_eq!((handle.wish(), handle.asked()), (Some(Wish::Replaced), Some(killed("replaced by run 9"))));
+    }
+
+    #[test]
+    fn without_a_clock_to_wait_by_a_guest_is_interrupted_at_once() {
+        let handle = handle(GRACE);
+        assert_eq!(handle.ask_to_end(killed("enough")), Duration::ZERO);
+        assert_eq!(handle.stopped(), Some(killed("enough")));
     }
 }

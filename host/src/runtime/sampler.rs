@@ -7,12 +7,14 @@
 //! While nobody looks this costs a few plain stores for each host call.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
+use super::link::Prepared;
 use super::stack::{Frame, Lines, Stack};
 
 /// Who may look at one run at once. Each slows it a little.
@@ -109,7 +111,7 @@ impl Look {
 #[derive(Debug)]
 struct About {
     lines: Arc<Lines>,
-    digest: String,
+    prepared: Arc<Prepared>,
 }
 
 /// The meeting place of a guest and those who look at it.
@@ -123,7 +125,9 @@ pub(super) struct Sampler {
     rest: Mutex<Option<(u64, Stack)>>,
     looking: AtomicUsize,
     looks: Mutex<Vec<Arc<Look>>>,
-    over: watch::Sender<bool>,
+    over: AtomicBool,
+    /// Told when it is over.
+    end: Notify,
 }
 
 impl Default for Sampler {
@@ -135,17 +139,18 @@ impl Default for Sampler {
             rest: Mutex::default(),
             looking: AtomicUsize::new(0),
             looks: Mutex::default(),
-            over: watch::Sender::new(false),
+            over: AtomicBool::new(false),
+            end: Notify::new(),
         }
     }
 }
 
 /// What the guest's thread calls.
 impl Sampler {
-    /// The guest begins; `lines` explain the component with this digest, which it runs.
-    pub(super) fn begins(&self, lines: &Arc<Lines>, digest: &str) {
+    /// The guest begins; `lines` explain the component that was prepared for it.
+    pub(super) fn begins(&self, lines: &Arc<Lines>, prepared: &Arc<Prepared>) {
         // It begins once.
-        let _ = self.about.set(About { lines: Arc::clone(lines), digest: digest.to_owned() });
+        let _ = self.about.set(About { lines: Arc::clone(lines), prepared: Arc::clone(prepared) });
     }
 
     /// The guest enters a host call.
@@ -186,7 +191,8 @@ impl Sampler {
 
     /// The guest is gone.
     pub(super) fn ends(&self) {
-        self.over.send_replace(true);
+        self.over.store(true, Ordering::Release);
+        self.end.notify_waiters();
     }
 
     fn rest(&self) -> MutexGuard<'_, Option<(u64, Stack)>> {
@@ -222,12 +228,27 @@ impl Sampler {
 
     /// Whether the guest is gone.
     pub(super) fn is_over(&self) -> bool {
-        *self.over.borrow()
+        self.over.load(Ordering::Acquire)
     }
 
-    /// What explains the guest's code; none before it has begun.
+    /// Completes when it is.
+    async fn ended(&self) {
+        // Registered before the look, so that an end in between is not missed.
+        let mut end = pin!(self.end.notified());
+        end.as_mut().enable();
+        if !self.is_over() {
+            end.await;
+        }
+    }
+
+    /// What explains the guest's code, and its component's digest; none before it has begun.
     pub(super) fn lines(&self) -> Option<(Arc<Lines>, String)> {
-        self.about.get().map(|about| (Arc::clone(&about.lines), about.digest.clone()))
+        self.about.get().map(|about| (Arc::clone(&about.lines), about.prepared.digest().to_owned()))
+    }
+
+    /// How many look.
+    pub(super) fn looking(&self) -> usize {
+        self.looking.load(Ordering::Relaxed)
     }
 
     /// Since when the guest is in a host call, and its stack there if it was taken.
@@ -249,7 +270,6 @@ impl Looking<'_> {
             taken.due = Some(Instant::now());
             taken.samples.len()
         };
-        let mut over = self.sampler.over.subscribe();
         let given = async {
             // What it was told of before may be a sample that nobody waited for any more.
             while self.look.taken().samples.len() == before {
@@ -259,7 +279,7 @@ impl Looking<'_> {
         tokio::select! {
             () = given => {}
             () = tokio::time::sleep(patience) => {}
-            _ = over.wait_for(|over| *over) => {}
+            () = self.sampler.ended() => {}
         }
         let mut taken = self.look.taken();
         taken.due = None;

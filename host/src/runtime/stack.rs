@@ -77,9 +77,22 @@ impl Stack {
         &self.0
     }
 
+    /// A stack of functions with these names.
+    #[cfg(test)]
+    pub(super) fn named(functions: &[&str]) -> Self {
+        Self(functions.iter().map(|name| Frame { function: (*name).into(), offset: None }).collect())
+    }
+
     /// The functions' names alone.
     pub(super) fn names(&self) -> String {
         in_words(&places(&self.0, None))
+    }
+}
+
+#[cfg(test)]
+impl Frame {
+    pub(super) fn name(&self) -> String {
+        plain(&self.function)
     }
 }
 

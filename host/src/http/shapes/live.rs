@@ -47,6 +47,8 @@ pub struct LiveAttempt {
     pub bytes_out: u64,
     /// The host call that it waits in.
     pub waiting: Option<Wait>,
+    /// How many look at where it is, by `stack` or `profile`.
+    pub lookers: usize,
     /// Whether it is to end: it was told so, or is being interrupted.
     pub ending: bool,
 }
@@ -127,6 +129,7 @@ impl LiveAttempt {
             bytes_in: vitals.bytes_in,
             bytes_out: vitals.bytes_out,
             waiting,
+            lookers: attempt.lookers(),
             ending: attempt.asked().is_some(),
         }
     }
