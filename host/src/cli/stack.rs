@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::args::StackArgs;
 use super::client::{Client, decode};
 use super::error::CliError;
-use super::screen::{Screen, one_line};
+use super::screen::{Screen, one_line, safe};
 use crate::http::shapes::live::{Stack, StackSample, Wait};
 use crate::http::shapes::{millis, rough};
 
@@ -20,13 +20,13 @@ pub(super) fn stack(client: &Client, args: &StackArgs, screen: &Screen) -> Resul
 }
 
 fn text(stack: &Stack) -> String {
-    let mut text = format!("Run {}, attempt {}: {}\n", stack.run, stack.attempt, one_line(&stack.verdict.text));
+    let mut text = format!("Run {}, attempt {}: {}\n", stack.run, stack.attempt, whole_line(&stack.verdict.text));
     let mut before: Option<&StackSample> = None;
     for sample in &stack.samples {
         text.push_str(&format!("\n  {}\n", heading(sample, before)));
         match before.filter(|before| before.stack == sample.stack && !sample.stack.is_empty()) {
             Some(_) => text.push_str("    (the same stack)\n"),
-            None => sample.stack.iter().for_each(|frame| text.push_str(&format!("    {}\n", one_line(frame)))),
+            None => sample.stack.iter().for_each(|frame| text.push_str(&format!("    {}\n", whole_line(frame)))),
         }
         before = Some(sample);
     }
@@ -57,6 +57,11 @@ pub(super) fn waits(wait: &Wait) -> String {
     let call = wait.call.as_deref().map_or("a host call".to_owned(), one_line);
     let what = wait.what.as_deref().map(|what| format!(" for {}", one_line(what))).unwrap_or_default();
     format!("waits in {call}{what} since {}", rough(Duration::from_millis(wait.for_ms)))
+}
+
+/// `text`, harmless, on one line that is as long as it takes: what counts, file and line, is at its end.
+fn whole_line(text: &str) -> String {
+    safe(text).replace('\n', "\\n")
 }
 
 /// In milliseconds, where that is short; these are compared.

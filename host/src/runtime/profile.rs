@@ -61,12 +61,12 @@ impl RunHandle {
         let taken = look.taken();
         let places = self.places(&taken).await;
         let name = format!("{}, run {}, attempt {}", self.task, self.key.run, self.key.attempt);
-        let (pid, tid) = (self.key.run.to_string(), self.key.attempt);
+        let (pid, tid) = (self.key.run.to_string(), self.key.attempt.to_string());
         // On a thread for what takes its time: a long profile has tens of megabytes.
         let profile = tokio::task::spawn_blocking(move || {
             let mut tables = Tables::default();
             tables.read(&taken, &places, start, end);
-            tables.profile(&name, &pid, tid, now, end.saturating_duration_since(start))
+            tables.profile(&name, &pid, &tid, now, end.saturating_duration_since(start))
         });
         Ok(profile.await.unwrap_or_else(|_| json!({})))
     }
@@ -175,7 +175,7 @@ impl Tables {
         self.stacks.number(Node { frame, prefix })
     }
 
-    fn profile(&self, name: &str, pid: &str, tid: u32, now: Timestamp, length: Duration) -> Value {
+    fn profile(&self, name: &str, pid: &str, tid: &str, now: Timestamp, length: Duration) -> Value {
         let categories = [("computing", "blue"), ("waiting", "yellow"), ("queued", "grey")]
             .map(|(name, color)| json!({ "name": name, "color": color, "subcategories": ["Other"] }));
         json!({
@@ -206,7 +206,7 @@ impl Tables {
         })
     }
 
-    fn thread(&self, name: &str, pid: &str, tid: u32, length: Duration) -> Value {
+    fn thread(&self, name: &str, pid: &str, tid: &str, length: Duration) -> Value {
         let samples = &self.samples;
         let nothing: [(); 0] = [];
         json!({

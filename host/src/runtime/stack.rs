@@ -21,7 +21,7 @@ use super::components::hex;
 /// Components whose debug information is kept at hand. Each takes a few times the size of its file.
 const AT_HAND: usize = 8;
 
-/// Bytes of a function's name that are kept. The guest chooses its names.
+/// Bytes of a function's name that are kept, and half of those of a file's. The guest chooses them.
 const LONGEST_NAME: usize = 256;
 
 /// A guest's stack, innermost first.
@@ -60,7 +60,8 @@ impl Stack {
     pub(super) fn of(backtrace: &WasmBacktrace) -> Self {
         let frame = |frame: &wasmtime::FrameInfo| Frame {
             function: match frame.func_name() {
-                Some(name) => name.get(..name.floor_char_boundary(LONGEST_NAME)).unwrap_or_default().into(),
+                // Whole if it can be: what is cut cannot be demangled.
+                Some(name) => cut(name, 4 * LONGEST_NAME).into(),
                 None => format!("function {}", frame.func_index()).into(),
             },
             offset: frame.module_offset(),
@@ -114,7 +115,13 @@ fn places(frames: &[Frame], info: Option<&DebugInfo>) -> Vec<Vec<Place>> {
 
 /// A function's name as it is in the source, without the hash that Rust adds.
 fn plain(name: &str) -> String {
-    format!("{:#}", rustc_demangle::demangle(name))
+    let plain = format!("{:#}", rustc_demangle::demangle(cut(name, 4 * LONGEST_NAME)));
+    cut(&plain, LONGEST_NAME).to_owned()
+}
+
+/// At most so many bytes of `text`.
+fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
 }
 
 /// Finds files and lines for the stacks of all components.
@@ -237,7 +244,11 @@ impl DebugInfo {
             let name = frame.function.as_ref().and_then(|inlined| inlined.raw_name().ok());
             places.push(Place {
                 function: plain(name.as_deref().unwrap_or(function)),
-                file: frame.location.as_ref().and_then(|location| location.file).map(str::to_owned),
+                file: frame
+                    .location
+                    .as_ref()
+                    .and_then(|location| location.file)
+                    .map(|file| cut(file, 2 * LONGEST_NAME).to_owned()),
                 line: frame.location.as_ref().and_then(|location| location.line),
             });
         }
@@ -259,5 +270,21 @@ impl Sections {
 impl fmt::Debug for DebugInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DebugInfo").field("modules", &self.modules.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_gives_its_functions_endless_names_is_cut_short() {
+        let endless = "é".repeat(100_000);
+        let stack = Stack::named(&[&endless, "_ZN5probe4spin17h0123456789abcdefE"]);
+
+        let names = stack.names();
+
+        assert!(names.len() < 2 * LONGEST_NAME, "{} bytes", names.len());
+        assert!(names.ends_with("\nprobe::spin"), "{names}");
     }
 }
