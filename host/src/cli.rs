@@ -11,11 +11,14 @@ mod error;
 mod lists;
 mod logs;
 mod new;
+mod profile;
 mod run_view;
 mod screen;
 mod serve;
+mod stack;
 #[cfg(test)]
 mod tests;
+mod top;
 mod trigger;
 
 use std::process::ExitCode;
@@ -62,7 +65,10 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
         Command::Show { run, list } => run_view::show(&client()?, run, list, screen),
         Command::Logs { follow, what, list } => logs::logs(&client()?, &what, follow, list, screen),
         Command::Trigger(args) => trigger::trigger(&client()?, &args, screen),
-        Command::Kill { run, reason } => trigger::kill(&client()?, run, reason.as_deref(), screen),
+        Command::Kill(args) => trigger::kill(&client()?, &args, screen),
+        Command::Top(args) => top::top(&client()?, args, screen),
+        Command::Stack(args) => stack::stack(&client()?, &args, screen),
+        Command::Profile(args) => profile::profile(&client()?, &args, screen),
         Command::Pause { task } => trigger::set_paused(&client()?, &task, true, screen),
         Command::Resume { task } => trigger::set_paused(&client()?, &task, false, screen),
         Command::Result { what } => trigger::result(&client()?, &what, screen),

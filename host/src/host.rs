@@ -97,7 +97,8 @@ impl Host {
         Ok(Self { store, catalog, live, clock, address, runtime, stopping, over, first, last })
     }
 
-    /// Stop in three steps: start nothing new; wait up to `grace` for what is under way; interrupt what is left.
+    /// Stop in three steps: start nothing new; wait up to `grace` for what is under way, which hears of it if it can;
+    /// interrupt what is left.
     ///
     /// What was interrupted waits for the next host, and no attempt is counted against it. `hurry` ends the grace.
     pub async fn stop(self, grace: Duration, hurry: impl Future<Output = ()>) {
@@ -106,6 +107,9 @@ impl Host {
         let under_way = *count.borrow();
         if under_way > 0 {
             info!(runs = under_way, "Waiting up to {grace:?} for {under_way} run(s)");
+        }
+        for handle in self.live.all() {
+            handle.announce_shutdown();
         }
         let idle = async { drop(count.wait_for(|runs| *runs == 0).await) };
         let waited = Instant::now();

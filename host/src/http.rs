@@ -9,6 +9,7 @@ mod error;
 mod extract;
 mod guard;
 mod host;
+mod live;
 mod log;
 mod page;
 mod result;
@@ -85,6 +86,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/host", get(host::host))
         .route("/v1/plugins", get(host::plugins))
         .route("/v1/locks", get(host::locks))
+        .route("/v1/live", get(live::list))
         .route("/v1/tasks", get(tasks::list))
         .route("/v1/tasks/{task}", get(tasks::show))
         .route("/v1/tasks/{task}/runs", post(tasks::trigger))
@@ -95,6 +97,8 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/runs/{run}", get(runs::show))
         .route("/v1/runs/{run}/wait", get(runs::wait))
         .route("/v1/runs/{run}/log", get(log::log))
+        .route("/v1/runs/{run}/stack", get(live::stack))
+        .route("/v1/runs/{run}/profile", get(live::profile))
         .route("/v1/runs/{run}/output", get(result::of_run))
         .route("/v1/runs/{run}/kill", post(runs::kill))
         .route("/v1/cache", get(cache::list))

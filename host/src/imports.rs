@@ -8,6 +8,7 @@
 //! or a lost claim, is an [`Interrupt`], raised inside the host function so that the trap carries the guest's stack.
 
 pub mod cache;
+pub mod cancellation;
 pub mod ended;
 pub mod http;
 pub mod locks;
@@ -151,6 +152,7 @@ mod tests {
 
         log::add_to_linker(&mut linker).unwrap();
         settings::add_to_linker(&mut linker).unwrap();
+        cancellation::add_to_linker(&mut linker).unwrap();
         locks::add_to_linker(&mut linker).unwrap();
         cache::add_to_linker(&mut linker).unwrap();
         schedule::add_to_linker(&mut linker).unwrap();

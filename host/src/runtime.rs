@@ -18,11 +18,15 @@ mod limits;
 mod link;
 mod loader;
 mod processor;
+mod profile;
 mod resident;
+mod sampler;
 mod stack;
 mod stdio;
 mod vitals;
+mod waits;
 mod watch;
+mod whereabouts;
 
 #[cfg(test)]
 mod tests;
@@ -36,8 +40,10 @@ pub use compiler::{CompileLimits, Compiler};
 pub use components::{Component, Kind, LoadError};
 pub use link::{Prepared, Refusal};
 
-pub use handle::{LogLine, RunHandle, Stop};
+pub use handle::{LogLine, RunHandle, Stop, Wish};
+pub use sampler::{Doing, TooManyWatch};
 pub use vitals::{Lane, Snapshot, Vitals, Waiting};
+pub use whereabouts::{Seen, Verdict, Whereabouts};
 
 use crate::catalog::Catalog;
 use crate::imports::locks::LockWaits;

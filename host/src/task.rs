@@ -149,6 +149,9 @@ impl Overlap {
 pub struct Limits {
     /// From the start of the attempt to its end, host calls and waits included.
     pub deadline: Duration,
+    /// What a guest that can be told so has left, within its deadline, from hearing that it is to end to being
+    /// interrupted. Zero: it is interrupted at once, and hears of nothing.
+    pub grace: Duration,
     /// Units of wasmtime's fuel, about one an instruction, one a byte for bulk copies.
     pub fuel: u64,
     /// Bytes of linear memory, all memories of the instance together.
@@ -173,6 +176,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             deadline: Duration::from_secs(60),
+            grace: Duration::from_secs(1),
             fuel: 50_000_000_000,
             memory: 128 << 20,
             table_elements: 20_000,

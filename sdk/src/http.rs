@@ -30,7 +30,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use error::Error;
-pub use pending::{Pending, wait_any};
+pub use pending::{Pending, wait_any, wait_any_unless_cancelled};
 use wasip2::http::types as wasi;
 
 /// The largest response body that is read unless [`Request::max_body`] says otherwise: 8 MiB.

@@ -43,7 +43,8 @@
 //!
 //! - It is done **at least once**: after a failure, or a crash of the host, it is attempted again. Key what you do
 //!   outside by [`Request::run_id`], which stays the same.
-//! - The host ends it at its deadline, at any instruction. Locks are then free, a section's last good value stays.
+//! - The host ends it at its deadline, at any instruction. A task that has something to put in order can hear of that a
+//!   moment before, see [`cancellation`]. Locks are then free, a section's last good value stays.
 //! - A panic ends the attempt as trapped; its message goes to stderr, which is kept with the run.
 //! - `cache`, `locks`, `schedule` and `http` must be granted in the task's manifest. What you do not call is not
 //!   imported, and needs no grant.
@@ -55,6 +56,7 @@
 
 pub mod cache;
 mod call;
+pub mod cancellation;
 mod failure;
 pub mod http;
 pub mod locks;
@@ -126,5 +128,6 @@ pub mod bindings {
         pub_export_macro: true,
         export_macro_name: "__sexton_export",
         generate_unused_types: true,
+        with: { "wasi:io/poll@0.2.12": wasip2::io::poll },
     });
 }

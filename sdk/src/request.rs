@@ -105,6 +105,11 @@ pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// A duration as WASI's clocks count it. One that is longer than anything can last stays that.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// An instant as the host counts it. One before 1970 is 0.
 pub(crate) fn since_epoch(instant: SystemTime) -> u64 {
     milliseconds(instant.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())

@@ -69,16 +69,18 @@ pub(super) enum Command {
     /// Make a run of a task
     #[command(after_help = "Example: sexton trigger hello --input '{\"name\":\"Ada\"}' --wait")]
     Trigger(TriggerArgs),
-    /// End a run: at once if it is running, before it starts if it waits
+    /// End a run: after its grace if it can hear of that, else at once; before it starts if it waits
     #[command(after_help = "Example: sexton kill 17 --reason 'wrong input'")]
-    Kill {
-        /// Id of the run
-        #[arg(value_parser = run_id)]
-        run: RunId,
-        /// Kept with the run
-        #[arg(long)]
-        reason: Option<String>,
-    },
+    Kill(KillArgs),
+    /// Watch the runs that are going on this host: fuel, memory, age, lane, waits
+    #[command(after_help = "Example: sexton top --once")]
+    Top(TopArgs),
+    /// Show where a run that is going is, and whether it spins, waits, or is slow
+    #[command(after_help = "Example: sexton stack 17")]
+    Stack(StackArgs),
+    /// Write a profile of a run that is going, for the Firefox Profiler
+    #[command(after_help = "Example: sexton profile 17 --for 5s -o slow.json")]
+    Profile(ProfileArgs),
     /// Let nothing of a task start until it is resumed
     #[command(after_help = "Example: sexton pause hello")]
     Pause {
@@ -242,6 +244,56 @@ pub(super) struct CacheSetArgs {
 }
 
 #[derive(Args, Clone, Debug)]
+pub(super) struct KillArgs {
+    /// Id of the run
+    #[arg(value_parser = run_id)]
+    pub(super) run: RunId,
+    /// Kept with the run
+    #[arg(long)]
+    pub(super) reason: Option<String>,
+    /// Without its grace
+    #[arg(long)]
+    pub(super) now: bool,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct TopArgs {
+    /// Print once instead of watching, as where stdout is no terminal
+    #[arg(long)]
+    pub(super) once: bool,
+    #[command(flatten)]
+    pub(super) list: ListArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct StackArgs {
+    /// Id of the run
+    #[arg(value_parser = run_id)]
+    pub(super) run: RunId,
+    /// How often to look
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=20))]
+    pub(super) samples: u16,
+    /// How long to wait in between, up to 1s
+    #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = humantime::parse_duration)]
+    pub(super) apart: Duration,
+    #[command(flatten)]
+    pub(super) list: ListArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct ProfileArgs {
+    /// Id of the run
+    #[arg(value_parser = run_id)]
+    pub(super) run: RunId,
+    /// For how long, up to 1m; ends with the run
+    #[arg(long = "for", value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub(super) length: Duration,
+    /// File to write; `-` is stdout [default: run-RUN.profile.json]
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Debug)]
 pub(super) struct NewArgs {
     /// Name of the plugin and its task
     pub(super) name: Name,
@@ -328,6 +380,8 @@ mod tests {
             "sexton cache set k",
             "sexton cache set k v --file f",
             "sexton show -1",
+            "sexton stack 1 --samples 0",
+            "sexton profile 1 --for 5",
             "sexton show x",
             "sexton runs --state asleep",
             "sexton runs --limit 0",

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use ureq::http::Method;
 
-use super::args::{RunOrTask, TriggerArgs};
+use super::args::{KillArgs, RunOrTask, TriggerArgs};
 use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
 use super::screen::{Screen, one_line};
@@ -144,14 +144,19 @@ pub(super) fn result(client: &Client, what: &RunOrTask, screen: &Screen) -> Resu
     output(client, &path, screen)
 }
 
-pub(super) fn kill(client: &Client, run: RunId, reason: Option<&str>, screen: &Screen) -> Result<(), CliError> {
-    let mut path = format!("/v1/runs/{run}/kill");
-    if let Some(reason) = reason {
-        path.push_str(&format!("?reason={}", part(reason)));
+pub(super) fn kill(client: &Client, args: &KillArgs, screen: &Screen) -> Result<(), CliError> {
+    let run = args.run;
+    let mut path = format!("/v1/runs/{run}/kill?now={}", args.now);
+    if let Some(reason) = &args.reason {
+        path.push_str(&format!("&reason={}", part(reason)));
     }
     let killed: Killed = decode(&client.post(&path, &[], &[])?)?;
     screen.line(&match killed.effect {
         KillEffect::Cancelled => format!("Run {run} is cancelled; it had not been running."),
+        KillEffect::Stopping if killed.grace_ms > 0 => {
+            let grace = humantime::format_duration(Duration::from_millis(killed.grace_ms));
+            format!("Run {run} is told to end, and is interrupted after {grace}.")
+        }
         KillEffect::Stopping => format!("Run {run} is being ended."),
         KillEffect::Requested => format!("Run {run} is another host's, which is told to end it."),
     })

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::App;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, RunPath, Tenant, duration};
-use super::shapes::{KillEffect, Killed, RunDetail, Runs};
+use super::shapes::{KillEffect, Killed, RunDetail, Runs, millis};
 use super::watch::Changes;
 use crate::run::{RunId, RunState};
 use crate::runtime::Stop;
@@ -105,6 +105,8 @@ pub(super) async fn wait(
 #[serde(deny_unknown_fields)]
 pub(super) struct KillQuery {
     reason: Option<String>,
+    #[serde(default)]
+    now: bool,
 }
 
 /// `POST /v1/runs/{run}/kill`.
@@ -121,9 +123,13 @@ pub(super) async fn kill(
     tenant.run(&app, id).await?;
     // At once, whatever the store does; and written down, lest a crash before the outcome is lets the run go on.
     let live = app.live.get(id);
-    if let Some(attempt) = &live {
-        attempt.stop(Stop::Killed(reason.clone()));
-    }
+    let grace = live.as_ref().map_or(Duration::ZERO, |attempt| {
+        if query.now {
+            attempt.stop(Stop::Killed(reason.clone()));
+            return Duration::ZERO;
+        }
+        attempt.ask_to_end(Stop::Killed(reason.clone()))
+    });
     let effect = match (live, app.store.cancel(id, &reason, app.clock.now()).await) {
         (Some(_), _) => KillEffect::Stopping,
         (None, wish) => match wish? {
@@ -137,5 +143,5 @@ pub(super) async fn kill(
     };
     tracing::info!(run.id = %id, ?effect, "Asked to end run {id}");
     let status = if effect == KillEffect::Cancelled { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok((status, Json(Killed { run: id, effect })))
+    Ok((status, Json(Killed { run: id, effect, grace_ms: millis(grace) })))
 }

@@ -2,6 +2,8 @@
 //!
 //! Instants are RFC 3339 in UTC, lengths of time whole numbers whose name ends in `_ms`, sizes are bytes.
 
+pub mod live;
+
 use std::collections::BTreeMap;
 
 use chrono::SecondsFormat;
@@ -160,6 +162,8 @@ pub struct Retry {
 pub struct LimitsShape {
     /// From the start of the attempt to its end.
     pub deadline_ms: u64,
+    /// From hearing that it is to end to being interrupted, for a guest that can hear of it.
+    pub grace_ms: u64,
     /// Units of fuel.
     pub fuel: u64,
     /// Bytes of linear memory.
@@ -216,6 +220,8 @@ pub struct Killed {
     pub run: RunId,
     /// What happened.
     pub effect: KillEffect,
+    /// How long it has left to end by itself, where it is running on this host: 0 if it is interrupted at once.
+    pub grace_ms: u64,
 }
 
 /// What became of a wish to end a run.
@@ -400,6 +406,7 @@ impl LimitsShape {
     fn of(limits: &Limits) -> Self {
         Self {
             deadline_ms: millis(limits.deadline),
+            grace_ms: millis(limits.grace),
             fuel: limits.fuel,
             memory: limits.memory,
             table_elements: limits.table_elements,
@@ -431,6 +438,6 @@ pub fn rough(length: std::time::Duration) -> String {
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+pub(crate) fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

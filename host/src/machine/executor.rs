@@ -57,9 +57,13 @@ impl Executor {
 
     fn conclude(&self, claim: &Claim, task: &Task, handle: &RunHandle, ended: Ended) -> Finish {
         let now = self.clock.now();
-        let transition = match handle.stopped() {
+        let ended = match handle.asked() {
+            Some(Stop::Killed(why)) => killed(ended, &why),
+            _ => ended,
+        };
+        let transition = match handle.asked() {
             // The task is not at fault: it goes on with the next host, and nothing is counted against it.
-            Some(Stop::Shutdown) if matches!(ended.ending, Ending::Other(_)) => {
+            Some(Stop::Shutdown) if interrupted(handle, &ended.ending) => {
                 Transition::Wait { run_at: now, failed: false }
             }
             _ => lifecycle::after(ended.ending, claim.failures, &task.retry, rand::random(), now),
@@ -95,6 +99,26 @@ impl Executor {
         let transition = Transition::Wait { run_at: now.plus(PLUGIN_GONE), failed: false };
         self.finish(claim, Finish { claim: claim.key, transition, report, expired_by: None }).await;
     }
+}
+
+/// Whether the shutdown is what kept an attempt from its output: it was interrupted, or gave up since it was told.
+fn interrupted(handle: &RunHandle, ending: &Ending) -> bool {
+    match ending {
+        Ending::Other(Outcome::FailedPermanent) => false,
+        Ending::Other(outcome) => handle.stopped().is_some() || *outcome == Outcome::FailedTransient,
+        Ending::Output(_) | Ending::Deferred(_) => false,
+    }
+}
+
+/// An attempt that was to be ended was killed, whatever it came to in its grace: who asked for that means the run.
+fn killed(mut ended: Ended, why: &str) -> Ended {
+    if ended.report.outcome != Outcome::Killed {
+        let said = ended.report.message.map(|said| format!(": {said}")).unwrap_or_default();
+        ended.report.message = Some(format!("{why}; then {}{said}", ended.report.outcome));
+        ended.report.outcome = Outcome::Killed;
+        ended.ending = Ending::Other(Outcome::Killed);
+    }
+    ended
 }
 
 /// An attempt that is listed among those under way, until this is dropped.

@@ -60,12 +60,12 @@ impl Heartbeat {
         }
         debug!(claims = claims.len(), "Extending claims");
         let extended = self.store.extend(claims, self.clock.now().plus(self.lease)).await?;
-        let ends = [(extended.lost, None), (extended.cancelled, Some("cancelled by request"))];
-        for (keys, killed) in ends {
-            for key in keys {
-                if let Some(handle) = self.live.get(key.run).filter(|handle| handle.key == key) {
-                    handle.stop(killed.map_or(Stop::ClaimLost, |why| Stop::Killed(why.to_owned())));
-                }
+        let lost = extended.lost.into_iter().map(|key| (key, Stop::ClaimLost));
+        let cancelled =
+            extended.cancelled.into_iter().map(|key| (key, Stop::Killed("cancelled by request".to_owned())));
+        for (key, why) in lost.chain(cancelled) {
+            if let Some(handle) = self.live.get(key.run).filter(|handle| handle.key == key) {
+                handle.ask_to_end(why);
             }
         }
         Ok(())

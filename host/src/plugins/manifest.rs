@@ -200,6 +200,7 @@ fn limits(text: LimitsText) -> Limits {
     let usual = Limits::default();
     Limits {
         deadline: or(text.deadline, usual.deadline),
+        grace: or(text.grace, usual.grace),
         fuel: or(text.fuel, usual.fuel),
         memory: or(text.memory, usual.memory),
         table_elements: or(text.table_elements, usual.table_elements),

@@ -27,6 +27,7 @@ pub(super) struct Stage {
 /// Do it. When this is ready (or dropped) the guest's store is gone.
 pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: Order, turn: Arc<Turn>) -> Ended {
     let started_at = stage.services.clock.now();
+    order.handle.begins(&stage.lines, &prepared, order.task.limits.grace);
     let guest = match Guest::new(&stage.services, &order, prepared.kind(), &turn) {
         Ok(guest) => guest,
         Err(error) => return refused(error.to_string(), &order, started_at),

@@ -23,6 +23,7 @@ wasmtime::component::bindgen!({
     },
     exports: { default: async },
     with: {
+        "wasi:io/poll": wasmtime_wasi::p2::bindings::io::poll,
         "sexton:task/locks.lock": crate::imports::locks::HeldLock,
         "sexton:task/cache.renewal": crate::imports::cache::Renewal,
     },

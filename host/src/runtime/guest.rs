@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{CallHook, StoreContextMut, UpdateDeadline, WasmBacktrace};
@@ -16,10 +16,16 @@ use super::lanes::Turn;
 use super::limits::{Meter, Space};
 use super::stack::Stack;
 use super::stdio::{Capture, Input};
-use super::{Order, Services};
+use super::{Order, RunHandle, Services};
 
 /// Fuel after which a guest yields: about half a millisecond of computing.
 pub(super) const SLICE: u64 = 1_000_000;
+
+/// What part of a run's time goes into stacks that are taken in case it comes to rest, as a divisor.
+const BUDGET: u32 = 100;
+
+/// What taking a stack is believed to cost before it was done once.
+const FIRST_GUESS: Duration = Duration::from_micros(20);
 
 /// The data of a guest's store.
 pub(super) struct Guest {
@@ -33,6 +39,25 @@ pub(super) struct Guest {
     pub(super) stderr: Capture,
     /// Where it was when its call was dropped.
     pub(super) stack: Option<Stack>,
+    seen: Seen,
+}
+
+/// How the guest is seen from outside while it goes on.
+struct Seen {
+    handle: Arc<RunHandle>,
+    /// Fuel that it may use.
+    limit: u64,
+    /// Fuel used at which it yields next.
+    yields_at: u64,
+    /// Time that went into taking stacks, and what one took.
+    spent: Duration,
+    cost: Duration,
+}
+
+impl Drop for Seen {
+    fn drop(&mut self) {
+        self.handle.sampler.ends();
+    }
 }
 
 impl fmt::Debug for Guest {
@@ -76,6 +101,13 @@ impl Guest {
             stdout,
             stderr,
             stack: None,
+            seen: Seen {
+                handle: Arc::clone(&order.handle),
+                limit: limits.fuel,
+                yields_at: SLICE,
+                spent: Duration::ZERO,
+                cost: FIRST_GUESS,
+            },
         })
     }
 
@@ -92,9 +124,12 @@ impl Guest {
         store.set_fuel(limits.fuel)?;
         store.set_hostcall_fuel(usize::try_from(limits.host_call_bytes).unwrap_or(usize::MAX));
         store.set_epoch_deadline(1);
-        // Whether a guest that yields goes on is for `watch` to say.
         store.epoch_deadline_callback(|store| {
-            store.data().turn.tick();
+            let guest = store.data();
+            guest.turn.tick();
+            // It was taken for a host call, as it entered the host.
+            guest.seen.handle.sampler.is_in_no_call();
+            // Whether a guest that yields goes on is for `watch` to say.
             Ok(UpdateDeadline::Yield(1))
         });
         store.call_hook(Self::crossed);
@@ -105,12 +140,70 @@ impl Guest {
         let guest = store.data_mut();
         let (began, yields) = (guest.turn.began(), guest.turn.yields());
         guest.meter.crossed(hook, began, yields)?;
-        // A call that is dropped returns from the host function it is in; its stack still stands then.
-        if guest.turn.ending() && guest.stack.is_none() && matches!(hook, CallHook::ReturningFromHost) {
-            let stack = Stack::of(&WasmBacktrace::force_capture(&store));
-            store.data_mut().stack = Some(stack);
+        match hook {
+            CallHook::CallingHost => Self::looked_at(&mut store),
+            CallHook::ReturningFromHost => {
+                guest.seen.handle.sampler.is_in_no_call();
+                // A call that is dropped returns from the host function it is in; its stack still stands then.
+                if guest.turn.ending() && guest.stack.is_none() {
+                    let stack = Stack::of(&WasmBacktrace::force_capture(&store));
+                    store.data_mut().stack = Some(stack);
+                }
+            }
+            CallHook::CallingWasm | CallHook::ReturningFromWasm => {}
         }
         Ok(())
+    }
+
+    /// The guest enters the host, to call it or to yield: what it has used by now is told, and its stack if somebody wants it.
+    fn looked_at(store: &mut StoreContextMut<'_, Self>) {
+        let left = store.get_fuel().unwrap_or(0);
+        let guest = store.data_mut();
+        let (seen, now) = (&mut guest.seen, guest.meter.in_host_since().unwrap_or_else(Instant::now));
+        let fuel = seen.limit.saturating_sub(left);
+        let vitals = &seen.handle.vitals;
+        vitals.fuel_used(fuel);
+        vitals.has_memory(guest.space.memory());
+        vitals.called(guest.meter.host_calls(guest.turn.yields()));
+        // Out of the fuel that it got for a slice. A call just before that is taken for it, which does no harm.
+        let yields = fuel >= seen.yields_at;
+        if yields {
+            seen.yields_at = fuel.saturating_add(SLICE);
+            seen.handle.sampler.is_in_no_call();
+        } else {
+            seen.handle.sampler.enters_call(now);
+        }
+        let affordable = (seen.spent + seen.cost) * BUDGET <= now.saturating_duration_since(seen.handle.started);
+        if seen.handle.sampler.wants(now) {
+            Self::gives(store, now, yields);
+        } else if affordable && !yields {
+            Self::rests(store);
+        }
+    }
+
+    /// Give those who look at the guest its stack, as it enters the host.
+    fn gives(store: &mut StoreContextMut<'_, Self>, now: Instant, yields: bool) {
+        let stack = Stack::of(&WasmBacktrace::force_capture(&*store));
+        let handle = &store.data().seen.handle;
+        handle.sampler.give(now, handle.used(), &stack);
+        if !yields {
+            handle.sampler.rests(stack);
+        }
+    }
+
+    /// The guest comes to rest in the host call that it is in, as far as one knows: take its stack there.
+    pub(super) fn rests(store: &mut StoreContextMut<'_, Self>) -> Arc<RunHandle> {
+        if !store.data().seen.handle.sampler.has_come_to_rest() {
+            let start = Instant::now();
+            let stack = Stack::of(&WasmBacktrace::force_capture(&*store));
+            let seen = &mut store.data_mut().seen;
+            seen.handle.sampler.rests(stack);
+            let cost = start.elapsed();
+            seen.spent += cost;
+            // One that took long because others had the processor does not make all to come look dear.
+            seen.cost = (seen.cost + cost) / 2;
+        }
+        Arc::clone(&store.data().seen.handle)
     }
 }
 

@@ -1,15 +1,23 @@
-//! What others hold of an attempt that is under way: they can end it, and read its log as it grows.
+//! What others hold of an attempt that is under way: they can end it, look at it, and read its log as it grows.
+//!
+//! An attempt is ended in two steps, of which a guest that cannot hear of its end (`imports::cancellation`) takes only the
+//! second: it is told ([`RunHandle::ask_to_end`]), and after its grace it is interrupted ([`RunHandle::stop`]).
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use crate::run::{ClaimKey, Kept};
+use crate::run::{ClaimKey, Kept, RunId};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
+use super::link::Prepared;
+use super::sampler::Sampler;
+use super::stack::Lines;
 use super::vitals::Vitals;
 
 /// Why an attempt is ended from outside.
@@ -21,6 +29,27 @@ pub enum Stop {
     Shutdown,
     /// The claim is another host's now.
     ClaimLost,
+}
+
+/// What a guest that is to end is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wish {
+    /// Its host is being shut down.
+    Shutdown,
+    /// Another run takes its place.
+    Replaced,
+    /// Somebody asked for its end.
+    Killed,
+}
+
+/// That an attempt is to end.
+#[derive(Clone, Debug)]
+struct Asked {
+    wish: Wish,
+    /// What becomes of the attempt.
+    why: Stop,
+    /// Whether its guest is told of the wish: one that is interrupted at once is not.
+    told: bool,
 }
 
 /// A line of a run's log.
@@ -45,13 +74,22 @@ pub struct RunHandle {
     pub started: Instant,
     /// What it has used, and what it is doing.
     pub vitals: Vitals,
+    /// Where its guest is.
+    pub(super) sampler: Sampler,
+    /// How long a guest has that is told; unset before it begins, zero if it cannot hear of it.
+    grace: OnceLock<Duration>,
+    asked: Mutex<Option<Asked>>,
+    /// Told when the guest is.
+    told: Notify,
+    /// Whether it will be interrupted at the end of its grace.
+    armed: AtomicBool,
     stop: watch::Sender<Option<Stop>>,
-    log: Mutex<Lines>,
+    log: Mutex<Log>,
     grown: watch::Sender<usize>,
 }
 
 #[derive(Debug)]
-struct Lines {
+struct Log {
     lines: Vec<LogLine>,
     bytes: u64,
     limit: u64,
@@ -66,14 +104,132 @@ impl RunHandle {
             task,
             started: Instant::now(),
             vitals: Vitals::default(),
+            sampler: Sampler::default(),
+            grace: OnceLock::new(),
+            asked: Mutex::default(),
+            told: Notify::new(),
+            armed: AtomicBool::new(false),
             stop: watch::Sender::new(None),
-            log: Mutex::new(Lines { lines: Vec::new(), bytes: 0, limit: log_limit, cut: false }),
+            log: Mutex::new(Log { lines: Vec::new(), bytes: 0, limit: log_limit, cut: false }),
             grown: watch::Sender::new(0),
         }
     }
 
-    /// End the attempt. The first reason given stays.
+    /// Its guest begins: `prepared`, which has `grace` to end by itself once it is told, if it can hear of that.
+    pub(super) fn begins(&self, lines: &Arc<Lines>, prepared: &Arc<Prepared>, grace: Duration) {
+        // It begins once.
+        let _ = self.grace.set(if prepared.heeds() { grace } else { Duration::ZERO });
+        self.sampler.begins(lines, prepared);
+    }
+
+    /// How long its guest has from being told to being interrupted; zero if it is interrupted at once.
+    fn grace(&self) -> Duration {
+        // A guest that has not begun yet has nothing to put in order.
+        self.grace.get().copied().unwrap_or_default()
+    }
+
+    /// Tell the guest that it is to end because of `why`, if it can hear of it, and end the attempt after its grace; at once
+    /// if it cannot, or if there is nothing left to be put in order since the claim is lost. How long it has.
+    ///
+    /// To be called where tokio is: its timer is not a guest thread's.
+    pub fn ask_to_end(self: &Arc<Self>, why: Stop) -> Duration {
+        let wish = match &why {
+            Stop::Killed(_) => Wish::Killed,
+            Stop::Shutdown => Wish::Shutdown,
+            Stop::ClaimLost => {
+                self.stop(why);
+                return Duration::ZERO;
+            }
+        };
+        self.ask(wish, why)
+    }
+
+    /// As [`RunHandle::ask_to_end`], because the run `by` takes its place: it is cancelled.
+    pub fn replace(self: &Arc<Self>, by: RunId) -> Duration {
+        self.ask(Wish::Replaced, Stop::Killed(format!("replaced by run {by}")))
+    }
+
+    /// Tell the guest that its host is being shut down, if it can hear of it. Whoever tells it ends it later, too.
+    pub fn announce_shutdown(&self) {
+        if !self.grace().is_zero() {
+            self.note(Asked { wish: Wish::Shutdown, why: Stop::Shutdown, told: true });
+        }
+    }
+
+    fn ask(self: &Arc<Self>, wish: Wish, why: Stop) -> Duration {
+        let (grace, tokio) = (self.grace(), tokio::runtime::Handle::try_current());
+        let Some(tokio) = tokio.ok().filter(|_| !grace.is_zero()) else {
+            self.note(Asked { wish, why: why.clone(), told: false });
+            self.interrupt(why);
+            return Duration::ZERO;
+        };
+        self.note(Asked { wish, why: why.clone(), told: true });
+        if !self.armed.swap(true, Ordering::SeqCst) {
+            let handle = Arc::downgrade(self);
+            tokio.spawn(async move {
+                tokio::time::sleep(grace).await;
+                // An attempt that is over is gone, or takes no notice.
+                if let Some(handle) = handle.upgrade() {
+                    handle.interrupt(why);
+                }
+            });
+        }
+        grace
+    }
+
+    /// The first reason stays, unless a more pressing one comes: somebody who ends a run means it, whatever the host does.
+    fn note(&self, new: Asked) {
+        let tell = new.told;
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *asked {
+            Some(before) if before.wish >= new.wish => before.told |= tell,
+            _ => *asked = Some(new),
+        }
+        drop(asked);
+        if tell {
+            self.told.notify_waiters();
+        }
+    }
+
+    fn noted(&self) -> Option<Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why the attempt is to end, whether it was told so or is interrupted: what it comes to is to be read in that light.
+    pub fn asked(&self) -> Option<Stop> {
+        self.noted().map(|asked| asked.why)
+    }
+
+    /// What the guest is told, if it is to end.
+    pub fn wish(&self) -> Option<Wish> {
+        self.noted().filter(|asked| asked.told).map(|asked| asked.wish)
+    }
+
+    /// Completes when the guest is told something.
+    pub async fn wished(&self) -> Wish {
+        loop {
+            // Registered before the look, so that what comes in between is not missed.
+            let mut told = pin!(self.told.notified());
+            told.as_mut().enable();
+            if let Some(wish) = self.wish() {
+                return wish;
+            }
+            told.await;
+        }
+    }
+
+    /// End the attempt at once. The first reason given stays.
     pub fn stop(&self, why: Stop) {
+        match &why {
+            Stop::Killed(_) => self.note(Asked { wish: Wish::Killed, why: why.clone(), told: false }),
+            Stop::Shutdown => self.note(Asked { wish: Wish::Shutdown, why: why.clone(), told: false }),
+            // Nobody's wish, and nothing that the attempt comes to is written down.
+            Stop::ClaimLost => {}
+        }
+        self.interrupt(why);
+    }
+
+    fn interrupt(&self, why: Stop) {
         self.stop.send_if_modified(|stop| {
             let first = stop.is_none();
             if first {
@@ -81,6 +237,11 @@ impl RunHandle {
             }
             first
         });
+    }
+
+    /// How many look at where its guest is.
+    pub fn lookers(&self) -> usize {
+        self.sampler.looking()
     }
 
     /// Why the attempt is to end, if it is.
@@ -126,5 +287,94 @@ impl RunHandle {
             text.push('\n');
         }
         Kept { text, cut: log.cut }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::Name;
+
+    /// A handle of a guest that has `grace`.
+    fn handle(grace: Duration) -> Arc<RunHandle> {
+        let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
+        let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("probe").unwrap() };
+        let handle = RunHandle::new(key, task, 0);
+        handle.grace.set(grace).unwrap();
+        Arc::new(handle)
+    }
+
+    const GRACE: Duration = Duration::from_millis(50);
+
+    fn killed(why: &str) -> Stop {
+        Stop::Killed(why.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_guest_is_told_first_and_interrupted_after_its_grace() {
+        let handle = handle(GRACE);
+        let start = Instant::now();
+
+        assert_eq!(handle.ask_to_end(killed("enough")), GRACE);
+
+        assert_eq!((handle.wished().await, handle.stopped()), (Wish::Killed, None));
+        handle.stops().wait_for(Option::is_some).await.unwrap();
+        assert_eq!(handle.stopped(), Some(killed("enough")));
+        assert!(start.elapsed() >= GRACE);
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_cannot_hear_of_its_end_or_has_lost_its_claim_is_interrupted_at_once() {
+        let deaf = handle(Duration::ZERO);
+        assert_eq!(deaf.ask_to_end(killed("enough")), Duration::ZERO);
+        assert_eq!((deaf.stopped(), deaf.wish()), (Some(killed("enough")), None));
+
+        let lost = handle(GRACE);
+        assert_eq!(lost.ask_to_end(Stop::ClaimLost), Duration::ZERO);
+        assert_eq!((lost.stopped(), lost.wish(), lost.asked()), (Some(Stop::ClaimLost), None, None));
+    }
+
+    #[tokio::test]
+    async fn a_kill_goes_before_a_shutdown_whichever_came_first() {
+        for first in [true, false] {
+            let handle = handle(GRACE);
+            if first {
+                handle.ask_to_end(killed("enough"));
+            }
+            handle.announce_shutdown();
+            if !first {
+                assert_eq!(handle.wish(), Some(Wish::Shutdown));
+                handle.ask_to_end(killed("enough"));
+            }
+            assert_eq!((handle.wish(), handle.asked()), (Some(Wish::Killed), Some(killed("enough"))));
+            handle.stops().wait_for(Option::is_some).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_announced_shutdown_interrupts_nobody_by_itself_and_a_kill_without_grace_does() {
+        let handle = handle(GRACE);
+
+        handle.announce_shutdown();
+        assert_eq!((handle.stopped(), handle.asked()), (None, Some(Stop::Shutdown)));
+        handle.stop(killed("now"));
+
+        assert_eq!((handle.stopped(), handle.asked()), (Some(killed("now")), Some(killed("now"))));
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_replaced_hears_so_and_is_killed() {
+        let handle = handle(GRACE);
+
+        handle.replace(RunId(9));
+
+        assert_eq!((handle.wish(), handle.asked()), (Some(Wish::Replaced), Some(killed("replaced by run 9"))));
+    }
+
+    #[test]
+    fn without_a_clock_to_wait_by_a_guest_is_interrupted_at_once() {
+        let handle = handle(GRACE);
+        assert_eq!(handle.ask_to_end(killed("enough")), Duration::ZERO);
+        assert_eq!(handle.stopped(), Some(killed("enough")));
     }
 }

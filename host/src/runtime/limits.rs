@@ -53,6 +53,11 @@ impl Space {
             table_refused: false,
         }
     }
+
+    /// Bytes of linear memory that there are now.
+    pub(super) fn memory(&self) -> u64 {
+        self.memory
+    }
 }
 
 /// What a total of `total` becomes when one part of it grows, or `None` if that is over the limit.
@@ -141,6 +146,11 @@ impl Meter {
             }
         }
         Ok(())
+    }
+
+    /// Since when the guest is in the host, if it is.
+    pub(super) fn in_host_since(&self) -> Option<Instant> {
+        self.since
     }
 
     /// Calls that the guest made of its own: wasmtime counts its `yields` as calls, too.

@@ -17,6 +17,7 @@ use super::bindings::TaskPre;
 use super::components::{Component, Kind, one_line};
 use super::guest::Guest;
 use super::lanes::QUANTUM;
+use super::waits;
 
 /// Why a task cannot run a component. A message of a few lines that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +28,7 @@ pub struct Refusal(String);
 pub struct Prepared {
     kind: Kind,
     digest: String,
+    heeds: bool,
     start: Start,
     /// Whether its last run had to be ended while it spun.
     hog: AtomicBool,
@@ -46,6 +48,11 @@ impl Prepared {
     /// Of its component.
     pub(super) fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Whether it can be told that it is to end.
+    pub(super) fn heeds(&self) -> bool {
+        self.heeds
     }
 
     pub(super) fn start(&self) -> &Start {
@@ -87,7 +94,7 @@ impl Capability {
         let (package, name) = name.split_once('/')?;
         match (package, name) {
             ("sexton:task", _) if !version.starts_with("0.1.") => None,
-            ("sexton:task", "types" | "log" | "settings") => Some(Self::Free),
+            ("sexton:task", "types" | "log" | "settings" | "cancellation") => Some(Self::Free),
             ("sexton:task", "cache") => Some(Self::Cache),
             ("sexton:task", "locks") => Some(Self::Locks),
             ("sexton:task", "schedule") => Some(Self::Schedule),
@@ -150,8 +157,12 @@ pub(super) fn prepare(
             Kind::Program => CommandPre::new(pre).map(Start::Program),
         }
     });
+    let heeds = component.imports().iter().any(|import| import.starts_with("sexton:task/cancellation@"));
     match pre {
-        Ok(start) => Ok(Prepared { kind, digest: component.digest().to_owned(), start, hog: AtomicBool::new(false) }),
+        Ok(start) => {
+            let hog = AtomicBool::new(false);
+            Ok(Prepared { kind, digest: component.digest().to_owned(), heeds, start, hog })
+        }
         Err(error) => Err(Refusal(format!("does not fit this host: {}", one_line(&error)))),
     }
 }
@@ -159,8 +170,10 @@ pub(super) fn prepare(
 fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    waits::show_polls(&mut linker)?;
     imports::log::add_to_linker(&mut linker)?;
     imports::settings::add_to_linker(&mut linker)?;
+    imports::cancellation::add_to_linker(&mut linker)?;
     if Capability::Cache.granted(grants) {
         imports::cache::add_to_linker(&mut linker)?;
     }
@@ -171,6 +184,7 @@ fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Result<Linker
     imports::http::add_types_to_linker(&mut linker)?;
     if Capability::Locks.granted(grants) {
         imports::locks::add_to_linker(&mut linker)?;
+        waits::show_locks(&mut linker)?;
     }
     if Capability::Schedule.granted(grants) {
         imports::schedule::add_to_linker(&mut linker)?;

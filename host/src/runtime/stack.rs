@@ -5,6 +5,7 @@
 //! when it is first needed.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
 use std::io::Read as _;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -24,23 +25,49 @@ const AT_HAND: usize = 8;
 
 /// Components of which is remembered that their debug information cannot be read. Forgetting costs another try.
 const REMEMBERED: usize = 1000;
+/// Bytes of a function's name that are kept, and half of those of a file's. The guest chooses them.
+const LONGEST_NAME: usize = 256;
 
 /// A guest's stack, innermost first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stack(Vec<Frame>);
 
-#[derive(Clone, Debug)]
-struct Frame {
-    function: String,
+/// A frame of it: a place in the compiled code, which may stand for several functions of the source.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Frame {
+    /// As the component names it.
+    function: Box<str>,
     /// Where the instruction is, in bytes from the start of the component's file.
     offset: Option<usize>,
+}
+
+/// Where in the source something is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) function: String,
+    pub(super) file: Option<String>,
+    pub(super) line: Option<u32>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(f, "{} ({file}:{line})", self.function),
+            (Some(file), None) => write!(f, "{} ({file})", self.function),
+            (None, _) => f.write_str(&self.function),
+        }
+    }
 }
 
 impl Stack {
     /// What wasmtime knows without looking anything up.
     pub(super) fn of(backtrace: &WasmBacktrace) -> Self {
         let frame = |frame: &wasmtime::FrameInfo| Frame {
-            function: frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), plain),
+            function: match frame.func_name() {
+                // Whole if it can be: what is cut cannot be demangled.
+                Some(name) => cut(name, 4 * LONGEST_NAME).into(),
+                None => format!("function {}", frame.func_index()).into(),
+            },
             offset: frame.module_offset(),
         };
         Self(backtrace.frames().iter().map(frame).collect())
@@ -50,28 +77,55 @@ impl Stack {
         self.0.is_empty()
     }
 
-    /// `function (file:line)`, one a line, as far as `lines` knows. Inlined functions have lines of their own.
-    fn words(&self, lines: Option<&DebugInfo>) -> String {
-        let mut words = Vec::new();
-        for frame in &self.0 {
-            let known = frame.offset.zip(lines).map(|(offset, lines)| lines.at(offset, &frame.function));
-            match known.filter(|known| !known.is_empty()) {
-                Some(known) => words.extend(known),
-                None => words.push(frame.function.clone()),
-            }
-        }
-        words.join("\n")
+    /// Innermost first.
+    pub(super) fn frames(&self) -> &[Frame] {
+        &self.0
+    }
+
+    /// A stack of functions with these names.
+    #[cfg(test)]
+    pub(super) fn named(functions: &[&str]) -> Self {
+        Self(functions.iter().map(|name| Frame { function: (*name).into(), offset: None }).collect())
     }
 
     /// The functions' names alone.
     pub(super) fn names(&self) -> String {
-        self.words(None)
+        in_words(&places(&self.0, None))
     }
+}
+
+#[cfg(test)]
+impl Frame {
+    pub(super) fn name(&self) -> String {
+        plain(&self.function)
+    }
+}
+
+/// `function (file:line)`, one a line.
+fn in_words(places: &[Vec<Place>]) -> String {
+    let lines: Vec<String> = places.iter().flatten().map(Place::to_string).collect();
+    lines.join("\n")
+}
+
+/// Of each frame, as far as `info` knows: the function, after those that were inlined into it, innermost first.
+fn places(frames: &[Frame], info: Option<&DebugInfo>) -> Vec<Vec<Place>> {
+    let place = |frame: &Frame| {
+        let known = frame.offset.zip(info).map(|(offset, info)| info.at(offset, &frame.function));
+        let nameless = || vec![Place { function: plain(&frame.function), file: None, line: None }];
+        known.filter(|known| !known.is_empty()).unwrap_or_else(nameless)
+    };
+    frames.iter().map(place).collect()
 }
 
 /// A function's name as it is in the source, without the hash that Rust adds.
 fn plain(name: &str) -> String {
-    format!("{:#}", rustc_demangle::demangle(name))
+    let plain = format!("{:#}", rustc_demangle::demangle(cut(name, 4 * LONGEST_NAME)));
+    cut(&plain, LONGEST_NAME).to_owned()
+}
+
+/// At most so many bytes of `text`.
+fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
 }
 
 /// Finds files and lines for the stacks of all components.
@@ -100,9 +154,14 @@ impl Lines {
 
     /// `stack`, of the component with this digest, in words. Reads files, and computes for a while.
     pub(super) fn words(&self, digest: &str, stack: &Stack) -> String {
+        in_words(&self.places(digest, &stack.0))
+    }
+
+    /// Where each of `frames`, of the component with this digest, is; see [`places`]. Reads files, and computes for a while.
+    pub(super) fn places(&self, digest: &str, frames: &[Frame]) -> Vec<Vec<Place>> {
         match self.of(digest) {
-            Some(lines) => stack.words(Some(&lines.lock().unwrap_or_else(PoisonError::into_inner))),
-            None => stack.names(),
+            Some(info) => places(frames, Some(&info.lock().unwrap_or_else(PoisonError::into_inner))),
+            None => places(frames, None),
         }
     }
 
@@ -213,7 +272,7 @@ impl DebugInfo {
     }
 
     /// What is at `offset` bytes into the component's file: the function and those inlined into it, innermost first.
-    fn at(&self, offset: usize, function: &str) -> Vec<String> {
+    fn at(&self, offset: usize, function: &str) -> Vec<Place> {
         let Some((code, context)) = self.modules.iter().find(|(code, _)| code.contains(&offset)) else {
             return Vec::new();
         };
@@ -221,18 +280,20 @@ impl DebugInfo {
         let Ok(mut frames) = context.find_frames((offset - code.start) as u64).skip_all_loads() else {
             return Vec::new();
         };
-        let mut words = Vec::new();
+        let mut places = Vec::new();
         while let Ok(Some(frame)) = frames.next() {
             let name = frame.function.as_ref().and_then(|inlined| inlined.raw_name().ok());
-            let name = name.as_deref().map_or_else(|| function.to_owned(), plain);
-            let (file, line) = frame.location.map_or((None, None), |location| (location.file, location.line));
-            words.push(match (file, line) {
-                (Some(file), Some(line)) => format!("{name} ({file}:{line})"),
-                (Some(file), None) => format!("{name} ({file})"),
-                (None, _) => name,
+            places.push(Place {
+                function: plain(name.as_deref().unwrap_or(function)),
+                file: frame
+                    .location
+                    .as_ref()
+                    .and_then(|location| location.file)
+                    .map(|file| cut(file, 2 * LONGEST_NAME).to_owned()),
+                line: frame.location.as_ref().and_then(|location| location.line),
             });
         }
-        words
+        places
     }
 }
 
@@ -247,8 +308,24 @@ impl Sections {
     }
 }
 
-impl std::fmt::Debug for DebugInfo {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for DebugInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DebugInfo").field("modules", &self.modules.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_gives_its_functions_endless_names_is_cut_short() {
+        let endless = "é".repeat(100_000);
+        let stack = Stack::named(&[&endless, "_ZN5probe4spin17h0123456789abcdefE"]);
+
+        let names = stack.names();
+
+        assert!(names.len() < 2 * LONGEST_NAME, "{} bytes", names.len());
+        assert!(names.ends_with("\nprobe::spin"), "{names}");
     }
 }

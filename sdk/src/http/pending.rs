@@ -8,6 +8,8 @@ use wasip2::io::poll::{Pollable, poll};
 use wasip2::io::streams::{InputStream, OutputStream, StreamError};
 
 use super::{Error, Response};
+use crate::cancellation::{self, Reason};
+use crate::request::nanoseconds;
 
 /// Bytes asked for at once.
 const READ: u64 = 64 << 10;
@@ -175,24 +177,53 @@ pub fn wait_any<'a>(pending: impl IntoIterator<Item = &'a mut Pending>, timeout:
     let mut pending: Vec<&mut Pending> = pending.into_iter().collect();
     let until = Instant::now().checked_add(timeout);
     loop {
-        pending.iter_mut().for_each(|pending| pending.advance());
-        if let Some(done) = pending.iter().position(|pending| pending.is_done()) {
-            return Some(done);
+        if let Some(over) = advance_any(&mut pending, until, None) {
+            return over;
         }
-        let now = Instant::now();
-        if pending.is_empty() || until.is_some_and(|until| until <= now) {
-            return None;
-        }
-
-        let mut pollables = Vec::new();
-        pending.iter().for_each(|pending| pending.subscribe(&mut pollables));
-        let next = pending.iter().filter_map(|pending| pending.deadline).chain(until).min();
-        if let Some(next) = next {
-            let nanoseconds = u64::try_from(next.saturating_duration_since(now).as_nanos()).unwrap_or(u64::MAX);
-            pollables.push(monotonic_clock::subscribe_duration(nanoseconds));
-        }
-        poll(&pollables.iter().collect::<Vec<_>>());
     }
+}
+
+/// As [`wait_any`], unless the run is to end.
+///
+/// # Errors
+///
+/// The reason, as soon as there is one; what is done by then is returned first.
+pub fn wait_any_unless_cancelled<'a>(
+    pending: impl IntoIterator<Item = &'a mut Pending>,
+    timeout: Duration,
+) -> Result<Option<usize>, Reason> {
+    let mut pending: Vec<&mut Pending> = pending.into_iter().collect();
+    let until = Instant::now().checked_add(timeout);
+    let told = cancellation::subscribe();
+    loop {
+        if let Some(over) = advance_any(&mut pending, until, Some(&told)) {
+            return Ok(over);
+        }
+        if let Some(reason) = cancellation::cancelled() {
+            return Err(reason);
+        }
+    }
+}
+
+/// What a wait for one of `pending` comes to, if it is over; otherwise wait for what may change that, or for `told`.
+fn advance_any(pending: &mut [&mut Pending], until: Option<Instant>, told: Option<&Pollable>) -> Option<Option<usize>> {
+    pending.iter_mut().for_each(|pending| pending.advance());
+    if let Some(done) = pending.iter().position(|pending| pending.is_done()) {
+        return Some(Some(done));
+    }
+    let now = Instant::now();
+    if pending.is_empty() || until.is_some_and(|until| until <= now) {
+        return Some(None);
+    }
+
+    let mut pollables = Vec::new();
+    pending.iter().for_each(|pending| pending.subscribe(&mut pollables));
+    let next = pending.iter().filter_map(|pending| pending.deadline).chain(until).min();
+    if let Some(next) = next {
+        pollables.push(monotonic_clock::subscribe_duration(nanoseconds(next.saturating_duration_since(now))));
+    }
+    poll(&pollables.iter().chain(told).collect::<Vec<_>>());
+    None
 }
 
 /// Say that the request's body is whole. An error of that shows in the response.

@@ -42,6 +42,7 @@ jitter = 0
 
 [tasks.page.limits]
 deadline = "1m 30s"
+grace = "5s"
 fuel = 1_000_000
 memory = "64 MiB"
 table-elements = 10
@@ -79,6 +80,7 @@ directories = [{ host = "data", guest = "/data/" }, { host = "/srv/x", guest = "
         },
         limits: Limits {
             deadline: Duration::from_secs(90),
+            grace: Duration::from_secs(5),
             fuel: 1_000_000,
             memory: 64 << 20,
             table_elements: 10,

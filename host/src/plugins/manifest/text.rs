@@ -104,6 +104,8 @@ pub(super) struct RetryText {
 pub(super) struct LimitsText {
     /// From the start of an attempt to its end, waits included. Default: "60s".
     pub(super) deadline: Option<Of<Period<1, YEAR_MS>>>,
+    /// From hearing that it is to end to being interrupted, within the deadline. Default: "1s".
+    pub(super) grace: Option<Of<Period<0, { 60 * 60 * 1000 }>>>,
     /// Units of fuel, about one an instruction. Default: 50000000000.
     pub(super) fuel: Option<Of<Count<1, { 1_000_000_000 * BILLION }>>>,
     /// Linear memory. Default: "128 MiB".

@@ -1,0 +1,242 @@
+//! `top`: the attempts that are under way, once or for as long as somebody watches.
+
+use std::collections::HashMap;
+use std::io::{IsTerminal, Read};
+use std::time::Duration;
+
+use comfy_table::{Cell, CellAlignment};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+
+use super::args::TopArgs;
+use super::client::{Client, decode};
+use super::error::CliError;
+use super::screen::{Screen, one_line};
+use super::stack::waits;
+use crate::http::shapes::live::{Live, LiveAttempt};
+use crate::http::shapes::rough;
+use crate::run::RunId;
+
+/// How long fuel is counted before it is shown once.
+const ONCE: Duration = Duration::from_millis(500);
+
+/// How long a key is waited for before the screen is drawn again, in tenths of a second.
+const REDRAW: u8 = 10;
+
+/// Ctrl-C, where a terminal sends it as a byte.
+const CTRL_C: u8 = 3;
+
+const PATH: &str = "/v1/live";
+
+pub(super) fn top(client: &Client, args: TopArgs, screen: &Screen) -> Result<(), CliError> {
+    if args.list.json {
+        return screen.json(&client.text(PATH)?);
+    }
+    let mut rates = Rates::default();
+    if !args.once && screen.terminal {
+        return watch(client, &mut rates, screen);
+    }
+    rates.of(&look(client)?);
+    std::thread::sleep(ONCE);
+    let live = look(client)?;
+    let rows = rates.of(&live);
+    screen.text(&drawn(&rows, screen))
+}
+
+fn look(client: &Client) -> Result<Live, CliError> {
+    decode(&client.text(PATH)?)
+}
+
+/// What was seen of fuel the last time, to tell how fast it is used.
+#[derive(Debug, Default)]
+struct Rates(HashMap<(RunId, u32), (u64, u64)>);
+
+impl Rates {
+    /// Each attempt with the fuel it uses in a second, the fastest first.
+    fn of<'a>(&mut self, live: &'a Live) -> Vec<(u64, &'a LiveAttempt)> {
+        let mut seen = HashMap::new();
+        let rate = |attempt: &'a LiveAttempt| {
+            let key = (attempt.run, attempt.attempt);
+            let (age, fuel) = self.0.get(&key).copied().unwrap_or_default();
+            seen.insert(key, (attempt.age_ms, attempt.fuel));
+            let (age, fuel) = (attempt.age_ms.saturating_sub(age), attempt.fuel.saturating_sub(fuel));
+            (fuel.saturating_mul(1000) / age.max(1), attempt)
+        };
+        let mut rows: Vec<_> = live.attempts.iter().map(rate).collect();
+        self.0 = seen;
+        rows.sort_by_key(|(rate, attempt)| (std::cmp::Reverse(*rate), attempt.run));
+        rows
+    }
+}
+
+fn drawn(rows: &[(u64, &LiveAttempt)], screen: &Screen) -> String {
+    if rows.is_empty() {
+        return "Nothing is running.\n".to_owned();
+    }
+    let columns = ["RUN", "TASK", "AGE", "LANE", "FUEL/S", "FUEL", "MEMORY", "IN GUEST", "CALLS", "LOCK WAIT", "DOING"];
+    let mut table = screen.table(&columns, "DOING");
+    for (rate, attempt) in rows {
+        let doing = attempt.waiting.as_ref().map_or("computes".to_owned(), waits);
+        table.add_row(vec![
+            Cell::new(attempt.run),
+            Cell::new(&attempt.task),
+            Cell::new(rough(Duration::from_millis(attempt.age_ms))),
+            Cell::new(one_line(&attempt.lane)),
+            Cell::new(short(*rate)).set_alignment(CellAlignment::Right),
+            Cell::new(short(attempt.fuel)).set_alignment(CellAlignment::Right),
+            Cell::new(bytesize::ByteSize(attempt.memory).display().iec()),
+            Cell::new(rough(Duration::from_micros(attempt.guest_us))),
+            Cell::new(short(attempt.host_calls)).set_alignment(CellAlignment::Right),
+            Cell::new(rough(Duration::from_millis(attempt.lock_wait_ms))),
+            if attempt.ending { screen.alarm(&format!("to end; {doing}")) } else { Cell::new(doing) },
+        ]);
+    }
+    format!("{}\n", table.trim_fmt())
+}
+
+/// A count in four characters or so: people compare the magnitudes.
+fn short(number: u64) -> String {
+    let units = [(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1000, "k")];
+    match units.into_iter().find(|(unit, _)| number >= *unit) {
+        Some((unit, sign)) if number < 10 * unit => {
+            format!("{}.{}{sign}", number / unit, number % unit * 10 / unit)
+        }
+        Some((unit, sign)) => format!("{}{sign}", number / unit),
+        None => number.to_string(),
+    }
+}
+
+/// Draw over and over, until `q` or Ctrl-C.
+fn watch(client: &Client, rates: &mut Rates, screen: &Screen) -> Result<(), CliError> {
+    let keys = Keys::take(screen)?;
+    loop {
+        let live = look(client)?;
+        let text = drawn(&rates.of(&live), screen);
+        let heading = format!("{} under way; q ends\n\n", live.attempts.len());
+        screen.text(&frame(&format!("{heading}{text}"), height()))?;
+        if keys.end() {
+            return Ok(());
+        }
+    }
+}
+
+/// Rows of the terminal; as many as it takes, where it does not tell.
+fn height() -> usize {
+    match tcgetwinsize(std::io::stdout()) {
+        Ok(size) if size.ws_row > 1 => usize::from(size.ws_row),
+        _ => usize::MAX,
+    }
+}
+
+/// `text` in the place of what was there before, as much of it as fits. Drawn over, not after clearing, which flickers.
+fn frame(text: &str, height: usize) -> String {
+    let lines: Vec<&str> = text.lines().take(height.saturating_sub(1)).collect();
+    format!("\u{1b}[H{}\u{1b}[K\u{1b}[J", lines.join("\u{1b}[K\n"))
+}
+
+/// The keyboard, given as it is pressed, and a screen of one's own; given back when this is dropped.
+struct Keys<'a> {
+    /// How the terminal was; none if there is no keyboard, so that only a signal ends this, and nothing was changed.
+    before: Option<Termios>,
+    screen: &'a Screen,
+}
+
+impl<'a> Keys<'a> {
+    fn take(screen: &'a Screen) -> Result<Self, CliError> {
+        if !std::io::stdin().is_terminal() {
+            screen.text("\u{1b}[2J")?;
+            return Ok(Self { before: None, screen });
+        }
+        let failed = |e| CliError::failed(format!("cannot use the terminal: {e}"));
+        let before = tcgetattr(std::io::stdin()).map_err(failed)?;
+        let mut keys = before.clone();
+        // Ctrl-C as a key, too: a signal would leave the terminal as it is now.
+        keys.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
+        keys.special_codes[SpecialCodeIndex::VMIN] = 0;
+        keys.special_codes[SpecialCodeIndex::VTIME] = REDRAW;
+        tcsetattr(std::io::stdin(), OptionalActions::Now, &keys).map_err(failed)?;
+        let keys = Self { before: Some(before), screen };
+        screen.text("\u{1b}[?1049h\u{1b}[?25l")?;
+        Ok(keys)
+    }
+
+    /// Wait for a key, or until it is time to draw again; whether to end.
+    fn end(&self) -> bool {
+        if self.before.is_none() {
+            std::thread::sleep(Duration::from_millis(u64::from(REDRAW) * 100));
+            return false;
+        }
+        let mut keys = [0; 16];
+        match std::io::stdin().lock().read(&mut keys) {
+            Ok(count) => keys[..count].iter().any(|key| matches!(*key, b'q' | b'Q' | CTRL_C)),
+            Err(e) => e.kind() != std::io::ErrorKind::Interrupted,
+        }
+    }
+}
+
+impl Drop for Keys<'_> {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            // A terminal that is gone needs nothing given back.
+            let _ = self.screen.text("\u{1b}[?25h\u{1b}[?1049l");
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Rates, drawn, frame, short};
+    use crate::cli::screen::Screen;
+    use crate::http::shapes::live::Live;
+
+    fn live(age: u64, fuel: &[u64]) -> Live {
+        let attempt = |(run, fuel): (usize, &u64)| {
+            json!({
+                "run": run + 1, "task": "probe", "tenant": "default", "attempt": 1, "age_ms": age, "lane": "spent",
+                "fuel": fuel, "memory": 1 << 20, "guest_us": 1_500_000, "host_calls": 3, "lock_wait_ms": 0,
+                "bytes_in": 0, "bytes_out": 0, "lookers": 0, "ending": false,
+                "waiting": { "call": "locks.acquire", "what": "\u{1b}[2J\nx", "for_ms": 2000 },
+            })
+        };
+        let attempts: Vec<_> = fuel.iter().enumerate().map(attempt).collect();
+        serde_json::from_value(json!({ "attempts": attempts })).expect("the API's own shape")
+    }
+
+    #[test]
+    fn attempts_are_in_the_order_of_the_fuel_they_used_since_the_last_look() {
+        let mut rates = Rates::default();
+        let (first, second) = (live(1000, &[9_000_000, 1000]), live(1500, &[9_000_500, 3_001_000]));
+
+        let runs = |rows: Vec<(u64, &crate::http::shapes::live::LiveAttempt)>| {
+            rows.into_iter().map(|(rate, attempt)| (attempt.run.0, rate)).collect::<Vec<_>>()
+        };
+
+        assert_eq!(runs(rates.of(&first)), [(1, 9_000_000), (2, 1000)], "of their whole lives, at the first look");
+        assert_eq!(runs(rates.of(&second)), [(2, 6_000_000), (1, 1000)]);
+    }
+
+    #[test]
+    fn a_guest_cannot_draw_on_the_screen() {
+        let live = live(1000, &[5]);
+        let shown = drawn(&Rates::default().of(&live), &Screen::plain());
+
+        assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+        assert_eq!(shown.lines().count(), 2, "{shown}");
+        assert!(shown.contains("waits in locks.acquire for \\u001b[2J\\nx since 2s"), "{shown}");
+    }
+
+    #[test]
+    fn no_more_is_drawn_than_the_screen_has_room_for() {
+        let text = "a\nb\nc\nd\n";
+        assert_eq!(frame(text, 3), "\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\u{1b}[J");
+        assert!(frame(text, usize::MAX).contains('d'));
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let shown = [0, 999, 1000, 12_345, 1_250_000, 50_000_000_000].map(short);
+        assert_eq!(shown, ["0", "999", "1.0k", "12k", "1.2M", "50G"]);
+    }
+}

@@ -1,0 +1,106 @@
+//! Attempts that are under way on this host: which there are, where they are, and what they spend their time on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::App;
+use super::error::{ApiError, ApiResult};
+use super::extract::{ApiQuery, NoQuery, RunPath, Tenant};
+use super::shapes::live::{Live, LiveAttempt, Stack};
+use crate::run::{RunId, RunState};
+use crate::runtime::{RunHandle, TooManyWatch};
+
+/// Samples of a stack, unless asked for otherwise, and at most.
+const SAMPLES: usize = 3;
+const MAX_SAMPLES: usize = 20;
+
+/// How far samples are apart, unless asked for otherwise, and at most, in milliseconds.
+const APART_MS: u64 = 50;
+const MAX_APART_MS: u64 = 1000;
+
+/// How long a profile is, unless asked for otherwise, and at most, in milliseconds.
+const PROFILE_MS: u64 = 5000;
+const MAX_PROFILE_MS: u64 = 60_000;
+
+/// `GET /v1/live`.
+pub(super) async fn list(State(app): State<App>, Tenant(tenant): Tenant, _: ApiQuery<NoQuery>) -> Json<Live> {
+    let mut live = app.live.all();
+    live.retain(|attempt| attempt.task.tenant == tenant);
+    live.sort_by_key(|attempt| (attempt.started, attempt.key.run));
+    Json(Live { attempts: live.iter().map(|attempt| LiveAttempt::of(attempt)).collect() })
+}
+
+/// The query of a stack.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StackQuery {
+    samples: Option<usize>,
+    apart_ms: Option<u64>,
+}
+
+/// `GET /v1/runs/{run}/stack`.
+pub(super) async fn stack(
+    State(app): State<App>,
+    tenant: Tenant,
+    RunPath(id): RunPath,
+    ApiQuery(query): ApiQuery<StackQuery>,
+) -> ApiResult<Json<Stack>> {
+    let samples = within("samples", query.samples.unwrap_or(SAMPLES), 1, MAX_SAMPLES)?;
+    let apart = within("apart_ms", query.apart_ms.unwrap_or(APART_MS), 1, MAX_APART_MS)?;
+    let attempt = under_way(&app, &tenant, id).await?;
+    let seen = attempt.whereabouts(samples, Duration::from_millis(apart)).await.map_err(too_many)?;
+    Ok(Json(Stack::of(&attempt, &seen)))
+}
+
+/// The query of a profile.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProfileQuery {
+    for_ms: Option<u64>,
+}
+
+/// `GET /v1/runs/{run}/profile`: answers when the time is over, or the attempt.
+pub(super) async fn profile(
+    State(app): State<App>,
+    tenant: Tenant,
+    RunPath(id): RunPath,
+    ApiQuery(query): ApiQuery<ProfileQuery>,
+) -> ApiResult<Json<Value>> {
+    let length = within("for_ms", query.for_ms.unwrap_or(PROFILE_MS), 1, MAX_PROFILE_MS)?;
+    let attempt = under_way(&app, &tenant, id).await?;
+    let profile = attempt.profile(Duration::from_millis(length), app.clock.now()).await;
+    Ok(Json(profile.map_err(too_many)?))
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(name: &str, value: T, least: T, most: T) -> ApiResult<T> {
+    if value < least || value > most {
+        return Err(ApiError::bad("bad-query", format!("`{name}` is {least} to {most}, not {value}")));
+    }
+    Ok(value)
+}
+
+/// The attempt at run `id` that is under way here.
+async fn under_way(app: &App, tenant: &Tenant, id: RunId) -> ApiResult<Arc<RunHandle>> {
+    let run = tenant.run(app, id).await?;
+    if let Some(attempt) = app.live.get(id) {
+        return Ok(attempt);
+    }
+    let here = &app.host.name;
+    let message = match &run.host {
+        Some(host) if run.state == RunState::Running && host != here => {
+            format!("run {id} is running on the host `{host}`, which has to be asked")
+        }
+        _ => format!("run {id} is not running: it is {}", run.state),
+    };
+    Err(ApiError::new(StatusCode::CONFLICT, "not-running", message))
+}
+
+fn too_many(error: TooManyWatch) -> ApiError {
+    ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too-many-looks", error.to_string())
+}

@@ -1,0 +1,175 @@
+//! The JSON about attempts that are under way on this host.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::millis;
+use crate::run::RunId;
+use crate::runtime::{Doing, RunHandle, Seen, Whereabouts};
+use crate::task::Name;
+
+/// `GET /v1/live`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Live {
+    /// Oldest first.
+    pub attempts: Vec<LiveAttempt>,
+}
+
+/// An attempt that is under way: what it has used up to now, and what it is doing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LiveAttempt {
+    /// Of which run.
+    pub run: RunId,
+    /// The run's task.
+    pub task: Name,
+    /// Whose it is.
+    pub tenant: Name,
+    /// Which attempt of the run.
+    pub attempt: u32,
+    /// Since it started here.
+    pub age_ms: u64,
+    /// Where it gets its processor time: `fresh`, `used`, `spent` or `urgent`.
+    pub lane: String,
+    /// Units of fuel; of a guest that computes, as of a moment ago.
+    pub fuel: u64,
+    /// Bytes of linear memory that it has now.
+    pub memory: u64,
+    /// Processor time.
+    pub guest_us: u64,
+    /// Calls to the host.
+    pub host_calls: u64,
+    /// Time it has waited for locks, the wait that it is in included.
+    pub lock_wait_ms: u64,
+    /// Bytes that it was given.
+    pub bytes_in: u64,
+    /// Bytes that it handed over.
+    pub bytes_out: u64,
+    /// The host call that it waits in.
+    pub waiting: Option<Wait>,
+    /// How many look at where it is, by `stack` or `profile`.
+    pub lookers: usize,
+    /// Whether it is to end: it was told so, or is being interrupted.
+    pub ending: bool,
+}
+
+/// A wait in a host call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// Such as `locks.acquire`; none if the call does not say that it waits.
+    pub call: Option<String>,
+    /// For what, such as a lock's name. The guest's own words.
+    pub what: Option<String>,
+    /// For how long it has.
+    pub for_ms: u64,
+}
+
+/// `GET /v1/runs/{run}/stack`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stack {
+    /// Which run.
+    pub run: RunId,
+    /// Which of its attempts.
+    pub attempt: u32,
+    /// What the samples mean.
+    pub verdict: StackVerdict,
+    /// What was seen, in the order of time.
+    pub samples: Vec<StackSample>,
+}
+
+/// What samples of a stack mean.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StackVerdict {
+    /// `spins`, `slow`, `waits`, `queued` or `over`.
+    pub kind: String,
+    /// For people, such as ``spins in `f` (file:line)``.
+    pub text: String,
+}
+
+/// What was seen of an attempt at one moment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StackSample {
+    /// How old the attempt was.
+    pub age_ms: u64,
+    /// `computing`, `waiting` or `queued`.
+    pub doing: String,
+    /// The host call that it waited in.
+    pub waiting: Option<Wait>,
+    /// Units of fuel it had used.
+    pub fuel: u64,
+    /// Processor time it had used.
+    pub guest_us: u64,
+    /// `function (file:line)`, innermost first; empty if the stack could not be taken.
+    pub stack: Vec<String>,
+}
+
+impl LiveAttempt {
+    /// What can be seen of `attempt` now.
+    pub fn of(attempt: &RunHandle) -> Self {
+        let vitals = attempt.vitals.snapshot();
+        let waiting = vitals.waiting.map(|waiting| Wait {
+            call: Some(waiting.call.to_owned()),
+            what: waiting.what,
+            for_ms: millis(waiting.since.elapsed()),
+        });
+        // What it waited before is added up when a wait is over.
+        let waits = waiting.as_ref().filter(|wait| wait.call.as_deref() == Some("locks.acquire"));
+        Self {
+            run: attempt.key.run,
+            task: attempt.task.task.clone(),
+            tenant: attempt.task.tenant.clone(),
+            attempt: attempt.key.attempt,
+            age_ms: millis(attempt.started.elapsed()),
+            lane: vitals.lane.as_str().to_owned(),
+            fuel: vitals.fuel,
+            memory: vitals.memory,
+            guest_us: micros(vitals.guest),
+            host_calls: vitals.host_calls,
+            lock_wait_ms: millis(vitals.lock_wait) + waits.map_or(0, |wait| wait.for_ms),
+            bytes_in: vitals.bytes_in,
+            bytes_out: vitals.bytes_out,
+            waiting,
+            lookers: attempt.lookers(),
+            ending: attempt.asked().is_some(),
+        }
+    }
+}
+
+impl Stack {
+    /// What was seen of `attempt`.
+    pub fn of(attempt: &RunHandle, seen: &Whereabouts) -> Self {
+        let verdict = &seen.verdict;
+        Self {
+            run: attempt.key.run,
+            attempt: attempt.key.attempt,
+            verdict: StackVerdict { kind: verdict.as_str().to_owned(), text: verdict.words().to_owned() },
+            samples: seen.samples.iter().map(|seen| StackSample::of(seen, attempt.started)).collect(),
+        }
+    }
+}
+
+impl StackSample {
+    fn of(seen: &Seen, started: Instant) -> Self {
+        let (doing, waiting) = match &seen.doing {
+            Doing::Computing => ("computing", None),
+            Doing::Queued => ("queued", None),
+            Doing::Waiting { call, what, since } => {
+                let at = started + seen.age;
+                let for_ms = millis(at.saturating_duration_since(*since));
+                ("waiting", Some(Wait { call: call.map(str::to_owned), what: what.clone(), for_ms }))
+            }
+        };
+        Self {
+            age_ms: millis(seen.age),
+            doing: doing.to_owned(),
+            waiting,
+            fuel: seen.fuel,
+            guest_us: micros(seen.guest),
+            stack: seen.stack.clone(),
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

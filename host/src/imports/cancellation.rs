@@ -1,0 +1,84 @@
+//! The `cancellation` import: a guest hears that it is to end before it is interrupted.
+//!
+//! Who wants a run to end tells its [`RunHandle`]; that its deadline is near is told by nobody, and found out here.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+
+use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView};
+use crate::runtime::bindings::sexton::task::cancellation::{self, Host, Reason};
+use crate::runtime::{RunHandle, Wish};
+use crate::task::Limits;
+
+/// Let a guest of `linker` hear of its end.
+///
+/// # Errors
+///
+/// If something is linked by that name already.
+pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    cancellation::add_to_linker::<T, Imports>(linker, T::imports)
+}
+
+/// How long before its deadline a run is told that it is near: its grace, but never before half of its time is over,
+/// lest a task with little time hear of nothing else.
+fn notice(limits: &Limits) -> Duration {
+    limits.grace.min(limits.deadline / 2)
+}
+
+/// What a guest waits for that subscribed.
+struct Heard {
+    handle: Arc<RunHandle>,
+    /// When the deadline counts as near.
+    near: Instant,
+}
+
+#[async_trait::async_trait]
+impl Pollable for Heard {
+    async fn ready(&mut self) {
+        // Either way there is a reason then.
+        let _ = tokio::time::timeout_at(self.near.into(), self.handle.wished()).await;
+    }
+}
+
+impl ImportsCtx {
+    fn near(&self) -> Instant {
+        let deadline = self.until.deadline();
+        deadline.checked_sub(notice(&self.task.limits)).unwrap_or(deadline)
+    }
+}
+
+impl Host for ImportsCtxView<'_> {
+    fn cancelled(&mut self) -> wasmtime::Result<Option<Reason>> {
+        Ok(match self.ctx.handle.wish() {
+            Some(Wish::Killed) => Some(Reason::Killed),
+            Some(Wish::Replaced) => Some(Reason::Replaced),
+            Some(Wish::Shutdown) => Some(Reason::Shutdown),
+            None => (Instant::now() >= self.ctx.near()).then_some(Reason::DeadlineNear),
+        })
+    }
+
+    fn subscribe(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
+        // With a full table either is a trap: subscribing again and again is bounded by the handles of the task.
+        let heard = self.table.push(Heard { handle: Arc::clone(&self.ctx.handle), near: self.ctx.near() })?;
+        subscribe(self.table, heard)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notice_of_the_deadline_is_given_in_the_second_half_of_a_runs_time_at_the_earliest() {
+        let notice = |deadline, grace| {
+            let [deadline, grace] = [deadline, grace].map(Duration::from_millis);
+            super::notice(&Limits { deadline, grace, ..Limits::default() }).as_millis()
+        };
+        assert_eq!(notice(60_000, 1000), 1000);
+        assert_eq!(notice(500, 1000), 250);
+        assert_eq!(notice(500, 0), 0);
+    }
+}

@@ -1,0 +1,77 @@
+//! The host calls in which guests mostly wait, linked so that it can be seen where they wait.
+//!
+//! A guest's stack can be taken where it enters a host call, which costs microseconds: far too much for every call, and
+//! nothing beside a wait. `wasi:io/poll` is what sleeping, HTTP and streams come down to; `locks.acquire` is the wait that
+//! depends on other runs. For other calls `guest` takes stacks as its budget allows.
+
+use std::task::Poll;
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi::WasiView;
+use wasmtime_wasi::p2::DynPollable;
+use wasmtime_wasi::p2::bindings::io::poll::{Host, HostPollable};
+
+use crate::imports::ImportsView;
+
+use super::bindings::sexton::task::locks::{Host as _, Mode};
+use super::guest::Guest;
+
+/// What is shown of a guest that waits for pollables.
+const POLL: &str = "wasi:io/poll";
+
+/// As `wasmtime-wasi` links it: with another version this would stand beside its functions instead of in their place.
+const INTERFACE: &str = "wasi:io/poll@0.2.12";
+
+/// Show waits for pollables. After WASI is linked.
+pub(super) fn show_polls(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let mut poll = linker.instance(INTERFACE)?;
+    poll.func_wrap_async("poll", |mut guest: StoreContextMut<'_, Guest>, (list,): (Vec<Resource<DynPollable>>,)| {
+        Box::new(async move {
+            let again = list.iter().map(|pollable| Resource::new_borrow(pollable.rep())).collect();
+            // Most are asked for what is there already.
+            let now = guest.data_mut().ctx().table.poll(list);
+            if let Poll::Ready(ready) = futures_util::poll!(std::pin::pin!(now)) {
+                return Ok((ready?,));
+            }
+            let handle = Guest::rests(&mut guest);
+            let _shown = handle.vitals.waits(POLL, None);
+            Ok((guest.data_mut().ctx().table.poll(again).await?,))
+        })
+    })?;
+    poll.func_wrap_async(
+        "[method]pollable.block",
+        |mut guest: StoreContextMut<'_, Guest>, (pollable,): (Resource<DynPollable>,)| {
+            Box::new(async move {
+                let again = Resource::new_borrow(pollable.rep());
+                let now = guest.data_mut().ctx().table.block(pollable);
+                if let Poll::Ready(ready) = futures_util::poll!(std::pin::pin!(now)) {
+                    return ready;
+                }
+                let handle = Guest::rests(&mut guest);
+                let _shown = handle.vitals.waits(POLL, None);
+                guest.data_mut().ctx().table.block(again).await
+            })
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// Show where guests wait for locks. After locks are linked.
+pub(super) fn show_locks(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    linker.instance("sexton:task/locks@0.1.0")?.func_wrap_async(
+        "acquire",
+        |mut guest: StoreContextMut<'_, Guest>, (name, mode, wait): (String, Mode, u64)| {
+            Box::new(async move {
+                // It asks the store in any case, which costs a hundred times as much.
+                Guest::rests(&mut guest);
+                Ok((guest.data_mut().imports().acquire(name, mode, wait).await?,))
+            })
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}

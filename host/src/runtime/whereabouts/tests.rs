@@ -1,0 +1,106 @@
+use std::time::Instant;
+
+use super::super::sampler::Sampler;
+use super::*;
+use crate::runtime::stack::Stack;
+
+/// A guest's doings, one a sample: what it does, how much fuel it had used, and its functions, innermost first.
+fn judged(samples: &[(Doing, u64, &[&str])]) -> Verdict {
+    let sampler = Sampler::default();
+    let look = sampler.look(None, samples.len()).unwrap();
+    for (doing, fuel, functions) in samples {
+        look.put(doing.clone(), (*fuel, Duration::ZERO), &Stack::named(functions));
+    }
+    let taken = look.taken();
+    let places: Vec<Vec<Place>> = taken.frames.iter().map(|frame| vec![place(&frame.name())]).collect();
+    verdict(&taken, &places)
+}
+
+fn place(function: &str) -> Place {
+    Place { function: function.to_owned(), file: Some("src/lib.rs".to_owned()), line: Some(7) }
+}
+
+fn waiting(call: Option<&'static str>, what: Option<&str>, since: Instant) -> Doing {
+    Doing::Waiting { call, what: what.map(str::to_owned), since }
+}
+
+use Doing::{Computing, Queued};
+
+#[test]
+fn a_guest_that_computes_in_one_function_spins_there_whatever_called_it() {
+    let verdict =
+        judged(&[(Computing, 10, &["f", "run"]), (Computing, 20, &["f", "g", "run"]), (Computing, 30, &["f", "run"])]);
+    assert_eq!(verdict, Verdict::Spins("spins in `f` (src/lib.rs:7)".to_owned()));
+}
+
+#[test]
+fn a_guest_that_is_here_and_there_is_slow_within_what_is_common() {
+    let verdict = judged(&[
+        (Computing, 10, &["f", "loop", "run"]),
+        (Computing, 20, &["g", "loop", "run"]),
+        (waiting(Some("cache.get"), None, Instant::now()), 30, &["h", "loop", "run"]),
+    ]);
+    let words = "slow: busy in different places (`f`, `g`, waits in `cache.get`), all within `loop` (src/lib.rs:7)";
+    assert_eq!(verdict, Verdict::Slow(words.to_owned()));
+}
+
+#[test]
+fn one_look_does_not_tell_that_a_guest_spins_and_neither_do_looks_between_which_it_used_nothing() {
+    let computes = Verdict::Slow("computes in `f` (src/lib.rs:7)".to_owned());
+    assert_eq!(judged(&[(Computing, 10, &["f"])]), computes);
+    assert_eq!(judged(&[(Computing, 10, &["f"]), (Computing, 10, &["f"])]), computes);
+}
+
+#[test]
+fn a_guest_that_waits_says_in_what_for_what_and_since_when() {
+    let since = Instant::now().checked_sub(Duration::from_millis(2100)).expect("the machine is up for longer");
+    let waits =
+        |call, what| judged(&[(waiting(call, what, since), 5, &["f"]), (waiting(call, what, since), 5, &["f"])]);
+    assert_eq!(waits(Some("locks.acquire"), None), Verdict::Waits("waits in `locks.acquire` since 2.1s".to_owned()));
+    assert_eq!(
+        waits(Some("locks.acquire"), Some("door")),
+        Verdict::Waits("waits in `locks.acquire` for `door` since 2.1s".to_owned())
+    );
+    assert_eq!(waits(None, None), Verdict::Waits("waits in a host call since 2.1s".to_owned()));
+}
+
+#[test]
+fn a_guest_that_waits_again_and_again_does_not_hang() {
+    let (now, before) = (Instant::now(), Instant::now().checked_sub(Duration::from_secs(1)).expect("as above"));
+    let verdict =
+        judged(&[(waiting(Some("poll"), None, before), 5, &["f"]), (waiting(Some("poll"), None, now), 9, &["f"])]);
+    assert_eq!(verdict.as_str(), "slow", "{verdict:?}");
+}
+
+#[test]
+fn a_guest_without_a_turn_is_queued_and_one_of_which_nothing_was_seen_is_over() {
+    assert_eq!(judged(&[(Queued, 5, &[]), (Queued, 5, &[])]).as_str(), "queued");
+    assert_eq!(judged(&[]), Verdict::Over);
+}
+
+#[test]
+fn more_than_a_few_cannot_look_at_once() {
+    let sampler = Sampler::default();
+    let looks: Vec<_> = (0..8).map(|_| sampler.look(None, 1).unwrap()).collect();
+
+    assert_eq!(sampler.look(None, 1).err(), Some(TooManyWatch));
+    drop(looks);
+
+    assert!(sampler.look(None, 1).is_ok());
+}
+
+#[test]
+fn a_look_has_room_for_so_many_samples_and_each_frame_is_kept_once() {
+    let sampler = Sampler::default();
+    let look = sampler.look(Some(Duration::ZERO), 3).unwrap();
+    for n in 0..10 {
+        let now = Instant::now();
+        if sampler.wants(now) {
+            sampler.give(now, (n, Duration::ZERO), &Stack::named(&["f", "run"]));
+        }
+    }
+    let taken = look.taken();
+
+    assert_eq!((taken.samples.len(), taken.frames.len()), (3, 2));
+    assert!(!sampler.wants(Instant::now()), "nobody looks any more");
+}

@@ -1,0 +1,95 @@
+//! A task that can hear of its end, unlike the probe: `{"do": "heed"}`, `{"do": "ignore"}`.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use serde::Deserialize;
+use sexton_task::cancellation::{self, Reason};
+use sexton_task::{Failure, Output, http, log};
+
+sexton_task::task!(run);
+
+/// What to do. Most say `ready` in the log once they are at it.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
+enum Do {
+    /// Compute until told to end; the reason.
+    Heed,
+    /// Wait until told to end; the reason.
+    Listen,
+    /// Compute until told to end, and fail with the reason: `transient` or `permanent`.
+    GiveUp { how: String },
+    /// Wait for an answer that does not come, until told to end; the reason.
+    Ask { url: String },
+    /// Say the reason in the log, once there is one, and go on computing for ever.
+    Ignore,
+    /// Compute for ever, in two functions by turns.
+    Wander,
+}
+
+fn run(input: Do) -> Result<Output, Failure> {
+    log::info!("ready");
+    let reason = match input {
+        Do::Heed => heed(),
+        Do::Listen => listen(),
+        Do::GiveUp { how } if how == "permanent" => return Err(Failure::permanent(heed())),
+        Do::GiveUp { .. } => return Err(heed().into()),
+        Do::Ask { url } => ask(&url)?,
+        Do::Ignore => ignore(),
+        Do::Wander => wander(),
+    };
+    Ok(Output::text(reason.to_string()))
+}
+
+fn heed() -> Reason {
+    loop {
+        if let Some(reason) = cancellation::cancelled() {
+            return reason;
+        }
+        black_box(count(10_000));
+    }
+}
+
+fn listen() -> Reason {
+    match cancellation::sleep(Duration::MAX) {
+        Ok(()) => unreachable!("nothing lasts that long"),
+        Err(reason) => reason,
+    }
+}
+
+fn ask(url: &str) -> Result<Reason, Failure> {
+    let mut asked = [http::get(url).start()?];
+    match http::wait_any_unless_cancelled(&mut asked, Duration::MAX) {
+        Ok(_) => Err(Failure::permanent("there was an answer")),
+        Err(reason) => Ok(reason),
+    }
+}
+
+fn ignore() -> ! {
+    log::info!("{}", heed());
+    loop {
+        black_box(count(10_000));
+    }
+}
+
+fn wander() -> ! {
+    loop {
+        black_box(hither(2_000_000));
+        black_box(thither(2_000_000));
+    }
+}
+
+#[inline(never)]
+fn count(to: u64) -> u64 {
+    (0..to).fold(0, |sum, n| black_box(sum + n))
+}
+
+#[inline(never)]
+fn hither(rounds: u64) -> u64 {
+    (0..rounds).fold(1, |sum, n| black_box(sum ^ n))
+}
+
+#[inline(never)]
+fn thither(rounds: u64) -> u64 {
+    (0..rounds).fold(2, |sum, n| black_box(sum + n))
+}
