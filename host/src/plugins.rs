@@ -4,6 +4,7 @@
 //! that one goes on.
 
 pub mod directory;
+mod loading;
 pub mod manifest;
 mod registry;
 

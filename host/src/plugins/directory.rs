@@ -4,7 +4,7 @@
 //! may be half-written, so it is left alone until it has been quiet; a rename of a finished file is taken up at once by
 //! that measure too, as its time of change is older.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use notify::{RecursiveMode, Watcher};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tracing::{debug, warn};
 
+use crate::plugins::loading::{Loading, Next};
 use crate::plugins::manifest::Manifest;
 use crate::plugins::registry::{Ready, Registry, Version};
 use crate::runtime::Runtime;
@@ -32,12 +32,6 @@ const POLL: Duration = Duration::from_secs(5);
 
 /// Largest manifest that is read, in bytes.
 const MAX_MANIFEST: u64 = 1 << 20;
-
-/// Plugins that are read and loaded at once: compiling one takes a core.
-const LOADING: usize = 2;
-
-/// How long one is waited for before the next is begun beside it. The runtime has a place for those that take long.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What tells one state of a file from another, without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,12 +59,7 @@ pub struct Directory {
     clock: Arc<dyn Clock>,
     max_component: u64,
     seen: BTreeMap<String, Files>,
-    /// To be loaded, smallest first: what is soon done is soon in use. By size and name.
-    waiting: BTreeSet<(u64, String)>,
-    turns: Arc<Semaphore>,
-    loading: JoinSet<Loaded>,
-    /// How to give up a load, by the plugin's name.
-    under_way: BTreeMap<String, AbortHandle>,
+    loading: Loading<Result<Version, Rejected>>,
 }
 
 impl Directory {
@@ -88,9 +77,8 @@ impl Directory {
     ) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         let path = path.canonicalize()?;
-        let (seen, waiting, loading, under_way) = Default::default();
-        let turns = Arc::new(Semaphore::new(LOADING));
-        Ok(Self { path, registry, runtime, clock, max_component, seen, waiting, turns, loading, under_way })
+        let (seen, loading) = (BTreeMap::new(), Loading::new());
+        Ok(Self { path, registry, runtime, clock, max_component, seen, loading })
     }
 
     /// Load what is there, and then whatever changes, until `over` is set.
@@ -121,15 +109,15 @@ impl Directory {
         }
     }
 
-    /// Load what waits for it, until `pause` is over.
+    /// Load what is to be loaded, until `pause` is over.
     async fn load_until(&mut self, pause: impl Future<Output = ()>) {
         let mut pause = pin!(pause);
         loop {
-            // In this order: what is loaded makes room.
             tokio::select! {
-                biased;
-                Some(loaded) = self.loading.join_next() => self.settle(loaded),
-                Ok(turn) = Arc::clone(&self.turns).acquire_owned(), if !self.waiting.is_empty() => self.load_next(turn),
+                next = self.loading.next() => match next {
+                    Next::Turn(name, turn) => self.begin(name, turn),
+                    Next::Loaded(name, version) => self.settle(name, version),
+                },
                 () = &mut pause => return,
             }
         }
@@ -149,14 +137,14 @@ impl Directory {
         let gone: Vec<String> = self.seen.keys().filter(|name| !now_there.contains_key(*name)).cloned().collect();
         let some_gone = !gone.is_empty();
         for name in gone {
-            self.give_up(&name);
+            self.loading.give_up(&name);
             self.seen.remove(&name);
             self.registry.remove(&name);
         }
         if some_gone {
             // What went may have been in the way of one that did not load.
             for name in self.registry.quarantined() {
-                if !self.under_way.contains_key(&name) {
+                if !self.loading.has(&name) {
                     self.seen.remove(&name);
                 }
             }
@@ -170,51 +158,32 @@ impl Directory {
                 unsettled = true;
                 continue;
             }
-            self.give_up(&name);
             let before = self.seen.insert(name.clone(), files).unwrap_or_default();
             if before.lost_one_in(files) {
                 // What was taken away on purpose must not go on as the version before.
                 self.registry.remove(&name);
             }
-            self.waiting.insert((files.size(), name));
+            self.loading.add(name, files.size());
         }
         unsettled
     }
 
-    /// Load a plugin no longer, as it is no longer what it was.
-    fn give_up(&mut self, name: &str) {
-        if let Some(load) = self.under_way.remove(name) {
-            load.abort();
-        }
-        if let Some(files) = self.seen.get(name) {
-            self.waiting.remove(&(files.size(), name.to_owned()));
-        }
-    }
-
-    fn load_next(&mut self, turn: OwnedSemaphorePermit) {
-        let Some((_, name)) = self.waiting.pop_first() else { return };
+    fn begin(&mut self, name: String, turn: OwnedSemaphorePermit) {
         let Some(files) = self.seen.get(&name).copied() else { return };
-        let load = self.loading.spawn(load(self.source(), name.clone(), files, turn));
-        self.under_way.insert(name, load);
+        let load = load(self.source(), name.clone(), files);
+        self.loading.begin(name, turn, load);
     }
 
     /// Use what a load brought.
-    fn settle(&mut self, loaded: Result<Loaded, JoinError>) {
-        // One that was given up, or panicked.
-        let Ok(loaded) = loaded else { return };
-        if self.seen.get(&loaded.name) != Some(&loaded.files) {
-            // It was over at the moment when it was given up.
-            return;
-        }
-        self.under_way.remove(&loaded.name);
-        match loaded.version {
-            Ok(version) => self.registry.admit(&loaded.name, version, self.clock.now()),
+    fn settle(&mut self, name: String, version: Result<Version, Rejected>) {
+        match version {
+            Ok(version) => self.registry.admit(&name, version, self.clock.now()),
             Err(Rejected { reason, for_now }) => {
+                self.registry.quarantine(&name, reason);
                 if for_now {
                     // As if it had changed: it is loaded again at the next look.
-                    self.seen.insert(loaded.name.clone(), Files::default());
+                    self.seen.insert(name, Files::default());
                 }
-                self.registry.quarantine(&loaded.name, reason);
             }
         }
     }
@@ -297,13 +266,6 @@ struct Source {
     max_component: u64,
 }
 
-#[derive(Debug)]
-struct Loaded {
-    name: String,
-    files: Files,
-    version: Result<Version, Rejected>,
-}
-
 /// Why a plugin is not used.
 #[derive(Debug)]
 struct Rejected {
@@ -318,20 +280,9 @@ impl From<String> for Rejected {
     }
 }
 
-/// Load a plugin; `turn` is kept until that is done or takes long.
-async fn load(source: Source, name: String, files: Files, turn: OwnedSemaphorePermit) -> Loaded {
+async fn load(source: Source, name: String, files: Files) -> Result<Version, Rejected> {
     debug!(plugin = name, "Loading plugin `{}`", name.escape_debug());
-    let version = {
-        let mut version = pin!(source.version(&name, files));
-        match tokio::time::timeout(PATIENCE, &mut version).await {
-            Ok(version) => version,
-            Err(_) => {
-                drop(turn);
-                version.await
-            }
-        }
-    };
-    Loaded { name, files, version }
+    source.version(&name, files).await
 }
 
 impl Source {

@@ -39,7 +39,7 @@ const CODE_PER_BYTE: u64 = 16;
 
 /// What reading debug information may use. What comes from honest compilers takes some ten milliseconds, and a few times
 /// the size of the component's file.
-const LINES: CompileLimits = CompileLimits { time: Duration::from_secs(2), memory: 256 << 20 };
+const LINES: CompileLimits = CompileLimits { time: Duration::from_secs(2), memory: 128 << 20 };
 
 /// Where components are compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]

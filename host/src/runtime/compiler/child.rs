@@ -203,7 +203,6 @@ fn confine(brief: &Brief) -> io::Result<()> {
     if getppid().map(Pid::as_raw_nonzero).is_none_or(|host| u64::try_from(host.get()) != Ok(brief.host)) {
         return Err(io::Error::other("the host is gone"));
     }
-    rustix::thread::set_name(c"sexton-compile")?;
     // If the machine runs out of memory this is what may go. Where that cannot be said the limit still holds.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     // Not possible if the host's own priority is lower still, which is as good.
@@ -227,7 +226,8 @@ fn confine(brief: &Brief) -> io::Result<()> {
     ] {
         limit(resource, most, most)?;
     }
-    Ok(())
+    // Whoever sees a process of this name sees one that is confined.
+    Ok(rustix::thread::set_name(c"sexton-compile")?)
 }
 
 /// Limit a resource, or leave it at less if it was limited to that before.
