@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::run::{ClaimKey, RunId};
-use crate::runtime::RunHandle;
+use crate::runtime::{RunHandle, Stop};
 
 /// All attempts that are under way on this host, by run.
 #[derive(Debug, Default)]
@@ -33,6 +33,14 @@ impl LiveRuns {
     /// The attempt at `run` that is under way here, if there is one.
     pub fn get(&self, run: RunId) -> Option<Arc<RunHandle>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned()
+    }
+
+    /// End those of `ended` that are under way here, as the run `by` takes their place. What is under way elsewhere is told
+    /// by the store.
+    pub fn make_way(&self, ended: &[RunId], by: RunId) {
+        for handle in ended.iter().filter_map(|run| self.get(*run)) {
+            handle.stop(Stop::Killed(format!("replaced by run {by}")));
+        }
     }
 
     /// All of them.

@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 
 use crate::catalog::Catalog;
 use crate::lifecycle::{self, Ending};
+use crate::machine::alert;
 use crate::machine::executor::report_without_guest;
 use crate::machine::live::LiveRuns;
 use crate::run::Outcome;
@@ -74,9 +75,10 @@ impl Sweeper {
                     ours += 1;
                     continue;
                 }
-                match self.store.finish(self.obituary(&dead)).await {
+                match self.store.finish(Arc::new(self.obituary(&dead))).await {
+                    Ok(consequence) => alert::tell(&dead.task, &consequence),
                     // Its host came back in time, or another sweeper was first.
-                    Ok(()) | Err(StoreError::ClaimLost(_)) => {}
+                    Err(StoreError::ClaimLost(_)) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -91,14 +93,16 @@ impl Sweeper {
         let now = self.clock.now();
         let (run, task) = (dead.claim.run, &dead.task);
         warn!(run.id = %run, task.name = %task, "Run {run} of `{task}` was lost by host `{}`", dead.host);
-        // A task that is not known here (any more) is tried again as tasks are by default.
-        let policy = self.catalog.get(task).map(|task| task.retry.clone()).unwrap_or_default();
+        // A task that is not known here (any more) is dealt with as tasks are by default.
+        let known = self.catalog.get(task);
+        let policy = known.as_ref().map(|task| task.retry.clone()).unwrap_or_default();
         let outcome = if dead.cancel_requested { Outcome::Killed } else { Outcome::Lost };
         let message = format!("host `{}` stopped without writing an outcome", dead.host);
         Finish {
             claim: dead.claim,
             transition: lifecycle::after(Ending::Other(outcome), dead.failures, &policy, rand::random(), now),
             report: report_without_guest(outcome, dead.claimed_at, now, message),
+            supervision: known.map(|task| task.supervision).unwrap_or_default(),
             expired_by: Some(now),
         }
     }

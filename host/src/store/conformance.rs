@@ -24,6 +24,7 @@ use std::time::Duration;
 use super::{Admit, ClaimRequest, Claimed, Enqueued, Finish, NewRun, Store, StoreError};
 use crate::lifecycle::Transition;
 use crate::run::{Accounts, Cause, Claim, ClaimKey, Kept, Outcome, Output, Report, RunId};
+use crate::supervision::Supervision;
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
@@ -163,7 +164,7 @@ fn new(text: &str) -> NewRun {
 }
 
 async fn enqueue(store: &Tested, runs: Vec<NewRun>) -> Vec<RunId> {
-    store.enqueue(runs, at(0)).await.unwrap().into_iter().map(Enqueued::run).collect()
+    store.enqueue(runs, at(0)).await.unwrap().iter().map(Enqueued::run).collect()
 }
 
 fn request(tasks: &[(&str, u32)], limit: usize, seconds: i64) -> ClaimRequest {
@@ -209,7 +210,7 @@ fn report(outcome: Outcome) -> Report {
 }
 
 fn ending(claim: ClaimKey, outcome: Outcome, transition: Transition) -> Finish {
-    Finish { claim, transition, report: report(outcome), expired_by: None }
+    Finish { claim, transition, report: report(outcome), supervision: Supervision::default(), expired_by: None }
 }
 
 fn success(claim: ClaimKey) -> Finish {

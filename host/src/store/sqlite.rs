@@ -41,6 +41,7 @@ use super::{
     StoreStats, TaskState, Written,
 };
 use crate::run::{ClaimKey, Output, RunId, RunState};
+use crate::supervision::Consequence;
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
@@ -176,7 +177,7 @@ impl Store for SqliteStore {
         self.write(move |w| claims::extend(w, &claims, until)).await
     }
 
-    async fn finish(&self, finish: Finish) -> Result<()> {
+    async fn finish(&self, finish: Arc<Finish>) -> Result<Consequence> {
         self.write(move |w| claims::finish(w, &finish)).await
     }
 
@@ -248,6 +249,10 @@ impl Store for SqliteStore {
 
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RunInfo>> {
         self.read(move |conn| queries::runs(conn, &filter)).await
+    }
+
+    async fn latest_runs(&self, tenant: Name) -> Result<BTreeMap<Name, RunInfo>> {
+        self.read(move |conn| queries::latest_runs(conn, &tenant)).await
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunInfo>> {

@@ -14,13 +14,13 @@ async fn succeeded(store: &Tested, text: &str, ended: i64, bytes: usize) -> RunI
     let mut finish =
         ending(claim, Outcome::Succeeded, Transition::Succeed(Output { content_type: None, body: vec![7; bytes] }));
     finish.report.ended_at = at(ended);
-    store.finish(finish).await.unwrap();
+    store.finish(finish.into()).await.unwrap();
     claim.run
 }
 
 async fn failed(store: &Tested, text: &str) -> RunId {
     let claim = running(store, text).await.key;
-    store.finish(failure(claim)).await.unwrap();
+    store.finish(failure(claim).into()).await.unwrap();
     claim.run
 }
 
@@ -95,10 +95,10 @@ pub(crate) async fn the_latest_success_is_the_latest_runs(store: Tested) {
     let (early, late) = (running(&store, "a").await.key, running(&store, "a").await.key);
     assert_eq!(store.latest_success(task("a")).await.unwrap(), None);
 
-    store.finish(success(late)).await.unwrap();
+    store.finish(success(late).into()).await.unwrap();
     let mut finish = success(early);
     finish.report.ended_at = at(50);
-    store.finish(finish).await.unwrap();
+    store.finish(finish.into()).await.unwrap();
     failed(&store, "a").await;
 
     assert_eq!(store.latest_success(task("a")).await.unwrap(), Some((late.run, at(1))));
@@ -127,7 +127,7 @@ pub(crate) async fn pruning_by_age_keeps_the_young(store: Tested) {
     let young = succeeded(&store, "a", 101, 0).await;
     let mut finish = failure(late);
     finish.report.ended_at = at(150);
-    store.finish(finish).await.unwrap();
+    store.finish(finish.into()).await.unwrap();
 
     let gone = prune_all(&store, &Retention { age: Duration::from_secs(60), ..KEEP_ALL }, 160).await;
 
@@ -190,7 +190,7 @@ pub(crate) async fn a_pruned_run_leaves_nothing_behind(store: Tested) {
     let key = claim(&store, &[("a", 1)], 1, 0).await.claims[0].key;
     let mut finish = failure(key);
     finish.report.log.text = "line".into();
-    store.finish(finish).await.unwrap();
+    store.finish(finish.into()).await.unwrap();
 
     prune_all(&store, &Retention { runs: 0, ..KEEP_ALL }, 9).await;
 

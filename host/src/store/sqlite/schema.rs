@@ -165,10 +165,13 @@ ALTER TABLE attempts ADD COLUMN queued_us INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE attempts ADD COLUMN lock_wait_us INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE attempts ADD COLUMN bytes_in INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE attempts ADD COLUMN bytes_out INTEGER NOT NULL DEFAULT 0;
--- Attempts of the task that failed one after another, up to now.
+-- Runs of the task that failed since one succeeded.
 ALTER TABLE tasks ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
--- Nothing of the task starts before: it crashed again and again.
+-- Attempts at them that crashed since one ended as its guest wished.
+ALTER TABLE tasks ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
+-- Nothing of the task starts by itself before: it crashed again and again.
 ALTER TABLE tasks ADD COLUMN held_until INTEGER;
--- Why it is paused, if somebody (or the host) said so.
+-- Since when it is paused, and why, if not because a person said so.
+ALTER TABLE tasks ADD COLUMN paused_at INTEGER;
 ALTER TABLE tasks ADD COLUMN paused_why TEXT;
 ";
