@@ -56,6 +56,24 @@ pub(crate) async fn a_retry_and_a_resumption_are_told(store: Tested) {
     soon(told).await;
 }
 
+pub(crate) async fn who_is_let_go_after_being_held_back_is_told(store: Tested) {
+    let crash = |claim| ending(claim, Outcome::Trapped, Transition::Wait { run_at: at(0), failed: true }).into();
+    let mut claimed = running(&store, "a").await.key;
+    for _ in 0..2 {
+        store.finish(crash(claimed)).await.unwrap();
+        claimed = claim(&store, &[("a", 1)], 1, 1).await.claims[0].key;
+    }
+    store.finish(crash(claimed)).await.unwrap();
+    assert!(claim(&store, &[("a", 1)], 1, 1).await.claims.is_empty());
+    let hint = store.runs_hint();
+
+    let told = hint.notified();
+    store.set_paused(task("a"), false, at(1)).await.unwrap();
+
+    soon(told).await;
+    assert_eq!(claim(&store, &[("a", 1)], 1, 1).await.claims.len(), 1);
+}
+
 pub(crate) async fn every_change_of_a_run_is_told(store: Tested) {
     let mut changes = store.changes();
     changes.mark_unchanged();

@@ -76,6 +76,31 @@ pub(crate) async fn runs_are_listed_newest_first(store: Tested) {
     assert_eq!(listed(&store, RunFilter { task: Some(name("none")), ..all() }).await, []);
 }
 
+pub(crate) async fn the_latest_run_of_every_task_of_a_tenant_is_told_at_once(store: Tested) {
+    failed(&store, "a").await;
+    let other_tenant = TaskKey { tenant: name("other"), task: name("a") };
+    let waiting = enqueue(&store, vec![new("b"), new("a"), NewRun { task: other_tenant, ..new("a") }]).await;
+    let finished = succeeded(&store, "c", 1, 0).await;
+    succeeded(&store, "going", 1, 0).await;
+    running(&store, "going").await;
+
+    let latest = store.latest_runs(Name::default_tenant()).await.unwrap();
+
+    let told: Vec<_> = latest.iter().map(|(task, run)| (task.as_str(), run.id, run.state)).collect();
+    let going = store.runs(RunFilter { task: Some(name("going")), limit: 1, ..all() }).await.unwrap()[0].id;
+    assert_eq!(
+        told,
+        [
+            ("a", waiting[1], RunState::Waiting),
+            ("b", waiting[0], RunState::Waiting),
+            ("c", finished, RunState::Succeeded),
+            ("going", going, RunState::Running),
+        ]
+    );
+    assert_eq!(store.latest_runs(name("other")).await.unwrap()[&name("a")].id, waiting[2]);
+    assert!(store.latest_runs(name("nobody")).await.unwrap().is_empty());
+}
+
 pub(crate) async fn runs_are_counted_by_state(store: Tested) {
     let none = store.counts().await.unwrap();
     failed(&store, "a").await;
@@ -197,6 +222,6 @@ pub(crate) async fn a_pruned_run_leaves_nothing_behind(store: Tested) {
     assert!(store.run(first).await.unwrap().is_none());
     assert_eq!(store.input(first).await.unwrap(), None);
     assert!(store.attempts(first).await.unwrap().is_empty());
-    let again = store.enqueue(vec![keyed()], at(9)).await.unwrap()[0];
+    let again = store.enqueue(vec![keyed()], at(9)).await.unwrap().remove(0);
     assert!(matches!(again, Enqueued::New(run) if run > first), "{again:?}");
 }

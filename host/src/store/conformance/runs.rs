@@ -69,9 +69,7 @@ pub(crate) async fn a_run_beyond_its_overlap_policy_is_written_as_cancelled(stor
 
     let made = store.enqueue(vec![below(2), below(2), below(3)], at(0)).await.unwrap();
 
-    let (Enqueued::New(_), Enqueued::Skipped(skipped), Enqueued::New(_)) = (made[0], made[1], made[2]) else {
-        panic!("{made:?}")
-    };
+    let [Enqueued::New(_), Enqueued::Skipped(skipped), Enqueued::New(_)] = made[..] else { panic!("{made:?}") };
     let info = store.run(skipped).await.unwrap().unwrap();
     assert_eq!((info.state, info.ended_at, info.outcome), (RunState::Cancelled, Some(at(0)), None));
     assert!(info.message.unwrap().contains("skipped"));
