@@ -100,6 +100,7 @@ macro_rules! promises {
                 a_task_that_crashes_in_a_row_is_held_back_for_longer_each_time
                 a_run_that_a_person_asks_for_starts_although_its_task_is_held_back
                 places_of_a_task_that_is_held_back_are_kept_to_as_well
+                who_comes_too_late_for_a_place_is_next_even_while_its_task_is_held_back
                 a_success_or_a_resumption_lets_a_task_go_that_was_held_back
                 a_run_that_is_held_back_says_until_when
             }

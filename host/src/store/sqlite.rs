@@ -7,6 +7,7 @@
 mod cache;
 mod claims;
 mod errors;
+mod finish;
 mod ledger;
 mod locks;
 mod open;
@@ -178,7 +179,7 @@ impl Store for SqliteStore {
     }
 
     async fn finish(&self, finish: Arc<Finish>) -> Result<Consequence> {
-        self.write(move |w| claims::finish(w, &finish)).await
+        self.write(move |w| finish::finish(w, &finish)).await
     }
 
     async fn expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Expired>> {

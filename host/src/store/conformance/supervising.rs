@@ -166,6 +166,20 @@ pub(crate) async fn places_of_a_task_that_is_held_back_are_kept_to_as_well(store
     assert_eq!([runs(&first), runs(&second), runs(&third)], [vec![asked[0], other], vec![asked[1]], vec![]]);
 }
 
+pub(crate) async fn who_comes_too_late_for_a_place_is_next_even_while_its_task_is_held_back(store: Tested) {
+    held(&store, "a").await;
+    let other = enqueue(&store, vec![scheduled("b"), scheduled("b"), scheduled("b")]).await;
+    let asked = enqueue(&store, vec![new("a"), new("a"), new("a")]).await;
+    enqueue(&store, vec![NewRun { run_at: at(3600), ..scheduled("c") }]).await;
+    let all = [("a", 9), ("b", 9), ("c", 9)];
+
+    let first = claim(&store, &all, 5, 1).await;
+    let second = claim(&store, &all, 5, 1).await;
+
+    assert_eq!(runs(&first), [other[0], other[1], other[2], asked[0], asked[1]]);
+    assert_eq!(runs(&second), [asked[2]]);
+}
+
 pub(crate) async fn a_success_or_a_resumption_lets_a_task_go_that_was_held_back(store: Tested) {
     for text in ["a", "b"] {
         held(&store, text).await;

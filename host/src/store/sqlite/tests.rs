@@ -145,6 +145,34 @@ async fn what_was_answered_outlives_a_crash() {
 }
 
 #[tokio::test]
+async fn how_a_task_stands_outlives_a_crash() {
+    let (store, directory) = open();
+    let supervision = Supervision { pause_after: Some(3), ..Supervision::default() };
+    for _ in 0..3 {
+        enqueue(&store, vec![]).await.unwrap();
+        let mut end = finish(claim(&store).await);
+        end.transition = crate::lifecycle::Transition::Fail;
+        end.report.outcome = Outcome::Trapped;
+        store.finish(Finish { supervision, ..end }.into()).await.unwrap();
+    }
+    let image = directory.path().join("image.db");
+
+    crash_image(&directory.path().join("store.db"), &image);
+
+    let after = open_at(&image);
+    let state = after.task_states().await.unwrap().remove(&task()).unwrap();
+    assert!(state.paused.as_ref().is_some_and(|pause| pause.why.is_some() && pause.since == Some(NOW)), "{state:?}");
+    let held_until = Some(NOW.plus(std::time::Duration::from_secs(1)));
+    assert_eq!(state.standing, crate::supervision::Standing { failures: 3, crashes: 3, held_until });
+    // Not only what is shown: what the writer goes by.
+    enqueue(&after, vec![]).await.unwrap();
+    let tasks = Arc::new([(task(), 9)].into());
+    let lease = std::time::Duration::from_secs(30);
+    let request = ClaimRequest { host: "one".into(), tasks, limit: 9, lease, now: NOW };
+    assert!(after.claim(request).await.unwrap().claims.is_empty());
+}
+
+#[tokio::test]
 async fn a_crash_in_the_midst_of_a_commit_leaves_the_one_before() {
     let (store, directory) = open();
     let first = enqueue(&store, vec![1; 10_000]).await.unwrap();
