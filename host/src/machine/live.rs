@@ -53,3 +53,26 @@ impl LiveRuns {
         self.count.subscribe()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::{Name, TaskKey};
+
+    #[test]
+    fn what_is_replaced_ends_and_names_its_successor_and_nothing_else_ends() {
+        let live = LiveRuns::default();
+        let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("a").unwrap() };
+        let handles = [1, 2].map(|run| {
+            let key = ClaimKey { run: RunId(run), attempt: 1, fence: 1 };
+            Arc::new(RunHandle::new(key, task.clone(), 0))
+        });
+        handles.iter().for_each(|handle| live.insert(Arc::clone(handle)));
+
+        // Run 3 waited, and was never here.
+        live.make_way(&[RunId(1), RunId(3)], RunId(4));
+
+        let stopped = handles.map(|handle| handle.stopped());
+        assert_eq!(stopped, [Some(Stop::Killed("replaced by run 4".into())), None]);
+    }
+}
