@@ -1,6 +1,6 @@
 //! What becomes of tasks whose runs do not end, or end badly again and again: replaced, paused, held back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
@@ -70,11 +70,10 @@ fn a_run_that_does_not_end_is_replaced_by_the_next_which_gets_its_lock() {
 fn passed_on(host: &Host, mut fences: BTreeMap<i64, u64>, most: usize) -> (BTreeMap<i64, u64>, Vec<Value>) {
     // The guests ask for the lock without waiting for it: one that finds it held fails.
     let all = host.eventually("the lock was passed on", || {
-        let locks = host.get("/v1/locks");
-        for lock in list(&locks, "locks") {
+        for lock in list(&host.get("/v1/locks"), "locks") {
             fences.insert(lock["run"].as_i64().unwrap(), lock["fence"].as_u64().unwrap());
         }
-        let all = runs(&host, "spins");
+        let all = runs(host, "spins");
         let running = all.iter().filter(|run| run["state"] == "running").count();
         assert!(running <= 1, "{all:?}");
         (fences.len() >= most).then_some(all)
@@ -88,7 +87,7 @@ fn a_run_that_a_person_asks_for_replaces_what_is_running_and_one_for_later_does_
     let old = host.trigger("newest", r#"{"do": "sleep", "ms": 40000}"#);
     host.eventually("it runs", || (state(&host.get(&format!("/v1/runs/{old}"))) == "running").then_some(()));
 
-    let (status, body) = host.request("POST", "/v1/tasks/newest/runs?after=1s", br#"{"do": "echo"}"#);
+    let (status, body) = host.request("POST", "/v1/tasks/newest/runs?after=5s", br#"{"do": "echo"}"#);
     assert_eq!(status, 202);
     let later: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!((&later["replaced"], state(&host.get(&format!("/v1/runs/{old}")))), (&serde_json::json!([]), "running"));
@@ -175,8 +174,9 @@ fn a_task_that_crashes_at_once_is_held_back_for_longer_and_longer_whatever_its_s
     };
     // The third crash holds the fourth back, and that the fifth.
     assert!(gap(3) >= Duration::from_secs(1) && gap(4) >= Duration::from_secs(2), "{crashes:?}");
-
-    assert!(host.log().contains("alert=\"task-held-back\" task.name=crashes crashes=6"), "{}", host.log());
+    host.eventually("the log tells it", || {
+        host.log().contains("alert=\"task-held-back\" task.name=crashes crashes=6").then_some(())
+    });
 
     // A person who wants to see whether it works now need not wait; when it does, the schedule goes on.
     assert_eq!(state(&host.run("crashes", r#"{"do": "echo"}"#)), "succeeded");
@@ -199,7 +199,5 @@ fn a_task_without_a_brake_crashes_as_often_as_it_is_due() {
     let shown = task(&host, "crashes");
     assert!(shown["crashes"].as_u64().unwrap() >= 10 && shown["held_until"].is_null(), "{shown}");
     assert!(shown["brake_ms"].is_null(), "{shown}");
-    let states: BTreeSet<_> =
-        runs(&host, "crashes").iter().filter_map(|run| run["why"].as_str().map(str::to_owned)).collect();
-    assert!(states.is_empty(), "{states:?}");
+    assert!(runs(&host, "crashes").iter().all(|run| run["why"].is_null()), "no run is held back");
 }
