@@ -20,6 +20,7 @@ use sexton::runtime::bindings::exports::sexton::task::runner;
 use sexton::runtime::{Compiler, Order, Prepared, RunHandle, Runtime, RuntimeConfig, Services};
 use sexton::schedule::{CatchUp, Trigger};
 use sexton::store::sqlite::{SqliteOptions, SqliteStore};
+use sexton::supervision::Supervision;
 use sexton::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
 use sexton::time::{Clock, Timestamp};
 use wasmtime::component::{Linker, ResourceTable};
@@ -197,7 +198,7 @@ fn order(task: &Arc<Task>) -> Order {
     let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
     let at = Timestamp::default();
     Order {
-        claim: Claim {
+        claim: Arc::new(Claim {
             key,
             task: task.key.clone(),
             due_at: at,
@@ -205,7 +206,7 @@ fn order(task: &Arc<Task>) -> Order {
             input: Vec::new(),
             failures: 0,
             claimed_at: at,
-        },
+        }),
         task: task.clone(),
         handle: Arc::new(RunHandle::new(key, task.key.clone(), task.limits.log)),
     }
@@ -222,6 +223,7 @@ fn task() -> Task {
         overlap: Overlap::Skip,
         catch_up: CatchUp::None,
         retry: RetryPolicy::default(),
+        supervision: Supervision::default(),
         limits: Limits::default(),
         grants: Grants::default(),
         settings: BTreeMap::new(),

@@ -178,7 +178,12 @@ impl Parts {
     }
 
     fn scheduler(&self) -> Scheduler {
-        Scheduler { store: Arc::clone(&self.store), catalog: Arc::clone(&self.catalog), clock: Arc::clone(&self.clock) }
+        Scheduler {
+            store: Arc::clone(&self.store),
+            catalog: Arc::clone(&self.catalog),
+            live: Arc::clone(&self.live),
+            clock: Arc::clone(&self.clock),
+        }
     }
 
     fn worker(&self, config: &Config) -> Worker {

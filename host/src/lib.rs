@@ -17,6 +17,7 @@ pub mod run;
 pub mod runtime;
 pub mod schedule;
 pub mod store;
+pub mod supervision;
 pub mod task;
 pub mod telemetry;
 pub mod time;

@@ -91,7 +91,7 @@ pub struct Services {
 #[derive(Clone, Debug)]
 pub struct Order {
     /// What was claimed.
-    pub claim: Claim,
+    pub claim: Arc<Claim>,
     /// The task, as it was when it was claimed.
     pub task: Arc<Task>,
     /// How others watch and end it.

@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 
 use crate::lifecycle::Transition;
 use crate::run::{Cause, Claim, ClaimKey, Output, Report, RunId, RunState};
+use crate::supervision::{Consequence, Pause, Standing, Supervision};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
@@ -86,10 +87,13 @@ pub enum Admit {
     Always,
     /// Only while fewer than this many runs of its task are not over; else it is written as cancelled, with a reason.
     Below(u32),
+    /// Always, and in the place of all runs of its task that are not over: those that wait are cancelled, those that run
+    /// are asked to end, each with a reason that names the new run.
+    Replacing,
 }
 
 /// What became of a [`NewRun`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Enqueued {
     /// It is waiting.
     New(RunId),
@@ -97,13 +101,21 @@ pub enum Enqueued {
     Existing(RunId),
     /// It was written as cancelled, as its overlap policy has it.
     Skipped(RunId),
+    /// It is waiting, and has taken the place of others.
+    Replacing {
+        /// The new run.
+        run: RunId,
+        /// Those that waited are cancelled; those that are running (asked before or not) still have to be ended by the
+        /// host that has them, which is told with the next [`Store::extend`].
+        ended: Vec<RunId>,
+    },
 }
 
 impl Enqueued {
     /// The run, whichever way it went.
-    pub fn run(self) -> RunId {
+    pub fn run(&self) -> RunId {
         match self {
-            Self::New(run) | Self::Existing(run) | Self::Skipped(run) => run,
+            Self::New(run) | Self::Existing(run) | Self::Skipped(run) | Self::Replacing { run, .. } => *run,
         }
     }
 }
@@ -150,6 +162,8 @@ pub struct Finish {
     pub transition: Transition,
     /// What is written down about the attempt.
     pub report: Report,
+    /// What is done about the task if this is one failure of many.
+    pub supervision: Supervision,
     /// If set, the claim must also have expired by then: how a sweeper buries what another host left.
     pub expired_by: Option<Timestamp>,
 }
@@ -322,12 +336,14 @@ pub enum Written {
 }
 
 /// What a task's schedule has come to. Kept by the store, so that restarts and other hosts go on from there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskState {
     /// The last instant that was dealt with.
     pub cursor: Option<Timestamp>,
     /// Nothing of the task starts while set.
-    pub paused: bool,
+    pub paused: Option<Pause>,
+    /// How its latest runs went.
+    pub standing: Standing,
 }
 
 /// A run as people see it.
@@ -364,6 +380,8 @@ pub struct RunInfo {
     pub outcome: Option<crate::run::Outcome>,
     /// What was said of the last attempt, or why it was skipped.
     pub message: Option<String>,
+    /// Of a run that waits: why it does not start at `run_at`, where its task is paused or held back.
+    pub why: Option<String>,
 }
 
 /// Which runs to list, newest first.
@@ -427,7 +445,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Of a paused task only the cursor moves: what is due meanwhile is left out, and the answer is empty.
     async fn fire(&self, task: TaskKey, runs: Vec<NewRun>, cursor: Timestamp, now: Timestamp) -> Result<Vec<Enqueued>>;
 
-    /// Take due runs. Runs of paused tasks, and more of a task than it may have at once, are left alone.
+    /// Take due runs. Runs of paused tasks, and more of a task than it may have at once, are left alone; of a task that is
+    /// held back ([`Standing::holds`]) all but those that [`goes_through`](crate::supervision::goes_through) lets pass.
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed>;
 
     /// Hold on to claims until `until`.
@@ -436,12 +455,17 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Write down the end of an attempt, and release its locks.
     ///
     /// A run whose end was asked for ([`Store::cancel`]) does not wait again: [`Transition::Wait`] cancels it then, as
-    /// its host may have looked just before it was asked.
+    /// its host may have looked just before it was asked. If it was killed, the reason that was given is what is said of
+    /// the run.
+    ///
+    /// The same transaction counts the end in for the task, whichever host it was on, and pauses or holds back the task as
+    /// [`supervision::after`](crate::supervision::after) says. Returns that. The outcome is shared, as a caller may have
+    /// to offer it again.
     ///
     /// # Errors
     ///
     /// [`StoreError::ClaimLost`] where the claim does not hold (any more).
-    async fn finish(&self, finish: Finish) -> Result<()>;
+    async fn finish(&self, finish: Arc<Finish>) -> Result<Consequence>;
 
     /// Find claims whose lease was over before `now`, at most `limit`.
     async fn expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Expired>>;
@@ -490,11 +514,17 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// What all tasks' schedules have come to.
     async fn task_states(&self) -> Result<BTreeMap<TaskKey, TaskState>>;
 
-    /// Pause or resume a task. On resuming, the cursor is set to `now`: what was due meanwhile is left out.
+    /// Pause or resume a task. A pause that is there already stays as it is. On resuming, the cursor is set to `now`: what
+    /// was due meanwhile is left out.
+    ///
+    /// To resume a task, paused or not, also forgets what went wrong with it, and lets it go if it was held back.
     async fn set_paused(&self, task: TaskKey, paused: bool, now: Timestamp) -> Result<()>;
 
     /// Runs, newest first.
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RunInfo>>;
+
+    /// The latest run (the one with the greatest id) of each task of a tenant that has any.
+    async fn latest_runs(&self, tenant: Name) -> Result<BTreeMap<Name, RunInfo>>;
 
     /// One run.
     async fn run(&self, run: RunId) -> Result<Option<RunInfo>>;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::retry::RetryPolicy;
 use crate::schedule::{CatchUp, Trigger};
+use crate::supervision::Supervision;
 
 /// A name that a person chose: a tenant, a plugin or a task.
 ///
@@ -106,6 +107,8 @@ pub struct Task {
     pub catch_up: CatchUp,
     /// When and how often a failed attempt is tried again.
     pub retry: RetryPolicy,
+    /// What is done about it when it goes wrong again and again.
+    pub supervision: Supervision,
     /// What one attempt may use.
     pub limits: Limits,
     /// What the operator lets it reach.
@@ -122,7 +125,8 @@ pub struct Task {
 
 /// What happens when a task is due, by its schedule, while an earlier run is not over.
 ///
-/// Runs that somebody asks for (API, CLI, another task) are never skipped: they wait for a place.
+/// Runs that somebody asks for (API, CLI, another task) are never skipped: they wait for a place. With
+/// [`Overlap::Replace`] one that a person wants at once replaces, too.
 /// "Not over" means running, due and waiting, or waiting to be tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlap {
@@ -130,6 +134,9 @@ pub enum Overlap {
     Skip,
     /// One at a time, and one more may wait; what is due beyond that is skipped.
     QueueOne,
+    /// One at a time, the latest: those before it that wait are cancelled, one that is running is ended, and when that is
+    /// over and its locks are free the new one starts.
+    Replace,
     /// Up to this many at a time; what is due beyond that is skipped.
     Allow(u32),
 }
@@ -138,7 +145,7 @@ impl Overlap {
     /// How many runs of the task may be running at once, however they came about.
     pub fn max_running(self) -> u32 {
         match self {
-            Self::Skip | Self::QueueOne => 1,
+            Self::Skip | Self::QueueOne | Self::Replace => 1,
             Self::Allow(n) => n,
         }
     }
@@ -287,7 +294,7 @@ mod tests {
 
     #[test]
     fn only_allow_lets_runs_overlap() {
-        let at_once = [Overlap::Skip, Overlap::QueueOne, Overlap::Allow(5)].map(Overlap::max_running);
-        assert_eq!(at_once, [1, 1, 5]);
+        let all = [Overlap::Skip, Overlap::QueueOne, Overlap::Replace, Overlap::Allow(5)];
+        assert_eq!(all.map(Overlap::max_running), [1, 1, 1, 5]);
     }
 }

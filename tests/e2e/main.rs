@@ -14,6 +14,7 @@ mod frontpage;
 mod hung;
 mod outcomes;
 mod plugins;
+mod policies;
 mod reach;
 mod rooms;
 mod schedules;

@@ -70,12 +70,19 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
             Cell::new(last.and_then(|last| last.ended_at).map_or("-".to_owned(), |at| screen.ago(at))),
         ]);
     }
-    screen.print(&table)
+    screen.print(&table)?;
+    for task in &tasks {
+        if let Some(why) = &task.paused_why {
+            screen.line(&format!("\n`{}` is paused: {}", task.name, one_line(why)))?;
+        }
+    }
+    Ok(())
 }
 
 fn next(task: &TaskSummary, screen: &Screen) -> Cell {
     match task.next.first() {
         _ if task.paused => screen.alarm("paused"),
+        _ if let Some(until) = task.held_until => screen.alarm(&format!("held back until {}", screen.clock(until))),
         Some(due) => Cell::new(format!("{} ({})", screen.clock_there(&due.local), screen.ago(due.at))),
         None => Cell::new("-"),
     }
@@ -111,7 +118,7 @@ pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<
             Cell::new(screen.ago(run.due_at)),
             Cell::new(took(run, screen)),
             Cell::new(run.attempt),
-            Cell::new(one_line(run.message.as_deref().unwrap_or_default())),
+            Cell::new(one_line(run.why.as_deref().or(run.message.as_deref()).unwrap_or_default())),
         ]);
     }
     screen.print(&table)?;

@@ -59,7 +59,8 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
         post_within(if args.wait { JUST_DROPPED_IN } else { Duration::ZERO }, || client.post(&path, &key, &input))?;
     let made: Triggered = decode(&json)?;
     if made.paused {
-        eprintln!("note: `{0}` is paused, so its runs wait until `sexton resume {0}`", args.task);
+        let why = made.paused_why.as_deref().map(|why| format!(" ({})", one_line(why))).unwrap_or_default();
+        eprintln!("note: `{0}` is paused{why}, so its runs wait until `sexton resume {0}`", args.task);
     }
     if args.wait {
         return wait(client, args, made.run, screen);
@@ -68,7 +69,12 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
         return screen.json(&json);
     }
     let verb = if made.created { "is on its way" } else { "was made for this key before" };
-    screen.line(&format!("Run {} of `{}` {verb}.", made.run, args.task))
+    let replaced: Vec<_> = made.replaced.iter().map(ToString::to_string).collect();
+    let replaced = match replaced.as_slice() {
+        [] => String::new(),
+        runs => format!(", in the place of run {}", runs.join(", ")),
+    };
+    screen.line(&format!("Run {} of `{}` {verb}{replaced}.", made.run, args.task))
 }
 
 /// Who waits for a run waits for its task as well: a plugin that was dropped in a moment ago is about to be taken up.

@@ -101,7 +101,16 @@ impl Shown<'_> {
             }
             write!(f, "<td>{} <small>({})</small><td>", Text(&task.trigger.text), Text(&task.zone))?;
             match task.next.first() {
-                _ if task.paused => f.write_str("<span class=\"bad\">paused</span>")?,
+                _ if task.paused => {
+                    f.write_str("<span class=\"bad\">paused</span>")?;
+                    let since = task.paused_at.map(|at| self.age(at)).unwrap_or_default();
+                    let why = task.paused_why.as_deref().unwrap_or_default();
+                    write!(f, "<br><small>{} {}</small>", Text(&since), Text(why))?;
+                }
+                _ if let Some(until) = task.held_until => {
+                    f.write_str("<span class=\"bad\">held back</span>")?;
+                    write!(f, "<br><small>{}, after {} crashes</small>", self.age(until), task.crashes)?;
+                }
                 Some(due) => write!(f, "{}<br><small>{}</small>", self.age(due.at), Text(&due.local))?,
                 None => f.write_str("&ndash;")?,
             }
@@ -138,7 +147,7 @@ impl Shown<'_> {
             if let (Some(claimed), Some(ended)) = (run.claimed_at, run.ended_at) {
                 write!(f, "{:.3} s", ended.since(claimed).as_secs_f64())?;
             }
-            let said = run.message.as_deref().unwrap_or_default();
+            let said = run.why.as_deref().or(run.message.as_deref()).unwrap_or_default();
             write!(f, "<td>{}<td>{}</tr>", run.attempt, Text(&said.chars().take(300).collect::<String>()))?;
         }
         f.write_str("</table>")

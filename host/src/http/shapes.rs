@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::plugins::PluginInfo;
 use crate::run::{Outcome, RunId, RunState};
 use crate::schedule::{CatchUp, Trigger};
-use crate::store::{AttemptInfo, EntryInfo, HeldLock, RunInfo, StoreStats};
+use crate::store::{AttemptInfo, EntryInfo, HeldLock, RunInfo, StoreStats, TaskState};
 use crate::task::{Grants, Limits, Name, Overlap, Task};
 use crate::time::Timestamp;
 
@@ -78,7 +78,19 @@ pub struct TaskSummary {
     pub next: Vec<Due>,
     /// Nothing of it starts while set.
     pub paused: bool,
-    /// `skip`, `queue-one` or `allow(N)`.
+    /// Since when it is paused, if that was written down.
+    pub paused_at: Option<Timestamp>,
+    /// Why it is paused; none if a person paused it.
+    pub paused_why: Option<String>,
+    /// Runs that ended as failed since the last one that succeeded.
+    #[serde(default)]
+    pub failures: u32,
+    /// Attempts that crashed since the last one that ended as its guest wished.
+    #[serde(default)]
+    pub crashes: u32,
+    /// Until when it is held back because of those; none if it is not.
+    pub held_until: Option<Timestamp>,
+    /// `skip`, `queue-one`, `replace` or `allow(N)`.
     pub overlap: String,
     /// Its latest run.
     pub last: Option<LastRun>,
@@ -128,6 +140,10 @@ pub struct TaskDetail {
     pub catch_up: String,
     /// How failed attempts are tried again.
     pub retry: Retry,
+    /// After how many failed runs in a row it is paused; none: never.
+    pub pause_after: Option<u32>,
+    /// The longest that it is held back when it crashes again and again; none: not at all.
+    pub brake_ms: Option<u64>,
     /// What one attempt may use.
     pub limits: LimitsShape,
     /// What the operator lets it reach.
@@ -209,8 +225,13 @@ pub struct Triggered {
     pub run: RunId,
     /// False if a run with the same idempotency key was there already.
     pub created: bool,
+    /// The runs whose place it takes: cancelled, or being ended.
+    #[serde(default)]
+    pub replaced: Vec<RunId>,
     /// Whether its task is paused: then it waits until somebody resumes the task.
     pub paused: bool,
+    /// Why its task is paused; none if a person paused it.
+    pub paused_why: Option<String>,
 }
 
 /// `POST /v1/runs/{run}/kill`.
@@ -349,7 +370,9 @@ impl Due {
 
 impl TaskSummary {
     /// `task` with what else is known of it, and its next `count` due instants.
-    pub fn of(task: &Task, paused: bool, last: Option<&RunInfo>, now: Timestamp, count: usize) -> Self {
+    pub fn of(task: &Task, state: Option<&TaskState>, last: Option<&RunInfo>, now: Timestamp, count: usize) -> Self {
+        let pause = state.and_then(|state| state.paused.as_ref());
+        let standing = state.map(|state| state.standing).unwrap_or_default();
         Self {
             name: task.key.task.clone(),
             tenant: task.key.tenant.clone(),
@@ -358,10 +381,16 @@ impl TaskSummary {
             trigger: TriggerShape::of(&task.trigger),
             zone: task.zone.name().to_owned(),
             next: Due::list(&task.trigger, task.zone, now, count),
-            paused,
+            paused: pause.is_some(),
+            paused_at: pause.and_then(|pause| pause.since),
+            paused_why: pause.and_then(|pause| pause.why.clone()),
+            failures: standing.failures,
+            crashes: standing.crashes,
+            held_until: standing.held_until.filter(|_| standing.holds(now)),
             overlap: match task.overlap {
                 Overlap::Skip => "skip".to_owned(),
                 Overlap::QueueOne => "queue-one".to_owned(),
+                Overlap::Replace => "replace".to_owned(),
                 Overlap::Allow(n) => format!("allow({n})"),
             },
             last: last.map(|run| LastRun {
@@ -392,6 +421,8 @@ impl TaskDetail {
                 max_delay_ms: millis(task.retry.max_delay),
                 jitter: task.retry.jitter,
             },
+            pause_after: task.supervision.pause_after,
+            brake_ms: task.supervision.brake.map(millis),
             limits: LimitsShape::of(&task.limits),
             grants: task.grants.clone(),
             args: task.args.clone(),

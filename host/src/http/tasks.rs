@@ -16,8 +16,8 @@ use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, Payload, TaskPath, Tenant, duration};
 use super::shapes::{Paused, TaskDetail, TaskSummary, Tasks, Triggered};
 use crate::run::Cause;
-use crate::store::{Admit, Enqueued, NewRun, RunFilter, RunInfo};
-use crate::task::{Name, Task, TaskKey};
+use crate::store::{Admit, Enqueued, NewRun, RunFilter, TaskState};
+use crate::task::{Name, Overlap, Task, TaskKey};
 use crate::time::Timestamp;
 
 /// How far ahead a run may be asked for. Further is more likely a slip (milliseconds for seconds) than a wish.
@@ -33,20 +33,12 @@ const NEXT_IN_DETAIL: usize = 5;
 /// The summaries of all tasks of `tenant`, by name.
 pub(super) async fn summaries(app: &App, tenant: &Name) -> ApiResult<Vec<TaskSummary>> {
     let states = app.store.task_states().await?;
-    let now = app.clock.now();
-    let mut summaries = Vec::new();
-    for task in app.catalog.tasks().values().filter(|task| task.key.tenant == *tenant) {
-        let paused = states.get(&task.key).is_some_and(|state| state.paused);
-        let last = last_run(app, &task.key).await?;
-        summaries.push(TaskSummary::of(task, paused, last.as_ref(), now, NEXT_IN_LIST));
-    }
-    Ok(summaries)
-}
-
-async fn last_run(app: &App, key: &TaskKey) -> ApiResult<Option<RunInfo>> {
-    let (tenant, task) = (Some(key.tenant.clone()), Some(key.task.clone()));
-    let mut latest = app.store.runs(RunFilter { tenant, task, limit: 1, ..RunFilter::default() }).await?;
-    Ok(latest.pop())
+    let latest = app.store.latest_runs(tenant.clone()).await?;
+    let (tasks, now) = (app.catalog.tasks(), app.clock.now());
+    let of_tenant = tasks.values().filter(|task| task.key.tenant == *tenant);
+    let summary =
+        |task: &Arc<Task>| TaskSummary::of(task, states.get(&task.key), latest.get(&task.key.task), now, NEXT_IN_LIST);
+    Ok(of_tenant.map(summary).collect())
 }
 
 /// The task, or an error that names those there are.
@@ -66,8 +58,8 @@ pub(super) fn no_task(app: &App, key: &TaskKey) -> ApiError {
     ApiError::not_found("no-such-task", format!("there is no task `{}`", key.task)).hint(hint)
 }
 
-async fn is_paused(app: &App, key: &TaskKey) -> ApiResult<bool> {
-    Ok(app.store.task_states().await?.get(key).is_some_and(|state| state.paused))
+async fn state_of(app: &App, key: &TaskKey) -> ApiResult<TaskState> {
+    Ok(app.store.task_states().await?.remove(key).unwrap_or_default())
 }
 
 /// `GET /v1/tasks`.
@@ -86,9 +78,10 @@ pub(super) async fn show(
     _: ApiQuery<NoQuery>,
 ) -> ApiResult<Json<TaskDetail>> {
     let task = known(&app, &key)?;
-    let paused = is_paused(&app, &key).await?;
-    let last = last_run(&app, &key).await?;
-    let summary = TaskSummary::of(&task, paused, last.as_ref(), app.clock.now(), NEXT_IN_DETAIL);
+    let state = state_of(&app, &key).await?;
+    let (tenant, name) = (Some(key.tenant.clone()), Some(key.task.clone()));
+    let latest = app.store.runs(RunFilter { tenant, task: name, limit: 1, ..RunFilter::default() }).await?;
+    let summary = TaskSummary::of(&task, Some(&state), latest.first(), app.clock.now(), NEXT_IN_DETAIL);
     Ok(Json(TaskDetail::of(&task, summary)))
 }
 
@@ -152,13 +145,21 @@ pub(super) async fn trigger(
         input: if body.is_empty() { task.input.clone() } else { body.to_vec() },
         dedup: dedup(&headers)?,
         parent: None,
-        admit: Admit::Always,
+        // What is wanted later must not end now what is running now; it waits for its place.
+        admit: if task.overlap == Overlap::Replace && due_at <= now { Admit::Replacing } else { Admit::Always },
     };
-    let made = app.store.enqueue(vec![run], now).await?;
-    let made = made.first().copied().expect("a store answers for each run it is given");
+    let made = app.store.enqueue(vec![run], now).await?.pop().expect("a store answers for each run it is given");
     let created = !matches!(made, Enqueued::Existing(_));
     let status = if created { StatusCode::ACCEPTED } else { StatusCode::OK };
-    let answer = Triggered { run: made.run(), created, paused: is_paused(&app, &key).await? };
+    let run = made.run();
+    let replaced = match made {
+        Enqueued::Replacing { ended, .. } => ended,
+        _ => Vec::new(),
+    };
+    app.live.make_way(&replaced, run);
+    let pause = state_of(&app, &key).await?.paused;
+    let paused = pause.is_some();
+    let answer = Triggered { run, created, replaced, paused, paused_why: pause.and_then(|pause| pause.why) };
     Ok((status, [(LOCATION, format!("/v1/runs/{}", answer.run))], Json(answer)).into_response())
 }
 

@@ -26,6 +26,7 @@ use crate::runtime::{RunHandle, Stop};
 use crate::schedule::{CatchUp, Trigger};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{ClaimRequest, Finish, Store};
+use crate::supervision::Supervision;
 use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
 use crate::time::{Clock, Timestamp};
 
@@ -84,6 +85,7 @@ fn task(name: &str, trigger: Trigger) -> Arc<Task> {
         overlap: Overlap::Allow(16),
         catch_up: CatchUp::None,
         retry: RetryPolicy::default(),
+        supervision: Supervision::default(),
         limits: Limits::default(),
         grants: Grants::default(),
         settings: BTreeMap::new(),
@@ -157,8 +159,9 @@ impl Rig {
     }
 
     pub(crate) async fn finish(&self, claim: &Claim, transition: Transition, report: Report) {
-        let finish = Finish { claim: claim.key, transition, report, expired_by: None };
-        self.store.finish(finish).await.expect("the claim holds");
+        let finish =
+            Finish { claim: claim.key, transition, report, supervision: Supervision::default(), expired_by: None };
+        self.store.finish(Arc::new(finish)).await.expect("the claim holds");
     }
 
     /// A run of `hello` that has succeeded with `output`.
@@ -208,7 +211,7 @@ async fn a_trigger_makes_a_run_and_repeating_its_key_makes_no_second() {
     assert_eq!(first.header("location"), format!("/v1/runs/{run}"));
     assert_eq!(
         (again.status, again.json()),
-        (StatusCode::OK, json!({ "run": run, "created": false, "paused": false }))
+        (StatusCode::OK, json!({ "run": run, "created": false, "replaced": [], "paused": false, "paused_why": null }))
     );
     let id = RunId(run.as_i64().expect("a number"));
     assert_eq!(rig.store.input(id).await.expect("a store that works"), Some(b"x".to_vec()));

@@ -112,7 +112,7 @@ impl World {
     pub(crate) fn guest_in(&self, claim: Claim, grants: Grants, left: Duration) -> Guest {
         let handle = Arc::new(RunHandle::new(claim.key, claim.task.clone(), 64 << 10));
         let task = Arc::new(task(claim.task.task.as_str(), grants));
-        let order = Order { claim, task, handle };
+        let order = Order { claim: Arc::new(claim), task, handle };
         let ctx = ImportsCtx::new(Arc::clone(&self.services), &order, Instant::now() + left);
         Guest { ctx, table: ResourceTable::new(), order, services: Arc::clone(&self.services) }
     }
@@ -176,8 +176,14 @@ impl Guest {
             stdout: Kept::default(),
             stderr: Kept::default(),
         };
-        let finish = Finish { claim: self.order.claim.key, transition, report, expired_by: None };
-        self.services.store.finish(finish).await.unwrap();
+        let finish = Finish {
+            claim: self.order.claim.key,
+            transition,
+            report,
+            supervision: Default::default(),
+            expired_by: None,
+        };
+        self.services.store.finish(Arc::new(finish)).await.unwrap();
     }
 }
 
@@ -201,6 +207,7 @@ fn task(name: &str, grants: Grants) -> Task {
         overlap: Overlap::Allow(1000),
         catch_up: CatchUp::None,
         retry: RetryPolicy::default(),
+        supervision: Default::default(),
         limits: Limits::default(),
         grants,
         settings: BTreeMap::from([("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned())]),

@@ -6,11 +6,13 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::lifecycle::{self, Ending, Transition};
+use crate::machine::alert;
 use crate::machine::live::LiveRuns;
 use crate::plugins::Registry;
 use crate::run::{Accounts, Claim, ClaimKey, Kept, Outcome, Report};
 use crate::runtime::{Ended, Order, RunHandle, Runtime, Stop};
 use crate::store::{Finish, Store, StoreError};
+use crate::supervision::Supervision;
 use crate::task::Task;
 use crate::time::{Clock, Timestamp};
 
@@ -38,6 +40,7 @@ pub struct Executor {
 impl Executor {
     /// Make the attempt that was claimed, and write down how it ended.
     pub async fn execute(&self, claim: Claim) {
+        let claim = Arc::new(claim);
         let Some(ready) = self.plugins.ready(&claim.task) else {
             return self.put_back(&claim).await;
         };
@@ -45,7 +48,7 @@ impl Executor {
         // Taken out whatever happens: a run that is not among them any more loses its lease, and is tried again.
         let _listed = Listed::new(&self.live, Arc::clone(&handle));
 
-        let order = Order { claim: claim.clone(), task: Arc::clone(&ready.task), handle: Arc::clone(&handle) };
+        let order = Order { claim: Arc::clone(&claim), task: Arc::clone(&ready.task), handle: Arc::clone(&handle) };
         let ended = self.runtime.run(&ready.prepared, order).await;
         if ended.claim_lost {
             warn!(run.id = %claim.key.run, task.name = %claim.task, "Lost the claim on a run of `{}`; its outcome is not written", claim.task);
@@ -69,15 +72,17 @@ impl Executor {
             _ => lifecycle::after(ended.ending, claim.failures, &task.retry, rand::random(), now),
         };
         tell(claim, &ended.report, &transition);
-        Finish { claim: claim.key, transition, report: ended.report, expired_by: None }
+        let supervision = task.supervision;
+        Finish { claim: claim.key, transition, report: ended.report, supervision, expired_by: None }
     }
 
     /// Hand the outcome to the store until it takes it, or until the claim is lost.
     async fn finish(&self, claim: &Claim, finish: Finish) {
+        let finish = Arc::new(finish);
         let mut again = FINISH_AGAIN.0;
         loop {
-            match self.store.finish(finish.clone()).await {
-                Ok(()) => return,
+            match self.store.finish(Arc::clone(&finish)).await {
+                Ok(consequence) => return alert::tell(&claim.task, &consequence),
                 Err(StoreError::ClaimLost(_)) => {
                     warn!(run.id = %claim.key.run, task.name = %claim.task, "Lost the claim on a run of `{}` before its outcome was written", claim.task);
                     return;
@@ -97,7 +102,8 @@ impl Executor {
         let message = "its plugin was taken away before the run could start".to_owned();
         let report = report_without_guest(Outcome::Refused, claim.claimed_at, now, message);
         let transition = Transition::Wait { run_at: now.plus(PLUGIN_GONE), failed: false };
-        self.finish(claim, Finish { claim: claim.key, transition, report, expired_by: None }).await;
+        let supervision = Supervision::default();
+        self.finish(claim, Finish { claim: claim.key, transition, report, supervision, expired_by: None }).await;
     }
 }
 

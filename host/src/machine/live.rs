@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::run::{ClaimKey, RunId};
-use crate::runtime::RunHandle;
+use crate::runtime::{RunHandle, Stop};
 
 /// All attempts that are under way on this host, by run.
 #[derive(Debug, Default)]
@@ -35,6 +35,14 @@ impl LiveRuns {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned()
     }
 
+    /// End those of `ended` that are under way here, as the run `by` takes their place. What is under way elsewhere is told
+    /// by the store.
+    pub fn make_way(&self, ended: &[RunId], by: RunId) {
+        for handle in ended.iter().filter_map(|run| self.get(*run)) {
+            handle.replace(by);
+        }
+    }
+
     /// All of them.
     pub fn all(&self) -> Vec<Arc<RunHandle>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
@@ -43,5 +51,28 @@ impl LiveRuns {
     /// Told how many there are, whenever that changes.
     pub fn count(&self) -> tokio::sync::watch::Receiver<usize> {
         self.count.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::{Name, TaskKey};
+
+    #[test]
+    fn what_is_replaced_ends_and_names_its_successor_and_nothing_else_ends() {
+        let live = LiveRuns::default();
+        let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("a").unwrap() };
+        let handles = [1, 2].map(|run| {
+            let key = ClaimKey { run: RunId(run), attempt: 1, fence: 1 };
+            Arc::new(RunHandle::new(key, task.clone(), 0))
+        });
+        handles.iter().for_each(|handle| live.insert(Arc::clone(handle)));
+
+        // Run 3 waited, and was never here.
+        live.make_way(&[RunId(1), RunId(3)], RunId(4));
+
+        let stopped = handles.map(|handle| handle.stopped());
+        assert_eq!(stopped, [Some(Stop::Killed("replaced by run 4".into())), None]);
     }
 }

@@ -13,10 +13,11 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use crate::catalog::Catalog;
+use crate::machine::live::LiveRuns;
 use crate::run::Cause;
 use crate::schedule::{Due, Look, Trigger};
 use crate::store::{Admit, Enqueued, NewRun, Store};
-use crate::task::{Task, TaskKey};
+use crate::task::{Overlap, Task, TaskKey};
 use crate::time::{Clock, Timestamp};
 
 /// The longest sleep: a clock that was set, or a machine that slept, is noticed after no more than this.
@@ -41,6 +42,8 @@ pub struct Scheduler {
     pub store: Arc<dyn Store>,
     /// The tasks.
     pub catalog: Arc<Catalog>,
+    /// The attempts under way on this host, of which some are to make way for what is due.
+    pub live: Arc<LiveRuns>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -126,7 +129,10 @@ impl Scheduler {
     async fn start(&self, task: &Task, now: Timestamp) -> bool {
         let run = self.new_run(task, now, Cause::Start, None);
         match self.store.enqueue(vec![run], now).await {
-            Ok(_) => true,
+            Ok(made) => {
+                made.iter().for_each(|made| self.made(task, made));
+                true
+            }
             Err(error) => {
                 warn!(task.name = %task.key, error = %error, "Cannot start `{}`, trying again", task.key);
                 false
@@ -180,23 +186,33 @@ impl Scheduler {
             .iter()
             .map(|due_at| self.new_run(task, *due_at, Cause::Schedule, Some(format!("at:{}", due_at.as_millis()))))
             .collect();
-        for enqueued in self.store.fire(task.key.clone(), runs, reached, now).await? {
-            match enqueued {
-                Enqueued::New(run) => debug!(run.id = %run, task.name = %task.key, "Fired `{}`", task.key),
-                Enqueued::Existing(run) => debug!(run.id = %run, task.name = %task.key, "`{}` was fired", task.key),
-                Enqueued::Skipped(run) => {
-                    info!(run.id = %run, task.name = %task.key, "Skipped `{}`: earlier runs are not over", task.key);
-                }
+        let made = self.store.fire(task.key.clone(), runs, reached, now).await?;
+        made.iter().for_each(|made| self.made(task, made));
+        Ok((reached, next))
+    }
+
+    /// What a run that was made asks of this host, and of who reads its log.
+    fn made(&self, task: &Task, made: &Enqueued) {
+        let key = &task.key;
+        match made {
+            Enqueued::New(run) => debug!(run.id = %run, task.name = %key, "Fired `{key}`"),
+            Enqueued::Existing(run) => debug!(run.id = %run, task.name = %key, "`{key}` was fired"),
+            Enqueued::Skipped(run) => {
+                info!(run.id = %run, task.name = %key, "Skipped `{key}`: earlier runs are not over");
+            }
+            Enqueued::Replacing { run, ended } => {
+                self.live.make_way(ended, *run);
+                info!(run.id = %run, task.name = %key, ended = ?ended, "Run {run} of `{key}` takes the place of {} before it", ended.len());
             }
         }
-        Ok((reached, next))
     }
 
     fn new_run(&self, task: &Task, due_at: Timestamp, cause: Cause, dedup: Option<String>) -> NewRun {
         let admit = match task.overlap {
-            crate::task::Overlap::Skip => Admit::Below(1),
-            crate::task::Overlap::QueueOne => Admit::Below(2),
-            crate::task::Overlap::Allow(n) => Admit::Below(n),
+            Overlap::Skip => Admit::Below(1),
+            Overlap::QueueOne => Admit::Below(2),
+            Overlap::Replace => Admit::Replacing,
+            Overlap::Allow(n) => Admit::Below(n),
         };
         NewRun {
             task: task.key.clone(),

@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 
 use crate::catalog::Catalog;
 use crate::lifecycle::{self, Ending};
+use crate::machine::alert;
 use crate::machine::executor::report_without_guest;
 use crate::machine::live::LiveRuns;
 use crate::run::Outcome;
@@ -74,9 +75,10 @@ impl Sweeper {
                     ours += 1;
                     continue;
                 }
-                match self.store.finish(self.obituary(&dead)).await {
+                match self.store.finish(Arc::new(self.obituary(&dead))).await {
+                    Ok(consequence) => alert::tell(&dead.task, &consequence),
                     // Its host came back in time, or another sweeper was first.
-                    Ok(()) | Err(StoreError::ClaimLost(_)) => {}
+                    Err(StoreError::ClaimLost(_)) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -91,14 +93,16 @@ impl Sweeper {
         let now = self.clock.now();
         let (run, task) = (dead.claim.run, &dead.task);
         warn!(run.id = %run, task.name = %task, "Run {run} of `{task}` was lost by host `{}`", dead.host);
-        // A task that is not known here (any more) is tried again as tasks are by default.
-        let policy = self.catalog.get(task).map(|task| task.retry.clone()).unwrap_or_default();
+        // A task that is not known here (any more) is dealt with as tasks are by default.
+        let known = self.catalog.get(task);
+        let policy = known.as_ref().map(|task| task.retry.clone()).unwrap_or_default();
         let outcome = if dead.cancel_requested { Outcome::Killed } else { Outcome::Lost };
         let message = format!("host `{}` stopped without writing an outcome", dead.host);
         Finish {
             claim: dead.claim,
             transition: lifecycle::after(Ending::Other(outcome), dead.failures, &policy, rand::random(), now),
             report: report_without_guest(outcome, dead.claimed_at, now, message),
+            supervision: known.map(|task| task.supervision).unwrap_or_default(),
             expired_by: Some(now),
         }
     }
@@ -119,7 +123,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::run::{Cause, RunState};
+    use crate::plugins::manifest::Manifest;
+    use crate::run::{Cause, ClaimKey, RunState};
     use crate::runtime::RunHandle;
     use crate::store::sqlite::{SqliteOptions, SqliteStore};
     use crate::store::{Admit, ClaimRequest, NewRun};
@@ -136,44 +141,88 @@ mod tests {
         }
     }
 
+    /// A sweeper an hour after [`START`], its store, and the task `long` that allows one attempt and no failed run.
+    struct Rig {
+        sweeper: Sweeper,
+        task: TaskKey,
+        _place: tempfile::TempDir,
+    }
+
+    const START: Timestamp = Timestamp::from_millis(1_000_000);
+    const LEASE: Duration = Duration::from_secs(15);
+
+    impl Rig {
+        async fn new() -> Self {
+            let place = tempfile::tempdir().unwrap();
+            let store = SqliteStore::open(place.path().join("db"), &SqliteOptions::default()).unwrap();
+            let (tenant, plugin) = (Name::default_tenant(), Name::new("long").unwrap());
+            let manifest = "[tasks.long]\npause-after = 1\nretry = { attempts = 1 }";
+            let task = Manifest::parse("long.toml", manifest).unwrap().tasks(&tenant, &plugin, place.path()).remove(0);
+            let key = task.key.clone();
+            let run = NewRun {
+                task: key.clone(),
+                due_at: START,
+                run_at: START,
+                cause: Cause::Demand,
+                input: Vec::new(),
+                dedup: None,
+                parent: None,
+                admit: Admit::Always,
+            };
+            store.enqueue(vec![run], START).await.unwrap();
+            let sweeper = Sweeper {
+                store,
+                live: Arc::default(),
+                catalog: Arc::default(),
+                clock: Arc::new(At(START.plus(Duration::from_secs(3600)))),
+                every: LEASE,
+                retention: Retention { runs: 10, age: LEASE, bytes: 1 << 20 },
+            };
+            sweeper.catalog.replace(BTreeMap::from([(key.clone(), Arc::new(task))]));
+            Self { sweeper, task: key, _place: place }
+        }
+
+        async fn claim(&self, now: Timestamp) -> ClaimKey {
+            let tasks = Arc::new(BTreeMap::from([(self.task.clone(), 1)]));
+            let request = ClaimRequest { host: "here".into(), tasks, limit: 1, lease: LEASE, now };
+            self.sweeper.store.claim(request).await.unwrap().claims.remove(0).key
+        }
+
+        async fn state(&self, claim: ClaimKey) -> RunState {
+            self.sweeper.store.run(claim.run).await.unwrap().unwrap().state
+        }
+    }
+
     #[tokio::test]
     async fn a_clock_that_was_set_forward_does_not_bury_what_is_under_way_here() {
-        let place = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(place.path().join("db"), &SqliteOptions::default()).unwrap();
-        let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("long").unwrap() };
-        let start = Timestamp::from_millis(1_000_000);
-        let run = NewRun {
-            task: task.clone(),
-            due_at: start,
-            run_at: start,
-            cause: Cause::Demand,
-            input: Vec::new(),
-            dedup: None,
-            parent: None,
-            admit: Admit::Always,
-        };
-        store.enqueue(vec![run], start).await.unwrap();
-        let tasks = Arc::new(BTreeMap::from([(task.clone(), 1)]));
-        let lease = Duration::from_secs(15);
-        let request = ClaimRequest { host: "here".into(), tasks, limit: 1, lease, now: start };
-        let claim = store.claim(request).await.unwrap().claims.remove(0).key;
-        let live = Arc::new(LiveRuns::default());
-        live.insert(Arc::new(RunHandle::new(claim, task, 0)));
-        let sweeper = Sweeper {
-            store: Arc::clone(&store) as Arc<dyn Store>,
-            live: Arc::clone(&live),
-            catalog: Arc::default(),
-            clock: Arc::new(At(start.plus(Duration::from_secs(3600)))),
-            every: lease,
-            retention: Retention { runs: 10, age: lease, bytes: 1 << 20 },
-        };
-        let state = async || store.run(claim.run).await.unwrap().unwrap().state;
+        let rig = Rig::new().await;
+        let claim = rig.claim(START).await;
+        rig.sweeper.live.insert(Arc::new(RunHandle::new(claim, rig.task.clone(), 0)));
 
-        sweeper.bury().await.unwrap();
-        assert_eq!(state().await, RunState::Running);
+        rig.sweeper.bury().await.unwrap();
+        assert_eq!(rig.state(claim).await, RunState::Running);
 
-        live.remove(claim);
-        sweeper.bury().await.unwrap();
-        assert_eq!(state().await, RunState::Waiting);
+        rig.sweeper.live.remove(claim);
+        rig.sweeper.bury().await.unwrap();
+        assert_eq!(rig.state(claim).await, RunState::Waiting);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_lost_for_good_counts_for_its_tasks_pause() {
+        let rig = Rig::new().await;
+        let paused = async || {
+            let states = rig.sweeper.store.task_states().await.unwrap();
+            states.get(&rig.task).and_then(|state| state.paused.clone()).map(|pause| pause.to_string())
+        };
+
+        let first = rig.claim(START).await;
+        rig.sweeper.bury().await.unwrap();
+        assert_eq!((rig.state(first).await, paused().await), (RunState::Waiting, None));
+        let second = rig.claim(START.plus(Duration::from_secs(3600))).await;
+        rig.sweeper.store.abandon("here").await.unwrap();
+        rig.sweeper.bury().await.unwrap();
+
+        assert_eq!(rig.state(second).await, RunState::Failed);
+        assert_eq!(paused().await, Some(format!("paused: run {} failed (lost)", second.run)));
     }
 }

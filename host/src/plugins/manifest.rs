@@ -20,6 +20,7 @@ use crate::config::reading;
 pub use crate::config::reading::BadFile as BadManifest;
 use crate::retry::RetryPolicy;
 use crate::schedule::{CatchUp, Trigger};
+use crate::supervision::Supervision;
 use crate::task::{Directory, Grants, Limits, Name, Overlap, Task, TaskKey};
 
 /// How many runs of a task that has no schedule may be running at once, unless its manifest says.
@@ -89,6 +90,7 @@ fn blank(name: Name) -> Task {
         overlap: Overlap::Allow(ON_DEMAND_AT_ONCE),
         catch_up: CatchUp::None,
         retry: RetryPolicy::default(),
+        supervision: Supervision::default(),
         limits: Limits::default(),
         grants: Grants::default(),
         settings: Default::default(),
@@ -144,6 +146,8 @@ fn draft(name: Name, task: TaskText) -> Result<Task, Wrong> {
     draft.zone = task.zone.map_or(draft.zone, |zone| zone.0);
     draft.overlap = task.overlap.map_or(draft.overlap, |overlap| overlap.0);
     draft.catch_up = task.catch_up.map_or(draft.catch_up, |catch_up| catch_up.0);
+    draft.supervision =
+        Supervision { pause_after: task.pause_after.map(small), brake: or(task.brake, draft.supervision.brake) };
     Ok(draft)
 }
 

@@ -15,7 +15,9 @@ pub(crate) mod finishing;
 pub(crate) mod hints;
 pub(crate) mod history;
 pub(crate) mod locks;
+pub(crate) mod replacing;
 pub(crate) mod runs;
+pub(crate) mod supervising;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use std::time::Duration;
 use super::{Admit, ClaimRequest, Claimed, Enqueued, Finish, NewRun, Store, StoreError};
 use crate::lifecycle::Transition;
 use crate::run::{Accounts, Cause, Claim, ClaimKey, Kept, Outcome, Output, Report, RunId};
+use crate::supervision::Supervision;
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
@@ -77,8 +80,33 @@ macro_rules! promises {
                 an_attempt_keeps_all_that_is_written_down
                 many_finishes_at_once_are_all_written
             }
+            replacing {
+                a_run_with_nothing_before_it_replaces_nothing
+                waiting_runs_that_are_replaced_are_cancelled
+                a_run_of_a_later_instant_is_not_replaced
+                a_running_run_that_is_replaced_ends_before_the_next_starts_and_its_locks_are_free
+                a_replaced_run_that_ends_by_itself_meanwhile_is_what_it_is
+                a_successor_that_is_replaced_itself_never_starts
+                a_replaced_run_whose_host_died_is_buried_as_replaced
+                an_instant_that_was_fired_before_replaces_nothing
+                of_several_instants_at_once_only_the_last_is_left
+            }
+            supervising {
+                runs_that_fail_in_a_row_pause_their_task_once
+                a_success_in_between_begins_the_count_anew
+                failures_are_each_tasks_own
+                a_stale_outcome_counts_for_nothing
+                to_resume_forgets_what_went_wrong
+                a_task_that_crashes_in_a_row_is_held_back_for_longer_each_time
+                a_run_that_a_person_asks_for_starts_although_its_task_is_held_back
+                places_of_a_task_that_is_held_back_are_kept_to_as_well
+                who_comes_too_late_for_a_place_is_next_even_while_its_task_is_held_back
+                a_success_or_a_resumption_lets_a_task_go_that_was_held_back
+                a_run_that_is_held_back_says_until_when
+            }
             history {
                 runs_are_listed_newest_first
+                the_latest_run_of_every_task_of_a_tenant_is_told_at_once
                 runs_are_counted_by_state
                 the_latest_success_is_the_latest_runs
                 pruning_keeps_the_latest_runs
@@ -122,6 +150,7 @@ macro_rules! promises {
                 who_listens_before_looking_misses_no_run
                 who_listens_before_looking_misses_no_lock
                 a_retry_and_a_resumption_are_told
+                who_is_let_go_after_being_held_back_is_told
                 every_change_of_a_run_is_told
             }
         }
@@ -163,7 +192,7 @@ fn new(text: &str) -> NewRun {
 }
 
 async fn enqueue(store: &Tested, runs: Vec<NewRun>) -> Vec<RunId> {
-    store.enqueue(runs, at(0)).await.unwrap().into_iter().map(Enqueued::run).collect()
+    store.enqueue(runs, at(0)).await.unwrap().iter().map(Enqueued::run).collect()
 }
 
 fn request(tasks: &[(&str, u32)], limit: usize, seconds: i64) -> ClaimRequest {
@@ -209,7 +238,7 @@ fn report(outcome: Outcome) -> Report {
 }
 
 fn ending(claim: ClaimKey, outcome: Outcome, transition: Transition) -> Finish {
-    Finish { claim, transition, report: report(outcome), expired_by: None }
+    Finish { claim, transition, report: report(outcome), supervision: Supervision::default(), expired_by: None }
 }
 
 fn success(claim: ClaimKey) -> Finish {

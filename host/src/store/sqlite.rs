@@ -7,6 +7,7 @@
 mod cache;
 mod claims;
 mod errors;
+mod finish;
 mod ledger;
 mod locks;
 mod open;
@@ -41,6 +42,7 @@ use super::{
     StoreStats, TaskState, Written,
 };
 use crate::run::{ClaimKey, Output, RunId, RunState};
+use crate::supervision::Consequence;
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
@@ -176,8 +178,8 @@ impl Store for SqliteStore {
         self.write(move |w| claims::extend(w, &claims, until)).await
     }
 
-    async fn finish(&self, finish: Finish) -> Result<()> {
-        self.write(move |w| claims::finish(w, &finish)).await
+    async fn finish(&self, finish: Arc<Finish>) -> Result<Consequence> {
+        self.write(move |w| finish::finish(w, &finish)).await
     }
 
     async fn expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Expired>> {
@@ -248,6 +250,10 @@ impl Store for SqliteStore {
 
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RunInfo>> {
         self.read(move |conn| queries::runs(conn, &filter)).await
+    }
+
+    async fn latest_runs(&self, tenant: Name) -> Result<BTreeMap<Name, RunInfo>> {
+        self.read(move |conn| queries::latest_runs(conn, &tenant)).await
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunInfo>> {

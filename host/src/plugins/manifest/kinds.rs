@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use schemars::{Schema, json_schema};
 
-use crate::config::kinds::{Kind, Scalar};
+use crate::config::kinds::{Kind, Period, Scalar};
 use crate::config::reading::nearest;
 use crate::schedule::{CatchUp, Crontab};
 use crate::task::{HttpHost, Overlap, Pattern};
@@ -88,25 +89,47 @@ fn meant_zone(text: &str) -> Option<&'static str> {
         .or_else(|| nearest(&plain, &names))
 }
 
-/// `skip`, `queue-one` or `allow(N)`.
+/// `skip`, `queue-one`, `replace` or `allow(N)`.
 pub(super) struct Overlaps;
 
 impl Kind for Overlaps {
     type Value = Overlap;
 
     fn check(scalar: Scalar) -> Result<Overlap, String> {
-        const WRITE: &str = "write \"skip\", \"queue-one\" or \"allow(N)\" with N from 1 to 10000";
-        let text = scalar.text("\"skip\", \"queue-one\" or \"allow(N)\"")?;
+        const WRITE: &str = "write \"skip\", \"queue-one\", \"replace\" or \"allow(N)\" with N from 1 to 10000";
+        let text = scalar.text("\"skip\", \"queue-one\", \"replace\" or \"allow(N)\"")?;
         match (text.as_str(), counted(&text, "allow", 10_000)) {
             ("skip", _) => Ok(Overlap::Skip),
             ("queue-one", _) => Ok(Overlap::QueueOne),
+            ("replace", _) => Ok(Overlap::Replace),
             (_, Some(n)) => Ok(Overlap::Allow(n)),
             _ => Err(format!("{} is not a way to overlap; {WRITE}", Scalar::Text(text))),
         }
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "string", "pattern": "^(skip|queue-one|allow\\([1-9][0-9]{0,4}\\))$" })
+        json_schema!({ "type": "string", "pattern": "^(skip|queue-one|replace|allow\\([1-9][0-9]{0,4}\\))$" })
+    }
+}
+
+/// How long a task may be held back: a length of time, or `off`.
+pub(super) struct Brake;
+
+/// A second, as holding begins with it, to a day: what should stand still for longer is better paused.
+type Hold = Period<1000, { 24 * 3600 * 1000 }>;
+
+impl Kind for Brake {
+    type Value = Option<Duration>;
+
+    fn check(scalar: Scalar) -> Result<Option<Duration>, String> {
+        match scalar {
+            Scalar::Text(text) if text == "off" => Ok(None),
+            other => Hold::check(other).map(Some).map_err(|what| format!("{what}, or \"off\"")),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(off| *[0-9].*[a-zA-Z] *)$", "examples": ["5m", "30s", "off"] })
     }
 }
 

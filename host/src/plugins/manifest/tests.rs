@@ -28,6 +28,8 @@ cron = "0 9 * * mon-fri"
 zone = "Europe/Berlin"
 overlap = "allow(3)"
 catch-up = "all(12)"
+pause-after = 5
+brake = "30s"
 input-json = { remotes = ["a", "b"], since = 2026-01-01T00:00:00Z, share = 0.5 }
 args = ["-v"]
 env = { LANG = "C" }
@@ -78,6 +80,7 @@ directories = [{ host = "data", guest = "/data/" }, { host = "/srv/x", guest = "
             max_delay: Duration::from_secs(86_400),
             jitter: 0.0,
         },
+        supervision: Supervision { pause_after: Some(5), brake: Some(Duration::from_secs(30)) },
         limits: Limits {
             deadline: Duration::from_secs(90),
             grace: Duration::from_secs(5),
@@ -140,6 +143,20 @@ fn runs_overlap_by_default_only_on_demand() {
     assert_eq!(overlap("every = '1s'"), Overlap::Skip);
     assert_eq!(overlap("on-start = true"), Overlap::Skip);
     assert_eq!(overlap("overlap = 'queue-one'"), Overlap::QueueOne);
+    assert_eq!(overlap("every = '1s'\noverlap = 'replace'"), Overlap::Replace);
+}
+
+#[test]
+fn a_task_is_braked_but_never_paused_unless_its_manifest_says() {
+    let supervision = |text: &str| one(&format!("[tasks.a]\n{text}")).supervision;
+    let braked = |seconds| Some(Duration::from_secs(seconds));
+
+    assert_eq!(supervision(""), Supervision { pause_after: None, brake: braked(300) });
+    assert_eq!(supervision("brake = 'off'"), Supervision { pause_after: None, brake: None });
+    assert_eq!(
+        supervision("brake = '1d'\npause-after = 1"),
+        Supervision { pause_after: Some(1), brake: braked(86_400) }
+    );
 }
 
 #[test]
@@ -175,7 +192,7 @@ proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in "[\\[\\]a-z=\"{}.,0-9\n -]{0,80}", value in ".{0,40}") {
         let _ = Manifest::parse("front.toml", &text);
-        for key in ["every", "cron", "at", "zone", "overlap", "catch-up", "description"] {
+        for key in ["every", "cron", "at", "zone", "overlap", "catch-up", "description", "pause-after", "brake"] {
             let _ = Manifest::parse("front.toml", &format!("[tasks.a]\n{key} = {value:?}"));
             let _ = Manifest::parse("front.toml", &format!("[tasks.a]\n{key} = {value}"));
         }
@@ -207,7 +224,19 @@ fn the_schema_knows_every_key_and_refuses_others() {
     let task = &schema["$defs"]["TaskText"];
 
     assert_eq!(task["additionalProperties"], false);
-    for key in ["every", "cron", "at", "on-start", "catch-up", "input-json", "retry", "limits", "grants"] {
+    for key in [
+        "every",
+        "cron",
+        "at",
+        "on-start",
+        "catch-up",
+        "pause-after",
+        "brake",
+        "input-json",
+        "retry",
+        "limits",
+        "grants",
+    ] {
         assert!(task["properties"][key]["description"].is_string(), "{key}: {task:#}");
     }
     assert_eq!(schema["$defs"]["LimitsText"]["properties"]["fuel"]["minimum"], 1);

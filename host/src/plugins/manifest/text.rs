@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::kinds::{CatchUps, Cron, GuestPath, HostPath, Hosts, Instant, Names, Overlaps, Zone};
+use super::kinds::{Brake, CatchUps, Cron, GuestPath, HostPath, Hosts, Instant, Names, Overlaps, Zone};
 use crate::config::kinds::{Bytes, Count, Line, Number, Of, Period, YEAR_MS};
 use crate::task::Name;
 
@@ -51,11 +51,15 @@ pub(super) struct TaskText {
     pub(super) on_start: Option<Spanned<bool>>,
     /// The time zone of `cron`, by its name in the IANA database. Default: UTC.
     pub(super) zone: Option<Of<Zone>>,
-    /// What happens when it is due while an earlier run is not over: "skip" (the default with a schedule), "queue-one", or
-    /// "allow(N)" at a time. Default on demand: "allow(16)".
+    /// What happens when it is due while an earlier run is not over: "skip" (the default with a schedule), "queue-one",
+    /// "replace" (the earlier run is ended), or "allow(N)" at a time. Default on demand: "allow(16)".
     pub(super) overlap: Option<Of<Overlaps>>,
     /// What happens to what was missed while no host was up: "none" (the default), "latest", or "all(N)", the latest N.
     pub(super) catch_up: Option<Of<CatchUps>>,
+    /// Pause it once so many of its runs failed one after another. Default: never.
+    pub(super) pause_after: Option<Of<Count<1, 1000>>>,
+    /// The longest that it is held back when it crashes again and again: "1s" to "1d", or "off". Default: "5m".
+    pub(super) brake: Option<Of<Brake>>,
     /// What a scheduled run gets as input, and a triggered one that brings none.
     #[schemars(with = "Option<String>")]
     pub(super) input: Option<Spanned<String>>,

@@ -86,7 +86,7 @@ async fn a_guest_that_waits_for_a_lock_ends_at_its_deadline_and_says_for_what() 
     let task = Arc::new(task);
     let prepared = rig.prepare(runner("door", acquire, body), &task).await.unwrap();
 
-    let order = Order { claim: claims[1].clone(), ..order(&task) };
+    let order = Order { claim: Arc::new(claims[1].clone()), ..order(&task) };
     let (ended, took) = timed(rig.runtime.run(&prepared, order)).await;
 
     assert!(took < DEADLINE + SLACK, "it ended only after {took:?}");

@@ -125,6 +125,7 @@ pub(super) fn task() -> Task {
         overlap: Overlap::Skip,
         catch_up: CatchUp::None,
         retry: RetryPolicy::default(),
+        supervision: Default::default(),
         limits: limits(),
         grants: Grants::default(),
         settings: BTreeMap::new(),
@@ -138,7 +139,7 @@ pub(super) fn order(task: &Arc<Task>) -> Order {
     let key = ClaimKey { run: RunId(7), attempt: 2, fence: 1 };
     let now = SystemTime.now();
     Order {
-        claim: Claim {
+        claim: Arc::new(Claim {
             key,
             task: task.key.clone(),
             due_at: now,
@@ -146,7 +147,7 @@ pub(super) fn order(task: &Arc<Task>) -> Order {
             input: b"the input".to_vec(),
             failures: 1,
             claimed_at: now,
-        },
+        }),
         task: Arc::clone(task),
         handle: Arc::new(RunHandle::new(key, task.key.clone(), task.limits.log)),
     }

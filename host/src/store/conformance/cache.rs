@@ -133,7 +133,7 @@ pub(crate) async fn two_writers_of_one_key_lose_nothing(store: Tested) {
 
 pub(crate) async fn a_stale_claim_changes_no_entry(store: Tested) {
     let claim = running(&store, "a").await.key;
-    store.finish(retry(claim, 0)).await.unwrap();
+    store.finish(retry(claim, 0).into()).await.unwrap();
     set(&store, write("k", b"good")).await;
 
     assert_lost(store.cache_write(CacheWrite { claim: Some(claim), ..write("k", b"bad") }).await, claim);
@@ -159,7 +159,7 @@ pub(crate) async fn a_publish_after_the_refresh_was_lost_changes_nothing(store: 
     let (one, two) = (running(&store, "a").await.key, running(&store, "a").await.key);
     set(&store, write("k", b"good")).await;
     let lost = refresh(&store, "k", one).await;
-    store.finish(retry(one, 0)).await.unwrap();
+    store.finish(retry(one, 0).into()).await.unwrap();
     let mine = refresh(&store, "k", two).await;
 
     assert_lost(store.cache_write(publish("k", one, lost)).await, one);

@@ -10,8 +10,8 @@ pub(crate) async fn a_success_keeps_its_output(store: Tested) {
     let page = Output { content_type: Some("text/html".into()), body: b"<p>\0\xff".to_vec() };
 
     assert_eq!(store.output(plain.run).await.unwrap(), None);
-    store.finish(success(plain)).await.unwrap();
-    store.finish(ending(typed, Outcome::Succeeded, Transition::Succeed(page.clone()))).await.unwrap();
+    store.finish(success(plain).into()).await.unwrap();
+    store.finish(ending(typed, Outcome::Succeeded, Transition::Succeed(page.clone())).into()).await.unwrap();
 
     assert_eq!(store.output(plain.run).await.unwrap(), Some(Output::default()));
     assert_eq!(store.output(typed.run).await.unwrap(), Some(page));
@@ -23,7 +23,7 @@ pub(crate) async fn a_success_keeps_its_output(store: Tested) {
 pub(crate) async fn a_failed_attempt_waits_for_the_next(store: Tested) {
     let first = running(&store, "a").await.key;
 
-    store.finish(retry(first, 10)).await.unwrap();
+    store.finish(retry(first, 10).into()).await.unwrap();
 
     let info = store.run(first.run).await.unwrap().unwrap();
     assert_eq!((info.state, info.run_at, info.due_at), (RunState::Waiting, at(10), at(0)));
@@ -31,7 +31,7 @@ pub(crate) async fn a_failed_attempt_waits_for_the_next(store: Tested) {
     assert!(claim(&store, &[("a", 1)], 1, 9).await.claims.is_empty());
     let second = claim(&store, &[("a", 1)], 1, 10).await.claims.remove(0);
     assert_eq!((second.key.run, second.key.attempt, second.failures), (first.run, 2, 1));
-    store.finish(failure(second.key)).await.unwrap();
+    store.finish(failure(second.key).into()).await.unwrap();
     let info = store.run(first.run).await.unwrap().unwrap();
     assert_eq!((info.state, info.failures, info.outcome), (RunState::Failed, 2, Some(Outcome::FailedPermanent)));
     assert_eq!(store.attempts(first.run).await.unwrap().len(), 2);
@@ -41,7 +41,10 @@ pub(crate) async fn a_failed_attempt_waits_for_the_next(store: Tested) {
 pub(crate) async fn a_deferred_attempt_counts_no_failure(store: Tested) {
     let first = running(&store, "a").await.key;
 
-    store.finish(ending(first, Outcome::Deferred, Transition::Wait { run_at: at(5), failed: false })).await.unwrap();
+    store
+        .finish(ending(first, Outcome::Deferred, Transition::Wait { run_at: at(5), failed: false }).into())
+        .await
+        .unwrap();
 
     let second = claim(&store, &[("a", 1)], 1, 5).await.claims.remove(0);
     assert_eq!((second.key.attempt, second.failures), (2, 0));
@@ -52,25 +55,25 @@ pub(crate) async fn a_finish_makes_room_for_the_next_run(store: Tested) {
     let first = claim(&store, &[("a", 1)], 8, 1).await.claims[0].key;
     assert!(claim(&store, &[("a", 1)], 8, 1).await.claims.is_empty());
 
-    store.finish(success(first)).await.unwrap();
+    store.finish(success(first).into()).await.unwrap();
 
     assert_eq!(claim(&store, &[("a", 1)], 8, 1).await.claims.len(), 1);
 }
 
 pub(crate) async fn a_stale_claim_writes_no_outcome(store: Tested) {
     let first = running(&store, "a").await.key;
-    store.finish(retry(first, 0)).await.unwrap();
+    store.finish(retry(first, 0).into()).await.unwrap();
     let second = claim(&store, &[("a", 1)], 1, 1).await.claims[0].key;
     let wrong = [first, stale(second), ClaimKey { attempt: 1, ..second }, ClaimKey { run: RunId(999), ..second }];
 
     for claim in wrong {
-        assert_lost(store.finish(success(claim)).await, claim);
+        assert_lost(store.finish(success(claim).into()).await, claim);
     }
 
     assert_eq!(store.attempts(first.run).await.unwrap().len(), 1);
     assert_eq!(store.run(first.run).await.unwrap().unwrap().state, RunState::Running);
-    store.finish(failure(second)).await.unwrap();
-    assert_lost(store.finish(success(second)).await, second);
+    store.finish(failure(second).into()).await.unwrap();
+    assert_lost(store.finish(success(second).into()).await, second);
     assert_eq!(store.run(first.run).await.unwrap().unwrap().state, RunState::Failed);
 }
 
@@ -80,8 +83,8 @@ pub(crate) async fn an_outcome_is_written_once(store: Tested) {
     let two = Transition::Succeed(Output { content_type: None, body: b"two".to_vec() });
 
     let (one, two) = tokio::join!(
-        store.finish(ending(claim, Outcome::Succeeded, one)),
-        store.finish(ending(claim, Outcome::Succeeded, two))
+        store.finish(ending(claim, Outcome::Succeeded, one).into()),
+        store.finish(ending(claim, Outcome::Succeeded, two).into())
     );
 
     assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
@@ -95,10 +98,10 @@ pub(crate) async fn a_sweeper_buries_only_what_has_expired(store: Tested) {
     let bury = |by| Finish { expired_by: Some(by), ..ending(claim, Outcome::Lost, Transition::Fail) };
     let lease_ends = at(0).plus(LEASE);
 
-    assert_lost(store.finish(bury(lease_ends)).await, claim);
+    assert_lost(store.finish(bury(lease_ends).into()).await, claim);
     store.extend(vec![claim], at(60)).await.unwrap();
-    assert_lost(store.finish(bury(lease_ends.plus(Duration::from_millis(1)))).await, claim);
-    store.finish(bury(at(61))).await.unwrap();
+    assert_lost(store.finish(bury(lease_ends.plus(Duration::from_millis(1))).into()).await, claim);
+    store.finish(bury(at(61)).into()).await.unwrap();
 
     let info = store.run(claim.run).await.unwrap().unwrap();
     assert_eq!((info.state, info.outcome), (RunState::Failed, Some(Outcome::Lost)));
@@ -128,7 +131,7 @@ pub(crate) async fn an_attempt_keeps_all_that_is_written_down(store: Tested) {
         stderr: Kept { text: String::new(), cut: true },
     };
 
-    store.finish(Finish { claim, transition: Transition::Fail, report: told.clone(), expired_by: None }).await.unwrap();
+    store.finish(Finish { report: told.clone(), ..failure(claim) }.into()).await.unwrap();
 
     let attempts = store.attempts(claim.run).await.unwrap();
     let [attempt] = &attempts[..] else { panic!("{attempts:?}") };
@@ -146,7 +149,7 @@ pub(crate) async fn many_finishes_at_once_are_all_written(store: Tested) {
         .into_iter()
         .map(|claim| {
             let store = store.clone();
-            tokio::spawn(async move { store.finish(success(claim.key)).await })
+            tokio::spawn(async move { store.finish(success(claim.key).into()).await })
         })
         .collect();
     for end in ends {

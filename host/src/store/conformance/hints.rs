@@ -21,7 +21,7 @@ pub(crate) async fn who_listens_before_looking_misses_no_run(store: Tested) {
     soon(told).await;
     let first = claim(&store, &[("a", 1)], 1, 0).await.claims[0].key;
     let told = hint.notified();
-    store.finish(success(first)).await.unwrap();
+    store.finish(success(first).into()).await.unwrap();
     soon(told).await;
     assert_eq!(claim(&store, &[("a", 1)], 1, 0).await.claims.len(), 1);
 }
@@ -38,7 +38,7 @@ pub(crate) async fn who_listens_before_looking_misses_no_lock(store: Tested) {
 
     store.acquire_lock(lock.clone(), LockMode::Exclusive, two, at(0)).await.unwrap();
     let told = hint.notified();
-    store.finish(success(two)).await.unwrap();
+    store.finish(success(two).into()).await.unwrap();
     soon(told).await;
 }
 
@@ -47,13 +47,31 @@ pub(crate) async fn a_retry_and_a_resumption_are_told(store: Tested) {
     let hint = store.runs_hint();
 
     let told = hint.notified();
-    store.finish(retry(claimed, 5)).await.unwrap();
+    store.finish(retry(claimed, 5).into()).await.unwrap();
     soon(told).await;
 
     store.set_paused(task("a"), true, at(1)).await.unwrap();
     let told = hint.notified();
     store.set_paused(task("a"), false, at(2)).await.unwrap();
     soon(told).await;
+}
+
+pub(crate) async fn who_is_let_go_after_being_held_back_is_told(store: Tested) {
+    let crash = |claim| ending(claim, Outcome::Trapped, Transition::Wait { run_at: at(0), failed: true }).into();
+    let mut claimed = running(&store, "a").await.key;
+    for _ in 0..2 {
+        store.finish(crash(claimed)).await.unwrap();
+        claimed = claim(&store, &[("a", 1)], 1, 1).await.claims[0].key;
+    }
+    store.finish(crash(claimed)).await.unwrap();
+    assert!(claim(&store, &[("a", 1)], 1, 1).await.claims.is_empty());
+    let hint = store.runs_hint();
+
+    let told = hint.notified();
+    store.set_paused(task("a"), false, at(1)).await.unwrap();
+
+    soon(told).await;
+    assert_eq!(claim(&store, &[("a", 1)], 1, 1).await.claims.len(), 1);
 }
 
 pub(crate) async fn every_change_of_a_run_is_told(store: Tested) {
@@ -66,6 +84,6 @@ pub(crate) async fn every_change_of_a_run_is_told(store: Tested) {
     soon(changes.changed()).await.unwrap();
     store.cancel(run, "no", at(1)).await.unwrap();
     soon(changes.changed()).await.unwrap();
-    store.finish(success(key)).await.unwrap();
+    store.finish(success(key).into()).await.unwrap();
     soon(changes.changed()).await.unwrap();
 }

@@ -14,13 +14,13 @@ async fn succeeded(store: &Tested, text: &str, ended: i64, bytes: usize) -> RunI
     let mut finish =
         ending(claim, Outcome::Succeeded, Transition::Succeed(Output { content_type: None, body: vec![7; bytes] }));
     finish.report.ended_at = at(ended);
-    store.finish(finish).await.unwrap();
+    store.finish(finish.into()).await.unwrap();
     claim.run
 }
 
 async fn failed(store: &Tested, text: &str) -> RunId {
     let claim = running(store, text).await.key;
-    store.finish(failure(claim)).await.unwrap();
+    store.finish(failure(claim).into()).await.unwrap();
     claim.run
 }
 
@@ -76,6 +76,31 @@ pub(crate) async fn runs_are_listed_newest_first(store: Tested) {
     assert_eq!(listed(&store, RunFilter { task: Some(name("none")), ..all() }).await, []);
 }
 
+pub(crate) async fn the_latest_run_of_every_task_of_a_tenant_is_told_at_once(store: Tested) {
+    failed(&store, "a").await;
+    let other_tenant = TaskKey { tenant: name("other"), task: name("a") };
+    let waiting = enqueue(&store, vec![new("b"), new("a"), NewRun { task: other_tenant, ..new("a") }]).await;
+    let finished = succeeded(&store, "c", 1, 0).await;
+    succeeded(&store, "going", 1, 0).await;
+    running(&store, "going").await;
+
+    let latest = store.latest_runs(Name::default_tenant()).await.unwrap();
+
+    let told: Vec<_> = latest.iter().map(|(task, run)| (task.as_str(), run.id, run.state)).collect();
+    let going = store.runs(RunFilter { task: Some(name("going")), limit: 1, ..all() }).await.unwrap()[0].id;
+    assert_eq!(
+        told,
+        [
+            ("a", waiting[1], RunState::Waiting),
+            ("b", waiting[0], RunState::Waiting),
+            ("c", finished, RunState::Succeeded),
+            ("going", going, RunState::Running),
+        ]
+    );
+    assert_eq!(store.latest_runs(name("other")).await.unwrap()[&name("a")].id, waiting[2]);
+    assert!(store.latest_runs(name("nobody")).await.unwrap().is_empty());
+}
+
 pub(crate) async fn runs_are_counted_by_state(store: Tested) {
     let none = store.counts().await.unwrap();
     failed(&store, "a").await;
@@ -95,10 +120,10 @@ pub(crate) async fn the_latest_success_is_the_latest_runs(store: Tested) {
     let (early, late) = (running(&store, "a").await.key, running(&store, "a").await.key);
     assert_eq!(store.latest_success(task("a")).await.unwrap(), None);
 
-    store.finish(success(late)).await.unwrap();
+    store.finish(success(late).into()).await.unwrap();
     let mut finish = success(early);
     finish.report.ended_at = at(50);
-    store.finish(finish).await.unwrap();
+    store.finish(finish.into()).await.unwrap();
     failed(&store, "a").await;
 
     assert_eq!(store.latest_success(task("a")).await.unwrap(), Some((late.run, at(1))));
@@ -127,7 +152,7 @@ pub(crate) async fn pruning_by_age_keeps_the_young(store: Tested) {
     let young = succeeded(&store, "a", 101, 0).await;
     let mut finish = failure(late);
     finish.report.ended_at = at(150);
-    store.finish(finish).await.unwrap();
+    store.finish(finish.into()).await.unwrap();
 
     let gone = prune_all(&store, &Retention { age: Duration::from_secs(60), ..KEEP_ALL }, 160).await;
 
@@ -190,13 +215,13 @@ pub(crate) async fn a_pruned_run_leaves_nothing_behind(store: Tested) {
     let key = claim(&store, &[("a", 1)], 1, 0).await.claims[0].key;
     let mut finish = failure(key);
     finish.report.log.text = "line".into();
-    store.finish(finish).await.unwrap();
+    store.finish(finish.into()).await.unwrap();
 
     prune_all(&store, &Retention { runs: 0, ..KEEP_ALL }, 9).await;
 
     assert!(store.run(first).await.unwrap().is_none());
     assert_eq!(store.input(first).await.unwrap(), None);
     assert!(store.attempts(first).await.unwrap().is_empty());
-    let again = store.enqueue(vec![keyed()], at(9)).await.unwrap()[0];
+    let again = store.enqueue(vec![keyed()], at(9)).await.unwrap().remove(0);
     assert!(matches!(again, Enqueued::New(run) if run > first), "{again:?}");
 }

@@ -96,7 +96,7 @@ pub(crate) async fn a_finish_releases_all_locks_of_its_run(store: Tested) {
     acquire(&store, "shared", LockMode::Shared, one).await;
     acquire(&store, "shared", LockMode::Shared, two).await;
 
-    store.finish(retry(one, 5)).await.unwrap();
+    store.finish(retry(one, 5).into()).await.unwrap();
 
     let held = store.locks(Name::default_tenant()).await.unwrap();
     assert_eq!(held.iter().map(|held| held.run).collect::<Vec<_>>(), [two.run]);
@@ -104,7 +104,7 @@ pub(crate) async fn a_finish_releases_all_locks_of_its_run(store: Tested) {
 
 pub(crate) async fn a_stale_claim_takes_no_lock(store: Tested) {
     let first = running(&store, "a").await.key;
-    store.finish(retry(first, 0)).await.unwrap();
+    store.finish(retry(first, 0).into()).await.unwrap();
     let second = claim(&store, &[("a", 1)], 1, 1).await.claims[0].key;
 
     assert_lost(store.acquire_lock(lock("x"), LockMode::Shared, first, at(1)).await, first);

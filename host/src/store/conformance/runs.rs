@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::run::RunState;
 use crate::store::{Cancelled, TaskState};
+use crate::supervision::Pause;
 
 pub(crate) async fn a_new_run_waits_with_all_that_it_was_given(store: Tested) {
     let parent = running(&store, "parent").await.key.run;
@@ -17,7 +18,7 @@ pub(crate) async fn a_new_run_waits_with_all_that_it_was_given(store: Tested) {
         ..new("a")
     };
 
-    let made = store.enqueue(vec![run], at(3)).await.unwrap()[0];
+    let made = store.enqueue(vec![run], at(3)).await.unwrap().remove(0);
 
     let Enqueued::New(id) = made else { panic!("{made:?}") };
     let info = store.run(id).await.unwrap().unwrap();
@@ -49,7 +50,7 @@ pub(crate) async fn a_run_with_the_same_dedup_key_is_made_once(store: Tested) {
     assert_eq!(made[1], Enqueued::Existing(first));
     assert_eq!(again, [Enqueued::Existing(first)]);
     let claim = claim(&store, &[("a", 9)], 9, 0).await.claims.remove(0);
-    store.finish(success(claim.key)).await.unwrap();
+    store.finish(success(claim.key).into()).await.unwrap();
     assert_eq!(store.enqueue(vec![keyed()], at(1)).await.unwrap(), [Enqueued::Existing(first)]);
 }
 
@@ -68,9 +69,7 @@ pub(crate) async fn a_run_beyond_its_overlap_policy_is_written_as_cancelled(stor
 
     let made = store.enqueue(vec![below(2), below(2), below(3)], at(0)).await.unwrap();
 
-    let (Enqueued::New(_), Enqueued::Skipped(skipped), Enqueued::New(_)) = (made[0], made[1], made[2]) else {
-        panic!("{made:?}")
-    };
+    let [Enqueued::New(_), Enqueued::Skipped(skipped), Enqueued::New(_)] = made[..] else { panic!("{made:?}") };
     let info = store.run(skipped).await.unwrap().unwrap();
     assert_eq!((info.state, info.ended_at, info.outcome), (RunState::Cancelled, Some(at(0)), None));
     assert!(info.message.unwrap().contains("skipped"));
@@ -79,7 +78,7 @@ pub(crate) async fn a_run_beyond_its_overlap_policy_is_written_as_cancelled(stor
 
 pub(crate) async fn a_run_to_be_tried_again_counts_as_not_over(store: Tested) {
     let first = running(&store, "a").await;
-    store.finish(retry(first.key, 3600)).await.unwrap();
+    store.finish(retry(first.key, 3600).into()).await.unwrap();
 
     let made = store.enqueue(vec![NewRun { admit: Admit::Below(1), ..new("a") }], at(1)).await.unwrap();
 
@@ -92,7 +91,7 @@ pub(crate) async fn a_run_of_a_later_instant_counts_as_nothing_yet(store: Tested
 
     let now = store.enqueue(vec![below()], at(1)).await.unwrap();
     let claim = claim(&store, &[("a", 1)], 1, 1).await.claims.remove(0);
-    store.finish(success(claim.key)).await.unwrap();
+    store.finish(success(claim.key).into()).await.unwrap();
     let later = store.enqueue(vec![below()], at(3600)).await.unwrap();
 
     assert!(matches!(now[0], Enqueued::New(_)), "{now:?}");
@@ -109,8 +108,8 @@ pub(crate) async fn firing_makes_the_runs_and_moves_the_cursor(store: Tested) {
     assert!(matches!(made[..], [Enqueued::New(_), Enqueued::New(_)]), "{made:?}");
     assert_eq!(again, [Enqueued::Existing(made[1].run())]);
     let states = store.task_states().await.unwrap();
-    assert_eq!(states[&task("a")], TaskState { cursor: Some(at(25)), paused: false });
-    assert_eq!(states[&task("b")], TaskState { cursor: Some(at(7)), paused: false });
+    assert_eq!(states[&task("a")], TaskState { cursor: Some(at(25)), ..TaskState::default() });
+    assert_eq!(states[&task("b")], TaskState { cursor: Some(at(7)), ..TaskState::default() });
 }
 
 pub(crate) async fn firing_an_earlier_instant_leaves_the_cursor(store: Tested) {
@@ -127,7 +126,8 @@ pub(crate) async fn firing_a_paused_task_makes_no_run_and_moves_the_cursor(store
     let made = store.fire(task("a"), vec![new("a")], at(10), at(10)).await.unwrap();
 
     assert_eq!(made, []);
-    assert_eq!(store.task_states().await.unwrap()[&task("a")], TaskState { cursor: Some(at(10)), paused: true });
+    let state = store.task_states().await.unwrap().remove(&task("a")).unwrap();
+    assert_eq!((state.cursor, state.paused), (Some(at(10)), Some(Pause { since: Some(at(1)), why: None })));
 }
 
 pub(crate) async fn a_waiting_run_is_cancelled_at_once(store: Tested) {
@@ -152,14 +152,14 @@ pub(crate) async fn a_running_run_is_asked_to_end(store: Tested) {
     assert_eq!((extended.cancelled, extended.lost), (vec![wanted], vec![]));
     let expired = store.expired(at(100), 9).await.unwrap();
     assert_eq!(expired.iter().map(|e| e.cancel_requested).collect::<Vec<_>>(), [true, false]);
-    store.finish(ending(wanted, Outcome::Killed, Transition::Cancel)).await.unwrap();
+    store.finish(ending(wanted, Outcome::Killed, Transition::Cancel).into()).await.unwrap();
     let info = store.run(wanted.run).await.unwrap().unwrap();
     assert_eq!((info.state, info.message.as_deref()), (RunState::Cancelled, Some("too slow")));
 }
 
 pub(crate) async fn a_run_that_is_over_or_absent_is_not_cancelled(store: Tested) {
     let over = running(&store, "a").await.key;
-    store.finish(success(over)).await.unwrap();
+    store.finish(success(over).into()).await.unwrap();
 
     let absent = RunId(over.run.0 + 1);
 
@@ -171,7 +171,7 @@ pub(crate) async fn a_run_whose_end_was_asked_for_is_not_tried_again(store: Test
     let claimed = running(&store, "a").await;
     store.cancel(claimed.key.run, "enough", at(1)).await.unwrap();
 
-    store.finish(retry(claimed.key, 2)).await.unwrap();
+    store.finish(retry(claimed.key, 2).into()).await.unwrap();
 
     let info = store.run(claimed.key.run).await.unwrap().unwrap();
     assert_eq!((info.state, info.failures), (RunState::Cancelled, 1));

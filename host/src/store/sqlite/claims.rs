@@ -1,15 +1,13 @@
-//! How runs are taken, held and ended.
+//! How runs are taken and held. How they are ended is in `finish`.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::errors::Step;
 use super::ledger::TaskId;
-use super::rows::{cause, instant, outcome_code, state_code, task_key, to_sql};
-use super::runs::ROW_BYTES;
+use super::rows::{cause, cause_code, instant, task_key, to_sql};
 use super::writer::Writing;
-use crate::lifecycle::Transition;
-use crate::run::{Claim, ClaimKey, Output, Report, RunId, RunState};
-use crate::store::{ClaimRequest, Claimed, Expired, Extended, Finish, StoreError};
+use crate::run::{Cause, Claim, ClaimKey, RunId, RunState};
+use crate::store::{ClaimRequest, Claimed, Expired, Extended, StoreError};
 use crate::time::Timestamp;
 
 /// A run that waits, on its way to being claimed.
@@ -20,6 +18,19 @@ struct Candidate {
     run_at: Timestamp,
     run: RunId,
     task: TaskId,
+    held: bool,
+}
+
+/// A task that may have runs to be claimed, in the order in which tasks are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Open {
+    /// It has nothing for us that is due earlier.
+    not_before: Timestamp,
+    task: TaskId,
+    /// How many of its runs may be taken.
+    room: usize,
+    /// Only those are to be had that start while their task is held back.
+    held: bool,
 }
 
 /// See [`crate::store::Store::claim`].
@@ -27,14 +38,19 @@ pub(super) fn claim(w: &mut Writing, request: &ClaimRequest) -> Step<Claimed> {
     let mut next_run_at: Option<Timestamp> = None;
     let mut tasks = Vec::new();
     for (id, row) in w.ledger.tasks() {
-        if row.paused || row.count(RunState::Waiting) == 0 {
+        if row.paused.is_some() || row.count(RunState::Waiting) == 0 {
             continue;
         }
         let Some(most) = request.tasks.get(&row.key) else { continue };
-        if row.not_before > request.now {
-            next_run_at = Some(next_run_at.map_or(row.not_before, |at| at.min(row.not_before)));
+        let held = row.standing.held_until.filter(|_| row.standing.holds(request.now));
+        if let Some(until) = held {
+            sooner(&mut next_run_at, row.not_before.max(until));
+        }
+        let not_before = if held.is_some() { row.held_not_before } else { row.not_before };
+        if not_before > request.now {
+            sooner(&mut next_run_at, not_before);
         } else if let Ok(room @ 1..) = usize::try_from(i64::from(*most) - row.count(RunState::Running)) {
-            tasks.push((row.not_before, id, room.min(request.limit)));
+            tasks.push(Open { not_before, task: id, room: room.min(request.limit), held: held.is_some() });
         }
     }
     let mut taken = choose(w, &mut tasks, request, &mut next_run_at)?;
@@ -44,10 +60,14 @@ pub(super) fn claim(w: &mut Writing, request: &ClaimRequest) -> Step<Claimed> {
     Ok(Claimed { claims, next_run_at })
 }
 
-/// Which of the due runs of `tasks` (not before, task, room) are taken.
+fn sooner(next_run_at: &mut Option<Timestamp>, at: Timestamp) {
+    *next_run_at = Some(next_run_at.map_or(at, |other| other.min(at)));
+}
+
+/// Which of the due runs of `tasks` are taken.
 fn choose(
     w: &mut Writing,
-    tasks: &mut [(Timestamp, TaskId, usize)],
+    tasks: &mut [Open],
     request: &ClaimRequest,
     next_run_at: &mut Option<Timestamp>,
 ) -> Step<Vec<Candidate>> {
@@ -56,40 +76,53 @@ fn choose(
     // First each task's fair share, then all that those with more in store can give. Mostly the first is enough.
     let share = request.limit.div_ceil(tasks.len().max(1));
     let mut more = Vec::new();
-    for (place, &(not_before, task, room)) in tasks.iter().enumerate() {
+    for (place, open) in tasks.iter().enumerate() {
         // The heads of the tasks before are all earlier than whatever this one and those after it have.
         if place >= request.limit
-            && found.iter().filter(|c| c.rank == 0 && c.run_at <= not_before).count() >= request.limit
+            && found.iter().filter(|c| c.rank == 0 && c.run_at <= open.not_before).count() >= request.limit
         {
             break;
         }
-        let wanted = room.min(share);
-        let got = look(w, task, wanted, request.now, &mut found, next_run_at)?;
-        if got == wanted && room > wanted {
-            more.push((task, room));
+        let wanted = open.room.min(share);
+        let got = look(w, open, wanted, request.now, &mut found, next_run_at)?;
+        if got == wanted && open.room > wanted {
+            more.push(*open);
         }
     }
     if found.len() < request.limit && !more.is_empty() {
-        found.retain(|c| !more.iter().any(|(task, _)| *task == c.task));
-        for (task, room) in more {
-            look(w, task, room, request.now, &mut found, next_run_at)?;
+        found.retain(|c| !more.iter().any(|open| open.task == c.task));
+        for open in more {
+            look(w, &open, open.room, request.now, &mut found, next_run_at)?;
         }
     }
     if found.len() > request.limit {
         found.sort_unstable_by_key(|c| (c.rank, c.run_at, c.run));
         for left in found.drain(request.limit..) {
             // Looked at and not taken: it is what its task has next.
-            let earliest = w.ledger.row(left.task).not_before.min(left.run_at);
-            w.ledger.set_not_before(left.task, earliest);
+            let row = w.ledger.row(left.task);
+            let (not_before, held_not_before) = (row.not_before, row.held_not_before);
+            if left.held {
+                w.ledger.set_held_not_before(left.task, held_not_before.min(left.run_at));
+            } else {
+                w.ledger.set_not_before(left.task, not_before.min(left.run_at));
+            }
         }
     }
     Ok(found)
 }
 
+/// Waiting runs of a task, earliest first.
+const LOOK: &str = "SELECT run_at, id FROM runs WHERE state = 0 AND task = ?1 ORDER BY run_at, id LIMIT ?2";
+
+/// Those of them that start while their task is held back: see [`crate::supervision::goes_through`].
+const LOOK_WHILE_HELD: &str = "SELECT run_at, id FROM runs WHERE state = 0 AND task = ?1 AND cause = 2 AND attempt = 0 \
+     ORDER BY run_at, id LIMIT ?2";
+const _: () = assert!(cause_code(Cause::Demand) == 2);
+
 /// Add up to `wanted` due runs of a task to `found`, and remember when it has the next. Returns how many there were.
 fn look(
     w: &mut Writing,
-    task: TaskId,
+    open: &Open,
     wanted: usize,
     now: Timestamp,
     found: &mut Vec<Candidate>,
@@ -98,24 +131,27 @@ fn look(
     let mut rank = 0;
     let mut after = None;
     {
-        let mut statement = w
-            .conn
-            .prepare_cached("SELECT run_at, id FROM runs WHERE state = 0 AND task = ?1 ORDER BY run_at, id LIMIT ?2")?;
-        let mut rows = statement.query(params![task.0, to_sql(wanted + 1)])?;
+        let mut statement = w.conn.prepare_cached(if open.held { LOOK_WHILE_HELD } else { LOOK })?;
+        let mut rows = statement.query(params![open.task.0, to_sql(wanted + 1)])?;
         while let Some(row) = rows.next()? {
             let run_at = instant(row, 0)?;
             if run_at > now || rank == wanted {
                 after = Some(run_at);
                 break;
             }
-            found.push(Candidate { rank, run_at, run: RunId(row.get(1)?), task });
+            found.push(Candidate { rank, run_at, run: RunId(row.get(1)?), task: open.task, held: open.held });
             rank += 1;
         }
     }
     if let Some(at) = after.filter(|at| *at > now) {
-        *next_run_at = Some(next_run_at.map_or(at, |other| other.min(at)));
+        sooner(next_run_at, at);
     }
-    w.ledger.set_not_before(task, after.unwrap_or(Timestamp::from_millis(i64::MAX)));
+    let next = after.unwrap_or(Timestamp::from_millis(i64::MAX));
+    if open.held {
+        w.ledger.set_held_not_before(open.task, next);
+    } else {
+        w.ledger.set_not_before(open.task, next);
+    }
     Ok(rank)
 }
 
@@ -164,10 +200,10 @@ fn input(conn: &Connection, run: RunId) -> rusqlite::Result<Vec<u8>> {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) task: TaskId,
-    lease_until: Timestamp,
-    bytes: i64,
-    host: Option<String>,
-    cancel: Option<String>,
+    pub(super) lease_until: Timestamp,
+    pub(super) bytes: i64,
+    pub(super) host: Option<String>,
+    pub(super) cancel: Option<String>,
 }
 
 /// The run of `claim`, if it is still that claim's.
@@ -240,147 +276,4 @@ pub(super) fn abandon(conn: &Connection, host: Option<&str>) -> rusqlite::Result
         "UPDATE runs INDEXED BY runs_running SET lease_until = ?1 WHERE state = 1 AND coalesce(?2 = host, true)",
     )?
     .execute(params![i64::MIN, host])
-}
-
-/// See [`crate::store::Store::finish`].
-pub(super) fn finish(w: &mut Writing, finish: &Finish) -> Step<()> {
-    let claim = finish.claim;
-    let held = held(&w.conn, claim)?;
-    if finish.expired_by.is_some_and(|by| held.lease_until >= by) {
-        return Err(StoreError::ClaimLost(claim).into());
-    }
-    let report = &finish.report;
-    let mut bytes = record(&w.conn, claim, held.host.as_deref().unwrap_or_default(), report)?;
-    let message = report.message.as_deref().or(held.cancel.as_deref());
-    let entered = match &finish.transition {
-        Transition::Succeed(output) => {
-            bytes += keep_output(&w.conn, claim.run, output)?;
-            RunState::Succeeded
-        }
-        Transition::Fail => RunState::Failed,
-        Transition::Cancel => RunState::Cancelled,
-        // Who asked for its end may have done so after its host looked last.
-        Transition::Wait { .. } if held.cancel.is_some() => RunState::Cancelled,
-        Transition::Wait { run_at, failed } => {
-            w.conn
-                .prepare_cached(
-                    "UPDATE runs SET state = 0, run_at = ?2, failures = failures + ?3, bytes = bytes + ?4, \
-                     outcome = ?5, message = ?6, lease_until = NULL, cancel = NULL WHERE id = ?1",
-                )?
-                .execute(params![
-                    claim.run.0,
-                    run_at.as_millis(),
-                    failed,
-                    bytes,
-                    outcome_code(report.outcome),
-                    message
-                ])?;
-            let row = w.ledger.change(held.task);
-            row.not_before = row.not_before.min(*run_at);
-            RunState::Waiting
-        }
-    };
-    if entered.is_over() {
-        w.conn
-            .prepare_cached(
-                "UPDATE runs SET state = ?2, ended_at = ?3, failures = failures + ?4, bytes = bytes + ?5, outcome = ?6, \
-                 message = ?7, lease_until = NULL, cancel = NULL WHERE id = ?1",
-            )?
-            .execute(params![
-                claim.run.0,
-                state_code(entered),
-                report.ended_at.as_millis(),
-                matches!(finish.transition, Transition::Fail | Transition::Wait { failed: true, .. }),
-                bytes,
-                outcome_code(report.outcome),
-                message
-            ])?;
-    }
-    count_finish(w, &held, claim.run, entered, bytes, report.ended_at);
-    release_all(w, claim.run)
-}
-
-/// What a finish changes in the sums, and who is told.
-fn count_finish(w: &mut Writing, held: &Held, run: RunId, entered: RunState, bytes: i64, ended_at: Timestamp) {
-    let row = w.ledger.change(held.task);
-    row.leave(RunState::Running);
-    row.enter(entered);
-    if entered.is_over() {
-        row.bytes += held.bytes + bytes;
-    }
-    if entered == RunState::Succeeded && row.latest_success.is_none_or(|(latest, _)| latest < run) {
-        row.latest_success = Some((run, ended_at));
-    }
-    // It may wait itself, or have made room for another.
-    w.told.runs |= row.count(RunState::Waiting) > 0;
-    w.told.changes = true;
-}
-
-/// Both kinds of locks that a run holds.
-fn release_all(w: &mut Writing, run: RunId) -> Step<()> {
-    let released = w.conn.prepare_cached("DELETE FROM locks WHERE run = ?1")?.execute([run.0])?;
-    w.told.locks |= released > 0;
-    Ok(())
-}
-
-/// Write an attempt down. Returns the bytes of its logs.
-fn record(conn: &Connection, claim: ClaimKey, host: &str, report: &Report) -> rusqlite::Result<i64> {
-    let accounts = &report.accounts;
-    conn.prepare_cached(
-        "INSERT INTO attempts (run, attempt, outcome, started_at, ended_at, fuel, peak_memory, guest_us, host_us, \
-         queued_us, lock_wait_us, host_calls, bytes_in, bytes_out, host, message) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-    )?
-    .execute(params![
-        claim.run.0,
-        claim.attempt,
-        outcome_code(report.outcome),
-        report.started_at.as_millis(),
-        report.ended_at.as_millis(),
-        to_sql(accounts.fuel),
-        to_sql(accounts.peak_memory),
-        to_sql(accounts.guest.as_micros()),
-        to_sql(accounts.host.as_micros()),
-        to_sql(accounts.queued.as_micros()),
-        to_sql(accounts.lock_wait.as_micros()),
-        to_sql(accounts.host_calls),
-        to_sql(accounts.bytes_in),
-        to_sql(accounts.bytes_out),
-        host,
-        report.message.as_deref(),
-    ])?;
-    let kept = [&report.log, &report.stdout, &report.stderr];
-    if report.backtrace.is_none() && kept.iter().all(|kept| kept.text.is_empty() && !kept.cut) {
-        return Ok(0);
-    }
-    conn.prepare_cached(
-        "INSERT INTO logs (run, attempt, backtrace, log, log_cut, stdout, stdout_cut, stderr, stderr_cut) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-    )?
-    .execute(params![
-        claim.run.0,
-        claim.attempt,
-        report.backtrace.as_deref(),
-        report.log.text,
-        report.log.cut,
-        report.stdout.text,
-        report.stdout.cut,
-        report.stderr.text,
-        report.stderr.cut,
-    ])?;
-    let texts: usize = kept.iter().map(|kept| kept.text.len()).sum();
-    Ok(to_sql(texts + report.backtrace.as_ref().map_or(0, String::len)) + ROW_BYTES)
-}
-
-/// Keep what a run made. Returns its bytes.
-fn keep_output(conn: &Connection, run: RunId, output: &Output) -> rusqlite::Result<i64> {
-    if output.body.is_empty() && output.content_type.is_none() {
-        return Ok(0);
-    }
-    conn.prepare_cached("INSERT INTO outputs (run, content_type, body) VALUES (?1, ?2, ?3)")?.execute(params![
-        run.0,
-        output.content_type.as_deref(),
-        output.body
-    ])?;
-    Ok(to_sql(output.body.len()) + ROW_BYTES)
 }

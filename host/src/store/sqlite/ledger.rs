@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rusqlite::{Connection, params};
 
-use super::rows::{maybe_instant, state_code, task_key};
+use super::rows::{STANDING_COLUMNS, maybe_instant, pause, standing, state_code, task_key};
 use crate::run::{RunId, RunState};
+use crate::supervision::{Pause, Standing};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
@@ -24,8 +25,10 @@ pub(super) struct TaskRow {
     pub(super) key: TaskKey,
     /// The last instant its schedule dealt with.
     pub(super) cursor: Option<Timestamp>,
-    /// Whether it is paused.
-    pub(super) paused: bool,
+    /// Whether it is paused, since when and why.
+    pub(super) paused: Option<Pause>,
+    /// How its latest runs went.
+    pub(super) standing: Standing,
     /// Runs in each state, in the order of [`RunState::ALL`].
     pub(super) runs: [i64; 5],
     /// Bytes of inputs, outputs and logs of the runs that are over.
@@ -34,12 +37,24 @@ pub(super) struct TaskRow {
     pub(super) latest_success: Option<(RunId, Timestamp)>,
     /// No waiting run of the task has an earlier `run_at`. Not written: a hint that saves looking.
     pub(super) not_before: Timestamp,
+    /// The same for those that start even while the task is held back.
+    pub(super) held_not_before: Timestamp,
 }
 
 impl TaskRow {
     fn new(key: TaskKey) -> Self {
         let not_before = Timestamp::from_millis(i64::MIN);
-        Self { key, cursor: None, paused: false, runs: [0; 5], bytes: 0, latest_success: None, not_before }
+        Self {
+            key,
+            cursor: None,
+            paused: None,
+            standing: Standing::default(),
+            runs: [0; 5],
+            bytes: 0,
+            latest_success: None,
+            not_before,
+            held_not_before: not_before,
+        }
     }
 
     /// How many of its runs are in `state`.
@@ -73,21 +88,22 @@ impl Ledger {
     /// Read it.
     pub(super) fn load(conn: &Connection) -> rusqlite::Result<Self> {
         let (run, fence) = conn.query_row("SELECT run, fence FROM counters", [], |r| Ok((r.get(0)?, r.get(1)?)))?;
-        let mut statement = conn.prepare_cached(
-            "SELECT tenant, name, cursor_at, paused, waiting, running, succeeded, failed, cancelled, bytes, \
-             latest_success, latest_success_at, id FROM tasks",
-        )?;
+        let mut statement = conn.prepare_cached(&format!(
+            "SELECT tenant, name, cursor_at, id, waiting, running, succeeded, failed, cancelled, bytes, \
+             latest_success, latest_success_at, {STANDING_COLUMNS} FROM tasks t",
+        ))?;
         let rows = statement
             .query_map([], |r| {
                 let mut row = TaskRow::new(task_key(r, 0)?);
                 row.cursor = maybe_instant(r, 2)?;
-                row.paused = r.get(3)?;
+                row.paused = pause(r, 12)?;
+                row.standing = standing(r, 12)?;
                 for (place, count) in row.runs.iter_mut().enumerate() {
                     *count = r.get(4 + place)?;
                 }
                 row.bytes = r.get(9)?;
                 row.latest_success = r.get::<_, Option<i64>>(10)?.map(RunId).zip(maybe_instant(r, 11)?);
-                Ok((TaskId(r.get(12)?), row))
+                Ok((TaskId(r.get(3)?), row))
             })?
             .collect::<rusqlite::Result<BTreeMap<_, _>>>()?;
         let ids = rows.iter().map(|(id, row)| (row.key.clone(), *id)).collect();
@@ -105,19 +121,21 @@ impl Ledger {
         }
         let mut statement = conn.prepare_cached(
             "INSERT INTO tasks (id, tenant, name, cursor_at, paused, waiting, running, succeeded, failed, cancelled, \
-             bytes, latest_success, latest_success_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+             bytes, latest_success, latest_success_at, paused_at, paused_why, failures, crashes, held_until) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18) \
              ON CONFLICT (id) DO UPDATE SET cursor_at = ?4, paused = ?5, waiting = ?6, running = ?7, succeeded = ?8, \
-             failed = ?9, cancelled = ?10, bytes = ?11, latest_success = ?12, latest_success_at = ?13",
+             failed = ?9, cancelled = ?10, bytes = ?11, latest_success = ?12, latest_success_at = ?13, \
+             paused_at = ?14, paused_why = ?15, failures = ?16, crashes = ?17, held_until = ?18",
         )?;
         while let Some(id) = self.changed.pop_first() {
             let row = self.row(id);
+            let paused = row.paused.as_ref();
             statement.execute(params![
                 id.0,
                 row.key.tenant.as_str(),
                 row.key.task.as_str(),
                 row.cursor.map(Timestamp::as_millis),
-                row.paused,
+                paused.is_some(),
                 row.runs[0],
                 row.runs[1],
                 row.runs[2],
@@ -126,6 +144,11 @@ impl Ledger {
                 row.bytes,
                 row.latest_success.map(|(run, _)| run.0),
                 row.latest_success.map(|(_, at)| at.as_millis()),
+                paused.and_then(|pause| pause.since).map(Timestamp::as_millis),
+                paused.and_then(|pause| pause.why.as_deref()),
+                row.standing.failures,
+                row.standing.crashes,
+                row.standing.held_until.map(Timestamp::as_millis),
             ])?;
         }
         Ok(())
@@ -165,6 +188,13 @@ impl Ledger {
     pub(super) fn set_not_before(&mut self, id: TaskId, at: Timestamp) {
         if let Some(row) = self.rows.get_mut(&id) {
             row.not_before = at;
+        }
+    }
+
+    /// The same for those that start even while the task is held back.
+    pub(super) fn set_held_not_before(&mut self, id: TaskId, at: Timestamp) {
+        if let Some(row) = self.rows.get_mut(&id) {
+            row.held_not_before = at;
         }
     }
 

@@ -1,4 +1,4 @@
-//! Locks that runs hold. Those of a run that is over were released with its last write: see `claims::finish`.
+//! Locks that runs hold. Those of a run that is over were released with its last write: see `finish`.
 
 use rusqlite::{Connection, OptionalExtension, params};
 

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::rows::{RUN_COLUMNS, instant, maybe_instant, number, outcome, run_info, state_code, task_key, to_sql};
+use super::rows::{
+    RUN_COLUMNS, STANDING_COLUMNS, instant, maybe_instant, number, outcome, pause, run_info, standing, state_code,
+    task_key, to_sql,
+};
 use crate::run::{Accounts, Kept, Output, Report, RunId, RunState};
 use crate::store::{AttemptInfo, RunFilter, RunInfo, TaskState};
-use crate::task::TaskKey;
+use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
 /// See [`crate::store::Store::runs`].
@@ -50,6 +53,17 @@ pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Ve
     found.sort_unstable_by_key(|run: &RunInfo| std::cmp::Reverse(run.id));
     found.truncate(filter.limit);
     Ok(found)
+}
+
+/// See [`crate::store::Store::latest_runs`].
+pub(super) fn latest_runs(conn: &Connection, tenant: &Name) -> rusqlite::Result<BTreeMap<Name, RunInfo>> {
+    conn.prepare_cached(&format!(
+        "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN runs r ON r.id = (SELECT max(id) FROM runs WHERE task = t.id) \
+         WHERE t.tenant = ?1"
+    ))?
+    .query_map([tenant.as_str()], run_info)?
+    .map(|run| run.map(|run| (run.task.task.clone(), run)))
+    .collect()
 }
 
 /// See [`crate::store::Store::run`].
@@ -143,9 +157,13 @@ pub(super) fn counts(conn: &Connection) -> rusqlite::Result<BTreeMap<RunState, u
 
 /// See [`crate::store::Store::task_states`].
 pub(super) fn task_states(conn: &Connection) -> rusqlite::Result<BTreeMap<TaskKey, TaskState>> {
-    conn.prepare_cached("SELECT tenant, name, cursor_at, paused FROM tasks WHERE cursor_at IS NOT NULL OR paused")?
-        .query_map([], |row| {
-            Ok((task_key(row, 0)?, TaskState { cursor: maybe_instant(row, 2)?, paused: row.get(3)? }))
-        })?
-        .collect()
+    conn.prepare_cached(&format!(
+        "SELECT tenant, name, cursor_at, {STANDING_COLUMNS} FROM tasks t \
+         WHERE cursor_at IS NOT NULL OR paused OR failures > 0 OR crashes > 0"
+    ))?
+    .query_map([], |row| {
+        let state = TaskState { cursor: maybe_instant(row, 2)?, paused: pause(row, 3)?, standing: standing(row, 3)? };
+        Ok((task_key(row, 0)?, state))
+    })?
+    .collect()
 }

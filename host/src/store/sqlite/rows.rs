@@ -5,6 +5,7 @@ use rusqlite::types::Type;
 
 use crate::run::{Cause, Outcome, RunId, RunState};
 use crate::store::{LockKind, LockMode, RunInfo};
+use crate::supervision::{Pause, Standing};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
@@ -127,9 +128,30 @@ pub(super) fn to_sql(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
-/// What [`run_info`] reads, in its order.
+/// What [`pause`] and [`standing`] read of a task `t`, in their order.
+pub(super) const STANDING_COLUMNS: &str = "t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until";
+
+/// Whether a task is paused, from a row with [`STANDING_COLUMNS`] from `column` on.
+pub(super) fn pause(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Pause>> {
+    if !row.get::<_, bool>(column)? {
+        return Ok(None);
+    }
+    Ok(Some(Pause { since: maybe_instant(row, column + 1)?, why: row.get(column + 2)? }))
+}
+
+/// How a task stands, from the same.
+pub(super) fn standing(row: &Row<'_>, column: usize) -> rusqlite::Result<Standing> {
+    Ok(Standing {
+        failures: row.get(column + 3)?,
+        crashes: row.get(column + 4)?,
+        held_until: maybe_instant(row, column + 5)?,
+    })
+}
+
+/// What [`run_info`] reads of a run `r` and its task `t`, in its order.
 pub(super) const RUN_COLUMNS: &str = "r.id, t.tenant, t.name, r.state, r.due_at, r.run_at, r.created_at, r.claimed_at, \
-     r.ended_at, r.cause, r.attempt, r.failures, r.parent, r.host, r.outcome, coalesce(r.cancel, r.message)";
+     r.ended_at, r.cause, r.attempt, r.failures, r.parent, r.host, r.outcome, coalesce(r.cancel, r.message), \
+     t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until";
 
 /// A run from a row of [`RUN_COLUMNS`].
 pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
@@ -137,22 +159,29 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
         rusqlite::types::ValueRef::Null => None,
         _ => Some(outcome(row, 14)?),
     };
+    let (state, run_at, cause, attempt) = (state(row, 3)?, instant(row, 5)?, cause(row, 9)?, row.get(10)?);
+    let why = match (state, pause(row, 16)?) {
+        (RunState::Waiting, Some(pause)) => Some(format!("its task is {pause}")),
+        (RunState::Waiting, None) => standing(row, 16)?.why_held(run_at, cause, attempt),
+        _ => None,
+    };
     Ok(RunInfo {
         id: RunId(row.get(0)?),
         task: task_key(row, 1)?,
-        state: state(row, 3)?,
+        state,
         due_at: instant(row, 4)?,
-        run_at: instant(row, 5)?,
+        run_at,
         created_at: instant(row, 6)?,
         claimed_at: maybe_instant(row, 7)?,
         ended_at: maybe_instant(row, 8)?,
-        cause: cause(row, 9)?,
-        attempt: row.get(10)?,
+        cause,
+        attempt,
         failures: row.get(11)?,
         parent: row.get::<_, Option<i64>>(12)?.map(RunId),
         host: row.get(13)?,
         outcome,
         message: row.get(15)?,
+        why,
     })
 }
 

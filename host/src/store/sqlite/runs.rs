@@ -8,6 +8,7 @@ use super::rows::{cause_code, state, state_code, to_sql};
 use super::writer::Writing;
 use crate::run::{RunId, RunState};
 use crate::store::{Admit, Cancelled, Enqueued, NewRun, StoreError};
+use crate::supervision::{Pause, Standing, goes_through};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
@@ -33,7 +34,7 @@ pub(super) fn fire(
     if w.ledger.row(id).cursor.is_none_or(|before| before < cursor) {
         w.ledger.change(id).cursor = Some(cursor);
     }
-    if w.ledger.row(id).paused {
+    if w.ledger.row(id).paused.is_some() {
         return Ok(Vec::new());
     }
     enqueue(w, runs, now)
@@ -52,13 +53,17 @@ fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step<Enqueued> 
         }
     }
     let skipped = match run.admit {
-        Admit::Always => None,
+        Admit::Always | Admit::Replacing => None,
         Admit::Below(most) => {
             let others = not_over(w, task, i64::from(most), now)?;
             (others >= i64::from(most)).then(|| format!("skipped: {others} earlier of the task's runs not over"))
         }
     };
     let id = w.ledger.next_run();
+    let ended = match run.admit {
+        Admit::Replacing => replace(w, task, id, now)?,
+        _ => Vec::new(),
+    };
     let entered = if skipped.is_some() { RunState::Cancelled } else { RunState::Waiting };
     let bytes = if run.input.is_empty() { 0 } else { to_sql(run.input.len()) + ROW_BYTES };
     w.conn
@@ -91,8 +96,51 @@ fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step<Enqueued> 
         return Ok(Enqueued::Skipped(id));
     }
     row.not_before = row.not_before.min(run.run_at);
+    if goes_through(run.cause, 0) {
+        row.held_not_before = row.held_not_before.min(run.run_at);
+    }
     w.told.runs = true;
-    Ok(Enqueued::New(id))
+    Ok(if ended.is_empty() { Enqueued::New(id) } else { Enqueued::Replacing { run: id, ended } })
+}
+
+/// Call off all runs of a task that are not over, in the sense of [`Admit`], in favour of the run `by`. Returns them.
+fn replace(w: &mut Writing, task: TaskId, by: RunId, now: Timestamp) -> rusqlite::Result<Vec<RunId>> {
+    let reason = format!("replaced by run {by}");
+    let mut ended = Vec::new();
+    if w.ledger.row(task).count(RunState::Waiting) > 0 {
+        let mut bytes = 0;
+        // Apart from one another, as each has an index: of a long list of runs that are due later only these are seen.
+        for which in ["run_at <= ?3", "attempt > 0 AND run_at > ?3"] {
+            let mut statement = w.conn.prepare_cached(&format!(
+                "UPDATE runs SET state = 4, ended_at = ?3, message = ?2 WHERE state = 0 AND task = ?1 AND {which} \
+                 RETURNING id, bytes"
+            ))?;
+            let mut rows = statement.query(params![task.0, reason, now.as_millis()])?;
+            while let Some(row) = rows.next()? {
+                ended.push(RunId(row.get(0)?));
+                bytes += row.get::<_, i64>(1)?;
+            }
+        }
+        let row = w.ledger.change(task);
+        for _ in &ended {
+            row.leave(RunState::Waiting);
+            row.enter(RunState::Cancelled);
+        }
+        row.bytes += bytes;
+    }
+    if w.ledger.row(task).count(RunState::Running) > 0 {
+        // The first reason given stays, and yet it is told again: who was to end the run may have missed it.
+        let mut statement = w.conn.prepare_cached(
+            "UPDATE runs INDEXED BY runs_running SET cancel = coalesce(cancel, ?2) WHERE state = 1 AND task = ?1 \
+             RETURNING id",
+        )?;
+        let mut rows = statement.query(params![task.0, reason])?;
+        while let Some(row) = rows.next()? {
+            ended.push(RunId(row.get(0)?));
+        }
+    }
+    ended.sort_unstable();
+    Ok(ended)
 }
 
 /// How many runs of a task are not over, in the sense of [`Admit`]; counting stops at `most`.
@@ -156,13 +204,18 @@ pub(super) fn cancel(w: &mut Writing, run: RunId, reason: &str, now: Timestamp) 
 /// See [`crate::store::Store::set_paused`].
 pub(super) fn set_paused(w: &mut Writing, task: &TaskKey, paused: bool, now: Timestamp) -> Step<()> {
     let id = w.ledger.intern(task);
-    if w.ledger.row(id).paused == paused {
+    let row = w.ledger.row(id);
+    if row.paused.is_some() == paused && (paused || row.standing == Standing::default()) {
         return Ok(());
     }
     let row = w.ledger.change(id);
-    row.paused = paused;
-    if !paused {
-        row.cursor = Some(now);
+    if paused {
+        row.paused = Some(Pause { since: Some(now), why: None });
+    } else {
+        if row.paused.take().is_some() {
+            row.cursor = Some(now);
+        }
+        row.standing = Standing::default();
         w.told.runs = true;
     }
     w.told.changes = true;

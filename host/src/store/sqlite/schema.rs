@@ -165,10 +165,36 @@ ALTER TABLE attempts ADD COLUMN queued_us INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE attempts ADD COLUMN lock_wait_us INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE attempts ADD COLUMN bytes_in INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE attempts ADD COLUMN bytes_out INTEGER NOT NULL DEFAULT 0;
--- Attempts of the task that failed one after another, up to now.
+-- Runs of the task that failed since one succeeded.
 ALTER TABLE tasks ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
--- Nothing of the task starts before: it crashed again and again.
+-- Attempts at them that crashed since one ended as its guest wished.
+ALTER TABLE tasks ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
+-- Nothing of the task starts by itself before: it crashed again and again.
 ALTER TABLE tasks ADD COLUMN held_until INTEGER;
--- Why it is paused, if somebody (or the host) said so.
+-- Since when it is paused, and why, if not because a person said so.
+ALTER TABLE tasks ADD COLUMN paused_at INTEGER;
 ALTER TABLE tasks ADD COLUMN paused_why TEXT;
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::super::ledger::Ledger;
+    use super::*;
+    use crate::supervision::{Pause, Standing};
+
+    #[test]
+    fn a_file_of_the_first_schema_keeps_what_it_has() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(FIRST).unwrap();
+        let tasks = "INSERT INTO tasks VALUES (1, 'default', 'a', 7, 1, 2, 0, 0, 0, 0, 0, NULL, NULL), \
+                     (2, 'default', 'b', NULL, 0, 0, 0, 0, 5, 0, 0, NULL, NULL)";
+        conn.execute_batch(tasks).unwrap();
+
+        migrate(&mut conn, 1).unwrap();
+
+        let ledger = Ledger::load(&conn).unwrap();
+        let found: Vec<_> = ledger.tasks().map(|(_, row)| (row.paused.clone(), row.standing, row.runs)).collect();
+        let fresh = Standing::default();
+        assert_eq!(found, [(Some(Pause::default()), fresh, [2, 0, 0, 0, 0]), (None, fresh, [0, 0, 0, 5, 0])]);
+    }
+}

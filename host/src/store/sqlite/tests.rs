@@ -11,6 +11,7 @@ use super::*;
 use crate::run::{Accounts, Cause, Kept, Outcome, Report};
 use crate::store::conformance::{self, promises};
 use crate::store::{Admit, LockKind, WriteIf};
+use crate::supervision::Supervision;
 
 /// A store in a directory of its own, which goes with the second.
 fn open() -> (Arc<SqliteStore>, TempDir) {
@@ -79,7 +80,7 @@ fn finish(claim: ClaimKey) -> Finish {
         stderr: Kept::default(),
     };
     let transition = crate::lifecycle::Transition::Succeed(Output { content_type: None, body: b"made".to_vec() });
-    Finish { claim, transition, report, expired_by: None }
+    Finish { claim, transition, report, supervision: Supervision::default(), expired_by: None }
 }
 
 /// The line that opening `path` fails with.
@@ -105,7 +106,7 @@ async fn what_was_answered_outlives_a_crash() {
     let (store, directory) = open();
     let over = enqueue(&store, b"in".to_vec()).await.unwrap();
     let claimed = claim(&store).await;
-    store.finish(finish(claimed)).await.unwrap();
+    store.finish(finish(claimed).into()).await.unwrap();
     let running = enqueue(&store, vec![]).await.unwrap();
     let held = claim(&store).await;
     let lock = LockName { tenant: Name::default_tenant(), kind: LockKind::Named, name: "x".into() };
@@ -137,10 +138,38 @@ async fn what_was_answered_outlives_a_crash() {
     // The claim is of an earlier life: it is found at once, buried, and its lock is free.
     let expired = after.expired(NOW, 9).await.unwrap();
     assert_eq!(expired.iter().map(|e| e.claim).collect::<Vec<_>>(), [held]);
-    after.finish(Finish { expired_by: Some(NOW), ..finish(held) }).await.unwrap();
+    after.finish(Finish { expired_by: Some(NOW), ..finish(held) }.into()).await.unwrap();
     assert!(after.locks(Name::default_tenant()).await.unwrap().is_empty());
     let next = enqueue(&after, vec![]).await.unwrap();
     assert!(next > running && claim(&after).await.fence > held.fence);
+}
+
+#[tokio::test]
+async fn how_a_task_stands_outlives_a_crash() {
+    let (store, directory) = open();
+    let supervision = Supervision { pause_after: Some(3), ..Supervision::default() };
+    for _ in 0..3 {
+        enqueue(&store, vec![]).await.unwrap();
+        let mut end = finish(claim(&store).await);
+        end.transition = crate::lifecycle::Transition::Fail;
+        end.report.outcome = Outcome::Trapped;
+        store.finish(Finish { supervision, ..end }.into()).await.unwrap();
+    }
+    let image = directory.path().join("image.db");
+
+    crash_image(&directory.path().join("store.db"), &image);
+
+    let after = open_at(&image);
+    let state = after.task_states().await.unwrap().remove(&task()).unwrap();
+    assert!(state.paused.as_ref().is_some_and(|pause| pause.why.is_some() && pause.since == Some(NOW)), "{state:?}");
+    let held_until = Some(NOW.plus(std::time::Duration::from_secs(1)));
+    assert_eq!(state.standing, crate::supervision::Standing { failures: 3, crashes: 3, held_until });
+    // Not only what is shown: what the writer goes by.
+    enqueue(&after, vec![]).await.unwrap();
+    let tasks = Arc::new([(task(), 9)].into());
+    let lease = std::time::Duration::from_secs(30);
+    let request = ClaimRequest { host: "one".into(), tasks, limit: 9, lease, now: NOW };
+    assert!(after.claim(request).await.unwrap().claims.is_empty());
 }
 
 #[tokio::test]
@@ -196,7 +225,7 @@ fn a_file_of_a_newer_schema_is_refused_and_left_alone() {
 
     let line = refusal(&path);
 
-    assert!(line.contains("has schema 99") && line.contains("up to 1"), "{line}");
+    assert!(line.contains("has schema 99") && line.contains(&format!("up to {}", schema::VERSION)), "{line}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
@@ -300,7 +329,7 @@ async fn a_full_disk_changes_nothing_and_is_no_hindrance_once_there_is_room() {
     assert_eq!(store.counts().await.unwrap(), counts);
     assert_eq!(store.input(runs[0]).await.unwrap(), Some(vec![7; 50_000]));
     // What needs no room is done all the same, and what makes room is enough to go on.
-    store.finish(finish(claimed)).await.unwrap();
+    store.finish(finish(claimed).into()).await.unwrap();
     for run in &runs[..2] {
         assert_eq!(store.cancel(*run, "make room", NOW).await.unwrap(), Cancelled::Done);
     }
@@ -379,7 +408,7 @@ async fn a_command_that_cannot_succeed_hurts_only_itself() {
     assert!(matches!(panic, Err(StoreError::Other(_))), "{panic:?}");
     assert_eq!(store.counts().await.unwrap()[&RunState::Waiting], 2);
     let claimed = claim(&store).await;
-    store.finish(finish(claimed)).await.unwrap();
+    store.finish(finish(claimed).into()).await.unwrap();
 }
 
 #[tokio::test]
@@ -403,7 +432,7 @@ async fn sums_are_what_counting_would_give() {
         let run = enqueue(&store, vec![7; n]).await.unwrap();
         match n % 4 {
             0 => drop(store.cancel(run, "no", NOW).await.unwrap()),
-            1 => store.finish(finish(claim(&store).await)).await.unwrap(),
+            1 => drop(store.finish(finish(claim(&store).await).into()).await.unwrap()),
             2 => drop(claim(&store).await),
             _ => {}
         }

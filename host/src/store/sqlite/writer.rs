@@ -253,12 +253,11 @@ impl Writer {
     }
 
     fn committed(&self, batch: impl IntoIterator<Item = Box<dyn Command>>) {
-        let mut answered = 0;
         for command in batch {
+            // Before the answer: who has it finds it counted.
+            self.board.writes.fetch_add(1, Ordering::Relaxed);
             command.answer();
-            answered += 1;
         }
-        self.board.writes.fetch_add(answered, Ordering::Relaxed);
         let told = self.writing.told;
         if told.runs {
             self.board.runs.notify_waiters();

@@ -35,13 +35,13 @@ every = "10s""#,
 
 [tasks.a]
 evry = "10s""#,
-        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, every, cron, at, on-start, zone, overlap, catch-up, input, input-json, args, env, settings, retry, limits, grants",
+        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, every, cron, at, on-start, zone, overlap, catch-up, pause-after, brake, input, input-json, args, env, settings, retry, limits, grants",
     ),
     (
         "a key in the wrong case",
         "[tasks.a]
 on_start = true",
-        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, every, cron, at, on-start, zone, overlap, catch-up, input, input-json, args, env, settings, retry, limits, grants",
+        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, every, cron, at, on-start, zone, overlap, catch-up, pause-after, brake, input, input-json, args, env, settings, retry, limits, grants",
     ),
     (
         "an unknown limit",
@@ -177,19 +177,61 @@ zone = "Middle-earth""#,
         "an unknown way to overlap",
         r#"[tasks.a]
 overlap = "allow""#,
-        r#"front.toml:2: `tasks.a.overlap`: "allow" is not a way to overlap; write "skip", "queue-one" or "allow(N)" with N from 1 to 10000"#,
+        r#"front.toml:2: `tasks.a.overlap`: "allow" is not a way to overlap; write "skip", "queue-one", "replace" or "allow(N)" with N from 1 to 10000"#,
     ),
     (
         "too much overlap",
         r#"[tasks.a]
 overlap = "allow(10001)""#,
-        r#"front.toml:2: `tasks.a.overlap`: "allow(10001)" is not a way to overlap; write "skip", "queue-one" or "allow(N)" with N from 1 to 10000"#,
+        r#"front.toml:2: `tasks.a.overlap`: "allow(10001)" is not a way to overlap; write "skip", "queue-one", "replace" or "allow(N)" with N from 1 to 10000"#,
     ),
     (
         "an unknown way to catch up",
         r#"[tasks.a]
 catch-up = "all""#,
         r#"front.toml:2: `tasks.a.catch-up`: "all" is not a way to catch up; write "none", "latest" or "all(N)" with N from 1 to 1000"#,
+    ),
+    (
+        "a pause after nothing",
+        "[tasks.a]
+pause-after = 0",
+        "front.toml:2: `tasks.a.pause-after`: 0 is out of range; write a whole number from 1 to 1000",
+    ),
+    (
+        "a pause after a while",
+        r#"[tasks.a]
+pause-after = "5m""#,
+        r#"front.toml:2: `tasks.a.pause-after`: "5m" is out of range; write a whole number from 1 to 1000"#,
+    ),
+    (
+        "a bare number for the brake",
+        "[tasks.a]
+brake = 10",
+        r#"front.toml:2: `tasks.a.brake`: 10 has no unit; write "10s" if seconds are meant, or "off""#,
+    ),
+    (
+        "a brake that holds for too short",
+        r#"[tasks.a]
+brake = "10ms""#,
+        r#"front.toml:2: `tasks.a.brake`: "10ms" is out of range; write "1s" to "1d", or "off""#,
+    ),
+    (
+        "a brake that holds for too long",
+        r#"[tasks.a]
+brake = "2d""#,
+        r#"front.toml:2: `tasks.a.brake`: "2d" is out of range; write "1s" to "1d", or "off""#,
+    ),
+    (
+        "no brake by another word",
+        r#"[tasks.a]
+brake = "none""#,
+        r#"front.toml:2: `tasks.a.brake`: "none" is not a length of time; write one such as "10s", "500ms" or "2h 30m", or "off""#,
+    ),
+    (
+        "no brake by a yes or no",
+        "[tasks.a]
+brake = false",
+        r#"front.toml:2: `tasks.a.brake`: false is not a text; write a length of time such as "10s", "500ms" or "2h 30m", or "off""#,
     ),
     (
         "two inputs",

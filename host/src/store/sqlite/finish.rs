@@ -1,0 +1,165 @@
+//! How attempts end: all that is written with it, in one transaction.
+
+use rusqlite::{Connection, params};
+
+use super::claims::{Held, held};
+use super::errors::Step;
+use super::rows::{outcome_code, state_code, to_sql};
+use super::runs::ROW_BYTES;
+use super::writer::Writing;
+use crate::lifecycle::Transition;
+use crate::run::{ClaimKey, Outcome, Output, Report, RunId, RunState};
+use crate::store::{Finish, StoreError};
+use crate::supervision::{self, Consequence, End};
+
+/// See [`crate::store::Store::finish`].
+pub(super) fn finish(w: &mut Writing, finish: &Finish) -> Step<Consequence> {
+    let claim = finish.claim;
+    let held = held(&w.conn, claim)?;
+    if finish.expired_by.is_some_and(|by| held.lease_until >= by) {
+        return Err(StoreError::ClaimLost(claim).into());
+    }
+    let report = &finish.report;
+    let mut bytes = record(&w.conn, claim, held.host.as_deref().unwrap_or_default(), report)?;
+    // Who was told to end it by way of the store does not know why, and who found it dead neither.
+    let asked = held.cancel.as_deref();
+    let message = asked.filter(|_| report.outcome == Outcome::Killed).or(report.message.as_deref()).or(asked);
+    let entered = match &finish.transition {
+        Transition::Succeed(output) => {
+            bytes += keep_output(&w.conn, claim.run, output)?;
+            RunState::Succeeded
+        }
+        Transition::Fail => RunState::Failed,
+        Transition::Cancel => RunState::Cancelled,
+        // Who asked for its end may have done so after its host looked last.
+        Transition::Wait { .. } if held.cancel.is_some() => RunState::Cancelled,
+        Transition::Wait { run_at, failed } => {
+            w.conn
+                .prepare_cached(
+                    "UPDATE runs SET state = 0, run_at = ?2, failures = failures + ?3, bytes = bytes + ?4, \
+                     outcome = ?5, message = ?6, lease_until = NULL, cancel = NULL WHERE id = ?1",
+                )?
+                .execute(params![
+                    claim.run.0,
+                    run_at.as_millis(),
+                    failed,
+                    bytes,
+                    outcome_code(report.outcome),
+                    message
+                ])?;
+            let row = w.ledger.change(held.task);
+            row.not_before = row.not_before.min(*run_at);
+            RunState::Waiting
+        }
+    };
+    if entered.is_over() {
+        w.conn
+            .prepare_cached(
+                "UPDATE runs SET state = ?2, ended_at = ?3, failures = failures + ?4, bytes = bytes + ?5, outcome = ?6, \
+                 message = ?7, lease_until = NULL, cancel = NULL WHERE id = ?1",
+            )?
+            .execute(params![
+                claim.run.0,
+                state_code(entered),
+                report.ended_at.as_millis(),
+                matches!(finish.transition, Transition::Fail | Transition::Wait { failed: true, .. }),
+                bytes,
+                outcome_code(report.outcome),
+                message
+            ])?;
+    }
+    let consequence = count_finish(w, &held, finish, entered, bytes);
+    release_all(w, claim.run)?;
+    Ok(consequence)
+}
+
+/// What a finish changes in the sums and for the task, and who is told.
+fn count_finish(w: &mut Writing, held: &Held, finish: &Finish, entered: RunState, bytes: i64) -> Consequence {
+    let (run, ended_at) = (finish.claim.run, finish.report.ended_at);
+    let row = w.ledger.change(held.task);
+    row.leave(RunState::Running);
+    row.enter(entered);
+    if entered.is_over() {
+        row.bytes += held.bytes + bytes;
+    }
+    if entered == RunState::Succeeded && row.latest_success.is_none_or(|(latest, _)| latest < run) {
+        row.latest_success = Some((run, ended_at));
+    }
+    let end = End { run, outcome: finish.report.outcome, state: entered, at: ended_at };
+    let consequence = supervision::after(row.standing, row.paused.is_some(), &end, &finish.supervision);
+    row.standing = consequence.standing;
+    row.paused = row.paused.take().or_else(|| consequence.paused.clone());
+    // It may wait itself, or have made room for another.
+    w.told.runs |= row.count(RunState::Waiting) > 0;
+    w.told.changes = true;
+    consequence
+}
+
+/// Both kinds of locks that a run holds.
+fn release_all(w: &mut Writing, run: RunId) -> Step<()> {
+    let released = w.conn.prepare_cached("DELETE FROM locks WHERE run = ?1")?.execute([run.0])?;
+    w.told.locks |= released > 0;
+    Ok(())
+}
+
+/// Write an attempt down. Returns the bytes of its logs.
+fn record(conn: &Connection, claim: ClaimKey, host: &str, report: &Report) -> rusqlite::Result<i64> {
+    let accounts = &report.accounts;
+    conn.prepare_cached(
+        "INSERT INTO attempts (run, attempt, outcome, started_at, ended_at, fuel, peak_memory, guest_us, host_us, \
+         queued_us, lock_wait_us, host_calls, bytes_in, bytes_out, host, message) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+    )?
+    .execute(params![
+        claim.run.0,
+        claim.attempt,
+        outcome_code(report.outcome),
+        report.started_at.as_millis(),
+        report.ended_at.as_millis(),
+        to_sql(accounts.fuel),
+        to_sql(accounts.peak_memory),
+        to_sql(accounts.guest.as_micros()),
+        to_sql(accounts.host.as_micros()),
+        to_sql(accounts.queued.as_micros()),
+        to_sql(accounts.lock_wait.as_micros()),
+        to_sql(accounts.host_calls),
+        to_sql(accounts.bytes_in),
+        to_sql(accounts.bytes_out),
+        host,
+        report.message.as_deref(),
+    ])?;
+    let kept = [&report.log, &report.stdout, &report.stderr];
+    if report.backtrace.is_none() && kept.iter().all(|kept| kept.text.is_empty() && !kept.cut) {
+        return Ok(0);
+    }
+    conn.prepare_cached(
+        "INSERT INTO logs (run, attempt, backtrace, log, log_cut, stdout, stdout_cut, stderr, stderr_cut) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?
+    .execute(params![
+        claim.run.0,
+        claim.attempt,
+        report.backtrace.as_deref(),
+        report.log.text,
+        report.log.cut,
+        report.stdout.text,
+        report.stdout.cut,
+        report.stderr.text,
+        report.stderr.cut,
+    ])?;
+    let texts: usize = kept.iter().map(|kept| kept.text.len()).sum();
+    Ok(to_sql(texts + report.backtrace.as_ref().map_or(0, String::len)) + ROW_BYTES)
+}
+
+/// Keep what a run made. Returns its bytes.
+fn keep_output(conn: &Connection, run: RunId, output: &Output) -> rusqlite::Result<i64> {
+    if output.body.is_empty() && output.content_type.is_none() {
+        return Ok(0);
+    }
+    conn.prepare_cached("INSERT INTO outputs (run, content_type, body) VALUES (?1, ?2, ?3)")?.execute(params![
+        run.0,
+        output.content_type.as_deref(),
+        output.body
+    ])?;
+    Ok(to_sql(output.body.len()) + ROW_BYTES)
+}

@@ -1,0 +1,258 @@
+//! What becomes of a task whose runs go wrong one after another: it is paused, or held back for a while.
+//!
+//! The counts are of all hosts together. So a store keeps them, and asks here in the transaction that writes an
+//! attempt's end; nothing here knows a store.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::run::{Cause, Outcome, RunId, RunState};
+use crate::time::Timestamp;
+
+/// What is done about a task that goes wrong again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Supervision {
+    /// It is paused once so many of its runs ended as failed one after another; `None` never pauses it.
+    pub pause_after: Option<u32>,
+    /// The longest that it is held back when it crashes again and again; `None` never holds it back.
+    pub brake: Option<Duration>,
+}
+
+impl Default for Supervision {
+    fn default() -> Self {
+        Self { pause_after: None, brake: Some(Duration::from_secs(5 * 60)) }
+    }
+}
+
+/// The crash in a row from which on the brake holds: fewer may be bad luck.
+pub const CRASHES_TO_BRAKE: u32 = 3;
+
+/// How long it holds first; doubled with each further crash in a row.
+pub const SHORTEST_HOLD: Duration = Duration::from_secs(1);
+
+/// How the latest runs of a task went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Runs that ended as failed, since the last one that succeeded.
+    pub failures: u32,
+    /// Attempts that crashed, since the last one that ended as its guest wished.
+    pub crashes: u32,
+    /// Until when the brake holds the task back. An instant that has passed holds nothing.
+    pub held_until: Option<Timestamp>,
+}
+
+/// That a task is paused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Since when; `None` if that was not written down.
+    pub since: Option<Timestamp>,
+    /// Why; `None` if a person paused it.
+    pub why: Option<String>,
+}
+
+/// The end of an attempt, as far as it counts here.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// Of which run.
+    pub run: RunId,
+    /// How the attempt ended.
+    pub outcome: Outcome,
+    /// What it made of the run.
+    pub state: RunState,
+    /// When it ended.
+    pub at: Timestamp,
+}
+
+/// What an attempt's end made of its task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consequence {
+    /// How the task stands now.
+    pub standing: Standing,
+    /// Set if this end is why the task is paused from now on.
+    pub paused: Option<Pause>,
+    /// Set if this end is why the task is held back until then.
+    pub held: Option<Timestamp>,
+}
+
+/// What `end` makes of a task that stood like `before`. A task that `is_paused` already is not paused again.
+pub fn after(before: Standing, is_paused: bool, end: &End, policy: &Supervision) -> Consequence {
+    let standing = before.after(end, policy);
+    let failed = end.state == RunState::Failed && policy.pause_after.is_some_and(|most| standing.failures >= most);
+    let paused = (failed && !is_paused).then(|| Pause { since: Some(end.at), why: Some(why(&standing, end)) });
+    let held = standing.held_until.filter(|_| standing.held_until > before.held_until);
+    Consequence { standing, paused, held }
+}
+
+fn why(standing: &Standing, end: &End) -> String {
+    let (run, outcome) = (end.run, end.outcome);
+    match standing.failures {
+        1 => format!("run {run} failed ({outcome})"),
+        failures => format!("{failures} runs failed one after another, the last was run {run} ({outcome})"),
+    }
+}
+
+impl Standing {
+    fn after(self, end: &End, policy: &Supervision) -> Self {
+        if end.state == RunState::Succeeded {
+            return Self::default();
+        }
+        let failures = self.failures.saturating_add(u32::from(end.state == RunState::Failed));
+        match end.outcome {
+            Outcome::Deferred => Self { failures, ..Self::default() },
+            outcome if is_crash(outcome) => {
+                let crashes = self.crashes.saturating_add(1);
+                let hold = policy.brake.and_then(|longest| hold_after(crashes, longest));
+                Self { failures, crashes, held_until: hold.map(|hold| end.at.plus(hold)).max(self.held_until) }
+            }
+            _ => Self { failures, ..self },
+        }
+    }
+
+    /// Whether the brake holds scheduled runs and retries back at `now`.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.held_until.is_some_and(|until| until > now)
+    }
+
+    /// Why a run that waits starts later than at its `run_at`, in words; `None` if nothing but the time and a place keep
+    /// it.
+    pub fn why_held(&self, run_at: Timestamp, cause: Cause, attempt: u32) -> Option<String> {
+        let until = self.held_until.filter(|until| *until > run_at && !goes_through(cause, attempt))?;
+        Some(format!("held back until {until} after {} crashes in a row", self.crashes))
+    }
+}
+
+/// Whether the brake lets a run through: one that a person asked for, to see whether it works now, and that was not tried.
+pub fn goes_through(cause: Cause, attempt: u32) -> bool {
+    cause == Cause::Demand && attempt == 0
+}
+
+/// Whether the guest broke: it was ended without having said anything itself. What hosts and operators did is not its
+/// fault, and a failure that it told is an answer.
+fn is_crash(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Trapped | Outcome::OutOfMemory | Outcome::OutOfFuel | Outcome::TimedOut)
+}
+
+/// How long a task is held back after so many crashes in a row, if it is.
+fn hold_after(crashes: u32, longest: Duration) -> Option<Duration> {
+    let doublings = crashes.checked_sub(CRASHES_TO_BRAKE)?;
+    Some(SHORTEST_HOLD.saturating_mul(1 << doublings.min(31)).min(longest))
+}
+
+/// `paused`, with the reason if there is one.
+impl fmt::Display for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.why {
+            Some(why) => write!(f, "paused: {why}"),
+            None => f.write_str("paused"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(1_000_000 + ms)
+    }
+
+    fn end(outcome: Outcome, state: RunState, ms: i64) -> End {
+        End { run: RunId(7), outcome, state, at: at(ms) }
+    }
+
+    /// How a task stands after ends of these outcomes that left their runs in `state`, all in the same instant.
+    fn through(outcomes: &[Outcome], state: RunState, policy: &Supervision) -> Standing {
+        let each = |standing, outcome: &Outcome| after(standing, false, &end(*outcome, state, 0), policy).standing;
+        outcomes.iter().fold(Standing::default(), each)
+    }
+
+    #[test]
+    fn the_brake_holds_from_the_third_crash_on_and_twice_as_long_with_each_up_to_the_longest() {
+        let holds = |longest| (1..=6).map(|crashes| hold_after(crashes, longest)).collect::<Vec<_>>();
+        let seconds = |n| Some(Duration::from_secs(n));
+
+        assert_eq!(holds(Duration::from_secs(300)), [None, None, seconds(1), seconds(2), seconds(4), seconds(8)]);
+        assert_eq!(holds(Duration::from_secs(3)), [None, None, seconds(1), seconds(2), seconds(3), seconds(3)]);
+        assert_eq!(hold_after(u32::MAX, Duration::from_secs(300)), seconds(300));
+        assert_eq!(hold_after(u32::MAX, Duration::MAX), Some(SHORTEST_HOLD * (1 << 31)));
+    }
+
+    #[test]
+    fn only_what_broke_the_guest_is_a_crash() {
+        let crashes: Vec<_> = Outcome::ALL.into_iter().filter(|outcome| is_crash(*outcome)).collect();
+        assert_eq!(crashes, [Outcome::OutOfFuel, Outcome::TimedOut, Outcome::OutOfMemory, Outcome::Trapped]);
+    }
+
+    #[test]
+    fn a_row_of_crashes_ends_with_what_the_guest_wished_and_with_nothing_else() {
+        let policy = Supervision::default();
+        let crashed = through(&[Outcome::Trapped; 3], RunState::Waiting, &policy);
+        assert_eq!(crashed, Standing { failures: 0, crashes: 3, held_until: Some(at(1000)) });
+
+        for outcome in [Outcome::FailedTransient, Outcome::FailedPermanent, Outcome::Killed, Outcome::Lost] {
+            let next = after(crashed, false, &end(outcome, RunState::Waiting, 0), &policy);
+            assert_eq!((next.standing, next.held), (crashed, None), "{outcome}");
+        }
+        let deferred = after(crashed, false, &end(Outcome::Deferred, RunState::Waiting, 0), &policy);
+        let succeeded = after(crashed, false, &end(Outcome::Succeeded, RunState::Succeeded, 0), &policy);
+        assert_eq!([deferred.standing, succeeded.standing], [Standing::default(); 2]);
+    }
+
+    #[test]
+    fn a_hold_is_never_made_shorter_by_a_crash() {
+        let policy = Supervision::default();
+        let held = Standing { failures: 0, crashes: 9, held_until: Some(at(64_000)) };
+
+        let next = after(held, false, &end(Outcome::Trapped, RunState::Failed, -500_000), &policy);
+
+        assert_eq!((next.standing.held_until, next.held), (Some(at(64_000)), None));
+        let without = Supervision { brake: None, ..policy };
+        assert_eq!(through(&[Outcome::Trapped; 9], RunState::Failed, &without).held_until, None);
+    }
+
+    #[test]
+    fn a_task_is_paused_by_the_run_that_fails_after_so_many_and_only_once() {
+        let policy = Supervision { pause_after: Some(2), brake: None };
+        let failed = end(Outcome::FailedPermanent, RunState::Failed, 5);
+
+        let first = after(Standing::default(), false, &failed, &policy);
+        let second = after(first.standing, false, &failed, &policy);
+        let third = after(second.standing, true, &failed, &policy);
+
+        assert_eq!((first.paused, first.standing.failures), (None, 1));
+        let pause = second.paused.unwrap();
+        assert_eq!(pause.since, Some(at(5)));
+        assert_eq!(pause.to_string(), "paused: 2 runs failed one after another, the last was run 7 (failed-permanent)");
+        assert_eq!((third.paused, third.standing.failures), (None, 3));
+    }
+
+    #[test]
+    fn attempts_that_are_tried_again_and_runs_that_are_called_off_are_no_failed_runs() {
+        let policy = Supervision { pause_after: Some(1), brake: None };
+        for (outcome, state) in [
+            (Outcome::Trapped, RunState::Waiting),
+            (Outcome::FailedTransient, RunState::Waiting),
+            (Outcome::Deferred, RunState::Waiting),
+            (Outcome::Killed, RunState::Cancelled),
+        ] {
+            let next = after(Standing::default(), false, &end(outcome, state, 0), &policy);
+            assert_eq!((next.paused, next.standing.failures), (None, 0), "{outcome}");
+        }
+        let lost = after(Standing::default(), false, &end(Outcome::Lost, RunState::Failed, 0), &policy);
+        assert_eq!(lost.paused.unwrap().why.as_deref(), Some("run 7 failed (lost)"));
+    }
+
+    #[test]
+    fn a_run_that_waits_is_told_what_holds_it_unless_a_person_asked_for_it() {
+        let held = Standing { failures: 0, crashes: 4, held_until: Some(at(2000)) };
+        let why = |run_at, cause, attempt| held.why_held(at(run_at), cause, attempt);
+
+        let words = why(0, Cause::Schedule, 0).unwrap();
+        assert_eq!(words, format!("held back until {} after 4 crashes in a row", at(2000)));
+        assert!(why(0, Cause::Demand, 1).is_some() && why(0, Cause::Task, 0).is_some());
+        assert_eq!((why(2000, Cause::Schedule, 0), why(0, Cause::Demand, 0)), (None, None));
+        assert!(held.holds(at(1999)) && !held.holds(at(2000)));
+    }
+}
