@@ -243,6 +243,24 @@ pub struct HeldLock {
     pub since: Timestamp,
 }
 
+/// A run that waits for a lock. Its host keeps the queue, so no store knows of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockWait {
+    /// Which lock.
+    #[serde(flatten)]
+    pub lock: LockName,
+    /// How it wants it.
+    pub mode: LockMode,
+    /// Which run.
+    pub run: RunId,
+    /// Of which task.
+    pub task: Name,
+    /// Since when.
+    pub since: Timestamp,
+    /// Its place in the queue, from 1.
+    pub place: u32,
+}
+
 /// A value in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
