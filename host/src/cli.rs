@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod error;
 mod lists;
+mod locks;
 mod logs;
 mod new;
 mod run_view;
@@ -58,7 +59,7 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
         Command::Plugins(list) => lists::plugins(&client()?, list, screen),
         Command::Tasks(list) => lists::tasks(&client()?, list, screen),
         Command::Runs(args) => lists::runs(&client()?, &args, screen),
-        Command::Locks(list) => lists::locks(&client()?, list, screen),
+        Command::Locks(args) => locks::locks(&client()?, &args, screen),
         Command::Show { run, list } => run_view::show(&client()?, run, list, screen),
         Command::Logs { follow, what, list } => logs::logs(&client()?, &what, follow, list, screen),
         Command::Trigger(args) => trigger::trigger(&client()?, &args, screen),

@@ -15,6 +15,7 @@ use crate::catalog::Catalog;
 use crate::clock::SystemClock;
 use crate::config::{Config, Synchronous};
 use crate::http::{self, ApiState, HostInfo};
+use crate::imports::locks::LockWaits;
 use crate::machine::executor::Executor;
 use crate::machine::heartbeat::Heartbeat;
 use crate::machine::live::LiveRuns;
@@ -150,6 +151,7 @@ struct Parts {
     clock: Arc<dyn Clock>,
     runtime: Arc<Runtime>,
     plugins: Arc<Registry>,
+    lock_waits: Arc<LockWaits>,
 }
 
 impl Parts {
@@ -161,16 +163,17 @@ impl Parts {
             warn!(runs = lost, "{lost} run(s) were under way when this host ended the last time");
         }
         let catalog = Arc::new(Catalog::default());
+        let lock_waits = Arc::<LockWaits>::default();
         let services = Arc::new(Services {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             catalog: Arc::clone(&catalog),
             cache_quota: config.cache.quota,
-            lock_waits: Arc::default(),
+            lock_waits: Arc::clone(&lock_waits),
         });
         let runtime = Runtime::new(config.runtime(), services)?;
         let plugins = Arc::new(Registry::new(Arc::clone(&catalog)));
-        Ok(Self { store, catalog, live: Arc::default(), clock, runtime, plugins })
+        Ok(Self { store, catalog, live: Arc::default(), clock, runtime, plugins, lock_waits })
     }
 
     fn scheduler(&self) -> Scheduler {
@@ -218,13 +221,14 @@ impl Parts {
     }
 
     fn api(&self, config: &Config) -> Arc<ApiState> {
-        let plugins = Arc::clone(&self.plugins);
+        let (plugins, lock_waits) = (Arc::clone(&self.plugins), Arc::clone(&self.lock_waits));
         Arc::new(ApiState {
             store: Arc::clone(&self.store),
             catalog: Arc::clone(&self.catalog),
             live: Arc::clone(&self.live),
             clock: Arc::clone(&self.clock),
             plugins: Arc::new(move || plugins.list()),
+            lock_waits: Arc::new(move |tenant| lock_waits.list(tenant)),
             host: HostInfo {
                 name: config.host.name.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -9,6 +9,7 @@ mod error;
 mod extract;
 mod guard;
 mod host;
+pub mod lock_graph;
 mod log;
 mod page;
 mod result;
@@ -31,7 +32,8 @@ pub use serve::serve;
 use crate::catalog::Catalog;
 use crate::machine::live::LiveRuns;
 use crate::plugins::PluginInfo;
-use crate::store::Store;
+use crate::store::{LockWait, Store};
+use crate::task::Name;
 use crate::time::{Clock, Timestamp};
 
 /// The most bytes that a request's body may have: an input, or a cache entry's value.
@@ -49,6 +51,8 @@ pub struct ApiState {
     pub clock: Arc<dyn Clock>,
     /// The plugins as they are now, of all tenants.
     pub plugins: Arc<dyn Fn() -> Vec<PluginInfo> + Send + Sync>,
+    /// The runs of a tenant that wait for locks on this host.
+    pub lock_waits: Arc<dyn Fn(&Name) -> Vec<LockWait> + Send + Sync>,
     /// What this host says of itself.
     pub host: HostInfo,
     /// Bytes that a tenant's cache entries may have together.
@@ -85,6 +89,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/host", get(host::host))
         .route("/v1/plugins", get(host::plugins))
         .route("/v1/locks", get(host::locks))
+        .route("/v1/locks/graph", get(lock_graph::graph))
         .route("/v1/tasks", get(tasks::list))
         .route("/v1/tasks/{task}", get(tasks::show))
         .route("/v1/tasks/{task}/runs", post(tasks::trigger))

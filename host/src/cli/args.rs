@@ -98,9 +98,9 @@ pub(super) enum Command {
         #[arg(value_name = "RUN|TASK")]
         what: RunOrTask,
     },
-    /// List the locks that are held
-    #[command(after_help = "Example: sexton locks")]
-    Locks(ListArgs),
+    /// List the locks that are held, or show who waits for whom
+    #[command(after_help = "Example: sexton locks --graph")]
+    Locks(LocksArgs),
     /// Read and change cache entries
     #[command(subcommand, after_help = "Example: sexton cache list front/")]
     Cache(CacheCommand),
@@ -146,6 +146,18 @@ pub(super) struct ListArgs {
     /// Print the API's JSON as it is
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct LocksArgs {
+    /// Show who holds what and who waits for it
+    #[arg(long)]
+    pub(super) graph: bool,
+    /// Print the graph for graphviz
+    #[arg(long, requires = "graph", conflicts_with = "json")]
+    pub(super) dot: bool,
+    #[command(flatten)]
+    pub(super) list: ListArgs,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -1,4 +1,4 @@
-//! `plugins`, `tasks`, `runs` and `locks`: tables for people, the API's JSON for programs.
+//! `plugins`, `tasks` and `runs`: tables for people, the API's JSON for programs.
 
 use comfy_table::Cell;
 
@@ -6,9 +6,9 @@ use super::args::{ListArgs, RunsArgs};
 use super::client::{Client, decode, part};
 use super::error::CliError;
 use super::screen::{Screen, one_line, safe};
-use crate::http::shapes::{Locks, Plugins, Runs, TaskSummary, Tasks, rough};
+use crate::http::shapes::{Plugins, Runs, TaskSummary, Tasks, rough};
 use crate::run::RunState;
-use crate::store::{LockKind, LockMode, RunInfo};
+use crate::store::RunInfo;
 
 pub(super) fn plugins(client: &Client, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
     let json = client.text("/v1/plugins")?;
@@ -129,28 +129,4 @@ fn took(run: &RunInfo, screen: &Screen) -> String {
         }
         _ => "-".to_owned(),
     }
-}
-
-pub(super) fn locks(client: &Client, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
-    let json = client.text("/v1/locks")?;
-    if list.json {
-        return screen.json(&json);
-    }
-    let Locks { locks } = decode(&json)?;
-    if locks.is_empty() {
-        return screen.line("No lock is held.");
-    }
-    let mut table = screen.table(&["LOCK", "KIND", "MODE", "RUN", "TASK", "FENCE", "SINCE"], "LOCK");
-    for held in &locks {
-        table.add_row(vec![
-            one_line(&held.lock.name),
-            if held.lock.kind == LockKind::Refresh { "refresh" } else { "named" }.to_owned(),
-            if held.mode == LockMode::Shared { "shared" } else { "exclusive" }.to_owned(),
-            held.run.to_string(),
-            held.task.to_string(),
-            held.fence.to_string(),
-            screen.instant(held.since),
-        ]);
-    }
-    screen.print(&table)
 }

@@ -168,5 +168,9 @@ fn pausing_killing_and_resuming_say_what_they_did() {
     assert_eq!(host.prints("kill 1 --reason enough"), "Run 1 is cancelled; it had not been running.\n");
     assert!(host.prints("resume hello").starts_with("Task `hello` goes on from now"));
     assert_eq!(host.prints("locks"), "No lock is held.\n");
+    let graph = host.prints("locks --graph");
+    assert!(graph.starts_with("ledger\n  1. run 99 of tick waits, exclusive, since "), "{graph}");
+    assert!(host.prints("locks --graph --dot").starts_with("digraph locks {"));
+    assert!(host.prints("locks --graph --json").contains("\"waiters\":"));
     assert!(host.prints("completions bash").contains("_sexton"));
 }

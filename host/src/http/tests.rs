@@ -25,7 +25,7 @@ use crate::run::{Accounts, Claim, Kept, Outcome, Output, Report, RunId};
 use crate::runtime::{RunHandle, Stop};
 use crate::schedule::{CatchUp, Trigger};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
-use crate::store::{ClaimRequest, Finish, Store};
+use crate::store::{ClaimRequest, Finish, LockKind, LockMode, LockName, LockTaken, LockWait, Store};
 use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
 use crate::time::{Clock, Timestamp};
 
@@ -116,6 +116,11 @@ impl Rig {
             live: live.clone(),
             clock: Arc::new(Stopped),
             plugins: Arc::new(move || vec![quarantined.clone()]),
+            lock_waits: Arc::new(|tenant| {
+                let lock = LockName { tenant: tenant.clone(), kind: LockKind::Named, name: "ledger".to_owned() };
+                let task = Name::new("tick").expect("a name");
+                vec![LockWait { lock, mode: LockMode::Exclusive, run: RunId(99), task, since: NOW, place: 1 }]
+            }),
             host: HostInfo { name: "box".to_owned(), version: "0.1.0".to_owned(), started_at: NOW, pid: 7 },
             cache_quota: 2_000_000,
         };
@@ -353,6 +358,28 @@ async fn the_cache_takes_no_more_than_its_quota() {
     assert_eq!(put("a").await.status, StatusCode::OK);
     let full = put("b").await;
     assert_eq!((full.status, &full.json()["error"]["code"]), (StatusCode::INSUFFICIENT_STORAGE, &json!("cache-full")));
+}
+
+#[tokio::test]
+async fn the_graph_of_locks_shows_who_holds_and_who_waits() {
+    let rig = Rig::new();
+    let run = rig.waiting().await;
+    let claim = rig.claim().await;
+    let lock = LockName { tenant: Name::default_tenant(), kind: LockKind::Named, name: "ledger".to_owned() };
+    let taken = rig.store.acquire_lock(lock, LockMode::Shared, claim.key, NOW).await.expect("a store that works");
+    let LockTaken::Yes { fence } = taken else { panic!("{taken:?}") };
+
+    let graph = rig.get("/v1/locks/graph").await.json();
+
+    let at = "2026-11-22T10:00:00.000Z";
+    assert_eq!(
+        graph,
+        json!({ "locks": [{
+            "tenant": "default", "kind": "named", "name": "ledger",
+            "holders": [{ "run": run, "task": "hello", "mode": "shared", "fence": fence, "since": at }],
+            "waiters": [{ "run": 99, "task": "tick", "mode": "exclusive", "since": at, "place": 1, "stuck": false }],
+        }], "circles": [] })
+    );
 }
 
 #[tokio::test]
