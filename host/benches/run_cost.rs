@@ -21,6 +21,7 @@ use sexton::runtime::{Order, Prepared, RunHandle, Runtime, RuntimeConfig, Servic
 use sexton::schedule::{CatchUp, Trigger};
 use sexton::store::sqlite::{SqliteOptions, SqliteStore};
 use sexton::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
+use sexton::tenant::Tenants;
 use sexton::time::{Clock, Timestamp};
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -99,7 +100,7 @@ impl Bench {
             store: SqliteStore::open(directory.path().join("store.db"), &SqliteOptions::default())?,
             clock: Arc::new(SystemClock),
             catalog: Arc::new(Catalog::default()),
-            cache_quota: 1 << 20,
+            tenants: Arc::new(Tenants::only_default(1 << 20)),
             lock_waits: Arc::default(),
         };
         let config = RuntimeConfig {

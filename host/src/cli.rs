@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
-    let client = || Client::new(&cli.url);
+    let client = || Client::new(&cli.url, cli.tenant.as_ref());
     match cli.command {
         Command::Run(args) => serve::run(args),
         Command::Check(args) => check::check(&args.files, screen),

@@ -34,6 +34,7 @@ use crate::machine::live::LiveRuns;
 use crate::plugins::PluginInfo;
 use crate::store::{LockWait, Store};
 use crate::task::Name;
+use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
 
 /// The most bytes that a request's body may have: an input, or a cache entry's value.
@@ -55,8 +56,8 @@ pub struct ApiState {
     pub lock_waits: Arc<dyn Fn(&Name) -> Vec<LockWait> + Send + Sync>,
     /// What this host says of itself.
     pub host: HostInfo,
-    /// Bytes that a tenant's cache entries may have together.
-    pub cache_quota: u64,
+    /// The tenants, and what each may have.
+    pub tenants: Arc<Tenants>,
 }
 
 impl std::fmt::Debug for ApiState {
@@ -106,6 +107,8 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/cache/{*key}", cache_entry)
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), extract::tenant))
+        // Goes before all others, as it was put around them last.
         .layer(middleware::from_fn(guard::guard))
         .with_state(state)
 }

@@ -19,4 +19,5 @@ pub mod schedule;
 pub mod store;
 pub mod task;
 pub mod telemetry;
+pub mod tenant;
 pub mod time;

@@ -22,6 +22,9 @@ pub struct Cli {
     /// Where the host's API is
     #[arg(long, visible_alias = "host", env = "SEXTON_URL", default_value = DEFAULT_URL, global = true, value_name = "URL")]
     pub url: String,
+    /// Whose tasks, runs, locks and cache are meant [default: those of the default tenant]
+    #[arg(long, env = "SEXTON_TENANT", global = true, value_name = "NAME")]
+    pub tenant: Option<Name>,
     #[command(subcommand)]
     pub(super) command: Command,
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::App;
 use super::error::{ApiError, ApiResult};
-use super::extract::{ApiQuery, NoQuery, Payload, TaskPath, Tenant, duration};
+use super::extract::{ApiQuery, NoQuery, Payload, TaskPath, Tenant, duration, query_of};
 use super::shapes::{Paused, TaskDetail, TaskSummary, Tasks, Triggered};
 use crate::run::Cause;
 use crate::store::{Admit, Enqueued, NewRun, RunFilter, RunInfo};
@@ -159,7 +159,8 @@ pub(super) async fn trigger(
     let created = !matches!(made, Enqueued::Existing(_));
     let status = if created { StatusCode::ACCEPTED } else { StatusCode::OK };
     let answer = Triggered { run: made.run(), created, paused: is_paused(&app, &key).await? };
-    Ok((status, [(LOCATION, format!("/v1/runs/{}", answer.run))], Json(answer)).into_response())
+    Ok((status, [(LOCATION, format!("/v1/runs/{}{}", answer.run, query_of(&key.tenant)))], Json(answer))
+        .into_response())
 }
 
 /// `POST /v1/tasks/{task}/pause`.

@@ -27,6 +27,7 @@ use crate::schedule::{CatchUp, Trigger};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{ClaimRequest, Finish, LockKind, LockMode, LockName, LockTaken, LockWait, Store};
 use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
+use crate::tenant::{TenantLimits, Tenants};
 use crate::time::{Clock, Timestamp};
 
 /// 2026-11-22T10:00:00Z, for ever.
@@ -73,6 +74,10 @@ impl Answer {
     }
 }
 
+fn acme() -> Name {
+    Name::new("acme").expect("a name")
+}
+
 fn task(name: &str, trigger: Trigger) -> Arc<Task> {
     let task = Name::new(name).expect("a name");
     Arc::new(Task {
@@ -110,6 +115,7 @@ impl Rig {
             loaded_at: None,
             quarantine: Some("<script>alert(1)</script> is no component".to_owned()),
         };
+        let acme_limits = TenantLimits { runs: Some(2), fuel_per_minute: Some(1_000_000), cache: 1000 };
         let state = ApiState {
             store: store.clone(),
             catalog: catalog.clone(),
@@ -122,7 +128,7 @@ impl Rig {
                 vec![LockWait { lock, mode: LockMode::Exclusive, run: RunId(99), task, since: NOW, place: 1 }]
             }),
             host: HostInfo { name: "box".to_owned(), version: "0.1.0".to_owned(), started_at: NOW, pid: 7 },
-            cache_quota: 2_000_000,
+            tenants: Arc::new(Tenants::new(2_000_000, BTreeMap::from([(acme(), acme_limits)]))),
         };
         Self { store, live, catalog, router: router(Arc::new(state)), _dir: dir }
     }

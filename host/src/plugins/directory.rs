@@ -1,4 +1,4 @@
-//! Watches the plugin directory, and keeps the registry the same as what lies in it.
+//! Watches the plugin directory of a tenant, and keeps the registry the same as what lies in it.
 //!
 //! Notifications of the file system say when to look, and a slow poll looks anyway. A file that was changed a moment ago
 //! may be half-written, so it is left alone until it has been quiet; a rename of a finished file is taken up at once by
@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::{mpsc, watch};
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use crate::plugins::manifest::Manifest;
-use crate::plugins::registry::{Ready, Registry, Version};
+use crate::plugins::registry::{Loaded, Ready, Registry, Version};
 use crate::runtime::Runtime;
 use crate::task::{Name, TaskKey};
 use crate::time::Clock;
@@ -34,6 +34,10 @@ const MAX_MANIFEST: u64 = 1 << 20;
 
 /// Plugins that are loaded at once: compiling one takes a core.
 const LOADING: usize = 2;
+
+/// How long what was loaded may wait for more to be taken up with it: each time, the scheduler and the worker look through
+/// all tasks there are, which with thousands of plugins must not be once for each.
+const GATHER: Duration = Duration::from_millis(25);
 
 /// What tells one state of a file from another, without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +60,7 @@ struct Files {
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
+    tenant: Name,
     registry: Arc<Registry>,
     runtime: Arc<Runtime>,
     clock: Arc<dyn Clock>,
@@ -64,12 +69,13 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// The directory at `path`, which is made if it is not there.
+    /// The directory of `tenant` at `path`, which is made if it is not there.
     ///
     /// # Errors
     ///
     /// When it cannot be made or read.
     pub fn open(
+        tenant: Name,
         path: &Path,
         registry: Arc<Registry>,
         runtime: Arc<Runtime>,
@@ -78,7 +84,7 @@ impl Directory {
     ) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         let path = path.canonicalize()?;
-        Ok(Self { path, registry, runtime, clock, max_component, seen: BTreeMap::new() })
+        Ok(Self { path, tenant, registry, runtime, clock, max_component, seen: BTreeMap::new() })
     }
 
     /// Load what is there, and then whatever changes, until `over` is set.
@@ -123,18 +129,19 @@ impl Directory {
         };
         let gone: Vec<String> = self.seen.keys().filter(|name| !now_there.contains_key(*name)).cloned().collect();
         let some_gone = !gone.is_empty();
-        for name in gone {
-            self.seen.remove(&name);
-            self.registry.remove(&name);
+        for name in &gone {
+            self.seen.remove(name);
         }
+        self.registry.remove(&self.tenant, &gone);
         if some_gone {
             // What went may have been in the way of one that did not load.
-            for name in self.registry.quarantined() {
+            for name in self.registry.quarantined(&self.tenant) {
                 self.seen.remove(&name);
             }
         }
 
         let mut loading = JoinSet::new();
+        let mut loaded = Gathered { plugins: Vec::new(), since: Instant::now() };
         for (name, files) in now_there {
             if self.seen.get(&name) == Some(&files) {
                 continue;
@@ -146,33 +153,40 @@ impl Directory {
             let before = self.seen.insert(name.clone(), files).unwrap_or_default();
             if before.lost_one_in(files) {
                 // What was taken away on purpose must not go on as the version before.
-                self.registry.remove(&name);
+                self.registry.remove(&self.tenant, std::slice::from_ref(&name));
             }
             if loading.len() >= LOADING {
-                self.settle(&mut loading).await;
+                self.settle(&mut loading, &mut loaded).await;
             }
             loading.spawn(load(self.source(), name, files));
         }
         while !loading.is_empty() {
-            self.settle(&mut loading).await;
+            self.settle(&mut loading, &mut loaded).await;
         }
+        self.take_up(&mut loaded);
         unsettled
     }
 
-    /// Wait for one load, and use what it brought: the first plugin does not wait for the last.
-    async fn settle(&self, loading: &mut JoinSet<Loaded>) {
-        let Some(Ok(loaded)) = loading.join_next().await else { return };
-        match loaded.version {
-            Ok(version) => self.registry.admit(&loaded.name, version, self.clock.now()),
-            Err(reason) => self.registry.quarantine(&loaded.name, reason),
+    /// Wait for one load. What was gathered is used now and then: the first plugin does not wait for the last.
+    async fn settle(&self, loading: &mut JoinSet<Loaded>, loaded: &mut Gathered) {
+        if let Some(Ok(one)) = loading.join_next().await {
+            loaded.plugins.push(one);
         }
+        if loaded.since.elapsed() >= GATHER {
+            self.take_up(loaded);
+        }
+    }
+
+    fn take_up(&self, loaded: &mut Gathered) {
+        self.registry.take_up(&self.tenant, std::mem::take(&mut loaded.plugins), self.clock.now());
+        loaded.since = Instant::now();
     }
 
     fn source(&self) -> Source {
         Source {
             directory: self.path.clone(),
             runtime: Arc::clone(&self.runtime),
-            tenant: self.registry.tenant().clone(),
+            tenant: self.tenant.clone(),
             max_component: self.max_component,
         }
     }
@@ -241,10 +255,11 @@ struct Source {
     max_component: u64,
 }
 
+/// What was loaded, and is not in use yet.
 #[derive(Debug)]
-struct Loaded {
-    name: String,
-    version: Result<Version, String>,
+struct Gathered {
+    plugins: Vec<Loaded>,
+    since: Instant,
 }
 
 async fn load(source: Source, name: String, files: Files) -> Loaded {

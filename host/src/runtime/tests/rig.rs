@@ -12,6 +12,7 @@ use crate::schedule::{CatchUp, Trigger};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{Admit, ClaimRequest, NewRun, Store};
 use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
+use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
 
 /// What is allowed beyond a deadline for an attempt to be over. Far more than the promise of 50 ms, which holds for a
@@ -47,7 +48,7 @@ impl Rig {
             store: Arc::clone(&store) as Arc<dyn Store>,
             clock: Arc::new(SystemTime),
             catalog: Arc::new(Catalog::default()),
-            cache_quota: 1 << 20,
+            tenants: Arc::new(Tenants::only_default(1 << 20)),
             lock_waits: Arc::default(),
         };
         let config = RuntimeConfig {

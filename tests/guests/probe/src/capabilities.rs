@@ -46,6 +46,21 @@ pub(crate) fn lock_wait(name: &str, shared: bool, ms: u64) -> Result<Value, Fail
     }
 }
 
+pub(crate) fn lock_both(first: &str, second: &str, ms: u64) -> Result<Value, Failure> {
+    let take = |name| lock(name).wait(Duration::from_secs(3600)).acquire();
+    let one = take(first)?;
+    drop(sleep(ms));
+    match take(second) {
+        Ok(_other) => Ok(json!("both")),
+        Err(locks::Error::Deadlock) => {
+            drop(one);
+            let _both = (take(first.min(second))?, take(first.max(second))?);
+            Ok(json!("both, after a deadlock"))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 pub(crate) fn cache_get(key: &str) -> Result<Value, Failure> {
     Ok(match cache::get(key)? {
         Some(entry) => json!({
