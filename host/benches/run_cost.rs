@@ -223,6 +223,7 @@ fn task() -> Task {
         catch_up: CatchUp::None,
         retry: RetryPolicy::default(),
         limits: Limits::default(),
+        budget: Default::default(),
         grants: Grants::default(),
         settings: BTreeMap::new(),
         input: Vec::new(),

@@ -56,6 +56,7 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
         Command::Schema => check::schema(screen),
         Command::New(args) => new::new(&args, screen),
         Command::Completions { shell } => completions(shell, screen),
+        Command::Tenants(list) => lists::tenants(&client()?, list, screen),
         Command::Plugins(list) => lists::plugins(&client()?, list, screen),
         Command::Tasks(list) => lists::tasks(&client()?, list, screen),
         Command::Runs(args) => lists::runs(&client()?, &args, screen),

@@ -17,6 +17,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, Synchronous};
 use crate::http::{self, ApiState, HostInfo};
 use crate::imports::locks::LockWaits;
+use crate::machine::budget::Budgets;
 use crate::machine::executor::Executor;
 use crate::machine::heartbeat::Heartbeat;
 use crate::machine::live::LiveRuns;
@@ -88,6 +89,7 @@ impl Host {
         let last = vec![
             tokio::spawn(parts.heartbeat(&config).run(over.subscribe())),
             tokio::spawn(parts.sweeper(&config).run(over.subscribe())),
+            tokio::spawn(Arc::clone(&parts.budgets).watch(Arc::clone(&parts.live), over.subscribe())),
             tokio::spawn(http::serve(listener, http::router(parts.api(&config)), api_over)),
         ];
         let Parts { store, catalog, live, clock, runtime, .. } = parts;
@@ -149,6 +151,7 @@ struct Parts {
     plugins: Arc<Registry>,
     lock_waits: Arc<LockWaits>,
     tenants: Arc<Tenants>,
+    budgets: Arc<Budgets>,
 }
 
 impl Parts {
@@ -170,7 +173,8 @@ impl Parts {
         });
         let runtime = Runtime::new(config.runtime(), services)?;
         let plugins = Arc::new(Registry::new(Arc::clone(&catalog)));
-        Ok(Self { store, catalog, live: Arc::default(), clock, runtime, plugins, lock_waits, tenants })
+        let budgets = Arc::new(Budgets::new(Arc::clone(&catalog), Arc::clone(&tenants), Arc::clone(&clock)));
+        Ok(Self { store, catalog, live: Arc::default(), clock, runtime, plugins, lock_waits, tenants, budgets })
     }
 
     fn directories(&self, config: &Config) -> anyhow::Result<Vec<Directory>> {
@@ -198,6 +202,7 @@ impl Parts {
             runtime: Arc::clone(&self.runtime),
             plugins: Arc::clone(&self.plugins),
             live: Arc::clone(&self.live),
+            budgets: Arc::clone(&self.budgets),
             clock: Arc::clone(&self.clock),
         };
         Worker {
@@ -205,6 +210,7 @@ impl Parts {
             catalog: Arc::clone(&self.catalog),
             clock: Arc::clone(&self.clock),
             executor: Arc::new(executor),
+            budgets: Arc::clone(&self.budgets),
             host: config.host.name.clone(),
             slots: config.runtime.slots,
             lease: config.machine.lease,
@@ -248,6 +254,7 @@ impl Parts {
                 pid: std::process::id(),
             },
             tenants: Arc::clone(&self.tenants),
+            budgets: Arc::clone(&self.budgets),
         })
     }
 }

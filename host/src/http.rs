@@ -30,6 +30,7 @@ use axum::routing::{get, post};
 pub use serve::serve;
 
 use crate::catalog::Catalog;
+use crate::machine::budget::Budgets;
 use crate::machine::live::LiveRuns;
 use crate::plugins::PluginInfo;
 use crate::store::{LockWait, Store};
@@ -58,6 +59,8 @@ pub struct ApiState {
     pub host: HostInfo,
     /// The tenants, and what each may have.
     pub tenants: Arc<Tenants>,
+    /// What tasks and tenants have used of that.
+    pub budgets: Arc<Budgets>,
 }
 
 impl std::fmt::Debug for ApiState {
@@ -91,6 +94,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/plugins", get(host::plugins))
         .route("/v1/locks", get(host::locks))
         .route("/v1/locks/graph", get(lock_graph::graph))
+        .route("/v1/tenants", get(host::tenants))
         .route("/v1/tasks", get(tasks::list))
         .route("/v1/tasks/{task}", get(tasks::show))
         .route("/v1/tasks/{task}/runs", post(tasks::trigger))

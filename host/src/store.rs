@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::lifecycle::Transition;
-use crate::run::{Cause, Claim, ClaimKey, Output, Report, RunId, RunState};
+use crate::run::{Cause, Claim, ClaimKey, HeldBack, Output, Report, RunId, RunState};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
@@ -117,10 +117,22 @@ pub struct ClaimRequest {
     pub tasks: Arc<BTreeMap<TaskKey, u32>>,
     /// At most this many.
     pub limit: usize,
+    /// How many of them may be each tenant's; one that is not named has no bound. Places go first to the tenant that has the
+    /// fewest runs under way. Empty: tenants are not told apart.
+    pub tenants: BTreeMap<Name, TenantShare>,
     /// How long the claims hold unless they are extended.
     pub lease: Duration,
     /// The time it is.
     pub now: Timestamp,
+}
+
+/// What a tenant has under way on a host, and may have more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TenantShare {
+    /// Attempts under way on the host that asks.
+    pub running: u32,
+    /// How many more may be claimed.
+    pub room: u32,
 }
 
 /// What a host got.
@@ -382,6 +394,9 @@ pub struct RunInfo {
     pub outcome: Option<crate::run::Outcome>,
     /// What was said of the last attempt, or why it was skipped.
     pub message: Option<String>,
+    /// Why it does not start although it is due. No store knows; the host that is asked tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
 }
 
 /// Which runs to list, newest first.

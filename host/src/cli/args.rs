@@ -39,6 +39,9 @@ pub(super) enum Command {
     /// Check manifests without a host, and show when their tasks are due next
     #[command(after_help = "Example: sexton check plugins/*.toml")]
     Check(CheckArgs),
+    /// List the tenants: what they use of the host, and what they may
+    #[command(after_help = "Example: sexton tenants")]
+    Tenants(ListArgs),
     /// List the plugins, and why those in quarantine are not used
     #[command(after_help = "Example: sexton plugins --json")]
     Plugins(ListArgs),

@@ -1,4 +1,4 @@
-//! `plugins`, `tasks` and `runs`: tables for people, the API's JSON for programs.
+//! `tenants`, `plugins`, `tasks` and `runs`: tables for people, the API's JSON for programs.
 
 use comfy_table::Cell;
 
@@ -6,9 +6,29 @@ use super::args::{ListArgs, RunsArgs};
 use super::client::{Client, decode, part};
 use super::error::CliError;
 use super::screen::{Screen, one_line, safe};
-use crate::http::shapes::{Plugins, Runs, TaskSummary, Tasks, rough};
+use crate::http::shapes::{Plugins, Runs, TaskSummary, Tasks, Tenants, rough};
 use crate::run::RunState;
 use crate::store::RunInfo;
+
+pub(super) fn tenants(client: &Client, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
+    let json = client.text("/v1/tenants")?;
+    if list.json {
+        return screen.json(&json);
+    }
+    let Tenants { tenants } = decode(&json)?;
+    let mut table = screen.table(&["TENANT", "RUNNING", "FUEL LEFT", "CACHE", "HELD BACK"], "HELD BACK");
+    for tenant in &tenants {
+        let most = |most: Option<u64>| most.map(|most| format!(" of {most}")).unwrap_or_default();
+        table.add_row(vec![
+            tenant.name.to_string(),
+            format!("{}{}", tenant.running, most(tenant.runs.map(u64::from))),
+            tenant.fuel_left.map_or("-".to_owned(), |left| format!("{left}{} a minute", most(tenant.fuel_per_minute))),
+            bytesize::ByteSize(tenant.cache).display().iec().to_string(),
+            tenant.held_back.as_ref().map_or("-".to_owned(), |held_back| screen.held_back(held_back)),
+        ]);
+    }
+    screen.print(&table)
+}
 
 pub(super) fn plugins(client: &Client, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
     let json = client.text("/v1/plugins")?;
@@ -76,6 +96,9 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
 fn next(task: &TaskSummary, screen: &Screen) -> Cell {
     match task.next.first() {
         _ if task.paused => screen.alarm("paused"),
+        _ if task.held_back.is_some() => {
+            screen.alarm(&task.held_back.as_ref().map(|held_back| screen.held_back(held_back)).unwrap_or_default())
+        }
         Some(due) => Cell::new(format!("{} ({})", screen.clock_there(&due.local), screen.ago(due.at))),
         None => Cell::new("-"),
     }
@@ -111,7 +134,10 @@ pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<
             Cell::new(screen.ago(run.due_at)),
             Cell::new(took(run, screen)),
             Cell::new(run.attempt),
-            Cell::new(one_line(run.message.as_deref().unwrap_or_default())),
+            Cell::new(match &run.held_back {
+                Some(held_back) => screen.held_back(held_back),
+                None => one_line(run.message.as_deref().unwrap_or_default()),
+            }),
         ]);
     }
     screen.print(&table)?;

@@ -109,6 +109,10 @@ impl Shown<'_> {
             write!(f, "<td>{} <small>({})</small><td>", Text(&task.trigger.text), Text(&task.zone))?;
             match task.next.first() {
                 _ if task.paused => f.write_str("<span class=\"bad\">paused</span>")?,
+                _ if task.held_back.is_some() => {
+                    let reason = task.held_back.as_ref().map_or("", |held_back| &held_back.reason);
+                    write!(f, "<span class=\"bad\">{}</span>", Text(reason))?;
+                }
                 Some(due) => write!(f, "{}<br><small>{}</small>", self.age(due.at), Text(&due.local))?,
                 None => f.write_str("&ndash;")?,
             }

@@ -15,7 +15,7 @@ use super::App;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, Payload, TaskPath, Tenant, duration, query_of};
 use super::shapes::{Paused, TaskDetail, TaskSummary, Tasks, Triggered};
-use crate::run::Cause;
+use crate::run::{Cause, HeldBack};
 use crate::store::{Admit, Enqueued, NewRun, RunFilter, RunInfo};
 use crate::task::{Name, Task, TaskKey};
 use crate::time::Timestamp;
@@ -38,7 +38,8 @@ pub(super) async fn summaries(app: &App, tenant: &Name) -> ApiResult<Vec<TaskSum
     for task in app.catalog.tasks().values().filter(|task| task.key.tenant == *tenant) {
         let paused = states.get(&task.key).is_some_and(|state| state.paused);
         let last = last_run(app, &task.key).await?;
-        summaries.push(TaskSummary::of(task, paused, last.as_ref(), now, NEXT_IN_LIST));
+        let summary = TaskSummary::of(task, paused, last.as_ref(), now, NEXT_IN_LIST);
+        summaries.push(TaskSummary { held_back: held_back(app, &task.key), ..summary });
     }
     Ok(summaries)
 }
@@ -47,6 +48,11 @@ async fn last_run(app: &App, key: &TaskKey) -> ApiResult<Option<RunInfo>> {
     let (tenant, task) = (Some(key.tenant.clone()), Some(key.task.clone()));
     let mut latest = app.store.runs(RunFilter { tenant, task, limit: 1, ..RunFilter::default() }).await?;
     Ok(latest.pop())
+}
+
+/// Why nothing of a task starts for a while. That its tenant has no room for a moment is told of runs only.
+fn held_back(app: &App, key: &TaskKey) -> Option<HeldBack> {
+    app.budgets.held_back(key).filter(|held_back| held_back.until.is_some())
 }
 
 /// The task, or an error that names those there are.
@@ -89,6 +95,7 @@ pub(super) async fn show(
     let paused = is_paused(&app, &key).await?;
     let last = last_run(&app, &key).await?;
     let summary = TaskSummary::of(&task, paused, last.as_ref(), app.clock.now(), NEXT_IN_DETAIL);
+    let summary = TaskSummary { held_back: held_back(&app, &key), ..summary };
     Ok(Json(TaskDetail::of(&task, summary)))
 }
 

@@ -141,6 +141,7 @@ impl World {
             host: "here".to_owned(),
             tasks: Arc::new(BTreeMap::from([(task_key(name), 1000)])),
             limit: 1,
+            tenants: BTreeMap::new(),
             lease: Duration::from_secs(3600),
             now: self.clock.now(),
         };
@@ -203,6 +204,7 @@ fn task(name: &str, grants: Grants) -> Task {
         catch_up: CatchUp::None,
         retry: RetryPolicy::default(),
         limits: Limits::default(),
+        budget: Default::default(),
         grants,
         settings: BTreeMap::from([("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned())]),
         input: Vec::new(),

@@ -155,7 +155,8 @@ mod tests {
         store.enqueue(vec![run], start).await.unwrap();
         let tasks = Arc::new(BTreeMap::from([(task.clone(), 1)]));
         let lease = Duration::from_secs(15);
-        let request = ClaimRequest { host: "here".into(), tasks, limit: 1, lease, now: start };
+        let request =
+            ClaimRequest { host: "here".into(), tasks, limit: 1, tenants: BTreeMap::new(), lease, now: start };
         let claim = store.claim(request).await.unwrap().claims.remove(0).key;
         let live = Arc::new(LiveRuns::default());
         live.insert(Arc::new(RunHandle::new(claim, task, 0)));

@@ -80,6 +80,7 @@ impl Rig {
             host: "here".into(),
             tasks: Arc::new(BTreeMap::from([(task.key.clone(), 10)])),
             limit: n,
+            tenants: BTreeMap::new(),
             lease: Duration::from_secs(60),
             now,
         };
@@ -123,6 +124,7 @@ pub(super) fn task() -> Task {
         catch_up: CatchUp::None,
         retry: RetryPolicy::default(),
         limits: limits(),
+        budget: Default::default(),
         grants: Grants::default(),
         settings: BTreeMap::new(),
         input: Vec::new(),

@@ -1,5 +1,7 @@
 //! How runs are taken, held and ended.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::errors::Step;
@@ -10,6 +12,7 @@ use super::writer::Writing;
 use crate::lifecycle::Transition;
 use crate::run::{Claim, ClaimKey, Output, Report, RunId, RunState};
 use crate::store::{ClaimRequest, Claimed, Expired, Extended, Finish, StoreError};
+use crate::task::Name;
 use crate::time::Timestamp;
 
 /// A run that waits, on its way to being claimed.
@@ -31,57 +34,94 @@ pub(super) fn claim(w: &mut Writing, request: &ClaimRequest) -> Step<Claimed> {
             continue;
         }
         let Some(most) = request.tasks.get(&row.key) else { continue };
+        if request.tenants.get(&row.key.tenant).is_some_and(|share| share.room == 0) {
+            continue;
+        }
         if row.not_before > request.now {
             next_run_at = Some(next_run_at.map_or(row.not_before, |at| at.min(row.not_before)));
         } else if let Ok(room @ 1..) = usize::try_from(i64::from(*most) - row.count(RunState::Running)) {
             tasks.push((row.not_before, id, room.min(request.limit)));
         }
     }
-    let mut taken = choose(w, &mut tasks, request, &mut next_run_at)?;
+    let mut taken = match request.tenants.len() {
+        0 => choose(w, &mut tasks, request.limit, request.now, &mut next_run_at)?,
+        _ => choose_fairly(w, tasks, request, &mut next_run_at)?,
+    };
     taken.sort_unstable_by_key(|candidate| (candidate.run_at, candidate.run));
     let claims = taken.into_iter().map(|c| take(w, c, request)).collect::<Step<Vec<_>>>()?;
     w.told.changes |= !claims.is_empty();
     Ok(Claimed { claims, next_run_at })
 }
 
-/// Which of the due runs of `tasks` (not before, task, room) are taken.
+/// Which of the due runs of `tasks` are taken where tenants are told apart: each has its own choice of as many as it may, and
+/// of all those chosen come first those of the tenants that have the fewest runs under way.
+fn choose_fairly(
+    w: &mut Writing,
+    tasks: Vec<(Timestamp, TaskId, usize)>,
+    request: &ClaimRequest,
+    next_run_at: &mut Option<Timestamp>,
+) -> Step<Vec<Candidate>> {
+    let mut by_tenant: BTreeMap<Name, Vec<_>> = BTreeMap::new();
+    for task in tasks {
+        by_tenant.entry(w.ledger.row(task.1).key.tenant.clone()).or_default().push(task);
+    }
+    let mut found = Vec::new();
+    for (tenant, mut tasks) in by_tenant {
+        let share = request.tenants.get(&tenant);
+        let room = share.map_or(request.limit, |share| request.limit.min(share.room as usize));
+        let mut chosen = choose(w, &mut tasks, room, request.now, next_run_at)?;
+        chosen.sort_unstable_by_key(|c| (c.rank, c.run_at, c.run));
+        let running = share.map_or(0, |share| share.running as usize);
+        found.extend(chosen.into_iter().zip(running..));
+    }
+    found.sort_unstable_by_key(|(c, under_way)| (*under_way, c.run_at, c.run));
+    let mut taken: Vec<Candidate> = found.into_iter().map(|(candidate, _)| candidate).collect();
+    leave_beyond(w, &mut taken, request.limit);
+    Ok(taken)
+}
+
+/// Keep the first `limit` of those found.
+fn leave_beyond(w: &mut Writing, found: &mut Vec<Candidate>, limit: usize) {
+    for left in found.drain(limit.min(found.len())..) {
+        // Looked at and not taken: it is what its task has next.
+        let earliest = w.ledger.row(left.task).not_before.min(left.run_at);
+        w.ledger.set_not_before(left.task, earliest);
+    }
+}
+
+/// Which of the due runs of `tasks` (not before, task, room) are taken, at most `limit`.
 fn choose(
     w: &mut Writing,
     tasks: &mut [(Timestamp, TaskId, usize)],
-    request: &ClaimRequest,
+    limit: usize,
+    now: Timestamp,
     next_run_at: &mut Option<Timestamp>,
 ) -> Step<Vec<Candidate>> {
     tasks.sort_unstable();
     let mut found: Vec<Candidate> = Vec::new();
     // First each task's fair share, then all that those with more in store can give. Mostly the first is enough.
-    let share = request.limit.div_ceil(tasks.len().max(1));
+    let share = limit.div_ceil(tasks.len().max(1));
     let mut more = Vec::new();
     for (place, &(not_before, task, room)) in tasks.iter().enumerate() {
         // The heads of the tasks before are all earlier than whatever this one and those after it have.
-        if place >= request.limit
-            && found.iter().filter(|c| c.rank == 0 && c.run_at <= not_before).count() >= request.limit
-        {
+        if place >= limit && found.iter().filter(|c| c.rank == 0 && c.run_at <= not_before).count() >= limit {
             break;
         }
         let wanted = room.min(share);
-        let got = look(w, task, wanted, request.now, &mut found, next_run_at)?;
+        let got = look(w, task, wanted, now, &mut found, next_run_at)?;
         if got == wanted && room > wanted {
             more.push((task, room));
         }
     }
-    if found.len() < request.limit && !more.is_empty() {
+    if found.len() < limit && !more.is_empty() {
         found.retain(|c| !more.iter().any(|(task, _)| *task == c.task));
         for (task, room) in more {
-            look(w, task, room, request.now, &mut found, next_run_at)?;
+            look(w, task, room.min(limit), now, &mut found, next_run_at)?;
         }
     }
-    if found.len() > request.limit {
+    if found.len() > limit {
         found.sort_unstable_by_key(|c| (c.rank, c.run_at, c.run));
-        for left in found.drain(request.limit..) {
-            // Looked at and not taken: it is what its task has next.
-            let earliest = w.ledger.row(left.task).not_before.min(left.run_at);
-            w.ledger.set_not_before(left.task, earliest);
-        }
+        leave_beyond(w, &mut found, limit);
     }
     Ok(found)
 }

@@ -153,6 +153,7 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
         host: row.get(13)?,
         outcome,
         message: row.get(15)?,
+        held_back: None,
     })
 }
 
