@@ -41,6 +41,9 @@ use crate::time::{Clock, Timestamp};
 /// The most bytes that a request's body may have: an input, or a cache entry's value.
 pub const MAX_BODY: usize = 1 << 20;
 
+/// Tells which runs of a tenant wait for locks on this host.
+pub type LockWaits = Arc<dyn Fn(&Name) -> Vec<LockWait> + Send + Sync>;
+
 /// What the API works on.
 pub struct ApiState {
     /// Runs, locks and the cache.
@@ -53,8 +56,8 @@ pub struct ApiState {
     pub clock: Arc<dyn Clock>,
     /// The plugins as they are now, of all tenants.
     pub plugins: Arc<dyn Fn() -> Vec<PluginInfo> + Send + Sync>,
-    /// The runs of a tenant that wait for locks on this host.
-    pub lock_waits: Arc<dyn Fn(&Name) -> Vec<LockWait> + Send + Sync>,
+    /// Who waits for which lock.
+    pub lock_waits: LockWaits,
     /// What this host says of itself.
     pub host: HostInfo,
     /// The tenants, and what each may have.

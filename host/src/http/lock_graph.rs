@@ -163,16 +163,16 @@ impl Left {
 
     /// From each run that is stuck there is a way on, to another that is: followed far enough, it comes round.
     fn circles(&self) -> Vec<Vec<RunId>> {
+        let queues = self.queues.iter().enumerate();
+        let on: BTreeMap<RunId, Option<RunId>> = queues.flat_map(|(lock, queue)| self.ways_on(lock, queue)).collect();
         let mut seen = HashSet::new();
         let mut circles = Vec::new();
-        let mut runs: Vec<RunId> = self.waits.keys().copied().collect();
-        runs.sort_unstable();
-        for start in runs {
+        for start in on.keys().copied() {
             let (mut way, mut place, mut at) = (Vec::new(), HashMap::new(), Some(start));
             while let Some(run) = at.filter(|run| seen.insert(*run)) {
                 place.insert(run, way.len());
                 way.push(run);
-                at = self.in_the_way_of(run);
+                at = on.get(&run).copied().flatten();
             }
             if let Some(from) = at.and_then(|run| place.get(&run)) {
                 circles.push(way.split_off(*from));
@@ -181,16 +181,23 @@ impl Left {
         circles
     }
 
-    /// One that is stuck and in the way of `run`: a holder, or else one that stands before it.
-    fn in_the_way_of(&self, run: RunId) -> Option<RunId> {
-        let lock = *self.waits.get(&run)?;
-        let queue = &self.queues[lock];
-        let place = queue.iter().position(|(waiter, _)| *waiter == run)?;
-        let wants = queue[place].1;
-        let clash = |mode: LockMode| (mode, wants) != (LockMode::Shared, LockMode::Shared);
-        let holder = self.holders[lock].iter().filter(|(_, mode)| clash(**mode)).map(|(run, _)| *run).min();
-        let before = queue[..place].iter().filter(|(_, mode)| clash(*mode)).map(|(run, _)| *run);
-        holder.or(before.last())
+    /// Of each that stands in a queue, one that is in its way: a holder, or else one that stands before it.
+    fn ways_on(&self, lock: usize, queue: &[(RunId, LockMode)]) -> Vec<(RunId, Option<RunId>)> {
+        let holders = &self.holders[lock];
+        let first = holders.keys().min().copied();
+        let alone = first.filter(|_| holders.values().any(|mode| *mode == LockMode::Exclusive));
+        let (mut before, mut alone_before) = (None, None);
+        let mut ways = Vec::new();
+        for &(run, mode) in queue {
+            if mode == LockMode::Shared {
+                ways.push((run, alone.or(alone_before)));
+            } else {
+                ways.push((run, first.or(before)));
+                alone_before = Some(run);
+            }
+            before = Some(run);
+        }
+        ways
     }
 }
 

@@ -77,6 +77,13 @@ impl Display for Shown<'_> {
             self.app.live.all().len(),
             Text(&second(self.now)),
         )?;
+        if self.app.tenants.iter().count() > 1 {
+            f.write_str("<p>Tenants:")?;
+            for (tenant, _) in self.app.tenants.iter() {
+                write!(f, " <a href=\"/?tenant={tenant}\">{tenant}</a>")?;
+            }
+            f.write_str("</p>")?;
+        }
         self.tasks(f)?;
         self.runs(f)?;
         self.plugins(f)?;
