@@ -119,25 +119,25 @@ struct Left {
     queues: Vec<Vec<(RunId, LockMode)>>,
     /// The locks that each run holds.
     holds: HashMap<RunId, Vec<usize>>,
-    /// The lock that each run waits for.
-    waits: HashMap<RunId, usize>,
+    /// Runs that wait.
+    waits: HashSet<RunId>,
 }
 
 impl Left {
     fn of(locks: &[LockNode]) -> Self {
-        let mut left = Self { holders: Vec::new(), queues: Vec::new(), holds: HashMap::new(), waits: HashMap::new() };
+        let mut left = Self { holders: Vec::new(), queues: Vec::new(), holds: HashMap::new(), waits: HashSet::new() };
         for (n, node) in locks.iter().enumerate() {
             left.holders.push(node.holders.iter().map(|holder| (holder.run, holder.mode)).collect());
             left.queues.push(node.waiters.iter().map(|waiter| (waiter.run, waiter.mode)).collect());
             node.holders.iter().for_each(|holder| left.holds.entry(holder.run).or_default().push(n));
-            left.waits.extend(node.waiters.iter().map(|waiter| (waiter.run, n)));
+            left.waits.extend(node.waiters.iter().map(|waiter| waiter.run));
         }
         left
     }
 
     /// Let all end that can.
     fn run_out(&mut self) {
-        let mut ends: Vec<RunId> = self.holds.keys().filter(|run| !self.waits.contains_key(run)).copied().collect();
+        let mut ends: Vec<RunId> = self.holds.keys().filter(|run| !self.waits.contains(run)).copied().collect();
         for lock in 0..self.queues.len() {
             self.serve(lock, &mut ends);
         }
@@ -152,7 +152,8 @@ impl Left {
     /// Those in front who can have the lock get it, and so can end.
     fn serve(&mut self, lock: usize, ends: &mut Vec<RunId>) {
         let holders = &self.holders[lock];
-        let shared = holders.values().all(|mode| *mode == LockMode::Shared);
+        // Several hold it only by sharing it.
+        let shared = holders.len() > 1 || holders.values().all(|mode| *mode == LockMode::Shared);
         let can = |mode: LockMode| holders.is_empty() || (shared && mode == LockMode::Shared);
         let served = self.queues[lock].iter().take_while(|(_, mode)| can(*mode)).count();
         for (run, _) in self.queues[lock].drain(..served) {

@@ -169,3 +169,26 @@ impl Claimable {
         self.left_out.extend(over.iter().filter_map(|task| offered.remove_entry(task)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::Name;
+
+    #[test]
+    fn what_is_over_its_budget_is_left_out_and_comes_back() {
+        let task = |text: &str| TaskKey { tenant: Name::default_tenant(), task: Name::new(text).unwrap() };
+        let all = BTreeMap::from([(task("a"), 1), (task("b"), 2), (task("c"), 3)]);
+        let mut tasks = Claimable { offered: Arc::new(all.clone()), left_out: BTreeMap::new() };
+        let mut offered = |over: &[&str]| {
+            tasks.leave_out(&over.iter().map(|text| task(text)).collect());
+            tasks.offered.iter().map(|(key, most)| format!("{key} {most}")).collect::<Vec<_>>().join(", ")
+        };
+
+        assert_eq!(offered(&["b", "gone"]), "a 1, c 3");
+        assert_eq!(offered(&["b", "gone"]), "a 1, c 3");
+        assert_eq!(offered(&["c", "b"]), "a 1");
+        assert_eq!(offered(&["c"]), "a 1, b 2");
+        assert_eq!(offered(&[]), "a 1, b 2, c 3");
+    }
+}

@@ -77,7 +77,8 @@ enum Do {
         #[serde(default)]
         ms: u64,
     },
-    /// Take `first`, and after `ms` also `second`. Told of a deadlock, let go and take both in the order of their names.
+    /// Take `first`, and after `ms` also `second`; told of a deadlock, let go and take both in the order of their names. How
+    /// often it was told.
     LockBoth { first: String, second: String, ms: u64 },
     /// The entry as text, or `null`.
     CacheGet { key: String },
