@@ -11,7 +11,7 @@ GUESTS = $(notdir $(wildcard tests/guests/*))
 # Cargo writes start-hang as start_hang.
 put = for name in $(1); do cp $(BUILT)/$$(echo $$name | tr - _).wasm $(2)/.$$name.new && mv $(2)/.$$name.new $(2)/$$name.wasm || exit; done
 
-.PHONY: run test lint bench examples guests wasm-target
+.PHONY: run test lint bench bench-hung soak examples guests wasm-target
 
 run: examples ## Try it: the examples, their remotes, and the host
 	cargo build --quiet -p sexton -p example-frontpage-remotes
@@ -26,7 +26,13 @@ lint: wasm-target ## Formatting, clippy for the host and for guests, and the doc
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --quiet
 
 bench: guests ## Measure; ends with `figure NAME VALUE UNIT` lines
-	cargo bench
+	cargo bench --bench run_cost --bench host
+
+bench-hung: guests ## What the others notice of a thousand hung plugins
+	cargo bench --bench hung
+
+soak: guests ## An hour of good and hostile tasks: is anything lost, late, or leaking?
+	cargo bench --bench soak
 
 examples: wasm-target ## The examples, into plugins/
 	$(GUEST) $(EXAMPLES:%=-p example-%)

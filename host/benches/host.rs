@@ -4,12 +4,15 @@
 //! printed beside every durable figure, as disks differ and have moods.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
 
+#[expect(dead_code, reason = "shared by benches that need different parts")]
+mod common;
+
 use std::fs;
 use std::io::{Seek, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use common::{Process, guest, target};
 use sexton::config::Config;
 use sexton::host::Host;
 use sexton::run::{Cause, RunState};
@@ -127,9 +130,9 @@ fn first_runs(place: &Path) -> (f64, f64) {
     for name in ["cold", "warm"] {
         std::thread::sleep(Duration::from_millis(300)); // the files must be quiet for the first look to take them
         let start = Instant::now();
-        let host = Process::start(&place);
-        let first = host.until_succeeded(1).duration_since(start);
-        let all = host.until_succeeded(PLUGINS).duration_since(start);
+        let host = Process::start(&place, "");
+        let first = until_succeeded(&host, 1).duration_since(start);
+        let all = until_succeeded(&host, PLUGINS).duration_since(start);
         println!("{name:>6} {:>20.0} {:>22.0}", first.as_secs_f64() * 1e3, all.as_secs_f64() * 1e3);
         took.push(first.as_secs_f64() * 1e3);
         drop(host);
@@ -147,89 +150,40 @@ fn idle(place: &Path) -> (f64, f64) {
     for n in 0..PLUGINS {
         fs::write(place.join(format!("plugins/n{n:03}.toml")), format!("[tasks.n{n:03}]\n")).unwrap();
     }
-    let host = Process::start(&place);
+    let host = Process::start(&place, "");
     // Asked seldom: what the answers take would stay, and this is about a host with nothing to do.
     while host.get("/v1/plugins").matches("\"digest\":\"").count() < PLUGINS {
         std::thread::sleep(Duration::from_millis(500));
     }
     std::thread::sleep(Duration::from_secs(3));
-    let (start, before) = (Instant::now(), host.cpu());
+    let (start, before) = (Instant::now(), cpu(&host));
     std::thread::sleep(Duration::from_secs(20));
-    let cpu = (host.cpu() - before).as_secs_f64() / start.elapsed().as_secs_f64() * 100.0;
+    let cpu = (cpu(&host) - before).as_secs_f64() / start.elapsed().as_secs_f64() * 100.0;
     let rss = host.rss_mb();
     println!("\nidle, {PLUGINS} plugins loaded: {rss:.1} MB resident, {cpu:.3} % of a core over 20 s");
     (rss, cpu)
 }
 
-/// The release binary, with a directory of its own.
-struct Process {
-    child: Child,
-    url: String,
+fn until(host: &Process, mut done: impl FnMut(&Process) -> bool) -> Instant {
+    let start = Instant::now();
+    while !done(host) {
+        assert!(start.elapsed() < Duration::from_secs(120));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Instant::now()
 }
 
-impl Process {
-    fn start(place: &Path) -> Self {
-        fs::write(place.join("sexton.toml"), "[http]\nlisten = \"127.0.0.1:0\"\n").unwrap();
-        let log = fs::File::create(place.join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_sexton"))
-            .args(["run", "--config", "sexton.toml"])
-            .current_dir(place)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut host = Self { child, url: String::new() };
-        let start = Instant::now();
-        loop {
-            let said = fs::read_to_string(place.join("log")).unwrap();
-            if let Some(at) = said.find("is up: http://") {
-                let url = said[at + 14..].split('/').next().unwrap();
-                host.url = format!("http://{url}");
-                return host;
-            }
-            assert!(start.elapsed() < Duration::from_secs(60), "{said}");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn get(&self, path: &str) -> String {
-        ureq::get(format!("{}{path}", self.url)).call().unwrap().body_mut().read_to_string().unwrap()
-    }
-
-    fn until(&self, mut done: impl FnMut(&Self) -> bool) -> Instant {
-        let start = Instant::now();
-        while !done(self) {
-            assert!(start.elapsed() < Duration::from_secs(120));
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Instant::now()
-    }
-
-    fn until_succeeded(&self, runs: usize) -> Instant {
-        let path = format!("/v1/runs?state=succeeded&limit={runs}");
-        self.until(|host| host.get(&path).matches("\"succeeded\"").count() >= runs)
-    }
-
-    fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        Duration::from_millis(ticks * 10) // Linux counts in hundredths of a second
-    }
-
-    fn rss_mb(&self) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
-    }
+fn until_succeeded(host: &Process, runs: usize) -> Instant {
+    let path = format!("/v1/runs?state=succeeded&limit={runs}");
+    until(host, |host| host.get(&path).matches("\"succeeded\"").count() >= runs)
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Processor time that the host has used.
+fn cpu(host: &Process) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", host.id())).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10) // Linux counts in hundredths of a second
 }
 
 fn config(place: &Path) -> Config {
@@ -255,14 +209,4 @@ fn fdatasync_p50(place: &Path) -> Duration {
         .collect();
     times.sort();
     times[times.len() / 2]
-}
-
-fn target() -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_sexton")).parent().unwrap().parent().unwrap().to_owned()
-}
-
-fn guest(name: &str) -> PathBuf {
-    let path = target().join(format!("guests/{name}.wasm"));
-    assert!(path.exists(), "{} is missing; `make guests` builds it", path.display());
-    path
 }

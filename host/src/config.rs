@@ -94,7 +94,7 @@ pub struct Runtime {
     /// the host. Default: 0, one per core.
     pub threads: usize,
     /// Runs at once, 1 to 10,000. Too few and runs that wait (for a remote system, say) keep others from starting; each
-    /// reserves address space for `max-memory`, so that too many keep the host from starting. Default: 256.
+    /// reserves address space for `max-memory`, so that too many keep the host from starting. Default: 1024.
     pub slots: u32,
     /// The most memory that any task may be given, in bytes, 1 MiB to 4 GiB. A task that wants more is refused. Default:
     /// 512 MiB.
@@ -272,7 +272,7 @@ impl Default for Http {
 
 impl Default for Runtime {
     fn default() -> Self {
-        Self { threads: 0, slots: 256, max_memory: 512 << 20, tick: Duration::from_millis(5), max_component: 32 << 20 }
+        Self { threads: 0, slots: 1024, max_memory: 512 << 20, tick: Duration::from_millis(5), max_component: 32 << 20 }
     }
 }
 

@@ -224,10 +224,11 @@ pub struct Accounts {
     pub lock_wait: Duration,
     /// Calls from the guest to the host.
     pub host_calls: u64,
-    /// Bytes that it was given: its input, cache values, bodies of answers, what it read of files.
+    /// Bytes that it was given: its input, cache values, and what came over its HTTP connections. Files are not counted.
     #[serde(default)]
     pub bytes_in: u64,
-    /// Bytes that it handed over: its output, log, what it printed, cache values, bodies of requests, what it wrote to files.
+    /// Bytes that it handed over: its output, its log, what it printed, cache values, inputs of runs that it enqueued, and
+    /// what went over its HTTP connections. Files are not counted.
     #[serde(default)]
     pub bytes_out: u64,
 }

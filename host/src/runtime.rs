@@ -15,6 +15,7 @@ mod handle;
 mod lanes;
 mod limits;
 mod link;
+mod processor;
 mod resident;
 mod stack;
 mod stdio;
@@ -201,7 +202,10 @@ impl Runtime {
     /// Make one attempt. The guest runs on guest threads; when this returns (or is dropped) no instruction of it runs
     /// any more, and what it held is free.
     pub async fn run(&self, prepared: &Arc<Prepared>, order: Order) -> Ended {
-        let turn = Arc::new(lanes::Turn::new(guest::deadline(&order)));
+        let tenant = order.task.key.tenant.clone();
+        let turn = lanes::Turn::new(guest::deadline(&order), tenant, prepared.is_hog(), Arc::clone(&order.handle));
+        let turn = Arc::new(turn);
+        order.handle.vitals.was_given(order.claim.input.len());
         let attempt = attempt::attempt(Arc::clone(&self.stage), Arc::clone(prepared), order.clone(), Arc::clone(&turn));
         match self.stage.lanes.wait(self.stage.lanes.spawn(turn, attempt)).await {
             Some(ended) => ended,

@@ -69,8 +69,11 @@ fn attempt_text(text: &mut String, attempt: &AttemptInfo, screen: &Screen) {
             ("ended", screen.instant(report.ended_at)),
             ("fuel", accounts.fuel.to_string()),
             ("peak memory", bytesize::ByteSize(accounts.peak_memory).display().iec().to_string()),
-            ("in guest", humantime::format_duration(accounts.guest).to_string()),
+            ("processor", humantime::format_duration(accounts.guest).to_string()),
             ("in host", format!("{} ({} calls)", humantime::format_duration(accounts.host), accounts.host_calls)),
+            ("lock wait", humantime::format_duration(accounts.lock_wait).to_string()),
+            ("queued", humantime::format_duration(accounts.queued).to_string()),
+            ("bytes", format!("{} in, {} out", accounts.bytes_in, accounts.bytes_out)),
         ],
     );
     for (name, said) in [("said", &report.message), ("backtrace", &report.backtrace)] {

@@ -209,6 +209,7 @@ impl ImportsCtx {
             return Ok(Err(Error::TooLarge));
         }
         let now = self.services.clock.now();
+        self.handle.vitals.handed_over(value.len());
         let write = CacheWrite {
             key: self.cache_key(key),
             value,
@@ -273,6 +274,7 @@ impl ImportsCtx {
     /// The entry as guests see it.
     fn shown(&self, entry: store::Entry) -> Entry {
         let age = self.services.clock.now().since(entry.set_at);
+        self.handle.vitals.was_given(entry.value.len());
         Entry {
             value: entry.value,
             version: entry.version,

@@ -51,6 +51,11 @@ impl Until {
         Self { handle, deadline }
     }
 
+    /// The attempt that it is the end of.
+    pub fn handle(&self) -> &Arc<RunHandle> {
+        &self.handle
+    }
+
     /// When the run's time is used up.
     pub fn deadline(&self) -> Instant {
         self.deadline

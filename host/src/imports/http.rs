@@ -5,6 +5,7 @@
 //! once, and the connection goes to an address that was checked (`address`), not to the name.
 
 mod address;
+mod counted;
 mod exchange;
 mod target;
 

@@ -30,6 +30,7 @@ impl Host for ImportsCtxView<'_> {
             Level::Error => "error",
         };
         let at = self.ctx.services.clock.now();
+        self.ctx.handle.vitals.handed_over(message.len());
         self.ctx.handle.log(LogLine { at, level: level.to_owned(), message: cut(message) });
         Ok(())
     }

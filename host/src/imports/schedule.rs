@@ -77,6 +77,7 @@ impl ImportsCtxView<'_> {
             return Ok(Err(Error::TooLarge));
         }
         ctx.enqueued += 1;
+        ctx.handle.vitals.handed_over(input.len());
         let now = ctx.services.clock.now();
         let due_at = due(when, now);
         let run = NewRun {

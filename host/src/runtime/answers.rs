@@ -7,6 +7,7 @@
 //! opportunity: at worst a new guest's first slice, about a millisecond, later than it could be.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ const LATE: Duration = Duration::from_micros(100);
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     kept: Mutex<Kept>,
+    /// Whether some may be kept back: a thread of low priority had better not touch the lock for nothing.
+    any: AtomicBool,
     due: Notify,
 }
 
@@ -52,6 +55,9 @@ impl Answers {
 
     /// Give all answers that are kept back.
     pub(super) fn give(&self) {
+        if !self.any.load(Ordering::Relaxed) {
+            return;
+        }
         let mut kept = self.kept();
         if !kept.wakers.is_empty() && !kept.told {
             kept.told = true;
@@ -62,7 +68,7 @@ impl Answers {
 
     /// Give them if the first of them has waited for long enough.
     pub(super) fn give_if_late(&self) {
-        if self.kept().since.is_some_and(|since| since.elapsed() >= LATE) {
+        if self.any.load(Ordering::Relaxed) && self.kept().since.is_some_and(|since| since.elapsed() >= LATE) {
             self.give();
         }
     }
@@ -93,6 +99,7 @@ impl Answers {
 
     fn take(&self) -> Vec<Waker> {
         let mut kept = self.kept();
+        self.any.store(false, Ordering::Relaxed);
         kept.told = false;
         kept.since = None;
         std::mem::take(&mut kept.wakers)
@@ -112,6 +119,7 @@ impl Wake for Answer {
             let mut kept = self.answers.kept();
             if kept.giver.is_some() && kept.giver == self.runtime {
                 kept.wakers.push(self.waker.clone());
+                self.answers.any.store(true, Ordering::Relaxed);
                 kept.since.get_or_insert_with(Instant::now);
                 return;
             }
@@ -146,7 +154,7 @@ impl Drop for Giver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     #[derive(Default)]
     struct Woken(AtomicU32);
@@ -159,6 +167,7 @@ mod tests {
 
     fn keep(answers: &Answers, woken: &Arc<Woken>) {
         answers.kept().wakers.push(Waker::from(Arc::clone(woken)));
+        answers.any.store(true, Ordering::Relaxed);
     }
 
     #[tokio::test]

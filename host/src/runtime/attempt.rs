@@ -1,19 +1,18 @@
 //! One attempt, from a fresh store to an [`Ended`]: the future that a guest thread polls.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::run::{Accounts, Cause, Report};
 use crate::time::Timestamp;
 
 use super::bindings::exports::sexton::task::runner;
 use super::ended::{self, Evidence, Returned, Verdict};
-use super::guest::Guest;
+use super::guest::{Guest, SLICE};
 use super::lanes::{Lanes, Turn};
 use super::link::{Prepared, Start};
 use super::stack::{Lines, Stack};
 use super::stdio;
-use super::watch::Watched;
+use super::watch::{Pauses, Watched};
 use super::{Ended, Order, Services};
 
 /// What attempts need of the runtime.
@@ -37,25 +36,29 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
         Err(error) => return refused(format!("cannot make room for it: {error:#}"), &order, started_at),
     };
 
-    let start = Instant::now();
     let call = call(&prepared, &mut store, &order);
     let (result, pauses) = Watched::new(call, &stage.lanes, &turn, Arc::clone(&order.handle)).await;
-    let wall = start.elapsed();
 
     let limits = &order.task.limits;
-    let fuel = limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0));
+    let fuel = fuel_used(limits.fuel, store.get_fuel().unwrap_or(0), &pauses);
     let guest = store.data_mut();
-    let host = guest.meter.host_time(pauses.queued);
+    let vitals = &order.handle.vitals;
+    let handed_over = match &result {
+        Ok(Ok(Returned::Task(Ok(output)))) => output.body.len(),
+        _ => 0,
+    };
+    vitals.handed_over(handed_over);
+    let now = vitals.snapshot();
     let accounts = Accounts {
         fuel,
         peak_memory: guest.space.peak_memory,
-        guest: wall.saturating_sub(host),
-        host,
-        queued: pauses.queued,
-        lock_wait: order.handle.vitals.lock_wait(),
+        guest: turn.used().saturating_sub(guest.meter.host_in_turns()),
+        host: guest.meter.host_time(pauses.queued),
+        queued: pauses.queued_first + pauses.queued,
+        lock_wait: now.lock_wait,
         host_calls: guest.meter.host_calls(pauses.yields),
-        bytes_in: 0,
-        bytes_out: 0,
+        bytes_in: now.bytes_in,
+        bytes_out: now.bytes_out,
     };
     let (stdout, stdout_cut) = guest.stdout.take();
     let (stderr, stderr_cut) = guest.stderr.take();
@@ -72,6 +75,7 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
         stdout: &stdout,
         stderr: &stderr,
     });
+    prepared.behaved(&verdict.ending, turn.used());
     // Before anybody is told that it is over: what the guest held (memory, handles) is free then.
     drop(store);
 
@@ -83,6 +87,16 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
         None => None,
     };
     finish(verdict, Report { accounts, backtrace, stdout, stderr, ..report(&order, started_at, ended_at) })
+}
+
+/// Fuel that was used, of `all` of which `left` is left. Of a guest whose last slice was cut by the ticker, that slice is
+/// estimated by what it used up to then.
+fn fuel_used(all: u64, left: u64, pauses: &Pauses) -> u64 {
+    let used = all.saturating_sub(left);
+    let settled = pauses.settled.as_nanos().max(1);
+    let estimate = u128::from(used) * pauses.unsettled.as_nanos() / settled;
+    let last_slice = u64::try_from(estimate).unwrap_or(u64::MAX).min(SLICE);
+    used.saturating_add(last_slice).min(all)
 }
 
 /// Where the guest was, in words: found on a thread for what takes its time, as others' guests are waiting for this one.

@@ -18,9 +18,8 @@ use super::stack::Stack;
 use super::stdio::{Capture, Input};
 use super::{Order, Services};
 
-/// Fuel after which a guest yields. About half a millisecond of computing: what a new run waits for at most, and how
-/// much an interrupted run may be billed too little.
-const SLICE: u64 = 1_000_000;
+/// Fuel after which a guest yields: about half a millisecond of computing.
+pub(super) const SLICE: u64 = 1_000_000;
 
 /// The data of a guest's store.
 pub(super) struct Guest {
@@ -94,15 +93,18 @@ impl Guest {
         store.set_hostcall_fuel(usize::try_from(limits.host_call_bytes).unwrap_or(usize::MAX));
         store.set_epoch_deadline(1);
         // Whether a guest that yields goes on is for `watch` to say.
-        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
+        store.epoch_deadline_callback(|store| {
+            store.data().turn.tick();
+            Ok(UpdateDeadline::Yield(1))
+        });
         store.call_hook(Self::crossed);
         Ok(store)
     }
 
     fn crossed(mut store: StoreContextMut<'_, Self>, hook: CallHook) -> wasmtime::Result<()> {
         let guest = store.data_mut();
-        let yields = guest.turn.yields();
-        guest.meter.crossed(hook, yields)?;
+        let (began, yields) = (guest.turn.began(), guest.turn.yields());
+        guest.meter.crossed(hook, began, yields)?;
         // A call that is dropped returns from the host function it is in; its stack still stands then.
         if guest.turn.ending() && guest.stack.is_none() && matches!(hook, CallHook::ReturningFromHost) {
             let stack = Stack::of(&WasmBacktrace::force_capture(&store));

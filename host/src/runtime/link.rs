@@ -2,16 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::imports;
+use crate::lifecycle::Ending;
+use crate::run::Outcome;
 use crate::task::{Grants, Task};
 
 use super::bindings::TaskPre;
 use super::components::{Component, Kind, one_line};
 use super::guest::Guest;
+use super::lanes::QUANTUM;
 
 /// Why a task cannot run a component. A message of a few lines that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +28,8 @@ pub struct Prepared {
     kind: Kind,
     digest: String,
     start: Start,
+    /// Whether its last run had to be ended while it spun.
+    hog: AtomicBool,
 }
 
 /// How it is started.
@@ -43,6 +50,17 @@ impl Prepared {
 
     pub(super) fn start(&self) -> &Start {
         &self.start
+    }
+
+    /// Whether its last run had to be ended while it spun: the next one starts where those are that do.
+    pub(super) fn is_hog(&self) -> bool {
+        self.hog.load(Ordering::Relaxed)
+    }
+
+    /// A run of it ended like this, and used so much processor time.
+    pub(super) fn behaved(&self, ending: &Ending, used: Duration) {
+        let ended = matches!(ending, Ending::Other(Outcome::TimedOut | Outcome::OutOfFuel | Outcome::Killed));
+        self.hog.store(ended && used >= QUANTUM, Ordering::Relaxed);
     }
 }
 
@@ -133,7 +151,7 @@ pub(super) fn prepare(
         }
     });
     match pre {
-        Ok(start) => Ok(Prepared { kind, digest: component.digest().to_owned(), start }),
+        Ok(start) => Ok(Prepared { kind, digest: component.digest().to_owned(), start, hog: AtomicBool::new(false) }),
         Err(error) => Err(Refusal(format!("does not fit this host: {}", one_line(&error)))),
     }
 }

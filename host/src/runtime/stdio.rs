@@ -71,6 +71,7 @@ pub(super) fn kept(bytes: &[u8], cut: bool, limit: u64) -> Kept {
 
 impl Captured {
     fn write(&mut self, bytes: &[u8]) {
+        self.handle.vitals.handed_over(bytes.len());
         let room = self.limit - self.bytes.len();
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.cut |= bytes.len() > room;

@@ -30,7 +30,7 @@ impl Lane {
         }
     }
 
-    fn of(number: u8) -> Self {
+    pub(super) fn of(number: u8) -> Self {
         [Self::Fresh, Self::Used, Self::Spent, Self::Urgent].get(usize::from(number)).copied().unwrap_or_default()
     }
 }

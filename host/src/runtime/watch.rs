@@ -13,10 +13,16 @@ use std::time::{Duration, Instant};
 
 use super::handle::{RunHandle, Stop};
 use super::lanes::{Lanes, Turn};
+use super::processor;
 
 /// How long after the deadline a host call may still end itself before it is dropped. Tokio's timers count in
 /// milliseconds, so those of host calls come up to two late.
 const GRACE: Duration = Duration::from_millis(4);
+
+/// How long after its end a guest that computes may go on to where its fuel is known to the last unit: the next time that
+/// it has used up a slice. That is half a millisecond for all but those that wait for memory with every instruction; what
+/// those are charged for their last slice is estimated.
+const SETTLE: Duration = Duration::from_millis(10);
 
 /// Why a call was ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +44,12 @@ pub(super) struct Pauses {
     pub(super) yields: u64,
     /// How long it was in the queue after that.
     pub(super) queued: Duration,
+    /// How long it was in the queue before its first turn.
+    pub(super) queued_first: Duration,
+    /// Processor time up to when its fuel was last known to the last unit.
+    pub(super) settled: Duration,
+    /// Processor time since then.
+    pub(super) unsettled: Duration,
 }
 
 /// A call that is being watched.
@@ -48,6 +60,8 @@ pub(super) struct Watched<'a, T> {
     turn: &'a Arc<Turn>,
     handle: Arc<RunHandle>,
     polled: Option<Instant>,
+    /// Since when it is known that the call is to end.
+    due_since: Option<Instant>,
     pauses: Pauses,
 }
 
@@ -58,7 +72,16 @@ impl<'a, T> Watched<'a, T> {
         turn: &'a Arc<Turn>,
         handle: Arc<RunHandle>,
     ) -> Self {
-        Self { call: Some(Box::pin(call)), alarm: None, lanes, turn, handle, polled: None, pauses: Pauses::default() }
+        Self {
+            call: Some(Box::pin(call)),
+            alarm: None,
+            lanes,
+            turn,
+            handle,
+            polled: None,
+            due_since: None,
+            pauses: Pauses::default(),
+        }
     }
 
     fn due(&self, now: Instant) -> Option<Interrupt> {
@@ -66,6 +89,41 @@ impl<'a, T> Watched<'a, T> {
             Some(stop) => Some(Interrupt::Stopped(stop)),
             None => (now >= self.turn.deadline).then_some(Interrupt::Deadline),
         }
+    }
+
+    /// Whether a guest that is to end may go on to where its fuel is known.
+    fn may_settle(&mut self, now: Instant) -> bool {
+        let since = *self.due_since.get_or_insert(now);
+        self.pauses.started && self.turn.ticked() && now.duration_since(since) < SETTLE
+    }
+
+    /// Whether a call that is due is to be dropped although it was polled once more.
+    fn had_its_chance(&mut self, interrupt: &Interrupt, computing: bool, now: Instant) -> bool {
+        if computing {
+            return !self.may_settle(now);
+        }
+        // In a host call, which says where it was if it ends itself.
+        *interrupt != Interrupt::Deadline || now >= self.turn.deadline + GRACE
+    }
+
+    /// Poll the call, and take down what that took.
+    fn take_turn(&mut self, start: Instant, cx: &mut Context<'_>) -> (std::thread::Result<Poll<T>>, Instant) {
+        self.turn.yields_seen(self.pauses.yields);
+        self.turn.begin(start);
+        self.pauses.started = true;
+        let call = self.call.as_mut().expect("it is polled only until it is ready");
+        let (polled, used, end) =
+            processor::timed(start, || std::panic::catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))));
+        self.turn.spend(used);
+        let used = self.turn.used();
+        if self.turn.ticked() {
+            self.pauses.unsettled = used.saturating_sub(self.pauses.settled);
+        } else {
+            (self.pauses.settled, self.pauses.unsettled) = (used, Duration::ZERO);
+        }
+        self.handle.vitals.guest_used(used);
+        self.polled = Some(end);
+        (polled, end)
     }
 
     /// Wake the guest at its end. Only for a guest that has yielded or waits: most runs are over before they need it.
@@ -106,30 +164,23 @@ impl<T> Future for Watched<'_, T> {
                 this.pauses.yields += 1;
                 this.pauses.queued += start.duration_since(polled);
             }
+        } else {
+            this.pauses.queued_first = start.duration_since(this.turn.came);
         }
         let due = this.due(start);
-        if let Some(interrupt) = due.clone().filter(|_| computing) {
+        if let Some(interrupt) = due.clone().filter(|_| computing && !this.may_settle(start)) {
             this.drop_call();
             return Poll::Ready((Err(interrupt), this.pauses));
         }
-        this.turn.yields_seen(this.pauses.yields);
-        this.pauses.started = true;
 
-        let call = this.call.as_mut().expect("it is polled only until it is ready");
-        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx)));
-        let end = Instant::now();
-        this.turn.spend(end.duration_since(start));
-        this.polled = Some(end);
+        let (polled, end) = this.take_turn(start, cx);
         match (polled, due) {
             (Ok(Poll::Ready(returned)), _) => Poll::Ready((Ok(returned), this.pauses)),
             (Err(panic), _) => {
                 this.drop_call();
                 Poll::Ready((Err(Interrupt::Panicked(words(&*panic))), this.pauses))
             }
-            // It had its chance to say where it was.
-            (Ok(Poll::Pending), Some(interrupt))
-                if interrupt != Interrupt::Deadline || end >= this.turn.deadline + GRACE =>
-            {
+            (Ok(Poll::Pending), Some(interrupt)) if this.had_its_chance(&interrupt, computing, end) => {
                 this.drop_call();
                 Poll::Ready((Err(interrupt), this.pauses))
             }

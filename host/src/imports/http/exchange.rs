@@ -21,6 +21,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
+use super::counted::Counted;
 use super::target::{Host, Target};
 use crate::imports::Until;
 use crate::task::HttpHost;
@@ -79,7 +80,7 @@ impl Exchange {
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(BUFFER)
             .max_headers(MOST_HEADERS)
-            .handshake::<_, WasiBody>(TokioIo::new(stream))
+            .handshake::<_, WasiBody>(TokioIo::new(Counted { stream, handle: Arc::clone(way.until.handle()) }))
             .await?;
 
         // A server that is no proxy is asked for the path alone.

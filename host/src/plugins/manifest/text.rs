@@ -17,8 +17,8 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const BILLION: u64 = 1_000_000_000;
 
-/// How often a task may be due: at most ten times a second, at least once a year.
-pub(super) type Every = Period<100, YEAR_MS>;
+/// How often a task may be due: at most a hundred times a second, at least once a year.
+pub(super) type Every = Period<10, YEAR_MS>;
 
 /// The tasks of a plugin, and what the operator lets them use and reach.
 #[derive(Deserialize, JsonSchema)]

@@ -124,8 +124,8 @@ every = "soon""#,
     (
         "an interval that is too short",
         r#"[tasks.a]
-every = "10ms""#,
-        r#"front.toml:2: `tasks.a.every`: "10ms" is out of range; write "100ms" to "366d""#,
+every = "5ms""#,
+        r#"front.toml:2: `tasks.a.every`: "5ms" is out of range; write "10ms" to "366d""#,
     ),
     (
         "a crontab with a bad hour",

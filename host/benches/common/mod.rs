@@ -1,0 +1,118 @@
+//! What more than one bench needs: the release binary as a process, and the guests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The release binary, with a directory of its own. What `start` gets goes into its configuration.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) url: String,
+}
+
+impl Process {
+    pub(crate) fn start(place: &Path, config: &str) -> Self {
+        fs::write(place.join("sexton.toml"), format!("[http]\nlisten = \"127.0.0.1:0\"\n{config}")).unwrap();
+        let log = fs::File::create(place.join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_sexton"))
+            .args(["run", "--config", "sexton.toml"])
+            .current_dir(place)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut host = Self { child, url: String::new() };
+        let start = Instant::now();
+        loop {
+            let said = fs::read_to_string(place.join("log")).unwrap();
+            if let Some(at) = said.find("is up: http://") {
+                let url = said[at + 14..].split('/').next().unwrap();
+                host.url = format!("http://{url}");
+                return host;
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "{said}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> String {
+        ureq::get(format!("{}{path}", self.url)).call().unwrap().body_mut().read_to_string().unwrap()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.id())).unwrap().count()
+    }
+
+    pub(crate) fn files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
+    }
+
+    pub(crate) fn rss_mb(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn target() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_sexton")).parent().unwrap().parent().unwrap().to_owned()
+}
+
+pub(crate) fn guest(name: &str) -> PathBuf {
+    let path = target().join(format!("guests/{name}.wasm"));
+    assert!(path.exists(), "{} is missing; `make guests` builds it", path.display());
+    path
+}
+
+pub(crate) fn drop_plugin(place: &Path, name: &str, component: &str, manifest: &str) {
+    fs::write(place.join(format!("plugins/{name}.toml")), manifest).unwrap();
+    let half = place.join(format!("{name}.half"));
+    fs::copy(guest(component), &half).unwrap();
+    fs::rename(half, place.join(format!("plugins/{name}.wasm"))).unwrap();
+}
+
+pub(crate) fn await_plugins(host: &Process, count: usize) {
+    let start = Instant::now();
+    while host.get("/v1/plugins").matches("\"digest\":\"").count() < count {
+        assert!(start.elapsed() < Duration::from_secs(60), "{}", host.get("/v1/plugins"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Middle, all but a hundredth, and worst, in milliseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spread {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    pub(crate) fn of(mut values: Vec<f64>) -> Self {
+        if values.is_empty() {
+            return Self::default();
+        }
+        values.sort_by(f64::total_cmp);
+        let at = |part: f64| values[((values.len() - 1) as f64 * part).round() as usize];
+        Self { p50: at(0.5), p99: at(0.99), max: at(1.0) }
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&format!("{:.1} / {:.1} / {:.1}", self.p50, self.p99, self.max))
+    }
+}

@@ -1,0 +1,187 @@
+//! An hour (or as many seconds as are said) with good and hostile tasks side by side: is anything lost, late, or leaking?
+//!
+//! `cargo bench --bench soak -- 600` soaks for ten minutes. The host is the real binary with its store on the disk. Good
+//! tasks take a lock, count in the cache, and must have run once for every instant that they were due. Hostile ones spin,
+//! take all memory, hoard locks, sleep, recurse, panic and flood the log, again and again.
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
+
+mod common;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use common::{Process, Spread, await_plugins, drop_plugin, target};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Good tasks: what they do, and how often.
+const GOOD: [(&str, &str, Duration); 3] = [
+    ("tick", "lock", Duration::from_millis(100)),
+    ("count", "count", Duration::from_millis(250)),
+    ("slow", "lock", Duration::from_secs(5)),
+];
+
+/// Hostile tasks: what they do, and how many of each there are.
+const HOSTILE: [(&str, usize); 7] =
+    [("spin", 8), ("fill", 4), ("hoard", 2), ("sleep", 8), ("recurse", 4), ("panic", 2), ("flood", 2)];
+
+/// How often a line is printed, and what counts as the beginning: caches fill, and compiled code is read.
+const LINE: Duration = Duration::from_secs(60);
+
+fn main() {
+    let seconds = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).map_or(HOUR, Duration::from_secs);
+    let place = tempfile::Builder::new().prefix("sexton-soak-").tempdir_in(target()).unwrap();
+    let place = place.path();
+    fs::create_dir_all(place.join("plugins")).unwrap();
+    // Everything is kept, so that everything can be looked at in the end.
+    let host = Process::start(place, "[retention]\nruns = 1000000\nbytes = \"100 GiB\"\n");
+    drop_plugin(place, "good", "swarm", &good());
+    drop_plugin(place, "hostile", "swarm", &hostile());
+    await_plugins(&host, 2);
+
+    let (from, start) = (SystemTime::now(), Instant::now());
+    println!("{:>6} {:>9} {:>8} {:>8} {:>26}", "min", "RSS MB", "threads", "files", "due run late, ms");
+    println!("{:>6} {:>9} {:>8} {:>8} {:>26}", "", "", "", "", "p50 / p99 / max");
+    let mut lines = Vec::new();
+    while start.elapsed() < seconds {
+        let since = SystemTime::now();
+        std::thread::sleep(LINE.min(seconds.saturating_sub(start.elapsed())));
+        let line = Line { rss: host.rss_mb(), threads: host.threads(), files: host.files() };
+        let late = late(&place.join("var/sexton.db"), since, SystemTime::now() - Duration::from_secs(2));
+        let minutes = start.elapsed().as_secs_f64() / 60.0;
+        println!("{minutes:>6.1} {:>9.1} {:>8} {:>8} {late:>26}", line.rss, line.threads, line.files);
+        lines.push(line);
+    }
+    report(&host, place, from, &lines);
+}
+
+struct Line {
+    rss: f64,
+    threads: usize,
+    files: usize,
+}
+
+fn good() -> String {
+    let mut text = String::new();
+    for (name, does, every) in GOOD {
+        let _ = writeln!(
+            text,
+            "[tasks.{name}]\nevery = \"{}ms\"\ninput = \"{does}\"\noverlap = \"allow(100)\"\ncatch-up = \"all(1000)\"\n\
+             grants = {{ locks = [\"*\"], cache = [\"*\"] }}",
+            every.as_millis()
+        );
+    }
+    text
+}
+
+fn hostile() -> String {
+    let mut text = String::new();
+    for (does, count) in HOSTILE {
+        for n in 0..count {
+            // Longer than the deadline, so that each has an end before it comes again; not all at the same instants.
+            let _ = writeln!(
+                text,
+                "[tasks.{does}-{n}]\nevery = \"{}ms\"\ninput = \"{does}\"\nretry = {{ attempts = 1 }}\nbrake = \"off\"\n\
+                 grants = {{ locks = [\"*\"], cache = [\"*\"] }}\n\
+                 limits = {{ deadline = \"{}ms\", memory = \"32 MiB\", log = \"16 KiB\" }}",
+                2_300 + 370 * n,
+                1_000 + 110 * n
+            );
+        }
+    }
+    text
+}
+
+fn report(host: &Process, place: &Path, from: SystemTime, lines: &[Line]) {
+    let to = SystemTime::now() - Duration::from_secs(5);
+    std::thread::sleep(Duration::from_secs(3)); // what was due by `to` is over
+    let database = place.join("var/sexton.db");
+    let (mut expected, mut missing, mut doubled) = (0, 0, 0);
+    for (name, _, every) in GOOD {
+        let (due, lost, twice) = kept(&database, name, every, from, to);
+        println!("{name}: due {due} times, {lost} of them lost or not well, {twice} doubled");
+        (expected, missing, doubled) = (expected + due, missing + lost, doubled + twice);
+    }
+    let late = late(&database, from, to);
+    let ended = hostile_ends(&database, from, to);
+    println!("hostile attempts by outcome: {ended}");
+    let locks = host.get("/v1/locks?tenant=default");
+
+    // The first quarter is the beginning: what is kept at hand is being filled.
+    let rss = |part: &[Line]| part.iter().map(|line| line.rss).sum::<f64>() / part.len().max(1) as f64;
+    let quarter = lines.len() / 4;
+    let growth = rss(&lines[lines.len() - quarter.max(1)..])
+        - rss(&lines[quarter..(quarter * 2).max(quarter + 1).min(lines.len())]);
+    let (first, last) = (&lines[quarter.min(lines.len() - 1)], &lines[lines.len() - 1]);
+    println!("good runs late, ms, p50 / p99 / max: {late}");
+    println!(
+        "threads {} then {}, files {} then {}; locks: {locks}",
+        first.threads, last.threads, first.files, last.files
+    );
+    println!("figure soak_minutes {:.0} min", to.duration_since(from).unwrap().as_secs_f64() / 60.0);
+    println!("figure soak_due {expected} runs");
+    println!("figure soak_lost {missing} runs");
+    println!("figure soak_doubled {doubled} runs");
+    println!("figure soak_late_p99_ms {:.0} ms", late.p99);
+    println!("figure soak_late_max_ms {:.0} ms", late.max);
+    println!("figure soak_rss_growth_mb {growth:.1} MB");
+    assert!(missing == 0 && doubled == 0, "runs were lost or doubled");
+}
+
+fn ms(at: SystemTime) -> i64 {
+    i64::try_from(at.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+/// How late the good runs that were due in between started, in milliseconds.
+fn late(database: &Path, from: SystemTime, to: SystemTime) -> Spread {
+    let store = rusqlite::Connection::open(database).unwrap();
+    let names: Vec<String> = GOOD.iter().map(|(name, ..)| format!("'{name}'")).collect();
+    let query = format!(
+        "SELECT a.started_at - r.due_at FROM runs r JOIN attempts a ON a.run = r.id AND a.attempt = 1 \
+         JOIN tasks t ON t.id = r.task WHERE t.name IN ({}) AND r.due_at >= ?1 AND r.due_at < ?2",
+        names.join(", ")
+    );
+    let mut query = store.prepare(&query).unwrap();
+    let rows = query.query_map([ms(from), ms(to)], |row| row.get::<_, i64>(0)).unwrap();
+    Spread::of(rows.map(|late| late.unwrap() as f64).collect())
+}
+
+/// How many instants a task was due at, at how many of them no run of it succeeded, and at how many more than one did.
+fn kept(database: &Path, task: &str, every: Duration, from: SystemTime, to: SystemTime) -> (usize, usize, usize) {
+    let store = rusqlite::Connection::open(database).unwrap();
+    let mut query = store
+        .prepare(
+            "SELECT r.due_at, count(*) FROM runs r JOIN tasks t ON t.id = r.task WHERE t.name = ?1 \
+             AND r.due_at >= ?2 AND r.due_at < ?3 AND r.state = 2 GROUP BY r.due_at",
+        )
+        .unwrap();
+    let rows = query.query_map((task, ms(from), ms(to)), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
+    let runs: std::collections::HashMap<i64, i64> = rows.unwrap().map(Result::unwrap).collect();
+    let every = i64::try_from(every.as_millis()).unwrap();
+    let first = ms(from).div_euclid(every) + 1;
+    let due: Vec<i64> = (first..).map(|n| n * every).take_while(|at| *at < ms(to)).collect();
+    let lost = due.iter().filter(|at| !runs.contains_key(at)).count();
+    (due.len(), lost, runs.values().filter(|count| **count > 1).count())
+}
+
+/// How the attempts of the hostile tasks ended, and how often.
+fn hostile_ends(database: &Path, from: SystemTime, to: SystemTime) -> String {
+    let store = rusqlite::Connection::open(database).unwrap();
+    let names: Vec<String> = HOSTILE.iter().map(|(name, _)| format!("t.name LIKE '{name}-%'")).collect();
+    let query = format!(
+        "SELECT substr(t.name, 1, instr(t.name, '-') - 1), count(*), \
+         sum(a.message LIKE '%at its deadline%'), max(a.ended_at - r.claimed_at) \
+         FROM runs r JOIN attempts a ON a.run = r.id JOIN tasks t ON t.id = r.task \
+         WHERE ({}) AND r.due_at >= ?1 AND r.due_at < ?2 GROUP BY 1",
+        names.join(" OR ")
+    );
+    let mut query = store.prepare(&query).unwrap();
+    let rows = query.query_map([ms(from), ms(to)], |row| {
+        let (name, count, timed_out, longest): (String, i64, i64, i64) =
+            (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        Ok(format!("{name} {count} ({timed_out} at their deadline, the longest took {longest} ms)"))
+    });
+    rows.unwrap().map(Result::unwrap).collect::<Vec<_>>().join(", ")
+}

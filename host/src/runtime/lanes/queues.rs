@@ -1,0 +1,364 @@
+//! Who is next: four lanes, and in each of them tenants that take turns by what they have used.
+//!
+//! Two kinds of threads take from here. The faster ones serve all but the last lane; the slower ones, which the system
+//! lets go on only when nobody else wants the processor, serve the last, where those are that spin.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_task::Runnable;
+
+use super::turn::Turn;
+use crate::runtime::vitals::Lane;
+use crate::task::Name;
+
+pub(super) type Job = Runnable<Arc<Turn>>;
+
+/// Which threads: those for short turns, or those for guests that spin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gear {
+    Fast,
+    Slow,
+}
+
+impl Gear {
+    pub(super) fn of(lane: Lane) -> Self {
+        if lane == Lane::Spent { Self::Slow } else { Self::Fast }
+    }
+
+    /// Its lanes, in the order they are served.
+    fn lanes(self) -> &'static [Lane] {
+        match self {
+            Self::Fast => &[Lane::Urgent, Lane::Fresh, Lane::Used],
+            Self::Slow => &[Lane::Spent],
+        }
+    }
+}
+
+/// How long guests that used some may wait for fresh ones, lest a stream of short runs starve them.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// All guests that could go on.
+#[derive(Debug)]
+pub(super) struct Queues {
+    lanes: [LaneQueue; 4],
+    /// When a guest that used some last had a turn.
+    used_served: Instant,
+}
+
+/// One lane. Its tenants take turns: whoever has used the least processor time in it goes next.
+#[derive(Debug, Default)]
+struct LaneQueue {
+    /// Those that have guests here, or have used more than is due to them. A list, as on most hosts these are few.
+    tenants: Vec<TenantQueue>,
+    waiting: usize,
+    /// What the tenant that went last had used by then: who comes anew begins there, rather than with all the time that it
+    /// did not use while it was away.
+    now: u64,
+}
+
+#[derive(Debug)]
+struct TenantQueue {
+    tenant: Name,
+    used: u64,
+    /// The number of the first of `jobs`.
+    first: u64,
+    /// First come, first served. Those that were taken out of the middle leave a gap.
+    jobs: VecDeque<Option<Job>>,
+    waiting: usize,
+}
+
+/// Tenants that a lane may remember although they have no guests there and owe nothing.
+const REMEMBERED: usize = 16;
+
+impl LaneQueue {
+    fn push(&mut self, lane: Lane, job: Job) {
+        let turn = Arc::clone(job.metadata());
+        let now = self.now;
+        let queue = self.of(turn.tenant());
+        turn.put(lane, queue.first + queue.jobs.len() as u64);
+        queue.jobs.push_back(Some(job));
+        if queue.waiting == 0 {
+            queue.used = queue.used.max(now);
+        }
+        queue.waiting += 1;
+        self.waiting += 1;
+    }
+
+    fn pop(&mut self) -> Option<Job> {
+        let queue = self.tenants.iter_mut().filter(|queue| queue.waiting > 0).min_by_key(|queue| queue.used)?;
+        self.now = self.now.max(queue.used);
+        while let Some(job) = queue.jobs.pop_front() {
+            queue.first += 1;
+            if job.is_some() {
+                queue.waiting -= 1;
+                self.waiting -= 1;
+                return job;
+            }
+        }
+        None
+    }
+
+    fn remove(&mut self, tenant: &Name, number: u64) -> Option<Job> {
+        let queue = self.tenants.iter_mut().find(|queue| queue.tenant == *tenant)?;
+        let place = usize::try_from(number.checked_sub(queue.first)?).ok()?;
+        let job = queue.jobs.get_mut(place)?.take()?;
+        queue.waiting -= 1;
+        self.waiting -= 1;
+        Some(job)
+    }
+
+    fn charge(&mut self, tenant: &Name, time: u64) {
+        let now = self.now;
+        let queue = self.of(tenant);
+        queue.used = queue.used.max(now).saturating_add(time);
+    }
+
+    fn of(&mut self, tenant: &Name) -> &mut TenantQueue {
+        let place = self.tenants.iter().position(|queue| queue.tenant == *tenant).unwrap_or_else(|| {
+            if self.tenants.len() >= REMEMBERED {
+                let now = self.now;
+                self.tenants.retain(|queue| queue.waiting > 0 || queue.used > now);
+            }
+            let (used, tenant) = (self.now, tenant.clone());
+            self.tenants.push(TenantQueue { tenant, used, first: 0, jobs: VecDeque::new(), waiting: 0 });
+            self.tenants.len() - 1
+        });
+        &mut self.tenants[place]
+    }
+}
+
+impl Default for Queues {
+    fn default() -> Self {
+        Self { lanes: Default::default(), used_served: Instant::now() }
+    }
+}
+
+impl Queues {
+    /// Put a guest in `lane`.
+    pub(super) fn push(&mut self, lane: Lane, job: Job) {
+        self.lanes[lane as usize].push(lane, job);
+    }
+
+    /// The next guest for threads of this kind, and its lane.
+    pub(super) fn pop(&mut self, gear: Gear) -> Option<(Job, Lane)> {
+        if gear == Gear::Fast
+            && self.lanes[Lane::Urgent as usize].waiting == 0
+            && self.lanes[Lane::Used as usize].waiting > 0
+            && self.used_served.elapsed() > PATIENCE
+        {
+            return self.take(Lane::Used);
+        }
+        gear.lanes().iter().find_map(|lane| self.take(*lane))
+    }
+
+    fn take(&mut self, lane: Lane) -> Option<(Job, Lane)> {
+        if self.lanes[lane as usize].waiting == 0 {
+            return None;
+        }
+        let job = self.lanes[lane as usize].pop()?;
+        job.metadata().taken();
+        if lane == Lane::Used {
+            self.used_served = Instant::now();
+        }
+        Some((job, lane))
+    }
+
+    /// A guest of `tenant` had a turn that took so long.
+    pub(super) fn charge(&mut self, lane: Lane, tenant: &Name, time: Duration) {
+        // Not those that are to end: they are through in any case.
+        if lane != Lane::Urgent {
+            self.lanes[lane as usize].charge(tenant, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// Take a guest that is to end out of the lanes of `gear`, if it is in one and not among the urgent already.
+    pub(super) fn remove(&mut self, gear: Gear, turn: &Arc<Turn>) -> Option<Job> {
+        let (lane, number) = turn.place().filter(|(lane, _)| *lane != Lane::Urgent && Gear::of(*lane) == gear)?;
+        let job = self.lanes[lane as usize].remove(turn.tenant(), number)?;
+        turn.taken();
+        Some(job)
+    }
+
+    /// All guests, to be dropped.
+    pub(super) fn drain(&mut self) -> Self {
+        std::mem::take(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::turn::{FRESH, QUANTUM};
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::run::{ClaimKey, RunId};
+    use crate::runtime::handle::RunHandle;
+    use crate::task::TaskKey;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// A guest of `tenant` that has used so much, and is due in `left`.
+    fn guest_of(tenant: &str, used: Duration, left: Duration) -> (Arc<Turn>, Job) {
+        guest_that(tenant, used, left, false)
+    }
+
+    fn guest_that(tenant: &str, used: Duration, left: Duration, hog: bool) -> (Arc<Turn>, Job) {
+        let tenant = Name::new(tenant).unwrap();
+        let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
+        let task = TaskKey { tenant: tenant.clone(), task: Name::new("task").unwrap() };
+        let handle = Arc::new(RunHandle::new(key, task, 0));
+        let turn = Arc::new(Turn::new(Instant::now() + left, tenant, hog, handle));
+        turn.spend(used);
+        let schedule = |_: Job| unreachable!("nobody wakes it");
+        let (job, task) = async_task::Builder::new().metadata(Arc::clone(&turn)).spawn(|_| async {}, schedule);
+        task.detach();
+        (turn, job)
+    }
+
+    fn guest(used: Duration, left: Duration) -> (Arc<Turn>, Job) {
+        guest_of("default", used, left)
+    }
+
+    fn put(queues: &mut Queues, job: Job) {
+        let lane = job.metadata().choose_lane();
+        queues.push(lane, job);
+    }
+
+    /// As `lanes` does it for a guest that is to end.
+    fn promote(queues: &mut Queues, turn: &Arc<Turn>) -> bool {
+        turn.hurry();
+        let job = [Gear::Slow, Gear::Fast].into_iter().find_map(|gear| queues.remove(gear, turn));
+        job.map(|job| put(queues, job)).is_some()
+    }
+
+    fn queued(guests: impl IntoIterator<Item = (Arc<Turn>, Job)>) -> (Queues, Vec<Arc<Turn>>) {
+        let mut queues = Queues::default();
+        let turns = guests.into_iter().map(|(turn, job)| {
+            put(&mut queues, job);
+            turn
+        });
+        let turns = turns.collect();
+        (queues, turns)
+    }
+
+    /// The guests in the order in which threads of this kind poll them, as their numbers.
+    fn order(queues: &mut Queues, gear: Gear, guests: &[Arc<Turn>]) -> Vec<usize> {
+        let number = |job: Job| guests.iter().position(|turn| Arc::ptr_eq(turn, job.metadata())).unwrap();
+        std::iter::from_fn(|| queues.pop(gear)).map(|(job, _)| number(job)).collect()
+    }
+
+    #[test]
+    fn those_that_are_due_go_first_then_fresh_ones_then_those_that_used_little() {
+        let (mut queues, turns) = queued([
+            guest(FRESH, LONG),
+            guest(Duration::ZERO, LONG),
+            guest(QUANTUM * 9, Duration::ZERO),
+            guest(Duration::ZERO, LONG),
+        ]);
+
+        assert_eq!(order(&mut queues, Gear::Fast, &turns), [2, 1, 3, 0]);
+    }
+
+    #[test]
+    fn fresh_ones_do_not_starve_those_that_used_some() {
+        let (mut queues, turns) =
+            queued([guest(FRESH, LONG), guest(Duration::ZERO, LONG), guest(FRESH, LONG), guest(Duration::ZERO, LONG)]);
+
+        queues.used_served = Instant::now().checked_sub(PATIENCE * 2).expect("the machine is up for longer");
+
+        assert_eq!(
+            order(&mut queues, Gear::Fast, &turns),
+            [0, 1, 3, 2],
+            "one of them had its turn, the next waits again"
+        );
+    }
+
+    #[test]
+    fn those_that_spin_and_those_that_did_so_the_last_time_are_for_the_slower_threads() {
+        let (mut queues, turns) = queued([
+            guest(QUANTUM, LONG),
+            guest(Duration::ZERO, LONG),
+            guest_that("default", Duration::ZERO, LONG, true),
+        ]);
+
+        assert_eq!(order(&mut queues, Gear::Fast, &turns), [1]);
+        assert_eq!(order(&mut queues, Gear::Slow, &turns), [0, 2]);
+    }
+
+    #[test]
+    fn a_guest_that_is_to_end_overtakes_all_that_are_queued_before_it() {
+        let (mut queues, turns) = queued((0..4).map(|_| guest(QUANTUM, LONG)));
+
+        assert!(promote(&mut queues, &turns[2]));
+        assert!(!promote(&mut queues, &turns[2]), "it is there already");
+        assert_eq!(order(&mut queues, Gear::Fast, &turns), [2]);
+        assert_eq!(order(&mut queues, Gear::Slow, &turns), [0, 1, 3]);
+        assert!(!promote(&mut queues, &turns[0]), "it is in no queue");
+    }
+
+    #[test]
+    fn a_tenant_with_a_thousand_guests_gets_no_more_than_one_with_a_single_guest() {
+        let (mut queues, _turns) =
+            queued((0..1000).map(|_| guest_of("many", QUANTUM, LONG)).chain([guest_of("one", QUANTUM, LONG)]));
+
+        let mut turns_of = HashMap::new();
+        for _ in 0..100 {
+            let (job, lane) = queues.pop(Gear::Slow).unwrap();
+            let tenant = job.metadata().tenant().clone();
+            queues.charge(lane, &tenant, Duration::from_millis(1));
+            *turns_of.entry(tenant.as_str().to_owned()).or_insert(0) += 1;
+            put(&mut queues, job);
+        }
+
+        assert_eq!((turns_of["many"], turns_of["one"]), (50, 50));
+    }
+
+    #[test]
+    fn who_was_away_does_not_get_the_time_that_it_missed() {
+        let (mut queues, _turns) = queued([guest_of("busy", QUANTUM, LONG)]);
+        for _ in 0..100 {
+            let (job, lane) = queues.pop(Gear::Slow).unwrap();
+            queues.charge(lane, &Name::new("busy").unwrap(), Duration::from_millis(1));
+            put(&mut queues, job);
+        }
+
+        let (_turn, job) = guest_of("new", QUANTUM, LONG);
+        put(&mut queues, job);
+        let first_ten: Vec<String> = (0..10)
+            .map(|_| {
+                let (job, lane) = queues.pop(Gear::Slow).unwrap();
+                let tenant = job.metadata().tenant().clone();
+                queues.charge(lane, &tenant, Duration::from_millis(1));
+                put(&mut queues, job);
+                tenant.as_str().to_owned()
+            })
+            .collect();
+
+        assert!(first_ten.iter().filter(|tenant| *tenant == "busy").count() >= 4, "{first_ten:?}");
+    }
+
+    #[test]
+    fn a_lane_forgets_tenants_that_owe_nothing() {
+        let mut queues = Queues::default();
+        for n in 0..REMEMBERED * 3 {
+            let (_turn, job) = guest_of(&format!("t{n}"), QUANTUM, LONG);
+            put(&mut queues, job);
+            let (job, lane) = queues.pop(Gear::Slow).unwrap();
+            queues.charge(lane, job.metadata().tenant(), Duration::ZERO);
+        }
+
+        assert!(queues.lanes[Lane::Spent as usize].tenants.len() <= REMEMBERED + 1);
+    }
+
+    #[test]
+    fn a_tenant_that_is_gone_takes_no_place_in_the_order() {
+        let (mut queues, turns) = queued([guest_of("a", QUANTUM, LONG), guest_of("b", QUANTUM, LONG)]);
+        promote(&mut queues, &turns[0]);
+
+        assert_eq!(order(&mut queues, Gear::Slow, &turns), [1]);
+        assert_eq!(order(&mut queues, Gear::Fast, &turns), [0]);
+        assert!(queues.lanes.iter().all(|lane| lane.waiting == 0));
+    }
+}
