@@ -141,7 +141,7 @@ impl Directory {
         }
 
         let mut loading = JoinSet::new();
-        let mut loaded = Gathered { plugins: Vec::new(), since: Instant::now() };
+        let mut loaded = Gathered { plugins: Vec::new(), until: Instant::now() };
         for (name, files) in now_there {
             if self.seen.get(&name) == Some(&files) {
                 continue;
@@ -167,19 +167,29 @@ impl Directory {
         unsettled
     }
 
-    /// Wait for one load. What was gathered is used now and then: the first plugin does not wait for the last.
+    /// Wait for one load. What was gathered does not wait for it: the first plugin is used long before the last.
     async fn settle(&self, loading: &mut JoinSet<Loaded>, loaded: &mut Gathered) {
-        if let Some(Ok(one)) = loading.join_next().await {
+        let one = match tokio::time::timeout_at(loaded.until.into(), loading.join_next()).await {
+            Ok(one) => one,
+            Err(_) => {
+                self.take_up(loaded);
+                loading.join_next().await
+            }
+        };
+        if let Some(Ok(one)) = one {
+            if loaded.plugins.is_empty() {
+                loaded.until = Instant::now() + GATHER;
+            }
             loaded.plugins.push(one);
         }
-        if loaded.since.elapsed() >= GATHER {
+        // Loads that are always done before one looks would never let the wait above run out.
+        if Instant::now() >= loaded.until {
             self.take_up(loaded);
         }
     }
 
     fn take_up(&self, loaded: &mut Gathered) {
         self.registry.take_up(&self.tenant, std::mem::take(&mut loaded.plugins), self.clock.now());
-        loaded.since = Instant::now();
     }
 
     fn source(&self) -> Source {
@@ -259,7 +269,8 @@ struct Source {
 #[derive(Debug)]
 struct Gathered {
     plugins: Vec<Loaded>,
-    since: Instant,
+    /// When the first of them has waited long enough for others.
+    until: Instant,
 }
 
 async fn load(source: Source, name: String, files: Files) -> Loaded {
