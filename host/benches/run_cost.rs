@@ -22,6 +22,7 @@ use sexton::schedule::{CatchUp, Trigger};
 use sexton::store::sqlite::{SqliteOptions, SqliteStore};
 use sexton::supervision::Supervision;
 use sexton::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
+use sexton::tenant::Tenants;
 use sexton::time::{Clock, Timestamp};
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -100,7 +101,7 @@ impl Bench {
             store: SqliteStore::open(directory.path().join("store.db"), &SqliteOptions::default())?,
             clock: Arc::new(SystemClock),
             catalog: Arc::new(Catalog::default()),
-            cache_quota: 1 << 20,
+            tenants: Arc::new(Tenants::only_default(1 << 20)),
             lock_waits: Arc::default(),
         };
         let config = RuntimeConfig {
@@ -225,6 +226,7 @@ fn task() -> Task {
         retry: RetryPolicy::default(),
         supervision: Supervision::default(),
         limits: Limits::default(),
+        budget: Default::default(),
         grants: Grants::default(),
         settings: BTreeMap::new(),
         input: Vec::new(),

@@ -18,7 +18,7 @@ pub struct Catalog {
 impl Catalog {
     /// All tasks, as they are now.
     pub fn tasks(&self) -> Tasks {
-        // A poisoned lock still holds a whole map: it is only ever replaced.
+        // A poisoned lock still holds a map in which each task is whole.
         self.tasks.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -33,7 +33,13 @@ impl Catalog {
         self.changed.send_modify(|generation| *generation += 1);
     }
 
-    /// Told whenever the tasks were replaced.
+    /// Change what is known. In place, unless somebody still looks at what was known before.
+    pub fn change(&self, change: impl FnOnce(&mut BTreeMap<TaskKey, Arc<Task>>)) {
+        change(Arc::make_mut(&mut self.tasks.write().unwrap_or_else(PoisonError::into_inner)));
+        self.changed.send_modify(|generation| *generation += 1);
+    }
+
+    /// Told whenever the tasks have changed.
     pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
         self.changed.subscribe()
     }

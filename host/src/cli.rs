@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod error;
 mod lists;
+mod locks;
 mod logs;
 mod new;
 mod profile;
@@ -51,17 +52,18 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
-    let client = || Client::new(&cli.url);
+    let client = || Client::new(&cli.url, cli.tenant.as_ref());
     match cli.command {
         Command::Run(args) => serve::run(args),
         Command::Check(args) => check::check(&args.files, screen),
         Command::Schema => check::schema(screen),
         Command::New(args) => new::new(&args, screen),
         Command::Completions { shell } => completions(shell, screen),
+        Command::Tenants(list) => lists::tenants(&client()?, list, screen),
         Command::Plugins(list) => lists::plugins(&client()?, list, screen),
         Command::Tasks(list) => lists::tasks(&client()?, list, screen),
         Command::Runs(args) => lists::runs(&client()?, &args, screen),
-        Command::Locks(list) => lists::locks(&client()?, list, screen),
+        Command::Locks(args) => locks::locks(&client()?, &args, screen),
         Command::Show { run, list } => run_view::show(&client()?, run, list, screen),
         Command::Logs { follow, what, list } => logs::logs(&client()?, &what, follow, list, screen),
         Command::Trigger(args) => trigger::trigger(&client()?, &args, screen),

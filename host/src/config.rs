@@ -7,6 +7,7 @@ pub(crate) mod kinds;
 pub(crate) mod reading;
 mod text;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +16,8 @@ pub use reading::BadFile;
 
 use crate::runtime::{CompileLimits, Compiler, RuntimeConfig};
 use crate::store::Retention;
+use crate::task::Name;
+use crate::tenant::{TenantLimits, Tenants};
 
 /// What the file is called where nobody names another.
 pub const FILE: &str = "sexton.toml";
@@ -38,6 +41,8 @@ pub struct Config {
     pub cache: Cache,
     /// Its log.
     pub log: Log,
+    /// Whom it works for besides the default tenant, and what each may have.
+    pub tenants: BTreeMap<Name, Tenant>,
 }
 
 /// Who a host is, and where it finds and puts things.
@@ -162,6 +167,20 @@ pub enum LogFormat {
     Json,
 }
 
+/// An owner of tasks, and what it may have of this host. Without a number it is bounded by the host only.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tenant {
+    /// The directory with its plugins: its own, neither within another's nor within `var`. Every tenant has one; that of the
+    /// default tenant is the host's `plugins`.
+    pub plugins: Option<PathBuf>,
+    /// Runs at once, 1 to 10,000. Too few and its runs wait for one another; too many and they take all slots.
+    pub runs: Option<u16>,
+    /// Units of fuel a minute, all its tasks together, 1 to 10^18. Too little and its runs wait for the next minutes.
+    pub fuel_per_minute: Option<u64>,
+    /// Bytes, keys and values, that its cache entries may have together, 1 KiB to 1 TiB. Default: `[cache] quota`.
+    pub cache: Option<u64>,
+}
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum BadConfig {
@@ -201,7 +220,25 @@ impl Config {
     ///
     /// [`BadFile`], one line on the first thing that is wrong.
     pub fn parse(file_name: &str, text: &str) -> Result<Self, BadFile> {
-        Ok(reading::read::<text::ConfigText>(file_name, text)?.into())
+        let read: text::ConfigText = reading::read(file_name, text)?;
+        read.config().map_err(|(at, what)| BadFile::new(file_name, text, Some(at), &what))
+    }
+
+    /// The tenants, the default one among them.
+    pub fn tenants(&self) -> Tenants {
+        let limits = |tenant: &Tenant| TenantLimits {
+            runs: tenant.runs.map(u32::from),
+            fuel_per_minute: tenant.fuel_per_minute,
+            cache: tenant.cache.unwrap_or(self.cache.quota),
+        };
+        let named = self.tenants.iter().map(|(name, tenant)| (name.clone(), limits(tenant))).collect();
+        Tenants::new(self.cache.quota, named)
+    }
+
+    /// Where the plugins of each tenant lie, those of the default tenant first.
+    pub fn directories(&self) -> Vec<(Name, PathBuf)> {
+        let others = self.tenants.iter().filter_map(|(name, tenant)| Some((name.clone(), tenant.plugins.clone()?)));
+        std::iter::once((Name::default_tenant(), self.host.plugins.clone())).chain(others).collect()
     }
 
     /// The database file.

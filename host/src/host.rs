@@ -1,6 +1,7 @@
 //! Wires the rooms together, starts them, and stops them in order.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ use crate::catalog::Catalog;
 use crate::clock::SystemClock;
 use crate::config::{Config, Synchronous};
 use crate::http::{self, ApiState, HostInfo};
+use crate::imports::locks::LockWaits;
+use crate::machine::budget::Budgets;
 use crate::machine::executor::Executor;
 use crate::machine::heartbeat::Heartbeat;
 use crate::machine::live::LiveRuns;
@@ -26,6 +29,8 @@ use crate::plugins::directory::Directory;
 use crate::runtime::{Runtime, Services, Stop};
 use crate::store::Store;
 use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
+use crate::task::Name;
+use crate::tenant::Tenants;
 use crate::time::Clock;
 
 /// How long attempts that were interrupted may take to be written down. They end within milliseconds; the disk may not.
@@ -71,26 +76,20 @@ impl Host {
         })?;
         let address = listener.local_addr()?;
         let parts = Parts::open(&config).await?;
-        let directory = Directory::open(
-            &config.host.plugins,
-            Arc::clone(&parts.plugins),
-            Arc::clone(&parts.runtime),
-            Arc::clone(&parts.clock),
-            config.runtime.max_component,
-        )
-        .with_context(|| format!("cannot use the plugin directory `{}`", config.host.plugins.display()))?;
+        let directories = parts.directories(&config)?;
 
         let (stopping, over) = (watch::Sender::new(false), watch::Sender::new(false));
         let mut api_over = over.subscribe();
         let api_over = async move { drop(api_over.wait_for(|over| *over).await) };
-        let first = vec![
+        let mut first = vec![
             tokio::spawn(parts.scheduler().run(stopping.subscribe())),
             tokio::spawn(parts.worker(&config).run(stopping.subscribe())),
-            tokio::spawn(directory.run(stopping.subscribe())),
         ];
+        first.extend(directories.into_iter().map(|directory| tokio::spawn(directory.run(stopping.subscribe()))));
         let last = vec![
             tokio::spawn(parts.heartbeat(&config).run(over.subscribe())),
             tokio::spawn(parts.sweeper(&config).run(over.subscribe())),
+            tokio::spawn(Arc::clone(&parts.budgets).watch(Arc::clone(&parts.live), over.subscribe())),
             tokio::spawn(http::serve(listener, http::router(parts.api(&config)), api_over)),
         ];
         let Parts { store, catalog, live, clock, runtime, .. } = parts;
@@ -154,6 +153,9 @@ struct Parts {
     clock: Arc<dyn Clock>,
     runtime: Arc<Runtime>,
     plugins: Arc<Registry>,
+    lock_waits: Arc<LockWaits>,
+    tenants: Arc<Tenants>,
+    budgets: Arc<Budgets>,
 }
 
 impl Parts {
@@ -165,16 +167,33 @@ impl Parts {
             warn!(runs = lost, "{lost} run(s) were under way when this host ended the last time");
         }
         let catalog = Arc::new(Catalog::default());
+        let (lock_waits, tenants) = (Arc::<LockWaits>::default(), Arc::new(config.tenants()));
         let services = Arc::new(Services {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             catalog: Arc::clone(&catalog),
-            cache_quota: config.cache.quota,
-            lock_waits: Arc::default(),
+            tenants: Arc::clone(&tenants),
+            lock_waits: Arc::clone(&lock_waits),
         });
         let runtime = Runtime::new(config.runtime(), services)?;
         let plugins = Arc::new(Registry::new(Arc::clone(&catalog)));
-        Ok(Self { store, catalog, live: Arc::default(), clock, runtime, plugins })
+        let budgets = Arc::new(Budgets::new(Arc::clone(&catalog), Arc::clone(&tenants), Arc::clone(&clock)));
+        Ok(Self { store, catalog, live: Arc::default(), clock, runtime, plugins, lock_waits, tenants, budgets })
+    }
+
+    fn directories(&self, config: &Config) -> anyhow::Result<Vec<Directory>> {
+        let open = |(tenant, path): (Name, PathBuf)| {
+            Directory::open(
+                tenant,
+                &path,
+                Arc::clone(&self.plugins),
+                Arc::clone(&self.runtime),
+                Arc::clone(&self.clock),
+                config.runtime.max_component,
+            )
+            .with_context(|| format!("cannot use the plugin directory `{}`", path.display()))
+        };
+        config.directories().into_iter().map(open).collect()
     }
 
     fn scheduler(&self) -> Scheduler {
@@ -192,6 +211,7 @@ impl Parts {
             runtime: Arc::clone(&self.runtime),
             plugins: Arc::clone(&self.plugins),
             live: Arc::clone(&self.live),
+            budgets: Arc::clone(&self.budgets),
             clock: Arc::clone(&self.clock),
         };
         Worker {
@@ -199,6 +219,7 @@ impl Parts {
             catalog: Arc::clone(&self.catalog),
             clock: Arc::clone(&self.clock),
             executor: Arc::new(executor),
+            budgets: Arc::clone(&self.budgets),
             host: config.host.name.clone(),
             slots: config.runtime.slots,
             lease: config.machine.lease,
@@ -227,20 +248,22 @@ impl Parts {
     }
 
     fn api(&self, config: &Config) -> Arc<ApiState> {
-        let plugins = Arc::clone(&self.plugins);
+        let (plugins, lock_waits) = (Arc::clone(&self.plugins), Arc::clone(&self.lock_waits));
         Arc::new(ApiState {
             store: Arc::clone(&self.store),
             catalog: Arc::clone(&self.catalog),
             live: Arc::clone(&self.live),
             clock: Arc::clone(&self.clock),
             plugins: Arc::new(move || plugins.list()),
+            lock_waits: Arc::new(move |tenant| lock_waits.list(tenant)),
             host: HostInfo {
                 name: config.host.name.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started_at: self.clock.now(),
                 pid: std::process::id(),
             },
-            cache_quota: config.cache.quota,
+            tenants: Arc::clone(&self.tenants),
+            budgets: Arc::clone(&self.budgets),
         })
     }
 }
@@ -275,16 +298,34 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compiled code lies in `var` and is executed as it is, so those who may drop plugins must not be able to write there.
+/// Compiled code lies in `var` and is executed as it is, so those who may drop plugins must not be able to write there; and
+/// what lies in a tenant's directory is that tenant's alone.
 fn keep_apart(config: &Config) -> anyhow::Result<()> {
-    let (plugins, var) = (&config.host.plugins, &config.host.var);
-    std::fs::create_dir_all(plugins).with_context(|| format!("cannot make the directory `{}`", plugins.display()))?;
-    anyhow::ensure!(
-        !var.canonicalize()?.starts_with(plugins.canonicalize()?),
-        "`{}` is in the plugin directory `{}`, where authors may write; choose another `[host] var`",
-        var.display(),
-        plugins.display()
-    );
+    let var = config.host.var.canonicalize()?;
+    let mut others: Vec<(Name, PathBuf)> = Vec::new();
+    for (tenant, path) in config.directories() {
+        let shown = path.display();
+        std::fs::create_dir_all(&path).with_context(|| format!("cannot make the directory `{shown}`"))?;
+        let whole = path.canonicalize()?;
+        anyhow::ensure!(
+            !var.starts_with(&whole),
+            "`{}` is in the plugin directory `{shown}`, where authors may write; choose another `[host] var`",
+            config.host.var.display(),
+        );
+        // The directory of the default tenant may lie there, as it always could: the operator's own.
+        anyhow::ensure!(
+            others.is_empty() || !whole.starts_with(&var),
+            "the plugin directory `{shown}` of tenant `{tenant}` is in `{}`, where only the host may write; choose another `[tenants.{tenant}] plugins`",
+            config.host.var.display(),
+        );
+        let clash = others.iter().find(|(_, other)| whole.starts_with(other) || other.starts_with(&whole));
+        anyhow::ensure!(
+            clash.is_none(),
+            "the plugin directory `{shown}` of tenant `{tenant}` is not apart from that of tenant `{}`; choose another `[tenants.{tenant}] plugins`",
+            clash.map_or("", |(other, _)| other.as_str()),
+        );
+        others.push((tenant, whole));
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod extract;
 mod guard;
 mod host;
 mod live;
+pub mod lock_graph;
 mod log;
 mod page;
 mod result;
@@ -30,13 +31,19 @@ use axum::routing::{get, post};
 pub use serve::serve;
 
 use crate::catalog::Catalog;
+use crate::machine::budget::Budgets;
 use crate::machine::live::LiveRuns;
 use crate::plugins::PluginInfo;
-use crate::store::Store;
+use crate::store::{LockWait, Store};
+use crate::task::Name;
+use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
 
 /// The most bytes that a request's body may have: an input, or a cache entry's value.
 pub const MAX_BODY: usize = 1 << 20;
+
+/// Tells which runs of a tenant wait for locks on this host.
+pub type LockWaits = Arc<dyn Fn(&Name) -> Vec<LockWait> + Send + Sync>;
 
 /// What the API works on.
 pub struct ApiState {
@@ -50,10 +57,14 @@ pub struct ApiState {
     pub clock: Arc<dyn Clock>,
     /// The plugins as they are now, of all tenants.
     pub plugins: Arc<dyn Fn() -> Vec<PluginInfo> + Send + Sync>,
+    /// Who waits for which lock.
+    pub lock_waits: LockWaits,
     /// What this host says of itself.
     pub host: HostInfo,
-    /// Bytes that a tenant's cache entries may have together.
-    pub cache_quota: u64,
+    /// The tenants, and what each may have.
+    pub tenants: Arc<Tenants>,
+    /// What tasks and tenants have used of that.
+    pub budgets: Arc<Budgets>,
 }
 
 impl std::fmt::Debug for ApiState {
@@ -87,6 +98,8 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/plugins", get(host::plugins))
         .route("/v1/locks", get(host::locks))
         .route("/v1/live", get(live::list))
+        .route("/v1/locks/graph", get(lock_graph::graph))
+        .route("/v1/tenants", get(host::tenants))
         .route("/v1/tasks", get(tasks::list))
         .route("/v1/tasks/{task}", get(tasks::show))
         .route("/v1/tasks/{task}/runs", post(tasks::trigger))
@@ -105,6 +118,8 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/cache/{*key}", cache_entry)
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), extract::tenant))
+        // Goes before all others, as it was put around them last.
         .layer(middleware::from_fn(guard::guard))
         .with_state(state)
 }

@@ -16,7 +16,7 @@ pub mod log;
 pub mod schedule;
 pub mod settings;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,7 +27,7 @@ pub use ended::{Interrupt, Until, Why};
 
 use crate::run::ClaimKey;
 use crate::runtime::{Order, RunHandle, Services, Stop};
-use crate::store::{CacheKey, LockKind, LockName, StoreError};
+use crate::store::{CacheKey, LockKind, LockMode, LockName, StoreError};
 use crate::task::{Pattern, Task};
 
 /// What the imports of one attempt work on. Lives as long as the attempt's wasmtime store.
@@ -38,8 +38,8 @@ pub struct ImportsCtx {
     handle: Arc<RunHandle>,
     until: Until,
     http: http::HttpCtx,
-    /// Names of the locks that the guest has handles to: asking for one of these again would be waiting for itself.
-    locks: HashSet<String>,
+    /// The locks that the guest has handles to: asking for one of these again would be waiting for itself.
+    locks: HashMap<Arc<LockName>, LockMode>,
     /// Keys of the entries that the guest is renewing.
     renewals: HashSet<String>,
     /// Runs that it has asked for.
@@ -59,7 +59,7 @@ impl ImportsCtx {
             claim: order.claim.key,
             handle: Arc::clone(&order.handle),
             until,
-            locks: HashSet::new(),
+            locks: HashMap::new(),
             renewals: HashSet::new(),
             enqueued: 0,
             continued: 0,

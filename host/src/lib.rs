@@ -20,4 +20,5 @@ pub mod store;
 pub mod supervision;
 pub mod task;
 pub mod telemetry;
+pub mod tenant;
 pub mod time;

@@ -1,6 +1,7 @@
 //! The loops that make runs happen. They meet in the store, and know nothing of one another.
 
 pub mod alert;
+pub mod budget;
 pub mod executor;
 pub mod heartbeat;
 pub mod live;

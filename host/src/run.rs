@@ -164,6 +164,15 @@ impl fmt::Display for Outcome {
     }
 }
 
+/// Why a run that is due does not start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldBack {
+    /// In words, such as `over its budget of 1000000 fuel a minute`.
+    pub reason: String,
+    /// How long that will be so, if it can be told.
+    pub until: Option<Timestamp>,
+}
+
 /// What proves that one may still write for a run: it holds while run, attempt and fence are the store's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimKey {

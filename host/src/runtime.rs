@@ -51,6 +51,7 @@ use crate::lifecycle::Ending;
 use crate::run::{Claim, Report};
 use crate::store::Store;
 use crate::task::Task;
+use crate::tenant::Tenants;
 use crate::time::Clock;
 
 /// How the runtime is set up.
@@ -81,8 +82,8 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// The tasks there are, for the `schedule` import.
     pub catalog: Arc<Catalog>,
-    /// Bytes that a tenant's cache entries may have together.
-    pub cache_quota: u64,
+    /// The tenants, and what each may have.
+    pub tenants: Arc<Tenants>,
     /// Who waits for which lock, on this host.
     pub lock_waits: Arc<LockWaits>,
 }

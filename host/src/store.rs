@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::lifecycle::Transition;
-use crate::run::{Cause, Claim, ClaimKey, Output, Report, RunId, RunState};
+use crate::run::{Cause, Claim, ClaimKey, HeldBack, Output, Report, RunId, RunState};
 use crate::supervision::{Consequence, Pause, Standing, Supervision};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
@@ -129,10 +129,22 @@ pub struct ClaimRequest {
     pub tasks: Arc<BTreeMap<TaskKey, u32>>,
     /// At most this many.
     pub limit: usize,
+    /// How many of them may be each tenant's; one that is not named has no bound. Places go first to the tenant that has the
+    /// fewest runs under way. Empty: tenants are not told apart.
+    pub tenants: BTreeMap<Name, TenantShare>,
     /// How long the claims hold unless they are extended.
     pub lease: Duration,
     /// The time it is.
     pub now: Timestamp,
+}
+
+/// What a tenant has under way on a host, and may have more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TenantShare {
+    /// Attempts under way on the host that asks.
+    pub running: u32,
+    /// How many more may be claimed.
+    pub room: u32,
 }
 
 /// What a host got.
@@ -255,6 +267,24 @@ pub struct HeldLock {
     pub fence: u64,
     /// Since when.
     pub since: Timestamp,
+}
+
+/// A run that waits for a lock. Its host keeps the queue, so no store knows of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockWait {
+    /// Which lock.
+    #[serde(flatten)]
+    pub lock: LockName,
+    /// How it wants it.
+    pub mode: LockMode,
+    /// Which run.
+    pub run: RunId,
+    /// Of which task.
+    pub task: Name,
+    /// Since when.
+    pub since: Timestamp,
+    /// Its place in the queue, from 1.
+    pub place: u32,
 }
 
 /// A value in the cache.
@@ -382,6 +412,9 @@ pub struct RunInfo {
     pub message: Option<String>,
     /// Of a run that waits: why it does not start at `run_at`, where its task is paused or held back.
     pub why: Option<String>,
+    /// Why it does not start although it is due. No store knows; the host that is asked tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
 }
 
 /// Which runs to list, newest first.

@@ -111,6 +111,8 @@ pub struct Task {
     pub supervision: Supervision,
     /// What one attempt may use.
     pub limits: Limits,
+    /// What all its runs together may use.
+    pub budget: Budget,
     /// What the operator lets it reach.
     pub grants: Grants,
     /// Read-only values, for the `settings` import.
@@ -195,6 +197,13 @@ impl Default for Limits {
             stdio: 256 << 10,
         }
     }
+}
+
+/// What all runs of a task together may use of a host. Without a number there is no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Budget {
+    /// Units of fuel a minute. No attempt is given more than a minute's worth.
+    pub fuel_per_minute: Option<u64>,
 }
 
 /// What the operator lets a task reach. `None` and empty mean: the import is not linked.

@@ -11,6 +11,9 @@ use crate::request::milliseconds;
 pub enum Error {
     /// Another run holds it, and did so to the end of the wait; or this run holds it already.
     Held,
+    /// Its holder waits, directly or through others, for this run. Release all locks and take them again, in an order that
+    /// all tasks keep; the others go on meanwhile. The run's log says who waited for whom.
+    Deadlock,
     /// The task's manifest does not grant this name.
     AccessDenied,
     /// The name is empty, or longer than 256 bytes.
@@ -23,6 +26,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Held => f.write_str("the lock is held"),
+            Self::Deadlock => f.write_str("waiting for the lock would be a deadlock: its holder waits for this run"),
             Self::AccessDenied => f.write_str("the task is not granted this lock"),
             Self::BadName => f.write_str("a lock's name has 1 to 256 bytes"),
             Self::Other(why) => write!(f, "cannot take the lock: {why}"),
@@ -75,11 +79,12 @@ impl Lock<'_> {
     /// # Errors
     ///
     /// [`Error::Held`] if it is still held when the wait is over. A run that asks for a lock it holds gets that at once:
-    /// it would wait for itself.
+    /// it would wait for itself. [`Error::Deadlock`], at once, if runs would wait for one another in a circle.
     pub fn acquire(self) -> Result<Guard, Error> {
         match wit::acquire(self.name, self.mode, milliseconds(self.wait)) {
             Ok(lock) => Ok(Guard { lock }),
             Err(wit::Error::Held) => Err(Error::Held),
+            Err(wit::Error::Deadlock) => Err(Error::Deadlock),
             Err(wit::Error::AccessDenied) => Err(Error::AccessDenied),
             Err(wit::Error::BadName) => Err(Error::BadName),
             Err(wit::Error::Other(why)) => Err(Error::Other(why)),

@@ -114,6 +114,26 @@ fn two_plugins_with_a_task_of_the_same_name_do_not_harm_each_other() {
 }
 
 #[test]
+fn of_plugins_with_the_same_task_that_come_together_one_is_used_and_all_others_say_which() {
+    let host = Host::start();
+
+    for name in ["a", "b", "c", "d"] {
+        host.add_bytes(name, &guest("hello"), Some("[tasks.same]\n"));
+    }
+
+    let used = host.eventually("one is used and three are not", || {
+        let plugins = host.get("/v1/plugins");
+        let (out, used): (Vec<_>, Vec<_>) =
+            list(&plugins, "plugins").iter().cloned().partition(|plugin| plugin["quarantine"].is_string());
+        (out.len() == 3 && used.len() == 1).then(|| (used[0]["name"].as_str().unwrap().to_owned(), out))
+    });
+    for plugin in &used.1 {
+        assert!(plugin["quarantine"].as_str().unwrap().contains(&format!("`{}`", used.0)), "{plugin}");
+    }
+    assert_eq!(state(&host.run("same", "")), "succeeded");
+}
+
+#[test]
 fn a_host_that_looks_at_its_directory_does_not_take_that_for_a_change() {
     let _alone = crate::company::alone(); // processor time is looked at
     let host = Host::with_plugins(&[("it", "hello", "[tasks.it]\n")]);

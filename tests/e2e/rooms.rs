@@ -6,7 +6,17 @@ use std::path::{Path, PathBuf};
 /// Files (or folders) under `host/src`, and what must not be in them.
 const RULES: &[(&[&str], &[&str])] = &[
     (
-        &["task.rs", "run.rs", "lifecycle.rs", "supervision.rs", "schedule.rs", "schedule", "retry.rs", "time.rs"],
+        &[
+            "task.rs",
+            "run.rs",
+            "tenant.rs",
+            "lifecycle.rs",
+            "supervision.rs",
+            "schedule.rs",
+            "schedule",
+            "retry.rs",
+            "time.rs",
+        ],
         &[
             "tokio",
             "wasmtime",

@@ -22,6 +22,9 @@ pub struct Cli {
     /// Where the host's API is
     #[arg(long, visible_alias = "host", env = "SEXTON_URL", default_value = DEFAULT_URL, global = true, value_name = "URL")]
     pub url: String,
+    /// Whose tasks, runs, locks and cache are meant [default: those of the default tenant]
+    #[arg(long, env = "SEXTON_TENANT", global = true, value_name = "NAME")]
+    pub tenant: Option<Name>,
     #[command(subcommand)]
     pub(super) command: Command,
 }
@@ -36,6 +39,9 @@ pub(super) enum Command {
     /// Check manifests without a host, and show when their tasks are due next
     #[command(after_help = "Example: sexton check plugins/*.toml")]
     Check(CheckArgs),
+    /// List the tenants: what they use of the host, and what they may
+    #[command(after_help = "Example: sexton tenants")]
+    Tenants(ListArgs),
     /// List the plugins, and why those in quarantine are not used
     #[command(after_help = "Example: sexton plugins --json")]
     Plugins(ListArgs),
@@ -100,9 +106,9 @@ pub(super) enum Command {
         #[arg(value_name = "RUN|TASK")]
         what: RunOrTask,
     },
-    /// List the locks that are held
-    #[command(after_help = "Example: sexton locks")]
-    Locks(ListArgs),
+    /// List the locks that are held, or show who waits for whom
+    #[command(after_help = "Example: sexton locks --graph")]
+    Locks(LocksArgs),
     /// Read and change cache entries
     #[command(subcommand, after_help = "Example: sexton cache list front/")]
     Cache(CacheCommand),
@@ -148,6 +154,18 @@ pub(super) struct ListArgs {
     /// Print the API's JSON as it is
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct LocksArgs {
+    /// Show who holds what and who waits for it
+    #[arg(long)]
+    pub(super) graph: bool,
+    /// Print the graph for graphviz
+    #[arg(long, requires = "graph", conflicts_with = "json")]
+    pub(super) dot: bool,
+    #[command(flatten)]
+    pub(super) list: ListArgs,
 }
 
 #[derive(Args, Clone, Debug)]

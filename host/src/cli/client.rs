@@ -11,6 +11,7 @@ use ureq::{Agent, AsSendBody, Body};
 use super::args::DEFAULT_URL;
 use super::error::{CliError, Exit};
 use crate::http::shapes::Failure;
+use crate::task::Name;
 
 /// What may stand in a path as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -24,6 +25,8 @@ const MAX_ANSWER: u64 = 256 << 20;
 #[derive(Debug)]
 pub(super) struct Client {
     base: String,
+    /// What is added to every query.
+    tenant: Option<String>,
     agent: Agent,
 }
 
@@ -33,8 +36,8 @@ pub(super) fn part(text: &str) -> String {
 }
 
 impl Client {
-    /// A client of the host at `url`; `host:port` is enough.
-    pub(super) fn new(url: &str) -> Result<Self, CliError> {
+    /// A client of the host at `url`; `host:port` is enough. All that it asks is about `tenant`.
+    pub(super) fn new(url: &str, tenant: Option<&Name>) -> Result<Self, CliError> {
         let url = if url.is_empty() { DEFAULT_URL } else { url };
         let bad = |why: &str| CliError::usage(format!("`{url}` is not where a host can be: {why}"));
         if url.starts_with("https://") {
@@ -55,7 +58,8 @@ impl Client {
             .timeout_connect(Some(Duration::from_secs(5)))
             .user_agent(concat!("sexton/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Self { base, agent: config.new_agent() })
+        let tenant = tenant.map(|name| format!("tenant={}", part(name.as_str())));
+        Ok(Self { base, tenant, agent: config.new_agent() })
     }
 
     fn unreachable(&self, error: &ureq::Error) -> CliError {
@@ -76,7 +80,10 @@ impl Client {
         body: impl AsSendBody,
         wait: Duration,
     ) -> Result<Response<Body>, CliError> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        let whose =
+            self.tenant.as_deref().map(|tenant| format!("{}{tenant}", if path.contains('?') { '&' } else { '?' }));
+        let uri = format!("{}{path}{}", self.base, whose.unwrap_or_default());
+        let mut request = Request::builder().method(method).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -156,10 +163,10 @@ mod tests {
     #[test]
     fn an_address_without_a_scheme_is_enough() {
         for fine in ["", "127.0.0.1:7070", "http://localhost:7070/", "http://[::1]:7070"] {
-            assert!(Client::new(fine).is_ok(), "{fine}");
+            assert!(Client::new(fine, None).is_ok(), "{fine}");
         }
         for wrong in ["https://127.0.0.1", "ftp://x", "http://x/path", "http://", "::", "http://x?y"] {
-            assert!(Client::new(wrong).is_err(), "{wrong}");
+            assert!(Client::new(wrong, None).is_err(), "{wrong}");
         }
     }
 }

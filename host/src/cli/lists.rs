@@ -1,4 +1,4 @@
-//! `plugins`, `tasks`, `runs` and `locks`: tables for people, the API's JSON for programs.
+//! `tenants`, `plugins`, `tasks` and `runs`: tables for people, the API's JSON for programs.
 
 use comfy_table::Cell;
 
@@ -6,9 +6,29 @@ use super::args::{ListArgs, RunsArgs};
 use super::client::{Client, decode, part};
 use super::error::CliError;
 use super::screen::{Screen, one_line, safe};
-use crate::http::shapes::{Locks, Plugins, Runs, TaskSummary, Tasks, rough};
+use crate::http::shapes::{Plugins, Runs, TaskSummary, Tasks, Tenants, rough};
 use crate::run::RunState;
-use crate::store::{LockKind, LockMode, RunInfo};
+use crate::store::RunInfo;
+
+pub(super) fn tenants(client: &Client, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
+    let json = client.text("/v1/tenants")?;
+    if list.json {
+        return screen.json(&json);
+    }
+    let Tenants { tenants } = decode(&json)?;
+    let mut table = screen.table(&["TENANT", "RUNNING", "FUEL LEFT", "CACHE", "HELD BACK"], "HELD BACK");
+    for tenant in &tenants {
+        let most = |most: Option<u64>| most.map(|most| format!(" of {most}")).unwrap_or_default();
+        table.add_row(vec![
+            tenant.name.to_string(),
+            format!("{}{}", tenant.running, most(tenant.runs.map(u64::from))),
+            tenant.fuel_left.map_or("-".to_owned(), |left| format!("{left}{} a minute", most(tenant.fuel_per_minute))),
+            bytesize::ByteSize(tenant.cache).display().iec().to_string(),
+            tenant.held_back.as_ref().map_or("-".to_owned(), |held_back| screen.held_back(held_back)),
+        ]);
+    }
+    screen.print(&table)
+}
 
 pub(super) fn plugins(client: &Client, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
     let json = client.text("/v1/plugins")?;
@@ -83,6 +103,9 @@ fn next(task: &TaskSummary, screen: &Screen) -> Cell {
     match task.next.first() {
         _ if task.paused => screen.alarm("paused"),
         _ if let Some(until) = task.held_until => screen.alarm(&format!("held back until {}", screen.clock(until))),
+        _ if task.held_back.is_some() => {
+            screen.alarm(&task.held_back.as_ref().map(|held_back| screen.held_back(held_back)).unwrap_or_default())
+        }
         Some(due) => Cell::new(format!("{} ({})", screen.clock_there(&due.local), screen.ago(due.at))),
         None => Cell::new("-"),
     }
@@ -118,7 +141,10 @@ pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<
             Cell::new(screen.ago(run.due_at)),
             Cell::new(took(run, screen)),
             Cell::new(run.attempt),
-            Cell::new(one_line(run.why.as_deref().or(run.message.as_deref()).unwrap_or_default())),
+            Cell::new(match &run.held_back {
+                Some(held_back) => screen.held_back(held_back),
+                None => one_line(run.why.as_deref().or(run.message.as_deref()).unwrap_or_default()),
+            }),
         ]);
     }
     screen.print(&table)?;
@@ -136,28 +162,4 @@ fn took(run: &RunInfo, screen: &Screen) -> String {
         }
         _ => "-".to_owned(),
     }
-}
-
-pub(super) fn locks(client: &Client, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
-    let json = client.text("/v1/locks")?;
-    if list.json {
-        return screen.json(&json);
-    }
-    let Locks { locks } = decode(&json)?;
-    if locks.is_empty() {
-        return screen.line("No lock is held.");
-    }
-    let mut table = screen.table(&["LOCK", "KIND", "MODE", "RUN", "TASK", "FENCE", "SINCE"], "LOCK");
-    for held in &locks {
-        table.add_row(vec![
-            one_line(&held.lock.name),
-            if held.lock.kind == LockKind::Refresh { "refresh" } else { "named" }.to_owned(),
-            if held.mode == LockMode::Shared { "shared" } else { "exclusive" }.to_owned(),
-            held.run.to_string(),
-            held.task.to_string(),
-            held.fence.to_string(),
-            screen.instant(held.since),
-        ]);
-    }
-    screen.print(&table)
 }

@@ -8,7 +8,7 @@ use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, Widt
 
 use super::error::CliError;
 use crate::http::shapes::ago;
-use crate::run::RunState;
+use crate::run::{HeldBack, RunState};
 use crate::time::Timestamp;
 
 /// Columns of a terminal below which tables are left to it: wrapped any further, nobody could read them.
@@ -148,6 +148,12 @@ impl Screen {
             Ok(at) => clock(at, self.now.to_utc().with_timezone(at.offset())),
             Err(_) => one_line(local),
         }
+    }
+
+    /// `over its budget of 1000 fuel a minute until 11:24:53 +01:00`.
+    pub(super) fn held_back(&self, held_back: &HeldBack) -> String {
+        let until = held_back.until.map(|at| format!(" until {}", self.clock(at))).unwrap_or_default();
+        format!("{}{until}", one_line(&held_back.reason))
     }
 
     /// `2026-11-22 11:24:53 +01:00 (3s ago)`.

@@ -168,5 +168,19 @@ fn pausing_killing_and_resuming_say_what_they_did() {
     assert_eq!(host.prints("kill 1 --reason enough"), "Run 1 is cancelled; it had not been running.\n");
     assert!(host.prints("resume hello").starts_with("Task `hello` goes on from now"));
     assert_eq!(host.prints("locks"), "No lock is held.\n");
+    assert!(
+        host.prints("tenants").contains("acme     0 of 2   1000000 of 1000000 a minute  1000 B"),
+        "{}",
+        host.prints("tenants")
+    );
+    assert_eq!(
+        host.prints("--tenant acme tasks"),
+        "There are no tasks. `sexton plugins` says what became of the plugins.\n"
+    );
+    assert_eq!(host.fails("--tenant nobody runs --state failed"), Exit::NotFound);
+    let graph = host.prints("locks --graph");
+    assert!(graph.starts_with("ledger\n  1. run 99 of tick waits, exclusive, since "), "{graph}");
+    assert!(host.prints("locks --graph --dot").starts_with("digraph locks {"));
+    assert!(host.prints("locks --graph --json").contains("\"waiters\":"));
     assert!(host.prints("completions bash").contains("_sexton"));
 }

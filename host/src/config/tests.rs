@@ -1,5 +1,9 @@
 use super::*;
 
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
 fn parse(text: &str) -> Config {
     Config::parse("sexton.toml", text).unwrap_or_else(|e| panic!("{e}"))
 }
@@ -44,6 +48,15 @@ quota = "1 MiB"
 [log]
 format = "json"
 filter = "warn,sexton=debug"
+[tenants.acme]
+plugins = "/srv/acme"
+runs = 4
+fuel-per-minute = 1_000_000
+cache = "2 MiB"
+[tenants.other]
+plugins = "other"
+[tenants.default]
+runs = 9
 "#,
     );
 
@@ -64,8 +77,30 @@ filter = "warn,sexton=debug"
         retention: Kept { runs: 5, age: Duration::from_secs(86_400), bytes: 1 << 30 },
         cache: Cache { quota: 1 << 20 },
         log: Log { format: LogFormat::Json, filter: "warn,sexton=debug".into() },
+        tenants: BTreeMap::from([
+            (
+                name("acme"),
+                Tenant {
+                    plugins: Some("/srv/acme".into()),
+                    runs: Some(4),
+                    fuel_per_minute: Some(1_000_000),
+                    cache: Some(2 << 20),
+                },
+            ),
+            (name("other"), Tenant { plugins: Some("other".into()), ..Tenant::default() }),
+            (name("default"), Tenant { runs: Some(9), ..Tenant::default() }),
+        ]),
     };
     assert_eq!(config, expected);
+    let tenants = config.tenants();
+    assert_eq!(
+        tenants.get(&name("acme")),
+        Some(&TenantLimits { runs: Some(4), fuel_per_minute: Some(1_000_000), cache: 2 << 20 })
+    );
+    assert_eq!(tenants.get(&name("default")).unwrap().runs, Some(9));
+    assert_eq!([tenants.cache(&name("other")), tenants.cache(&name("nobody"))], [1 << 20, 0]);
+    let directories: Vec<_> = config.directories().into_iter().map(|(name, path)| format!("{name} {path:?}")).collect();
+    assert_eq!(directories, [r#"default "/srv/plugins""#, r#"acme "/srv/acme""#, r#"other "other""#]);
     assert_eq!(config.database(), Path::new("runs.db"));
     assert_eq!(config.runtime().code_cache, Path::new("/var/lib/sexton/code"));
     assert_eq!(config.retention().runs, 5);
@@ -77,7 +112,7 @@ fn what_is_wrong_is_told_in_one_line_with_where_it_is_and_what_to_do() {
     let table = [
         (
             "[htp]\n",
-            "sexton.toml:1: unknown key `htp` at the top; did you mean `http`? known keys: host, http, store, runtime, machine, retention, cache, log",
+            "sexton.toml:1: unknown key `htp` at the top; did you mean `http`? known keys: host, http, store, runtime, machine, retention, cache, log, tenants",
         ),
         ("[http]\nport = 80\n", "sexton.toml:2: unknown key `port` in [http]; known keys: listen"),
         (
@@ -122,6 +157,26 @@ fn what_is_wrong_is_told_in_one_line_with_where_it_is_and_what_to_do() {
         (
             "[log]\nfilter = \"sexton=loud\"\n",
             "sexton.toml:2: `log.filter`: \"sexton=loud\" is not a filter; write one such as \"info\" or \"warn,sexton=debug\"",
+        ),
+        (
+            "[tenants.acme]\nruns = 3\n",
+            "sexton.toml:1: `tenants.acme`: `plugins` is missing; add the directory with its plugins",
+        ),
+        (
+            "[tenants.default]\nplugins = \"a\"\n",
+            "sexton.toml:1: `tenants.default.plugins`: the default tenant's directory is `[host] plugins`; set that",
+        ),
+        (
+            "[tenants.acme]\nplugins = \"a\"\nfuel = 1\n",
+            "sexton.toml:3: unknown key `fuel` in [tenants.acme]; did you mean `fuel-per-minute`? known keys: plugins, runs, fuel-per-minute, cache",
+        ),
+        (
+            "[tenants.acme]\nplugins = \"a\"\nruns = 0\n",
+            "sexton.toml:3: `tenants.acme.runs`: 0 is out of range; write a whole number from 1 to 10000",
+        ),
+        (
+            "[tenants.ACME]\nplugins = \"a\"\n",
+            "sexton.toml:1: `tenants`: `ACME` is not a name: use 1 to 64 of a-z, 0-9, `-`, `_` and `.`, beginning with a letter or a digit",
         ),
         ("log = 3\n", "sexton.toml:1: `log`: 3 is not allowed here; write a table"),
     ];

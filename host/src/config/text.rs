@@ -1,13 +1,17 @@
 //! The shape of `sexton.toml`: what may stand where. What each value is for is told at the structs that it ends in.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use schemars::{Schema, json_schema};
 use serde::Deserialize;
+use toml::Spanned;
 
 use super::kinds::{Bytes, Count, Kind, Of, Period, Scalar};
-use super::{Cache, Config, Host, Http, Kept, Log, LogFormat, Machine, Runtime, Store, Synchronous};
+use super::{Cache, Config, Host, Http, Kept, Log, LogFormat, Machine, Runtime, Store, Synchronous, Tenant};
+use crate::task::Name;
 
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
@@ -60,6 +64,12 @@ section!(RetentionText => Kept {
 });
 section!(CacheText => Cache { quota: Bytes<1024, TIB> });
 section!(LogText => Log { format: Format, filter: Filter });
+section!(TenantText => Tenant {
+    plugins: Dir,
+    runs: Small<1, 10_000>,
+    fuel_per_minute: Count<1, { 1_000_000_000 * 1_000_000_000 }>,
+    cache: Bytes<1024, TIB>,
+});
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -72,20 +82,41 @@ pub(super) struct ConfigText {
     retention: RetentionText,
     cache: CacheText,
     log: LogText,
+    tenants: BTreeMap<Name, Spanned<TenantText>>,
 }
 
-impl From<ConfigText> for Config {
-    fn from(text: ConfigText) -> Self {
-        Self {
-            host: text.host.into(),
-            http: text.http.into(),
-            store: text.store.into(),
-            runtime: text.runtime.into(),
-            machine: text.machine.into(),
-            retention: text.retention.into(),
-            cache: text.cache.into(),
-            log: text.log.into(),
+/// Something wrong, where it is, and what to do.
+type Wrong = (Range<usize>, String);
+
+impl ConfigText {
+    /// What the file says.
+    pub(super) fn config(self) -> Result<Config, Wrong> {
+        let tenants = self.tenants.into_iter().map(|(name, text)| Ok((name.clone(), tenant(&name, text)?)));
+        Ok(Config {
+            host: self.host.into(),
+            http: self.http.into(),
+            store: self.store.into(),
+            runtime: self.runtime.into(),
+            machine: self.machine.into(),
+            retention: self.retention.into(),
+            cache: self.cache.into(),
+            log: self.log.into(),
+            tenants: tenants.collect::<Result<_, Wrong>>()?,
+        })
+    }
+}
+
+fn tenant(name: &Name, text: Spanned<TenantText>) -> Result<Tenant, Wrong> {
+    let at = text.span();
+    let tenant: Tenant = text.into_inner().into();
+    match (&tenant.plugins, *name == Name::default_tenant()) {
+        (Some(_), true) => {
+            Err((at, "`tenants.default.plugins`: the default tenant's directory is `[host] plugins`; set that".into()))
         }
+        (None, false) => {
+            Err((at, format!("`tenants.{name}`: `plugins` is missing; add the directory with its plugins")))
+        }
+        _ => Ok(tenant),
     }
 }
 

@@ -108,7 +108,7 @@ pub(super) async fn write(
         expires_at,
         claim: None,
         only: condition(&headers)?,
-        quota: app.cache_quota,
+        quota: app.tenants.cache(&key.tenant),
         now,
     };
     match app.store.cache_write(write).await? {

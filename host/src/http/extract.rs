@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use axum::body::{Bytes, to_bytes};
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 
 use super::error::{ApiError, ApiResult};
@@ -17,18 +19,62 @@ use crate::task::{Name, TaskKey};
 /// How long a body may take to arrive. A slow client holds its own connection only, and not for ever.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+const TENANT: &str = "tenant=";
+
 /// Longest key of a cache entry, in bytes; as in the WIT interface `cache`.
 const MAX_KEY: usize = 256;
 
-/// Whose data the request is about. The only place that will change when requests name a tenant.
+/// Whose data the request is about: the tenant that `?tenant=NAME` names, or the default one.
 #[derive(Clone, Debug)]
 pub(super) struct Tenant(pub(super) Name);
 
 impl<S: Send + Sync> FromRequestParts<S> for Tenant {
     type Rejection = ApiError;
-    async fn from_request_parts(_: &mut Parts, _: &S) -> ApiResult<Self> {
-        Ok(Self(Name::default_tenant()))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
+        Ok(parts.extensions.get().cloned().unwrap_or_else(|| Self(Name::default_tenant())))
     }
+}
+
+/// Takes `tenant` out of the query of any request, so that no handler has to know of it but by [`Tenant`].
+pub(super) async fn tenant(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    match named_tenant(&app, request.uri()) {
+        Ok(None) => {}
+        Ok(Some((tenant, uri))) => {
+            request.extensions_mut().insert(tenant);
+            *request.uri_mut() = uri;
+        }
+        Err(error) => return error.into_response(),
+    }
+    next.run(request).await
+}
+
+/// The tenant that is named, and the address without it.
+fn named_tenant(app: &App, uri: &Uri) -> ApiResult<Option<(Tenant, Uri)>> {
+    let parts: Vec<&str> = uri.query().unwrap_or_default().split('&').collect();
+    let (named, rest): (Vec<&str>, Vec<&str>) = parts.into_iter().partition(|part| part.starts_with(TENANT));
+    let name = match named.as_slice() {
+        [] => return Ok(None),
+        [one] => Name::new(&one[TENANT.len()..]).map_err(|e| ApiError::bad("bad-name", format!("`tenant`: {e}")))?,
+        _ => return Err(ApiError::bad("bad-query", "`tenant` is there twice")),
+    };
+    if app.tenants.get(&name).is_none() {
+        let names: Vec<&str> = app.tenants.iter().map(|(name, _)| name.as_str()).take(10).collect();
+        return Err(ApiError::not_found("no-such-tenant", format!("there is no tenant `{name}`"))
+            .hint(format!("`[tenants.NAME]` of the configuration makes one; there are: {}", names.join(", "))));
+    }
+    let path = match rest.join("&") {
+        none if none.is_empty() => uri.path().to_owned(),
+        rest => format!("{}?{rest}", uri.path()),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path.parse().map_err(|_| ApiError::bad("bad-query", "the query cannot be read"))?);
+    let uri = Uri::from_parts(parts).map_err(|_| ApiError::bad("bad-query", "the query cannot be read"))?;
+    Ok(Some((Tenant(name), uri)))
+}
+
+/// What is to be added to a path of the API for it to be about `tenant`: nothing for the default one.
+pub(super) fn query_of(tenant: &Name) -> String {
+    if *tenant == Name::default_tenant() { String::new() } else { format!("?{TENANT}{tenant}") }
 }
 
 impl Tenant {

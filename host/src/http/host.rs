@@ -1,4 +1,4 @@
-//! What the host says of itself, its plugins and the locks that are held.
+//! What the host says of itself, its tenants, its plugins and the locks that are held.
 
 use axum::Json;
 use axum::extract::State;
@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use super::App;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, Tenant};
-use super::shapes::{Host, Locks, Plugins};
+use super::shapes::{Host, Locks, Plugins, TenantShape, Tenants};
 use crate::run::RunId;
 
 /// `GET /v1/health`: whether the store answers; what a watchdog asks.
@@ -48,4 +48,21 @@ pub(super) async fn locks(
     _: ApiQuery<NoQuery>,
 ) -> ApiResult<Json<Locks>> {
     Ok(Json(Locks { locks: app.store.locks(tenant).await? }))
+}
+
+/// `GET /v1/tenants`.
+pub(super) async fn tenants(State(app): State<App>, _: ApiQuery<NoQuery>) -> Json<Tenants> {
+    let tenants = app.tenants.iter().map(|(name, limits)| {
+        let used = app.budgets.tenant_use(name);
+        TenantShape {
+            name: name.clone(),
+            running: used.running,
+            runs: limits.runs,
+            fuel_left: used.fuel_left,
+            fuel_per_minute: limits.fuel_per_minute,
+            cache: limits.cache,
+            held_back: used.held_back,
+        }
+    });
+    Json(Tenants { tenants: tenants.collect() })
 }

@@ -9,7 +9,7 @@ use axum::response::{Html, IntoResponse, Response};
 
 use super::App;
 use super::error::ApiResult;
-use super::extract::{ApiQuery, NoQuery, Tenant};
+use super::extract::{ApiQuery, NoQuery, Tenant, query_of};
 use super::shapes::{TaskSummary, ago};
 use super::tasks::summaries;
 use crate::plugins::PluginInfo;
@@ -40,7 +40,8 @@ pub(super) async fn page(State(app): State<App>, Tenant(tenant): Tenant, _: ApiQ
     let mut plugins = (app.plugins)();
     plugins.retain(|plugin| plugin.tenant == tenant);
     plugins.sort_by(|a, b| a.name.cmp(&b.name));
-    let shown = Shown { app: &app, tasks, runs, locks, plugins, now: app.clock.now() };
+    let of = query_of(&tenant);
+    let shown = Shown { app: &app, of, tasks, runs, locks, plugins, now: app.clock.now() };
     let mut response = Html(shown.to_string()).into_response();
     let policy =
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -50,6 +51,8 @@ pub(super) async fn page(State(app): State<App>, Tenant(tenant): Tenant, _: ApiQ
 
 struct Shown<'a> {
     app: &'a App,
+    /// What links end with, so that they are about the same tenant.
+    of: String,
     tasks: Vec<TaskSummary>,
     runs: Vec<RunInfo>,
     locks: Vec<HeldLock>,
@@ -74,11 +77,22 @@ impl Display for Shown<'_> {
             self.app.live.all().len(),
             Text(&second(self.now)),
         )?;
+        if self.app.tenants.iter().count() > 1 {
+            f.write_str("<p>Tenants:")?;
+            for (tenant, _) in self.app.tenants.iter() {
+                write!(f, " <a href=\"/?tenant={tenant}\">{tenant}</a>")?;
+            }
+            f.write_str("</p>")?;
+        }
         self.tasks(f)?;
         self.runs(f)?;
         self.plugins(f)?;
         self.locks(f)?;
-        f.write_str("<p><small>The same for programs: <a href=\"/v1/tasks\">/v1/tasks</a>, <a href=\"/v1/runs\">/v1/runs</a>, <a href=\"/v1/plugins\">/v1/plugins</a>, <a href=\"/v1/locks\">/v1/locks</a>, <a href=\"/v1/cache\">/v1/cache</a>, <a href=\"/v1/host\">/v1/host</a>.</small></p></html>")
+        f.write_str("<p><small>The same for programs:")?;
+        for route in ["tasks", "runs", "plugins", "locks", "locks/graph", "cache", "host"] {
+            write!(f, " <a href=\"/v1/{route}{}\">/v1/{route}</a>", self.of)?;
+        }
+        f.write_str("</small></p></html>")
     }
 }
 
@@ -111,18 +125,22 @@ impl Shown<'_> {
                     f.write_str("<span class=\"bad\">held back</span>")?;
                     write!(f, "<br><small>{}, after {} crashes</small>", self.age(until), task.crashes)?;
                 }
+                _ if task.held_back.is_some() => {
+                    let reason = task.held_back.as_ref().map_or("", |held_back| &held_back.reason);
+                    write!(f, "<span class=\"bad\">{}</span>", Text(reason))?;
+                }
                 Some(due) => write!(f, "{}<br><small>{}</small>", self.age(due.at), Text(&due.local))?,
                 None => f.write_str("&ndash;")?,
             }
             f.write_str("<td>")?;
             match &task.last {
                 Some(last) => {
-                    write!(f, "<a href=\"/v1/runs/{0}\">{0}</a> {1}", last.run, Coloured(last.state))?;
+                    write!(f, "<a href=\"/v1/runs/{0}{1}\">{0}</a> {2}", last.run, self.of, Coloured(last.state))?;
                     write!(f, " <small>{}</small>", self.age(last.ended_at.unwrap_or(last.due_at)))?;
                 }
                 None => f.write_str("&ndash;")?,
             }
-            write!(f, "<td><a href=\"/v1/tasks/{name}/result\">result</a></tr>")?;
+            write!(f, "<td><a href=\"/v1/tasks/{name}/result{}\">result</a></tr>", self.of)?;
         }
         f.write_str("</table>")
     }
@@ -134,10 +152,13 @@ impl Shown<'_> {
         }
         f.write_str("<table><tr><th>Run<th>Task<th>State<th>Due<th>Took<th>Attempt<th>Said</tr>")?;
         for run in &self.runs {
-            let id = run.id;
-            write!(f, "<tr><td><a href=\"/v1/runs/{id}\">{id}</a> <small><a href=\"/v1/runs/{id}/log\">log</a>")?;
+            let (id, of) = (run.id, &self.of);
+            write!(
+                f,
+                "<tr><td><a href=\"/v1/runs/{id}{of}\">{id}</a> <small><a href=\"/v1/runs/{id}/log{of}\">log</a>"
+            )?;
             if run.state == RunState::Succeeded {
-                write!(f, " <a href=\"/v1/runs/{id}/output\">output</a>")?;
+                write!(f, " <a href=\"/v1/runs/{id}/output{of}\">output</a>")?;
             }
             write!(f, "</small><td>{}<td>{}", Text(&run.task.task), Coloured(run.state))?;
             if let Some(outcome) = run.outcome.filter(|outcome| outcome.as_str() != run.state.as_str()) {
@@ -182,7 +203,7 @@ impl Shown<'_> {
             let kind = if held.lock.kind == LockKind::Refresh { "refresh of " } else { "" };
             let mode = if held.mode == LockMode::Shared { "shared" } else { "exclusive" };
             write!(f, "<tr><td>{kind}{}<td>{mode}", Text(&held.lock.name))?;
-            write!(f, "<td>run <a href=\"/v1/runs/{0}\">{0}</a> of {1}", held.run, Text(&held.task))?;
+            write!(f, "<td>run <a href=\"/v1/runs/{0}{1}\">{0}</a> of {2}", held.run, self.of, Text(&held.task))?;
             write!(f, "<td>{}</tr>", self.age(held.since))?;
         }
         f.write_str("</table>")

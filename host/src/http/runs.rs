@@ -50,12 +50,21 @@ pub(super) async fn list(
         return Err(ApiError::bad("bad-query", format!("`limit` is 1 to {MAX_PAGE}, not {limit}")));
     }
     let (task, state, before) = (query.task, query.state, query.before);
-    let runs = app.store.runs(RunFilter { tenant: Some(tenant), task, state, before, limit }).await?;
+    let mut runs = app.store.runs(RunFilter { tenant: Some(tenant), task, state, before, limit }).await?;
+    runs.iter_mut().for_each(|run| say_why_it_waits(&app, run));
     let next = if runs.len() == limit { runs.last().map(|run| run.id) } else { None };
     Ok(Json(Runs { runs, next }))
 }
 
-async fn detail(app: &App, run: RunInfo) -> ApiResult<Json<RunDetail>> {
+/// A run that is due and waits may be held back by a budget.
+fn say_why_it_waits(app: &App, run: &mut RunInfo) {
+    if run.state == RunState::Waiting && run.run_at <= app.clock.now() {
+        run.held_back = app.budgets.held_back(&run.task);
+    }
+}
+
+async fn detail(app: &App, mut run: RunInfo) -> ApiResult<Json<RunDetail>> {
+    say_why_it_waits(app, &mut run);
     let attempts = app.store.attempts(run.id).await?;
     Ok(Json(RunDetail { run, attempts }))
 }

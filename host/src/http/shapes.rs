@@ -11,10 +11,10 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use crate::plugins::PluginInfo;
-use crate::run::{Outcome, RunId, RunState};
+use crate::run::{HeldBack, Outcome, RunId, RunState};
 use crate::schedule::{CatchUp, Trigger};
 use crate::store::{AttemptInfo, EntryInfo, HeldLock, RunInfo, StoreStats, TaskState};
-use crate::task::{Grants, Limits, Name, Overlap, Task};
+use crate::task::{Budget, Grants, Limits, Name, Overlap, Task};
 use crate::time::Timestamp;
 
 /// `GET /v1/host`.
@@ -43,6 +43,32 @@ pub struct Host {
 pub struct Plugins {
     /// By name.
     pub plugins: Vec<PluginInfo>,
+}
+
+/// `GET /v1/tenants`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tenants {
+    /// By name.
+    pub tenants: Vec<TenantShape>,
+}
+
+/// A tenant: what it uses of this host, and what it may.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TenantShape {
+    /// Its name.
+    pub name: Name,
+    /// Attempts under way.
+    pub running: u32,
+    /// How many there may be at once.
+    pub runs: Option<u32>,
+    /// Units of fuel that are left of its budget; less than nothing is owed.
+    pub fuel_left: Option<i64>,
+    /// Units of fuel that come in a minute.
+    pub fuel_per_minute: Option<u64>,
+    /// Bytes that its cache entries may have together.
+    pub cache: u64,
+    /// Why nothing of it starts.
+    pub held_back: Option<HeldBack>,
 }
 
 /// `GET /v1/locks`.
@@ -94,6 +120,9 @@ pub struct TaskSummary {
     pub overlap: String,
     /// Its latest run.
     pub last: Option<LastRun>,
+    /// Why nothing of it starts: it is over a budget, its own or its tenant's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
 }
 
 /// A trigger.
@@ -146,6 +175,8 @@ pub struct TaskDetail {
     pub brake_ms: Option<u64>,
     /// What one attempt may use.
     pub limits: LimitsShape,
+    /// What all its runs together may use.
+    pub budget: Budget,
     /// What the operator lets it reach.
     pub grants: Grants,
     /// Arguments of a plain program.
@@ -400,6 +431,7 @@ impl TaskSummary {
                 ended_at: run.ended_at,
                 outcome: run.outcome,
             }),
+            held_back: None,
         }
     }
 }
@@ -424,6 +456,7 @@ impl TaskDetail {
             pause_after: task.supervision.pause_after,
             brake_ms: task.supervision.brake.map(millis),
             limits: LimitsShape::of(&task.limits),
+            budget: task.budget,
             grants: task.grants.clone(),
             args: task.args.clone(),
             settings: task.settings.keys().cloned().collect(),

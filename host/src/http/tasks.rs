@@ -13,10 +13,10 @@ use serde::Deserialize;
 
 use super::App;
 use super::error::{ApiError, ApiResult};
-use super::extract::{ApiQuery, NoQuery, Payload, TaskPath, Tenant, duration};
+use super::extract::{ApiQuery, NoQuery, Payload, TaskPath, Tenant, duration, query_of};
 use super::shapes::{Paused, TaskDetail, TaskSummary, Tasks, Triggered};
-use crate::run::Cause;
-use crate::store::{Admit, Enqueued, NewRun, RunFilter, TaskState};
+use crate::run::{Cause, HeldBack};
+use crate::store::{Admit, Enqueued, NewRun, RunFilter, RunInfo, TaskState};
 use crate::task::{Name, Overlap, Task, TaskKey};
 use crate::time::Timestamp;
 
@@ -36,9 +36,23 @@ pub(super) async fn summaries(app: &App, tenant: &Name) -> ApiResult<Vec<TaskSum
     let latest = app.store.latest_runs(tenant.clone()).await?;
     let (tasks, now) = (app.catalog.tasks(), app.clock.now());
     let of_tenant = tasks.values().filter(|task| task.key.tenant == *tenant);
-    let summary =
-        |task: &Arc<Task>| TaskSummary::of(task, states.get(&task.key), latest.get(&task.key.task), now, NEXT_IN_LIST);
+    let summary = |task: &Arc<Task>| {
+        let (state, last) = (states.get(&task.key), latest.get(&task.key.task));
+        let summary = TaskSummary::of(task, state, last, now, NEXT_IN_LIST);
+        TaskSummary { held_back: held_back(app, &task.key), ..summary }
+    };
     Ok(of_tenant.map(summary).collect())
+}
+
+async fn last_run(app: &App, key: &TaskKey) -> ApiResult<Option<RunInfo>> {
+    let (tenant, task) = (Some(key.tenant.clone()), Some(key.task.clone()));
+    let mut latest = app.store.runs(RunFilter { tenant, task, limit: 1, ..RunFilter::default() }).await?;
+    Ok(latest.pop())
+}
+
+/// Why nothing of a task starts for a while. That its tenant has no room for a moment is told of runs only.
+fn held_back(app: &App, key: &TaskKey) -> Option<HeldBack> {
+    app.budgets.held_back(key).filter(|held_back| held_back.until.is_some())
 }
 
 /// The task, or an error that names those there are.
@@ -79,9 +93,9 @@ pub(super) async fn show(
 ) -> ApiResult<Json<TaskDetail>> {
     let task = known(&app, &key)?;
     let state = state_of(&app, &key).await?;
-    let (tenant, name) = (Some(key.tenant.clone()), Some(key.task.clone()));
-    let latest = app.store.runs(RunFilter { tenant, task: name, limit: 1, ..RunFilter::default() }).await?;
-    let summary = TaskSummary::of(&task, Some(&state), latest.first(), app.clock.now(), NEXT_IN_DETAIL);
+    let last = last_run(&app, &key).await?;
+    let summary = TaskSummary::of(&task, Some(&state), last.as_ref(), app.clock.now(), NEXT_IN_DETAIL);
+    let summary = TaskSummary { held_back: held_back(&app, &key), ..summary };
     Ok(Json(TaskDetail::of(&task, summary)))
 }
 
@@ -160,7 +174,8 @@ pub(super) async fn trigger(
     let pause = state_of(&app, &key).await?.paused;
     let paused = pause.is_some();
     let answer = Triggered { run, created, replaced, paused, paused_why: pause.and_then(|pause| pause.why) };
-    Ok((status, [(LOCATION, format!("/v1/runs/{}", answer.run))], Json(answer)).into_response())
+    Ok((status, [(LOCATION, format!("/v1/runs/{}{}", answer.run, query_of(&key.tenant)))], Json(answer))
+        .into_response())
 }
 
 /// `POST /v1/tasks/{task}/pause`.

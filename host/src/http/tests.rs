@@ -4,6 +4,7 @@ mod bad;
 mod connections;
 mod logs;
 mod pages;
+mod tenants;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tower::ServiceExt;
 use super::{ApiState, HostInfo, router};
 use crate::catalog::Catalog;
 use crate::lifecycle::Transition;
+use crate::machine::budget::Budgets;
 use crate::machine::live::LiveRuns;
 use crate::plugins::PluginInfo;
 use crate::retry::RetryPolicy;
@@ -25,9 +27,10 @@ use crate::run::{Accounts, Claim, Kept, Outcome, Output, Report, RunId};
 use crate::runtime::{RunHandle, Stop};
 use crate::schedule::{CatchUp, Trigger};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
-use crate::store::{ClaimRequest, Finish, Store};
+use crate::store::{ClaimRequest, Finish, LockKind, LockMode, LockName, LockTaken, LockWait, Store};
 use crate::supervision::Supervision;
 use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
+use crate::tenant::{TenantLimits, Tenants};
 use crate::time::{Clock, Timestamp};
 
 /// 2026-11-22T10:00:00Z, for ever.
@@ -50,6 +53,7 @@ pub(crate) struct Rig {
     pub(crate) store: Arc<SqliteStore>,
     live: Arc<LiveRuns>,
     catalog: Arc<Catalog>,
+    budgets: Arc<Budgets>,
     pub(crate) router: Router,
     _dir: tempfile::TempDir,
 }
@@ -74,6 +78,10 @@ impl Answer {
     }
 }
 
+fn acme() -> Name {
+    Name::new("acme").expect("a name")
+}
+
 fn task(name: &str, trigger: Trigger) -> Arc<Task> {
     let task = Name::new(name).expect("a name");
     Arc::new(Task {
@@ -87,6 +95,7 @@ fn task(name: &str, trigger: Trigger) -> Arc<Task> {
         retry: RetryPolicy::default(),
         supervision: Supervision::default(),
         limits: Limits::default(),
+        budget: Default::default(),
         grants: Grants::default(),
         settings: BTreeMap::new(),
         input: b"from the manifest".to_vec(),
@@ -112,16 +121,25 @@ impl Rig {
             loaded_at: None,
             quarantine: Some("<script>alert(1)</script> is no component".to_owned()),
         };
+        let acme_limits = TenantLimits { runs: Some(2), fuel_per_minute: Some(1_000_000), cache: 1000 };
+        let tenants = Arc::new(Tenants::new(2_000_000, BTreeMap::from([(acme(), acme_limits)])));
+        let budgets = Arc::new(Budgets::new(catalog.clone(), tenants.clone(), Arc::new(Stopped)));
         let state = ApiState {
             store: store.clone(),
             catalog: catalog.clone(),
             live: live.clone(),
             clock: Arc::new(Stopped),
             plugins: Arc::new(move || vec![quarantined.clone()]),
+            lock_waits: Arc::new(|tenant| {
+                let lock = LockName { tenant: tenant.clone(), kind: LockKind::Named, name: "ledger".to_owned() };
+                let task = Name::new("tick").expect("a name");
+                vec![LockWait { lock, mode: LockMode::Exclusive, run: RunId(99), task, since: NOW, place: 1 }]
+            }),
             host: HostInfo { name: "box".to_owned(), version: "0.1.0".to_owned(), started_at: NOW, pid: 7 },
-            cache_quota: 2_000_000,
+            budgets: budgets.clone(),
+            tenants,
         };
-        Self { store, live, catalog, router: router(Arc::new(state)), _dir: dir }
+        Self { store, live, catalog, budgets, router: router(Arc::new(state)), _dir: dir }
     }
 
     async fn ask(&self, request: Request<Body>) -> Answer {
@@ -152,6 +170,7 @@ impl Rig {
             host: "box".to_owned(),
             tasks: Arc::new(tasks),
             limit: 1,
+            tenants: BTreeMap::new(),
             lease: Duration::from_secs(30),
             now: NOW,
         };
@@ -356,6 +375,28 @@ async fn the_cache_takes_no_more_than_its_quota() {
     assert_eq!(put("a").await.status, StatusCode::OK);
     let full = put("b").await;
     assert_eq!((full.status, &full.json()["error"]["code"]), (StatusCode::INSUFFICIENT_STORAGE, &json!("cache-full")));
+}
+
+#[tokio::test]
+async fn the_graph_of_locks_shows_who_holds_and_who_waits() {
+    let rig = Rig::new();
+    let run = rig.waiting().await;
+    let claim = rig.claim().await;
+    let lock = LockName { tenant: Name::default_tenant(), kind: LockKind::Named, name: "ledger".to_owned() };
+    let taken = rig.store.acquire_lock(lock, LockMode::Shared, claim.key, NOW).await.expect("a store that works");
+    let LockTaken::Yes { fence } = taken else { panic!("{taken:?}") };
+
+    let graph = rig.get("/v1/locks/graph").await.json();
+
+    let at = "2026-11-22T10:00:00.000Z";
+    assert_eq!(
+        graph,
+        json!({ "locks": [{
+            "tenant": "default", "kind": "named", "name": "ledger",
+            "holders": [{ "run": run, "task": "hello", "mode": "shared", "fence": fence, "since": at }],
+            "waiters": [{ "run": 99, "task": "tick", "mode": "exclusive", "since": at, "place": 1, "stuck": false }],
+        }], "circles": [] })
+    );
 }
 
 #[tokio::test]

@@ -216,7 +216,7 @@ impl ImportsCtx {
             expires_at: expires_in.and_then(|ms| expiry(now, ms)),
             claim: Some(self.claim),
             only,
-            quota: self.services.cache_quota,
+            quota: self.services.tenants.cache(&self.task.key.tenant),
             now,
         };
         match self.until.unless_ended(in_call, self.services.store.cache_write(write)).await? {

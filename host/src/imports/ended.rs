@@ -98,6 +98,20 @@ impl Until {
     ///
     /// [`Interrupt`] if the run is over, even if `work` is ready at that same moment: nothing of a guest runs longer.
     pub async fn unless_ended<T>(&self, in_call: &'static str, work: impl Future<Output = T>) -> Result<T, Interrupt> {
+        self.unless_ended_for(in_call, None, work).await
+    }
+
+    /// The same for a host function that waits for `what`, such as a lock's name: shown while it does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Until::unless_ended`].
+    pub async fn unless_ended_for<T>(
+        &self,
+        in_call: &'static str,
+        what: Option<&str>,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Interrupt> {
         if let Some(why) = self.over() {
             return Err(Interrupt { why, in_call });
         }
@@ -106,7 +120,7 @@ impl Until {
         if let Poll::Ready(done) = futures_util::poll!(work.as_mut()) {
             return Ok(done);
         }
-        let _shown = self.handle.vitals.waits(in_call, None);
+        let _shown = self.handle.vitals.waits(in_call, what.map(str::to_owned));
         match select(pin!(self.ended()), work).await {
             Either::Left((why, _)) => Err(Interrupt { why, in_call }),
             Either::Right((done, _)) => Ok(done),

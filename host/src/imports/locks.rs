@@ -1,19 +1,24 @@
 //! The `locks` import: named locks, shared by every host on the same store.
 //!
-//! The store decides who holds a lock; [`LockWaits`] only keeps the order among those who wait on this host.
+//! The store decides who holds a lock; [`LockWaits`] only keeps the order among those who wait on this host, and refuses
+//! the wait that would close a circle of them.
 
+mod graph;
 mod waits;
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 use wasmtime::component::{Linker, Resource};
 
-pub use waits::{LockWaits, Place};
+pub use graph::{Deadlock, Member};
+pub use waits::{LockWaits, Place, Waits};
 
 use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, Interrupt, granted, is_name, store_failure};
 use crate::runtime::bindings::sexton::task::locks::{self, Error, Host, HostLock, Mode};
+use crate::runtime::{LogLine, Vitals};
 use crate::store::{self, LockKind, LockMode, LockName, LockTaken};
 
 /// How long the first in a queue trusts the store's hint before it asks again. The hint does not travel between hosts,
@@ -25,7 +30,7 @@ const ACQUIRE: &str = "locks.acquire";
 /// A lock that a guest holds a handle to.
 #[derive(Debug)]
 pub struct HeldLock {
-    lock: LockName,
+    lock: Arc<LockName>,
     fence: u64,
 }
 
@@ -51,21 +56,25 @@ impl Host for ImportsCtxView<'_> {
         if !granted(&self.ctx.task.grants.locks, &name) {
             return Ok(Err(Error::AccessDenied));
         }
-        if self.ctx.locks.contains(&name) {
+        let lock = Arc::new(self.ctx.lock_name(LockKind::Named, name));
+        if self.ctx.locks.contains_key(&lock) {
             return Ok(Err(Error::Held));
         }
         let mode = match mode {
             Mode::Exclusive => LockMode::Exclusive,
             Mode::Shared => LockMode::Shared,
         };
-        let lock = self.ctx.lock_name(LockKind::Named, name);
         match take(self.ctx, &lock, mode, Duration::from_millis(wait)).await? {
-            Ok(Some(fence)) => {
-                self.ctx.locks.insert(lock.name.clone());
+            Ok(Asked::Taken(fence)) => {
+                self.ctx.locks.insert(Arc::clone(&lock), mode);
                 // With a full table this is a trap, and the end of the run releases the lock.
                 Ok(Ok(self.table.push(HeldLock { lock, fence })?))
             }
-            Ok(None) => Ok(Err(Error::Held)),
+            Ok(Asked::Held) => Ok(Err(Error::Held)),
+            Ok(Asked::Deadlock(circle)) => {
+                self.ctx.tell_of(&circle);
+                Ok(Err(Error::Deadlock))
+            }
             Err(error) => Ok(Err(Error::Other(store_failure(error, ACQUIRE)?))),
         }
     }
@@ -79,10 +88,10 @@ impl HostLock for ImportsCtxView<'_> {
     async fn drop(&mut self, lock: Resource<HeldLock>) -> wasmtime::Result<()> {
         const DROP: &str = "locks.[drop]lock";
         let held = self.table.delete(lock)?;
-        let released = self.ctx.services.store.release_lock(held.lock.clone(), self.ctx.claim);
+        let released = self.ctx.services.store.release_lock(LockName::clone(&held.lock), self.ctx.claim);
         match self.ctx.until.unless_ended(DROP, released).await? {
             Ok(()) => {
-                self.ctx.locks.remove(&held.lock.name);
+                self.ctx.locks.remove(&held.lock);
             }
             // Nobody can be told from a drop. The name stays among those held, as it does in the store: the end of the
             // run releases it.
@@ -94,49 +103,107 @@ impl HostLock for ImportsCtxView<'_> {
     }
 }
 
-/// Take `lock` for the run, waiting for up to `wait`: its fence, or `None` if another run still holds it then.
+/// What came of asking for a lock.
+enum Asked {
+    /// It is the run's, with this fence.
+    Taken(u64),
+    /// Another run held it to the end.
+    Held,
+    /// The wait for it would have closed a circle.
+    Deadlock(Deadlock),
+}
+
+/// Take `lock` for the run, waiting for up to `wait`.
 ///
 /// Dropped in a wait, it leaves the queue. Dropped while the store is asked, the lock may be the run's without anybody
 /// knowing; the end of the run, which is what drops it, releases all its locks.
 async fn take(
     ctx: &ImportsCtx,
-    lock: &LockName,
+    lock: &Arc<LockName>,
     mode: LockMode,
     wait: Duration,
-) -> Result<store::Result<Option<u64>>, Interrupt> {
+) -> Result<store::Result<Asked>, Interrupt> {
     // A wait that the run's time does not suffice for ends with the run, in a trap, not with `held` a moment before.
     let patience = Instant::now().checked_add(wait).filter(|end| *end < ctx.until.deadline());
-    ctx.until.unless_ended(ACQUIRE, ask_in_turn(ctx, lock, mode, patience)).await
+    ctx.until.unless_ended_for(ACQUIRE, Some(&lock.name), ask_in_turn(ctx, lock, mode, patience)).await
 }
 
 async fn ask_in_turn(
     ctx: &ImportsCtx,
-    lock: &LockName,
+    lock: &Arc<LockName>,
     mode: LockMode,
     patience: Option<Instant>,
-) -> store::Result<Option<u64>> {
+) -> store::Result<Asked> {
     let store = &ctx.services.store;
+    let at_end = || patience.is_some_and(|end| end <= Instant::now());
     // Also without a wait: a lock that is free for the blink between two holders is not for those who just came by.
-    let place = ctx.services.lock_waits.enter(lock.clone(), mode);
-    if !within(patience, place.turn()).await {
-        return Ok(None);
+    let place = ctx.services.lock_waits.enter(Arc::clone(lock), mode);
+    let mut wait = None;
+    if !place.in_front() {
+        if at_end() {
+            return Ok(Asked::Held);
+        }
+        wait = match ctx.begin_wait(&place) {
+            Ok(begun) => Some(begun),
+            Err(circle) => return Ok(Asked::Deadlock(circle)),
+        };
+        if !within(patience, place.turn()).await {
+            return Ok(Asked::Held);
+        }
     }
     let hint = store.locks_hint();
     loop {
         // Registered before the look, so that a release in between is not missed.
         let mut freed = pin!(hint.notified());
         freed.as_mut().enable();
-        let asked = store.acquire_lock(lock.clone(), mode, ctx.claim, ctx.services.clock.now()).await?;
+        let asked = store.acquire_lock(LockName::clone(lock), mode, ctx.claim, ctx.services.clock.now()).await?;
         if let LockTaken::Yes { fence } = asked {
-            return Ok(Some(fence));
+            return Ok(Asked::Taken(fence));
+        }
+        if at_end() {
+            return Ok(Asked::Held);
+        }
+        if wait.is_none() {
+            wait = match ctx.begin_wait(&place) {
+                Ok(begun) => Some(begun),
+                Err(circle) => return Ok(Asked::Deadlock(circle)),
+            };
         }
         let next_look = Instant::now() + POLL;
-        if patience.is_some_and(|end| end <= Instant::now()) {
-            return Ok(None);
-        }
         let next_look = patience.map_or(next_look, |end| end.min(next_look));
         // Either way the store is asked again: at the end of the patience, too, for a last time.
         let _ = timeout_at(next_look.into(), freed).await;
+    }
+}
+
+/// A wait for a lock. However it ends, its time is counted.
+struct Wait<'a> {
+    vitals: &'a Vitals,
+    since: Instant,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.vitals.waited_for_lock(self.since.elapsed());
+    }
+}
+
+impl ImportsCtx {
+    /// Let it be known that the run waits at `place`, unless that closes a circle.
+    fn begin_wait(&self, place: &Place) -> Result<Wait<'_>, Deadlock> {
+        place.wait(Waits {
+            run: self.claim.run,
+            task: self.task.key.task.clone(),
+            since: self.services.clock.now(),
+            holds: self.locks.iter().map(|(lock, mode)| (Arc::clone(lock), *mode)).collect(),
+        })?;
+        Ok(Wait { vitals: &self.handle.vitals, since: Instant::now() })
+    }
+
+    /// Put the circle into the run's log, as its error is only a word.
+    fn tell_of(&self, circle: &Deadlock) {
+        let message = format!("deadlock: {circle}; this run is told, as it began to wait last");
+        self.handle.log(LogLine { at: self.services.clock.now(), level: "warn".to_owned(), message });
     }
 }
 

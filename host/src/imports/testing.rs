@@ -19,6 +19,7 @@ use crate::schedule::{CatchUp, Trigger};
 use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
 use crate::store::{Admit, ClaimRequest, Finish, LockKind, LockName, NewRun};
 use crate::task::{Grants, Limits, Name, Overlap, Pattern, Task, TaskKey};
+use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
 
 /// How long a test waits for what must happen, before it calls it a failure.
@@ -86,7 +87,7 @@ impl World {
             store,
             clock: clock.clone(),
             catalog: Arc::new(Catalog::default()),
-            cache_quota: QUOTA,
+            tenants: Arc::new(Tenants::only_default(QUOTA)),
             lock_waits: Arc::new(LockWaits::default()),
         };
         Self { services: Arc::new(services), clock, _directory: directory }
@@ -140,6 +141,7 @@ impl World {
             host: "here".to_owned(),
             tasks: Arc::new(BTreeMap::from([(task_key(name), 1000)])),
             limit: 1,
+            tenants: BTreeMap::new(),
             lease: Duration::from_secs(3600),
             now: self.clock.now(),
         };
@@ -209,6 +211,7 @@ fn task(name: &str, grants: Grants) -> Task {
         retry: RetryPolicy::default(),
         supervision: Default::default(),
         limits: Limits::default(),
+        budget: Default::default(),
         grants,
         settings: BTreeMap::from([("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned())]),
         input: Vec::new(),

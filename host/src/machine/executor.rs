@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use crate::lifecycle::{self, Ending, Transition};
 use crate::machine::alert;
+use crate::machine::budget::Budgets;
 use crate::machine::live::LiveRuns;
 use crate::plugins::Registry;
 use crate::run::{Accounts, Claim, ClaimKey, Kept, Outcome, Report};
@@ -33,6 +34,8 @@ pub struct Executor {
     pub plugins: Arc<Registry>,
     /// Where the attempt can be seen and ended while it is under way.
     pub live: Arc<LiveRuns>,
+    /// Charged with what attempts used.
+    pub budgets: Arc<Budgets>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -50,6 +53,7 @@ impl Executor {
 
         let order = Order { claim: Arc::clone(&claim), task: Arc::clone(&ready.task), handle: Arc::clone(&handle) };
         let ended = self.runtime.run(&ready.prepared, order).await;
+        self.budgets.used(claim.key, ended.report.accounts.fuel);
         if ended.claim_lost {
             warn!(run.id = %claim.key.run, task.name = %claim.task, "Lost the claim on a run of `{}`; its outcome is not written", claim.task);
         } else {

@@ -184,7 +184,8 @@ mod tests {
 
         async fn claim(&self, now: Timestamp) -> ClaimKey {
             let tasks = Arc::new(BTreeMap::from([(self.task.clone(), 1)]));
-            let request = ClaimRequest { host: "here".into(), tasks, limit: 1, lease: LEASE, now };
+            let request =
+                ClaimRequest { host: "here".into(), tasks, limit: 1, tenants: BTreeMap::new(), lease: LEASE, now };
             self.sweeper.store.claim(request).await.unwrap().claims.remove(0).key
         }
 

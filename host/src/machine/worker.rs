@@ -2,7 +2,7 @@
 //!
 //! Listens before it looks, and looks anyway after a while: a hint that got lost costs time, never a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, error, warn};
 
 use crate::catalog::Catalog;
+use crate::machine::budget::{Budgets, Standing};
 use crate::machine::executor::Executor;
 use crate::store::{ClaimRequest, Claimed, Store};
 use crate::task::TaskKey;
@@ -33,6 +34,8 @@ pub struct Worker {
     pub clock: Arc<dyn Clock>,
     /// Does what was taken.
     pub executor: Arc<Executor>,
+    /// What may not be taken now.
+    pub budgets: Arc<Budgets>,
     /// This host, as shown with its runs.
     pub host: String,
     /// Runs at once.
@@ -56,7 +59,7 @@ impl Worker {
         let hint = self.store.runs_hint();
         let slots = Arc::new(Semaphore::new(self.slots as usize));
         let mut catalog = self.catalog.changes();
-        let mut tasks = self.claimable();
+        let mut tasks = Claimable::of(&self.catalog);
         let mut under_way = JoinSet::new();
 
         while !*stopping.borrow() {
@@ -65,7 +68,7 @@ impl Worker {
             }
             if catalog.has_changed().unwrap_or(false) {
                 catalog.mark_unchanged();
-                tasks = self.claimable();
+                tasks = Claimable::of(&self.catalog);
             }
 
             // Registered before the look, so that what comes between the look and the wait is not missed.
@@ -76,16 +79,22 @@ impl Worker {
             let wait = if slots.available_permits() == 0 {
                 None
             } else {
-                match self.claim(&tasks, slots.available_permits()).await {
-                    Ok(claimed) if claimed.claims.is_empty() => Some(self.until(claimed.next_run_at)),
+                let standing = self.budgets.standing();
+                tasks.leave_out(&standing.over);
+                match self.claim(&tasks, &standing, slots.available_permits()).await {
+                    Ok(claimed) if claimed.claims.is_empty() => {
+                        Some(self.until(claimed.next_run_at.into_iter().chain(standing.recovers_at).min()))
+                    }
                     Ok(claimed) => {
                         for claim in claimed.claims {
                             let slot = Arc::clone(&slots)
                                 .try_acquire_owned()
                                 .expect("only this loop takes slots, and it asked for no more runs than there were");
                             let executor = Arc::clone(&self.executor);
+                            let attempt = self.budgets.begin(&claim);
                             under_way.spawn(async move {
                                 executor.execute(claim).await;
+                                drop(attempt);
                                 drop(slot); // the last thing given back: see DESIGN, release order
                             });
                         }
@@ -102,7 +111,8 @@ impl Worker {
                 () = &mut hinted, if wait.is_some() => {}
                 () = tokio::time::sleep(wait.unwrap_or(self.poll)), if wait.is_some() => {}
                 Ok(slot) = slots.acquire(), if wait.is_none() => drop(slot),
-                _ = catalog.changed() => tasks = self.claimable(),
+                _ = catalog.changed() => tasks = Claimable::of(&self.catalog),
+                () = self.budgets.freed(), if wait.is_some() => {}
                 _ = stopping.changed() => {}
             }
         }
@@ -112,27 +122,73 @@ impl Worker {
         }
     }
 
-    async fn claim(&self, tasks: &Arc<BTreeMap<TaskKey, u32>>, free: usize) -> crate::store::Result<Claimed> {
-        if tasks.is_empty() {
+    async fn claim(&self, tasks: &Claimable, standing: &Standing, free: usize) -> crate::store::Result<Claimed> {
+        if tasks.offered.is_empty() {
             return Ok(Claimed::default());
         }
         self.store
             .claim(ClaimRequest {
                 host: self.host.clone(),
-                tasks: Arc::clone(tasks),
+                tasks: Arc::clone(&tasks.offered),
                 limit: free.min(BATCH),
+                tenants: standing.shares.clone(),
                 lease: self.lease,
                 now: self.clock.now(),
             })
             .await
     }
 
-    fn claimable(&self) -> Arc<BTreeMap<TaskKey, u32>> {
-        Arc::new(self.catalog.tasks().iter().map(|(key, task)| (key.clone(), task.overlap.max_running())).collect())
-    }
-
     fn until(&self, next: Option<crate::time::Timestamp>) -> Duration {
         // At least a millisecond: an instant that is due by now was held back by its task's limit, not by the time.
         next.map_or(self.poll, |at| at.since(self.clock.now()).clamp(Duration::from_millis(1), self.poll))
+    }
+}
+
+/// The tasks that may be claimed, with how many runs of each may be running at once.
+struct Claimable {
+    offered: Arc<BTreeMap<TaskKey, u32>>,
+    left_out: BTreeMap<TaskKey, u32>,
+}
+
+impl Claimable {
+    fn of(catalog: &Catalog) -> Self {
+        let tasks = catalog.tasks();
+        let offered = tasks.iter().map(|(key, task)| (key.clone(), task.overlap.max_running())).collect();
+        Self { offered: Arc::new(offered), left_out: BTreeMap::new() }
+    }
+
+    /// Leave those in `over` out, and no others. Costs as much as has changed, but for a copy while a claim is under way.
+    fn leave_out(&mut self, over: &BTreeSet<TaskKey>) {
+        if self.left_out.keys().all(|task| over.contains(task))
+            && !over.iter().any(|task| self.offered.contains_key(task))
+        {
+            return;
+        }
+        let offered = Arc::make_mut(&mut self.offered);
+        offered.append(&mut self.left_out);
+        self.left_out.extend(over.iter().filter_map(|task| offered.remove_entry(task)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::Name;
+
+    #[test]
+    fn what_is_over_its_budget_is_left_out_and_comes_back() {
+        let task = |text: &str| TaskKey { tenant: Name::default_tenant(), task: Name::new(text).unwrap() };
+        let all = BTreeMap::from([(task("a"), 1), (task("b"), 2), (task("c"), 3)]);
+        let mut tasks = Claimable { offered: Arc::new(all.clone()), left_out: BTreeMap::new() };
+        let mut offered = |over: &[&str]| {
+            tasks.leave_out(&over.iter().map(|text| task(text)).collect());
+            tasks.offered.iter().map(|(key, most)| format!("{key} {most}")).collect::<Vec<_>>().join(", ")
+        };
+
+        assert_eq!(offered(&["b", "gone"]), "a 1, c 3");
+        assert_eq!(offered(&["b", "gone"]), "a 1, c 3");
+        assert_eq!(offered(&["c", "b"]), "a 1");
+        assert_eq!(offered(&["c"]), "a 1, b 2");
+        assert_eq!(offered(&[]), "a 1, b 2, c 3");
     }
 }

@@ -1,4 +1,4 @@
-//! Watches the plugin directory, and keeps the registry the same as what lies in it.
+//! Watches the plugin directory of a tenant, and keeps the registry the same as what lies in it.
 //!
 //! Notifications of the file system say when to look, and a slow poll looks anyway. A file that was changed a moment ago
 //! may be half-written, so it is left alone until it has been quiet; a rename of a finished file is taken up at once by
@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use crate::plugins::loading::{Loading, Next};
 use crate::plugins::manifest::Manifest;
-use crate::plugins::registry::{Ready, Registry, Version};
+use crate::plugins::registry::{Loaded, Ready, Registry, Version};
 use crate::runtime::Runtime;
 use crate::task::{Name, TaskKey};
 use crate::time::Clock;
@@ -32,6 +32,10 @@ const POLL: Duration = Duration::from_secs(5);
 
 /// Largest manifest that is read, in bytes.
 const MAX_MANIFEST: u64 = 1 << 20;
+
+/// How long what was loaded may wait for more to be taken up with it: each time, the scheduler and the worker look through
+/// all tasks there are, which with thousands of plugins must not be once for each.
+const GATHER: Duration = Duration::from_millis(25);
 
 /// What tells one state of a file from another, without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,21 +58,26 @@ struct Files {
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
+    tenant: Name,
     registry: Arc<Registry>,
     runtime: Arc<Runtime>,
     clock: Arc<dyn Clock>,
     max_component: u64,
     seen: BTreeMap<String, Files>,
     loading: Loading<Result<Version, Rejected>>,
+    /// What was loaded, and is not in use yet; and when the first of it has waited long enough for others.
+    gathered: Vec<Loaded>,
+    gathered_until: Instant,
 }
 
 impl Directory {
-    /// The directory at `path`, which is made if it is not there.
+    /// The directory of `tenant` at `path`, which is made if it is not there.
     ///
     /// # Errors
     ///
     /// When it cannot be made or read.
     pub fn open(
+        tenant: Name,
         path: &Path,
         registry: Arc<Registry>,
         runtime: Arc<Runtime>,
@@ -78,7 +87,8 @@ impl Directory {
         std::fs::create_dir_all(path)?;
         let path = path.canonicalize()?;
         let (seen, loading) = (BTreeMap::new(), Loading::new());
-        Ok(Self { path, registry, runtime, clock, max_component, seen, loading })
+        let (gathered, gathered_until) = (Vec::new(), Instant::now());
+        Ok(Self { path, tenant, registry, runtime, clock, max_component, seen, loading, gathered, gathered_until })
     }
 
     /// Load what is there, and then whatever changes, until `over` is set.
@@ -118,6 +128,7 @@ impl Directory {
                     Next::Turn(name, turn) => self.begin(name, turn),
                     Next::Loaded(name, version) => self.settle(name, version),
                 },
+                () = tokio::time::sleep_until(self.gathered_until.into()), if !self.gathered.is_empty() => self.take_up(),
                 () = &mut pause => return,
             }
         }
@@ -126,6 +137,8 @@ impl Directory {
     /// Note what has changed since the last look, to be loaded. Returns whether something was left alone because it is too
     /// new.
     fn look(&mut self) -> bool {
+        // Before anything is taken away: what was loaded of it would come back afterwards.
+        self.take_up();
         let (now_there, mut unsettled) = match list(&self.path) {
             Ok(listed) => listed,
             Err(error) => {
@@ -136,14 +149,14 @@ impl Directory {
         };
         let gone: Vec<String> = self.seen.keys().filter(|name| !now_there.contains_key(*name)).cloned().collect();
         let some_gone = !gone.is_empty();
-        for name in gone {
-            self.loading.give_up(&name);
-            self.seen.remove(&name);
-            self.registry.remove(&name);
+        for name in &gone {
+            self.loading.give_up(name);
+            self.seen.remove(name);
         }
+        self.registry.remove(&self.tenant, &gone);
         if some_gone {
             // What went may have been in the way of one that did not load.
-            for name in self.registry.quarantined() {
+            for name in self.registry.quarantined(&self.tenant) {
                 if !self.loading.has(&name) {
                     self.seen.remove(&name);
                 }
@@ -161,7 +174,7 @@ impl Directory {
             let before = self.seen.insert(name.clone(), files).unwrap_or_default();
             if before.lost_one_in(files) {
                 // What was taken away on purpose must not go on as the version before.
-                self.registry.remove(&name);
+                self.registry.remove(&self.tenant, std::slice::from_ref(&name));
             }
             self.loading.add(name, files.size());
         }
@@ -174,17 +187,26 @@ impl Directory {
         self.loading.begin(name, turn, load);
     }
 
-    /// Use what a load brought.
+    /// Keep what a load brought, to be used in a moment: the first plugin is long before the last is loaded.
     fn settle(&mut self, name: String, version: Result<Version, Rejected>) {
-        match version {
-            Ok(version) => self.registry.admit(&name, version, self.clock.now()),
-            Err(Rejected { reason, for_now }) => {
-                self.registry.quarantine(&name, reason);
-                if for_now {
-                    // As if it had changed: it is loaded again at the next look.
-                    self.seen.insert(name, Files::default());
-                }
-            }
+        if version.as_ref().is_err_and(|rejected| rejected.for_now) {
+            // As if it had changed: it is loaded again at the next look.
+            self.seen.insert(name.clone(), Files::default());
+        }
+        if self.gathered.is_empty() {
+            self.gathered_until = Instant::now() + GATHER;
+        }
+        self.gathered.push(Loaded { name, version: version.map_err(|rejected| rejected.reason) });
+        // Alone, it need not wait.
+        if self.loading.is_idle() {
+            self.take_up();
+        }
+    }
+
+    /// Use what was gathered.
+    fn take_up(&mut self) {
+        if !self.gathered.is_empty() {
+            self.registry.take_up(&self.tenant, std::mem::take(&mut self.gathered), self.clock.now());
         }
     }
 
@@ -192,7 +214,7 @@ impl Directory {
         Source {
             directory: self.path.clone(),
             runtime: Arc::clone(&self.runtime),
-            tenant: self.registry.tenant().clone(),
+            tenant: self.tenant.clone(),
             max_component: self.max_component,
         }
     }

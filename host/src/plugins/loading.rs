@@ -77,6 +77,11 @@ impl<L: Send + 'static> Loading<L> {
         self.by_name.contains_key(plugin)
     }
 
+    /// Whether nothing is to be loaded, or being loaded.
+    pub(super) fn is_idle(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
     /// Wait for a turn or for a load. Waits for ever if there are none; may be given up at any time.
     pub(super) async fn next(&mut self) -> Next<L> {
         loop {

@@ -21,7 +21,7 @@ pub use crate::config::reading::BadFile as BadManifest;
 use crate::retry::RetryPolicy;
 use crate::schedule::{CatchUp, Trigger};
 use crate::supervision::Supervision;
-use crate::task::{Directory, Grants, Limits, Name, Overlap, Task, TaskKey};
+use crate::task::{Budget, Directory, Grants, Limits, Name, Overlap, Task, TaskKey};
 
 /// How many runs of a task that has no schedule may be running at once, unless its manifest says.
 const ON_DEMAND_AT_ONCE: u32 = 16;
@@ -92,6 +92,7 @@ fn blank(name: Name) -> Task {
         retry: RetryPolicy::default(),
         supervision: Supervision::default(),
         limits: Limits::default(),
+        budget: Default::default(),
         grants: Grants::default(),
         settings: Default::default(),
         input: Vec::new(),
@@ -121,7 +122,22 @@ fn draft(name: Name, task: TaskText) -> Result<Task, Wrong> {
         env => env.map(toml::Spanned::into_inner).unwrap_or_default(),
     };
     draft.settings = task.settings;
+    let fuel_limit = task.limits.fuel.is_some();
     draft.limits = limits(task.limits);
+    if let Some(written) = task.budget {
+        let at = written.span();
+        draft.budget = Budget { fuel_per_minute: written.into_inner().fuel_per_minute.map(|fuel| fuel.0) };
+        // A run that may use more than a minute's worth would keep all others waiting for minutes.
+        match draft.budget.fuel_per_minute {
+            Some(most) if most < draft.limits.fuel && fuel_limit => {
+                let what =
+                    "`fuel-per-minute` is less than `limits.fuel`, what one attempt may use; raise it, or lower that";
+                return Err((at, format!("`{place}.budget`: {what}")));
+            }
+            Some(most) => draft.limits.fuel = draft.limits.fuel.min(most),
+            None => {}
+        }
+    }
     draft.grants = grants(task.grants, &place)?;
     if let Some(retry) = task.retry {
         let at = retry.span();

@@ -1,7 +1,7 @@
 //! What is loaded, and what every task's next run is made of.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tracing::{info, warn};
 
@@ -27,25 +27,41 @@ pub(super) struct Version {
     pub(super) tasks: Vec<Ready>,
 }
 
+/// What came of loading a plugin: a version, or the reason why there is none.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) name: String,
+    pub(super) version: Result<Version, String>,
+}
+
 #[derive(Debug, Default)]
 struct Plugin {
     version: Option<(Version, Timestamp)>,
     quarantine: Option<String>,
 }
 
-/// All plugins of this host, by name.
+/// The plugins of one tenant, by name.
+type Plugins = BTreeMap<String, Plugin>;
+
+/// All plugins of this host, by tenant.
 #[derive(Debug)]
 pub struct Registry {
-    tenant: Name,
-    plugins: Mutex<BTreeMap<String, Plugin>>,
-    ready: RwLock<Arc<BTreeMap<TaskKey, Ready>>>,
+    plugins: Mutex<BTreeMap<Name, Plugins>>,
+    ready: RwLock<BTreeMap<TaskKey, Ready>>,
     catalog: Arc<Catalog>,
+}
+
+/// Tasks that came, and tasks that went, while plugins were taken up.
+#[derive(Debug, Default)]
+struct Changes {
+    put: BTreeMap<TaskKey, Arc<Task>>,
+    gone: BTreeSet<TaskKey>,
 }
 
 impl Registry {
     /// A registry without plugins, that will tell `catalog` of the tasks it comes to know.
     pub fn new(catalog: Arc<Catalog>) -> Self {
-        Self { tenant: Name::default_tenant(), plugins: Mutex::default(), ready: RwLock::default(), catalog }
+        Self { plugins: Mutex::default(), ready: RwLock::default(), catalog }
     }
 
     /// What the next run of `task` is made of; `None` if no plugin that loads offers it.
@@ -53,17 +69,121 @@ impl Registry {
         self.ready.read().unwrap_or_else(PoisonError::into_inner).get(task).cloned()
     }
 
-    /// All plugins, by name.
+    /// All plugins, by tenant and name.
     pub fn list(&self) -> Vec<PluginInfo> {
-        let plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
-        plugins.iter().map(|(name, plugin)| self.info(name, plugin)).collect()
+        let tenants = self.plugins();
+        let all = tenants.iter().flat_map(|(tenant, plugins)| plugins.iter().map(move |plugin| (tenant, plugin)));
+        all.map(|(tenant, (name, plugin))| plugin.info(tenant, name)).collect()
     }
 
-    fn info(&self, name: &str, plugin: &Plugin) -> PluginInfo {
-        let version = plugin.version.as_ref();
+    /// The names of all plugins of `tenant` of which what lies in the directory is not used.
+    pub(super) fn quarantined(&self, tenant: &Name) -> Vec<String> {
+        let tenants = self.plugins();
+        let plugins = tenants.get(tenant).into_iter().flatten();
+        plugins.filter(|(_, plugin)| plugin.quarantine.is_some()).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Use what was loaded from the next run on. What was not good is quarantined, as is a plugin with a task that another
+    /// one of the tenant has; an earlier version that was good stays in use then.
+    ///
+    /// Costs as much as there is in `loaded`, not as there is in all.
+    pub(super) fn take_up(&self, tenant: &Name, loaded: Vec<Loaded>, now: Timestamp) {
+        let mut tenants = self.plugins();
+        let plugins = tenants.entry(tenant.clone()).or_default();
+        let mut changes = Changes::default();
+        for Loaded { name, version } in loaded {
+            let plugin = plugins.entry(name.clone()).or_default();
+            match version.and_then(|version| self.unless_taken(&name, version)) {
+                Ok(version) => {
+                    let digest = version.component.digest();
+                    let tasks = version.tasks.len();
+                    info!(plugin = name, tenant.name = %tenant, digest, "Loaded plugin `{name}` ({}), {tasks} task(s)", &digest[..12]);
+                    self.withdraw(plugin, &mut changes);
+                    self.offer(&version, &mut changes);
+                    *plugin = Plugin { version: Some((version, now)), quarantine: None };
+                }
+                Err(reason) => {
+                    let still = if plugin.version.is_some() { "; the version before it stays in use" } else { "" };
+                    warn!(plugin = name, tenant.name = %tenant, "Quarantined plugin `{}`: {}{still}", name.escape_debug(), reason.escape_debug());
+                    plugin.quarantine = Some(reason);
+                }
+            }
+        }
+        self.tell(changes);
+    }
+
+    /// The plugins are no longer in the directory.
+    pub(super) fn remove(&self, tenant: &Name, names: &[String]) {
+        let mut tenants = self.plugins();
+        let Some(plugins) = tenants.get_mut(tenant) else { return };
+        let mut changes = Changes::default();
+        for name in names {
+            if let Some(plugin) = plugins.remove(name) {
+                info!(plugin = name, tenant.name = %tenant, "Plugin `{}` was taken away", name.escape_debug());
+                self.withdraw(&plugin, &mut changes);
+            }
+        }
+        self.tell(changes);
+    }
+
+    fn plugins(&self) -> MutexGuard<'_, BTreeMap<Name, Plugins>> {
+        self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The version, unless another plugin than `name` has a task of it.
+    fn unless_taken(&self, name: &str, version: Version) -> Result<Version, String> {
+        let ready = self.ready.read().unwrap_or_else(PoisonError::into_inner);
+        let taken = version.tasks.iter().find_map(|new| {
+            let key = &new.task.key;
+            ready
+                .get(key)
+                .filter(|known| known.task.plugin.as_str() != name)
+                .map(|known| (&key.task, &known.task.plugin))
+        });
+        match taken {
+            Some((task, other)) => Err(format!("plugin `{other}` has a task `{task}` already; rename one of them")),
+            None => Ok(version),
+        }
+    }
+
+    /// The tasks of a plugin are no more.
+    fn withdraw(&self, plugin: &Plugin, changes: &mut Changes) {
+        let mut ready = self.ready.write().unwrap_or_else(PoisonError::into_inner);
+        for old in plugin.version.iter().flat_map(|(version, _)| &version.tasks) {
+            ready.remove(&old.task.key);
+            changes.put.remove(&old.task.key);
+            changes.gone.insert(old.task.key.clone());
+        }
+    }
+
+    fn offer(&self, version: &Version, changes: &mut Changes) {
+        let mut ready = self.ready.write().unwrap_or_else(PoisonError::into_inner);
+        for new in &version.tasks {
+            ready.insert(new.task.key.clone(), new.clone());
+            changes.gone.remove(&new.task.key);
+            changes.put.insert(new.task.key.clone(), Arc::clone(&new.task));
+        }
+    }
+
+    /// Tell all who look for tasks. Under the lock of the plugins: one that is listed as in use is, and whoever sees a task
+    /// in the catalog finds it ready.
+    fn tell(&self, mut changes: Changes) {
+        if changes.put.is_empty() && changes.gone.is_empty() {
+            return;
+        }
+        self.catalog.change(|tasks| {
+            changes.gone.iter().for_each(|gone| drop(tasks.remove(gone)));
+            tasks.append(&mut changes.put);
+        });
+    }
+}
+
+impl Plugin {
+    fn info(&self, tenant: &Name, name: &str) -> PluginInfo {
+        let version = self.version.as_ref();
         PluginInfo {
             name: name.to_owned(),
-            tenant: self.tenant.clone(),
+            tenant: tenant.clone(),
             digest: version.map(|(version, _)| version.component.digest().to_owned()),
             size: version.map_or(0, |(version, _)| version.component.size()),
             kind: version.map(|(version, _)| version.component.kind().as_str().to_owned()),
@@ -71,71 +191,7 @@ impl Registry {
                 .map(|(version, _)| version.tasks.iter().map(|ready| ready.task.key.task.clone()).collect())
                 .unwrap_or_default(),
             loaded_at: version.map(|(_, at)| *at),
-            quarantine: plugin.quarantine.clone(),
+            quarantine: self.quarantine.clone(),
         }
-    }
-
-    /// The names of all plugins of which what lies in the directory is not used.
-    pub(super) fn quarantined(&self) -> Vec<String> {
-        let plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
-        plugins.iter().filter(|(_, plugin)| plugin.quarantine.is_some()).map(|(name, _)| name.clone()).collect()
-    }
-
-    /// Whose plugins these are.
-    pub(super) fn tenant(&self) -> &Name {
-        &self.tenant
-    }
-
-    /// Use `version` of the plugin from the next run on, unless another plugin has a task of the same name.
-    pub(super) fn admit(&self, name: &str, version: Version, now: Timestamp) {
-        let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = version.tasks.iter().find_map(|ready| {
-            plugins.iter().filter(|(other, _)| *other != name).find_map(|(other, plugin)| {
-                let (version, _) = plugin.version.as_ref()?;
-                let same = version.tasks.iter().any(|theirs| theirs.task.key == ready.task.key);
-                same.then(|| (ready.task.key.task.clone(), other.clone()))
-            })
-        });
-        if let Some((task, other)) = taken {
-            drop(plugins);
-            return self.quarantine(name, format!("plugin `{other}` has a task `{task}` already; rename one of them"));
-        }
-        let plugin = plugins.entry(name.to_owned()).or_default();
-        let digest = version.component.digest();
-        info!(plugin = name, digest, "Loaded plugin `{name}` ({}), {} task(s)", &digest[..12], version.tasks.len());
-        plugin.version = Some((version, now));
-        plugin.quarantine = None;
-        self.offer(&plugins);
-    }
-
-    /// Do not use what lies in the directory, and say why. An earlier version that was good stays in use.
-    pub(super) fn quarantine(&self, name: &str, reason: String) {
-        let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
-        let plugin = plugins.entry(name.to_owned()).or_default();
-        let still = if plugin.version.is_some() { "; the version before it stays in use" } else { "" };
-        warn!(plugin = name, "Quarantined plugin `{}`: {}{still}", name.escape_debug(), reason.escape_debug());
-        plugin.quarantine = Some(reason);
-    }
-
-    /// The plugin is no longer in the directory.
-    pub(super) fn remove(&self, name: &str) {
-        let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
-        if plugins.remove(name).is_some() {
-            info!(plugin = name, "Plugin `{}` was taken away", name.escape_debug());
-            self.offer(&plugins);
-        }
-    }
-
-    /// Offer the tasks of `plugins` to all who look for some. Under their lock: a plugin that is listed as in use is.
-    fn offer(&self, plugins: &BTreeMap<String, Plugin>) {
-        let ready: BTreeMap<TaskKey, Ready> = plugins
-            .values()
-            .filter_map(|plugin| plugin.version.as_ref())
-            .flat_map(|(version, _)| version.tasks.iter().map(|ready| (ready.task.key.clone(), ready.clone())))
-            .collect();
-        let tasks = ready.iter().map(|(key, ready)| (key.clone(), Arc::clone(&ready.task))).collect();
-        // In this order: whoever sees a task in the catalog finds it ready.
-        *self.ready.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ready);
-        self.catalog.replace(tasks);
     }
 }

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Admit, ClaimRequest, Claimed, Enqueued, Finish, NewRun, Store, StoreError};
+use super::{Admit, ClaimRequest, Claimed, Enqueued, Finish, NewRun, Store, StoreError, TenantShare};
 use crate::lifecycle::Transition;
 use crate::run::{Accounts, Cause, Claim, ClaimKey, Kept, Outcome, Output, Report, RunId};
 use crate::supervision::Supervision;
@@ -58,6 +58,8 @@ macro_rules! promises {
                 a_backlog_of_one_task_does_not_block_another
                 a_task_at_its_limit_does_not_block_another
                 places_are_shared_fairly_among_tasks
+                a_tenant_gets_no_more_runs_than_it_has_room_for
+                the_tenant_with_the_fewest_runs_goes_first
                 a_place_that_one_task_does_not_need_is_anothers
                 of_many_tasks_those_that_wait_longest_come_first
                 runs_are_claimed_earliest_first
@@ -200,6 +202,7 @@ fn request(tasks: &[(&str, u32)], limit: usize, seconds: i64) -> ClaimRequest {
         host: "one".into(),
         tasks: Arc::new(tasks.iter().map(|(text, most)| (task(text), *most)).collect::<BTreeMap<_, _>>()),
         limit,
+        tenants: BTreeMap::new(),
         lease: LEASE,
         now: at(seconds),
     }

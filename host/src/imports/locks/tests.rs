@@ -9,6 +9,7 @@ use crate::imports::Why;
 use crate::imports::testing::{Guest, World, eventually, grants, named, soon};
 use crate::lifecycle::Transition;
 use crate::runtime::Stop;
+use crate::task::Name;
 
 const LONG: u64 = 1 << 40;
 
@@ -200,6 +201,47 @@ async fn a_wait_ends_with_the_run_in_a_trap_that_says_where_it_was() {
     let ended = interrupt(soon(waiting).await.unwrap());
     assert_eq!(ended.why, Why::Stopped(Stop::Killed("by hand".to_owned())));
     assert_eq!(world.services.lock_waits.waiting(&named("a")), 0);
+}
+
+#[tokio::test]
+async fn two_that_take_two_locks_the_other_way_round_do_not_wait_for_ever() {
+    let world = World::new();
+    let (mut one, mut other) = (world.guest().await, world.guest().await);
+    let _a = take(&mut one, "a", Mode::Exclusive).await;
+    let b = take(&mut other, "b", Mode::Exclusive).await;
+    let handle = Arc::clone(&one.order.handle);
+    let waiting = tokio::spawn(async move { acquire(&mut one, "b", Mode::Exclusive, LONG).await.unwrap().is_ok() });
+    eventually(|| world.services.lock_waits.list(&Name::default_tenant()).len() == 1).await;
+    let shown = handle.vitals.snapshot().waiting.unwrap();
+    assert_eq!((shown.call, shown.what.as_deref()), ("locks.acquire", Some("b")));
+
+    assert!(matches!(acquire(&mut other, "a", Mode::Shared, 0).await, Ok(Err(Error::Held))), "it would not wait");
+    let told = acquire(&mut other, "a", Mode::Shared, LONG).await;
+
+    assert!(matches!(told, Ok(Err(Error::Deadlock))), "{told:?}");
+    let (log, _) = other.order.handle.lines(0);
+    assert!(log[0].message.starts_with("deadlock: run ") && log[0].message.contains("waits for lock `a`"), "{log:?}");
+    release(&mut other, b).await;
+    assert!(soon(waiting).await.unwrap(), "the other one goes on");
+    assert!(handle.vitals.lock_wait() > Duration::ZERO);
+}
+
+#[tokio::test]
+async fn the_time_of_a_wait_is_counted_however_it_ends() {
+    let world = World::new();
+    let (mut holder, mut late) = (world.guest().await, world.guest().await);
+    let _lock = take(&mut holder, "a", Mode::Exclusive).await;
+    assert_eq!(holder.order.handle.vitals.lock_wait(), Duration::ZERO, "nobody was waited for");
+
+    assert!(matches!(acquire(&mut late, "a", Mode::Exclusive, 30).await, Ok(Err(Error::Held))));
+    let waited = late.order.handle.vitals.lock_wait();
+    assert!(waited >= Duration::from_millis(25), "{waited:?}");
+
+    let claim = world.claim("caller").await;
+    let mut hurried = world.guest_in(claim, grants(&["*"]), Duration::from_millis(30));
+    interrupt(acquire(&mut hurried, "a", Mode::Exclusive, LONG).await);
+    assert!(hurried.order.handle.vitals.lock_wait() > Duration::ZERO);
+    assert!(world.services.lock_waits.list(&Name::default_tenant()).is_empty());
 }
 
 #[tokio::test]

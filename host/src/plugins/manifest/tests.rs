@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::task::{HttpHost, Pattern};
+use crate::task::{Budget, HttpHost, Pattern};
 use crate::time::Timestamp;
 
 mod broken;
@@ -55,6 +55,9 @@ output = "1 KiB"
 log = "2 KiB"
 stdio = "3 KB"
 
+[tasks.page.budget]
+fuel-per-minute = 2_000_000
+
 [tasks.page.grants]
 locks = ["remote-*"]
 cache = ["front/*", "*"]
@@ -94,6 +97,7 @@ directories = [{ host = "data", guest = "/data/" }, { host = "/srv/x", guest = "
             log: 2048,
             stdio: 3000,
         },
+        budget: Budget { fuel_per_minute: Some(2_000_000) },
         grants: Grants {
             locks: vec![Pattern("remote-*".into())],
             cache: vec![Pattern("front/*".into()), Pattern("*".into())],

@@ -81,6 +81,9 @@ pub(super) struct TaskText {
     /// What one attempt may use. Every limit has a finite default.
     #[serde(default)]
     pub(super) limits: LimitsText,
+    /// What all its runs together may use.
+    #[schemars(with = "Option<BudgetText>")]
+    pub(super) budget: Option<Spanned<BudgetText>>,
     /// What it may reach. Without a grant the import is not there.
     #[serde(default)]
     pub(super) grants: GrantsText,
@@ -128,6 +131,15 @@ pub(super) struct LimitsText {
     pub(super) log: Option<Of<Bytes<1, { 64 * MIB }>>>,
     /// Bytes of stdout, and as many of stderr, that are kept. Default: "256 KiB".
     pub(super) stdio: Option<Of<Bytes<1, { 64 * MIB }>>>,
+}
+
+/// What all runs of a task together may use.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct BudgetText {
+    /// Units of fuel a minute, on each host. What is over it waits until that has come in; an attempt that is under way is not
+    /// ended for it. No attempt is given more than a minute's worth.
+    pub(super) fuel_per_minute: Option<Of<Count<1, { 1_000_000_000 * BILLION }>>>,
 }
 
 /// What a task may reach.

@@ -14,6 +14,7 @@ use crate::schedule::{CatchUp, Trigger};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{Admit, ClaimRequest, NewRun, Store};
 use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
+use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
 
 /// What is allowed beyond a deadline for an attempt to be over. Far more than the promise of 50 ms, which holds for a
@@ -49,7 +50,7 @@ impl Rig {
             store: Arc::clone(&store) as Arc<dyn Store>,
             clock: Arc::new(SystemTime),
             catalog: Arc::new(Catalog::default()),
-            cache_quota: 1 << 20,
+            tenants: Arc::new(Tenants::only_default(1 << 20)),
             lock_waits: Arc::default(),
         };
         let config = RuntimeConfig {
@@ -83,6 +84,7 @@ impl Rig {
             host: "here".into(),
             tasks: Arc::new(BTreeMap::from([(task.key.clone(), 10)])),
             limit: n,
+            tenants: BTreeMap::new(),
             lease: Duration::from_secs(60),
             now,
         };
@@ -127,6 +129,7 @@ pub(super) fn task() -> Task {
         retry: RetryPolicy::default(),
         supervision: Default::default(),
         limits: limits(),
+        budget: Default::default(),
         grants: Grants::default(),
         settings: BTreeMap::new(),
         input: Vec::new(),

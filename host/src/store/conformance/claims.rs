@@ -83,6 +83,64 @@ pub(crate) async fn places_are_shared_fairly_among_tasks(store: Tested) {
     assert_eq!(found, ["a", "a", "a", "b", "b", "b", "c", "c", "c"]);
 }
 
+/// Runs of `many` and `few`, twenty each, the first of tenant `crowd`; what the tenant `default` has is due last.
+async fn of_two_tenants(store: &Tested) -> ClaimRequest {
+    let crowd = |text| NewRun { task: TaskKey { tenant: name("crowd"), task: name(text) }, ..new(text) };
+    enqueue(store, vec![crowd("many"); 20]).await;
+    enqueue(store, vec![crowd("few"); 20]).await;
+    enqueue(store, vec![NewRun { run_at: at(5), ..new("few") }; 20]).await;
+    let tasks = [crowd("many").task, crowd("few").task, task("few")].map(|task| (task, 100)).into();
+    ClaimRequest { tasks: Arc::new(tasks), ..request(&[], 10, 9) }
+}
+
+fn share(running: u32, room: u32) -> TenantShare {
+    TenantShare { running, room }
+}
+
+/// How many of those claimed are the tenant's.
+fn of(claimed: &Claimed, tenant: &str) -> usize {
+    claimed.claims.iter().filter(|claim| claim.task.tenant.as_str() == tenant).count()
+}
+
+pub(crate) async fn a_tenant_gets_no_more_runs_than_it_has_room_for(store: Tested) {
+    let request = of_two_tenants(&store).await;
+    let with = |tenants: &[(&str, TenantShare)]| ClaimRequest {
+        tenants: tenants.iter().map(|(tenant, share)| (name(tenant), *share)).collect(),
+        ..request.clone()
+    };
+
+    let bounded = store.claim(with(&[("crowd", share(0, 4))])).await.unwrap();
+    let full = store.claim(ClaimRequest { limit: 3, ..with(&[("crowd", share(4, 0))]) }).await.unwrap();
+    let alone = store.claim(ClaimRequest { limit: 100, ..with(&[("default", share(0, 0))]) }).await.unwrap();
+
+    assert_eq!((of(&bounded, "crowd"), of(&bounded, "default")), (4, 6));
+    assert_eq!(names(&bounded).iter().filter(|text| **text == "many").count(), 2, "fairly among its tasks");
+    assert_eq!((of(&full, "crowd"), of(&full, "default")), (0, 3));
+    assert_eq!((of(&alone, "crowd"), of(&alone, "default")), (36, 0));
+    let rest = store.claim(ClaimRequest { limit: 100, ..request }).await.unwrap();
+    assert_eq!((of(&rest, "crowd"), of(&rest, "default")), (0, 11), "nothing was lost on the way");
+}
+
+pub(crate) async fn the_tenant_with_the_fewest_runs_goes_first(store: Tested) {
+    let request = of_two_tenants(&store).await;
+    let mut running = BTreeMap::from([(name("crowd"), share(7, u32::MAX)), (name("default"), share(0, u32::MAX))]);
+    let mut order = Vec::new();
+
+    // One place at a time: a backlog of one that is older would otherwise take them all.
+    for _ in 0..10 {
+        let claimed =
+            store.claim(ClaimRequest { limit: 1, tenants: running.clone(), ..request.clone() }).await.unwrap();
+        let tenant = claimed.claims[0].task.tenant.clone();
+        running.get_mut(&tenant).unwrap().running += 1;
+        order.push(tenant.to_string());
+    }
+    let together = store.claim(ClaimRequest { tenants: running, ..request }).await.unwrap();
+
+    assert_eq!(order[..7], ["default"; 7]);
+    assert_eq!(order[7..], ["crowd", "default", "crowd"]);
+    assert_eq!((of(&together, "crowd"), of(&together, "default")), (5, 5));
+}
+
 pub(crate) async fn a_place_that_one_task_does_not_need_is_anothers(store: Tested) {
     enqueue(&store, vec![new("a"); 50]).await;
     enqueue(&store, vec![new("b"); 2]).await;

@@ -1,5 +1,7 @@
 //! How runs are taken and held. How they are ended is in `finish`.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::errors::Step;
@@ -8,6 +10,7 @@ use super::rows::{cause, cause_code, instant, task_key, to_sql};
 use super::writer::Writing;
 use crate::run::{Cause, Claim, ClaimKey, RunId, RunState};
 use crate::store::{ClaimRequest, Claimed, Expired, Extended, StoreError};
+use crate::task::Name;
 use crate::time::Timestamp;
 
 /// A run that waits, on its way to being claimed.
@@ -42,6 +45,9 @@ pub(super) fn claim(w: &mut Writing, request: &ClaimRequest) -> Step<Claimed> {
             continue;
         }
         let Some(most) = request.tasks.get(&row.key) else { continue };
+        if request.tenants.get(&row.key.tenant).is_some_and(|share| share.room == 0) {
+            continue;
+        }
         let held = row.standing.held_until.filter(|_| row.standing.holds(request.now));
         if let Some(until) = held {
             sooner(&mut next_run_at, row.not_before.max(until));
@@ -53,7 +59,10 @@ pub(super) fn claim(w: &mut Writing, request: &ClaimRequest) -> Step<Claimed> {
             tasks.push(Open { not_before, task: id, room: room.min(request.limit), held: held.is_some() });
         }
     }
-    let mut taken = choose(w, &mut tasks, request, &mut next_run_at)?;
+    let mut taken = match request.tenants.len() {
+        0 => choose(w, &mut tasks, request.limit, request.now, &mut next_run_at)?,
+        _ => choose_fairly(w, tasks, request, &mut next_run_at)?,
+    };
     taken.sort_unstable_by_key(|candidate| (candidate.run_at, candidate.run));
     let claims = taken.into_iter().map(|c| take(w, c, request)).collect::<Step<Vec<_>>>()?;
     w.told.changes |= !claims.is_empty();
@@ -64,49 +73,80 @@ fn sooner(next_run_at: &mut Option<Timestamp>, at: Timestamp) {
     *next_run_at = Some(next_run_at.map_or(at, |other| other.min(at)));
 }
 
-/// Which of the due runs of `tasks` are taken.
+/// Which of the due runs of `tasks` are taken where tenants are told apart: each has its own choice of as many as it may, and
+/// of all those chosen come first those of the tenants that have the fewest runs under way.
+fn choose_fairly(
+    w: &mut Writing,
+    tasks: Vec<Open>,
+    request: &ClaimRequest,
+    next_run_at: &mut Option<Timestamp>,
+) -> Step<Vec<Candidate>> {
+    let mut by_tenant: BTreeMap<Name, Vec<_>> = BTreeMap::new();
+    for task in tasks {
+        by_tenant.entry(w.ledger.row(task.task).key.tenant.clone()).or_default().push(task);
+    }
+    let mut found = Vec::new();
+    for (tenant, mut tasks) in by_tenant {
+        let share = request.tenants.get(&tenant);
+        let room = share.map_or(request.limit, |share| request.limit.min(share.room as usize));
+        let mut chosen = choose(w, &mut tasks, room, request.now, next_run_at)?;
+        chosen.sort_unstable_by_key(|c| (c.rank, c.run_at, c.run));
+        let running = share.map_or(0, |share| share.running as usize);
+        found.extend(chosen.into_iter().zip(running..));
+    }
+    found.sort_unstable_by_key(|(c, under_way)| (*under_way, c.run_at, c.run));
+    let mut taken: Vec<Candidate> = found.into_iter().map(|(candidate, _)| candidate).collect();
+    leave_beyond(w, &mut taken, request.limit);
+    Ok(taken)
+}
+
+/// Keep the first `limit` of those found.
+fn leave_beyond(w: &mut Writing, found: &mut Vec<Candidate>, limit: usize) {
+    for left in found.drain(limit.min(found.len())..) {
+        // Looked at and not taken: it is what its task has next.
+        let row = w.ledger.row(left.task);
+        let (not_before, held_not_before) = (row.not_before, row.held_not_before);
+        if left.held {
+            w.ledger.set_held_not_before(left.task, held_not_before.min(left.run_at));
+        } else {
+            w.ledger.set_not_before(left.task, not_before.min(left.run_at));
+        }
+    }
+}
+
+/// Which of the due runs of `tasks` are taken, at most `limit`.
 fn choose(
     w: &mut Writing,
     tasks: &mut [Open],
-    request: &ClaimRequest,
+    limit: usize,
+    now: Timestamp,
     next_run_at: &mut Option<Timestamp>,
 ) -> Step<Vec<Candidate>> {
     tasks.sort_unstable();
     let mut found: Vec<Candidate> = Vec::new();
     // First each task's fair share, then all that those with more in store can give. Mostly the first is enough.
-    let share = request.limit.div_ceil(tasks.len().max(1));
+    let share = limit.div_ceil(tasks.len().max(1));
     let mut more = Vec::new();
     for (place, open) in tasks.iter().enumerate() {
         // The heads of the tasks before are all earlier than whatever this one and those after it have.
-        if place >= request.limit
-            && found.iter().filter(|c| c.rank == 0 && c.run_at <= open.not_before).count() >= request.limit
-        {
+        if place >= limit && found.iter().filter(|c| c.rank == 0 && c.run_at <= open.not_before).count() >= limit {
             break;
         }
         let wanted = open.room.min(share);
-        let got = look(w, open, wanted, request.now, &mut found, next_run_at)?;
+        let got = look(w, open, wanted, now, &mut found, next_run_at)?;
         if got == wanted && open.room > wanted {
             more.push(*open);
         }
     }
-    if found.len() < request.limit && !more.is_empty() {
+    if found.len() < limit && !more.is_empty() {
         found.retain(|c| !more.iter().any(|open| open.task == c.task));
         for open in more {
-            look(w, &open, open.room, request.now, &mut found, next_run_at)?;
+            look(w, &open, open.room.min(limit), now, &mut found, next_run_at)?;
         }
     }
-    if found.len() > request.limit {
+    if found.len() > limit {
         found.sort_unstable_by_key(|c| (c.rank, c.run_at, c.run));
-        for left in found.drain(request.limit..) {
-            // Looked at and not taken: it is what its task has next.
-            let row = w.ledger.row(left.task);
-            let (not_before, held_not_before) = (row.not_before, row.held_not_before);
-            if left.held {
-                w.ledger.set_held_not_before(left.task, held_not_before.min(left.run_at));
-            } else {
-                w.ledger.set_not_before(left.task, not_before.min(left.run_at));
-            }
-        }
+        leave_beyond(w, &mut found, limit);
     }
     Ok(found)
 }

@@ -182,6 +182,7 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
         outcome,
         message: row.get(15)?,
         why,
+        held_back: None,
     })
 }
 

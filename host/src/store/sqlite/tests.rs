@@ -64,7 +64,12 @@ async fn enqueue(store: &SqliteStore, input: Vec<u8>) -> Result<RunId> {
 async fn claim(store: &SqliteStore) -> ClaimKey {
     let tasks = Arc::new([(task(), 1000)].into());
     let lease = std::time::Duration::from_secs(30);
-    store.claim(ClaimRequest { host: "one".into(), tasks, limit: 1, lease, now: NOW }).await.unwrap().claims[0].key
+    store
+        .claim(ClaimRequest { host: "one".into(), tasks, limit: 1, tenants: BTreeMap::new(), lease, now: NOW })
+        .await
+        .unwrap()
+        .claims[0]
+        .key
 }
 
 fn finish(claim: ClaimKey) -> Finish {
@@ -419,7 +424,10 @@ async fn asking_for_runs_in_vain_costs_no_wait_for_the_disk() {
 
     let tasks = Arc::new(BTreeMap::new());
     let lease = std::time::Duration::from_secs(30);
-    store.claim(ClaimRequest { host: "one".into(), tasks, limit: 1, lease, now: NOW }).await.unwrap();
+    store
+        .claim(ClaimRequest { host: "one".into(), tasks, limit: 1, tenants: BTreeMap::new(), lease, now: NOW })
+        .await
+        .unwrap();
 
     let after = store.stats();
     assert_eq!((after.commits, after.syncs, after.writes), (before.commits, before.syncs, before.writes + 1));

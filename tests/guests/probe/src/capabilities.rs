@@ -46,6 +46,25 @@ pub(crate) fn lock_wait(name: &str, shared: bool, ms: u64) -> Result<Value, Fail
     }
 }
 
+pub(crate) fn lock_both(first: &str, second: &str, ms: u64) -> Result<Value, Failure> {
+    let take = |name| lock(name).wait(Duration::from_secs(3600)).acquire();
+    let mut order = (first, second);
+    let mut told = 0;
+    loop {
+        let both = take(order.0).and_then(|one| {
+            drop(sleep(ms));
+            take(order.1).map(|other| (one, other))
+        });
+        match both {
+            Ok(_both) => return Ok(json!({ "deadlocks": told })),
+            // What was taken is let go of by now.
+            Err(locks::Error::Deadlock) => told += 1,
+            Err(error) => return Err(error.into()),
+        }
+        order = (first.min(second), first.max(second));
+    }
+}
+
 pub(crate) fn cache_get(key: &str) -> Result<Value, Failure> {
     Ok(match cache::get(key)? {
         Some(entry) => json!({

@@ -77,6 +77,9 @@ enum Do {
         #[serde(default)]
         ms: u64,
     },
+    /// Take `first`, and after `ms` also `second`; told of a deadlock, let go and take both in the order of their names. How
+    /// often it was told.
+    LockBoth { first: String, second: String, ms: u64 },
     /// The entry as text, or `null`.
     CacheGet { key: String },
     /// Set the entry to a text.
@@ -164,6 +167,7 @@ fn run(request: Request) -> Result<Output, Failure> {
         Do::HostCalls { count } => limits::host_calls(count),
         Do::LockHold { name, shared, wait_ms, how, ms } => capabilities::lock_hold(&name, shared, wait_ms, &how, ms)?,
         Do::LockWait { name, shared, ms } => capabilities::lock_wait(&name, shared, ms)?,
+        Do::LockBoth { first, second, ms } => capabilities::lock_both(&first, &second, ms)?,
         Do::CacheGet { key } => capabilities::cache_get(&key)?,
         Do::CacheSet { key, value, expires_ms } => {
             json!(sexton_task::cache::set(&key, value.as_bytes(), expires_ms.map(Duration::from_millis))?)

@@ -6,6 +6,21 @@ use super::*;
 const BROKEN: &[(&str, &str, &str)] = &[
     ("no TOML at all", "hello", "front.toml:1: this is not TOML: key with no value, expected `=`"),
     (
+        "a budget that is less than one attempt may use",
+        r#"[tasks.a]
+[tasks.a.limits]
+fuel = 1000
+[tasks.a.budget]
+fuel-per-minute = 999"#,
+        "front.toml:4: `tasks.a.budget`: `fuel-per-minute` is less than `limits.fuel`, what one attempt may use; raise it, or lower that",
+    ),
+    (
+        "an empty budget of fuel",
+        r#"[tasks.a.budget]
+fuel-per-minute = 0"#,
+        "front.toml:2: `tasks.a.budget.fuel-per-minute`: 0 is out of range; write a whole number from 1 to 1000000000000000000",
+    ),
+    (
         "an unclosed text",
         r#"[tasks.a]
 every = "10s"#,
@@ -35,13 +50,13 @@ every = "10s""#,
 
 [tasks.a]
 evry = "10s""#,
-        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, every, cron, at, on-start, zone, overlap, catch-up, pause-after, brake, input, input-json, args, env, settings, retry, limits, grants",
+        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, every, cron, at, on-start, zone, overlap, catch-up, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
     ),
     (
         "a key in the wrong case",
         "[tasks.a]
 on_start = true",
-        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, every, cron, at, on-start, zone, overlap, catch-up, pause-after, brake, input, input-json, args, env, settings, retry, limits, grants",
+        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, every, cron, at, on-start, zone, overlap, catch-up, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
     ),
     (
         "an unknown limit",

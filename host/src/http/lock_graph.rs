@@ -1,0 +1,282 @@
+//! Who holds which lock, and who waits for it: one picture of what the store says and what the host's queues say.
+//!
+//! The two are asked one after the other, so that a run may be seen as holding and waiting for the same lock for a blink.
+//! Those who wait on other hosts are not seen.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+use super::App;
+use super::error::ApiResult;
+use super::extract::{ApiQuery, NoQuery, Tenant};
+use crate::run::RunId;
+use crate::store::{HeldLock, LockKind, LockMode, LockName, LockWait};
+use crate::task::Name;
+use crate::time::Timestamp;
+
+/// `GET /v1/locks/graph`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockGraph {
+    /// All locks that are held or waited for, by name.
+    pub locks: Vec<LockNode>,
+    /// Runs that wait for one another: each for the next, and the last for the first. At least one circle of each knot.
+    pub circles: Vec<Vec<RunId>>,
+}
+
+/// A lock, who holds it, and who waits for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockNode {
+    /// Which.
+    #[serde(flatten)]
+    pub lock: LockName,
+    /// One, or several that share it; none for the blink between two.
+    pub holders: Vec<LockHolder>,
+    /// In the order they will be served.
+    pub waiters: Vec<LockWaiter>,
+}
+
+/// A run that holds a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockHolder {
+    /// Which.
+    pub run: RunId,
+    /// Of which task.
+    pub task: Name,
+    /// How.
+    pub mode: LockMode,
+    /// Greater for each later holder.
+    pub fence: u64,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A run that waits for a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockWaiter {
+    /// Which.
+    pub run: RunId,
+    /// Of which task.
+    pub task: Name,
+    /// How it wants it.
+    pub mode: LockMode,
+    /// Since when.
+    pub since: Timestamp,
+    /// Its place in the queue, from 1.
+    pub place: u32,
+    /// It is in a circle, or waits behind one: without a deadline it would wait for ever.
+    pub stuck: bool,
+}
+
+/// `GET /v1/locks/graph`.
+pub(super) async fn graph(
+    State(app): State<App>,
+    Tenant(tenant): Tenant,
+    _: ApiQuery<NoQuery>,
+) -> ApiResult<Json<LockGraph>> {
+    let waits = (app.lock_waits)(&tenant);
+    Ok(Json(LockGraph::of(app.store.locks(tenant).await?, waits)))
+}
+
+impl LockGraph {
+    /// The picture of what is held and what is waited for.
+    pub fn of(held: Vec<HeldLock>, waits: Vec<LockWait>) -> Self {
+        let mut nodes = BTreeMap::new();
+        for HeldLock { lock, mode, run, task, fence, since } in held {
+            node(&mut nodes, lock).holders.push(LockHolder { run, task, mode, fence, since });
+        }
+        for LockWait { lock, mode, run, task, since, place } in waits {
+            node(&mut nodes, lock).waiters.push(LockWaiter { run, task, mode, since, place, stuck: true });
+        }
+        let mut graph = Self { locks: nodes.into_values().collect(), circles: Vec::new() };
+        graph.mark();
+        graph
+    }
+
+    /// Find who is stuck: whoever still waits when all who do not wait have ended, and then all whom that lets go on.
+    fn mark(&mut self) {
+        let mut left = Left::of(&self.locks);
+        left.run_out();
+        for (node, queue) in self.locks.iter_mut().zip(&left.queues) {
+            let gone = node.waiters.len() - queue.len();
+            node.waiters.iter_mut().take(gone).for_each(|waiter| waiter.stuck = false);
+        }
+        self.circles = left.circles();
+    }
+}
+
+/// The node of `lock`, by its name and whether it is of a refresh.
+fn node(nodes: &mut BTreeMap<(String, bool), LockNode>, lock: LockName) -> &mut LockNode {
+    let key = (lock.name.clone(), lock.kind == LockKind::Refresh);
+    nodes.entry(key).or_insert_with(|| LockNode { lock, holders: Vec::new(), waiters: Vec::new() })
+}
+
+/// What is left of holders and queues.
+struct Left {
+    holders: Vec<HashMap<RunId, LockMode>>,
+    queues: Vec<Vec<(RunId, LockMode)>>,
+    /// The locks that each run holds.
+    holds: HashMap<RunId, Vec<usize>>,
+    /// Runs that wait.
+    waits: HashSet<RunId>,
+}
+
+impl Left {
+    fn of(locks: &[LockNode]) -> Self {
+        let mut left = Self { holders: Vec::new(), queues: Vec::new(), holds: HashMap::new(), waits: HashSet::new() };
+        for (n, node) in locks.iter().enumerate() {
+            left.holders.push(node.holders.iter().map(|holder| (holder.run, holder.mode)).collect());
+            left.queues.push(node.waiters.iter().map(|waiter| (waiter.run, waiter.mode)).collect());
+            node.holders.iter().for_each(|holder| left.holds.entry(holder.run).or_default().push(n));
+            left.waits.extend(node.waiters.iter().map(|waiter| waiter.run));
+        }
+        left
+    }
+
+    /// Let all end that can.
+    fn run_out(&mut self) {
+        let mut ends: Vec<RunId> = self.holds.keys().filter(|run| !self.waits.contains(run)).copied().collect();
+        for lock in 0..self.queues.len() {
+            self.serve(lock, &mut ends);
+        }
+        while let Some(run) = ends.pop() {
+            for lock in self.holds.remove(&run).unwrap_or_default() {
+                self.holders[lock].remove(&run);
+                self.serve(lock, &mut ends);
+            }
+        }
+    }
+
+    /// Those in front who can have the lock get it, and so can end.
+    fn serve(&mut self, lock: usize, ends: &mut Vec<RunId>) {
+        let holders = &self.holders[lock];
+        // Several hold it only by sharing it.
+        let shared = holders.len() > 1 || holders.values().all(|mode| *mode == LockMode::Shared);
+        let can = |mode: LockMode| holders.is_empty() || (shared && mode == LockMode::Shared);
+        let served = self.queues[lock].iter().take_while(|(_, mode)| can(*mode)).count();
+        for (run, _) in self.queues[lock].drain(..served) {
+            self.waits.remove(&run);
+            ends.push(run);
+        }
+    }
+
+    /// From each run that is stuck there is a way on, to another that is: followed far enough, it comes round.
+    fn circles(&self) -> Vec<Vec<RunId>> {
+        let queues = self.queues.iter().enumerate();
+        let on: BTreeMap<RunId, Option<RunId>> = queues.flat_map(|(lock, queue)| self.ways_on(lock, queue)).collect();
+        let mut seen = HashSet::new();
+        let mut circles = Vec::new();
+        for start in on.keys().copied() {
+            let (mut way, mut place, mut at) = (Vec::new(), HashMap::new(), Some(start));
+            while let Some(run) = at.filter(|run| seen.insert(*run)) {
+                place.insert(run, way.len());
+                way.push(run);
+                at = on.get(&run).copied().flatten();
+            }
+            if let Some(from) = at.and_then(|run| place.get(&run)) {
+                circles.push(way.split_off(*from));
+            }
+        }
+        circles
+    }
+
+    /// Of each that stands in a queue, one that is in its way: a holder, or else one that stands before it.
+    fn ways_on(&self, lock: usize, queue: &[(RunId, LockMode)]) -> Vec<(RunId, Option<RunId>)> {
+        let holders = &self.holders[lock];
+        let first = holders.keys().min().copied();
+        let alone = first.filter(|_| holders.values().any(|mode| *mode == LockMode::Exclusive));
+        let (mut before, mut alone_before) = (None, None);
+        let mut ways = Vec::new();
+        for &(run, mode) in queue {
+            if mode == LockMode::Shared {
+                ways.push((run, alone.or(alone_before)));
+            } else {
+                ways.push((run, first.or(before)));
+                alone_before = Some(run);
+            }
+            before = Some(run);
+        }
+        ways
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use LockMode::{Exclusive, Shared};
+
+    fn named(name: &str) -> LockName {
+        LockName { tenant: Name::default_tenant(), kind: LockKind::Named, name: name.to_owned() }
+    }
+
+    fn graph(held: &[(&str, i64, LockMode)], waits: &[(&str, i64, LockMode)]) -> LockGraph {
+        let (since, task) = (Timestamp::from_millis(0), Name::new("task").unwrap());
+        let held = held.iter().map(|(lock, run, mode)| HeldLock {
+            lock: named(lock),
+            mode: *mode,
+            run: RunId(*run),
+            task: task.clone(),
+            fence: 1,
+            since,
+        });
+        let waits = waits.iter().map(|(lock, run, mode)| LockWait {
+            lock: named(lock),
+            mode: *mode,
+            run: RunId(*run),
+            task: task.clone(),
+            since,
+            place: 1,
+        });
+        LockGraph::of(held.collect(), waits.collect())
+    }
+
+    fn stuck(graph: &LockGraph) -> Vec<i64> {
+        graph.locks.iter().flat_map(|node| &node.waiters).filter(|w| w.stuck).map(|w| w.run.0).collect()
+    }
+
+    #[test]
+    fn who_will_be_served_is_not_marked() {
+        let graph = graph(
+            &[("a", 1, Exclusive), ("b", 2, Shared), ("b", 3, Shared)],
+            &[("a", 2, Exclusive), ("b", 4, Exclusive), ("b", 5, Shared), ("c", 6, Exclusive)],
+        );
+
+        assert_eq!(graph.locks.iter().map(|node| node.lock.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(stuck(&graph), Vec::<i64>::new());
+        assert!(graph.circles.is_empty());
+    }
+
+    #[test]
+    fn a_circle_is_marked_and_so_is_who_waits_behind_it() {
+        let graph = graph(
+            &[("a", 1, Exclusive), ("b", 2, Exclusive), ("c", 7, Exclusive)],
+            &[("a", 2, Exclusive), ("b", 1, Shared), ("b", 3, Shared), ("c", 4, Shared)],
+        );
+
+        assert_eq!(stuck(&graph), [2, 1, 3]);
+        assert_eq!(graph.circles, [[RunId(1), RunId(2)]]);
+    }
+
+    #[test]
+    fn a_circle_through_a_queue_is_marked() {
+        let graph = graph(
+            &[("a", 1, Shared), ("b", 3, Exclusive)],
+            &[("a", 2, Exclusive), ("a", 3, Shared), ("b", 1, Exclusive)],
+        );
+
+        assert_eq!(stuck(&graph), [2, 3, 1]);
+        assert_eq!(graph.circles, [[RunId(1), RunId(3), RunId(2)]]);
+    }
+
+    #[test]
+    fn a_queue_of_thousands_is_looked_at_in_no_time() {
+        let waits: Vec<_> = (2..20_000).map(|run| ("a", run, if run % 2 == 0 { Exclusive } else { Shared })).collect();
+        let start = std::time::Instant::now();
+
+        assert!(stuck(&graph(&[("a", 1, Exclusive)], &waits)).is_empty());
+
+        assert!(start.elapsed() < std::time::Duration::from_secs(10));
+    }
+}

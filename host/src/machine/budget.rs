@@ -1,0 +1,306 @@
+//! What tasks and tenants may use of this host: fuel a minute, and of a tenant runs at once.
+//!
+//! A budget of fuel is a bucket that holds one minute's worth and fills evenly. Attempts are charged with what they really
+//! use: while they run as far as that can be seen, and with the rest at their end, however they end. What is over its budget
+//! owes fuel; nothing of it is claimed until that has come in. An attempt under way is not ended for it, so that a budget
+//! is exceeded at most by what the runs that its task or tenant has at once may use each (`limits.fuel`), once, and paid back.
+//!
+//! All of this is of one host, and forgotten when it stops: it starts with full buckets.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use crate::catalog::Catalog;
+use crate::machine::live::LiveRuns;
+use crate::run::{Claim, ClaimKey, HeldBack};
+use crate::store::TenantShare;
+use crate::task::{Name, TaskKey};
+use crate::tenant::Tenants;
+use crate::time::{Clock, Timestamp};
+
+/// How often attempts under way are looked at. What a budget is exceeded by grows with it; each look costs a moment.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What tasks and tenants have used, and what they have under way.
+#[derive(Debug)]
+pub struct Budgets {
+    catalog: Arc<Catalog>,
+    tenants: Arc<Tenants>,
+    clock: Arc<dyn Clock>,
+    books: Mutex<Books>,
+    /// Told when a tenant that had as many runs as it may has one less.
+    freed: Notify,
+    /// How many attempts under way are charged to somebody.
+    charged: watch::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    tasks: HashMap<TaskKey, Bucket>,
+    tenants: HashMap<Name, Bucket>,
+    /// Attempts under way, by tenant.
+    running: HashMap<Name, u32>,
+    /// Attempts under way that are charged to somebody, and what they were charged with.
+    attempts: HashMap<ClaimKey, (TaskKey, u64)>,
+}
+
+/// An attempt under way, until this is dropped.
+#[derive(Debug)]
+pub struct Underway {
+    budgets: Arc<Budgets>,
+    key: ClaimKey,
+    tenant: Name,
+}
+
+/// Who may not start anything, or only so much.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// Tasks that are over their budget.
+    pub over: BTreeSet<TaskKey>,
+    /// What tenants have under way, and may have more; none where no tenant has a bound, or is beside another.
+    pub shares: BTreeMap<Name, TenantShare>,
+    /// When the first of those that are over their budget will have recovered.
+    pub recovers_at: Option<Timestamp>,
+}
+
+/// A tenant, as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantUse {
+    /// Attempts under way on this host.
+    pub running: u32,
+    /// Fuel that is left of its budget; less than nothing is owed. `None` without a budget.
+    pub fuel_left: Option<i64>,
+    /// Why nothing of it starts.
+    pub held_back: Option<HeldBack>,
+}
+
+impl Budgets {
+    /// Full budgets for the tasks of `catalog` and for `tenants`.
+    pub fn new(catalog: Arc<Catalog>, tenants: Arc<Tenants>, clock: Arc<dyn Clock>) -> Self {
+        let charged = watch::Sender::new(0);
+        Self { catalog, tenants, clock, books: Mutex::default(), freed: Notify::new(), charged }
+    }
+
+    /// An attempt begins. It is under way until what this returns is dropped.
+    pub fn begin(self: &Arc<Self>, claim: &Claim) -> Underway {
+        let (key, task) = (claim.key, &claim.task);
+        let mut books = self.books();
+        *books.running.entry(task.tenant.clone()).or_default() += 1;
+        if self.task_rate(task).is_some() || self.tenant_rate(&task.tenant).is_some() {
+            books.attempts.insert(key, (task.clone(), 0));
+            self.charged.send_replace(books.attempts.len());
+        }
+        Underway { budgets: Arc::clone(self), key, tenant: task.tenant.clone() }
+    }
+
+    /// The attempt has used so much `fuel` from its start to now: whatever it was not charged with yet, it is.
+    pub fn used(&self, key: ClaimKey, fuel: u64) {
+        let now = self.clock.now();
+        let mut books = self.books();
+        let Books { tasks, tenants, attempts, .. } = &mut *books;
+        let Some((task, charged)) = attempts.get_mut(&key) else { return };
+        let more = fuel.saturating_sub(*charged);
+        *charged += more;
+        if let Some(rate) = self.task_rate(task) {
+            tasks.entry(task.clone()).or_insert_with(|| Bucket::full(rate, now)).take(more, rate, now);
+        }
+        if let Some(rate) = self.tenant_rate(&task.tenant) {
+            tenants.entry(task.tenant.clone()).or_insert_with(|| Bucket::full(rate, now)).take(more, rate, now);
+        }
+    }
+
+    /// Who may start how much.
+    pub fn standing(&self) -> Standing {
+        let now = self.clock.now();
+        let mut standing = Standing::default();
+        let mut books = self.books();
+        let Books { tasks, tenants, running, .. } = &mut *books;
+        // A bucket that is full again is as good as none.
+        tasks.retain(|task, bucket| {
+            let Some(rate) = self.task_rate(task) else { return false };
+            if let Some(at) = bucket.recovers_at(rate, now) {
+                standing.over.insert(task.clone());
+                standing.recovers_at = Some(standing.recovers_at.map_or(at, |earlier| earlier.min(at)));
+            }
+            !bucket.is_full(rate)
+        });
+        let all = self.tenants.iter();
+        for (name, limits) in all {
+            let running = running.get(name).copied().unwrap_or(0);
+            let mut room = limits.runs.map_or(u32::MAX, |most| most.saturating_sub(running));
+            let recovers_at = limits
+                .fuel_per_minute
+                .and_then(|rate| tenants.get_mut(name).and_then(|bucket| bucket.recovers_at(rate, now)));
+            if let Some(at) = recovers_at {
+                room = 0;
+                standing.recovers_at = Some(standing.recovers_at.map_or(at, |earlier| earlier.min(at)));
+            }
+            standing.shares.insert(name.clone(), TenantShare { running, room });
+        }
+        // One that shares with nobody and is bounded by nothing needs no share.
+        if standing.shares.len() == 1 && standing.shares.values().all(|share| share.room == u32::MAX) {
+            standing.shares.clear();
+        }
+        standing
+    }
+
+    /// Completes when a tenant that had no room may have some. One waits for this, the worker.
+    pub async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    /// Why runs of `task` that are due do not start.
+    pub fn held_back(&self, task: &TaskKey) -> Option<HeldBack> {
+        let now = self.clock.now();
+        let mut books = self.books();
+        let own =
+            self.task_rate(task).and_then(|rate| Some((rate, books.tasks.get_mut(task)?.recovers_at(rate, now)?)));
+        match own {
+            Some((rate, at)) => Some(over("over its budget", rate, at)),
+            None => self.tenant_held_back(&mut books, &task.tenant, now),
+        }
+    }
+
+    /// What `tenant` has under way, and has left.
+    pub fn tenant_use(&self, tenant: &Name) -> TenantUse {
+        let now = self.clock.now();
+        let mut books = self.books();
+        let fuel_left = self.tenant_rate(tenant).map(|rate| {
+            let full = Bucket::full(rate, now);
+            books.tenants.get_mut(tenant).unwrap_or(&mut full.clone()).left(rate, now)
+        });
+        TenantUse {
+            running: books.running.get(tenant).copied().unwrap_or(0),
+            fuel_left,
+            held_back: self.tenant_held_back(&mut books, tenant, now),
+        }
+    }
+
+    fn tenant_held_back(&self, books: &mut Books, tenant: &Name, now: Timestamp) -> Option<HeldBack> {
+        let limits = self.tenants.get(tenant)?;
+        if let Some(rate) = limits.fuel_per_minute
+            && let Some(at) = books.tenants.get_mut(tenant).and_then(|bucket| bucket.recovers_at(rate, now))
+        {
+            return Some(over(&format!("tenant `{tenant}` is over its budget"), rate, at));
+        }
+        let running = books.running.get(tenant).copied().unwrap_or(0);
+        let most = limits.runs.filter(|most| running >= *most)?;
+        let reason = format!("tenant `{tenant}` has {running} of at most {most} runs at once under way on this host");
+        Some(HeldBack { reason, until: None })
+    }
+
+    /// Charge attempts while they run, until `over` is set.
+    pub async fn watch(self: Arc<Self>, live: Arc<LiveRuns>, mut over: watch::Receiver<bool>) {
+        let mut charged = self.charged.subscribe();
+        loop {
+            tokio::select! {
+                // Sleeps while nobody who has a budget has anything under way.
+                some = charged.wait_for(|attempts| *attempts > 0) => drop(some),
+                _ = over.changed() => return,
+            }
+            let attempts: Vec<ClaimKey> = self.books().attempts.keys().copied().collect();
+            for key in attempts {
+                if let Some(handle) = live.get(key.run).filter(|handle| handle.key == key) {
+                    self.used(key, handle.vitals.snapshot().fuel);
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                _ = over.changed() => return,
+            }
+        }
+    }
+
+    fn task_rate(&self, task: &TaskKey) -> Option<u64> {
+        self.catalog.get(task)?.budget.fuel_per_minute
+    }
+
+    fn tenant_rate(&self, tenant: &Name) -> Option<u64> {
+        self.tenants.get(tenant)?.fuel_per_minute
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        // Whoever panicked while it held the guard left books that are whole: every change is one number.
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn over(who: &str, rate: u64, until: Timestamp) -> HeldBack {
+    HeldBack { reason: format!("{who} of {rate} fuel a minute"), until: Some(until) }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        let mut books = self.budgets.books();
+        if let Some(running) = books.running.get_mut(&self.tenant) {
+            let most = self.budgets.tenants.get(&self.tenant).and_then(|limits| limits.runs);
+            if most.is_some_and(|most| *running >= most) {
+                self.budgets.freed.notify_one();
+            }
+            *running -= 1;
+            if *running == 0 {
+                books.running.remove(&self.tenant);
+            }
+        }
+        if books.attempts.remove(&self.key).is_some() {
+            self.budgets.charged.send_replace(books.attempts.len());
+        }
+    }
+}
+
+/// Fuel that comes in evenly, up to a minute's worth. The rate, in fuel a minute, is told each time: it may change.
+#[derive(Clone, Debug)]
+struct Bucket {
+    /// In parts of a unit of fuel; less than nothing is owed.
+    level: i128,
+    at: Timestamp,
+}
+
+/// As many as a minute has milliseconds: with a rate of N a minute, a millisecond brings N parts, so nothing is rounded.
+const PARTS: i128 = 60_000;
+
+impl Bucket {
+    fn full(rate: u64, at: Timestamp) -> Self {
+        Self { level: i128::from(rate) * PARTS, at }
+    }
+
+    /// Let in what has come by `now`. A clock that was set back brings nothing, and takes nothing away.
+    fn fill(&mut self, rate: u64, now: Timestamp) {
+        let passed = i128::try_from(now.since(self.at).as_millis()).unwrap_or(i128::from(u64::MAX));
+        self.level = (self.level + passed * i128::from(rate)).min(i128::from(rate) * PARTS);
+        self.at = now;
+    }
+
+    fn take(&mut self, fuel: u64, rate: u64, now: Timestamp) {
+        self.fill(rate, now);
+        self.level -= i128::from(fuel) * PARTS;
+    }
+
+    /// When there will be something in it; `None` if there is.
+    fn recovers_at(&mut self, rate: u64, now: Timestamp) -> Option<Timestamp> {
+        self.fill(rate, now);
+        let missing = 1 - self.level;
+        let rate = i128::from(rate.max(1));
+        (missing > 0).then(|| {
+            let ms = u64::try_from((missing + rate - 1) / rate).unwrap_or(u64::MAX);
+            now.plus(Duration::from_millis(ms))
+        })
+    }
+
+    /// Whole units in it; less than nothing is owed.
+    fn left(&mut self, rate: u64, now: Timestamp) -> i64 {
+        self.fill(rate, now);
+        let whole = self.level.div_euclid(PARTS);
+        i64::try_from(whole).unwrap_or(if whole < 0 { i64::MIN } else { i64::MAX })
+    }
+
+    fn is_full(&self, rate: u64) -> bool {
+        self.level >= i128::from(rate) * PARTS
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+//! Budgets with a clock that is moved by hand.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::*;
+use crate::plugins::manifest::Manifest;
+use crate::run::{Cause, RunId};
+use crate::runtime::RunHandle;
+use crate::tenant::TenantLimits;
+
+#[derive(Debug)]
+struct Hand(AtomicI64);
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+struct Rig {
+    budgets: Arc<Budgets>,
+    catalog: Arc<Catalog>,
+    clock: Arc<Hand>,
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn key(tenant: &str, task: &str) -> TaskKey {
+    TaskKey { tenant: name(tenant), task: name(task) }
+}
+
+impl Rig {
+    /// Tasks `thrifty` (1000 fuel a minute) and `free` of tenants `acme` (2 runs at once, 6000 fuel a minute) and `default`.
+    fn new() -> Self {
+        let manifest = "[tasks.thrifty]\n[tasks.thrifty.budget]\nfuel-per-minute = 1000\n[tasks.free]\n";
+        let rig = Self::with(manifest, &[("acme", Some(2), Some(6000))]);
+        assert_eq!(
+            rig.catalog.get(&key("acme", "thrifty")).unwrap().limits.fuel,
+            1000,
+            "no more than a minute's worth"
+        );
+        rig
+    }
+
+    fn with(manifest: &str, tenants: &[(&str, Option<u32>, Option<u64>)]) -> Self {
+        let catalog = Arc::new(Catalog::default());
+        let manifest = Manifest::parse("plugin.toml", manifest).unwrap();
+        catalog.change(|tasks| {
+            for tenant in ["acme", "default"] {
+                for task in manifest.tasks(&name(tenant), &name("plugin"), std::path::Path::new("/")) {
+                    tasks.insert(task.key.clone(), Arc::new(task));
+                }
+            }
+        });
+        let limits = tenants.iter().map(|(tenant, runs, fuel_per_minute)| {
+            (name(tenant), TenantLimits { runs: *runs, fuel_per_minute: *fuel_per_minute, cache: 1 })
+        });
+        let tenants = Arc::new(Tenants::new(1, limits.collect()));
+        let clock = Arc::new(Hand(AtomicI64::new(1_000_000)));
+        Self { budgets: Arc::new(Budgets::new(Arc::clone(&catalog), tenants, clock.clone())), catalog, clock }
+    }
+
+    fn pass(&self, ms: i64) {
+        self.clock.0.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    fn begin(&self, run: i64, tenant: &str, task: &str) -> Underway {
+        self.budgets.begin(&Claim {
+            key: claim(run),
+            task: key(tenant, task),
+            due_at: self.clock.now(),
+            cause: Cause::Demand,
+            input: Vec::new(),
+            failures: 0,
+            claimed_at: self.clock.now(),
+        })
+    }
+
+    /// An attempt that used so much.
+    fn attempt(&self, tenant: &str, task: &str, fuel: u64) {
+        let attempt = self.begin(1, tenant, task);
+        self.budgets.used(claim(1), fuel);
+        drop(attempt);
+    }
+
+    /// Until when the task is held back, in milliseconds from now.
+    fn held_back_for(&self, tenant: &str, task: &str) -> Option<i64> {
+        let until = self.budgets.held_back(&key(tenant, task))?.until?;
+        Some(until.as_millis() - self.clock.now().as_millis())
+    }
+}
+
+fn claim(run: i64) -> ClaimKey {
+    ClaimKey { run: RunId(run), attempt: 1, fence: 1 }
+}
+
+#[test]
+fn a_task_that_has_used_up_its_minute_waits_until_it_has_recovered_and_says_so() {
+    let rig = Rig::new();
+    rig.attempt("default", "thrifty", 999);
+    assert_eq!(rig.held_back_for("default", "thrifty"), None);
+
+    rig.attempt("default", "thrifty", 1000);
+
+    let said = rig.budgets.held_back(&key("default", "thrifty")).unwrap();
+    assert_eq!(said.reason, "over its budget of 1000 fuel a minute");
+    assert_eq!(said.until, Some(Timestamp::from_millis(1_000_000 + 59_941)), "999 are owed, 1000 come in a minute");
+    let standing = rig.budgets.standing();
+    assert_eq!(standing.over, BTreeSet::from([key("default", "thrifty")]));
+    assert_eq!(standing.recovers_at, said.until);
+    assert_eq!(rig.held_back_for("default", "free"), None);
+
+    rig.pass(59_940);
+    assert_eq!(rig.held_back_for("default", "thrifty"), Some(1));
+    rig.pass(1);
+    assert_eq!(rig.held_back_for("default", "thrifty"), None);
+    assert!(rig.budgets.standing().over.is_empty());
+}
+
+#[test]
+fn no_more_than_a_minutes_worth_is_saved_up() {
+    let rig = Rig::new();
+    rig.attempt("default", "thrifty", 500);
+    rig.pass(3_600_000);
+
+    rig.attempt("default", "thrifty", 1500);
+
+    assert_eq!(rig.held_back_for("default", "thrifty"), Some(30_001));
+}
+
+#[test]
+fn what_a_tenants_tasks_use_is_the_tenants_and_holds_back_all_of_them_and_nobody_else() {
+    let rig = Rig::new();
+    rig.attempt("acme", "free", 7000);
+
+    assert_eq!(rig.held_back_for("acme", "thrifty"), Some(10_001));
+    let said = rig.budgets.held_back(&key("acme", "thrifty")).unwrap();
+    assert_eq!(said.reason, "tenant `acme` is over its budget of 6000 fuel a minute");
+    let standing = rig.budgets.standing();
+    assert_eq!(standing.shares[&name("acme")], TenantShare { running: 0, room: 0 });
+    assert_eq!(standing.shares[&name("default")].room, u32::MAX);
+    assert_eq!(standing.recovers_at, said.until);
+    assert_eq!(rig.budgets.held_back(&key("default", "thrifty")), None);
+    assert_eq!(rig.budgets.tenant_use(&name("acme")).fuel_left, Some(-1000));
+
+    rig.pass(60_000);
+    assert_eq!(rig.budgets.tenant_use(&name("acme")).fuel_left, Some(5000));
+    assert_eq!(rig.budgets.standing().shares[&name("acme")], TenantShare { running: 0, room: 2 });
+}
+
+#[test]
+fn an_attempt_is_charged_while_it_runs_and_never_twice() {
+    let rig = Rig::new();
+    let attempt = rig.begin(1, "acme", "free");
+
+    rig.budgets.used(claim(1), 4000);
+    rig.budgets.used(claim(1), 6000);
+    assert_eq!(rig.held_back_for("acme", "free"), Some(1), "it is still under way");
+    // Told late, by somebody who had looked earlier.
+    rig.budgets.used(claim(1), 5000);
+    rig.budgets.used(claim(1), 6100);
+    drop(attempt);
+    rig.budgets.used(claim(1), 9999);
+
+    assert_eq!(rig.budgets.tenant_use(&name("acme")).fuel_left, Some(-100));
+}
+
+#[test]
+fn a_clock_that_was_set_back_gives_nothing_and_takes_nothing() {
+    let rig = Rig::new();
+    rig.attempt("default", "thrifty", 1500);
+    rig.pass(-500_000);
+
+    assert_eq!(rig.held_back_for("default", "thrifty"), Some(30_001));
+}
+
+#[test]
+fn a_changed_budget_counts_from_now_on() {
+    let rig = Rig::new();
+    rig.attempt("default", "thrifty", 2000);
+    assert_eq!(rig.held_back_for("default", "thrifty"), Some(60_001));
+
+    rig.catalog.change(|tasks| {
+        let task = tasks.get_mut(&key("default", "thrifty")).unwrap();
+        Arc::make_mut(task).budget.fuel_per_minute = Some(60_000);
+    });
+    assert_eq!(rig.held_back_for("default", "thrifty"), Some(1001));
+
+    rig.catalog.change(|tasks| drop(tasks.remove(&key("default", "thrifty"))));
+    assert!(rig.budgets.standing().over.is_empty());
+    assert!(rig.budgets.books().tasks.is_empty(), "of a task that is gone nothing is kept");
+}
+
+#[tokio::test]
+async fn a_tenant_has_room_for_so_many_runs_and_who_waits_for_room_is_told() {
+    let rig = Rig::new();
+    let first = rig.begin(1, "acme", "free");
+    assert_eq!(rig.budgets.standing().shares[&name("acme")], TenantShare { running: 1, room: 1 });
+
+    let second = rig.begin(2, "acme", "thrifty");
+    let said = rig.budgets.held_back(&key("acme", "free")).unwrap();
+    assert_eq!(said.reason, "tenant `acme` has 2 of at most 2 runs at once under way on this host");
+    assert_eq!((said.until, rig.budgets.standing().shares[&name("acme")].room), (None, 0));
+    assert_eq!(rig.budgets.held_back(&key("default", "free")), None);
+
+    drop(first);
+    tokio::time::timeout(Duration::from_secs(10), rig.budgets.freed()).await.unwrap();
+    assert_eq!(rig.budgets.standing().shares[&name("acme")].room, 1);
+    drop(second);
+    assert!(rig.budgets.books().running.is_empty() && rig.budgets.books().attempts.is_empty());
+}
+
+#[test]
+fn a_host_without_budgets_tells_no_tenants_apart_and_keeps_no_books() {
+    let rig = Rig::with("[tasks.free]\n", &[]);
+    let attempt = rig.begin(1, "default", "free");
+    rig.budgets.used(claim(1), u64::MAX);
+
+    let standing = rig.budgets.standing();
+    assert!(standing.over.is_empty() && standing.shares.is_empty() && standing.recovers_at.is_none());
+    drop(attempt);
+    assert!(rig.budgets.books().tenants.is_empty());
+}
+
+#[test]
+fn numbers_beyond_all_measure_do_no_harm() {
+    let rig = Rig::with("[tasks.free]\n", &[("acme", None, Some(1_000_000_000_000_000_000))]);
+    for _ in 0..100 {
+        rig.attempt("acme", "free", u64::MAX);
+    }
+    assert!(rig.budgets.tenant_use(&name("acme")).fuel_left < Some(i64::MIN / 2));
+    assert!(rig.held_back_for("acme", "free").unwrap() > 60_000);
+
+    let slow = Rig::with("[tasks.free]\n", &[("acme", None, Some(1))]);
+    slow.attempt("acme", "free", u64::MAX);
+    assert!(slow.held_back_for("acme", "free").unwrap() > 0);
+    slow.pass(i64::MAX / 2);
+    assert!(slow.budgets.tenant_use(&name("acme")).fuel_left.unwrap() <= 1);
+}
+
+#[tokio::test]
+async fn what_an_attempt_under_way_uses_is_seen() {
+    let rig = Rig::new();
+    let live = Arc::new(LiveRuns::default());
+    let (over, is_over) = watch::channel(false);
+    let watching = tokio::spawn(Arc::clone(&rig.budgets).watch(Arc::clone(&live), is_over));
+    let _attempt = rig.begin(1, "acme", "free");
+    let handle = Arc::new(RunHandle::new(claim(1), key("acme", "free"), 0));
+    live.insert(Arc::clone(&handle));
+
+    handle.vitals.fuel_used(6500);
+
+    let seen = async {
+        while rig.held_back_for("acme", "free") != Some(5001) {
+            tokio::time::sleep(Duration::from_millis(5)).await; // nothing tells of a look
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), seen).await.unwrap();
+    over.send_replace(true);
+    watching.await.unwrap();
+}
