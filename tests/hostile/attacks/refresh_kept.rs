@@ -8,5 +8,6 @@ pub(crate) fn run(_: &Request) -> Result<Output, Failure> {
         must(cache::swap("hostile/kept", Some(u64::MAX), b"0", None).is_err(), "swapped with a made-up version")?;
         spin()
     };
+    log::info!("it is mine");
     spin()
 }
