@@ -5,4 +5,5 @@
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 0x7ffffff8)
   (func (export "sexton:task/runner@0.1.0#run")
     (param i32 i32 i32 i32 i32 i64 i32 i32 i32) (result i32)
-    i32.const 8 ;; zeroes: an empty output))
+    ;; zeroes: an empty output
+    i32.const 8))

@@ -1,5 +1,6 @@
 //! What the suite preloads into the host that it attacks (`LD_PRELOAD`): the look-up of names below `hangs.invalid` takes as
-//! long as a resolver whose servers are all silent; every other name goes the usual way.
+//! long as with servers that are all silent, names below `inside.invalid` have the address 127.0.0.1, and every other name goes
+//! the usual way.
 //!
 //! A name server that never answers would be more real, but which one a process asks is for the machine's administrator to
 //! say. The host's own code is the same down to its call of `getaddrinfo`.
@@ -27,11 +28,12 @@ pub unsafe extern "C" fn getaddrinfo(
     found: *mut *mut libc::addrinfo,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    let hangs = !node.is_null() && unsafe { CStr::from_ptr(node) }.to_bytes().ends_with(b".hangs.invalid");
-    if hangs {
+    let name = if node.is_null() { c"" } else { unsafe { CStr::from_ptr(node) } };
+    if name.to_bytes().ends_with(b".hangs.invalid") {
         std::thread::sleep(SILENCE);
         return libc::EAI_AGAIN;
     }
+    let node = if name.to_bytes().ends_with(b".inside.invalid") { c"127.0.0.1".as_ptr() } else { node };
     // SAFETY: the name is a C string; `RTLD_NEXT` is a handle that needs no opening.
     let next = unsafe { libc::dlsym(libc::RTLD_NEXT, c"getaddrinfo".as_ptr()) };
     if next.is_null() {

@@ -20,7 +20,11 @@ pub(super) fn attacks() -> Vec<Attack> {
         runs(of!(rust "sockets"), &["succeeded"]).gear(host),
         runs(of!(rust "http_host"), &["succeeded"]).deadline_ms(4000).gear(host).check(pulse_goes_on),
         runs(of!(rust "http_redirect"), &["succeeded"]).deadline_ms(4000).gear(redirects).check(nobody_called),
-        runs(of!(rust "http_private_name"), &["succeeded"]).deadline_ms(4000).gear(inside).check(nobody_called),
+        runs(of!(rust "http_private_name"), &["succeeded"])
+            .deadline_ms(4000)
+            .gear(inside)
+            .on_own_host()
+            .check(nobody_called),
         runs(of!(rust "http_silent"), &["timed-out"]).gear(silent).hung_in("http"),
         runs(of!(rust "http_drip"), &["timed-out"]).gear(|ground| calls("drip", ground.drip.to_string())),
         runs(of!(rust "http_body_flood"), &["timed-out", "out-of-memory"])
@@ -47,9 +51,9 @@ fn redirects(ground: &Ground) -> Gear {
     calls("redirects", ground.redirects.to_string())
 }
 
-/// A name that every system's resolver takes for 127.0.0.1, without asking anybody.
+/// A name that the resolver of a host that is started here takes for 127.0.0.1.
 fn inside(ground: &Ground) -> Gear {
-    calls("inside", format!("127.1:{}", ground.inside.port()))
+    calls("inside", format!("name.inside.invalid:{}", ground.inside.port()))
 }
 
 fn reads_files(ground: &Ground) -> Gear {
