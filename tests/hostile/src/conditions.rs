@@ -31,9 +31,9 @@ const LATE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_mi
 /// How long after its deadline an attempt may end: alone, and among many.
 const OVERSHOOT: (Duration, Duration) = (Duration::from_millis(1000), Duration::from_millis(2500));
 
-/// Resident memory that the host may have gained once an attack is over, in KiB. What it keeps for the next run (a megabyte
-/// for each place in its pool that was ever used, and stacks) is most of it.
-const KEPT: u64 = 400 << 10;
+/// Resident memory that the host may have gained by an attack when that is over, in KiB. What it keeps for the next run (a
+/// megabyte for each place in its pool that was never used before, and stacks) is most of it.
+const KEPT: u64 = 200 << 10;
 
 /// Resident memory that the host itself may take while it is under attack, besides what its guests may have, in KiB.
 const OWN: u64 = 700 << 10;
@@ -94,6 +94,7 @@ fn place(host: &Host, attack: &Attack, name: &str, nth: usize) -> Result<()> {
 pub(crate) fn under(condition: Condition, host: &Host, attack: &Attack, at_start: Vitals) -> Result<Passed> {
     (attack.before)(host)?;
     forget_peak(host.pid);
+    let rss = host.vitals()?.rss;
     let said = host.log(0).len();
     let begun = now(host)?;
     let start = Instant::now();
@@ -122,8 +123,8 @@ pub(crate) fn under(condition: Condition, host: &Host, attack: &Attack, at_start
     if attack.endless {
         end_all(host, &attack.task())?;
     }
-    settled(host, attack, said, at_start)?;
-    let allowed = at_start.rss + OWN + many as u64 * (attack.memory_mib << 10);
+    settled(host, attack, said, Vitals { rss, ..at_start })?;
+    let allowed = rss + OWN + many as u64 * (attack.memory_mib << 10);
     ensure!(peak <= allowed, "the host had {} MiB, which is over {} MiB", peak >> 10, allowed >> 10);
     Ok(Passed { took, peak, late })
 }
@@ -176,13 +177,7 @@ fn load(condition: Condition, host: &Host, attack: &Attack, many: usize) -> Resu
 }
 
 /// What became of the plugins `names`.
-fn ends(
-    condition: Condition,
-    host: &Host,
-    attack: &Attack,
-    names: &[String],
-    start: Instant,
-) -> Result<Vec<Value>> {
+fn ends(condition: Condition, host: &Host, attack: &Attack, names: &[String], start: Instant) -> Result<Vec<Value>> {
     let mut runs = Vec::new();
     for name in names {
         match (attack.end, host.taken_up(name)?) {
@@ -303,7 +298,7 @@ pub(crate) fn end_all(host: &Host, task: &str) -> Result<()> {
 }
 
 /// Whether the host is as it was: nothing of the attack is left in it, and it is as well as before.
-fn settled(host: &Host, attack: &Attack, said: usize, at_start: Vitals) -> Result<()> {
+fn settled(host: &Host, attack: &Attack, said: usize, before: Vitals) -> Result<()> {
     host.eventually("no run of it is left", || {
         for state in ["waiting", "running"] {
             if !host.list(&format!("/v1/runs?task={}&state={state}&limit=1", attack.task()), "runs")?.is_empty() {
@@ -323,13 +318,13 @@ fn settled(host: &Host, attack: &Attack, said: usize, at_start: Vitals) -> Resul
         ensure!(line.len() <= WORDS, "the host said a line of {} bytes: {}", line.len(), beginning(&line));
     }
     let mut vitals = host.vitals()?;
-    let well = |vitals: &Vitals| vitals.files <= at_start.files + 40 && vitals.threads <= at_start.threads + 80;
+    let well = |vitals: &Vitals| vitals.files <= before.files + 40 && vitals.threads <= before.threads + 80;
     host.eventually("files are closed and threads gone", || {
         vitals = host.vitals()?;
         Ok(well(&vitals).then_some(()))
     })
-    .with_context(|| format!("the host has {vitals}; before: {at_start}"))?;
-    ensure!(vitals.rss <= at_start.rss + KEPT, "the host has {vitals}; before: {at_start}");
+    .with_context(|| format!("the host has {vitals}; before: {before}"))?;
+    ensure!(vitals.rss <= before.rss + KEPT, "the host has {vitals}; before: {before}");
     Ok(())
 }
 

@@ -32,6 +32,9 @@ struct Args {
     /// Only attacks whose name contains this (can be given several times).
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// No attack whose name contains this (can be given several times).
+    #[arg(long, value_name = "NAME")]
+    skip: Vec<String>,
     /// How many of an attack at once.
     #[arg(long, value_name = "N", default_value_t = 50)]
     at_once: usize,
@@ -85,6 +88,7 @@ fn run(args: &Args) -> Result<bool> {
     let attacks: Vec<Attack> = list::attacks()
         .into_iter()
         .filter(|attack| args.only.is_empty() || args.only.iter().any(|only| attack.name().contains(only)))
+        .filter(|attack| !args.skip.iter().any(|skip| attack.name().contains(skip)))
         .filter(|attack| host.is_own() || !attack.own_host)
         .collect();
     let passed = attack_all(&host, &attacks, args.at_once)?;

@@ -18,7 +18,8 @@ pub(super) fn attacks() -> Vec<Attack> {
         runs(of!(text "table_fill"), &["timed-out", "out-of-fuel"]),
         runs(of!(text "resource_flood"), &["timed-out", "out-of-fuel", "trapped"]),
         quarantined(of!(made instances_many), "instances"),
-        quarantined(of!(made instances_doubling), ""),
+        // The compiler takes all that it may have for each.
+        quarantined(of!(made instances_doubling), "").most_at_once(4),
         quarantined(of!(made types_doubling), "type"),
         runs(of!(rust "random_flood"), &["timed-out", "trapped", "out-of-memory"]),
         runs(of!(rust "random_huge"), &["trapped"]),
