@@ -154,9 +154,11 @@ fn fight(condition: Condition, host: &Host, attack: &Attack, many: usize) -> Res
                 }
             }
             under_way.extend(host.trigger_many(&task, many - under_way.len())?);
+            host.answers_newcomers()?;
             std::thread::sleep(Duration::from_millis(20)); // the pace of the attack
         }
     }
+    host.answers_newcomers()?;
     for run in under_way {
         over.push(host.wait(run)?);
     }

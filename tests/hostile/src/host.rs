@@ -1,7 +1,8 @@
 //! The host under attack: started here, or up already.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -143,6 +144,23 @@ impl Host {
             self.agent.run(request).with_context(|| format!("the host does not answer {method} {path}"))?.into_parts();
         let body = body.with_config().limit(64 << 20).read_to_vec()?;
         Ok(http::Response::from_parts(head, body))
+    }
+
+    /// Whether it takes a new connection, and answers on it at once.
+    pub(crate) fn answers_newcomers(&self) -> Result<()> {
+        let most = Duration::from_secs(2);
+        let asked = || -> std::io::Result<String> {
+            let address = self.ground.host.parse().map_err(std::io::Error::other)?;
+            let mut stream = TcpStream::connect_timeout(&address, most)?;
+            stream.set_read_timeout(Some(most))?;
+            write!(stream, "GET /v1/health HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        let answer = asked().context("the host does not answer on a new connection")?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "the host is not well: {answer}");
+        Ok(())
     }
 
     /// `GET`, as JSON.

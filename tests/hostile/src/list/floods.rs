@@ -10,8 +10,9 @@ use crate::attack::Attack;
 use crate::conditions::end_all;
 use crate::host::{CACHE_QUOTA, Host};
 
-/// Runs of one task that may wait because tasks asked for them.
-const MOST_WAITING: usize = 1000;
+/// Runs of one task that may wait because tasks asked for them: a thousand, and one for each attempt that asks at the same
+/// moment.
+const MOST_WAITING: usize = 1064;
 
 pub(super) fn attacks() -> Vec<Attack> {
     let runs = Attack::runs;
@@ -178,9 +179,16 @@ fn stale_writes_nothing(host: &Host, attack: &Attack, runs: &[Value]) -> Result<
 }
 
 fn waiting(host: &Host, task: &str) -> Result<usize> {
-    let page = host.get(&format!("/v1/runs?task={task}&state=waiting&limit=1000"))?;
-    let more = usize::from(!page["next"].is_null());
-    Ok(page["runs"].as_array().map_or(0, Vec::len) + more)
+    let mut count = 0;
+    let mut before = String::new();
+    loop {
+        let page = host.get(&format!("/v1/runs?task={task}&state=waiting&limit=1000{before}"))?;
+        count += page["runs"].as_array().map_or(0, Vec::len);
+        if page["next"].is_null() || count > MOST_WAITING {
+            return Ok(count);
+        }
+        before = format!("&before={}", page["next"]);
+    }
 }
 
 /// However long it goes on, no more runs wait than may.
