@@ -20,6 +20,10 @@ use super::components::hex;
 /// Components whose debug information is kept at hand. Each takes a few times the size of its file.
 const AT_HAND: usize = 8;
 
+/// Longest name of a function, and longest stack in words, in bytes: names are the guest's own, and may have megabytes.
+const LONGEST_NAME: usize = 1 << 10;
+const LONGEST_STACK: usize = 32 << 10;
+
 /// A guest's stack, innermost first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stack(Vec<Frame>);
@@ -55,7 +59,9 @@ impl Stack {
                 None => words.push(frame.function.clone()),
             }
         }
-        words.join("\n")
+        let mut words = words.join("\n");
+        words.truncate(words.floor_char_boundary(LONGEST_STACK));
+        words
     }
 
     /// The functions' names alone.
@@ -66,6 +72,7 @@ impl Stack {
 
 /// A function's name as it is in the source, without the hash that Rust adds.
 fn plain(name: &str) -> String {
+    let name = &name[..name.floor_char_boundary(LONGEST_NAME)];
     format!("{:#}", rustc_demangle::demangle(name))
 }
 

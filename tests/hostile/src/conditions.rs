@@ -159,6 +159,14 @@ fn fight(condition: Condition, host: &Host, attack: &Attack, many: usize) -> Res
         }
     }
     host.answers_newcomers()?;
+    if let Some(last) = under_way.last() {
+        let path = format!("/v1/runs/{last}");
+        // For as long as they are all at it.
+        while matches!(host.get(&path)?["run"]["state"].as_str(), Some("waiting" | "running")) {
+            host.answers_newcomers()?;
+            std::thread::sleep(Duration::from_millis(50)); // the pace of the newcomers
+        }
+    }
     for run in under_way {
         over.push(host.wait(run)?);
     }
