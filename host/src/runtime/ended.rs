@@ -244,3 +244,16 @@ fn interrupted(interrupt: Interrupt, place: &str, limits: &Limits) -> Verdict {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guests_own_words_are_cut_between_characters() {
+        assert_eq!(cut("short".to_owned()), "short");
+
+        let said = cut(format!("x{}", "é".repeat(1 << 20)));
+        assert_eq!(said, format!("x{}…[cut]", "é".repeat(LONGEST_MESSAGE / 2 - 1)));
+    }
+}

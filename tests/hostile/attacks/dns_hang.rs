@@ -1,4 +1,4 @@
-//! Calls names whose look-up hangs: it must end at its deadline, and others' look-ups must not be kept waiting for long.
+//! Calls names whose look-up hangs: it must end at its deadline, and no more threads must wait for an answer than there are for look-ups.
 
 use crate::prelude::*;
 
