@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::{Either, select};
 
 use crate::runtime::{RunHandle, Stop};
+use crate::task::TaskKey;
 
 /// A host call was ended because the run is over. The runtime's classifier finds it in the trap.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +50,11 @@ impl Until {
     /// The end of the attempt `handle`: at `deadline`, or earlier if it is stopped.
     pub fn new(handle: Arc<RunHandle>, deadline: Instant) -> Self {
         Self { handle, deadline }
+    }
+
+    /// Whose run it is.
+    pub fn task(&self) -> &TaskKey {
+        &self.handle.task
     }
 
     /// When the run's time is used up.

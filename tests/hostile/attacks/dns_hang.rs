@@ -1,4 +1,4 @@
-//! Calls names whose look-up hangs: it must end at its deadline, and no more threads must wait for an answer than there are for look-ups.
+//! Calls names whose look-up hangs: it must end at its deadline, and other tasks' names must be looked up all the same.
 
 use crate::prelude::*;
 

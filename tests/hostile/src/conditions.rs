@@ -26,7 +26,7 @@ const FIGHTERS: usize = 4;
 
 /// How late it may begin: at the median, and at worst. A host whose control plane waits for guests is later by far; one that
 /// is built for debugging, on a machine that has others to serve as well, is not.
-const LATE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(1000));
+const LATE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(1000));
 
 /// How long after its deadline an attempt may end: alone, and among many.
 const OVERSHOOT: (Duration, Duration) = (Duration::from_millis(1000), Duration::from_millis(2500));

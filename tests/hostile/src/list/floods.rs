@@ -17,9 +17,9 @@ const MOST_WAITING: usize = 1064;
 pub(super) fn attacks() -> Vec<Attack> {
     let runs = Attack::runs;
     vec![
-        runs(of!(rust "string_huge"), &["trapped"]).says("to the host in one call"),
-        runs(of!(rust "list_huge"), &["trapped"]).says("to the host in one call"),
-        runs(of!(rust "list_of_lists"), &["trapped", "succeeded"]),
+        runs(of!(rust "string_huge"), &["trapped"]).deadline_ms(4000).says("to the host in one call"),
+        runs(of!(rust "list_huge"), &["trapped"]).deadline_ms(4000).says("to the host in one call"),
+        runs(of!(rust "list_of_lists"), &["trapped", "succeeded"]).deadline_ms(4000),
         runs(of!(rust "name_flood"), &["succeeded"]).deadline_ms(4000),
         runs(of!(rust "handle_flood"), &["trapped"]).says("handles"),
         runs(of!(rust "field_flood"), &["timed-out", "trapped"]).deadline_ms(1500),

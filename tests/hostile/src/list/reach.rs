@@ -1,6 +1,6 @@
 //! What reaches for what is not its own.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::of;
@@ -35,6 +35,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         runs(of!(rust "http_connections"), &["timed-out"]).gear(silent),
         runs(of!(rust "dns_hang"), &["timed-out"])
             .gear(|_| Gear { http: vec!["*.hangs.invalid".into()], ..Gear::default() })
+            .check(other_names_are_found)
             .on_own_host(),
     ]
 }
@@ -71,5 +72,17 @@ fn nobody_called(host: &Host, _: &Attack, _: &[Value]) -> Result<()> {
 
 fn pulse_goes_on(host: &Host, _: &Attack, _: &[Value]) -> Result<()> {
     ensure!(host.get(&format!("/v1/tasks/{PULSE}"))?["paused"] == false, "a guest had the host pause a task");
+    Ok(())
+}
+
+/// While the names still hang: another task's name leads it to a private address, and it is told so.
+fn other_names_are_found(host: &Host, _: &Attack, _: &[Value]) -> Result<()> {
+    let other = attacks().into_iter().find(|attack| attack.file == "http_private_name").context("it is in the list")?;
+    let task = "hostile-other-name";
+    host.put(task, &host.guest, &other.manifest(task, &host.ground))?;
+    ensure!(host.taken_up(task)?.is_none(), "it is quarantined");
+    let run = host.wait(host.trigger(task)?)?;
+    host.take_away(&[task.to_owned()])?;
+    ensure!(run["run"]["state"] == "succeeded", "another task's look-up was kept waiting: {}", run["run"]);
     Ok(())
 }
