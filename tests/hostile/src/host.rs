@@ -17,7 +17,7 @@ use crate::vitals::Vitals;
 /// How long something that must happen is waited for. Generous: machines that run this are busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the quota of the cache is on a host that is started here, in bytes.
+/// What the quota of the cache is on a host that is started here, in bytes: as `sexton.toml` says.
 pub(crate) const CACHE_QUOTA: u64 = 16 << 20;
 
 /// A host, and the way to talk to it.
@@ -57,8 +57,7 @@ impl Host {
         let (sexton, resolver) = (&with.sexton, &with.resolver);
         let plugins = directory.join("plugins");
         fs::create_dir_all(&plugins)?;
-        let config = format!("[http]\nlisten = \"127.0.0.1:0\"\n[cache]\nquota = {CACHE_QUOTA}\n");
-        fs::write(directory.join("sexton.toml"), config)?;
+        fs::write(directory.join("sexton.toml"), include_str!("../sexton.toml"))?;
         ensure!(resolver.exists(), "{} is not there: `make hostile` builds it", resolver.display());
         // With as few files as a process commonly may have open: whatever the host needs more, it must see to.
         let few_files = r#"ulimit -Sn 1024; exec "$0" run --config sexton.toml"#;

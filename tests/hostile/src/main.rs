@@ -52,6 +52,10 @@ struct Args {
     list: bool,
 }
 
+/// Resident memory that the host may have gained by all attacks together, in KiB: places of its pool that were used (a megabyte
+/// of memory, one of tables, and a stack each), and what its allocator and its store keep at hand.
+const GAINED: u64 = 600 << 10;
+
 /// What became of one attack.
 struct Row {
     name: String,
@@ -151,6 +155,8 @@ fn attack_all(host: &Host, attacks: &[Attack], at_once: usize) -> Result<usize> 
     });
     println!("a moment later    {at_end}");
     as_before?;
+    let gained = at_end.rss.saturating_sub(at_start.rss);
+    anyhow::ensure!(gained <= GAINED, "the host gained {} MiB, which is over {} MiB", gained >> 10, GAINED >> 10);
     for row in &rows {
         for failure in row.conditions.iter().filter_map(|condition| condition.as_ref().err()) {
             println!("FAILED {}: {failure:#}", row.name);
