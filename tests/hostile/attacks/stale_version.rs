@@ -4,9 +4,8 @@ use crate::prelude::*;
 
 pub(crate) fn run(_: &Request) -> Result<Output, Failure> {
     if settings::get("version").as_deref() == Some("2") {
-        return Ok(Output::json(&section("hostile/stale").max_age(Duration::ZERO).refresh(|_: Option<&String>| {
-            Ok::<_, Failure>("fresh".to_owned())
-        })?.state.to_string())?);
+        let renewed = section("hostile/stale").max_age(Duration::ZERO).refresh(|_| Ok::<_, Failure>("fresh".to_owned()))?;
+        return Output::json(&renewed.state.to_string());
     }
     let Begun::Yours(mine) = section("hostile/stale").max_age(Duration::ZERO).begin::<String>()? else {
         return Err(Failure::permanent("another run is renewing the entry"));
