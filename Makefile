@@ -11,7 +11,7 @@ GUESTS = $(notdir $(wildcard tests/guests/*))
 # Cargo writes start-hang as start_hang.
 put = for name in $(1); do cp $(BUILT)/$$(echo $$name | tr - _).wasm $(2)/.$$name.new && mv $(2)/.$$name.new $(2)/$$name.wasm || exit; done
 
-.PHONY: run test lint bench bench-hung soak examples guests wasm-target
+.PHONY: run test hostile leak lint bench bench-hung soak examples guests wasm-target
 
 run: examples ## Try it: the examples, their remotes, and the host
 	cargo build --quiet -p sexton -p example-frontpage-remotes
@@ -19,6 +19,14 @@ run: examples ## Try it: the examples, their remotes, and the host
 
 test: guests examples ## Every test
 	cargo build --quiet -p sexton -p example-frontpage-remotes && cargo test
+	$(MAKE) hostile && $(MAKE) leak LEAK=1000
+
+hostile: guests ## Attack a host in every way there is; see docs/hostile.md
+	cargo build --quiet -p sexton -p hostile -p hostile-resolver && $(TARGET)/debug/hostile
+
+LEAK = 10000
+leak: guests ## Interrupt many runs, and compare the host with what it was before
+	cargo build --quiet -p sexton -p hostile -p hostile-resolver && $(TARGET)/debug/hostile --leak $(LEAK)
 
 lint: wasm-target ## Formatting, clippy for the host and for guests, and the documentation
 	cargo fmt --check && cargo clippy --all-targets -- -D warnings

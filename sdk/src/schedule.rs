@@ -17,7 +17,8 @@ pub enum Error {
     AccessDenied,
     /// The task is granted, but no plugin on this host defines it.
     NotFound,
-    /// This run has asked for as many runs as it may (100), or the input is over 1 MiB.
+    /// This run has asked for as many runs as it may (100), as many runs of that task wait as may (1000), or the input is
+    /// over 1 MiB.
     TooLarge,
     /// The key is empty or longer than 256 bytes.
     BadKey,
@@ -32,7 +33,9 @@ impl fmt::Display for Error {
         match self {
             Self::AccessDenied => f.write_str("the task is not granted to enqueue this task"),
             Self::NotFound => f.write_str("no plugin on this host defines the task to be enqueued"),
-            Self::TooLarge => f.write_str("the input is over 1 MiB, or this run has enqueued as many runs as it may"),
+            Self::TooLarge => f.write_str(
+                "the input is over 1 MiB, this run has enqueued as many runs as it may, or as many wait as may",
+            ),
             Self::BadKey => f.write_str("a key has 1 to 256 bytes"),
             Self::Value(why) => write!(f, "the input cannot be written as JSON: {why}"),
             Self::Other(why) => write!(f, "cannot enqueue: {why}"),

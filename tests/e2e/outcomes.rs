@@ -39,6 +39,7 @@ fn outcomes_are_told_apart() {
         (r#"{"do": "panic"}"#, "trapped", "failed"),
         (r#"{"do": "unreachable"}"#, "trapped", "failed"),
         (r#"{"do": "recurse"}"#, "trapped", "failed"),
+        (r#"{"do": "exit", "code": 0}"#, "trapped", "failed"), // it gave no answer
         (r#"{"do": "eat-memory"}"#, "out-of-memory", "failed"),
         (r#"{"do": "output-big", "bytes": 2000000}"#, "failed-permanent", "failed"),
     ];

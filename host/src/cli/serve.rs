@@ -47,11 +47,24 @@ fn give_large_allocations_back() {
     }
 }
 
+/// Have as many files open as this process may: commonly it starts with a limit of 1024, out of regard for programs that
+/// use `select`, and guests that open files or connections would leave none to answer the API with.
+#[cfg(unix)]
+fn may_open_many_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "Cannot raise the limit of open files from {:?} to {:?}", limit.current, limit.maximum);
+    }
+}
+
 /// The control plane's threads, and the host on them.
 fn start(config: Config) -> anyhow::Result<()> {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     give_large_allocations_back();
     crate::telemetry::start(config.log.format == LogFormat::Json, &config.log.filter)?;
+    #[cfg(unix)]
+    may_open_many_files();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("sexton-control")

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::{Either, select};
 
 use crate::runtime::{RunHandle, Stop};
+use crate::task::TaskKey;
 
 /// A host call was ended because the run is over. The runtime's classifier finds it in the trap.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +55,11 @@ impl Until {
     /// The attempt that it is the end of.
     pub fn handle(&self) -> &Arc<RunHandle> {
         &self.handle
+    }
+
+    /// Whose run it is.
+    pub fn task(&self) -> &TaskKey {
+        &self.handle.task
     }
 
     /// When the run's time is used up.

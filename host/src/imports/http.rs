@@ -29,6 +29,10 @@ use target::Target;
 /// Connections that one attempt may have open at once. Each is a file descriptor of the host's.
 const MOST_CONNECTIONS: usize = 64;
 
+/// Bytes of one list of header fields. They are kept in the host's memory, and a guest may hold as many lists as it may
+/// hold handles. No server accepts a longer head.
+const MOST_FIELDS: usize = 16 << 10;
+
 /// What the requests of one attempt work on.
 pub(super) struct HttpCtx {
     wasi: WasiHttpCtx,
@@ -43,7 +47,9 @@ impl HttpCtx {
             connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
             tls: exchange::public_tls(),
         };
-        Self { wasi: WasiHttpCtx::new(), sender }
+        let mut wasi = WasiHttpCtx::new();
+        wasi.set_field_size_limit(MOST_FIELDS);
+        Self { wasi, sender }
     }
 }
 

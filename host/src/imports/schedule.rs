@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use wasmtime::component::Linker;
 
-use super::{Imports, ImportsCtxView, ImportsView, LARGEST_VALUE, granted, is_name, store_failure};
-use crate::run::Cause;
+use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, LARGEST_VALUE, granted, is_name, store_failure};
+use crate::run::{Cause, RunState};
 use crate::runtime::bindings::sexton::task::schedule::{self, Error, Host, When};
-use crate::store::{Admit, NewRun};
+use crate::store::{self, Admit, NewRun, RunFilter};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
 /// Runs that one attempt may ask for: enough to fan out, too few to flood the store.
 const MOST_RUNS: u32 = 100;
+
+/// Runs of one task that may wait while tasks ask for more of them. A task that asks for two of itself each time would have the
+/// store grow without end; with a thousand ahead of it, a run is not soon anyway.
+const MOST_WAITING: usize = 1000;
 
 /// The last instant of the year 9999. A later one cannot be written as RFC 3339, and nobody waits for it.
 const LAST_INSTANT: Timestamp = Timestamp::from_millis(253_402_300_799_999);
@@ -76,6 +80,15 @@ impl ImportsCtxView<'_> {
         if input.len() > LARGEST_VALUE || ctx.enqueued >= MOST_RUNS {
             return Ok(Err(Error::TooLarge));
         }
+        match ctx.until.unless_ended(in_call, queue_is_full(ctx, &task)).await? {
+            Ok(false) => {}
+            Ok(true) => {
+                // For the rest of the attempt: it is not to ask the store again and again.
+                ctx.enqueued = MOST_RUNS;
+                return Ok(Err(Error::TooLarge));
+            }
+            Err(error) => return Ok(Err(Error::Other(store_failure(error, in_call)?))),
+        }
         ctx.enqueued += 1;
         ctx.handle.vitals.handed_over(input.len());
         let now = ctx.services.clock.now();
@@ -99,6 +112,18 @@ impl ImportsCtxView<'_> {
             Err(error) => Ok(Err(Error::Other(store_failure(error, in_call)?))),
         }
     }
+}
+
+/// Whether as many runs of `task` wait as may. Attempts that ask at the same moment may each add one more.
+async fn queue_is_full(ctx: &ImportsCtx, task: &TaskKey) -> store::Result<bool> {
+    let waiting = RunFilter {
+        tenant: Some(task.tenant.clone()),
+        task: Some(task.task.clone()),
+        state: Some(RunState::Waiting),
+        before: None,
+        limit: MOST_WAITING,
+    };
+    Ok(ctx.services.store.runs(waiting).await?.len() >= MOST_WAITING)
 }
 
 /// The instant that a guest means, within the calendar.

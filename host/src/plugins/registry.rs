@@ -11,6 +11,19 @@ use crate::runtime::{Component, Prepared};
 use crate::task::{Name, Task, TaskKey};
 use crate::time::Timestamp;
 
+/// Longest reason that is kept, in bytes: names that a component brings along may be of any length and number.
+const LONGEST_REASON: usize = 4 << 10;
+
+/// `reason` as it is shown and logged.
+fn cut(mut reason: String) -> String {
+    if reason.len() > LONGEST_REASON {
+        reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
+        reason.push_str("…[cut]");
+        reason.shrink_to_fit();
+    }
+    reason
+}
+
 /// A task with all that its runs need. A run keeps the one it began with.
 #[derive(Clone, Debug)]
 pub struct Ready {
@@ -103,6 +116,7 @@ impl Registry {
                     *plugin = Plugin { version: Some((version, now)), quarantine: None };
                 }
                 Err(reason) => {
+                    let reason = cut(reason);
                     let still = if plugin.version.is_some() { "; the version before it stays in use" } else { "" };
                     warn!(plugin = name, tenant.name = %tenant, "Quarantined plugin `{}`: {}{still}", name.escape_debug(), reason.escape_debug());
                     plugin.quarantine = Some(reason);

@@ -66,6 +66,7 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
     let verdict = ended::classify(Evidence {
         result,
         limits,
+        kind: prepared.kind(),
         stack: guest.stack.take(),
         space: &guest.space,
         place: match pauses.started {

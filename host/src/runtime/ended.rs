@@ -12,6 +12,7 @@ use crate::run::{Outcome, Output};
 use crate::task::Limits;
 
 use super::bindings::exports::sexton::task::runner;
+use super::components::Kind;
 use super::handle::Stop;
 use super::limits::{Breach, Space};
 use super::stack::Stack;
@@ -40,6 +41,7 @@ pub(super) struct Verdict {
 pub(super) struct Evidence<'a> {
     pub(super) result: Result<wasmtime::Result<Returned>, Interrupt>,
     pub(super) limits: &'a Limits,
+    pub(super) kind: Kind,
     pub(super) space: &'a Space,
     /// Where the guest was when its call was dropped.
     pub(super) stack: Option<Stack>,
@@ -52,7 +54,7 @@ pub(super) struct Evidence<'a> {
 
 impl Verdict {
     fn other(outcome: Outcome, message: impl Into<String>) -> Self {
-        Self { ending: Ending::Other(outcome), message: Some(message.into()), stack: None, claim_lost: false }
+        Self { ending: Ending::Other(outcome), message: Some(cut(message.into())), stack: None, claim_lost: false }
     }
 
     fn plain(ending: Ending) -> Self {
@@ -84,12 +86,25 @@ impl Verdict {
     }
 }
 
+/// Longest message that is kept, in bytes: a guest's own words are shown in lists and in the host's log.
+const LONGEST_MESSAGE: usize = 4 << 10;
+
+/// `message` as it is kept.
+fn cut(mut message: String) -> String {
+    if message.len() > LONGEST_MESSAGE {
+        message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));
+        message.push_str("…[cut]");
+        message.shrink_to_fit(); // the guest may have sent megabytes
+    }
+    message
+}
+
 /// How the attempt ended.
 pub(super) fn classify(evidence: Evidence<'_>) -> Verdict {
-    let Evidence { limits, space, stdout, stderr, .. } = evidence;
+    let Evidence { limits, kind, space, stdout, stderr, .. } = evidence;
     match evidence.result {
         Ok(Ok(returned)) => answered(returned, limits, stdout),
-        Ok(Err(error)) => trapped(&error, limits, space, stdout, stderr),
+        Ok(Err(error)) => trapped(&error, kind, limits, space, stdout, stderr),
         Err(interrupt) => interrupted(interrupt, evidence.place, limits).at(evidence.stack),
     }
 }
@@ -131,9 +146,20 @@ fn exited(code: i32, limits: &Limits, stdout: &[u8]) -> Verdict {
     produced(Output { content_type: Some("text/plain; charset=utf-8".into()), body: stdout.to_vec() }, limits)
 }
 
-fn trapped(error: &wasmtime::Error, limits: &Limits, space: &Space, stdout: &[u8], stderr: &[u8]) -> Verdict {
+fn trapped(
+    error: &wasmtime::Error,
+    kind: Kind,
+    limits: &Limits,
+    space: &Space,
+    stdout: &[u8],
+    stderr: &[u8],
+) -> Verdict {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
-        return exited(exit.0, limits, stdout);
+        return match kind {
+            Kind::Program => exited(exit.0, limits, stdout),
+            // A library that gives up in the midst of things: a task is done when it has returned its answer.
+            Kind::Task => Verdict::other(Outcome::Trapped, format!("exited with code {} and gave no answer", exit.0)),
+        };
     }
     let at = error.downcast_ref::<WasmBacktrace>().map(Stack::of);
     if let Some(interrupt) = error.downcast_ref::<imports::Interrupt>() {
@@ -216,5 +242,18 @@ fn interrupted(interrupt: Interrupt, place: &str, limits: &Limits) -> Verdict {
             tracing::error!(panic = %words, "A host function panicked");
             Verdict::other(Outcome::Trapped, format!("the host failed in a call of its: {words}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guests_own_words_are_cut_between_characters() {
+        assert_eq!(cut("short".to_owned()), "short");
+
+        let said = cut(format!("x{}", "é".repeat(1 << 20)));
+        assert_eq!(said, format!("x{}…[cut]", "é".repeat(LONGEST_MESSAGE / 2 - 1)));
     }
 }

@@ -27,6 +27,9 @@ const BUDGET: u32 = 100;
 /// What taking a stack is believed to cost before it was done once.
 const FIRST_GUESS: Duration = Duration::from_micros(20);
 
+/// Random bytes that one call may ask for: they are made one by one in a call that nothing interrupts.
+const MOST_RANDOM: u64 = 256 << 10;
+
 /// The data of a guest's store.
 pub(super) struct Guest {
     table: ResourceTable,
@@ -211,7 +214,7 @@ fn wasi(order: &Order, kind: Kind, stdout: &Capture, stderr: &Capture) -> Result
     let task = &order.task;
     let mut wasi = WasiCtx::builder();
     wasi.stdout(stdout.clone()).stderr(stderr.clone()).arg(task.key.task.as_str()).args(&task.args);
-    wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+    wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).max_random_size(MOST_RANDOM);
     for (name, value) in &task.env {
         wasi.env(name, value);
     }

@@ -27,6 +27,8 @@ const AT_HAND: usize = 8;
 const REMEMBERED: usize = 1000;
 /// Bytes of a function's name that are kept, and half of those of a file's. The guest chooses them.
 const LONGEST_NAME: usize = 256;
+/// Longest stack in words, in bytes.
+const LONGEST_STACK: usize = 32 << 10;
 
 /// A guest's stack, innermost first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,7 +106,7 @@ impl Frame {
 /// `function (file:line)`, one a line.
 fn in_words(places: &[Vec<Place>]) -> String {
     let lines: Vec<String> = places.iter().flatten().map(Place::to_string).collect();
-    lines.join("\n")
+    cut(&lines.join("\n"), LONGEST_STACK).to_owned()
 }
 
 /// Of each frame, as far as `info` knows: the function, after those that were inlined into it, innermost first.

@@ -115,7 +115,7 @@ impl Exchange {
 
 impl Way {
     async fn connect(&self) -> Result<Box<dyn Stream>, Error> {
-        let addresses = self.target.addresses(&self.grants).await?;
+        let addresses = self.target.addresses(self.until.task(), &self.grants).await?;
         let tcp = self.connect_to_any(&addresses).await?;
         // Requests are written in one piece, and waited for.
         tcp.set_nodelay(true).map_err(Error::Connect)?;

@@ -1,6 +1,8 @@
 //! Where a request goes, as its URI says, and whether a task is granted that.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ::http::Uri;
 use ::http::uri::Scheme;
@@ -8,11 +10,17 @@ use tokio::sync::Semaphore;
 use wasmtime_wasi_http::Error;
 
 use super::address::is_public;
-use crate::task::HttpHost;
+use crate::task::{HttpHost, TaskKey};
 
 /// Names that are looked up at once, for all guests together. Each takes a thread until the system's resolver answers;
 /// more of them would let guests with names that never resolve take every thread that guests' files need as well.
 static LOOKUPS: Semaphore = Semaphore::const_new(16);
+
+/// Of those, the ones that one task may have: names of its that never resolve must not keep those of others waiting.
+const LOOKUPS_OF_A_TASK: usize = 4;
+
+/// The places of each task that looks names up.
+static OF_TASKS: Mutex<BTreeMap<TaskKey, Weak<Semaphore>>> = Mutex::new(BTreeMap::new());
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,15 +105,15 @@ impl Target {
         self.granting(grants).any(|granted| granted.covers(&self.host))
     }
 
-    /// The addresses to connect to: those of the host that are public, or named by a grant themselves.
+    /// The addresses to connect to for `task`: those of the host that are public, or named by a grant themselves.
     ///
     /// # Errors
     ///
     /// If it has none, or none that is allowed.
-    pub(super) async fn addresses(&self, grants: &[HttpHost]) -> Result<Vec<SocketAddr>, Error> {
+    pub(super) async fn addresses(&self, task: &TaskKey, grants: &[HttpHost]) -> Result<Vec<SocketAddr>, Error> {
         let found = match &self.host {
             Host::Ip(ip) => vec![SocketAddr::new(*ip, self.port)],
-            Host::Name(name) => look_up(name.clone(), self.port).await?,
+            Host::Name(name) => look_up(task, name.clone(), self.port).await?,
         };
         if found.is_empty() {
             return Err(Error::DestinationNotFound);
@@ -134,13 +142,26 @@ impl Target {
     }
 }
 
+/// The places for look-ups of `task`, shared by all of its attempts.
+fn places_of(task: &TaskKey) -> Arc<Semaphore> {
+    let mut of_tasks = OF_TASKS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(places) = of_tasks.get(task).and_then(Weak::upgrade) {
+        return places;
+    }
+    of_tasks.retain(|_, places| places.strong_count() > 0);
+    let places = Arc::new(Semaphore::new(LOOKUPS_OF_A_TASK));
+    of_tasks.insert(task.clone(), Arc::downgrade(&places));
+    places
+}
+
 /// Ask the system's resolver, on a thread for blocking work.
-async fn look_up(name: String, port: u16) -> Result<Vec<SocketAddr>, Error> {
+async fn look_up(task: &TaskKey, name: String, port: u16) -> Result<Vec<SocketAddr>, Error> {
     let failed = || Error::DnsError { rcode: None, info_code: None };
+    let own = places_of(task).acquire_owned().await.map_err(|_| failed())?;
     let place = LOOKUPS.acquire().await.map_err(|_| failed())?;
     let asked = tokio::task::spawn_blocking(move || {
-        // Moved in: a guest that is gone does not free the thread, and so must not free the place.
-        let _place = place;
+        // Moved in: a guest that is gone does not free the thread, and so must not free the places.
+        let _places = (own, place);
         std::net::ToSocketAddrs::to_socket_addrs(&(name.as_str(), port)).map(Vec::from_iter)
     });
     match asked.await {
@@ -156,6 +177,7 @@ async fn look_up(name: String, port: u16) -> Result<Vec<SocketAddr>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::Name;
 
     fn granted(grant: &str, port: Option<u16>, uri: &str) -> bool {
         let grants = [HttpHost { host: grant.to_owned(), port }];
@@ -196,13 +218,26 @@ mod tests {
         assert!(!granted("10.0.0.1", None, "http://10.0.0.10/"));
     }
 
+    fn of() -> TaskKey {
+        TaskKey { tenant: Name::default_tenant(), task: Name::new("caller").unwrap() }
+    }
+
+    #[test]
+    fn the_attempts_of_a_task_share_its_places_for_look_ups() {
+        let held: Vec<_> = (0..LOOKUPS_OF_A_TASK).map(|_| places_of(&of()).try_acquire_owned().unwrap()).collect();
+
+        assert!(places_of(&of()).try_acquire_owned().is_err());
+        drop(held);
+        assert!(places_of(&of()).try_acquire_owned().is_ok());
+    }
+
     #[tokio::test]
     async fn an_address_that_is_not_public_is_for_those_who_name_it_on_that_port() {
         let metadata = Target::of(&"http://169.254.169.254/".parse().unwrap()).unwrap();
         let on_another_port = [HttpHost { host: "169.254.169.254".to_owned(), port: Some(8080) }];
         let named = [HttpHost { host: "169.254.169.254".to_owned(), port: None }];
 
-        assert!(matches!(metadata.addresses(&on_another_port).await, Err(Error::DestinationIpProhibited)));
-        assert_eq!(metadata.addresses(&named).await.unwrap(), ["169.254.169.254:80".parse().unwrap()]);
+        assert!(matches!(metadata.addresses(&of(), &on_another_port).await, Err(Error::DestinationIpProhibited)));
+        assert_eq!(metadata.addresses(&of(), &named).await.unwrap(), ["169.254.169.254:80".parse().unwrap()]);
     }
 }

@@ -126,3 +126,25 @@ async fn a_run_is_due_when_it_was_asked_for_and_never_overtakes() {
         assert_eq!((info.due_at, info.run_at), (due_at, run_at), "{when:?}");
     }
 }
+
+#[tokio::test]
+async fn a_task_that_asks_for_more_and_more_runs_is_refused_when_a_thousand_wait() {
+    let world = World::new();
+    world.know(&["other"]);
+    let now = world.services.clock.now();
+    let run = |n: usize| NewRun {
+        task: TaskKey { tenant: Name::default_tenant(), task: Name::new("other").unwrap() },
+        due_at: now,
+        run_at: now,
+        cause: Cause::Demand,
+        input: Vec::new(),
+        dedup: Some(n.to_string()),
+        parent: None,
+        admit: Admit::Always,
+    };
+    soon(world.services.store.enqueue((1..MOST_WAITING).map(run).collect(), now)).await.unwrap();
+    let mut guest = world.guest().await;
+
+    enqueue(&mut guest, "other", None).await.unwrap();
+    assert!(matches!(enqueue(&mut guest, "other", None).await, Err(Error::TooLarge)));
+}

@@ -1,0 +1,16 @@
+;; Fills a table as large as it may be, again and again: it must end near its deadline, or out of fuel.
+
+(module
+  (memory (export "memory") 1)
+  (global $free (mut i32) (i32.const 1024))
+  (func (export "cabi_realloc") (param i32 i32 i32) (param $size i32) (result i32)
+    global.get $free
+    global.get $free local.get $size i32.add i32.const 7 i32.add i32.const -8 i32.and
+    global.set $free)
+  (table $table 10000 funcref)
+  (func (export "sexton:task/runner@0.1.0#run")
+    (param i32 i32 i32 i32 i32 i64 i32 i32 i32) (result i32)
+    (loop $for_ever
+      (table.fill $table (i32.const 0) (ref.null func) (i32.const 10000))
+      (br $for_ever))
+    unreachable))

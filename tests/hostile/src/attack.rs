@@ -1,0 +1,198 @@
+//! What an attack is: what is put into the plugin directory, and what must become of it.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::ground::Ground;
+use crate::host::Host;
+
+/// One attack.
+#[derive(Clone, Copy)]
+pub(crate) struct Attack {
+    /// The name of its file, without the ending.
+    pub(crate) file: &'static str,
+    /// Its file, which begins with what it does and what must happen.
+    pub(crate) source: &'static str,
+    /// What is put into the plugin directory.
+    pub(crate) weapon: Weapon,
+    /// What must become of it.
+    pub(crate) end: End,
+    /// The task's `limits.deadline`.
+    pub(crate) deadline_ms: u64,
+    /// The task's `limits.memory`, in MiB.
+    pub(crate) memory_mib: u64,
+    /// The task's `limits.fuel`.
+    pub(crate) fuel: u64,
+    /// What it is told and granted besides what all are.
+    pub(crate) gear: fn(&Ground) -> Gear,
+    /// Further things that must hold once all of its runs are over. Gets what the host says of each.
+    pub(crate) check: Check,
+    /// Done before each condition.
+    pub(crate) before: fn(&Host) -> Result<()>,
+    /// How many at once, at most; for those that take the whole machine for a while.
+    pub(crate) most_at_once: usize,
+    /// Whether it needs a host that was started for it.
+    pub(crate) own_host: bool,
+    /// Whether its runs go on for ever unless somebody ends them.
+    pub(crate) endless: bool,
+}
+
+/// The name of an attack's file, its text, and what it becomes.
+pub(crate) type Of = (&'static str, &'static str, Weapon);
+
+/// What must hold once the runs of an attack are over.
+pub(crate) type Check = fn(&Host, &Attack, &[Value]) -> Result<()>;
+
+/// What is put into the plugin directory.
+#[derive(Clone, Copy)]
+pub(crate) enum Weapon {
+    /// The guest in Rust, which does what its setting `attack` says.
+    Rust,
+    /// WebAssembly text: a component, or a core module that is made one as a compiler would.
+    Text,
+    /// A component made by code; each of several is different.
+    Made(fn(usize) -> Vec<u8>),
+    /// Whatever this puts beside `NAME.toml` under that name.
+    Placed(fn(&Host, &Path, &str) -> Result<()>),
+}
+
+/// What must become of an attack.
+#[derive(Clone, Copy)]
+pub(crate) enum End {
+    /// It is loaded, and its runs end in one of these outcomes, with these words in the message (if there are any).
+    Runs { outcomes: &'static [&'static str], words: &'static str, stack: &'static str },
+    /// It is not used, for a reason with these words.
+    Quarantined { words: &'static str },
+    /// Either it is not used, or its runs end in one of these outcomes.
+    Either { outcomes: &'static [&'static str] },
+}
+
+/// What a task is told and granted.
+#[derive(Default)]
+pub(crate) struct Gear {
+    pub(crate) settings: Vec<(&'static str, String)>,
+    pub(crate) http: Vec<String>,
+    /// Other lines of its grants.
+    pub(crate) grants: String,
+}
+
+impl Attack {
+    fn new((file, source, weapon): Of, end: End) -> Self {
+        Self {
+            file,
+            source,
+            weapon,
+            end,
+            deadline_ms: 400,
+            memory_mib: 32,
+            fuel: 1_000_000_000_000,
+            gear: |_| Gear::default(),
+            check: |_, _, _| Ok(()),
+            before: |_| Ok(()),
+            most_at_once: usize::MAX,
+            own_host: false,
+            endless: false,
+        }
+    }
+
+    /// One whose runs end in one of these `outcomes`.
+    pub(crate) fn runs(of: Of, outcomes: &'static [&'static str]) -> Self {
+        Self::new(of, End::Runs { outcomes, words: "", stack: "" })
+    }
+
+    /// One that is not let in, for a reason with these `words`.
+    pub(crate) fn quarantined(of: Of, words: &'static str) -> Self {
+        Self::new(of, End::Quarantined { words })
+    }
+
+    /// One that is not let in, or whose runs end in one of these `outcomes`.
+    pub(crate) fn either(of: Of, outcomes: &'static [&'static str]) -> Self {
+        Self::new(of, End::Either { outcomes })
+    }
+
+    /// With these words in the message of each run.
+    pub(crate) fn says(mut self, said: &'static str) -> Self {
+        if let End::Runs { words, .. } = &mut self.end {
+            *words = said;
+        }
+        self
+    }
+
+    /// With this in the stack of each run.
+    pub(crate) fn hung_in(mut self, place: &'static str) -> Self {
+        if let End::Runs { stack, .. } = &mut self.end {
+            *stack = place;
+        }
+        self
+    }
+
+    pub(crate) fn fuel(self, fuel: u64) -> Self {
+        Self { fuel, ..self }
+    }
+
+    pub(crate) fn deadline_ms(self, deadline_ms: u64) -> Self {
+        Self { deadline_ms, ..self }
+    }
+
+    pub(crate) fn gear(self, gear: fn(&Ground) -> Gear) -> Self {
+        Self { gear, ..self }
+    }
+
+    pub(crate) fn check(self, check: Check) -> Self {
+        Self { check, ..self }
+    }
+
+    pub(crate) fn before(self, before: fn(&Host) -> Result<()>) -> Self {
+        Self { before, ..self }
+    }
+
+    pub(crate) fn most_at_once(self, most_at_once: usize) -> Self {
+        Self { most_at_once, ..self }
+    }
+
+    pub(crate) fn on_own_host(self) -> Self {
+        Self { own_host: true, ..self }
+    }
+
+    pub(crate) fn endless(self) -> Self {
+        Self { endless: true, ..self }
+    }
+
+    /// Its name: that of its file, with dashes.
+    pub(crate) fn name(&self) -> String {
+        self.file.replace('_', "-")
+    }
+
+    /// What it does and what must happen: the sentence that its file begins with.
+    pub(crate) fn sentence(&self) -> String {
+        let lines = self.source.lines().map_while(|line| {
+            let text = line.strip_prefix("//!").or_else(|| line.strip_prefix(";;"))?.trim();
+            (!text.is_empty()).then_some(text)
+        });
+        lines.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The task (and plugin) it comes as.
+    pub(crate) fn task(&self) -> String {
+        format!("hostile-{}", self.name())
+    }
+
+    /// The manifest under which it is put into the plugin directory as `task`.
+    pub(crate) fn manifest(&self, task: &str, ground: &Ground) -> String {
+        let mut gear = (self.gear)(ground);
+        gear.settings.push(("attack", self.name()));
+        // The guest in Rust imports HTTP whatever it does: a host that nobody has.
+        gear.http.push("127.0.0.1:1".to_owned());
+        let settings: String = gear.settings.iter().map(|(key, value)| format!("{key} = {value:?}\n")).collect();
+        format!(
+            "[tasks.{task}]\noverlap = \"allow(64)\"\n\
+             [tasks.{task}.retry]\nattempts = 1\n\
+             [tasks.{task}.limits]\ndeadline = \"{}ms\"\nfuel = {}\nmemory = \"{} MiB\"\n\
+             [tasks.{task}.settings]\n{settings}\
+             [tasks.{task}.grants]\nlocks = [\"hostile/*\"]\ncache = [\"hostile/*\"]\nschedule = [{task:?}]\nhttp = {:?}\n{}\n",
+            self.deadline_ms, self.fuel, self.memory_mib, gear.http, gear.grants,
+        )
+    }
+}

@@ -1,0 +1,297 @@
+//! The host under attack: started here, or up already.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::ground::Ground;
+use crate::vitals::Vitals;
+
+/// How long something that must happen is waited for. Generous: machines that run this are busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the quota of the cache is on a host that is started here, in bytes: as `sexton.toml` says.
+pub(crate) const CACHE_QUOTA: u64 = 16 << 20;
+
+/// A host, and the way to talk to it.
+pub(crate) struct Host {
+    url: String,
+    pub(crate) plugins: PathBuf,
+    pub(crate) ground: Ground,
+    pub(crate) pid: u32,
+    /// The guest in Rust, and one that does nothing.
+    pub(crate) guest: Vec<u8>,
+    pub(crate) noop: Vec<u8>,
+    /// The command line, if there is one here.
+    pub(crate) sexton: Option<PathBuf>,
+    agent: ureq::Agent,
+    own: Option<Own>,
+}
+
+/// What is needed besides a host: files that were built.
+pub(crate) struct Arms {
+    /// The binary.
+    pub(crate) sexton: PathBuf,
+    /// What stands in for the system's resolver.
+    pub(crate) resolver: PathBuf,
+    /// The directory of the guests.
+    pub(crate) guests: PathBuf,
+}
+
+/// A host that was started here.
+struct Own {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Host {
+    /// Start `sexton` in `directory`, with `resolver` in the place of the system's.
+    pub(crate) fn start(with: &Arms, directory: &Path) -> Result<Self> {
+        let (sexton, resolver) = (&with.sexton, &with.resolver);
+        let plugins = directory.join("plugins");
+        fs::create_dir_all(&plugins)?;
+        fs::write(directory.join("sexton.toml"), include_str!("../sexton.toml"))?;
+        ensure!(resolver.exists(), "{} is not there: `make hostile` builds it", resolver.display());
+        // With as few files as a process commonly may have open: whatever the host needs more, it must see to.
+        let few_files = r#"ulimit -Sn 1024; exec "$0" run --config sexton.toml"#;
+        let mut child = Command::new("sh")
+            .args(["-c", few_files])
+            .arg(sexton)
+            .current_dir(directory)
+            .env("LD_PRELOAD", resolver)
+            .env("SECRET_OF_THE_HOST", crate::ground::SECRET)
+            .env_remove("SEXTON_URL")
+            .env_remove("NOTIFY_SOCKET")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", sexton.display()))?;
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let stderr = child.stderr.take().context("stderr is piped")?;
+        let (found, url) = mpsc::channel();
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if let Some(at) = line.find("http://").filter(|_| line.contains(" is up: ")) {
+                    let address = line[at..].split(['/', ',']).nth(2).unwrap_or_default();
+                    let _ = found.send(format!("http://{address}"));
+                }
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        let own = Own { child, log };
+        let url = url.recv_timeout(PATIENCE).with_context(|| format!("the host did not come up:\n{}", own.log()))?;
+        Self::at(url, plugins, directory, with, Some(own))
+    }
+
+    /// The host that is up at `url` and watches `plugins`.
+    pub(crate) fn against(url: &str, plugins: &Path, with: &Arms, directory: &Path) -> Result<Self> {
+        Self::at(url.trim_end_matches('/').to_owned(), plugins.to_owned(), directory, with, None)
+    }
+
+    fn at(url: String, plugins: PathBuf, directory: &Path, with: &Arms, own: Option<Own>) -> Result<Self> {
+        let address = url.trim_start_matches("http://").to_owned();
+        let ground = Ground::prepare(&directory.join("ground"), &address)?;
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
+        let agent = config.build().into();
+        let guest = |name: &str| {
+            let path = with.guests.join(format!("{name}.wasm"));
+            fs::read(&path).with_context(|| format!("{} is not there: `make guests` builds it", path.display()))
+        };
+        let sexton = with.sexton.exists().then(|| with.sexton.clone());
+        let mut host =
+            Self { url, plugins, ground, pid: 0, guest: guest("hostile")?, noop: guest("noop")?, sexton, agent, own };
+        let pid = host.get("/v1/host")?["pid"].as_u64().context("the host has no pid")?;
+        host.pid = u32::try_from(pid)?;
+        Ok(host)
+    }
+
+    /// Whether it was started here.
+    pub(crate) fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// `http://ADDRESS:PORT`.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn vitals(&self) -> Result<Vitals> {
+        Vitals::of(self.pid)
+    }
+
+    /// What it said from line `from` on, if it was started here.
+    pub(crate) fn log(&self, from: usize) -> Vec<String> {
+        let Some(own) = &self.own else { return Vec::new() };
+        let log = own.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.get(from..).unwrap_or_default().to_vec()
+    }
+
+    /// Any request: status, headers and body.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> Result<http::Response<Vec<u8>>> {
+        let uri = format!("{}{path}", self.url);
+        let request = http::Request::builder().method(method).uri(uri).body(body.to_vec())?;
+        let (head, mut body) =
+            self.agent.run(request).with_context(|| format!("the host does not answer {method} {path}"))?.into_parts();
+        let body = body.with_config().limit(64 << 20).read_to_vec()?;
+        Ok(http::Response::from_parts(head, body))
+    }
+
+    /// Whether it takes a new connection, and answers on it at once.
+    pub(crate) fn answers_newcomers(&self) -> Result<()> {
+        let most = Duration::from_secs(2);
+        let asked = || -> std::io::Result<String> {
+            let address = self.ground.host.parse().map_err(std::io::Error::other)?;
+            let mut stream = TcpStream::connect_timeout(&address, most)?;
+            stream.set_read_timeout(Some(most))?;
+            write!(stream, "GET /v1/health HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        let answer = asked().context("the host does not answer on a new connection")?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "the host is not well: {answer}");
+        Ok(())
+    }
+
+    /// `GET`, as JSON.
+    pub(crate) fn get(&self, path: &str) -> Result<Value> {
+        let answer = self.ask("GET", path, b"")?;
+        let status = answer.status();
+        ensure!(status.is_success(), "GET {path}: {status} {}", String::from_utf8_lossy(answer.body()));
+        serde_json::from_slice(answer.body()).with_context(|| format!("GET {path}: not JSON"))
+    }
+
+    /// The list `field` of what `GET` answers.
+    pub(crate) fn list(&self, path: &str, field: &str) -> Result<Vec<Value>> {
+        Ok(self.get(path)?[field].as_array().cloned().unwrap_or_default())
+    }
+
+    /// Ask for a run; its id.
+    pub(crate) fn trigger(&self, task: &str) -> Result<i64> {
+        let answer = self.ask("POST", &format!("/v1/tasks/{task}/runs"), b"")?;
+        let status = answer.status();
+        ensure!(status.is_success(), "cannot run {task}: {status} {}", String::from_utf8_lossy(answer.body()));
+        let answer: Value = serde_json::from_slice(answer.body())?;
+        answer["run"].as_i64().context("no run in the answer")
+    }
+
+    /// Ask for `count` runs at once; their ids.
+    pub(crate) fn trigger_many(&self, task: &str, count: usize) -> Result<Vec<i64>> {
+        let share = count.div_ceil(10).max(1);
+        std::thread::scope(|scope| {
+            let askers: Vec<_> = (0..count)
+                .step_by(share)
+                .map(|from| {
+                    let mine = share.min(count - from);
+                    scope.spawn(move || (0..mine).map(|_| self.trigger(task)).collect::<Result<Vec<_>>>())
+                })
+                .collect();
+            let mut runs = Vec::new();
+            for asker in askers {
+                runs.extend(asker.join().map_err(|_| anyhow::anyhow!("a thread that asks for runs broke"))??);
+            }
+            Ok(runs)
+        })
+    }
+
+    /// What the host says of a run once it is over.
+    pub(crate) fn wait(&self, run: i64) -> Result<Value> {
+        let start = Instant::now();
+        loop {
+            let answer = self.get(&format!("/v1/runs/{run}/wait?timeout=10s"))?;
+            if !matches!(answer["run"]["state"].as_str(), Some("waiting" | "running")) {
+                return self.get(&format!("/v1/runs/{run}"));
+            }
+            ensure!(start.elapsed() < PATIENCE, "run {run} is not over after {PATIENCE:?}: {}", answer["run"]);
+        }
+    }
+
+    /// Ask until the answer is there.
+    pub(crate) fn eventually<T>(&self, what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+        let start = Instant::now();
+        loop {
+            if let Some(answer) = ask()? {
+                return Ok(answer);
+            }
+            ensure!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain until {what}");
+            // Nothing to listen to: the question is asked again, and the bound above decides.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What the host says of a plugin, if it knows it.
+    pub(crate) fn plugin(&self, name: &str) -> Result<Option<Value>> {
+        Ok(self.list("/v1/plugins", "plugins")?.into_iter().find(|plugin| plugin["name"] == name))
+    }
+
+    /// Wait until a plugin is taken up or quarantined; the reason, if there is one.
+    pub(crate) fn taken_up(&self, name: &str) -> Result<Option<String>> {
+        self.eventually(&format!("plugin `{name}` is taken up"), || {
+            let Some(plugin) = self.plugin(name)? else { return Ok(None) };
+            let reason = plugin["quarantine"].as_str().map(str::to_owned);
+            Ok((reason.is_some() || plugin["digest"].is_string()).then_some(reason))
+        })
+    }
+
+    /// Put a component into the plugin directory as an author would: whole, by renaming.
+    pub(crate) fn put(&self, name: &str, component: &[u8], manifest: &str) -> Result<()> {
+        for (ending, bytes) in [("toml", manifest.as_bytes()), ("wasm", component)] {
+            let new = self.plugins.join(format!(".{name}.{ending}.new"));
+            fs::write(&new, bytes)?;
+            fs::rename(&new, self.plugins.join(format!("{name}.{ending}")))?;
+        }
+        Ok(())
+    }
+
+    /// Take plugins away, and wait until the host has forgotten them.
+    pub(crate) fn take_away(&self, names: &[String]) -> Result<()> {
+        for name in names {
+            for ending in ["toml", "wasm"] {
+                // One of them may never have been there.
+                let _ = fs::remove_file(self.plugins.join(format!("{name}.{ending}")));
+            }
+        }
+        self.eventually("the plugins are forgotten", || {
+            let left = self.list("/v1/plugins", "plugins")?;
+            Ok(left.iter().all(|plugin| names.iter().all(|name| plugin["name"] != name.as_str())).then_some(()))
+        })
+    }
+
+    /// Ask it to stop, and wait until it has.
+    pub(crate) fn stop(mut self) -> Result<Duration> {
+        let Some(own) = &mut self.own else { bail!("it was not started here") };
+        let start = Instant::now();
+        let sent = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status()?;
+        ensure!(sent.success(), "the host is gone");
+        loop {
+            if let Some(status) = own.child.try_wait()? {
+                ensure!(status.success(), "the host ended with {status}");
+                return Ok(start.elapsed());
+            }
+            ensure!(start.elapsed() < PATIENCE, "the host does not stop");
+            std::thread::sleep(Duration::from_millis(10)); // as in `eventually`
+        }
+    }
+}
+
+impl Own {
+    fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,45 @@
+//! What a process takes of the machine, as the kernel tells.
+
+use std::fmt;
+use std::fs;
+
+use anyhow::{Context, Result};
+
+/// Memory, threads and open files of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Vitals {
+    /// Resident, in KiB.
+    pub(crate) rss: u64,
+    /// The most that were resident since [`forget_peak`], in KiB.
+    pub(crate) peak: u64,
+    pub(crate) threads: u64,
+    pub(crate) files: u64,
+}
+
+impl Vitals {
+    /// Of the process `pid`.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone, or another user's.
+    pub(crate) fn of(pid: u32) -> Result<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the host is gone")?;
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).with_context(|| format!("no {name}"))
+        };
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).context("cannot count the host's files")?.count() as u64;
+        Ok(Self { rss: field("VmRSS")?, peak: field("VmHWM")?, threads: field("Threads")?, files })
+    }
+}
+
+impl fmt::Display for Vitals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RSS {:>4} MiB, {:>2} threads, {:>3} files", self.rss >> 10, self.threads, self.files)
+    }
+}
+
+/// Let the peak of resident memory begin anew. Best effort: without it the peak is that of an earlier attack.
+pub(crate) fn forget_peak(pid: u32) {
+    let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+}
