@@ -173,7 +173,7 @@ async fn how_a_task_stands_outlives_a_crash() {
     enqueue(&after, vec![]).await.unwrap();
     let tasks = Arc::new([(task(), 9)].into());
     let lease = std::time::Duration::from_secs(30);
-    let request = ClaimRequest { host: "one".into(), tasks, limit: 9, lease, now: NOW };
+    let request = ClaimRequest { host: "one".into(), tasks, limit: 9, tenants: BTreeMap::new(), lease, now: NOW };
     assert!(after.claim(request).await.unwrap().claims.is_empty());
 }
 
