@@ -65,7 +65,7 @@ fn main() {
 fn beside(place: &Path) {
     let every = EVERY.as_millis();
     let manifest = format!(
-        "[tasks.tick]\nevery = \"{every}ms\"\ninput = \"lock\"\ngrants = {{ locks = [\"bench\"] }}\noverlap = \"allow(100)\"\n"
+        "[tasks.tick]\nevery = \"{every}ms\"\ninput = \"lock\"\ngrants = {{ locks = [\"bench\"], cache = [\"bench\"] }}\noverlap = \"allow(100)\"\n"
     );
     drop_plugin(place, "tick", "swarm", &manifest);
 }
@@ -138,7 +138,7 @@ fn hung_tasks(hung: usize, from: SystemTime) -> String {
         let input = if n % 3 == 0 { "fill" } else { "spin" };
         let _ = writeln!(
             text,
-            "[tasks.h{n:04}]\nat = \"{at}\"\ninput = \"{input}\"\nretry = {{ attempts = 1 }}\ngrants = {{ locks = [\"bench\"] }}\n\
+            "[tasks.h{n:04}]\nat = \"{at}\"\ninput = \"{input}\"\nretry = {{ attempts = 1 }}\ngrants = {{ locks = [\"bench\"], cache = [\"bench\"] }}\n\
              limits = {{ deadline = \"{ms}ms\", memory = \"{MEMORY_MB} MiB\", fuel = 1_000_000_000_000 }}"
         );
     }

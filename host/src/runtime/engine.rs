@@ -21,7 +21,7 @@ const FIBER_STACK: usize = 3 << 20;
 /// address space's lock, which made two guest threads slower than one. A Rust task that does nothing (1.1 MB of memory,
 /// little of it touched) costs 7 us a run in wasmtime alone when only written pages are cleared; 17 to 30 us when all
 /// this is cleared.
-const KEEP_RESIDENT: usize = 128 << 10;
+const KEEP_RESIDENT: usize = 64 << 10;
 
 /// Memories that one component may have; composed components bring one per part.
 const MEMORIES_PER_COMPONENT: u32 = 4;

@@ -14,7 +14,7 @@ pub(super) const FRESH: Duration = Duration::from_millis(1);
 
 /// Processor time up to which a guest keeps its place on the faster threads. Most runs are over by then, and a flood of
 /// guests that spin is past it soon.
-pub(in crate::runtime) const QUANTUM: Duration = Duration::from_millis(10);
+pub(in crate::runtime) const QUANTUM: Duration = Duration::from_millis(3);
 
 /// One guest's turns on the guest threads.
 #[derive(Debug)]
