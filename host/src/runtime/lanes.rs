@@ -1,8 +1,8 @@
 //! Where guests get their processor time: a few threads of their own, apart from the host's.
 //!
 //! A guest's future is polled until it yields or waits, then somebody else's is (`queues` says whose). There are two
-//! threads for each core: a faster one for short turns and for guests that are to end, and a slower one, of the lowest
-//! priority that the system has, for guests that spin. So a thousand guests that spin delay a new one, or the end of one of
+//! threads for each core: a faster one for short turns and for guests that are to end, and a slower one, of a
+//! lower priority, for guests that spin. So a thousand guests that spin delay a new one, or the end of one of
 //! them, by what it takes the system to put one thread in place of another.
 //!
 //! This module knows nothing of wasm: it polls futures. What ends a guest is in `watch`.
@@ -29,8 +29,10 @@ use queues::{Gear, Job, Queues};
 /// What the faster threads give way to the host's own by. Linux counts niceness by thread.
 const FAST_NICE: i32 = 5;
 
-/// What the slower threads give way to all others by: the most there is.
-const SLOW_NICE: i32 = 19;
+/// What the slower threads give way to all others by. On a machine that other programs keep busy, a guest that has much to
+/// compute gets a tenth of what one of those gets. With the most there is, 19, it would be a seventieth, and nobody else here
+/// was better off (see `docs/design/0007-lanes.md`).
+const SLOW_NICE: i32 = 10;
 
 thread_local! {
     static GUEST_THREAD: Cell<bool> = const { Cell::new(false) };

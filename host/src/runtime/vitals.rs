@@ -13,7 +13,7 @@ pub enum Lane {
     Fresh,
     /// It has used some.
     Used,
-    /// It spins, or is known to: on threads of the lowest priority.
+    /// It spins, or is known to: on threads of a lower priority.
     Spent,
     /// It is to end: goes before all others.
     Urgent,

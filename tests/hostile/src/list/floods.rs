@@ -21,16 +21,16 @@ pub(super) fn attacks() -> Vec<Attack> {
         runs(of!(rust "list_huge"), &["trapped"]).deadline_ms(4000).says("to the host in one call"),
         runs(of!(rust "list_of_lists"), &["trapped", "succeeded"]).deadline_ms(4000),
         runs(of!(rust "name_flood"), &["succeeded"]).deadline_ms(4000),
-        runs(of!(rust "handle_flood"), &["trapped"]).says("handles"),
+        runs(of!(rust "handle_flood"), &["trapped"]).deadline_ms(4000).says("handles"),
         runs(of!(rust "field_flood"), &["timed-out", "trapped"]).deadline_ms(1500),
-        runs(of!(rust "log_flood"), &["timed-out", "trapped"]).check(is_cut::<LOG>),
-        runs(of!(rust "stdout_flood"), &["timed-out", "trapped"]).check(is_cut::<STDIO>),
+        runs(of!(rust "log_flood"), &["timed-out", "trapped"]).deadline_ms(1500).check(is_cut::<LOG>),
+        runs(of!(rust "stdout_flood"), &["timed-out", "trapped"]).deadline_ms(1500).check(is_cut::<STDIO>),
         runs(of!(rust "output_flood"), &["failed-permanent"])
             .deadline_ms(4000)
             .says("over its limit")
             .check(made_nothing),
         runs(of!(rust "failure_flood"), &["failed-permanent"]).deadline_ms(4000),
-        runs(of!(rust "escape_words"), &["failed-permanent"]).check(is_harmless),
+        runs(of!(rust "escape_words"), &["failed-permanent"]).deadline_ms(4000).check(is_harmless),
         runs(of!(rust "header_words"), &["succeeded"]).check(is_plain),
         runs(of!(rust "lock_names"), &["timed-out", "succeeded"]),
         runs(of!(rust "lock_hoard"), &["timed-out", "trapped"]),
