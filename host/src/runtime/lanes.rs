@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use async_task::{Builder, Task, WithInfo};
 
-pub(super) use turn::{QUANTUM, Turn};
+pub(super) use turn::{SPINS, Turn};
 
 use super::RuntimeError;
 use super::answers::Answers;

@@ -16,7 +16,7 @@ use crate::task::{Grants, Task};
 use super::bindings::TaskPre;
 use super::components::{Component, Kind, one_line};
 use super::guest::Guest;
-use super::lanes::QUANTUM;
+use super::lanes::SPINS;
 use super::waits;
 
 /// Why a task cannot run a component. A message of a few lines that says what to do.
@@ -67,7 +67,7 @@ impl Prepared {
     /// A run of it ended like this, and used so much processor time.
     pub(super) fn behaved(&self, ending: &Ending, used: Duration) {
         let ended = matches!(ending, Ending::Other(Outcome::TimedOut | Outcome::OutOfFuel | Outcome::Killed));
-        self.hog.store(ended && used >= QUANTUM, Ordering::Relaxed);
+        self.hog.store(ended && used >= SPINS, Ordering::Relaxed);
     }
 }
 

@@ -199,26 +199,29 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(3600);
 
-    /// A guest of `tenant` that has used so much, and is due in `left`.
-    fn guest_of(tenant: &str, used: Duration, left: Duration) -> (Arc<Turn>, Job) {
-        guest_that(tenant, used, left, false)
+    /// A guest of `tenant` that has had so many turns of computing, and is due in `left`.
+    fn guest_of(tenant: &str, turns: u64, left: Duration) -> (Arc<Turn>, Job) {
+        guest_that(tenant, turns, left, false)
     }
 
-    fn guest_that(tenant: &str, used: Duration, left: Duration, hog: bool) -> (Arc<Turn>, Job) {
+    fn guest_that(tenant: &str, turns: u64, left: Duration, hog: bool) -> (Arc<Turn>, Job) {
         let tenant = Name::new(tenant).unwrap();
         let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
         let task = TaskKey { tenant: tenant.clone(), task: Name::new("task").unwrap() };
         let handle = Arc::new(RunHandle::new(key, task, 0));
         let turn = Arc::new(Turn::new(Instant::now() + left, tenant, hog, handle));
-        turn.spend(used);
+        if turns > 0 {
+            turn.spend(Duration::from_micros(500 * turns));
+            turn.yields_seen(turns);
+        }
         let schedule = |_: Job| unreachable!("nobody wakes it");
         let (job, task) = async_task::Builder::new().metadata(Arc::clone(&turn)).spawn(|_| async {}, schedule);
         task.detach();
         (turn, job)
     }
 
-    fn guest(used: Duration, left: Duration) -> (Arc<Turn>, Job) {
-        guest_of("default", used, left)
+    fn guest(turns: u64, left: Duration) -> (Arc<Turn>, Job) {
+        guest_of("default", turns, left)
     }
 
     fn put(queues: &mut Queues, job: Job) {
@@ -251,20 +254,15 @@ mod tests {
 
     #[test]
     fn those_that_are_due_go_first_then_fresh_ones_then_those_that_used_little() {
-        let (mut queues, turns) = queued([
-            guest(FRESH, LONG),
-            guest(Duration::ZERO, LONG),
-            guest(QUANTUM * 9, Duration::ZERO),
-            guest(Duration::ZERO, LONG),
-        ]);
+        let (mut queues, turns) =
+            queued([guest(FRESH, LONG), guest(0, LONG), guest(QUANTUM * 9, Duration::ZERO), guest(0, LONG)]);
 
         assert_eq!(order(&mut queues, Gear::Fast, &turns), [2, 1, 3, 0]);
     }
 
     #[test]
     fn fresh_ones_do_not_starve_those_that_used_some() {
-        let (mut queues, turns) =
-            queued([guest(FRESH, LONG), guest(Duration::ZERO, LONG), guest(FRESH, LONG), guest(Duration::ZERO, LONG)]);
+        let (mut queues, turns) = queued([guest(FRESH, LONG), guest(0, LONG), guest(FRESH, LONG), guest(0, LONG)]);
 
         queues.used_served = Instant::now().checked_sub(PATIENCE * 2).expect("the machine is up for longer");
 
@@ -277,11 +275,7 @@ mod tests {
 
     #[test]
     fn those_that_spin_and_those_that_did_so_the_last_time_are_for_the_slower_threads() {
-        let (mut queues, turns) = queued([
-            guest(QUANTUM, LONG),
-            guest(Duration::ZERO, LONG),
-            guest_that("default", Duration::ZERO, LONG, true),
-        ]);
+        let (mut queues, turns) = queued([guest(QUANTUM, LONG), guest(0, LONG), guest_that("default", 0, LONG, true)]);
 
         assert_eq!(order(&mut queues, Gear::Fast, &turns), [1]);
         assert_eq!(order(&mut queues, Gear::Slow, &turns), [0, 2]);

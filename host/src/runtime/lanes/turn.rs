@@ -8,13 +8,21 @@ use crate::runtime::handle::RunHandle;
 use crate::runtime::vitals::Lane;
 use crate::task::Name;
 
-/// Processor time up to which a guest counts as fresh. One or two slices of a spinning guest, so that only the first
-/// slices of each go before those that have just come.
-pub(super) const FRESH: Duration = Duration::from_millis(1);
+/// Turns of computing after which a guest does not count as fresh any more, the one that it is at not counted. Only the first
+/// ones of each that spins go before those that have just come.
+pub(super) const FRESH: u64 = 1;
 
-/// Processor time up to which a guest keeps its place on the faster threads. Most runs are over by then, and a flood of
-/// guests that spin is past it soon.
-pub(in crate::runtime) const QUANTUM: Duration = Duration::from_millis(3);
+/// Turns of computing after which a guest loses its place on the faster threads: about 3 ms. Most runs are over by then, and
+/// a flood of guests that spin is past it soon.
+pub(super) const QUANTUM: u64 = 5;
+
+/// What a turn may take on average before a guest is judged by its processor time. A turn is a slice of fuel, and mostly takes
+/// half a millisecond. It takes longer where the system is busy with the memory of others, for which nobody is to lose their
+/// place; but also where much is computed for a guest that uses little fuel itself.
+const LONG_TURN: Duration = Duration::from_millis(5);
+
+/// Processor time from which on a guest that had to be ended counts as one that spins.
+pub(in crate::runtime) const SPINS: Duration = Duration::from_millis(3);
 
 /// One guest's turns on the guest threads.
 #[derive(Debug)]
@@ -158,10 +166,13 @@ impl Turn {
         } else if self.hog {
             Lane::Spent
         } else {
-            match self.used() {
-                used if used < FRESH => Lane::Fresh,
-                used if used < QUANTUM => Lane::Used,
-                _ => Lane::Spent,
+            let used = self.used();
+            let within =
+                |turns: u64| self.yields() < turns && used < LONG_TURN * u32::try_from(turns).unwrap_or(u32::MAX);
+            match () {
+                () if within(FRESH) => Lane::Fresh,
+                () if within(QUANTUM) => Lane::Used,
+                () => Lane::Spent,
             }
         };
         self.handle.vitals.in_lane(lane);
