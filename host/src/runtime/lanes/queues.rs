@@ -200,19 +200,19 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
 
     /// A guest of `tenant` that has had so many turns of computing, and is due in `left`.
-    fn guest_of(tenant: &str, turns: u64, left: Duration) -> (Arc<Turn>, Job) {
+    fn guest_of(tenant: &str, turns: u32, left: Duration) -> (Arc<Turn>, Job) {
         guest_that(tenant, turns, left, false)
     }
 
-    fn guest_that(tenant: &str, turns: u64, left: Duration, hog: bool) -> (Arc<Turn>, Job) {
+    fn guest_that(tenant: &str, turns: u32, left: Duration, hog: bool) -> (Arc<Turn>, Job) {
         let tenant = Name::new(tenant).unwrap();
         let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
         let task = TaskKey { tenant: tenant.clone(), task: Name::new("task").unwrap() };
         let handle = Arc::new(RunHandle::new(key, task, 0));
         let turn = Arc::new(Turn::new(Instant::now() + left, tenant, hog, handle));
         if turns > 0 {
-            turn.spend(Duration::from_micros(500 * turns));
-            turn.yields_seen(turns);
+            turn.spend(Duration::from_micros(500) * turns);
+            turn.yields_seen(turns.into());
         }
         let schedule = |_: Job| unreachable!("nobody wakes it");
         let (job, task) = async_task::Builder::new().metadata(Arc::clone(&turn)).spawn(|_| async {}, schedule);
@@ -220,7 +220,7 @@ mod tests {
         (turn, job)
     }
 
-    fn guest(turns: u64, left: Duration) -> (Arc<Turn>, Job) {
+    fn guest(turns: u32, left: Duration) -> (Arc<Turn>, Job) {
         guest_of("default", turns, left)
     }
 

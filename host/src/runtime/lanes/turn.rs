@@ -10,11 +10,11 @@ use crate::task::Name;
 
 /// Turns of computing after which a guest does not count as fresh any more, the one that it is at not counted. Only the first
 /// ones of each that spins go before those that have just come.
-pub(super) const FRESH: u64 = 1;
+pub(super) const FRESH: u32 = 1;
 
 /// Turns of computing after which a guest loses its place on the faster threads: about 3 ms. Most runs are over by then, and
 /// a flood of guests that spin is past it soon.
-pub(super) const QUANTUM: u64 = 5;
+pub(super) const QUANTUM: u32 = 5;
 
 /// What a turn may take on average before a guest is judged by its processor time. A turn is a slice of fuel, and mostly takes
 /// half a millisecond. It takes longer where the system is busy with the memory of others, for which nobody is to lose their
@@ -159,21 +159,23 @@ impl Turn {
         &self.tenant
     }
 
+    /// Whether it has had fewer turns of computing than `turns`, and they were not long.
+    fn is_within(&self, turns: u32) -> bool {
+        self.yields() < u64::from(turns) && self.used() < LONG_TURN * turns
+    }
+
     /// The lane that it belongs in.
     pub(super) fn choose_lane(&self) -> Lane {
         let lane = if self.hurries() || (!self.is_new() && Instant::now() >= self.deadline) {
             Lane::Urgent
         } else if self.hog {
             Lane::Spent
+        } else if self.is_within(FRESH) {
+            Lane::Fresh
+        } else if self.is_within(QUANTUM) {
+            Lane::Used
         } else {
-            let used = self.used();
-            let within =
-                |turns: u64| self.yields() < turns && used < LONG_TURN * u32::try_from(turns).unwrap_or(u32::MAX);
-            match () {
-                () if within(FRESH) => Lane::Fresh,
-                () if within(QUANTUM) => Lane::Used,
-                () => Lane::Spent,
-            }
+            Lane::Spent
         };
         self.handle.vitals.in_lane(lane);
         lane
