@@ -24,8 +24,12 @@ const GOOD: [(&str, &str, Duration); 3] = [
 ];
 
 /// Hostile tasks: what they do, and how many of each there are.
-const HOSTILE: [(&str, usize); 7] =
+const HOSTILE: [(&str, i64); 7] =
     [("spin", 8), ("fill", 4), ("hoard", 2), ("sleep", 8), ("recurse", 4), ("panic", 2), ("flood", 2)];
+
+/// The deadline of the first hostile task of each kind, and by how much that of the next is longer, in milliseconds.
+const DEADLINE: i64 = 1_000;
+const DEADLINE_STEP: i64 = 110;
 
 /// How often a line is printed, and what counts as the beginning: caches fill, and compiled code is read.
 const LINE: Duration = Duration::from_secs(60);
@@ -87,7 +91,7 @@ fn hostile() -> String {
                  grants = {{ locks = [\"*\"], cache = [\"*\"] }}\n\
                  limits = {{ deadline = \"{}ms\", memory = \"32 MiB\", log = \"16 KiB\" }}",
                 2_300 + 370 * n,
-                1_000 + 110 * n
+                DEADLINE + DEADLINE_STEP * n
             );
         }
     }
@@ -107,7 +111,9 @@ fn report(host: &Process, place: &Path, from: SystemTime, lines: &[Line]) {
     let late = late(&database, from, to);
     let ended = hostile_ends(&database, from, to);
     println!("hostile attempts by outcome: {ended}");
-    let locks = host.get("/v1/locks?tenant=default");
+    let past = overshoot(&database, from, to);
+    println!("ended past their deadlines, ms, p50 / p99 / max: {past}");
+    let locks = locks_left(host, place);
 
     // The first quarter is the beginning: what is kept at hand is being filled.
     let rss = |part: &[Line]| part.iter().map(|line| line.rss).sum::<f64>() / part.len().max(1) as f64;
@@ -117,7 +123,7 @@ fn report(host: &Process, place: &Path, from: SystemTime, lines: &[Line]) {
     let (first, last) = (&lines[quarter.min(lines.len() - 1)], &lines[lines.len() - 1]);
     println!("good runs late, ms, p50 / p99 / max: {late}");
     println!(
-        "threads {} then {}, files {} then {}; locks: {locks}",
+        "threads {} then {}, files {} then {}; locks left once the hostile tasks are gone: {locks}",
         first.threads, last.threads, first.files, last.files
     );
     println!("figure soak_minutes {:.0} min", to.duration_since(from).unwrap().as_secs_f64() / 60.0);
@@ -126,12 +132,31 @@ fn report(host: &Process, place: &Path, from: SystemTime, lines: &[Line]) {
     println!("figure soak_doubled {doubled} runs");
     println!("figure soak_late_p99_ms {:.0} ms", late.p99);
     println!("figure soak_late_max_ms {:.0} ms", late.max);
+    println!("figure soak_overshoot_max_ms {:.0} ms", past.max);
     println!("figure soak_rss_growth_mb {growth:.1} MB");
+    println!("figure soak_locks_left {locks} locks");
     assert!(missing == 0 && doubled == 0, "runs were lost or doubled");
+    assert!(locks == 0, "locks are held by nobody: {}", host.get("/v1/locks"));
 }
 
 fn ms(at: SystemTime) -> i64 {
     i64::try_from(at.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+/// How many locks are held once the hostile tasks are taken away and their last runs have ended.
+fn locks_left(host: &Process, place: &Path) -> usize {
+    for file in ["hostile.wasm", "hostile.toml"] {
+        fs::remove_file(place.join("plugins").join(file)).unwrap();
+    }
+    let start = Instant::now();
+    loop {
+        // The good ones hold theirs for a moment, and under names that a hostile one does not use.
+        let left = host.get("/v1/locks").matches("\"task\":\"hoard").count();
+        if left == 0 || start.elapsed() > Duration::from_secs(30) {
+            return left;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// How late the good runs that were due in between started, in milliseconds.
@@ -164,6 +189,20 @@ fn kept(database: &Path, task: &str, every: Duration, from: SystemTime, to: Syst
     let due: Vec<i64> = (first..).map(|n| n * every).take_while(|at| *at < ms(to)).collect();
     let lost = due.iter().filter(|at| !runs.contains_key(at)).count();
     (due.len(), lost, runs.values().filter(|count| **count > 1).count())
+}
+
+/// How far past their deadlines those ended that had to be ended, in milliseconds.
+fn overshoot(database: &Path, from: SystemTime, to: SystemTime) -> Spread {
+    let store = rusqlite::Connection::open(database).unwrap();
+    let mut query = store
+        .prepare(
+            "SELECT a.ended_at - r.claimed_at - (?3 + ?4 * substr(t.name, instr(t.name, '-') + 1)) \
+             FROM runs r JOIN attempts a ON a.run = r.id JOIN tasks t ON t.id = r.task \
+             WHERE a.message LIKE '%at its deadline%' AND r.due_at >= ?1 AND r.due_at < ?2",
+        )
+        .unwrap();
+    let rows = query.query_map((ms(from), ms(to), DEADLINE, DEADLINE_STEP), |row| row.get::<_, i64>(0)).unwrap();
+    Spread::of(rows.map(|past| past.unwrap() as f64).collect())
 }
 
 /// How the attempts of the hostile tasks ended, and how often.

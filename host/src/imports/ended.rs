@@ -82,17 +82,9 @@ impl Until {
 
     /// Completes when the run is over. Needs a tokio context, for the timer.
     pub async fn ended(&self) -> Why {
-        let mut stops = self.handle.stops();
-        let stopped = async move {
-            match stops.wait_for(Option::is_some).await {
-                Ok(stop) => stop.clone(),
-                // The sender lives in the handle, which `self` holds.
-                Err(_) => None,
-            }
-        };
-        match tokio::time::timeout_at(self.deadline.into(), stopped).await {
-            Ok(Some(stop)) => Why::Stopped(stop),
-            Ok(None) | Err(_) => Why::Deadline,
+        match tokio::time::timeout_at(self.deadline.into(), self.handle.stops()).await {
+            Ok(stop) => Why::Stopped(stop),
+            Err(_) => Why::Deadline,
         }
     }
 

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use super::lanes::on_guest_thread;
 
 /// How long an answer may be kept back. Several short runs, and too short for anybody to notice.
-const LATE: Duration = Duration::from_micros(100);
+const LATE: Duration = Duration::from_micros(200);
 
 /// The answers that are kept back.
 #[derive(Debug, Default)]
@@ -46,9 +46,16 @@ struct Kept {
 impl Answers {
     /// The output of `task`, which is polled on guest threads, for somebody who waits on a tokio runtime.
     pub(super) async fn wait<F: Future + Unpin>(self: &Arc<Self>, mut task: F) -> F::Output {
+        // Whom the last answer was for, and the answer: mostly it is the same one who asks again.
+        let mut last: Option<(Waker, Waker)> = None;
         std::future::poll_fn(move |cx| -> Poll<F::Output> {
-            let answer = Answer { answers: Arc::clone(self), runtime: self.runtime(), waker: cx.waker().clone() };
-            Pin::new(&mut task).poll(&mut Context::from_waker(&Waker::from(Arc::new(answer))))
+            let same = last.take().filter(|(whom, _)| whom.will_wake(cx.waker()));
+            let (_, answer) = last.insert(same.unwrap_or_else(|| {
+                let waker = cx.waker().clone();
+                let answer = Answer { answers: Arc::clone(self), runtime: self.runtime(), waker: waker.clone() };
+                (waker, Waker::from(Arc::new(answer)))
+            }));
+            Pin::new(&mut task).poll(&mut Context::from_waker(answer))
         })
         .await
     }

@@ -1,5 +1,6 @@
 //! One attempt, from a fresh store to an [`Ended`]: the future that a guest thread polls.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use crate::run::{Accounts, Cause, Report};
@@ -37,8 +38,10 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
         Err(error) => return refused(format!("cannot make room for it: {error:#}"), &order, started_at),
     };
 
-    let call = call(&prepared, &mut store, &order);
-    let (result, pauses) = Watched::new(call, &stage.lanes, &turn, Arc::clone(&order.handle)).await;
+    let (result, pauses) = {
+        let call = pin!(Some(call(&prepared, &mut store, &order)));
+        Watched::new(call, &stage.lanes, &turn, Arc::clone(&order.handle)).await
+    };
 
     let limits = &order.task.limits;
     let fuel = fuel_used(limits.fuel, store.get_fuel().unwrap_or(0), &pauses);

@@ -79,13 +79,15 @@ pub struct RunHandle {
     /// How long a guest has that is told; unset before it begins, zero if it cannot hear of it.
     grace: OnceLock<Duration>,
     asked: Mutex<Option<Asked>>,
-    /// Told when the guest is.
-    told: Notify,
+    /// Why it is interrupted, once it is.
+    stop: OnceLock<Stop>,
+    /// Told when the guest is told something, and when it is interrupted.
+    ends: Notify,
     /// Whether it will be interrupted at the end of its grace.
     armed: AtomicBool,
-    stop: watch::Sender<Option<Stop>>,
     log: Mutex<Log>,
-    grown: watch::Sender<usize>,
+    /// Told how long the log is, once somebody wants to know.
+    grown: OnceLock<watch::Sender<usize>>,
 }
 
 #[derive(Debug)]
@@ -107,11 +109,11 @@ impl RunHandle {
             sampler: Sampler::default(),
             grace: OnceLock::new(),
             asked: Mutex::default(),
-            told: Notify::new(),
+            stop: OnceLock::new(),
+            ends: Notify::new(),
             armed: AtomicBool::new(false),
-            stop: watch::Sender::new(None),
             log: Mutex::new(Log { lines: Vec::new(), bytes: 0, limit: log_limit, cut: false }),
-            grown: watch::Sender::new(0),
+            grown: OnceLock::new(),
         }
     }
 
@@ -187,7 +189,7 @@ impl RunHandle {
         }
         drop(asked);
         if tell {
-            self.told.notify_waiters();
+            self.ends.notify_waiters();
         }
     }
 
@@ -207,15 +209,7 @@ impl RunHandle {
 
     /// Completes when the guest is told something.
     pub async fn wished(&self) -> Wish {
-        loop {
-            // Registered before the look, so that what comes in between is not missed.
-            let mut told = pin!(self.told.notified());
-            told.as_mut().enable();
-            if let Some(wish) = self.wish() {
-                return wish;
-            }
-            told.await;
-        }
+        self.once(Self::wish).await
     }
 
     /// End the attempt at once. The first reason given stays.
@@ -230,13 +224,22 @@ impl RunHandle {
     }
 
     fn interrupt(&self, why: Stop) {
-        self.stop.send_if_modified(|stop| {
-            let first = stop.is_none();
-            if first {
-                *stop = Some(why);
+        if self.stop.set(why).is_ok() {
+            self.ends.notify_waiters();
+        }
+    }
+
+    /// What `look` finds, once it finds something.
+    async fn once<T>(&self, look: impl Fn(&Self) -> Option<T>) -> T {
+        loop {
+            // Registered before the look, so that what comes in between is not missed.
+            let mut ends = pin!(self.ends.notified());
+            ends.as_mut().enable();
+            if let Some(found) = look(self) {
+                return found;
             }
-            first
-        });
+            ends.await;
+        }
     }
 
     /// How many look at where its guest is.
@@ -246,12 +249,12 @@ impl RunHandle {
 
     /// Why the attempt is to end, if it is.
     pub fn stopped(&self) -> Option<Stop> {
-        self.stop.borrow().clone()
+        self.stop.get().cloned()
     }
 
-    /// Told when [`RunHandle::stop`] is called.
-    pub fn stops(&self) -> watch::Receiver<Option<Stop>> {
-        self.stop.subscribe()
+    /// Completes when the attempt is to end.
+    pub async fn stops(&self) -> Stop {
+        self.once(Self::stopped).await
     }
 
     /// Add a line to the log, if there is room.
@@ -264,7 +267,9 @@ impl RunHandle {
         }
         log.bytes += size;
         log.lines.push(line);
-        self.grown.send_replace(log.lines.len());
+        if let Some(grown) = self.grown.get() {
+            grown.send_replace(log.lines.len());
+        }
     }
 
     /// The lines from the `from`th on (from 0), and whether more were cut.
@@ -275,7 +280,9 @@ impl RunHandle {
 
     /// Told how many lines there are, whenever there are more. Closed when the attempt is over and its handle gone.
     pub fn growth(&self) -> watch::Receiver<usize> {
-        self.grown.subscribe()
+        // Under the lock, so that no line comes in between.
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        self.grown.get_or_init(|| watch::Sender::new(log.lines.len())).subscribe()
     }
 
     /// The log as it is kept with the attempt: a JSON object a line.
@@ -318,7 +325,7 @@ mod tests {
         assert_eq!(handle.ask_to_end(killed("enough")), GRACE);
 
         assert_eq!((handle.wished().await, handle.stopped()), (Wish::Killed, None));
-        handle.stops().wait_for(Option::is_some).await.unwrap();
+        handle.stops().await;
         assert_eq!(handle.stopped(), Some(killed("enough")));
         assert!(start.elapsed() >= GRACE);
     }
@@ -347,7 +354,7 @@ mod tests {
                 handle.ask_to_end(killed("enough"));
             }
             assert_eq!((handle.wish(), handle.asked()), (Some(Wish::Killed), Some(killed("enough"))));
-            handle.stops().wait_for(Option::is_some).await.unwrap();
+            handle.stops().await;
         }
     }
 

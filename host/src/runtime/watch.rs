@@ -53,8 +53,9 @@ pub(super) struct Pauses {
 }
 
 /// A call that is being watched.
-pub(super) struct Watched<'a, T> {
-    call: Option<Pin<Box<dyn Future<Output = T> + Send + 'a>>>,
+pub(super) struct Watched<'a, F: Future> {
+    /// None once it was dropped.
+    call: Pin<&'a mut Option<F>>,
     alarm: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     lanes: &'a Lanes,
     turn: &'a Arc<Turn>,
@@ -65,23 +66,14 @@ pub(super) struct Watched<'a, T> {
     pauses: Pauses,
 }
 
-impl<'a, T> Watched<'a, T> {
+impl<'a, F: Future> Watched<'a, F> {
     pub(super) fn new(
-        call: impl Future<Output = T> + Send + 'a,
+        call: Pin<&'a mut Option<F>>,
         lanes: &'a Lanes,
         turn: &'a Arc<Turn>,
         handle: Arc<RunHandle>,
     ) -> Self {
-        Self {
-            call: Some(Box::pin(call)),
-            alarm: None,
-            lanes,
-            turn,
-            handle,
-            polled: None,
-            due_since: None,
-            pauses: Pauses::default(),
-        }
+        Self { call, alarm: None, lanes, turn, handle, polled: None, due_since: None, pauses: Pauses::default() }
     }
 
     fn due(&self, now: Instant) -> Option<Interrupt> {
@@ -107,13 +99,13 @@ impl<'a, T> Watched<'a, T> {
     }
 
     /// Poll the call, and take down what that took.
-    fn take_turn(&mut self, start: Instant, cx: &mut Context<'_>) -> (std::thread::Result<Poll<T>>, Instant) {
+    fn take_turn(&mut self, start: Instant, cx: &mut Context<'_>) -> (std::thread::Result<Poll<F::Output>>, Instant) {
         self.turn.yields_seen(self.pauses.yields);
         self.turn.begin(start);
         self.pauses.started = true;
-        let call = self.call.as_mut().expect("it is polled only until it is ready");
+        let call = self.call.as_mut().as_pin_mut().expect("it is polled only until it is ready");
         let (polled, used, end) =
-            processor::timed(start, || std::panic::catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))));
+            processor::timed(start, || std::panic::catch_unwind(AssertUnwindSafe(|| call.poll(cx))));
         self.turn.spend(used);
         let used = self.turn.used();
         if self.turn.ticked() {
@@ -131,11 +123,11 @@ impl<'a, T> Watched<'a, T> {
         if self.alarm.is_some() {
             return;
         }
-        let mut stops = self.handle.stops();
+        let handle = Arc::clone(&self.handle);
         let last = tokio::time::Instant::from_std(self.turn.deadline + GRACE);
         let mut alarm = Box::pin(async move {
-            // Whether it was the deadline, a stop, or a handle that is gone: the guest is polled, and looks.
-            let _ = tokio::time::timeout_at(last, stops.wait_for(Option::is_some)).await;
+            // Whether it was the deadline or a stop: the guest is polled, and looks.
+            let _ = tokio::time::timeout_at(last, handle.stops()).await;
         });
         let waker = self.lanes.expedite(self.turn, cx.waker());
         if alarm.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
@@ -146,13 +138,13 @@ impl<'a, T> Watched<'a, T> {
 
     fn drop_call(&mut self) {
         self.turn.end();
-        self.call = None;
+        self.call.set(None);
     }
 }
 
-impl<T> Future for Watched<'_, T> {
+impl<F: Future> Future for Watched<'_, F> {
     /// What the call came to, or why it was ended; and what was seen of it.
-    type Output = (Result<T, Interrupt>, Pauses);
+    type Output = (Result<F::Output, Interrupt>, Pauses);
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
@@ -189,13 +181,6 @@ impl<T> Future for Watched<'_, T> {
                 Poll::Pending
             }
         }
-    }
-}
-
-impl<T> Drop for Watched<'_, T> {
-    fn drop(&mut self) {
-        // Dropped from outside, so that the stack is not recorded: nobody will read it.
-        self.call = None;
     }
 }
 
