@@ -17,7 +17,7 @@ use common::{Process, guest, target};
 use sexton::config::Config;
 use sexton::host::Host;
 use sexton::run::{Cause, RunState};
-use sexton::store::{Admit, NewRun, RunFilter};
+use sexton::store::{NewRun, RunFilter};
 use sexton::task::{Name, TaskKey};
 
 /// Runs that are made for the durable figure, and how many of them in one request.
@@ -87,16 +87,7 @@ async fn work_off(host: &Host, key: &TaskKey, runs: usize) -> Duration {
     let start = Instant::now();
     for _ in 0..runs / REQUEST {
         let now = host.clock.now();
-        let run = NewRun {
-            task: key.clone(),
-            due_at: now,
-            run_at: now,
-            cause: Cause::Demand,
-            input: Vec::new(),
-            dedup: None,
-            parent: None,
-            admit: Admit::Always,
-        };
+        let run = NewRun::of(key.clone(), now, Cause::Demand);
         host.store.enqueue(vec![run; REQUEST], now).await.unwrap();
     }
     let mut changes = host.store.changes();

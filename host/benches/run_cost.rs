@@ -222,6 +222,7 @@ fn task() -> Task {
         trigger: Trigger::OnDemand,
         zone: chrono_tz::Tz::UTC,
         overlap: Overlap::Skip,
+        timing: Default::default(),
         catch_up: CatchUp::None,
         retry: RetryPolicy::default(),
         supervision: Supervision::default(),

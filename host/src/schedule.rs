@@ -27,6 +27,53 @@ pub enum Trigger {
     Every(Duration),
     /// Once, at this instant.
     At(Timestamp),
+    /// Again and again, one run at a time: so long after the end of the last.
+    After(Cooldowns),
+    /// As many runs at once as are wanted, started one by one.
+    Pace(Pace),
+}
+
+/// How long after the end of a run the next one is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cooldowns {
+    /// After one that succeeded.
+    pub success: Duration,
+    /// After one that did not.
+    pub fail: Duration,
+}
+
+/// Between `min` and `max` runs going at once, one started every so often: the interval adapts to how they fare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// With fewer going, the interval shrinks.
+    pub min: u32,
+    /// With so many going, none is started.
+    pub max: u32,
+    /// The shortest interval.
+    pub from: Duration,
+    /// The longest interval: after a failure, and what it grows to with every start.
+    pub to: Duration,
+}
+
+/// When a task is due beyond what its trigger says, and when its runs start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Nothing is due before.
+    pub start: Option<Timestamp>,
+    /// Nothing is due after.
+    pub end: Option<Timestamp>,
+    /// So many runs its schedule makes, and no more.
+    pub times: Option<u32>,
+    /// How long after it is due a run starts.
+    pub delay: Duration,
+    /// On top of that, up to so much: another chance for every run.
+    pub jitter: Duration,
+    /// On top of that, up to so much: always the same for one task.
+    pub spread: Duration,
+    /// A run that has not started so long after it could is not started any more.
+    pub start_within: Option<Duration>,
+    /// What was missed longer ago than this is left out, whatever the catch-up policy says.
+    pub catch_up_within: Option<Duration>,
 }
 
 /// What happens to instants that were missed while no host was up (or the machine slept, or its clock was set forward).
@@ -44,7 +91,8 @@ impl Trigger {
     /// The first instant after `after` at which a task with this trigger is due; `None` if there is none.
     pub fn next_after(&self, zone: Tz, after: Timestamp) -> Option<Timestamp> {
         match self {
-            Self::OnDemand | Self::OnStart => None,
+            // Those that go by how earlier runs went are the scheduler's to know.
+            Self::OnDemand | Self::OnStart | Self::After(_) | Self::Pace(_) => None,
             Self::Cron(crontab) => crontab.next_after(zone, after),
             Self::Every(interval) => {
                 let step = i64::try_from(interval.as_millis()).ok().filter(|step| *step > 0)?;

@@ -11,6 +11,7 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+mod making;
 pub mod sqlite;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+
+pub use making::{Admit, Enqueued, Fire, Fired, NewRun};
 
 use crate::lifecycle::Transition;
 use crate::run::{Cause, Claim, ClaimKey, HeldBack, Output, Report, RunId, RunState};
@@ -57,68 +60,6 @@ pub enum StoreError {
 
 /// What a store method returns.
 pub type Result<T> = std::result::Result<T, StoreError>;
-
-/// A run to be made.
-#[derive(Clone, Debug)]
-pub struct NewRun {
-    /// Whose run.
-    pub task: TaskKey,
-    /// The instant it is due: what the guest is told.
-    pub due_at: Timestamp,
-    /// The earliest it may start.
-    pub run_at: Timestamp,
-    /// Why it exists.
-    pub cause: Cause,
-    /// What it is given.
-    pub input: Vec<u8>,
-    /// At most one run of a task has a given key, for as long as the run is kept. The scheduler uses the due instant,
-    /// callers of the API their idempotency key; `None` makes a new run in any case.
-    pub dedup: Option<String>,
-    /// The run that enqueued it.
-    pub parent: Option<RunId>,
-    /// Whether it is skipped when earlier runs are not over.
-    pub admit: Admit,
-}
-
-/// When a new run is let in. "Not over" is: running, waiting with `run_at` reached, or waiting to be tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admit {
-    /// Always.
-    Always,
-    /// Only while fewer than this many runs of its task are not over; else it is written as cancelled, with a reason.
-    Below(u32),
-    /// Always, and in the place of all runs of its task that are not over: those that wait are cancelled, those that run
-    /// are asked to end, each with a reason that names the new run.
-    Replacing,
-}
-
-/// What became of a [`NewRun`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Enqueued {
-    /// It is waiting.
-    New(RunId),
-    /// A run with its dedup key exists; nothing was changed.
-    Existing(RunId),
-    /// It was written as cancelled, as its overlap policy has it.
-    Skipped(RunId),
-    /// It is waiting, and has taken the place of others.
-    Replacing {
-        /// The new run.
-        run: RunId,
-        /// Those that waited are cancelled; those that are running (asked before or not) still have to be ended by the
-        /// host that has them, which is told with the next [`Store::extend`].
-        ended: Vec<RunId>,
-    },
-}
-
-impl Enqueued {
-    /// The run, whichever way it went.
-    pub fn run(&self) -> RunId {
-        match self {
-            Self::New(run) | Self::Existing(run) | Self::Skipped(run) | Self::Replacing { run, .. } => *run,
-        }
-    }
-}
 
 /// What a host asks for when it has room for runs.
 #[derive(Clone, Debug)]
@@ -370,6 +311,10 @@ pub enum Written {
 pub struct TaskState {
     /// The last instant that was dealt with.
     pub cursor: Option<Timestamp>,
+    /// Runs that its schedule has made, those that were skipped included.
+    pub fired: u64,
+    /// What a trigger that goes by how earlier runs went has to remember, in its own words.
+    pub memory: Option<String>,
     /// Nothing of the task starts while set.
     pub paused: Option<Pause>,
     /// How its latest runs went.
@@ -410,6 +355,9 @@ pub struct RunInfo {
     pub outcome: Option<crate::run::Outcome>,
     /// What was said of the last attempt, or why it was skipped.
     pub message: Option<String>,
+    /// What there is to say about how it came to be: that others were missed, or that it goes past limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Of a run that waits: why it does not start at `run_at`, where its task is paused or held back.
     pub why: Option<String>,
     /// Why it does not start although it is due. No store knows; the host that is asked tells.
@@ -472,11 +420,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Make runs, in one transaction. The answers are in the order of `runs`.
     async fn enqueue(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<Enqueued>>;
 
-    /// Make the runs that a task's schedule calls for, and move its cursor to `cursor`, in one transaction. A cursor that
-    /// is further already stays.
+    /// Make the runs that a task's schedule calls for, and move its cursor, in one transaction. A cursor that is further
+    /// already stays. Runs that are made (or skipped) are counted in [`TaskState::fired`].
     ///
-    /// Of a paused task only the cursor moves: what is due meanwhile is left out, and the answer is empty.
-    async fn fire(&self, task: TaskKey, runs: Vec<NewRun>, cursor: Timestamp, now: Timestamp) -> Result<Vec<Enqueued>>;
+    /// Of a paused task only the cursor moves: what is due meanwhile is left out ([`Fired::Paused`]). Where another host
+    /// was first, nothing is done ([`Fire::expect`], [`Fired::Stale`]).
+    async fn fire(&self, fire: Fire) -> Result<Fired>;
 
     /// Take due runs. Runs of paused tasks, and more of a task than it may have at once, are left alone; of a task that is
     /// held back ([`Standing::holds`]) all but those that [`goes_through`](crate::supervision::goes_through) lets pass.

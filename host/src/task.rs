@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::retry::RetryPolicy;
-use crate::schedule::{CatchUp, Trigger};
+use crate::schedule::{CatchUp, Timing, Trigger};
 use crate::supervision::Supervision;
 
 /// A name that a person chose: a tenant, a plugin or a task.
@@ -103,6 +103,8 @@ pub struct Task {
     pub zone: chrono_tz::Tz,
     /// What happens when it is due while an earlier run is not over.
     pub overlap: Overlap,
+    /// Bounds on that, and by how much its runs start later.
+    pub timing: Timing,
     /// What happens to instants that were missed while no host was up.
     pub catch_up: CatchUp,
     /// When and how often a failed attempt is tried again.
@@ -136,6 +138,8 @@ pub enum Overlap {
     Skip,
     /// One at a time, and one more may wait; what is due beyond that is skipped.
     QueueOne,
+    /// One at a time; all that is due meanwhile waits for its turn.
+    QueueAll,
     /// One at a time, the latest: those before it that wait are cancelled, one that is running is ended, and when that is
     /// over and its locks are free the new one starts.
     Replace,
@@ -147,7 +151,7 @@ impl Overlap {
     /// How many runs of the task may be running at once, however they came about.
     pub fn max_running(self) -> u32 {
         match self {
-            Self::Skip | Self::QueueOne | Self::Replace => 1,
+            Self::Skip | Self::QueueOne | Self::QueueAll | Self::Replace => 1,
             Self::Allow(n) => n,
         }
     }
@@ -303,7 +307,7 @@ mod tests {
 
     #[test]
     fn only_allow_lets_runs_overlap() {
-        let all = [Overlap::Skip, Overlap::QueueOne, Overlap::Replace, Overlap::Allow(5)];
-        assert_eq!(all.map(Overlap::max_running), [1, 1, 1, 5]);
+        let all = [Overlap::Skip, Overlap::QueueOne, Overlap::QueueAll, Overlap::Replace, Overlap::Allow(5)];
+        assert_eq!(all.map(Overlap::max_running), [1, 1, 1, 1, 5]);
     }
 }

@@ -381,6 +381,10 @@ impl TriggerShape {
             Trigger::Cron(crontab) => ("cron", format!("cron {crontab}")),
             Trigger::Every(interval) => ("every", format!("every {}", humantime::format_duration(*interval))),
             Trigger::At(at) => ("at", format!("at {at}")),
+            Trigger::After(cooldowns) => {
+                ("after", format!("{} after its end", humantime::format_duration(cooldowns.success)))
+            }
+            Trigger::Pace(pace) => ("pace", format!("{} to {} at once", pace.min, pace.max)),
         };
         Self { kind: kind.to_owned(), text }
     }
@@ -421,6 +425,7 @@ impl TaskSummary {
             overlap: match task.overlap {
                 Overlap::Skip => "skip".to_owned(),
                 Overlap::QueueOne => "queue-one".to_owned(),
+                Overlap::QueueAll => "queue-all".to_owned(),
                 Overlap::Replace => "replace".to_owned(),
                 Overlap::Allow(n) => format!("allow({n})"),
             },

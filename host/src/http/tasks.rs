@@ -152,15 +152,11 @@ pub(super) async fn trigger(
     let now = app.clock.now();
     let due_at = query.due(now)?;
     let run = NewRun {
-        task: key.clone(),
-        due_at,
-        run_at: due_at,
-        cause: Cause::Demand,
         input: if body.is_empty() { task.input.clone() } else { body.to_vec() },
         dedup: dedup(&headers)?,
-        parent: None,
         // What is wanted later must not end now what is running now; it waits for its place.
         admit: if task.overlap == Overlap::Replace && due_at <= now { Admit::Replacing } else { Admit::Always },
+        ..NewRun::of(key.clone(), due_at, Cause::Demand)
     };
     let made = app.store.enqueue(vec![run], now).await?.pop().expect("a store answers for each run it is given");
     let created = !matches!(made, Enqueued::Existing(_));

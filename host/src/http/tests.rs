@@ -91,6 +91,7 @@ fn task(name: &str, trigger: Trigger) -> Arc<Task> {
         trigger,
         zone: chrono_tz::Europe::Berlin,
         overlap: Overlap::Allow(16),
+        timing: Default::default(),
         catch_up: CatchUp::None,
         retry: RetryPolicy::default(),
         supervision: Supervision::default(),

@@ -7,7 +7,7 @@ use wasmtime::component::Linker;
 use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, LARGEST_VALUE, granted, is_name, store_failure};
 use crate::run::{Cause, RunState};
 use crate::runtime::bindings::sexton::task::schedule::{self, Error, Host, When};
-use crate::store::{self, Admit, NewRun, RunFilter};
+use crate::store::{self, NewRun, RunFilter};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
@@ -94,15 +94,12 @@ impl ImportsCtxView<'_> {
         let now = ctx.services.clock.now();
         let due_at = due(when, now);
         let run = NewRun {
-            task,
-            due_at,
             // Runs are claimed by `run_at`, earliest first: one that is "due since 1970" must not overtake the others.
             run_at: due_at.max(now),
-            cause: Cause::Task,
             input,
             dedup,
             parent: Some(ctx.claim.run),
-            admit: Admit::Always,
+            ..NewRun::of(task, due_at, Cause::Task)
         };
         match ctx.until.unless_ended(in_call, ctx.services.store.enqueue(vec![run], now)).await? {
             Ok(made) => match made.first() {

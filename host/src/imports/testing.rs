@@ -17,7 +17,7 @@ use crate::run::{Accounts, Cause, Claim, ClaimKey, Kept, Outcome, Report, RunId}
 use crate::runtime::{Order, RunHandle, Services};
 use crate::schedule::{CatchUp, Trigger};
 use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
-use crate::store::{Admit, ClaimRequest, Finish, LockKind, LockName, NewRun};
+use crate::store::{ClaimRequest, Finish, LockKind, LockName, NewRun};
 use crate::task::{Grants, Limits, Name, Overlap, Pattern, Task, TaskKey};
 use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
@@ -121,16 +121,7 @@ impl World {
     /// A new run of a task, claimed.
     pub(crate) async fn claim(&self, name: &str) -> Claim {
         let now = self.clock.now();
-        let run = NewRun {
-            task: task_key(name),
-            due_at: now,
-            run_at: now,
-            cause: Cause::Demand,
-            input: Vec::new(),
-            dedup: None,
-            parent: None,
-            admit: Admit::Always,
-        };
+        let run = NewRun::of(task_key(name), now, Cause::Demand);
         self.services.store.enqueue(vec![run], now).await.unwrap();
         self.claim_next(name).await.expect("it was just enqueued")
     }
@@ -207,6 +198,7 @@ fn task(name: &str, grants: Grants) -> Task {
         trigger: Trigger::OnDemand,
         zone: chrono_tz::Tz::UTC,
         overlap: Overlap::Allow(1000),
+        timing: Default::default(),
         catch_up: CatchUp::None,
         retry: RetryPolicy::default(),
         supervision: Default::default(),

@@ -127,7 +127,7 @@ mod tests {
     use crate::run::{Cause, ClaimKey, RunState};
     use crate::runtime::RunHandle;
     use crate::store::sqlite::{SqliteOptions, SqliteStore};
-    use crate::store::{Admit, ClaimRequest, NewRun};
+    use crate::store::{ClaimRequest, NewRun};
     use crate::task::{Name, TaskKey};
     use crate::time::Timestamp;
 
@@ -159,16 +159,7 @@ mod tests {
             let manifest = "[tasks.long]\npause-after = 1\nretry = { attempts = 1 }";
             let task = Manifest::parse("long.toml", manifest).unwrap().tasks(&tenant, &plugin, place.path()).remove(0);
             let key = task.key.clone();
-            let run = NewRun {
-                task: key.clone(),
-                due_at: START,
-                run_at: START,
-                cause: Cause::Demand,
-                input: Vec::new(),
-                dedup: None,
-                parent: None,
-                admit: Admit::Always,
-            };
+            let run = NewRun::of(key.clone(), START, Cause::Demand);
             store.enqueue(vec![run], START).await.unwrap();
             let sweeper = Sweeper {
                 store,

@@ -88,6 +88,7 @@ fn blank(name: Name) -> Task {
         trigger: Trigger::OnDemand,
         zone: chrono_tz::Tz::UTC,
         overlap: Overlap::Allow(ON_DEMAND_AT_ONCE),
+        timing: Default::default(),
         catch_up: CatchUp::None,
         retry: RetryPolicy::default(),
         supervision: Supervision::default(),

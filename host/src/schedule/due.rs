@@ -71,7 +71,7 @@ impl Trigger {
             CatchUp::All(most) => most as usize,
         };
         let missed = match self {
-            Self::OnDemand | Self::OnStart => return nothing,
+            Self::OnDemand | Self::OnStart | Self::After(_) | Self::Pace(_) => return nothing,
             Self::Every(step) => every(*step, cursor, missed_until, wanted),
             Self::Cron(_) | Self::At(_) => self.walk(zone, cursor, missed_until, wanted),
         };

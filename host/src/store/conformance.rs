@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Admit, ClaimRequest, Claimed, Enqueued, Finish, NewRun, Store, StoreError, TenantShare};
+use super::{Admit, ClaimRequest, Claimed, Enqueued, Finish, Fire, Fired, NewRun, Store, StoreError, TenantShare};
 use crate::lifecycle::Transition;
 use crate::run::{Accounts, Cause, Claim, ClaimKey, Kept, Outcome, Output, Report, RunId};
 use crate::supervision::Supervision;
@@ -44,6 +44,7 @@ macro_rules! promises {
                 a_run_of_a_later_instant_counts_as_nothing_yet
                 firing_makes_the_runs_and_moves_the_cursor
                 firing_an_earlier_instant_leaves_the_cursor
+                of_two_who_fire_a_task_by_what_it_remembers_only_the_first_does
                 firing_a_paused_task_makes_no_run_and_moves_the_cursor
                 a_waiting_run_is_cancelled_at_once
                 a_running_run_is_asked_to_end
@@ -181,16 +182,12 @@ fn task(text: &str) -> TaskKey {
 
 /// A run of task `text` that is due at second 0.
 fn new(text: &str) -> NewRun {
-    NewRun {
-        task: task(text),
-        due_at: at(0),
-        run_at: at(0),
-        cause: Cause::Demand,
-        input: Vec::new(),
-        dedup: None,
-        parent: None,
-        admit: Admit::Always,
-    }
+    NewRun::of(task(text), at(0), Cause::Demand)
+}
+
+/// What the schedule of task `text` has come to.
+fn fire(text: &str, runs: Vec<NewRun>, cursor: Timestamp, now: Timestamp) -> Fire {
+    Fire { task: task(text), runs, cursor, expect: None, memory: None, now }
 }
 
 async fn enqueue(store: &Tested, runs: Vec<NewRun>) -> Vec<RunId> {

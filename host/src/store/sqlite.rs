@@ -38,8 +38,8 @@ use self::readers::Readers;
 use self::writer::{Board, Command, Writer, Writing, command};
 use super::{
     AttemptInfo, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, Enqueued, Entry, EntryInfo, Expired, Extended,
-    Finish, HeldLock, LockMode, LockName, LockTaken, NewRun, Result, Retention, RunFilter, RunInfo, Store, StoreError,
-    StoreStats, TaskState, Written,
+    Finish, Fire, Fired, HeldLock, LockMode, LockName, LockTaken, NewRun, Result, Retention, RunFilter, RunInfo, Store,
+    StoreError, StoreStats, TaskState, Written,
 };
 use crate::run::{ClaimKey, Output, RunId, RunState};
 use crate::supervision::Consequence;
@@ -166,8 +166,8 @@ impl Store for SqliteStore {
         self.write(move |w| runs::enqueue(w, &new, now)).await
     }
 
-    async fn fire(&self, task: TaskKey, new: Vec<NewRun>, cursor: Timestamp, now: Timestamp) -> Result<Vec<Enqueued>> {
-        self.write(move |w| runs::fire(w, &task, &new, cursor, now)).await
+    async fn fire(&self, fire: Fire) -> Result<Fired> {
+        self.write(move |w| runs::fire(w, &fire)).await
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {

@@ -133,14 +133,8 @@ async fn a_task_that_asks_for_more_and_more_runs_is_refused_when_a_thousand_wait
     world.know(&["other"]);
     let now = world.services.clock.now();
     let run = |n: usize| NewRun {
-        task: TaskKey { tenant: Name::default_tenant(), task: Name::new("other").unwrap() },
-        due_at: now,
-        run_at: now,
-        cause: Cause::Demand,
-        input: Vec::new(),
         dedup: Some(n.to_string()),
-        parent: None,
-        admit: Admit::Always,
+        ..NewRun::of(TaskKey { tenant: Name::default_tenant(), task: Name::new("other").unwrap() }, now, Cause::Demand)
     };
     soon(world.services.store.enqueue((1..MOST_WAITING).map(run).collect(), now)).await.unwrap();
     let mut guest = world.guest().await;

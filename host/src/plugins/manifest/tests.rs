@@ -75,6 +75,7 @@ directories = [{ host = "data", guest = "/data/" }, { host = "/srv/x", guest = "
         trigger: Trigger::Cron("0 9 * * mon-fri".parse().unwrap()),
         zone: chrono_tz::Europe::Berlin,
         overlap: Overlap::Allow(3),
+        timing: Default::default(),
         catch_up: CatchUp::All(12),
         retry: RetryPolicy {
             attempts: 7,

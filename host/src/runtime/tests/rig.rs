@@ -12,7 +12,7 @@ use crate::runtime::{
 };
 use crate::schedule::{CatchUp, Trigger};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
-use crate::store::{Admit, ClaimRequest, NewRun, Store};
+use crate::store::{ClaimRequest, NewRun, Store};
 use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
 use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
@@ -69,16 +69,7 @@ impl Rig {
     /// Claims on so many new runs of `task`.
     pub(super) async fn claims(&self, task: &Task, n: usize) -> Vec<Claim> {
         let now = SystemTime.now();
-        let run = NewRun {
-            task: task.key.clone(),
-            due_at: now,
-            run_at: now,
-            cause: Cause::Demand,
-            input: Vec::new(),
-            dedup: None,
-            parent: None,
-            admit: Admit::Always,
-        };
+        let run = NewRun::of(task.key.clone(), now, Cause::Demand);
         self.store.enqueue(vec![run; n], now).await.unwrap();
         let request = ClaimRequest {
             host: "here".into(),
@@ -125,6 +116,7 @@ pub(super) fn task() -> Task {
         trigger: Trigger::OnDemand,
         zone: chrono_tz::Tz::UTC,
         overlap: Overlap::Skip,
+        timing: Default::default(),
         catch_up: CatchUp::None,
         retry: RetryPolicy::default(),
         supervision: Default::default(),

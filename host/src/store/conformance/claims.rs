@@ -187,7 +187,7 @@ pub(crate) async fn tasks_that_were_not_asked_for_are_left_alone(store: Tested) 
 }
 
 pub(crate) async fn a_paused_task_is_left_alone_until_it_is_resumed(store: Tested) {
-    store.fire(task("a"), vec![new("a")], at(5), at(5)).await.unwrap();
+    store.fire(fire("a", vec![new("a")], at(5), at(5))).await.unwrap();
     store.set_paused(task("a"), true, at(6)).await.unwrap();
 
     let paused = claim(&store, &[("a", 9)], 9, 9).await;
@@ -200,7 +200,7 @@ pub(crate) async fn a_paused_task_is_left_alone_until_it_is_resumed(store: Teste
     assert_eq!(names(&resumed), ["a"]);
     assert_eq!(
         store.task_states().await.unwrap()[&task("a")],
-        TaskState { cursor: Some(at(60)), ..TaskState::default() }
+        TaskState { cursor: Some(at(60)), fired: 1, ..TaskState::default() }
     );
 }
 

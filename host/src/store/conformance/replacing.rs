@@ -141,20 +141,21 @@ pub(crate) async fn an_instant_that_was_fired_before_replaces_nothing(store: Tes
     let due = || NewRun { admit: Admit::Replacing, dedup: Some("at:5".into()), ..new("a") };
     let old = running(&store, "a").await.key;
 
-    let made = store.fire(task("a"), vec![due()], at(5), at(5)).await.unwrap();
+    let made = store.fire(fire("a", vec![due()], at(5), at(5))).await.unwrap();
     store.finish(killed(old, "replaced")).await.unwrap();
     let next = claim(&store, &[("a", 1)], 9, 5).await.claims.remove(0).key;
-    let again = store.fire(task("a"), vec![due()], at(5), at(6)).await.unwrap();
+    let again = store.fire(fire("a", vec![due()], at(5), at(6))).await.unwrap();
 
-    assert_eq!(again, [Enqueued::Existing(made[0].run())]);
+    assert_eq!(again.made(), [Enqueued::Existing(made.made()[0].run())]);
     assert_eq!(store.extend(vec![next], at(60)).await.unwrap().cancelled, []);
 }
 
 pub(crate) async fn of_several_instants_at_once_only_the_last_is_left(store: Tested) {
     let due = || NewRun { admit: Admit::Replacing, ..new("a") };
 
-    let made = store.fire(task("a"), vec![due(), due(), due()], at(5), at(5)).await.unwrap();
+    let made = store.fire(fire("a", vec![due(), due(), due()], at(5), at(5))).await.unwrap();
 
+    let made = made.made();
     assert!(matches!(made[0], Enqueued::New(_)), "{made:?}");
     assert_eq!(made[2], Enqueued::Replacing { run: made[2].run(), ended: vec![made[1].run()] });
     let claimed = claim(&store, &[("a", 9)], 9, 5).await.claims;

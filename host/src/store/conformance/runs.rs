@@ -101,21 +101,39 @@ pub(crate) async fn a_run_of_a_later_instant_counts_as_nothing_yet(store: Tested
 pub(crate) async fn firing_makes_the_runs_and_moves_the_cursor(store: Tested) {
     let due = |seconds| NewRun { due_at: at(seconds), dedup: Some(at(seconds).to_string()), ..new("a") };
 
-    let made = store.fire(task("a"), vec![due(10), due(20)], at(25), at(25)).await.unwrap();
-    let again = store.fire(task("a"), vec![due(20)], at(25), at(26)).await.unwrap();
-    store.fire(task("b"), vec![], at(7), at(7)).await.unwrap();
+    let made = store.fire(fire("a", vec![due(10), due(20)], at(25), at(25))).await.unwrap();
+    let again = store.fire(fire("a", vec![due(20)], at(25), at(26))).await.unwrap();
+    store.fire(fire("b", vec![], at(7), at(7))).await.unwrap();
 
-    assert!(matches!(made[..], [Enqueued::New(_), Enqueued::New(_)]), "{made:?}");
-    assert_eq!(again, [Enqueued::Existing(made[1].run())]);
+    let made = made.made();
+    assert!(matches!(made, [Enqueued::New(_), Enqueued::New(_)]), "{made:?}");
+    assert_eq!(again, Fired::Made(vec![Enqueued::Existing(made[1].run())]));
     let states = store.task_states().await.unwrap();
-    assert_eq!(states[&task("a")], TaskState { cursor: Some(at(25)), ..TaskState::default() });
+    assert_eq!(states[&task("a")], TaskState { cursor: Some(at(25)), fired: 2, ..TaskState::default() });
     assert_eq!(states[&task("b")], TaskState { cursor: Some(at(7)), ..TaskState::default() });
 }
 
-pub(crate) async fn firing_an_earlier_instant_leaves_the_cursor(store: Tested) {
-    store.fire(task("a"), vec![], at(20), at(20)).await.unwrap();
+pub(crate) async fn of_two_who_fire_a_task_by_what_it_remembers_only_the_first_does(store: Tested) {
+    let next = |expect, memory: &str| Fire {
+        expect: Some(expect),
+        memory: Some(memory.into()),
+        ..fire("a", vec![new("a")], at(5), at(5))
+    };
 
-    store.fire(task("a"), vec![new("a")], at(10), at(21)).await.unwrap();
+    let first = store.fire(next(0, "one")).await.unwrap();
+    let second = store.fire(next(0, "other")).await.unwrap();
+    let third = store.fire(Fire { memory: None, ..next(1, "") }).await.unwrap();
+
+    assert!(matches!((first.made(), third.made()), ([Enqueued::New(_)], [Enqueued::New(_)])), "{first:?} {third:?}");
+    assert_eq!(second, Fired::Stale);
+    let state = store.task_states().await.unwrap().remove(&task("a")).unwrap();
+    assert_eq!((state.fired, state.memory.as_deref()), (2, Some("one")));
+}
+
+pub(crate) async fn firing_an_earlier_instant_leaves_the_cursor(store: Tested) {
+    store.fire(fire("a", vec![], at(20), at(20))).await.unwrap();
+
+    store.fire(fire("a", vec![new("a")], at(10), at(21))).await.unwrap();
 
     assert_eq!(store.task_states().await.unwrap()[&task("a")].cursor, Some(at(20)));
 }
@@ -123,9 +141,9 @@ pub(crate) async fn firing_an_earlier_instant_leaves_the_cursor(store: Tested) {
 pub(crate) async fn firing_a_paused_task_makes_no_run_and_moves_the_cursor(store: Tested) {
     store.set_paused(task("a"), true, at(1)).await.unwrap();
 
-    let made = store.fire(task("a"), vec![new("a")], at(10), at(10)).await.unwrap();
+    let made = store.fire(fire("a", vec![new("a")], at(10), at(10))).await.unwrap();
 
-    assert_eq!(made, []);
+    assert_eq!(made, Fired::Paused);
     let state = store.task_states().await.unwrap().remove(&task("a")).unwrap();
     assert_eq!((state.cursor, state.paused), (Some(at(10)), Some(Pause { since: Some(at(1)), why: None })));
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rusqlite::{Connection, params};
 
-use super::rows::{STANDING_COLUMNS, maybe_instant, pause, standing, state_code, task_key};
+use super::rows::{STANDING_COLUMNS, maybe_instant, number, pause, standing, state_code, task_key, to_sql};
 use crate::run::{RunId, RunState};
 use crate::supervision::{Pause, Standing};
 use crate::task::TaskKey;
@@ -25,6 +25,10 @@ pub(super) struct TaskRow {
     pub(super) key: TaskKey,
     /// The last instant its schedule dealt with.
     pub(super) cursor: Option<Timestamp>,
+    /// Runs that its schedule has made.
+    pub(super) fired: u64,
+    /// What its trigger has to remember.
+    pub(super) memory: Option<String>,
     /// Whether it is paused, since when and why.
     pub(super) paused: Option<Pause>,
     /// How its latest runs went.
@@ -47,6 +51,8 @@ impl TaskRow {
         Self {
             key,
             cursor: None,
+            fired: 0,
+            memory: None,
             paused: None,
             standing: Standing::default(),
             runs: [0; 5],
@@ -90,7 +96,7 @@ impl Ledger {
         let (run, fence) = conn.query_row("SELECT run, fence FROM counters", [], |r| Ok((r.get(0)?, r.get(1)?)))?;
         let mut statement = conn.prepare_cached(&format!(
             "SELECT tenant, name, cursor_at, id, waiting, running, succeeded, failed, cancelled, bytes, \
-             latest_success, latest_success_at, {STANDING_COLUMNS} FROM tasks t",
+             latest_success, latest_success_at, {STANDING_COLUMNS}, fired, memory FROM tasks t",
         ))?;
         let rows = statement
             .query_map([], |r| {
@@ -98,6 +104,8 @@ impl Ledger {
                 row.cursor = maybe_instant(r, 2)?;
                 row.paused = pause(r, 12)?;
                 row.standing = standing(r, 12)?;
+                row.fired = number(r, 18)?;
+                row.memory = r.get(19)?;
                 for (place, count) in row.runs.iter_mut().enumerate() {
                     *count = r.get(4 + place)?;
                 }
@@ -121,11 +129,12 @@ impl Ledger {
         }
         let mut statement = conn.prepare_cached(
             "INSERT INTO tasks (id, tenant, name, cursor_at, paused, waiting, running, succeeded, failed, cancelled, \
-             bytes, latest_success, latest_success_at, paused_at, paused_why, failures, crashes, held_until) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18) \
+             bytes, latest_success, latest_success_at, paused_at, paused_why, failures, crashes, held_until, fired, \
+             memory) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20) \
              ON CONFLICT (id) DO UPDATE SET cursor_at = ?4, paused = ?5, waiting = ?6, running = ?7, succeeded = ?8, \
              failed = ?9, cancelled = ?10, bytes = ?11, latest_success = ?12, latest_success_at = ?13, \
-             paused_at = ?14, paused_why = ?15, failures = ?16, crashes = ?17, held_until = ?18",
+             paused_at = ?14, paused_why = ?15, failures = ?16, crashes = ?17, held_until = ?18, fired = ?19, memory = ?20",
         )?;
         while let Some(id) = self.changed.pop_first() {
             let row = self.row(id);
@@ -149,6 +158,8 @@ impl Ledger {
                 row.standing.failures,
                 row.standing.crashes,
                 row.standing.held_until.map(Timestamp::as_millis),
+                to_sql(row.fired),
+                row.memory.as_deref(),
             ])?;
         }
         Ok(())

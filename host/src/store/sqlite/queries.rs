@@ -158,11 +158,17 @@ pub(super) fn counts(conn: &Connection) -> rusqlite::Result<BTreeMap<RunState, u
 /// See [`crate::store::Store::task_states`].
 pub(super) fn task_states(conn: &Connection) -> rusqlite::Result<BTreeMap<TaskKey, TaskState>> {
     conn.prepare_cached(&format!(
-        "SELECT tenant, name, cursor_at, {STANDING_COLUMNS} FROM tasks t \
+        "SELECT tenant, name, cursor_at, {STANDING_COLUMNS}, fired, memory FROM tasks t \
          WHERE cursor_at IS NOT NULL OR paused OR failures > 0 OR crashes > 0"
     ))?
     .query_map([], |row| {
-        let state = TaskState { cursor: maybe_instant(row, 2)?, paused: pause(row, 3)?, standing: standing(row, 3)? };
+        let state = TaskState {
+            cursor: maybe_instant(row, 2)?,
+            fired: number(row, 9)?,
+            memory: row.get(10)?,
+            paused: pause(row, 3)?,
+            standing: standing(row, 3)?,
+        };
         Ok((task_key(row, 0)?, state))
     })?
     .collect()

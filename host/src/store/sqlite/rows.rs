@@ -151,7 +151,7 @@ pub(super) fn standing(row: &Row<'_>, column: usize) -> rusqlite::Result<Standin
 /// What [`run_info`] reads of a run `r` and its task `t`, in its order.
 pub(super) const RUN_COLUMNS: &str = "r.id, t.tenant, t.name, r.state, r.due_at, r.run_at, r.created_at, r.claimed_at, \
      r.ended_at, r.cause, r.attempt, r.failures, r.parent, r.host, r.outcome, coalesce(r.cancel, r.message), \
-     t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until";
+     t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until, r.note";
 
 /// A run from a row of [`RUN_COLUMNS`].
 pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
@@ -181,6 +181,7 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
         host: row.get(13)?,
         outcome,
         message: row.get(15)?,
+        note: row.get(22)?,
         why,
         held_back: None,
     })

@@ -7,7 +7,7 @@ use super::ledger::TaskId;
 use super::rows::{cause_code, state, state_code, to_sql};
 use super::writer::Writing;
 use crate::run::{RunId, RunState};
-use crate::store::{Admit, Cancelled, Enqueued, NewRun, StoreError};
+use crate::store::{Admit, Cancelled, Enqueued, Fire, Fired, NewRun, StoreError};
 use crate::supervision::{Pause, Standing, goes_through};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
@@ -22,22 +22,26 @@ pub(super) fn enqueue(w: &mut Writing, runs: &[NewRun], now: Timestamp) -> Step<
 }
 
 /// See [`crate::store::Store::fire`].
-pub(super) fn fire(
-    w: &mut Writing,
-    task: &TaskKey,
-    runs: &[NewRun],
-    cursor: Timestamp,
-    now: Timestamp,
-) -> Step<Vec<Enqueued>> {
-    let id = w.ledger.intern(task);
+pub(super) fn fire(w: &mut Writing, fire: &Fire) -> Step<Fired> {
+    let id = w.ledger.intern(&fire.task);
+    if fire.expect.is_some_and(|expected| expected != w.ledger.row(id).fired) {
+        return Ok(Fired::Stale);
+    }
     // Another host may have dealt with later instants already.
-    if w.ledger.row(id).cursor.is_none_or(|before| before < cursor) {
-        w.ledger.change(id).cursor = Some(cursor);
+    if w.ledger.row(id).cursor.is_none_or(|before| before < fire.cursor) {
+        w.ledger.change(id).cursor = Some(fire.cursor);
     }
     if w.ledger.row(id).paused.is_some() {
-        return Ok(Vec::new());
+        return Ok(Fired::Paused);
     }
-    enqueue(w, runs, now)
+    let made = enqueue(w, &fire.runs, fire.now)?;
+    let new = made.iter().filter(|made| !matches!(made, Enqueued::Existing(_))).count();
+    if new > 0 || fire.memory.is_some() {
+        let row = w.ledger.change(id);
+        row.fired += new as u64;
+        row.memory = fire.memory.clone().or(row.memory.take());
+    }
+    Ok(Fired::Made(made))
 }
 
 fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step<Enqueued> {
@@ -69,7 +73,8 @@ fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step<Enqueued> 
     w.conn
         .prepare_cached(
             "INSERT INTO runs (id, task, state, cause, attempt, failures, bytes, due_at, run_at, created_at, ended_at, \
-             parent, dedup, message) VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+             parent, dedup, message, note, start_by_at, forced) \
+             VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?
         .execute(params![
             id.0,
@@ -84,6 +89,9 @@ fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step<Enqueued> 
             run.parent.map(|parent| parent.0),
             run.dedup.as_deref(),
             skipped.as_deref(),
+            run.note.as_deref(),
+            run.start_by.map(Timestamp::as_millis),
+            run.forced,
         ])?;
     if bytes > 0 {
         w.conn.prepare_cached("INSERT INTO inputs (run, body) VALUES (?1, ?2)")?.execute(params![id.0, run.input])?;

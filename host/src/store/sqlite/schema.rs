@@ -14,7 +14,7 @@ use super::rows::to_sql;
 pub(super) const APPLICATION_ID: i32 = 0x5358_544e;
 
 /// All migrations, the first first.
-const MIGRATIONS: [&str; 2] = [FIRST, SUPERVISION];
+const MIGRATIONS: [&str; 3] = [FIRST, SUPERVISION, SCHEDULES];
 
 /// The schema that this program works on.
 pub(super) const VERSION: usize = MIGRATIONS.len();
@@ -174,6 +174,22 @@ ALTER TABLE tasks ADD COLUMN held_until INTEGER;
 -- Since when it is paused, and why, if not because a person said so.
 ALTER TABLE tasks ADD COLUMN paused_at INTEGER;
 ALTER TABLE tasks ADD COLUMN paused_why TEXT;
+";
+
+/// What schedules need that do not go by the clock alone, and runs that are not to start at any price, or at any.
+const SCHEDULES: &str = "
+-- Runs that the task's schedule has made.
+ALTER TABLE tasks ADD COLUMN fired INTEGER NOT NULL DEFAULT 0;
+-- What its trigger has to remember, in its own words.
+ALTER TABLE tasks ADD COLUMN memory TEXT;
+-- How it came to be, for people.
+ALTER TABLE runs ADD COLUMN note TEXT;
+-- A first attempt that has not started by then is not to start.
+ALTER TABLE runs ADD COLUMN start_by_at INTEGER;
+-- It starts although its task is paused, held back or at its limit.
+ALTER TABLE runs ADD COLUMN forced INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX runs_starting_by ON runs (start_by_at) WHERE state = 0 AND start_by_at IS NOT NULL;
+CREATE INDEX runs_forced ON runs (run_at, id) WHERE state = 0 AND forced = 1;
 ";
 
 #[cfg(test)]

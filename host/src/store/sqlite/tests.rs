@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::run::{Accounts, Cause, Kept, Outcome, Report};
 use crate::store::conformance::{self, promises};
-use crate::store::{Admit, LockKind, WriteIf};
+use crate::store::{Fire, LockKind, WriteIf};
 use crate::supervision::Supervision;
 
 /// A store in a directory of its own, which goes with the second.
@@ -45,16 +45,7 @@ fn task() -> TaskKey {
 }
 
 fn new(input: Vec<u8>) -> NewRun {
-    NewRun {
-        task: task(),
-        due_at: NOW,
-        run_at: NOW,
-        cause: Cause::Demand,
-        input,
-        dedup: None,
-        parent: None,
-        admit: Admit::Always,
-    }
+    NewRun { input, ..NewRun::of(task(), NOW, Cause::Demand) }
 }
 
 async fn enqueue(store: &SqliteStore, input: Vec<u8>) -> Result<RunId> {
@@ -127,7 +118,7 @@ async fn what_was_answered_outlives_a_crash() {
         now: NOW,
     };
     store.cache_write(write).await.unwrap();
-    store.fire(task(), vec![], NOW, NOW).await.unwrap();
+    store.fire(Fire { task: task(), runs: vec![], cursor: NOW, expect: None, memory: None, now: NOW }).await.unwrap();
 
     let image = directory.path().join("image.db");
     crash_image(&directory.path().join("store.db"), &image);

@@ -1,0 +1,95 @@
+//! All tasks that are due by the clock, and the order in which they come up.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::store::TaskState;
+use crate::task::{Task, TaskKey};
+use crate::time::Timestamp;
+
+/// How far a task's schedule has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// The last instant that was dealt with; `None` when the task is seen for the first time.
+    pub(super) cursor: Option<Timestamp>,
+    /// Runs that its schedule has made.
+    pub(super) fired: u64,
+    /// What its trigger remembers.
+    pub(super) memory: Option<String>,
+}
+
+impl Progress {
+    /// As the store has it.
+    pub(super) fn of(state: &TaskState) -> Self {
+        Self { cursor: state.cursor, fired: state.fired, memory: state.memory.clone() }
+    }
+}
+
+/// A task on the timetable.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) task: Arc<Task>,
+    pub(super) progress: Progress,
+    /// When it is to be looked at; what the timetable says for it is void if it says something else.
+    look_at: Option<Timestamp>,
+}
+
+/// All tasks, and the order in which they come up.
+#[derive(Debug, Default)]
+pub(super) struct Timetable {
+    entries: HashMap<TaskKey, Entry>,
+    order: BinaryHeap<Reverse<(Timestamp, TaskKey)>>,
+    /// Tasks that were due at this host's start, so that they are so only once.
+    started: HashSet<TaskKey>,
+}
+
+impl Timetable {
+    pub(super) fn put(&mut self, task: Arc<Task>, progress: Progress, look_at: Option<Timestamp>) {
+        let key = task.key.clone();
+        if let Some(at) = look_at {
+            self.order.push(Reverse((at, key.clone())));
+        }
+        self.entries.insert(key, Entry { task, progress, look_at });
+    }
+
+    pub(super) fn entry(&self, key: &TaskKey) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    /// Forget all tasks but those.
+    pub(super) fn keep(&mut self, keep: impl Fn(&TaskKey) -> bool) {
+        self.entries.retain(|key, _| keep(key));
+    }
+
+    /// Whether the task was due at this host's start.
+    pub(super) fn has_started(&self, key: &TaskKey) -> bool {
+        self.started.contains(key)
+    }
+
+    /// The task was due at this host's start.
+    pub(super) fn starts(&mut self, key: TaskKey) {
+        self.started.insert(key);
+    }
+
+    /// Take up to `limit` tasks that are to be looked at by `now`. They come back by [`Timetable::put`].
+    pub(super) fn take_due(&mut self, now: Timestamp, limit: usize) -> Vec<(Arc<Task>, Progress)> {
+        let mut due = Vec::new();
+        while due.len() < limit {
+            let Some(Reverse((at, _))) = self.order.peek() else { break };
+            if *at > now {
+                break;
+            }
+            let Some(Reverse((at, key))) = self.order.pop() else { break };
+            if let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.look_at == Some(at)) {
+                entry.look_at = None;
+                due.push((Arc::clone(&entry.task), entry.progress.clone()));
+            }
+        }
+        due
+    }
+
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        self.order.peek().map(|Reverse((at, _))| *at)
+    }
+}

@@ -1,0 +1,131 @@
+//! How runs are made: what is asked of a store, and what it answers.
+
+use crate::run::{Cause, RunId};
+use crate::task::TaskKey;
+use crate::time::Timestamp;
+
+/// A run to be made.
+#[derive(Clone, Debug)]
+pub struct NewRun {
+    /// Whose run.
+    pub task: TaskKey,
+    /// The instant it is due: what the guest is told.
+    pub due_at: Timestamp,
+    /// The earliest it may start.
+    pub run_at: Timestamp,
+    /// Why it exists.
+    pub cause: Cause,
+    /// What it is given.
+    pub input: Vec<u8>,
+    /// At most one run of a task has a given key, for as long as the run is kept. The scheduler uses the due instant,
+    /// callers of the API their idempotency key; `None` makes a new run in any case.
+    pub dedup: Option<String>,
+    /// The run that enqueued it.
+    pub parent: Option<RunId>,
+    /// Whether it is skipped when earlier runs are not over.
+    pub admit: Admit,
+    /// If its first attempt has not started by then it is cancelled, and says so.
+    pub start_by: Option<Timestamp>,
+    /// Whether it starts although its task is paused, held back, or has as many runs at once as it may: somebody means it.
+    pub forced: bool,
+    /// What there is to say about how it came to be, for people: "3 missed, 1 run".
+    pub note: Option<String>,
+}
+
+impl NewRun {
+    /// A run of `task` that is due at `due_at`, with nothing else asked for: no input, always let in.
+    pub fn of(task: TaskKey, due_at: Timestamp, cause: Cause) -> Self {
+        Self {
+            task,
+            due_at,
+            run_at: due_at,
+            cause,
+            input: Vec::new(),
+            dedup: None,
+            parent: None,
+            admit: Admit::Always,
+            start_by: None,
+            forced: false,
+            note: None,
+        }
+    }
+}
+
+/// What a task's schedule has come to, to be written down.
+#[derive(Clone, Debug)]
+pub struct Fire {
+    /// Whose schedule.
+    pub task: TaskKey,
+    /// The runs that it calls for, oldest first.
+    pub runs: Vec<NewRun>,
+    /// The last instant that is dealt with.
+    pub cursor: Timestamp,
+    /// If set, nothing is done unless the store's [`TaskState::fired`](super::TaskState::fired) is still this: for what
+    /// depends on how often the task was fired, or on what it remembers.
+    pub expect: Option<u64>,
+    /// What its trigger has to remember from now on; `None` leaves what is there.
+    pub memory: Option<String>,
+    /// The time it is.
+    pub now: Timestamp,
+}
+
+/// What became of a [`Fire`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fired {
+    /// The runs, in the order they were asked for.
+    Made(Vec<Enqueued>),
+    /// The task is paused: only its cursor was moved.
+    Paused,
+    /// The task was fired by somebody else meanwhile: nothing was changed. Look again.
+    Stale,
+}
+
+impl Fired {
+    /// The runs that were made; none where nothing was.
+    pub fn made(&self) -> &[Enqueued] {
+        match self {
+            Self::Made(made) => made,
+            Self::Paused | Self::Stale => &[],
+        }
+    }
+}
+
+/// When a new run is let in. "Not over" is: running, waiting with `run_at` reached, or waiting to be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admit {
+    /// Always.
+    Always,
+    /// Only while fewer than this many runs of its task are not over; else it is written as cancelled, with a reason.
+    Below(u32),
+    /// Always, and in the place of all runs of its task that are not over: those that wait are cancelled, those that run
+    /// are asked to end, each with a reason that names the new run.
+    Replacing,
+}
+
+/// What became of a [`NewRun`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It is waiting.
+    New(RunId),
+    /// A run with its dedup key exists; nothing was changed.
+    Existing(RunId),
+    /// It was written as cancelled, as its overlap policy has it.
+    Skipped(RunId),
+    /// It is waiting, and has taken the place of others.
+    Replacing {
+        /// The new run.
+        run: RunId,
+        /// Those that waited are cancelled; those that are running (asked before or not) still have to be ended by the
+        /// host that has them, which is told with the next [`Store::extend`].
+        ended: Vec<RunId>,
+    },
+}
+
+impl Enqueued {
+    /// The run, whichever way it went.
+    pub fn run(&self) -> RunId {
+        match self {
+            Self::New(run) | Self::Existing(run) | Self::Skipped(run) | Self::Replacing { run, .. } => *run,
+        }
+    }
+}
