@@ -2,6 +2,7 @@ use chrono::{TimeZone, Utc};
 
 use super::*;
 
+mod beyond;
 mod changes;
 mod cronie;
 mod fuzz;
