@@ -12,11 +12,11 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use cron::{Schedule, TimeUnitSpec};
 
 use super::error::{BadCrontab, excerpt};
-use super::field::{FIELDS, Field};
+use super::field::{FIELDS, Field, is_spread};
 use super::spread;
 
-/// What the crate was asked before, field by field: it takes some microseconds, and a million crontabs that are read at
-/// a start are made of a few hundred fields.
+/// What was expanded before, field by field: the crate takes some microseconds, and a million crontabs that are read at
+/// a start are made of a few hundred fields. A field with an `H` is known by `H` and what the crate was asked.
 static KNOWN: LazyLock<Mutex<[HashMap<String, u64>; 6]>> = LazyLock::new(Mutex::default);
 
 /// So many texts of a field are remembered, no longer than that: half a megabyte in all, whatever is added.
@@ -25,31 +25,46 @@ const LONGEST_REMEMBERED: usize = 64;
 
 /// The values of one field, bit n for the value n; Sunday is 0. `at` is its place in [`FIELDS`], `name` whose it is.
 pub(super) fn expand(at: usize, text: &str, name: &str) -> Result<u64, BadCrontab> {
-    let foreign = translate(&FIELDS[at], text, name)?;
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(bits) = known[at].get(&foreign) {
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if !is_spread(text) {
+        if let Some(bits) = known()[at].get(text) {
+            return Ok(*bits);
+        }
+        let foreign = translate(&FIELDS[at], text, name)?;
+        let bits = ask(at, text, &foreign)?;
+        remember(&mut known()[at], text.to_owned(), bits);
+        return Ok(bits);
+    }
+    let mut key = translate(&FIELDS[at], text, name)?;
+    key.insert(0, 'H');
+    if let Some(bits) = known()[at].get(&key) {
         return Ok(*bits);
     }
-    let bits = ask(at, &foreign).map_err(|problem| BadCrontab::Field {
-        field: FIELDS[at].name,
-        text: excerpt(text),
-        problem: excerpt(&problem),
-        allowed: "what crontab(5) allows",
-    })?;
-    if foreign.len() <= LONGEST_REMEMBERED {
-        if known[at].len() >= REMEMBERED {
-            known[at].clear();
-        }
-        known[at].insert(foreign, bits);
-    }
+    let bits = ask(at, text, &key[1..])?;
+    remember(&mut known()[at], key, bits);
     Ok(bits)
 }
 
+fn remember(known: &mut HashMap<String, u64>, key: String, bits: u64) {
+    if key.len() > LONGEST_REMEMBERED {
+        return;
+    }
+    if known.len() >= REMEMBERED {
+        known.clear();
+    }
+    known.insert(key, bits);
+}
+
 /// Have the `cron` crate expand one field, the others being what they like.
-fn ask(at: usize, foreign: &str) -> Result<u64, String> {
+fn ask(at: usize, text: &str, foreign: &str) -> Result<u64, BadCrontab> {
     let mut fields = ["0", "0", "0", "1", "1", "*"];
     fields[at] = foreign;
-    let schedule = Schedule::from_str(&fields.join(" ")).map_err(|e| e.to_string())?;
+    let schedule = Schedule::from_str(&fields.join(" ")).map_err(|e| BadCrontab::Field {
+        field: FIELDS[at].name,
+        text: excerpt(text),
+        problem: excerpt(&e.to_string()),
+        allowed: "what crontab(5) allows",
+    })?;
     Ok(match at {
         0 => bits(schedule.seconds()),
         1 => bits(schedule.minutes()),
