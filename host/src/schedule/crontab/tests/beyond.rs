@@ -80,7 +80,8 @@ fn an_h_is_where_the_name_has_it_for_ever() {
 
 #[test]
 fn an_h_keeps_to_its_range_and_uses_all_of_it() {
-    let tables: [(&str, fn(&Calendar) -> u64, u32, u32, u32); 9] = [
+    type Set = fn(&Calendar) -> u64;
+    let tables: [(&str, Set, u32, u32, u32); 9] = [
         ("H * * * *", |c| c.minutes, 0, 59, 1),
         ("0 H * * *", |c| c.hours.into(), 0, 23, 1),
         ("0 0 H * *", |c| c.days.into(), 1, 28, 1),

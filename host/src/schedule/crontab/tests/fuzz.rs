@@ -12,7 +12,7 @@ fn any_zone() -> impl Strategy<Value = Tz> {
 /// A well-formed field: a list of stars, values, ranges and steps.
 fn field(low: u32, high: u32, names: &'static [&'static str]) -> impl Strategy<Value = String> {
     let value = move |value: u32| match names.get((value - low) as usize) {
-        Some(name) if value % 2 == 0 => (*name).to_owned(),
+        Some(name) if value.is_multiple_of(2) => (*name).to_owned(),
         _ => value.to_string(),
     };
     let range = (low..=high, low..=high).prop_map(|(a, b)| (a.min(b), a.max(b)));
