@@ -4,8 +4,6 @@ use std::str::FromStr;
 
 use chrono_tz::Tz;
 
-use crate::config::reading::nearest;
-
 /// No name of the IANA database is as long as this: what is longer is not compared with them.
 const LONGEST: usize = 64;
 
@@ -30,5 +28,14 @@ fn meant(text: &str) -> Option<&'static str> {
         .find(|name| name.eq_ignore_ascii_case(&plain))
         .copied()
         .or_else(|| names.iter().copied().find(city))
-        .or_else(|| nearest(&plain, &names))
+        .or_else(|| nearest(&plain.to_lowercase(), &names))
+}
+
+/// The name that is most alike, if it is alike at all.
+fn nearest(text: &str, names: &[&'static str]) -> Option<&'static str> {
+    // Below this, Jaro-Winkler finds words alike that nobody would mistake for one another.
+    const ALIKE: f64 = 0.8;
+    let near = |name: &&'static str| (strsim::jaro_winkler(text, &name.to_lowercase()), *name);
+    let best = names.iter().map(near).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 >= ALIKE).then_some(best.1)
 }

@@ -43,11 +43,11 @@ struct Change {
     after: i64,
 }
 
-/// The changes of all clocks, those of zones that have the same ones once. Looks once a day: no clock is set twice in one.
+/// The changes of all clocks, those of zones that have the same ones once. No clock is set twice between two looks.
 static CHANGES: LazyLock<Vec<(Tz, Vec<Change>)>> = LazyLock::new(changes);
 
 fn changes() -> Vec<(Tz, Vec<Change>)> {
-    const DAY: i64 = 24 * 3600;
+    let look = crate::schedule::walk::PROBE;
     let year = |year| Utc.with_ymd_and_hms(year, 1, 1, 0, 0, 0).unwrap().timestamp();
     let (start, end) = (year(2020), year(2041));
     let mut known = HashSet::new();
@@ -55,15 +55,13 @@ fn changes() -> Vec<(Tz, Vec<Change>)> {
     for zone in chrono_tz::TZ_VARIANTS {
         let mut changes = Vec::new();
         let mut before = offset(zone, start).unwrap();
-        let mut day = start;
-        while day < end {
-            let after = offset(zone, day + DAY).unwrap();
+        for second in (start..end).step_by(usize::try_from(look).unwrap()) {
+            let after = offset(zone, second + look).unwrap();
             if after != before {
-                let at = next_change(zone, day, day + DAY).unwrap().unwrap();
+                let at = next_change(zone, second, second + look).unwrap().unwrap();
                 changes.push(Change { at, before, after });
                 before = after;
             }
-            day += DAY;
         }
         let list: Vec<_> = changes.iter().map(|change| (change.at, change.before, change.after)).collect();
         if !changes.is_empty() && known.insert(list) {
