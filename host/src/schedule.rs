@@ -4,13 +4,15 @@ mod calendar;
 mod crontab;
 mod due;
 mod walk;
+mod zones;
 
 use std::time::Duration;
 
 use chrono_tz::Tz;
 
-pub use crontab::{BadCrontab, Crontab};
+pub use crontab::{BadCrontab, Crontab, Dst};
 pub use due::{Due, Look};
+pub(crate) use zones::zone_named;
 
 use crate::time::Timestamp;
 
@@ -21,7 +23,7 @@ pub enum Trigger {
     OnDemand,
     /// Once whenever a host that has it starts, or first sees it.
     OnStart,
-    /// A crontab(5) expression, read in the task's zone.
+    /// A crontab(5) expression, read in its own zone or else in the task's.
     Cron(Crontab),
     /// Every multiple of this since the Unix epoch, so that all hosts agree without asking one another.
     Every(Duration),

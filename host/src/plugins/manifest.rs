@@ -19,7 +19,7 @@ use crate::config::kinds::{Kind, Of};
 use crate::config::reading;
 pub use crate::config::reading::BadFile as BadManifest;
 use crate::retry::RetryPolicy;
-use crate::schedule::{CatchUp, Trigger};
+use crate::schedule::{CatchUp, Crontab, Dst, Trigger};
 use crate::supervision::Supervision;
 use crate::task::{Budget, Directory, Grants, Limits, Name, Overlap, Task, TaskKey};
 
@@ -62,6 +62,9 @@ impl Manifest {
         let tasks = self.drafts.iter().cloned().map(|mut task| {
             task.key.tenant = tenant.clone();
             task.plugin = plugin.clone();
+            if let Trigger::Cron(crontab) = &mut task.trigger {
+                *crontab = crontab.for_name(&task.key.to_string());
+            }
             for granted in &mut task.grants.directories {
                 granted.host = directory.join(&granted.host);
             }
@@ -106,6 +109,10 @@ fn draft(name: Name, task: TaskText) -> Result<Task, Wrong> {
     let place = format!("tasks.{name}");
     let mut draft = blank(name);
     draft.input = input(&task, &place)?;
+    if let Some(trigger) = trigger(&task, &place)? {
+        draft.trigger = trigger;
+        draft.overlap = Overlap::Skip;
+    }
     draft.description = task.description.map(|line| line.0);
     draft.args = match task.args {
         Some(args) if args.get_ref().iter().any(|arg| arg.contains('\0')) => {
@@ -145,27 +152,39 @@ fn draft(name: Name, task: TaskText) -> Result<Task, Wrong> {
         draft.retry = self::retry(retry.into_inner()).map_err(|what| (at, format!("`{place}.retry`: {what}")))?;
     }
 
-    let on_start = task.on_start.filter(|on_start| *on_start.get_ref());
+    let own_zone = if let Trigger::Cron(crontab) = &draft.trigger { crontab.zone() } else { None };
+    draft.zone = own_zone.or(task.zone.map(|zone| zone.0)).unwrap_or(draft.zone);
+    draft.overlap = task.overlap.map_or(draft.overlap, |overlap| overlap.0);
+    draft.catch_up = task.catch_up.map_or(draft.catch_up, |catch_up| catch_up.0);
+    draft.supervision =
+        Supervision { pause_after: task.pause_after.map(small), brake: or(task.brake, draft.supervision.brake) };
+    Ok(draft)
+}
+
+/// When the task is due by itself.
+fn trigger(task: &TaskText, place: &str) -> Result<Option<Trigger>, Wrong> {
+    let dst = task.dst.as_ref().map_or(Dst::default(), |dst| dst.get_ref().0);
+    let cron = |crontab: &Crontab| Trigger::Cron(crontab.clone().with_dst(dst));
     let mut triggers = Vec::new();
-    triggers.extend(task.every.map(|every| ("every", every.span(), Trigger::Every(every.into_inner().0))));
-    triggers.extend(task.cron.map(|cron| ("cron", cron.span(), Trigger::Cron(cron.into_inner().0))));
-    triggers.extend(task.at.map(|at| ("at", at.span(), Trigger::At(at.into_inner().0))));
+    triggers.extend(task.every.as_ref().map(|every| ("every", every.span(), Trigger::Every(every.get_ref().0))));
+    triggers.extend(task.cron.as_ref().map(|text| ("cron", text.span(), cron(&text.get_ref().0))));
+    triggers.extend(task.cron_seconds.as_ref().map(|text| ("cron-seconds", text.span(), cron(&text.get_ref().0))));
+    triggers.extend(task.at.as_ref().map(|at| ("at", at.span(), Trigger::At(at.get_ref().0))));
+    let on_start = task.on_start.as_ref().filter(|on_start| *on_start.get_ref());
     triggers.extend(on_start.map(|on_start| ("on-start", on_start.span(), Trigger::OnStart)));
     // The later line is the one that is reported: it was probably added to the other.
     triggers.sort_by_key(|(_, at, _)| at.start);
     if let [(first, ..), .., (last, at, _)] = triggers.as_slice() {
         return Err((at.clone(), format!("[{place}] has both `{first}` and `{last}`; keep one of them")));
     }
-    if let Some((_, _, trigger)) = triggers.pop() {
-        draft.trigger = trigger;
-        draft.overlap = Overlap::Skip;
+    let trigger = triggers.pop().map(|(_, _, trigger)| trigger);
+    match &task.dst {
+        Some(dst) if !matches!(trigger, Some(Trigger::Cron(_))) => Err((
+            dst.span(),
+            format!("[{place}] has `dst`, which is for `cron` and `cron-seconds`; add one of them, or leave `dst` out"),
+        )),
+        _ => Ok(trigger),
     }
-    draft.zone = task.zone.map_or(draft.zone, |zone| zone.0);
-    draft.overlap = task.overlap.map_or(draft.overlap, |overlap| overlap.0);
-    draft.catch_up = task.catch_up.map_or(draft.catch_up, |catch_up| catch_up.0);
-    draft.supervision =
-        Supervision { pause_after: task.pause_after.map(small), brake: or(task.brake, draft.supervision.brake) };
-    Ok(draft)
 }
 
 fn input(task: &TaskText, place: &str) -> Result<Vec<u8>, Wrong> {

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,8 +9,7 @@ use chrono_tz::Tz;
 use schemars::{Schema, json_schema};
 
 use crate::config::kinds::{Kind, Period, Scalar};
-use crate::config::reading::nearest;
-use crate::schedule::{CatchUp, Crontab};
+use crate::schedule::{CatchUp, Crontab, Dst, zone_named};
 use crate::task::{HttpHost, Overlap, Pattern};
 use crate::time::Timestamp;
 
@@ -26,7 +24,45 @@ impl Kind for Cron {
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "string", "examples": ["*/5 * * * *", "0 9 * * mon-fri", "@daily"] })
+        json_schema!({ "type": "string", "examples": ["*/5 * * * *", "0 9 * * mon-fri", "H H * * *", "@daily"] })
+    }
+}
+
+/// A crontab expression with a field for seconds before the others.
+pub(super) struct CronSeconds;
+
+impl Kind for CronSeconds {
+    type Value = Crontab;
+
+    fn check(scalar: Scalar) -> Result<Crontab, String> {
+        let text = scalar.text("a crontab with seconds such as \"*/10 * * * * *\"")?;
+        Crontab::parse_with_seconds(&text).map_err(|e| e.to_string())
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "examples": ["*/10 * * * * *", "30 0 9 * * mon-fri"] })
+    }
+}
+
+/// What becomes of a crontab when the clocks are set.
+pub(super) struct Dsts;
+
+impl Kind for Dsts {
+    type Value = Dst;
+
+    fn check(scalar: Scalar) -> Result<Dst, String> {
+        const WRITE: &str = "\"vixie\", \"skip\" or \"utc\"";
+        let text = scalar.text(WRITE)?;
+        match text.as_str() {
+            "vixie" => Ok(Dst::Vixie),
+            "skip" => Ok(Dst::Skip),
+            "utc" => Ok(Dst::Utc),
+            _ => Err(format!("{} is not a way to treat changes of the clock; write {WRITE}", Scalar::Text(text))),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(vixie|skip|utc)$" })
     }
 }
 
@@ -62,31 +98,12 @@ impl Kind for Zone {
 
     fn check(scalar: Scalar) -> Result<Tz, String> {
         let text = scalar.text("a zone such as \"Europe/Berlin\"")?;
-        Tz::from_str(&text).map_err(|_| {
-            let meant = meant_zone(&text).map_or_else(
-                || "write one of the IANA database, such as \"Europe/Berlin\"".to_owned(),
-                |zone| format!("did you mean \"{zone}\"?"),
-            );
-            format!("there is no zone {}; {meant}", Scalar::Text(text))
-        })
+        zone_named(&text).map_err(|meant| format!("there is no zone {}; {meant}", Scalar::Text(text)))
     }
 
     fn schema() -> Schema {
         json_schema!({ "type": "string", "examples": ["UTC", "Europe/Berlin"] })
     }
-}
-
-/// The zone that somebody meant: the city alone, another case, a slip of the finger.
-fn meant_zone(text: &str) -> Option<&'static str> {
-    let plain = text.replace(' ', "_");
-    let names: Vec<&'static str> = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()).collect();
-    let city = |name: &&'static str| name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(&plain));
-    names
-        .iter()
-        .find(|name| name.eq_ignore_ascii_case(&plain))
-        .copied()
-        .or_else(|| names.iter().copied().find(city))
-        .or_else(|| nearest(&plain, &names))
 }
 
 /// `skip`, `queue-one`, `replace` or `allow(N)`.

@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::kinds::{Brake, CatchUps, Cron, GuestPath, HostPath, Hosts, Instant, Names, Overlaps, Zone};
+use super::kinds::{
+    Brake, CatchUps, Cron, CronSeconds, Dsts, GuestPath, HostPath, Hosts, Instant, Names, Overlaps, Zone,
+};
 use crate::config::kinds::{Bytes, Count, Line, Number, Of, Period, YEAR_MS};
 use crate::task::Name;
 
@@ -31,7 +33,7 @@ pub(super) struct ManifestText {
     pub(super) tasks: BTreeMap<Name, TaskText>,
 }
 
-/// A task. At most one of `every`, `cron`, `at` and `on-start` says when it is due; without any it runs on demand only.
+/// A task. At most one of `every`, `cron`, `cron-seconds`, `at` and `on-start` says when it is due; without any it runs on demand only.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct TaskText {
@@ -43,14 +45,22 @@ pub(super) struct TaskText {
     /// Due when this crontab(5) says, by the clocks of `zone`.
     #[schemars(with = "Option<Of<Cron>>")]
     pub(super) cron: Option<Spanned<Of<Cron>>>,
+    /// The same with a field for seconds before the five.
+    #[schemars(with = "Option<Of<CronSeconds>>")]
+    pub(super) cron_seconds: Option<Spanned<Of<CronSeconds>>>,
     /// Due once, at this instant.
     #[schemars(with = "Option<Of<Instant>>")]
     pub(super) at: Option<Spanned<Of<Instant>>>,
     /// Due whenever a host that has it starts, or first sees it.
     #[schemars(with = "Option<bool>")]
     pub(super) on_start: Option<Spanned<bool>>,
-    /// The time zone of `cron`, by its name in the IANA database. Default: UTC.
+    /// The time zone of `cron` and `cron-seconds`, by its name in the IANA database. Default: UTC.
     pub(super) zone: Option<Of<Zone>>,
+    /// What becomes of `cron` and `cron-seconds` when the clocks of `zone` are set: "vixie" (the default: a fixed time in
+    /// a gap is due right after it, one that comes twice the first time only), "skip" (what is in a gap is left out), or
+    /// "utc" (they are read in UTC).
+    #[schemars(with = "Option<Of<Dsts>>")]
+    pub(super) dst: Option<Spanned<Of<Dsts>>>,
     /// What happens when it is due while an earlier run is not over: "skip" (the default with a schedule), "queue-one",
     /// "replace" (the earlier run is ended), or "allow(N)" at a time. Default on demand: "allow(16)".
     pub(super) overlap: Option<Of<Overlaps>>,
