@@ -3,7 +3,12 @@
 mod calendar;
 mod crontab;
 mod due;
+//pub mod explain;
+//pub mod given;
+mod local;
 mod walk;
+pub mod words;
+mod zones;
 
 use std::time::Duration;
 
@@ -11,6 +16,7 @@ use chrono_tz::Tz;
 
 pub use crontab::{BadCrontab, Crontab};
 pub use due::{Due, Look};
+pub use zones::zone;
 
 use crate::time::Timestamp;
 
