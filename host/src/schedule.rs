@@ -3,8 +3,8 @@
 mod calendar;
 mod crontab;
 mod due;
-//pub mod explain;
-//pub mod given;
+pub mod explain;
+pub mod given;
 mod local;
 mod walk;
 pub mod words;

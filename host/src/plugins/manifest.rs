@@ -148,7 +148,13 @@ fn draft(name: Name, task: TaskText) -> Result<Task, Wrong> {
     let mut triggers = Vec::new();
     triggers.extend(task.every.map(|every| ("every", every.span(), Trigger::Every(every.into_inner().0))));
     triggers.extend(task.cron.map(|cron| ("cron", cron.span(), Trigger::Cron(cron.into_inner().0))));
-    triggers.extend(task.at.map(|at| ("at", at.span(), Trigger::At(at.into_inner().0))));
+    draft.zone = task.zone.map_or(draft.zone, |zone| zone.0);
+    if let Some(written) = task.at {
+        let at = written.span();
+        let instant = written.into_inner().0.instant(draft.zone);
+        let instant = instant.map_err(|wrong| (at.clone(), format!("`{place}.at`: {wrong}")))?;
+        triggers.push(("at", at, Trigger::At(instant)));
+    }
     triggers.extend(on_start.map(|on_start| ("on-start", on_start.span(), Trigger::OnStart)));
     // The later line is the one that is reported: it was probably added to the other.
     triggers.sort_by_key(|(_, at, _)| at.start);
@@ -159,7 +165,6 @@ fn draft(name: Name, task: TaskText) -> Result<Task, Wrong> {
         draft.trigger = trigger;
         draft.overlap = Overlap::Skip;
     }
-    draft.zone = task.zone.map_or(draft.zone, |zone| zone.0);
     draft.overlap = task.overlap.map_or(draft.overlap, |overlap| overlap.0);
     draft.catch_up = task.catch_up.map_or(draft.catch_up, |catch_up| catch_up.0);
     draft.supervision =

@@ -9,7 +9,6 @@ mod prose;
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{Datelike, Offset};
 use chrono_tz::{OffsetName, Tz};
 
 use super::local::{self, Shown, shown};

@@ -132,6 +132,11 @@ fn each_trigger_can_be_written() {
         ("every = '1h 30m'", Trigger::Every(Duration::from_secs(5400))),
         ("at = '2027-01-01T00:00:00+01:00'", Trigger::At(at)),
         ("at = 2026-12-31T23:00:00Z", Trigger::At(at)),
+        ("at = '1 january 2027 midnight'\nzone = 'Europe/Berlin'", Trigger::At(at)),
+        ("at = '2027-01-01 00:00 Europe/Berlin'", Trigger::At(at)),
+        ("zone = 'Europe/Berlin'\nat = 2027-01-01T00:00:00", Trigger::At(at)),
+        ("zone = 'Europe/Berlin'\nat = 2027-01-01", Trigger::At(at)),
+        ("at = '2026-12-31 11pm'", Trigger::At(at)),
         ("cron = '@daily'\non-start = false", Trigger::Cron("@daily".parse().unwrap())),
     ];
     for (text, trigger) in table {

@@ -43,13 +43,13 @@ pub(super) struct TaskText {
     /// Due when this crontab(5) says, by the clocks of `zone`.
     #[schemars(with = "Option<Of<Cron>>")]
     pub(super) cron: Option<Spanned<Of<Cron>>>,
-    /// Due once, at this instant.
+    /// Due once, at this instant: RFC 3339, or a date by the clocks of `zone`, such as "2027-03-28 14:30".
     #[schemars(with = "Option<Of<Instant>>")]
     pub(super) at: Option<Spanned<Of<Instant>>>,
     /// Due whenever a host that has it starts, or first sees it.
     #[schemars(with = "Option<bool>")]
     pub(super) on_start: Option<Spanned<bool>>,
-    /// The time zone of `cron`, by its name in the IANA database. Default: UTC.
+    /// The time zone of `cron` and `at`, by its name in the IANA database. Default: UTC.
     pub(super) zone: Option<Of<Zone>>,
     /// What happens when it is due while an earlier run is not over: "skip" (the default with a schedule), "queue-one",
     /// "replace" (the earlier run is ended), or "allow(N)" at a time. Default on demand: "allow(16)".

@@ -9,7 +9,10 @@ use crate::schedule::Trigger;
 use crate::schedule::calendar::{Calendar, Days};
 
 /// So many times of day are listed one by one; more are told by minutes and hours.
-const TIMES: u32 = 6;
+const TIMES: usize = 6;
+
+/// From so many values on, those that are equally far apart are told by how far.
+const STEPS: usize = 6;
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -26,7 +29,7 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
-const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+pub(super) const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 /// What `trigger` means, in words: `at 02:30 every Monday`, `every 10 minutes`, `once, at ...`.
 pub fn words(trigger: &Trigger, zone: Tz) -> String {
@@ -54,56 +57,60 @@ fn every(step: Duration) -> String {
 fn of_calendar(calendar: &Calendar) -> String {
     let minutes = Set::new(calendar.minutes, 0, 59);
     let hours = Set::new(calendar.hours, 0, 23);
-    let listed = minutes.values.len() * hours.values.len() <= TIMES as usize;
-    let time = if listed { times(&minutes, &hours) } else { minutes_of_hours(&minutes, &hours) };
     let days = days(calendar);
-    match days {
-        // What is due many times an hour is so every day, without saying.
-        days if days == " every day" && !listed => time,
-        days => time + &days,
+    if minutes.values.len() * hours.values.len() <= TIMES {
+        return times(&minutes, &hours) + &days;
+    }
+    // What is due many times a day is so every day, without saying.
+    match (days.strip_prefix(" every day"), days.starts_with(" every")) {
+        (Some(within), _) => minutes_of_hours(&minutes, &hours) + within,
+        (None, true) => format!("{},{days}", minutes_of_hours(&minutes, &hours)),
+        (None, false) => minutes_of_hours(&minutes, &hours) + &days,
     }
 }
 
 /// `at 02:00, 02:30 and 14:00`.
 fn times(minutes: &Set, hours: &Set) -> String {
-    let of_hour = |hour: &u32| minutes.values.iter().map(move |minute| format!("{hour:02}:{minute:02}")).collect();
-    let times: Vec<String> = hours.values.iter().zip(std::iter::repeat(())).flat_map(|(hour, ())| -> Vec<String> { of_hour(hour) }).collect();
-    format!("at {}", list(&times, "and"))
+    let of_hour =
+        |hour: &u32| -> Vec<String> { minutes.values.iter().map(|minute| format!("{hour:02}:{minute:02}")).collect() };
+    format!("at {}", list(&hours.values.iter().flat_map(of_hour).collect::<Vec<_>>(), "and"))
 }
 
 /// Too many times of day to be listed.
 fn minutes_of_hours(minutes: &Set, hours: &Set) -> String {
-    let hour = |hour: u32| hour.to_string();
-    let minute = |minute: u32| minute.to_string();
-    let step = match minutes.step() {
-        _ if minutes.all() => Some("every minute".to_owned()),
-        Some(step) if minutes.values[0] == 0 && 60 % step == 0 && minutes.last() + step == 60 => {
-            // Two minutes of some hours are better told as such.
-            (step < 30 || hours.all()).then(|| format!("every {step} minutes"))
-        }
-        _ => None,
-    };
-    if let Some(step) = step {
+    let of_hours = || hours.told("hour", "the hours ", "", |hour| hour.to_string());
+    if let Some(often) = often(minutes, hours) {
         let (first, last) = (minutes.values[0], minutes.last());
         return match hours.run() {
-            _ if hours.all() => step,
-            Some((from, to)) => format!("{step} from {from:02}:{first:02} to {to:02}:{last:02}"),
-            None => format!("{step} of the hours {}", hours.told(hour, "from ")),
+            _ if hours.all() => often,
+            Some((from, to)) => format!("{often} from {from:02}:{first:02} to {to:02}:{last:02}"),
+            None if hours.values.len() == 1 => {
+                format!("{often} from {0:02}:{first:02} to {0:02}:{last:02}", hours.last())
+            }
+            None => format!("{often} of {}", of_hours()),
         };
     }
-    let on = match minutes.values.as_slice() {
-        [0] if hours.all() => return "every hour".to_owned(),
-        _ => format!("at minute {}", minutes.told(minute, "from ")),
-    };
-    if hours.all() {
-        return format!("{on} past every hour");
-    }
-    match (hours.run(), hours.step()) {
-        (Some((from, to)), _) => format!("{on} past every hour from {from} to {to}"),
-        (None, Some(step)) if hours.values[0] == 0 && hours.last() + step == 24 && *minutes.values == [0] => {
-            format!("every {step} hours from 00:00")
+    let full = *minutes.values == [0];
+    match hours.step() {
+        _ if full && hours.all() => "every hour".to_owned(),
+        Some(step) if full && step > 1 && hours.goes_round(24) => format!("every {step} hours from 00:00"),
+        _ => {
+            let on = minutes.told("minute", "minute ", "", |minute| minute.to_string());
+            let of = if hours.all() { "every hour".to_owned() } else { of_hours() };
+            format!("at {on} past {of}")
         }
-        _ => format!("{on} past the hours {}", hours.told(hour, "from ")),
+    }
+}
+
+/// `every 10 minutes`, if that is what the minutes of an hour are.
+fn often(minutes: &Set, hours: &Set) -> Option<String> {
+    match minutes.step() {
+        Some(1) if minutes.all() => Some("every minute".to_owned()),
+        // The two halves of some hours are better told as such.
+        Some(step) if step > 1 && minutes.goes_round(60) && (step < 30 || hours.all()) => {
+            Some(format!("every {step} minutes"))
+        }
+        _ => None,
     }
 }
 
@@ -112,24 +119,28 @@ fn days(calendar: &Calendar) -> String {
     let days = Set::new(calendar.days, 1, 31);
     let months = Set::new(calendar.months, 1, 12);
     let weekdays = weekdays(calendar.weekdays);
-    let month = |month: u32| MONTHS[month as usize - 1].to_owned();
-    let of = if months.all() { "every month".to_owned() } else { months.told(month, "every month from ") };
-    let within = if months.all() { String::new() } else { format!(" in {}", months.told(month, "every month from ")) };
-    let dates = || format!("on {} of {of}", days.told_with(ordinal, "the ", "every day from the "));
+    let (of, within) = match months.all() {
+        true => ("every month".to_owned(), String::new()),
+        false => {
+            let named = months.told("month", "", "", |month| month_name(month).to_owned());
+            (named.clone(), format!(" in {named}"))
+        }
+    };
+    let dates = format!(" on {} of {of}", days.told("day", "the ", "the ", ordinal));
     match (days.all(), weekdays.all(), calendar.join) {
-        (true, true, _) => format!(" every day{within}"),
-        (true, false, Days::Both) => match on_weekdays(&weekdays) {
-            range if weekdays.run().is_some() => format!(", {range}{}", if within.is_empty() { String::new() } else { format!(",{within}") }),
-            listed => format!(" every {listed}{within}"),
+        (true, true, _) | (true, _, Days::Either) | (_, true, Days::Either) => format!(" every day{within}"),
+        (false, true, Days::Both) => dates,
+        (true, false, Days::Both) => match weekdays.run() {
+            Some(_) if within.is_empty() => format!(", {}", weekdays.listed(weekday, "and")),
+            Some(_) => format!(", {},{within}", weekdays.listed(weekday, "and")),
+            None => format!(" every {}{within}", weekdays.listed(weekday, "and")),
         },
-        (false, true, Days::Both) => format!(" {}", dates()),
-        (_, _, Days::Both) => format!(" {}, if it is a {}", dates(), weekdays.told(weekday, "day from ").replace(" and ", " or ")),
-        // It is enough that one of them holds: a field that has all days holds every day.
-        (true, _, Days::Either) | (_, true, Days::Either) => format!(" every day{within}"),
-        (false, false, Days::Either) => format!(" {}, and {}{within}", dates(), match weekdays.run() {
-            Some(_) => on_weekdays(&weekdays),
-            None => format!("every {}", on_weekdays(&weekdays)),
-        }),
+        (false, false, Days::Both) => format!("{dates}, if it is a {}", weekdays.listed(weekday, "or")),
+        // It is enough that a day is in one of the fields.
+        (false, false, Days::Either) => {
+            let every = if weekdays.run().is_some() { "" } else { "every " };
+            format!("{dates}, and {every}{}{within}", weekdays.listed(weekday, "and"))
+        }
     }
 }
 
@@ -138,13 +149,13 @@ fn weekdays(bits: u64) -> Set {
     Set::new(bits | ((bits & 1) << 7), 1, 7)
 }
 
-fn weekday(day: u32) -> String {
-    WEEKDAYS[day as usize - 1].to_owned()
+/// `March` for 3.
+pub(super) fn month_name(month: u32) -> &'static str {
+    MONTHS[month as usize - 1]
 }
 
-/// `Monday to Friday`, or `Monday and Thursday`.
-fn on_weekdays(days: &Set) -> String {
-    days.told(weekday, "")
+fn weekday(day: u32) -> String {
+    WEEKDAYS[day as usize - 1].to_owned()
 }
 
 fn ordinal(day: u32) -> String {
@@ -184,7 +195,7 @@ impl Set {
         (self.step() == Some(1)).then(|| (self.values[0], self.last()))
     }
 
-    /// How far values, three at least (or two halves of an hour), are apart, if all are equally so.
+    /// How far values, three at least (or the two halves of an hour), are apart, if all are equally so.
     fn step(&self) -> Option<u32> {
         let mut steps = self.values.windows(2).map(|pair| pair[1] - pair[0]);
         let step = steps.next()?;
@@ -192,26 +203,28 @@ impl Set {
         ((self.values.len() > 2 || halves) && steps.all(|other| other == step)).then_some(step)
     }
 
-    /// `1, 3 and 5`, `1 to 5`, `every 7th from 0 to 56`.
-    fn told(&self, name: impl Fn(u32) -> String, run: &str) -> String {
-        self.told_with(name, "", run)
+    /// Whether the same step leads from 0 over all values to the end of a circle of `whole`.
+    fn goes_round(&self, whole: u32) -> bool {
+        self.values[0] == 0 && self.step().is_some_and(|step| self.last() + step == whole)
     }
 
-    /// The same; `the` goes before values that are listed.
-    fn told_with(&self, name: impl Fn(u32) -> String, the: &str, run: &str) -> String {
+    /// `every UNIT from 1 to 5`, `every 7th UNIT from 0 to 56`, or `LISTED 1, 3 and 5`; with `the` before single values.
+    fn told(&self, unit: &str, listed: &str, the: &str, name: impl Fn(u32) -> String) -> String {
+        let from_to = || format!("from {the}{} to {the}{}", name(self.values[0]), name(self.last()));
         match self.step() {
-            Some(1) => format!("{run}{} to {the}{}", name(self.values[0]), name(self.last())).replace("to the the", "to the"),
-            Some(step) if self.values.len() > 5 => {
-                format!("every {} from {the}{} to {the}{}", ordinal(step), name(self.values[0]), name(self.last()))
-            }
-            _ => {
-                let parts: Vec<String> = self.parts().into_iter().map(|(from, to)| match to - from {
-                    0 => name(from),
-                    _ => format!("{} to {}", name(from), name(to)),
-                }).collect();
-                format!("{the}{}", list(&parts, "and"))
-            }
+            Some(1) => format!("every {unit} {}", from_to()),
+            Some(step) if self.values.len() >= STEPS => format!("every {} {unit} {}", ordinal(step), from_to()),
+            _ => format!("{listed}{}", self.listed(&name, "and")),
         }
+    }
+
+    /// `1, 3 and 5 to 7`.
+    fn listed(&self, name: impl Fn(u32) -> String, last: &str) -> String {
+        let part = |(from, to): (u32, u32)| match from == to {
+            true => name(from),
+            false => format!("{} to {}", name(from), name(to)),
+        };
+        list(&self.parts().into_iter().map(part).collect::<Vec<_>>(), last)
     }
 
     /// Stretches without a value left out, two values that are neighbours told apart.
@@ -223,7 +236,8 @@ impl Set {
                 _ => parts.push((*value, *value)),
             }
         }
-        parts.into_iter().flat_map(|(from, to)| if from + 1 == to { vec![(from, from), (to, to)] } else { vec![(from, to)] }).collect()
+        let pairs = |(from, to)| if from + 1 == to { vec![(from, from), (to, to)] } else { vec![(from, to)] };
+        parts.into_iter().flat_map(pairs).collect()
     }
 }
 
