@@ -91,7 +91,7 @@ fn check_says_what_schedules_mean_and_reads_instants_by_the_zone_of_their_task()
     let directory = tempfile::tempdir().unwrap();
     let good = directory.path().join("good.toml");
     let bad = directory.path().join("bad.toml");
-    // The one day of the year on which it falls into the gap: the 28th of March is a Sunday in 2027, 2032 and so on.
+    // The last Sunday of March has the gap, and is among the next five whenever this is run.
     let tasks = "[tasks.report]\ncron = \"30 2 * * mon\"\nzone = \"Europe/Berlin\"\n\
                  [tasks.gap]\ncron = \"30 2 * 3 sun\"\nzone = \"Europe/Berlin\"\n\
                  [tasks.once]\nat = \"2127-07-04 14:30\"\nzone = \"Europe/Berlin\"\n";
