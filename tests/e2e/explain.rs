@@ -37,6 +37,8 @@ Mon 2027-03-29 02:30:00 +02:00 CEST  2027-03-29 00:30:00Z
     let plain =
         |text: &str| text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>();
     assert_eq!(plain(&gap), plain(expected), "{gap}");
+    let meant = shown(&["2027-03-28 02:30", "--tz", "Europe/Berlin", "--from", "2027-03-01"]);
+    assert!(meant.contains("the clock skips 02:30: run at 03:00"), "{meant}");
     assert!(fold.contains("Sun 2027-10-31 02:30:00 +02:00 CEST"), "{fold}");
     assert_eq!(fold.matches("02:30 comes twice: run the first time").count(), 1, "{fold}");
     assert!(twice.contains("02:30 comes twice: run both times, this is the first"), "{twice}");

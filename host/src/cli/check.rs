@@ -96,7 +96,7 @@ fn show(file: &Path, tasks: &[Task], screen: &Screen) -> Result<(), CliError> {
     let mut table = screen.table(&["TASK", "WHEN", "ZONE", "NEXT THERE", "NEXT IN UTC", "", ""], "WHEN");
     for task in tasks {
         let (name, when) = (task.key.task.to_string(), TriggerShape::of(&task.trigger).text);
-        let explained = Explained::of(&task.trigger, task.zone, screen.now, NEXT);
+        let explained = Explained::of(&task.trigger.clone().into(), task.zone, screen.now, NEXT);
         // What it means stands below how it is written, where it says more than that.
         let words = matches!(task.trigger, Trigger::Cron(_) | Trigger::At(_)).then_some(explained.words);
         let mut rows = explained.next.into_iter().map(|fire| {
@@ -154,7 +154,7 @@ mod tests {
         let shown = printed(&screen);
         assert!(shown.contains("clock.toml: 1 task\n"), "{shown}");
         assert_eq!(shown.matches("T03:00:00+0").count(), 5, "{shown}");
-        assert!(shown.contains("\n        at 03:00 every day"), "{shown}");
+        assert!(shown.contains("\n      at 03:00 every day"), "{shown}");
         assert!(shown.contains("cron 0 3 * * *") && shown.contains("Europe/Berlin"), "{shown}");
     }
 

@@ -22,19 +22,19 @@ fn explain(args: &ExplainArgs, screen: &Screen) -> Result<(), CliError> {
         Some(text) => words::instant(text, zone, screen.now).map_err(|e| CliError::usage(format!("`--from`: {e}")))?,
         None => screen.now,
     };
-    let trigger = given::read(&args.schedule, zone, from).map_err(|wrong| {
+    let given = given::read(&args.schedule, zone, from).map_err(|wrong| {
         CliError::usage(wrong)
             .hint("a schedule is a crontab (`30 2 * * mon`), `every 10m`, or an instant (`tomorrow 4am`)")
     })?;
     let count = usize::from(args.next);
     if args.list.json {
-        let explained = Explained::of(&trigger, zone, from, count);
+        let explained = Explained::of(&given, zone, from, count);
         return screen.json(&serde_json::to_string(&explained).expect("texts and lists are JSON"));
     }
-    let explained = explain::explain(&trigger, zone, from, count);
-    screen.line(&format!("{} in {}: {}", one_line(&taken_for(&trigger, args)), zone.name(), explained.words))?;
+    let explained = given.explain(zone, from, count);
+    screen.line(&format!("{} in {}: {}", one_line(&taken_for(&given.trigger, args)), zone.name(), explained.words))?;
     if let Some(month) = args.month {
-        screen.text(&format!("\n{}", explain::month(&trigger, zone, month.year, month.month)))?;
+        screen.text(&format!("\n{}", explain::month(&given.trigger, zone, month.year, month.month)))?;
     }
     fires(&explained, zone, from, screen)
 }

@@ -45,10 +45,10 @@ pub(super) async fn explain(
         }
         None => now,
     };
-    let trigger = given::read(&query.schedule, zone, from)
+    let given = given::read(&query.schedule, zone, from)
         .map_err(|wrong| ApiError::bad("bad-schedule", format!("`schedule`: {wrong}")))?;
     // A thousand instants take a while; other requests are not to wait for it.
-    let explained = tokio::task::spawn_blocking(move || Explained::of(&trigger, zone, from, next)).await;
+    let explained = tokio::task::spawn_blocking(move || Explained::of(&given, zone, from, next)).await;
     explained.map(Json).map_err(|_| {
         ApiError::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "failed", "the schedule could not be worked out")
     })

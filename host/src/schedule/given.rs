@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+use super::explain::{Explanation, Mark, explain};
 use super::{Crontab, Trigger, words};
 use crate::time::Timestamp;
 
@@ -14,6 +15,32 @@ const LONGEST: usize = 1000;
 const SHORTEST_STEP: Duration = Duration::from_millis(10);
 const LONGEST_STEP: Duration = Duration::from_secs(366 * 24 * 3600);
 
+/// A schedule, and what is odd about how it was given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Given {
+    /// What it was taken for.
+    pub trigger: Trigger,
+    /// The clock skips the time that was given.
+    skipped: Option<Mark>,
+}
+
+impl Given {
+    /// As [`explain`] has it, with the gap that the words of an instant fell into.
+    pub fn explain(&self, zone: Tz, from: Timestamp, count: usize) -> Explanation {
+        let mut explained = explain(&self.trigger, zone, from, count);
+        if let (Some(fire), Some(_)) = (explained.fires.first_mut(), &self.skipped) {
+            fire.mark.clone_from(&self.skipped);
+        }
+        explained
+    }
+}
+
+impl From<Trigger> for Given {
+    fn from(trigger: Trigger) -> Self {
+        Self { trigger, skipped: None }
+    }
+}
+
 /// The schedule that `text` is, in `zone` at `now`.
 ///
 /// `every` and a length of time is that; what begins with `@` or with two fields of digits and signs, or has a `*`, is a
@@ -22,18 +49,23 @@ const LONGEST_STEP: Duration = Duration::from_secs(366 * 24 * 3600);
 /// # Errors
 ///
 /// One line that says what is wrong with what it was taken for.
-pub fn read(text: &str, zone: Tz, now: Timestamp) -> Result<Trigger, String> {
+pub fn read(text: &str, zone: Tz, now: Timestamp) -> Result<Given, String> {
     if text.len() > LONGEST {
         return Err(format!("a schedule has at most {LONGEST} bytes, this text has {}", text.len()));
     }
     let plain = text.trim();
     if let Some(rest) = plain.strip_prefix("every").filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t'])) {
-        return every(rest.trim()).map(Trigger::Every);
+        return every(rest.trim()).map(|step| Trigger::Every(step).into());
     }
     if is_crontab(plain) {
-        return Crontab::parse(plain).map(Trigger::Cron).map_err(|wrong| wrong.to_string());
+        return Crontab::parse(plain).map(|crontab| Trigger::Cron(crontab).into()).map_err(|wrong| wrong.to_string());
     }
-    words::instant(plain, zone, now).map(Trigger::At).map_err(|wrong| wrong.to_string())
+    let at = words::instant(plain, zone, now).map_err(|wrong| wrong.to_string())?;
+    let skipped = words::skipped(plain, zone, at).map(|(skipped, run_at)| Mark::Gap {
+        skipped: skipped.format("%H:%M").to_string(),
+        run_at: run_at.format("%H:%M").to_string(),
+    });
+    Ok(Given { trigger: Trigger::At(at), skipped })
 }
 
 /// Whether a text looks like a crontab, well-formed or not.
@@ -72,18 +104,35 @@ mod tests {
     #[test]
     fn a_schedule_is_taken_for_what_it_looks_like() {
         for cron in ["*/5 * * * *", "30 2 * * mon", "0 0 1 1 1", " @daily ", "0,30 9-17 1 1 1"] {
-            assert!(matches!(read(cron, Berlin, NOW), Ok(Trigger::Cron(_))), "{cron}");
+            assert!(matches!(read(cron, Berlin, NOW), Ok(Given { trigger: Trigger::Cron(_), .. })), "{cron}");
         }
         for (text, ms) in
             [("every 10m", 600_000), ("every 1h 30m", 5_400_000), ("every hour", 3_600_000), ("every 10ms", 10)]
         {
-            assert_eq!(read(text, Berlin, NOW), Ok(Trigger::Every(Duration::from_millis(ms))), "{text}");
+            assert_eq!(read(text, Berlin, NOW), Ok(Trigger::Every(Duration::from_millis(ms)).into()), "{text}");
         }
         for text in
             ["now", "tomorrow 4am", "2027-03-28 14:30", "03/28/2027 noon", "4 july 2027 14:30 UTC", "in 2 hours"]
         {
-            assert!(matches!(read(text, Berlin, NOW), Ok(Trigger::At(_))), "{text}");
+            assert!(matches!(read(text, Berlin, NOW), Ok(Given { trigger: Trigger::At(_), .. })), "{text}");
         }
+    }
+
+    #[test]
+    fn an_instant_whose_time_the_clock_skips_is_marked() {
+        let mark = |text| {
+            let explained = read(text, Berlin, NOW).expect("an instant").explain(Berlin, NOW, 1);
+            explained.fires[0].mark.as_ref().map(ToString::to_string)
+        };
+        let skipped = Some("the clock skips 02:30: run at 03:00".to_owned());
+        assert_eq!(mark("2027-03-28 02:30"), skipped);
+        assert_eq!(mark("sunday 2:30am"), skipped);
+        for text in ["2027-03-28 03:00", "2027-03-28", "2027-03-28 02:30 UTC", "2027-03-27 02:30 + 1 day", "in 2 hours"]
+        {
+            assert_eq!(mark(text), None, "{text}");
+        }
+        let twice = Some("02:30 comes twice: run the first time".to_owned());
+        assert_eq!(mark("2027-10-31 02:30"), twice);
     }
 
     #[test]

@@ -96,6 +96,18 @@ pub fn instant(text: &str, zone: Tz, now: Timestamp) -> Result<Timestamp, BadWor
     Words::read(text)?.instant(zone, now)
 }
 
+/// The time that `text` names, if the clock skips it: then `at`, the [`instant`] that it means, is one after the gap.
+pub(super) fn skipped(text: &str, zone: Tz, at: Timestamp) -> Option<(NaiveTime, NaiveTime)> {
+    let Meaning::Read(reading) = Words::read(text).ok()?.meaning else { return None };
+    let shown = local(reading.zone.unwrap_or(zone), at)?.time();
+    let named = match (reading.time, reading.day) {
+        (Some(time), _) => time,
+        (None, Some(Day::Now | Day::Next(_)) | None) => return None,
+        (None, Some(_)) => NaiveTime::MIN,
+    };
+    (reading.shifts.is_empty() && named != shown).then_some((named, shown))
+}
+
 /// An instant that does not depend on when it is read: RFC 3339, or a whole date on the clocks of a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absolute(Words);

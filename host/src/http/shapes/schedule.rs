@@ -4,8 +4,8 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use super::{Due, TriggerShape};
-use crate::schedule::Trigger;
-use crate::schedule::explain::{self, Fire, Mark};
+use crate::schedule::explain::{Fire, Mark};
+use crate::schedule::given::Given;
 use crate::time::Timestamp;
 
 /// `GET /v1/schedule/explain`.
@@ -41,11 +41,11 @@ pub struct MarkShape {
 }
 
 impl Explained {
-    /// What `trigger` means in `zone`, and when it fires next after `from`, `count` times.
-    pub fn of(trigger: &Trigger, zone: Tz, from: Timestamp, count: usize) -> Self {
-        let explained = explain::explain(trigger, zone, from, count);
+    /// What `given` means in `zone`, and when it fires next after `from`, `count` times.
+    pub fn of(given: &Given, zone: Tz, from: Timestamp, count: usize) -> Self {
+        let explained = given.explain(zone, from, count);
         Self {
-            trigger: TriggerShape::of(trigger),
+            trigger: TriggerShape::of(&given.trigger),
             words: explained.words,
             zone: zone.name().to_owned(),
             next: explained.fires.iter().map(|fire| FireShape::of(fire, zone)).collect(),

@@ -47,7 +47,8 @@ fn every(step: Duration) -> String {
     const UNITS: [(u128, &str); 5] =
         [(86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1000, "second"), (1, "millisecond")];
     let ms = step.as_millis();
-    let (unit, name) = UNITS.into_iter().find(|(unit, _)| ms >= *unit && ms % unit == 0).unwrap_or((1, "millisecond"));
+    let (unit, name) =
+        UNITS.into_iter().find(|(unit, _)| ms >= *unit && ms.is_multiple_of(*unit)).unwrap_or((1, "millisecond"));
     match ms / unit {
         1 => format!("every {name}"),
         many => format!("every {many} {name}s"),
