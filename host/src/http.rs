@@ -15,6 +15,7 @@ mod log;
 mod page;
 mod result;
 mod runs;
+mod schedule;
 mod serve;
 pub mod shapes;
 mod tasks;
@@ -100,6 +101,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/live", get(live::list))
         .route("/v1/locks/graph", get(lock_graph::graph))
         .route("/v1/tenants", get(host::tenants))
+        .route("/v1/schedule/explain", get(schedule::explain))
         .route("/v1/tasks", get(tasks::list))
         .route("/v1/tasks/{task}", get(tasks::show))
         .route("/v1/tasks/{task}/runs", post(tasks::trigger))

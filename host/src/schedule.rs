@@ -3,7 +3,11 @@
 mod calendar;
 mod crontab;
 mod due;
+pub mod explain;
+pub mod given;
+mod local;
 mod walk;
+pub mod words;
 mod zones;
 
 use std::time::Duration;
@@ -12,6 +16,7 @@ use chrono_tz::Tz;
 
 pub use crontab::{BadCrontab, Crontab, Dst};
 pub use due::{Due, Look};
+pub use zones::zone;
 pub(crate) use zones::zone_named;
 
 use crate::time::Timestamp;

@@ -10,6 +10,7 @@ mod cli;
 mod compiling;
 mod crash;
 mod ending;
+mod explain;
 mod frontpage;
 mod hung;
 mod locks;

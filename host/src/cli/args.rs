@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use chrono_tz::Tz;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::run::{RunId, RunState};
+use crate::schedule::zone;
 use crate::task::Name;
 
 /// Schedules and supervises tasks compiled to WebAssembly components.
@@ -16,7 +18,8 @@ use crate::task::Name;
 #[command(name = "sexton", version, propagate_version = true, max_term_width = 100, arg_required_else_help = true)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no host answers, 4 not found, 5 waited too long.\n\
-                        Example: sexton trigger hello --wait"
+                        Example: sexton trigger hello --wait\n\
+                        When is it due: sexton schedule explain '30 2 * * mon' --tz Europe/Berlin"
 )]
 pub struct Cli {
     /// Where the host's API is
@@ -39,6 +42,9 @@ pub(super) enum Command {
     /// Check manifests without a host, and show when their tasks are due next
     #[command(after_help = "Example: sexton check plugins/*.toml")]
     Check(CheckArgs),
+    /// Say what a schedule means before a task has it
+    #[command(subcommand, after_help = "Example: sexton schedule explain '30 2 * * mon' --tz Europe/Berlin")]
+    Schedule(ScheduleCommand),
     /// List the tenants: what they use of the host, and what they may
     #[command(after_help = "Example: sexton tenants")]
     Tenants(ListArgs),
@@ -147,6 +153,53 @@ pub struct RunArgs {
 pub(super) struct CheckArgs {
     /// Manifests (`NAME.toml`) [default: those in `plugins`]
     pub(super) files: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum ScheduleCommand {
+    /// Show a crontab, an interval or an instant in words, and when it fires; gaps and folds of the clock are marked
+    #[command(after_help = "Example: sexton schedule explain '30 2 * * *' --tz Europe/Berlin --month 2027-03\n\
+                            Example: sexton schedule explain 'tomorrow 4am + 2 hours'")]
+    Explain(ExplainArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct ExplainArgs {
+    /// Five fields as crontab(5), `@daily`, `every 10m`, or an instant in words, such as `friday 17:00`
+    pub(super) schedule: String,
+    /// By whose clocks
+    #[arg(long = "tz", visible_alias = "zone", value_name = "ZONE", default_value = "UTC", value_parser = zone)]
+    pub(super) zone: Tz,
+    /// How many instants to show
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) next: u16,
+    /// Count from here, such as 2027-03-01 [default: now]
+    #[arg(long, value_name = "INSTANT")]
+    pub(super) from: Option<String>,
+    /// Draw a month with how often it fires on each day
+    #[arg(long, value_name = "YYYY-MM", conflicts_with = "json")]
+    pub(super) month: Option<Month>,
+    #[command(flatten)]
+    pub(super) list: ListArgs,
+}
+
+/// A month of a year of four digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Month {
+    pub(super) year: i32,
+    pub(super) month: u32,
+}
+
+impl FromStr for Month {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = |text: &str, most| text.len() == most && text.bytes().all(|b| b.is_ascii_digit());
+        let month = text.split_once('-').filter(|(year, month)| digits(year, 4) && digits(month, 2));
+        month
+            .and_then(|(year, month)| Some(Self { year: year.parse().ok()?, month: month.parse().ok()? }))
+            .filter(|month| (1..=9998).contains(&month.year) && (1..=12).contains(&month.month))
+            .ok_or("write a month as 2027-03")
+    }
 }
 
 #[derive(Args, Clone, Copy, Debug)]
@@ -404,6 +457,10 @@ mod tests {
             "sexton runs --state asleep",
             "sexton runs --limit 0",
             "sexton run --listen 7070",
+            "sexton schedule explain @daily --tz Europe/Belrin",
+            "sexton schedule explain @daily --next 0",
+            "sexton schedule explain @daily --month 2027-13",
+            "sexton schedule explain @daily --month 2027-03 --json",
             "sexton nonsense",
         ] {
             let parsed = Cli::try_parse_from(wrong.split(' '));

@@ -3,6 +3,7 @@
 //! Instants are RFC 3339 in UTC, lengths of time whole numbers whose name ends in `_ms`, sizes are bytes.
 
 pub mod live;
+pub mod schedule;
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plugins::PluginInfo;
 use crate::run::{HeldBack, Outcome, RunId, RunState};
-use crate::schedule::{CatchUp, Trigger};
+use crate::schedule::{CatchUp, Trigger, explain};
 use crate::store::{AttemptInfo, EntryInfo, HeldLock, RunInfo, StoreStats, TaskState};
 use crate::task::{Budget, Grants, Limits, Name, Overlap, Task};
 use crate::time::Timestamp;
@@ -165,6 +166,8 @@ pub struct TaskDetail {
     /// What the list of tasks has of it.
     #[serde(flatten)]
     pub summary: TaskSummary,
+    /// When it is due, such as `at 02:30 every Monday`.
+    pub words: String,
     /// `none`, `latest` or `all(N)`.
     pub catch_up: String,
     /// How failed attempts are tried again.
@@ -395,11 +398,13 @@ impl Due {
     pub fn list(trigger: &Trigger, zone: Tz, now: Timestamp, count: usize) -> Vec<Self> {
         std::iter::successors(trigger.next_after(zone, now), |at| trigger.next_after(zone, *at))
             .take(count)
-            .map(|at| Self {
-                at,
-                local: at.to_utc().with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false),
-            })
+            .map(|at| Self::of(at, zone))
             .collect()
+    }
+
+    /// `at`, also on the clocks of `zone`.
+    pub fn of(at: Timestamp, zone: Tz) -> Self {
+        Self { at, local: at.to_utc().with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false) }
     }
 }
 
@@ -446,6 +451,7 @@ impl TaskDetail {
     pub fn of(task: &Task, summary: TaskSummary) -> Self {
         Self {
             summary,
+            words: explain::words(&task.trigger, task.zone),
             catch_up: match task.catch_up {
                 CatchUp::None => "none".to_owned(),
                 CatchUp::Latest => "latest".to_owned(),

@@ -169,7 +169,13 @@ fn trigger(task: &TaskText, place: &str) -> Result<Option<Trigger>, Wrong> {
     triggers.extend(task.every.as_ref().map(|every| ("every", every.span(), Trigger::Every(every.get_ref().0))));
     triggers.extend(task.cron.as_ref().map(|text| ("cron", text.span(), cron(&text.get_ref().0))));
     triggers.extend(task.cron_seconds.as_ref().map(|text| ("cron-seconds", text.span(), cron(&text.get_ref().0))));
-    triggers.extend(task.at.as_ref().map(|at| ("at", at.span(), Trigger::At(at.get_ref().0))));
+    if let Some(written) = &task.at {
+        let at = written.span();
+        let zone = task.zone.as_ref().map_or(chrono_tz::Tz::UTC, |zone| zone.0);
+        let instant = written.get_ref().0.instant(zone);
+        let instant = instant.map_err(|wrong| (at.clone(), format!("`{place}.at`: {wrong}")))?;
+        triggers.push(("at", at, Trigger::At(instant)));
+    }
     let on_start = task.on_start.as_ref().filter(|on_start| *on_start.get_ref());
     triggers.extend(on_start.map(|on_start| ("on-start", on_start.span(), Trigger::OnStart)));
     // The later line is the one that is reported: it was probably added to the other.

@@ -183,6 +183,24 @@ impl Crontab {
     }
 }
 
+/// What an explanation needs to know.
+impl Crontab {
+    /// The seconds of a wall clock that are meant.
+    pub(super) fn calendar(&self) -> &Calendar {
+        &self.calendar
+    }
+
+    /// Whether it follows the clock when that is set.
+    pub(super) fn follows_clock(&self) -> bool {
+        self.wild
+    }
+
+    /// The first wall-clock second in `seconds`, counted from 1970-01-01 00:00:00 on that clock, that is meant.
+    pub(super) fn first_meant(&self, seconds: std::ops::Range<i64>) -> Option<i64> {
+        self.calendar.next_after(seconds.start.checked_sub(1)?).filter(|second| *second < seconds.end)
+    }
+}
+
 impl FromStr for Crontab {
     type Err = BadCrontab;
     fn from_str(text: &str) -> Result<Self, Self::Err> {

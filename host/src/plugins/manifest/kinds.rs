@@ -4,14 +4,13 @@ use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use schemars::{Schema, json_schema};
 
 use crate::config::kinds::{Kind, Period, Scalar};
+use crate::schedule::words::{Absolute, BadWords};
 use crate::schedule::{CatchUp, Crontab, Dst, zone_named};
 use crate::task::{HttpHost, Overlap, Pattern};
-use crate::time::Timestamp;
 
 /// A crontab(5) expression.
 pub(super) struct Cron;
@@ -66,27 +65,32 @@ impl Kind for Dsts {
     }
 }
 
-/// An instant: an RFC 3339 text, or TOML's own.
+/// An instant: RFC 3339, a whole date in words by the clocks of the task's zone, or TOML's own.
 pub(super) struct Instant;
 
 impl Kind for Instant {
-    type Value = Timestamp;
+    type Value = Absolute;
 
-    fn check(scalar: Scalar) -> Result<Timestamp, String> {
-        const LIKE_THIS: &str = "\"2027-01-01T00:00:00+01:00\"";
+    fn check(scalar: Scalar) -> Result<Absolute, String> {
+        const LIKE_THIS: &str = "\"2027-01-01 14:30\" or \"2027-01-01T00:00:00+01:00\"";
         let text = match scalar {
             Scalar::Instant(text) => text,
             other => other.text(&format!("an instant such as {LIKE_THIS}"))?,
         };
-        let instant = DateTime::parse_from_rfc3339(&text).map_err(|_| {
-            let text = Scalar::Text(text);
-            format!("{text} is not an instant with date, time and offset; write one such as {LIKE_THIS}")
-        })?;
-        Ok(instant.with_timezone(&Utc).into())
+        Absolute::read(&text).map_err(|wrong| match wrong {
+            BadWords::Relative(_) => {
+                let text = Scalar::Text(text);
+                format!(
+                    "{text} means another instant each time the manifest is read; write a date such as {LIKE_THIS}, or \
+                     use `sexton add --at`"
+                )
+            }
+            wrong => wrong.to_string(),
+        })
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "string", "format": "date-time" })
+        json_schema!({ "type": "string", "examples": ["2027-01-01 14:30", "2027-01-01T00:00:00+01:00"] })
     }
 }
 

@@ -48,13 +48,13 @@ pub(super) struct TaskText {
     /// The same with a field for seconds before the five.
     #[schemars(with = "Option<Of<CronSeconds>>")]
     pub(super) cron_seconds: Option<Spanned<Of<CronSeconds>>>,
-    /// Due once, at this instant.
+    /// Due once, at this instant: RFC 3339, or a date by the clocks of `zone`, such as "2027-03-28 14:30".
     #[schemars(with = "Option<Of<Instant>>")]
     pub(super) at: Option<Spanned<Of<Instant>>>,
     /// Due whenever a host that has it starts, or first sees it.
     #[schemars(with = "Option<bool>")]
     pub(super) on_start: Option<Spanned<bool>>,
-    /// The time zone of `cron` and `cron-seconds`, by its name in the IANA database. Default: UTC.
+    /// The time zone of `cron`, `cron-seconds` and `at`, by its name in the IANA database. Default: UTC.
     pub(super) zone: Option<Of<Zone>>,
     /// What becomes of `cron` and `cron-seconds` when the clocks of `zone` are set: "vixie" (the default: a fixed time in
     /// a gap is due right after it, one that comes twice the first time only), "skip" (what is in a gap is left out), or

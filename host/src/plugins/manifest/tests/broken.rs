@@ -192,16 +192,22 @@ cron = "* * * * *""#,
         "front.toml:3: [tasks.a] has both `every` and `cron`; keep one of them",
     ),
     (
-        "an instant without an offset",
+        "an instant that is another one at each reading",
         r#"[tasks.a]
-at = "2027-01-01T00:00:00""#,
-        r#"front.toml:2: `tasks.a.at`: "2027-01-01T00:00:00" is not an instant with date, time and offset; write one such as "2027-01-01T00:00:00+01:00""#,
+at = "tomorrow 4am""#,
+        r#"front.toml:2: `tasks.a.at`: "tomorrow 4am" means another instant each time the manifest is read; write a date such as "2027-01-01 14:30" or "2027-01-01T00:00:00+01:00", or use `sexton add --at`"#,
     ),
     (
-        "a TOML date",
+        "an instant with a word that means nothing",
+        r#"[tasks.a]
+at = "2027-01-01 14:30 CEST""#,
+        "front.toml:2: `tasks.a.at`: `cest` is not understood; write a day (`2027-03-28`, `tomorrow`, `friday`, `4 july`), a time (`14:30`, `4am`, `noon`), a zone (`Europe/Berlin`), `in 2 hours`, or `+ 10 minutes`",
+    ),
+    (
+        "a TOML time",
         "[tasks.a]
-at = 2027-01-01",
-        r#"front.toml:2: `tasks.a.at`: "2027-01-01" is not an instant with date, time and offset; write one such as "2027-01-01T00:00:00+01:00""#,
+at = 14:30:00",
+        r#"front.toml:2: `tasks.a.at`: "14:30:00" means another instant each time the manifest is read; write a date such as "2027-01-01 14:30" or "2027-01-01T00:00:00+01:00", or use `sexton add --at`"#,
     ),
     (
         "a text for a yes or no",
