@@ -21,6 +21,9 @@ use super::{Order, RunHandle, Services};
 /// Fuel after which a guest yields: about half a millisecond of computing.
 pub(super) const SLICE: u64 = 1_000_000;
 
+/// What a slice takes most guests to use up, where nothing else wants the processor.
+pub(super) const TYPICAL_SLICE: Duration = Duration::from_micros(500);
+
 /// What part of a run's time goes into stacks that are taken in case it comes to rest, as a divisor.
 const BUDGET: u32 = 100;
 
@@ -52,6 +55,11 @@ struct Seen {
     limit: u64,
     /// Fuel used at which it yields next.
     yields_at: u64,
+    /// Fuel used, as it was last told.
+    fuel: u64,
+    /// Whether that was told as the guest entered the host the last time. Where the ticker cuts a turn, or the guest asks for
+    /// memory, wasmtime tells what it told before.
+    fuel_known: bool,
     /// Time that went into taking stacks, and what one took.
     spent: Duration,
     cost: Duration,
@@ -108,6 +116,8 @@ impl Guest {
                 handle: Arc::clone(&order.handle),
                 limit: limits.fuel,
                 yields_at: SLICE,
+                fuel: 0,
+                fuel_known: false,
                 spent: Duration::ZERO,
                 cost: FIRST_GUESS,
             },
@@ -129,7 +139,7 @@ impl Guest {
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| {
             let guest = store.data();
-            guest.turn.tick();
+            guest.turn.tick(guest.meter.in_host_since().unwrap_or_else(Instant::now));
             // It was taken for a host call, as it entered the host.
             guest.seen.handle.sampler.is_in_no_call();
             // Whether a guest that yields goes on is for `watch` to say.
@@ -143,6 +153,9 @@ impl Guest {
         let guest = store.data_mut();
         let (began, yields) = (guest.turn.began(), guest.turn.yields());
         guest.meter.crossed(hook, began, yields)?;
+        if let Some(now) = guest.meter.went_on().filter(|_| hook.exiting_host() && guest.seen.fuel_known) {
+            guest.turn.fuel_known(now);
+        }
         match hook {
             CallHook::CallingHost => Self::looked_at(&mut store),
             CallHook::ReturningFromHost => {
@@ -153,7 +166,8 @@ impl Guest {
                     store.data_mut().stack = Some(stack);
                 }
             }
-            CallHook::CallingWasm | CallHook::ReturningFromWasm => {}
+            CallHook::CallingWasm => {}
+            CallHook::ReturningFromWasm => guest.seen.fuel_known = true,
         }
         Ok(())
     }
@@ -164,12 +178,15 @@ impl Guest {
         let guest = store.data_mut();
         let (seen, now) = (&mut guest.seen, guest.meter.in_host_since().unwrap_or_else(Instant::now));
         let fuel = seen.limit.saturating_sub(left);
+        seen.fuel_known = fuel != seen.fuel;
+        seen.fuel = fuel;
         let vitals = &seen.handle.vitals;
         vitals.fuel_used(fuel);
         vitals.has_memory(guest.space.memory());
         vitals.called(guest.meter.host_calls(guest.turn.yields()));
         // Out of the fuel that it got for a slice. A call just before that is taken for it, which does no harm.
         let yields = fuel >= seen.yields_at;
+        guest.turn.at_slice_end(yields);
         if yields {
             seen.yields_at = fuel.saturating_add(SLICE);
             seen.handle.sampler.is_in_no_call();

@@ -117,11 +117,14 @@ pub(super) struct Meter {
     /// The part of it that was spent on guest threads.
     host_in_turns: Duration,
     since: Option<Instant>,
+    /// When the guest last went on after a call.
+    went_on: Option<Instant>,
 }
 
 impl Meter {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self { calls: 0, limit: limits.host_calls, host: Duration::ZERO, host_in_turns: Duration::ZERO, since: None }
+        let (host, host_in_turns) = Default::default();
+        Self { calls: 0, limit: limits.host_calls, host, host_in_turns, since: None, went_on: None }
     }
 
     /// The guest calls the host, or the host the guest; its turn began at `began`, and it has yielded so often.
@@ -135,6 +138,7 @@ impl Meter {
                 let now = Instant::now();
                 self.host += now.duration_since(since);
                 self.host_in_turns += now.duration_since(since.max(began));
+                self.went_on = Some(now);
             }
             return Ok(());
         }
@@ -151,6 +155,11 @@ impl Meter {
     /// Since when the guest is in the host, if it is.
     pub(super) fn in_host_since(&self) -> Option<Instant> {
         self.since
+    }
+
+    /// When the guest last went on after a call.
+    pub(super) fn went_on(&self) -> Option<Instant> {
+        self.went_on
     }
 
     /// Calls that the guest made of its own: wasmtime counts its `yields` as calls, too.

@@ -45,6 +45,12 @@ pub(in crate::runtime) struct Turn {
     yielded: AtomicBool,
     /// Whether its last turn was cut by the ticker, so that its fuel is not known to the last unit.
     ticked: AtomicBool,
+    /// Whether it is in the host because its slice of fuel is used up.
+    slice_end: AtomicBool,
+    /// When the ticker did so.
+    ticked_at: AtomicU64,
+    /// When its fuel was last known to the last unit.
+    known: AtomicU64,
     /// How often it has yielded so far.
     yields: AtomicU64,
     /// Whether its call is being dropped.
@@ -72,6 +78,9 @@ impl Turn {
             urgent: AtomicBool::new(false),
             yielded: AtomicBool::new(false),
             ticked: AtomicBool::new(false),
+            slice_end: AtomicBool::new(false),
+            ticked_at: AtomicU64::new(0),
+            known: AtomicU64::new(0),
             yields: AtomicU64::new(0),
             ending: AtomicBool::new(false),
             place: AtomicU64::new(0),
@@ -101,14 +110,37 @@ impl Turn {
         Duration::from_nanos(self.used.load(Ordering::Relaxed))
     }
 
-    /// The ticker ends the guest's turn.
-    pub(in crate::runtime) fn tick(&self) {
+    /// The ticker ends the guest's turn; it has entered the host at `now`.
+    pub(in crate::runtime) fn tick(&self, now: Instant) {
+        self.ticked_at.store(nanos(now.duration_since(self.came)), Ordering::Relaxed);
         self.ticked.store(true, Ordering::Relaxed);
     }
 
     /// Whether the ticker ended its last turn.
     pub(in crate::runtime) fn ticked(&self) -> bool {
         self.ticked.load(Ordering::Relaxed)
+    }
+
+    /// The guest enters the host, because its slice of fuel is used up or for some other reason.
+    pub(in crate::runtime) fn at_slice_end(&self, is: bool) {
+        self.slice_end.store(is, Ordering::Relaxed);
+    }
+
+    /// Whether the guest, whose turn is over, has stopped in a yield rather than in a call.
+    pub(in crate::runtime) fn in_yield(&self) -> bool {
+        self.ticked() || self.slice_end.load(Ordering::Relaxed)
+    }
+
+    /// The guest goes on at `now`, and up to then its fuel is known to the last unit.
+    pub(in crate::runtime) fn fuel_known(&self, now: Instant) {
+        self.known.store(nanos(now.duration_since(self.came)), Ordering::Relaxed);
+    }
+
+    /// In which part of a turn that the ticker has ended nobody knows what the guest has used of its fuel; the whole of it if
+    /// nobody knows when it began.
+    pub(in crate::runtime) fn fuel_unknown(&self) -> (Instant, Instant) {
+        let at = |nanos: &AtomicU64| self.came + Duration::from_nanos(nanos.load(Ordering::Relaxed));
+        (at(&self.known), at(&self.ticked_at))
     }
 
     /// Whether the guest last stopped because it yielded: it was computing, not waiting.
