@@ -11,6 +11,7 @@ mod compiler;
 mod components;
 mod ended;
 mod engine;
+mod files;
 mod guest;
 mod handle;
 mod lanes;
@@ -189,7 +190,7 @@ impl Runtime {
                 return Err(error);
             }
         };
-        let stage = Arc::new(attempt::Stage { engine: wasm, services, lanes, lines });
+        let stage = Arc::new(attempt::Stage { engine: wasm, services, lanes, lines, files: Arc::new(files::AllFiles::of_this_process()) });
         Ok(Arc::new(Self { stage, loader, ticker, max_memory, io: Mutex::new(Some(io)) }))
     }
 

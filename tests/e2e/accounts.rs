@@ -11,6 +11,11 @@ attempts = 1
 [tasks.probe.limits]
 deadline = "1s"
 fuel = 1_000_000_000_000
+[tasks.probe.grants]
+locks = ["*"]
+cache = ["*"]
+schedule = ["*"]
+http = ["127.0.0.1:1"]
 "#;
 
 /// Processor time that the host's guest threads have used so far, all together.

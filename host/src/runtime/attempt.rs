@@ -9,6 +9,7 @@ use crate::time::Timestamp;
 
 use super::bindings::exports::sexton::task::runner;
 use super::ended::{self, Evidence, Returned, Verdict};
+use super::files::AllFiles;
 use super::guest::{Guest, SLICE, TYPICAL_SLICE};
 use super::lanes::{Lanes, Turn};
 use super::link::{Prepared, Start};
@@ -24,13 +25,14 @@ pub(super) struct Stage {
     pub(super) services: Arc<Services>,
     pub(super) lanes: Lanes,
     pub(super) lines: Arc<Lines>,
+    pub(super) files: Arc<AllFiles>,
 }
 
 /// Do it. When this is ready (or dropped) the guest's store is gone.
 pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: Order, turn: Arc<Turn>) -> Ended {
     let started_at = stage.services.clock.now();
     order.handle.begins(&stage.lines, &prepared, order.task.limits.grace);
-    let guest = match Guest::new(&stage.services, &order, prepared.kind(), &turn) {
+    let guest = match Guest::new(&stage.services, &stage.files, &order, prepared.kind(), &turn) {
         Ok(guest) => guest,
         Err(error) => return refused(error.to_string(), &order, started_at),
     };

@@ -10,13 +10,15 @@ use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 
 use crate::imports::{ImportsCtx, ImportsCtxView, ImportsView};
+use crate::time::Clock;
 
 use super::components::Kind;
+use super::files::{AllFiles, Files};
 use super::lanes::Turn;
 use super::limits::{Meter, Space};
 use super::stack::Stack;
 use super::stdio::{Capture, Input};
-use super::{Order, RunHandle, Services};
+use super::{LogLine, Order, RunHandle, Services};
 
 /// Fuel after which a guest yields: about half a millisecond of computing.
 pub(super) const SLICE: u64 = 1_000_000;
@@ -41,11 +43,13 @@ pub(super) struct Guest {
     turn: Arc<Turn>,
     pub(super) space: Space,
     pub(super) meter: Meter,
+    pub(super) files: Files,
     pub(super) stdout: Capture,
     pub(super) stderr: Capture,
     /// Where it was when its call was dropped.
     pub(super) stack: Option<Stack>,
     seen: Seen,
+    clock: Arc<dyn Clock>,
 }
 
 /// How the guest is seen from outside while it goes on.
@@ -88,6 +92,7 @@ pub(super) struct BadDirectory {
 impl Guest {
     pub(super) fn new(
         services: &Arc<Services>,
+        files: &Arc<AllFiles>,
         order: &Order,
         kind: Kind,
         turn: &Arc<Turn>,
@@ -108,10 +113,12 @@ impl Guest {
             imports: ImportsCtx::new(Arc::clone(services), order, turn.deadline),
             turn: Arc::clone(turn),
             space: Space::new(limits),
+            files: Files::new(limits.files, files),
             meter: Meter::new(limits),
             stdout,
             stderr,
             stack: None,
+            clock: Arc::clone(&services.clock),
             seen: Seen {
                 handle: Arc::clone(&order.handle),
                 limit: limits.fuel,
@@ -147,6 +154,12 @@ impl Guest {
         });
         store.call_hook(Self::crossed);
         Ok(store)
+    }
+
+    /// Write `message` into the run's log.
+    pub(super) fn warns(&self, message: String) {
+        let at = self.clock.now();
+        self.seen.handle.log(LogLine { at, level: "warn".to_owned(), message });
     }
 
     fn crossed(mut store: StoreContextMut<'_, Self>, hook: CallHook) -> wasmtime::Result<()> {

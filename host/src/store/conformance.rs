@@ -145,6 +145,7 @@ macro_rules! promises {
                 a_write_beyond_the_quota_changes_nothing
                 expired_entries_and_replaced_values_give_room
                 the_quota_is_each_tenants_own
+                what_a_task_writes_is_counted_as_its_own
                 keys_are_listed_in_order_by_prefix
                 pruning_deletes_expired_entries
             }

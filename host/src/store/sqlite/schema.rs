@@ -14,7 +14,7 @@ use super::rows::to_sql;
 pub(super) const APPLICATION_ID: i32 = 0x5358_544e;
 
 /// All migrations, the first first.
-const MIGRATIONS: [&str; 2] = [FIRST, SUPERVISION];
+const MIGRATIONS: [&str; 3] = [FIRST, SUPERVISION, CACHE_BY_TASK];
 
 /// The schema that this program works on.
 pub(super) const VERSION: usize = MIGRATIONS.len();
@@ -174,6 +174,17 @@ ALTER TABLE tasks ADD COLUMN held_until INTEGER;
 -- Since when it is paused, and why, if not because a person said so.
 ALTER TABLE tasks ADD COLUMN paused_at INTEGER;
 ALTER TABLE tasks ADD COLUMN paused_why TEXT;
+";
+
+/// Which task wrote which entry, and what its entries take.
+const CACHE_BY_TASK: &str = "
+-- In tasks: whose run was the last to write it. None if that was a person, or nobody took it down.
+ALTER TABLE entries ADD COLUMN writer INTEGER;
+-- Bytes of keys and values, expired ones included until they are deleted. A part of what is in cache_usage.
+CREATE TABLE cache_usage_of_tasks (
+    task INTEGER PRIMARY KEY,
+    bytes INTEGER NOT NULL
+) STRICT;
 ";
 
 #[cfg(test)]
