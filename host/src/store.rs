@@ -343,9 +343,10 @@ pub struct RunInfo {
     pub outcome: Option<crate::run::Outcome>,
     /// What was said of the last attempt, or why it was skipped.
     pub message: Option<String>,
-    /// Of a run that waits: why it does not start at `run_at`, where its task is paused or held back.
+    /// Of a run that waits: why it does not start at `run_at`. A store knows where its task is paused or held back for its
+    /// crashes; what a budget has to do with it the host adds that is asked.
     pub why: Option<String>,
-    /// Why it does not start although it is due. No store knows; the host that is asked tells.
+    /// The budget that has to do with it, for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBack>,
 }

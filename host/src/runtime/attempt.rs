@@ -13,9 +13,10 @@ use super::files::AllFiles;
 use super::guest::{Guest, SLICE, TYPICAL_SLICE};
 use super::lanes::{Lanes, Turn};
 use super::link::{Prepared, Start};
-use super::stack::{Lines, Stack};
+use super::stack::Lines;
 use super::stdio;
 use super::watch::Watched;
+use super::words::Words;
 use super::{Ended, Order, Services};
 
 /// What attempts need of the runtime.
@@ -25,6 +26,7 @@ pub(super) struct Stage {
     pub(super) services: Arc<Services>,
     pub(super) lanes: Lanes,
     pub(super) lines: Arc<Lines>,
+    pub(super) words: Words,
     pub(super) files: Arc<AllFiles>,
 }
 
@@ -73,7 +75,7 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
     };
     let (stdout, stdout_cut) = guest.stdout.take();
     let (stderr, stderr_cut) = guest.stderr.take();
-    let verdict = ended::classify(Evidence {
+    let mut verdict = ended::classify(Evidence {
         result,
         limits,
         kind: prepared.kind(),
@@ -94,8 +96,9 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
     let stdout = stdio::kept(&stdout, stdout_cut, limits.stdio);
     let stderr = stdio::kept(&stderr, stderr_cut, limits.stdio);
     let ended_at = stage.services.clock.now();
-    let backtrace = match &verdict.stack {
-        Some(stack) => Some(words(&stage.lines, prepared.digest(), stack).await),
+    let backtrace = match verdict.stack.take() {
+        // Found on a thread for what takes its time, as others' guests are waiting for this one.
+        Some(stack) => Some(stage.words.of(prepared.digest(), stack).await),
         None => None,
     };
     finish(verdict, Report { accounts, backtrace, stdout, stderr, ..report(&order, started_at, ended_at) })
@@ -118,13 +121,6 @@ fn fuel_used(all: u64, left: u64, computed: Duration, unsettled: Duration) -> u6
     let estimate = u128::from(of) * unsettled.as_nanos() / in_time.as_nanos();
     let last_slice = u64::try_from(estimate).unwrap_or(u64::MAX).min(most);
     used.saturating_add(last_slice).min(all)
-}
-
-/// Where the guest was, in words: found on a thread for what takes its time, as others' guests are waiting for this one.
-async fn words(lines: &Arc<Lines>, digest: &str, stack: &Stack) -> String {
-    let (lines, digest, of) = (Arc::clone(lines), digest.to_owned(), stack.clone());
-    let found = tokio::task::spawn_blocking(move || lines.words(&digest, &of)).await;
-    found.unwrap_or_else(|_| stack.names())
 }
 
 async fn call(prepared: &Prepared, store: &mut wasmtime::Store<Guest>, order: &Order) -> wasmtime::Result<Returned> {

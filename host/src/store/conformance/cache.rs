@@ -237,7 +237,7 @@ pub(crate) async fn what_a_task_writes_is_counted_as_its_own(store: Tested) {
         assert!(matches!(full, Err(StoreError::CacheBudget { used: 6, budget: 10 })), "{full:?}");
     }
     // What one has written is nobody else's, nor an operator's.
-    set(&store, by(two, "m", b"123")).await;
+    set(&store, by(two, "m", b"12")).await;
     set(&store, CacheWrite { budget: Some(10), ..write("n", b"1234567890") }).await;
     // An entry is counted as whose it was last.
     set(&store, by(two, "k", b"")).await;
