@@ -378,7 +378,8 @@ pub struct AttemptInfo {
     pub report: Report,
 }
 
-/// How much history is kept, of each task. Runs that are not over are never pruned.
+/// How much history is kept, of each task. Runs that are not over are never pruned; of their attempts the first and the
+/// latest hundred are kept.
 #[derive(Clone, Debug)]
 pub struct Retention {
     /// The latest so many runs.

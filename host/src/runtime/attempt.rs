@@ -51,7 +51,7 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
     let limits = &order.task.limits;
     let left = store.get_fuel().unwrap_or(0);
     let guest = store.data_mut();
-    let computed = pauses.settled.saturating_sub(guest.meter.host_in_turns());
+    let computed = pauses.settled.saturating_sub(turn.used_by_host());
     let fuel = fuel_used(limits.fuel, left, computed, pauses.unsettled);
     // wasmtime takes that trap for a call, too.
     let no_calls = pauses.yields + u64::from(ended::out_of_fuel(&result));
@@ -65,7 +65,7 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
     let accounts = Accounts {
         fuel,
         peak_memory: guest.space.peak_memory,
-        guest: turn.used().saturating_sub(guest.meter.host_in_turns()),
+        guest: turn.used().saturating_sub(turn.used_by_host()),
         host: guest.meter.host_time(pauses.queued),
         queued: pauses.queued_first + pauses.queued,
         lock_wait: now.lock_wait,

@@ -164,11 +164,16 @@ impl Guest {
 
     fn crossed(mut store: StoreContextMut<'_, Self>, hook: CallHook) -> wasmtime::Result<()> {
         let guest = store.data_mut();
-        let (began, yields) = (guest.turn.began(), guest.turn.yields());
-        guest.meter.crossed(hook, began, yields)?;
-        if let Some(now) = guest.meter.went_on().filter(|_| hook.exiting_host() && guest.seen.fuel_known) {
-            guest.turn.fuel_known(now);
+        let counted = guest.meter.crossed(hook, guest.turn.yields());
+        if !hook.exiting_host() {
+            guest.turn.enters_host(guest.meter.in_host_since().unwrap_or_else(Instant::now));
+        } else if let Some(now) = guest.meter.went_on() {
+            guest.turn.leaves_host(now);
+            if guest.seen.fuel_known {
+                guest.turn.fuel_known(now);
+            }
         }
+        counted?;
         match hook {
             CallHook::CallingHost => Self::looked_at(&mut store),
             CallHook::ReturningFromHost => {

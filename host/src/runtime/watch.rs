@@ -111,7 +111,7 @@ impl<'a, F: Future> Watched<'a, F> {
         let call = self.call.as_mut().as_pin_mut().expect("it is polled only until it is ready");
         let (polled, used, end) =
             processor::timed(start, || std::panic::catch_unwind(AssertUnwindSafe(|| call.poll(cx))));
-        self.turn.spend(used);
+        self.turn.spend(used, end);
         self.settle(used, start, end);
         let used = self.turn.used();
         self.handle.vitals.guest_used(used);

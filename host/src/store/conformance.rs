@@ -118,6 +118,7 @@ macro_rules! promises {
                 pruning_leaves_the_latest_success
                 pruning_goes_on_until_nothing_is_left_to_do
                 a_pruned_run_leaves_nothing_behind
+                of_a_run_that_is_tried_for_ever_the_first_and_the_latest_attempts_stay
             }
             locks {
                 an_exclusive_lock_keeps_all_others_out

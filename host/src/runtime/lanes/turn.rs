@@ -37,6 +37,14 @@ pub(in crate::runtime) struct Turn {
     hog: bool,
     /// Processor time it has used, in nanoseconds.
     used: AtomicU64,
+    /// The part of it that the host took for it.
+    host: AtomicU64,
+    /// How long it was in the host in the turn that it is at, and since when it is, if so.
+    host_in_turn: AtomicU64,
+    in_host_since: AtomicU64,
+    /// The same sums over those turns only in which the thread did not lose the processor.
+    whole_used: AtomicU64,
+    whole_host: AtomicU64,
     /// When it was last given a turn.
     polled: AtomicU64,
     /// Whether it is to end before its deadline.
@@ -61,6 +69,9 @@ pub(in crate::runtime) struct Turn {
     lane: AtomicU8,
 }
 
+/// Since when a guest is in the host that is not.
+const GUEST: u64 = u64::MAX;
+
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -74,6 +85,11 @@ impl Turn {
             tenant,
             hog,
             used: AtomicU64::new(0),
+            host: AtomicU64::new(0),
+            host_in_turn: AtomicU64::new(0),
+            in_host_since: AtomicU64::new(GUEST),
+            whole_used: AtomicU64::new(0),
+            whole_host: AtomicU64::new(0),
             polled: AtomicU64::new(0),
             urgent: AtomicBool::new(false),
             yielded: AtomicBool::new(false),
@@ -99,10 +115,53 @@ impl Turn {
         self.came + Duration::from_nanos(self.polled.load(Ordering::Relaxed))
     }
 
-    /// The guest's turn took so much processor time.
-    pub(in crate::runtime) fn spend(&self, time: Duration) {
+    /// The guest's turn is over, at `end`, and took so much processor time.
+    pub(in crate::runtime) fn spend(&self, time: Duration, end: Instant) {
+        let passed = nanos(end.duration_since(self.began()));
+        if self.in_host_since.load(Ordering::Relaxed) != GUEST {
+            self.in_host_for(nanos(end.duration_since(self.came)));
+        }
+        let in_host = self.host_in_turn.swap(0, Ordering::Relaxed);
         // At least a nanosecond: it has had a turn.
-        self.used.fetch_add(nanos(time).max(1), Ordering::Relaxed);
+        let time = nanos(time).max(1);
+        let lost = passed.saturating_sub(time);
+        let host = if lost < time / 100 {
+            self.whole_used.fetch_add(time, Ordering::Relaxed);
+            self.whole_host.fetch_add(in_host.min(time), Ordering::Relaxed);
+            in_host.min(time)
+        } else {
+            // Nobody knows whether the thread lost the processor in the host or in the guest. As much as is usual for the
+            // guest went to the host, as far as that can be.
+            let whole = self.whole_used.load(Ordering::Relaxed);
+            let (of, all) = if whole > 0 { (self.whole_host.load(Ordering::Relaxed), whole) } else { (in_host, passed) };
+            let usual = u128::from(time) * u128::from(of) / u128::from(all.max(1));
+            let usual = u64::try_from(usual).unwrap_or(u64::MAX);
+            usual.max(in_host.saturating_sub(lost)).min(in_host).min(time)
+        };
+        self.host.fetch_add(host, Ordering::Relaxed);
+        self.used.fetch_add(time, Ordering::Relaxed);
+    }
+
+    /// The guest enters the host at `now`.
+    pub(in crate::runtime) fn enters_host(&self, now: Instant) {
+        self.in_host_since.store(nanos(now.duration_since(self.came)), Ordering::Relaxed);
+    }
+
+    /// The guest goes on at `now`.
+    pub(in crate::runtime) fn leaves_host(&self, now: Instant) {
+        self.in_host_for(nanos(now.duration_since(self.came)));
+        self.in_host_since.store(GUEST, Ordering::Relaxed);
+    }
+
+    /// It was in the host until `now`. What was before its turn was nobody's time.
+    fn in_host_for(&self, now: u64) {
+        let since = self.in_host_since.load(Ordering::Relaxed).max(self.polled.load(Ordering::Relaxed));
+        self.host_in_turn.fetch_add(now.saturating_sub(since), Ordering::Relaxed);
+    }
+
+    /// Processor time of all its turns that the host took for it.
+    pub(in crate::runtime) fn used_by_host(&self) -> Duration {
+        Duration::from_nanos(self.host.load(Ordering::Relaxed))
     }
 
     /// Processor time of all its turns.
