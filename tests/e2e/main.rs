@@ -22,5 +22,6 @@ mod rooms;
 mod schedules;
 mod shutdown;
 mod tenants;
+mod terminal;
 mod thin_line;
 mod views;
