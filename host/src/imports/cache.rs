@@ -8,8 +8,8 @@ use super::{
     Imports, ImportsCtx, ImportsCtxView, ImportsView, Interrupt, LARGEST_VALUE, LONGEST_NAME, granted, is_name,
     store_failure,
 };
-use crate::runtime::bindings::sexton::task::cache::{self, Entry, Error, Host, HostRenewal, Refreshed};
 use crate::runtime::LogLine;
+use crate::runtime::bindings::sexton::task::cache::{self, Entry, Error, Host, HostRenewal, Refreshed};
 use crate::store::{self, CacheWrite, LockKind, LockMode, LockTaken, StoreError, WriteIf, Written};
 use crate::task::Pattern;
 use crate::time::Timestamp;

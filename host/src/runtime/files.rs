@@ -27,15 +27,27 @@ const USUAL: u64 = 1024;
 
 /// Files that were opened, of which some may be closed by now.
 #[derive(Debug, Default)]
-struct Opened(Vec<Weak<File>>);
+struct Opened {
+    files: Vec<Weak<File>>,
+    /// When there are so many, those that were closed are forgotten: twice as many as were open the last time.
+    tidied_at: usize,
+}
+
+/// Files of which nobody needs to look which were closed.
+const FEW: usize = 64;
 
 impl Opened {
-    /// Whether fewer than `limit` are open. Those that were closed are forgotten only when there seem to be too many.
+    /// Whether fewer than `limit` are open.
     fn room(&mut self, limit: usize) -> bool {
-        if self.0.len() >= limit {
-            self.0.retain(|file| file.strong_count() > 0);
+        if self.files.len() >= limit.min(self.tidied_at.max(FEW)) {
+            self.files.retain(|file| file.strong_count() > 0);
+            self.tidied_at = self.files.len() * 2;
         }
-        self.0.len() < limit
+        self.files.len() < limit
+    }
+
+    fn add(&mut self, file: &Arc<File>) {
+        self.files.push(Arc::downgrade(file));
     }
 }
 
@@ -98,8 +110,8 @@ impl Files {
     }
 
     fn open(&mut self, file: &Arc<File>) {
-        self.opened.0.push(Arc::downgrade(file));
-        self.all.lock().0.push(Arc::downgrade(file));
+        self.opened.add(file);
+        self.all.lock().add(file);
     }
 }
 
@@ -162,6 +174,18 @@ mod tests {
         drop(stream);
         assert_eq!(guest.refused(), None);
         drop(second);
+    }
+
+    #[test]
+    fn files_that_were_closed_are_forgotten_long_before_there_may_be_no_more() {
+        let mut opened = Opened::default();
+        let kept = file();
+        opened.add(&kept);
+        for _ in 0..10 * FEW {
+            assert!(opened.room(usize::MAX));
+            opened.add(&file());
+        }
+        assert!(opened.files.len() <= FEW, "{}", opened.files.len());
     }
 
     #[test]

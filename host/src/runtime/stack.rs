@@ -379,7 +379,8 @@ mod tests {
     #[test]
     fn what_was_found_once_is_told_again_in_the_same_words_and_not_without_bound() {
         let mut found = Found::default();
-        let place = |function: &str, line| Place { function: function.into(), file: Some("a.rs".into()), line: Some(line) };
+        let place =
+            |function: &str, line| Place { function: function.into(), file: Some("a.rs".into()), line: Some(line) };
         let stack = Stack::named(&["one", "two", "one"]);
         let one = vec![place("inlined", 1), place("one", 2)];
         let places = [one.clone(), vec![place("two", 3)], one];

@@ -114,7 +114,7 @@ impl<'a, F: Future> Watched<'a, F> {
         self.turn.spend(used, end);
         self.settle(used, start, end);
         let used = self.turn.used();
-        self.handle.vitals.guest_used(used);
+        self.handle.vitals.guest_used(used.saturating_sub(self.turn.used_by_host()));
         self.polled = Some(end);
         (polled, end)
     }

@@ -133,7 +133,8 @@ impl Turn {
             // Nobody knows whether the thread lost the processor in the host or in the guest. As much as is usual for the
             // guest went to the host, as far as that can be.
             let whole = self.whole_used.load(Ordering::Relaxed);
-            let (of, all) = if whole > 0 { (self.whole_host.load(Ordering::Relaxed), whole) } else { (in_host, passed) };
+            let (of, all) =
+                if whole > 0 { (self.whole_host.load(Ordering::Relaxed), whole) } else { (in_host, passed) };
             let usual = u128::from(time) * u128::from(of) / u128::from(all.max(1));
             let usual = u64::try_from(usual).unwrap_or(u64::MAX);
             usual.max(in_host.saturating_sub(lost)).min(in_host).min(time)
@@ -287,5 +288,70 @@ impl Turn {
     pub(super) fn place(&self) -> Option<(Lane, u64)> {
         let number = self.place.load(Ordering::Acquire).checked_sub(1)?;
         Some((Lane::of(self.lane.load(Ordering::Relaxed)), number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::{ClaimKey, RunId};
+    use crate::task::TaskKey;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    struct Taken(Turn, Instant);
+
+    impl Taken {
+        fn new() -> Self {
+            let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("probe").unwrap() };
+            let handle = Arc::new(RunHandle::new(ClaimKey { run: RunId(1), attempt: 1, fence: 1 }, task.clone(), 0));
+            let turn = Turn::new(Instant::now() + ms(1000), task.tenant, false, handle);
+            let came = turn.came;
+            Self(turn, came)
+        }
+
+        /// A turn that takes `passed`, and `used` of the processor; in the host from `in_host` on, for so long. What the host
+        /// is charged for it.
+        fn turn(&self, passed: u64, used: u64, in_host: (u64, u64)) -> Duration {
+            let (Self(turn, start), before) = (self, self.0.used_by_host());
+            turn.begin(*start);
+            turn.enters_host(*start + ms(in_host.0));
+            turn.leaves_host(*start + ms(in_host.0 + in_host.1));
+            turn.spend(ms(used), *start + ms(passed));
+            turn.used_by_host() - before
+        }
+    }
+
+    #[test]
+    fn what_the_host_took_is_told_from_what_the_guest_took() {
+        let taken = Taken::new();
+        assert_eq!(taken.turn(10, 10, (2, 3)), ms(3));
+        assert_eq!(taken.0.used(), ms(10));
+    }
+
+    #[test]
+    fn a_guest_whose_thread_loses_the_processor_in_the_host_is_charged_all_the_same() {
+        let taken = Taken::new();
+        taken.turn(100, 100, (0, 1));
+        // Of these 91 ms 90 were others': a host that took 90 ms is not what this guest is like.
+        assert_eq!(taken.turn(100, 10, (0, 91)), ms(1));
+        // And one that the host works for is charged for what it took at least.
+        assert_eq!(taken.turn(100, 90, (0, 50)), ms(40));
+    }
+
+    #[test]
+    fn a_turn_that_ends_in_the_host_is_the_hosts_from_there_on() {
+        let Taken(turn, start) = Taken::new();
+        turn.begin(start);
+        turn.enters_host(start + ms(4));
+        turn.spend(ms(10), start + ms(10));
+        assert_eq!(turn.used_by_host(), ms(6));
+        // What passes until its next turn is nobody's.
+        turn.begin(start + ms(50));
+        turn.leaves_host(start + ms(51));
+        turn.spend(ms(10), start + ms(60));
+        assert_eq!(turn.used_by_host(), ms(7));
     }
 }

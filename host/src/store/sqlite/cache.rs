@@ -25,12 +25,14 @@ struct Found {
 }
 
 fn find(conn: &Connection, key: &CacheKey, now: Timestamp) -> rusqlite::Result<Option<Found>> {
-    conn.prepare_cached("SELECT version, length(value), expires_at, writer FROM entries WHERE tenant = ?1 AND key = ?2")?
-        .query_row(params![key.tenant.as_str(), key.key], |row| {
-            let alive = maybe_instant(row, 2)?.is_none_or(|at| at > now);
-            Ok(Found { version: number(row, 0)?, bytes: row.get(1)?, alive, writer: row.get(3)? })
-        })
-        .optional()
+    conn.prepare_cached(
+        "SELECT version, length(value), expires_at, writer FROM entries WHERE tenant = ?1 AND key = ?2",
+    )?
+    .query_row(params![key.tenant.as_str(), key.key], |row| {
+        let alive = maybe_instant(row, 2)?.is_none_or(|at| at > now);
+        Ok(Found { version: number(row, 0)?, bytes: row.get(1)?, alive, writer: row.get(3)? })
+    })
+    .optional()
 }
 
 /// See [`crate::store::Store::cache_write`].

@@ -208,4 +208,18 @@ mod tests {
         let fresh = Standing::default();
         assert_eq!(found, [(Some(Pause::default()), fresh, [2, 0, 0, 0, 0]), (None, fresh, [0, 0, 0, 5, 0])]);
     }
+
+    #[test]
+    fn entries_of_an_older_file_are_no_tasks() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(FIRST).unwrap();
+        conn.execute_batch("INSERT INTO entries VALUES ('default', 'k', 1, 0, NULL, x'00')").unwrap();
+
+        migrate(&mut conn, 1).unwrap();
+
+        let writer = conn.query_row("SELECT writer FROM entries", [], |row| row.get::<_, Option<i64>>(0)).unwrap();
+        let counted =
+            conn.query_row("SELECT count(*) FROM cache_usage_of_tasks", [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!((writer, counted), (None, 0));
+    }
 }
