@@ -9,6 +9,7 @@
 //!
 //! `store::conformance` is the test text that every store passes.
 
+mod cache;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod making;
@@ -30,6 +31,8 @@ use crate::supervision::{Consequence, Pause, Standing, Supervision};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
+pub use cache::{CacheKey, CacheWrite, Entry, EntryInfo, WriteIf, Written};
+
 /// Why a store did not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -46,6 +49,14 @@ pub enum StoreError {
         used: u64,
         /// Bytes allowed.
         quota: u64,
+    },
+    /// What entries written by the writing task may take together would be exceeded.
+    #[error("the task's budget of the cache is used up: {used} of {budget} bytes are in use")]
+    CacheBudget {
+        /// Bytes in use.
+        used: u64,
+        /// Bytes allowed.
+        budget: u64,
     },
     /// The disk is full. Nothing was changed; it may be tried again.
     #[error("the disk that holds `{0}` is full")]
@@ -228,84 +239,6 @@ pub struct LockWait {
     pub place: u32,
 }
 
-/// A value in the cache.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The bytes.
-    pub value: Vec<u8>,
-    /// Greater after every change of the key, deletion included.
-    pub version: u64,
-    /// When it was set.
-    pub set_at: Timestamp,
-    /// When it ceases to be; `None` is never.
-    pub expires_at: Option<Timestamp>,
-}
-
-/// A key of the cache, without its value.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EntryInfo {
-    /// The key.
-    pub key: String,
-    /// Bytes of the value.
-    pub size: u64,
-    /// Its version.
-    pub version: u64,
-    /// When it was set.
-    pub set_at: Timestamp,
-    /// When it ceases to be; `None` is never.
-    pub expires_at: Option<Timestamp>,
-}
-
-/// Which key of whose cache.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CacheKey {
-    /// Whose.
-    pub tenant: Name,
-    /// The key.
-    pub key: String,
-}
-
-/// A change of one cache entry.
-#[derive(Clone, Debug)]
-pub struct CacheWrite {
-    /// Which entry.
-    pub key: CacheKey,
-    /// The value.
-    pub value: Vec<u8>,
-    /// When the entry ceases to be.
-    pub expires_at: Option<Timestamp>,
-    /// The run that writes; `None` for an operator. A stale claim changes nothing.
-    pub claim: Option<ClaimKey>,
-    /// When to write at all.
-    pub only: WriteIf,
-    /// Bytes (keys and values) that the tenant's entries may have together.
-    pub quota: u64,
-    /// The time it is; expired entries count as absent.
-    pub now: Timestamp,
-}
-
-/// The condition of a [`CacheWrite`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteIf {
-    /// None.
-    Always,
-    /// The entry is absent.
-    Absent,
-    /// The entry has this version.
-    Version(u64),
-    /// The writer holds the refresh lock on the key with this fence, and lets go of it with this write.
-    Refreshing(u64),
-}
-
-/// What became of a [`CacheWrite`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// It is written, with this version.
-    Yes(u64),
-    /// Its condition did not hold; nothing was changed.
-    Conflict,
-}
-
 /// What a task's schedule has come to. Kept by the store, so that restarts and other hosts go on from there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskState {
@@ -358,9 +291,10 @@ pub struct RunInfo {
     /// What there is to say about how it came to be: that others were missed, or that it goes past limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Of a run that waits: why it does not start at `run_at`, where its task is paused or held back.
+    /// Of a run that waits: why it does not start at `run_at`. A store knows where its task is paused or held back for its
+    /// crashes; what a budget has to do with it the host adds that is asked.
     pub why: Option<String>,
-    /// Why it does not start although it is due. No store knows; the host that is asked tells.
+    /// The budget that has to do with it, for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBack>,
 }
@@ -392,7 +326,8 @@ pub struct AttemptInfo {
     pub report: Report,
 }
 
-/// How much history is kept, of each task. Runs that are not over are never pruned.
+/// How much history is kept, of each task. Runs that are not over are never pruned; of their attempts the first and the
+/// latest hundred are kept.
 #[derive(Clone, Debug)]
 pub struct Retention {
     /// The latest so many runs.

@@ -4,6 +4,7 @@
 mod company;
 mod harness;
 
+mod accounts;
 mod bad_input;
 mod cache;
 mod cli;
@@ -22,5 +23,6 @@ mod rooms;
 mod schedules;
 mod shutdown;
 mod tenants;
+mod terminal;
 mod thin_line;
 mod views;

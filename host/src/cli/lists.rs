@@ -141,10 +141,7 @@ pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<
             Cell::new(screen.ago(run.due_at)),
             Cell::new(took(run, screen)),
             Cell::new(run.attempt),
-            Cell::new(match &run.held_back {
-                Some(held_back) => screen.held_back(held_back),
-                None => one_line(run.why.as_deref().or(run.message.as_deref()).unwrap_or_default()),
-            }),
+            Cell::new(one_line(run.why.as_deref().or(run.message.as_deref()).unwrap_or_default())),
         ]);
     }
     screen.print(&table)?;

@@ -34,7 +34,6 @@ fn text(detail: &RunDetail, screen: &Screen) -> String {
     if !run.state.is_over() && run.claimed_at.is_none() || run.run_at > screen.now {
         rows.push(("starts", screen.instant(run.run_at)));
     }
-    rows.extend(run.held_back.as_ref().map(|held_back| ("held back", screen.held_back(held_back))));
     rows.extend(run.claimed_at.map(|at| ("claimed", screen.instant(at))));
     rows.extend(run.ended_at.map(|at| ("ended", screen.instant(at))));
     rows.extend(run.host.as_deref().map(|host| ("host", one_line(host))));

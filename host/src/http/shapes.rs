@@ -226,6 +226,8 @@ pub struct LimitsShape {
     pub host_call_bytes: u64,
     /// Handles at once.
     pub handles: u32,
+    /// Files and directories open at once.
+    pub files: u32,
     /// Bytes of output.
     pub output: u64,
     /// Bytes of log kept.
@@ -488,6 +490,7 @@ impl LimitsShape {
             host_calls: limits.host_calls,
             host_call_bytes: limits.host_call_bytes,
             handles: limits.handles,
+            files: limits.files,
             output: limits.output,
             log: limits.log,
             stdio: limits.stdio,

@@ -134,7 +134,11 @@ fn draft(name: Name, task: TaskText) -> Result<Task, Wrong> {
     draft.limits = limits(task.limits);
     if let Some(written) = task.budget {
         let at = written.span();
-        draft.budget = Budget { fuel_per_minute: written.into_inner().fuel_per_minute.map(|fuel| fuel.0) };
+        let written = written.into_inner();
+        draft.budget = Budget {
+            fuel_per_minute: written.fuel_per_minute.map(|fuel| fuel.0),
+            cache: written.cache.map(|bytes| bytes.0),
+        };
         // A run that may use more than a minute's worth would keep all others waiting for minutes.
         match draft.budget.fuel_per_minute {
             Some(most) if most < draft.limits.fuel && fuel_limit => {
@@ -253,6 +257,7 @@ fn limits(text: LimitsText) -> Limits {
         host_calls: or(text.host_calls, usual.host_calls),
         host_call_bytes: or(text.host_call_bytes, usual.host_call_bytes),
         handles: text.handles.map_or(usual.handles, small),
+        files: text.files.map_or(usual.files, small),
         output: or(text.output, usual.output),
         log: or(text.log, usual.log),
         stdio: or(text.stdio, usual.stdio),

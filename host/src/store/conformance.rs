@@ -119,6 +119,7 @@ macro_rules! promises {
                 pruning_leaves_the_latest_success
                 pruning_goes_on_until_nothing_is_left_to_do
                 a_pruned_run_leaves_nothing_behind
+                of_a_run_that_is_tried_for_ever_the_first_and_the_latest_attempts_stay
             }
             locks {
                 an_exclusive_lock_keeps_all_others_out
@@ -146,6 +147,7 @@ macro_rules! promises {
                 a_write_beyond_the_quota_changes_nothing
                 expired_entries_and_replaced_values_give_room
                 the_quota_is_each_tenants_own
+                what_a_task_writes_is_counted_as_its_own
                 keys_are_listed_in_order_by_prefix
                 pruning_deletes_expired_entries
             }

@@ -51,12 +51,14 @@ table-elements = 10
 host-calls = 20
 host-call-bytes = 4096
 handles = 30
+files = 40
 output = "1 KiB"
 log = "2 KiB"
 stdio = "3 KB"
 
 [tasks.page.budget]
 fuel-per-minute = 2_000_000
+cache = "16 MiB"
 
 [tasks.page.grants]
 locks = ["remote-*"]
@@ -94,11 +96,12 @@ directories = [{ host = "data", guest = "/data/" }, { host = "/srv/x", guest = "
             host_calls: 20,
             host_call_bytes: 4096,
             handles: 30,
+            files: 40,
             output: 1024,
             log: 2048,
             stdio: 3000,
         },
-        budget: Budget { fuel_per_minute: Some(2_000_000) },
+        budget: Budget { fuel_per_minute: Some(2_000_000), cache: Some(16 << 20) },
         grants: Grants {
             locks: vec![Pattern("remote-*".into())],
             cache: vec![Pattern("front/*".into()), Pattern("*".into())],

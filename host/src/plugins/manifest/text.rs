@@ -135,6 +135,8 @@ pub(super) struct LimitsText {
     pub(super) host_call_bytes: Option<Of<Bytes<KIB, { 128 * MIB }>>>,
     /// Handles (locks, streams, requests) at once. Default: 1000.
     pub(super) handles: Option<Of<Count<1, 100_000>>>,
+    /// Files and directories open at once. Default: 64.
+    pub(super) files: Option<Of<Count<1, 10_000>>>,
     /// Bytes of the output. Default: "1 MiB".
     pub(super) output: Option<Of<Bytes<1, { 256 * MIB }>>>,
     /// Bytes of log that are kept. Default: "256 KiB".
@@ -150,6 +152,8 @@ pub(super) struct BudgetText {
     /// Units of fuel a minute, on each host. What is over it waits until that has come in; an attempt that is under way is not
     /// ended for it. No attempt is given more than a minute's worth.
     pub(super) fuel_per_minute: Option<Of<Count<1, { 1_000_000_000 * BILLION }>>>,
+    /// What the cache entries that the task was the last to write may take together, keys and values.
+    pub(super) cache: Option<Of<Bytes<1, { 1024 * GIB }>>>,
 }
 
 /// What a task may reach.

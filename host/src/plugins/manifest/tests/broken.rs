@@ -63,7 +63,7 @@ on_start = true",
         r#"[tasks.a]
 [tasks.a.limits]
 time = "10s""#,
-        "front.toml:3: unknown key `time` in [tasks.a.limits]; known keys: deadline, grace, fuel, memory, table-elements, host-calls, host-call-bytes, handles, output, log, stdio",
+        "front.toml:3: unknown key `time` in [tasks.a.limits]; known keys: deadline, grace, fuel, memory, table-elements, host-calls, host-call-bytes, handles, files, output, log, stdio",
     ),
     (
         "an unknown grant",
