@@ -59,7 +59,9 @@ pub(super) async fn list(
 /// A run that is due and waits may be held back by a budget.
 fn say_why_it_waits(app: &App, run: &mut RunInfo) {
     if run.state == RunState::Waiting && run.run_at <= app.clock.now() {
-        run.held_back = app.budgets.held_back(&run.task);
+        let past_limits = run.forced && run.attempt == 0;
+        let over = || app.budgets.held_back(&run.task).filter(|_| !past_limits);
+        run.held_back = app.pause.held_back().or_else(over);
     }
 }
 
