@@ -4,6 +4,7 @@ mod bad;
 mod connections;
 mod logs;
 mod pages;
+mod pauses;
 mod tenants;
 
 use std::collections::BTreeMap;
