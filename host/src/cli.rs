@@ -12,6 +12,7 @@ mod lists;
 mod locks;
 mod logs;
 mod new;
+mod pausing;
 mod profile;
 mod run_view;
 mod schedule;
@@ -27,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{CacheCommand, Command};
+use args::{CacheCommand, Command, PauseArgs};
 pub use args::{Cli, RunArgs};
 use client::Client;
 pub use error::{CliError, Exit};
@@ -68,13 +69,16 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
         Command::Locks(args) => locks::locks(&client()?, &args, screen),
         Command::Show { run, list } => run_view::show(&client()?, run, list, screen),
         Command::Logs { follow, what, list } => logs::logs(&client()?, &what, follow, list, screen),
-        Command::Trigger(args) => trigger::trigger(&client()?, &args, screen),
+        Command::Trigger(args) => trigger::trigger(&client()?, &args, cli.tenant.as_ref(), screen),
         Command::Kill(args) => trigger::kill(&client()?, &args, screen),
         Command::Top(args) => top::top(&client()?, args, screen),
         Command::Stack(args) => stack::stack(&client()?, &args, screen),
         Command::Profile(args) => profile::profile(&client()?, &args, screen),
-        Command::Pause { task } => trigger::set_paused(&client()?, &task, true, screen),
-        Command::Resume { task } => trigger::set_paused(&client()?, &task, false, screen),
+        Command::Pause(args) => pausing::set_paused(&client()?, &args, true, cli.tenant.as_ref(), screen),
+        Command::Resume { task, all } => {
+            let args = PauseArgs { task, all, why: None };
+            pausing::set_paused(&client()?, &args, false, cli.tenant.as_ref(), screen)
+        }
         Command::Result { what } => trigger::result(&client()?, &what, screen),
         Command::Cache(command) => match command {
             CacheCommand::Get { key } => cache::get(&client()?, &key, screen),

@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 pub use making::{Admit, Enqueued, Fire, Fired, NewRun};
 
 use crate::lifecycle::Transition;
+use crate::pause::{Pauses, Whom};
 use crate::run::{Cause, Claim, ClaimKey, HeldBack, Output, Report, RunId, RunState};
 use crate::supervision::{Consequence, Pause, Standing, Supervision};
 use crate::task::{Name, TaskKey};
@@ -77,7 +78,8 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 pub struct ClaimRequest {
     /// Who asks, shown with the run.
     pub host: String,
-    /// The tasks that the host can run, with how many runs of each may be running at once on all hosts together.
+    /// The tasks that the host can run, with how many runs of each may be running at once on all hosts together; 0 for one
+    /// of which nothing is to be taken but what is [forced](NewRun::forced).
     pub tasks: Arc<BTreeMap<TaskKey, u32>>,
     /// At most this many.
     pub limit: usize,
@@ -248,7 +250,7 @@ pub struct TaskState {
     pub fired: u64,
     /// What a trigger that goes by how earlier runs went has to remember, in its own words.
     pub memory: Option<String>,
-    /// Nothing of the task starts while set.
+    /// Nothing of the task starts while set; nor while one of [`Store::pauses`] is about it.
     pub paused: Option<Pause>,
     /// How its latest runs went.
     pub standing: Standing,
@@ -288,6 +290,9 @@ pub struct RunInfo {
     pub outcome: Option<crate::run::Outcome>,
     /// What was said of the last attempt, or why it was skipped.
     pub message: Option<String>,
+    /// It was to start although its task is paused, held back, or at a limit: its first attempt.
+    #[serde(default)]
+    pub forced: bool,
     /// What there is to say about how it came to be: that others were missed, or that it goes past limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -358,11 +363,14 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Make the runs that a task's schedule calls for, and move its cursor, in one transaction. A cursor that is further
     /// already stays. Runs that are made (or skipped) are counted in [`TaskState::fired`].
     ///
-    /// Of a paused task only the cursor moves: what is due meanwhile is left out ([`Fired::Paused`]). Where another host
+    /// Of a paused task (one that is, or whose tenant is, or all are) only the cursor moves: what is due meanwhile is left out ([`Fired::Paused`]). Where another host
     /// was first, nothing is done ([`Fire::expect`], [`Fired::Stale`]).
     async fn fire(&self, fire: Fire) -> Result<Fired>;
 
-    /// Take due runs. Runs of paused tasks, and more of a task than it may have at once, are left alone; of a task that is
+    /// Take due runs. First come those that are [forced](NewRun::forced), if this is their first attempt, whatever holds their
+    /// tasks and tenants back; where there are any, they are all that is taken.
+    ///
+    /// Else, runs of paused tasks (see [`Store::fire`]), and more of a task than it may have at once, are left alone; of a task that is
     /// held back ([`Standing::holds`]) all but those that [`goes_through`](crate::supervision::goes_through) lets pass.
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed>;
 
@@ -431,11 +439,26 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// What all tasks' schedules have come to.
     async fn task_states(&self) -> Result<BTreeMap<TaskKey, TaskState>>;
 
-    /// Pause or resume a task. A pause that is there already stays as it is. On resuming, the cursor is set to `now`: what
-    /// was due meanwhile is left out.
+    /// Pause a task, or all tasks of a tenant, or all, those that come later included. A pause that is there already stays as
+    /// it is. `why` is for people.
+    async fn pause(&self, whom: Whom, why: Option<String>, now: Timestamp) -> Result<()>;
+
+    /// End a pause, and no other: a task whose tenant, or all, are paused goes on being so, and so does one that was paused by
+    /// itself when its tenant, or all, are resumed. The cursors are set to `now`: what was due meanwhile is left out.
     ///
-    /// To resume a task, paused or not, also forgets what went wrong with it, and lets it go if it was held back.
-    async fn set_paused(&self, task: TaskKey, paused: bool, now: Timestamp) -> Result<()>;
+    /// To resume a task by itself, paused or not, also forgets what went wrong with it, and lets it go if it was held back.
+    async fn resume(&self, whom: Whom, now: Timestamp) -> Result<()>;
+
+    /// [`Store::pause`] or [`Store::resume`] of one task, in short.
+    async fn set_paused(&self, task: TaskKey, paused: bool, now: Timestamp) -> Result<()> {
+        match paused {
+            true => self.pause(Whom::Task(task), None, now).await,
+            false => self.resume(Whom::Task(task), now).await,
+        }
+    }
+
+    /// The pauses of more than one task that there are. Those of single tasks are in [`Store::task_states`].
+    async fn pauses(&self) -> Result<Pauses>;
 
     /// Runs, newest first.
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RunInfo>>;

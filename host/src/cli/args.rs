@@ -93,17 +93,18 @@ pub(super) enum Command {
     /// Write a profile of a run that is going, for the Firefox Profiler
     #[command(after_help = "Example: sexton profile 17 --for 5s -o slow.json")]
     Profile(ProfileArgs),
-    /// Let nothing of a task start until it is resumed
-    #[command(after_help = "Example: sexton pause hello")]
-    Pause {
-        /// Name of the task
-        task: Name,
-    },
-    /// Let a paused task go on; what was due meanwhile is left out
+    /// Let nothing of a task, of a tenant's tasks, or of all, start until they are resumed
+    #[command(after_help = "Example: sexton pause --all --why 'the disk is being replaced'")]
+    Pause(PauseArgs),
+    /// Let what is paused go on; what was due meanwhile is left out
     #[command(after_help = "Example: sexton resume hello")]
     Resume {
-        /// Name of the task
-        task: Name,
+        /// Name of the task [with --tenant and without it: all of the tenant's]
+        #[arg(conflicts_with = "all")]
+        task: Option<Name>,
+        /// All tasks; with --tenant all of the tenant's. Those that were paused by themselves stay so
+        #[arg(long)]
+        all: bool,
     },
     /// Print what a run made, or what a task's latest good run made
     #[command(after_help = "Example: sexton result frontpage > page.html")]
@@ -258,6 +259,9 @@ pub(super) struct TriggerArgs {
     /// Not before this is over, such as 10s
     #[arg(long, value_name = "DURATION")]
     pub(super) after: Option<String>,
+    /// Now, although the task is paused, held back, over its budget or has as many runs as it may
+    #[arg(long, conflicts_with_all = ["at", "after"])]
+    pub(super) past_limits: bool,
     /// Wait until the run is over, and print what it made
     #[arg(long)]
     pub(super) wait: bool,
@@ -266,6 +270,19 @@ pub(super) struct TriggerArgs {
     pub(super) timeout: Option<Duration>,
     #[command(flatten)]
     pub(super) list: ListArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct PauseArgs {
+    /// Name of the task [with --tenant and without it: all of the tenant's]
+    #[arg(conflicts_with = "all")]
+    pub(super) task: Option<Name>,
+    /// All tasks, those that come later, too; with --tenant all of the tenant's
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Shown wherever the pause is
+    #[arg(long, value_name = "TEXT")]
+    pub(super) why: Option<String>,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -446,6 +463,10 @@ mod tests {
         for wrong in [
             "sexton trigger t --input a --input-file b",
             "sexton trigger t --at 2026-01-01T00:00:00Z --after 1s",
+            "sexton trigger t --past-limits --after 1s",
+            "sexton pause t --all",
+            "sexton resume t --all",
+            "sexton resume t --why x",
             "sexton trigger t --timeout 5s",
             "sexton trigger t --wait --timeout 5",
             "sexton cache set k",

@@ -41,7 +41,7 @@ pub(super) fn top(client: &Client, args: TopArgs, screen: &Screen) -> Result<(),
     std::thread::sleep(ONCE);
     let live = look(client)?;
     let rows = rates.of(&live);
-    screen.text(&drawn(&rows, screen))
+    screen.text(&format!("{}{}", standing(&live), drawn(&rows, screen)))
 }
 
 fn look(client: &Client) -> Result<Live, CliError> {
@@ -68,6 +68,11 @@ impl Rates {
         rows.sort_by_key(|(rate, attempt)| (std::cmp::Reverse(*rate), attempt.run));
         rows
     }
+}
+
+/// A line that says that nothing starts, if that is so.
+fn standing(live: &Live) -> String {
+    live.paused_at.map(|since| format!("Paused by a signal since {since}: nothing starts here.\n")).unwrap_or_default()
 }
 
 fn drawn(rows: &[(u64, &LiveAttempt)], screen: &Screen) -> String {
@@ -113,7 +118,7 @@ fn watch(client: &Client, rates: &mut Rates, screen: &Screen) -> Result<(), CliE
     loop {
         let live = look(client)?;
         let text = drawn(&rates.of(&live), screen);
-        let heading = format!("{} under way; q ends\n\n", live.attempts.len());
+        let heading = format!("{}{} under way; q ends\n\n", standing(&live), live.attempts.len());
         screen.text(&frame(&format!("{heading}{text}"), height()))?;
         if keys.end() {
             return Ok(());

@@ -4,6 +4,7 @@
 //! finds it made.
 
 mod firing;
+mod resuming;
 mod timetable;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::catalog::Catalog;
+use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::run::Cause;
 use crate::schedule::Trigger;
@@ -42,6 +44,8 @@ pub struct Scheduler {
     pub live: Arc<LiveRuns>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// While it lasts nothing is made here.
+    pub pause: Arc<HostPause>,
 }
 
 impl Scheduler {
@@ -50,15 +54,30 @@ impl Scheduler {
         let mut catalog = self.catalog.changes();
         let mut timetable = Timetable::default();
         let mut known = false;
+        let mut pauses = self.pause.changes();
+        let mut over = pauses.borrow().over;
         while !*stopping.borrow() {
+            let stand = *pauses.borrow_and_update();
+            if stand.since.is_some() {
+                tokio::select! {
+                    _ = pauses.changed() => {}
+                    _ = stopping.changed() => {}
+                }
+                continue;
+            }
             if !known || catalog.has_changed().unwrap_or(false) {
                 catalog.mark_unchanged();
                 known = self.learn(&mut timetable).await;
+            }
+            if let Some(pause) = stand.over.filter(|_| known && stand.over != over) {
+                known = self.go_on(&mut timetable, pause).await;
+                over = if known { stand.over } else { over };
             }
             let sleep = if known { self.fire_due(&mut timetable).await } else { AFTER_ERROR };
             tokio::select! {
                 () = tokio::time::sleep(sleep) => {}
                 _ = catalog.changed() => known = false,
+                _ = pauses.changed() => {}
                 _ = stopping.changed() => {}
             }
         }

@@ -8,9 +8,11 @@ mod cache;
 mod claims;
 mod errors;
 mod finish;
+mod forced;
 mod ledger;
 mod locks;
 mod open;
+mod pauses;
 mod prune;
 mod queries;
 mod readers;
@@ -41,6 +43,7 @@ use super::{
     Finish, Fire, Fired, HeldLock, LockMode, LockName, LockTaken, NewRun, Result, Retention, RunFilter, RunInfo, Store,
     StoreError, StoreStats, TaskState, Written,
 };
+use crate::pause::{Pauses, Whom};
 use crate::run::{ClaimKey, Output, RunId, RunState};
 use crate::supervision::Consequence;
 use crate::task::{Name, TaskKey};
@@ -244,8 +247,16 @@ impl Store for SqliteStore {
         self.read(queries::task_states).await
     }
 
-    async fn set_paused(&self, task: TaskKey, paused: bool, now: Timestamp) -> Result<()> {
-        self.write(move |w| runs::set_paused(w, &task, paused, now)).await
+    async fn pause(&self, whom: Whom, why: Option<String>, now: Timestamp) -> Result<()> {
+        self.write(move |w| pauses::pause(w, &whom, why.as_deref(), now)).await
+    }
+
+    async fn resume(&self, whom: Whom, now: Timestamp) -> Result<()> {
+        self.write(move |w| pauses::resume(w, &whom, now)).await
+    }
+
+    async fn pauses(&self) -> Result<Pauses> {
+        self.read(pauses::pauses).await
     }
 
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RunInfo>> {

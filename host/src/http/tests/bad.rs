@@ -39,7 +39,7 @@ async fn every_bad_request_gets_its_status_and_one_line_that_says_why() {
         ("POST", "/v1/tasks/hello/runs?at=2026-11-22T10:00:00", &[], 400, "bad-instant", "RFC 3339"),
         ("POST", "/v1/tasks/hello/runs?at=9999-01-01T00:00:00Z", &[], 400, "bad-instant", "ten years"),
         ("POST", "/v1/tasks/hello/runs?at=2026-11-22T10:00:00Z&after=1s", &[], 400, "bad-query", "exclude"),
-        ("POST", "/v1/tasks/hello/runs?when=now", &[], 400, "bad-query", "`when`, expected `at` or `after`"),
+        ("POST", "/v1/tasks/hello/runs?when=now", &[], 400, "bad-query", "`when`, expected one of `at`, `after`, `past_limits`"),
         ("POST", "/v1/tasks/hello/runs", &[("idempotency-key", "")], 400, "bad-idempotency-key", "1 to 200"),
         ("POST", "/v1/tasks/hello/runs", &[("idempotency-key", &long)], 400, "bad-idempotency-key", "1 to 200"),
         ("POST", "/v1/tasks/hello/runs", &[("content-length", "1048577")], 413, "body-too-large", "1048576"),

@@ -14,7 +14,7 @@ use super::rows::to_sql;
 pub(super) const APPLICATION_ID: i32 = 0x5358_544e;
 
 /// All migrations, the first first.
-const MIGRATIONS: [&str; 4] = [FIRST, SUPERVISION, CACHE_BY_TASK, SCHEDULES];
+const MIGRATIONS: [&str; 5] = [FIRST, SUPERVISION, CACHE_BY_TASK, SCHEDULES, PAUSES];
 
 /// The schema that this program works on.
 pub(super) const VERSION: usize = MIGRATIONS.len();
@@ -201,6 +201,15 @@ ALTER TABLE runs ADD COLUMN start_by_at INTEGER;
 ALTER TABLE runs ADD COLUMN forced INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX runs_starting_by ON runs (start_by_at) WHERE state = 0 AND start_by_at IS NOT NULL;
 CREATE INDEX runs_forced ON runs (run_at, id) WHERE state = 0 AND forced = 1;
+";
+
+/// Pauses of more than one task.
+const PAUSES: &str = "
+CREATE TABLE pauses (
+    tenant TEXT PRIMARY KEY, -- '': all of them
+    since_at INTEGER NOT NULL,
+    why TEXT
+) STRICT, WITHOUT ROWID;
 ";
 
 #[cfg(test)]
