@@ -79,7 +79,7 @@ impl<'a, F: Future> Watched<'a, F> {
     fn due(&self, now: Instant) -> Option<Interrupt> {
         match self.handle.stopped() {
             Some(stop) => Some(Interrupt::Stopped(stop)),
-            None => (now >= self.turn.deadline).then_some(Interrupt::Deadline),
+            None => (now >= self.turn.deadline || self.handle.is_over(self.turn.used())).then_some(Interrupt::Deadline),
         }
     }
 
@@ -95,7 +95,9 @@ impl<'a, F: Future> Watched<'a, F> {
             return !self.may_settle(now);
         }
         // In a host call, which says where it was if it ends itself.
-        *interrupt != Interrupt::Deadline || now >= self.turn.deadline + GRACE
+        *interrupt != Interrupt::Deadline
+            || now >= self.turn.deadline + GRACE
+            || self.handle.is_over(self.turn.used())
     }
 
     /// Poll the call, and take down what that took.
