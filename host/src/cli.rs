@@ -1,6 +1,6 @@
 //! The command line. `docs/cli.md` is its reference.
 //!
-//! All commands but `run`, `check`, `new`, `completions` and `schema` ask a host over its HTTP API, so they see what any
+//! All commands but `run`, `check`, `test`, `new`, `completions` and `schema` ask a host over its HTTP API, so they see what any
 //! other client sees. Nothing that a guest wrote reaches a terminal with its control characters in force.
 
 mod args;
@@ -17,6 +17,7 @@ mod run_view;
 mod screen;
 mod serve;
 mod stack;
+mod test;
 #[cfg(test)]
 mod tests;
 mod top;
@@ -56,6 +57,7 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
     match cli.command {
         Command::Run(args) => serve::run(args),
         Command::Check(args) => check::check(&args.files, screen),
+        Command::Test(args) => test::test(args, screen),
         Command::Schema => check::schema(screen),
         Command::New(args) => new::new(&args, screen),
         Command::Completions { shell } => completions(shell, screen),

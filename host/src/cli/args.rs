@@ -39,6 +39,9 @@ pub(super) enum Command {
     /// Check manifests without a host, and show when their tasks are due next
     #[command(after_help = "Example: sexton check plugins/*.toml")]
     Check(CheckArgs),
+    /// Try a plugin's schedules without waiting: a host whose clock jumps, and what ran when
+    #[command(after_help = "Example: sexton test plugins/report.wasm --at 2027-03-28T01:00+01:00 --for 2d")]
+    Test(super::test::TestArgs),
     /// List the tenants: what they use of the host, and what they may
     #[command(after_help = "Example: sexton tenants")]
     Tenants(ListArgs),

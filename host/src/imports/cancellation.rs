@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
-use super::{Imports, Until, ImportsCtx, ImportsCtxView, ImportsView};
-use crate::runtime::bindings::sexton::task::cancellation::{self, Host, Reason};
+use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, Until};
 use crate::runtime::Wish;
+use crate::runtime::bindings::sexton::task::cancellation::{self, Host, Reason};
 use crate::task::Limits;
 
 /// Let a guest of `linker` hear of its end.

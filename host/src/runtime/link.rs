@@ -152,12 +152,12 @@ pub(super) fn prepare(
         )));
     }
     let kind = component.kind();
-    let pre = linker(engine, &task.grants, virtual_time).and_then(|linker| linker.instantiate_pre(&component.wasm)).and_then(|pre| {
-        match kind {
+    let pre = linker(engine, &task.grants, virtual_time)
+        .and_then(|linker| linker.instantiate_pre(&component.wasm))
+        .and_then(|pre| match kind {
             Kind::Task => TaskPre::new(pre).map(Start::Task),
             Kind::Program => CommandPre::new(pre).map(Start::Program),
-        }
-    });
+        });
     let heeds = component.imports().iter().any(|import| import.starts_with("sexton:task/cancellation@"));
     match pre {
         Ok(start) => {

@@ -279,12 +279,15 @@ impl Sleeper {
     /// Wait for `work`, which depends on virtual time or on other attempts and on nothing else, at most until `end`; whether
     /// it was done.
     pub async fn waits_for(&self, work: impl Future<Output = ()>, end: Option<Instant>) -> bool {
-        let (mut work, mut end) = (pin!(work), pin!(async {
-            match end {
-                Some(end) => self.sleep_until(end).await,
-                None => std::future::pending().await,
-            }
-        }));
+        let (mut work, mut end) = (
+            pin!(work),
+            pin!(async {
+                match end {
+                    Some(end) => self.sleep_until(end).await,
+                    None => std::future::pending().await,
+                }
+            }),
+        );
         poll_fn(|cx| {
             if work.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(true);

@@ -11,8 +11,8 @@ use std::task::Poll;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::WasiView;
-use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 use wasmtime_wasi::p2::bindings::io::poll::{Host, HostPollable};
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
 use crate::imports::ImportsView;
 

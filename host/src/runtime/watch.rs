@@ -95,9 +95,7 @@ impl<'a, F: Future> Watched<'a, F> {
             return !self.may_settle(now);
         }
         // In a host call, which says where it was if it ends itself.
-        *interrupt != Interrupt::Deadline
-            || now >= self.turn.deadline + GRACE
-            || self.handle.is_over(self.turn.used())
+        *interrupt != Interrupt::Deadline || now >= self.turn.deadline + GRACE || self.handle.is_over(self.turn.used())
     }
 
     /// Poll the call, and take down what that took.

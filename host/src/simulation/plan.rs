@@ -96,9 +96,7 @@ impl Plan {
         let steps = self.steps.iter().map(|step| (after(step.at), Blow::Step(step.by)));
         let ups = self.down.iter().map(|down| (after(down.to), Blow::Up));
         let downs = self.down.iter().map(|down| (after(down.from), Blow::Down { until: down.to }));
-        let asked = self.asked.iter().map(|asked| {
-            (asked.at.map_or(Duration::ZERO, after), Blow::Asked(asked.clone()))
-        });
+        let asked = self.asked.iter().map(|asked| (asked.at.map_or(Duration::ZERO, after), Blow::Asked(asked.clone())));
         let mut blows: Vec<_> = steps.chain(downs).chain(ups).chain(asked).collect();
         blows.sort_by_key(|(at, _)| *at); // stable: what happens at once happens in this order
         blows

@@ -164,12 +164,7 @@ fn there(at: Timestamp, zone: Tz) -> String {
     at.to_utc().with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-pub(super) async fn tell(
-    plan: &Plan,
-    store: &dyn Store,
-    catalog: &Catalog,
-    gaps: &[Gap],
-) -> Result<Story, NoStory> {
+pub(super) async fn tell(plan: &Plan, store: &dyn Store, catalog: &Catalog, gaps: &[Gap]) -> Result<Story, NoStory> {
     let runs = all(store).await?;
     let tasks = catalog.tasks();
     let mut lines = Vec::new();

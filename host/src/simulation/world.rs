@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::NoStory;
 use super::plan::{Asked, Blow, Plan};
 use super::story::{self, Gap, Story};
-use super::NoStory;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::imports::locks::LockWaits;
@@ -234,7 +234,14 @@ impl<'a> World<'a> {
                 Blow::Down { until } => {
                     self.down = Some(now);
                     self.give_up().await;
-                    self.note(now, format!("the host goes down, for {}", humantime::format_duration(until.since(self.plan.start.plus(self.time.passed()))))).await?;
+                    self.note(
+                        now,
+                        format!(
+                            "the host goes down, for {}",
+                            humantime::format_duration(until.since(self.plan.start.plus(self.time.passed())))
+                        ),
+                    )
+                    .await?;
                 }
                 Blow::Up => {
                     let since = self.down.take().unwrap_or(now);
