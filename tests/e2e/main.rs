@@ -20,6 +20,7 @@ mod reach;
 mod rooms;
 mod schedules;
 mod shutdown;
+mod simulate;
 mod tenants;
 mod thin_line;
 mod views;

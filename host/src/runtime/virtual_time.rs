@@ -245,6 +245,7 @@ struct Bed {
     asleep: bool,
     /// Since it was last polled.
     woken: bool,
+    slept: bool,
     ending: bool,
 }
 
@@ -334,6 +335,11 @@ impl Sleeper {
         self.bed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether it had nothing to do after it was last polled.
+    pub(super) fn has_slept(&self) -> bool {
+        self.bed().slept
+    }
+
     fn wakes(&self) {
         let mut bed = self.bed();
         bed.woken = true;
@@ -349,7 +355,9 @@ impl Sleeper {
     /// It is polled.
     fn looks(&self) {
         self.wakes();
-        self.bed().woken = false;
+        let mut bed = self.bed();
+        (bed.woken, bed.slept) = (false, false);
+        drop(bed);
         self.waits.store(0, Ordering::Relaxed);
     }
 
@@ -359,7 +367,7 @@ impl Sleeper {
         if bed.woken || bed.ending || bed.asleep {
             return;
         }
-        bed.asleep = true;
+        (bed.asleep, bed.slept) = (true, true);
         let mut state = self.time.state();
         state.awake -= 1;
         if state.awake == 0 {

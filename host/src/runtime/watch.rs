@@ -150,6 +150,10 @@ impl<F: Future> Future for Watched<'_, F> {
         let this = self.get_mut();
         let start = Instant::now();
         let mut computing = true; // before its first turn, too: there is nothing to wait for
+        if this.handle.sleeper().is_some_and(|sleeper| sleeper.has_slept()) {
+            // In virtual time what it waited for may come before its turn is quite over, which is not to be taken for a yield.
+            this.turn.queued_by(false);
+        }
         if let Some(polled) = this.polled {
             computing = this.turn.yielded();
             if computing {
