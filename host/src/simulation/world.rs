@@ -198,6 +198,7 @@ impl<'a> World<'a> {
             self.sweeper.bury().await?;
             let room = usize::from(self.attempts.len() < self.worker.slots as usize);
             let claimed = self.worker.take(room).await?;
+            let took = !claimed.claims.is_empty();
             for claim in claimed.claims {
                 self.happens()?;
                 let (executor, attempt, busy) =
@@ -208,8 +209,9 @@ impl<'a> World<'a> {
                     drop(busy);
                 });
             }
+            // What was taken may be over by now, with another attempt to come: then all is looked at again.
             // Hints follow answers: whoever was to hear of what was written last has heard it before the claim was answered.
-            if self.time.is_quiet() {
+            if !took && self.time.is_quiet() {
                 let now = self.time.passed();
                 let when = |at| Some(self.time.when(at)).filter(|at| *at > now).unwrap_or(now + LOOK_AGAIN);
                 return Ok(next_due.into_iter().chain(claimed.next_run_at).map(when).min());
