@@ -190,7 +190,7 @@ fn a_clock_that_is_set_back_or_forward_makes_no_instant_run_twice() {
 }
 
 #[test]
-fn retries_wait_for_their_delays_and_the_guest_sees_the_virtual_time() {
+fn retries_wait_for_their_delays() {
     let retry = "[tasks.again.retry]\nattempts = 4\ndelay = \"1m\"\nfactor = 3.0\njitter = 0.0\n";
     let again =
         task("again", "at = \"2027-06-01T12:00:00+02:00\"\ninput-json = { do = \"fail-transient\", until = 4 }");
@@ -202,6 +202,23 @@ fn retries_wait_for_their_delays_and_the_guest_sees_the_virtual_time() {
     let started: Vec<_> = attempts.iter().map(|attempt| &attempt["started"].as_str().unwrap()[11..16]).collect();
     assert_eq!(started, ["12:00", "12:01", "12:04", "12:13"], "{story:?}");
     assert_eq!(story[0]["outcome"], "succeeded");
+}
+
+#[test]
+fn a_guest_sees_the_virtual_date_and_the_same_chance_each_time() {
+    let bench = Bench::new(&[task("looks", "cron = \"0 3 * * *\"\ninput-json = { do = \"now\" }")]);
+    let args = ["--at", "2027-03-28T00:30Z", "--for", "3d", "--clock-step", "2027-03-29T12:00Z=+10m"];
+
+    let story = bench.lines(&args);
+
+    let outputs: Vec<Value> =
+        told(&story, "run", &["output"]).iter().map(|output| serde_json::from_str(output).unwrap()).collect();
+    let at = |text: &str| Value::from(chrono::DateTime::parse_from_rfc3339(text).unwrap().timestamp_millis());
+    let seen: Vec<_> = outputs.iter().map(|output| &output["now-ms"]).collect();
+    let instants = ["2027-03-28T01:00:00Z", "2027-03-29T01:00:00Z", "2027-03-30T01:00:00Z"].map(at);
+    assert_eq!(seen, instants.iter().collect::<Vec<_>>());
+    assert_ne!(outputs[0]["chance"], outputs[1]["chance"]);
+    assert_eq!(bench.lines(&args), story);
 }
 
 #[test]
