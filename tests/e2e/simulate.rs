@@ -343,7 +343,7 @@ fn a_guest_that_hears_of_its_end_has_its_grace_in_virtual_time() {
         told(&story, "run", &["due", "outcome", "ended", "output"]),
         [
             "2027-06-01T01:00:00Z cancelled 2027-06-01T02:00:00Z null",
-            "2027-06-01T02:00:00Z succeeded 2027-06-01T04:50:00Z deadline-near"
+            "2027-06-01T02:00:00Z succeeded 2027-06-01T04:50:00Z the deadline is near"
         ],
         "{story:?}"
     );
