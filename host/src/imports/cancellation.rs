@@ -1,6 +1,6 @@
 //! The `cancellation` import: a guest hears that it is to end before it is interrupted.
 //!
-//! Who wants a run to end tells its [`RunHandle`]; that its deadline is near is told by nobody, and found out here.
+//! Who wants a run to end tells its [`RunHandle`](crate::runtime::RunHandle); that its deadline is near is told by nobody, and found out here.
 
 use std::time::{Duration, Instant};
 

@@ -80,7 +80,7 @@ impl<'a> World<'a> {
             lock_waits: Arc::<LockWaits>::default(),
             virtual_time: Some(Arc::clone(&time)),
         });
-        let runtime = Runtime::new(config.runtime(), services).map_err(|e| no_host(&e))?;
+        let runtime = Runtime::new(config.runtime(), Arc::clone(&services)).map_err(|e| no_host(&e))?;
         let plugins = Arc::new(Registry::new(Arc::clone(&catalog)));
         let most = config.runtime.max_component;
         single::load(&plugins, &runtime, &plan.plugin, most, &plan.only, plan.start)
@@ -95,25 +95,8 @@ impl<'a> World<'a> {
             budgets: Arc::clone(&budgets),
             clock: Arc::clone(&clock),
         });
-        let worker = Worker {
-            store: Arc::clone(&store),
-            catalog: Arc::clone(&catalog),
-            clock: Arc::clone(&clock),
-            executor,
-            budgets: Arc::clone(&budgets),
-            host: config.host.name.clone(),
-            slots: config.runtime.slots,
-            lease: LEASE,
-            poll: config.machine.poll,
-        };
-        let sweeper = Sweeper {
-            store: Arc::clone(&store),
-            live: Arc::clone(&live),
-            catalog: Arc::clone(&catalog),
-            clock: Arc::clone(&clock),
-            every: config.machine.lease,
-            retention: config.retention(),
-        };
+        let worker = worker(&config, &services, executor, Arc::clone(&budgets));
+        let sweeper = sweeper(&config, &services, Arc::clone(&live));
         let scheduler =
             Scheduler { store: Arc::clone(&store), catalog: Arc::clone(&catalog), live: Arc::clone(&live), clock };
         let world = Self {
@@ -307,4 +290,29 @@ impl<'a> World<'a> {
 
 fn key(task: &Name) -> TaskKey {
     TaskKey { tenant: Name::default_tenant(), task: task.clone() }
+}
+
+fn worker(config: &Config, services: &Services, executor: Arc<Executor>, budgets: Arc<Budgets>) -> Worker {
+    Worker {
+        store: Arc::clone(&services.store),
+        catalog: Arc::clone(&services.catalog),
+        clock: Arc::clone(&services.clock),
+        executor,
+        budgets,
+        host: config.host.name.clone(),
+        slots: config.runtime.slots,
+        lease: LEASE,
+        poll: config.machine.poll,
+    }
+}
+
+fn sweeper(config: &Config, services: &Services, live: Arc<LiveRuns>) -> Sweeper {
+    Sweeper {
+        store: Arc::clone(&services.store),
+        live,
+        catalog: Arc::clone(&services.catalog),
+        clock: Arc::clone(&services.clock),
+        every: config.machine.lease,
+        retention: config.retention(),
+    }
 }
