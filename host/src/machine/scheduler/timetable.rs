@@ -37,7 +37,7 @@ pub(super) struct Entry {
 
 /// All tasks, and the order in which they come up.
 #[derive(Debug, Default)]
-pub(super) struct Timetable {
+pub struct Timetable {
     entries: HashMap<TaskKey, Entry>,
     order: BinaryHeap<Reverse<(Timestamp, TaskKey)>>,
     /// Tasks that were due at this host's start, so that they are so only once.
