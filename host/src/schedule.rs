@@ -3,6 +3,7 @@
 mod calendar;
 mod crontab;
 mod due;
+mod plan;
 mod walk;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use chrono_tz::Tz;
 
 pub use crontab::{BadCrontab, Crontab};
 pub use due::{Due, Look};
+pub use plan::{Plan, seed};
 
 use crate::time::Timestamp;
 

@@ -18,6 +18,9 @@ use crate::time::Clock;
 /// Expired claims looked at in one go.
 const BATCH: usize = 500;
 
+/// How often to look for runs that were to start by now, where nobody claims.
+const LATE_EVERY: Duration = Duration::from_secs(1);
+
 /// How often history is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
@@ -44,12 +47,14 @@ impl Sweeper {
     pub async fn run(self, mut over: watch::Receiver<bool>) {
         let mut sweep = tokio::time::interval(self.every);
         let mut prune = tokio::time::interval(PRUNE_EVERY);
-        for interval in [&mut sweep, &mut prune] {
+        let mut late = tokio::time::interval(LATE_EVERY);
+        for interval in [&mut sweep, &mut prune, &mut late] {
             interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
         loop {
             let done = tokio::select! {
                 _ = sweep.tick() => self.bury().await,
+                _ = late.tick() => self.store.cancel_late(self.clock.now()).await.map(drop),
                 _ = prune.tick() => self.prune().await,
                 _ = over.changed() => return,
             };

@@ -9,6 +9,7 @@
 
 mod kinds;
 mod text;
+mod timing;
 
 use std::ops::Range;
 use std::path::Path;
@@ -102,9 +103,10 @@ fn blank(name: Name) -> Task {
     }
 }
 
-fn draft(name: Name, task: TaskText) -> Result<Task, Wrong> {
+fn draft(name: Name, mut task: TaskText) -> Result<Task, Wrong> {
     let place = format!("tasks.{name}");
     let mut draft = blank(name);
+    let timing = timing::Written::take(&mut task);
     draft.input = input(&task, &place)?;
     draft.description = task.description.map(|line| line.0);
     draft.args = match task.args {
@@ -163,6 +165,7 @@ fn draft(name: Name, task: TaskText) -> Result<Task, Wrong> {
     draft.zone = task.zone.map_or(draft.zone, |zone| zone.0);
     draft.overlap = task.overlap.map_or(draft.overlap, |overlap| overlap.0);
     draft.catch_up = task.catch_up.map_or(draft.catch_up, |catch_up| catch_up.0);
+    draft.timing = timing.read(&draft.trigger, draft.catch_up, &place)?;
     draft.supervision =
         Supervision { pause_after: task.pause_after.map(small), brake: or(task.brake, draft.supervision.brake) };
     Ok(draft)

@@ -11,6 +11,7 @@ mod finish;
 mod ledger;
 mod locks;
 mod open;
+mod policies;
 mod prune;
 mod queries;
 mod readers;
@@ -37,7 +38,7 @@ use self::errors::{Step, translate};
 use self::readers::Readers;
 use self::writer::{Board, Command, Writer, Writing, command};
 use super::{
-    AttemptInfo, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, Enqueued, Entry, EntryInfo, Expired, Extended,
+    AttemptInfo, Begun, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, Enqueued, Entry, EntryInfo, Expired, Extended,
     Finish, Fire, Fired, HeldLock, LockMode, LockName, LockTaken, NewRun, Result, Retention, RunFilter, RunInfo, Store,
     StoreError, StoreStats, TaskState, Written,
 };
@@ -168,6 +169,19 @@ impl Store for SqliteStore {
 
     async fn fire(&self, fire: Fire) -> Result<Fired> {
         self.write(move |w| runs::fire(w, &fire)).await
+    }
+
+    async fn begin_schedules(&self, begun: Vec<Begun>) -> Result<()> {
+        self.write(move |w| policies::begin_schedules(w, &begun)).await
+    }
+
+    async fn leave_out(&self, task: TaskKey, what: &str) -> Result<()> {
+        let what = what.to_owned();
+        self.write(move |w| policies::leave_out(w, &task, &what)).await
+    }
+
+    async fn cancel_late(&self, now: Timestamp) -> Result<u64> {
+        self.write(move |w| policies::cancel_late(w, now)).await
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {

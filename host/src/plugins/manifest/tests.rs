@@ -28,6 +28,14 @@ cron = "0 9 * * mon-fri"
 zone = "Europe/Berlin"
 overlap = "allow(3)"
 catch-up = "all(12)"
+catch-up-within = "6h"
+start = 2026-01-01T00:00:00Z
+end = "2027-01-01T00:00:00+01:00"
+times = 100
+delay = "1m"
+jitter = "2m"
+spread = "3m"
+start-within = "4m"
 pause-after = 5
 brake = "30s"
 input-json = { remotes = ["a", "b"], since = 2026-01-01T00:00:00Z, share = 0.5 }
