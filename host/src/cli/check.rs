@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
+use super::lists;
 use super::screen::{Screen, one_line, safe};
-use crate::http::shapes::{Due, TriggerShape};
+use crate::http::shapes::{Due, TriggerShape, timing};
 use crate::plugins::manifest::{self, Manifest};
 use crate::task::{Name, Task};
 
@@ -94,8 +95,12 @@ fn show(file: &Path, tasks: &[Task], screen: &Screen) -> Result<(), CliError> {
     let mut table = screen.table(&["TASK", "WHEN", "ZONE", "NEXT THERE", "NEXT IN UTC", ""], "WHEN");
     for task in tasks {
         let (name, when) = (task.key.task.to_string(), TriggerShape::of(&task.trigger).text);
-        let next = Due::list(&task.trigger, task.zone, screen.now, NEXT);
-        let mut rows = next.into_iter().map(|due| (due.local, due.at.to_string(), screen.ago(due.at)));
+        let when = lists::when(&when, timing::words(task).as_deref());
+        let next = Due::list(task, 0, screen.now, NEXT);
+        let mut rows = next.into_iter().map(|due| {
+            let age = format!("{}{}", screen.ago(due.at), due.later());
+            (due.local, due.at.to_string(), age)
+        });
         let (there, utc, age) = rows.next().unwrap_or(("-".to_owned(), "-".to_owned(), String::new()));
         table.add_row(vec![name, one_line(&when), task.zone.name().to_owned(), there, utc, age]);
         for (there, utc, age) in rows {

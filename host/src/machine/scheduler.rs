@@ -91,7 +91,9 @@ impl Scheduler {
         for task in new {
             let stored = states.get(&task.key);
             let progress = match timetable.entry(&task.key) {
-                _ if is_another(&task, stored) => Progress { cursor: stored.and_then(|state| state.cursor).max(Some(now)), ..Progress::default() },
+                _ if is_another(&task, stored) => {
+                    Progress { cursor: stored.and_then(|state| state.cursor).max(Some(now)), ..Progress::default() }
+                }
                 Some(entry) => entry.progress.clone(),
                 None => stored.map(Progress::of).unwrap_or_default(),
             };

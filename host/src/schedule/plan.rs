@@ -179,7 +179,8 @@ mod tests {
         assert_eq!(bound.identity(), "every 60000ms until 1970-01-01T00:01:00.000Z");
         assert_eq!(later.identity(), usual.identity());
         let daily = Trigger::Cron(super::super::Crontab::parse("0 3 * * *").unwrap());
-        let [berlin, utc] = [Tz::Europe__Berlin, Tz::UTC].map(|zone| Plan { trigger: &daily, zone, ..usual }.identity());
+        let [berlin, utc] =
+            [Tz::Europe__Berlin, Tz::UTC].map(|zone| Plan { trigger: &daily, zone, ..usual }.identity());
         assert_eq!((berlin.as_str(), utc.as_str()), ("cron 0 3 * * * Europe/Berlin", "cron 0 3 * * * UTC"));
     }
 }

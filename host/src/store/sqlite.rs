@@ -38,9 +38,9 @@ use self::errors::{Step, translate};
 use self::readers::Readers;
 use self::writer::{Board, Command, Writer, Writing, command};
 use super::{
-    AttemptInfo, Begun, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, Enqueued, Entry, EntryInfo, Expired, Extended,
-    Finish, Fire, Fired, HeldLock, LockMode, LockName, LockTaken, NewRun, Result, Retention, RunFilter, RunInfo, Store,
-    StoreError, StoreStats, TaskState, Written,
+    AttemptInfo, Begun, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, Enqueued, Entry, EntryInfo, Expired,
+    Extended, Finish, Fire, Fired, HeldLock, LockMode, LockName, LockTaken, NewRun, Result, Retention, RunFilter,
+    RunInfo, Store, StoreError, StoreStats, TaskState, Written,
 };
 use crate::run::{ClaimKey, Output, RunId, RunState};
 use crate::supervision::Consequence;

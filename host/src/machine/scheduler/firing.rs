@@ -98,10 +98,8 @@ fn runs(task: &Task, due: &Due, now: Timestamp) -> Vec<NewRun> {
     let missed = due.left_out + due.made_up as u64;
     let least = if due.uncounted { "at least " } else { "" };
     let run = |(place, due_at): (usize, &Timestamp)| {
-        let usual = NewRun {
-            dedup: Some(format!("at:{}", due_at.as_millis())),
-            ..new_run(task, *due_at, Cause::Schedule)
-        };
+        let usual =
+            NewRun { dedup: Some(format!("at:{}", due_at.as_millis())), ..new_run(task, *due_at, Cause::Schedule) };
         if place >= due.made_up {
             return usual;
         }

@@ -96,7 +96,8 @@ impl Kind for Overlaps {
     type Value = Overlap;
 
     fn check(scalar: Scalar) -> Result<Overlap, String> {
-        const WRITE: &str = "write \"skip\", \"queue-one\", \"queue-all\", \"replace\" or \"allow(N)\" with N from 1 to 10000";
+        const WRITE: &str =
+            "write \"skip\", \"queue-one\", \"queue-all\", \"replace\" or \"allow(N)\" with N from 1 to 10000";
         let text = scalar.text("\"skip\", \"queue-one\", \"queue-all\", \"replace\" or \"allow(N)\"")?;
         match (text.as_str(), counted(&text, "allow", 10_000)) {
             ("skip", _) => Ok(Overlap::Skip),

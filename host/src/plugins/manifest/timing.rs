@@ -56,7 +56,8 @@ impl Written {
             return Err((at.clone(), format!("`{place}.jitter` {what}")));
         }
         if let (Some((at, _)), CatchUp::None) = (&self.catch_up_within, catch_up) {
-            let what = "bounds what `catch-up` runs, which is \"none\"; write \"latest\" or \"all(N)\" there, or leave it out";
+            let what =
+                "bounds what `catch-up` runs, which is \"none\"; write \"latest\" or \"all(N)\" there, or leave it out";
             return Err((at.clone(), format!("`{place}.catch-up-within` {what}")));
         }
         Ok(Timing {
@@ -102,7 +103,9 @@ impl Written {
         let Some((key, at, with)) = wrong else { return Ok(()) };
         let what = match has {
             Some(has) => format!("goes with {with}, not with `{has}`; leave it out"),
-            None => "goes with a schedule, and the task runs on demand only; add `every` or `cron`, or leave it out".into(),
+            None => {
+                "goes with a schedule, and the task runs on demand only; add `every` or `cron`, or leave it out".into()
+            }
         };
         Err((at, format!("`{place}.{key}` {what}")))
     }
