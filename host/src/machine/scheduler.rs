@@ -90,9 +90,12 @@ impl Scheduler {
         }
         for task in new {
             let stored = states.get(&task.key);
+            let anew = Progress { cursor: stored.and_then(|state| state.cursor).max(Some(now)), ..Progress::default() };
             let progress = match timetable.entry(&task.key) {
-                _ if is_another(&task, stored) => {
-                    Progress { cursor: stored.and_then(|state| state.cursor).max(Some(now)), ..Progress::default() }
+                _ if is_another(&task, stored) => anew,
+                // What it would have been due for since its last run was not missed, even if there are to be more now.
+                Some(entry) if entry.task.plan().left(entry.progress.fired) == Some(0) => {
+                    Progress { cursor: anew.cursor, ..entry.progress.clone() }
                 }
                 Some(entry) => entry.progress.clone(),
                 None => stored.map(Progress::of).unwrap_or_default(),

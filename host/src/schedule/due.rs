@@ -31,7 +31,8 @@ pub struct Due {
     pub missed_since: Option<Timestamp>,
     /// The cursor for the next look. Never before the one that was given.
     pub cursor: Timestamp,
-    /// When the next run starts; `None` if there is none to come.
+    /// When the next run starts; `None` if there is none to come. Runs that are to be made now may be the last: then the
+    /// next look tells.
     pub next: Option<Timestamp>,
     /// How far the clock is behind the cursor. More than zero after it was set back: nothing is due until it has caught
     /// up, because those instants were dealt with. Worth a warning if it is much.
@@ -84,14 +85,12 @@ impl Plan<'_> {
         let mut made_up = missed.latest.len();
         let mut fire: Vec<Timestamp> = missed.latest.into();
         fire.extend(on_time);
-        let left = self.left(fired).map(|left| left.saturating_sub(fire.len() as u64));
-        if left == Some(0) {
-            let most = self.left(fired).and_then(|left| usize::try_from(left).ok()).unwrap_or(fire.len());
-            fire.truncate(most);
-            made_up = made_up.min(most);
+        if let Some(left) = self.left(fired).and_then(|left| usize::try_from(left).ok()) {
+            fire.truncate(left);
+            made_up = made_up.min(left);
         }
         let cursor = until.unwrap_or(nothing.cursor);
-        let next = if left == Some(0) { None } else { self.next_start(cursor) };
+        let next = self.next_start(cursor);
         Due { fire, made_up, left_out, uncounted: missed.uncounted, missed_since, cursor, next, ..nothing }
     }
 

@@ -15,6 +15,7 @@ pub(crate) mod finishing;
 pub(crate) mod hints;
 pub(crate) mod history;
 pub(crate) mod locks;
+pub(crate) mod policies;
 pub(crate) mod replacing;
 pub(crate) mod runs;
 pub(crate) mod supervising;
@@ -93,6 +94,14 @@ macro_rules! promises {
                 a_replaced_run_whose_host_died_is_buried_as_replaced
                 an_instant_that_was_fired_before_replaces_nothing
                 of_several_instants_at_once_only_the_last_is_left
+            }
+            policies {
+                a_run_that_was_not_started_in_time_is_never_claimed_and_says_so
+                a_run_that_was_started_in_time_may_be_tried_again_whenever
+                runs_that_are_late_are_cancelled_though_nobody_claims
+                who_waits_for_work_looks_again_when_a_run_is_late
+                a_schedule_that_is_another_begins_anew
+                a_schedule_that_was_not_written_down_is_taken_up_as_it_is
             }
             supervising {
                 runs_that_fail_in_a_row_pause_their_task_once

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use chrono::DateTime;
 
-use crate::catalog::Catalog;
 use crate::lifecycle::Transition;
 use crate::machine::executor::report_without_guest;
 use crate::machine::scheduler::Scheduler;
