@@ -130,24 +130,34 @@ impl Rig {
         self.work(takes).await;
     }
 
-    /// End the runs that have had their time, and claim those that may start.
+    /// End the runs that have had their time and those that somebody wants ended, and claim those that may start.
     pub(super) async fn work(&mut self, takes: Duration) {
         let now = self.now();
-        let (over, going) = self.going.drain(..).partition(|(_, end)| *end <= now);
-        self.going = going;
-        for (claim, end) in over {
-            self.finish(claim, end).await;
+        let keys = self.going.iter().map(|(claim, _)| *claim).collect();
+        let wanted_ended = self.store.extend(keys, now.plus(DAY)).await.unwrap().cancelled;
+        for (claim, end) in std::mem::take(&mut self.going) {
+            if wanted_ended.contains(&claim) {
+                self.finish(claim, now, Outcome::Killed).await;
+            } else if end <= now {
+                self.finish(claim, end, Outcome::Succeeded).await;
+            } else {
+                self.going.push((claim, end));
+            }
         }
         for claim in self.claim_up_to(self.at_once).await {
             self.going.push((claim.key, now.plus(takes)));
         }
     }
 
-    async fn finish(&self, claim: ClaimKey, end: Timestamp) {
+    async fn finish(&self, claim: ClaimKey, end: Timestamp, outcome: Outcome) {
+        let transition = match outcome {
+            Outcome::Killed => Transition::Cancel,
+            _ => Transition::Succeed(Output::default()),
+        };
         let finish = Finish {
             claim,
-            transition: Transition::Succeed(Output::default()),
-            report: report_without_guest(Outcome::Succeeded, end, end, String::new()),
+            transition,
+            report: report_without_guest(outcome, end, end, String::new()),
             supervision: Supervision::default(),
             expired_by: None,
         };
