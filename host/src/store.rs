@@ -518,7 +518,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Pause or resume a task. A pause that is there already stays as it is. On resuming, the cursor is set to `now`: what
     /// was due meanwhile is left out.
     ///
-    /// To resume a task, paused or not, also forgets what went wrong with it, and lets it go if it was held back.
+    /// To resume a task, paused or not, also forgets what went wrong with it and what it left out, and lets it go if it was
+    /// held back.
     async fn set_paused(&self, task: TaskKey, paused: bool, now: Timestamp) -> Result<()>;
 
     /// Runs, newest first.

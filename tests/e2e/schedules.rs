@@ -194,7 +194,9 @@ fn a_run_can_be_asked_for_in_a_while_and_is_told_when_it_was_due() {
 fn a_task_that_ran_as_often_as_it_is_to_is_done_and_says_so() {
     let times = "[tasks.thrice]\nevery = \"200ms\"\ntimes = 3\noverlap = \"queue-all\"\n";
     let mut host = Host::with_plugins(&[("thrice", "hello", times)]);
-    let done = |host: &Host| host.get("/v1/tasks/thrice")["done"].as_str().map(str::to_owned);
+    // The list, as it answers before the plugin is there again, too.
+    let shown = |host: &Host| list(&host.get("/v1/tasks"), "tasks").first().cloned();
+    let done = |host: &Host| shown(host)?["done"].as_str().map(str::to_owned);
     let all = host.eventually("three have run", || {
         let all = runs(&host, "thrice");
         (scheduled(&all, "succeeded") == 3).then_some(all)
@@ -205,7 +207,7 @@ fn a_task_that_ran_as_often_as_it_is_to_is_done_and_says_so() {
     let told = host.eventually("it is known again", || done(&host));
 
     assert_eq!(told, "ran 3 of 3 times");
-    assert_eq!(host.get("/v1/tasks/thrice")["next"], Value::Array(vec![]));
+    assert_eq!(shown(&host).unwrap()["next"], Value::Array(vec![]));
     assert_eq!(runs(&host, "thrice").len(), 3);
 }
 

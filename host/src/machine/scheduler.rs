@@ -93,6 +93,8 @@ impl Scheduler {
             let anew = Progress { cursor: stored.and_then(|state| state.cursor).max(Some(now)), ..Progress::default() };
             let progress = match timetable.entry(&task.key) {
                 _ if is_another(&task, stored) => anew,
+                // It was written down before something else failed.
+                Some(entry) if entry.task.plan().identity() != task.plan().identity() => anew,
                 // What it would have been due for since its last run was not missed, even if there are to be more now.
                 Some(entry) if entry.task.plan().left(entry.progress.fired) == Some(0) => {
                     Progress { cursor: anew.cursor, ..entry.progress.clone() }

@@ -82,3 +82,42 @@ impl Due {
 fn local(at: Timestamp, zone: Tz) -> String {
     at.to_utc().with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::plugins::manifest::Manifest;
+    use crate::task::Name;
+
+    fn task(text: &str) -> Task {
+        let manifest = Manifest::parse("t.toml", &format!("[tasks.t]\nevery = \"1h\"\n{text}")).unwrap();
+        manifest.tasks(&Name::default_tenant(), &Name::new("t").unwrap(), Path::new("/")).remove(0)
+    }
+
+    #[test]
+    fn what_is_around_a_trigger_is_told_in_words_and_nothing_of_what_is_not() {
+        let all = "times = 3\nstart = 2027-01-01T00:00:00Z\nend = 2027-02-01T00:00:00Z\nzone = \"Europe/Berlin\"\n\
+                   delay = \"5s\"\nspread = \"1h\"\nstart-within = \"90s\"";
+
+        assert_eq!(words(&task("")), None);
+        assert_eq!(words(&task("times = 1")).as_deref(), Some("once"));
+        let expected = "3 times, from 2027-01-01T01:00:00+01:00, until 2027-02-01T01:00:00+01:00, delay 5s, spread 1h, \
+                        start within 1m 30s";
+        assert_eq!(words(&task(all)).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn an_instant_says_by_how_much_its_run_starts_later() {
+        let due = |text: &str| Due::list(&task(text), 0, Timestamp::from_millis(0), 1).remove(0);
+
+        assert_eq!((due("").starts_at, due("").later().as_str()), (None, ""));
+        let later = due("delay = \"90s\"");
+        assert_eq!(later.at, Timestamp::from_millis(3_600_000));
+        assert_eq!(
+            (later.starts_at, later.later().as_str()),
+            (Some(Timestamp::from_millis(3_690_000)), ", starts 1m 30s later")
+        );
+    }
+}

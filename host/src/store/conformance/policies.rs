@@ -90,6 +90,8 @@ pub(crate) async fn a_schedule_that_is_another_begins_anew(store: Tested) {
 
     store.begin_schedules(vec![begun("a", "every 10s", 50)]).await.unwrap();
     assert_eq!(state(&store, "a").await, before, "it is the same");
+    store.set_paused(task("a"), false, at(55)).await.unwrap();
+    assert_eq!(state(&store, "a").await, TaskState { left_out: None, ..before }, "to resume forgets what was left out");
     store.begin_schedules(vec![begun("a", "every 20s", 60)]).await.unwrap();
 
     let anew = TaskState { cursor: Some(at(60)), schedule: Some("every 20s".into()), ..TaskState::default() };

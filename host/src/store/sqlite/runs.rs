@@ -216,7 +216,8 @@ pub(super) fn cancel(w: &mut Writing, run: RunId, reason: &str, now: Timestamp) 
 pub(super) fn set_paused(w: &mut Writing, task: &TaskKey, paused: bool, now: Timestamp) -> Step<()> {
     let id = w.ledger.intern(task);
     let row = w.ledger.row(id);
-    if row.paused.is_some() == paused && (paused || row.standing == Standing::default()) {
+    let nothing_wrong = row.standing == Standing::default() && row.left_out.is_none();
+    if row.paused.is_some() == paused && (paused || nothing_wrong) {
         return Ok(());
     }
     let row = w.ledger.change(id);
@@ -227,6 +228,7 @@ pub(super) fn set_paused(w: &mut Writing, task: &TaskKey, paused: bool, now: Tim
             row.cursor = Some(now);
         }
         row.standing = Standing::default();
+        row.left_out = None;
         w.told.runs = true;
     }
     w.told.changes = true;
