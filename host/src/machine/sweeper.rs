@@ -222,4 +222,25 @@ mod tests {
         assert_eq!(rig.state(second).await, RunState::Failed);
         assert_eq!(paused().await, Some(format!("paused: run {} failed (lost)", second.run)));
     }
+
+    #[tokio::test]
+    async fn a_run_that_nobody_claims_in_time_is_cancelled_all_the_same() {
+        let Rig { sweeper, task, _place } = Rig::new().await;
+        let store = Arc::clone(&sweeper.store);
+        let mut changes = store.changes();
+        let late = NewRun { start_by: Some(START), ..NewRun::of(task, START, Cause::Schedule) };
+        let run = store.enqueue(vec![late], START).await.unwrap()[0].run();
+        let (over, stop) = watch::channel(false);
+
+        let sweeping = tokio::spawn(sweeper.run(stop));
+        let cancelled = async {
+            while store.run(run).await.unwrap().unwrap().state != RunState::Cancelled {
+                changes.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), cancelled).await.expect("it is cancelled");
+
+        over.send(true).unwrap();
+        sweeping.await.unwrap();
+    }
 }
