@@ -101,7 +101,10 @@ fn show(file: &Path, tasks: &[Task], screen: &Screen) -> Result<(), CliError> {
             let age = format!("{}{}", screen.ago(due.at), due.later());
             (due.local, due.at.to_string(), age)
         });
-        let (there, utc, age) = rows.next().unwrap_or(("-".to_owned(), "-".to_owned(), String::new()));
+        let (there, utc, age) = rows.next().unwrap_or_else(|| {
+            let done = task.plan().done(0, screen.now);
+            (done.unwrap_or_else(|| "-".to_owned()), "-".to_owned(), String::new())
+        });
         table.add_row(vec![name, one_line(&when), task.zone.name().to_owned(), there, utc, age]);
         for (there, utc, age) in rows {
             table.add_row(vec![String::new(), String::new(), String::new(), there, utc, age]);
