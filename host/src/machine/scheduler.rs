@@ -139,7 +139,7 @@ impl Scheduler {
     }
 
     async fn start(&self, task: &Task, now: Timestamp) -> bool {
-        let run = firing::new_run(task, now, Cause::Start);
+        let run = self.new_run(task, now, Cause::Start, None);
         match self.store.enqueue(vec![run], now).await {
             Ok(made) => {
                 made.iter().for_each(|made| self.made(task, made));

@@ -39,7 +39,7 @@ impl Scheduler {
         }
         let fire = Fire {
             task: task.key.clone(),
-            runs: runs(task, &due, now),
+            runs: self.runs(task, &due, now),
             cursor: due.cursor,
             // How many more there are to be depends on how many there were.
             expect: plan.left(before.fired).map(|_| before.fired),
@@ -91,47 +91,48 @@ impl Scheduler {
             }
         }
     }
-}
 
-/// The runs that are called for.
-fn runs(task: &Task, due: &Due, now: Timestamp) -> Vec<NewRun> {
-    let missed = due.left_out + due.made_up as u64;
-    let least = if due.uncounted { "at least " } else { "" };
-    let run = |(place, due_at): (usize, &Timestamp)| {
-        let usual =
-            NewRun { dedup: Some(format!("at:{}", due_at.as_millis())), ..new_run(task, *due_at, Cause::Schedule) };
-        if place >= due.made_up {
-            return usual;
-        }
+    /// The runs that are called for.
+    fn runs(&self, task: &Task, due: &Due, now: Timestamp) -> Vec<NewRun> {
+        let missed = due.left_out + due.made_up as u64;
+        let least = if due.uncounted { "at least " } else { "" };
+        let run = |(place, due_at): (usize, &Timestamp)| {
+            let dedup = Some(format!("at:{}", due_at.as_millis()));
+            let usual = self.new_run(task, *due_at, Cause::Schedule, dedup);
+            if place >= due.made_up {
+                return usual;
+            }
+            NewRun {
+                // Behind those that wait already, and with all the time to start that others have.
+                run_at: now,
+                start_by: task.timing.start_within.map(|within| now.plus(within)),
+                // They are asked for: that there are others before them is no reason to skip them, they wait for their turn.
+                admit: if usual.admit == Admit::Replacing { Admit::Replacing } else { Admit::Always },
+                note: Some(format!("{least}{missed} missed, {} run", due.made_up)),
+                ..usual
+            }
+        };
+        due.fire.iter().enumerate().map(run).collect()
+    }
+
+    /// A run of `task` that is due at `due_at`, by its schedule or a host's start.
+    pub(super) fn new_run(&self, task: &Task, due_at: Timestamp, cause: Cause, dedup: Option<String>) -> NewRun {
+        let admit = match task.overlap {
+            Overlap::Skip => Admit::Below(1),
+            Overlap::QueueOne => Admit::Below(2),
+            // Those that wait, and the one that is running.
+            Overlap::QueueAll => Admit::Below(Overlap::MOST_QUEUED + 1),
+            Overlap::Replace => Admit::Replacing,
+            Overlap::Allow(n) => Admit::Below(n),
+        };
+        let run_at = task.plan().start_of(due_at);
         NewRun {
-            // Behind those that wait already, and with all the time to start that others have.
-            run_at: now,
-            start_by: task.timing.start_within.map(|within| now.plus(within)),
-            // They are asked for: that there are others before them is no reason to skip them, they wait for their turn.
-            admit: if usual.admit == Admit::Replacing { Admit::Replacing } else { Admit::Always },
-            note: Some(format!("{least}{missed} missed, {} run", due.made_up)),
-            ..usual
+            run_at,
+            input: task.input.clone(),
+            admit,
+            dedup,
+            start_by: task.timing.start_within.map(|within| run_at.plus(within)),
+            ..NewRun::of(task.key.clone(), due_at, cause)
         }
-    };
-    due.fire.iter().enumerate().map(run).collect()
-}
-
-/// A run of `task` that is due at `due_at`, by its schedule or a host's start.
-pub(super) fn new_run(task: &Task, due_at: Timestamp, cause: Cause) -> NewRun {
-    let admit = match task.overlap {
-        Overlap::Skip => Admit::Below(1),
-        Overlap::QueueOne => Admit::Below(2),
-        // Those that wait, and the one that is running.
-        Overlap::QueueAll => Admit::Below(Overlap::MOST_QUEUED + 1),
-        Overlap::Replace => Admit::Replacing,
-        Overlap::Allow(n) => Admit::Below(n),
-    };
-    let run_at = task.plan().start_of(due_at);
-    NewRun {
-        run_at,
-        input: task.input.clone(),
-        admit,
-        start_by: task.timing.start_within.map(|within| run_at.plus(within)),
-        ..NewRun::of(task.key.clone(), due_at, cause)
     }
 }
