@@ -6,6 +6,7 @@ mod due;
 pub mod explain;
 pub mod given;
 mod local;
+mod plan;
 mod walk;
 pub mod words;
 mod zones;
@@ -16,6 +17,7 @@ use chrono_tz::Tz;
 
 pub use crontab::{BadCrontab, Crontab, Dst};
 pub use due::{Due, Look};
+pub use plan::{Plan, seed};
 pub use zones::zone;
 pub(crate) use zones::zone_named;
 

@@ -97,7 +97,7 @@ pub(super) async fn show(
     let last = last_run(&app, &key).await?;
     let summary = TaskSummary::of(&task, Some(&state), last.as_ref(), app.clock.now(), NEXT_IN_DETAIL);
     let summary = TaskSummary { held_back: held_back(&app, &key), ..summary }.under(&app.store.pauses().await?);
-    Ok(Json(TaskDetail::of(&task, summary)))
+    Ok(Json(TaskDetail::of(&task, &state, summary)))
 }
 
 /// The query of a trigger.

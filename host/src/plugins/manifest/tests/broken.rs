@@ -50,13 +50,13 @@ every = "10s""#,
 
 [tasks.a]
 evry = "10s""#,
-        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, every, cron, cron-seconds, at, on-start, zone, dst, overlap, catch-up, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
+        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, every, cron, cron-seconds, at, on-start, zone, dst, start, end, times, delay, jitter, spread, start-within, overlap, catch-up, catch-up-within, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
     ),
     (
         "a key in the wrong case",
         "[tasks.a]
 on_start = true",
-        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, every, cron, cron-seconds, at, on-start, zone, dst, overlap, catch-up, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
+        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, every, cron, cron-seconds, at, on-start, zone, dst, start, end, times, delay, jitter, spread, start-within, overlap, catch-up, catch-up-within, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
     ),
     (
         "an unknown limit",
@@ -237,13 +237,82 @@ zone = "Middle-earth""#,
         "an unknown way to overlap",
         r#"[tasks.a]
 overlap = "allow""#,
-        r#"front.toml:2: `tasks.a.overlap`: "allow" is not a way to overlap; write "skip", "queue-one", "replace" or "allow(N)" with N from 1 to 10000"#,
+        r#"front.toml:2: `tasks.a.overlap`: "allow" is not a way to overlap; write "skip", "queue-one", "queue-all", "replace" or "allow(N)" with N from 1 to 10000"#,
     ),
     (
         "too much overlap",
         r#"[tasks.a]
 overlap = "allow(10001)""#,
-        r#"front.toml:2: `tasks.a.overlap`: "allow(10001)" is not a way to overlap; write "skip", "queue-one", "replace" or "allow(N)" with N from 1 to 10000"#,
+        r#"front.toml:2: `tasks.a.overlap`: "allow(10001)" is not a way to overlap; write "skip", "queue-one", "queue-all", "replace" or "allow(N)" with N from 1 to 10000"#,
+    ),
+    (
+        "a number of times for what runs on demand",
+        r#"[tasks.a]
+times = 3"#,
+        "front.toml:2: `tasks.a.times` goes with a schedule, and the task runs on demand only; add `every` or `cron`, or leave it out",
+    ),
+    (
+        "a start for a single instant",
+        r#"[tasks.a]
+at = 2027-01-01T00:00:00Z
+start = 2026-01-01T00:00:00Z"#,
+        "front.toml:3: `tasks.a.start` goes with `every` or `cron`, not with `at`; leave it out",
+    ),
+    (
+        "an end for what runs when hosts start",
+        r#"[tasks.a]
+end = 2027-01-01T00:00:00Z
+on-start = true"#,
+        "front.toml:2: `tasks.a.end` goes with `every` or `cron`, not with `on-start`; leave it out",
+    ),
+    (
+        "an end before the start",
+        r#"[tasks.a]
+every = "1h"
+end = 2026-01-01T00:00:00+01:00
+start = 2026-01-01T00:00:00Z"#,
+        "front.toml:3: `tasks.a.end` is before `start`; nothing would ever be due",
+    ),
+    (
+        "a start that is another one at each reading",
+        r#"[tasks.a]
+every = "1h"
+start = "tomorrow""#,
+        r#"front.toml:3: `tasks.a.start`: "tomorrow" means another instant each time the manifest is read; write a date such as "2027-01-01 14:30" or "2027-01-01T00:00:00+01:00", or use `sexton add --at`"#,
+    ),
+    (
+        "no times at all",
+        r#"[tasks.a]
+every = "1h"
+times = 0"#,
+        "front.toml:3: `tasks.a.times`: 0 is out of range; write a whole number from 1 to 1000000",
+    ),
+    (
+        "more jitter than there is between two runs",
+        r#"[tasks.a]
+every = "10s"
+jitter = "11s""#,
+        "front.toml:3: `tasks.a.jitter` is longer than `every`; runs would overtake each other, make it as long at most",
+    ),
+    (
+        "a delay without a unit",
+        r#"[tasks.a]
+every = "10s"
+delay = 5"#,
+        r#"front.toml:3: `tasks.a.delay`: 5 has no unit; write "5s" if seconds are meant"#,
+    ),
+    (
+        "a deadline to start on demand",
+        r#"[tasks.a]
+start-within = "5s""#,
+        "front.toml:2: `tasks.a.start-within` goes with a schedule, and the task runs on demand only; add `every` or `cron`, or leave it out",
+    ),
+    (
+        "a bound on catching up with nothing",
+        r#"[tasks.a]
+every = "10s"
+catch-up-within = "1h""#,
+        r#"front.toml:3: `tasks.a.catch-up-within` bounds what `catch-up` runs, which is "none"; write "latest" or "all(N)" there, or leave it out"#,
     ),
     (
         "an unknown way to catch up",
