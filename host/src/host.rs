@@ -21,7 +21,7 @@ use crate::machine::budget::Budgets;
 use crate::machine::executor::Executor;
 use crate::machine::heartbeat::Heartbeat;
 use crate::machine::live::LiveRuns;
-use crate::machine::scheduler::Scheduler;
+use crate::machine::scheduler::{AddedSchedules, Scheduler};
 use crate::machine::sweeper::Sweeper;
 use crate::machine::worker::Worker;
 use crate::plugins::Registry;
@@ -83,6 +83,7 @@ impl Host {
         let api_over = async move { drop(api_over.wait_for(|over| *over).await) };
         let mut first = vec![
             tokio::spawn(parts.scheduler().run(stopping.subscribe())),
+            tokio::spawn(parts.added_schedules().run(stopping.subscribe())),
             tokio::spawn(parts.worker(&config).run(stopping.subscribe())),
         ];
         first.extend(directories.into_iter().map(|directory| tokio::spawn(directory.run(stopping.subscribe()))));
@@ -203,6 +204,11 @@ impl Parts {
             live: Arc::clone(&self.live),
             clock: Arc::clone(&self.clock),
         }
+    }
+
+    fn added_schedules(&self) -> AddedSchedules {
+        let (store, catalog, clock) = (Arc::clone(&self.store), Arc::clone(&self.catalog), Arc::clone(&self.clock));
+        AddedSchedules { store, catalog, clock }
     }
 
     fn worker(&self, config: &Config) -> Worker {

@@ -3,6 +3,7 @@
 //! Several hosts may do this at once without asking one another: an instant is the key of its run, and the second to come
 //! finds it made.
 
+mod added;
 mod firing;
 mod timetable;
 
@@ -20,6 +21,7 @@ use crate::schedule::Trigger;
 use crate::store::Store;
 use crate::task::Task;
 use crate::time::{Clock, Timestamp};
+pub use added::AddedSchedules;
 use timetable::{Progress, Timetable};
 
 /// The longest sleep: a clock that was set, or a machine that slept, is noticed after no more than this.
