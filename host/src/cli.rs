@@ -14,6 +14,7 @@ mod logs;
 mod new;
 mod profile;
 mod run_view;
+mod schedules;
 mod screen;
 mod serve;
 mod stack;
@@ -73,6 +74,9 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
         Command::Profile(args) => profile::profile(&client()?, &args, screen),
         Command::Pause { task } => trigger::set_paused(&client()?, &task, true, screen),
         Command::Resume { task } => trigger::set_paused(&client()?, &task, false, screen),
+        Command::Add(args) => schedules::add(&client()?, &args, screen),
+        Command::List(args) => schedules::list(&client()?, &args, screen),
+        Command::Delete(args) => schedules::delete(&client()?, &args, screen),
         Command::Result { what } => trigger::result(&client()?, &what, screen),
         Command::Cache(command) => match command {
             CacheCommand::Get { key } => cache::get(&client()?, &key, screen),

@@ -3,6 +3,7 @@
 //! Instants are RFC 3339 in UTC, lengths of time whole numbers whose name ends in `_ms`, sizes are bytes.
 
 pub mod live;
+pub mod schedules;
 
 use std::collections::BTreeMap;
 
@@ -395,11 +396,13 @@ impl Due {
     pub fn list(trigger: &Trigger, zone: Tz, now: Timestamp, count: usize) -> Vec<Self> {
         std::iter::successors(trigger.next_after(zone, now), |at| trigger.next_after(zone, *at))
             .take(count)
-            .map(|at| Self {
-                at,
-                local: at.to_utc().with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false),
-            })
+            .map(|at| Self::at(at, zone))
             .collect()
+    }
+
+    /// `at` as a clock in `zone` shows it.
+    pub fn at(at: Timestamp, zone: Tz) -> Self {
+        Self { at, local: at.to_utc().with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false) }
     }
 }
 

@@ -105,6 +105,11 @@ fn task(name: &str, trigger: Trigger) -> Arc<Task> {
     })
 }
 
+/// A task of the default tenant that runs on demand.
+pub(crate) fn any_task(name: &str) -> Task {
+    Task::clone(&task(name, Trigger::OnDemand))
+}
+
 impl Rig {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");

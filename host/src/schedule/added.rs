@@ -225,11 +225,9 @@ mod tests {
     #[test]
     fn only_what_goes_by_the_clock_can_be_added() {
         let after = Cooldowns { success: GRACE, fail: GRACE };
-        for (trigger, word) in [
-            (Trigger::OnDemand, "on-demand"),
-            (Trigger::OnStart, "on-start"),
-            (Trigger::After(after), "after"),
-        ] {
+        for (trigger, word) in
+            [(Trigger::OnDemand, "on-demand"), (Trigger::OnStart, "on-start"), (Trigger::After(after), "after")]
+        {
             assert_eq!(Definition::of(trigger, Tz::UTC), Err(BadDefinition::NotSupported(word)));
         }
     }

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::run::RunState;
-use crate::store::{Retention, RunFilter};
 use crate::store::added::{
-    AddSchedule, Added, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, ScheduleError, ScheduleFilter,
-    ScheduleInfo, ScheduleKey,
+    AddSchedule, Added, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, ScheduleError,
+    ScheduleFilter, ScheduleInfo, ScheduleKey,
 };
+use crate::store::{Retention, RunFilter};
 
 const MINUTELY: &str = r#"{"every_ms":60000}"#;
 
@@ -78,8 +78,7 @@ fn refused<T: std::fmt::Debug>(answer: super::super::Result<T>) -> ScheduleError
 }
 
 async fn list(store: &Tested, task: Option<&str>, after: Option<&str>, limit: usize) -> Vec<String> {
-    let filter =
-        ScheduleFilter { tenant: Name::default_tenant(), task: task.map(name), after: after.map(name), limit };
+    let filter = ScheduleFilter { tenant: Name::default_tenant(), task: task.map(name), after: after.map(name), limit };
     store.schedules(filter).await.unwrap().into_iter().map(|info| info.key.key.to_string()).collect()
 }
 
@@ -213,7 +212,8 @@ pub(crate) async fn a_key_has_one_run_at_a_time_even_when_it_was_added_anew(stor
     let known = loaded(&store).await;
     let first = run_of(&fire_at(&store, vec![due(&known[0], 60)], 60).await[0]);
 
-    let meanwhile = fire_at(&store, vec![DueSchedule { expect: at(60), ..due(&known[0], 120) }, due(&known[1], 120)], 120);
+    let meanwhile =
+        fire_at(&store, vec![DueSchedule { expect: at(60), ..due(&known[0], 120) }, due(&known[1], 120)], 120);
     let meanwhile = meanwhile.await;
     store.delete_schedule(key("k"), None, at(130)).await.unwrap();
     add(&store, "k").await;
@@ -242,7 +242,8 @@ pub(crate) async fn a_schedule_ends_with_its_last_instant_or_its_last_run(store:
     for claim in claim(&store, &[("a", 9)], 9, 61).await.claims {
         store.finish(success(claim.key).into()).await.unwrap();
     }
-    let again = fire_at(&store, vec![DueSchedule { expect: at(60), ..once }, DueSchedule { expect: at(60), ..twice }], 120);
+    let again =
+        fire_at(&store, vec![DueSchedule { expect: at(60), ..once }, DueSchedule { expect: at(60), ..twice }], 120);
     let again = again.await;
 
     assert!(matches!(fired[0], FiredSchedule::Done { finished: true, .. }), "{fired:?}");

@@ -7,17 +7,17 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::Notify;
 
+use super::SqliteStore;
 use super::errors::Step;
 use super::ledger::TaskId;
 use super::prune::PIECE;
 use super::rows::{instant, maybe_instant, name, number, task_key, to_sql};
 use super::runs::enqueue_one;
 use super::writer::Writing;
-use super::SqliteStore;
 use crate::run::{Cause, RunId};
 use crate::store::added::{
-    AddSchedule, Added, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, ScheduleError, ScheduleFilter,
-    ScheduleInfo, ScheduleKey, ScheduleProgress, Schedules,
+    AddSchedule, Added, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, ScheduleError,
+    ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress, Schedules,
 };
 use crate::store::{Enqueued, NewRun, Result};
 use crate::task::Name;
@@ -58,7 +58,8 @@ impl Schedules for SqliteStore {
 }
 
 /// What [`info`] reads, in its order.
-const INFO_COLUMNS: &str = "tenant, key, task, version, definition, length(data), created_at, cursor_at, fired, skipped, finished_at";
+const INFO_COLUMNS: &str =
+    "tenant, key, task, version, definition, length(data), created_at, cursor_at, fired, skipped, finished_at";
 
 fn info(row: &Row<'_>) -> rusqlite::Result<ScheduleInfo> {
     Ok(ScheduleInfo {
@@ -84,11 +85,13 @@ struct Found {
 }
 
 fn find(conn: &Connection, key: &ScheduleKey) -> rusqlite::Result<Option<Found>> {
-    conn.prepare_cached(&format!("SELECT {INFO_COLUMNS}, id, data, deleted FROM schedules WHERE tenant = ?1 AND key = ?2"))?
-        .query_row([key.tenant.as_str(), key.key.as_str()], |row| {
-            Ok(Found { info: info(row)?, id: row.get(11)?, data: row.get(12)?, deleted: row.get(13)? })
-        })
-        .optional()
+    conn.prepare_cached(&format!(
+        "SELECT {INFO_COLUMNS}, id, data, deleted FROM schedules WHERE tenant = ?1 AND key = ?2"
+    ))?
+    .query_row([key.tenant.as_str(), key.key.as_str()], |row| {
+        Ok(Found { info: info(row)?, id: row.get(11)?, data: row.get(12)?, deleted: row.get(13)? })
+    })
+    .optional()
 }
 
 /// See [`Schedules::schedules`].
@@ -236,7 +239,9 @@ struct Current {
 fn fire_one(w: &mut Writing, due: &DueSchedule, id: TaskId, task: &FiredTask, now: Timestamp) -> Step<FiredSchedule> {
     let current = w
         .conn
-        .prepare_cached("SELECT version, cursor_at, fired, key, data FROM schedules WHERE id = ?1 AND finished_at IS NULL")?
+        .prepare_cached(
+            "SELECT version, cursor_at, fired, key, data FROM schedules WHERE id = ?1 AND finished_at IS NULL",
+        )?
         .query_row([due.id], |row| {
             let progress = ScheduleProgress { cursor: instant(row, 1)?, fired: number(row, 2)? };
             Ok(Current { version: number(row, 0)?, progress, key: name(row, 3)?, data: row.get(4)? })
@@ -274,9 +279,8 @@ fn fire_one(w: &mut Writing, due: &DueSchedule, id: TaskId, task: &FiredTask, no
 
 /// Whether a run that the key of a tenant has made is not over. By key, so that it holds over a deletion.
 fn busy(w: &Writing, key: &Name, tenant: &Name) -> rusqlite::Result<bool> {
-    let mut statement = w
-        .conn
-        .prepare_cached("SELECT task FROM runs INDEXED BY runs_of_schedule WHERE state < 2 AND schedule = ?1")?;
+    let mut statement =
+        w.conn.prepare_cached("SELECT task FROM runs INDEXED BY runs_of_schedule WHERE state < 2 AND schedule = ?1")?;
     let mut rows = statement.query([key.as_str()])?;
     while let Some(row) = rows.next()? {
         if w.ledger.row(TaskId(row.get(0)?)).key.tenant == *tenant {
