@@ -4,6 +4,7 @@
 mod company;
 mod harness;
 
+mod added;
 mod bad_input;
 mod cache;
 mod cli;
