@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use crate::harness::{Host, list, request, state};
 
 /// A task that does what its input says, sixteen at a time.
-const TASK: &str = "[tasks.probe]\ninput-json = { do = \"echo\", value = \"own\" }\noverlap = \"allow(16)\"\n[tasks.probe.retry]\nattempts = 1\n";
+const TASK: &str = "[tasks.probe]\ninput-json = { do = \"echo\", value = \"own\" }\noverlap = \"allow(16)\"\n\
+     [tasks.probe.retry]\nattempts = 1\n\
+     [tasks.probe.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\nschedule = [\"*\"]\nhttp = [\"127.0.0.1:1\"]\n";
 
 fn host() -> Host {
     Host::with_plugins(&[("probe", "probe", TASK)])
