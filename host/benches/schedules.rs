@@ -25,6 +25,9 @@ const IDLE: Duration = Duration::from_secs(20);
 /// Over which time the tenth comes due.
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// All runs are kept, to be counted.
+const CONFIG: &str = "[retention]\nruns = 1000000\nbytes = \"100 GiB\"\n";
+
 /// Over which it does where that shows a rate of 1,000 a second.
 const BURST: Duration = Duration::from_secs(10);
 
@@ -112,7 +115,7 @@ fn measure(schedules: usize) -> Level {
     fs::create_dir_all(place.join("plugins")).unwrap();
     drop_plugin(place, "noop", "noop", "[tasks.noop]\noverlap = \"allow(64)\"\n");
     // One life before, which makes the tables and compiles the plugin.
-    await_plugins(&Process::start(place, ""), 1);
+    await_plugins(&Process::start(place, CONFIG), 1);
     let ready = SystemTime::now() + lead(schedules);
     let over = match schedules {
         0 => Duration::ZERO,
@@ -122,7 +125,7 @@ fn measure(schedules: usize) -> Level {
     fill(&place.join("var/sexton.db"), schedules, ready, over);
 
     let began = Instant::now();
-    let host = Process::start(place, "");
+    let host = Process::start(place, CONFIG);
     await_plugins(&host, 1);
     let start = await_parked(place, schedules, began);
     // What it took to start is given back by now, and whatever was to be written is written.

@@ -4,6 +4,7 @@ mod bad;
 mod connections;
 mod logs;
 mod pages;
+mod schedules;
 mod tenants;
 
 use std::collections::BTreeMap;

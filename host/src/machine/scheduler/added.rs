@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use crate::catalog::{Catalog, Tasks};
 use crate::schedule::{Definition, Looked};
 use crate::store::Store;
-use crate::store::added::{DueSchedule, FireAdded, FiredSchedule, FiredTask, ScheduleProgress};
+use crate::store::added::{DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, ScheduleProgress};
 use crate::task::Task;
 use crate::time::{Clock, Timestamp};
 use parked::{Parked, Plan, Slot, Timetable};
@@ -52,6 +52,28 @@ pub struct AddedSchedules {
     pub clock: Arc<dyn Clock>,
 }
 
+/// What a look at the store brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loaded {
+    /// All that there is.
+    All,
+    /// A page, and there is more.
+    Page,
+    /// Nothing: it failed.
+    Nothing,
+}
+
+impl Loaded {
+    /// How long after that to look again.
+    fn again(self) -> Duration {
+        match self {
+            Self::All => LOOK_AGAIN,
+            Self::Page => Duration::ZERO,
+            Self::Nothing => AFTER_ERROR,
+        }
+    }
+}
+
 /// What it knows.
 #[derive(Debug, Default)]
 struct Known {
@@ -73,13 +95,13 @@ impl AddedSchedules {
             // Listen before looking, and nothing is missed.
             told.as_mut().enable();
             if Instant::now() >= load_at {
-                let complete = self.load(&mut known).await;
-                if complete && !parked && known.timetable.len() > 0 {
-                    let schedules = known.timetable.len();
+                let loaded = self.load(&mut known).await;
+                let schedules = known.timetable.len();
+                if loaded == Loaded::All && !parked && schedules > 0 {
                     info!(schedules, "Parked {schedules} added schedule(s) within {:?}", began.elapsed());
                 }
-                parked |= complete;
-                load_at = Instant::now() + if complete { LOOK_AGAIN } else { AFTER_ERROR };
+                parked |= loaded == Loaded::All;
+                load_at = Instant::now() + loaded.again();
             }
             if catalog.has_changed().unwrap_or(false) {
                 catalog.mark_unchanged();
@@ -95,43 +117,24 @@ impl AddedSchedules {
         }
     }
 
-    /// Take up what was added or changed since the last time. Whether the store told all of it.
-    async fn load(&self, known: &mut Known) -> bool {
-        loop {
-            let page = match self.store.load_schedules(known.version, PAGE).await {
-                Ok(page) => page,
-                Err(error) => {
-                    warn!(error = %error, "Cannot read the added schedules, trying again");
-                    return false;
-                }
-            };
-            let full = page.len() == PAGE;
-            for (n, loaded) in page.into_iter().enumerate() {
-                known.version = known.version.max(loaded.version);
-                if loaded.deleted {
-                    known.timetable.forget(loaded.id);
-                    continue;
-                }
-                match known.timetable.plan(&loaded.definition) {
-                    Ok(plan) => {
-                        let task = known.timetable.task_place(&loaded.task);
-                        known.timetable.put(loaded.id, loaded.version, loaded.progress, plan, task);
-                    }
-                    Err(error) => {
-                        known.timetable.forget(loaded.id);
-                        warn!(schedule.id = loaded.id, task.name = %loaded.task, error = %error, "Left an added schedule of `{}` out: {error}", loaded.task);
-                    }
-                }
-                if n % TURN == TURN - 1 {
-                    tokio::task::yield_now().await;
-                }
+    /// Take up what was added or changed since the last time: one page of it, so that what is due does not wait until a
+    /// million are loaded.
+    async fn load(&self, known: &mut Known) -> Loaded {
+        let page = match self.store.load_schedules(known.version, PAGE).await {
+            Ok(page) => page,
+            Err(error) => {
+                warn!(error = %error, "Cannot read the added schedules, trying again");
+                return Loaded::Nothing;
             }
-            if !full {
-                return true;
+        };
+        let loaded = if page.len() == PAGE { Loaded::Page } else { Loaded::All };
+        for (n, schedule) in page.into_iter().enumerate() {
+            known.take_up(&schedule);
+            if n % TURN == TURN - 1 {
+                tokio::task::yield_now().await;
             }
-            // What is due does not wait until a million are loaded.
-            self.fire_due(known).await;
         }
+        loaded
     }
 
     /// Go on with schedules whose task is back.
@@ -218,6 +221,25 @@ impl Batch {
 }
 
 impl Known {
+    /// Put a schedule on the timetable as the store has it, or take it off.
+    fn take_up(&mut self, loaded: &LoadedSchedule) {
+        let LoadedSchedule { id, version, progress, ref task, .. } = *loaded;
+        self.version = self.version.max(version);
+        if loaded.deleted {
+            return self.timetable.forget(id);
+        }
+        match self.timetable.plan(&loaded.definition) {
+            Ok(plan) => {
+                let place = self.timetable.task_place(task);
+                self.timetable.put(id, version, progress, plan, place);
+            }
+            Err(error) => {
+                self.timetable.forget(id);
+                warn!(schedule.id = id, task.name = %task, error = %error, "Left an added schedule of `{task}` out: {error}");
+            }
+        }
+    }
+
     /// Put a schedule back, with what came of its being fired.
     fn settle(&mut self, slot: Slot, due: &DueSchedule, fired: FiredSchedule) {
         // Nothing else changes the timetable while the store is at it, so the slot is still the schedule's.
