@@ -167,10 +167,9 @@ fn read(body: &[u8]) -> ApiResult<ScheduleRequest> {
 async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult<Response> {
     let now = app.clock.now();
     let definition = define(&request, now)?;
-    let task = task_of(&request)?;
     let new = AddSchedule {
-        key: key.clone(),
-        task: task.clone(),
+        key,
+        task: task_of(&request)?,
         definition: definition.text(),
         data: request.data.map(bytes),
         cursor: match definition.trigger {
@@ -182,16 +181,8 @@ async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult
         version: request.version,
         now,
     };
-    let refusal = if let Trigger::At(at) = definition.trigger
-        && at.plus(JUST_NOW) < now
-    {
-        Some(ApiError::bad("bad-instant", format!("{at} is over; an added schedule is due later than now")))
-    } else {
-        let owner = TaskKey { tenant: key.tenant.clone(), task };
-        app.catalog.get(&owner).is_none().then(|| no_task(app, &owner))
-    };
     // Whoever asks once more for what is there is told so, even if it could not be added now.
-    let answer = match refusal {
+    let answer = match refusal(app, &new, &definition) {
         None => app.store.add_schedule(new).await?,
         Some(refusal) => existing(app, &new).await?.ok_or(refusal)?,
     };
@@ -200,12 +191,25 @@ async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult
         Added::Existing(info) => (StatusCode::OK, ScheduleEffect::Existing, info),
         Added::Replaced(info) => (StatusCode::OK, ScheduleEffect::Replaced, info),
     };
+    let (name, task) = (&info.key.key, &info.task);
     if effect != ScheduleEffect::Existing {
-        tracing::info!(schedule.key = %info.key.key, task.name = %info.task, "Added schedule `{}` for `{}`", info.key.key, info.task);
+        tracing::info!(schedule.key = %name, task.name = %task, "Added schedule `{name}` for `{task}`");
     }
-    let place = format!("/v1/schedules/{}{}", info.key.key, query_of(&info.key.tenant));
+    let place = format!("/v1/schedules/{name}{}", query_of(&info.key.tenant));
     let schedule = shape(app, &info).await?;
     Ok((status, [(LOCATION, place)], Json(ScheduleChanged { effect, schedule })).into_response())
+}
+
+/// Why a schedule that is well-formed is not added: it would do nothing.
+fn refusal(app: &App, new: &AddSchedule, definition: &Definition) -> Option<ApiError> {
+    if let Trigger::At(at) = definition.trigger
+        && at.plus(JUST_NOW) < new.now
+    {
+        let message = format!("{at} is over; an added schedule is due later than now");
+        return Some(ApiError::bad("bad-instant", message));
+    }
+    let task = TaskKey { tenant: new.key.tenant.clone(), task: new.task.clone() };
+    app.catalog.get(&task).is_none().then(|| no_task(app, &task))
 }
 
 /// The schedule that is there, if adding `new` would change nothing; what else there is to say of its key.
