@@ -1,5 +1,6 @@
 //! When a task is due. Pure: instants in, instants out.
 
+mod added;
 mod calendar;
 mod crontab;
 mod due;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+pub use added::{BadDefinition, Definition, Looked};
 pub use crontab::{BadCrontab, Crontab, Dst};
 pub use due::{Due, Look};
 pub use plan::{Plan, seed};

@@ -4,6 +4,7 @@
 
 pub mod live;
 pub mod schedule;
+pub mod schedules;
 pub mod timing;
 
 use std::collections::BTreeMap;
