@@ -237,8 +237,8 @@ fn file_of(profile: &Value, part: &str) -> Option<String> {
 fn what_is_under_way_is_listed_with_what_it_uses() {
     let host = host();
     let sleeper = host.trigger("probe", r#"{"do": "sleep", "ms": 3600000}"#);
-    let spinner = computing(&host, "probe", r#"{"do": "spin"}"#);
     live(&host, sleeper, |attempt| attempt["waiting"]["call"] == "wasi:io/poll");
+    let spinner = computing(&host, "probe", r#"{"do": "spin"}"#);
 
     let listed = host.get("/v1/live");
     let shown = String::from_utf8(host.cli(&["top"]).stdout).unwrap();
