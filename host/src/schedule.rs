@@ -1,16 +1,22 @@
 //! When a task is due. Pure: instants in, instants out.
 
+mod awaited;
 mod calendar;
+mod chain;
 mod crontab;
 mod due;
+mod pace;
 mod walk;
 
 use std::time::Duration;
 
 use chrono_tz::Tz;
 
+pub use awaited::{Awaited, Memory, SET_BACK};
+pub use chain::{BETWEEN_ROUNDS, Chain, ChainState, Link, LinkEnd, OnFailure, Went};
 pub use crontab::{BadCrontab, Crontab};
 pub use due::{Due, Look};
+pub use pace::{Going, PaceState, Paced};
 
 use crate::time::Timestamp;
 

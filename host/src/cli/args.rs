@@ -48,6 +48,9 @@ pub(super) enum Command {
     /// List the tasks: when they are due, and how they last went
     #[command(after_help = "Example: sexton tasks")]
     Tasks(ListArgs),
+    /// List the chains: where each is, and how its links last ended
+    #[command(after_help = "Example: sexton chains")]
+    Chains(ListArgs),
     /// List runs, newest first
     #[command(after_help = "Example: sexton runs --task hello --state failed --limit 10")]
     Runs(RunsArgs),
@@ -87,16 +90,16 @@ pub(super) enum Command {
     /// Write a profile of a run that is going, for the Firefox Profiler
     #[command(after_help = "Example: sexton profile 17 --for 5s -o slow.json")]
     Profile(ProfileArgs),
-    /// Let nothing of a task start until it is resumed
+    /// Let nothing of a task or a chain start until it is resumed
     #[command(after_help = "Example: sexton pause hello")]
     Pause {
-        /// Name of the task
+        /// Name of the task or chain
         task: Name,
     },
-    /// Let a paused task go on; what was due meanwhile is left out
+    /// Let a paused task or chain go on; what was due meanwhile is left out
     #[command(after_help = "Example: sexton resume hello")]
     Resume {
-        /// Name of the task
+        /// Name of the task or chain
         task: Name,
     },
     /// Print what a run made, or what a task's latest good run made

@@ -6,6 +6,7 @@ use super::args::{ListArgs, RunsArgs};
 use super::client::{Client, decode, part};
 use super::error::CliError;
 use super::screen::{Screen, one_line, safe};
+use crate::http::shapes::following::Following;
 use crate::http::shapes::{Plugins, Runs, TaskSummary, Tasks, Tenants, rough};
 use crate::run::RunState;
 use crate::store::RunInfo;
@@ -107,8 +108,18 @@ fn next(task: &TaskSummary, screen: &Screen) -> Cell {
             screen.alarm(&task.held_back.as_ref().map(|held_back| screen.held_back(held_back)).unwrap_or_default())
         }
         Some(due) => Cell::new(format!("{} ({})", screen.clock_there(&due.local), screen.ago(due.at))),
-        None => Cell::new("-"),
+        None => Cell::new(task.following.as_ref().map_or("-".to_owned(), |following| self::following(following, screen))),
     }
+}
+
+/// What a schedule waits for that goes by how earlier runs went.
+fn following(following: &Following, screen: &Screen) -> String {
+    let next = match (following.next, following.run) {
+        (Some(next), _) => format!("{} ({})", screen.clock(next), screen.ago(next)),
+        (None, Some(run)) => format!("after run {run}"),
+        (None, None) => "when one ends".to_owned(),
+    };
+    following.alive.map_or(next.clone(), |alive| format!("{next}, {alive} going"))
 }
 
 pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<(), CliError> {

@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::App;
+use super::chains::following;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, Payload, TaskPath, Tenant, duration, query_of};
 use super::shapes::{Paused, TaskDetail, TaskSummary, Tasks, Triggered};
@@ -35,13 +36,14 @@ pub(super) async fn summaries(app: &App, tenant: &Name) -> ApiResult<Vec<TaskSum
     let states = app.store.task_states().await?;
     let latest = app.store.latest_runs(tenant.clone()).await?;
     let (tasks, now) = (app.catalog.tasks(), app.clock.now());
-    let of_tenant = tasks.values().filter(|task| task.key.tenant == *tenant);
+    let of_tenant = || tasks.values().filter(|task| task.key.tenant == *tenant);
+    let mut following = following(app, of_tenant()).await?;
     let summary = |task: &Arc<Task>| {
         let (state, last) = (states.get(&task.key), latest.get(&task.key.task));
         let summary = TaskSummary::of(task, state, last, now, NEXT_IN_LIST);
-        TaskSummary { held_back: held_back(app, &task.key), ..summary }
+        TaskSummary { held_back: held_back(app, &task.key), following: following.remove(&task.key), ..summary }
     };
-    Ok(of_tenant.map(summary).collect())
+    Ok(of_tenant().map(summary).collect())
 }
 
 async fn last_run(app: &App, key: &TaskKey) -> ApiResult<Option<RunInfo>> {
@@ -95,7 +97,8 @@ pub(super) async fn show(
     let state = state_of(&app, &key).await?;
     let last = last_run(&app, &key).await?;
     let summary = TaskSummary::of(&task, Some(&state), last.as_ref(), app.clock.now(), NEXT_IN_DETAIL);
-    let summary = TaskSummary { held_back: held_back(&app, &key), ..summary };
+    let following = following(&app, std::iter::once(&task)).await?.remove(&key);
+    let summary = TaskSummary { held_back: held_back(&app, &key), following, ..summary };
     Ok(Json(TaskDetail::of(&task, summary)))
 }
 
@@ -193,8 +196,10 @@ pub(super) async fn resume(
 }
 
 async fn set_paused(app: &App, key: TaskKey, paused: bool) -> ApiResult<Json<Paused>> {
-    // A task whose plugin is quarantined right now can be paused and resumed all the same, once it has been known.
-    if app.catalog.get(&key).is_none() && !app.store.task_states().await?.contains_key(&key) {
+    // A chain as well. One whose plugin is quarantined right now can be paused and resumed all the same, once it has been
+    // known.
+    let known = app.catalog.get(&key).is_some() || app.catalog.chains().contains_key(&key);
+    if !known && !app.store.task_states().await?.contains_key(&key) {
         return Err(no_task(app, &key));
     }
     app.store.set_paused(key.clone(), paused, app.clock.now()).await?;

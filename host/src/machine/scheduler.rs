@@ -4,6 +4,9 @@
 //! finds it made.
 
 mod firing;
+mod reacting;
+#[cfg(test)]
+mod tests;
 mod timetable;
 
 use std::sync::Arc;
@@ -20,6 +23,7 @@ use crate::schedule::Trigger;
 use crate::store::Store;
 use crate::task::Task;
 use crate::time::{Clock, Timestamp};
+use reacting::Reacting;
 use timetable::{Progress, Timetable};
 
 /// The longest sleep: a clock that was set, or a machine that slept, is noticed after no more than this.
@@ -48,17 +52,24 @@ impl Scheduler {
     /// Fire tasks as they come due, until `stopping` is set.
     pub async fn run(self, mut stopping: watch::Receiver<bool>) {
         let mut catalog = self.catalog.changes();
+        let mut ends = self.store.changes();
         let mut timetable = Timetable::default();
+        let mut reacting = Reacting::default();
         let mut known = false;
         while !*stopping.borrow() {
             if !known || catalog.has_changed().unwrap_or(false) {
                 catalog.mark_unchanged();
                 known = self.learn(&mut timetable).await;
+                reacting.learn(&self.catalog);
             }
-            let sleep = if known { self.fire_due(&mut timetable).await } else { AFTER_ERROR };
+            let sleep = match known {
+                true => self.fire_due(&mut timetable).await.min(self.react(&mut reacting).await),
+                false => AFTER_ERROR,
+            };
             tokio::select! {
                 () = tokio::time::sleep(sleep) => {}
                 _ = catalog.changed() => known = false,
+                Ok(()) = ends.changed(), if reacting.heeds_hints() => reacting.hint(),
                 _ = stopping.changed() => {}
             }
         }
@@ -101,7 +112,7 @@ impl Scheduler {
                 }
                 timetable.starts(task.key.clone());
             }
-            let by_time = !matches!(task.trigger, Trigger::OnDemand | Trigger::OnStart);
+            let by_time = matches!(task.trigger, Trigger::Cron(_) | Trigger::Every(_) | Trigger::At(_));
             timetable.put(task, progress, by_time.then_some(now));
         }
         true

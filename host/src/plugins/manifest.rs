@@ -7,6 +7,7 @@
 //! Reads text only; whether a granted directory exists, and whether the component asks for more than is granted, is for
 //! those who load it.
 
+mod following;
 mod kinds;
 mod text;
 
@@ -19,7 +20,7 @@ use crate::config::kinds::{Kind, Of};
 use crate::config::reading;
 pub use crate::config::reading::BadFile as BadManifest;
 use crate::retry::RetryPolicy;
-use crate::schedule::{CatchUp, Trigger};
+use crate::schedule::{CatchUp, Chain, Trigger};
 use crate::supervision::Supervision;
 use crate::task::{Budget, Directory, Grants, Limits, Name, Overlap, Task, TaskKey};
 
@@ -31,6 +32,8 @@ const ON_DEMAND_AT_ONCE: u32 = 16;
 pub struct Manifest {
     /// The tasks; whose they are and where relative directories lie is not known yet.
     drafts: Vec<Task>,
+    /// The chains, likewise.
+    chains: Vec<Chain>,
 }
 
 /// Something wrong, where it is, and what to do.
@@ -44,14 +47,17 @@ impl Manifest {
     /// [`BadManifest`], one line on the first thing that is wrong.
     pub fn parse(file_name: &str, text: &str) -> Result<Self, BadManifest> {
         let manifest: ManifestText = reading::read(file_name, text)?;
-        let drafts: Result<_, Wrong> = manifest.tasks.into_iter().map(|(name, task)| draft(name, task)).collect();
-        let drafts = drafts.map_err(|(at, what)| BadManifest::new(file_name, text, Some(at), &what))?;
-        Ok(Self { drafts })
+        let wrong = |(at, what): Wrong| BadManifest::new(file_name, text, Some(at), &what);
+        let drafts: Result<Vec<Task>, Wrong> = manifest.tasks.into_iter().map(|(name, task)| draft(name, task)).collect();
+        let drafts = drafts.map_err(wrong)?;
+        let is_task = |name: &Name| drafts.iter().any(|task| task.key.task == *name);
+        let chains = following::chains(manifest.chains, is_task).map_err(wrong)?;
+        Ok(Self { drafts, chains })
     }
 
     /// What holds for a plugin without a manifest: one task of its name, on demand only, default limits, no grants.
     pub fn for_plugin_without(plugin: &Name) -> Self {
-        Self { drafts: vec![blank(plugin.clone())] }
+        Self { drafts: vec![blank(plugin.clone())], chains: Vec::new() }
     }
 
     /// The tasks of `plugin`, which lies in `directory`. A manifest that defines none is as good as no manifest.
@@ -68,6 +74,16 @@ impl Manifest {
             task
         });
         tasks.collect()
+    }
+
+    /// The chains of `plugin`.
+    pub fn chains(&self, tenant: &Name, plugin: &Name) -> Vec<Chain> {
+        let chains = self.chains.iter().cloned().map(|mut chain| {
+            chain.key.tenant = tenant.clone();
+            chain.plugin = plugin.clone();
+            chain
+        });
+        chains.collect()
     }
 }
 
@@ -145,20 +161,39 @@ fn draft(name: Name, task: TaskText) -> Result<Task, Wrong> {
         draft.retry = self::retry(retry.into_inner()).map_err(|what| (at, format!("`{place}.retry`: {what}")))?;
     }
 
+    let pace = match task.pace {
+        Some(pace) => {
+            let at = pace.span();
+            let pace = pace.get_ref().pace().map_err(|what| (at.clone(), format!("`{place}.pace`: {what}")))?;
+            if task.overlap.is_some() {
+                let what = "has both `pace` and `overlap`; leave `overlap` out: `max` says how many go at once";
+                return Err((at, format!("[{place}] {what}")));
+            }
+            Some((at, pace))
+        }
+        None => None,
+    };
     let on_start = task.on_start.filter(|on_start| *on_start.get_ref());
     let mut triggers = Vec::new();
     triggers.extend(task.every.map(|every| ("every", every.span(), Trigger::Every(every.into_inner().0))));
     triggers.extend(task.cron.map(|cron| ("cron", cron.span(), Trigger::Cron(cron.into_inner().0))));
     triggers.extend(task.at.map(|at| ("at", at.span(), Trigger::At(at.into_inner().0))));
     triggers.extend(on_start.map(|on_start| ("on-start", on_start.span(), Trigger::OnStart)));
+    triggers.extend(
+        task.after.map(|after| ("after", after.span(), Trigger::After(after.into_inner().cooldowns()))),
+    );
+    triggers.extend(pace.map(|(at, pace)| ("pace", at, Trigger::Pace(pace))));
     // The later line is the one that is reported: it was probably added to the other.
     triggers.sort_by_key(|(_, at, _)| at.start);
     if let [(first, ..), .., (last, at, _)] = triggers.as_slice() {
         return Err((at.clone(), format!("[{place}] has both `{first}` and `{last}`; keep one of them")));
     }
     if let Some((_, _, trigger)) = triggers.pop() {
+        draft.overlap = match trigger {
+            Trigger::Pace(pace) => Overlap::Allow(pace.max),
+            _ => Overlap::Skip,
+        };
         draft.trigger = trigger;
-        draft.overlap = Overlap::Skip;
     }
     draft.zone = task.zone.map_or(draft.zone, |zone| zone.0);
     draft.overlap = task.overlap.map_or(draft.overlap, |overlap| overlap.0);

@@ -14,7 +14,7 @@ use super::rows::to_sql;
 pub(super) const APPLICATION_ID: i32 = 0x5358_544e;
 
 /// All migrations, the first first.
-const MIGRATIONS: [&str; 3] = [FIRST, SUPERVISION, SCHEDULES];
+const MIGRATIONS: [&str; 4] = [FIRST, SUPERVISION, SCHEDULES, PACE];
 
 /// The schema that this program works on.
 pub(super) const VERSION: usize = MIGRATIONS.len();
@@ -190,6 +190,12 @@ ALTER TABLE runs ADD COLUMN start_by_at INTEGER;
 ALTER TABLE runs ADD COLUMN forced INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX runs_starting_by ON runs (start_by_at) WHERE state = 0 AND start_by_at IS NOT NULL;
 CREATE INDEX runs_forced ON runs (run_at, id) WHERE state = 0 AND forced = 1;
+";
+
+/// What a pace goes by.
+const PACE: &str = "
+-- When the latest run that failed ended.
+ALTER TABLE tasks ADD COLUMN latest_failure_at INTEGER;
 ";
 
 #[cfg(test)]
