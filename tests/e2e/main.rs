@@ -14,6 +14,7 @@ mod frontpage;
 mod hung;
 mod locks;
 mod outcomes;
+mod pace;
 mod plugins;
 mod policies;
 mod reach;

@@ -108,7 +108,9 @@ fn next(task: &TaskSummary, screen: &Screen) -> Cell {
             screen.alarm(&task.held_back.as_ref().map(|held_back| screen.held_back(held_back)).unwrap_or_default())
         }
         Some(due) => Cell::new(format!("{} ({})", screen.clock_there(&due.local), screen.ago(due.at))),
-        None => Cell::new(task.following.as_ref().map_or("-".to_owned(), |following| self::following(following, screen))),
+        None => {
+            Cell::new(task.following.as_ref().map_or("-".to_owned(), |following| self::following(following, screen)))
+        }
     }
 }
 

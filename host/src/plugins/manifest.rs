@@ -48,7 +48,8 @@ impl Manifest {
     pub fn parse(file_name: &str, text: &str) -> Result<Self, BadManifest> {
         let manifest: ManifestText = reading::read(file_name, text)?;
         let wrong = |(at, what): Wrong| BadManifest::new(file_name, text, Some(at), &what);
-        let drafts: Result<Vec<Task>, Wrong> = manifest.tasks.into_iter().map(|(name, task)| draft(name, task)).collect();
+        let drafts: Result<Vec<Task>, Wrong> =
+            manifest.tasks.into_iter().map(|(name, task)| draft(name, task)).collect();
         let drafts = drafts.map_err(wrong)?;
         let is_task = |name: &Name| drafts.iter().any(|task| task.key.task == *name);
         let chains = following::chains(manifest.chains, is_task).map_err(wrong)?;
@@ -179,9 +180,7 @@ fn draft(name: Name, task: TaskText) -> Result<Task, Wrong> {
     triggers.extend(task.cron.map(|cron| ("cron", cron.span(), Trigger::Cron(cron.into_inner().0))));
     triggers.extend(task.at.map(|at| ("at", at.span(), Trigger::At(at.into_inner().0))));
     triggers.extend(on_start.map(|on_start| ("on-start", on_start.span(), Trigger::OnStart)));
-    triggers.extend(
-        task.after.map(|after| ("after", after.span(), Trigger::After(after.into_inner().cooldowns()))),
-    );
+    triggers.extend(task.after.map(|after| ("after", after.span(), Trigger::After(after.into_inner().cooldowns()))));
     triggers.extend(pace.map(|(at, pace)| ("pace", at, Trigger::Pace(pace))));
     // The later line is the one that is reported: it was probably added to the other.
     triggers.sort_by_key(|(_, at, _)| at.start);

@@ -158,7 +158,8 @@ impl Registry {
             let (what, other) = known.filter(|(_, plugin)| plugin.as_str() != name)?;
             Some(format!("plugin `{other}` has a {what} `{}` already; rename one of them", key.task))
         };
-        let names = || version.tasks.iter().map(|ready| &ready.task.key).chain(version.chains.iter().map(|chain| &chain.key));
+        let names =
+            || version.tasks.iter().map(|ready| &ready.task.key).chain(version.chains.iter().map(|chain| &chain.key));
         if let Some(taken) = names().find_map(taken) {
             return Err(taken);
         }

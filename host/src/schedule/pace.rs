@@ -255,7 +255,10 @@ mod tests {
     fn what_is_remembered_is_read_again() {
         let state = PaceState { interval: Duration::from_millis(1500), started: at(7), failed: Some(at(3)) };
         let text = serde_json::to_string(&state).unwrap();
-        assert_eq!(text, r#"{"interval_ms":1500,"started":"2027-01-15T08:00:00.007Z","failed":"2027-01-15T08:00:00.003Z"}"#);
+        assert_eq!(
+            text,
+            r#"{"interval_ms":1500,"started":"2027-01-15T08:00:00.007Z","failed":"2027-01-15T08:00:00.003Z"}"#
+        );
         assert_eq!(serde_json::from_str::<PaceState>(&text).unwrap(), state);
     }
 }

@@ -39,8 +39,8 @@ use self::readers::Readers;
 use self::writer::{Board, Command, Writer, Writing, command};
 use super::{
     AttemptInfo, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, Enqueued, Entry, EntryInfo, Expired, Extended,
-    Finish, Fire, Fired, HeldLock, LockMode, LockName, LockTaken, NewRun, Remember, Result, Retention, RunFilter, RunInfo,
-    RunKey, Stands, Store, StoreError, StoreStats, TaskState, Watched, Written,
+    Finish, Fire, Fired, HeldLock, LockMode, LockName, LockTaken, NewRun, Remember, Result, Retention, RunFilter,
+    RunInfo, RunKey, Stands, Store, StoreError, StoreStats, TaskState, Watched, Written,
 };
 use crate::run::{ClaimKey, Output, RunId, RunState};
 use crate::supervision::Consequence;

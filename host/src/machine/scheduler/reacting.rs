@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{AFTER_ERROR, LOOK_AGAIN, Scheduler};
 use crate::catalog::Catalog;
@@ -152,13 +152,17 @@ impl Reacting {
         due.map(|(key, (schedule, _))| (key.clone(), schedule.clone())).collect()
     }
 
+    /// When the first of them is to be looked at, however runs end.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        self.schedules.values().filter_map(|(_, next)| next.at).min()
+    }
+
     /// How long nothing is to be looked at.
     fn rest(&self, now: Timestamp) -> Duration {
         if self.schedules.is_empty() {
             return LOOK_AGAIN;
         }
-        let by_time = self.schedules.values().filter_map(|(_, next)| next.at).min();
-        let by_time = by_time.map_or(LOOK_AGAIN, |at| at.since(now));
+        let by_time = self.next().map_or(LOOK_AGAIN, |at| at.since(now));
         let polled = self.polled.map_or(Duration::ZERO, |polled| LOOK_AGAIN.saturating_sub(polled.elapsed()));
         let hint = self.heed_from.filter(|_| self.hinted);
         let hint = hint.map_or(LOOK_AGAIN, |from| from.saturating_duration_since(Instant::now()));

@@ -214,7 +214,9 @@ fn chain(name: Spanned<Name>, text: ChainText, is_task: impl Fn(&Name) -> bool) 
     match text.links.get_ref() {
         none if none.is_empty() => return wrong("there are none; name at least one task"),
         many if many.len() > LINKS => return wrong(&format!("these are too many; name at most {LINKS} tasks")),
-        links if links.iter().any(|link| link.name() == &name) => return wrong("a chain is no link of itself; leave it out"),
+        links if links.iter().any(|link| link.name() == &name) => {
+            return wrong("a chain is no link of itself; leave it out");
+        }
         _ => {}
     }
     Ok(Chain {

@@ -21,6 +21,64 @@ fuel-per-minute = 0"#,
         "front.toml:2: `tasks.a.budget.fuel-per-minute`: 0 is out of range; write a whole number from 1 to 1000000000000000000",
     ),
     (
+        "a length of time after the end that has no unit",
+        "[tasks.a]\nafter = 10",
+        r#"front.toml:2: `tasks.a.after`: 10 has no unit; write "10s" if seconds are meant"#,
+    ),
+    (
+        "a length of time after the end that is none",
+        "[tasks.a]\nafter = [1]",
+        r#"front.toml:2: `tasks.a.after`: a list is not allowed here; write a length of time such as "10s", or { success = "10m", fail = "1m" }"#,
+    ),
+    (
+        "a key of `after` that there is not",
+        "[tasks.a]\nafter = { failure = \"1m\" }",
+        "front.toml:2: unknown key `failure` in [tasks.a.after]; known keys: success, fail",
+    ),
+    (
+        "two triggers of which one goes by ends",
+        "[tasks.a]\nevery = \"1m\"\nafter = \"1m\"",
+        "front.toml:3: [tasks.a] has both `every` and `after`; keep one of them",
+    ),
+    (
+        "a pace with fewer at the most than at the least",
+        "[tasks.a]\npace = { min = 3, max = 2, from = \"1s\", to = \"1m\" }",
+        "front.toml:2: `tasks.a.pace`: `min` is 3 and `max` is 2; make `max` at least as many",
+    ),
+    (
+        "a pace whose longest interval is shorter than its shortest",
+        "[tasks.a]\npace = { min = 1, max = 2, from = \"1m\", to = \"1s\" }",
+        "front.toml:2: `tasks.a.pace`: `to` is shorter than `from`; make it at least as long",
+    ),
+    (
+        "a pace that does not say how many",
+        "[tasks.a]\npace = { min = 1, from = \"1m\", to = \"1s\" }",
+        "front.toml:2: `max` is missing in [tasks.a.pace]; add it",
+    ),
+    (
+        "a pace and a way to overlap",
+        "[tasks.a]\noverlap = \"skip\"\npace = { min = 1, max = 2, from = \"1s\", to = \"1m\" }",
+        "front.toml:3: [tasks.a] has both `pace` and `overlap`; leave `overlap` out: `max` says how many go at once",
+    ),
+    (
+        "a chain that is called like a task",
+        "[tasks.a]\n[chains.a]\nlinks = [\"b\"]",
+        "front.toml:2: there is a task `a` and a chain `a`; rename one of them",
+    ),
+    (
+        "a chain without links",
+        "[chains.a]\nlinks = []",
+        "front.toml:2: `chains.a.links`: there are none; name at least one task",
+    ),
+    (
+        "a chain that is its own link",
+        "[chains.a]\nlinks = [\"b\", { task = \"a\" }]",
+        "front.toml:2: `chains.a.links`: a chain is no link of itself; leave it out",
+    ),
+    ("a link that is no name", "[chains.a]\nlinks = [\"B\"]", ""),
+    ("a key of a link that there is not", "[chains.a]\nlinks = [{ task = \"b\", cooldown = \"1m\" }]", ""),
+    ("something else to do on a failure", "[chains.a]\nlinks = [\"b\"]\non-failure = \"halt\"", ""),
+    (
         "an unclosed text",
         r#"[tasks.a]
 every = "10s"#,
@@ -37,12 +95,12 @@ every = "2s""#,
         "an unknown table at the top",
         r#"[task.a]
 every = "10s""#,
-        "front.toml:1: unknown key `task` at the top; did you mean `tasks`? known keys: tasks",
+        "front.toml:1: unknown key `task` at the top; did you mean `tasks`? known keys: tasks, chains",
     ),
     (
         "an unknown key in an otherwise empty file",
         r#"name = "a""#,
-        "front.toml:1: unknown key `name` at the top; known keys: tasks",
+        "front.toml:1: unknown key `name` at the top; known keys: tasks, chains",
     ),
     (
         "a misspelt key",
@@ -50,13 +108,13 @@ every = "10s""#,
 
 [tasks.a]
 evry = "10s""#,
-        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, every, cron, at, on-start, zone, overlap, catch-up, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
+        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, every, cron, at, on-start, after, pace, zone, overlap, catch-up, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
     ),
     (
         "a key in the wrong case",
         "[tasks.a]
 on_start = true",
-        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, every, cron, at, on-start, zone, overlap, catch-up, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
+        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, every, cron, at, on-start, after, pace, zone, overlap, catch-up, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
     ),
     (
         "an unknown limit",
