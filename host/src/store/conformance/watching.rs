@@ -1,6 +1,7 @@
 //! What schedules ask that go by how earlier runs went.
 
 use super::*;
+use crate::run::RunState;
 use crate::schedule::Going;
 use crate::store::{Remember, Stands};
 
