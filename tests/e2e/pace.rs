@@ -120,6 +120,7 @@ fn a_chain_is_paused_and_resumed_like_a_task_and_begins_with_the_link_that_faile
 
     // Mended meanwhile, it goes on; and a person can pause it, too.
     host.add("all", "probe", &manifest.replace("fail-transient", "echo").replace("\"stop\"", "\"go-on\""));
+    host.eventually("that is in use", || (chain(&host, "halts")["on_failure"] == "go-on").then_some(()));
     cli(&host, &["resume", "halts"]);
     host.eventually("it is in its second round", || (chain(&host, "halts")["round"] == 2).then_some(()));
     cli(&host, &["pause", "halts"]);

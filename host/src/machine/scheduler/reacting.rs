@@ -345,7 +345,8 @@ impl Scheduler {
     /// Have the store make a run, unless the schedule is paused or another host was first.
     async fn make(&self, task: &Arc<Task>, run: NewRun, memory: &Memory, seen: &Seen<'_>) -> store::Result<Next> {
         if seen.watched.state.paused.is_some() {
-            return Ok(Next::LATER);
+            // That it is resumed is told as the end of a run is.
+            return Ok(Next::ENDS);
         }
         let fire = Fire {
             task: seen.key.clone(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, json_schema};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
@@ -118,22 +118,33 @@ pub(super) struct ChainText {
     /// The tasks, in order: names, or tables with a name and how long to wait after its run. Of any plugin of the tenant.
     #[schemars(with = "Vec<LinkText>")]
     links: Spanned<Vec<LinkText>>,
-    /// What happens when a link does not succeed. It is told in the log in any case. Default: "go-on".
-    on_failure: Option<OnFailureText>,
+    /// What happens when a link does not succeed: "go-on" (the default), or "stop", which pauses the chain; resumed, it begins
+    /// again with that link. It is told in the log in any case.
+    on_failure: Option<Of<OnFailures>>,
     /// How long after a round in which all links succeeded the next one begins. Default: "1s".
     success_cooldown: Option<Of<Pause>>,
     /// How long after any other round. Default: as `success-cooldown`.
     fail_cooldown: Option<Of<Pause>>,
 }
 
-/// What happens when a link does not succeed.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum OnFailureText {
-    /// The next link runs all the same.
-    GoOn,
-    /// The chain is paused; resumed, it begins again with the link that failed.
-    Stop,
+/// `go-on` or `stop`.
+pub(super) struct OnFailures;
+
+impl Kind for OnFailures {
+    type Value = OnFailure;
+
+    fn check(scalar: Scalar) -> Result<OnFailure, String> {
+        const WRITE: &str = "\"go-on\" or \"stop\"";
+        match scalar.text(WRITE)?.as_str() {
+            "go-on" => Ok(OnFailure::GoOn),
+            "stop" => Ok(OnFailure::Stop),
+            other => Err(format!("{} is nothing that a chain does; write {WRITE}", Scalar::Text(other.to_owned()))),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "enum": ["go-on", "stop"] })
+    }
 }
 
 /// A link: the name of a task, or a table.
@@ -224,10 +235,7 @@ fn chain(name: Spanned<Name>, text: ChainText, is_task: impl Fn(&Name) -> bool) 
         key: TaskKey { tenant: Name::default_tenant(), task: name },
         description: text.description.map(|line| line.0),
         links: text.links.into_inner().into_iter().map(LinkText::link).collect(),
-        on_failure: match text.on_failure {
-            None | Some(OnFailureText::GoOn) => OnFailure::GoOn,
-            Some(OnFailureText::Stop) => OnFailure::Stop,
-        },
+        on_failure: text.on_failure.map_or(OnFailure::GoOn, |on_failure| on_failure.0),
         cooldowns: cooldowns(text.success_cooldown, text.fail_cooldown, BETWEEN_ROUNDS),
     })
 }
