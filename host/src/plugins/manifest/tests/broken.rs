@@ -75,9 +75,21 @@ fuel-per-minute = 0"#,
         "[chains.a]\nlinks = [\"b\", { task = \"a\" }]",
         "front.toml:2: `chains.a.links`: a chain is no link of itself; leave it out",
     ),
-    ("a link that is no name", "[chains.a]\nlinks = [\"B\"]", "front.toml:2: `chains.a.links`: `B` is not a name: use 1 to 64 of a-z, 0-9, `-`, `_` and `.`, beginning with a letter or a digit"),
-    ("a key of a link that there is not", "[chains.a]\nlinks = [{ task = \"b\", cooldown = \"1m\" }]", "front.toml:2: unknown key `cooldown` in [chains.a.links]; did you mean `fail-cooldown`? known keys: task, success-cooldown, fail-cooldown"),
-    ("something else to do on a failure", "[chains.a]\nlinks = [\"b\"]\non-failure = \"halt\r#"front.toml:3: `chains.a.on-failure`: "halt" is nothing that a chain does; write "go-on" or "stop""#, ""),
+    (
+        "a link that is no name",
+        "[chains.a]\nlinks = [\"B\"]",
+        "front.toml:2: `chains.a.links`: `B` is not a name: use 1 to 64 of a-z, 0-9, `-`, `_` and `.`, beginning with a letter or a digit",
+    ),
+    (
+        "a key of a link that there is not",
+        "[chains.a]\nlinks = [{ task = \"b\", cooldown = \"1m\" }]",
+        "front.toml:2: unknown key `cooldown` in [chains.a.links]; did you mean `fail-cooldown`? known keys: task, success-cooldown, fail-cooldown",
+    ),
+    (
+        "something else to do on a failure",
+        "[chains.a]\nlinks = [\"b\"]\non-failure = \"halt\"",
+        r#"front.toml:3: `chains.a.on-failure`: "halt" is nothing that a chain does; write "go-on" or "stop""#,
+    ),
     (
         "an unclosed text",
         r#"[tasks.a]
