@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
-pub use awaited::{Awaited, Memory, SET_BACK};
+pub use awaited::{AfterEnd, AfterState, Awaited, Memory, SET_BACK};
 pub use chain::{BETWEEN_ROUNDS, Chain, ChainState, Link, LinkEnd, OnFailure, Went};
 pub use crontab::{BadCrontab, Crontab};
 pub use due::{Due, Look};

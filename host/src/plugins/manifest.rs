@@ -162,18 +162,7 @@ fn draft(name: Name, task: TaskText) -> Result<Task, Wrong> {
         draft.retry = self::retry(retry.into_inner()).map_err(|what| (at, format!("`{place}.retry`: {what}")))?;
     }
 
-    let pace = match task.pace {
-        Some(pace) => {
-            let at = pace.span();
-            let pace = pace.get_ref().pace().map_err(|what| (at.clone(), format!("`{place}.pace`: {what}")))?;
-            if task.overlap.is_some() {
-                let what = "has both `pace` and `overlap`; leave `overlap` out: `max` says how many go at once";
-                return Err((at, format!("[{place}] {what}")));
-            }
-            Some((at, pace))
-        }
-        None => None,
-    };
+    let pace = task.pace.map(|pace| following::pace(pace, task.overlap.is_some(), &place)).transpose()?;
     let on_start = task.on_start.filter(|on_start| *on_start.get_ref());
     let mut triggers = Vec::new();
     triggers.extend(task.every.map(|every| ("every", every.span(), Trigger::Every(every.into_inner().0))));

@@ -47,12 +47,49 @@ impl Cooldowns {
     }
 }
 
+/// What is remembered of the run after whose end the next one is due.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AfterState {
+    /// The key that it was made with.
+    pub awaits: String,
+    /// How it ended, where that is to be known for longer than its history may be kept.
+    pub ended: Option<AfterEnd>,
+}
+
+/// How the run ended after which the next one is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AfterEnd {
+    /// Which it was.
+    pub run: RunId,
+    /// What became of it.
+    pub state: RunState,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl AfterState {
+    /// How the run stands, if it stands like `seen` as far as the store knows.
+    pub fn stands(&self, seen: Awaited) -> Awaited {
+        self.ended.map_or(seen, |AfterEnd { run, state, at }| Awaited::Over { run, state, at })
+    }
+
+    /// The same, with its end.
+    #[must_use]
+    pub fn with(&self, end: Awaited) -> Self {
+        let ended = match end {
+            Awaited::Over { run, state, at } => Some(AfterEnd { run, state, at }),
+            Awaited::Going | Awaited::Gone => self.ended,
+        };
+        Self { awaits: self.awaits.clone(), ended }
+    }
+}
+
 /// What a schedule that goes by how earlier runs went remembers: the words in which the store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Memory {
-    /// The key of the run after whose end the next one is due.
-    After(String),
+    /// The run after whose end the next one is due.
+    After(AfterState),
     /// How a pace has come along.
     Pace(PaceState),
     /// Where a chain is.
@@ -97,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_was_remembered_is_read_again_and_anything_else_is_nothing() {
-        let memory = Memory::After("after:7".into());
+        let memory = Memory::After(AfterState { awaits: "after:7".into(), ended: None });
         assert_eq!(Memory::read(Some(&memory.write())), Some(memory));
         for other in [None, Some(""), Some("{}"), Some(r#"{"times":3}"#)] {
             assert_eq!(Memory::read(other), None);

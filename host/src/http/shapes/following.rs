@@ -88,7 +88,7 @@ pub struct Following {
 /// The run that a schedule waits for, if it waits for one.
 pub fn awaits_of_task(task: &Task, watched: Option<&Watched>) -> Option<RunKey> {
     match (&task.trigger, memory(watched)?) {
-        (Trigger::After(_), Memory::After(key)) => Some((task.key.clone(), key)),
+        (Trigger::After(_), Memory::After(state)) => Some((task.key.clone(), state.awaits)),
         _ => None,
     }
 }
@@ -161,11 +161,16 @@ impl Following {
         let nothing = Self { next: None, run: None, alive: None, interval_ms: None, started: None, failed: None };
         let mut following = match &task.trigger {
             Trigger::After(cooldowns) => {
-                let next = match run {
-                    Some(run) => cooldowns.due(Awaited::from(run), now),
-                    None => Some(now),
+                let seen = run.map_or(Awaited::Gone, Awaited::from);
+                let stands = match memory(watched) {
+                    Some(Memory::After(state)) => state.stands(seen),
+                    _ => seen,
                 };
-                Self { next, run: run.map(|run| run.run), ..nothing }
+                let run = match stands {
+                    Awaited::Over { run, .. } => Some(run),
+                    _ => run.map(|run| run.run),
+                };
+                Self { next: cooldowns.due(stands, now), run, ..nothing }
             }
             Trigger::Pace(pace) => {
                 let going = watched.map(|watched| watched.going).unwrap_or_default();

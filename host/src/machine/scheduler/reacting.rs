@@ -14,13 +14,17 @@ use super::{AFTER_ERROR, LOOK_AGAIN, Scheduler};
 use crate::catalog::Catalog;
 use crate::machine::alert;
 use crate::run::{Cause, RunState};
-use crate::schedule::{Awaited, Chain, ChainState, Cooldowns, Memory, Pace, Paced, Timing, Trigger};
+use crate::schedule::{AfterState, Awaited, Chain, ChainState, Cooldowns, Memory, Pace, Paced, Timing, Trigger};
 use crate::store::{self, Admit, Fire, Fired, NewRun, Remember, RunKey, Watched};
 use crate::task::{Overlap, Task, TaskKey};
 use crate::time::Timestamp;
 
 /// Looks that hints ask for take no more than this part of the scheduler's time: a tenth.
 const SHARE: u32 = 10;
+
+/// A wait no longer than this is not worth a write: if the history of the run is gone before it is over, the next run comes
+/// so much too early at the most.
+const KEPT: Duration = Duration::from_secs(10);
 
 /// And come no faster than this.
 const BETWEEN_HINTS: Duration = Duration::from_millis(5);
@@ -45,7 +49,7 @@ impl Schedule {
     /// Where to look for the run that is waited for.
     fn awaits(&self, memory: Option<&Memory>) -> Option<RunKey> {
         match (self, memory?) {
-            (Self::After(task, _), Memory::After(key)) => Some((task.key.clone(), key.clone())),
+            (Self::After(task, _), Memory::After(state)) => Some((task.key.clone(), state.awaits.clone())),
             (Self::Chain(chain), Memory::Chain(state)) => {
                 let state = chain.fit(state.clone());
                 Some((chain.task(state.link), state.awaits?))
@@ -258,20 +262,26 @@ impl Scheduler {
 
     /// One run at a time, the next one so long after the end of the last.
     async fn follow(&self, task: &Arc<Task>, cooldowns: &Cooldowns, seen: &Seen<'_>) -> store::Result<Next> {
-        let due = match &seen.memory {
-            Some(Memory::After(_)) if seen.outdated => seen.now,
-            Some(Memory::After(_)) => match cooldowns.due(seen.run, seen.now) {
+        let before = match &seen.memory {
+            Some(Memory::After(state)) => Some((state, state.stands(seen.run))),
+            // It is seen for the first time, with this trigger.
+            _ => None,
+        };
+        let due = match before {
+            Some((_, run)) if !seen.outdated => match cooldowns.due(run, seen.now) {
                 Some(due) => due,
                 None => return Ok(Next::ENDS),
             },
-            // It is seen for the first time, with this trigger.
             _ => seen.now,
         };
+        if let Some((state, run)) = before.filter(|(state, _)| due > seen.now.plus(KEPT) && state.ended.is_none()) {
+            self.remember(&Memory::After(state.with(run)), None, seen).await?;
+        }
         if let Some(later) = not_now(&task.timing, due, seen) {
             return Ok(later);
         }
         let key = format!("after:{}@{}", seen.fired, seen.now.as_millis());
-        let memory = Memory::After(key.clone());
+        let memory = Memory::After(AfterState { awaits: key.clone(), ended: None });
         let run = NewRun { admit: admit(seen), dedup: Some(key), ..scheduled(task, due, seen) };
         self.make(task, run, &memory, seen).await
     }
@@ -326,20 +336,20 @@ impl Scheduler {
     /// The run of a link may be over.
     async fn link_went(&self, chain: &Chain, state: &ChainState, seen: &Seen<'_>) -> store::Result<Next> {
         let Some(went) = chain.after(state, seen.run, seen.now) else { return Ok(Next::ENDS) };
-        let remember = Remember {
-            task: seen.key.clone(),
-            from: seen.text.map(str::to_owned),
-            to: Memory::Chain(went.state.clone()).write(),
-            pause: went.stopped.clone(),
-            now: seen.now,
-        };
         // Another host may have been first, and has told it.
-        if self.store.remember(remember).await?
+        if self.remember(&Memory::Chain(went.state.clone()), went.stopped.clone(), seen).await?
             && let Some(failed) = &went.failed
         {
             alert::link_failed(&chain.key, failed, went.stopped.as_deref());
         }
         Ok(Next::at(went.state.due.max(seen.now)))
+    }
+
+    /// Write down what there is to remember without a run, and pause the schedule if there is a reason. Whether nobody else
+    /// was first.
+    async fn remember(&self, memory: &Memory, pause: Option<String>, seen: &Seen<'_>) -> store::Result<bool> {
+        let (task, from) = (seen.key.clone(), seen.text.map(str::to_owned));
+        self.store.remember(Remember { task, from, to: memory.write(), pause, now: seen.now }).await
     }
 
     /// Have the store make a run, unless the schedule is paused or another host was first.

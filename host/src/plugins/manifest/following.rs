@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, json_schema};
@@ -96,7 +97,7 @@ pub(super) struct PaceText {
 
 impl PaceText {
     /// What it amounts to, or what is wrong with it.
-    pub(super) fn pace(&self) -> Result<Pace, String> {
+    fn pace(&self) -> Result<Pace, String> {
         let (from, to) = (self.from.0, self.to.0);
         let [min, max] = [&self.min.0, &self.max.0].map(|n| u32::try_from(*n).expect("at most 10000"));
         if min > max {
@@ -106,6 +107,19 @@ impl PaceText {
             return Err("`to` is shorter than `from`; make it at least as long".into());
         }
         Ok(Pace { min, max, from, to })
+    }
+}
+
+/// The pace of the task at `place`, and where it is said.
+pub(super) fn pace(text: Spanned<PaceText>, has_overlap: bool, place: &str) -> Result<(Range<usize>, Pace), Wrong> {
+    let at = text.span();
+    if has_overlap {
+        let what = "has both `pace` and `overlap`; leave `overlap` out: `max` says how many go at once";
+        return Err((at, format!("[{place}] {what}")));
+    }
+    match text.get_ref().pace() {
+        Ok(pace) => Ok((at, pace)),
+        Err(what) => Err((at, format!("`{place}.pace`: {what}"))),
     }
 }
 

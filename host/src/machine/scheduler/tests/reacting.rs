@@ -3,6 +3,7 @@
 use super::*;
 use crate::run::RunState;
 use crate::schedule::{ChainState, Memory};
+use crate::store::Retention;
 
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -61,6 +62,21 @@ async fn what_was_due_while_nobody_was_up_is_made_once_and_at_once() {
     assert_eq!(runs.len(), 2, "{runs:?}");
     assert_eq!(runs[1].due_at, START.plus(seconds(90)));
     assert_eq!(runs[1].created_at, START.plus(seconds(3645)));
+}
+
+#[tokio::test]
+async fn an_end_is_remembered_for_longer_than_its_history() {
+    let mut world = World::new("[tasks.a]\nafter = { success = \"1m\", fail = \"1d\" }\n");
+    let mut hosts = [world.host()];
+    world.pass(seconds(3600), &mut hosts, |_, _| Goes::Badly(seconds(30))).await;
+    let retention = Retention { runs: 0, age: Duration::ZERO, bytes: 0 };
+    while world.store.prune(retention.clone(), world.now()).await.unwrap() > 0 {}
+    assert_eq!(world.made().await.len(), 0);
+
+    hosts = [world.host()];
+    world.pass(DAY, &mut hosts, |_, _| Goes::Well(seconds(30))).await;
+
+    assert_eq!(world.made().await[0].due_at, START.plus(seconds(30)).plus(DAY));
 }
 
 #[tokio::test]
