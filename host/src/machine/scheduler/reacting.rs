@@ -198,7 +198,7 @@ impl Scheduler {
                 }
                 Err(error) => {
                     warn!(error = %error, "Cannot read what schedules wait for, trying again");
-                    for (_, (_, next)) in &mut reacting.schedules {
+                    for (_, next) in reacting.schedules.values_mut() {
                         *next = Next::at(now.plus(AFTER_ERROR));
                     }
                 }
