@@ -116,7 +116,7 @@ pub enum Enqueued {
         /// The new run.
         run: RunId,
         /// Those that waited are cancelled; those that are running (asked before or not) still have to be ended by the
-        /// host that has them, which is told with the next [`Store::extend`].
+        /// host that has them, which is told with the next [`Store::extend`](super::Store::extend).
         ended: Vec<RunId>,
     },
 }
