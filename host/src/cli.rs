@@ -1,7 +1,7 @@
 //! The command line. `docs/cli.md` is its reference.
 //!
-//! All commands but `run`, `check`, `new`, `completions` and `schema` ask a host over its HTTP API, so they see what any
-//! other client sees. Nothing that a guest wrote reaches a terminal with its control characters in force.
+//! All commands but `run`, `check`, `schedule`, `new`, `completions` and `schema` ask a host over its HTTP API, so they
+//! see what any other client sees. Nothing that a guest wrote reaches a terminal with its control characters in force.
 
 mod args;
 mod cache;
@@ -13,8 +13,10 @@ mod lists;
 mod locks;
 mod logs;
 mod new;
+mod pausing;
 mod profile;
 mod run_view;
+mod schedule;
 mod screen;
 mod serve;
 mod stack;
@@ -27,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{CacheCommand, Command};
+use args::{CacheCommand, Command, PauseArgs};
 pub use args::{Cli, RunArgs};
 use client::Client;
 pub use error::{CliError, Exit};
@@ -57,6 +59,7 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
     match cli.command {
         Command::Run(args) => serve::run(args),
         Command::Check(args) => check::check(&args.files, screen),
+        Command::Schedule(command) => schedule::schedule(&command, screen),
         Command::Schema => check::schema(screen),
         Command::New(args) => new::new(&args, screen),
         Command::Completions { shell } => completions(shell, screen),
@@ -68,13 +71,16 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
         Command::Locks(args) => locks::locks(&client()?, &args, screen),
         Command::Show { run, list } => run_view::show(&client()?, run, list, screen),
         Command::Logs { follow, what, list } => logs::logs(&client()?, &what, follow, list, screen),
-        Command::Trigger(args) => trigger::trigger(&client()?, &args, screen),
+        Command::Trigger(args) => trigger::trigger(&client()?, &args, cli.tenant.as_ref(), screen),
         Command::Kill(args) => trigger::kill(&client()?, &args, screen),
         Command::Top(args) => top::top(&client()?, args, screen),
         Command::Stack(args) => stack::stack(&client()?, &args, screen),
         Command::Profile(args) => profile::profile(&client()?, &args, screen),
-        Command::Pause { task } => trigger::set_paused(&client()?, &task, true, screen),
-        Command::Resume { task } => trigger::set_paused(&client()?, &task, false, screen),
+        Command::Pause(args) => pausing::set_paused(&client()?, &args, true, cli.tenant.as_ref(), screen),
+        Command::Resume { task, all } => {
+            let args = PauseArgs { task, all, why: None };
+            pausing::set_paused(&client()?, &args, false, cli.tenant.as_ref(), screen)
+        }
         Command::Result { what } => trigger::result(&client()?, &what, screen),
         Command::Cache(command) => match command {
             CacheCommand::Get { key } => cache::get(&client()?, &key, screen),

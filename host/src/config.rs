@@ -5,6 +5,7 @@
 
 pub(crate) mod kinds;
 pub(crate) mod reading;
+mod reload;
 mod text;
 
 use std::collections::BTreeMap;

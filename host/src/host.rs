@@ -1,5 +1,7 @@
 //! Wires the rooms together, starts them, and stops them in order.
 
+mod signals;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -20,6 +21,7 @@ use crate::imports::locks::LockWaits;
 use crate::machine::budget::Budgets;
 use crate::machine::executor::Executor;
 use crate::machine::heartbeat::Heartbeat;
+use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::machine::scheduler::Scheduler;
 use crate::machine::sweeper::Sweeper;
@@ -27,11 +29,15 @@ use crate::machine::worker::Worker;
 use crate::plugins::Registry;
 use crate::plugins::directory::Directory;
 use crate::runtime::{Runtime, Services, Stop};
-use crate::store::Store;
 use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
+use crate::store::{Retention, Store};
 use crate::task::Name;
+use crate::telemetry::LogFilter;
 use crate::tenant::Tenants;
 use crate::time::Clock;
+use signals::{Reloading, Signals};
+
+pub use signals::ReadAgain;
 
 /// How long attempts that were interrupted may take to be written down. They end within milliseconds; the disk may not.
 const LAST_WRITES: Duration = Duration::from_secs(10);
@@ -50,12 +56,24 @@ pub struct Host {
     /// Where the API listens.
     pub address: SocketAddr,
     runtime: Arc<Runtime>,
+    pause: Arc<HostPause>,
+    knobs: Knobs,
     /// Set: nothing new is started.
     stopping: watch::Sender<bool>,
     /// Set: the loops that serve attempts under way end, too.
     over: watch::Sender<bool>,
     first: Vec<JoinHandle<()>>,
     last: Vec<JoinHandle<()>>,
+}
+
+/// What can be changed of a host while it is up.
+#[derive(Debug)]
+struct Knobs {
+    /// Changed: the plugin directories are looked at.
+    rescan: watch::Sender<u64>,
+    poll: watch::Sender<Duration>,
+    retention: watch::Sender<Retention>,
+    tenants: Arc<Tenants>,
 }
 
 impl Host {
@@ -78,22 +96,30 @@ impl Host {
         let parts = Parts::open(&config).await?;
         let directories = parts.directories(&config)?;
 
+        let knobs = Knobs {
+            rescan: watch::Sender::new(0),
+            poll: watch::Sender::new(config.machine.poll),
+            retention: watch::Sender::new(config.retention()),
+            tenants: Arc::clone(&parts.tenants),
+        };
         let (stopping, over) = (watch::Sender::new(false), watch::Sender::new(false));
         let mut api_over = over.subscribe();
         let api_over = async move { drop(api_over.wait_for(|over| *over).await) };
         let mut first = vec![
             tokio::spawn(parts.scheduler().run(stopping.subscribe())),
-            tokio::spawn(parts.worker(&config).run(stopping.subscribe())),
+            tokio::spawn(parts.worker(&config, &knobs).run(stopping.subscribe())),
         ];
-        first.extend(directories.into_iter().map(|directory| tokio::spawn(directory.run(stopping.subscribe()))));
+        first.extend(
+            directories.into_iter().map(|d| tokio::spawn(d.run(knobs.rescan.subscribe(), stopping.subscribe()))),
+        );
         let last = vec![
             tokio::spawn(parts.heartbeat(&config).run(over.subscribe())),
-            tokio::spawn(parts.sweeper(&config).run(over.subscribe())),
+            tokio::spawn(parts.sweeper(&config, &knobs).run(over.subscribe())),
             tokio::spawn(Arc::clone(&parts.budgets).watch(Arc::clone(&parts.live), over.subscribe())),
             tokio::spawn(http::serve(listener, http::router(parts.api(&config)), api_over)),
         ];
-        let Parts { store, catalog, live, clock, runtime, .. } = parts;
-        Ok(Self { store, catalog, live, clock, address, runtime, stopping, over, first, last })
+        let Parts { store, catalog, live, clock, runtime, pause, .. } = parts;
+        Ok(Self { store, catalog, live, clock, address, runtime, pause, knobs, stopping, over, first, last })
     }
 
     /// Stop in three steps: start nothing new; wait up to `grace` for what is under way, which hears of it if it can;
@@ -156,6 +182,7 @@ struct Parts {
     lock_waits: Arc<LockWaits>,
     tenants: Arc<Tenants>,
     budgets: Arc<Budgets>,
+    pause: Arc<HostPause>,
 }
 
 impl Parts {
@@ -178,7 +205,8 @@ impl Parts {
         let runtime = Runtime::new(config.runtime(), services)?;
         let plugins = Arc::new(Registry::new(Arc::clone(&catalog)));
         let budgets = Arc::new(Budgets::new(Arc::clone(&catalog), Arc::clone(&tenants), Arc::clone(&clock)));
-        Ok(Self { store, catalog, live: Arc::default(), clock, runtime, plugins, lock_waits, tenants, budgets })
+        let (live, pause) = (Arc::default(), Arc::default());
+        Ok(Self { store, catalog, live, clock, runtime, plugins, lock_waits, tenants, budgets, pause })
     }
 
     fn directories(&self, config: &Config) -> anyhow::Result<Vec<Directory>> {
@@ -202,10 +230,11 @@ impl Parts {
             catalog: Arc::clone(&self.catalog),
             live: Arc::clone(&self.live),
             clock: Arc::clone(&self.clock),
+            pause: Arc::clone(&self.pause),
         }
     }
 
-    fn worker(&self, config: &Config) -> Worker {
+    fn worker(&self, config: &Config, knobs: &Knobs) -> Worker {
         let executor = Executor {
             store: Arc::clone(&self.store),
             runtime: Arc::clone(&self.runtime),
@@ -223,7 +252,8 @@ impl Parts {
             host: config.host.name.clone(),
             slots: config.runtime.slots,
             lease: config.machine.lease,
-            poll: config.machine.poll,
+            poll: knobs.poll.subscribe(),
+            pause: Arc::clone(&self.pause),
         }
     }
 
@@ -236,14 +266,14 @@ impl Parts {
         }
     }
 
-    fn sweeper(&self, config: &Config) -> Sweeper {
+    fn sweeper(&self, config: &Config, knobs: &Knobs) -> Sweeper {
         Sweeper {
             store: Arc::clone(&self.store),
             live: Arc::clone(&self.live),
             catalog: Arc::clone(&self.catalog),
             clock: Arc::clone(&self.clock),
             every: config.machine.lease / 3,
-            retention: config.retention(),
+            retention: knobs.retention.subscribe(),
         }
     }
 
@@ -264,34 +294,29 @@ impl Parts {
             },
             tenants: Arc::clone(&self.tenants),
             budgets: Arc::clone(&self.budgets),
+            pause: Arc::clone(&self.pause),
         })
     }
 }
 
-/// Run a host until SIGTERM or SIGINT, and stop it. A second signal ends the grace.
+/// Run a host until SIGTERM or SIGINT, and stop it. A second signal ends the grace. SIGHUP has the configuration read again
+/// by `read`, SIGUSR1 and SIGUSR2 pause and resume what starts here.
 ///
 /// # Errors
 ///
 /// As [`Host::start`].
-pub async fn run(config: Config) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let (grace, plugins) = (config.machine.grace, config.host.plugins.clone());
-    let host = Host::start(config).await?;
+pub async fn run(config: Config, log: LogFilter, read: ReadAgain) -> anyhow::Result<()> {
+    let mut signals = Signals::take()?;
+    let plugins = config.host.plugins.clone();
+    let host = Host::start(config.clone()).await?;
     info!("Sexton {} is up: http://{}/, plugins from `{}`", env!("CARGO_PKG_VERSION"), host.address, plugins.display());
     notify_systemd(&[sd_notify::NotifyState::Ready]);
 
-    let mut signalled = async || {
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        }
-    };
-    let by = signalled().await;
+    let (by, grace) = signals.heed(&host, Reloading { config, read, log }).await;
     info!("Stopping on {by}");
     notify_systemd(&[sd_notify::NotifyState::Stopping]);
     host.stop(grace, async {
-        signalled().await;
+        signals.stop().await;
     })
     .await;
     info!("Stopped");

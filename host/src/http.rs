@@ -14,8 +14,10 @@ mod live;
 pub mod lock_graph;
 mod log;
 mod page;
+mod pauses;
 mod result;
 mod runs;
+mod schedule;
 mod serve;
 pub mod shapes;
 mod tasks;
@@ -33,6 +35,7 @@ pub use serve::serve;
 
 use crate::catalog::Catalog;
 use crate::machine::budget::Budgets;
+use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::plugins::PluginInfo;
 use crate::store::{LockWait, Store};
@@ -66,6 +69,8 @@ pub struct ApiState {
     pub tenants: Arc<Tenants>,
     /// What tasks and tenants have used of that.
     pub budgets: Arc<Budgets>,
+    /// Whether a signal paused this host.
+    pub pause: Arc<HostPause>,
 }
 
 impl std::fmt::Debug for ApiState {
@@ -102,11 +107,16 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/locks/graph", get(lock_graph::graph))
         .route("/v1/tenants", get(host::tenants))
         .route("/v1/chains", get(chains::list))
+        .route("/v1/schedule/explain", get(schedule::explain))
+        .route("/v1/tenants/{tenant}/pause", post(pauses::pause_many))
+        .route("/v1/tenants/{tenant}/resume", post(pauses::resume_many))
+        .route("/v1/pause", post(pauses::pause_many))
+        .route("/v1/resume", post(pauses::resume_many))
         .route("/v1/tasks", get(tasks::list))
         .route("/v1/tasks/{task}", get(tasks::show))
         .route("/v1/tasks/{task}/runs", post(tasks::trigger))
-        .route("/v1/tasks/{task}/pause", post(tasks::pause))
-        .route("/v1/tasks/{task}/resume", post(tasks::resume))
+        .route("/v1/tasks/{task}/pause", post(pauses::pause))
+        .route("/v1/tasks/{task}/resume", post(pauses::resume))
         .route("/v1/tasks/{task}/result", get(result::of_task))
         .route("/v1/runs", get(runs::list))
         .route("/v1/runs/{run}", get(runs::show))

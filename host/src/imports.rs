@@ -42,6 +42,8 @@ pub struct ImportsCtx {
     locks: HashMap<Arc<LockName>, LockMode>,
     /// Keys of the entries that the guest is renewing.
     renewals: HashSet<String>,
+    /// Whether its log says that it may not have more of the cache.
+    told_full: bool,
     /// Runs that it has asked for.
     enqueued: u32,
     /// How often it has asked to be continued.
@@ -61,6 +63,7 @@ impl ImportsCtx {
             until,
             locks: HashMap::new(),
             renewals: HashSet::new(),
+            told_full: false,
             enqueued: 0,
             continued: 0,
         }

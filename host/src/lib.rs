@@ -11,6 +11,7 @@ pub mod http;
 pub mod imports;
 pub mod lifecycle;
 pub mod machine;
+pub mod pause;
 pub mod plugins;
 pub mod retry;
 pub mod run;

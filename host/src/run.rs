@@ -173,6 +173,17 @@ pub struct HeldBack {
     pub until: Option<Timestamp>,
 }
 
+/// `over its budget of 1000000 fuel a minute until 2026-11-22T10:24:53.000Z`.
+impl fmt::Display for HeldBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)?;
+        match self.until {
+            Some(until) => write!(f, " until {until}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What proves that one may still write for a run: it holds while run, attempt and fence are the store's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimKey {

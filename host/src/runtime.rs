@@ -11,6 +11,7 @@ mod compiler;
 mod components;
 mod ended;
 mod engine;
+mod files;
 mod guest;
 mod handle;
 mod lanes;
@@ -27,6 +28,7 @@ mod vitals;
 mod waits;
 mod watch;
 mod whereabouts;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -172,6 +174,7 @@ impl Runtime {
         };
         let apart = config.compiler.apart(&wasm, code, config.max_component)?;
         let lines = Arc::new(stack::Lines::new(config.code_cache.clone(), apart.clone()));
+        let words = words::Words::start(Arc::clone(&lines))?;
         let loader = loader::Loader::start(wasm.clone(), apart, &config)?;
         let ticker = Arc::new(engine::Ticker::start(wasm.clone(), config.tick)?);
         // Last but one, as it must not be dropped where async code runs.
@@ -189,7 +192,8 @@ impl Runtime {
                 return Err(error);
             }
         };
-        let stage = Arc::new(attempt::Stage { engine: wasm, services, lanes, lines });
+        let files = Arc::new(files::AllFiles::of_this_process());
+        let stage = Arc::new(attempt::Stage { engine: wasm, services, lanes, lines, words, files });
         Ok(Arc::new(Self { stage, loader, ticker, max_memory, io: Mutex::new(Some(io)) }))
     }
 

@@ -5,8 +5,13 @@ mod calendar;
 mod chain;
 mod crontab;
 mod due;
+pub mod explain;
+pub mod given;
+mod local;
 mod pace;
 mod walk;
+pub mod words;
+mod zones;
 
 use std::time::Duration;
 
@@ -14,9 +19,11 @@ use chrono_tz::Tz;
 
 pub use awaited::{AfterEnd, AfterState, Awaited, Memory, SET_BACK};
 pub use chain::{BETWEEN_ROUNDS, Chain, ChainState, Link, LinkEnd, OnFailure, Went};
-pub use crontab::{BadCrontab, Crontab};
+pub use crontab::{BadCrontab, Crontab, Dst};
 pub use due::{Due, Look};
 pub use pace::{Going, PaceState, Paced};
+pub use zones::zone;
+pub(crate) use zones::zone_named;
 
 use crate::time::Timestamp;
 
@@ -27,7 +34,7 @@ pub enum Trigger {
     OnDemand,
     /// Once whenever a host that has it starts, or first sees it.
     OnStart,
-    /// A crontab(5) expression, read in the task's zone.
+    /// A crontab(5) expression, read in its own zone or else in the task's.
     Cron(Crontab),
     /// Every multiple of this since the Unix epoch, so that all hosts agree without asking one another.
     Every(Duration),

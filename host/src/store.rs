@@ -9,6 +9,7 @@
 //!
 //! `store::conformance` is the test text that every store passes.
 
+mod cache;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod making;
@@ -27,10 +28,13 @@ pub use making::{Admit, Enqueued, Fire, Fired, NewRun};
 pub use watching::{Remember, RunKey, Stands, Watched};
 
 use crate::lifecycle::Transition;
+use crate::pause::{Pauses, Whom};
 use crate::run::{Cause, Claim, ClaimKey, HeldBack, Output, Report, RunId, RunState};
 use crate::supervision::{Consequence, Pause, Standing, Supervision};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
+
+pub use cache::{CacheKey, CacheWrite, Entry, EntryInfo, WriteIf, Written};
 
 /// Why a store did not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -48,6 +52,14 @@ pub enum StoreError {
         used: u64,
         /// Bytes allowed.
         quota: u64,
+    },
+    /// What entries written by the writing task may take together would be exceeded.
+    #[error("the task's budget of the cache is used up: {used} of {budget} bytes are in use")]
+    CacheBudget {
+        /// Bytes in use.
+        used: u64,
+        /// Bytes allowed.
+        budget: u64,
     },
     /// The disk is full. Nothing was changed; it may be tried again.
     #[error("the disk that holds `{0}` is full")]
@@ -68,7 +80,8 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 pub struct ClaimRequest {
     /// Who asks, shown with the run.
     pub host: String,
-    /// The tasks that the host can run, with how many runs of each may be running at once on all hosts together.
+    /// The tasks that the host can run, with how many runs of each may be running at once on all hosts together; 0 for one
+    /// of which nothing is to be taken but what is [forced](NewRun::forced).
     pub tasks: Arc<BTreeMap<TaskKey, u32>>,
     /// At most this many.
     pub limit: usize,
@@ -230,84 +243,6 @@ pub struct LockWait {
     pub place: u32,
 }
 
-/// A value in the cache.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The bytes.
-    pub value: Vec<u8>,
-    /// Greater after every change of the key, deletion included.
-    pub version: u64,
-    /// When it was set.
-    pub set_at: Timestamp,
-    /// When it ceases to be; `None` is never.
-    pub expires_at: Option<Timestamp>,
-}
-
-/// A key of the cache, without its value.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EntryInfo {
-    /// The key.
-    pub key: String,
-    /// Bytes of the value.
-    pub size: u64,
-    /// Its version.
-    pub version: u64,
-    /// When it was set.
-    pub set_at: Timestamp,
-    /// When it ceases to be; `None` is never.
-    pub expires_at: Option<Timestamp>,
-}
-
-/// Which key of whose cache.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CacheKey {
-    /// Whose.
-    pub tenant: Name,
-    /// The key.
-    pub key: String,
-}
-
-/// A change of one cache entry.
-#[derive(Clone, Debug)]
-pub struct CacheWrite {
-    /// Which entry.
-    pub key: CacheKey,
-    /// The value.
-    pub value: Vec<u8>,
-    /// When the entry ceases to be.
-    pub expires_at: Option<Timestamp>,
-    /// The run that writes; `None` for an operator. A stale claim changes nothing.
-    pub claim: Option<ClaimKey>,
-    /// When to write at all.
-    pub only: WriteIf,
-    /// Bytes (keys and values) that the tenant's entries may have together.
-    pub quota: u64,
-    /// The time it is; expired entries count as absent.
-    pub now: Timestamp,
-}
-
-/// The condition of a [`CacheWrite`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteIf {
-    /// None.
-    Always,
-    /// The entry is absent.
-    Absent,
-    /// The entry has this version.
-    Version(u64),
-    /// The writer holds the refresh lock on the key with this fence, and lets go of it with this write.
-    Refreshing(u64),
-}
-
-/// What became of a [`CacheWrite`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// It is written, with this version.
-    Yes(u64),
-    /// Its condition did not hold; nothing was changed.
-    Conflict,
-}
-
 /// What a task's schedule has come to. Kept by the store, so that restarts and other hosts go on from there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskState {
@@ -317,7 +252,7 @@ pub struct TaskState {
     pub fired: u64,
     /// What a trigger that goes by how earlier runs went has to remember, in its own words.
     pub memory: Option<String>,
-    /// Nothing of the task starts while set.
+    /// Nothing of the task starts while set; nor while one of [`Store::pauses`] is about it.
     pub paused: Option<Pause>,
     /// How its latest runs went.
     pub standing: Standing,
@@ -357,12 +292,16 @@ pub struct RunInfo {
     pub outcome: Option<crate::run::Outcome>,
     /// What was said of the last attempt, or why it was skipped.
     pub message: Option<String>,
+    /// It was to start although its task is paused, held back, or at a limit: its first attempt.
+    #[serde(default)]
+    pub forced: bool,
     /// What there is to say about how it came to be: that others were missed, or that it goes past limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Of a run that waits: why it does not start at `run_at`, where its task is paused or held back.
+    /// Of a run that waits: why it does not start at `run_at`. A store knows where its task is paused or held back for its
+    /// crashes; what a budget has to do with it the host adds that is asked.
     pub why: Option<String>,
-    /// Why it does not start although it is due. No store knows; the host that is asked tells.
+    /// The budget that has to do with it, for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBack>,
 }
@@ -394,7 +333,8 @@ pub struct AttemptInfo {
     pub report: Report,
 }
 
-/// How much history is kept, of each task. Runs that are not over are never pruned.
+/// How much history is kept, of each task. Runs that are not over are never pruned; of their attempts the first and the
+/// latest hundred are kept.
 #[derive(Clone, Debug)]
 pub struct Retention {
     /// The latest so many runs.
@@ -425,11 +365,14 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Make the runs that a task's schedule calls for, and move its cursor, in one transaction. A cursor that is further
     /// already stays. Runs that are made (or skipped) are counted in [`TaskState::fired`].
     ///
-    /// Of a paused task only the cursor moves: what is due meanwhile is left out ([`Fired::Paused`]). Where another host
+    /// Of a paused task (one that is, or whose tenant is, or all are) only the cursor moves: what is due meanwhile is left out ([`Fired::Paused`]). Where another host
     /// was first, nothing is done ([`Fire::expect`], [`Fired::Stale`]).
     async fn fire(&self, fire: Fire) -> Result<Fired>;
 
-    /// Take due runs. Runs of paused tasks, and more of a task than it may have at once, are left alone; of a task that is
+    /// Take due runs. First come those that are [forced](NewRun::forced), if this is their first attempt, whatever holds their
+    /// tasks and tenants back; where there are any, they are all that is taken.
+    ///
+    /// Else, runs of paused tasks (see [`Store::fire`]), and more of a task than it may have at once, are left alone; of a task that is
     /// held back ([`Standing::holds`]) all but those that [`goes_through`](crate::supervision::goes_through) lets pass.
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed>;
 
@@ -507,11 +450,26 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Write down what a schedule has to remember, unless somebody else did meanwhile. Whether it was written.
     async fn remember(&self, remember: Remember) -> Result<bool>;
 
-    /// Pause or resume a task. A pause that is there already stays as it is. On resuming, the cursor is set to `now`: what
-    /// was due meanwhile is left out.
+    /// Pause a task, or all tasks of a tenant, or all, those that come later included. A pause that is there already stays as
+    /// it is. `why` is for people.
+    async fn pause(&self, whom: Whom, why: Option<String>, now: Timestamp) -> Result<()>;
+
+    /// End a pause, and no other: a task whose tenant, or all, are paused goes on being so, and so does one that was paused by
+    /// itself when its tenant, or all, are resumed. The cursors are set to `now`: what was due meanwhile is left out.
     ///
-    /// To resume a task, paused or not, also forgets what went wrong with it, and lets it go if it was held back.
-    async fn set_paused(&self, task: TaskKey, paused: bool, now: Timestamp) -> Result<()>;
+    /// To resume a task by itself, paused or not, also forgets what went wrong with it, and lets it go if it was held back.
+    async fn resume(&self, whom: Whom, now: Timestamp) -> Result<()>;
+
+    /// [`Store::pause`] or [`Store::resume`] of one task, in short.
+    async fn set_paused(&self, task: TaskKey, paused: bool, now: Timestamp) -> Result<()> {
+        match paused {
+            true => self.pause(Whom::Task(task), None, now).await,
+            false => self.resume(Whom::Task(task), now).await,
+        }
+    }
+
+    /// The pauses of more than one task that there are. Those of single tasks are in [`Store::task_states`].
+    async fn pauses(&self) -> Result<Pauses>;
 
     /// Runs, newest first.
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RunInfo>>;

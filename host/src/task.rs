@@ -177,6 +177,8 @@ pub struct Limits {
     pub host_call_bytes: u64,
     /// Handles (locks, streams, requests, ...) that the guest may hold at once.
     pub handles: u32,
+    /// Files and directories that the guest may have open at once.
+    pub files: u32,
     /// Bytes of the output; a larger one fails the attempt.
     pub output: u64,
     /// Bytes of log kept; what is beyond is cut, and marked as cut.
@@ -196,6 +198,7 @@ impl Default for Limits {
             host_calls: 1_000_000,
             host_call_bytes: 8 << 20,
             handles: 1_000,
+            files: 64,
             output: 1 << 20,
             log: 256 << 10,
             stdio: 256 << 10,
@@ -208,6 +211,8 @@ impl Default for Limits {
 pub struct Budget {
     /// Units of fuel a minute. No attempt is given more than a minute's worth.
     pub fuel_per_minute: Option<u64>,
+    /// Bytes of the cache, keys and values, that the entries which it was the last to write may have together.
+    pub cache: Option<u64>,
 }
 
 /// What the operator lets a task reach. `None` and empty mean: the import is not linked.

@@ -1,9 +1,10 @@
 //! What tenants there are, and what each may have of a host.
 //!
 //! A tenant is an owner: its plugins lie in a directory of its own, and its names (of tasks, locks, cache entries) are its
-//! own. Which there are is the operator's word, and does not change while a host is up.
+//! own. Which there are is the operator's word, and does not change while a host is up; what each may have does.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::task::Name;
 
@@ -19,8 +20,8 @@ pub struct TenantLimits {
 }
 
 /// The tenants of a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tenants(BTreeMap<Name, TenantLimits>);
+#[derive(Debug)]
+pub struct Tenants(RwLock<Arc<BTreeMap<Name, TenantLimits>>>);
 
 impl Tenants {
     /// A host without tenants: only the default one, whose cache may have `cache` bytes.
@@ -33,17 +34,26 @@ impl Tenants {
         let mut tenants = named;
         let unbounded = TenantLimits { runs: None, fuel_per_minute: None, cache };
         tenants.entry(Name::default_tenant()).or_insert(unbounded);
-        Self(tenants)
+        Self(RwLock::new(Arc::new(tenants)))
     }
 
     /// What `tenant` may have; `None` if there is no such tenant.
-    pub fn get(&self, tenant: &Name) -> Option<&TenantLimits> {
-        self.0.get(tenant)
+    pub fn get(&self, tenant: &Name) -> Option<TenantLimits> {
+        self.all().get(tenant).copied()
     }
 
-    /// All of them, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&Name, &TenantLimits)> {
-        self.0.iter()
+    /// All of them, by name, as they are now.
+    pub fn all(&self) -> Arc<BTreeMap<Name, TenantLimits>> {
+        // Whoever panicked while it held the guard left what is whole: it is changed in one go.
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on each may have what it may have of `others`. Tenants that are not in both stay as they are.
+    pub fn change(&self, others: &Self) {
+        let others = others.all();
+        let mut tenants = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = tenants.iter().map(|(name, limits)| (name.clone(), *others.get(name).unwrap_or(limits)));
+        *tenants = Arc::new(changed.collect());
     }
 
     /// Bytes that the tenant's cache entries may have together. One that is no more may have none.

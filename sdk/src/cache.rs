@@ -17,7 +17,7 @@ use crate::request::{instant, milliseconds};
 pub enum Error {
     /// The entry is not at the expected version, or the right to renew it was lost.
     Conflict,
-    /// The value is over 1 MiB, or the tenant's share of the cache would be exceeded.
+    /// The value is over 1 MiB, or the tenant's share of the cache, or the task's own, would be exceeded.
     TooLarge,
     /// The task's manifest does not grant this key.
     AccessDenied,

@@ -38,6 +38,8 @@ const MANIFESTS: &[(&str, &[&str])] = &[
     ("[tasks.x.retry]\nattempts = 0\n", &["m29.toml:2:", "attempts"]),
     ("[tasks.x.retry]\njitter = 7\n", &["m30.toml:2:", "jitter"]),
     ("[tasks.x]\n[tasks.x]\n", &["m31.toml:2:"]),
+    ("[tasks.x]\ncron-seconds = \"0 9 * * *\"\n", &["m32.toml:2:", "six", "`cron`"]),
+    ("[tasks.x]\nevery = \"10s\"\ndst = \"skip\"\n", &["m33.toml:3:", "`dst`", "`cron`"]),
 ];
 
 #[test]

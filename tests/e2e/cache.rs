@@ -1,6 +1,6 @@
 //! Values that are whole or not there, however many write and read.
 
-use crate::harness::{Host, outcome, state};
+use crate::harness::{Host, attempts, outcome, state};
 use crate::outcomes::PROBE;
 
 #[test]
@@ -43,4 +43,27 @@ fn a_run_that_was_killed_has_let_go_of_its_refresh_and_left_the_last_good_value(
 
     assert!(said(&next).contains("better"), "{}", said(&next));
     assert_eq!(host.cli(&["cache", "get", "section"]).stdout, b"\"better\"");
+}
+
+#[test]
+fn a_task_that_is_over_its_budget_of_the_cache_is_refused_and_its_log_says_why() {
+    let manifest = format!("{PROBE}[tasks.probe.budget]\ncache = \"1 KiB\"\n");
+    let host = Host::with_plugins(&[("probe", "probe", &manifest)]);
+    let set = |key: &str, bytes: usize| {
+        let value = "v".repeat(bytes);
+        host.run("probe", &format!(r#"{{"do": "cache-set", "key": "{key}", "value": "{value}"}}"#))
+    };
+    // A person's entries are not the task's.
+    assert!(host.cli(&["cache", "set", "theirs", &"x".repeat(5000)]).status.success());
+    assert_eq!(outcome(&set("one", 600)), "succeeded");
+
+    let over = set("two", 600);
+
+    assert_ne!(outcome(&over), "succeeded", "{over}");
+    let log = attempts(&over)[0]["log"]["text"].as_str().unwrap();
+    assert!(log.contains("the task's budget of the cache is used up: 603 of 1024 bytes are in use"), "{log}");
+    let run = crate::harness::id(&over).to_string();
+    assert!(String::from_utf8_lossy(&host.cli(&["logs", &run]).stdout).contains("budget of the cache"), "{over}");
+    assert_eq!(outcome(&set("one", 10)), "succeeded");
+    assert_eq!(outcome(&set("two", 600)), "succeeded");
 }

@@ -138,6 +138,22 @@ fn check_reads_manifests_offline_and_shows_when_their_tasks_are_due() {
     assert!(said.contains("bad.toml:2:") && said.contains("five"), "{said}");
 }
 
+/// Where `H` falls is the name's affair, for ever: this one is due at 07:31.
+#[test]
+fn check_shows_where_an_h_falls_by_the_clocks_that_the_crontab_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let manifest = directory.path().join("spread.toml");
+    fs::write(&manifest, "[tasks.report]\ncron = \"CRON_TZ=Asia/Tokyo H H * * *\"\nzone = \"UTC\"\n").unwrap();
+
+    let checked = Command::new(SEXTON).arg("check").arg(&manifest).output().unwrap();
+
+    let shown = out(&checked);
+    assert!(checked.status.success(), "{}", err(&checked));
+    for part in ["CRON_TZ=Asia/Tokyo H H * * *", "T07:31:00+09:00", "T22:31:00"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
 #[test]
 fn shells_get_completions_and_editors_a_schema() {
     for shell in ["bash", "zsh", "fish"] {

@@ -11,6 +11,7 @@ const RULES: &[(&[&str], &[&str])] = &[
             "run.rs",
             "tenant.rs",
             "lifecycle.rs",
+            "pause.rs",
             "supervision.rs",
             "schedule.rs",
             "schedule",

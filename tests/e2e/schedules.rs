@@ -93,6 +93,19 @@ fn an_instant_makes_one_run_however_often_the_host_is_started() {
 }
 
 #[test]
+fn a_crontab_with_seconds_is_due_at_the_seconds_that_it_names() {
+    let manifest = "[tasks.tick]\ncron-seconds = \"*/2 * * * * *\"\ndst = \"utc\"\noverlap = \"allow(5)\"\n";
+    let host = Host::with_plugins(&[("tick", "hello", manifest)]);
+
+    host.eventually("it has run", || (scheduled(&runs(&host, "tick"), "succeeded") >= 3).then_some(()));
+
+    let all = runs(&host, "tick");
+    let due: Vec<&str> = all.iter().map(|run| run["due_at"].as_str().unwrap()).collect();
+    let even = |due: &&str| ["0.000Z", "2.000Z", "4.000Z", "6.000Z", "8.000Z"].iter().any(|end| due.ends_with(end));
+    assert!(due.iter().all(even), "{due:?}");
+}
+
+#[test]
 fn what_was_missed_while_the_host_was_down_is_caught_up_as_the_task_has_it() {
     let each = |name: &str, catch_up: &str| {
         (

@@ -10,7 +10,7 @@ use crate::harness::{Host, SEXTON, Setup, attempts, guest, id, list, outcome, ru
 use crate::outcomes::PROBE;
 
 /// Put a plugin into the directory `acme`, and wait until it is in use.
-fn add_acmes(host: &Host, name: &str, component: &str, manifest: &str) {
+pub(crate) fn add_acmes(host: &Host, name: &str, component: &str, manifest: &str) {
     let directory = host.directory.path().join("acme");
     fs::write(directory.join(format!("{name}.toml")), manifest).unwrap();
     fs::write(directory.join(format!(".{name}")), guest(component)).unwrap();
@@ -23,21 +23,21 @@ fn add_acmes(host: &Host, name: &str, component: &str, manifest: &str) {
     });
 }
 
-fn with_acme(limits: &str) -> Host {
+pub(crate) fn with_acme(limits: &str) -> Host {
     Host::with(&Setup { config: format!("[tenants.acme]\nplugins = \"acme\"\n{limits}") })
 }
 
-fn trigger_acmes(host: &Host, task: &str, input: &str) -> i64 {
+pub(crate) fn trigger_acmes(host: &Host, task: &str, input: &str) -> i64 {
     let (status, body) = host.request("POST", &format!("/v1/tasks/{task}/runs?tenant=acme"), input.as_bytes());
     assert_eq!(status, 202, "{}", String::from_utf8_lossy(&body));
     id(&serde_json::from_slice(&body).unwrap())
 }
 
-fn acmes(host: &Host, run: i64) -> Value {
+pub(crate) fn acmes(host: &Host, run: i64) -> Value {
     host.get(&format!("/v1/runs/{run}?tenant=acme"))
 }
 
-fn acmes_when_over(host: &Host, run: i64) -> Value {
+pub(crate) fn acmes_when_over(host: &Host, run: i64) -> Value {
     host.eventually("acme's run is over", || {
         let answer = acmes(host, run);
         run_of(&answer)["ended_at"].is_string().then_some(answer)

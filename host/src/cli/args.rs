@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use chrono_tz::Tz;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::run::{RunId, RunState};
+use crate::schedule::zone;
 use crate::task::Name;
 
 /// Schedules and supervises tasks compiled to WebAssembly components.
@@ -16,7 +18,8 @@ use crate::task::Name;
 #[command(name = "sexton", version, propagate_version = true, max_term_width = 100, arg_required_else_help = true)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no host answers, 4 not found, 5 waited too long.\n\
-                        Example: sexton trigger hello --wait"
+                        Example: sexton trigger hello --wait\n\
+                        When is it due: sexton schedule explain '30 2 * * mon' --tz Europe/Berlin"
 )]
 pub struct Cli {
     /// Where the host's API is
@@ -39,6 +42,9 @@ pub(super) enum Command {
     /// Check manifests without a host, and show when their tasks are due next
     #[command(after_help = "Example: sexton check plugins/*.toml")]
     Check(CheckArgs),
+    /// Say what a schedule means before a task has it
+    #[command(subcommand, after_help = "Example: sexton schedule explain '30 2 * * mon' --tz Europe/Berlin")]
+    Schedule(ScheduleCommand),
     /// List the tenants: what they use of the host, and what they may
     #[command(after_help = "Example: sexton tenants")]
     Tenants(ListArgs),
@@ -90,17 +96,18 @@ pub(super) enum Command {
     /// Write a profile of a run that is going, for the Firefox Profiler
     #[command(after_help = "Example: sexton profile 17 --for 5s -o slow.json")]
     Profile(ProfileArgs),
-    /// Let nothing of a task or a chain start until it is resumed
-    #[command(after_help = "Example: sexton pause hello")]
-    Pause {
-        /// Name of the task or chain
-        task: Name,
-    },
-    /// Let a paused task or chain go on; what was due meanwhile is left out
+    /// Let nothing of a task or chain, of a tenant's tasks, or of all, start until they are resumed
+    #[command(after_help = "Example: sexton pause --all --why 'the disk is being replaced'")]
+    Pause(PauseArgs),
+    /// Let what is paused go on; what was due meanwhile is left out
     #[command(after_help = "Example: sexton resume hello")]
     Resume {
-        /// Name of the task or chain
-        task: Name,
+        /// Name of the task or chain [with --tenant and without it: all of the tenant's]
+        #[arg(conflicts_with = "all")]
+        task: Option<Name>,
+        /// All tasks; with --tenant all of the tenant's. Those that were paused by themselves stay so
+        #[arg(long)]
+        all: bool,
     },
     /// Print what a run made, or what a task's latest good run made
     #[command(after_help = "Example: sexton result frontpage > page.html")]
@@ -150,6 +157,53 @@ pub struct RunArgs {
 pub(super) struct CheckArgs {
     /// Manifests (`NAME.toml`) [default: those in `plugins`]
     pub(super) files: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum ScheduleCommand {
+    /// Show a crontab, an interval or an instant in words, and when it fires; gaps and folds of the clock are marked
+    #[command(after_help = "Example: sexton schedule explain '30 2 * * *' --tz Europe/Berlin --month 2027-03\n\
+                            Example: sexton schedule explain 'tomorrow 4am + 2 hours'")]
+    Explain(ExplainArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct ExplainArgs {
+    /// Five fields as crontab(5), `@daily`, `every 10m`, or an instant in words, such as `friday 17:00`
+    pub(super) schedule: String,
+    /// By whose clocks
+    #[arg(long = "tz", visible_alias = "zone", value_name = "ZONE", default_value = "UTC", value_parser = zone)]
+    pub(super) zone: Tz,
+    /// How many instants to show
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) next: u16,
+    /// Count from here, such as 2027-03-01 [default: now]
+    #[arg(long, value_name = "INSTANT")]
+    pub(super) from: Option<String>,
+    /// Draw a month with how often it fires on each day
+    #[arg(long, value_name = "YYYY-MM", conflicts_with = "json")]
+    pub(super) month: Option<Month>,
+    #[command(flatten)]
+    pub(super) list: ListArgs,
+}
+
+/// A month of a year of four digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Month {
+    pub(super) year: i32,
+    pub(super) month: u32,
+}
+
+impl FromStr for Month {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = |text: &str, most| text.len() == most && text.bytes().all(|b| b.is_ascii_digit());
+        let month = text.split_once('-').filter(|(year, month)| digits(year, 4) && digits(month, 2));
+        month
+            .and_then(|(year, month)| Some(Self { year: year.parse().ok()?, month: month.parse().ok()? }))
+            .filter(|month| (1..=9998).contains(&month.year) && (1..=12).contains(&month.month))
+            .ok_or("write a month as 2027-03")
+    }
 }
 
 #[derive(Args, Clone, Copy, Debug)]
@@ -208,6 +262,9 @@ pub(super) struct TriggerArgs {
     /// Not before this is over, such as 10s
     #[arg(long, value_name = "DURATION")]
     pub(super) after: Option<String>,
+    /// Now, although the task is paused, held back, over its budget or has as many runs as it may
+    #[arg(long, conflicts_with_all = ["at", "after"])]
+    pub(super) past_limits: bool,
     /// Wait until the run is over, and print what it made
     #[arg(long)]
     pub(super) wait: bool,
@@ -216,6 +273,19 @@ pub(super) struct TriggerArgs {
     pub(super) timeout: Option<Duration>,
     #[command(flatten)]
     pub(super) list: ListArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct PauseArgs {
+    /// Name of the task [with --tenant and without it: all of the tenant's]
+    #[arg(conflicts_with = "all")]
+    pub(super) task: Option<Name>,
+    /// All tasks, those that come later, too; with --tenant all of the tenant's
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Shown wherever the pause is
+    #[arg(long, value_name = "TEXT")]
+    pub(super) why: Option<String>,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -396,6 +466,10 @@ mod tests {
         for wrong in [
             "sexton trigger t --input a --input-file b",
             "sexton trigger t --at 2026-01-01T00:00:00Z --after 1s",
+            "sexton trigger t --past-limits --after 1s",
+            "sexton pause t --all",
+            "sexton resume t --all",
+            "sexton resume t --why x",
             "sexton trigger t --timeout 5s",
             "sexton trigger t --wait --timeout 5",
             "sexton cache set k",
@@ -407,6 +481,10 @@ mod tests {
             "sexton runs --state asleep",
             "sexton runs --limit 0",
             "sexton run --listen 7070",
+            "sexton schedule explain @daily --tz Europe/Belrin",
+            "sexton schedule explain @daily --next 0",
+            "sexton schedule explain @daily --month 2027-13",
+            "sexton schedule explain @daily --month 2027-03 --json",
             "sexton nonsense",
         ] {
             let parsed = Cli::try_parse_from(wrong.split(' '));

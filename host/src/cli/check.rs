@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use super::screen::{Screen, one_line, safe};
-use crate::http::shapes::{Due, TriggerShape};
+use crate::http::shapes::TriggerShape;
+use crate::http::shapes::schedule::Explained;
 use crate::plugins::manifest::{self, Manifest};
-use crate::schedule::Chain;
+use crate::schedule::{Chain, Trigger};
 use crate::task::{Name, Task};
 
 /// Due instants shown of each task.
@@ -100,18 +101,36 @@ fn read(file: &Path) -> Result<(Vec<Task>, Vec<Chain>), String> {
 fn show(file: &Path, tasks: &[Task], screen: &Screen) -> Result<(), CliError> {
     let many = if tasks.len() == 1 { "1 task".to_owned() } else { format!("{} tasks", tasks.len()) };
     screen.line(&format!("{}: {many}", one_line(&file.display().to_string())))?;
-    let mut table = screen.table(&["TASK", "WHEN", "ZONE", "NEXT THERE", "NEXT IN UTC", ""], "WHEN");
+    let mut table = screen.table(&["TASK", "WHEN", "ZONE", "NEXT THERE", "NEXT IN UTC", "", ""], "WHEN");
     for task in tasks {
         let (name, when) = (task.key.task.to_string(), TriggerShape::of(&task.trigger).text);
-        let next = Due::list(&task.trigger, task.zone, screen.now, NEXT);
-        let mut rows = next.into_iter().map(|due| (due.local, due.at.to_string(), screen.ago(due.at)));
-        let (there, utc, age) = rows.next().unwrap_or(("-".to_owned(), "-".to_owned(), String::new()));
-        table.add_row(vec![name, one_line(&when), task.zone.name().to_owned(), there, utc, age]);
-        for (there, utc, age) in rows {
-            table.add_row(vec![String::new(), String::new(), String::new(), there, utc, age]);
+        let explained = Explained::of(&task.trigger.clone().into(), task.zone, screen.now, NEXT);
+        // What it means stands below how it is written, where it says more than that.
+        let words = matches!(task.trigger, Trigger::Cron(_) | Trigger::At(_)).then_some(explained.words);
+        let mut rows = explained.next.into_iter().map(|fire| {
+            let mark = fire.mark.map(|mark| mark.text).unwrap_or_default();
+            [fire.due.local, fire.due.at.to_string(), screen.ago(fire.due.at), mark]
+        });
+        let [there, utc, age, mark] = rows.next().unwrap_or(["-".into(), "-".into(), String::new(), String::new()]);
+        table.add_row(vec![name, one_line(&when), task.zone.name().to_owned(), there, utc, age, mark]);
+        for (row, when) in lines(rows, words) {
+            let [there, utc, age, mark] = row;
+            table.add_row(vec![String::new(), when, String::new(), there, utc, age, mark]);
         }
     }
     screen.print(&table)
+}
+
+/// The further lines of a task: its further instants, and what it means beside the first of them.
+fn lines(rows: impl Iterator<Item = [String; 4]>, words: Option<String>) -> Vec<([String; 4], String)> {
+    let mut rows: Vec<_> = rows.map(|row| (row, String::new())).collect();
+    if let Some(words) = words {
+        match rows.first_mut() {
+            Some((_, when)) => *when = words,
+            None => rows.push((Default::default(), words)),
+        }
+    }
+    rows
 }
 
 /// The JSON schema of manifests.
@@ -143,6 +162,7 @@ mod tests {
         let shown = printed(&screen);
         assert!(shown.contains("clock.toml: 1 task\n"), "{shown}");
         assert_eq!(shown.matches("T03:00:00+0").count(), 5, "{shown}");
+        assert!(shown.contains("\n      at 03:00 every day"), "{shown}");
         assert!(shown.contains("cron 0 3 * * *") && shown.contains("Europe/Berlin"), "{shown}");
     }
 

@@ -49,6 +49,11 @@ impl CliError {
         self
     }
 
+    /// What went wrong.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Which code the process ends with.
     pub fn exit(&self) -> Exit {
         self.exit

@@ -8,8 +8,10 @@ use super::error::CliError;
 use super::screen::{Screen, one_line, safe};
 use crate::http::shapes::following::Following;
 use crate::http::shapes::{Plugins, Runs, TaskSummary, Tasks, Tenants, rough};
+use crate::pause::PausedBy;
 use crate::run::RunState;
 use crate::store::RunInfo;
+use crate::supervision::Pause;
 
 pub(super) fn tenants(client: &Client, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
     let json = client.text("/v1/tenants")?;
@@ -25,7 +27,11 @@ pub(super) fn tenants(client: &Client, list: ListArgs, screen: &Screen) -> Resul
             format!("{}{}", tenant.running, most(tenant.runs.map(u64::from))),
             tenant.fuel_left.map_or("-".to_owned(), |left| format!("{left}{} a minute", most(tenant.fuel_per_minute))),
             bytesize::ByteSize(tenant.cache).display().iec().to_string(),
-            tenant.held_back.as_ref().map_or("-".to_owned(), |held_back| screen.held_back(held_back)),
+            match (&tenant.paused, &tenant.held_back) {
+                (Some(paused), _) => one_line(paused),
+                (None, Some(held_back)) => screen.held_back(held_back),
+                (None, None) => "-".to_owned(),
+            },
         ]);
     }
     screen.print(&table)
@@ -93,9 +99,17 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
     }
     screen.print(&table)?;
     for task in &tasks {
-        if let Some(why) = &task.paused_why {
+        if let Some(why) = task.paused_why.as_ref().filter(|_| task.paused_by.is_none_or(|by| by == PausedBy::Task)) {
             screen.line(&format!("\n`{}` is paused: {}", task.name, one_line(why)))?;
         }
+    }
+    // The same for all that it is about, so it is said once.
+    let many = |by: &PausedBy| *by != PausedBy::Task;
+    if let Some((by, task)) = tasks.iter().find_map(|task| Some((task.paused_by.filter(many)?, task))) {
+        let pause = Pause { since: task.paused_at, why: task.paused_why.clone() };
+        let whose = if by == PausedBy::All { "all tasks" } else { "the tenant's tasks" };
+        let said = one_line(&by.why(&pause));
+        screen.line(&format!("\n{whose} start nothing: {said}"))?;
     }
     Ok(())
 }
@@ -154,10 +168,7 @@ pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<
             Cell::new(screen.ago(run.due_at)),
             Cell::new(took(run, screen)),
             Cell::new(run.attempt),
-            Cell::new(match &run.held_back {
-                Some(held_back) => screen.held_back(held_back),
-                None => one_line(run.why.as_deref().or(run.message.as_deref()).unwrap_or_default()),
-            }),
+            Cell::new(one_line(run.why.as_deref().or(run.message.as_deref()).unwrap_or_default())),
         ]);
     }
     screen.print(&table)?;

@@ -34,13 +34,13 @@ fn text(detail: &RunDetail, screen: &Screen) -> String {
     if !run.state.is_over() && run.claimed_at.is_none() || run.run_at > screen.now {
         rows.push(("starts", screen.instant(run.run_at)));
     }
-    rows.extend(run.held_back.as_ref().map(|held_back| ("held back", screen.held_back(held_back))));
     rows.extend(run.claimed_at.map(|at| ("claimed", screen.instant(at))));
     rows.extend(run.ended_at.map(|at| ("ended", screen.instant(at))));
     rows.extend(run.host.as_deref().map(|host| ("host", one_line(host))));
     rows.extend(run.parent.map(|parent| ("parent", format!("run {parent}"))));
     rows.push(("attempt", format!("{} ({} failed)", run.attempt, run.failures)));
     rows.extend(run.outcome.map(|outcome| ("outcome", outcome.to_string())));
+    rows.extend(run.note.as_deref().map(|note| ("note", one_line(note))));
     rows.extend(run.why.as_deref().map(|why| ("waits", one_line(why))));
     rows.extend(run.message.as_deref().map(|message| ("said", one_line(message))));
     let mut text = format!("Run {}\n", run.id);

@@ -11,7 +11,8 @@ const CONTROL_THREADS: usize = 2;
 
 /// Start a host and stay until it is over.
 pub(super) fn run(args: RunArgs) -> Result<(), CliError> {
-    start(config(args)?).map_err(|error| CliError::failed(format!("{error:#}")))
+    let config = config(args.clone())?;
+    start(config, args).map_err(|error| CliError::failed(format!("{error:#}")))
 }
 
 /// The configuration, with what the command line says over it.
@@ -58,11 +59,16 @@ fn may_open_many_files() {
     }
 }
 
+/// The configuration as it is now.
+fn again(args: RunArgs) -> anyhow::Result<Config> {
+    config(args).map_err(|error| anyhow::anyhow!("{}", error.message()))
+}
+
 /// The control plane's threads, and the host on them.
-fn start(config: Config) -> anyhow::Result<()> {
+fn start(config: Config, args: RunArgs) -> anyhow::Result<()> {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     give_large_allocations_back();
-    crate::telemetry::start(config.log.format == LogFormat::Json, &config.log.filter)?;
+    let log = crate::telemetry::start(config.log.format == LogFormat::Json, &config.log.filter)?;
     #[cfg(unix)]
     may_open_many_files();
     tokio::runtime::Builder::new_multi_thread()
@@ -71,7 +77,7 @@ fn start(config: Config) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the host's threads")?
-        .block_on(crate::host::run(config))
+        .block_on(crate::host::run(config, log, Box::new(move || again(args.clone()))))
 }
 
 #[cfg(test)]

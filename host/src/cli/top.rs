@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Read};
+use std::task::Poll;
 use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::TopArgs;
 use super::client::{Client, decode};
@@ -39,7 +41,7 @@ pub(super) fn top(client: &Client, args: TopArgs, screen: &Screen) -> Result<(),
     std::thread::sleep(ONCE);
     let live = look(client)?;
     let rows = rates.of(&live);
-    screen.text(&drawn(&rows, screen))
+    screen.text(&format!("{}{}", standing(&live), drawn(&rows, screen)))
 }
 
 fn look(client: &Client) -> Result<Live, CliError> {
@@ -66,6 +68,11 @@ impl Rates {
         rows.sort_by_key(|(rate, attempt)| (std::cmp::Reverse(*rate), attempt.run));
         rows
     }
+}
+
+/// A line that says that nothing starts, if that is so.
+fn standing(live: &Live) -> String {
+    live.paused_at.map(|since| format!("Paused by a signal since {since}: nothing starts here.\n")).unwrap_or_default()
 }
 
 fn drawn(rows: &[(u64, &LiveAttempt)], screen: &Screen) -> String {
@@ -111,7 +118,7 @@ fn watch(client: &Client, rates: &mut Rates, screen: &Screen) -> Result<(), CliE
     loop {
         let live = look(client)?;
         let text = drawn(&rates.of(&live), screen);
-        let heading = format!("{} under way; q ends\n\n", live.attempts.len());
+        let heading = format!("{}{} under way; q ends\n\n", standing(&live), live.attempts.len());
         screen.text(&frame(&format!("{heading}{text}"), height()))?;
         if keys.end() {
             return Ok(());
@@ -146,17 +153,41 @@ impl<'a> Keys<'a> {
             screen.text("\u{1b}[2J")?;
             return Ok(Self { before: None, screen });
         }
-        let failed = |e| CliError::failed(format!("cannot use the terminal: {e}"));
-        let before = tcgetattr(std::io::stdin()).map_err(failed)?;
+        let failed = |e: std::io::Error| CliError::failed(format!("cannot use the terminal: {e}"));
+        let before = tcgetattr(std::io::stdin()).map_err(|e| failed(e.into()))?;
         let mut keys = before.clone();
         // Ctrl-C as a key, too: a signal would leave the terminal as it is now.
         keys.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
         keys.special_codes[SpecialCodeIndex::VMIN] = 0;
         keys.special_codes[SpecialCodeIndex::VTIME] = REDRAW;
-        tcsetattr(std::io::stdin(), OptionalActions::Now, &keys).map_err(failed)?;
+        tcsetattr(std::io::stdin(), OptionalActions::Now, &keys).map_err(|e| failed(e.into()))?;
         let keys = Self { before: Some(before), screen };
+        keys.give_back_on_signals().map_err(failed)?;
         screen.text("\u{1b}[?1049h\u{1b}[?25l")?;
         Ok(keys)
+    }
+
+    /// Give the terminal back also where a signal ends this, which drops nothing: to a terminal that shows no keys people can
+    /// do little with.
+    fn give_back_on_signals(&self) -> std::io::Result<()> {
+        let Some(before) = self.before.clone() else { return Ok(()) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        // From here on they are not deadly any more, so nobody may fail to hear of them.
+        let signals = {
+            let _on = runtime.enter();
+            [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit()]
+                .into_iter()
+                .map(|kind| Ok((signal(kind)?, kind)))
+                .collect::<std::io::Result<Vec<_>>>()?
+        };
+        let screen = self.screen.clone();
+        std::thread::Builder::new().name("sexton-signals".into()).spawn(move || {
+            let kind = runtime.block_on(first(signals));
+            give_back(&before, &screen);
+            // As the shell tells of a program that a signal has ended.
+            std::process::exit(128 + kind.as_raw_value());
+        })?;
+        Ok(())
     }
 
     /// Wait for a key, or until it is time to draw again; whether to end.
@@ -176,11 +207,24 @@ impl<'a> Keys<'a> {
 impl Drop for Keys<'_> {
     fn drop(&mut self) {
         if let Some(before) = &self.before {
-            // A terminal that is gone needs nothing given back.
-            let _ = self.screen.text("\u{1b}[?25h\u{1b}[?1049l");
-            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
+            give_back(before, self.screen);
         }
     }
+}
+
+fn give_back(before: &Termios, screen: &Screen) {
+    // A terminal that is gone needs nothing given back.
+    let _ = screen.text("\u{1b}[?25h\u{1b}[?1049l");
+    let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
+}
+
+/// The signal that comes first.
+async fn first(mut signals: Vec<(Signal, SignalKind)>) -> SignalKind {
+    std::future::poll_fn(|cx| {
+        let came = signals.iter_mut().find_map(|(signal, kind)| signal.poll_recv(cx).is_ready().then_some(*kind));
+        came.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -1,17 +1,18 @@
-//! `trigger`, `kill`, `pause`, `resume` and `result`: what one does to runs and tasks, and what comes of it.
+//! `trigger`, `kill` and `result`: what one does to runs and tasks, and what comes of it.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use ureq::http::Method;
 
 use super::args::{KillArgs, RunOrTask, TriggerArgs};
 use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
+use super::pausing::resume;
 use super::screen::{Screen, one_line};
 use crate::http::MAX_BODY;
-use crate::http::shapes::{KillEffect, Killed, Paused, RunDetail, Triggered};
+use crate::http::shapes::{KillEffect, Killed, RunDetail, Triggered};
+use crate::pause::PausedBy;
 use crate::run::{RunId, RunState};
 use crate::task::Name;
 
@@ -42,7 +43,12 @@ pub(super) fn read_file(file: &Path) -> Result<Vec<u8>, CliError> {
     Ok(bytes)
 }
 
-pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> Result<(), CliError> {
+pub(super) fn trigger(
+    client: &Client,
+    args: &TriggerArgs,
+    tenant: Option<&Name>,
+    screen: &Screen,
+) -> Result<(), CliError> {
     let input = match (&args.input, &args.input_file) {
         (Some(text), _) => text.clone().into_bytes(),
         (None, Some(file)) => read_file(file)?,
@@ -53,14 +59,15 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
         path.push_str(&format!("?at={}", part(at)));
     } else if let Some(after) = &args.after {
         path.push_str(&format!("?after={}", part(after)));
+    } else if args.past_limits {
+        path.push_str("?past_limits=true");
     }
     let key: Vec<(&str, &str)> = args.key.as_deref().map(|key| ("idempotency-key", key)).into_iter().collect();
     let json =
         post_within(if args.wait { JUST_DROPPED_IN } else { Duration::ZERO }, || client.post(&path, &key, &input))?;
     let made: Triggered = decode(&json)?;
-    if made.paused {
-        let why = made.paused_why.as_deref().map(|why| format!(" ({})", one_line(why))).unwrap_or_default();
-        eprintln!("note: `{0}` is paused{why}, so its runs wait until `sexton resume {0}`", args.task);
+    for note in notes(&args.task, &made, tenant) {
+        eprintln!("note: {note}");
     }
     if args.wait {
         return wait(client, args, made.run, screen);
@@ -75,6 +82,29 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
         runs => format!(", in the place of run {}", runs.join(", ")),
     };
     screen.line(&format!("Run {} of `{}` {verb}{replaced}.", made.run, args.task))
+}
+
+/// What there is to say to who triggers a run, beside that it was made.
+fn notes(task: &Name, made: &Triggered, tenant: Option<&Name>) -> Vec<String> {
+    let mut notes = Vec::new();
+    match &made.note {
+        Some(note) => notes.push(format!("run {} goes {}", made.run, one_line(note))),
+        None if made.paused => {
+            let why = made.paused_why.as_deref().map(|why| format!(" ({})", one_line(why))).unwrap_or_default();
+            notes.push(match made.paused_by {
+                Some(by @ PausedBy::Tenant) => {
+                    format!("the tenant of `{task}` is paused{why}, so its runs wait until {}", resume(by, tenant))
+                }
+                Some(by @ PausedBy::All) => {
+                    format!("all tasks are paused{why}, so runs of `{task}` wait until {}", resume(by, tenant))
+                }
+                _ => format!("`{task}` is paused{why}, so its runs wait until `sexton resume {task}`"),
+            });
+        }
+        None => {}
+    }
+    notes.extend(made.held_back.as_ref().map(|held_back| one_line(&held_back.reason)));
+    notes
 }
 
 /// Who waits for a run waits for its task as well: a plugin that was dropped in a moment ago is about to be taken up.
@@ -165,16 +195,5 @@ pub(super) fn kill(client: &Client, args: &KillArgs, screen: &Screen) -> Result<
         }
         KillEffect::Stopping => format!("Run {run} is being ended."),
         KillEffect::Requested => format!("Run {run} is another host's, which is told to end it."),
-    })
-}
-
-pub(super) fn set_paused(client: &Client, task: &Name, paused: bool, screen: &Screen) -> Result<(), CliError> {
-    let verb = if paused { "pause" } else { "resume" };
-    let path = format!("/v1/tasks/{}/{verb}", part(task.as_str()));
-    let response = client.send(Method::POST, &path, &[], (), Duration::ZERO)?;
-    let now: Paused = decode(&client.whole(response)?)?;
-    screen.line(&match now.paused {
-        true => format!("Task `{task}` is paused: nothing of it starts."),
-        false => format!("Task `{task}` goes on from now; what was due meanwhile is left out."),
     })
 }

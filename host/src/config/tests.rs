@@ -95,7 +95,7 @@ runs = 9
     let tenants = config.tenants();
     assert_eq!(
         tenants.get(&name("acme")),
-        Some(&TenantLimits { runs: Some(4), fuel_per_minute: Some(1_000_000), cache: 2 << 20 })
+        Some(TenantLimits { runs: Some(4), fuel_per_minute: Some(1_000_000), cache: 2 << 20 })
     );
     assert_eq!(tenants.get(&name("default")).unwrap().runs, Some(9));
     assert_eq!([tenants.cache(&name("other")), tenants.cache(&name("nobody"))], [1 << 20, 0]);

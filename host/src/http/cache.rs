@@ -109,6 +109,8 @@ pub(super) async fn write(
         claim: None,
         only: condition(&headers)?,
         quota: app.tenants.cache(&key.tenant),
+        // A person's.
+        budget: None,
         now,
     };
     match app.store.cache_write(write).await? {

@@ -25,10 +25,11 @@ pub(super) async fn list(
     let watched = app.store.watch(chains.iter().map(|chain| chain.key.clone()).collect(), now).await?;
     let awaits: Vec<_> = chains.iter().map(|chain| awaits_of_chain(chain, watched.get(&chain.key))).collect();
     let stands = app.store.stands(awaits.iter().flatten().cloned().collect()).await?;
+    let pauses = app.store.pauses().await?;
     let missing = |task: &TaskKey| app.catalog.get(task).is_none();
     let shape = |(chain, run): (&&Arc<_>, &Option<_>)| {
         let run = run.as_ref().and_then(|run| stands.get(run));
-        ChainShape::of(chain, watched.get(&chain.key), run, now, missing)
+        ChainShape::of(chain, watched.get(&chain.key), run, &pauses, now, missing)
     };
     Ok(Json(Chains { chains: chains.iter().zip(&awaits).map(shape).collect() }))
 }

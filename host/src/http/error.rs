@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use crate::run::RunId;
 use crate::store::StoreError;
+use crate::task::Name;
+use crate::tenant::Tenants;
 
 /// An answer that is an error: `{"error": {"code", "message", "hint"}}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,14 @@ impl ApiError {
 
     pub(super) fn not_found(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, message)
+    }
+
+    /// The tenant is not there.
+    pub(super) fn no_tenant(name: &Name, tenants: &Tenants) -> Self {
+        let tenants = tenants.all();
+        let names: Vec<&str> = tenants.keys().map(|name| name.as_str()).take(10).collect();
+        Self::not_found("no-such-tenant", format!("there is no tenant `{name}`"))
+            .hint(format!("`[tenants.NAME]` of the configuration makes one; there are: {}", names.join(", ")))
     }
 
     pub(super) fn no_run(run: RunId) -> Self {
@@ -79,8 +89,10 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::NoRun(run) => Self::no_run(run),
             StoreError::ClaimLost(_) => Self::new(StatusCode::CONFLICT, "claim-lost", error.to_string()),
-            StoreError::CacheFull { .. } => Self::new(full, "cache-full", error.to_string())
-                .hint("delete entries, or raise the cache quota in the host's configuration"),
+            StoreError::CacheFull { .. } | StoreError::CacheBudget { .. } => {
+                Self::new(full, "cache-full", error.to_string())
+                    .hint("delete entries, or raise the cache quota in the host's configuration")
+            }
             StoreError::DiskFull(_) => Self::new(full, "disk-full", error.to_string()),
             StoreError::Unusable(_) | StoreError::Other(_) => {
                 tracing::error!(error = %error, "The store failed a request of the API");

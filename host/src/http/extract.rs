@@ -58,9 +58,7 @@ fn named_tenant(app: &App, uri: &Uri) -> ApiResult<Option<(Tenant, Uri)>> {
         _ => return Err(ApiError::bad("bad-query", "`tenant` is there twice")),
     };
     if app.tenants.get(&name).is_none() {
-        let names: Vec<&str> = app.tenants.iter().map(|(name, _)| name.as_str()).take(10).collect();
-        return Err(ApiError::not_found("no-such-tenant", format!("there is no tenant `{name}`"))
-            .hint(format!("`[tenants.NAME]` of the configuration makes one; there are: {}", names.join(", "))));
+        return Err(ApiError::no_tenant(&name, &app.tenants));
     }
     let path = match rest.join("&") {
         none if none.is_empty() => uri.path().to_owned(),

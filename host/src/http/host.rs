@@ -27,6 +27,8 @@ pub(super) async fn host(State(app): State<App>, _: ApiQuery<NoQuery>) -> ApiRes
         pid: app.host.pid,
         started_at: app.host.started_at,
         now: app.clock.now(),
+        paused_at: app.pause.since(),
+        all_paused: app.store.pauses().await?.all,
         attempts: app.live.all().len(),
         runs: app.store.counts().await?,
         store: app.store.stats(),
@@ -51,8 +53,9 @@ pub(super) async fn locks(
 }
 
 /// `GET /v1/tenants`.
-pub(super) async fn tenants(State(app): State<App>, _: ApiQuery<NoQuery>) -> Json<Tenants> {
-    let tenants = app.tenants.iter().map(|(name, limits)| {
+pub(super) async fn tenants(State(app): State<App>, _: ApiQuery<NoQuery>) -> ApiResult<Json<Tenants>> {
+    let (all, pauses) = (app.tenants.all(), app.store.pauses().await?);
+    let tenants = all.iter().map(|(name, limits)| {
         let used = app.budgets.tenant_use(name);
         TenantShape {
             name: name.clone(),
@@ -62,7 +65,8 @@ pub(super) async fn tenants(State(app): State<App>, _: ApiQuery<NoQuery>) -> Jso
             fuel_per_minute: limits.fuel_per_minute,
             cache: limits.cache,
             held_back: used.held_back,
+            paused: pauses.of(name, None).map(|(by, pause)| by.why(pause)),
         }
     });
-    Json(Tenants { tenants: tenants.collect() })
+    Ok(Json(Tenants { tenants: tenants.collect() }))
 }

@@ -12,6 +12,7 @@ use super::error::ApiResult;
 use super::extract::{ApiQuery, NoQuery, Tenant, query_of};
 use super::shapes::{TaskSummary, ago};
 use super::tasks::summaries;
+use crate::pause::PausedBy;
 use crate::plugins::PluginInfo;
 use crate::run::RunState;
 use crate::store::{HeldLock, LockKind, LockMode, RunFilter, RunInfo};
@@ -77,9 +78,13 @@ impl Display for Shown<'_> {
             self.app.live.all().len(),
             Text(&second(self.now)),
         )?;
-        if self.app.tenants.iter().count() > 1 {
+        if let Some(since) = self.app.pause.since() {
+            write!(f, "<p class=\"bad\">Paused by a signal since {}: nothing starts here.</p>", Text(&second(since)))?;
+        }
+        let tenants = self.app.tenants.all();
+        if tenants.len() > 1 {
             f.write_str("<p>Tenants:")?;
-            for (tenant, _) in self.app.tenants.iter() {
+            for tenant in tenants.keys() {
                 write!(f, " <a href=\"/?tenant={tenant}\">{tenant}</a>")?;
             }
             f.write_str("</p>")?;
@@ -116,7 +121,12 @@ impl Shown<'_> {
             write!(f, "<td>{} <small>({})</small><td>", Text(&task.trigger.text), Text(&task.zone))?;
             match task.next.first() {
                 _ if task.paused => {
-                    f.write_str("<span class=\"bad\">paused</span>")?;
+                    let by = match task.paused_by {
+                        Some(PausedBy::Tenant) => ", as its tenant is",
+                        Some(PausedBy::All) => ", as all tasks are",
+                        _ => "",
+                    };
+                    write!(f, "<span class=\"bad\">paused{by}</span>")?;
                     let since = task.paused_at.map(|at| self.age(at)).unwrap_or_default();
                     let why = task.paused_why.as_deref().unwrap_or_default();
                     write!(f, "<br><small>{} {}</small>", Text(&since), Text(why))?;
@@ -168,7 +178,7 @@ impl Shown<'_> {
             if let (Some(claimed), Some(ended)) = (run.claimed_at, run.ended_at) {
                 write!(f, "{:.3} s", ended.since(claimed).as_secs_f64())?;
             }
-            let said = run.why.as_deref().or(run.message.as_deref()).unwrap_or_default();
+            let said = run.why.as_deref().or(run.message.as_deref()).or(run.note.as_deref()).unwrap_or_default();
             write!(f, "<td>{}<td>{}</tr>", run.attempt, Text(&said.chars().take(300).collect::<String>()))?;
         }
         f.write_str("</table>")

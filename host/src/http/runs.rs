@@ -56,10 +56,14 @@ pub(super) async fn list(
     Ok(Json(Runs { runs, next }))
 }
 
-/// A run that is due and waits may be held back by a budget.
+/// A run that is due and waits may be held back by a budget. What the store says of its task goes before that: a budget comes
+/// in by itself.
 fn say_why_it_waits(app: &App, run: &mut RunInfo) {
     if run.state == RunState::Waiting && run.run_at <= app.clock.now() {
-        run.held_back = app.budgets.held_back(&run.task);
+        let past_limits = run.forced && run.attempt == 0;
+        let over = || app.budgets.held_back(&run.task).filter(|_| !past_limits);
+        run.held_back = app.pause.held_back().or_else(over);
+        run.why = run.why.take().or_else(|| run.held_back.as_ref().map(ToString::to_string));
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod following;
 pub mod live;
+pub mod schedule;
 
 use std::collections::BTreeMap;
 
@@ -11,10 +12,12 @@ use chrono::SecondsFormat;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use crate::pause::{PausedBy, Pauses};
 use crate::plugins::PluginInfo;
 use crate::run::{HeldBack, Outcome, RunId, RunState};
-use crate::schedule::{CatchUp, Cooldowns, Pace, Trigger};
+use crate::schedule::{CatchUp, Cooldowns, Pace, Trigger, explain};
 use crate::store::{AttemptInfo, EntryInfo, HeldLock, RunInfo, StoreStats, TaskState};
+use crate::supervision::Pause;
 use crate::task::{Budget, Grants, Limits, Name, Overlap, Task};
 use crate::time::Timestamp;
 
@@ -31,6 +34,10 @@ pub struct Host {
     pub started_at: Timestamp,
     /// The time it is, by its clock.
     pub now: Timestamp,
+    /// Since when a signal has this host start nothing; none if it does not.
+    pub paused_at: Option<Timestamp>,
+    /// The pause of all tasks, if they are paused.
+    pub all_paused: Option<Pause>,
     /// Attempts under way on this host.
     pub attempts: usize,
     /// How many runs of its store are in each state.
@@ -70,6 +77,9 @@ pub struct TenantShape {
     pub cache: u64,
     /// Why nothing of it starts.
     pub held_back: Option<HeldBack>,
+    /// Which pause keeps all of it from starting, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
 }
 
 /// `GET /v1/locks`.
@@ -105,9 +115,12 @@ pub struct TaskSummary {
     pub next: Vec<Due>,
     /// Nothing of it starts while set.
     pub paused: bool,
+    /// Whether that pause is its own (`task`), its tenant's (`tenant`), or that of all (`all`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_by: Option<PausedBy>,
     /// Since when it is paused, if that was written down.
     pub paused_at: Option<Timestamp>,
-    /// Why it is paused; none if a person paused it.
+    /// Why it is paused; none if a person paused it and did not say.
     pub paused_why: Option<String>,
     /// Runs that ended as failed since the last one that succeeded.
     #[serde(default)]
@@ -169,6 +182,8 @@ pub struct TaskDetail {
     /// What the list of tasks has of it.
     #[serde(flatten)]
     pub summary: TaskSummary,
+    /// When it is due, such as `at 02:30 every Monday`.
+    pub words: String,
     /// `none`, `latest` or `all(N)`.
     pub catch_up: String,
     /// How failed attempts are tried again.
@@ -227,6 +242,8 @@ pub struct LimitsShape {
     pub host_call_bytes: u64,
     /// Handles at once.
     pub handles: u32,
+    /// Files and directories open at once.
+    pub files: u32,
     /// Bytes of output.
     pub output: u64,
     /// Bytes of log kept.
@@ -263,10 +280,19 @@ pub struct Triggered {
     /// The runs whose place it takes: cancelled, or being ended.
     #[serde(default)]
     pub replaced: Vec<RunId>,
-    /// Whether its task is paused: then it waits until somebody resumes the task.
+    /// Whether its task is paused: then it waits until somebody resumes the task, unless it goes past its limits.
     pub paused: bool,
-    /// Why its task is paused; none if a person paused it.
+    /// Whose pause that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_by: Option<PausedBy>,
+    /// Why its task is paused; none if a person paused it and did not say.
     pub paused_why: Option<String>,
+    /// Which limits it goes past.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Why it does not start whatever it goes past: a signal paused this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
 }
 
 /// `POST /v1/runs/{run}/kill`.
@@ -299,6 +325,24 @@ pub struct Paused {
     pub task: Name,
     /// What it is now.
     pub paused: bool,
+    /// Whose pause keeps it from starting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_by: Option<PausedBy>,
+}
+
+/// `POST /v1/pause` and `/resume`, and the same of `/v1/tenants/{tenant}`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PausedMany {
+    /// Whose tasks; none for all.
+    pub tenant: Option<Name>,
+    /// What they are now. Tasks that were paused by themselves stay so in any case.
+    pub paused: bool,
+    /// Whose pause keeps them from starting: their tenant's, or that of all.
+    pub paused_by: Option<PausedBy>,
+    /// Since when.
+    pub paused_at: Option<Timestamp>,
+    /// Why, if somebody said.
+    pub paused_why: Option<String>,
 }
 
 /// `GET /v1/cache`.
@@ -404,11 +448,13 @@ impl Due {
     pub fn list(trigger: &Trigger, zone: Tz, now: Timestamp, count: usize) -> Vec<Self> {
         std::iter::successors(trigger.next_after(zone, now), |at| trigger.next_after(zone, *at))
             .take(count)
-            .map(|at| Self {
-                at,
-                local: at.to_utc().with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false),
-            })
+            .map(|at| Self::of(at, zone))
             .collect()
+    }
+
+    /// `at`, also on the clocks of `zone`.
+    pub fn of(at: Timestamp, zone: Tz) -> Self {
+        Self { at, local: at.to_utc().with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false) }
     }
 }
 
@@ -426,6 +472,7 @@ impl TaskSummary {
             zone: task.zone.name().to_owned(),
             next: Due::list(&task.trigger, task.zone, now, count),
             paused: pause.is_some(),
+            paused_by: pause.map(|_| PausedBy::Task),
             paused_at: pause.and_then(|pause| pause.since),
             paused_why: pause.and_then(|pause| pause.why.clone()),
             failures: standing.failures,
@@ -449,6 +496,16 @@ impl TaskSummary {
             following: None,
         }
     }
+
+    /// The same where many are paused: unless it is paused by itself, their pause is its.
+    #[must_use]
+    pub fn under(mut self, pauses: &Pauses) -> Self {
+        if let Some((by, pause)) = pauses.of(&self.tenant, None).filter(|_| !self.paused) {
+            (self.paused, self.paused_by) = (true, Some(by));
+            (self.paused_at, self.paused_why) = (pause.since, pause.why.clone());
+        }
+        self
+    }
 }
 
 impl TaskDetail {
@@ -456,6 +513,7 @@ impl TaskDetail {
     pub fn of(task: &Task, summary: TaskSummary) -> Self {
         Self {
             summary,
+            words: explain::words(&task.trigger, task.zone),
             catch_up: match task.catch_up {
                 CatchUp::None => "none".to_owned(),
                 CatchUp::Latest => "latest".to_owned(),
@@ -492,6 +550,7 @@ impl LimitsShape {
             host_calls: limits.host_calls,
             host_call_bytes: limits.host_call_bytes,
             handles: limits.handles,
+            files: limits.files,
             output: limits.output,
             log: limits.log,
             stdio: limits.stdio,

@@ -15,7 +15,8 @@ use super::App;
 use super::chains::following;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, Payload, TaskPath, Tenant, duration, query_of};
-use super::shapes::{Paused, TaskDetail, TaskSummary, Tasks, Triggered};
+use super::shapes::{TaskDetail, TaskSummary, Tasks, Triggered};
+use crate::machine::past_limits;
 use crate::run::{Cause, HeldBack};
 use crate::store::{Admit, Enqueued, NewRun, RunFilter, RunInfo, TaskState};
 use crate::task::{Name, Overlap, Task, TaskKey};
@@ -34,7 +35,7 @@ const NEXT_IN_DETAIL: usize = 5;
 /// The summaries of all tasks of `tenant`, by name.
 pub(super) async fn summaries(app: &App, tenant: &Name) -> ApiResult<Vec<TaskSummary>> {
     let states = app.store.task_states().await?;
-    let latest = app.store.latest_runs(tenant.clone()).await?;
+    let (latest, pauses) = (app.store.latest_runs(tenant.clone()).await?, app.store.pauses().await?);
     let (tasks, now) = (app.catalog.tasks(), app.clock.now());
     let of_tenant = || tasks.values().filter(|task| task.key.tenant == *tenant);
     let mut following = following(app, of_tenant()).await?;
@@ -42,6 +43,7 @@ pub(super) async fn summaries(app: &App, tenant: &Name) -> ApiResult<Vec<TaskSum
         let (state, last) = (states.get(&task.key), latest.get(&task.key.task));
         let summary = TaskSummary::of(task, state, last, now, NEXT_IN_LIST);
         TaskSummary { held_back: held_back(app, &task.key), following: following.remove(&task.key), ..summary }
+            .under(&pauses)
     };
     Ok(of_tenant().map(summary).collect())
 }
@@ -54,7 +56,7 @@ async fn last_run(app: &App, key: &TaskKey) -> ApiResult<Option<RunInfo>> {
 
 /// Why nothing of a task starts for a while. That its tenant has no room for a moment is told of runs only.
 fn held_back(app: &App, key: &TaskKey) -> Option<HeldBack> {
-    app.budgets.held_back(key).filter(|held_back| held_back.until.is_some())
+    app.pause.held_back().or_else(|| app.budgets.held_back(key).filter(|held_back| held_back.until.is_some()))
 }
 
 /// The task, or an error that names those there are.
@@ -74,7 +76,7 @@ pub(super) fn no_task(app: &App, key: &TaskKey) -> ApiError {
     ApiError::not_found("no-such-task", format!("there is no task `{}`", key.task)).hint(hint)
 }
 
-async fn state_of(app: &App, key: &TaskKey) -> ApiResult<TaskState> {
+pub(super) async fn state_of(app: &App, key: &TaskKey) -> ApiResult<TaskState> {
     Ok(app.store.task_states().await?.remove(key).unwrap_or_default())
 }
 
@@ -99,6 +101,7 @@ pub(super) async fn show(
     let summary = TaskSummary::of(&task, Some(&state), last.as_ref(), app.clock.now(), NEXT_IN_DETAIL);
     let following = following(&app, std::iter::once(&task)).await?.remove(&key);
     let summary = TaskSummary { held_back: held_back(&app, &key), following, ..summary };
+    let summary = summary.under(&app.store.pauses().await?);
     Ok(Json(TaskDetail::of(&task, summary)))
 }
 
@@ -108,6 +111,8 @@ pub(super) async fn show(
 pub(super) struct TriggerQuery {
     at: Option<String>,
     after: Option<String>,
+    #[serde(default)]
+    past_limits: bool,
 }
 
 impl TriggerQuery {
@@ -154,11 +159,24 @@ pub(super) async fn trigger(
     let task = known(&app, &key)?;
     let now = app.clock.now();
     let due_at = query.due(now)?;
+    if query.past_limits && (query.at.is_some() || query.after.is_some()) {
+        return Err(ApiError::bad("bad-query", "`past_limits` is about now, so it excludes `at` and `after`"));
+    }
+    let note = match query.past_limits {
+        true => Some(past_limits::note(&*app.store, &app.budgets, &task, now).await?),
+        false => None,
+    };
     let run = NewRun {
         input: if body.is_empty() { task.input.clone() } else { body.to_vec() },
         dedup: dedup(&headers)?,
         // What is wanted later must not end now what is running now; it waits for its place.
-        admit: if task.overlap == Overlap::Replace && due_at <= now { Admit::Replacing } else { Admit::Always },
+        // And what goes past limits is beside it.
+        admit: match task.overlap {
+            Overlap::Replace if due_at <= now && !query.past_limits => Admit::Replacing,
+            _ => Admit::Always,
+        },
+        forced: query.past_limits,
+        note: note.clone(),
         ..NewRun::of(key.clone(), due_at, Cause::Demand)
     };
     let made = app.store.enqueue(vec![run], now).await?.pop().expect("a store answers for each run it is given");
@@ -170,39 +188,12 @@ pub(super) async fn trigger(
         _ => Vec::new(),
     };
     app.live.make_way(&replaced, run);
-    let pause = state_of(&app, &key).await?.paused;
-    let paused = pause.is_some();
-    let answer = Triggered { run, created, replaced, paused, paused_why: pause.and_then(|pause| pause.why) };
+    let (own, pauses) = (state_of(&app, &key).await?.paused, app.store.pauses().await?);
+    let (paused_by, pause) = pauses.of(&key.tenant, own.as_ref()).unzip();
+    let paused_why = pause.and_then(|pause| pause.why.clone());
+    let (paused, note) = (paused_by.is_some(), note.filter(|_| created));
+    let held_back = app.pause.held_back();
+    let answer = Triggered { run, created, replaced, paused, paused_by, paused_why, note, held_back };
     Ok((status, [(LOCATION, format!("/v1/runs/{}{}", answer.run, query_of(&key.tenant)))], Json(answer))
         .into_response())
-}
-
-/// `POST /v1/tasks/{task}/pause`.
-pub(super) async fn pause(
-    State(app): State<App>,
-    TaskPath(key): TaskPath,
-    _: ApiQuery<NoQuery>,
-) -> ApiResult<Json<Paused>> {
-    set_paused(&app, key, true).await
-}
-
-/// `POST /v1/tasks/{task}/resume`.
-pub(super) async fn resume(
-    State(app): State<App>,
-    TaskPath(key): TaskPath,
-    _: ApiQuery<NoQuery>,
-) -> ApiResult<Json<Paused>> {
-    set_paused(&app, key, false).await
-}
-
-async fn set_paused(app: &App, key: TaskKey, paused: bool) -> ApiResult<Json<Paused>> {
-    // A chain as well. One whose plugin is quarantined right now can be paused and resumed all the same, once it has been
-    // known.
-    let known = app.catalog.get(&key).is_some() || app.catalog.chains().contains_key(&key);
-    if !known && !app.store.task_states().await?.contains_key(&key) {
-        return Err(no_task(app, &key));
-    }
-    app.store.set_paused(key.clone(), paused, app.clock.now()).await?;
-    tracing::info!(task.name = %key, paused, "{} task `{key}`", if paused { "Paused" } else { "Resumed" });
-    Ok(Json(Paused { task: key.task, paused }))
 }

@@ -4,6 +4,7 @@ mod bad;
 mod connections;
 mod logs;
 mod pages;
+mod pauses;
 mod tenants;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use super::{ApiState, HostInfo, router};
 use crate::catalog::Catalog;
 use crate::lifecycle::Transition;
 use crate::machine::budget::Budgets;
+use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::plugins::PluginInfo;
 use crate::retry::RetryPolicy;
@@ -54,6 +56,7 @@ pub(crate) struct Rig {
     live: Arc<LiveRuns>,
     catalog: Arc<Catalog>,
     budgets: Arc<Budgets>,
+    pause: Arc<HostPause>,
     pub(crate) router: Router,
     _dir: tempfile::TempDir,
 }
@@ -125,6 +128,7 @@ impl Rig {
         let acme_limits = TenantLimits { runs: Some(2), fuel_per_minute: Some(1_000_000), cache: 1000 };
         let tenants = Arc::new(Tenants::new(2_000_000, BTreeMap::from([(acme(), acme_limits)])));
         let budgets = Arc::new(Budgets::new(catalog.clone(), tenants.clone(), Arc::new(Stopped)));
+        let pause = Arc::new(HostPause::default());
         let state = ApiState {
             store: store.clone(),
             catalog: catalog.clone(),
@@ -138,9 +142,10 @@ impl Rig {
             }),
             host: HostInfo { name: "box".to_owned(), version: "0.1.0".to_owned(), started_at: NOW, pid: 7 },
             budgets: budgets.clone(),
+            pause: pause.clone(),
             tenants,
         };
-        Self { store, live, catalog, budgets, router: router(Arc::new(state)), _dir: dir }
+        Self { store, live, catalog, budgets, pause, router: router(Arc::new(state)), _dir: dir }
     }
 
     async fn ask(&self, request: Request<Body>) -> Answer {
@@ -329,7 +334,10 @@ async fn killing_cancels_what_waits_stops_what_runs_here_and_leaves_what_is_over
 #[tokio::test]
 async fn a_paused_task_says_so_to_who_triggers_it() {
     let rig = Rig::new();
-    assert_eq!(rig.post("/v1/tasks/hello/pause", "").await.json(), json!({ "task": "hello", "paused": true }));
+    assert_eq!(
+        rig.post("/v1/tasks/hello/pause", "").await.json(),
+        json!({ "task": "hello", "paused": true, "paused_by": "task" })
+    );
     assert_eq!(rig.post("/v1/tasks/hello/runs", "").await.json()["paused"], true);
     assert_eq!(rig.get("/v1/tasks/hello").await.json()["paused"], true);
     assert_eq!(rig.post("/v1/tasks/hello/resume", "").await.json()["paused"], false);

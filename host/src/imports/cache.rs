@@ -8,6 +8,7 @@ use super::{
     Imports, ImportsCtx, ImportsCtxView, ImportsView, Interrupt, LARGEST_VALUE, LONGEST_NAME, granted, is_name,
     store_failure,
 };
+use crate::runtime::LogLine;
 use crate::runtime::bindings::sexton::task::cache::{self, Entry, Error, Host, HostRenewal, Refreshed};
 use crate::store::{self, CacheWrite, LockKind, LockMode, LockTaken, StoreError, WriteIf, Written};
 use crate::task::Pattern;
@@ -198,7 +199,7 @@ impl ImportsCtx {
     }
 
     async fn write(
-        &self,
+        &mut self,
         key: String,
         value: Vec<u8>,
         expires_in: Option<u64>,
@@ -217,12 +218,25 @@ impl ImportsCtx {
             claim: Some(self.claim),
             only,
             quota: self.services.tenants.cache(&self.task.key.tenant),
+            budget: self.task.budget.cache,
             now,
         };
         match self.until.unless_ended(in_call, self.services.store.cache_write(write)).await? {
             Ok(Written::Yes(version)) => Ok(Ok(version)),
             Ok(Written::Conflict) => Ok(Err(Error::Conflict)),
-            Err(error) => Ok(Err(wit_error(error, in_call)?)),
+            Err(error) => {
+                self.say_if_full(&error, now);
+                Ok(Err(wit_error(error, in_call)?))
+            }
+        }
+    }
+
+    /// A guest is told only that it is too much: whose share of the cache is used up is for those who read its log. Once, as
+    /// guests try again.
+    fn say_if_full(&mut self, error: &StoreError, now: Timestamp) {
+        if matches!(error, StoreError::CacheFull { .. } | StoreError::CacheBudget { .. }) && !self.told_full {
+            self.told_full = true;
+            self.handle.log(LogLine { at: now, level: "warn".to_owned(), message: error.to_string() });
         }
     }
 
@@ -298,7 +312,7 @@ fn overlap<'a>(pattern: &'a Pattern, prefix: &'a str) -> Option<&'a str> {
 
 fn wit_error(error: StoreError, in_call: &'static str) -> Result<Error, Interrupt> {
     match error {
-        StoreError::CacheFull { .. } => Ok(Error::TooLarge),
+        StoreError::CacheFull { .. } | StoreError::CacheBudget { .. } => Ok(Error::TooLarge),
         error => Ok(Error::Other(store_failure(error, in_call)?)),
     }
 }

@@ -127,8 +127,7 @@ impl Budgets {
             }
             !bucket.is_full(rate)
         });
-        let all = self.tenants.iter();
-        for (name, limits) in all {
+        for (name, limits) in &*self.tenants.all() {
             let running = running.get(name).copied().unwrap_or(0);
             let mut room = limits.runs.map_or(u32::MAX, |most| most.saturating_sub(running));
             let recovers_at = limits

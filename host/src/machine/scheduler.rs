@@ -5,6 +5,7 @@
 
 mod firing;
 mod reacting;
+mod resuming;
 #[cfg(test)]
 mod tests;
 mod timetable;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::catalog::Catalog;
+use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::run::Cause;
 use crate::schedule::Trigger;
@@ -46,6 +48,8 @@ pub struct Scheduler {
     pub live: Arc<LiveRuns>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// While it lasts nothing is made here.
+    pub pause: Arc<HostPause>,
 }
 
 impl Scheduler {
@@ -56,11 +60,25 @@ impl Scheduler {
         let mut timetable = Timetable::default();
         let mut reacting = Reacting::default();
         let mut known = false;
+        let mut pauses = self.pause.changes();
+        let mut over = pauses.borrow().over;
         while !*stopping.borrow() {
+            let stand = *pauses.borrow_and_update();
+            if stand.since.is_some() {
+                tokio::select! {
+                    _ = pauses.changed() => {}
+                    _ = stopping.changed() => {}
+                }
+                continue;
+            }
             if !known || catalog.has_changed().unwrap_or(false) {
                 catalog.mark_unchanged();
                 known = self.learn(&mut timetable).await;
                 reacting.learn(&self.catalog);
+            }
+            if let Some(pause) = stand.over.filter(|_| known && stand.over != over) {
+                known = self.go_on(&mut timetable, pause).await;
+                over = if known { stand.over } else { over };
             }
             let sleep = match known {
                 true => self.fire_due(&mut timetable).await.min(self.react(&mut reacting).await),
@@ -70,6 +88,7 @@ impl Scheduler {
                 () = tokio::time::sleep(sleep) => {}
                 _ = catalog.changed() => known = false,
                 Ok(()) = ends.changed(), if reacting.heeds_hints() => reacting.hint(),
+                _ = pauses.changed() => {}
                 _ = stopping.changed() => {}
             }
         }

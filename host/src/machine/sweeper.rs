@@ -36,7 +36,7 @@ pub struct Sweeper {
     /// How often to look for expired claims.
     pub every: Duration,
     /// What history to keep.
-    pub retention: Retention,
+    pub retention: watch::Receiver<Retention>,
 }
 
 impl Sweeper {
@@ -109,7 +109,8 @@ impl Sweeper {
 
     async fn prune(&self) -> crate::store::Result<()> {
         loop {
-            let gone = self.store.prune(self.retention.clone(), self.clock.now()).await?;
+            let retention = self.retention.borrow().clone();
+            let gone = self.store.prune(retention, self.clock.now()).await?;
             if gone == 0 {
                 return Ok(());
             }
@@ -167,7 +168,7 @@ mod tests {
                 catalog: Arc::default(),
                 clock: Arc::new(At(START.plus(Duration::from_secs(3600)))),
                 every: LEASE,
-                retention: Retention { runs: 10, age: LEASE, bytes: 1 << 20 },
+                retention: watch::channel(Retention { runs: 10, age: LEASE, bytes: 1 << 20 }).1,
             };
             sweeper.catalog.replace(BTreeMap::from([(key.clone(), Arc::new(task))]));
             Self { sweeper, task: key, _place: place }

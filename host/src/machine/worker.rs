@@ -13,6 +13,7 @@ use tracing::{debug, error, warn};
 use crate::catalog::Catalog;
 use crate::machine::budget::{Budgets, Standing};
 use crate::machine::executor::Executor;
+use crate::machine::host_pause::HostPause;
 use crate::store::{ClaimRequest, Claimed, Store};
 use crate::task::TaskKey;
 use crate::time::Clock;
@@ -43,7 +44,9 @@ pub struct Worker {
     /// How long a claim holds unless it is extended.
     pub lease: Duration,
     /// How long to wait at most before looking again.
-    pub poll: Duration,
+    pub poll: watch::Receiver<Duration>,
+    /// While it lasts nothing is taken.
+    pub pause: Arc<HostPause>,
 }
 
 /// A run's pipeline does not panic; if it does, the run's lease ends and it is tried again.
@@ -61,6 +64,7 @@ impl Worker {
         let mut catalog = self.catalog.changes();
         let mut tasks = Claimable::of(&self.catalog);
         let mut under_way = JoinSet::new();
+        let mut pauses = self.pause.changes();
 
         while !*stopping.borrow() {
             while let Some(done) = under_way.try_join_next() {
@@ -78,6 +82,8 @@ impl Worker {
 
             let wait = if slots.available_permits() == 0 {
                 None
+            } else if pauses.borrow_and_update().since.is_some() {
+                Some(Duration::MAX)
             } else {
                 let standing = self.budgets.standing();
                 tasks.leave_out(&standing.over);
@@ -109,10 +115,11 @@ impl Worker {
 
             tokio::select! {
                 () = &mut hinted, if wait.is_some() => {}
-                () = tokio::time::sleep(wait.unwrap_or(self.poll)), if wait.is_some() => {}
+                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
                 Ok(slot) = slots.acquire(), if wait.is_none() => drop(slot),
                 _ = catalog.changed() => tasks = Claimable::of(&self.catalog),
                 () = self.budgets.freed(), if wait.is_some() => {}
+                _ = pauses.changed() => {}
                 _ = stopping.changed() => {}
             }
         }
@@ -140,11 +147,13 @@ impl Worker {
 
     fn until(&self, next: Option<crate::time::Timestamp>) -> Duration {
         // At least a millisecond: an instant that is due by now was held back by its task's limit, not by the time.
-        next.map_or(self.poll, |at| at.since(self.clock.now()).clamp(Duration::from_millis(1), self.poll))
+        let poll = *self.poll.borrow();
+        next.map_or(poll, |at| at.since(self.clock.now()).clamp(Duration::from_millis(1), poll))
     }
 }
 
-/// The tasks that may be claimed, with how many runs of each may be running at once.
+/// The tasks that may be claimed, with how many runs of each may be running at once: none of one that is left out, of which
+/// only what is forced is taken.
 struct Claimable {
     offered: Arc<BTreeMap<TaskKey, u32>>,
     left_out: BTreeMap<TaskKey, u32>,
@@ -160,13 +169,14 @@ impl Claimable {
     /// Leave those in `over` out, and no others. Costs as much as has changed, but for a copy while a claim is under way.
     fn leave_out(&mut self, over: &BTreeSet<TaskKey>) {
         if self.left_out.keys().all(|task| over.contains(task))
-            && !over.iter().any(|task| self.offered.contains_key(task))
+            && !over.iter().any(|task| self.offered.get(task).is_some_and(|most| *most > 0))
         {
             return;
         }
         let offered = Arc::make_mut(&mut self.offered);
         offered.append(&mut self.left_out);
-        self.left_out.extend(over.iter().filter_map(|task| offered.remove_entry(task)));
+        self.left_out
+            .extend(over.iter().filter_map(|task| Some((task.clone(), std::mem::take(offered.get_mut(task)?)))));
     }
 }
 
@@ -185,10 +195,10 @@ mod tests {
             tasks.offered.iter().map(|(key, most)| format!("{key} {most}")).collect::<Vec<_>>().join(", ")
         };
 
-        assert_eq!(offered(&["b", "gone"]), "a 1, c 3");
-        assert_eq!(offered(&["b", "gone"]), "a 1, c 3");
-        assert_eq!(offered(&["c", "b"]), "a 1");
-        assert_eq!(offered(&["c"]), "a 1, b 2");
+        assert_eq!(offered(&["b", "gone"]), "a 1, b 0, c 3");
+        assert_eq!(offered(&["b", "gone"]), "a 1, b 0, c 3");
+        assert_eq!(offered(&["c", "b"]), "a 1, b 0, c 0");
+        assert_eq!(offered(&["c"]), "a 1, b 2, c 0");
         assert_eq!(offered(&[]), "a 1, b 2, c 3");
     }
 }

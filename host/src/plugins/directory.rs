@@ -91,8 +91,9 @@ impl Directory {
         Ok(Self { path, tenant, registry, runtime, clock, max_component, seen, loading, gathered, gathered_until })
     }
 
-    /// Load what is there, and then whatever changes, until `over` is set.
-    pub async fn run(mut self, mut over: watch::Receiver<bool>) {
+    /// Load what is there, and then whatever changes, until `over` is set. Looks at once
+    /// when `rescan` changes.
+    pub async fn run(mut self, mut rescan: watch::Receiver<u64>, mut over: watch::Receiver<bool>) {
         let (told, mut hints) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if event.as_ref().is_ok_and(is_only_read) {
@@ -114,6 +115,7 @@ impl Directory {
             tokio::select! {
                 () = self.load_until(pause) => {}
                 _ = hints.recv() => {}
+                Ok(()) = rescan.changed() => {}
                 _ = over.changed() => return,
             }
         }

@@ -20,7 +20,7 @@ use crate::config::kinds::{Kind, Of};
 use crate::config::reading;
 pub use crate::config::reading::BadFile as BadManifest;
 use crate::retry::RetryPolicy;
-use crate::schedule::{CatchUp, Chain, Trigger};
+use crate::schedule::{CatchUp, Chain, Crontab, Dst, Trigger};
 use crate::supervision::Supervision;
 use crate::task::{Budget, Directory, Grants, Limits, Name, Overlap, Task, TaskKey};
 
@@ -69,6 +69,9 @@ impl Manifest {
         let tasks = self.drafts.iter().cloned().map(|mut task| {
             task.key.tenant = tenant.clone();
             task.plugin = plugin.clone();
+            if let Trigger::Cron(crontab) = &mut task.trigger {
+                *crontab = crontab.for_name(&task.key.to_string());
+            }
             for granted in &mut task.grants.directories {
                 granted.host = directory.join(&granted.host);
             }
@@ -123,6 +126,13 @@ fn draft(name: Name, task: TaskText) -> Result<Task, Wrong> {
     let place = format!("tasks.{name}");
     let mut draft = blank(name);
     draft.input = input(&task, &place)?;
+    if let Some(trigger) = trigger(&task, &place)? {
+        draft.overlap = match trigger {
+            Trigger::Pace(pace) => Overlap::Allow(pace.max),
+            _ => Overlap::Skip,
+        };
+        draft.trigger = trigger;
+    }
     draft.description = task.description.map(|line| line.0);
     draft.args = match task.args {
         Some(args) if args.get_ref().iter().any(|arg| arg.contains('\0')) => {
@@ -144,7 +154,11 @@ fn draft(name: Name, task: TaskText) -> Result<Task, Wrong> {
     draft.limits = limits(task.limits);
     if let Some(written) = task.budget {
         let at = written.span();
-        draft.budget = Budget { fuel_per_minute: written.into_inner().fuel_per_minute.map(|fuel| fuel.0) };
+        let written = written.into_inner();
+        draft.budget = Budget {
+            fuel_per_minute: written.fuel_per_minute.map(|fuel| fuel.0),
+            cache: written.cache.map(|bytes| bytes.0),
+        };
         // A run that may use more than a minute's worth would keep all others waiting for minutes.
         match draft.budget.fuel_per_minute {
             Some(most) if most < draft.limits.fuel && fuel_limit => {
@@ -162,33 +176,51 @@ fn draft(name: Name, task: TaskText) -> Result<Task, Wrong> {
         draft.retry = self::retry(retry.into_inner()).map_err(|what| (at, format!("`{place}.retry`: {what}")))?;
     }
 
-    let pace = task.pace.map(|pace| following::pace(pace, task.overlap.is_some(), &place)).transpose()?;
-    let on_start = task.on_start.filter(|on_start| *on_start.get_ref());
-    let mut triggers = Vec::new();
-    triggers.extend(task.every.map(|every| ("every", every.span(), Trigger::Every(every.into_inner().0))));
-    triggers.extend(task.cron.map(|cron| ("cron", cron.span(), Trigger::Cron(cron.into_inner().0))));
-    triggers.extend(task.at.map(|at| ("at", at.span(), Trigger::At(at.into_inner().0))));
-    triggers.extend(on_start.map(|on_start| ("on-start", on_start.span(), Trigger::OnStart)));
-    triggers.extend(task.after.map(|after| ("after", after.span(), Trigger::After(after.into_inner().cooldowns()))));
-    triggers.extend(pace.map(|(at, pace)| ("pace", at, Trigger::Pace(pace))));
-    // The later line is the one that is reported: it was probably added to the other.
-    triggers.sort_by_key(|(_, at, _)| at.start);
-    if let [(first, ..), .., (last, at, _)] = triggers.as_slice() {
-        return Err((at.clone(), format!("[{place}] has both `{first}` and `{last}`; keep one of them")));
-    }
-    if let Some((_, _, trigger)) = triggers.pop() {
-        draft.overlap = match trigger {
-            Trigger::Pace(pace) => Overlap::Allow(pace.max),
-            _ => Overlap::Skip,
-        };
-        draft.trigger = trigger;
-    }
-    draft.zone = task.zone.map_or(draft.zone, |zone| zone.0);
+    let own_zone = if let Trigger::Cron(crontab) = &draft.trigger { crontab.zone() } else { None };
+    draft.zone = own_zone.or(task.zone.map(|zone| zone.0)).unwrap_or(draft.zone);
     draft.overlap = task.overlap.map_or(draft.overlap, |overlap| overlap.0);
     draft.catch_up = task.catch_up.map_or(draft.catch_up, |catch_up| catch_up.0);
     draft.supervision =
         Supervision { pause_after: task.pause_after.map(small), brake: or(task.brake, draft.supervision.brake) };
     Ok(draft)
+}
+
+/// When the task is due by itself.
+fn trigger(task: &TaskText, place: &str) -> Result<Option<Trigger>, Wrong> {
+    let dst = task.dst.as_ref().map_or(Dst::default(), |dst| dst.get_ref().0);
+    let cron = |crontab: &Crontab| Trigger::Cron(crontab.clone().with_dst(dst));
+    let mut triggers = Vec::new();
+    triggers.extend(task.every.as_ref().map(|every| ("every", every.span(), Trigger::Every(every.get_ref().0))));
+    triggers.extend(task.cron.as_ref().map(|text| ("cron", text.span(), cron(&text.get_ref().0))));
+    triggers.extend(task.cron_seconds.as_ref().map(|text| ("cron-seconds", text.span(), cron(&text.get_ref().0))));
+    if let Some(written) = &task.at {
+        let at = written.span();
+        let zone = task.zone.as_ref().map_or(chrono_tz::Tz::UTC, |zone| zone.0);
+        let instant = written.get_ref().0.instant(zone);
+        let instant = instant.map_err(|wrong| (at.clone(), format!("`{place}.at`: {wrong}")))?;
+        triggers.push(("at", at, Trigger::At(instant)));
+    }
+    let on_start = task.on_start.as_ref().filter(|on_start| *on_start.get_ref());
+    triggers.extend(on_start.map(|on_start| ("on-start", on_start.span(), Trigger::OnStart)));
+    triggers
+        .extend(task.after.as_ref().map(|after| ("after", after.span(), Trigger::After(after.get_ref().cooldowns()))));
+    if let Some(written) = &task.pace {
+        let (at, pace) = following::pace(written, task.overlap.is_some(), place)?;
+        triggers.push(("pace", at, Trigger::Pace(pace)));
+    }
+    // The later line is the one that is reported: it was probably added to the other.
+    triggers.sort_by_key(|(_, at, _)| at.start);
+    if let [(first, ..), .., (last, at, _)] = triggers.as_slice() {
+        return Err((at.clone(), format!("[{place}] has both `{first}` and `{last}`; keep one of them")));
+    }
+    let trigger = triggers.pop().map(|(_, _, trigger)| trigger);
+    match &task.dst {
+        Some(dst) if !matches!(trigger, Some(Trigger::Cron(_))) => Err((
+            dst.span(),
+            format!("[{place}] has `dst`, which is for `cron` and `cron-seconds`; add one of them, or leave `dst` out"),
+        )),
+        _ => Ok(trigger),
+    }
 }
 
 fn input(task: &TaskText, place: &str) -> Result<Vec<u8>, Wrong> {
@@ -251,6 +283,7 @@ fn limits(text: LimitsText) -> Limits {
         host_calls: or(text.host_calls, usual.host_calls),
         host_call_bytes: or(text.host_call_bytes, usual.host_call_bytes),
         handles: text.handles.map_or(usual.handles, small),
+        files: text.files.map_or(usual.files, small),
         output: or(text.output, usual.output),
         log: or(text.log, usual.log),
         stdio: or(text.stdio, usual.stdio),

@@ -2,18 +2,21 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::run::{Accounts, Cause, Report};
 use crate::time::Timestamp;
 
 use super::bindings::exports::sexton::task::runner;
 use super::ended::{self, Evidence, Returned, Verdict};
-use super::guest::{Guest, SLICE};
+use super::files::AllFiles;
+use super::guest::{Guest, SLICE, TYPICAL_SLICE};
 use super::lanes::{Lanes, Turn};
 use super::link::{Prepared, Start};
-use super::stack::{Lines, Stack};
+use super::stack::Lines;
 use super::stdio;
-use super::watch::{Pauses, Watched};
+use super::watch::Watched;
+use super::words::Words;
 use super::{Ended, Order, Services};
 
 /// What attempts need of the runtime.
@@ -23,13 +26,15 @@ pub(super) struct Stage {
     pub(super) services: Arc<Services>,
     pub(super) lanes: Lanes,
     pub(super) lines: Arc<Lines>,
+    pub(super) words: Words,
+    pub(super) files: Arc<AllFiles>,
 }
 
 /// Do it. When this is ready (or dropped) the guest's store is gone.
 pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: Order, turn: Arc<Turn>) -> Ended {
     let started_at = stage.services.clock.now();
     order.handle.begins(&stage.lines, &prepared, order.task.limits.grace);
-    let guest = match Guest::new(&stage.services, &order, prepared.kind(), &turn) {
+    let guest = match Guest::new(&stage.services, &stage.files, &order, prepared.kind(), &turn) {
         Ok(guest) => guest,
         Err(error) => return refused(error.to_string(), &order, started_at),
     };
@@ -44,8 +49,12 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
     };
 
     let limits = &order.task.limits;
-    let fuel = fuel_used(limits.fuel, store.get_fuel().unwrap_or(0), &pauses);
+    let left = store.get_fuel().unwrap_or(0);
     let guest = store.data_mut();
+    let computed = pauses.settled.saturating_sub(turn.used_by_host());
+    let fuel = fuel_used(limits.fuel, left, computed, pauses.unsettled);
+    // wasmtime takes that trap for a call, too.
+    let no_calls = pauses.yields + u64::from(ended::out_of_fuel(&result));
     let vitals = &order.handle.vitals;
     let handed_over = match &result {
         Ok(Ok(Returned::Task(Ok(output)))) => output.body.len(),
@@ -56,17 +65,17 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
     let accounts = Accounts {
         fuel,
         peak_memory: guest.space.peak_memory,
-        guest: turn.used().saturating_sub(guest.meter.host_in_turns()),
+        guest: turn.used().saturating_sub(turn.used_by_host()),
         host: guest.meter.host_time(pauses.queued),
         queued: pauses.queued_first + pauses.queued,
         lock_wait: now.lock_wait,
-        host_calls: guest.meter.host_calls(pauses.yields),
+        host_calls: guest.meter.host_calls(no_calls),
         bytes_in: now.bytes_in,
         bytes_out: now.bytes_out,
     };
     let (stdout, stdout_cut) = guest.stdout.take();
     let (stderr, stderr_cut) = guest.stderr.take();
-    let verdict = ended::classify(Evidence {
+    let mut verdict = ended::classify(Evidence {
         result,
         limits,
         kind: prepared.kind(),
@@ -87,28 +96,31 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
     let stdout = stdio::kept(&stdout, stdout_cut, limits.stdio);
     let stderr = stdio::kept(&stderr, stderr_cut, limits.stdio);
     let ended_at = stage.services.clock.now();
-    let backtrace = match &verdict.stack {
-        Some(stack) => Some(words(&stage.lines, prepared.digest(), stack).await),
+    let backtrace = match verdict.stack.take() {
+        // Found on a thread for what takes its time, as others' guests are waiting for this one.
+        Some(stack) => Some(stage.words.of(prepared.digest(), stack).await),
         None => None,
     };
     finish(verdict, Report { accounts, backtrace, stdout, stderr, ..report(&order, started_at, ended_at) })
 }
 
-/// Fuel that was used, of `all` of which `left` is left. Of a guest whose last slice was cut by the ticker, that slice is
-/// estimated by what it used up to then.
-fn fuel_used(all: u64, left: u64, pauses: &Pauses) -> u64 {
-    let used = all.saturating_sub(left);
-    let settled = pauses.settled.as_nanos().max(1);
-    let estimate = u128::from(used) * pauses.unsettled.as_nanos() / settled;
-    let last_slice = u64::try_from(estimate).unwrap_or(u64::MAX).min(SLICE);
-    used.saturating_add(last_slice).min(all)
-}
+/// Processor time that is long enough to say how fast a guest uses fuel.
+const TELLING: Duration = Duration::from_micros(50);
 
-/// Where the guest was, in words: found on a thread for what takes its time, as others' guests are waiting for this one.
-async fn words(lines: &Arc<Lines>, digest: &str, stack: &Stack) -> String {
-    let (lines, digest, of) = (Arc::clone(lines), digest.to_owned(), stack.clone());
-    let found = tokio::task::spawn_blocking(move || lines.words(&digest, &of)).await;
-    found.unwrap_or_else(|_| stack.names())
+/// Fuel that was used, of `all` of which `left` is left. A guest whose last slice was cut by the ticker has computed for
+/// `unsettled` since that was last known; what it used then is estimated by what it used while it `computed` before.
+fn fuel_used(all: u64, left: u64, computed: Duration, unsettled: Duration) -> u64 {
+    let used = all.saturating_sub(left);
+    let (of, in_time, most) = if computed >= TELLING {
+        (used, computed, SLICE)
+    } else {
+        // As others do. One that took long and did not come to the end of its slice is slower than those, nobody knows how
+        // much: between nothing and a slice.
+        (SLICE, TYPICAL_SLICE, SLICE / 2)
+    };
+    let estimate = u128::from(of) * unsettled.as_nanos() / in_time.as_nanos();
+    let last_slice = u64::try_from(estimate).unwrap_or(u64::MAX).min(most);
+    used.saturating_add(last_slice).min(all)
 }
 
 async fn call(prepared: &Prepared, store: &mut wasmtime::Store<Guest>, order: &Order) -> wasmtime::Result<Returned> {
@@ -171,5 +183,32 @@ fn finish(verdict: Verdict, report: Report) -> Ended {
         ending: verdict.ending,
         report: Report { outcome, message: verdict.message, ..report },
         claim_lost: verdict.claim_lost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: u64 = 1_000_000_000;
+
+    fn used(used: u64, computed_us: u64, unsettled_us: u64) -> u64 {
+        fuel_used(ALL, ALL - used, Duration::from_micros(computed_us), Duration::from_micros(unsettled_us))
+    }
+
+    #[test]
+    fn what_is_not_known_of_the_last_slice_is_charged_at_the_rate_of_what_came_before() {
+        assert_eq!(used(5_000_000, 1000, 0), 5_000_000);
+        assert_eq!(used(5_000_000, 1000, 100), 5_500_000);
+        assert_eq!(used(5_000_000, 1000, 1000), 5_000_000 + SLICE, "it yields at the end of a slice");
+        assert_eq!(used(ALL, 1_000_000, 1000), ALL, "nobody uses more than there is");
+    }
+
+    #[test]
+    fn a_guest_of_which_nothing_is_known_is_charged_as_others_are_and_no_more_than_half_a_slice() {
+        assert_eq!(used(0, 0, 0), 0);
+        assert_eq!(used(0, 0, 100), SLICE / 5);
+        assert_eq!(used(0, 0, 5000), SLICE / 2);
+        assert_eq!(used(700, 10, 5), 700 + SLICE / 100, "so short a time tells nothing");
     }
 }

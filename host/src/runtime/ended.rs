@@ -99,6 +99,11 @@ fn cut(mut message: String) -> String {
     message
 }
 
+/// Whether a call came to the end of its fuel.
+pub(super) fn out_of_fuel(result: &Result<wasmtime::Result<Returned>, Interrupt>) -> bool {
+    matches!(result, Ok(Err(error)) if error.downcast_ref::<Trap>() == Some(&Trap::OutOfFuel))
+}
+
 /// How the attempt ended.
 pub(super) fn classify(evidence: Evidence<'_>) -> Verdict {
     let Evidence { limits, kind, space, stdout, stderr, .. } = evidence;

@@ -10,16 +10,21 @@ use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 
 use crate::imports::{ImportsCtx, ImportsCtxView, ImportsView};
+use crate::time::Clock;
 
 use super::components::Kind;
+use super::files::{AllFiles, Files};
 use super::lanes::Turn;
 use super::limits::{Meter, Space};
 use super::stack::Stack;
 use super::stdio::{Capture, Input};
-use super::{Order, RunHandle, Services};
+use super::{LogLine, Order, RunHandle, Services};
 
 /// Fuel after which a guest yields: about half a millisecond of computing.
 pub(super) const SLICE: u64 = 1_000_000;
+
+/// What a slice takes most guests to use up, where nothing else wants the processor.
+pub(super) const TYPICAL_SLICE: Duration = Duration::from_micros(500);
 
 /// What part of a run's time goes into stacks that are taken in case it comes to rest, as a divisor.
 const BUDGET: u32 = 100;
@@ -38,11 +43,13 @@ pub(super) struct Guest {
     turn: Arc<Turn>,
     pub(super) space: Space,
     pub(super) meter: Meter,
+    pub(super) files: Files,
     pub(super) stdout: Capture,
     pub(super) stderr: Capture,
     /// Where it was when its call was dropped.
     pub(super) stack: Option<Stack>,
     seen: Seen,
+    clock: Arc<dyn Clock>,
 }
 
 /// How the guest is seen from outside while it goes on.
@@ -52,6 +59,11 @@ struct Seen {
     limit: u64,
     /// Fuel used at which it yields next.
     yields_at: u64,
+    /// Fuel used, as it was last told.
+    fuel: u64,
+    /// Whether that was told as the guest entered the host the last time. Where the ticker cuts a turn, or the guest asks for
+    /// memory, wasmtime tells what it told before.
+    fuel_known: bool,
     /// Time that went into taking stacks, and what one took.
     spent: Duration,
     cost: Duration,
@@ -80,6 +92,7 @@ pub(super) struct BadDirectory {
 impl Guest {
     pub(super) fn new(
         services: &Arc<Services>,
+        files: &Arc<AllFiles>,
         order: &Order,
         kind: Kind,
         turn: &Arc<Turn>,
@@ -100,14 +113,18 @@ impl Guest {
             imports: ImportsCtx::new(Arc::clone(services), order, turn.deadline),
             turn: Arc::clone(turn),
             space: Space::new(limits),
+            files: Files::new(limits.files, files),
             meter: Meter::new(limits),
             stdout,
             stderr,
             stack: None,
+            clock: Arc::clone(&services.clock),
             seen: Seen {
                 handle: Arc::clone(&order.handle),
                 limit: limits.fuel,
                 yields_at: SLICE,
+                fuel: 0,
+                fuel_known: false,
                 spent: Duration::ZERO,
                 cost: FIRST_GUESS,
             },
@@ -129,7 +146,7 @@ impl Guest {
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| {
             let guest = store.data();
-            guest.turn.tick();
+            guest.turn.tick(guest.meter.in_host_since().unwrap_or_else(Instant::now));
             // It was taken for a host call, as it entered the host.
             guest.seen.handle.sampler.is_in_no_call();
             // Whether a guest that yields goes on is for `watch` to say.
@@ -139,10 +156,24 @@ impl Guest {
         Ok(store)
     }
 
+    /// Write `message` into the run's log.
+    pub(super) fn warns(&self, message: String) {
+        let at = self.clock.now();
+        self.seen.handle.log(LogLine { at, level: "warn".to_owned(), message });
+    }
+
     fn crossed(mut store: StoreContextMut<'_, Self>, hook: CallHook) -> wasmtime::Result<()> {
         let guest = store.data_mut();
-        let (began, yields) = (guest.turn.began(), guest.turn.yields());
-        guest.meter.crossed(hook, began, yields)?;
+        let counted = guest.meter.crossed(hook, guest.turn.yields());
+        if !hook.exiting_host() {
+            guest.turn.enters_host(guest.meter.in_host_since().unwrap_or_else(Instant::now));
+        } else if let Some(now) = guest.meter.went_on() {
+            guest.turn.leaves_host(now);
+            if guest.seen.fuel_known {
+                guest.turn.fuel_known(now);
+            }
+        }
+        counted?;
         match hook {
             CallHook::CallingHost => Self::looked_at(&mut store),
             CallHook::ReturningFromHost => {
@@ -153,7 +184,8 @@ impl Guest {
                     store.data_mut().stack = Some(stack);
                 }
             }
-            CallHook::CallingWasm | CallHook::ReturningFromWasm => {}
+            CallHook::CallingWasm => {}
+            CallHook::ReturningFromWasm => guest.seen.fuel_known = true,
         }
         Ok(())
     }
@@ -164,12 +196,15 @@ impl Guest {
         let guest = store.data_mut();
         let (seen, now) = (&mut guest.seen, guest.meter.in_host_since().unwrap_or_else(Instant::now));
         let fuel = seen.limit.saturating_sub(left);
+        seen.fuel_known = fuel != seen.fuel;
+        seen.fuel = fuel;
         let vitals = &seen.handle.vitals;
         vitals.fuel_used(fuel);
         vitals.has_memory(guest.space.memory());
         vitals.called(guest.meter.host_calls(guest.turn.yields()));
         // Out of the fuel that it got for a slice. A call just before that is taken for it, which does no harm.
         let yields = fuel >= seen.yields_at;
+        guest.turn.at_slice_end(yields);
         if yields {
             seen.yields_at = fuel.saturating_add(SLICE);
             seen.handle.sampler.is_in_no_call();

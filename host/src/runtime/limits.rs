@@ -114,27 +114,27 @@ pub(super) struct Meter {
     limit: u64,
     /// Time in host calls, that between a yield and its next turn included.
     host: Duration,
-    /// The part of it that was spent on guest threads.
-    host_in_turns: Duration,
     since: Option<Instant>,
+    /// When the guest last went on after a call.
+    went_on: Option<Instant>,
 }
 
 impl Meter {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self { calls: 0, limit: limits.host_calls, host: Duration::ZERO, host_in_turns: Duration::ZERO, since: None }
+        Self { calls: 0, limit: limits.host_calls, host: Duration::ZERO, since: None, went_on: None }
     }
 
-    /// The guest calls the host, or the host the guest; its turn began at `began`, and it has yielded so often.
+    /// The guest calls the host, or the host the guest; it has yielded so often.
     ///
     /// # Errors
     ///
     /// [`Breach::HostCalls`] for the first call that is one too many.
-    pub(super) fn crossed(&mut self, hook: CallHook, began: Instant, yields: u64) -> Result<(), Breach> {
+    pub(super) fn crossed(&mut self, hook: CallHook, yields: u64) -> Result<(), Breach> {
         if hook.exiting_host() {
             if let Some(since) = self.since.take() {
                 let now = Instant::now();
                 self.host += now.duration_since(since);
-                self.host_in_turns += now.duration_since(since.max(began));
+                self.went_on = Some(now);
             }
             return Ok(());
         }
@@ -153,14 +153,14 @@ impl Meter {
         self.since
     }
 
+    /// When the guest last went on after a call.
+    pub(super) fn went_on(&self) -> Option<Instant> {
+        self.went_on
+    }
+
     /// Calls that the guest made of its own: wasmtime counts its `yields` as calls, too.
     pub(super) fn host_calls(&self, yields: u64) -> u64 {
         self.calls.saturating_sub(yields)
-    }
-
-    /// Time of its turns that went to the host.
-    pub(super) fn host_in_turns(&self) -> Duration {
-        self.host_in_turns
     }
 
     /// Time in those calls, that in which it was `queued` for its next turn after a yield taken off.

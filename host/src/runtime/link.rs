@@ -17,7 +17,7 @@ use super::bindings::TaskPre;
 use super::components::{Component, Kind, one_line};
 use super::guest::Guest;
 use super::lanes::SPINS;
-use super::waits;
+use super::{files, waits};
 
 /// Why a task cannot run a component. A message of a few lines that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -171,6 +171,7 @@ fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Result<Linker
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     waits::show_polls(&mut linker)?;
+    files::count(&mut linker)?;
     imports::log::add_to_linker(&mut linker)?;
     imports::settings::add_to_linker(&mut linker)?;
     imports::cancellation::add_to_linker(&mut linker)?;

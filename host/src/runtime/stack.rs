@@ -30,6 +30,10 @@ const LONGEST_NAME: usize = 256;
 /// Longest stack in words, in bytes.
 const LONGEST_STACK: usize = 32 << 10;
 
+/// Bytes of words of frames that are remembered. When there are more, all are forgotten: a task that traps at the same place
+/// again needs few.
+const REMEMBERED_BYTES: usize = 4 << 20;
+
 /// A guest's stack, innermost first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stack(Vec<Frame>);
@@ -103,10 +107,14 @@ impl Frame {
     }
 }
 
-/// `function (file:line)`, one a line.
+/// `function (file:line)`, one a line, as much of it as is kept.
 fn in_words(places: &[Vec<Place>]) -> String {
+    cut(&lines(places), LONGEST_STACK).to_owned()
+}
+
+fn lines(places: &[Vec<Place>]) -> String {
     let lines: Vec<String> = places.iter().flatten().map(Place::to_string).collect();
-    cut(&lines.join("\n"), LONGEST_STACK).to_owned()
+    lines.join("\n")
 }
 
 /// Of each frame, as far as `info` knows: the function, after those that were inlined into it, innermost first.
@@ -140,8 +148,46 @@ pub(super) struct Lines {
     at_hand: Mutex<VecDeque<(String, Known)>>,
     /// Components of which it cannot.
     unreadable: Mutex<HashSet<String>>,
+    found: Mutex<Found>,
     /// Held by whoever reads some: one at a time.
     reading: Mutex<()>,
+}
+
+/// The words of frames of components, by digest.
+#[derive(Debug, Default)]
+struct Found {
+    frames: HashMap<String, HashMap<Frame, Box<str>>>,
+    bytes: usize,
+}
+
+impl Found {
+    fn add(&mut self, digest: &str, frames: &[Frame], places: &[Vec<Place>]) {
+        for (frame, places) in frames.iter().zip(places) {
+            let words = lines(std::slice::from_ref(places));
+            // Longer than any stack may be: of no use.
+            let bytes = words.len() + frame.function.len() + digest.len() + 64; // and what keeps them together
+            if words.len() > LONGEST_STACK {
+                return;
+            }
+            if self.bytes + bytes > REMEMBERED_BYTES {
+                *self = Self::default();
+            }
+            let known = match self.frames.get_mut(digest) {
+                Some(known) => known,
+                None => self.frames.entry(digest.to_owned()).or_default(),
+            };
+            if known.insert(frame.clone(), words.into()).is_none() {
+                self.bytes += bytes;
+            }
+        }
+    }
+
+    fn words(&self, digest: &str, frames: &[Frame]) -> Option<String> {
+        let known = self.frames.get(digest)?;
+        let words = frames.iter().map(|frame| known.get(frame).map(|words| &**words));
+        let words = words.collect::<Option<Vec<&str>>>()?.join("\n");
+        Some(cut(&words, LONGEST_STACK).to_owned())
+    }
 }
 
 /// What a component's debug information is; `None` if it has none. In a mutex, as it is read piece by piece when it is asked.
@@ -150,13 +196,23 @@ type Known = Option<Arc<Mutex<DebugInfo>>>;
 impl Lines {
     /// Components lie in `directory`, where the code cache has put them.
     pub(super) fn new(directory: PathBuf, apart: Option<Arc<Apart>>) -> Self {
-        let (at_hand, unreadable, reading) = Default::default();
-        Self { directory, apart, at_hand, unreadable, reading }
+        let (at_hand, unreadable, found, reading) = Default::default();
+        Self { directory, apart, at_hand, unreadable, found, reading }
     }
 
-    /// `stack`, of the component with this digest, in words. Reads files, and computes for a while.
+    /// `stack`, of the component with this digest, in words. Reads files, and computes for a while, where that was not found
+    /// before.
     pub(super) fn words(&self, digest: &str, stack: &Stack) -> String {
-        in_words(&self.places(digest, &stack.0))
+        self.remembered(digest, stack).unwrap_or_else(|| {
+            let places = self.places(digest, &stack.0);
+            self.found.lock().unwrap_or_else(PoisonError::into_inner).add(digest, &stack.0, &places);
+            in_words(&places)
+        })
+    }
+
+    /// The same, if all of it was found before; at once.
+    pub(super) fn remembered(&self, digest: &str, stack: &Stack) -> Option<String> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).words(digest, &stack.0)
     }
 
     /// Where each of `frames`, of the component with this digest, is; see [`places`]. Reads files, and computes for a while.
@@ -319,6 +375,30 @@ impl fmt::Debug for DebugInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_found_once_is_told_again_in_the_same_words_and_not_without_bound() {
+        let mut found = Found::default();
+        let place =
+            |function: &str, line| Place { function: function.into(), file: Some("a.rs".into()), line: Some(line) };
+        let stack = Stack::named(&["one", "two", "one"]);
+        let one = vec![place("inlined", 1), place("one", 2)];
+        let places = [one.clone(), vec![place("two", 3)], one];
+
+        found.add("digest", stack.frames(), &places);
+
+        assert_eq!(found.words("digest", stack.frames()).as_deref(), Some(&*in_words(&places)));
+        assert_eq!(found.words("digest", Stack::named(&["one", "three"]).frames()), None);
+        assert_eq!(found.words("another", stack.frames()), None);
+        for n in 0..3 * REMEMBERED_BYTES / 1000 {
+            let (stack, places) = (Stack::named(&[&format!("{n}")]), [vec![place(&"x".repeat(1000), 1)]]);
+            found.add("digest", stack.frames(), &places);
+            assert_eq!(found.words("digest", stack.frames()).as_deref(), Some(&*in_words(&places)));
+            assert!(found.bytes <= REMEMBERED_BYTES);
+        }
+        let kept: usize = found.frames["digest"].values().map(|words| words.len()).sum();
+        assert!(kept <= found.bytes && kept > REMEMBERED_BYTES / 10, "{kept} of {}", found.bytes);
+    }
 
     #[test]
     fn a_guest_that_gives_its_functions_endless_names_is_cut_short() {

@@ -1,5 +1,6 @@
 //! Guests that behave, and guests that do not, and what becomes of them.
 
+mod accounts;
 mod ending;
 mod loading;
 mod outcomes;

@@ -19,10 +19,13 @@ use super::processor;
 /// milliseconds, so those of host calls come up to two late.
 const GRACE: Duration = Duration::from_millis(4);
 
-/// How long after its end a guest that computes may go on to where its fuel is known to the last unit: the next time that
-/// it has used up a slice. That is half a millisecond for all but those that wait for memory with every instruction; what
-/// those are charged for their last slice is estimated.
+/// Processor time after its end in which a guest that computes may go on to where its fuel is known to the last unit: the next
+/// time that it has used up a slice. That is half a millisecond for all but those that wait for memory with every
+/// instruction; what those are charged for their last slice is estimated.
 const SETTLE: Duration = Duration::from_millis(10);
+
+/// How long that may take on a machine that has no processor time for it.
+const SETTLE_WITHIN: Duration = Duration::from_millis(30);
 
 /// Why a call was ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +64,8 @@ pub(super) struct Watched<'a, F: Future> {
     turn: &'a Arc<Turn>,
     handle: Arc<RunHandle>,
     polled: Option<Instant>,
-    /// Since when it is known that the call is to end.
-    due_since: Option<Instant>,
+    /// Since when it is known that the call is to end, and what processor time it had used then.
+    due_since: Option<(Instant, Duration)>,
     pauses: Pauses,
 }
 
@@ -85,8 +88,10 @@ impl<'a, F: Future> Watched<'a, F> {
 
     /// Whether a guest that is to end may go on to where its fuel is known.
     fn may_settle(&mut self, now: Instant) -> bool {
-        let since = *self.due_since.get_or_insert(now);
-        self.pauses.started && self.turn.ticked() && now.duration_since(since) < SETTLE
+        let used = self.turn.used();
+        let (since, used_then) = *self.due_since.get_or_insert((now, used));
+        let in_time = used.saturating_sub(used_then) < SETTLE && now.duration_since(since) < SETTLE_WITHIN;
+        self.pauses.started && self.turn.ticked() && in_time
     }
 
     /// Whether a call that is due is to be dropped although it was polled once more.
@@ -106,16 +111,28 @@ impl<'a, F: Future> Watched<'a, F> {
         let call = self.call.as_mut().as_pin_mut().expect("it is polled only until it is ready");
         let (polled, used, end) =
             processor::timed(start, || std::panic::catch_unwind(AssertUnwindSafe(|| call.poll(cx))));
-        self.turn.spend(used);
+        self.turn.spend(used, end);
+        self.settle(used, start, end);
         let used = self.turn.used();
-        if self.turn.ticked() {
-            self.pauses.unsettled = used.saturating_sub(self.pauses.settled);
-        } else {
-            (self.pauses.settled, self.pauses.unsettled) = (used, Duration::ZERO);
-        }
-        self.handle.vitals.guest_used(used);
+        self.handle.vitals.guest_used(used.saturating_sub(self.turn.used_by_host()));
         self.polled = Some(end);
         (polled, end)
+    }
+
+    /// Take down up to when the guest's fuel is known, after a turn from `start` to `end` that took `time` of the processor.
+    fn settle(&mut self, time: Duration, start: Instant, end: Instant) {
+        let used = self.turn.used();
+        let (known, ticked) = self.turn.fuel_unknown();
+        let settled = if !self.turn.ticked() {
+            used
+        } else if known > start {
+            // It was in the host meanwhile. What it has computed since is a part of the turn.
+            let since = ticked.saturating_duration_since(known).as_secs_f64() / end.duration_since(start).as_secs_f64();
+            used.saturating_sub(time.mul_f64(since.clamp(0.0, 1.0)))
+        } else {
+            self.pauses.settled
+        };
+        (self.pauses.settled, self.pauses.unsettled) = (settled, used.saturating_sub(settled));
     }
 
     /// Wake the guest at its end. Only for a guest that has yielded or waits: most runs are over before they need it.
@@ -173,6 +190,8 @@ impl<F: Future> Future for Watched<'_, F> {
                 Poll::Ready((Err(Interrupt::Panicked(words(&*panic))), this.pauses))
             }
             (Ok(Poll::Pending), Some(interrupt)) if this.had_its_chance(&interrupt, computing, end) => {
+                // Nobody has counted the yield in which it stands, if it does.
+                this.pauses.yields += u64::from(this.turn.in_yield());
                 this.drop_call();
                 Poll::Ready((Err(interrupt), this.pauses))
             }

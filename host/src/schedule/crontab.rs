@@ -1,64 +1,75 @@
-//! crontab(5): five fields, or a macro, read as cronie reads them.
-//!
-//! The fields are checked here, with messages for people, and rewritten in the plainer dialect of the `cron` crate,
-//! which expands them. That crate counts Sunday as 1, wants seconds, takes both day fields together, and takes `5/15`
-//! for a range: nothing of that is ever shown to it, nor is any instant of a zone.
+//! crontab(5): five fields, or a macro, read as cronie reads them; and what people want beside that: seconds, a place of
+//! one's own in the hour (`H`), a zone, and a say in what happens when the clocks change.
 
-use std::fmt::{self, Write as _};
+mod error;
+mod expand;
+mod field;
+mod spread;
+
+use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use chrono_tz::Tz;
-use cron::{Schedule, TimeUnitSpec};
 
-use super::calendar::{Calendar, Days};
-use super::walk;
+pub use error::BadCrontab;
+use error::excerpt;
+use expand::expand;
+use field::{FIELDS, MONTHS, is_spread};
+
+use super::calendar::{Calendar, Days, FIRST_SECOND};
+use super::walk::{self, Job};
+use super::zones::zone_named;
 use crate::time::Timestamp;
 
-/// A five-field crontab(5) expression, or one of the macros `@hourly`, `@daily`, `@midnight`, `@weekly`, `@monthly`,
-/// `@yearly` and `@annually`.
+/// The longest text that is read, in bytes: all minutes as a list take 169.
+const LONGEST: usize = 1000;
+
+/// A crontab(5) expression: minute, hour, day-of-month, month and day-of-week, or one of the macros `@hourly`, `@daily`,
+/// `@midnight`, `@weekly`, `@monthly`, `@yearly` and `@annually`.
 ///
 /// Lists, ranges, steps, names of months and days in any case, 0 and 7 for Sunday. Where neither day field begins with
 /// `*`, it is enough that a day is in one of them. Unlike cronie, what follows a `*` must be a step, and `@reboot` is
 /// no schedule.
+///
+/// Beyond cronie: `CRON_TZ=Europe/Berlin ` or `TZ=Europe/Berlin ` before the fields is the zone whose clocks count; `H`,
+/// `H(a-b)`, `H/n` and `H(a-b)/n` stand for values that a name spreads ([`Crontab::for_name`]); and there may be a field
+/// for seconds before the others ([`Crontab::parse_with_seconds`]).
+///
+/// Small (56 bytes, and the text, which clones share): a host may hold a million.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crontab {
-    text: String,
+    text: Arc<str>,
     calendar: Calendar,
-    /// Minute or hour begins with `*`: the job follows the clock when that is set.
+    zone: Option<Tz>,
+    dst: Dst,
+    /// It was read as six fields.
+    seconds: bool,
+    /// Second, minute or hour begins with `*`: the job follows the clock when that is set.
     wild: bool,
+    /// There is an `H` in it.
+    spread: bool,
 }
 
-/// Why a text is not a crontab expression.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadCrontab {
-    /// Too few fields, or too many.
-    #[error("`{text}` has {found}, a crontab has five: minute hour day-of-month month day-of-week{hint}")]
-    Fields {
-        /// What was read.
-        text: String,
-        /// `1 field`, `6 fields`.
-        found: String,
-        /// What may have been meant.
-        hint: &'static str,
-    },
-    /// A macro that does not exist.
-    #[error("`{0}` is no crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly or @annually{1}")]
-    Macro(String, &'static str),
-    /// A field with something wrong in it.
-    #[error("{field} `{text}`: {problem}; use {allowed}")]
-    Field {
-        /// Which field: `minute`, `day-of-week`, ...
-        field: &'static str,
-        /// All of the field.
-        text: String,
-        /// What is wrong with it.
-        problem: String,
-        /// What may stand there.
-        allowed: &'static str,
-    },
-    /// There is no such date.
-    #[error("`{0}` never comes; use days that these months have")]
-    Never(String),
+/// What becomes of a crontab when the clocks of its zone are set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Dst {
+    /// As with Vixie's cron. What begins with `*` (in second, minute or hour) follows the clock. A fixed time that falls
+    /// into a gap is due once right after it, and one that comes twice is due the first time only. A change by more than
+    /// three hours is a new clock: nothing is made up for, and what comes again is due again.
+    #[default]
+    Vixie,
+    /// The same, but what falls into a gap is left out.
+    Skip,
+    /// The fields are read in UTC, whatever the zone is: there are no changes.
+    Utc,
+}
+
+/// How many fields there are to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Minutes,
+    Seconds,
 }
 
 /// A macro stands for five fields.
@@ -72,98 +83,121 @@ const MACROS: [(&str, &str); 7] = [
     ("@annually", "0 0 1 1 *"),
 ];
 
-/// What one of the five fields may hold.
-struct Field {
-    name: &'static str,
-    low: u32,
-    high: u32,
-    /// Names of the values from `low` on.
-    names: &'static [&'static str],
-    allowed: &'static str,
-    /// The value as the `cron` crate has it.
-    foreign: fn(u32) -> u32,
-}
-
-const FIELDS: [Field; 5] = [
-    Field {
-        name: "minute",
-        low: 0,
-        high: 59,
-        names: &[],
-        allowed: "0-59, `*`, `a-b`, `*/n`, `a-b/n` or a list of them",
-        foreign: same,
-    },
-    Field {
-        name: "hour",
-        low: 0,
-        high: 23,
-        names: &[],
-        allowed: "0-23, `*`, `a-b`, `*/n`, `a-b/n` or a list of them",
-        foreign: same,
-    },
-    Field {
-        name: "day-of-month",
-        low: 1,
-        high: 31,
-        names: &[],
-        allowed: "1-31, `*`, `a-b`, `*/n`, `a-b/n` or a list of them",
-        foreign: same,
-    },
-    Field {
-        name: "month",
-        low: 1,
-        high: 12,
-        names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
-        allowed: "1-12, jan-dec, `*`, `a-b`, `*/n`, `a-b/n` or a list of them",
-        foreign: same,
-    },
-    Field {
-        name: "day-of-week",
-        low: 0,
-        high: 7,
-        names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun"],
-        allowed: "0-7 (0 and 7 are Sunday), sun-sat, `*`, `a-b`, `*/n`, `a-b/n` or a list of them",
-        foreign: |day| day % 7 + 1,
-    },
-];
-
-fn same(value: u32) -> u32 {
-    value
-}
-
 impl Crontab {
-    /// Read an expression.
+    /// Read an expression of five fields. An `H` is spread for a task without a name until there is one.
     ///
     /// # Errors
     ///
     /// [`BadCrontab`], which points at the field and says what may stand there; also for a date that never comes, such
-    /// as the 31st of February.
+    /// as the 31st of February. One line of less than 300 bytes.
     pub fn parse(text: &str) -> Result<Self, BadCrontab> {
-        let plain = text.trim_matches([' ', '\t']);
-        let plain = if plain.starts_with('@') { expand_macro(plain)? } else { plain };
-        let fields: Vec<&str> = plain.split([' ', '\t']).filter(|field| !field.is_empty()).collect();
-        let Ok(fields) = <[&str; 5]>::try_from(fields.as_slice()) else {
-            let found = if fields.len() == 1 { "1 field".into() } else { format!("{} fields", fields.len()) };
-            let hint = if matches!(fields.len(), 6 | 7) { " (seconds and years are no part of it)" } else { "" };
-            return Err(BadCrontab::Fields { text: excerpt(plain), found, hint });
-        };
-        let calendar = expand(fields)?;
-        // Any day will do to look from: the search goes once around the calendar.
-        if calendar.next_after(0).is_none() {
-            return Err(BadCrontab::Never(excerpt(plain)));
-        }
-        let wild = fields[0].starts_with('*') || fields[1].starts_with('*');
-        Ok(Self { text: text.to_owned(), calendar, wild })
+        Self::read(text, Form::Minutes, "")
     }
 
-    /// The first instant after `after`, by the clocks of `zone`; `None` if there is none before the calendar ends.
+    /// Read an expression of six fields, of which the first is the second of the minute. A macro is due at second 0.
     ///
-    /// Changes of the clock are treated as by Vixie's cron. A job whose minute or hour begins with `*` follows the clock.
-    /// Any other that falls into a gap of up to three hours is due once right after it, and is not due again when the
-    /// clock is set back by up to three hours. Allocates nothing.
+    /// # Errors
+    ///
+    /// As [`Crontab::parse`].
+    pub fn parse_with_seconds(text: &str) -> Result<Self, BadCrontab> {
+        Self::read(text, Form::Seconds, "")
+    }
+
+    /// The same with each `H` where `name` has it: on every host, in every version of Sexton.
+    #[must_use]
+    pub fn for_name(&self, name: &str) -> Self {
+        if !self.spread {
+            return self.clone();
+        }
+        let form = if self.seconds { Form::Seconds } else { Form::Minutes };
+        let named = Self::read(&self.text, form, name).expect("what is refused under one name is refused under all");
+        Self { text: Arc::clone(&self.text), dst: self.dst, ..named }
+    }
+
+    /// The same with another way to treat changes of the clock.
+    #[must_use]
+    pub fn with_dst(self, dst: Dst) -> Self {
+        Self { dst, ..self }
+    }
+
+    /// What becomes of it when the clocks are set.
+    pub fn dst(&self) -> Dst {
+        self.dst
+    }
+
+    /// The zone that it names itself; it goes before the task's.
+    pub fn zone(&self) -> Option<Tz> {
+        self.zone
+    }
+
+    /// Whether it has six fields: [`Crontab::parse_with_seconds`] reads it, [`Crontab::parse`] does not (but for macros).
+    pub fn has_seconds(&self) -> bool {
+        self.seconds
+    }
+
+    /// The first instant after `after`, by the clocks of its own zone or else of `zone`; `None` if there is none before
+    /// the calendar ends. What happens when these are set is [`Dst`]'s affair. Allocates nothing.
     pub fn next_after(&self, zone: Tz, after: Timestamp) -> Option<Timestamp> {
-        let second = walk::next_after(&self.calendar, self.wild, zone, after.as_millis().div_euclid(1000))?;
+        let after = after.as_millis().div_euclid(1000);
+        let second = match self.dst {
+            Dst::Utc => self.calendar.next_after(after)?,
+            dst => {
+                let job = Job { calendar: &self.calendar, wild: self.wild, makes_up: dst == Dst::Vixie };
+                walk::next_after(job, self.zone.unwrap_or(zone), after)?
+            }
+        };
         Some(Timestamp::from_millis(second.checked_mul(1000)?))
+    }
+
+    fn read(text: &str, form: Form, name: &str) -> Result<Self, BadCrontab> {
+        if text.len() > LONGEST {
+            return Err(BadCrontab::Long(text.len()));
+        }
+        let (zone, plain) = own_zone(text.trim_matches(BLANKS))?;
+        let fields = match plain.strip_prefix('@') {
+            Some(_) => split(expand_macro(plain)?, Form::Minutes)?,
+            None => split(plain, form)?,
+        };
+        let [second, minute, hour, days, months, weekdays] = fields;
+        let mut sets = [0; 6];
+        for (at, set) in sets.iter_mut().enumerate() {
+            *set = if at == 0 && second == "0" { FIRST_SECOND } else { expand(at, fields[at], name)? };
+        }
+        let join = if days.starts_with('*') || weekdays.starts_with('*') { Days::Both } else { Days::Either };
+        let calendar = calendar(sets, join);
+        // All months have 28 days.
+        let earliest = calendar.days.trailing_zeros();
+        if join == Days::Both && earliest > 28 && earliest > longest_month(months) {
+            let hint = if is_spread(months) { " under some names" } else { "" };
+            return Err(BadCrontab::Never(excerpt(plain), hint));
+        }
+        Ok(Self {
+            text: text.into(),
+            calendar,
+            zone,
+            dst: Dst::default(),
+            seconds: form == Form::Seconds,
+            wild: [second, minute, hour].iter().any(|field| field.starts_with('*')),
+            spread: fields.iter().any(|field| is_spread(field)),
+        })
+    }
+}
+
+/// What an explanation needs to know.
+impl Crontab {
+    /// The seconds of a wall clock that are meant.
+    pub(super) fn calendar(&self) -> &Calendar {
+        &self.calendar
+    }
+
+    /// Whether it follows the clock when that is set.
+    pub(super) fn follows_clock(&self) -> bool {
+        self.wild
+    }
+
+    /// The first wall-clock second in `seconds`, counted from 1970-01-01 00:00:00 on that clock, that is meant.
+    pub(super) fn first_meant(&self, seconds: std::ops::Range<i64>) -> Option<i64> {
+        self.calendar.next_after(seconds.start.checked_sub(1)?).filter(|second| *second < seconds.end)
     }
 }
 
@@ -181,6 +215,19 @@ impl fmt::Display for Crontab {
     }
 }
 
+const BLANKS: [char; 2] = [' ', '\t'];
+
+/// What `CRON_TZ=` or `TZ=` before the fields names, and the rest.
+fn own_zone(text: &str) -> Result<(Option<Tz>, &str), BadCrontab> {
+    for variable in ["CRON_TZ", "TZ"] {
+        let Some(rest) = text.strip_prefix(variable).and_then(|rest| rest.strip_prefix('=')) else { continue };
+        let (name, fields) = rest.split_once(BLANKS).unwrap_or((rest, ""));
+        let zone = zone_named(name).map_err(|meant| BadCrontab::Zone { variable, text: excerpt(name), meant })?;
+        return Ok((Some(zone), fields.trim_start_matches(BLANKS)));
+    }
+    Ok((None, text))
+}
+
 fn expand_macro(text: &str) -> Result<&'static str, BadCrontab> {
     MACROS.iter().find(|(name, _)| *name == text).map(|(_, fields)| *fields).ok_or_else(|| {
         let hint = if text == "@reboot" { " (for a run at every start: `on-start = true`)" } else { "" };
@@ -188,108 +235,65 @@ fn expand_macro(text: &str) -> Result<&'static str, BadCrontab> {
     })
 }
 
-/// Check the fields, have the `cron` crate expand them, and keep what comes out as bits.
-fn expand(fields: [&str; 5]) -> Result<Calendar, BadCrontab> {
-    let foreign = translate(fields)?;
-    let schedule = Schedule::from_str(&foreign).map_err(|e| BadCrontab::Field {
-        field: "crontab",
-        text: excerpt(&fields.join(" ")),
-        problem: e.to_string().lines().collect::<Vec<_>>().join(" "),
-        allowed: "five fields as in crontab(5)",
-    })?;
-    let [_, _, days, _, weekdays] = fields;
-    Ok(Calendar {
-        minutes: bits(schedule.minutes()),
-        hours: bits(schedule.hours()),
-        days: bits(schedule.days_of_month()),
-        months: bits(schedule.months()),
-        weekdays: bits(schedule.days_of_week()) >> 1, // there, Sunday is 1
-        join: if days.starts_with('*') || weekdays.starts_with('*') { Days::Both } else { Days::Either },
-    })
-}
-
-fn bits(values: &impl TimeUnitSpec) -> u64 {
-    values.iter().fold(0, |bits, value| bits | (1 << value))
-}
-
-/// The fields in the `cron` crate's dialect: seconds first, no names, no steps beyond a range, Sunday is 1.
-pub(super) fn translate(fields: [&str; 5]) -> Result<String, BadCrontab> {
-    let mut foreign = String::from("0");
-    for (field, text) in FIELDS.iter().zip(fields) {
-        let mut separator = ' ';
-        for item in text.split(',') {
-            let (first, last, step) = field.item(item).map_err(|problem| BadCrontab::Field {
-                field: field.name,
-                text: excerpt(text),
-                problem,
-                allowed: field.allowed,
-            })?;
-            let mut point = |value| {
-                write!(foreign, "{separator}{}", (field.foreign)(value)).expect("a String takes all that is written");
-                separator = ',';
-            };
-            // Value by value where the dialects' numbers do not run side by side: a step beyond the end, Sunday as 7.
-            if (field.foreign)(first) + (last - first) != (field.foreign)(last) || step > last - first {
-                (first..=last).step_by(step as usize).for_each(point);
-            } else {
-                point(first);
-                write!(foreign, "-{}/{step}", (field.foreign)(last)).expect("a String takes all that is written");
-            }
+/// Six fields, the first being `0` if there are to be five.
+fn split(text: &str, form: Form) -> Result<[&str; 6], BadCrontab> {
+    let mut fields = ["0"; 6];
+    let first = if form == Form::Seconds { 0 } else { 1 };
+    let mut found = 0;
+    for field in text.split(BLANKS).filter(|field| !field.is_empty()) {
+        if let Some(place) = fields.get_mut(first + found) {
+            *place = field;
         }
+        found += 1;
     }
-    Ok(foreign)
+    if first + found == fields.len() {
+        return Ok(fields);
+    }
+    let wanted = match form {
+        Form::Minutes => "has five: minute hour day-of-month month day-of-week",
+        Form::Seconds => "with seconds has six: second minute hour day-of-month month day-of-week",
+    };
+    let hint = match (form, found) {
+        (Form::Minutes, 6) => " (seconds are for `cron-seconds`)",
+        (Form::Seconds, 5) => " (without seconds it is for `cron`)",
+        (_, 7) => " (years are no part of it)",
+        _ => "",
+    };
+    let found = if found == 1 { "1 field".into() } else { format!("{found} fields") };
+    Err(BadCrontab::Fields { text: excerpt(text), found, wanted, hint })
 }
 
-impl Field {
-    /// First, last and step of one item of a list.
-    fn item(&self, item: &str) -> Result<(u32, u32, u32), String> {
-        let (range, step) = match item.split_once('/') {
-            Some((range, step)) => (range, Some(self.step(step)?)),
-            None => (item, None),
+fn calendar(sets: [u64; 6], join: Days) -> Calendar {
+    const FITS: &str = "a value of a field is one of those that the field may hold";
+    let [seconds, minutes, hours, days, months, weekdays] = sets;
+    Calendar {
+        seconds,
+        minutes,
+        hours: u32::try_from(hours).expect(FITS),
+        days: u32::try_from(days).expect(FITS),
+        months: u16::try_from(months).expect(FITS),
+        weekdays: u8::try_from(weekdays).expect(FITS),
+        join,
+    }
+}
+
+/// How many days the longest of these months has, whatever the name is. With every 29th of them in 400 years, and every
+/// weekday on it, a crontab that needs both comes if and only if one of its months is long enough.
+fn longest_month(months: &str) -> u32 {
+    let days = |month: u32| match month {
+        2 => 29,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    let items = FIELDS[MONTHS].items(months).flatten();
+    let surely = items.map(|item| {
+        let longest = |phase| {
+            let (values, step) = item.starting_at(phase);
+            values.step_by(step as usize).map(days).max().unwrap_or(0)
         };
-        let (first, last) = match range.split_once('-') {
-            _ if range == "*" => (self.low, self.high),
-            Some((first, last)) => (self.value(first)?, self.value(last)?),
-            None if step.is_some() => {
-                return Err(format!("a step needs a range before it (`{}-{}/n` or `*/n`)", excerpt(range), self.high));
-            }
-            None => {
-                let value = self.value(range)?;
-                (value, value)
-            }
-        };
-        if first > last {
-            return Err(format!("`{}` runs backwards", excerpt(range)));
-        }
-        Ok((first, last, step.unwrap_or(1)))
-    }
-
-    fn value(&self, text: &str) -> Result<u32, String> {
-        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-            return text
-                .parse()
-                .ok()
-                .filter(|value| (self.low..=self.high).contains(value))
-                .ok_or_else(|| format!("`{}` is out of range", excerpt(text)));
-        }
-        let named = self.names.iter().zip(self.low..).find(|(name, _)| name.eq_ignore_ascii_case(text));
-        named.map(|(_, value)| value).ok_or_else(|| match text {
-            "" => "a value is missing".into(),
-            _ => format!("`{}` is no value", excerpt(text)),
-        })
-    }
-
-    fn step(&self, text: &str) -> Result<u32, String> {
-        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        // A step that is too large for the type is just as good as the largest: only the first value is left.
-        let step = if digits { text.parse().unwrap_or(u32::MAX) } else { 0 };
-        if step == 0 { Err(format!("`{}` is no step, which is 1 or more", excerpt(text))) } else { Ok(step) }
-    }
-}
-
-/// The beginning of a text that a message quotes, on one line.
-fn excerpt(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(60).collect()
+        (0..item.phases()).map(longest).min().unwrap_or(0)
+    });
+    surely.max().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::{CatchUp, Trigger};
 use crate::time::Timestamp;
 
 /// So many instants of a crontab are gone through to count what was missed, so that a look stays short. A crontab of
-/// every minute comes to it after a week.
+/// every minute comes to it after a week, one of every second after three hours.
 const COUNTED: u64 = 10_000;
 
 /// Whatever grace is asked for, what is later than this was missed: it bounds the instants that are on time.

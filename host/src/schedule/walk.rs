@@ -5,12 +5,13 @@
 //! that (a country moving over the date line) is a new clock: nothing is made up for, and what comes again runs again.
 //!
 //! cronie does this by waking up every minute, with a *virtual* minute that trails or leads the clock's. Here the same
-//! is worked out from one change of the clock to the next, leaping over the time in which nothing is due.
+//! is worked out from one change of the clock to the next, leaping over the time in which nothing is due. A crontab with
+//! seconds is treated as cronie would if it woke up every second: that is why there are *ticks* here.
 
 use chrono::{DateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 
-use super::calendar::Calendar;
+use super::calendar::{Calendar, FIRST_SECOND};
 
 /// Seconds between two looks at a zone's offset. No zone changes twice within it (a test holds that against all zones),
 /// and all clocks that were set back by up to three hours have caught up after it.
@@ -20,36 +21,69 @@ pub(super) const PROBE: i64 = 6 * 3600;
 /// offsets and changes together, so that a clock in between shows neither a minute before nor one after.
 const HORIZON: i64 = 3 * 24 * 3600;
 
-/// Minutes: a larger change of the clock is a new clock.
-const LARGE: i64 = 180;
+/// Seconds: a larger change of the clock is a new clock.
+const LARGE: i64 = 180 * 60;
 
-/// Minutes: a clock that is ahead by no more is taken for a late wake-up, and every job's minutes are gone through.
-const SMALL: i64 = 5;
+/// Seconds: a clock that is ahead by no more is taken for a late wake-up, and every job's minutes are gone through.
+const SMALL: i64 = 5 * 60;
+
+/// What is to be run.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    pub(super) calendar: &'a Calendar,
+    /// It follows the clock.
+    pub(super) wild: bool,
+    /// What fell into a gap is run right after it. Never for what follows the clock, unless the gap is a small one.
+    pub(super) makes_up: bool,
+}
+
+impl Job<'_> {
+    /// Seconds from one look at the clock to the next.
+    fn tick(&self) -> i64 {
+        if self.calendar.seconds == FIRST_SECOND { 60 } else { 1 }
+    }
+
+    /// The tick that a clock with this offset shows.
+    fn shown(&self, second: i64, offset: i64) -> i64 {
+        (second + offset).div_euclid(self.tick())
+    }
+
+    fn means(&self, tick: i64) -> bool {
+        self.calendar.contains(tick * self.tick())
+    }
+
+    /// The first tick after `tick` that is meant.
+    fn next_after(&self, tick: i64) -> Option<i64> {
+        let last_second = tick.checked_add(1)?.checked_mul(self.tick())?.checked_sub(1)?;
+        Some(self.calendar.next_after(last_second)?.div_euclid(self.tick()))
+    }
+}
 
 /// cron's state at one instant.
-struct Walk {
+struct Walk<'a> {
+    job: Job<'a>,
     zone: Tz,
     /// The instant, in seconds since the Unix epoch; everything up to and with it is dealt with.
     now: i64,
     /// The zone's offset from UTC in seconds, at `now`.
     offset: i64,
-    /// The minute that the clock shows.
+    /// The tick that the clock shows.
     clock: i64,
-    /// The last minute that fixed-time jobs were run for. Ahead of `clock` for a while after that was set back.
+    /// The last tick that fixed-time jobs were run for. Ahead of `clock` for a while after that was set back.
     virtually: i64,
 }
 
 /// The first instant after `after` at which a job is run, in seconds since the Unix epoch.
 ///
-/// `wild` is whether the job follows the clock. `None` if there is no such instant in chrono's calendar.
-pub(super) fn next_after(calendar: &Calendar, wild: bool, zone: Tz, after: i64) -> Option<i64> {
-    let mut walk = Walk::at(calendar, wild, zone, after)?;
+/// `None` if there is no such instant in chrono's calendar.
+pub(super) fn next_after(job: Job<'_>, zone: Tz, after: i64) -> Option<i64> {
+    let mut walk = Walk::at(job, zone, after)?;
     loop {
-        let dealt_with = if wild { walk.clock } else { walk.virtually };
-        let due = calendar.next_after(dealt_with)? * 60 - walk.offset;
+        let dealt_with = if job.wild { walk.clock } else { walk.virtually };
+        let due = job.next_after(dealt_with)? * job.tick() - walk.offset;
         let until = due.min(walk.now + HORIZON);
         if let Some(change) = next_change(zone, walk.now, until)? {
-            if walk.pass(change, calendar, wild)? {
+            if walk.pass(change)? {
                 return Some(change);
             }
         } else if due == until {
@@ -60,17 +94,17 @@ pub(super) fn next_after(calendar: &Calendar, wild: bool, zone: Tz, after: i64) 
     }
 }
 
-impl Walk {
+impl<'a> Walk<'a> {
     /// The state at `now`, had cron been up for a while.
-    fn at(calendar: &Calendar, wild: bool, zone: Tz, now: i64) -> Option<Self> {
+    fn at(job: Job<'a>, zone: Tz, now: i64) -> Option<Self> {
         let offset = offset(zone, now)?;
-        let clock = minute(now, offset);
-        let mut walk = Self { zone, now, offset, clock, virtually: clock };
+        let clock = job.shown(now, offset);
+        let mut walk = Self { job, zone, now, offset, clock, virtually: clock };
         let before = now - PROBE;
         if let Some(change) = next_change(zone, before, now)? {
             walk.advance(before)?;
             walk.virtually = walk.clock;
-            walk.pass(change, calendar, wild)?;
+            walk.pass(change)?;
             walk.advance(now)?;
         }
         Some(walk)
@@ -80,31 +114,31 @@ impl Walk {
     fn advance(&mut self, to: i64) -> Option<()> {
         self.now = to;
         self.offset = offset(self.zone, to)?;
-        self.clock = minute(to, self.offset);
+        self.clock = self.job.shown(to, self.offset);
         self.virtually = self.virtually.max(self.clock);
         Some(())
     }
 
     /// Go on to `change`, the instant at which the clock is set; whether the job is run then.
-    fn pass(&mut self, change: i64, calendar: &Calendar, wild: bool) -> Option<bool> {
-        let shown = minute(change - 1, self.offset);
+    fn pass(&mut self, change: i64) -> Option<bool> {
+        let job = self.job;
+        let shown = job.shown(change - 1, self.offset);
         self.virtually = self.virtually.max(shown);
         self.now = change;
         self.offset = offset(self.zone, change)?;
-        self.clock = minute(change, self.offset);
+        self.clock = job.shown(change, self.offset);
         if self.clock == shown {
-            return Some(false); // by less than a minute: cron sees no new minute yet
+            return Some(false); // by less than a tick: cron sees no new minute yet
         }
-        let ahead = self.clock - self.virtually;
+        let ahead = (self.clock - self.virtually) * job.tick();
         let runs = if ahead.abs() > LARGE {
-            self.virtually = self.clock;
-            calendar.contains(self.clock)
+            job.means(self.clock)
         } else if ahead <= 0 {
-            return Some(wild && calendar.contains(self.clock));
-        } else if wild && ahead > SMALL {
-            calendar.contains(self.clock)
+            return Some(job.wild && job.means(self.clock));
+        } else if !job.makes_up || (job.wild && ahead > SMALL) {
+            job.means(self.clock)
         } else {
-            calendar.next_after(self.virtually).is_some_and(|missed| missed <= self.clock)
+            job.next_after(self.virtually).is_some_and(|missed| missed <= self.clock)
         };
         self.virtually = self.clock;
         Some(runs)
@@ -140,9 +174,4 @@ pub(super) fn next_change(zone: Tz, from: i64, until: i64) -> Option<Option<i64>
 pub(super) fn offset(zone: Tz, second: i64) -> Option<i64> {
     let utc = DateTime::from_timestamp(second, 0)?.naive_utc();
     Some(i64::from(zone.offset_from_utc_datetime(&utc).fix().local_minus_utc()))
-}
-
-/// The minute that a clock with this offset shows.
-pub(super) fn minute(second: i64, offset: i64) -> i64 {
-    (second + offset).div_euclid(60)
 }

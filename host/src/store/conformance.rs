@@ -12,9 +12,11 @@
 pub(crate) mod cache;
 pub(crate) mod claims;
 pub(crate) mod finishing;
+pub(crate) mod forcing;
 pub(crate) mod hints;
 pub(crate) mod history;
 pub(crate) mod locks;
+pub(crate) mod pausing;
 pub(crate) mod replacing;
 pub(crate) mod runs;
 pub(crate) mod supervising;
@@ -95,6 +97,24 @@ macro_rules! promises {
                 an_instant_that_was_fired_before_replaces_nothing
                 of_several_instants_at_once_only_the_last_is_left
             }
+            pausing {
+                nothing_of_a_paused_tenant_is_claimed_and_all_else_is
+                a_pause_of_all_is_about_tasks_that_come_later_too
+                what_was_due_while_many_were_paused_is_left_out
+                to_resume_many_resumes_none_that_was_paused_otherwise
+                to_resume_a_task_ends_no_pause_of_many
+                a_pause_of_many_that_is_there_stays_as_it_is
+                who_waits_for_runs_is_told_when_many_are_resumed
+            }
+            forcing {
+                a_forced_run_starts_although_its_task_its_tenant_and_all_are_paused
+                a_forced_run_starts_at_its_tasks_limit_and_takes_a_place
+                a_forced_run_starts_although_its_task_is_held_back
+                a_forced_run_starts_without_room_for_its_task_or_tenant
+                forced_runs_come_first_and_in_their_order_and_alone
+                a_forced_run_is_not_claimed_before_its_time
+                a_forced_run_that_is_tried_again_waits_like_others
+            }
             supervising {
                 runs_that_fail_in_a_row_pause_their_task_once
                 a_success_in_between_begins_the_count_anew
@@ -126,6 +146,7 @@ macro_rules! promises {
                 pruning_leaves_the_latest_success
                 pruning_goes_on_until_nothing_is_left_to_do
                 a_pruned_run_leaves_nothing_behind
+                of_a_run_that_is_tried_for_ever_the_first_and_the_latest_attempts_stay
             }
             locks {
                 an_exclusive_lock_keeps_all_others_out
@@ -153,6 +174,7 @@ macro_rules! promises {
                 a_write_beyond_the_quota_changes_nothing
                 expired_entries_and_replaced_values_give_room
                 the_quota_is_each_tenants_own
+                what_a_task_writes_is_counted_as_its_own
                 keys_are_listed_in_order_by_prefix
                 pruning_deletes_expired_entries
             }

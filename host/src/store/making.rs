@@ -26,7 +26,8 @@ pub struct NewRun {
     pub admit: Admit,
     /// If its first attempt has not started by then it is cancelled, and says so.
     pub start_by: Option<Timestamp>,
-    /// Whether it starts although its task is paused, held back, or has as many runs at once as it may: somebody means it.
+    /// Whether its first attempt starts although its task or tenant is paused, held back, over a budget, or has as many runs
+    /// at once as it may, and before all others: somebody means it.
     pub forced: bool,
     /// What there is to say about how it came to be, for people: "3 missed, 1 run".
     pub note: Option<String>,

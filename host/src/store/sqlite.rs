@@ -8,9 +8,11 @@ mod cache;
 mod claims;
 mod errors;
 mod finish;
+mod forced;
 mod ledger;
 mod locks;
 mod open;
+mod pauses;
 mod prune;
 mod queries;
 mod readers;
@@ -42,6 +44,7 @@ use super::{
     Finish, Fire, Fired, HeldLock, LockMode, LockName, LockTaken, NewRun, Remember, Result, Retention, RunFilter,
     RunInfo, RunKey, Stands, Store, StoreError, StoreStats, TaskState, Watched, Written,
 };
+use crate::pause::{Pauses, Whom};
 use crate::run::{ClaimKey, Output, RunId, RunState};
 use crate::supervision::Consequence;
 use crate::task::{Name, TaskKey};
@@ -257,8 +260,16 @@ impl Store for SqliteStore {
         self.write(move |w| Ok(watching::remember(w, &remember))).await
     }
 
-    async fn set_paused(&self, task: TaskKey, paused: bool, now: Timestamp) -> Result<()> {
-        self.write(move |w| runs::set_paused(w, &task, paused, now)).await
+    async fn pause(&self, whom: Whom, why: Option<String>, now: Timestamp) -> Result<()> {
+        self.write(move |w| pauses::pause(w, &whom, why.as_deref(), now)).await
+    }
+
+    async fn resume(&self, whom: Whom, now: Timestamp) -> Result<()> {
+        self.write(move |w| pauses::resume(w, &whom, now)).await
+    }
+
+    async fn pauses(&self) -> Result<Pauses> {
+        self.read(pauses::pauses).await
     }
 
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RunInfo>> {

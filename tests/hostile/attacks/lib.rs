@@ -38,6 +38,7 @@ attacks! {
     exit_zero
     failure_flood
     field_flood
+    file_flood
     files
     handle_flood
     header_words

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::millis;
+use crate::pause::{PausedBy, Pauses};
 use crate::run::RunId;
 use crate::schedule::{Awaited, Chain, ChainState, Cooldowns, LinkEnd, Memory, OnFailure, Trigger};
 use crate::store::{RunKey, Stands, Watched};
@@ -47,6 +48,8 @@ pub struct ChainShape {
     pub next: Option<Timestamp>,
     /// Nothing of it starts while set.
     pub paused: bool,
+    /// Whose pause that is: its own, its tenant's, or that of all.
+    pub paused_by: Option<PausedBy>,
     /// Since when it is paused.
     pub paused_at: Option<Timestamp>,
     /// Why it is paused; none if a person paused it.
@@ -116,12 +119,14 @@ impl ChainShape {
         chain: &Chain,
         watched: Option<&Watched>,
         run: Option<&Stands>,
+        pauses: &Pauses,
         now: Timestamp,
         missing: impl Fn(&TaskKey) -> bool,
     ) -> Self {
         let state = state_of(chain, watched);
         let begun = state.clone().unwrap_or_else(|| chain.begin(now));
-        let pause = watched.and_then(|watched| watched.state.paused.as_ref());
+        let (paused_by, pause) =
+            pauses.of(&chain.key.tenant, watched.and_then(|watched| watched.state.paused.as_ref())).unzip();
         let task = chain.task(begun.link);
         let waits_for = (begun.awaits.is_none() && missing(&task))
             .then(|| format!("no plugin that loads has a task `{}`", task.task));
@@ -147,6 +152,7 @@ impl ChainShape {
             next: (begun.awaits.is_none() && pause.is_none()).then(|| begun.due_by(now)),
             links: chain.links.iter().zip(begun.last).map(link).collect(),
             paused: pause.is_some(),
+            paused_by,
             paused_at: pause.and_then(|pause| pause.since),
             paused_why: pause.and_then(|pause| pause.why.clone()),
             waits_for,

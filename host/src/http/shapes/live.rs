@@ -8,10 +8,14 @@ use super::millis;
 use crate::run::RunId;
 use crate::runtime::{Doing, RunHandle, Seen, Whereabouts};
 use crate::task::Name;
+use crate::time::Timestamp;
 
 /// `GET /v1/live`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Live {
+    /// Since when a signal has this host claim nothing; none if it does not.
+    #[serde(default)]
+    pub paused_at: Option<Timestamp>,
     /// Oldest first.
     pub attempts: Vec<LiveAttempt>,
 }

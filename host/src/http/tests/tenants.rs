@@ -73,12 +73,20 @@ async fn who_is_over_a_budget_waits_and_says_so() {
     let (now, later) = (rig.waiting().await, rig.post("/v1/tasks/hello/runs?after=1m", "").await.json()["run"].clone());
 
     let why = json!({ "reason": "over its budget of 1000 fuel a minute", "until": "2026-11-22T10:00:30.001Z" });
-    assert_eq!(rig.get(&format!("/v1/runs/{now}")).await.json()["run"]["held_back"], why);
+    let run = rig.get(&format!("/v1/runs/{now}")).await.json()["run"].clone();
+    assert_eq!(run["held_back"], why);
+    assert_eq!(run["why"], "over its budget of 1000 fuel a minute until 2026-11-22T10:00:30.001Z");
     assert_eq!(rig.get("/v1/tasks").await.json()["tasks"][0]["held_back"], why);
     let runs = rig.get("/v1/runs").await.json();
     assert_eq!((&runs["runs"][0]["id"], &runs["runs"][0]["held_back"]), (&later, &Value::Null), "it is not due yet");
     assert_eq!(runs["runs"][1]["held_back"], why);
     assert_eq!(runs["runs"][2]["held_back"], Value::Null, "it is running");
+    let waits: Vec<_> = (0..3).map(|run| runs["runs"][run]["why"].is_string()).collect();
+    assert_eq!(waits, [false, true, false], "in words, too");
+    rig.post("/v1/tasks/hello/pause", "").await;
+    let run = rig.get(&format!("/v1/runs/{now}")).await.json()["run"].clone();
+    assert_eq!((&run["why"], &run["held_back"]), (&json!("its task is paused"), &why), "which nobody ends by waiting");
+    rig.post("/v1/tasks/hello/resume", "").await;
     let tenants = rig.get("/v1/tenants").await.json();
     assert_eq!(
         tenants["tenants"][0],

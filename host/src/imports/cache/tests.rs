@@ -1,10 +1,13 @@
 //! The cache as guests see it, on a real store.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::imports::Why;
 use crate::imports::testing::{Guest, QUOTA, World, grants, soon};
 use crate::lifecycle::Transition;
 use crate::runtime::Stop;
+use crate::task::Task;
 
 async fn set(guest: &mut Guest, key: &str, value: &[u8]) -> Result<u64, Error> {
     soon(guest.imports().set(key.to_owned(), value.to_vec(), None)).await.unwrap()
@@ -122,6 +125,30 @@ async fn a_tenant_has_no_more_than_its_share_of_the_cache() {
     assert!(matches!(set(&mut guest, "more", &vec![0; LARGEST_VALUE]).await, Err(Error::TooLarge)));
     assert!(set(&mut guest, "0", b"small").await.is_ok());
     assert!(set(&mut guest, "more", &vec![0; LARGEST_VALUE]).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_task_has_no_more_of_the_cache_than_its_budget_and_its_log_says_so() {
+    let world = World::new();
+    let mut other = world.guest_of("other", grants(&["*"])).await;
+    set(&mut other, "theirs", &[0; 500]).await.unwrap();
+    let mut guest = world.guest().await;
+    let mut task = Task::clone(&guest.order.task);
+    task.budget.cache = Some(1000);
+    guest.ctx.task = Arc::new(task);
+
+    set(&mut guest, "one", &[0; 500]).await.unwrap();
+    for _ in 0..3 {
+        assert!(matches!(set(&mut guest, "two", &[0; 500]).await, Err(Error::TooLarge)));
+    }
+    let renewal = renew(&mut guest, "three").await;
+    assert!(matches!(publish(&mut guest, &renewal, &[0; 500]).await.unwrap(), Err(Error::TooLarge)));
+
+    let (log, _) = guest.order.handle.lines(0);
+    let said: Vec<_> = log.iter().map(|line| (line.level.as_str(), line.message.as_str())).collect();
+    assert_eq!(said, [("warn", "the task's budget of the cache is used up: 503 of 1000 bytes are in use")]);
+    assert!(set(&mut guest, "one", b"").await.is_ok());
+    assert!(publish(&mut guest, &renewal, &[0; 500]).await.unwrap().is_ok());
 }
 
 #[tokio::test]

@@ -88,6 +88,7 @@ struct Seen<'a> {
     run: Awaited,
     /// The run that is waited for is of an old version of its task, and is to make way.
     outdated: bool,
+    paused: bool,
     watched: &'a Watched,
     now: Timestamp,
 }
@@ -220,6 +221,7 @@ impl Scheduler {
     ) -> store::Result<Vec<store::Result<Next>>> {
         let watched = self.store.watch(due.iter().map(|(key, _)| key.clone()).collect(), now).await?;
         let none = Watched::default();
+        let pauses = self.store.pauses().await?;
         let of = |key: &TaskKey| watched.get(key).unwrap_or(&none);
         let memories: Vec<_> = due.iter().map(|(key, _)| Memory::read(of(key).state.memory.as_deref())).collect();
         let awaited: Vec<Option<RunKey>> =
@@ -244,6 +246,7 @@ impl Scheduler {
                     memory,
                     run: stands.map_or(Awaited::Gone, Awaited::from),
                     outdated: runs && renewed,
+                    paused: pauses.of(&key.tenant, watched.state.paused.as_ref()).is_some(),
                     watched,
                     now,
                 },
@@ -354,7 +357,7 @@ impl Scheduler {
 
     /// Have the store make a run, unless the schedule is paused or another host was first.
     async fn make(&self, task: &Arc<Task>, run: NewRun, memory: &Memory, seen: &Seen<'_>) -> store::Result<Next> {
-        if seen.watched.state.paused.is_some() {
+        if seen.paused {
             // That it is resumed is told as the end of a run is.
             return Ok(Next::ENDS);
         }

@@ -100,6 +100,7 @@ impl World {
             catalog: self.catalog.clone(),
             live: Arc::default(),
             clock: self.clock.clone(),
+            pause: Arc::default(),
         };
         Host { scheduler, reacting: Reacting::default() }
     }

@@ -57,6 +57,11 @@ impl Timetable {
         self.entries.get(key)
     }
 
+    /// All tasks, and how far each has come.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Arc<Task>, Progress)> {
+        self.entries.values().map(|entry| (Arc::clone(&entry.task), entry.progress.clone()))
+    }
+
     /// Forget all tasks but those.
     pub(super) fn keep(&mut self, keep: impl Fn(&TaskKey) -> bool) {
         self.entries.retain(|key, _| keep(key));

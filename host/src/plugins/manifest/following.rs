@@ -70,12 +70,12 @@ impl<'de> Deserialize<'de> for AfterText {
 }
 
 impl AfterText {
-    pub(super) fn cooldowns(self) -> Cooldowns {
+    pub(super) fn cooldowns(&self) -> Cooldowns {
         match self {
             Self::Same(pause) => Cooldowns { success: pause.0, fail: pause.0 },
             Self::Each(table) => {
                 let success = table.success.0;
-                Cooldowns { success, fail: table.fail.map_or(success, |fail| fail.0) }
+                Cooldowns { success, fail: table.fail.as_ref().map_or(success, |fail| fail.0) }
             }
         }
     }
@@ -111,7 +111,7 @@ impl PaceText {
 }
 
 /// The pace of the task at `place`, and where it is said.
-pub(super) fn pace(text: Spanned<PaceText>, has_overlap: bool, place: &str) -> Result<(Range<usize>, Pace), Wrong> {
+pub(super) fn pace(text: &Spanned<PaceText>, has_overlap: bool, place: &str) -> Result<(Range<usize>, Pace), Wrong> {
     let at = text.span();
     if has_overlap {
         let what = "has both `pace` and `overlap`; leave `overlap` out: `max` says how many go at once";

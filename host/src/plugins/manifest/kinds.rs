@@ -2,18 +2,15 @@
 
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use schemars::{Schema, json_schema};
 
 use crate::config::kinds::{Kind, Period, Scalar};
-use crate::config::reading::nearest;
-use crate::schedule::{CatchUp, Crontab};
+use crate::schedule::words::{Absolute, BadWords};
+use crate::schedule::{CatchUp, Crontab, Dst, zone_named};
 use crate::task::{HttpHost, Overlap, Pattern};
-use crate::time::Timestamp;
 
 /// A crontab(5) expression.
 pub(super) struct Cron;
@@ -26,31 +23,74 @@ impl Kind for Cron {
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "string", "examples": ["*/5 * * * *", "0 9 * * mon-fri", "@daily"] })
+        json_schema!({ "type": "string", "examples": ["*/5 * * * *", "0 9 * * mon-fri", "H H * * *", "@daily"] })
     }
 }
 
-/// An instant: an RFC 3339 text, or TOML's own.
+/// A crontab expression with a field for seconds before the others.
+pub(super) struct CronSeconds;
+
+impl Kind for CronSeconds {
+    type Value = Crontab;
+
+    fn check(scalar: Scalar) -> Result<Crontab, String> {
+        let text = scalar.text("a crontab with seconds such as \"*/10 * * * * *\"")?;
+        Crontab::parse_with_seconds(&text).map_err(|e| e.to_string())
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "examples": ["*/10 * * * * *", "30 0 9 * * mon-fri"] })
+    }
+}
+
+/// What becomes of a crontab when the clocks are set.
+pub(super) struct Dsts;
+
+impl Kind for Dsts {
+    type Value = Dst;
+
+    fn check(scalar: Scalar) -> Result<Dst, String> {
+        const WRITE: &str = "\"vixie\", \"skip\" or \"utc\"";
+        let text = scalar.text(WRITE)?;
+        match text.as_str() {
+            "vixie" => Ok(Dst::Vixie),
+            "skip" => Ok(Dst::Skip),
+            "utc" => Ok(Dst::Utc),
+            _ => Err(format!("{} is not a way to treat changes of the clock; write {WRITE}", Scalar::Text(text))),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(vixie|skip|utc)$" })
+    }
+}
+
+/// An instant: RFC 3339, a whole date in words by the clocks of the task's zone, or TOML's own.
 pub(super) struct Instant;
 
 impl Kind for Instant {
-    type Value = Timestamp;
+    type Value = Absolute;
 
-    fn check(scalar: Scalar) -> Result<Timestamp, String> {
-        const LIKE_THIS: &str = "\"2027-01-01T00:00:00+01:00\"";
+    fn check(scalar: Scalar) -> Result<Absolute, String> {
+        const LIKE_THIS: &str = "\"2027-01-01 14:30\" or \"2027-01-01T00:00:00+01:00\"";
         let text = match scalar {
             Scalar::Instant(text) => text,
             other => other.text(&format!("an instant such as {LIKE_THIS}"))?,
         };
-        let instant = DateTime::parse_from_rfc3339(&text).map_err(|_| {
-            let text = Scalar::Text(text);
-            format!("{text} is not an instant with date, time and offset; write one such as {LIKE_THIS}")
-        })?;
-        Ok(instant.with_timezone(&Utc).into())
+        Absolute::read(&text).map_err(|wrong| match wrong {
+            BadWords::Relative(_) => {
+                let text = Scalar::Text(text);
+                format!(
+                    "{text} means another instant each time the manifest is read; write a date such as {LIKE_THIS}, or \
+                     use `sexton add --at`"
+                )
+            }
+            wrong => wrong.to_string(),
+        })
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "string", "format": "date-time" })
+        json_schema!({ "type": "string", "examples": ["2027-01-01 14:30", "2027-01-01T00:00:00+01:00"] })
     }
 }
 
@@ -62,31 +102,12 @@ impl Kind for Zone {
 
     fn check(scalar: Scalar) -> Result<Tz, String> {
         let text = scalar.text("a zone such as \"Europe/Berlin\"")?;
-        Tz::from_str(&text).map_err(|_| {
-            let meant = meant_zone(&text).map_or_else(
-                || "write one of the IANA database, such as \"Europe/Berlin\"".to_owned(),
-                |zone| format!("did you mean \"{zone}\"?"),
-            );
-            format!("there is no zone {}; {meant}", Scalar::Text(text))
-        })
+        zone_named(&text).map_err(|meant| format!("there is no zone {}; {meant}", Scalar::Text(text)))
     }
 
     fn schema() -> Schema {
         json_schema!({ "type": "string", "examples": ["UTC", "Europe/Berlin"] })
     }
-}
-
-/// The zone that somebody meant: the city alone, another case, a slip of the finger.
-fn meant_zone(text: &str) -> Option<&'static str> {
-    let plain = text.replace(' ', "_");
-    let names: Vec<&'static str> = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()).collect();
-    let city = |name: &&'static str| name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(&plain));
-    names
-        .iter()
-        .find(|name| name.eq_ignore_ascii_case(&plain))
-        .copied()
-        .or_else(|| names.iter().copied().find(city))
-        .or_else(|| nearest(&plain, &names))
 }
 
 /// `skip`, `queue-one`, `replace` or `allow(N)`.

@@ -52,12 +52,14 @@ table-elements = 10
 host-calls = 20
 host-call-bytes = 4096
 handles = 30
+files = 40
 output = "1 KiB"
 log = "2 KiB"
 stdio = "3 KB"
 
 [tasks.page.budget]
 fuel-per-minute = 2_000_000
+cache = "16 MiB"
 
 [tasks.page.grants]
 locks = ["remote-*"]
@@ -95,11 +97,12 @@ directories = [{ host = "data", guest = "/data/" }, { host = "/srv/x", guest = "
             host_calls: 20,
             host_call_bytes: 4096,
             handles: 30,
+            files: 40,
             output: 1024,
             log: 2048,
             stdio: 3000,
         },
-        budget: Budget { fuel_per_minute: Some(2_000_000) },
+        budget: Budget { fuel_per_minute: Some(2_000_000), cache: Some(16 << 20) },
         grants: Grants {
             locks: vec![Pattern("remote-*".into())],
             cache: vec![Pattern("front/*".into()), Pattern("*".into())],
@@ -134,11 +137,49 @@ fn each_trigger_can_be_written() {
         ("every = '1h 30m'", Trigger::Every(Duration::from_secs(5400))),
         ("at = '2027-01-01T00:00:00+01:00'", Trigger::At(at)),
         ("at = 2026-12-31T23:00:00Z", Trigger::At(at)),
+        ("at = '1 january 2027 midnight'\nzone = 'Europe/Berlin'", Trigger::At(at)),
+        ("at = '2027-01-01 00:00 Europe/Berlin'", Trigger::At(at)),
+        ("zone = 'Europe/Berlin'\nat = 2027-01-01T00:00:00", Trigger::At(at)),
+        ("zone = 'Europe/Berlin'\nat = 2027-01-01", Trigger::At(at)),
+        ("at = '2026-12-31 11pm'", Trigger::At(at)),
         ("cron = '@daily'\non-start = false", Trigger::Cron("@daily".parse().unwrap())),
+        ("cron-seconds = '*/10 * * * * *'", Trigger::Cron(Crontab::parse_with_seconds("*/10 * * * * *").unwrap())),
+        ("cron = '@daily'\ndst = 'vixie'", Trigger::Cron("@daily".parse().unwrap())),
+        ("dst = 'utc'\ncron = '@daily'", Trigger::Cron(Crontab::parse("@daily").unwrap().with_dst(Dst::Utc))),
+        (
+            "cron-seconds = '@daily'\ndst = 'skip'",
+            Trigger::Cron(Crontab::parse_with_seconds("@daily").unwrap().with_dst(Dst::Skip)),
+        ),
+        ("cron = 'H H * * *'", Trigger::Cron(Crontab::parse("H H * * *").unwrap().for_name("a"))),
     ];
     for (text, trigger) in table {
         assert_eq!(one(&format!("[tasks.a]\n{text}")).trigger, trigger, "{text}");
     }
+}
+
+#[test]
+fn the_zone_that_a_crontab_names_goes_before_the_tasks() {
+    let zone = |text: &str| one(&format!("[tasks.a]\n{text}")).zone.name();
+
+    assert_eq!(zone("cron = '@daily'"), "UTC");
+    assert_eq!(zone("cron = '@daily'\nzone = 'Europe/Berlin'"), "Europe/Berlin");
+    assert_eq!(zone("cron = 'CRON_TZ=Asia/Tokyo @daily'"), "Asia/Tokyo");
+    assert_eq!(zone("cron-seconds = 'TZ=Asia/Tokyo @daily'\nzone = 'Europe/Berlin'"), "Asia/Tokyo");
+}
+
+#[test]
+fn tasks_of_one_name_are_spread_by_their_tenants() {
+    let plugin = Name::new("front").unwrap();
+    let trigger = |tenant: &str| {
+        let tasks = parse("[tasks.a]\ncron = 'H H * * *'").tasks(&Name::new(tenant).unwrap(), &plugin, Path::new("/"));
+        tasks[0].trigger.clone()
+    };
+
+    for (tenant, name) in [("default", "a"), ("acme", "acme/a"), ("other", "other/a")] {
+        let expected = Crontab::parse("H H * * *").unwrap().for_name(name);
+        assert_eq!(trigger(tenant), Trigger::Cron(expected), "{tenant}");
+    }
+    assert_ne!(trigger("acme"), trigger("other"));
 }
 
 #[test]
@@ -198,7 +239,7 @@ proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in "[\\[\\]a-z=\"{}.,0-9\n -]{0,80}", value in ".{0,40}") {
         let _ = Manifest::parse("front.toml", &text);
-        for key in ["every", "cron", "at", "zone", "overlap", "catch-up", "description", "pause-after", "brake"] {
+        for key in ["every", "cron", "cron-seconds", "dst", "at", "zone", "overlap", "catch-up", "description", "pause-after", "brake"] {
             let _ = Manifest::parse("front.toml", &format!("[tasks.a]\n{key} = {value:?}"));
             let _ = Manifest::parse("front.toml", &format!("[tasks.a]\n{key} = {value}"));
         }
@@ -233,6 +274,8 @@ fn the_schema_knows_every_key_and_refuses_others() {
     for key in [
         "every",
         "cron",
+        "cron-seconds",
+        "dst",
         "at",
         "on-start",
         "catch-up",

@@ -9,7 +9,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::following::{AfterText, ChainText, PaceText};
-use super::kinds::{Brake, CatchUps, Cron, GuestPath, HostPath, Hosts, Instant, Names, Overlaps, Zone};
+use super::kinds::{
+    Brake, CatchUps, Cron, CronSeconds, Dsts, GuestPath, HostPath, Hosts, Instant, Names, Overlaps, Zone,
+};
 use crate::config::kinds::{Bytes, Count, Line, Number, Of, Period, YEAR_MS};
 use crate::task::Name;
 
@@ -36,7 +38,7 @@ pub(super) struct ManifestText {
     pub(super) chains: BTreeMap<Spanned<Name>, ChainText>,
 }
 
-/// A task. At most one of `every`, `cron`, `at`, `on-start`, `after` and `pace` says when it is due; without any it runs on demand only.
+/// A task. At most one of `every`, `cron`, `cron-seconds`, `at`, `on-start`, `after` and `pace` says when it is due; without any it runs on demand only.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct TaskText {
@@ -48,7 +50,10 @@ pub(super) struct TaskText {
     /// Due when this crontab(5) says, by the clocks of `zone`.
     #[schemars(with = "Option<Of<Cron>>")]
     pub(super) cron: Option<Spanned<Of<Cron>>>,
-    /// Due once, at this instant.
+    /// The same with a field for seconds before the five.
+    #[schemars(with = "Option<Of<CronSeconds>>")]
+    pub(super) cron_seconds: Option<Spanned<Of<CronSeconds>>>,
+    /// Due once, at this instant: RFC 3339, or a date by the clocks of `zone`, such as "2027-03-28 14:30".
     #[schemars(with = "Option<Of<Instant>>")]
     pub(super) at: Option<Spanned<Of<Instant>>>,
     /// Due whenever a host that has it starts, or first sees it.
@@ -60,8 +65,13 @@ pub(super) struct TaskText {
     /// Started one by one, so that between `min` and `max` runs are going at once.
     #[schemars(with = "Option<PaceText>")]
     pub(super) pace: Option<Spanned<PaceText>>,
-    /// The time zone of `cron`, by its name in the IANA database. Default: UTC.
+    /// The time zone of `cron`, `cron-seconds` and `at`, by its name in the IANA database. Default: UTC.
     pub(super) zone: Option<Of<Zone>>,
+    /// What becomes of `cron` and `cron-seconds` when the clocks of `zone` are set: "vixie" (the default: a fixed time in
+    /// a gap is due right after it, one that comes twice the first time only), "skip" (what is in a gap is left out), or
+    /// "utc" (they are read in UTC).
+    #[schemars(with = "Option<Of<Dsts>>")]
+    pub(super) dst: Option<Spanned<Of<Dsts>>>,
     /// What happens when it is due while an earlier run is not over: "skip" (the default with a schedule), "queue-one",
     /// "replace" (the earlier run is ended), or "allow(N)" at a time. Default on demand: "allow(16)".
     pub(super) overlap: Option<Of<Overlaps>>,
@@ -136,6 +146,8 @@ pub(super) struct LimitsText {
     pub(super) host_call_bytes: Option<Of<Bytes<KIB, { 128 * MIB }>>>,
     /// Handles (locks, streams, requests) at once. Default: 1000.
     pub(super) handles: Option<Of<Count<1, 100_000>>>,
+    /// Files and directories open at once. Default: 64.
+    pub(super) files: Option<Of<Count<1, 10_000>>>,
     /// Bytes of the output. Default: "1 MiB".
     pub(super) output: Option<Of<Bytes<1, { 256 * MIB }>>>,
     /// Bytes of log that are kept. Default: "256 KiB".
@@ -151,6 +163,8 @@ pub(super) struct BudgetText {
     /// Units of fuel a minute, on each host. What is over it waits until that has come in; an attempt that is under way is not
     /// ended for it. No attempt is given more than a minute's worth.
     pub(super) fuel_per_minute: Option<Of<Count<1, { 1_000_000_000 * BILLION }>>>,
+    /// What the cache entries that the task was the last to write may take together, keys and values.
+    pub(super) cache: Option<Of<Bytes<1, { 1024 * GIB }>>>,
 }
 
 /// What a task may reach.

@@ -37,6 +37,14 @@ pub(in crate::runtime) struct Turn {
     hog: bool,
     /// Processor time it has used, in nanoseconds.
     used: AtomicU64,
+    /// The part of it that the host took for it.
+    host: AtomicU64,
+    /// How long it was in the host in the turn that it is at, and since when it is, if so.
+    host_in_turn: AtomicU64,
+    in_host_since: AtomicU64,
+    /// The same sums over those turns only in which the thread did not lose the processor.
+    whole_used: AtomicU64,
+    whole_host: AtomicU64,
     /// When it was last given a turn.
     polled: AtomicU64,
     /// Whether it is to end before its deadline.
@@ -45,6 +53,12 @@ pub(in crate::runtime) struct Turn {
     yielded: AtomicBool,
     /// Whether its last turn was cut by the ticker, so that its fuel is not known to the last unit.
     ticked: AtomicBool,
+    /// Whether it is in the host because its slice of fuel is used up.
+    slice_end: AtomicBool,
+    /// When the ticker did so.
+    ticked_at: AtomicU64,
+    /// When its fuel was last known to the last unit.
+    known: AtomicU64,
     /// How often it has yielded so far.
     yields: AtomicU64,
     /// Whether its call is being dropped.
@@ -54,6 +68,9 @@ pub(in crate::runtime) struct Turn {
     /// The lane of that place.
     lane: AtomicU8,
 }
+
+/// Since when a guest is in the host that is not.
+const GUEST: u64 = u64::MAX;
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
@@ -68,10 +85,18 @@ impl Turn {
             tenant,
             hog,
             used: AtomicU64::new(0),
+            host: AtomicU64::new(0),
+            host_in_turn: AtomicU64::new(0),
+            in_host_since: AtomicU64::new(GUEST),
+            whole_used: AtomicU64::new(0),
+            whole_host: AtomicU64::new(0),
             polled: AtomicU64::new(0),
             urgent: AtomicBool::new(false),
             yielded: AtomicBool::new(false),
             ticked: AtomicBool::new(false),
+            slice_end: AtomicBool::new(false),
+            ticked_at: AtomicU64::new(0),
+            known: AtomicU64::new(0),
             yields: AtomicU64::new(0),
             ending: AtomicBool::new(false),
             place: AtomicU64::new(0),
@@ -90,10 +115,54 @@ impl Turn {
         self.came + Duration::from_nanos(self.polled.load(Ordering::Relaxed))
     }
 
-    /// The guest's turn took so much processor time.
-    pub(in crate::runtime) fn spend(&self, time: Duration) {
+    /// The guest's turn is over, at `end`, and took so much processor time.
+    pub(in crate::runtime) fn spend(&self, time: Duration, end: Instant) {
+        let passed = nanos(end.duration_since(self.began()));
+        if self.in_host_since.load(Ordering::Relaxed) != GUEST {
+            self.in_host_for(nanos(end.duration_since(self.came)));
+        }
+        let in_host = self.host_in_turn.swap(0, Ordering::Relaxed);
         // At least a nanosecond: it has had a turn.
-        self.used.fetch_add(nanos(time).max(1), Ordering::Relaxed);
+        let time = nanos(time).max(1);
+        let lost = passed.saturating_sub(time);
+        let host = if lost < time / 100 {
+            self.whole_used.fetch_add(time, Ordering::Relaxed);
+            self.whole_host.fetch_add(in_host.min(time), Ordering::Relaxed);
+            in_host.min(time)
+        } else {
+            // Nobody knows whether the thread lost the processor in the host or in the guest. As much as is usual for the
+            // guest went to the host, as far as that can be.
+            let whole = self.whole_used.load(Ordering::Relaxed);
+            let (of, all) =
+                if whole > 0 { (self.whole_host.load(Ordering::Relaxed), whole) } else { (in_host, passed) };
+            let usual = u128::from(time) * u128::from(of) / u128::from(all.max(1));
+            let usual = u64::try_from(usual).unwrap_or(u64::MAX);
+            usual.max(in_host.saturating_sub(lost)).min(in_host).min(time)
+        };
+        self.host.fetch_add(host, Ordering::Relaxed);
+        self.used.fetch_add(time, Ordering::Relaxed);
+    }
+
+    /// The guest enters the host at `now`.
+    pub(in crate::runtime) fn enters_host(&self, now: Instant) {
+        self.in_host_since.store(nanos(now.duration_since(self.came)), Ordering::Relaxed);
+    }
+
+    /// The guest goes on at `now`.
+    pub(in crate::runtime) fn leaves_host(&self, now: Instant) {
+        self.in_host_for(nanos(now.duration_since(self.came)));
+        self.in_host_since.store(GUEST, Ordering::Relaxed);
+    }
+
+    /// It was in the host until `now`. What was before its turn was nobody's time.
+    fn in_host_for(&self, now: u64) {
+        let since = self.in_host_since.load(Ordering::Relaxed).max(self.polled.load(Ordering::Relaxed));
+        self.host_in_turn.fetch_add(now.saturating_sub(since), Ordering::Relaxed);
+    }
+
+    /// Processor time of all its turns that the host took for it.
+    pub(in crate::runtime) fn used_by_host(&self) -> Duration {
+        Duration::from_nanos(self.host.load(Ordering::Relaxed))
     }
 
     /// Processor time of all its turns.
@@ -101,14 +170,37 @@ impl Turn {
         Duration::from_nanos(self.used.load(Ordering::Relaxed))
     }
 
-    /// The ticker ends the guest's turn.
-    pub(in crate::runtime) fn tick(&self) {
+    /// The ticker ends the guest's turn; it has entered the host at `now`.
+    pub(in crate::runtime) fn tick(&self, now: Instant) {
+        self.ticked_at.store(nanos(now.duration_since(self.came)), Ordering::Relaxed);
         self.ticked.store(true, Ordering::Relaxed);
     }
 
     /// Whether the ticker ended its last turn.
     pub(in crate::runtime) fn ticked(&self) -> bool {
         self.ticked.load(Ordering::Relaxed)
+    }
+
+    /// The guest enters the host, because its slice of fuel is used up or for some other reason.
+    pub(in crate::runtime) fn at_slice_end(&self, is: bool) {
+        self.slice_end.store(is, Ordering::Relaxed);
+    }
+
+    /// Whether the guest, whose turn is over, has stopped in a yield rather than in a call.
+    pub(in crate::runtime) fn in_yield(&self) -> bool {
+        self.ticked() || self.slice_end.load(Ordering::Relaxed)
+    }
+
+    /// The guest goes on at `now`, and up to then its fuel is known to the last unit.
+    pub(in crate::runtime) fn fuel_known(&self, now: Instant) {
+        self.known.store(nanos(now.duration_since(self.came)), Ordering::Relaxed);
+    }
+
+    /// In which part of a turn that the ticker has ended nobody knows what the guest has used of its fuel; the whole of it if
+    /// nobody knows when it began.
+    pub(in crate::runtime) fn fuel_unknown(&self) -> (Instant, Instant) {
+        let at = |nanos: &AtomicU64| self.came + Duration::from_nanos(nanos.load(Ordering::Relaxed));
+        (at(&self.known), at(&self.ticked_at))
     }
 
     /// Whether the guest last stopped because it yielded: it was computing, not waiting.
@@ -196,5 +288,70 @@ impl Turn {
     pub(super) fn place(&self) -> Option<(Lane, u64)> {
         let number = self.place.load(Ordering::Acquire).checked_sub(1)?;
         Some((Lane::of(self.lane.load(Ordering::Relaxed)), number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::{ClaimKey, RunId};
+    use crate::task::TaskKey;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    struct Taken(Turn, Instant);
+
+    impl Taken {
+        fn new() -> Self {
+            let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("probe").unwrap() };
+            let handle = Arc::new(RunHandle::new(ClaimKey { run: RunId(1), attempt: 1, fence: 1 }, task.clone(), 0));
+            let turn = Turn::new(Instant::now() + ms(1000), task.tenant, false, handle);
+            let came = turn.came;
+            Self(turn, came)
+        }
+
+        /// A turn that takes `passed`, and `used` of the processor; in the host from `in_host` on, for so long. What the host
+        /// is charged for it.
+        fn turn(&self, passed: u64, used: u64, in_host: (u64, u64)) -> Duration {
+            let (Self(turn, start), before) = (self, self.0.used_by_host());
+            turn.begin(*start);
+            turn.enters_host(*start + ms(in_host.0));
+            turn.leaves_host(*start + ms(in_host.0 + in_host.1));
+            turn.spend(ms(used), *start + ms(passed));
+            turn.used_by_host() - before
+        }
+    }
+
+    #[test]
+    fn what_the_host_took_is_told_from_what_the_guest_took() {
+        let taken = Taken::new();
+        assert_eq!(taken.turn(10, 10, (2, 3)), ms(3));
+        assert_eq!(taken.0.used(), ms(10));
+    }
+
+    #[test]
+    fn a_guest_whose_thread_loses_the_processor_in_the_host_is_charged_all_the_same() {
+        let taken = Taken::new();
+        taken.turn(100, 100, (0, 1));
+        // Of these 91 ms 90 were others': a host that took 90 ms is not what this guest is like.
+        assert_eq!(taken.turn(100, 10, (0, 91)), ms(1));
+        // And one that the host works for is charged for what it took at least.
+        assert_eq!(taken.turn(100, 90, (0, 50)), ms(40));
+    }
+
+    #[test]
+    fn a_turn_that_ends_in_the_host_is_the_hosts_from_there_on() {
+        let Taken(turn, start) = Taken::new();
+        turn.begin(start);
+        turn.enters_host(start + ms(4));
+        turn.spend(ms(10), start + ms(10));
+        assert_eq!(turn.used_by_host(), ms(6));
+        // What passes until its next turn is nobody's.
+        turn.begin(start + ms(50));
+        turn.leaves_host(start + ms(51));
+        turn.spend(ms(10), start + ms(60));
+        assert_eq!(turn.used_by_host(), ms(7));
     }
 }

@@ -49,6 +49,21 @@ fn what_was_missed_is_run_as_catch_up_has_it() {
 }
 
 #[test]
+fn a_crontab_of_every_second_catches_up_like_an_interval() {
+    let each_second = Trigger::Cron(Crontab::parse_with_seconds("* * * * * *").unwrap());
+    for catch_up in [CatchUp::None, CatchUp::Latest, CatchUp::All(3), CatchUp::All(1000)] {
+        for now in [s(6000), Timestamp::from_millis(6_000_999), s(12_000)] {
+            let [ours, theirs] = [&each_second, &every(1)].map(|t| t.due(Tz::UTC, look(3000, now), catch_up));
+            assert_eq!(ours, theirs, "{catch_up:?} at {now}");
+        }
+    }
+    // A week of them is too many to count, but the latest are found.
+    let due = each_second.due(Tz::UTC, look(0, s(604_800)), CatchUp::All(2));
+    assert_eq!(due.fire, [604_797, 604_798, 604_799, 604_800].map(s)[..]);
+    assert!(due.uncounted && due.left_out > 9000, "{due:?}");
+}
+
+#[test]
 fn a_crontab_catches_up_like_an_interval() {
     let minutely = cron("* * * * *");
     for catch_up in [CatchUp::None, CatchUp::Latest, CatchUp::All(3), CatchUp::All(1000)] {

@@ -18,6 +18,7 @@ fn write(text: &str, value: &[u8]) -> CacheWrite {
         claim: None,
         only: WriteIf::Always,
         quota: 1 << 20,
+        budget: None,
         now: at(0),
     }
 }
@@ -220,6 +221,35 @@ pub(crate) async fn the_quota_is_each_tenants_own(store: Tested) {
 
     set(&store, small("default")).await;
     set(&store, small("other")).await;
+}
+
+pub(crate) async fn what_a_task_writes_is_counted_as_its_own(store: Tested) {
+    let (one, two) = (running(&store, "a").await.key, running(&store, "b").await.key);
+    let by = |claim, text, value| CacheWrite { claim: Some(claim), budget: Some(10), ..write(text, value) };
+    set(&store, by(one, "k", b"12345")).await;
+    set(&store, by(two, "l", b"12345")).await;
+
+    let more = store.cache_write(by(one, "m", b"1234")).await;
+    let longer = store.cache_write(by(one, "k", b"1234567890")).await;
+    let of_another = store.cache_write(by(one, "l", b"1234")).await;
+
+    for full in [more, longer, of_another] {
+        assert!(matches!(full, Err(StoreError::CacheBudget { used: 6, budget: 10 })), "{full:?}");
+    }
+    // What one has written is nobody else's, nor an operator's.
+    set(&store, by(two, "m", b"12")).await;
+    set(&store, CacheWrite { budget: Some(10), ..write("n", b"1234567890") }).await;
+    // An entry is counted as whose it was last.
+    set(&store, by(two, "k", b"")).await;
+    set(&store, by(one, "o", b"123456789")).await;
+    set(&store, write("o", b"by an operator")).await;
+    set(&store, by(one, "p", b"123456789")).await;
+    store.cache_delete(key("p"), None, at(0)).await.unwrap();
+    set(&store, CacheWrite { expires_at: Some(at(5)), ..by(one, "q", b"123456789") }).await;
+    assert!(store.cache_write(CacheWrite { now: at(4), ..by(one, "r", b"1") }).await.is_err());
+    set(&store, CacheWrite { now: at(5), ..by(one, "r", b"123456789") }).await;
+    // One that was lowered since lets in what is less than what is there.
+    set(&store, CacheWrite { budget: Some(1), ..by(one, "r", b"1234") }).await;
 }
 
 pub(crate) async fn keys_are_listed_in_order_by_prefix(store: Tested) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::run::RunState;
+use crate::run::{Kept, RunState};
 use crate::store::{Retention, RunFilter};
 
 const KEEP_ALL: Retention = Retention { runs: u64::MAX, age: Duration::MAX, bytes: u64::MAX };
@@ -224,4 +224,26 @@ pub(crate) async fn a_pruned_run_leaves_nothing_behind(store: Tested) {
     assert!(store.attempts(first).await.unwrap().is_empty());
     let again = store.enqueue(vec![keyed()], at(9)).await.unwrap().remove(0);
     assert!(matches!(again, Enqueued::New(run) if run > first), "{again:?}");
+}
+
+pub(crate) async fn of_a_run_that_is_tried_for_ever_the_first_and_the_latest_attempts_stay(store: Tested) {
+    let run = enqueue(&store, vec![new("a")]).await[0];
+    for attempt in 1..=250 {
+        let claim = claim(&store, &[("a", 1)], 1, 0).await.claims[0].key;
+        assert_eq!((claim.run, claim.attempt), (run, attempt));
+        let mut end = ending(claim, Outcome::Deferred, Transition::Wait { run_at: at(0), failed: false });
+        if attempt == 250 {
+            end = failure(claim);
+        }
+        end.report.log = Kept { text: "x".repeat(84), cut: false };
+        store.finish(end.into()).await.unwrap();
+    }
+
+    let kept: Vec<u32> = store.attempts(run).await.unwrap().into_iter().map(|attempt| attempt.attempt).collect();
+
+    let expected: Vec<u32> = std::iter::once(1).chain(151..=250).collect();
+    assert_eq!(kept, expected);
+    // What was forgotten does not count as kept: these are 101 logs of a hundred bytes, not 250.
+    assert_eq!(prune_all(&store, &Retention { bytes: 12_000, ..KEEP_ALL }, 9).await, 0);
+    assert_eq!(prune_all(&store, &Retention { bytes: 9000, ..KEEP_ALL }, 9).await, 1);
 }

@@ -20,23 +20,28 @@ struct Found {
     bytes: i64,
     /// Not expired.
     alive: bool,
+    /// The row of the task that wrote it, if it was a task.
+    writer: Option<i64>,
 }
 
 fn find(conn: &Connection, key: &CacheKey, now: Timestamp) -> rusqlite::Result<Option<Found>> {
-    conn.prepare_cached("SELECT version, length(value), expires_at FROM entries WHERE tenant = ?1 AND key = ?2")?
-        .query_row(params![key.tenant.as_str(), key.key], |row| {
-            let alive = maybe_instant(row, 2)?.is_none_or(|at| at > now);
-            Ok(Found { version: number(row, 0)?, bytes: row.get(1)?, alive })
-        })
-        .optional()
+    conn.prepare_cached(
+        "SELECT version, length(value), expires_at, writer FROM entries WHERE tenant = ?1 AND key = ?2",
+    )?
+    .query_row(params![key.tenant.as_str(), key.key], |row| {
+        let alive = maybe_instant(row, 2)?.is_none_or(|at| at > now);
+        Ok(Found { version: number(row, 0)?, bytes: row.get(1)?, alive, writer: row.get(3)? })
+    })
+    .optional()
 }
 
 /// See [`crate::store::Store::cache_write`].
 pub(super) fn write(w: &mut Writing, write: &CacheWrite) -> Step<Written> {
     let CacheKey { tenant, key } = &write.key;
-    if let Some(claim) = write.claim {
-        held(&w.conn, claim)?;
-    }
+    let writer = match write.claim {
+        Some(claim) => Some(held(&w.conn, claim)?.task.0),
+        None => None,
+    };
     let found = find(&w.conn, &write.key, write.now)?;
     let refreshed = LockName { tenant: tenant.clone(), kind: LockKind::Refresh, name: key.clone() };
     let allowed = match (write.only, write.claim) {
@@ -49,12 +54,13 @@ pub(super) fn write(w: &mut Writing, write: &CacheWrite) -> Step<Written> {
     if !allowed {
         return Ok(Written::Conflict);
     }
-    make_room(w, write, found)?;
+    make_room(&w.conn, write, writer, found)?;
     let version = w.ledger.next_fence();
     w.conn
         .prepare_cached(
-            "INSERT INTO entries (tenant, key, version, set_at, expires_at, value) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-             ON CONFLICT (tenant, key) DO UPDATE SET version = ?3, set_at = ?4, expires_at = ?5, value = ?6",
+            "INSERT INTO entries (tenant, key, version, set_at, expires_at, value, writer) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (tenant, key) DO UPDATE \
+             SET version = ?3, set_at = ?4, expires_at = ?5, value = ?6, writer = ?7",
         )?
         .execute(params![
             tenant.as_str(),
@@ -62,7 +68,8 @@ pub(super) fn write(w: &mut Writing, write: &CacheWrite) -> Step<Written> {
             version,
             write.now.as_millis(),
             write.expires_at.map(Timestamp::as_millis),
-            write.value
+            write.value,
+            writer
         ])?;
     if let (WriteIf::Refreshing(_), Some(claim)) = (write.only, write.claim) {
         locks::release(w, &refreshed, claim)?;
@@ -70,27 +77,48 @@ pub(super) fn write(w: &mut Writing, write: &CacheWrite) -> Step<Written> {
     Ok(Written::Yes(version.unsigned_abs()))
 }
 
-/// Count the new value in, in the place of the old one, unless that is more than the tenant may have.
-fn make_room(w: &mut Writing, write: &CacheWrite, found: Option<Found>) -> Step<()> {
+/// Count the new value in, in the place of the old one, unless that is more than the tenant or the `writer` may have.
+fn make_room(conn: &Connection, write: &CacheWrite, writer: Option<i64>, found: Option<Found>) -> Step<()> {
     let CacheKey { tenant, key } = &write.key;
-    let size = to_sql(key.len()) + to_sql(write.value.len());
-    let mut old = found.map_or(0, |entry| to_sql(key.len()) + entry.bytes);
-    let quota = to_sql(write.quota);
-    let mut used = usage(&w.conn, tenant.as_str())?;
-    // A value that shrinks is let in even where the quota was lowered below what is there.
-    if size > old && used - old + size > quota {
+    let mut found = found;
+    if too_much(conn, write, writer, found)?.is_some() {
         // What has expired is absent to everyone, so deleting it changes nothing that a refusal must not change.
-        delete_expired(&w.conn, Some(tenant.as_str()), write.now, i64::MAX)?;
-        used = usage(&w.conn, tenant.as_str())?;
-        if found.is_some_and(|entry| !entry.alive) {
-            old = 0;
-        }
-        if used - old + size > quota {
-            return Err(StoreError::CacheFull { used: used.unsigned_abs(), quota: write.quota }.into());
+        delete_expired(conn, Some(tenant.as_str()), write.now, i64::MAX)?;
+        found = find(conn, &write.key, write.now)?;
+        if let Some(full) = too_much(conn, write, writer, found)? {
+            return Err(full.into());
         }
     }
-    add_usage(&w.conn, tenant.as_str(), size - old)?;
+    if let Some(old) = found {
+        count(conn, tenant.as_str(), old.writer, -(to_sql(key.len()) + old.bytes))?;
+    }
+    count(conn, tenant.as_str(), writer, to_sql(key.len()) + to_sql(write.value.len()))?;
     Ok(())
+}
+
+/// Whose share of the cache a write would exceed, if it would.
+fn too_much(
+    conn: &Connection,
+    write: &CacheWrite,
+    writer: Option<i64>,
+    found: Option<Found>,
+) -> rusqlite::Result<Option<StoreError>> {
+    let key = to_sql(write.key.key.len());
+    let size = key + to_sql(write.value.len());
+    let old = found.map_or(0, |entry| key + entry.bytes);
+    let used = usage(conn, write.key.tenant.as_str())?;
+    // A value that shrinks is let in even where the quota was lowered below what is there.
+    if size > old && used - old + size > to_sql(write.quota) {
+        return Ok(Some(StoreError::CacheFull { used: used.unsigned_abs(), quota: write.quota }));
+    }
+    let (Some(task), Some(budget)) = (writer, write.budget) else { return Ok(None) };
+    // What another has written so far is counted in as this task's from now on.
+    let old = if found.is_some_and(|entry| entry.writer == writer) { old } else { 0 };
+    let used = usage_of_task(conn, task)?;
+    if size > old && used - old + size > to_sql(budget) {
+        return Ok(Some(StoreError::CacheBudget { used: used.unsigned_abs(), budget }));
+    }
+    Ok(None)
 }
 
 /// Bytes that a tenant's entries have, expired ones included until they are deleted.
@@ -101,12 +129,28 @@ fn usage(conn: &Connection, tenant: &str) -> rusqlite::Result<i64> {
         .map(Option::unwrap_or_default)
 }
 
-fn add_usage(conn: &Connection, tenant: &str, bytes: i64) -> rusqlite::Result<()> {
+/// Bytes that the entries have which a task was the last to write, expired ones included until they are deleted.
+fn usage_of_task(conn: &Connection, task: i64) -> rusqlite::Result<i64> {
+    conn.prepare_cached("SELECT bytes FROM cache_usage_of_tasks WHERE task = ?1")?
+        .query_row([task], |row| row.get(0))
+        .optional()
+        .map(Option::unwrap_or_default)
+}
+
+/// So many bytes more of a tenant's, which the task `writer` wrote, if it was a task.
+fn count(conn: &Connection, tenant: &str, writer: Option<i64>, bytes: i64) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "INSERT INTO cache_usage (tenant, bytes) VALUES (?1, ?2) ON CONFLICT (tenant) DO UPDATE SET bytes = bytes + ?2",
     )?
-    .execute(params![tenant, bytes])
-    .map(drop)
+    .execute(params![tenant, bytes])?;
+    if let Some(task) = writer {
+        conn.prepare_cached(
+            "INSERT INTO cache_usage_of_tasks (task, bytes) VALUES (?1, ?2) \
+             ON CONFLICT (task) DO UPDATE SET bytes = bytes + ?2",
+        )?
+        .execute(params![task, bytes])?;
+    }
+    Ok(())
 }
 
 /// See [`crate::store::Store::cache_delete`].
@@ -118,7 +162,7 @@ pub(super) fn delete(w: &mut Writing, key: &CacheKey, claim: Option<ClaimKey>, n
     w.conn
         .prepare_cached("DELETE FROM entries WHERE tenant = ?1 AND key = ?2")?
         .execute(params![key.tenant.as_str(), key.key])?;
-    add_usage(&w.conn, key.tenant.as_str(), -(to_sql(key.key.len()) + found.bytes))?;
+    count(&w.conn, key.tenant.as_str(), found.writer, -(to_sql(key.key.len()) + found.bytes))?;
     Ok(found.alive)
 }
 
@@ -133,14 +177,14 @@ pub(super) fn delete_expired(
         .prepare_cached(
             "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries INDEXED BY entries_expiring \
              WHERE expires_at <= ?1 AND coalesce(tenant = ?2, true) LIMIT ?3) \
-             RETURNING tenant, length(CAST(key AS BLOB)) + length(value)",
+             RETURNING tenant, writer, length(CAST(key AS BLOB)) + length(value)",
         )?
         .query_map(params![now.as_millis(), tenant, limit], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
+            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, i64>(2)?))
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    for (tenant, bytes) in &gone {
-        add_usage(conn, tenant, -bytes)?;
+    for (tenant, writer, bytes) in &gone {
+        count(conn, tenant, *writer, -bytes)?;
     }
     Ok(gone.len())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::errors::Step;
+use super::forced::take_forced;
 use super::ledger::TaskId;
 use super::rows::{cause, cause_code, instant, task_key, to_sql};
 use super::writer::Writing;
@@ -15,13 +16,13 @@ use crate::time::Timestamp;
 
 /// A run that waits, on its way to being claimed.
 #[derive(Clone, Copy, Debug)]
-struct Candidate {
+pub(super) struct Candidate {
     /// Its place among its task's: a task with a long backlog gets its second place only after every other its first.
-    rank: usize,
-    run_at: Timestamp,
-    run: RunId,
-    task: TaskId,
-    held: bool,
+    pub(super) rank: usize,
+    pub(super) run_at: Timestamp,
+    pub(super) run: RunId,
+    pub(super) task: TaskId,
+    pub(super) held: bool,
 }
 
 /// A task that may have runs to be claimed, in the order in which tasks are looked at.
@@ -39,9 +40,15 @@ struct Open {
 /// See [`crate::store::Store::claim`].
 pub(super) fn claim(w: &mut Writing, request: &ClaimRequest) -> Step<Claimed> {
     let mut next_run_at: Option<Timestamp> = None;
+    // Alone: what is left for the others is what the next claim is told.
+    let forced = take_forced(w, request, &mut next_run_at)?;
+    if !forced.is_empty() {
+        w.told.changes = true;
+        return Ok(Claimed { claims: forced, next_run_at: None });
+    }
     let mut tasks = Vec::new();
     for (id, row) in w.ledger.tasks() {
-        if row.paused.is_some() || row.count(RunState::Waiting) == 0 {
+        if row.count(RunState::Waiting) == 0 || w.ledger.is_paused(row) {
             continue;
         }
         let Some(most) = request.tasks.get(&row.key) else { continue };
@@ -69,7 +76,7 @@ pub(super) fn claim(w: &mut Writing, request: &ClaimRequest) -> Step<Claimed> {
     Ok(Claimed { claims, next_run_at })
 }
 
-fn sooner(next_run_at: &mut Option<Timestamp>, at: Timestamp) {
+pub(super) fn sooner(next_run_at: &mut Option<Timestamp>, at: Timestamp) {
     *next_run_at = Some(next_run_at.map_or(at, |other| other.min(at)));
 }
 
@@ -195,7 +202,7 @@ fn look(
     Ok(rank)
 }
 
-fn take(w: &mut Writing, candidate: Candidate, request: &ClaimRequest) -> Step<Claim> {
+pub(super) fn take(w: &mut Writing, candidate: Candidate, request: &ClaimRequest) -> Step<Claim> {
     let fence = w.ledger.next_fence();
     let (attempt, failures, cause, due_at, bytes) = w
         .conn

@@ -4,6 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::claims::{Held, held};
 use super::errors::Step;
+use super::prune;
 use super::rows::{outcome_code, state_code, to_sql};
 use super::runs::ROW_BYTES;
 use super::writer::Writing;
@@ -21,6 +22,7 @@ pub(super) fn finish(w: &mut Writing, finish: &Finish) -> Step<Consequence> {
     }
     let report = &finish.report;
     let mut bytes = record(&w.conn, claim, held.host.as_deref().unwrap_or_default(), report)?;
+    bytes -= prune::forget_attempts(&w.conn, claim)?;
     // Who was told to end it by way of the store does not know why, and who found it dead neither.
     let asked = held.cancel.as_deref();
     let message = asked.filter(|_| report.outcome == Outcome::Killed).or(report.message.as_deref()).or(asked);

@@ -1,4 +1,4 @@
-//! What the writer knows by heart: the rows of `tasks`, and the numbers given out last.
+//! What the writer knows by heart: the rows of `tasks`, the pauses of many, and the numbers given out last.
 //!
 //! Only one process has the file and only one thread writes it, so these never differ from what is committed, except
 //! within a transaction: [`Ledger::flush`] writes what has changed once per transaction, however many runs it moved,
@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rusqlite::{Connection, params};
 
+use super::pauses::pauses;
 use super::rows::{STANDING_COLUMNS, maybe_instant, number, pause, standing, state_code, task_key, to_sql};
+use crate::pause::Pauses;
 use crate::run::{RunId, RunState};
 use crate::supervision::{Pause, Standing};
-use crate::task::TaskKey;
+use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
 /// A task's row in `tasks`.
@@ -82,9 +84,11 @@ impl TaskRow {
     }
 }
 
-/// The rows of `tasks` and `counters`.
+/// The rows of `tasks`, `pauses` and `counters`.
 #[derive(Debug)]
 pub(super) struct Ledger {
+    /// Pauses of more than one task. Whoever changes them writes them, too.
+    pub(super) pauses: Pauses,
     rows: BTreeMap<TaskId, TaskRow>,
     ids: HashMap<TaskKey, TaskId>,
     changed: BTreeSet<TaskId>,
@@ -119,7 +123,7 @@ impl Ledger {
             })?
             .collect::<rusqlite::Result<BTreeMap<_, _>>>()?;
         let ids = rows.iter().map(|(id, row)| (row.key.clone(), *id)).collect();
-        Ok(Self { rows, ids, changed: BTreeSet::new(), run, fence, counted: false })
+        Ok(Self { pauses: pauses(conn)?, rows, ids, changed: BTreeSet::new(), run, fence, counted: false })
     }
 
     /// Write what has changed since the last time.
@@ -199,6 +203,21 @@ impl Ledger {
         self.rows
             .get_mut(&id)
             .expect("ids come from `intern` or from rows that refer to `tasks`, where none is deleted")
+    }
+
+    /// Whether nothing of a task starts: it is paused, or its tenant is, or all are.
+    pub(super) fn is_paused(&self, row: &TaskRow) -> bool {
+        row.paused.is_some() || self.pauses.all.is_some() || self.pauses.tenants.contains_key(&row.key.tenant)
+    }
+
+    /// What was due before `now` by the schedules of `tenant`'s tasks (of all, without one) is dealt with.
+    pub(super) fn leave_out(&mut self, tenant: Option<&Name>, now: Timestamp) {
+        for (id, row) in &mut self.rows {
+            if tenant.is_none_or(|tenant| row.key.tenant == *tenant) && row.cursor.is_some_and(|cursor| cursor < now) {
+                row.cursor = Some(now);
+                self.changed.insert(*id);
+            }
+        }
     }
 
     /// Remember that no waiting run of the task is due before `at`.

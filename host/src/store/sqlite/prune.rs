@@ -5,8 +5,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::errors::Step;
 use super::ledger::TaskId;
 use super::rows::{instant, state, to_sql};
+use super::runs::ROW_BYTES;
 use super::writer::Writing;
-use crate::run::RunId;
+use crate::run::{ClaimKey, RunId};
 use crate::store::Retention;
 use crate::time::Timestamp;
 
@@ -16,6 +17,9 @@ pub(super) const PIECE: usize = 128;
 /// How far behind a run that stays others are looked for that are too old. Runs are over in nearly the order in which
 /// they were made, and what is overlooked now is found when the one before it has gone.
 const LOOK_BEHIND: usize = 100;
+
+/// Attempts at a run that are kept besides the first: the latest ones. A run may be deferred for ever.
+const ATTEMPTS: u32 = 100;
 
 /// What a task has beyond `retention`.
 struct Task {
@@ -83,6 +87,32 @@ fn surplus_of(
         }
     }
     Ok(())
+}
+
+/// Forget attempts between the first one at a run and its latest, of which that of `claim` is the last. Returns the bytes of what
+/// was kept of them.
+pub(super) fn forget_attempts(conn: &Connection, claim: ClaimKey) -> rusqlite::Result<i64> {
+    if claim.attempt <= ATTEMPTS + 1 {
+        return Ok(0);
+    }
+    // More than one only if an earlier version has kept them all.
+    let gone = conn
+        .prepare_cached(
+            "DELETE FROM attempts WHERE run = ?1 AND attempt IN (SELECT attempt FROM attempts \
+             WHERE run = ?1 AND attempt > 1 AND attempt <= ?2 ORDER BY attempt LIMIT ?3) RETURNING attempt",
+        )?
+        .query_map(params![claim.run.0, claim.attempt - ATTEMPTS, to_sql(PIECE)], |row| row.get::<_, i64>(0))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut bytes = 0;
+    let mut logs = conn.prepare_cached(
+        "DELETE FROM logs WHERE run = ?1 AND attempt = ?2 RETURNING length(CAST(log AS BLOB)) \
+         + length(CAST(stdout AS BLOB)) + length(CAST(stderr AS BLOB)) + coalesce(length(CAST(backtrace AS BLOB)), 0)",
+    )?;
+    for attempt in gone {
+        let freed = logs.query_row(params![claim.run.0, attempt], |row| row.get::<_, i64>(0)).optional()?;
+        bytes += freed.map_or(0, |freed| freed + ROW_BYTES);
+    }
+    Ok(bytes)
 }
 
 /// Delete runs that are over, and all that belongs to them. Returns how many there were.

@@ -3,6 +3,7 @@
 use rusqlite::Row;
 use rusqlite::types::Type;
 
+use crate::pause::PausedBy;
 use crate::run::{Cause, Outcome, RunId, RunState};
 use crate::store::{LockKind, LockMode, RunInfo};
 use crate::supervision::{Pause, Standing};
@@ -148,10 +149,23 @@ pub(super) fn standing(row: &Row<'_>, column: usize) -> rusqlite::Result<Standin
     })
 }
 
+/// The narrowest pause of many that is about a run: whose it is (the empty name: of all), since when and why, from `column` on.
+fn pause_of_many(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<(PausedBy, Pause)>> {
+    let by = match row.get_ref(column)?.as_str_or_null()? {
+        None => return Ok(None),
+        Some("") => PausedBy::All,
+        Some(_) => PausedBy::Tenant,
+    };
+    Ok(Some((by, Pause { since: maybe_instant(row, column + 1)?, why: row.get(column + 2)? })))
+}
+
 /// What [`run_info`] reads of a run `r` and its task `t`, in its order.
 pub(super) const RUN_COLUMNS: &str = "r.id, t.tenant, t.name, r.state, r.due_at, r.run_at, r.created_at, r.claimed_at, \
      r.ended_at, r.cause, r.attempt, r.failures, r.parent, r.host, r.outcome, coalesce(r.cancel, r.message), \
-     t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until, r.note";
+     t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until, r.note, r.forced, \
+     (SELECT tenant FROM pauses WHERE tenant IN ('', t.tenant) ORDER BY tenant DESC LIMIT 1), \
+     (SELECT since_at FROM pauses WHERE tenant IN ('', t.tenant) ORDER BY tenant DESC LIMIT 1), \
+     (SELECT why FROM pauses WHERE tenant IN ('', t.tenant) ORDER BY tenant DESC LIMIT 1)";
 
 /// A run from a row of [`RUN_COLUMNS`].
 pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
@@ -160,10 +174,12 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
         _ => Some(outcome(row, 14)?),
     };
     let (state, run_at, cause, attempt) = (state(row, 3)?, instant(row, 5)?, cause(row, 9)?, row.get(10)?);
-    let why = match (state, pause(row, 16)?) {
-        (RunState::Waiting, Some(pause)) => Some(format!("its task is {pause}")),
-        (RunState::Waiting, None) => standing(row, 16)?.why_held(run_at, cause, attempt),
-        _ => None,
+    let forced = row.get(23)?;
+    let why = match pause(row, 16)?.map(|pause| (PausedBy::Task, pause)).or(pause_of_many(row, 24)?) {
+        // Nothing but a place keeps it.
+        _ if state != RunState::Waiting || (forced && attempt == 0) => None,
+        Some((by, pause)) => Some(by.why(&pause)),
+        None => standing(row, 16)?.why_held(run_at, cause, attempt),
     };
     Ok(RunInfo {
         id: RunId(row.get(0)?),
@@ -182,6 +198,7 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
         outcome,
         message: row.get(15)?,
         note: row.get(22)?,
+        forced,
         why,
         held_back: None,
     })

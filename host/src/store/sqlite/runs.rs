@@ -8,8 +8,7 @@ use super::rows::{cause_code, state, state_code, to_sql};
 use super::writer::Writing;
 use crate::run::{RunId, RunState};
 use crate::store::{Admit, Cancelled, Enqueued, Fire, Fired, NewRun, StoreError};
-use crate::supervision::{Pause, Standing, goes_through};
-use crate::task::TaskKey;
+use crate::supervision::goes_through;
 use crate::time::Timestamp;
 
 /// What a row in `inputs`, `outputs` or `logs` takes besides its contents, roughly. So no such row counts as 0 bytes,
@@ -31,7 +30,7 @@ pub(super) fn fire(w: &mut Writing, fire: &Fire) -> Step<Fired> {
     if w.ledger.row(id).cursor.is_none_or(|before| before < fire.cursor) {
         w.ledger.change(id).cursor = Some(fire.cursor);
     }
-    if w.ledger.row(id).paused.is_some() {
+    if w.ledger.is_paused(w.ledger.row(id)) {
         return Ok(Fired::Paused);
     }
     let made = enqueue(w, &fire.runs, fire.now)?;
@@ -207,25 +206,4 @@ pub(super) fn cancel(w: &mut Writing, run: RunId, reason: &str, now: Timestamp) 
         }
         over => Ok(Cancelled::Over(over)),
     }
-}
-
-/// See [`crate::store::Store::set_paused`].
-pub(super) fn set_paused(w: &mut Writing, task: &TaskKey, paused: bool, now: Timestamp) -> Step<()> {
-    let id = w.ledger.intern(task);
-    let row = w.ledger.row(id);
-    if row.paused.is_some() == paused && (paused || row.standing == Standing::default()) {
-        return Ok(());
-    }
-    let row = w.ledger.change(id);
-    if paused {
-        row.paused = Some(Pause { since: Some(now), why: None });
-    } else {
-        if row.paused.take().is_some() {
-            row.cursor = Some(now);
-        }
-        row.standing = Standing::default();
-        w.told.runs = true;
-    }
-    w.told.changes = true;
-    Ok(())
 }

@@ -14,7 +14,7 @@ use super::rows::to_sql;
 pub(super) const APPLICATION_ID: i32 = 0x5358_544e;
 
 /// All migrations, the first first.
-const MIGRATIONS: [&str; 4] = [FIRST, SUPERVISION, SCHEDULES, PACE];
+const MIGRATIONS: [&str; 6] = [FIRST, SUPERVISION, CACHE_BY_TASK, SCHEDULES, PAUSES, PACE];
 
 /// The schema that this program works on.
 pub(super) const VERSION: usize = MIGRATIONS.len();
@@ -176,6 +176,17 @@ ALTER TABLE tasks ADD COLUMN paused_at INTEGER;
 ALTER TABLE tasks ADD COLUMN paused_why TEXT;
 ";
 
+/// Which task wrote which entry, and what its entries take.
+const CACHE_BY_TASK: &str = "
+-- In tasks: whose run was the last to write it. None if that was a person, or nobody took it down.
+ALTER TABLE entries ADD COLUMN writer INTEGER;
+-- Bytes of keys and values, expired ones included until they are deleted. A part of what is in cache_usage.
+CREATE TABLE cache_usage_of_tasks (
+    task INTEGER PRIMARY KEY,
+    bytes INTEGER NOT NULL
+) STRICT;
+";
+
 /// What schedules need that do not go by the clock alone, and runs that are not to start at any price, or at any.
 const SCHEDULES: &str = "
 -- Runs that the task's schedule has made.
@@ -190,6 +201,15 @@ ALTER TABLE runs ADD COLUMN start_by_at INTEGER;
 ALTER TABLE runs ADD COLUMN forced INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX runs_starting_by ON runs (start_by_at) WHERE state = 0 AND start_by_at IS NOT NULL;
 CREATE INDEX runs_forced ON runs (run_at, id) WHERE state = 0 AND forced = 1;
+";
+
+/// Pauses of more than one task.
+const PAUSES: &str = "
+CREATE TABLE pauses (
+    tenant TEXT PRIMARY KEY, -- '': all of them
+    since_at INTEGER NOT NULL,
+    why TEXT
+) STRICT, WITHOUT ROWID;
 ";
 
 /// What a pace goes by.
@@ -218,5 +238,19 @@ mod tests {
         let found: Vec<_> = ledger.tasks().map(|(_, row)| (row.paused.clone(), row.standing, row.runs)).collect();
         let fresh = Standing::default();
         assert_eq!(found, [(Some(Pause::default()), fresh, [2, 0, 0, 0, 0]), (None, fresh, [0, 0, 0, 5, 0])]);
+    }
+
+    #[test]
+    fn entries_of_an_older_file_are_no_tasks() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(FIRST).unwrap();
+        conn.execute_batch("INSERT INTO entries VALUES ('default', 'k', 1, 0, NULL, x'00')").unwrap();
+
+        migrate(&mut conn, 1).unwrap();
+
+        let writer = conn.query_row("SELECT writer FROM entries", [], |row| row.get::<_, Option<i64>>(0)).unwrap();
+        let counted =
+            conn.query_row("SELECT count(*) FROM cache_usage_of_tasks", [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!((writer, counted), (None, 0));
     }
 }

@@ -115,6 +115,7 @@ async fn what_was_answered_outlives_a_crash() {
         claim: None,
         only: WriteIf::Always,
         quota: 99,
+        budget: None,
         now: NOW,
     };
     store.cache_write(write).await.unwrap();

@@ -120,20 +120,20 @@ every = "10s""#,
 
 [tasks.a]
 evry = "10s""#,
-        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, every, cron, at, on-start, after, pace, zone, overlap, catch-up, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
+        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, every, cron, cron-seconds, at, on-start, after, pace, zone, dst, overlap, catch-up, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
     ),
     (
         "a key in the wrong case",
         "[tasks.a]
 on_start = true",
-        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, every, cron, at, on-start, after, pace, zone, overlap, catch-up, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
+        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, every, cron, cron-seconds, at, on-start, after, pace, zone, dst, overlap, catch-up, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
     ),
     (
         "an unknown limit",
         r#"[tasks.a]
 [tasks.a.limits]
 time = "10s""#,
-        "front.toml:3: unknown key `time` in [tasks.a.limits]; known keys: deadline, grace, fuel, memory, table-elements, host-calls, host-call-bytes, handles, output, log, stdio",
+        "front.toml:3: unknown key `time` in [tasks.a.limits]; known keys: deadline, grace, fuel, memory, table-elements, host-calls, host-call-bytes, handles, files, output, log, stdio",
     ),
     (
         "an unknown grant",
@@ -201,13 +201,52 @@ every = "5ms""#,
         "a crontab with a bad hour",
         r#"[tasks.a]
 cron = "0 25 * * *""#,
-        "front.toml:2: `tasks.a.cron`: hour `25`: `25` is out of range; use 0-23, `*`, `a-b`, `*/n`, `a-b/n` or a list of them",
+        "front.toml:2: `tasks.a.cron`: hour `25`: `25` is out of range; use 0-23, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
     ),
     (
         "a crontab with seconds",
         r#"[tasks.a]
 cron = "0 0 9 * * *""#,
-        "front.toml:2: `tasks.a.cron`: `0 0 9 * * *` has 6 fields, a crontab has five: minute hour day-of-month month day-of-week (seconds and years are no part of it)",
+        "front.toml:2: `tasks.a.cron`: `0 0 9 * * *` has 6 fields, a crontab has five: minute hour day-of-month month day-of-week (seconds are for `cron-seconds`)",
+    ),
+    (
+        "a crontab without seconds where they are asked for",
+        r#"[tasks.a]
+cron-seconds = "0 9 * * *""#,
+        "front.toml:2: `tasks.a.cron-seconds`: `0 9 * * *` has 5 fields, a crontab with seconds has six: second minute hour day-of-month month day-of-week (without seconds it is for `cron`)",
+    ),
+    (
+        "crontabs with and without seconds",
+        r#"[tasks.a]
+cron-seconds = "* * * * * *"
+cron = "* * * * *""#,
+        "front.toml:3: [tasks.a] has both `cron-seconds` and `cron`; keep one of them",
+    ),
+    (
+        "a crontab in a zone that is none",
+        r#"[tasks.a]
+cron = "CRON_TZ=Berlin 0 9 * * *""#,
+        r#"front.toml:2: `tasks.a.cron`: CRON_TZ `Berlin`: there is no such zone; did you mean "Europe/Berlin"?"#,
+    ),
+    (
+        "another way to treat changes of the clock",
+        r#"[tasks.a]
+cron = "@daily"
+dst = "Skip""#,
+        r#"front.toml:3: `tasks.a.dst`: "Skip" is not a way to treat changes of the clock; write "vixie", "skip" or "utc""#,
+    ),
+    (
+        "changes of the clock where there is no crontab",
+        r#"[tasks.a]
+dst = "skip"
+every = "10s""#,
+        "front.toml:2: [tasks.a] has `dst`, which is for `cron` and `cron-seconds`; add one of them, or leave `dst` out",
+    ),
+    (
+        "changes of the clock where there is no schedule",
+        r#"[tasks.a]
+dst = "utc""#,
+        "front.toml:2: [tasks.a] has `dst`, which is for `cron` and `cron-seconds`; add one of them, or leave `dst` out",
     ),
     (
         "a crontab that never fires",
@@ -223,16 +262,22 @@ cron = "* * * * *""#,
         "front.toml:3: [tasks.a] has both `every` and `cron`; keep one of them",
     ),
     (
-        "an instant without an offset",
+        "an instant that is another one at each reading",
         r#"[tasks.a]
-at = "2027-01-01T00:00:00""#,
-        r#"front.toml:2: `tasks.a.at`: "2027-01-01T00:00:00" is not an instant with date, time and offset; write one such as "2027-01-01T00:00:00+01:00""#,
+at = "tomorrow 4am""#,
+        r#"front.toml:2: `tasks.a.at`: "tomorrow 4am" means another instant each time the manifest is read; write a date such as "2027-01-01 14:30" or "2027-01-01T00:00:00+01:00", or use `sexton add --at`"#,
     ),
     (
-        "a TOML date",
+        "an instant with a word that means nothing",
+        r#"[tasks.a]
+at = "2027-01-01 14:30 CEST""#,
+        "front.toml:2: `tasks.a.at`: `cest` is not understood; write a day (`2027-03-28`, `tomorrow`, `friday`, `4 july`), a time (`14:30`, `4am`, `noon`), a zone (`Europe/Berlin`), `in 2 hours`, or `+ 10 minutes`",
+    ),
+    (
+        "a TOML time",
         "[tasks.a]
-at = 2027-01-01",
-        r#"front.toml:2: `tasks.a.at`: "2027-01-01" is not an instant with date, time and offset; write one such as "2027-01-01T00:00:00+01:00""#,
+at = 14:30:00",
+        r#"front.toml:2: `tasks.a.at`: "14:30:00" means another instant each time the manifest is read; write a date such as "2027-01-01 14:30" or "2027-01-01T00:00:00+01:00", or use `sexton add --at`"#,
     ),
     (
         "a text for a yes or no",

@@ -1,0 +1,123 @@
+//! Which of its settings a host takes over while it is up, and which need a restart.
+
+use super::{Cache, Config, Host, Http, Kept, Log, Machine, Runtime, Store, Tenant};
+use crate::task::Name;
+
+impl Config {
+    /// This, with all of `new` that can change while a host is up.
+    pub fn taking_over(&self, new: &Self) -> Self {
+        let mut mixed = self.clone();
+        mixed.machine.poll = new.machine.poll;
+        mixed.machine.grace = new.machine.grace;
+        mixed.retention = new.retention.clone();
+        mixed.cache = new.cache.clone();
+        mixed.log.filter.clone_from(&new.log.filter);
+        for (name, tenant) in &mut mixed.tenants {
+            if let Some(new) = new.tenants.get(name) {
+                *tenant = Tenant { plugins: tenant.plugins.clone(), ..new.clone() };
+            }
+        }
+        // It is there whether it is named or not.
+        let default = Name::default_tenant();
+        match new.tenants.get(&default) {
+            Some(tenant) => drop(mixed.tenants.insert(default, tenant.clone())),
+            None => drop(mixed.tenants.remove(&default)),
+        }
+        mixed
+    }
+
+    /// The keys whose values are not the same in `other`, such as `machine.poll`.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        // Taken apart whole, so that no key is forgotten here.
+        let Self { host, http, store, runtime, machine, retention, cache, log, tenants } = self;
+        let mut found = Vec::new();
+        let mut note = |key: &str, same: bool| found.extend((!same).then(|| key.to_owned()));
+        let Host { name, plugins, var } = host;
+        note("host.name", *name == other.host.name);
+        note("host.plugins", *plugins == other.host.plugins);
+        note("host.var", *var == other.host.var);
+        let Http { listen } = http;
+        note("http.listen", *listen == other.http.listen);
+        let Store { path, synchronous } = store;
+        note("store.path", *path == other.store.path);
+        note("store.synchronous", *synchronous == other.store.synchronous);
+        let Runtime { threads, slots, max_memory, tick, max_component, compile_time, compile_memory } = runtime;
+        note("runtime.threads", *threads == other.runtime.threads);
+        note("runtime.slots", *slots == other.runtime.slots);
+        note("runtime.max-memory", *max_memory == other.runtime.max_memory);
+        note("runtime.tick", *tick == other.runtime.tick);
+        note("runtime.max-component", *max_component == other.runtime.max_component);
+        note("runtime.compile-time", *compile_time == other.runtime.compile_time);
+        note("runtime.compile-memory", *compile_memory == other.runtime.compile_memory);
+        let Machine { lease, poll, grace } = machine;
+        note("machine.lease", *lease == other.machine.lease);
+        note("machine.poll", *poll == other.machine.poll);
+        note("machine.grace", *grace == other.machine.grace);
+        let Kept { runs, age, bytes } = retention;
+        note("retention.runs", *runs == other.retention.runs);
+        note("retention.age", *age == other.retention.age);
+        note("retention.bytes", *bytes == other.retention.bytes);
+        let Cache { quota } = cache;
+        note("cache.quota", *quota == other.cache.quota);
+        let Log { format, filter } = log;
+        note("log.format", *format == other.log.format);
+        note("log.filter", *filter == other.log.filter);
+        let names = tenants.keys().chain(other.tenants.keys().filter(|name| !tenants.contains_key(name)));
+        for name in names {
+            match (tenants.get(name), other.tenants.get(name)) {
+                (Some(one), Some(two)) => {
+                    let Tenant { plugins, runs, fuel_per_minute, cache } = one;
+                    note(&format!("tenants.{name}.plugins"), *plugins == two.plugins);
+                    note(&format!("tenants.{name}.runs"), *runs == two.runs);
+                    note(&format!("tenants.{name}.fuel-per-minute"), *fuel_per_minute == two.fuel_per_minute);
+                    note(&format!("tenants.{name}.cache"), *cache == two.cache);
+                }
+                _ => note(&format!("tenants.{name}"), false),
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::parse("sexton.toml", text).unwrap()
+    }
+
+    /// What is taken over, and what needs a restart, when `old` becomes `new`.
+    fn changed(old: &str, new: &str) -> (String, String) {
+        let (old, new) = (config(old), config(new));
+        let mixed = old.taking_over(&new);
+        (old.differences(&mixed).join(" "), mixed.differences(&new).join(" "))
+    }
+
+    #[test]
+    fn what_can_change_is_told_apart_from_what_cannot() {
+        let new = "[http]\nlisten = \"127.0.0.1:1\"\n[runtime]\nslots = 9\n[machine]\nlease = \"20s\"\npoll = \"2s\"\n\
+                   grace = \"1s\"\n[retention]\nruns = 5\n[cache]\nquota = \"1 MiB\"\n[log]\nformat = \"json\"\nfilter = \"warn\"";
+
+        let (now, later) = changed("", new);
+
+        assert_eq!(now, "machine.poll machine.grace retention.runs cache.quota log.filter");
+        assert_eq!(later, "http.listen runtime.slots machine.lease log.format");
+    }
+
+    #[test]
+    fn a_tenant_gets_other_bounds_at_once_but_comes_and_goes_with_a_restart() {
+        let old = "[tenants.a]\nplugins = \"a\"\nruns = 1\n[tenants.b]\nplugins = \"b\"";
+        let new = "[tenants.a]\nplugins = \"aa\"\nruns = 2\n[tenants.c]\nplugins = \"c\"";
+
+        assert_eq!(changed(old, new), ("tenants.a.runs".into(), "tenants.a.plugins tenants.b tenants.c".into()));
+        assert_eq!(changed("", "[tenants.default]\nruns = 2"), ("tenants.default".into(), String::new()));
+        assert_eq!(changed("[tenants.default]\nruns = 2", ""), ("tenants.default".into(), String::new()));
+    }
+
+    #[test]
+    fn what_is_the_same_is_no_difference() {
+        let text = "[runtime]\nslots = 9\n[tenants.a]\nplugins = \"a\"";
+        assert_eq!(changed(text, text), (String::new(), String::new()));
+    }
+}

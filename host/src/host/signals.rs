@@ -1,0 +1,136 @@
+//! What a host does when it is sent a signal. `docs/operating.md` has the table.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+
+use super::Host;
+use crate::config::Config;
+use crate::telemetry::LogFilter;
+
+/// How the configuration is read again.
+pub type ReadAgain = Box<dyn Fn() -> anyhow::Result<Config> + Send + Sync>;
+
+/// The signals that a host heeds. All of them from before it is up: the default of most is to end the process.
+#[derive(Debug)]
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    pause: Signal,
+    resume: Signal,
+    reload: Signal,
+}
+
+/// What the host's configuration is now, and where a new one comes from.
+pub(super) struct Reloading {
+    /// What is in force.
+    pub(super) config: Config,
+    pub(super) read: ReadAgain,
+    pub(super) log: LogFilter,
+}
+
+impl Signals {
+    pub(super) fn take() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            pause: signal(SignalKind::user_defined1())?,
+            resume: signal(SignalKind::user_defined2())?,
+            reload: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Completes with the name of the signal by which the host is to stop.
+    pub(super) async fn stop(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+
+    /// Do what signals say, until one says to stop. Returns its name, and how long runs may go on.
+    pub(super) async fn heed(&mut self, host: &Host, mut reloading: Reloading) -> (&'static str, Duration) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return ("SIGTERM", reloading.config.machine.grace),
+                _ = self.interrupt.recv() => return ("SIGINT", reloading.config.machine.grace),
+                _ = self.pause.recv() => host.pause(),
+                _ = self.resume.recv() => host.go_on(),
+                _ = self.reload.recv() => reloading.reload(host),
+            }
+        }
+    }
+}
+
+impl Host {
+    fn pause(&self) {
+        match self.pause.begin(self.clock.now()) {
+            true => {
+                info!("Paused on SIGUSR1: nothing starts on this host until SIGUSR2; what is due meanwhile is left out")
+            }
+            false => info!("Paused already, by an earlier SIGUSR1"),
+        }
+    }
+
+    fn go_on(&self) {
+        match self.pause.end(self.clock.now()) {
+            true => info!("Going on on SIGUSR2: each task with a schedule runs once now"),
+            false => info!("Not paused by a signal, so SIGUSR2 changes nothing"),
+        }
+    }
+}
+
+impl Reloading {
+    /// Read the configuration again and take over what can be. One that is wrong changes nothing.
+    fn reload(&mut self, host: &Host) {
+        host.knobs.rescan.send_modify(|count| *count += 1);
+        let new = match (self.read)() {
+            Ok(new) => new,
+            Err(error) => {
+                warn!("Cannot read the configuration again, so it stays as it was: {error:#}");
+                return;
+            }
+        };
+        let mixed = self.config.taking_over(&new);
+        let (applied, later) = (self.config.differences(&mixed), mixed.differences(&new));
+        if !LogFilter::is_good(&mixed.log.filter) {
+            warn!("Cannot read the new `log.filter`, so the configuration stays as it was");
+            return;
+        }
+        // Told where it is seen: a filter that lets less through comes after it, one that lets through more before.
+        let seen = tracing::enabled!(tracing::Level::INFO);
+        if seen {
+            tell(&applied, &later);
+        }
+        if mixed.log.filter != self.config.log.filter {
+            match LogFilter::is_overruled() {
+                true => warn!("`SEXTON_LOG` is set and goes before `log.filter`, which changes nothing"),
+                false => self.log.set(&mixed.log.filter),
+            }
+        }
+        if !seen {
+            tell(&applied, &later);
+        }
+        host.knobs.poll.send_replace(mixed.machine.poll);
+        host.knobs.retention.send_replace(mixed.retention());
+        host.knobs.tenants.change(&mixed.tenants());
+        self.config = mixed;
+    }
+}
+
+fn tell(applied: &[String], later: &[String]) {
+    let keys = |keys: &[String]| keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+    match (applied, later) {
+        ([], []) => info!("Looked for plugins and read the configuration again on SIGHUP: it is as it was"),
+        (applied, []) => info!("Read the configuration again on SIGHUP: {} changed", keys(applied)),
+        ([], later) => warn!("Read the configuration again on SIGHUP: {} can only change with a restart", keys(later)),
+        (applied, later) => {
+            warn!(
+                "Read the configuration again on SIGHUP: {} changed; {} can only change with a restart",
+                keys(applied),
+                keys(later)
+            );
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Pausing and resuming: a task, all tasks of a tenant, all there are.
+
+use axum::Json;
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
+use serde::Deserialize;
+use tracing::info;
+
+use super::App;
+use super::error::{ApiError, ApiResult};
+use super::extract::{ApiQuery, NoQuery, TaskPath, Tenant};
+use super::shapes::{Paused, PausedMany};
+use super::tasks::{no_task, state_of};
+use crate::pause::Whom;
+use crate::task::{Name, TaskKey};
+
+/// Longest reason for a pause, in characters.
+const MAX_WHY: usize = 200;
+
+/// The query of a pause.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PauseQuery {
+    why: Option<String>,
+}
+
+impl PauseQuery {
+    fn why(self) -> ApiResult<Option<String>> {
+        match self.why {
+            Some(why) if why.is_empty() || why.chars().count() > MAX_WHY || why.chars().any(char::is_control) => {
+                Err(ApiError::bad("bad-query", format!("`why` is one line of 1 to {MAX_WHY} characters")))
+            }
+            why => Ok(why),
+        }
+    }
+}
+
+/// All of a tenant, `{tenant}` of the path, or all there are, where the path has none.
+pub(super) struct Many(Option<Name>);
+
+impl FromRequestParts<App> for Many {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        let asked = parts.extensions.get::<Tenant>().map(|Tenant(tenant)| tenant.clone());
+        let Ok(Path(text)) = Path::<String>::from_request_parts(parts, app).await else {
+            return match asked {
+                None => Ok(Self(None)),
+                // Who names a tenant does not mean all of them.
+                Some(tenant) => {
+                    Err(ApiError::bad("bad-query", "this is about the tasks of all tenants, so it takes no `tenant`")
+                        .hint(format!("those of one tenant: /v1/tenants/{tenant}/pause")))
+                }
+            };
+        };
+        let tenant = Name::new(&text).map_err(|e| ApiError::bad("bad-name", e.to_string()))?;
+        if app.tenants.get(&tenant).is_none() {
+            return Err(ApiError::no_tenant(&tenant, &app.tenants));
+        }
+        match asked {
+            Some(asked) if asked != tenant => {
+                Err(ApiError::bad("bad-query", format!("the path names tenant `{tenant}`, the query `{asked}`")))
+            }
+            _ => Ok(Self(Some(tenant))),
+        }
+    }
+}
+
+/// `POST /v1/pause` and `POST /v1/tenants/{tenant}/pause`.
+pub(super) async fn pause_many(
+    State(app): State<App>,
+    many: Many,
+    ApiQuery(query): ApiQuery<PauseQuery>,
+) -> ApiResult<Json<PausedMany>> {
+    let why = query.why()?;
+    set_many(&app, many, Some(why)).await
+}
+
+/// `POST /v1/resume` and `POST /v1/tenants/{tenant}/resume`.
+pub(super) async fn resume_many(
+    State(app): State<App>,
+    many: Many,
+    _: ApiQuery<NoQuery>,
+) -> ApiResult<Json<PausedMany>> {
+    set_many(&app, many, None).await
+}
+
+async fn set_many(app: &App, Many(tenant): Many, pause: Option<Option<String>>) -> ApiResult<Json<PausedMany>> {
+    let whom = tenant.clone().map_or(Whom::All, Whom::Tenant);
+    set(app, &whom, pause).await?;
+    let pauses = app.store.pauses().await?;
+    let pause = match &tenant {
+        Some(tenant) => pauses.of(tenant, None).map(|(by, pause)| (by, pause.clone())),
+        None => pauses.all.map(|pause| (crate::pause::PausedBy::All, pause)),
+    };
+    let (by, pause) = pause.unzip();
+    let (at, why) = pause.map_or((None, None), |pause| (pause.since, pause.why));
+    Ok(Json(PausedMany { tenant, paused: by.is_some(), paused_by: by, paused_at: at, paused_why: why }))
+}
+
+/// `POST /v1/tasks/{task}/pause`.
+pub(super) async fn pause(
+    State(app): State<App>,
+    TaskPath(key): TaskPath,
+    ApiQuery(query): ApiQuery<PauseQuery>,
+) -> ApiResult<Json<Paused>> {
+    let why = query.why()?;
+    set_task(&app, key, Some(why)).await
+}
+
+/// `POST /v1/tasks/{task}/resume`.
+pub(super) async fn resume(
+    State(app): State<App>,
+    TaskPath(key): TaskPath,
+    _: ApiQuery<NoQuery>,
+) -> ApiResult<Json<Paused>> {
+    set_task(&app, key, None).await
+}
+
+async fn set_task(app: &App, key: TaskKey, pause: Option<Option<String>>) -> ApiResult<Json<Paused>> {
+    // A chain as well. One whose plugin is quarantined right now can be paused and resumed all the same, once it has been
+    // known.
+    let known = app.catalog.get(&key).is_some() || app.catalog.chains().contains_key(&key);
+    if !known && !app.store.task_states().await?.contains_key(&key) {
+        return Err(no_task(app, &key));
+    }
+    set(app, &Whom::Task(key.clone()), pause).await?;
+    let (own, pauses) = (state_of(app, &key).await?.paused, app.store.pauses().await?);
+    let by = pauses.of(&key.tenant, own.as_ref()).map(|(by, _)| by);
+    Ok(Json(Paused { task: key.task, paused: by.is_some(), paused_by: by }))
+}
+
+/// Pause with this reason, or resume.
+async fn set(app: &App, whom: &Whom, pause: Option<Option<String>>) -> ApiResult<()> {
+    let now = app.clock.now();
+    match pause {
+        Some(why) => {
+            app.store.pause(whom.clone(), why.clone(), now).await?;
+            info!(why, "Paused {whom}");
+        }
+        None => {
+            app.store.resume(whom.clone(), now).await?;
+            info!("Resumed {whom}");
+        }
+    }
+    Ok(())
+}

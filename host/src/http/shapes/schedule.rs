@@ -1,0 +1,66 @@
+//! The JSON about schedules that somebody asks about, whether a task has them or not.
+
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use super::{Due, TriggerShape};
+use crate::schedule::explain::{Fire, Mark};
+use crate::schedule::given::Given;
+use crate::time::Timestamp;
+
+/// `GET /v1/schedule/explain`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Explained {
+    /// What it was taken for.
+    pub trigger: TriggerShape,
+    /// What it means, such as `at 02:30 every Monday`.
+    pub words: String,
+    /// By whose clocks.
+    pub zone: String,
+    /// The next instants at which it fires, earliest first.
+    pub next: Vec<FireShape>,
+}
+
+/// An instant at which a schedule fires.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FireShape {
+    /// Which.
+    #[serde(flatten)]
+    pub due: Due,
+    /// What a change of the clock has to do with it.
+    pub mark: Option<MarkShape>,
+}
+
+/// What a change of the clock has to do with an instant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MarkShape {
+    /// `gap` or `fold`.
+    pub kind: String,
+    /// For people, such as `the clock skips 02:30: run at 03:00`.
+    pub text: String,
+}
+
+impl Explained {
+    /// What `given` means in `zone`, and when it fires next after `from`, `count` times.
+    pub fn of(given: &Given, zone: Tz, from: Timestamp, count: usize) -> Self {
+        let explained = given.explain(zone, from, count);
+        Self {
+            trigger: TriggerShape::of(&given.trigger),
+            words: explained.words,
+            zone: zone.name().to_owned(),
+            next: explained.fires.iter().map(|fire| FireShape::of(fire, zone)).collect(),
+        }
+    }
+}
+
+impl FireShape {
+    fn of(fire: &Fire, zone: Tz) -> Self {
+        Self { due: Due::of(fire.at, zone), mark: fire.mark.as_ref().map(MarkShape::of) }
+    }
+}
+
+impl MarkShape {
+    fn of(mark: &Mark) -> Self {
+        Self { kind: mark.as_str().to_owned(), text: mark.to_string() }
+    }
+}

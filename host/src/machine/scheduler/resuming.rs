@@ -1,0 +1,128 @@
+//! What follows when a host goes on that was paused by a signal.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tracing::warn;
+
+use super::Scheduler;
+use super::timetable::{Progress, Timetable};
+use crate::machine::host_pause::Over;
+use crate::run::Cause;
+use crate::schedule::Trigger;
+use crate::store::{Enqueued, Fire, NewRun, Result};
+use crate::task::Task;
+use crate::time::Timestamp;
+
+impl Scheduler {
+    /// Leave out what was due during the pause, and start one run of each task that has a schedule, as at its end. Tasks that
+    /// are paused otherwise, too, stay so. Returns whether the store took all of it; doing it again makes no second run.
+    pub(super) async fn go_on(&self, timetable: &mut Timetable, pause: Over) -> bool {
+        let due: Vec<_> = timetable
+            .all()
+            .filter_map(|(task, before)| due(&task, &before, pause).map(|due| (task, before, due)))
+            .collect();
+        let begun = due.iter().map(|(task, before, due)| self.go_on_with(task, before, *due, pause));
+        let begun = join_all(begun).await;
+        let mut whole = true;
+        for ((task, ..), begun) in due.into_iter().zip(begun) {
+            match begun {
+                Ok(progress) => timetable.put(task, progress, Some(pause.to)),
+                Err(error) => {
+                    warn!(task.name = %task.key, error = %error, "Cannot start `{}` after the pause, trying again", task.key);
+                    whole = false;
+                }
+            }
+        }
+        whole
+    }
+
+    async fn go_on_with(
+        &self,
+        task: &Arc<Task>,
+        before: &Progress,
+        due: Option<Timestamp>,
+        pause: Over,
+    ) -> Result<Progress> {
+        let run = |due_at| NewRun {
+            note: Some(format!("its host was paused by a signal since {}", pause.from)),
+            ..self.new_run(task, due_at, Cause::Schedule, Some(format!("at:{}", due_at.as_millis())))
+        };
+        let (runs, cursor) = (due.map(run).into_iter().collect(), pause.to.max(before.cursor.unwrap_or(pause.to)));
+        let fire = Fire { task: task.key.clone(), runs, cursor, expect: None, memory: None, now: self.clock.now() };
+        let fired = self.store.fire(fire).await?;
+        let mut progress = Progress { cursor: Some(cursor), ..before.clone() };
+        for made in fired.made() {
+            self.made(task, made);
+            progress.fired += u64::from(!matches!(made, Enqueued::Existing(_)));
+        }
+        Ok(progress)
+    }
+}
+
+/// The run that a task gets when its host goes on: `None` if the clock does not move the task, `Some(None)` if it gets none,
+/// as it is not within its time or had all it gets. One that is due but once gets it only if that was during the pause.
+fn due(task: &Task, before: &Progress, pause: Over) -> Option<Option<Timestamp>> {
+    match &task.trigger {
+        // Those that go by how earlier runs went do so again.
+        Trigger::OnDemand | Trigger::OnStart | Trigger::After(_) | Trigger::Pace(_) => None,
+        Trigger::At(at) if *at > pause.to => None,
+        Trigger::At(at) => Some((*at >= pause.from).then_some(*at)),
+        _ => {
+            let (start, end, times) = (task.timing.start, task.timing.end, task.timing.times);
+            let within = start.is_none_or(|start| start <= pause.to)
+                && end.is_none_or(|end| pause.to <= end)
+                && times.is_none_or(|times| before.fired < u64::from(times));
+            Some(within.then_some(pause.to))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::plugins::manifest::Manifest;
+    use crate::schedule::Timing;
+    use crate::task::Name;
+
+    const FROM: Timestamp = Timestamp::from_millis(1_000_000);
+
+    fn after(seconds: u64) -> Timestamp {
+        FROM.plus(Duration::from_secs(seconds))
+    }
+
+    /// What a task with this trigger and timing gets, of which two runs were made, after a pause of ten seconds.
+    fn given(trigger: Trigger, timing: Timing) -> Option<Option<Timestamp>> {
+        let (tenant, plugin) = (Name::default_tenant(), Name::new("a").unwrap());
+        let manifest = Manifest::parse("a.toml", "[tasks.a]").unwrap();
+        let mut task = manifest.tasks(&tenant, &plugin, std::path::Path::new("/")).remove(0);
+        (task.trigger, task.timing) = (trigger, timing);
+        let before = Progress { fired: 2, ..Progress::default() };
+        due(&task, &before, Over { from: FROM, to: after(10) })
+    }
+
+    #[test]
+    fn each_task_that_has_a_schedule_gets_one_run_at_the_end_of_the_pause() {
+        let every = || Trigger::Every(Duration::from_secs(86_400));
+        let timing = Timing::default();
+
+        assert_eq!(given(every(), timing), Some(Some(after(10))));
+        assert_eq!([given(Trigger::OnDemand, timing), given(Trigger::OnStart, timing)], [None, None]);
+        assert_eq!(given(every(), Timing { start: Some(after(11)), ..timing }), Some(None));
+        assert_eq!(given(every(), Timing { end: Some(after(9)), ..timing }), Some(None));
+        assert_eq!(given(every(), Timing { times: Some(2), ..timing }), Some(None));
+        assert_eq!(given(every(), Timing { times: Some(3), ..timing }), Some(Some(after(10))));
+    }
+
+    #[test]
+    fn a_task_that_is_due_once_gets_its_run_if_that_was_during_the_pause() {
+        let timing = Timing::default();
+        let before = Timestamp::from_millis(FROM.as_millis() - 1);
+
+        assert_eq!(given(Trigger::At(before), timing), Some(None), "it had it before");
+        assert_eq!(given(Trigger::At(after(4)), timing), Some(Some(after(4))));
+        assert_eq!(given(Trigger::At(after(11)), timing), None, "it is to come");
+    }
+}

@@ -1,0 +1,204 @@
+//! How many files guests have open: each no more than its limit, and all together no more than leave the host enough.
+//!
+//! A file is open for as long as anything of the guest's holds it: its descriptor, or a stream or a call that outlives that.
+//! So what is counted is the system's files, not handles.
+
+use std::fs::File;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    DescriptorFlags, ErrorCode, Host, HostDescriptor, OpenFlags, PathFlags,
+};
+
+use super::guest::Guest;
+
+/// As `wasmtime-wasi` links it: with another version this would stand beside its function instead of in its place.
+const INTERFACE: &str = "wasi:filesystem/types@0.2.12";
+
+/// Files that guests may have open together, as a part of those that the process may have: the rest is for connections, the
+/// store and components.
+const SHARE: u64 = 2;
+
+/// Guests' files where nobody tells how many the process may have.
+const USUAL: u64 = 1024;
+
+/// Files that were opened, of which some may be closed by now.
+#[derive(Debug, Default)]
+struct Opened {
+    files: Vec<Weak<File>>,
+    /// When there are so many, those that were closed are forgotten: twice as many as were open the last time.
+    tidied_at: usize,
+}
+
+/// Files of which nobody needs to look which were closed.
+const FEW: usize = 64;
+
+impl Opened {
+    /// Whether fewer than `limit` are open.
+    fn room(&mut self, limit: usize) -> bool {
+        if self.files.len() >= limit.min(self.tidied_at.max(FEW)) {
+            self.files.retain(|file| file.strong_count() > 0);
+            self.tidied_at = self.files.len() * 2;
+        }
+        self.files.len() < limit
+    }
+
+    fn add(&mut self, file: &Arc<File>) {
+        self.files.push(Arc::downgrade(file));
+    }
+}
+
+/// The files of all guests of a host.
+#[derive(Debug)]
+pub(super) struct AllFiles {
+    limit: usize,
+    opened: Mutex<Opened>,
+}
+
+impl AllFiles {
+    /// Of a process that may have as many files as this one.
+    pub(super) fn of_this_process() -> Self {
+        Self::of(may_be_open().unwrap_or(USUAL * SHARE))
+    }
+
+    fn of(process: u64) -> Self {
+        Self { limit: usize::try_from(process / SHARE).unwrap_or(usize::MAX), opened: Mutex::default() }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Opened> {
+        // A list that is whole at any time.
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(unix)]
+fn may_be_open() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+#[cfg(not(unix))]
+fn may_be_open() -> Option<u64> {
+    None
+}
+
+/// The files of one guest.
+#[derive(Debug)]
+pub(super) struct Files {
+    limit: u32,
+    opened: Opened,
+    all: Arc<AllFiles>,
+    /// Whether its log says that it has too many.
+    told: bool,
+}
+
+impl Files {
+    pub(super) fn new(limit: u32, all: &Arc<AllFiles>) -> Self {
+        Self { limit, opened: Opened::default(), all: Arc::clone(all), told: false }
+    }
+
+    /// Why no more may be opened, if so.
+    fn refused(&mut self) -> Option<String> {
+        if !self.opened.room(self.limit as usize) {
+            return Some(format!("too many open files: it has {}, its limit of `files`", self.limit));
+        }
+        let all = self.all.limit;
+        let room = self.all.lock().room(all);
+        (!room).then(|| format!("too many open files: all runs of this host together have {all}"))
+    }
+
+    fn open(&mut self, file: &Arc<File>) {
+        self.opened.add(file);
+        self.all.lock().add(file);
+    }
+}
+
+/// Count the files that guests open. After WASI is linked.
+pub(super) fn count(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    type Asked = (Resource<Descriptor>, PathFlags, String, OpenFlags, DescriptorFlags);
+    linker.allow_shadowing(true);
+    linker.instance(INTERFACE)?.func_wrap_async(
+        "[method]descriptor.open-at",
+        |mut guest: StoreContextMut<'_, Guest>, (at, path_flags, path, open_flags, flags): Asked| {
+            Box::new(async move {
+                let guest = guest.data_mut();
+                if let Some(why) = guest.files.refused() {
+                    // There is no word for it in `wasi:filesystem`. Once in the log: whoever goes on trying would fill it.
+                    if !std::mem::replace(&mut guest.files.told, true) {
+                        guest.warns(why);
+                    }
+                    return Ok((Err(ErrorCode::Quota),));
+                }
+                let opened = guest.filesystem().open_at(at, path_flags, path, open_flags, flags).await;
+                let opened = match opened {
+                    Ok(opened) => opened,
+                    Err(error) => return Ok((Err(guest.filesystem().convert_error_code(error)?),)),
+                };
+                let file = match guest.filesystem().table.get(&opened)? {
+                    Descriptor::File(file) => Arc::clone(&file.file),
+                    Descriptor::Dir(directory) => Arc::clone(&directory.dir),
+                };
+                guest.files.open(&file);
+                Ok((Ok(opened),))
+            })
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> Arc<File> {
+        Arc::new(tempfile::tempfile().unwrap())
+    }
+
+    #[test]
+    fn a_guest_may_have_so_many_open_and_more_once_it_has_closed_some() {
+        let all = Arc::new(AllFiles::of(1000));
+        let mut guest = Files::new(2, &all);
+        let (first, second) = (file(), file());
+        for file in [&first, &second] {
+            assert_eq!(guest.refused(), None);
+            guest.open(file);
+        }
+
+        assert_eq!(guest.refused().unwrap(), "too many open files: it has 2, its limit of `files`");
+        let stream = Arc::clone(&first);
+        drop(first);
+        assert!(guest.refused().is_some(), "a stream has it open still");
+        drop(stream);
+        assert_eq!(guest.refused(), None);
+        drop(second);
+    }
+
+    #[test]
+    fn files_that_were_closed_are_forgotten_long_before_there_may_be_no_more() {
+        let mut opened = Opened::default();
+        let kept = file();
+        opened.add(&kept);
+        for _ in 0..10 * FEW {
+            assert!(opened.room(usize::MAX));
+            opened.add(&file());
+        }
+        assert!(opened.files.len() <= FEW, "{}", opened.files.len());
+    }
+
+    #[test]
+    fn all_together_leave_the_host_its_half() {
+        let all = Arc::new(AllFiles::of(6));
+        let mut guests = [Files::new(2, &all), Files::new(2, &all)];
+        let files = [file(), file(), file()];
+        guests[0].open(&files[0]);
+        guests[0].open(&files[1]);
+        guests[1].open(&files[2]);
+
+        assert_eq!(guests[1].refused().unwrap(), "too many open files: all runs of this host together have 3");
+        drop(files);
+        assert_eq!(guests[1].refused(), None);
+    }
+}

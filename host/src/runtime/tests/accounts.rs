@@ -1,0 +1,173 @@
+//! What a run is charged that was interrupted: what it used, and no more, wherever it was.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::rig::{Rig, SLACK, component, limits, order, task};
+use crate::run::Outcome;
+use crate::runtime::{Ended, Stop};
+use crate::task::{Limits, Task};
+
+/// A program that goes round `inner` times, calls the host, and does that `outer` times over; then sleeps for an hour if
+/// `nap`. How often it has called the host is in its accounts: that tells how far it got. `call` is the host's function:
+/// `get` takes next to no time, `fill` a good deal of it and no fuel.
+fn telling(inner: u32, outer: u32, call: &str, nap: bool) -> Vec<u8> {
+    let nap = if nap { "(call $block (call $after (i64.const 3600000000000)))" } else { "" };
+    component(&format!(
+        r#"(import "wasi:random/insecure@0.2.0" (instance $random
+             (export "get-insecure-random-u64" (func (result u64)))
+             (export "get-insecure-random-bytes" (func (param "len" u64) (result (list u8))))))
+           (import "wasi:io/poll@0.2.0" (instance $poll
+             (export "pollable" (type $pollable (sub resource)))
+             (export "[method]pollable.block" (func (param "self" (borrow $pollable))))))
+           (alias export $poll "pollable" (type $pollable))
+           (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+             (alias outer 1 $pollable (type $outer))
+             (export "pollable" (type $pollable (eq $outer)))
+             (export "subscribe-duration" (func (param "when" u64) (result (own $pollable))))))
+           (core module $memory
+             (memory (export "memory") 8)
+             (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024))
+           (core instance $memory (instantiate $memory))
+           (core func $get (canon lower (func $random "get-insecure-random-u64")))
+           (core func $bytes (canon lower (func $random "get-insecure-random-bytes")
+             (memory $memory "memory") (realloc (func $memory "realloc"))))
+           (core func $after (canon lower (func $clock "subscribe-duration")))
+           (core func $block (canon lower (func $poll "[method]pollable.block")))
+           (core module $m
+             (func $random (import "host" "get") (result i64))
+             (func $bytes (import "host" "bytes") (param i64 i32))
+             (func $after (import "host" "after") (param i64) (result i32))
+             (func $block (import "host" "block") (param i32))
+             (func $get (drop (call $random)))
+             (func $fill (call $bytes (i64.const 262144) (i32.const 0)))
+             (func $run (export "run") (result i32) (local $i i32) (local $o i32)
+               (local.set $o (i32.const {outer}))
+               (loop $tell
+                 (local.set $i (i32.const {inner}))
+                 (loop $round (br_if $round (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))
+                 (call ${call})
+                 (br_if $tell (local.tee $o (i32.sub (local.get $o) (i32.const 1)))))
+               {nap}
+               i32.const 0))
+           (core instance $i (instantiate $m (with "host" (instance
+             (export "get" (func $get)) (export "bytes" (func $bytes))
+             (export "after" (func $after)) (export "block" (func $block))))))
+           (func $run (result (result)) (canon lift (core func $i "run")))
+           (instance $export (export "run" (func $run)))
+           (export "wasi:cli/run@0.2.0" (instance $export))"#
+    ))
+}
+
+/// Rounds between two calls: with what a round costs, a quarter of a slice of fuel or so.
+const ROUNDS: u32 = 50_000;
+
+/// As good as for ever.
+const ENDLESS: u32 = u32::MAX;
+
+fn plenty() -> Limits {
+    Limits { fuel: u64::MAX / 4, host_calls: u64::MAX / 4, ..limits() }
+}
+
+/// What `times` times round with `inner` rounds and a call are charged when nothing interrupts them.
+async fn uninterrupted(rig: &Rig, inner: u32, times: u32, call: &str) -> u64 {
+    let ended = rig.run(telling(inner, times, call, false), plenty()).await;
+    assert_eq!(ended.report.outcome, Outcome::Succeeded, "{ended:?}");
+    assert_eq!(ended.report.accounts.host_calls, u64::from(times));
+    ended.report.accounts.fuel
+}
+
+/// Fuel that is charged for all that came before the first of `calls`, and for each.
+async fn prices(rig: &Rig, inner: u32, call: &str) -> (u64, u64) {
+    let (once, often) = (uninterrupted(rig, inner, 1, call).await, uninterrupted(rig, inner, 11, call).await);
+    let each = (often - once) / 10;
+    (once - each, each)
+}
+
+/// `ended` was charged for as many rounds as it went, which is those that it told of and some of those up to the next call;
+/// within one part in a hundred (or, where that is next to nothing, a twentieth of a slice).
+fn charged_fairly(ended: &Ended, (start, each): (u64, u64)) {
+    let accounts = &ended.report.accounts;
+    let (least, most) = (start + accounts.host_calls * each, start + (accounts.host_calls + 1) * each);
+    assert!(accounts.fuel + (least / 100).max(50_000) >= least, "less than {least} was charged: {ended:?}");
+    assert!(accounts.fuel <= most + (most / 100).max(50_000), "more than {most} was charged: {ended:?}");
+}
+
+/// A run of `wasm` within `limits`, killed `after` so long.
+async fn killed(rig: &Rig, wasm: Vec<u8>, after: Duration) -> Ended {
+    let task = Arc::new(Task { limits: plenty(), ..task() });
+    let prepared = rig.prepare(wasm, &task).await.unwrap();
+    let order = order(&task);
+    let handle = Arc::clone(&order.handle);
+    let run = rig.runtime.run(&prepared, order);
+    tokio::pin!(run);
+    tokio::select! {
+        ended = &mut run => panic!("it ended by itself: {ended:?}"),
+        // How long it goes on is what is varied.
+        () = tokio::time::sleep(after) => handle.stop(Stop::Killed("enough".into())),
+    }
+    tokio::time::timeout(SLACK, run).await.expect("a killed run ends")
+}
+
+#[tokio::test]
+async fn a_run_that_is_ended_while_it_computes_is_charged_what_it_used() {
+    let rig = Rig::new();
+    let prices = prices(&rig, ROUNDS, "get").await;
+
+    for ms in [60, 111, 200, 333] {
+        let deadline = Duration::from_millis(ms);
+        let late = rig.run(telling(ROUNDS, ENDLESS, "get", false), Limits { deadline, ..plenty() }).await;
+        assert_eq!(late.report.outcome, Outcome::TimedOut, "{late:?}");
+        charged_fairly(&late, prices);
+
+        let killed = killed(&rig, telling(ROUNDS, ENDLESS, "get", false), deadline).await;
+        assert_eq!(killed.report.outcome, Outcome::Killed, "{killed:?}");
+        charged_fairly(&killed, prices);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_runs_out_of_fuel_is_charged_all_of_it_and_has_used_it() {
+    let rig = Rig::new();
+    let prices = prices(&rig, ROUNDS, "get").await;
+
+    for fuel in [700_000, 33_333_333] {
+        let ended = rig.run(telling(ROUNDS, ENDLESS, "get", false), Limits { fuel, ..plenty() }).await;
+
+        assert_eq!(ended.report.outcome, Outcome::OutOfFuel, "{ended:?}");
+        assert_eq!(ended.report.accounts.fuel, fuel);
+        charged_fairly(&ended, prices);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_ended_while_it_waits_is_charged_what_it_computed_before() {
+    let rig = Rig::new();
+    let computed = uninterrupted(&rig, ROUNDS, 40, "get").await;
+
+    let deadline = Duration::from_secs(1);
+    let late = rig.run(telling(ROUNDS, 40, "get", true), Limits { deadline, ..plenty() }).await;
+    let killed = killed(&rig, telling(ROUNDS, 40, "get", true), deadline).await;
+
+    for (ended, outcome) in [(late, Outcome::TimedOut), (killed, Outcome::Killed)] {
+        assert_eq!(ended.report.outcome, outcome, "{ended:?}");
+        assert!(ended.report.backtrace.is_some_and(|at| at.ends_with("run")), "it was not waiting yet");
+        let fuel = ended.report.accounts.fuel;
+        assert!(fuel.abs_diff(computed) <= computed / 100, "{fuel} for what is {computed}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_makes_the_host_work_is_not_charged_fuel_for_that() {
+    let rig = Rig::new();
+    let prices = prices(&rig, 10, "fill").await;
+
+    // Far less than a slice in all, each turn of which the ticker cuts.
+    for ms in [40, 90, 140] {
+        let limits = Limits { deadline: Duration::from_millis(ms), ..plenty() };
+        let ended = rig.run(telling(10, ENDLESS, "fill", false), limits).await;
+
+        assert_eq!(ended.report.outcome, Outcome::TimedOut, "{ended:?}");
+        charged_fairly(&ended, prices);
+    }
+}

@@ -1,0 +1,114 @@
+//! Puts the stacks of guests that have ended into words, apart from all that others wait for.
+//!
+//! The words come from debug information that guests bring along: a flood of traps, each with megabytes of it to be read, is
+//! nothing that threads of the control plane may be kept busy with. So one thread of low priority does it. What it has found it
+//! remembers, as a task that traps mostly does so at the same place again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::RuntimeError;
+use super::lanes::lower_priority;
+use super::stack::{Lines, Stack};
+
+/// What the thread gives way to all others by: as those do on which guests spin.
+const NICE: i32 = 10;
+
+/// Stacks that wait for the thread. Attempts beyond them wait with their stacks for a place, which is the same to them.
+const WAITING: usize = 64;
+
+/// How long an attempt's end waits for its words, before names have to do.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A stack that is to be put into words.
+#[derive(Debug)]
+struct Asked {
+    /// Of its component.
+    digest: String,
+    stack: Stack,
+    answer: oneshot::Sender<String>,
+}
+
+/// Puts stacks into words.
+#[derive(Debug)]
+pub(super) struct Words {
+    lines: Arc<Lines>,
+    queue: mpsc::Sender<Asked>,
+}
+
+impl Words {
+    /// Start the thread. It ends when this is dropped, once it is done with what it is at.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::Thread`] if the system gives no more threads.
+    pub(super) fn start(lines: Arc<Lines>) -> Result<Self, RuntimeError> {
+        let (queue, asked) = mpsc::channel(WAITING);
+        let found_by = Arc::clone(&lines);
+        std::thread::Builder::new()
+            .name("sexton-words".into())
+            .spawn(move || answer(&found_by, asked))
+            .map_err(RuntimeError::Thread)?;
+        Ok(Self { lines, queue })
+    }
+
+    /// `stack`, of the component with this digest, in words; the names of its functions alone where the words cannot be had in
+    /// time.
+    pub(super) async fn of(&self, digest: &str, stack: Stack) -> String {
+        if let Some(words) = self.lines.remembered(digest, &stack) {
+            return words;
+        }
+        let found = async {
+            let (answer, found) = oneshot::channel();
+            let asked = Asked { digest: digest.to_owned(), stack: stack.clone(), answer };
+            self.queue.send(asked).await.ok()?;
+            found.await.ok()
+        };
+        match tokio::time::timeout(PATIENCE, found).await {
+            Ok(Some(words)) => words,
+            _ => stack.names(),
+        }
+    }
+}
+
+fn answer(lines: &Lines, mut asked: mpsc::Receiver<Asked>) {
+    lower_priority(NICE);
+    while let Some(Asked { digest, stack, answer }) = asked.blocking_recv() {
+        if answer.is_closed() {
+            continue; // whoever asked has lost patience
+        }
+        // What is read is the guest's own. One that makes its reader panic goes without words.
+        let words = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| lines.words(&digest, &stack)));
+        let words = words.unwrap_or_else(|_| stack.names());
+        // An error is that nobody waits for it any more.
+        let _ = answer.send(words);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn many_at_once_are_all_answered_as_one_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let words = Arc::new(Words::start(Arc::new(Lines::new(directory.path().to_owned(), None))).unwrap());
+        let stack = |n: usize| Stack::named(&[&format!("inner_{n}"), "_ZN5probe4spin17h0123456789abcdefE"]);
+
+        let asked: Vec<_> = (0..10 * WAITING)
+            .map(|n| {
+                let words = Arc::clone(&words);
+                tokio::spawn(async move { words.of("digest", stack(n)).await })
+            })
+            .collect();
+
+        for (n, asked) in asked.into_iter().enumerate() {
+            assert_eq!(asked.await.unwrap(), format!("inner_{n}\nprobe::spin"));
+        }
+        assert_eq!(words.lines.remembered("digest", &stack(7)).as_deref(), Some("inner_7\nprobe::spin"));
+        assert_eq!(words.of("digest", stack(7)).await, "inner_7\nprobe::spin");
+        assert_eq!(words.lines.remembered("another", &stack(7)), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! From a field's text to the set of its values, by way of the `cron` crate.
+//!
+//! The fields are checked here, with messages for people, and rewritten in the plainer dialect of that crate, which
+//! expands them. It counts Sunday as 1, wants seconds, takes both day fields together, and takes `5/15` for a range:
+//! nothing of that is ever shown to it, nor is any instant of a zone.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::str::FromStr;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use cron::{Schedule, TimeUnitSpec};
+
+use super::error::{BadCrontab, excerpt};
+use super::field::{FIELDS, Field, is_spread};
+use super::spread;
+
+/// What was expanded before, field by field: the crate takes some microseconds, and a million crontabs that are read at
+/// a start are made of a few hundred fields. A field with an `H` is known by `H` and what the crate was asked.
+static KNOWN: LazyLock<Mutex<[HashMap<String, u64>; 6]>> = LazyLock::new(Mutex::default);
+
+/// So many texts of a field are remembered, no longer than that: half a megabyte in all, whatever is added.
+const REMEMBERED: usize = 512;
+const LONGEST_REMEMBERED: usize = 64;
+
+/// The values of one field, bit n for the value n; Sunday is 0. `at` is its place in [`FIELDS`], `name` whose it is.
+pub(super) fn expand(at: usize, text: &str, name: &str) -> Result<u64, BadCrontab> {
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if !is_spread(text) {
+        if let Some(bits) = known()[at].get(text) {
+            return Ok(*bits);
+        }
+        let foreign = translate(&FIELDS[at], text, name)?;
+        let bits = ask(at, text, &foreign)?;
+        remember(&mut known()[at], text.to_owned(), bits);
+        return Ok(bits);
+    }
+    let mut key = translate(&FIELDS[at], text, name)?;
+    key.insert(0, 'H');
+    if let Some(bits) = known()[at].get(&key) {
+        return Ok(*bits);
+    }
+    let bits = ask(at, text, &key[1..])?;
+    remember(&mut known()[at], key, bits);
+    Ok(bits)
+}
+
+fn remember(known: &mut HashMap<String, u64>, key: String, bits: u64) {
+    if key.len() > LONGEST_REMEMBERED {
+        return;
+    }
+    if known.len() >= REMEMBERED {
+        known.clear();
+    }
+    known.insert(key, bits);
+}
+
+/// Have the `cron` crate expand one field, the others being what they like.
+fn ask(at: usize, text: &str, foreign: &str) -> Result<u64, BadCrontab> {
+    let mut fields = ["0", "0", "0", "1", "1", "*"];
+    fields[at] = foreign;
+    let schedule = Schedule::from_str(&fields.join(" ")).map_err(|e| BadCrontab::Field {
+        field: FIELDS[at].name,
+        text: excerpt(text),
+        problem: excerpt(&e.to_string()),
+        allowed: "what crontab(5) allows",
+    })?;
+    Ok(match at {
+        0 => bits(schedule.seconds()),
+        1 => bits(schedule.minutes()),
+        2 => bits(schedule.hours()),
+        3 => bits(schedule.days_of_month()),
+        4 => bits(schedule.months()),
+        _ => bits(schedule.days_of_week()) >> 1, // there, Sunday is 1
+    })
+}
+
+fn bits(values: &impl TimeUnitSpec) -> u64 {
+    values.iter().fold(0, |bits, value| bits | (1 << value))
+}
+
+/// A field in the `cron` crate's dialect: no names, no `H`, no steps beyond a range, Sunday is 1.
+pub(super) fn translate(field: &Field, text: &str, name: &str) -> Result<String, BadCrontab> {
+    let mut foreign = String::with_capacity(16);
+    for item in field.items(text) {
+        let item = item?;
+        let phase = if item.spread { spread::phase(name, field.name, item.phases()) } else { 0 };
+        let (values, step) = item.starting_at(phase);
+        let (first, last) = (*values.start(), *values.end());
+        let mut point = |value| {
+            let separator = if foreign.is_empty() { "" } else { "," };
+            write!(foreign, "{separator}{}", (field.foreign)(value)).expect("a String takes all that is written");
+        };
+        // Value by value where the dialects' numbers do not run side by side: a step beyond the end, Sunday as 7.
+        if (field.foreign)(first) + (last - first) != (field.foreign)(last) || step > last - first {
+            values.step_by(step as usize).for_each(point);
+        } else {
+            point(first);
+            write!(foreign, "-{}/{step}", (field.foreign)(last)).expect("a String takes all that is written");
+        }
+    }
+    Ok(foreign)
+}

@@ -1,0 +1,200 @@
+//! The six fields, and what one item of a field's list says.
+
+use std::ops::RangeInclusive;
+
+use super::error::{BadCrontab, excerpt};
+
+/// What one of the fields may hold.
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) low: u32,
+    pub(super) high: u32,
+    /// Names of the values from `low` on.
+    names: &'static [&'static str],
+    /// The last value that a bare `H` may come to. In an explicit range, days of a month end there as well.
+    spread: u32,
+    allowed: &'static str,
+    /// The value as the `cron` crate has it.
+    pub(super) foreign: fn(u32) -> u32,
+}
+
+/// Seconds first; a crontab of five fields begins with the second of them.
+pub(super) const FIELDS: [Field; 6] = [
+    Field {
+        name: "second",
+        low: 0,
+        high: 59,
+        names: &[],
+        spread: 59,
+        allowed: "0-59, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
+        foreign: same,
+    },
+    Field {
+        name: "minute",
+        low: 0,
+        high: 59,
+        names: &[],
+        spread: 59,
+        allowed: "0-59, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
+        foreign: same,
+    },
+    Field {
+        name: "hour",
+        low: 0,
+        high: 23,
+        names: &[],
+        spread: 23,
+        allowed: "0-23, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
+        foreign: same,
+    },
+    Field {
+        name: "day-of-month",
+        low: 1,
+        high: 31,
+        names: &[],
+        // Every month has these.
+        spread: 28,
+        allowed: "1-31, `*`, `H` (1-28), `a-b`, `*/n`, `a-b/n` or a list of them",
+        foreign: same,
+    },
+    Field {
+        name: "month",
+        low: 1,
+        high: 12,
+        names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
+        spread: 12,
+        allowed: "1-12, jan-dec, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
+        foreign: same,
+    },
+    Field {
+        name: "day-of-week",
+        low: 0,
+        high: 7,
+        names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun"],
+        // Sunday counts once.
+        spread: 6,
+        allowed: "0-7 (0 and 7 are Sunday), sun-sat, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
+        foreign: |day| day % 7 + 1,
+    },
+];
+
+/// Where the months are among them.
+pub(super) const MONTHS: usize = 4;
+
+fn same(value: u32) -> u32 {
+    value
+}
+
+/// One item of a list: every `step`th value from `first` to `last`.
+#[derive(Clone, Copy)]
+pub(super) struct Item {
+    first: u32,
+    last: u32,
+    step: u32,
+    /// It begins with `H`: where it starts in its first step is the name's affair.
+    pub(super) spread: bool,
+}
+
+impl Item {
+    /// At how many places it may start: one, but for `H`.
+    pub(super) fn phases(&self) -> u32 {
+        if self.spread { self.step.min(self.last - self.first + 1) } else { 1 }
+    }
+
+    /// First, last and step if it starts at one of its places.
+    pub(super) fn starting_at(&self, phase: u32) -> (RangeInclusive<u32>, u32) {
+        (self.first + phase..=self.last, self.step)
+    }
+}
+
+/// Whether some item of a field begins with `H`.
+pub(super) fn is_spread(text: &str) -> bool {
+    text.split(',').any(|item| item.starts_with('H'))
+}
+
+impl Field {
+    /// The items of the field's list, in turn; an error points at the whole field.
+    pub(super) fn items(&self, text: &str) -> impl Iterator<Item = Result<Item, BadCrontab>> {
+        text.split(',').map(move |item| {
+            self.item(item).map_err(|problem| BadCrontab::Field {
+                field: self.name,
+                text: excerpt(text),
+                problem,
+                allowed: self.allowed,
+            })
+        })
+    }
+
+    fn item(&self, item: &str) -> Result<Item, String> {
+        let (range, step) = match item.split_once('/') {
+            Some((range, step)) => (range, Some(self.step(step)?)),
+            None => (item, None),
+        };
+        if let Some(bounds) = range.strip_prefix('H') {
+            let (first, last) = self.bounds(bounds)?;
+            // Without a step it is one value of the range: the step is all of it.
+            return Ok(Item { first, last, step: step.unwrap_or(last - first + 1), spread: true });
+        }
+        let (first, last) = match range.split_once('-') {
+            _ if range == "*" => (self.low, self.high),
+            Some((first, last)) => self.range(first, last)?,
+            None if step.is_some() => {
+                return Err(format!("a step needs a range before it (`{}-{}/n` or `*/n`)", excerpt(range), self.high));
+            }
+            None => {
+                let value = self.value(range)?;
+                (value, value)
+            }
+        };
+        Ok(Item { first, last, step: step.unwrap_or(1), spread: false })
+    }
+
+    /// What stands behind an `H`: nothing, or `(a-b)`.
+    fn bounds(&self, text: &str) -> Result<(u32, u32), String> {
+        if text.is_empty() {
+            return Ok((self.low, self.spread));
+        }
+        let inner = text.strip_prefix('(').and_then(|text| text.strip_suffix(')'));
+        let Some((first, last)) = inner.and_then(|inner| inner.split_once('-')) else {
+            return Err(format!("`H{}` is no `H`, `H(a-b)`, `H/n` or `H(a-b)/n`", excerpt(text)));
+        };
+        let (first, last) = self.range(first, last)?;
+        // Else it would depend on the name in which months there is a run, and whether there ever is.
+        if self.names.is_empty() && last > self.spread {
+            return Err(format!("`H` keeps to {}-{}, which every month has", self.low, self.spread));
+        }
+        Ok((first, last))
+    }
+
+    fn range(&self, first: &str, last: &str) -> Result<(u32, u32), String> {
+        let (low, high) = (self.value(first)?, self.value(last)?);
+        if low > high {
+            return Err(format!("`{}` runs backwards", excerpt(&format!("{first}-{last}"))));
+        }
+        Ok((low, high))
+    }
+
+    fn value(&self, text: &str) -> Result<u32, String> {
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            return text
+                .parse()
+                .ok()
+                .filter(|value| (self.low..=self.high).contains(value))
+                .ok_or_else(|| format!("`{}` is out of range", excerpt(text)));
+        }
+        let named = self.names.iter().zip(self.low..).find(|(name, _)| name.eq_ignore_ascii_case(text));
+        named.map(|(_, value)| value).ok_or_else(|| match text {
+            "" => "a value is missing".into(),
+            _ => format!("`{}` is no value", excerpt(text)),
+        })
+    }
+
+    fn step(&self, text: &str) -> Result<u32, String> {
+        /// Beyond all ranges.
+        const LARGE: u32 = 100;
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        // A step that is too large is just as good as one that is large: only the first value is left.
+        let step = if digits { text.parse().map_or(LARGE, |step: u32| step.min(LARGE)) } else { 0 };
+        if step == 0 { Err(format!("`{}` is no step, which is 1 or more", excerpt(text))) } else { Ok(step) }
+    }
+}

@@ -1,0 +1,17 @@
+//! `H`: a place in a range that is a name's own, the same on every host, in every version, for ever.
+
+use sha2::{Digest, Sha256};
+
+/// Which of `phases` (1 or more) is the name's in this field.
+///
+/// The first eight bytes, big-endian, of the SHA-256 of the name, a NUL and the field's name (`second`, `minute`,
+/// `hour`, `day-of-month`, `month`, `day-of-week`), modulo `phases`. Whoever changes this moves all runs of everybody.
+pub(super) fn phase(name: &str, field: &str, phases: u32) -> u32 {
+    let mut sha = Sha256::new();
+    sha.update(name);
+    sha.update([0]);
+    sha.update(field);
+    let digest = sha.finalize();
+    let hash = digest.iter().take(8).fold(0, |hash: u64, byte| (hash << 8) | u64::from(*byte));
+    u32::try_from(hash % u64::from(phases.max(1))).expect("less than a u32")
+}

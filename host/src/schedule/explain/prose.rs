@@ -1,0 +1,288 @@
+//! A schedule as a sentence.
+
+use std::time::Duration;
+
+use chrono_tz::Tz;
+
+use super::on_clock;
+use crate::schedule::calendar::{Calendar, Days, FIRST_SECOND};
+use crate::schedule::{Cooldowns, Crontab, Dst, Pace, Trigger};
+
+/// So many times of day are listed one by one; more are told by minutes and hours.
+const TIMES: usize = 6;
+
+/// From so many values on, those that are equally far apart are told by how far.
+const STEPS: usize = 6;
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+pub(super) const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
+/// What `trigger` means, in words: `at 02:30 every Monday`, `every 10 minutes`, `once, at ...`.
+pub fn words(trigger: &Trigger, zone: Tz) -> String {
+    match trigger {
+        Trigger::OnDemand => "on demand only".to_owned(),
+        Trigger::OnStart => "whenever the host starts, or first sees it".to_owned(),
+        Trigger::Every(step) => every(*step),
+        Trigger::At(at) => format!("once, at {}", on_clock(zone, *at)),
+        Trigger::Cron(crontab) => of_crontab(crontab),
+        Trigger::After(Cooldowns { success, fail }) => {
+            let after = |cooldown: &Duration| humantime::format_duration(*cooldown).to_string();
+            format!("again and again, {} after a success and {} after a failure", after(success), after(fail))
+        }
+        Trigger::Pace(Pace { min, max, from, to }) => {
+            let of = |interval: &Duration| humantime::format_duration(*interval).to_string();
+            format!("{min} to {max} at once, one started every {} to {}", of(from), of(to))
+        }
+    }
+}
+
+/// `every 10 minutes`: in the largest unit that makes it a whole number.
+fn every(step: Duration) -> String {
+    const UNITS: [(u128, &str); 5] =
+        [(86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1000, "second"), (1, "millisecond")];
+    let ms = step.as_millis();
+    let (unit, name) =
+        UNITS.into_iter().find(|(unit, _)| ms >= *unit && ms.is_multiple_of(*unit)).unwrap_or((1, "millisecond"));
+    match ms / unit {
+        1 => format!("every {name}"),
+        many => format!("every {many} {name}s"),
+    }
+}
+
+fn of_crontab(crontab: &Crontab) -> String {
+    let mut words = match crontab.calendar() {
+        calendar if calendar.seconds == FIRST_SECOND => of_calendar(calendar),
+        calendar => of_seconds(calendar),
+    };
+    if crontab.dst() == Dst::Utc {
+        words.push_str(", by UTC");
+    } else if let Some(zone) = crontab.zone() {
+        words.push_str(&format!(", by the clocks of {zone}"));
+    }
+    words
+}
+
+/// `every 10 seconds`, `at second 5 and 35 of the minute, at 02:30 every Monday`.
+fn of_seconds(calendar: &Calendar) -> String {
+    let seconds = Set::new(calendar.seconds, 0, 59);
+    let often = match seconds.step() {
+        Some(1) if seconds.all() => "every second".to_owned(),
+        Some(step) if step > 1 && seconds.goes_round(60) => format!("every {step} seconds"),
+        _ => format!("at {} of the minute", seconds.told("second", "second ", "", |second| second.to_string())),
+    };
+    match of_calendar(calendar).strip_prefix("every minute") {
+        Some(days) => often + days,
+        None => format!("{often}, {}", of_calendar(calendar)),
+    }
+}
+
+fn of_calendar(calendar: &Calendar) -> String {
+    let minutes = Set::new(calendar.minutes, 0, 59);
+    let hours = Set::new(calendar.hours, 0, 23);
+    let days = days(calendar);
+    if minutes.values.len() * hours.values.len() <= TIMES {
+        return times(&minutes, &hours) + &days;
+    }
+    // What is due many times a day is so every day, without saying.
+    match (days.strip_prefix(" every day"), days.starts_with(" every")) {
+        (Some(within), _) => minutes_of_hours(&minutes, &hours) + within,
+        (None, true) => format!("{},{days}", minutes_of_hours(&minutes, &hours)),
+        (None, false) => minutes_of_hours(&minutes, &hours) + &days,
+    }
+}
+
+/// `at 02:00, 02:30 and 14:00`.
+fn times(minutes: &Set, hours: &Set) -> String {
+    let of_hour =
+        |hour: &u32| -> Vec<String> { minutes.values.iter().map(|minute| format!("{hour:02}:{minute:02}")).collect() };
+    format!("at {}", list(&hours.values.iter().flat_map(of_hour).collect::<Vec<_>>(), "and"))
+}
+
+/// Too many times of day to be listed.
+fn minutes_of_hours(minutes: &Set, hours: &Set) -> String {
+    let of_hours = || hours.told("hour", "the hours ", "", |hour| hour.to_string());
+    if let Some(often) = often(minutes, hours) {
+        let (first, last) = (minutes.values[0], minutes.last());
+        return match hours.run() {
+            _ if hours.all() => often,
+            Some((from, to)) => format!("{often} from {from:02}:{first:02} to {to:02}:{last:02}"),
+            None if hours.values.len() == 1 => {
+                format!("{often} from {0:02}:{first:02} to {0:02}:{last:02}", hours.last())
+            }
+            None => format!("{often} of {}", of_hours()),
+        };
+    }
+    let full = *minutes.values == [0];
+    match hours.step() {
+        _ if full && hours.all() => "every hour".to_owned(),
+        Some(step) if full && step > 1 && hours.goes_round(24) => format!("every {step} hours from 00:00"),
+        _ => {
+            let on = minutes.told("minute", "minute ", "", |minute| minute.to_string());
+            let of = if hours.all() { "every hour".to_owned() } else { of_hours() };
+            format!("at {on} past {of}")
+        }
+    }
+}
+
+/// `every 10 minutes`, if that is what the minutes of an hour are.
+fn often(minutes: &Set, hours: &Set) -> Option<String> {
+    match minutes.step() {
+        Some(1) if minutes.all() => Some("every minute".to_owned()),
+        // The two halves of some hours are better told as such.
+        Some(step) if step > 1 && minutes.goes_round(60) && (step < 30 || hours.all()) => {
+            Some(format!("every {step} minutes"))
+        }
+        _ => None,
+    }
+}
+
+/// On which days, with what joins it to a time: ` every Monday`, `, Monday to Friday`, ` on the 1st of every month`.
+fn days(calendar: &Calendar) -> String {
+    let days = Set::new(calendar.days, 1, 31);
+    let months = Set::new(calendar.months, 1, 12);
+    let weekdays = weekdays(calendar.weekdays);
+    let (of, within) = match months.all() {
+        true => ("every month".to_owned(), String::new()),
+        false => {
+            let named = months.told("month", "", "", |month| month_name(month).to_owned());
+            (named.clone(), format!(" in {named}"))
+        }
+    };
+    let dates = format!(" on {} of {of}", days.told("day", "the ", "the ", ordinal));
+    match (days.all(), weekdays.all(), calendar.join) {
+        (true, true, _) | (true, _, Days::Either) | (_, true, Days::Either) => format!(" every day{within}"),
+        (false, true, Days::Both) => dates,
+        (true, false, Days::Both) => match weekdays.run() {
+            Some(_) if within.is_empty() => format!(", {}", weekdays.listed(weekday, "and")),
+            Some(_) => format!(", {},{within}", weekdays.listed(weekday, "and")),
+            None => format!(" every {}{within}", weekdays.listed(weekday, "and")),
+        },
+        (false, false, Days::Both) => format!("{dates}, if it is a {}", weekdays.listed(weekday, "or")),
+        // It is enough that a day is in one of the fields.
+        (false, false, Days::Either) => {
+            let every = if weekdays.run().is_some() { "" } else { "every " };
+            format!("{dates}, and {every}{}{within}", weekdays.listed(weekday, "and"))
+        }
+    }
+}
+
+/// With Monday as 1 and Sunday as 7.
+fn weekdays(bits: u8) -> Set {
+    Set::new(bits | ((bits & 1) << 7), 1, 7)
+}
+
+/// `March` for 3.
+pub(super) fn month_name(month: u32) -> &'static str {
+    MONTHS[month as usize - 1]
+}
+
+fn weekday(day: u32) -> String {
+    WEEKDAYS[day as usize - 1].to_owned()
+}
+
+fn ordinal(day: u32) -> String {
+    let end = match (day % 10, day / 10) {
+        (_, 1) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{day}{end}")
+}
+
+/// The values that a field has, in order.
+struct Set {
+    values: Vec<u32>,
+    /// How many it could have.
+    most: usize,
+}
+
+impl Set {
+    fn new(bits: impl Into<u64>, low: u32, high: u32) -> Self {
+        let bits = bits.into();
+        let values = (low..=high).filter(|value| bits & (1 << value) != 0).collect();
+        Self { values, most: (high - low + 1) as usize }
+    }
+
+    fn all(&self) -> bool {
+        self.values.len() == self.most
+    }
+
+    fn last(&self) -> u32 {
+        self.values.last().copied().unwrap_or_default()
+    }
+
+    /// First and last of at least three values without one left out.
+    fn run(&self) -> Option<(u32, u32)> {
+        (self.step() == Some(1)).then(|| (self.values[0], self.last()))
+    }
+
+    /// How far values, three at least (or the two halves of an hour), are apart, if all are equally so.
+    fn step(&self) -> Option<u32> {
+        let mut steps = self.values.windows(2).map(|pair| pair[1] - pair[0]);
+        let step = steps.next()?;
+        let halves = *self.values == [0, 30];
+        ((self.values.len() > 2 || halves) && steps.all(|other| other == step)).then_some(step)
+    }
+
+    /// Whether the same step leads from 0 over all values to the end of a circle of `whole`.
+    fn goes_round(&self, whole: u32) -> bool {
+        self.values[0] == 0 && self.step().is_some_and(|step| self.last() + step == whole)
+    }
+
+    /// `every UNIT from 1 to 5`, `every 7th UNIT from 0 to 56`, or `LISTED 1, 3 and 5`; with `the` before single values.
+    fn told(&self, unit: &str, listed: &str, the: &str, name: impl Fn(u32) -> String) -> String {
+        let from_to = || format!("from {the}{} to {the}{}", name(self.values[0]), name(self.last()));
+        match self.step() {
+            Some(1) => format!("every {unit} {}", from_to()),
+            Some(step) if self.values.len() >= STEPS => format!("every {} {unit} {}", ordinal(step), from_to()),
+            _ => format!("{listed}{}", self.listed(&name, "and")),
+        }
+    }
+
+    /// `1, 3 and 5 to 7`.
+    fn listed(&self, name: impl Fn(u32) -> String, last: &str) -> String {
+        let part = |(from, to): (u32, u32)| match from == to {
+            true => name(from),
+            false => format!("{} to {}", name(from), name(to)),
+        };
+        list(&self.parts().into_iter().map(part).collect::<Vec<_>>(), last)
+    }
+
+    /// Stretches without a value left out, two values that are neighbours told apart.
+    fn parts(&self) -> Vec<(u32, u32)> {
+        let mut parts: Vec<(u32, u32)> = Vec::new();
+        for value in &self.values {
+            match parts.last_mut() {
+                Some((_, to)) if *to + 1 == *value => *to = *value,
+                _ => parts.push((*value, *value)),
+            }
+        }
+        let pairs = |(from, to)| if from + 1 == to { vec![(from, from), (to, to)] } else { vec![(from, to)] };
+        parts.into_iter().flat_map(pairs).collect()
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn list(parts: &[String], last: &str) -> String {
+    match parts {
+        [] => String::new(),
+        [one] => one.clone(),
+        [others @ .., end] => format!("{} {last} {end}", others.join(", ")),
+    }
+}

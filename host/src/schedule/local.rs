@@ -1,0 +1,133 @@
+//! Between instants and what a zone's clocks show: once, twice (a fold), or never (a gap).
+
+use chrono::{Datelike, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
+use chrono_tz::Tz;
+
+use super::walk;
+use crate::time::Timestamp;
+
+/// Seconds on either side of a time in which its gap is looked for: more than all offsets and changes together.
+const AROUND: i64 = 36 * 3600;
+
+/// When a clock shows a certain time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// As it should be.
+    Once(Timestamp),
+    /// The clock is set back over it.
+    Twice(Timestamp, Timestamp),
+    /// The clock is set forward over it, at this instant.
+    Skipped(Timestamp),
+}
+
+impl Shown {
+    /// The first instant at which the clock shows the time, or that follows the gap.
+    pub(super) fn first(self) -> Timestamp {
+        match self {
+            Self::Once(at) | Self::Twice(at, _) | Self::Skipped(at) => at,
+        }
+    }
+
+    /// The same after `after`; the last one where all of them are before.
+    pub(super) fn first_after(self, after: Timestamp) -> Timestamp {
+        match self {
+            Self::Twice(first, second) if first <= after => second,
+            other => other.first(),
+        }
+    }
+}
+
+/// When the clocks of `zone` show `local`. `None` beyond the years 1 to 9999, which have four digits.
+pub(super) fn shown(zone: Tz, local: NaiveDateTime) -> Option<Shown> {
+    within(local)?;
+    match zone.from_local_datetime(&local) {
+        LocalResult::Single(at) => Some(Shown::Once(at.to_utc().into())),
+        LocalResult::Ambiguous(first, second) => Some(Shown::Twice(first.to_utc().into(), second.to_utc().into())),
+        LocalResult::None => {
+            let wanted = local.and_utc().timestamp();
+            let (mut from, until) = (wanted - AROUND, wanted + AROUND);
+            while let Some(change) = walk::next_change(zone, from, until)? {
+                if (change + walk::offset(zone, change - 1)?..change + walk::offset(zone, change)?).contains(&wanted) {
+                    return Some(Shown::Skipped(Timestamp::from_millis(change * 1000)));
+                }
+                from = change;
+            }
+            None
+        }
+    }
+}
+
+/// What the clocks of `zone` show at `at`. `None` beyond the years 1 to 9999.
+pub(super) fn local(zone: Tz, at: Timestamp) -> Option<NaiveDateTime> {
+    let utc = at.to_utc();
+    within(utc.naive_utc())?;
+    Some(utc.with_timezone(&zone).naive_local())
+}
+
+/// The first instant of a day: not 00:00 where the clocks are set forward then.
+pub(super) fn day_start(zone: Tz, day: NaiveDate) -> Option<Timestamp> {
+    Some(shown(zone, day.and_time(NaiveTime::MIN))?.first())
+}
+
+fn within(local: NaiveDateTime) -> Option<()> {
+    (1..=9999).contains(&local.year()).then_some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono_tz::{America::Havana, Europe::Berlin, Pacific::Apia, TZ_VARIANTS};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn time(text: &str) -> NaiveDateTime {
+        NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M").expect("a time")
+    }
+
+    fn at(text: &str) -> Timestamp {
+        chrono::DateTime::parse_from_rfc3339(text).expect("an instant").to_utc().into()
+    }
+
+    #[test]
+    fn a_time_in_a_gap_is_never_shown_and_both_ends_of_the_gap_are_told_apart() {
+        let change = Some(Shown::Skipped(at("2027-03-28T01:00:00Z")));
+        assert_eq!(shown(Berlin, time("2027-03-28 02:00")), change);
+        assert_eq!(shown(Berlin, time("2027-03-28 02:59")), change);
+        assert_eq!(shown(Berlin, time("2027-03-28 01:59")), Some(Shown::Once(at("2027-03-28T00:59:00Z"))));
+        assert_eq!(shown(Berlin, time("2027-03-28 03:00")), Some(Shown::Once(at("2027-03-28T01:00:00Z"))));
+    }
+
+    #[test]
+    fn a_time_in_a_fold_is_shown_twice_and_both_ends_of_the_fold_are_told_apart() {
+        let (first, second) = (at("2027-10-31T00:30:00Z"), at("2027-10-31T01:30:00Z"));
+        assert_eq!(shown(Berlin, time("2027-10-31 02:30")), Some(Shown::Twice(first, second)));
+        assert_eq!(shown(Berlin, time("2027-10-31 01:59")), Some(Shown::Once(at("2027-10-30T23:59:00Z"))));
+        assert_eq!(shown(Berlin, time("2027-10-31 03:00")), Some(Shown::Once(at("2027-10-31T02:00:00Z"))));
+        assert_eq!(shown(Berlin, time("2027-10-31 02:30")).expect("shown").first_after(first), second);
+        assert_eq!(shown(Berlin, time("2027-10-31 02:30")).expect("shown").first_after(second), second);
+    }
+
+    #[test]
+    fn a_day_begins_when_its_first_minute_does_even_where_that_is_not_midnight_or_the_day_is_left_out() {
+        let first = |zone, text| day_start(zone, time(text).date());
+        assert_eq!(first(Havana, "2027-03-14 00:00"), Some(at("2027-03-14T05:00:00Z")), "00:00 is skipped");
+        assert_eq!(first(Apia, "2011-12-30 00:00"), Some(at("2011-12-30T10:00:00Z")), "the day is skipped");
+        assert_eq!(first(Apia, "2011-12-31 00:00"), first(Apia, "2011-12-30 00:00"));
+    }
+
+    proptest! {
+        #[test]
+        fn every_instant_is_among_those_at_which_its_time_is_shown(
+            zone in proptest::sample::select(&TZ_VARIANTS[..]),
+            second in -5_000_000_000_i64..10_000_000_000,
+        ) {
+            let at = Timestamp::from_millis(second * 1000);
+            let shown = shown(zone, local(zone, at).expect("within the calendar")).expect("it is shown");
+            prop_assert!(match shown {
+                Shown::Once(one) => one == at,
+                Shown::Twice(first, second) => first < second && (first == at || second == at),
+                Shown::Skipped(_) => false,
+            }, "{zone} {at}: {shown:?}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What people pause: a task, a tenant's tasks, all of them.
+
+use super::*;
+use crate::pause::Whom;
+
+/// The task `text` of the tenant `crowd`.
+fn crowds(text: &str) -> TaskKey {
+    TaskKey { tenant: name("crowd"), task: name(text) }
+}
+
+fn crowd() -> Whom {
+    Whom::Tenant(name("crowd"))
+}
+
+/// Take whatever is due of `a` of the default tenant and of `crowd`: whose it was.
+async fn taken(store: &Tested, seconds: i64) -> Vec<String> {
+    let tasks = Arc::new(BTreeMap::from([(task("a"), 9), (crowds("a"), 9)]));
+    let claimed = store.claim(ClaimRequest { tasks, ..request(&[], 9, seconds) }).await.unwrap();
+    claimed.claims.iter().map(|claim| claim.task.tenant.to_string()).collect()
+}
+
+/// A run of each of the two tasks.
+async fn one_each(store: &Tested) -> Vec<RunId> {
+    enqueue(store, vec![new("a"), NewRun { task: crowds("a"), ..new("a") }]).await
+}
+
+async fn why(store: &Tested, run: RunId) -> Option<String> {
+    store.run(run).await.unwrap().unwrap().why
+}
+
+pub(crate) async fn nothing_of_a_paused_tenant_is_claimed_and_all_else_is(store: Tested) {
+    let runs = one_each(&store).await;
+    store.pause(crowd(), Some("it is late".into()), at(3)).await.unwrap();
+
+    assert_eq!(taken(&store, 4).await, ["default"]);
+    let said = format!("its tenant is paused since {}: it is late", at(3));
+    assert_eq!([why(&store, runs[0]).await, why(&store, runs[1]).await], [None, Some(said)]);
+
+    store.resume(crowd(), at(5)).await.unwrap();
+    assert_eq!(why(&store, runs[1]).await, None);
+    assert_eq!(taken(&store, 5).await, ["crowd"]);
+}
+
+pub(crate) async fn a_pause_of_all_is_about_tasks_that_come_later_too(store: Tested) {
+    store.pause(Whom::All, None, at(3)).await.unwrap();
+    let runs = one_each(&store).await;
+
+    assert_eq!(taken(&store, 4).await, Vec::<String>::new());
+    assert_eq!(why(&store, runs[1]).await, Some(format!("all tasks are paused since {}", at(3))));
+    assert_eq!(store.fire(fire("new", vec![new("new")], at(4), at(4))).await.unwrap(), Fired::Paused);
+
+    store.resume(Whom::All, at(5)).await.unwrap();
+    assert_eq!(taken(&store, 5).await.len(), 2);
+    assert!(matches!(store.fire(fire("new", vec![new("new")], at(5), at(5))).await.unwrap(), Fired::Made(_)));
+}
+
+pub(crate) async fn what_was_due_while_many_were_paused_is_left_out(store: Tested) {
+    store.fire(fire("a", vec![], at(1), at(1))).await.unwrap();
+    store.fire(Fire { task: crowds("a"), ..fire("a", vec![], at(1), at(1)) }).await.unwrap();
+    let cursors = async || {
+        let states = store.task_states().await.unwrap();
+        [task("a"), crowds("a")].map(|task| states[&task].cursor.unwrap())
+    };
+
+    store.pause(crowd(), None, at(3)).await.unwrap();
+    store.resume(crowd(), at(5)).await.unwrap();
+    assert_eq!(cursors().await, [at(1), at(5)]);
+    store.pause(Whom::All, None, at(6)).await.unwrap();
+    store.resume(Whom::All, at(9)).await.unwrap();
+    assert_eq!(cursors().await, [at(9), at(9)]);
+}
+
+pub(crate) async fn to_resume_many_resumes_none_that_was_paused_otherwise(store: Tested) {
+    let runs = one_each(&store).await;
+    store.pause(Whom::Task(task("a")), Some("by itself".into()), at(1)).await.unwrap();
+    store.pause(crowd(), None, at(2)).await.unwrap();
+    store.pause(Whom::All, None, at(3)).await.unwrap();
+
+    store.resume(Whom::All, at(4)).await.unwrap();
+
+    assert_eq!(taken(&store, 5).await, Vec::<String>::new());
+    let said = [Some("its task is paused: by itself".into()), Some(format!("its tenant is paused since {}", at(2)))];
+    assert_eq!([why(&store, runs[0]).await, why(&store, runs[1]).await], said);
+    store.resume(Whom::Task(task("a")), at(6)).await.unwrap();
+    store.resume(crowd(), at(6)).await.unwrap();
+    assert_eq!(taken(&store, 6).await.len(), 2);
+}
+
+pub(crate) async fn to_resume_a_task_ends_no_pause_of_many(store: Tested) {
+    one_each(&store).await;
+    store.pause(Whom::All, None, at(1)).await.unwrap();
+
+    store.resume(Whom::Task(task("a")), at(2)).await.unwrap();
+    store.resume(crowd(), at(2)).await.unwrap();
+
+    assert_eq!(taken(&store, 3).await, Vec::<String>::new());
+}
+
+pub(crate) async fn a_pause_of_many_that_is_there_stays_as_it_is(store: Tested) {
+    store.pause(crowd(), Some("first".into()), at(1)).await.unwrap();
+    store.pause(Whom::All, None, at(2)).await.unwrap();
+    store.pause(crowd(), Some("second".into()), at(3)).await.unwrap();
+
+    let pauses = store.pauses().await.unwrap();
+
+    assert_eq!(pauses.all.unwrap().since, Some(at(2)));
+    let crowds = &pauses.tenants[&name("crowd")];
+    assert_eq!((crowds.since, crowds.why.as_deref(), pauses.tenants.len()), (Some(at(1)), Some("first"), 1));
+}
+
+pub(crate) async fn who_waits_for_runs_is_told_when_many_are_resumed(store: Tested) {
+    one_each(&store).await;
+    store.pause(Whom::All, None, at(1)).await.unwrap();
+    let hint = store.runs_hint();
+    let hinted = hint.notified();
+    tokio::pin!(hinted);
+    hinted.as_mut().enable();
+    assert!(taken(&store, 1).await.is_empty());
+
+    store.resume(Whom::All, at(2)).await.unwrap();
+
+    tokio::time::timeout(Duration::from_secs(60), hinted).await.expect("who listened before is told");
+}

@@ -1,0 +1,43 @@
+//! Runs that go past limits because a person wants to see them run: taken before all others, and whatever else holds
+//! their tasks and tenants back.
+
+use super::claims::{Candidate, sooner, take};
+use super::errors::Step;
+use super::ledger::TaskId;
+use super::rows::instant;
+use super::writer::Writing;
+use crate::run::{Claim, RunId};
+use crate::store::ClaimRequest;
+use crate::time::Timestamp;
+
+/// All that wait, earliest first. Only a first attempt is one: what is tried again, or deferred itself, waits like others,
+/// so that no guest can stay past its limits for longer than one attempt.
+const FORCED: &str = "SELECT run_at, id, task FROM runs INDEXED BY runs_forced \
+     WHERE state = 0 AND forced = 1 AND attempt = 0 ORDER BY run_at, id";
+
+/// Take those that are due, at most as many as were asked for.
+pub(super) fn take_forced(
+    w: &mut Writing,
+    request: &ClaimRequest,
+    next_run_at: &mut Option<Timestamp>,
+) -> Step<Vec<Claim>> {
+    let mut found = Vec::new();
+    {
+        let mut statement = w.conn.prepare_cached(FORCED)?;
+        let mut rows = statement.query([])?;
+        while found.len() < request.limit
+            && let Some(row) = rows.next()?
+        {
+            let (run_at, run, task) = (instant(row, 0)?, RunId(row.get(1)?), TaskId(row.get(2)?));
+            if !request.tasks.contains_key(&w.ledger.row(task).key) {
+                continue;
+            }
+            if run_at > request.now {
+                sooner(next_run_at, run_at);
+                break;
+            }
+            found.push(Candidate { rank: 0, run_at, run, task, held: false });
+        }
+    }
+    found.into_iter().map(|candidate| take(w, candidate, request)).collect()
+}

@@ -1,0 +1,109 @@
+//! Who is paused. A task's own pause is in its row, that of a tenant or of all in `pauses`, where no tenant (as none has an
+//! empty name) stands for all.
+
+use rusqlite::{Connection, params};
+
+use super::errors::Step;
+use super::rows::{maybe_instant, name};
+use super::writer::Writing;
+use crate::pause::{Pauses, Whom};
+use crate::supervision::{Pause, Standing};
+use crate::task::{Name, TaskKey};
+use crate::time::Timestamp;
+
+/// Stands for all tenants.
+const ALL: &str = "";
+
+/// See [`crate::store::Store::pause`].
+pub(super) fn pause(w: &mut Writing, whom: &Whom, why: Option<&str>, now: Timestamp) -> Step<()> {
+    let pause = Pause { since: Some(now), why: why.map(str::to_owned) };
+    match whom {
+        Whom::Task(task) => {
+            let id = w.ledger.intern(task);
+            if w.ledger.row(id).paused.is_some() {
+                return Ok(());
+            }
+            w.ledger.change(id).paused = Some(pause);
+        }
+        Whom::Tenant(_) | Whom::All => {
+            let tenant = tenant(whom);
+            let new = w
+                .conn
+                .prepare_cached("INSERT OR IGNORE INTO pauses (tenant, since_at, why) VALUES (?1, ?2, ?3)")?
+                .execute(params![tenant.map_or(ALL, |tenant| tenant.as_str()), now.as_millis(), why])?;
+            if new == 0 {
+                return Ok(());
+            }
+            match tenant {
+                Some(tenant) => drop(w.ledger.pauses.tenants.insert(tenant.clone(), pause)),
+                None => w.ledger.pauses.all = Some(pause),
+            }
+        }
+    }
+    w.told.changes = true;
+    Ok(())
+}
+
+/// See [`crate::store::Store::resume`].
+pub(super) fn resume(w: &mut Writing, whom: &Whom, now: Timestamp) -> Step<()> {
+    let tenant = match whom {
+        Whom::Task(task) => {
+            resume_task(w, task, now);
+            return Ok(());
+        }
+        Whom::Tenant(_) | Whom::All => tenant(whom),
+    };
+    let gone = w
+        .conn
+        .prepare_cached("DELETE FROM pauses WHERE tenant = ?1")?
+        .execute([tenant.map_or(ALL, |tenant| tenant.as_str())])?;
+    if gone == 0 {
+        return Ok(());
+    }
+    match tenant {
+        Some(tenant) => drop(w.ledger.pauses.tenants.remove(tenant)),
+        None => w.ledger.pauses.all = None,
+    }
+    w.ledger.leave_out(tenant, now);
+    w.told.runs = true;
+    w.told.changes = true;
+    Ok(())
+}
+
+fn tenant(whom: &Whom) -> Option<&Name> {
+    match whom {
+        Whom::Tenant(tenant) => Some(tenant),
+        Whom::All | Whom::Task(_) => None,
+    }
+}
+
+fn resume_task(w: &mut Writing, task: &TaskKey, now: Timestamp) {
+    let id = w.ledger.intern(task);
+    let row = w.ledger.row(id);
+    if row.paused.is_none() && row.standing == Standing::default() {
+        return;
+    }
+    let row = w.ledger.change(id);
+    if row.paused.take().is_some() {
+        row.cursor = Some(now);
+    }
+    row.standing = Standing::default();
+    w.told.runs = true;
+    w.told.changes = true;
+}
+
+/// See [`crate::store::Store::pauses`].
+pub(super) fn pauses(conn: &Connection) -> rusqlite::Result<Pauses> {
+    let mut pauses = Pauses::default();
+    let mut statement = conn.prepare_cached("SELECT tenant, since_at, why FROM pauses")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let pause = Pause { since: maybe_instant(row, 1)?, why: row.get(2)? };
+        if row.get_ref(0)?.as_str()? == ALL {
+            pauses.all = Some(pause);
+        } else {
+            pauses.tenants.insert(name(row, 0)?, pause);
+        }
+    }
+    Ok(pauses)
+}
