@@ -1,6 +1,7 @@
 //! Days and months of schedules that go by how earlier runs went.
 
 use super::*;
+use crate::pause::Whom;
 use crate::run::RunState;
 use crate::schedule::{ChainState, Memory};
 use crate::store::Retention;
@@ -93,6 +94,30 @@ async fn nothing_follows_while_the_task_is_paused_and_it_goes_on_when_it_is_resu
     world.pass(seconds(10), &mut hosts, |_, _| Goes::Well(seconds(30))).await;
 
     assert_eq!(world.made().await.len(), 2);
+}
+
+#[tokio::test]
+async fn while_all_tasks_are_paused_nothing_is_made_nor_written_and_then_it_goes_on() {
+    let pace = "[tasks.p]\npace = { min = 1, max = 2, from = \"1m\", to = \"1h\" }\n";
+    let mut world = World::new(&format!("{AFTER}{pace}[tasks.b]\n[chains.c]\nlinks = [\"b\"]\n"));
+    let mut hosts = [world.host()];
+    world.pass(seconds(600), &mut hosts, |_, _| Goes::Well(seconds(30))).await;
+    world.store.pause(Whom::All, None, world.now()).await.unwrap();
+    // What is under way ends.
+    world.pass(seconds(600), &mut hosts, |_, _| Goes::Well(seconds(30))).await;
+    let (made, written) = (world.made().await.len(), world.store.stats().writes);
+
+    for host in &mut hosts {
+        host.look().await;
+    }
+    assert_eq!(world.store.stats().writes, written);
+    world.pass(seconds(3600), &mut hosts, |_, _| Goes::Well(seconds(30))).await;
+    assert_eq!(world.made().await.len(), made);
+    world.store.resume(Whom::All, world.now()).await.unwrap();
+    world.pass(seconds(1), &mut hosts, |_, _| Goes::Well(seconds(30))).await;
+
+    let begun = world.made().await.split_off(made).into_iter().map(|run| run.task).collect::<Vec<_>>();
+    assert_eq!(begun.len(), 3, "{begun:?}");
 }
 
 #[tokio::test]
