@@ -1,7 +1,7 @@
 //! The command line. `docs/cli.md` is its reference.
 //!
-//! All commands but `run`, `check`, `schedule`, `new`, `completions` and `schema` ask a host over its HTTP API, so they
-//! see what any other client sees. Nothing that a guest wrote reaches a terminal with its control characters in force.
+//! All commands but `run`, `check`, `schedule`, `test`, `new`, `completions` and `schema` ask a host over its HTTP API, so
+//! they see what any other client sees. Nothing that a guest wrote reaches a terminal with its control characters in force.
 
 mod args;
 mod cache;
@@ -20,6 +20,7 @@ mod schedule;
 mod screen;
 mod serve;
 mod stack;
+mod test;
 #[cfg(test)]
 mod tests;
 mod top;
@@ -60,6 +61,7 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
         Command::Run(args) => serve::run(args),
         Command::Check(args) => check::check(&args.files, screen),
         Command::Schedule(command) => schedule::schedule(&command, screen),
+        Command::Test(args) => test::test(args, screen),
         Command::Schema => check::schema(screen),
         Command::New(args) => new::new(&args, screen),
         Command::Completions { shell } => completions(shell, screen),

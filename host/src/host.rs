@@ -201,6 +201,7 @@ impl Parts {
             catalog: Arc::clone(&catalog),
             tenants: Arc::clone(&tenants),
             lock_waits: Arc::clone(&lock_waits),
+            virtual_time: None,
         });
         let runtime = Runtime::new(config.runtime(), services)?;
         let plugins = Arc::new(Registry::new(Arc::clone(&catalog)));

@@ -55,7 +55,7 @@ impl ImportsCtx {
     pub fn new(services: Arc<Services>, order: &Order, deadline: Instant) -> Self {
         let until = Until::new(Arc::clone(&order.handle), deadline);
         Self {
-            http: http::HttpCtx::new(&order.task.grants.http, until.clone()),
+            http: http::HttpCtx::new(&order.task.grants.http, Until::by_real_time(Arc::clone(&order.handle), deadline)),
             services,
             task: Arc::clone(&order.task),
             claim: order.claim.key,

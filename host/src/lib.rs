@@ -17,6 +17,7 @@ pub mod retry;
 pub mod run;
 pub mod runtime;
 pub mod schedule;
+pub mod simulation;
 pub mod store;
 pub mod supervision;
 pub mod task;

@@ -7,6 +7,7 @@ pub mod directory;
 mod loading;
 pub mod manifest;
 mod registry;
+pub mod single;
 
 use serde::{Deserialize, Serialize};
 

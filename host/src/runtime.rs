@@ -24,6 +24,7 @@ mod resident;
 mod sampler;
 mod stack;
 mod stdio;
+mod virtual_time;
 mod vitals;
 mod waits;
 mod watch;
@@ -44,13 +45,14 @@ pub use link::{Prepared, Refusal};
 
 pub use handle::{LogLine, RunHandle, Stop, Wish};
 pub use sampler::{Doing, TooManyWatch};
+pub use virtual_time::{Busy, Sleeper, VirtualTime};
 pub use vitals::{Lane, Snapshot, Vitals, Waiting};
 pub use whereabouts::{Seen, Verdict, Whereabouts};
 
 use crate::catalog::Catalog;
 use crate::imports::locks::LockWaits;
 use crate::lifecycle::Ending;
-use crate::run::{Claim, Report};
+use crate::run::{Claim, ClaimKey, Report};
 use crate::store::Store;
 use crate::task::Task;
 use crate::tenant::Tenants;
@@ -88,6 +90,8 @@ pub struct Services {
     pub tenants: Arc<Tenants>,
     /// Who waits for which lock, on this host.
     pub lock_waits: Arc<LockWaits>,
+    /// The time that guests live in, where it is not the real one: `clock` is to be the same.
+    pub virtual_time: Option<Arc<VirtualTime>>,
 }
 
 /// One attempt to be made.
@@ -219,13 +223,17 @@ impl Runtime {
     ///
     /// [`Refusal`], which says what the manifest would have to grant, or what else does not fit.
     pub fn prepare(&self, component: &Arc<Component>, task: &Arc<Task>) -> Result<Arc<Prepared>, Refusal> {
-        link::prepare(&self.stage.engine, self.max_memory, component, task).map(Arc::new)
+        let virtual_time = self.stage.services.virtual_time.is_some();
+        link::prepare(&self.stage.engine, self.max_memory, virtual_time, component, task).map(Arc::new)
     }
 
     /// Make one attempt. The guest runs on guest threads; when this returns (or is dropped) no instruction of it runs
     /// any more, and what it held is free.
     pub async fn run(&self, prepared: &Arc<Prepared>, order: Order) -> Ended {
         let tenant = order.task.key.tenant.clone();
+        if let Some(time) = &self.stage.services.virtual_time {
+            order.handle.lives_in(time, order.task.limits.deadline);
+        }
         let turn = lanes::Turn::new(guest::deadline(&order), tenant, prepared.is_hog(), Arc::clone(&order.handle));
         let turn = Arc::new(turn);
         order.handle.vitals.was_given(order.claim.input.len());
@@ -234,6 +242,11 @@ impl Runtime {
             Some(ended) => ended,
             None => attempt::given_up(&order, self.stage.services.clock.now()),
         }
+    }
+
+    /// From 0 to 1: what the jitter of a retry after the attempt `claim` draws from.
+    pub fn chance(&self, claim: ClaimKey) -> f64 {
+        self.stage.services.virtual_time.as_ref().map_or_else(rand::random, |time| time.chance(claim))
     }
 
     /// Stop: guests that are still there are dropped where they stand. Waits for the threads that run them.

@@ -25,6 +25,7 @@ mod rooms;
 mod schedules;
 mod shutdown;
 mod signals;
+mod simulate;
 mod tenants;
 mod terminal;
 mod thin_line;

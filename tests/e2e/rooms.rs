@@ -55,6 +55,8 @@ const RULES: &[(&[&str], &[&str])] = &[
             "cli.rs",
             "config.rs",
             "host.rs",
+            "simulation",
+            "simulation.rs",
             "catalog.rs",
         ],
         &["wasmtime::", "rusqlite"],
@@ -62,6 +64,7 @@ const RULES: &[(&[&str], &[&str])] = &[
     (&["runtime", "runtime.rs"], &["rusqlite", "crate::machine", "crate::http", "crate::retry", "crate::schedule"]),
     (&["imports", "imports.rs"], &["rusqlite", "crate::machine", "crate::http", "crate::cli"]),
     (&["http", "http.rs"], &["crate::runtime::Runtime", "crate::imports"]),
+    (&["simulation", "simulation.rs"], &["crate::http", "crate::cli", "crate::host", "SystemClock", "Instant::now"]),
     (
         &["machine/scheduler.rs", "machine/heartbeat.rs", "machine/sweeper.rs"],
         &["crate::machine::worker", "crate::machine::scheduler", "crate::http"],

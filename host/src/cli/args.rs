@@ -45,6 +45,9 @@ pub(super) enum Command {
     /// Say what a schedule means before a task has it
     #[command(subcommand, after_help = "Example: sexton schedule explain '30 2 * * mon' --tz Europe/Berlin")]
     Schedule(ScheduleCommand),
+    /// Try a plugin's schedules without waiting: a host whose clock jumps, and what ran when
+    #[command(after_help = "Example: sexton test plugins/report.wasm --at 2027-03-28T01:00+01:00 --for 2d")]
+    Test(super::test::TestArgs),
     /// List the tenants: what they use of the host, and what they may
     #[command(after_help = "Example: sexton tenants")]
     Tenants(ListArgs),

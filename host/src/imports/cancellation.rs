@@ -1,16 +1,15 @@
 //! The `cancellation` import: a guest hears that it is to end before it is interrupted.
 //!
-//! Who wants a run to end tells its [`RunHandle`]; that its deadline is near is told by nobody, and found out here.
+//! Who wants a run to end tells its [`RunHandle`](crate::runtime::RunHandle); that its deadline is near is told by nobody, and found out here.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
-use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView};
+use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, Until};
+use crate::runtime::Wish;
 use crate::runtime::bindings::sexton::task::cancellation::{self, Host, Reason};
-use crate::runtime::{RunHandle, Wish};
 use crate::task::Limits;
 
 /// Let a guest of `linker` hear of its end.
@@ -30,7 +29,7 @@ fn notice(limits: &Limits) -> Duration {
 
 /// What a guest waits for that subscribed.
 struct Heard {
-    handle: Arc<RunHandle>,
+    until: Until,
     /// When the deadline counts as near.
     near: Instant,
 }
@@ -39,7 +38,10 @@ struct Heard {
 impl Pollable for Heard {
     async fn ready(&mut self) {
         // Either way there is a reason then.
-        let _ = tokio::time::timeout_at(self.near.into(), self.handle.wished()).await;
+        let wished = async {
+            self.until.handle().wished().await;
+        };
+        self.until.within(Some(self.near), wished).await;
     }
 }
 
@@ -56,13 +58,13 @@ impl Host for ImportsCtxView<'_> {
             Some(Wish::Killed) => Some(Reason::Killed),
             Some(Wish::Replaced) => Some(Reason::Replaced),
             Some(Wish::Shutdown) => Some(Reason::Shutdown),
-            None => (Instant::now() >= self.ctx.near()).then_some(Reason::DeadlineNear),
+            None => (self.ctx.until.now() >= self.ctx.near()).then_some(Reason::DeadlineNear),
         })
     }
 
     fn subscribe(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
         // With a full table either is a trap: subscribing again and again is bounded by the handles of the task.
-        let heard = self.table.push(Heard { handle: Arc::clone(&self.ctx.handle), near: self.ctx.near() })?;
+        let heard = self.table.push(Heard { until: self.ctx.until.clone(), near: self.ctx.near() })?;
         subscribe(self.table, heard)
     }
 }

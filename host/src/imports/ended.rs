@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
 
-use crate::runtime::{RunHandle, Stop};
+use crate::runtime::{RunHandle, Sleeper, Stop};
 use crate::task::TaskKey;
 
 /// A host call was ended because the run is over. The runtime's classifier finds it in the trap.
@@ -44,12 +44,44 @@ pub enum Why {
 pub struct Until {
     handle: Arc<RunHandle>,
     deadline: Instant,
+    sleeper: Option<Arc<Sleeper>>,
 }
 
 impl Until {
     /// The end of the attempt `handle`: at `deadline`, or earlier if it is stopped.
+    ///
+    /// An attempt in virtual time ends by that, at its own deadline.
     pub fn new(handle: Arc<RunHandle>, deadline: Instant) -> Self {
-        Self { handle, deadline }
+        let sleeper = handle.sleeper().cloned();
+        let deadline = sleeper.as_ref().map_or(deadline, |sleeper| sleeper.deadline());
+        Self { handle, deadline, sleeper }
+    }
+
+    /// The same by real time, for what the real world is waited for.
+    pub(super) fn by_real_time(handle: Arc<RunHandle>, deadline: Instant) -> Self {
+        Self { handle, deadline, sleeper: None }
+    }
+
+    /// The time it is, by the clock that `deadline` goes by.
+    pub fn now(&self) -> Instant {
+        self.sleeper.as_ref().map_or_else(Instant::now, |sleeper| sleeper.now())
+    }
+
+    /// Wait for `work` at most until `end`, where nothing is waited for but the time and other attempts; whether it was done.
+    pub(super) async fn within(&self, end: Option<Instant>, work: impl Future<Output = ()>) -> bool {
+        match (&self.sleeper, end) {
+            (Some(sleeper), end) => sleeper.waits_for(work, end).await,
+            (None, Some(end)) => tokio::time::timeout_at(end.into(), work).await.is_ok(),
+            (None, None) => {
+                work.await;
+                true
+            }
+        }
+    }
+
+    /// Whether it goes by virtual time.
+    pub(super) fn is_virtual(&self) -> bool {
+        self.sleeper.is_some()
     }
 
     /// The attempt that it is the end of.
@@ -69,19 +101,25 @@ impl Until {
 
     /// How much of the run's time is left; zero at its deadline and after.
     pub fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        self.deadline.saturating_duration_since(self.now())
     }
 
     /// Why the run is over, if it is.
     pub fn over(&self) -> Option<Why> {
         match self.handle.stopped() {
             Some(stop) => Some(Why::Stopped(stop)),
-            None => (Instant::now() >= self.deadline).then_some(Why::Deadline),
+            None => (self.now() >= self.deadline).then_some(Why::Deadline),
         }
     }
 
     /// Completes when the run is over. Needs a tokio context, for the timer.
     pub async fn ended(&self) -> Why {
+        if let Some(sleeper) = &self.sleeper {
+            return match select(pin!(sleeper.sleep_until(self.deadline)), pin!(self.handle.stops())).await {
+                Either::Left(_) => Why::Deadline,
+                Either::Right((stop, _)) => Why::Stopped(stop),
+            };
+        }
         match tokio::time::timeout_at(self.deadline.into(), self.handle.stops()).await {
             Ok(stop) => Why::Stopped(stop),
             Err(_) => Why::Deadline,

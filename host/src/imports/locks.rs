@@ -10,7 +10,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout_at;
 use wasmtime::component::{Linker, Resource};
 
 pub use graph::{Deadlock, Member};
@@ -124,7 +123,7 @@ async fn take(
     wait: Duration,
 ) -> Result<store::Result<Asked>, Interrupt> {
     // A wait that the run's time does not suffice for ends with the run, in a trap, not with `held` a moment before.
-    let patience = Instant::now().checked_add(wait).filter(|end| *end < ctx.until.deadline());
+    let patience = ctx.until.now().checked_add(wait).filter(|end| *end < ctx.until.deadline());
     ctx.until.unless_ended_for(ACQUIRE, Some(&lock.name), ask_in_turn(ctx, lock, mode, patience)).await
 }
 
@@ -135,7 +134,7 @@ async fn ask_in_turn(
     patience: Option<Instant>,
 ) -> store::Result<Asked> {
     let store = &ctx.services.store;
-    let at_end = || patience.is_some_and(|end| end <= Instant::now());
+    let at_end = || patience.is_some_and(|end| end <= ctx.until.now());
     // Also without a wait: a lock that is free for the blink between two holders is not for those who just came by.
     let place = ctx.services.lock_waits.enter(Arc::clone(lock), mode);
     let mut wait = None;
@@ -147,7 +146,7 @@ async fn ask_in_turn(
             Ok(begun) => Some(begun),
             Err(circle) => return Ok(Asked::Deadlock(circle)),
         };
-        if !within(patience, place.turn()).await {
+        if !ctx.until.within(patience, place.turn()).await {
             return Ok(Asked::Held);
         }
     }
@@ -169,10 +168,11 @@ async fn ask_in_turn(
                 Err(circle) => return Ok(Asked::Deadlock(circle)),
             };
         }
-        let next_look = Instant::now() + POLL;
-        let next_look = patience.map_or(next_look, |end| end.min(next_look));
+        // In virtual time nobody else has the store, and no hint gets lost.
+        let next_look = (!ctx.until.is_virtual()).then(|| Instant::now() + POLL);
+        let next_look = patience.into_iter().chain(next_look).min();
         // Either way the store is asked again: at the end of the patience, too, for a last time.
-        let _ = timeout_at(next_look.into(), freed).await;
+        ctx.until.within(next_look, freed).await;
     }
 }
 
@@ -204,17 +204,6 @@ impl ImportsCtx {
     fn tell_of(&self, circle: &Deadlock) {
         let message = format!("deadlock: {circle}; this run is told, as it began to wait last");
         self.handle.log(LogLine { at: self.services.clock.now(), level: "warn".to_owned(), message });
-    }
-}
-
-/// Whether `work` was done by `end`.
-async fn within(end: Option<Instant>, work: impl Future<Output = ()>) -> bool {
-    match end {
-        Some(end) => timeout_at(end.into(), work).await.is_ok(),
-        None => {
-            work.await;
-            true
-        }
     }
 }
 

@@ -89,6 +89,7 @@ impl World {
             catalog: Arc::new(Catalog::default()),
             tenants: Arc::new(Tenants::only_default(QUOTA)),
             lock_waits: Arc::new(LockWaits::default()),
+            virtual_time: None,
         };
         Self { services: Arc::new(services), clock, _directory: directory }
     }

@@ -73,7 +73,7 @@ impl Executor {
             Some(Stop::Shutdown) if interrupted(handle, &ended.ending) => {
                 Transition::Wait { run_at: now, failed: false }
             }
-            _ => lifecycle::after(ended.ending, claim.failures, &task.retry, rand::random(), now),
+            _ => lifecycle::after(ended.ending, claim.failures, &task.retry, self.runtime.chance(claim.key), now),
         };
         tell(claim, &ended.report, &transition);
         let supervision = task.supervision;

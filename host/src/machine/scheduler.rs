@@ -26,7 +26,8 @@ use crate::store::Store;
 use crate::task::Task;
 use crate::time::{Clock, Timestamp};
 use reacting::Reacting;
-use timetable::{Progress, Timetable};
+use timetable::Progress;
+pub use timetable::Timetable;
 
 /// The longest sleep: a clock that was set, or a machine that slept, is noticed after no more than this.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -92,6 +93,18 @@ impl Scheduler {
                 _ = stopping.changed() => {}
             }
         }
+    }
+
+    /// One look, for who turns the clock himself: take up what tasks there are, and fire all that is due. When to look again
+    /// at the latest; `None` if nothing will be due by the clock.
+    pub async fn look(&self, timetable: &mut Timetable) -> Option<Timestamp> {
+        if !self.learn(timetable).await {
+            return Some(self.clock.now().plus(AFTER_ERROR));
+        }
+        self.fire_due(timetable).await;
+        timetable.reacting.learn(&self.catalog);
+        self.react(&mut timetable.reacting).await;
+        timetable.next().into_iter().chain(timetable.reacting.next()).min()
     }
 
     /// Take up tasks that are new or changed, and forget those that are gone. Returns whether the store let us.

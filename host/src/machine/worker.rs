@@ -129,6 +129,20 @@ impl Worker {
         }
     }
 
+    /// Take up to `most` runs that are due now, for who turns the clock himself. When the next ones will be is in the answer.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn take(&self, most: usize) -> crate::store::Result<Claimed> {
+        let mut tasks = Claimable::of(&self.catalog);
+        let standing = self.budgets.standing();
+        tasks.leave_out(&standing.over);
+        let claimed = self.claim(&tasks, &standing, most).await?;
+        let next_run_at = claimed.next_run_at.into_iter().chain(standing.recovers_at).min();
+        Ok(Claimed { next_run_at, ..claimed })
+    }
+
     async fn claim(&self, tasks: &Claimable, standing: &Standing, free: usize) -> crate::store::Result<Claimed> {
         if tasks.offered.is_empty() {
             return Ok(Claimed::default());

@@ -49,7 +49,7 @@ struct Stamp {
 
 /// The two files of a plugin, as far as they are there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Files {
+pub(super) struct Files {
     component: Option<Stamp>,
     manifest: Option<Stamp>,
 }
@@ -251,7 +251,7 @@ fn is_only_read(event: &notify::Event) -> bool {
 }
 
 /// The plugins that lie in `directory`, and whether some entry could not be looked at.
-fn list(directory: &Path) -> io::Result<(BTreeMap<String, Files>, bool)> {
+pub(super) fn list(directory: &Path) -> io::Result<(BTreeMap<String, Files>, bool)> {
     let mut plugins: BTreeMap<String, Files> = BTreeMap::new();
     let mut unsettled = false;
     for entry in std::fs::read_dir(directory)? {
@@ -283,17 +283,17 @@ fn list(directory: &Path) -> io::Result<(BTreeMap<String, Files>, bool)> {
 
 /// What a load needs to know.
 #[derive(Debug)]
-struct Source {
-    directory: PathBuf,
-    runtime: Arc<Runtime>,
-    tenant: Name,
-    max_component: u64,
+pub(super) struct Source {
+    pub(super) directory: PathBuf,
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) tenant: Name,
+    pub(super) max_component: u64,
 }
 
 /// Why a plugin is not used.
 #[derive(Debug)]
-struct Rejected {
-    reason: String,
+pub(super) struct Rejected {
+    pub(super) reason: String,
     /// Whether the same files may do better a moment later.
     for_now: bool,
 }
@@ -311,7 +311,7 @@ async fn load(source: Source, name: String, files: Files) -> Result<Version, Rej
 
 impl Source {
     /// Read, check, compile and link a plugin. The error is the reason to show.
-    async fn version(&self, name: &str, files: Files) -> Result<Version, Rejected> {
+    pub(super) async fn version(&self, name: &str, files: Files) -> Result<Version, Rejected> {
         let plugin = Name::new(name).map_err(|error| format!("{error}; rename the file"))?;
         let manifest_file = format!("{name}.toml");
         let manifest = match files.manifest {

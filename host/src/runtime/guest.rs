@@ -32,6 +32,9 @@ const BUDGET: u32 = 100;
 /// What taking a stack is believed to cost before it was done once.
 const FIRST_GUESS: Duration = Duration::from_micros(20);
 
+/// How long beyond its deadline a guest in virtual time may be kept waiting by the real world.
+const REAL_PATIENCE: Duration = Duration::from_secs(3600);
+
 /// Random bytes that one call may ask for: they are made one by one in a call that nothing interrupts.
 const MOST_RANDOM: u64 = 256 << 10;
 
@@ -129,6 +132,11 @@ impl Guest {
                 cost: FIRST_GUESS,
             },
         })
+    }
+
+    /// Its attempt in virtual time, if it lives there.
+    pub(super) fn sleeper(&self) -> Option<Arc<super::Sleeper>> {
+        self.seen.handle.sleeper().cloned()
     }
 
     /// A store for this guest, with every limit in force: nothing of the guest has run yet.
@@ -256,6 +264,9 @@ fn wasi(order: &Order, kind: Kind, stdout: &Capture, stderr: &Capture) -> Result
     if kind == Kind::Program {
         wasi.stdin(Input(MemoryInputPipe::new(order.claim.input.clone())));
     }
+    if let Some(sleeper) = order.handle.sleeper() {
+        sleeper.furnish(&mut wasi);
+    }
     for directory in &task.grants.directories {
         let perms = if directory.write { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
         wasi.preopened_dir(&directory.host, &directory.guest, perms).map_err(|e| BadDirectory {
@@ -268,7 +279,8 @@ fn wasi(order: &Order, kind: Kind, stdout: &Capture, stderr: &Capture) -> Result
 
 /// When an attempt is over at the latest.
 pub(super) fn deadline(order: &Order) -> Instant {
-    let limit = order.task.limits.deadline;
+    // In virtual time this is no more than what ends a guest that the real world keeps waiting.
+    let limit = order.task.limits.deadline + order.handle.sleeper().map_or(Duration::ZERO, |_| REAL_PATIENCE);
     // A deadline beyond what the clock can say is as good as ten years.
     let far = std::time::Duration::from_secs(10 * 365 * 24 * 3600);
     order.handle.started + limit.min(far)

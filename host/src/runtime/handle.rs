@@ -18,6 +18,7 @@ use crate::time::Timestamp;
 use super::link::Prepared;
 use super::sampler::Sampler;
 use super::stack::Lines;
+use super::virtual_time::{Sleeper, VirtualTime};
 use super::vitals::Vitals;
 
 /// Why an attempt is ended from outside.
@@ -78,6 +79,8 @@ pub struct RunHandle {
     pub(super) sampler: Sampler,
     /// How long a guest has that is told; unset before it begins, zero if it cannot hear of it.
     grace: OnceLock<Duration>,
+    /// In virtual time, once it has begun there.
+    sleeper: OnceLock<Arc<Sleeper>>,
     asked: Mutex<Option<Asked>>,
     /// Why it is interrupted, once it is.
     stop: OnceLock<Stop>,
@@ -108,6 +111,7 @@ impl RunHandle {
             vitals: Vitals::default(),
             sampler: Sampler::default(),
             grace: OnceLock::new(),
+            sleeper: OnceLock::new(),
             asked: Mutex::default(),
             stop: OnceLock::new(),
             ends: Notify::new(),
@@ -122,6 +126,22 @@ impl RunHandle {
         // It begins once.
         let _ = self.grace.set(if prepared.heeds() { grace } else { Duration::ZERO });
         self.sampler.begins(lines, prepared);
+    }
+
+    /// It begins in virtual `time`, and may take so long.
+    pub(super) fn lives_in(&self, time: &Arc<VirtualTime>, limit: Duration) {
+        // It begins once.
+        let _ = self.sleeper.set(Sleeper::new(time, self.key, limit));
+    }
+
+    /// The attempt in virtual time, if it lives there.
+    pub fn sleeper(&self) -> Option<&Arc<Sleeper>> {
+        self.sleeper.get()
+    }
+
+    /// Whether its virtual time is used up, if its guest has used so much processor time.
+    pub(super) fn is_over(&self, used: Duration) -> bool {
+        self.sleeper.get().is_some_and(|sleeper| sleeper.is_over(used))
     }
 
     /// How long its guest has from being told to being interrupted; zero if it is interrupted at once.
@@ -168,13 +188,19 @@ impl RunHandle {
         self.note(Asked { wish, why: why.clone(), told: true });
         if !self.armed.swap(true, Ordering::SeqCst) {
             let handle = Arc::downgrade(self);
-            tokio.spawn(async move {
-                tokio::time::sleep(grace).await;
+            let end = move || {
                 // An attempt that is over is gone, or takes no notice.
                 if let Some(handle) = handle.upgrade() {
                     handle.interrupt(why);
                 }
-            });
+            };
+            match self.sleeper() {
+                Some(sleeper) => sleeper.after(grace, end),
+                None => drop(tokio.spawn(async move {
+                    tokio::time::sleep(grace).await;
+                    end();
+                })),
+            }
         }
         grace
     }
@@ -225,6 +251,9 @@ impl RunHandle {
 
     fn interrupt(&self, why: Stop) {
         if self.stop.set(why).is_ok() {
+            if let Some(sleeper) = self.sleeper() {
+                sleeper.ends();
+            }
             self.ends.notify_waiters();
         }
     }

@@ -140,6 +140,7 @@ impl Capability {
 pub(super) fn prepare(
     engine: &wasmtime::Engine,
     max_memory: u64,
+    virtual_time: bool,
     component: &Component,
     task: &Task,
 ) -> Result<Prepared, Refusal> {
@@ -151,12 +152,12 @@ pub(super) fn prepare(
         )));
     }
     let kind = component.kind();
-    let pre = linker(engine, &task.grants).and_then(|linker| linker.instantiate_pre(&component.wasm)).and_then(|pre| {
-        match kind {
+    let pre = linker(engine, &task.grants, virtual_time)
+        .and_then(|linker| linker.instantiate_pre(&component.wasm))
+        .and_then(|pre| match kind {
             Kind::Task => TaskPre::new(pre).map(Start::Task),
             Kind::Program => CommandPre::new(pre).map(Start::Program),
-        }
-    });
+        });
     let heeds = component.imports().iter().any(|import| import.starts_with("sexton:task/cancellation@"));
     match pre {
         Ok(start) => {
@@ -167,11 +168,14 @@ pub(super) fn prepare(
     }
 }
 
-fn linker(engine: &wasmtime::Engine, grants: &Grants) -> wasmtime::Result<Linker<Guest>> {
+fn linker(engine: &wasmtime::Engine, grants: &Grants, virtual_time: bool) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     waits::show_polls(&mut linker)?;
     files::count(&mut linker)?;
+    if virtual_time {
+        waits::sleep_in_virtual_time(&mut linker)?;
+    }
     imports::log::add_to_linker(&mut linker)?;
     imports::settings::add_to_linker(&mut linker)?;
     imports::cancellation::add_to_linker(&mut linker)?;

@@ -4,18 +4,21 @@
 //! nothing beside a wait. `wasi:io/poll` is what sleeping, HTTP and streams come down to; `locks.acquire` is the wait that
 //! depends on other runs. For other calls `guest` takes stacks as its budget allows.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::task::Poll;
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::WasiView;
-use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::p2::bindings::io::poll::{Host, HostPollable};
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
 use crate::imports::ImportsView;
 
 use super::bindings::sexton::task::locks::{Host as _, Mode};
 use super::guest::Guest;
+use super::virtual_time::{Sleeper, nap};
 
 /// What is shown of a guest that waits for pollables.
 const POLL: &str = "wasi:io/poll";
@@ -30,6 +33,7 @@ pub(super) fn show_polls(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     poll.func_wrap_async("poll", |mut guest: StoreContextMut<'_, Guest>, (list,): (Vec<Resource<DynPollable>>,)| {
         Box::new(async move {
             let again = list.iter().map(|pollable| Resource::new_borrow(pollable.rep())).collect();
+            let things = list.iter().map(Resource::rep).collect::<BTreeSet<_>>().len();
             // Most are asked for what is there already.
             let now = guest.data_mut().ctx().table.poll(list);
             if let Poll::Ready(ready) = futures_util::poll!(std::pin::pin!(now)) {
@@ -37,7 +41,12 @@ pub(super) fn show_polls(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             }
             let handle = Guest::rests(&mut guest);
             let _shown = handle.vitals.waits(POLL, None);
-            Ok((guest.data_mut().ctx().table.poll(again).await?,))
+            let table = guest.data_mut().ctx().table;
+            let ready = table.poll(again);
+            Ok((match handle.sleeper() {
+                Some(sleeper) => nap(sleeper, things, ready).await?,
+                None => ready.await?,
+            },))
         })
     })?;
     poll.func_wrap_async(
@@ -51,7 +60,12 @@ pub(super) fn show_polls(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
                 }
                 let handle = Guest::rests(&mut guest);
                 let _shown = handle.vitals.waits(POLL, None);
-                guest.data_mut().ctx().table.block(again).await
+                let table = guest.data_mut().ctx().table;
+                let ready = table.block(again);
+                match handle.sleeper() {
+                    Some(sleeper) => nap(sleeper, 1, ready).await,
+                    None => ready.await,
+                }
             })
         },
     )?;
@@ -67,11 +81,58 @@ pub(super) fn show_locks(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         |mut guest: StoreContextMut<'_, Guest>, (name, mode, wait): (String, Mode, u64)| {
             Box::new(async move {
                 // It asks the store in any case, which costs a hundred times as much.
-                Guest::rests(&mut guest);
-                Ok((guest.data_mut().imports().acquire(name, mode, wait).await?,))
+                let handle = Guest::rests(&mut guest);
+                let mut imports = guest.data_mut().imports();
+                let acquired = imports.acquire(name, mode, wait);
+                Ok((match handle.sleeper() {
+                    Some(sleeper) => nap(sleeper, 1, acquired).await?,
+                    None => acquired.await?,
+                },))
             })
         },
     )?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+/// As `wasmtime-wasi` links it.
+const CLOCK: &str = "wasi:clocks/monotonic-clock@0.2.12";
+
+/// A wait for an instant of the virtual time.
+struct Nap {
+    sleeper: Arc<Sleeper>,
+    /// In nanoseconds since the start.
+    until: u64,
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Nap {
+    async fn ready(&mut self) {
+        self.sleeper.waits_for(self.sleeper.sleep(self.until), None).await;
+    }
+}
+
+/// Let guests sleep in virtual time. After WASI is linked.
+pub(super) fn sleep_in_virtual_time(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let mut clock = linker.instance(CLOCK)?;
+    clock.func_wrap("subscribe-instant", |guest: StoreContextMut<'_, Guest>, (until,): (u64,)| {
+        subscribe_to(guest, |_| until)
+    })?;
+    clock.func_wrap("subscribe-duration", |guest: StoreContextMut<'_, Guest>, (time,): (u64,)| {
+        subscribe_to(guest, |sleeper| sleeper.in_nanos(time))
+    })?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+fn subscribe_to(
+    mut guest: StoreContextMut<'_, Guest>,
+    until: impl Fn(&Sleeper) -> u64,
+) -> wasmtime::Result<(Resource<DynPollable>,)> {
+    let sleeper = guest.data_mut().sleeper().expect("linked for guests in virtual time only");
+    let until = until(&sleeper);
+    let table = guest.data_mut().ctx().table;
+    let nap = table.push(Nap { sleeper, until })?;
+    Ok((subscribe(table, nap)?,))
 }

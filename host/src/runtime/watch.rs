@@ -82,7 +82,7 @@ impl<'a, F: Future> Watched<'a, F> {
     fn due(&self, now: Instant) -> Option<Interrupt> {
         match self.handle.stopped() {
             Some(stop) => Some(Interrupt::Stopped(stop)),
-            None => (now >= self.turn.deadline).then_some(Interrupt::Deadline),
+            None => (now >= self.turn.deadline || self.handle.is_over(self.turn.used())).then_some(Interrupt::Deadline),
         }
     }
 
@@ -100,7 +100,7 @@ impl<'a, F: Future> Watched<'a, F> {
             return !self.may_settle(now);
         }
         // In a host call, which says where it was if it ends itself.
-        *interrupt != Interrupt::Deadline || now >= self.turn.deadline + GRACE
+        *interrupt != Interrupt::Deadline || now >= self.turn.deadline + GRACE || self.handle.is_over(self.turn.used())
     }
 
     /// Poll the call, and take down what that took.
@@ -167,6 +167,10 @@ impl<F: Future> Future for Watched<'_, F> {
         let this = self.get_mut();
         let start = Instant::now();
         let mut computing = true; // before its first turn, too: there is nothing to wait for
+        if this.handle.sleeper().is_some_and(|sleeper| sleeper.has_slept()) {
+            // In virtual time what it waited for may come before its turn is quite over, which is not to be taken for a yield.
+            this.turn.queued_by(false);
+        }
         if let Some(polled) = this.polled {
             computing = this.turn.yielded();
             if computing {

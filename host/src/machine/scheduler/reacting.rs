@@ -186,7 +186,7 @@ impl Scheduler {
             }
             let begun = Instant::now();
             let mut again = false;
-            match self.look(reacting, &due, now).await {
+            match self.look_at(reacting, &due, now).await {
                 Ok(looked) => {
                     for ((key, _), next) in due.iter().zip(looked) {
                         let next = next.unwrap_or_else(|error| {
@@ -213,7 +213,7 @@ impl Scheduler {
     }
 
     /// Look at these schedules, and do what follows. The answers are in their order.
-    async fn look(
+    async fn look_at(
         &self,
         reacting: &mut Reacting,
         due: &[(TaskKey, Schedule)],

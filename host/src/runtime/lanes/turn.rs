@@ -208,7 +208,8 @@ impl Turn {
         self.yielded.load(Ordering::Relaxed)
     }
 
-    pub(super) fn queued_by(&self, yielded: bool) {
+    /// It is in the queue since it yielded, or since what it waited for came.
+    pub(in crate::runtime) fn queued_by(&self, yielded: bool) {
         self.yielded.store(yielded, Ordering::Relaxed);
     }
 

@@ -52,6 +52,7 @@ impl Rig {
             catalog: Arc::new(Catalog::default()),
             tenants: Arc::new(Tenants::only_default(1 << 20)),
             lock_waits: Arc::default(),
+            virtual_time: None,
         };
         let config = RuntimeConfig {
             code_cache: directory.path().join("code"),

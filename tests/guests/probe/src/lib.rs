@@ -4,6 +4,7 @@ mod capabilities;
 mod limits;
 mod values;
 
+use std::hash::BuildHasher as _;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -34,6 +35,8 @@ enum Do {
     Spin,
     /// Sleep.
     Sleep { ms: u64 },
+    /// What the clock on the wall shows, in milliseconds since the Unix epoch, and some bytes of chance.
+    Now,
     /// Panic, with `message`.
     Panic { message: Option<String> },
     /// Execute `unreachable`.
@@ -153,6 +156,7 @@ fn run(request: Request) -> Result<Output, Failure> {
         Do::Deferred { ms, key } => capabilities::deferred(ms, key)?,
         Do::Spin => spin(),
         Do::Sleep { ms } => sleep(ms),
+        Do::Now => now()?,
         Do::Panic { message } => panic!("{}", message.as_deref().unwrap_or("told to panic")),
         Do::Unreachable => limits::unreachable(),
         Do::Recurse => json!(limits::recurse(0)),
@@ -211,6 +215,12 @@ fn spin() -> ! {
     loop {
         n = std::hint::black_box(n.wrapping_add(1));
     }
+}
+
+fn now() -> Result<Value, Failure> {
+    let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH)?;
+    let chance = std::collections::hash_map::RandomState::new().hash_one(0);
+    Ok(json!({ "now-ms": u64::try_from(now.as_millis())?, "chance": chance }))
 }
 
 /// Sleep, and say for how long it was.

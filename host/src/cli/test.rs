@@ -1,0 +1,337 @@
+//! `test`: what a plugin's tasks would do over days, told in a moment. Needs no host.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::DateTime;
+use clap::Args;
+
+use super::error::{CliError, Exit};
+use super::screen::{Screen, one_line, safe};
+use crate::simulation::{self, Asked, Down, Line, NoStory, Plan, Run, Step, Story, Sum};
+use crate::task::Name;
+use crate::time::Timestamp;
+
+/// Longest time that can be simulated. Far more than is read; and every instant of it stays a date.
+const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct TestArgs {
+    /// The component `NAME.wasm`, with its manifest beside it
+    pub(super) plugin: PathBuf,
+    /// When the host starts, such as 2027-03-28T01:00+01:00
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(super) at: Timestamp,
+    /// For how long it is watched, such as 2d
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(super) length: Duration,
+    /// Follow the schedule of this task only; may be given again
+    #[arg(long = "task", value_name = "TASK")]
+    pub(super) tasks: Vec<Name>,
+    /// Ask for a run of a task, at the start or at an instant; may be given again
+    #[arg(long = "trigger", value_name = "TASK[@INSTANT][=INPUT]", value_parser = asked)]
+    pub(super) triggers: Vec<Asked>,
+    /// Have the host down from an instant on, for so long or until another; may be given again
+    #[arg(long = "host-down", value_name = "INSTANT..DURATION|INSTANT", value_parser = down)]
+    pub(super) downs: Vec<Down>,
+    /// Set the host's clock at an instant, forward or back; may be given again
+    #[arg(long = "clock-step", value_name = "INSTANT=±DURATION", value_parser = step)]
+    pub(super) steps: Vec<Step>,
+    /// What everything that is left to chance follows from: jitter, and the guests' random numbers
+    #[arg(long, default_value_t = 0)]
+    pub(super) seed: u64,
+    /// Print what runs made, too
+    #[arg(long)]
+    pub(super) show_output: bool,
+    /// Print runs' ids and the fuel they used, too
+    #[arg(long)]
+    pub(super) verbose: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Compare with what an earlier test printed, and fail at the first difference
+    #[arg(long, value_name = "FILE")]
+    pub(super) expect: Option<PathBuf>,
+}
+
+/// Threads of the simulation's own work.
+const THREADS: usize = 2;
+
+pub(super) fn test(args: TestArgs, screen: &Screen) -> Result<(), CliError> {
+    if args.length > LONGEST {
+        let longest = humantime::format_duration(LONGEST);
+        return Err(CliError::usage(format!("--for is longer than {longest}, the most that can be simulated")));
+    }
+    let expected = args.expect.as_deref().map(expected).transpose()?;
+    let story = story(&args)?;
+    let text = if args.json { json(&story) } else { text(&story, &args) };
+    screen.text(&text)?;
+    match expected {
+        Some(expected) => compare(&expected, &text, args.expect.as_deref().unwrap_or(Path::new("-"))),
+        None => judge(&story),
+    }
+}
+
+fn expected(file: &Path) -> Result<String, CliError> {
+    std::fs::read_to_string(file).map_err(|e| CliError::usage(format!("cannot read `{}`: {e}", file.display())))
+}
+
+fn story(args: &TestArgs) -> Result<Story, CliError> {
+    let plan = Plan {
+        plugin: args.plugin.clone(),
+        start: args.at,
+        length: args.length,
+        only: args.tasks.iter().cloned().collect::<BTreeSet<_>>(),
+        asked: args.triggers.clone(),
+        down: args.downs.clone(),
+        steps: args.steps.clone(),
+        seed: args.seed,
+        outputs: args.show_output,
+    };
+    let threads = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("sexton-control")
+        .enable_all()
+        .build()
+        .map_err(|e| CliError::failed(format!("cannot start threads: {e}")))?;
+    threads.block_on(simulation::simulate(&plan)).map_err(|error| match error {
+        NoStory::NoHost(_) => CliError::failed(error.to_string()),
+        // Nothing was run: whoever asks for it again gets the same answer.
+        NoStory::BadPlan(_) | NoStory::BadPlugin(_) | NoStory::TooMuch(_) => CliError::usage(error.to_string()),
+    })
+}
+
+fn judge(story: &Story) -> Result<(), CliError> {
+    match (story.failed(), story.runs().count()) {
+        (0, _) => Ok(()),
+        (failed, all) => Err(CliError::failed(format!("{failed} of {all} run(s) failed"))),
+    }
+}
+
+/// The first line in which `printed` is not as `expected`.
+fn compare(expected: &str, printed: &str, file: &Path) -> Result<(), CliError> {
+    let (mut expected, mut printed) = (expected.lines(), printed.lines());
+    let mut number = 0;
+    loop {
+        number += 1;
+        let (was, is) = match (expected.next(), printed.next()) {
+            (None, None) => return Ok(()),
+            (Some(was), Some(is)) if was == is => continue,
+            lines => lines,
+        };
+        let say = |line: Option<&str>| line.map_or("nothing more".to_owned(), |line| format!("`{}`", one_line(line)));
+        let message = format!("line {number} is not as in `{}`: {} instead of {}", file.display(), say(is), say(was));
+        return Err(CliError::new(Exit::Failed, message));
+    }
+}
+
+fn json(story: &Story) -> String {
+    let mut text = serde_json::to_string_pretty(story).expect("a story is JSON");
+    text.push('\n');
+    text
+}
+
+fn text(story: &Story, args: &TestArgs) -> String {
+    let mut head = vec!["DUE", "TASK", "CAUSE", "STARTED", "ENDED", "TRIES", "OUTCOME"];
+    if args.verbose {
+        head.extend(["RUN", "FUEL"]);
+    }
+    head.push("NOTE");
+    let mut rows = vec![head.iter().map(|name| (*name).to_owned()).collect()];
+    rows.extend(story.lines.iter().map(|line| row(line, args.verbose)));
+    let outputs = story.lines.iter().map(|line| match line {
+        Line::Run(Run { output: Some(output), .. }) => output.as_str(),
+        _ => "",
+    });
+    let mut text = String::new();
+    for (line, output) in aligned(&rows).into_iter().zip(std::iter::once("").chain(outputs)) {
+        text.push_str(&line);
+        text.push('\n');
+        for line in output.lines() {
+            text.push_str(&format!("    | {}\n", safe(line)));
+        }
+    }
+    text.push_str(&format!("\nFrom {} to {}:\n", story.start, story.end));
+    if story.tasks.is_empty() {
+        text.push_str("nothing was due\n");
+    }
+    for (task, sum) in &story.tasks {
+        text.push_str(&format!("{task}: {}\n", summary(sum)));
+    }
+    text
+}
+
+fn row(line: &Line, verbose: bool) -> Vec<String> {
+    let dash = || "-".to_owned();
+    let extra = |id: String, fuel: String| if verbose { vec![id, fuel] } else { Vec::new() };
+    let (mut row, extra, note) = match line {
+        Line::Run(run) => {
+            let said = [run.note.as_deref(), run.message.as_deref()].into_iter().flatten().map(one_line);
+            let said: Vec<String> = said.collect();
+            (
+                vec![
+                    run.due.clone(),
+                    run.task.clone(),
+                    run.cause.clone(),
+                    run.started.clone().unwrap_or_else(dash),
+                    run.ended.clone().unwrap_or_else(dash),
+                    run.attempts.len().to_string(),
+                    run.outcome.clone(),
+                ],
+                extra(run.id.to_string(), run.fuel.to_string()),
+                said.join("; "),
+            )
+        }
+        Line::Missed(missed) => {
+            let note = match missed.count {
+                1 => "1 missed, and left out".to_owned(),
+                many => format!("{many} missed until {}, and left out", missed.last),
+            };
+            let row = vec![missed.first.clone(), missed.task.clone(), "schedule".to_owned(), dash(), dash(), dash()];
+            ([row, vec!["missed".to_owned()]].concat(), extra(dash(), dash()), note)
+        }
+        Line::Event(event) => {
+            let row = std::iter::once(event.at.clone()).chain(std::iter::repeat_with(dash).take(6)).collect();
+            (row, extra(dash(), dash()), event.what.clone())
+        }
+    };
+    row.extend(extra);
+    row.push(note);
+    row
+}
+
+/// The rows with their columns below one another. The same wherever it is printed.
+fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows {
+        widths.resize(widths.len().max(row.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+fn summary(sum: &Sum) -> String {
+    let mut parts: Vec<String> = sum.outcomes.iter().map(|(outcome, runs)| format!("{runs} {outcome}")).collect();
+    if sum.missed > 0 {
+        parts.push(format!("{} missed", sum.missed));
+    }
+    parts.extend(sum.paused.as_deref().map(one_line));
+    let runs = if sum.runs == 1 { "1 run".to_owned() } else { format!("{} runs", sum.runs) };
+    format!("{runs}: {}", parts.join(", "))
+}
+
+/// An instant as RFC 3339 has it, seconds left out if one likes.
+fn instant(text: &str) -> Result<Timestamp, String> {
+    let parsed = DateTime::parse_from_rfc3339(text)
+        .or_else(|_| DateTime::parse_from_str(&text.replace(['Z', 'z'], "+00:00"), "%Y-%m-%dT%H:%M%:z"));
+    parsed
+        .map(|at| at.to_utc().into())
+        .map_err(|_| format!("`{text}` is not an instant with its offset, such as 2027-03-28T01:00+01:00"))
+}
+
+/// `TASK`, `TASK=INPUT`, `TASK@INSTANT` or `TASK@INSTANT=INPUT`.
+fn asked(text: &str) -> Result<Asked, String> {
+    let (who, input) = match text.split_once('=') {
+        Some((who, input)) => (who, Some(input.as_bytes().to_vec())),
+        None => (text, None),
+    };
+    let (task, at) = match who.split_once('@') {
+        Some((task, at)) => (task, Some(instant(at)?)),
+        None => (who, None),
+    };
+    let task = Name::new(task).map_err(|e| e.to_string())?;
+    Ok(Asked { at, task, input })
+}
+
+/// `INSTANT..DURATION` or `INSTANT..INSTANT`.
+fn down(text: &str) -> Result<Down, String> {
+    let (from, to) =
+        text.split_once("..").ok_or("it is INSTANT..DURATION or INSTANT..INSTANT, with two dots in between")?;
+    let from = instant(from)?;
+    let to = match humantime::parse_duration(to) {
+        Ok(time) => from.plus(time),
+        Err(_) => instant(to).map_err(|_| format!("`{to}` is neither a duration, such as 6h, nor an instant"))?,
+    };
+    Ok(Down { from, to })
+}
+
+/// `INSTANT=+2h` or `INSTANT=-2h`.
+fn step(text: &str) -> Result<Step, String> {
+    let (at, by) = text.split_once('=').ok_or("it is INSTANT=+DURATION or INSTANT=-DURATION")?;
+    let at = instant(at)?;
+    let (sign, time) = match (by.strip_prefix('+'), by.strip_prefix('-')) {
+        (Some(time), _) => (1, time),
+        (_, Some(time)) => (-1, time),
+        _ => return Err(format!("`{by}` does not say which way: +2h is forward, -2h is back")),
+    };
+    let time = humantime::parse_duration(time).map_err(|e| format!("`{time}` is not a duration, such as 2h: {e}"))?;
+    if time > LONGEST {
+        return Err(format!("`{by}` is further than a clock can be set here"));
+    }
+    let by = i64::try_from(time.as_millis()).map_err(|e| e.to_string())?;
+    Ok(Step { at, by: sign * by })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        DateTime::parse_from_rfc3339(text).expect("an instant").to_utc().into()
+    }
+
+    #[test]
+    fn instants_need_an_offset_and_no_seconds() {
+        assert_eq!(instant("2027-03-28T01:00+01:00"), Ok(at("2027-03-28T00:00:00Z")));
+        assert_eq!(instant("2027-03-28T01:00Z"), Ok(at("2027-03-28T01:00:00Z")));
+        assert_eq!(instant("2027-03-28T01:00:07.5Z"), Ok(at("2027-03-28T01:00:07.5Z")));
+        for bad in ["2027-03-28T01:00", "2027-03-28", "now", ""] {
+            assert!(instant(bad).expect_err(bad).contains("with its offset"));
+        }
+    }
+
+    #[test]
+    fn a_trigger_may_have_an_instant_and_an_input_with_any_signs_in_it() {
+        let task = Name::new("tidy").expect("a name");
+        let asked = |text| asked(text).expect(text);
+        assert_eq!(asked("tidy"), Asked { at: None, task: task.clone(), input: None });
+        assert_eq!(asked("tidy=a=b@c"), Asked { at: None, task: task.clone(), input: Some(b"a=b@c".to_vec()) });
+        let later = Some(at("2027-03-28T00:00:00Z"));
+        assert_eq!(asked("tidy@2027-03-28T01:00+01:00="), Asked { at: later, task, input: Some(Vec::new()) });
+    }
+
+    #[test]
+    fn a_host_is_down_for_a_time_or_until_an_instant() {
+        let from = at("2027-03-28T01:00:00Z");
+        let until = Down { from, to: at("2027-03-28T07:00:00Z") };
+        assert_eq!(down("2027-03-28T01:00Z..6h"), Ok(until));
+        assert_eq!(down("2027-03-28T01:00Z..2027-03-28T07:00Z"), Ok(until));
+        assert!(down("2027-03-28T01:00Z..soon").expect_err("soon").contains("neither"));
+        assert!(down("2027-03-28T01:00Z").is_err());
+    }
+
+    #[test]
+    fn a_clock_is_set_one_way_or_the_other() {
+        let from = at("2027-03-28T01:00:00Z");
+        assert_eq!(step("2027-03-28T01:00Z=-2h"), Ok(Step { at: from, by: -7_200_000 }));
+        assert_eq!(step("2027-03-28T01:00Z=+1s"), Ok(Step { at: from, by: 1000 }));
+        assert!(step("2027-03-28T01:00Z=2h").expect_err("no sign").contains("which way"));
+        assert!(step("2027-03-28T01:00Z=+99y").is_err());
+    }
+
+    #[test]
+    fn the_first_line_that_differs_is_told() {
+        let told = |was, is| compare(was, is, Path::new("x")).map_err(|e| format!("{e:?}"));
+        assert!(told("a\nb\n", "a\nb\n").is_ok());
+        assert!(told("a\nb\n", "a\nc\n").expect_err("differs").contains("line 2 is not as in `x`: `c` instead of `b`"));
+        assert!(told("a\n", "a\nc\n").expect_err("longer").contains("`c` instead of nothing more"));
+        assert!(told("a\nb\n", "a\n").expect_err("shorter").contains("nothing more instead of `b`"));
+    }
+}

@@ -1,0 +1,55 @@
+//! One plugin by itself, for who wants to try it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::directory::{Source, list};
+use super::registry::{Loaded, Registry};
+use crate::runtime::Runtime;
+use crate::schedule::Trigger;
+use crate::task::Name;
+use crate::time::Timestamp;
+
+/// Load the plugin `file` (`NAME.wasm`, with the manifest beside it if there is one) into `registry`, as a host would.
+///
+/// Where tasks are named in `only`, the others of the plugin keep all but their schedules.
+///
+/// # Errors
+///
+/// What is wrong with it, as a host would say in its quarantine; or that it has no such task.
+pub async fn load(
+    registry: &Registry,
+    runtime: &Arc<Runtime>,
+    file: &Path,
+    max_component: u64,
+    only: &BTreeSet<Name>,
+    now: Timestamp,
+) -> Result<(), String> {
+    let shown = file.display();
+    let name = match (file.file_stem().and_then(|stem| stem.to_str()), file.extension()) {
+        (Some(name), Some(extension)) if extension == "wasm" => name,
+        _ => return Err(format!("`{shown}` is no plugin: that is a file NAME.wasm, with NAME.toml beside it")),
+    };
+    let directory = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let cannot = |error| format!("cannot read `{shown}`: {error}");
+    std::fs::metadata(file).map_err(cannot)?;
+    let directory: PathBuf = directory.canonicalize().map_err(cannot)?;
+    let (plugins, _) = list(&directory).map_err(cannot)?;
+    let files = plugins.get(name).copied().unwrap_or_default();
+    let tenant = Name::default_tenant();
+    let source = Source { directory, runtime: Arc::clone(runtime), tenant: tenant.clone(), max_component };
+    let mut version = source.version(name, files).await.map_err(|rejected| rejected.reason)?;
+    if let Some(unknown) = only.iter().find(|wanted| !version.tasks.iter().any(|task| task.task.key.task == **wanted)) {
+        let known: Vec<_> = version.tasks.iter().map(|task| format!("`{}`", task.task.key.task)).collect();
+        return Err(format!("`{shown}` has no task `{unknown}`; it has {}", known.join(", ")));
+    }
+    for ready in version.tasks.iter_mut().filter(|ready| !only.is_empty() && !only.contains(&ready.task.key.task)) {
+        Arc::make_mut(&mut ready.task).trigger = Trigger::OnDemand;
+    }
+    registry.take_up(&tenant, vec![Loaded { name: name.to_owned(), version: Ok(version) }], now);
+    Ok(())
+}

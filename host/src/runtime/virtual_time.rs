@@ -1,0 +1,445 @@
+//! Time that somebody moves, for trying out tasks whose schedules and sleeps take days.
+//!
+//! A guest that sleeps takes virtual time, one that computes takes none. [`VirtualTime`] counts who is awake: attempts
+//! under way, less those whose guests wait for nothing but virtual time or one another. While nobody is awake, whoever
+//! has the time in hand moves it to the next instant at which somebody wakes ([`VirtualTime::next`]). A guest that waits
+//! for the real world (the network, a disk) counts as awake: time stands still for it.
+//!
+//! Nothing of this is in force where [`Services::virtual_time`](super::Services::virtual_time) is not set.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::sync::Notify;
+
+use crate::run::ClaimKey;
+use crate::time::{Clock, Timestamp};
+
+/// Time, and all who wait for it.
+pub struct VirtualTime {
+    /// What stands for the start where others reckon with [`Instant`]s.
+    origin: Instant,
+    start: Timestamp,
+    seed: u64,
+    state: Mutex<State>,
+    quiet: Notify,
+}
+
+struct State {
+    /// Nanoseconds since the start.
+    passed: u64,
+    /// By how much the clock on the wall was set since then, in milliseconds.
+    set: i64,
+    /// Below zero for a moment when an attempt was given up in its sleep.
+    awake: i64,
+    /// By instant, in nanoseconds since the start, and by the order in which they came.
+    due: BTreeMap<(u64, u64), Due>,
+    came: u64,
+}
+
+enum Due {
+    Wake(Waker),
+    Call(Box<dyn FnOnce() + Send>),
+}
+
+impl fmt::Debug for VirtualTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VirtualTime").field("now", &self.now()).finish_non_exhaustive()
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl VirtualTime {
+    /// Time that stands at `start`. What is left to chance follows from `seed`.
+    pub fn new(start: Timestamp, seed: u64) -> Arc<Self> {
+        let state = State { passed: 0, set: 0, awake: 0, due: BTreeMap::new(), came: 0 };
+        Arc::new(Self { origin: Instant::now(), start, seed, state: Mutex::new(state), quiet: Notify::new() })
+    }
+
+    /// How long it has gone on, whatever the clock on the wall was set to meanwhile.
+    pub fn passed(&self) -> Duration {
+        Duration::from_nanos(self.state().passed)
+    }
+
+    /// Set the clock on the wall by so many milliseconds.
+    pub fn set_clock(&self, by: i64) {
+        let mut state = self.state();
+        state.set = state.set.saturating_add(by);
+    }
+
+    /// How long it will have gone on when the clock on the wall shows `at`; what that is now, if it is past that.
+    pub fn when(&self, at: Timestamp) -> Duration {
+        let state = self.state();
+        let shown = i128::from(at.as_millis()) - i128::from(self.start.as_millis()) - i128::from(state.set);
+        Duration::from_nanos(u64::try_from(shown * 1_000_000).unwrap_or(0).max(state.passed))
+    }
+
+    /// Somebody is awake until this is dropped.
+    pub fn busy(self: &Arc<Self>) -> Busy {
+        self.state().awake += 1;
+        Busy(Arc::clone(self))
+    }
+
+    /// Completes when nobody is awake.
+    pub async fn quiet(&self) {
+        loop {
+            // Registered before the look, so that what comes in between is not missed.
+            let mut quiet = pin!(self.quiet.notified());
+            quiet.as_mut().enable();
+            if self.is_quiet() {
+                return;
+            }
+            quiet.await;
+        }
+    }
+
+    /// Whether nobody is awake.
+    pub fn is_quiet(&self) -> bool {
+        self.state().awake == 0
+    }
+
+    /// When the next one wakes, as [`VirtualTime::passed`] has it.
+    pub fn next(&self) -> Option<Duration> {
+        self.state().due.keys().next().map(|(at, _)| Duration::from_nanos(*at))
+    }
+
+    /// Let time pass. Wakes nobody yet; never goes back.
+    pub fn pass_to(&self, to: Duration) {
+        let mut state = self.state();
+        state.passed = state.passed.max(nanos(to));
+    }
+
+    /// Wake the first of those whose time has come; whether there was one. One by one, so that what they do has an order.
+    pub fn wake_one(&self) -> bool {
+        let mut state = self.state();
+        if state.due.keys().next().is_none_or(|(at, _)| *at > state.passed) {
+            return false;
+        }
+        let first = state.due.pop_first();
+        // Whoever is woken looks at the time.
+        drop(state);
+        match first {
+            Some((_, Due::Wake(waker))) => waker.wake(),
+            Some((_, Due::Call(call))) => call(),
+            None => {}
+        }
+        true
+    }
+
+    /// From 0 to 1, always the same for one attempt.
+    pub fn chance(&self, claim: ClaimKey) -> f64 {
+        self.random(claim, 1).random()
+    }
+
+    fn random(&self, claim: ClaimKey, what: u64) -> StdRng {
+        let mut seed = [0; 32];
+        let run = u64::from_ne_bytes(claim.run.0.to_ne_bytes());
+        for (place, part) in seed.chunks_exact_mut(8).zip([self.seed, run, u64::from(claim.attempt), what]) {
+            place.copy_from_slice(&part.to_le_bytes());
+        }
+        StdRng::from_seed(seed)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that is done under the lock leaves the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clock for VirtualTime {
+    fn now(&self) -> Timestamp {
+        let shown = self.shown();
+        Timestamp::from_millis(i64::try_from(shown.div_euclid(1_000_000)).unwrap_or(i64::MAX))
+    }
+}
+
+impl VirtualTime {
+    /// What the clock on the wall shows, in nanoseconds since the Unix epoch.
+    fn shown(&self) -> i128 {
+        let state = self.state();
+        (i128::from(self.start.as_millis()) + i128::from(state.set)) * 1_000_000 + i128::from(state.passed)
+    }
+
+    fn instant(&self, at: u64) -> Instant {
+        // A deadline beyond what the clock can say is as good as a hundred years.
+        const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+        self.origin + Duration::from_nanos(at).min(FAR)
+    }
+
+    fn put(&self, at: u64, place: &mut Option<(u64, u64)>, due: Due) {
+        let mut state = self.state();
+        let key = *place.get_or_insert((at, state.came));
+        state.came += 1;
+        state.due.insert(key, due);
+    }
+}
+
+/// Somebody is awake while this is there.
+#[derive(Debug)]
+pub struct Busy(Arc<VirtualTime>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.awake -= 1;
+        if state.awake == 0 {
+            self.0.quiet.notify_waiters();
+        }
+    }
+}
+
+/// Completes when time has passed to an instant.
+struct Sleep {
+    time: Arc<VirtualTime>,
+    at: u64,
+    place: Option<(u64, u64)>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        if this.time.state().passed >= this.at {
+            return Poll::Ready(());
+        }
+        this.time.put(this.at, &mut this.place, Due::Wake(cx.waker().clone()));
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.time.state().due.remove(&place);
+        }
+    }
+}
+
+/// An attempt in virtual time.
+#[derive(Debug)]
+pub struct Sleeper {
+    time: Arc<VirtualTime>,
+    claim: ClaimKey,
+    /// When it is over at the latest, in nanoseconds since the start.
+    deadline: u64,
+    /// Processor time that it may use: what stands for its deadline where it computes, which takes no virtual time.
+    limit: Duration,
+    bed: Mutex<Bed>,
+    /// How many waits for virtual time were found not to be over since its guest was last polled.
+    waits: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Bed {
+    asleep: bool,
+    /// Since it was last polled.
+    woken: bool,
+    slept: bool,
+    ending: bool,
+}
+
+impl Sleeper {
+    /// An attempt that begins now, and may take so long.
+    pub(super) fn new(time: &Arc<VirtualTime>, claim: ClaimKey, limit: Duration) -> Arc<Self> {
+        let deadline = time.state().passed.saturating_add(nanos(limit));
+        let (time, bed, waits) = (Arc::clone(time), Mutex::default(), AtomicUsize::new(0));
+        Arc::new(Self { time, claim, deadline, limit, bed, waits })
+    }
+
+    /// The virtual time, as an instant.
+    pub fn now(&self) -> Instant {
+        self.time.instant(self.time.state().passed)
+    }
+
+    /// When its time is used up.
+    pub fn deadline(&self) -> Instant {
+        self.time.instant(self.deadline)
+    }
+
+    /// Whether its time is used up, if its guest has used so much processor time.
+    pub(super) fn is_over(&self, used: Duration) -> bool {
+        self.time.state().passed >= self.deadline || used >= self.limit
+    }
+
+    /// Wait until `at` of the virtual time.
+    pub async fn sleep_until(&self, at: Instant) {
+        self.sleep(nanos(at.saturating_duration_since(self.time.origin))).await;
+    }
+
+    /// Wait for `work`, which depends on virtual time or on other attempts and on nothing else, at most until `end`; whether
+    /// it was done.
+    pub async fn waits_for(&self, work: impl Future<Output = ()>, end: Option<Instant>) -> bool {
+        let (mut work, mut end) = (
+            pin!(work),
+            pin!(async {
+                match end {
+                    Some(end) => self.sleep_until(end).await,
+                    None => std::future::pending().await,
+                }
+            }),
+        );
+        poll_fn(|cx| {
+            if work.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            if end.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            self.waits.fetch_add(1, Ordering::Relaxed);
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Do `call` after so much virtual time.
+    pub(super) fn after(&self, time: Duration, call: impl FnOnce() + Send + 'static) {
+        let at = self.time.state().passed.saturating_add(nanos(time));
+        self.time.put(at, &mut None, Due::Call(Box::new(call)));
+    }
+
+    /// It is awake, and to end: it does not sleep any more.
+    pub(super) fn ends(&self) {
+        self.bed().ending = true;
+        self.wakes();
+    }
+
+    /// What the guest's clocks show, and what it has of chance.
+    pub(super) fn furnish(self: &Arc<Self>, wasi: &mut wasmtime_wasi::WasiCtxBuilder) {
+        let random = |what| self.time.random(self.claim, what);
+        wasi.wall_clock(Shown(Arc::clone(self))).monotonic_clock(Shown(Arc::clone(self)));
+        wasi.secure_random(random(2)).insecure_random(random(3)).insecure_random_seed(random(4).random());
+    }
+
+    /// When so much time has passed, for [`Sleeper::sleep`].
+    pub(super) fn in_nanos(&self, nanos: u64) -> u64 {
+        self.time.state().passed.saturating_add(nanos)
+    }
+
+    /// Wait until `at`, in nanoseconds since the start.
+    pub(super) fn sleep(&self, at: u64) -> impl Future<Output = ()> + Send + use<> {
+        Sleep { time: Arc::clone(&self.time), at, place: None }
+    }
+
+    fn bed(&self) -> MutexGuard<'_, Bed> {
+        self.bed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it had nothing to do after it was last polled.
+    pub(super) fn has_slept(&self) -> bool {
+        self.bed().slept
+    }
+
+    fn wakes(&self) {
+        let mut bed = self.bed();
+        bed.woken = true;
+        if std::mem::take(&mut bed.asleep) {
+            let mut state = self.time.state();
+            state.awake += 1;
+            if state.awake == 0 {
+                self.time.quiet.notify_waiters();
+            }
+        }
+    }
+
+    /// It is polled.
+    fn looks(&self) {
+        self.wakes();
+        let mut bed = self.bed();
+        (bed.woken, bed.slept) = (false, false);
+        drop(bed);
+        self.waits.store(0, Ordering::Relaxed);
+    }
+
+    /// It has nothing to do, unless it was woken since it was polled.
+    fn lies_down(&self) {
+        let mut bed = self.bed();
+        if bed.woken || bed.ending || bed.asleep {
+            return;
+        }
+        (bed.asleep, bed.slept) = (true, true);
+        let mut state = self.time.state();
+        state.awake -= 1;
+        if state.awake == 0 {
+            self.time.quiet.notify_waiters();
+        }
+    }
+}
+
+/// Do `work` in the guest's place, which sleeps while all of the `things` it waits for are waits as in
+/// [`Sleeper::waits_for`].
+pub(super) async fn nap<F: Future>(sleeper: &Arc<Sleeper>, things: usize, work: F) -> F::Output {
+    /// However the work ends, and if it is dropped: the guest is awake afterwards.
+    struct Up<'a>(&'a Sleeper);
+    impl Drop for Up<'_> {
+        fn drop(&mut self) {
+            self.0.wakes();
+        }
+    }
+
+    let _up = Up(sleeper);
+    let (mut work, mut end) = (pin!(work), pin!(sleeper.sleep(sleeper.deadline)));
+    poll_fn(|cx| {
+        let bell = Waker::from(Arc::new(Bell { sleeper: Arc::clone(sleeper), guest: cx.waker().clone() }));
+        let mut cx = Context::from_waker(&bell);
+        sleeper.looks();
+        if let Poll::Ready(done) = work.as_mut().poll(&mut cx) {
+            return Poll::Ready(done);
+        }
+        let in_time = end.as_mut().poll(&mut cx).is_pending();
+        if in_time && sleeper.waits.load(Ordering::Relaxed) >= things {
+            sleeper.lies_down();
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Wakes a guest, which counts as awake from that very moment.
+struct Bell {
+    sleeper: Arc<Sleeper>,
+    guest: Waker,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.sleeper.wakes();
+        self.guest.wake_by_ref();
+    }
+}
+
+/// The clocks of a guest.
+struct Shown(Arc<Sleeper>);
+
+impl wasmtime_wasi::HostWallClock for Shown {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.0.time.shown()).unwrap_or(0))
+    }
+}
+
+impl wasmtime_wasi::HostMonotonicClock for Shown {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        self.0.time.state().passed
+    }
+}
+
+#[cfg(test)]
+mod tests;

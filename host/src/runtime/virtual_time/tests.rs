@@ -1,0 +1,101 @@
+use futures_util::FutureExt;
+
+use super::*;
+use crate::run::RunId;
+
+const START: Timestamp = Timestamp::from_millis(1_000_000);
+const MINUTE: Duration = Duration::from_secs(60);
+const CLAIM: ClaimKey = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
+
+/// A guest that sleeps for so many minutes, of an hour, in a task of tokio's.
+fn sleeping(time: &Arc<VirtualTime>, minutes: u32) -> tokio::task::JoinHandle<()> {
+    let (sleeper, busy) = (Sleeper::new(time, CLAIM, MINUTE * 60), time.busy());
+    tokio::spawn(async move {
+        let end = sleeper.now() + MINUTE * minutes;
+        nap(&sleeper, 1, sleeper.waits_for(std::future::pending(), Some(end))).await;
+        drop(busy);
+    })
+}
+
+#[tokio::test]
+async fn time_is_quiet_when_all_sleep_and_those_whose_time_has_come_wake_one_by_one() {
+    let time = VirtualTime::new(START, 0);
+    let (late, early) = (sleeping(&time, 2), sleeping(&time, 1));
+    assert!(!time.is_quiet(), "they have not lain down yet");
+    time.quiet().await;
+
+    assert_eq!(time.next(), Some(MINUTE));
+    assert!(!time.wake_one(), "nobody's time has come");
+    time.pass_to(MINUTE * 2);
+    assert!(time.wake_one() && !time.is_quiet());
+    early.await.unwrap();
+    time.quiet().await;
+    assert!(!late.is_finished());
+    assert!(time.wake_one());
+    late.await.unwrap();
+    assert!(!time.wake_one() && time.next().is_none(), "nothing is left of them");
+}
+
+#[tokio::test]
+async fn a_guest_that_waits_for_the_real_world_too_keeps_time_from_passing() {
+    let time = VirtualTime::new(START, 0);
+    let sleeper = Sleeper::new(&time, CLAIM, MINUTE);
+    let _busy = time.busy();
+    let wait = async {
+        let end = sleeper.now() + MINUTE / 2;
+        let short = pin!(sleeper.waits_for(std::future::pending(), Some(end)));
+        futures_util::future::select(short, std::future::pending::<()>()).await;
+    };
+    let mut nap = Box::pin(nap(&sleeper, 2, wait));
+
+    assert!(nap.as_mut().now_or_never().is_none());
+
+    assert!(!time.is_quiet());
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_given_up_in_its_sleep_leaves_nobody_awake_or_asleep() {
+    let time = VirtualTime::new(START, 0);
+    let asleep = sleeping(&time, 1);
+    time.quiet().await;
+
+    asleep.abort();
+    assert!(asleep.await.unwrap_err().is_cancelled());
+
+    assert!(time.is_quiet() && time.next().is_none());
+}
+
+#[tokio::test]
+async fn one_that_is_to_end_does_not_lie_down_again_and_calls_are_made_when_they_are_due() {
+    let time = VirtualTime::new(START, 0);
+    let (sleeper, _busy) = (Sleeper::new(&time, CLAIM, MINUTE), time.busy());
+    let mut nap = Box::pin(nap(&sleeper, 1, sleeper.waits_for(std::future::pending(), None)));
+    assert!(nap.as_mut().now_or_never().is_none() && time.is_quiet());
+    let ends = Arc::clone(&sleeper);
+    sleeper.after(MINUTE / 2, move || ends.ends());
+
+    time.pass_to(MINUTE / 2);
+    assert!(time.is_quiet() && time.wake_one());
+
+    assert!(!time.is_quiet());
+    assert!(nap.as_mut().now_or_never().is_none() && !time.is_quiet());
+}
+
+#[test]
+fn the_clock_on_the_wall_can_be_set_and_time_goes_on_all_the_same() {
+    let time = VirtualTime::new(START, 0);
+    time.pass_to(MINUTE);
+    time.set_clock(-120_000);
+
+    assert_eq!((time.now(), time.passed()), (START.minus(MINUTE), MINUTE));
+    assert_eq!(time.when(START), MINUTE * 2);
+    assert_eq!(time.when(START.minus(MINUTE * 9)), MINUTE, "it has been shown for the last time");
+}
+
+#[test]
+fn chance_follows_from_seed_and_attempt() {
+    let chance = |seed, attempt| VirtualTime::new(START, seed).chance(ClaimKey { attempt, ..CLAIM });
+    assert_eq!(chance(1, 1), chance(1, 1));
+    assert!(chance(1, 1) != chance(2, 1) && chance(1, 1) != chance(1, 2));
+    assert!((0.0..=1.0).contains(&chance(1, 1)));
+}

@@ -1,0 +1,325 @@
+//! The parts of a host, and the hand that turns its clock.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::NoStory;
+use super::plan::{Asked, Blow, Plan};
+use super::story::{self, Gap, Story};
+use crate::catalog::Catalog;
+use crate::config::Config;
+use crate::imports::locks::LockWaits;
+use crate::machine::budget::Budgets;
+use crate::machine::executor::Executor;
+use crate::machine::live::LiveRuns;
+use crate::machine::scheduler::{Scheduler, Timetable};
+use crate::machine::sweeper::Sweeper;
+use crate::machine::worker::Worker;
+use crate::plugins::{Registry, single};
+use crate::run::{Cause, RunId};
+use crate::runtime::{Runtime, Services, VirtualTime};
+use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
+use crate::store::{Admit, Enqueued, NewRun, RunFilter, Store};
+use crate::task::{Name, Overlap, TaskKey};
+use crate::time::{Clock, Timestamp};
+
+/// Attempts and jumps of the clock. A minute's work of a good machine, and more lines than anybody reads.
+const MOST: usize = 200_000;
+
+/// When to look again where what is due by now is held up. A real host looks as often.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A claim holds for longer than any simulation: this host is the only one, and gives up its claims when it goes down.
+const LEASE: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
+
+pub(super) struct World<'a> {
+    plan: &'a Plan,
+    time: Arc<VirtualTime>,
+    store: Arc<dyn Store>,
+    runtime: Arc<Runtime>,
+    catalog: Arc<Catalog>,
+    live: Arc<LiveRuns>,
+    budgets: Arc<Budgets>,
+    scheduler: Scheduler,
+    timetable: Timetable,
+    worker: Worker,
+    sweeper: Sweeper,
+    attempts: JoinSet<()>,
+    blows: VecDeque<(Duration, Blow)>,
+    /// Since when it is down, by its own clock.
+    down: Option<Timestamp>,
+    /// Asked for while the host was down.
+    late: Vec<Asked>,
+    gaps: Vec<Gap>,
+    things: usize,
+    /// Holds the store, and compiled code. Dropped last.
+    _place: tempfile::TempDir,
+}
+
+impl<'a> World<'a> {
+    pub(super) async fn new(plan: &'a Plan) -> Result<Self, NoStory> {
+        let no_host = |error: &dyn std::fmt::Display| NoStory::NoHost(error.to_string());
+        let place = tempfile::Builder::new().prefix("sexton-test-").tempdir().map_err(|e| no_host(&e))?;
+        let mut config = Config::default();
+        config.host.var = place.path().to_owned();
+        let time = VirtualTime::new(plan.start, plan.seed);
+        let clock: Arc<dyn Clock> = time.clone();
+        // Nobody needs what outlives a power cut.
+        let options = SqliteOptions { sync: Durability::Normal, ..SqliteOptions::default() };
+        let store: Arc<dyn Store> = SqliteStore::open(config.database(), &options)?;
+        let (catalog, live) = (Arc::<Catalog>::default(), Arc::<LiveRuns>::default());
+        let tenants = Arc::new(config.tenants());
+        let services = Arc::new(Services {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            catalog: Arc::clone(&catalog),
+            tenants: Arc::clone(&tenants),
+            lock_waits: Arc::<LockWaits>::default(),
+            virtual_time: Some(Arc::clone(&time)),
+        });
+        let runtime = Runtime::new(config.runtime(), Arc::clone(&services)).map_err(|e| no_host(&e))?;
+        let plugins = Arc::new(Registry::new(Arc::clone(&catalog)));
+        let most = config.runtime.max_component;
+        single::load(&plugins, &runtime, &plan.plugin, most, &plan.only, plan.start)
+            .await
+            .map_err(NoStory::BadPlugin)?;
+        let budgets = Arc::new(Budgets::new(Arc::clone(&catalog), tenants, Arc::clone(&clock)));
+        let executor = Arc::new(Executor {
+            store: Arc::clone(&store),
+            runtime: Arc::clone(&runtime),
+            plugins,
+            live: Arc::clone(&live),
+            budgets: Arc::clone(&budgets),
+            clock: Arc::clone(&clock),
+        });
+        let worker = worker(&config, &services, executor, Arc::clone(&budgets));
+        let sweeper = sweeper(&config, &services, Arc::clone(&live));
+        let scheduler = Scheduler {
+            store: Arc::clone(&store),
+            catalog: Arc::clone(&catalog),
+            live: Arc::clone(&live),
+            clock,
+            pause: Arc::default(),
+        };
+        let world = Self {
+            plan,
+            time,
+            store,
+            runtime,
+            catalog,
+            live,
+            budgets,
+            scheduler,
+            timetable: Timetable::default(),
+            worker,
+            sweeper,
+            attempts: JoinSet::new(),
+            blows: plan.blows().into(),
+            down: None,
+            late: Vec::new(),
+            gaps: Vec::new(),
+            things: 0,
+            _place: place,
+        };
+        world.know_all_that_is_asked_for()?;
+        Ok(world)
+    }
+
+    fn know_all_that_is_asked_for(&self) -> Result<(), NoStory> {
+        let known = self.catalog.tasks();
+        let unknown = self.plan.asked.iter().find(|asked| !known.contains_key(&key(&asked.task)));
+        match unknown {
+            Some(asked) => {
+                let names: Vec<_> = known.keys().map(|key| format!("`{}`", key.task)).collect();
+                Err(NoStory::BadPlan(format!("there is no task `{}`; there is {}", asked.task, names.join(", "))))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Let time pass to the end of the plan.
+    pub(super) async fn go_on(&mut self) -> Result<(), NoStory> {
+        loop {
+            self.take_blows().await?;
+            let next = if self.down.is_none() { self.settle().await? } else { None };
+            let next = next.into_iter().chain(self.blows.front().map(|(at, _)| *at)).chain(self.time.next()).min();
+            match next.filter(|next| *next <= self.plan.length) {
+                Some(next) => self.time.pass_to(next),
+                None => {
+                    self.time.pass_to(self.plan.length);
+                    return Ok(());
+                }
+            }
+            self.happens()?;
+        }
+    }
+
+    /// What came of it.
+    pub(super) async fn tell(mut self) -> Result<Story, NoStory> {
+        let story = story::tell(self.plan, self.store.as_ref(), &self.catalog, &self.gaps).await;
+        self.give_up().await;
+        let runtime = Arc::clone(&self.runtime);
+        // It waits for its threads.
+        let _ = tokio::task::spawn_blocking(move || runtime.stop()).await;
+        story
+    }
+
+    fn happens(&mut self) -> Result<(), NoStory> {
+        self.things += 1;
+        if self.things > MOST { Err(NoStory::TooMuch(MOST)) } else { Ok(()) }
+    }
+
+    /// Do all that is to be done at this instant, one thing after the other. Returns when there will be more to do, as far as
+    /// scheduler and store know.
+    async fn settle(&mut self) -> Result<Option<Duration>, NoStory> {
+        loop {
+            self.time.quiet().await;
+            while self.attempts.try_join_next().is_some() {}
+            if self.time.wake_one() {
+                self.happens()?;
+                continue;
+            }
+            let next_due = self.scheduler.look(&mut self.timetable).await;
+            self.sweeper.bury().await?;
+            let room = usize::from(self.attempts.len() < self.worker.slots as usize);
+            let claimed = self.worker.take(room).await?;
+            let took = !claimed.claims.is_empty();
+            for claim in claimed.claims {
+                self.happens()?;
+                let (executor, attempt, busy) =
+                    (Arc::clone(&self.worker.executor), self.budgets.begin(&claim), self.time.busy());
+                self.attempts.spawn(async move {
+                    executor.execute(claim).await;
+                    drop(attempt);
+                    drop(busy);
+                });
+            }
+            // What was taken may be over by now, with another attempt to come: then all is looked at again.
+            // Hints follow answers: whoever was to hear of what was written last has heard it before the claim was answered.
+            if !took && self.time.is_quiet() {
+                let now = self.time.passed();
+                let when = |at| Some(self.time.when(at)).filter(|at| *at > now).unwrap_or(now + LOOK_AGAIN);
+                return Ok(next_due.into_iter().chain(claimed.next_run_at).map(when).min());
+            }
+        }
+    }
+
+    /// Let happen what befalls the host by now.
+    async fn take_blows(&mut self) -> Result<(), NoStory> {
+        while let Some((_, blow)) = self.blows.pop_front_if(|(at, _)| *at <= self.time.passed()) {
+            let now = self.time.now();
+            match blow {
+                Blow::Step(by) => {
+                    self.time.set_clock(by);
+                    let back = if by < 0 { "back" } else { "forward" };
+                    let by_words = humantime::format_duration(Duration::from_millis(by.unsigned_abs()));
+                    self.note(now, format!("the clock is set {back} by {by_words}")).await?;
+                    if self.down.is_none() {
+                        self.left_out(now).await?;
+                    }
+                }
+                Blow::Down { until } => {
+                    self.down = Some(now);
+                    self.give_up().await;
+                    self.note(
+                        now,
+                        format!(
+                            "the host goes down, for {}",
+                            humantime::format_duration(until.since(self.plan.start.plus(self.time.passed())))
+                        ),
+                    )
+                    .await?;
+                }
+                Blow::Up => {
+                    let since = self.down.take().unwrap_or(now);
+                    self.timetable = Timetable::default();
+                    self.store.abandon(&self.worker.host).await?;
+                    self.note(now, "the host is up again".to_owned()).await?;
+                    self.left_out(since).await?;
+                    for asked in std::mem::take(&mut self.late) {
+                        self.ask(asked).await?;
+                    }
+                }
+                Blow::Asked(asked) if self.down.is_some() => self.late.push(asked),
+                Blow::Asked(asked) => self.ask(asked).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// End all attempts as they stand; nothing is written for them.
+    async fn give_up(&mut self) {
+        self.attempts.shutdown().await;
+        self.time.quiet().await;
+    }
+
+    async fn ask(&mut self, asked: Asked) -> Result<(), NoStory> {
+        let now = self.time.now();
+        let Some(task) = self.catalog.get(&key(&asked.task)) else { return Ok(()) };
+        let run = NewRun {
+            input: asked.input.unwrap_or_else(|| task.input.clone()),
+            admit: if task.overlap == Overlap::Replace { Admit::Replacing } else { Admit::Always },
+            ..NewRun::of(task.key.clone(), now, Cause::Demand)
+        };
+        for made in self.store.enqueue(vec![run], now).await? {
+            if let Enqueued::Replacing { run, ended } = made {
+                self.live.make_way(&ended, run);
+            }
+        }
+        Ok(())
+    }
+
+    async fn note(&mut self, at: Timestamp, what: String) -> Result<(), NoStory> {
+        let after = self.latest().await?;
+        self.gaps.push(Gap::Note { after, at, what });
+        Ok(())
+    }
+
+    /// What was due since `from` by the host's clock was not seen in time.
+    async fn left_out(&mut self, from: Timestamp) -> Result<(), NoStory> {
+        let (after, to) = (self.latest().await?, self.time.now());
+        if to > from {
+            self.gaps.push(Gap::Missed { after, from, to });
+        }
+        Ok(())
+    }
+
+    async fn latest(&self) -> Result<RunId, NoStory> {
+        let latest = self.store.runs(RunFilter { limit: 1, ..RunFilter::default() }).await?;
+        Ok(latest.first().map_or(RunId(0), |run| run.id))
+    }
+}
+
+fn key(task: &Name) -> TaskKey {
+    TaskKey { tenant: Name::default_tenant(), task: task.clone() }
+}
+
+fn worker(config: &Config, services: &Services, executor: Arc<Executor>, budgets: Arc<Budgets>) -> Worker {
+    Worker {
+        store: Arc::clone(&services.store),
+        catalog: Arc::clone(&services.catalog),
+        clock: Arc::clone(&services.clock),
+        executor,
+        budgets,
+        host: config.host.name.clone(),
+        slots: config.runtime.slots,
+        lease: LEASE,
+        poll: watch::Sender::new(config.machine.poll).subscribe(),
+        pause: Arc::default(),
+    }
+}
+
+fn sweeper(config: &Config, services: &Services, live: Arc<LiveRuns>) -> Sweeper {
+    Sweeper {
+        store: Arc::clone(&services.store),
+        live,
+        catalog: Arc::clone(&services.catalog),
+        clock: Arc::clone(&services.clock),
+        every: config.machine.lease,
+        retention: watch::Sender::new(config.retention()).subscribe(),
+    }
+}
