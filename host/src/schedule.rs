@@ -9,6 +9,7 @@ pub mod explain;
 pub mod given;
 mod local;
 mod pace;
+mod plan;
 mod walk;
 pub mod words;
 mod zones;
@@ -22,6 +23,7 @@ pub use chain::{BETWEEN_ROUNDS, Chain, ChainState, Link, LinkEnd, OnFailure, Wen
 pub use crontab::{BadCrontab, Crontab, Dst};
 pub use due::{Due, Look};
 pub use pace::{Going, PaceState, Paced};
+pub use plan::{Plan, seed};
 pub use zones::zone;
 pub(crate) use zones::zone_named;
 

@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-pub use making::{Admit, Enqueued, Fire, Fired, NewRun};
+pub use making::{Admit, Begun, Enqueued, Fire, Fired, NewRun};
 pub use watching::{Remember, RunKey, Stands, Watched};
 
 use crate::lifecycle::Transition;
@@ -108,7 +108,8 @@ pub struct TenantShare {
 pub struct Claimed {
     /// The runs, earliest `run_at` first.
     pub claims: Vec<Claim>,
-    /// When the earliest of the waiting runs that are not due yet (of the tasks asked for) will be; a hint.
+    /// When the earliest of the waiting runs that are not due yet (of the tasks asked for) will be, or one of those that
+    /// are to start in time is too late; a hint.
     pub next_run_at: Option<Timestamp>,
 }
 
@@ -252,6 +253,11 @@ pub struct TaskState {
     pub fired: u64,
     /// What a trigger that goes by how earlier runs went has to remember, in its own words.
     pub memory: Option<String>,
+    /// The schedule that all this belongs to, in short ([`Plan::identity`](crate::schedule::Plan::identity)); `None` if
+    /// that was not written down.
+    pub schedule: Option<String>,
+    /// What was left out last because it was missed, for people: "4 missed since ..., left out".
+    pub left_out: Option<String>,
     /// Nothing of the task starts while set; nor while one of [`Store::pauses`] is about it.
     pub paused: Option<Pause>,
     /// How its latest runs went.
@@ -369,6 +375,19 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// was first, nothing is done ([`Fire::expect`], [`Fired::Stale`]).
     async fn fire(&self, fire: Fire) -> Result<Fired>;
 
+    /// From now on each of the tasks has the schedule that is named. One that had another until now begins anew: its cursor
+    /// is [`Begun::now`] (or further), nothing is counted or remembered. Where none was written down, what there is is
+    /// taken to be the schedule's.
+    async fn begin_schedules(&self, begun: Vec<Begun>) -> Result<()>;
+
+    /// Write down what a task's schedule has left out, in words, in place of what was left out before.
+    async fn leave_out(&self, task: TaskKey, what: &str) -> Result<()>;
+
+    /// Cancel the waiting runs whose first attempt should have started before `now` ([`NewRun::start_by`]), each with a
+    /// message that says so. Returns how many there were. [`Store::claim`] does the same first; this is for when nobody
+    /// claims.
+    async fn cancel_late(&self, now: Timestamp) -> Result<u64>;
+
     /// Take due runs. First come those that are [forced](NewRun::forced), if this is their first attempt, whatever holds their
     /// tasks and tenants back; where there are any, they are all that is taken.
     ///
@@ -457,7 +476,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// End a pause, and no other: a task whose tenant, or all, are paused goes on being so, and so does one that was paused by
     /// itself when its tenant, or all, are resumed. The cursors are set to `now`: what was due meanwhile is left out.
     ///
-    /// To resume a task by itself, paused or not, also forgets what went wrong with it, and lets it go if it was held back.
+    /// To resume a task by itself, paused or not, also forgets what went wrong with it and what it left out, and lets it go if it
+    /// was held back.
     async fn resume(&self, whom: Whom, now: Timestamp) -> Result<()>;
 
     /// [`Store::pause`] or [`Store::resume`] of one task, in short.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::retry::RetryPolicy;
-use crate::schedule::{CatchUp, Timing, Trigger};
+use crate::schedule::{self, CatchUp, Plan, Timing, Trigger};
 use crate::supervision::Supervision;
 
 /// A name that a person chose: a tenant, a plugin or a task.
@@ -127,6 +127,14 @@ pub struct Task {
     pub env: BTreeMap<String, String>,
 }
 
+impl Task {
+    /// All that says when its runs are due, and when they start.
+    pub fn plan(&self) -> Plan<'_> {
+        let seed = schedule::seed(self.key.tenant.as_str(), self.key.task.as_str());
+        Plan { trigger: &self.trigger, zone: self.zone, timing: self.timing, catch_up: self.catch_up, seed }
+    }
+}
+
 /// What happens when a task is due, by its schedule, while an earlier run is not over.
 ///
 /// Runs that somebody asks for (API, CLI, another task) are never skipped: they wait for a place. With
@@ -138,7 +146,7 @@ pub enum Overlap {
     Skip,
     /// One at a time, and one more may wait; what is due beyond that is skipped.
     QueueOne,
-    /// One at a time; all that is due meanwhile waits for its turn.
+    /// One at a time; all that is due meanwhile waits for its turn, up to [`Overlap::MOST_QUEUED`].
     QueueAll,
     /// One at a time, the latest: those before it that wait are cancelled, one that is running is ended, and when that is
     /// over and its locks are free the new one starts.
@@ -148,6 +156,10 @@ pub enum Overlap {
 }
 
 impl Overlap {
+    /// So many runs wait for their turn with [`Overlap::QueueAll`]; what is due beyond that is skipped, as a task that is
+    /// ever further behind would fill the store.
+    pub const MOST_QUEUED: u32 = 1000;
+
     /// How many runs of the task may be running at once, however they came about.
     pub fn max_running(self) -> u32 {
         match self {

@@ -202,3 +202,40 @@ fn a_run_can_be_asked_for_in_a_while_and_is_told_when_it_was_due() {
     let started = chrono::DateTime::parse_from_rfc3339(attempts(&answer)[0]["started_at"].as_str().unwrap()).unwrap();
     assert!(started >= due);
 }
+
+#[test]
+fn a_task_that_ran_as_often_as_it_is_to_is_done_and_says_so() {
+    let times = "[tasks.thrice]\nevery = \"200ms\"\ntimes = 3\noverlap = \"queue-all\"\n";
+    let mut host = Host::with_plugins(&[("thrice", "hello", times)]);
+    // The list, as it answers before the plugin is there again, too.
+    let shown = |host: &Host| list(&host.get("/v1/tasks"), "tasks").first().cloned();
+    let done = |host: &Host| shown(host)?["done"].as_str().map(str::to_owned);
+    let all = host.eventually("three have run", || {
+        let all = runs(&host, "thrice");
+        (scheduled(&all, "succeeded") == 3).then_some(all)
+    });
+    assert_eq!((all.len(), done(&host).as_deref()), (3, Some("ran 3 of 3 times")));
+
+    host = Host::start_in(host.kill());
+    let told = host.eventually("it is known again", || done(&host));
+
+    assert_eq!(told, "ran 3 of 3 times");
+    assert_eq!(shown(&host).unwrap()["next"], Value::Array(vec![]));
+    assert_eq!(runs(&host, "thrice").len(), 3);
+}
+
+#[test]
+fn a_run_that_finds_no_place_in_time_is_cancelled_and_says_why() {
+    let late = "every = \"500ms\"\noverlap = \"queue-all\"\nstart-within = \"300ms\"\ninput-json = { do = \"sleep\", ms = 30000 }";
+    let host = Host::with_plugins(&[("late", "probe", &manifest("late", late))]);
+
+    let all = host.eventually("two were late", || {
+        let all = runs(&host, "late");
+        (scheduled(&all, "cancelled") >= 2).then_some(all)
+    });
+
+    assert_eq!(scheduled(&all, "running"), 1, "{all:?}");
+    let late = all.iter().find(|run| run["state"] == "cancelled").unwrap();
+    let said = late["message"].as_str().unwrap();
+    assert!(said.starts_with("not started by 2") && said.ends_with(": 300ms was its time to start"), "{late}");
+}

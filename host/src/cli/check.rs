@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
+use super::lists;
 use super::screen::{Screen, one_line, safe};
-use crate::http::shapes::TriggerShape;
-use crate::http::shapes::schedule::Explained;
+use crate::http::shapes::{Due, TriggerShape, timing};
 use crate::plugins::manifest::{self, Manifest};
-use crate::schedule::{Chain, Trigger};
+use crate::schedule::{Chain, Trigger, explain};
 use crate::task::{Name, Task};
 
 /// Due instants shown of each task.
@@ -104,14 +104,19 @@ fn show(file: &Path, tasks: &[Task], screen: &Screen) -> Result<(), CliError> {
     let mut table = screen.table(&["TASK", "WHEN", "ZONE", "NEXT THERE", "NEXT IN UTC", "", ""], "WHEN");
     for task in tasks {
         let (name, when) = (task.key.task.to_string(), TriggerShape::of(&task.trigger).text);
-        let explained = Explained::of(&task.trigger.clone().into(), task.zone, screen.now, NEXT);
+        let when = lists::when(&when, timing::words(task).as_deref());
         // What it means stands below how it is written, where it says more than that.
-        let words = matches!(task.trigger, Trigger::Cron(_) | Trigger::At(_)).then_some(explained.words);
-        let mut rows = explained.next.into_iter().map(|fire| {
-            let mark = fire.mark.map(|mark| mark.text).unwrap_or_default();
-            [fire.due.local, fire.due.at.to_string(), screen.ago(fire.due.at), mark]
+        let words =
+            matches!(task.trigger, Trigger::Cron(_) | Trigger::At(_)).then(|| explain::words(&task.trigger, task.zone));
+        let mut rows = Due::list(task, 0, screen.now, NEXT).into_iter().map(|due| {
+            let mark = explain::mark(&task.trigger, task.zone, due.at).map(|mark| mark.to_string()).unwrap_or_default();
+            let age = format!("{}{}", screen.ago(due.at), due.later());
+            [due.local, due.at.to_string(), age, mark]
         });
-        let [there, utc, age, mark] = rows.next().unwrap_or(["-".into(), "-".into(), String::new(), String::new()]);
+        let [there, utc, age, mark] = rows.next().unwrap_or_else(|| {
+            let done = task.plan().done(0, screen.now);
+            [done.unwrap_or_else(|| "-".to_owned()), "-".to_owned(), String::new(), String::new()]
+        });
         table.add_row(vec![name, one_line(&when), task.zone.name().to_owned(), there, utc, age, mark]);
         for (row, when) in lines(rows, words) {
             let [there, utc, age, mark] = row;

@@ -89,7 +89,7 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
         let last = task.last.as_ref();
         table.add_row(vec![
             Cell::new(&task.name),
-            Cell::new(one_line(&task.trigger.text)),
+            Cell::new(one_line(&when(&task.trigger.text, task.timing.as_deref()))),
             Cell::new(one_line(&task.zone)),
             next(task, screen),
             Cell::new(last.map_or("-".to_owned(), |last| last.run.to_string())),
@@ -101,6 +101,9 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
     for task in &tasks {
         if let Some(why) = task.paused_why.as_ref().filter(|_| task.paused_by.is_none_or(|by| by == PausedBy::Task)) {
             screen.line(&format!("\n`{}` is paused: {}", task.name, one_line(why)))?;
+        }
+        if let Some(what) = &task.left_out {
+            screen.line(&format!("\n`{}`: {}", task.name, one_line(what)))?;
         }
     }
     // The same for all that it is about, so it is said once.
@@ -114,6 +117,11 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
     Ok(())
 }
 
+/// A trigger, and what is around it.
+pub(super) fn when(trigger: &str, timing: Option<&str>) -> String {
+    timing.map_or_else(|| trigger.to_owned(), |timing| format!("{trigger}, {timing}"))
+}
+
 fn next(task: &TaskSummary, screen: &Screen) -> Cell {
     match task.next.first() {
         _ if task.paused => screen.alarm("paused"),
@@ -121,10 +129,15 @@ fn next(task: &TaskSummary, screen: &Screen) -> Cell {
         _ if task.held_back.is_some() => {
             screen.alarm(&task.held_back.as_ref().map(|held_back| screen.held_back(held_back)).unwrap_or_default())
         }
-        Some(due) => Cell::new(format!("{} ({})", screen.clock_there(&due.local), screen.ago(due.at))),
-        None => {
-            Cell::new(task.following.as_ref().map_or("-".to_owned(), |following| self::following(following, screen)))
+        Some(due) => {
+            let (there, ago) = (screen.clock_there(&due.local), screen.ago(due.at));
+            Cell::new(format!("{there} ({ago}{})", due.later()))
         }
+        None => Cell::new(match (&task.done, &task.following) {
+            (Some(done), _) => one_line(done),
+            (None, Some(following)) => self::following(following, screen),
+            (None, None) => "-".to_owned(),
+        }),
     }
 }
 
@@ -168,7 +181,7 @@ pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<
             Cell::new(screen.ago(run.due_at)),
             Cell::new(took(run, screen)),
             Cell::new(run.attempt),
-            Cell::new(one_line(run.why.as_deref().or(run.message.as_deref()).unwrap_or_default())),
+            Cell::new(one_line(&said(run))),
         ]);
     }
     screen.print(&table)?;
@@ -176,6 +189,12 @@ pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<
         Some(before) if screen.terminal => screen.line(&format!("\nThere may be more: --before {before}")),
         _ => Ok(()),
     }
+}
+
+/// What there is to say about a run: why it waits or what was said of it, and how it came to be.
+fn said(run: &RunInfo) -> String {
+    let said = run.why.as_deref().or(run.message.as_deref());
+    said.into_iter().chain(run.note.as_deref()).collect::<Vec<_>>().join("; ")
 }
 
 fn took(run: &RunInfo, screen: &Screen) -> String {

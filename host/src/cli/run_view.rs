@@ -42,6 +42,7 @@ fn text(detail: &RunDetail, screen: &Screen) -> String {
     rows.extend(run.outcome.map(|outcome| ("outcome", outcome.to_string())));
     rows.extend(run.note.as_deref().map(|note| ("note", one_line(note))));
     rows.extend(run.why.as_deref().map(|why| ("waits", one_line(why))));
+    rows.extend(run.note.as_deref().map(|note| ("note", one_line(note))));
     rows.extend(run.message.as_deref().map(|message| ("said", one_line(message))));
     let mut text = format!("Run {}\n", run.id);
     table(&mut text, &rows);

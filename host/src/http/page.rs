@@ -118,7 +118,11 @@ impl Shown<'_> {
             if let Some(description) = &task.description {
                 write!(f, "<br><small>{}</small>", Text(description))?;
             }
-            write!(f, "<td>{} <small>({})</small><td>", Text(&task.trigger.text), Text(&task.zone))?;
+            write!(f, "<td>{} <small>({})", Text(&task.trigger.text), Text(&task.zone))?;
+            for about in [&task.timing, &task.left_out].into_iter().flatten() {
+                write!(f, "<br>{}", Text(about))?;
+            }
+            f.write_str("</small><td>")?;
             match task.next.first() {
                 _ if task.paused => {
                     let by = match task.paused_by {
@@ -140,7 +144,7 @@ impl Shown<'_> {
                     write!(f, "<span class=\"bad\">{}</span>", Text(reason))?;
                 }
                 Some(due) => write!(f, "{}<br><small>{}</small>", self.age(due.at), Text(&due.local))?,
-                None => f.write_str("&ndash;")?,
+                None => write!(f, "{}", Text(task.done.as_deref().unwrap_or("\u{2013}")))?,
             }
             f.write_str("<td>")?;
             match &task.last {
@@ -178,8 +182,12 @@ impl Shown<'_> {
             if let (Some(claimed), Some(ended)) = (run.claimed_at, run.ended_at) {
                 write!(f, "{:.3} s", ended.since(claimed).as_secs_f64())?;
             }
-            let said = run.why.as_deref().or(run.message.as_deref()).or(run.note.as_deref()).unwrap_or_default();
-            write!(f, "<td>{}<td>{}</tr>", run.attempt, Text(&said.chars().take(300).collect::<String>()))?;
+            let said = run.why.as_deref().or(run.message.as_deref()).unwrap_or_default();
+            write!(f, "<td>{}<td>{}", run.attempt, Text(&said.chars().take(300).collect::<String>()))?;
+            if let Some(note) = &run.note {
+                write!(f, " <small>{}</small>", Text(note))?;
+            }
+            f.write_str("</tr>")?;
         }
         f.write_str("</table>")
     }

@@ -5,12 +5,13 @@
 pub mod following;
 pub mod live;
 pub mod schedule;
+pub mod timing;
 
 use std::collections::BTreeMap;
 
-use chrono::SecondsFormat;
-use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+
+use timing::Around;
 
 use crate::pause::{PausedBy, Pauses};
 use crate::plugins::PluginInfo;
@@ -111,8 +112,17 @@ pub struct TaskSummary {
     pub trigger: TriggerShape,
     /// The zone that the trigger is read in.
     pub zone: String,
+    /// What bounds that, and by how much its runs start later, for people: `3 times, delay 5s`; none if nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timing: Option<String>,
     /// The next instants it is due, earliest first; none for a trigger that has none.
     pub next: Vec<Due>,
+    /// Why its schedule makes no more runs, for people: `ran 3 of 3 times`; none while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<String>,
+    /// What its schedule left out last because it was missed, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
     /// Nothing of it starts while set.
     pub paused: bool,
     /// Whether that pause is its own (`task`), its tenant's (`tenant`), or that of all (`all`).
@@ -130,7 +140,7 @@ pub struct TaskSummary {
     pub crashes: u32,
     /// Until when it is held back because of those; none if it is not.
     pub held_until: Option<Timestamp>,
-    /// `skip`, `queue-one`, `replace` or `allow(N)`.
+    /// `skip`, `queue-one`, `queue-all`, `replace` or `allow(N)`.
     pub overlap: String,
     /// Its latest run.
     pub last: Option<LastRun>,
@@ -158,6 +168,9 @@ pub struct Due {
     pub at: Timestamp,
     /// RFC 3339 with the zone's offset.
     pub local: String,
+    /// When the run starts, if that is later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<Timestamp>,
 }
 
 /// The latest run of a task.
@@ -186,6 +199,10 @@ pub struct TaskDetail {
     pub words: String,
     /// `none`, `latest` or `all(N)`.
     pub catch_up: String,
+    /// What bounds when it is due, and by how much its runs start later.
+    pub around: Around,
+    /// Runs that its schedule has made, those that were skipped included.
+    pub fired: u64,
     /// How failed attempts are tried again.
     pub retry: Retry,
     /// After how many failed runs in a row it is paused; none: never.
@@ -443,26 +460,12 @@ impl TriggerShape {
     }
 }
 
-impl Due {
-    /// The first `count` instants after `now` at which `trigger` is due.
-    pub fn list(trigger: &Trigger, zone: Tz, now: Timestamp, count: usize) -> Vec<Self> {
-        std::iter::successors(trigger.next_after(zone, now), |at| trigger.next_after(zone, *at))
-            .take(count)
-            .map(|at| Self::of(at, zone))
-            .collect()
-    }
-
-    /// `at`, also on the clocks of `zone`.
-    pub fn of(at: Timestamp, zone: Tz) -> Self {
-        Self { at, local: at.to_utc().with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false) }
-    }
-}
-
 impl TaskSummary {
     /// `task` with what else is known of it, and its next `count` due instants.
     pub fn of(task: &Task, state: Option<&TaskState>, last: Option<&RunInfo>, now: Timestamp, count: usize) -> Self {
         let pause = state.and_then(|state| state.paused.as_ref());
         let standing = state.map(|state| state.standing).unwrap_or_default();
+        let fired = state.map_or(0, |state| state.fired);
         Self {
             name: task.key.task.clone(),
             tenant: task.key.tenant.clone(),
@@ -470,7 +473,10 @@ impl TaskSummary {
             description: task.description.clone(),
             trigger: TriggerShape::of(&task.trigger),
             zone: task.zone.name().to_owned(),
-            next: Due::list(&task.trigger, task.zone, now, count),
+            timing: timing::words(task),
+            next: Due::list(task, fired, now, count),
+            done: task.plan().done(fired, now),
+            left_out: state.and_then(|state| state.left_out.clone()),
             paused: pause.is_some(),
             paused_by: pause.map(|_| PausedBy::Task),
             paused_at: pause.and_then(|pause| pause.since),
@@ -510,10 +516,12 @@ impl TaskSummary {
 
 impl TaskDetail {
     /// The whole of `task`.
-    pub fn of(task: &Task, summary: TaskSummary) -> Self {
+    pub fn of(task: &Task, state: &TaskState, summary: TaskSummary) -> Self {
         Self {
             summary,
             words: explain::words(&task.trigger, task.zone),
+            around: Around::of(&task.timing),
+            fired: state.fired,
             catch_up: match task.catch_up {
                 CatchUp::None => "none".to_owned(),
                 CatchUp::Latest => "latest".to_owned(),

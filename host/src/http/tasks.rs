@@ -102,7 +102,7 @@ pub(super) async fn show(
     let following = following(&app, std::iter::once(&task)).await?.remove(&key);
     let summary = TaskSummary { held_back: held_back(&app, &key), following, ..summary };
     let summary = summary.under(&app.store.pauses().await?);
-    Ok(Json(TaskDetail::of(&task, summary)))
+    Ok(Json(TaskDetail::of(&task, &state, summary)))
 }
 
 /// The query of a trigger.

@@ -6,10 +6,9 @@
 mod firing;
 mod reacting;
 mod resuming;
-#[cfg(test)]
-mod tests;
 mod timetable;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +21,8 @@ use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::run::Cause;
 use crate::schedule::Trigger;
-use crate::store::Store;
-use crate::task::Task;
+use crate::store::{Begun, Store, TaskState};
+use crate::task::{Task, TaskKey};
 use crate::time::{Clock, Timestamp};
 use reacting::Reacting;
 use timetable::Progress;
@@ -127,16 +126,22 @@ impl Scheduler {
             }
         };
         let now = self.clock.now();
+        if !self.begin(&new, &states, now).await {
+            return false;
+        }
         for task in new {
-            let before = timetable.entry(&task.key);
-            let stored = states.get(&task.key).map(Progress::of).unwrap_or_default();
-            let progress = match before {
-                // Instants that the new trigger would have had before now are not missed ones.
-                Some(entry) if entry.task.trigger != task.trigger || entry.task.zone != task.zone => {
-                    Progress { cursor: Some(now), ..stored }
+            let stored = states.get(&task.key);
+            let anew = Progress { cursor: stored.and_then(|state| state.cursor).max(Some(now)), ..Progress::default() };
+            let progress = match timetable.entry(&task.key) {
+                _ if is_another(&task, stored) => anew,
+                // It was written down before something else failed.
+                Some(entry) if entry.task.plan().identity() != task.plan().identity() => anew,
+                // What it would have been due for since its last run was not missed, even if there are to be more now.
+                Some(entry) if entry.task.plan().left(entry.progress.fired) == Some(0) => {
+                    Progress { cursor: anew.cursor, ..entry.progress.clone() }
                 }
                 Some(entry) => entry.progress.clone(),
-                None => stored,
+                None => stored.map(Progress::of).unwrap_or_default(),
             };
             if task.trigger == Trigger::OnStart && !timetable.has_started(&task.key) {
                 if !self.start(&task, now).await {
@@ -148,6 +153,30 @@ impl Scheduler {
             timetable.put(task, progress, by_time.then_some(now));
         }
         true
+    }
+
+    /// Write down which schedules the tasks have from now on. What was changed, also while no host was up, begins anew:
+    /// instants that it would have had before now are not missed ones.
+    async fn begin(&self, tasks: &[Arc<Task>], states: &BTreeMap<TaskKey, TaskState>, now: Timestamp) -> bool {
+        let begun: Vec<Begun> = tasks
+            .iter()
+            .map(|task| Begun { task: task.key.clone(), schedule: task.plan().identity(), now })
+            .filter(|begun| {
+                let before = states.get(&begun.task).and_then(|state| state.schedule.as_ref());
+                // Tasks that never had a schedule need none to be written down.
+                before != Some(&begun.schedule) && (before.is_some() || begun.schedule != "demand")
+            })
+            .collect();
+        if begun.is_empty() {
+            return true;
+        }
+        match self.store.begin_schedules(begun).await {
+            Ok(()) => true,
+            Err(error) => {
+                warn!(error = %error, "Cannot write down what is scheduled, trying again");
+                false
+            }
+        }
     }
 
     async fn start(&self, task: &Task, now: Timestamp) -> bool {
@@ -186,3 +215,11 @@ impl Scheduler {
         timetable.next().map_or(LOOK_AGAIN, |at| at.since(self.clock.now()).min(LOOK_AGAIN))
     }
 }
+
+/// Whether a task's schedule is another than the one that the store knows.
+fn is_another(task: &Task, stored: Option<&TaskState>) -> bool {
+    stored.and_then(|state| state.schedule.as_ref()).is_some_and(|before| *before != task.plan().identity())
+}
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,9 @@ use crate::time::Clock;
 /// Expired claims looked at in one go.
 const BATCH: usize = 500;
 
+/// How often to look for runs that were to start by now, where nobody claims.
+const LATE_EVERY: Duration = Duration::from_secs(1);
+
 /// How often history is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
@@ -44,12 +47,14 @@ impl Sweeper {
     pub async fn run(self, mut over: watch::Receiver<bool>) {
         let mut sweep = tokio::time::interval(self.every);
         let mut prune = tokio::time::interval(PRUNE_EVERY);
-        for interval in [&mut sweep, &mut prune] {
+        let mut late = tokio::time::interval(LATE_EVERY);
+        for interval in [&mut sweep, &mut prune, &mut late] {
             interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
         loop {
             let done = tokio::select! {
                 _ = sweep.tick() => self.bury().await,
+                _ = late.tick() => self.store.cancel_late(self.clock.now()).await.map(drop),
                 _ = prune.tick() => self.prune().await,
                 _ = over.changed() => return,
             };
@@ -217,5 +222,26 @@ mod tests {
 
         assert_eq!(rig.state(second).await, RunState::Failed);
         assert_eq!(paused().await, Some(format!("paused: run {} failed (lost)", second.run)));
+    }
+
+    #[tokio::test]
+    async fn a_run_that_nobody_claims_in_time_is_cancelled_all_the_same() {
+        let Rig { sweeper, task, _place } = Rig::new().await;
+        let store = Arc::clone(&sweeper.store);
+        let mut changes = store.changes();
+        let late = NewRun { start_by: Some(START), ..NewRun::of(task, START, Cause::Schedule) };
+        let run = store.enqueue(vec![late], START).await.unwrap()[0].run();
+        let (over, stop) = watch::channel(false);
+
+        let sweeping = tokio::spawn(sweeper.run(stop));
+        let cancelled = async {
+            while store.run(run).await.unwrap().unwrap().state != RunState::Cancelled {
+                changes.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), cancelled).await.expect("it is cancelled");
+
+        over.send(true).unwrap();
+        sweeping.await.unwrap();
     }
 }

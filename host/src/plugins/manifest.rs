@@ -10,6 +10,7 @@
 mod following;
 mod kinds;
 mod text;
+mod timing;
 
 use std::ops::Range;
 use std::path::Path;
@@ -122,9 +123,10 @@ fn blank(name: Name) -> Task {
     }
 }
 
-fn draft(name: Name, task: TaskText) -> Result<Task, Wrong> {
+fn draft(name: Name, mut task: TaskText) -> Result<Task, Wrong> {
     let place = format!("tasks.{name}");
     let mut draft = blank(name);
+    let timing = timing::Written::take(&mut task);
     draft.input = input(&task, &place)?;
     if let Some(trigger) = trigger(&task, &place)? {
         draft.overlap = match trigger {
@@ -180,6 +182,7 @@ fn draft(name: Name, task: TaskText) -> Result<Task, Wrong> {
     draft.zone = own_zone.or(task.zone.map(|zone| zone.0)).unwrap_or(draft.zone);
     draft.overlap = task.overlap.map_or(draft.overlap, |overlap| overlap.0);
     draft.catch_up = task.catch_up.map_or(draft.catch_up, |catch_up| catch_up.0);
+    draft.timing = timing.read(&draft.trigger, draft.catch_up, draft.zone, &place)?;
     draft.supervision =
         Supervision { pause_after: task.pause_after.map(small), brake: or(task.brake, draft.supervision.brake) };
     Ok(draft)

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
-use super::{CatchUp, Trigger};
+use super::plan::MILLISECOND;
+use super::{CatchUp, Plan, Trigger};
 use crate::time::Timestamp;
 
 /// So many instants of a crontab are gone through to count what was missed, so that a look stays short. A crontab of
@@ -20,13 +21,18 @@ const LONGEST_GRACE: Duration = Duration::from_secs(60);
 pub struct Due {
     /// The instants to make runs for, oldest first.
     pub fire: Vec<Timestamp>,
+    /// How many of them, the first ones, were missed and are made up for.
+    pub made_up: usize,
     /// How many instants are left out because they were missed.
     pub left_out: u64,
     /// Whether `left_out` is only the least that it can be: there were too many to count.
     pub uncounted: bool,
+    /// The first of those that were missed, if there are any.
+    pub missed_since: Option<Timestamp>,
     /// The cursor for the next look. Never before the one that was given.
     pub cursor: Timestamp,
-    /// The first instant that is due after that; `None` if there is none.
+    /// When the next run starts; `None` if there is none to come. Runs that are to be made now may be the last: then the
+    /// next look tells.
     pub next: Option<Timestamp>,
     /// How far the clock is behind the cursor. More than zero after it was set back: nothing is due until it has caught
     /// up, because those instants were dealt with. Worth a warning if it is much.
@@ -40,51 +46,104 @@ pub struct Look {
     pub cursor: Option<Timestamp>,
     /// The time it is.
     pub now: Timestamp,
-    /// How late an instant may be and still be on time, at most a minute. What is later was missed.
+    /// How late a run may be made and still be on time, at most a minute. What is later was missed.
     pub grace: Duration,
 }
 
-impl Trigger {
-    /// Which instants since the last look are to be run now.
+impl Plan<'_> {
+    /// Which instants since the last look are to be run now, after `fired` runs before. An instant is dealt with when its
+    /// run is to start, and in its turn: what happens to it otherwise (overlap, pauses) is settled then.
     ///
     /// What is on time is run in any case, what was missed as `catch_up` has it. A task that is seen for the first time
     /// starts from now and has missed nothing, except that a [`Trigger::At`] in the past is an instant that was missed.
     /// No instant up to the cursor is ever given again, wherever the clock is set.
-    pub fn due(&self, zone: Tz, look: Look, catch_up: CatchUp) -> Due {
+    pub fn due(&self, look: Look, fired: u64) -> Due {
         let Look { cursor, now, grace } = look;
-        let cursor = match (cursor, self) {
+        let cursor = match (cursor, self.trigger) {
             (Some(cursor), _) => cursor,
-            (None, Self::At(at)) if *at <= now => at.minus(Duration::from_millis(1)),
+            (None, Trigger::At(at)) if *at <= now => at.minus(MILLISECOND),
             (None, _) => now,
         };
-        let end = cursor.max(now);
-        let nothing =
-            Due { cursor: end, next: self.next_after(zone, end), behind: cursor.since(now), ..Due::default() };
-        if now <= cursor {
+        // By now these instants are over but for their jitter.
+        let then = now.minus(self.fixed());
+        let from = self.timing.start.map_or(cursor, |start| cursor.max(start.minus(MILLISECOND)));
+        let to = self.timing.end.map_or(then, |end| then.min(end));
+        let nothing = Due { cursor: cursor.max(then), behind: cursor.since(now), ..Due::default() };
+        if self.left(fired) == Some(0) {
             return nothing;
         }
-        // Missed is up to and with this instant; at the end of the numbers, too, it is no more than `now`.
-        let missed_until = now.minus(grace.min(LONGEST_GRACE)).minus(Duration::from_millis(1)).clamp(cursor, now);
-        let wanted = match catch_up {
+        if to <= from {
+            return Due { next: self.next_start(nothing.cursor), ..nothing };
+        }
+        let reached = self.reached(from, to, now, grace.min(LONGEST_GRACE));
+        let Reached { mut missed, on_time, until } = reached;
+        if let Some(within) = self.timing.catch_up_within {
+            missed.latest.retain(|at| *at >= now.minus(within));
+        }
+        let left_out = missed.count - missed.latest.len() as u64;
+        let missed_since = if missed.count > 0 { self.next_after(from) } else { None };
+        let mut made_up = missed.latest.len();
+        let mut fire: Vec<Timestamp> = missed.latest.into();
+        fire.extend(on_time);
+        if let Some(left) = self.left(fired).and_then(|left| usize::try_from(left).ok()) {
+            fire.truncate(left);
+            made_up = made_up.min(left);
+        }
+        let cursor = until.unwrap_or(nothing.cursor);
+        let next = self.next_start(cursor);
+        Due { fire, made_up, left_out, uncounted: missed.uncounted, missed_since, cursor, next, ..nothing }
+    }
+
+    /// When the first run starts that is due after `cursor`.
+    fn next_start(&self, cursor: Timestamp) -> Option<Timestamp> {
+        self.next_after(cursor).map(|at| self.start_of(at))
+    }
+
+    /// Those instants in `(from, to]` whose runs should have started by `now`, up to the first that is still to come.
+    fn reached(&self, from: Timestamp, to: Timestamp, now: Timestamp, grace: Duration) -> Reached {
+        let wanted = match self.catch_up {
             CatchUp::None => 0,
             CatchUp::Latest => 1,
             CatchUp::All(most) => most as usize,
         };
-        let missed = match self {
-            Self::OnDemand | Self::OnStart | Self::After(_) | Self::Pace(_) => return nothing,
-            Self::Every(step) => every(*step, cursor, missed_until, wanted),
-            Self::Cron(_) | Self::At(_) => self.walk(zone, cursor, missed_until, wanted),
+        // Missed up to and with this instant, whatever their jitter. Also at the end of the numbers it is no more than `to`.
+        let earlier = self.fixed() + self.timing.jitter + grace + MILLISECOND;
+        let missed_until = now.minus(earlier).clamp(from, to);
+        let missed = match self.trigger {
+            // Those that go by how earlier runs went are the scheduler's to know.
+            Trigger::OnDemand | Trigger::OnStart | Trigger::After(_) | Trigger::Pace(_) => Missed::default(),
+            Trigger::Every(step) => every(*step, from, missed_until, wanted),
+            Trigger::Cron(_) | Trigger::At(_) => self.trigger.walk(self.zone, from, missed_until, wanted),
         };
-        let mut fire: Vec<Timestamp> = missed.latest.into();
-        let left_out = missed.count - fire.len() as u64;
-        let mut at = missed_until;
-        while let Some(on_time) = self.next_after(zone, at).filter(|next| *next <= now) {
-            fire.push(on_time);
-            at = on_time;
+        let mut reached = Reached { missed, on_time: Vec::new(), until: None };
+        let (mut at, mut seen) = (missed_until, 0);
+        while let Some(next) = self.trigger.next_until(self.zone, at, to) {
+            let start = self.start_of(next);
+            if start > now || seen == COUNTED {
+                reached.until = Some(next.minus(MILLISECOND));
+                break;
+            }
+            // A run that comes after one that is on time is so, too: it waited for its turn.
+            if start < now.minus(grace) && reached.on_time.is_empty() {
+                reached.missed.add(next, wanted);
+            } else {
+                reached.on_time.push(next);
+            }
+            (at, seen) = (next, seen + 1);
         }
-        Due { fire, left_out, uncounted: missed.uncounted, ..nothing }
+        reached
     }
+}
 
+/// What has been reached since the last look.
+struct Reached {
+    missed: Missed,
+    on_time: Vec<Timestamp>,
+    /// The cursor, if there is an instant that is still to come, or too much for one look.
+    until: Option<Timestamp>,
+}
+
+impl Trigger {
     /// Instants in `(from, to]`: all of them gone through, or the latest found if they are too many.
     fn walk(&self, zone: Tz, from: Timestamp, to: Timestamp, wanted: usize) -> Missed {
         let mut missed = Missed::default();
@@ -98,15 +157,11 @@ impl Trigger {
                     && let Some(last) = self.last_until(zone, from, to)
                 {
                     missed.latest.push_front(last);
-                    to = last.minus(Duration::from_millis(1));
+                    to = last.minus(MILLISECOND);
                 }
                 return missed;
             }
-            missed.count += 1;
-            missed.latest.push_back(next);
-            if missed.latest.len() > wanted {
-                missed.latest.pop_front();
-            }
+            missed.add(next, wanted);
             at = next;
         }
         missed
@@ -151,6 +206,17 @@ struct Missed {
     uncounted: bool,
     /// The latest of them, as many as are wanted, oldest first.
     latest: VecDeque<Timestamp>,
+}
+
+impl Missed {
+    /// One more, later than all before.
+    fn add(&mut self, at: Timestamp, wanted: usize) {
+        self.count += 1;
+        self.latest.push_back(at);
+        if self.latest.len() > wanted {
+            self.latest.pop_front();
+        }
+    }
 }
 
 /// Multiples of `step` in `(from, to]`, counted without going through them.

@@ -125,7 +125,7 @@ fn on_clock(zone: Tz, at: Timestamp) -> String {
 
 /// What the clocks of `zone` have to do with a trigger that fires at `at`. Only crontabs go by clocks; an instant that
 /// was written down is marked where its clock shows it twice.
-fn mark(trigger: &Trigger, zone: Tz, at: Timestamp) -> Option<Mark> {
+pub fn mark(trigger: &Trigger, zone: Tz, at: Timestamp) -> Option<Mark> {
     match trigger {
         Trigger::Cron(crontab) if crontab.dst() == Dst::Utc => None,
         Trigger::Cron(crontab) => gap(crontab, zone, at).or_else(|| fold(trigger, zone, at)),

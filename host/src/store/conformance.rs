@@ -17,6 +17,7 @@ pub(crate) mod hints;
 pub(crate) mod history;
 pub(crate) mod locks;
 pub(crate) mod pausing;
+pub(crate) mod policies;
 pub(crate) mod replacing;
 pub(crate) mod runs;
 pub(crate) mod supervising;
@@ -114,6 +115,14 @@ macro_rules! promises {
                 forced_runs_come_first_and_in_their_order_and_alone
                 a_forced_run_is_not_claimed_before_its_time
                 a_forced_run_that_is_tried_again_waits_like_others
+            }
+            policies {
+                a_run_that_was_not_started_in_time_is_never_claimed_and_says_so
+                a_run_that_was_started_in_time_may_be_tried_again_whenever
+                runs_that_are_late_are_cancelled_though_nobody_claims
+                who_waits_for_work_looks_again_when_a_run_is_late
+                a_schedule_that_is_another_begins_anew
+                a_schedule_that_was_not_written_down_is_taken_up_as_it_is
             }
             supervising {
                 runs_that_fail_in_a_row_pause_their_task_once

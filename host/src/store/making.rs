@@ -70,6 +70,17 @@ pub struct Fire {
     pub now: Timestamp,
 }
 
+/// The schedule that a task has from now on.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// Whose.
+    pub task: TaskKey,
+    /// The schedule, in short: [`Plan::identity`](crate::schedule::Plan::identity).
+    pub schedule: String,
+    /// The time it is: if the task had another, no instant before was missed.
+    pub now: Timestamp,
+}
+
 /// What became of a [`Fire`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fired {

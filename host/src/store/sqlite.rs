@@ -13,6 +13,7 @@ mod ledger;
 mod locks;
 mod open;
 mod pauses;
+mod policies;
 mod prune;
 mod queries;
 mod readers;
@@ -40,9 +41,9 @@ use self::errors::{Step, translate};
 use self::readers::Readers;
 use self::writer::{Board, Command, Writer, Writing, command};
 use super::{
-    AttemptInfo, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, Enqueued, Entry, EntryInfo, Expired, Extended,
-    Finish, Fire, Fired, HeldLock, LockMode, LockName, LockTaken, NewRun, Remember, Result, Retention, RunFilter,
-    RunInfo, RunKey, Stands, Store, StoreError, StoreStats, TaskState, Watched, Written,
+    AttemptInfo, Begun, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, Enqueued, Entry, EntryInfo, Expired,
+    Extended, Finish, Fire, Fired, HeldLock, LockMode, LockName, LockTaken, NewRun, Remember, Result, Retention,
+    RunFilter, RunInfo, RunKey, Stands, Store, StoreError, StoreStats, TaskState, Watched, Written,
 };
 use crate::pause::{Pauses, Whom};
 use crate::run::{ClaimKey, Output, RunId, RunState};
@@ -172,6 +173,19 @@ impl Store for SqliteStore {
 
     async fn fire(&self, fire: Fire) -> Result<Fired> {
         self.write(move |w| runs::fire(w, &fire)).await
+    }
+
+    async fn begin_schedules(&self, begun: Vec<Begun>) -> Result<()> {
+        self.write(move |w| policies::begin_schedules(w, &begun)).await
+    }
+
+    async fn leave_out(&self, task: TaskKey, what: &str) -> Result<()> {
+        let what = what.to_owned();
+        self.write(move |w| policies::leave_out(w, &task, &what)).await
+    }
+
+    async fn cancel_late(&self, now: Timestamp) -> Result<u64> {
+        self.write(move |w| policies::cancel_late(w, now)).await
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {

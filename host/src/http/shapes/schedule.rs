@@ -3,6 +3,7 @@
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use super::timing::local;
 use super::{Due, TriggerShape};
 use crate::schedule::explain::{Fire, Mark};
 use crate::schedule::given::Given;
@@ -55,7 +56,10 @@ impl Explained {
 
 impl FireShape {
     fn of(fire: &Fire, zone: Tz) -> Self {
-        Self { due: Due::of(fire.at, zone), mark: fire.mark.as_ref().map(MarkShape::of) }
+        Self {
+            due: Due { at: fire.at, local: local(fire.at, zone), starts_at: None },
+            mark: fire.mark.as_ref().map(MarkShape::of),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::Scheduler;
 use super::timetable::Progress;
 use crate::run::Cause;
 use crate::schedule::{Due, Look};
-use crate::store::{Admit, Enqueued, Fire, NewRun};
+use crate::store::{Admit, Enqueued, Fire, Fired, NewRun};
 use crate::task::{Overlap, Task};
 use crate::time::Timestamp;
 
@@ -27,31 +27,53 @@ impl Scheduler {
         before: &Progress,
         now: Timestamp,
     ) -> crate::store::Result<(Progress, Option<Timestamp>)> {
-        let due = task.trigger.due(task.zone, Look { cursor: before.cursor, now, grace: PUNCTUAL }, task.catch_up);
-        let Due { fire, left_out, uncounted, cursor: reached, next, behind } = due;
-        let mut progress = Progress { cursor: Some(reached), ..before.clone() };
+        let plan = task.plan();
+        let due = plan.due(Look { cursor: before.cursor, now, grace: PUNCTUAL }, before.fired);
+        let mut progress = Progress { cursor: Some(due.cursor), ..before.clone() };
         // The first sight of a task is written down too: what is missed from now on can be told.
-        if fire.is_empty() && left_out == 0 && before.cursor.is_some() {
-            if behind > CLOCK_SET_BACK {
-                warn!(task.name = %task.key, "The clock is {behind:?} behind what `{}` has done; it waits until then", task.key);
+        if due.fire.is_empty() && due.left_out == 0 && before.cursor.is_some() {
+            if due.behind > CLOCK_SET_BACK {
+                warn!(task.name = %task.key, "The clock is {:?} behind what `{}` has done; it waits until then", due.behind, task.key);
             }
-            return Ok((progress, next));
+            return Ok((progress, due.next));
         }
-        if left_out > 0 {
-            let least = if uncounted { "at least " } else { "" };
-            info!(task.name = %task.key, left_out, "`{}` missed {least}{left_out} instant(s) that are left out; {} run now", task.key, fire.len());
-        }
-        let runs: Vec<NewRun> = fire
-            .iter()
-            .map(|due_at| self.new_run(task, *due_at, Cause::Schedule, Some(format!("at:{}", due_at.as_millis()))))
-            .collect();
-        let fire = Fire { task: task.key.clone(), runs, cursor: reached, expect: None, memory: None, now };
+        let fire = Fire {
+            task: task.key.clone(),
+            runs: self.runs(task, &due, now),
+            cursor: due.cursor,
+            // How many more there are to be depends on how many there were.
+            expect: plan.left(before.fired).map(|_| before.fired),
+            memory: None,
+            now,
+        };
         let fired = self.store.fire(fire).await?;
+        if fired == Fired::Stale {
+            // Another host was first. What it has left to do is what the store says now.
+            let state = self.store.task_states().await?.remove(&task.key).unwrap_or_default();
+            return Ok((Progress::of(&state), Some(now)));
+        }
         for made in fired.made() {
             self.made(task, made);
             progress.fired += u64::from(!matches!(made, Enqueued::Existing(_)));
         }
-        Ok((progress, next))
+        if due.left_out > 0 && fired != Fired::Paused {
+            self.left_out(task, &due).await?;
+        }
+        if let Some(done) = plan.done(progress.fired, now).filter(|_| !fired.made().is_empty()) {
+            info!(task.name = %task.key, "`{}` {done}", task.key);
+        }
+        Ok((progress, due.next))
+    }
+
+    /// Tell whoever reads the log, or looks at the task, what was missed and is not made up for.
+    async fn left_out(&self, task: &Task, due: &Due) -> crate::store::Result<()> {
+        let least = if due.uncounted { "at least " } else { "" };
+        let since = due.missed_since.map(|at| format!(" since {at}")).unwrap_or_default();
+        let (left_out, run) = (due.left_out, due.made_up);
+        let made_up = if run > 0 { format!(", {run} run") } else { String::new() };
+        let what = format!("{least}{} missed{since}{made_up}, {left_out} left out", left_out + run as u64);
+        info!(task.name = %task.key, left_out, "`{}`: {what}", task.key);
+        self.store.leave_out(task.key.clone(), &what).await
     }
 
     /// What a run that was made asks of this host, and of who reads its log.
@@ -70,14 +92,47 @@ impl Scheduler {
         }
     }
 
+    /// The runs that are called for.
+    fn runs(&self, task: &Task, due: &Due, now: Timestamp) -> Vec<NewRun> {
+        let missed = due.left_out + due.made_up as u64;
+        let least = if due.uncounted { "at least " } else { "" };
+        let run = |(place, due_at): (usize, &Timestamp)| {
+            let dedup = Some(format!("at:{}", due_at.as_millis()));
+            let usual = self.new_run(task, *due_at, Cause::Schedule, dedup);
+            if place >= due.made_up {
+                return usual;
+            }
+            NewRun {
+                // Behind those that wait already, and with all the time to start that others have.
+                run_at: now,
+                start_by: task.timing.start_within.map(|within| now.plus(within)),
+                // They are asked for: that there are others before them is no reason to skip them, they wait for their turn.
+                admit: if usual.admit == Admit::Replacing { Admit::Replacing } else { Admit::Always },
+                note: Some(format!("{least}{missed} missed, {} run", due.made_up)),
+                ..usual
+            }
+        };
+        due.fire.iter().enumerate().map(run).collect()
+    }
+
+    /// A run of `task` that is due at `due_at`, by its schedule or a host's start.
     pub(super) fn new_run(&self, task: &Task, due_at: Timestamp, cause: Cause, dedup: Option<String>) -> NewRun {
         let admit = match task.overlap {
             Overlap::Skip => Admit::Below(1),
             Overlap::QueueOne => Admit::Below(2),
-            Overlap::QueueAll => Admit::Always,
+            // Those that wait, and the one that is running.
+            Overlap::QueueAll => Admit::Below(Overlap::MOST_QUEUED + 1),
             Overlap::Replace => Admit::Replacing,
             Overlap::Allow(n) => Admit::Below(n),
         };
-        NewRun { input: task.input.clone(), dedup, admit, ..NewRun::of(task.key.clone(), due_at, cause) }
+        let run_at = task.plan().start_of(due_at);
+        NewRun {
+            run_at,
+            input: task.input.clone(),
+            admit,
+            dedup,
+            start_by: task.timing.start_within.map(|within| run_at.plus(within)),
+            ..NewRun::of(task.key.clone(), due_at, cause)
+        }
     }
 }

@@ -49,7 +49,14 @@ impl Scheduler {
             ..self.new_run(task, due_at, Cause::Schedule, Some(format!("at:{}", due_at.as_millis())))
         };
         let (runs, cursor) = (due.map(run).into_iter().collect(), pause.to.max(before.cursor.unwrap_or(pause.to)));
-        let fire = Fire { task: task.key.clone(), runs, cursor, expect: None, memory: None, now: self.clock.now() };
+        let fire = Fire {
+            task: task.key.clone(),
+            runs,
+            cursor,
+            expect: task.plan().left(before.fired).map(|_| before.fired),
+            memory: None,
+            now: self.clock.now(),
+        };
         let fired = self.store.fire(fire).await?;
         let mut progress = Progress { cursor: Some(cursor), ..before.clone() };
         for made in fired.made() {
@@ -69,10 +76,10 @@ fn due(task: &Task, before: &Progress, pause: Over) -> Option<Option<Timestamp>>
         Trigger::At(at) if *at > pause.to => None,
         Trigger::At(at) => Some((*at >= pause.from).then_some(*at)),
         _ => {
-            let (start, end, times) = (task.timing.start, task.timing.end, task.timing.times);
+            let (start, end) = (task.timing.start, task.timing.end);
             let within = start.is_none_or(|start| start <= pause.to)
                 && end.is_none_or(|end| pause.to <= end)
-                && times.is_none_or(|times| before.fired < u64::from(times));
+                && task.plan().left(before.fired) != Some(0);
             Some(within.then_some(pause.to))
         }
     }

@@ -110,18 +110,20 @@ impl Kind for Zone {
     }
 }
 
-/// `skip`, `queue-one`, `replace` or `allow(N)`.
+/// `skip`, `queue-one`, `queue-all`, `replace` or `allow(N)`.
 pub(super) struct Overlaps;
 
 impl Kind for Overlaps {
     type Value = Overlap;
 
     fn check(scalar: Scalar) -> Result<Overlap, String> {
-        const WRITE: &str = "write \"skip\", \"queue-one\", \"replace\" or \"allow(N)\" with N from 1 to 10000";
-        let text = scalar.text("\"skip\", \"queue-one\", \"replace\" or \"allow(N)\"")?;
+        const WRITE: &str =
+            "write \"skip\", \"queue-one\", \"queue-all\", \"replace\" or \"allow(N)\" with N from 1 to 10000";
+        let text = scalar.text("\"skip\", \"queue-one\", \"queue-all\", \"replace\" or \"allow(N)\"")?;
         match (text.as_str(), counted(&text, "allow", 10_000)) {
             ("skip", _) => Ok(Overlap::Skip),
             ("queue-one", _) => Ok(Overlap::QueueOne),
+            ("queue-all", _) => Ok(Overlap::QueueAll),
             ("replace", _) => Ok(Overlap::Replace),
             (_, Some(n)) => Ok(Overlap::Allow(n)),
             _ => Err(format!("{} is not a way to overlap; {WRITE}", Scalar::Text(text))),
@@ -129,7 +131,7 @@ impl Kind for Overlaps {
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "string", "pattern": "^(skip|queue-one|replace|allow\\([1-9][0-9]{0,4}\\))$" })
+        json_schema!({ "type": "string", "pattern": "^(skip|queue-one|queue-all|replace|allow\\([1-9][0-9]{0,4}\\))$" })
     }
 }
 

@@ -3,6 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::schedule::Timing;
 use crate::schedule::{Cooldowns, Link, OnFailure, Pace};
 use crate::task::{Budget, HttpHost, Pattern};
 use crate::time::Timestamp;
@@ -29,6 +30,14 @@ cron = "0 9 * * mon-fri"
 zone = "Europe/Berlin"
 overlap = "allow(3)"
 catch-up = "all(12)"
+catch-up-within = "6h"
+start = 2026-01-01T00:00:00Z
+end = "2027-01-01T00:00:00+01:00"
+times = 100
+delay = "1m"
+jitter = "2m"
+spread = "3m"
+start-within = "4m"
 pause-after = 5
 brake = "30s"
 input-json = { remotes = ["a", "b"], since = 2026-01-01T00:00:00Z, share = 0.5 }
@@ -78,7 +87,16 @@ directories = [{ host = "data", guest = "/data/" }, { host = "/srv/x", guest = "
         trigger: Trigger::Cron("0 9 * * mon-fri".parse().unwrap()),
         zone: chrono_tz::Europe::Berlin,
         overlap: Overlap::Allow(3),
-        timing: Default::default(),
+        timing: Timing {
+            start: Some(Timestamp::from_millis(1_767_225_600_000)),
+            end: Some(Timestamp::from_millis(1_798_758_000_000)),
+            times: Some(100),
+            delay: Duration::from_secs(60),
+            jitter: Duration::from_secs(120),
+            spread: Duration::from_secs(180),
+            start_within: Some(Duration::from_secs(240)),
+            catch_up_within: Some(Duration::from_secs(6 * 3600)),
+        },
         catch_up: CatchUp::All(12),
         retry: RetryPolicy {
             attempts: 7,
@@ -190,6 +208,7 @@ fn runs_overlap_by_default_only_on_demand() {
     assert_eq!(overlap("every = '1s'"), Overlap::Skip);
     assert_eq!(overlap("on-start = true"), Overlap::Skip);
     assert_eq!(overlap("overlap = 'queue-one'"), Overlap::QueueOne);
+    assert_eq!(overlap("overlap = 'queue-all'"), Overlap::QueueAll);
     assert_eq!(overlap("every = '1s'\noverlap = 'replace'"), Overlap::Replace);
 }
 

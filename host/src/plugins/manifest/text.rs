@@ -23,6 +23,9 @@ const BILLION: u64 = 1_000_000_000;
 /// How often a task may be due: at most a hundred times a second, at least once a year.
 pub(super) type Every = Period<10, YEAR_MS>;
 
+/// The longest that a run's start is left to chance.
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
 /// The tasks of a plugin, and what the operator lets them use and reach.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -72,11 +75,35 @@ pub(super) struct TaskText {
     /// "utc" (they are read in UTC).
     #[schemars(with = "Option<Of<Dsts>>")]
     pub(super) dst: Option<Spanned<Of<Dsts>>>,
+    /// Nothing is due before this instant.
+    #[schemars(with = "Option<Of<Instant>>")]
+    pub(super) start: Option<Spanned<Of<Instant>>>,
+    /// Nothing is due after this instant.
+    #[schemars(with = "Option<Of<Instant>>")]
+    pub(super) end: Option<Spanned<Of<Instant>>>,
+    /// So many runs its schedule makes, and no more.
+    #[schemars(with = "Option<Of<Count<1, 1_000_000>>>")]
+    pub(super) times: Option<Spanned<Of<Count<1, 1_000_000>>>>,
+    /// A run starts so long after it is due.
+    #[schemars(with = "Option<Of<Period<0, YEAR_MS>>>")]
+    pub(super) delay: Option<Spanned<Of<Period<0, YEAR_MS>>>>,
+    /// On top of that up to so much, by chance: other for every run. With `every` at most as long as that.
+    #[schemars(with = "Option<Of<Period<0, DAY_MS>>>")]
+    pub(super) jitter: Option<Spanned<Of<Period<0, DAY_MS>>>>,
+    /// On top of that up to so much, always the same for one task: it keeps tasks apart that are due together.
+    #[schemars(with = "Option<Of<Period<0, YEAR_MS>>>")]
+    pub(super) spread: Option<Spanned<Of<Period<0, YEAR_MS>>>>,
+    /// A scheduled run that has not started so long after it could is cancelled.
+    #[schemars(with = "Option<Of<Period<1, YEAR_MS>>>")]
+    pub(super) start_within: Option<Spanned<Of<Period<1, YEAR_MS>>>>,
     /// What happens when it is due while an earlier run is not over: "skip" (the default with a schedule), "queue-one",
-    /// "replace" (the earlier run is ended), or "allow(N)" at a time. Default on demand: "allow(16)".
+    /// "queue-all", "replace" (the earlier run is ended), or "allow(N)" at a time. Default on demand: "allow(16)".
     pub(super) overlap: Option<Of<Overlaps>>,
     /// What happens to what was missed while no host was up: "none" (the default), "latest", or "all(N)", the latest N.
     pub(super) catch_up: Option<Of<CatchUps>>,
+    /// What was missed longer ago than this is left out all the same.
+    #[schemars(with = "Option<Of<Period<1, YEAR_MS>>>")]
+    pub(super) catch_up_within: Option<Spanned<Of<Period<1, YEAR_MS>>>>,
     /// Pause it once so many of its runs failed one after another. Default: never.
     pub(super) pause_after: Option<Of<Count<1, 1000>>>,
     /// The longest that it is held back when it crashes again and again: "1s" to "1d", or "off". Default: "5m".

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::schedule::Crontab;
+use crate::schedule::{Crontab, Timing};
 
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -19,6 +19,13 @@ fn every(seconds: u64) -> Trigger {
 
 fn cron(text: &str) -> Trigger {
     Trigger::Cron(Crontab::parse(text).unwrap())
+}
+
+impl Trigger {
+    /// What is due with nothing but a trigger.
+    fn due(&self, zone: Tz, look: Look, catch_up: CatchUp) -> Due {
+        Plan { trigger: self, zone, timing: Timing::default(), catch_up, seed: 0 }.due(look, 0)
+    }
 }
 
 #[test]

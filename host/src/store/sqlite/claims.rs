@@ -1,12 +1,14 @@
 //! How runs are taken and held. How they are ended is in `finish`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::errors::Step;
 use super::forced::take_forced;
 use super::ledger::TaskId;
+use super::policies;
 use super::rows::{cause, cause_code, instant, task_key, to_sql};
 use super::writer::Writing;
 use crate::run::{Cause, Claim, ClaimKey, RunId, RunState};
@@ -39,7 +41,8 @@ struct Open {
 
 /// See [`crate::store::Store::claim`].
 pub(super) fn claim(w: &mut Writing, request: &ClaimRequest) -> Step<Claimed> {
-    let mut next_run_at: Option<Timestamp> = None;
+    policies::cancel_late(w, request.now)?;
+    let mut next_run_at = w.ledger.start_by().map(|at| at.plus(Duration::from_millis(1)));
     // Alone: what is left for the others is what the next claim is told.
     let forced = take_forced(w, request, &mut next_run_at)?;
     if !forced.is_empty() {
@@ -207,8 +210,8 @@ pub(super) fn take(w: &mut Writing, candidate: Candidate, request: &ClaimRequest
     let (attempt, failures, cause, due_at, bytes) = w
         .conn
         .prepare_cached(
-            "UPDATE runs SET state = 1, attempt = attempt + 1, fence = ?2, lease_until = ?3, claimed_at = ?4, host = ?5 \
-             WHERE id = ?1 RETURNING attempt, failures, cause, due_at, bytes",
+            "UPDATE runs SET state = 1, attempt = attempt + 1, fence = ?2, lease_until = ?3, claimed_at = ?4, host = ?5, \
+             start_by_at = NULL WHERE id = ?1 RETURNING attempt, failures, cause, due_at, bytes",
         )?
         .query_row(
             params![

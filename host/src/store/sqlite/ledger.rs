@@ -31,6 +31,10 @@ pub(super) struct TaskRow {
     pub(super) fired: u64,
     /// What its trigger has to remember.
     pub(super) memory: Option<String>,
+    /// The schedule that these belong to.
+    pub(super) schedule: Option<String>,
+    /// What it has left out last.
+    pub(super) left_out: Option<String>,
     /// Whether it is paused, since when and why.
     pub(super) paused: Option<Pause>,
     /// How its latest runs went.
@@ -57,6 +61,8 @@ impl TaskRow {
             cursor: None,
             fired: 0,
             memory: None,
+            schedule: None,
+            left_out: None,
             paused: None,
             standing: Standing::default(),
             runs: [0; 5],
@@ -95,6 +101,8 @@ pub(super) struct Ledger {
     run: i64,
     fence: i64,
     counted: bool,
+    /// No run that waits for its first attempt is to start by an earlier instant. Not written: a hint that saves looking.
+    start_by: Option<Timestamp>,
 }
 
 impl Ledger {
@@ -103,7 +111,8 @@ impl Ledger {
         let (run, fence) = conn.query_row("SELECT run, fence FROM counters", [], |r| Ok((r.get(0)?, r.get(1)?)))?;
         let mut statement = conn.prepare_cached(&format!(
             "SELECT tenant, name, cursor_at, id, waiting, running, succeeded, failed, cancelled, bytes, \
-             latest_success, latest_success_at, {STANDING_COLUMNS}, fired, memory, latest_failure_at FROM tasks t",
+             latest_success, latest_success_at, {STANDING_COLUMNS}, fired, memory, schedule, left_out, \
+             latest_failure_at FROM tasks t",
         ))?;
         let rows = statement
             .query_map([], |r| {
@@ -113,7 +122,9 @@ impl Ledger {
                 row.standing = standing(r, 12)?;
                 row.fired = number(r, 18)?;
                 row.memory = r.get(19)?;
-                row.latest_failure = maybe_instant(r, 20)?;
+                row.schedule = r.get(20)?;
+                row.left_out = r.get(21)?;
+                row.latest_failure = maybe_instant(r, 22)?;
                 for (place, count) in row.runs.iter_mut().enumerate() {
                     *count = r.get(4 + place)?;
                 }
@@ -123,7 +134,8 @@ impl Ledger {
             })?
             .collect::<rusqlite::Result<BTreeMap<_, _>>>()?;
         let ids = rows.iter().map(|(id, row)| (row.key.clone(), *id)).collect();
-        Ok(Self { pauses: pauses(conn)?, rows, ids, changed: BTreeSet::new(), run, fence, counted: false })
+        let start_by = first_start_by(conn)?;
+        Ok(Self { pauses: pauses(conn)?, rows, ids, changed: BTreeSet::new(), run, fence, counted: false, start_by })
     }
 
     /// Write what has changed since the last time.
@@ -138,12 +150,13 @@ impl Ledger {
         let mut statement = conn.prepare_cached(
             "INSERT INTO tasks (id, tenant, name, cursor_at, paused, waiting, running, succeeded, failed, cancelled, \
              bytes, latest_success, latest_success_at, paused_at, paused_why, failures, crashes, held_until, fired, \
-             memory, latest_failure_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21) \
+             memory, schedule, left_out, latest_failure_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
+             ?22, ?23) \
              ON CONFLICT (id) DO UPDATE SET cursor_at = ?4, paused = ?5, waiting = ?6, running = ?7, succeeded = ?8, \
              failed = ?9, cancelled = ?10, bytes = ?11, latest_success = ?12, latest_success_at = ?13, \
              paused_at = ?14, paused_why = ?15, failures = ?16, crashes = ?17, held_until = ?18, fired = ?19, memory = ?20, \
-             latest_failure_at = ?21",
+             schedule = ?21, left_out = ?22, latest_failure_at = ?23",
         )?;
         while let Some(id) = self.changed.pop_first() {
             let row = self.row(id);
@@ -169,6 +182,8 @@ impl Ledger {
                 row.standing.held_until.map(Timestamp::as_millis),
                 to_sql(row.fired),
                 row.memory.as_deref(),
+                row.schedule.as_deref(),
+                row.left_out.as_deref(),
                 row.latest_failure.map(Timestamp::as_millis),
             ])?;
         }
@@ -234,6 +249,22 @@ impl Ledger {
         }
     }
 
+    /// When the first of the runs that wait for their first attempt is too late, if not even earlier.
+    pub(super) fn start_by(&self) -> Option<Timestamp> {
+        self.start_by
+    }
+
+    /// A run is to start by `at`.
+    pub(super) fn starts_by(&mut self, at: Timestamp) {
+        self.start_by = Some(self.start_by.map_or(at, |first| first.min(at)));
+    }
+
+    /// Remember when the first is too late, as it is written.
+    pub(super) fn look_up_start_by(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        self.start_by = first_start_by(conn)?;
+        Ok(())
+    }
+
     /// A run id that was never given out.
     pub(super) fn next_run(&mut self) -> RunId {
         self.counted = true;
@@ -247,4 +278,11 @@ impl Ledger {
         self.fence += 1;
         self.fence
     }
+}
+
+fn first_start_by(conn: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    conn.prepare_cached(
+        "SELECT min(start_by_at) FROM runs INDEXED BY runs_starting_by WHERE state = 0 AND start_by_at IS NOT NULL",
+    )?
+    .query_row([], |row| maybe_instant(row, 0))
 }

@@ -80,7 +80,7 @@ fn tenant(whom: &Whom) -> Option<&Name> {
 fn resume_task(w: &mut Writing, task: &TaskKey, now: Timestamp) {
     let id = w.ledger.intern(task);
     let row = w.ledger.row(id);
-    if row.paused.is_none() && row.standing == Standing::default() {
+    if row.paused.is_none() && row.standing == Standing::default() && row.left_out.is_none() {
         return;
     }
     let row = w.ledger.change(id);
@@ -88,6 +88,7 @@ fn resume_task(w: &mut Writing, task: &TaskKey, now: Timestamp) {
         row.cursor = Some(now);
     }
     row.standing = Standing::default();
+    row.left_out = None;
     w.told.runs = true;
     w.told.changes = true;
 }

@@ -158,14 +158,16 @@ pub(super) fn counts(conn: &Connection) -> rusqlite::Result<BTreeMap<RunState, u
 /// See [`crate::store::Store::task_states`].
 pub(super) fn task_states(conn: &Connection) -> rusqlite::Result<BTreeMap<TaskKey, TaskState>> {
     conn.prepare_cached(&format!(
-        "SELECT tenant, name, cursor_at, {STANDING_COLUMNS}, fired, memory FROM tasks t \
-         WHERE cursor_at IS NOT NULL OR paused OR failures > 0 OR crashes > 0"
+        "SELECT tenant, name, cursor_at, {STANDING_COLUMNS}, fired, memory, schedule, left_out FROM tasks t \
+         WHERE cursor_at IS NOT NULL OR schedule IS NOT NULL OR paused OR failures > 0 OR crashes > 0"
     ))?
     .query_map([], |row| {
         let state = TaskState {
             cursor: maybe_instant(row, 2)?,
             fired: number(row, 9)?,
             memory: row.get(10)?,
+            schedule: row.get(11)?,
+            left_out: row.get(12)?,
             paused: pause(row, 3)?,
             standing: standing(row, 3)?,
         };

@@ -92,6 +92,9 @@ fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step<Enqueued> 
             run.start_by.map(Timestamp::as_millis),
             run.forced,
         ])?;
+    if let Some(start_by) = run.start_by.filter(|_| skipped.is_none()) {
+        w.ledger.starts_by(start_by);
+    }
     if bytes > 0 {
         w.conn.prepare_cached("INSERT INTO inputs (run, body) VALUES (?1, ?2)")?.execute(params![id.0, run.input])?;
     }

@@ -14,7 +14,7 @@ use super::rows::to_sql;
 pub(super) const APPLICATION_ID: i32 = 0x5358_544e;
 
 /// All migrations, the first first.
-const MIGRATIONS: [&str; 6] = [FIRST, SUPERVISION, CACHE_BY_TASK, SCHEDULES, PAUSES, PACE];
+const MIGRATIONS: [&str; 7] = [FIRST, SUPERVISION, CACHE_BY_TASK, SCHEDULES, PAUSES, POLICIES, PACE];
 
 /// The schema that this program works on.
 pub(super) const VERSION: usize = MIGRATIONS.len();
@@ -210,6 +210,12 @@ CREATE TABLE pauses (
     since_at INTEGER NOT NULL,
     why TEXT
 ) STRICT, WITHOUT ROWID;
+";
+
+/// What the instants that a schedule has dealt with belong to, and what people are told of those it left out.
+const POLICIES: &str = "
+ALTER TABLE tasks ADD COLUMN schedule TEXT;
+ALTER TABLE tasks ADD COLUMN left_out TEXT;
 ";
 
 /// What a pace goes by.

@@ -24,7 +24,8 @@ pub(super) fn watch(
         "SELECT cursor_at, {STANDING_COLUMNS}, fired, memory, latest_failure_at, running + CASE waiting WHEN 0 THEN 0 ELSE \
          (SELECT count(*) FROM runs r WHERE r.state = 0 AND r.task = t.id AND r.run_at <= ?3) + \
          (SELECT count(*) FROM runs r INDEXED BY runs_retrying \
-          WHERE r.state = 0 AND r.attempt > 0 AND r.task = t.id AND r.run_at > ?3) END \
+          WHERE r.state = 0 AND r.attempt > 0 AND r.task = t.id AND r.run_at > ?3) END, \
+         schedule, left_out \
          FROM tasks t WHERE tenant = ?1 AND name = ?2"
     ))?;
     let mut found = BTreeMap::new();
@@ -44,6 +45,8 @@ fn watched(row: &Row<'_>) -> rusqlite::Result<Watched> {
         standing: standing(row, 1)?,
         fired: number(row, 7)?,
         memory: row.get(8)?,
+        schedule: row.get(11)?,
+        left_out: row.get(12)?,
     };
     Ok(Watched { state, going: Going { failed: maybe_instant(row, 9)?, alive: row.get(10)? } })
 }

@@ -1,10 +1,13 @@
 //! Days and months of schedules that go by how earlier runs went.
 
-use super::*;
+use std::time::Duration;
+
+use super::world::{DAY, Goes, START, World, key};
 use crate::pause::Whom;
 use crate::run::RunState;
 use crate::schedule::{ChainState, Memory};
-use crate::store::Retention;
+use crate::store::{Retention, RunInfo, Store};
+use crate::task::TaskKey;
 
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)

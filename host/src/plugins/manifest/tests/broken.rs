@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod following;
+
 /// What is wrong, the manifest, the line.
 const BROKEN: &[(&str, &str, &str)] = &[
     ("no TOML at all", "hello", "front.toml:1: this is not TOML: key with no value, expected `=`"),
@@ -19,76 +21,6 @@ fuel-per-minute = 999"#,
         r#"[tasks.a.budget]
 fuel-per-minute = 0"#,
         "front.toml:2: `tasks.a.budget.fuel-per-minute`: 0 is out of range; write a whole number from 1 to 1000000000000000000",
-    ),
-    (
-        "a length of time after the end that has no unit",
-        "[tasks.a]\nafter = 10",
-        r#"front.toml:2: `tasks.a.after`: 10 has no unit; write "10s" if seconds are meant"#,
-    ),
-    (
-        "a length of time after the end that is none",
-        "[tasks.a]\nafter = [1]",
-        r#"front.toml:2: `tasks.a.after`: a list is not allowed here; write a length of time such as "10s", or { success = "10m", fail = "1m" }"#,
-    ),
-    (
-        "a key of `after` that there is not",
-        "[tasks.a]\nafter = { failure = \"1m\" }",
-        "front.toml:2: unknown key `failure` in [tasks.a.after]; did you mean `fail`? known keys: success, fail",
-    ),
-    (
-        "two triggers of which one goes by ends",
-        "[tasks.a]\nevery = \"1m\"\nafter = \"1m\"",
-        "front.toml:3: [tasks.a] has both `every` and `after`; keep one of them",
-    ),
-    (
-        "a pace with fewer at the most than at the least",
-        "[tasks.a]\npace = { min = 3, max = 2, from = \"1s\", to = \"1m\" }",
-        "front.toml:2: `tasks.a.pace`: `min` is 3 and `max` is 2; make `max` at least as many",
-    ),
-    (
-        "a pace whose longest interval is shorter than its shortest",
-        "[tasks.a]\npace = { min = 1, max = 2, from = \"1m\", to = \"1s\" }",
-        "front.toml:2: `tasks.a.pace`: `to` is shorter than `from`; make it at least as long",
-    ),
-    (
-        "a pace that does not say how many",
-        "[tasks.a]\npace = { min = 1, from = \"1m\", to = \"1s\" }",
-        "front.toml:2: `max` is missing in [tasks.a.pace]; add it",
-    ),
-    (
-        "a pace and a way to overlap",
-        "[tasks.a]\noverlap = \"skip\"\npace = { min = 1, max = 2, from = \"1s\", to = \"1m\" }",
-        "front.toml:3: [tasks.a] has both `pace` and `overlap`; leave `overlap` out: `max` says how many go at once",
-    ),
-    (
-        "a chain that is called like a task",
-        "[tasks.a]\n[chains.a]\nlinks = [\"b\"]",
-        "front.toml:2: there is a task `a` and a chain `a`; rename one of them",
-    ),
-    (
-        "a chain without links",
-        "[chains.a]\nlinks = []",
-        "front.toml:2: `chains.a.links`: there are none; name at least one task",
-    ),
-    (
-        "a chain that is its own link",
-        "[chains.a]\nlinks = [\"b\", { task = \"a\" }]",
-        "front.toml:2: `chains.a.links`: a chain is no link of itself; leave it out",
-    ),
-    (
-        "a link that is no name",
-        "[chains.a]\nlinks = [\"B\"]",
-        "front.toml:2: `chains.a.links`: `B` is not a name: use 1 to 64 of a-z, 0-9, `-`, `_` and `.`, beginning with a letter or a digit",
-    ),
-    (
-        "a key of a link that there is not",
-        "[chains.a]\nlinks = [{ task = \"b\", cooldown = \"1m\" }]",
-        "front.toml:2: unknown key `cooldown` in [chains.a.links]; did you mean `fail-cooldown`? known keys: task, success-cooldown, fail-cooldown",
-    ),
-    (
-        "something else to do on a failure",
-        "[chains.a]\nlinks = [\"b\"]\non-failure = \"halt\"",
-        r#"front.toml:3: `chains.a.on-failure`: "halt" is nothing that a chain does; write "go-on" or "stop""#,
     ),
     (
         "an unclosed text",
@@ -120,13 +52,13 @@ every = "10s""#,
 
 [tasks.a]
 evry = "10s""#,
-        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, every, cron, cron-seconds, at, on-start, after, pace, zone, dst, overlap, catch-up, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
+        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, every, cron, cron-seconds, at, on-start, after, pace, zone, dst, start, end, times, delay, jitter, spread, start-within, overlap, catch-up, catch-up-within, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
     ),
     (
         "a key in the wrong case",
         "[tasks.a]
 on_start = true",
-        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, every, cron, cron-seconds, at, on-start, after, pace, zone, dst, overlap, catch-up, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
+        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, every, cron, cron-seconds, at, on-start, after, pace, zone, dst, start, end, times, delay, jitter, spread, start-within, overlap, catch-up, catch-up-within, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
     ),
     (
         "an unknown limit",
@@ -307,13 +239,82 @@ zone = "Middle-earth""#,
         "an unknown way to overlap",
         r#"[tasks.a]
 overlap = "allow""#,
-        r#"front.toml:2: `tasks.a.overlap`: "allow" is not a way to overlap; write "skip", "queue-one", "replace" or "allow(N)" with N from 1 to 10000"#,
+        r#"front.toml:2: `tasks.a.overlap`: "allow" is not a way to overlap; write "skip", "queue-one", "queue-all", "replace" or "allow(N)" with N from 1 to 10000"#,
     ),
     (
         "too much overlap",
         r#"[tasks.a]
 overlap = "allow(10001)""#,
-        r#"front.toml:2: `tasks.a.overlap`: "allow(10001)" is not a way to overlap; write "skip", "queue-one", "replace" or "allow(N)" with N from 1 to 10000"#,
+        r#"front.toml:2: `tasks.a.overlap`: "allow(10001)" is not a way to overlap; write "skip", "queue-one", "queue-all", "replace" or "allow(N)" with N from 1 to 10000"#,
+    ),
+    (
+        "a number of times for what runs on demand",
+        r#"[tasks.a]
+times = 3"#,
+        "front.toml:2: `tasks.a.times` goes with a schedule, and the task runs on demand only; add `every` or `cron`, or leave it out",
+    ),
+    (
+        "a start for a single instant",
+        r#"[tasks.a]
+at = 2027-01-01T00:00:00Z
+start = 2026-01-01T00:00:00Z"#,
+        "front.toml:3: `tasks.a.start` goes with `every` or `cron`, not with `at`; leave it out",
+    ),
+    (
+        "an end for what runs when hosts start",
+        r#"[tasks.a]
+end = 2027-01-01T00:00:00Z
+on-start = true"#,
+        "front.toml:2: `tasks.a.end` goes with `every` or `cron`, not with `on-start`; leave it out",
+    ),
+    (
+        "an end before the start",
+        r#"[tasks.a]
+every = "1h"
+end = 2026-01-01T00:00:00+01:00
+start = 2026-01-01T00:00:00Z"#,
+        "front.toml:3: `tasks.a.end` is before `start`; nothing would ever be due",
+    ),
+    (
+        "a start that is another one at each reading",
+        r#"[tasks.a]
+every = "1h"
+start = "tomorrow""#,
+        r#"front.toml:3: `tasks.a.start`: "tomorrow" means another instant each time the manifest is read; write a date such as "2027-01-01 14:30" or "2027-01-01T00:00:00+01:00", or use `sexton add --at`"#,
+    ),
+    (
+        "no times at all",
+        r#"[tasks.a]
+every = "1h"
+times = 0"#,
+        "front.toml:3: `tasks.a.times`: 0 is out of range; write a whole number from 1 to 1000000",
+    ),
+    (
+        "more jitter than there is between two runs",
+        r#"[tasks.a]
+every = "10s"
+jitter = "11s""#,
+        "front.toml:3: `tasks.a.jitter` is longer than `every`; runs would overtake each other, make it as long at most",
+    ),
+    (
+        "a delay without a unit",
+        r#"[tasks.a]
+every = "10s"
+delay = 5"#,
+        r#"front.toml:3: `tasks.a.delay`: 5 has no unit; write "5s" if seconds are meant"#,
+    ),
+    (
+        "a deadline to start on demand",
+        r#"[tasks.a]
+start-within = "5s""#,
+        "front.toml:2: `tasks.a.start-within` goes with a schedule, and the task runs on demand only; add `every` or `cron`, or leave it out",
+    ),
+    (
+        "a bound on catching up with nothing",
+        r#"[tasks.a]
+every = "10s"
+catch-up-within = "1h""#,
+        r#"front.toml:3: `tasks.a.catch-up-within` bounds what `catch-up` runs, which is "none"; write "latest" or "all(N)" there, or leave it out"#,
     ),
     (
         "an unknown way to catch up",
@@ -560,7 +561,7 @@ zone = "a\u001b[31mb""#,
 
 #[test]
 fn a_broken_manifest_is_told_in_one_line_what_is_wrong_where_and_what_to_do() {
-    for (name, text, expected) in BROKEN {
+    for (name, text, expected) in BROKEN.iter().chain(following::BROKEN) {
         match Manifest::parse("front.toml", text) {
             Ok(manifest) => panic!("{name}: {manifest:?}"),
             Err(error) => assert_eq!(error.to_string(), *expected, "{name}"),

@@ -1,0 +1,124 @@
+//! What is around a task's trigger, as people and programs are told of it.
+
+use chrono::SecondsFormat;
+use chrono_tz::Tz;
+use serde::Serialize;
+
+use super::{Due, millis, rough};
+use crate::schedule::Timing;
+use crate::task::Task;
+use crate::time::Timestamp;
+
+/// What bounds when a task is due, and by how much its runs start later; what is not bounded is none.
+#[derive(Clone, Debug, Serialize)]
+pub struct Around {
+    /// Nothing is due before.
+    pub start: Option<Timestamp>,
+    /// Nothing is due after.
+    pub end: Option<Timestamp>,
+    /// So many runs its schedule makes.
+    pub times: Option<u32>,
+    /// How long after it is due a run starts.
+    pub delay_ms: u64,
+    /// On top of that, up to so much: other for every run.
+    pub jitter_ms: u64,
+    /// On top of that, up to so much: the same for all of the task's runs.
+    pub spread_ms: u64,
+    /// What has not started so long after it could is cancelled.
+    pub start_within_ms: Option<u64>,
+    /// What was missed longer ago is left out.
+    pub catch_up_within_ms: Option<u64>,
+}
+
+impl Around {
+    /// `timing` for programs.
+    pub fn of(timing: &Timing) -> Self {
+        Self {
+            start: timing.start,
+            end: timing.end,
+            times: timing.times,
+            delay_ms: millis(timing.delay),
+            jitter_ms: millis(timing.jitter),
+            spread_ms: millis(timing.spread),
+            start_within_ms: timing.start_within.map(millis),
+            catch_up_within_ms: timing.catch_up_within.map(millis),
+        }
+    }
+}
+
+/// The same for people: `3 times, delay 5s`; `None` if there is nothing to say.
+pub fn words(task: &Task) -> Option<String> {
+    let Timing { start, end, times, delay, jitter, spread, start_within, catch_up_within } = task.timing;
+    let mut words = Vec::new();
+    words.extend(times.map(|times| if times == 1 { "once".to_owned() } else { format!("{times} times") }));
+    words.extend(start.map(|at| format!("from {}", local(at, task.zone))));
+    words.extend(end.map(|at| format!("until {}", local(at, task.zone))));
+    let later = [("delay", delay), ("jitter", jitter), ("spread", spread)];
+    let later = later.into_iter().filter(|(_, by)| !by.is_zero());
+    let within = [("start within", start_within), ("catch up within", catch_up_within)];
+    let within = within.into_iter().filter_map(|(word, by)| Some((word, by?)));
+    words.extend(later.chain(within).map(|(word, by)| format!("{word} {}", humantime::format_duration(by))));
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+impl Due {
+    /// The first `count` instants after `now` at which `task` is due, whose schedule has made `fired` runs.
+    pub fn list(task: &Task, fired: u64, now: Timestamp, count: usize) -> Vec<Self> {
+        let due = |(at, starts): (Timestamp, Timestamp)| Self {
+            at,
+            local: local(at, task.zone),
+            starts_at: Some(starts).filter(|starts| *starts > at),
+        };
+        task.plan().upcoming(now, fired).take(count).map(due).collect()
+    }
+
+    /// By how much its run starts later, for people: `, starts 5s later`; nothing if it does not.
+    pub fn later(&self) -> String {
+        self.starts_at.map(|starts| format!(", starts {} later", rough(starts.since(self.at)))).unwrap_or_default()
+    }
+}
+
+/// An instant as the clocks of `zone` show it: RFC 3339.
+pub(super) fn local(at: Timestamp, zone: Tz) -> String {
+    at.to_utc().with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::plugins::manifest::Manifest;
+    use crate::task::Name;
+
+    fn task(text: &str) -> Task {
+        let manifest = Manifest::parse("t.toml", &format!("[tasks.t]\nevery = \"1h\"\n{text}")).unwrap();
+        manifest.tasks(&Name::default_tenant(), &Name::new("t").unwrap(), Path::new("/")).remove(0)
+    }
+
+    #[test]
+    fn what_is_around_a_trigger_is_told_in_words_and_nothing_of_what_is_not() {
+        let all = "times = 3\nstart = 2027-01-01T00:00:00Z\nend = 2027-02-01T00:00:00Z\nzone = \"Europe/Berlin\"\n\
+                   delay = \"5s\"\nspread = \"1h\"\nstart-within = \"90s\"";
+
+        assert_eq!(words(&task("")), None);
+        assert_eq!(words(&task("times = 1")).as_deref(), Some("once"));
+        let expected = "3 times, from 2027-01-01T01:00:00+01:00, until 2027-02-01T01:00:00+01:00, delay 5s, spread 1h, \
+                        start within 1m 30s";
+        assert_eq!(words(&task(all)).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn an_instant_says_by_how_much_its_run_starts_later() {
+        let due = |text: &str| Due::list(&task(text), 0, Timestamp::from_millis(0), 1).remove(0);
+
+        assert_eq!((due("").starts_at, due("").later().as_str()), (None, ""));
+        let later = due("delay = \"90s\"");
+        // It was due just now, and its run is still to start.
+        assert_eq!(later.at, Timestamp::from_millis(0));
+        assert_eq!(
+            (later.starts_at, later.later().as_str()),
+            (Some(Timestamp::from_millis(90_000)), ", starts 1m 30s later")
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! Hosts that share a store, a clock that is set, and runs that take as long as a test says.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use chrono::DateTime;
+
+use crate::lifecycle::Transition;
+use crate::machine::executor::report_without_guest;
+use crate::machine::scheduler::Scheduler;
+use crate::machine::scheduler::timetable::Timetable;
+use crate::plugins::manifest::Manifest;
+use crate::run::{Claim, ClaimKey, Outcome, Output, RunState};
+use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
+use crate::store::{ClaimRequest, Finish, RunFilter, RunInfo, Store, TaskState};
+use crate::supervision::Supervision;
+use crate::task::{Name, TaskKey};
+use crate::time::{Clock, Timestamp};
+
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Most runs that are listed.
+const ALL: usize = 100_000;
+
+/// A clock that stands where it was put.
+#[derive(Debug)]
+pub(super) struct Hands(AtomicI64);
+
+impl Clock for Hands {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// An instant of the year 2027, in UTC: `05-03 12:00:00`.
+pub(super) fn at(text: &str) -> Timestamp {
+    DateTime::parse_from_rfc3339(&format!("2027-{}Z", text.replace(' ', "T"))).unwrap().to_utc().into()
+}
+
+/// A host's scheduler: what it knows is forgotten with it.
+pub(super) struct Host {
+    scheduler: Scheduler,
+    timetable: Timetable,
+}
+
+impl Host {
+    /// Look at the clock, and fire what is due.
+    pub(super) async fn look(&mut self) {
+        self.scheduler.fire_due(&mut self.timetable).await;
+    }
+
+    /// Have it see what the manifest says now.
+    pub(super) async fn sees(&mut self, manifest: &str) {
+        self.scheduler.catalog.replace(tasks(manifest));
+        assert!(self.scheduler.learn(&mut self.timetable).await);
+        self.look().await;
+    }
+}
+
+/// The task `t` of a manifest that says `text` of it.
+fn tasks(text: &str) -> BTreeMap<TaskKey, Arc<crate::task::Task>> {
+    let manifest = format!("[tasks.t]\n{text}\n");
+    let parsed = Manifest::parse("t.toml", &manifest).unwrap_or_else(|e| panic!("{e}"));
+    let plugin = Name::new("t").unwrap();
+    let tasks = parsed.tasks(&Name::default_tenant(), &plugin, Path::new("/"));
+    tasks.into_iter().map(|task| (task.key.clone(), Arc::new(task))).collect()
+}
+
+/// A store, a clock, and runs under way.
+pub(super) struct Rig {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<Hands>,
+    going: Vec<(ClaimKey, Timestamp)>,
+    at_once: u32,
+    _place: tempfile::TempDir,
+}
+
+impl Rig {
+    pub(super) fn new(now: &str) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { sync: Durability::Normal, ..SqliteOptions::default() };
+        let store = SqliteStore::open(place.path().join("db"), &options).unwrap();
+        let clock = Arc::new(Hands(AtomicI64::new(at(now).as_millis())));
+        Self { store, clock, going: Vec::new(), at_once: 1, _place: place }
+    }
+
+    /// The same with so many runs at once.
+    pub(super) fn with_at_once(self, at_once: u32) -> Self {
+        Self { at_once, ..self }
+    }
+
+    /// A host that starts now, and has the task `t` of which its manifest says `text`.
+    pub(super) async fn host(&self, text: &str) -> Host {
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock) as Arc<dyn Clock>);
+        let scheduler =
+            Scheduler { store, catalog: Arc::default(), live: Arc::default(), clock, pause: Arc::default() };
+        let mut host = Host { scheduler, timetable: Timetable::default() };
+        host.sees(text).await;
+        host
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Set the clock, and nothing else: hosts are down, or the machine slept.
+    pub(super) fn set(&self, to: Timestamp) {
+        self.clock.0.store(to.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Let the time pass until `to` with `host` up: it looks whenever it has to. Every run takes `takes`; it is claimed
+    /// when it can be.
+    pub(super) async fn pass(&mut self, host: &mut Host, to: Timestamp, takes: Duration) {
+        loop {
+            host.look().await;
+            self.work(takes).await;
+            let look = host.timetable.next();
+            let ends = self.going.iter().map(|(_, end)| *end).min();
+            // What waits for its place starts when another ends, what waits for its time when that comes.
+            let next = [look, ends].into_iter().flatten().min().filter(|next| *next <= to);
+            let Some(next) = next else { break };
+            self.set(next.max(self.now()));
+        }
+        self.set(to);
+        host.look().await;
+        self.work(takes).await;
+    }
+
+    /// End the runs that have had their time and those that somebody wants ended, and claim those that may start.
+    pub(super) async fn work(&mut self, takes: Duration) {
+        let now = self.now();
+        let keys = self.going.iter().map(|(claim, _)| *claim).collect();
+        let wanted_ended = self.store.extend(keys, now.plus(DAY)).await.unwrap().cancelled;
+        for (claim, end) in std::mem::take(&mut self.going) {
+            if wanted_ended.contains(&claim) {
+                self.finish(claim, now, Outcome::Killed).await;
+            } else if end <= now {
+                self.finish(claim, end, Outcome::Succeeded).await;
+            } else {
+                self.going.push((claim, end));
+            }
+        }
+        for claim in self.claim_up_to(self.at_once).await {
+            self.going.push((claim.key, now.plus(takes)));
+        }
+    }
+
+    async fn finish(&self, claim: ClaimKey, end: Timestamp, outcome: Outcome) {
+        let transition = match outcome {
+            Outcome::Killed => Transition::Cancel,
+            _ => Transition::Succeed(Output::default()),
+        };
+        let finish = Finish {
+            claim,
+            transition,
+            report: report_without_guest(outcome, end, end, String::new()),
+            supervision: Supervision::default(),
+            expired_by: None,
+        };
+        self.store.finish(Arc::new(finish)).await.unwrap();
+    }
+
+    /// Claim what may start now, with so many runs at once.
+    pub(super) async fn claim_up_to(&self, most: u32) -> Vec<Claim> {
+        let tasks = Arc::new(BTreeMap::from([(key(), most)]));
+        let (host, lease, now) = ("here".to_owned(), DAY, self.now());
+        let request = ClaimRequest { host, tasks, limit: 1000, tenants: BTreeMap::new(), lease, now };
+        self.store.claim(request).await.unwrap().claims
+    }
+
+    /// All runs, oldest first.
+    pub(super) async fn runs(&self) -> Vec<RunInfo> {
+        let mut runs = self.store.runs(RunFilter { limit: ALL, ..RunFilter::default() }).await.unwrap();
+        runs.reverse();
+        runs
+    }
+
+    /// When the runs were due, oldest first.
+    pub(super) async fn due(&self) -> Vec<Timestamp> {
+        self.runs().await.iter().map(|run| run.due_at).collect()
+    }
+
+    /// How many runs are in `state`.
+    pub(super) async fn count(&self, state: RunState) -> usize {
+        self.runs().await.iter().filter(|run| run.state == state).count()
+    }
+
+    pub(super) async fn state(&self) -> TaskState {
+        self.store.task_states().await.unwrap().remove(&key()).unwrap_or_default()
+    }
+}
+
+pub(super) fn key() -> TaskKey {
+    TaskKey { tenant: Name::default_tenant(), task: Name::new("t").unwrap() }
+}

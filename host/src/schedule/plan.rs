@@ -1,0 +1,193 @@
+//! A task's whole schedule: its trigger, the bounds on it, and by how much its runs start later than they are due.
+//!
+//! What is left to chance is a hash, so that all hosts and all restarts come to the same: of the task for its spread, of the
+//! task and the instant for its jitter.
+
+use std::time::Duration;
+
+use chrono_tz::Tz;
+
+use super::{CatchUp, Dst, Timing, Trigger};
+use crate::time::Timestamp;
+
+/// The step between two instants.
+pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// All that says when a task's runs are due, and when they start.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    /// What makes it due.
+    pub trigger: &'a Trigger,
+    /// The zone that the trigger is read in.
+    pub zone: Tz,
+    /// Bounds on that, and by how much its runs start later.
+    pub timing: Timing,
+    /// What happens to what was missed.
+    pub catch_up: CatchUp,
+    /// Stands for the task in what is left to chance: [`seed`] of its full name.
+    pub seed: u64,
+}
+
+impl Plan<'_> {
+    /// What the instants that it has been through belong to, in short. Another text is another schedule: none of its
+    /// instants before the change was missed, and its runs are counted anew.
+    ///
+    /// Bounds belong to it, as does what says when it is due; by how much its runs start later, how many there are to be,
+    /// and policies may change without.
+    pub fn identity(&self) -> String {
+        let Timing { start, end, .. } = self.timing;
+        let mut text = match self.trigger {
+            Trigger::OnDemand => return "demand".to_owned(),
+            Trigger::OnStart => return "start".to_owned(),
+            Trigger::Cron(crontab) => {
+                let dst = match crontab.dst() {
+                    Dst::Vixie => "",
+                    Dst::Skip => " skip",
+                    Dst::Utc => " utc",
+                };
+                format!("cron {crontab} {}{dst}", self.zone.name())
+            }
+            Trigger::Every(interval) => format!("every {}ms", interval.as_millis()),
+            Trigger::At(at) => format!("at {at}"),
+            Trigger::After(_) => "after".to_owned(),
+            Trigger::Pace(_) => "pace".to_owned(),
+        };
+        for (word, bound) in [("from", start), ("until", end)] {
+            if let Some(at) = bound {
+                text.push_str(&format!(" {word} {at}"));
+            }
+        }
+        text
+    }
+
+    /// How many more runs its schedule is to make after `fired`; `None` if there is no end to them.
+    pub fn left(&self, fired: u64) -> Option<u64> {
+        self.timing.times.map(|times| u64::from(times).saturating_sub(fired))
+    }
+
+    /// Whether its schedule makes no more runs, after `fired` of them, and why, in words.
+    pub fn done(&self, fired: u64, now: Timestamp) -> Option<String> {
+        if let (Some(times), Some(0)) = (self.timing.times, self.left(fired)) {
+            return Some(format!("ran {times} of {times} times"));
+        }
+        let end = self.timing.end.filter(|end| end.plus(self.fixed()).plus(self.timing.jitter) < now)?;
+        Some(format!("ended at {}", end.to_utc().with_timezone(&self.zone).to_rfc3339()))
+    }
+
+    /// The first instant after `after` at which it is due, within its bounds; `None` if there is none.
+    pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
+        let after = self.timing.start.map_or(after, |start| after.max(start.minus(MILLISECOND)));
+        self.trigger.next_after(self.zone, after).filter(|next| self.timing.end.is_none_or(|end| *next <= end))
+    }
+
+    /// The instants, after `now` and after `fired` runs, at which it is due, and those at which the runs start then.
+    pub fn upcoming(&self, now: Timestamp, fired: u64) -> impl Iterator<Item = (Timestamp, Timestamp)> {
+        let left = self.left(fired).map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        let first = self.next_after(now.minus(self.fixed()));
+        std::iter::successors(first, |at| self.next_after(*at)).take(left).map(|at| (at, self.start_of(at)))
+    }
+
+    /// When the run that is due at `due_at` starts.
+    pub fn start_of(&self, due_at: Timestamp) -> Timestamp {
+        let jitter = share(self.timing.jitter, mixed(self.seed ^ mixed(due_at.as_millis().cast_unsigned())));
+        due_at.plus(self.fixed()).plus(jitter)
+    }
+
+    /// By how much all of its runs start later.
+    pub(super) fn fixed(&self) -> Duration {
+        self.timing.delay + share(self.timing.spread, mixed(self.seed))
+    }
+}
+
+/// What stands for a task called `name` by `tenant`: the same in all versions, on all machines (FNV-1a, 64 bits).
+pub fn seed(tenant: &str, name: &str) -> u64 {
+    let bytes = tenant.bytes().chain([b'/']).chain(name.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+/// Evenly spread bits of `bits`, those of numbers beside each other too (the last step of SplitMix64).
+fn mixed(bits: u64) -> u64 {
+    let bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+/// The part of `most`, in whole milliseconds and `most` itself included, that `bits` stand for.
+fn share(most: Duration, bits: u64) -> Duration {
+    let parts = most.as_millis() + 1;
+    let part = (u128::from(bits) * parts) >> 64;
+    Duration::from_millis(u64::try_from(part).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn s(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    fn plan(timing: Timing, name: &str) -> Plan<'static> {
+        const MINUTELY: Trigger = Trigger::Every(Duration::from_secs(60));
+        Plan { trigger: &MINUTELY, zone: Tz::UTC, timing, catch_up: CatchUp::None, seed: seed("default", name) }
+    }
+
+    #[test]
+    fn a_task_has_the_same_place_in_its_spread_in_all_versions_and_others_have_others() {
+        let timing = Timing { spread: Duration::from_secs(3600), ..Timing::default() };
+        let place = |name: &str| plan(timing, name).start_of(s(0)).as_millis();
+
+        assert_eq!([place("backup"), place("report")], [PLACES[0], PLACES[1]]);
+        let places: Vec<i64> = (0..1000).map(|n| place(&format!("task-{n}"))).collect();
+        let in_quarter = |n: i64| places.iter().filter(|at| **at / 900_000 == n).count();
+        assert!(places.iter().all(|at| (0..=3_600_000).contains(at)));
+        assert!((0..4).all(|n| (200..300).contains(&in_quarter(n))), "{:?}", [0, 1, 2, 3].map(in_quarter));
+    }
+
+    /// As they were when this was written: a change moves the runs of all who have a spread.
+    const PLACES: [i64; 2] = [2_271_402, 681_073];
+
+    #[test]
+    fn each_run_has_its_own_jitter_which_is_the_same_for_all_who_ask() {
+        let timing = Timing { delay: Duration::from_secs(5), jitter: Duration::from_secs(10), ..Timing::default() };
+        let later = |n: i64| plan(timing, "a").start_of(s(n * 60)).since(s(n * 60));
+
+        let all: Vec<Duration> = (0..1000).map(later).collect();
+
+        assert!(all.iter().all(|by| (Duration::from_secs(5)..=Duration::from_secs(15)).contains(by)));
+        let early = all.iter().filter(|by| **by < Duration::from_secs(10)).count();
+        assert!((400..600).contains(&early), "{early}");
+        assert_eq!(all, (0..1000).map(later).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn nothing_is_due_before_its_start_after_its_end_or_beyond_its_times() {
+        let timing = Timing { start: Some(s(120)), end: Some(s(300)), times: Some(3), ..Timing::default() };
+        let plan = plan(timing, "a");
+        let upcoming = |now, fired| plan.upcoming(s(now), fired).map(|(at, _)| at).collect::<Vec<_>>();
+
+        assert_eq!(upcoming(0, 0), [s(120), s(180), s(240)]);
+        assert_eq!(upcoming(120, 1), [s(180), s(240)]);
+        assert_eq!(upcoming(240, 0), [s(300)]);
+        assert_eq!((upcoming(0, 3), upcoming(300, 0)), (vec![], vec![]));
+        assert_eq!(plan.done(3, s(0)).as_deref(), Some("ran 3 of 3 times"));
+        assert_eq!(plan.done(2, s(300)), None);
+        assert_eq!(plan.done(2, s(301)).as_deref(), Some("ended at 1970-01-01T00:05:00+00:00"));
+    }
+
+    #[test]
+    fn what_is_due_makes_another_schedule_and_when_it_starts_does_not() {
+        let usual = plan(Timing::default(), "a");
+        let bound = plan(Timing { end: Some(s(60)), ..Timing::default() }, "a");
+        let later = plan(Timing { delay: Duration::from_secs(1), times: Some(3), ..Timing::default() }, "a");
+
+        assert_eq!(usual.identity(), "every 60000ms");
+        assert_eq!(bound.identity(), "every 60000ms until 1970-01-01T00:01:00.000Z");
+        assert_eq!(later.identity(), usual.identity());
+        let daily = Trigger::Cron(super::super::Crontab::parse("0 3 * * *").unwrap());
+        let [berlin, utc] =
+            [Tz::Europe__Berlin, Tz::UTC].map(|zone| Plan { trigger: &daily, zone, ..usual }.identity());
+        assert_eq!((berlin.as_str(), utc.as_str()), ("cron 0 3 * * * Europe/Berlin", "cron 0 3 * * * UTC"));
+    }
+}

@@ -1,0 +1,68 @@
+//! What surrounds a schedule: which one a task has, what it left out, and runs that are not started any more.
+
+use rusqlite::params;
+
+use super::errors::Step;
+use super::ledger::TaskId;
+use super::rows::instant;
+use super::writer::Writing;
+use crate::run::RunState;
+use crate::store::Begun;
+use crate::task::TaskKey;
+use crate::time::Timestamp;
+
+/// See [`crate::store::Store::begin_schedules`].
+pub(super) fn begin_schedules(w: &mut Writing, begun: &[Begun]) -> Step<()> {
+    for Begun { task, schedule, now } in begun {
+        let id = w.ledger.intern(task);
+        if w.ledger.row(id).schedule.as_ref() == Some(schedule) {
+            continue;
+        }
+        let row = w.ledger.change(id);
+        if row.schedule.replace(schedule.clone()).is_some() {
+            row.cursor = row.cursor.max(Some(*now));
+            row.fired = 0;
+            row.memory = None;
+            row.left_out = None;
+        }
+    }
+    Ok(())
+}
+
+/// See [`crate::store::Store::leave_out`].
+pub(super) fn leave_out(w: &mut Writing, task: &TaskKey, what: &str) -> Step<()> {
+    let id = w.ledger.intern(task);
+    w.ledger.change(id).left_out = Some(what.to_owned());
+    Ok(())
+}
+
+/// See [`crate::store::Store::cancel_late`]. Costs nothing where nothing is late.
+pub(super) fn cancel_late(w: &mut Writing, now: Timestamp) -> Step<u64> {
+    if w.ledger.start_by().is_none_or(|first| first >= now) {
+        return Ok(0);
+    }
+    let late = w
+        .conn
+        .prepare_cached(
+            "SELECT id, task, bytes, run_at, start_by_at FROM runs INDEXED BY runs_starting_by \
+             WHERE state = 0 AND start_by_at < ?1 ORDER BY start_by_at, id",
+        )?
+        .query_map([now.as_millis()], |row| {
+            Ok((row.get::<_, i64>(0)?, TaskId(row.get(1)?), row.get::<_, i64>(2)?, instant(row, 3)?, instant(row, 4)?))
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    for (run, task, bytes, run_at, start_by) in &late {
+        let time = humantime::format_duration(start_by.since(*run_at));
+        let message = format!("not started by {start_by}: {time} was its time to start");
+        w.conn
+            .prepare_cached("UPDATE runs SET state = 4, ended_at = ?2, message = ?3 WHERE id = ?1")?
+            .execute(params![run, now.as_millis(), message])?;
+        let row = w.ledger.change(*task);
+        row.leave(RunState::Waiting);
+        row.enter(RunState::Cancelled);
+        row.bytes += bytes;
+        w.told.changes = true;
+    }
+    w.ledger.look_up_start_by(&w.conn)?;
+    Ok(late.len() as u64)
+}
