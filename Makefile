@@ -11,7 +11,7 @@ GUESTS = $(notdir $(wildcard tests/guests/*))
 # Cargo writes start-hang as start_hang.
 put = for name in $(1); do cp $(BUILT)/$$(echo $$name | tr - _).wasm $(2)/.$$name.new && mv $(2)/.$$name.new $(2)/$$name.wasm || exit; done
 
-.PHONY: run test hostile leak lint bench bench-hung soak examples guests wasm-target
+.PHONY: run test hostile leak lint bench bench-hung bench-schedules soak examples guests wasm-target
 
 run: examples ## Try it: the examples, their remotes, and the host
 	cargo build --quiet -p sexton -p example-frontpage-remotes
@@ -38,6 +38,9 @@ bench: guests ## Measure; ends with `figure NAME VALUE UNIT` lines
 
 bench-hung: guests ## What the others notice of a thousand hung plugins
 	cargo bench --bench hung
+
+bench-schedules: guests ## What a million added schedules cost
+	cargo bench --bench schedules
 
 soak: guests ## An hour of good and hostile tasks: is anything lost, late, or leaking?
 	cargo bench --bench soak

@@ -17,6 +17,7 @@ mod pausing;
 mod profile;
 mod run_view;
 mod schedule;
+mod schedules;
 mod screen;
 mod serve;
 mod stack;
@@ -83,6 +84,9 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
             let args = PauseArgs { task, all, why: None };
             pausing::set_paused(&client()?, &args, false, cli.tenant.as_ref(), screen)
         }
+        Command::Add(args) => schedules::add(&client()?, &args, screen),
+        Command::List(args) => schedules::list(&client()?, &args, screen),
+        Command::Delete(args) => schedules::delete(&client()?, &args, screen),
         Command::Result { what } => trigger::result(&client()?, &what, screen),
         Command::Cache(command) => match command {
             CacheCommand::Get { key } => cache::get(&client()?, &key, screen),

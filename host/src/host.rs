@@ -23,7 +23,7 @@ use crate::machine::executor::Executor;
 use crate::machine::heartbeat::Heartbeat;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
-use crate::machine::scheduler::Scheduler;
+use crate::machine::scheduler::{AddedSchedules, Scheduler};
 use crate::machine::sweeper::Sweeper;
 use crate::machine::worker::Worker;
 use crate::plugins::Registry;
@@ -107,6 +107,7 @@ impl Host {
         let api_over = async move { drop(api_over.wait_for(|over| *over).await) };
         let mut first = vec![
             tokio::spawn(parts.scheduler().run(stopping.subscribe())),
+            tokio::spawn(parts.added_schedules().run(stopping.subscribe())),
             tokio::spawn(parts.worker(&config, &knobs).run(stopping.subscribe())),
         ];
         first.extend(
@@ -233,6 +234,11 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             pause: Arc::clone(&self.pause),
         }
+    }
+
+    fn added_schedules(&self) -> AddedSchedules {
+        let (store, catalog, clock) = (Arc::clone(&self.store), Arc::clone(&self.catalog), Arc::clone(&self.clock));
+        AddedSchedules { store, catalog, clock, pause: Arc::clone(&self.pause) }
     }
 
     fn worker(&self, config: &Config, knobs: &Knobs) -> Worker {

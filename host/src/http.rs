@@ -18,6 +18,7 @@ mod pauses;
 mod result;
 mod runs;
 mod schedule;
+mod schedules;
 mod serve;
 pub mod shapes;
 mod tasks;
@@ -97,6 +98,7 @@ type App = Arc<ApiState>;
 /// All routes, guarded. [`serve`] adds what belongs to a connection: timeouts and limits.
 pub fn router(state: Arc<ApiState>) -> Router {
     let cache_entry = get(cache::read).put(cache::write).delete(cache::remove);
+    let schedule = get(schedules::show).put(schedules::put).delete(schedules::remove);
     Router::new()
         .route("/", get(page::page))
         .route("/v1/health", get(host::health))
@@ -126,6 +128,8 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/runs/{run}/profile", get(live::profile))
         .route("/v1/runs/{run}/output", get(result::of_run))
         .route("/v1/runs/{run}/kill", post(runs::kill))
+        .route("/v1/schedules", get(schedules::list).post(schedules::post))
+        .route("/v1/schedules/{key}", schedule)
         .route("/v1/cache", get(cache::list))
         .route("/v1/cache/{*key}", cache_entry)
         .fallback(error::no_route)

@@ -1,5 +1,6 @@
 //! When a task is due. Pure: instants in, instants out.
 
+mod added;
 mod awaited;
 mod calendar;
 mod chain;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+pub use added::{BadDefinition, Definition, Looked};
 pub use awaited::{AfterEnd, AfterState, Awaited, Memory, SET_BACK};
 pub use chain::{BETWEEN_ROUNDS, Chain, ChainState, Link, LinkEnd, OnFailure, Went};
 pub use crontab::{BadCrontab, Crontab, Dst};

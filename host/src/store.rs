@@ -9,6 +9,7 @@
 //!
 //! `store::conformance` is the test text that every store passes.
 
+pub mod added;
 mod cache;
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -61,6 +62,9 @@ pub enum StoreError {
         /// Bytes allowed.
         budget: u64,
     },
+    /// About an added schedule.
+    #[error(transparent)]
+    Schedule(#[from] added::ScheduleError),
     /// The disk is full. Nothing was changed; it may be tried again.
     #[error("the disk that holds `{0}` is full")]
     DiskFull(String),
@@ -364,7 +368,7 @@ pub struct StoreStats {
 
 /// Where runs, locks and the cache are kept. See the module for what every method promises.
 #[async_trait]
-pub trait Store: Send + Sync + std::fmt::Debug + 'static {
+pub trait Store: added::Schedules + Send + Sync + std::fmt::Debug + 'static {
     /// Make runs, in one transaction. The answers are in the order of `runs`.
     async fn enqueue(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<Enqueued>>;
 

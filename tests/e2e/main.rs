@@ -5,6 +5,7 @@ mod company;
 mod harness;
 
 mod accounts;
+mod added;
 mod bad_input;
 mod cache;
 mod cli;

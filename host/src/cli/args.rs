@@ -9,6 +9,7 @@ use chrono_tz::Tz;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
+use super::schedules::{AddArgs, DeleteArgs, SchedulesArgs};
 use crate::run::{RunId, RunState};
 use crate::schedule::zone;
 use crate::task::Name;
@@ -17,7 +18,7 @@ use crate::task::Name;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "sexton", version, propagate_version = true, max_term_width = 100, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no host answers, 4 not found, 5 waited too long.\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no host answers, 4 not found, 5 waited too long, 6 in conflict with what is there.\n\
                         Example: sexton trigger hello --wait\n\
                         When is it due: sexton schedule explain '30 2 * * mon' --tz Europe/Berlin"
 )]
@@ -112,6 +113,17 @@ pub(super) enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Add a schedule that makes runs of a task
+    #[command(
+        after_help = "Example: sexton add monday-report --task report --cron '0 9 * * mon' --timezone Europe/Berlin"
+    )]
+    Add(Box<AddArgs>),
+    /// List the schedules that were added, by key
+    #[command(after_help = "Example: sexton list --task report")]
+    List(SchedulesArgs),
+    /// Delete a schedule that was added; a run that it has made goes on
+    #[command(after_help = "Example: sexton delete monday-report")]
+    Delete(DeleteArgs),
     /// Print what a run made, or what a task's latest good run made
     #[command(after_help = "Example: sexton result frontpage > page.html")]
     Result {

@@ -141,6 +141,7 @@ fn refused(response: Response<Body>) -> CliError {
     let exit = match status {
         // A route that is missing is a host of another version, not a thing that is missing.
         StatusCode::NOT_FOUND if error.code != "no-such-route" => Exit::NotFound,
+        StatusCode::CONFLICT if error.code.starts_with("schedule-") => Exit::Conflict,
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Exit::Usage,
         _ => Exit::Failed,
     };

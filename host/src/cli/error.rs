@@ -19,6 +19,8 @@ pub enum Exit {
     NotFound = 4,
     /// The waiting was over before the run was.
     TimedOut = 5,
+    /// Something else is there already, or somebody was first.
+    Conflict = 6,
 }
 
 /// Why a command ended early.

@@ -93,6 +93,7 @@ impl From<StoreError> for ApiError {
                 Self::new(full, "cache-full", error.to_string())
                     .hint("delete entries, or raise the cache quota in the host's configuration")
             }
+            StoreError::Schedule(why) => super::schedules::refused(&why),
             StoreError::DiskFull(_) => Self::new(full, "disk-full", error.to_string()),
             StoreError::Unusable(_) | StoreError::Other(_) => {
                 tracing::error!(error = %error, "The store failed a request of the API");

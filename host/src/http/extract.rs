@@ -85,7 +85,7 @@ impl Tenant {
     }
 }
 
-async fn path_text<S: Send + Sync>(parts: &mut Parts, state: &S) -> ApiResult<String> {
+pub(super) async fn path_text<S: Send + Sync>(parts: &mut Parts, state: &S) -> ApiResult<String> {
     match Path::<String>::from_request_parts(parts, state).await {
         Ok(Path(text)) => Ok(text),
         Err(e) => Err(ApiError::bad("bad-path", format!("the path cannot be read: {}", e.body_text()))),

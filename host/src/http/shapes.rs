@@ -5,6 +5,7 @@
 pub mod following;
 pub mod live;
 pub mod schedule;
+pub mod schedules;
 pub mod timing;
 
 use std::collections::BTreeMap;

@@ -5,6 +5,7 @@ mod connections;
 mod logs;
 mod pages;
 mod pauses;
+mod schedules;
 mod tenants;
 
 use std::collections::BTreeMap;
@@ -106,6 +107,11 @@ fn task(name: &str, trigger: Trigger) -> Arc<Task> {
         args: Vec::new(),
         env: BTreeMap::new(),
     })
+}
+
+/// A task of the default tenant that runs on demand.
+pub(crate) fn any_task(name: &str) -> Task {
+    Task::clone(&task(name, Trigger::OnDemand))
 }
 
 impl Rig {

@@ -3,6 +3,7 @@
 //! Several hosts may do this at once without asking one another: an instant is the key of its run, and the second to come
 //! finds it made.
 
+mod added;
 mod firing;
 mod reacting;
 mod resuming;
@@ -24,6 +25,7 @@ use crate::schedule::Trigger;
 use crate::store::{Begun, Store, TaskState};
 use crate::task::{Task, TaskKey};
 use crate::time::{Clock, Timestamp};
+pub use added::AddedSchedules;
 use reacting::Reacting;
 use timetable::Progress;
 pub use timetable::Timetable;

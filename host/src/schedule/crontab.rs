@@ -135,6 +135,11 @@ impl Crontab {
         self.seconds
     }
 
+    /// Whether it has an `H`, which is at another place for each name.
+    pub fn has_place_of_its_own(&self) -> bool {
+        self.spread
+    }
+
     /// The first instant after `after`, by the clocks of its own zone or else of `zone`; `None` if there is none before
     /// the calendar ends. What happens when these are set is [`Dst`]'s affair. Allocates nothing.
     pub fn next_after(&self, zone: Tz, after: Timestamp) -> Option<Timestamp> {

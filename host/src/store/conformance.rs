@@ -9,6 +9,7 @@
 //!
 //! A promise that is not in the list is an unused function, which the compiler tells.
 
+pub(crate) mod added;
 pub(crate) mod cache;
 pub(crate) mod claims;
 pub(crate) mod finishing;
@@ -186,6 +187,21 @@ macro_rules! promises {
                 what_a_task_writes_is_counted_as_its_own
                 keys_are_listed_in_order_by_prefix
                 pruning_deletes_expired_entries
+            }
+            added {
+                a_schedule_that_was_added_is_there_as_it_was_given
+                the_same_schedule_is_added_once_and_another_with_its_key_is_refused
+                a_schedule_that_is_replaced_begins_anew
+                who_was_preempted_changes_nothing
+                schedules_are_listed_by_key_in_pages
+                a_deleted_schedule_is_gone_and_says_what_it_was
+                many_schedules_are_fired_in_one_go
+                of_two_hosts_that_fire_an_instant_the_second_finds_it_done
+                a_key_has_one_run_at_a_time_even_when_it_was_added_anew
+                a_schedule_ends_with_its_last_instant_or_its_last_run
+                of_a_paused_task_only_the_cursors_of_its_schedules_move
+                changed_schedules_are_loaded_in_pages_by_version
+                pruning_forgets_schedules_that_are_long_over
             }
             hints {
                 who_listens_before_looking_misses_no_run

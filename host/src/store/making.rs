@@ -1,7 +1,7 @@
 //! How runs are made: what is asked of a store, and what it answers.
 
 use crate::run::{Cause, RunId};
-use crate::task::TaskKey;
+use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
 /// A run to be made.
@@ -22,6 +22,8 @@ pub struct NewRun {
     pub dedup: Option<String>,
     /// The run that enqueued it.
     pub parent: Option<RunId>,
+    /// The added schedule that made it.
+    pub schedule: Option<Name>,
     /// Whether it is skipped when earlier runs are not over.
     pub admit: Admit,
     /// If its first attempt has not started by then it is cancelled, and says so.
@@ -44,6 +46,7 @@ impl NewRun {
             input: Vec::new(),
             dedup: None,
             parent: None,
+            schedule: None,
             admit: Admit::Always,
             start_by: None,
             forced: false,

@@ -4,6 +4,7 @@
 //! and queries, by subject. Only one process may have the file at a time, which `open` sees to: the sums and counters in
 //! `ledger` rest on it.
 
+mod added;
 mod cache;
 mod claims;
 mod errors;
@@ -216,6 +217,8 @@ impl Store for SqliteStore {
 
     async fn prune(&self, retention: Retention, now: Timestamp) -> Result<u64> {
         // Small pieces, so that others' commands come in between.
+        let oldest = now.minus(retention.age);
+        while self.write(move |w| Ok(added::prune(&w.conn, oldest, now)?)).await? > 0 {}
         while self.write(move |w| Ok(cache::delete_expired(&w.conn, None, now, prune::PIECE as i64)?)).await? > 0 {}
         let surplus = self.read(move |conn| prune::surplus(conn, &retention, now, prune::PIECE)).await?;
         if surplus.is_empty() {

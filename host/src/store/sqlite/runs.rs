@@ -9,6 +9,7 @@ use super::writer::Writing;
 use crate::run::{RunId, RunState};
 use crate::store::{Admit, Cancelled, Enqueued, Fire, Fired, NewRun, StoreError};
 use crate::supervision::goes_through;
+use crate::task::Name;
 use crate::time::Timestamp;
 
 /// What a row in `inputs`, `outputs` or `logs` takes besides its contents, roughly. So no such row counts as 0 bytes,
@@ -43,7 +44,7 @@ pub(super) fn fire(w: &mut Writing, fire: &Fire) -> Step<Fired> {
     Ok(Fired::Made(made))
 }
 
-fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step<Enqueued> {
+pub(super) fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step<Enqueued> {
     let task = w.ledger.intern(&run.task);
     if let Some(key) = &run.dedup {
         let existing = w
@@ -72,8 +73,8 @@ fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step<Enqueued> 
     w.conn
         .prepare_cached(
             "INSERT INTO runs (id, task, state, cause, attempt, failures, bytes, due_at, run_at, created_at, ended_at, \
-             parent, dedup, message, note, start_by_at, forced) \
-             VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+             parent, dedup, message, note, start_by_at, forced, schedule) \
+             VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         )?
         .execute(params![
             id.0,
@@ -91,6 +92,7 @@ fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step<Enqueued> 
             run.note.as_deref(),
             run.start_by.map(Timestamp::as_millis),
             run.forced,
+            run.schedule.as_ref().map(Name::as_str),
         ])?;
     if let Some(start_by) = run.start_by.filter(|_| skipped.is_none()) {
         w.ledger.starts_by(start_by);

@@ -14,7 +14,7 @@ use super::rows::to_sql;
 pub(super) const APPLICATION_ID: i32 = 0x5358_544e;
 
 /// All migrations, the first first.
-const MIGRATIONS: [&str; 7] = [FIRST, SUPERVISION, CACHE_BY_TASK, SCHEDULES, PAUSES, POLICIES, PACE];
+const MIGRATIONS: [&str; 8] = [FIRST, SUPERVISION, CACHE_BY_TASK, SCHEDULES, PAUSES, POLICIES, ADDED, PACE];
 
 /// The schema that this program works on.
 pub(super) const VERSION: usize = MIGRATIONS.len();
@@ -216,6 +216,34 @@ CREATE TABLE pauses (
 const POLICIES: &str = "
 ALTER TABLE tasks ADD COLUMN schedule TEXT;
 ALTER TABLE tasks ADD COLUMN left_out TEXT;
+";
+
+/// Schedules that are added while hosts run.
+const ADDED: &str = "
+-- The greatest version (or id) given out in schedules.
+ALTER TABLE counters ADD COLUMN schedules INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE schedules (
+    id INTEGER PRIMARY KEY,
+    version INTEGER NOT NULL, -- greater after every change by people; hosts look for what is greater than they know
+    tenant TEXT NOT NULL,
+    key TEXT NOT NULL,
+    task TEXT NOT NULL,
+    definition TEXT NOT NULL, -- JSON
+    data BLOB, -- what its runs are given; none: what the task's are
+    created_at INTEGER NOT NULL,
+    cursor_at INTEGER NOT NULL,
+    fired INTEGER NOT NULL DEFAULT 0,
+    skipped INTEGER NOT NULL DEFAULT 0,
+    finished_at INTEGER, -- nothing will be due any more
+    deleted INTEGER NOT NULL DEFAULT 0, -- stays for a while, so that other hosts hear of it
+    UNIQUE (tenant, key)
+) STRICT;
+CREATE UNIQUE INDEX schedules_version ON schedules (version);
+CREATE INDEX schedules_of_task ON schedules (tenant, task, key) WHERE deleted = 0;
+CREATE INDEX schedules_over ON schedules (deleted, finished_at) WHERE finished_at IS NOT NULL;
+-- The key of the schedule that made the run.
+ALTER TABLE runs ADD COLUMN schedule TEXT;
+CREATE INDEX runs_of_schedule ON runs (schedule) WHERE state < 2 AND schedule IS NOT NULL;
 ";
 
 /// What a pace goes by.

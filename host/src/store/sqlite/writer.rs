@@ -48,6 +48,8 @@ pub(super) struct Told {
     pub(super) locks: bool,
     /// A run changed.
     pub(super) changes: bool,
+    /// A schedule was added, replaced or deleted.
+    pub(super) schedules: bool,
 }
 
 /// Whom to tell, and what is counted.
@@ -55,6 +57,7 @@ pub(super) struct Told {
 pub(super) struct Board {
     pub(super) runs: Arc<Notify>,
     pub(super) locks: Arc<Notify>,
+    pub(super) schedules: Arc<Notify>,
     pub(super) changes: watch::Sender<u64>,
     /// Commits that wrote something.
     pub(super) commits: AtomicU64,
@@ -264,6 +267,9 @@ impl Writer {
         }
         if told.locks {
             self.board.locks.notify_waiters();
+        }
+        if told.schedules {
+            self.board.schedules.notify_waiters();
         }
         if told.changes {
             self.board.changes.send_modify(|count| *count += 1);

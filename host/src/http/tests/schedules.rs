@@ -1,0 +1,117 @@
+//! Added schedules, at an instant that does not move.
+
+use super::*;
+
+impl Rig {
+    async fn put_schedule(&self, path: &str, body: &Value) -> Answer {
+        let put = request(Method::PUT, &format!("/v1/schedules/{path}")).body(Body::from(body.to_string()));
+        self.ask(put.expect("a request")).await
+    }
+}
+
+#[tokio::test]
+async fn a_schedule_says_when_it_is_due_in_its_zone() {
+    let rig = Rig::new();
+    let body = json!({
+        "task": "hello", "cron": "0 12 * * *", "zone": "Europe/Berlin", "delay": "1m 30s", "start": "in 1d",
+        "end": "2027-01-01T00:00:00+01:00", "times": 3, "data": {"n": 1},
+    });
+
+    let made = rig.put_schedule("noon", &body).await;
+
+    assert_eq!((made.status, made.header("location")), (StatusCode::CREATED, "/v1/schedules/noon"));
+    let made = made.json();
+    assert_eq!((&made["effect"], &made["schedule"]["trigger"]["text"]), (&json!("added"), &json!("cron 0 12 * * *")));
+    let schedule = rig.get("/v1/schedules/noon").await.json();
+    assert_eq!(schedule, made["schedule"]);
+    // Noon in Berlin is 11:00 in UTC; it is 10:00, and the start is a day ahead.
+    let next = json!({"at": "2026-11-23T11:00:00.000Z", "local": "2026-11-23T12:00:00+01:00", "starts_at": "2026-11-23T11:01:30.000Z"});
+    assert_eq!(schedule["next"], next);
+    assert_eq!(
+        (&schedule["delay_ms"], &schedule["times"], &schedule["data_bytes"]),
+        (&json!(90_000), &json!(3), &json!(7))
+    );
+    assert_eq!(schedule["end"], "2026-12-31T23:00:00.000Z");
+}
+
+#[tokio::test]
+async fn a_request_that_is_sent_again_does_nothing_more() {
+    let rig = Rig::new();
+    let body = json!({"task": "hello", "at": "2026-11-22T10:00:05Z"});
+    assert_eq!(rig.put_schedule("once", &body).await.status, StatusCode::CREATED);
+
+    let again = rig.put_schedule("once", &body).await;
+    rig.catalog.replace(BTreeMap::new());
+    let without_its_task = rig.put_schedule("once", &body).await;
+    let other = rig.put_schedule("other", &body).await;
+
+    assert_eq!((again.status, &again.json()["effect"]), (StatusCode::OK, &json!("existing")));
+    assert_eq!(
+        (without_its_task.status, &without_its_task.json()["schedule"]["state"]),
+        (StatusCode::OK, &json!("resting"))
+    );
+    assert_eq!((other.status, &other.json()["error"]["code"]), (StatusCode::NOT_FOUND, &json!("no-such-task")));
+}
+
+#[tokio::test]
+async fn who_changes_what_somebody_else_has_changed_is_told_so() {
+    let rig = Rig::new();
+    let first = rig.put_schedule("k", &json!({"task": "hello", "every": "1h"})).await.json();
+    let seen = &first["schedule"]["version"];
+    let change = |every: &str| json!({"task": "hello", "every": every, "replace": true, "version": seen});
+
+    let mine = rig.put_schedule("k", &change("2h")).await;
+    let theirs = rig.put_schedule("k", &change("3h")).await;
+    let path = format!("/v1/schedules/k?version={seen}");
+    let deleted = rig.ask(request(Method::DELETE, &path).body(Body::empty()).expect("a request")).await;
+
+    assert_eq!((mine.status, &mine.json()["effect"]), (StatusCode::OK, &json!("replaced")));
+    for late in [theirs, deleted] {
+        assert_eq!((late.status, &late.json()["error"]["code"]), (StatusCode::CONFLICT, &json!("schedule-changed")));
+    }
+    assert_eq!(rig.get("/v1/schedules/k").await.json()["trigger"]["text"], "every 2h");
+}
+
+#[tokio::test]
+async fn schedules_of_tenants_are_apart() {
+    let rig = Rig::new();
+    rig.catalog.change(|tasks| {
+        let mut task = any_task("theirs");
+        task.key.tenant = acme();
+        tasks.insert(task.key.clone(), Arc::new(task));
+    });
+    let own = json!({"task": "hello", "every": "1h"});
+    assert_eq!(rig.put_schedule("k", &own).await.status, StatusCode::CREATED);
+
+    let foreign = rig.put_schedule("k?tenant=acme", &own).await;
+    let theirs = rig.put_schedule("k?tenant=acme", &json!({"task": "theirs", "every": "2h"})).await;
+
+    assert_eq!(foreign.status, StatusCode::NOT_FOUND);
+    assert_eq!((theirs.status, theirs.header("location")), (StatusCode::CREATED, "/v1/schedules/k?tenant=acme"));
+    let listed = rig.get("/v1/schedules?tenant=acme").await.json();
+    assert_eq!(
+        (listed["schedules"].as_array().map(Vec::len), &listed["schedules"][0]["task"]),
+        (Some(1), &json!("theirs"))
+    );
+    assert_eq!(rig.get("/v1/schedules/k").await.json()["task"], "hello");
+    let gone = request(Method::DELETE, "/v1/schedules/k?tenant=acme").body(Body::empty());
+    assert_eq!(rig.ask(gone.expect("a request")).await.status, StatusCode::OK);
+    assert_eq!(rig.get("/v1/schedules/k").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn pages_of_schedules_follow_one_another() {
+    let rig = Rig::new();
+    for key in ["c", "a", "b"] {
+        rig.put_schedule(key, &json!({"task": "hello", "every": "1h"})).await;
+    }
+
+    let first = rig.get("/v1/schedules?limit=2").await.json();
+    let rest = rig.get(&format!("/v1/schedules?limit=2&after={}", first["next"].as_str().expect("more"))).await.json();
+
+    let keys = |page: &Value| -> Vec<Value> {
+        page["schedules"].as_array().expect("a list").iter().map(|schedule| schedule["key"].clone()).collect()
+    };
+    assert_eq!((keys(&first), keys(&rest)), (vec![json!("a"), json!("b")], vec![json!("c")]));
+    assert_eq!(rest["next"], Value::Null);
+}

@@ -1,0 +1,270 @@
+//! A clock that a test moves, over a real store.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::*;
+use crate::lifecycle::Transition;
+use crate::run::{Accounts, Kept, Outcome, Output, Report, RunState};
+use crate::schedule::{CatchUp, Trigger};
+use crate::store::added::{AddSchedule, ScheduleInfo, ScheduleKey};
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::{ClaimRequest, Finish, RunFilter, RunInfo};
+use crate::supervision::Supervision;
+use crate::task::{Name, Overlap, TaskKey};
+
+#[derive(Debug)]
+struct Hand(AtomicI64);
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// `seconds` after noon, 2027-01-15 in UTC.
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(1_800_014_400_000 + seconds * 1000)
+}
+
+const DAY: i64 = 24 * 3600;
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// A host's scheduler without the host.
+struct Rig {
+    scheduler: AddedSchedules,
+    clock: Arc<Hand>,
+    known: Known,
+    _directory: tempfile::TempDir,
+}
+
+impl Rig {
+    fn new(catch_up: CatchUp) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> =
+            SqliteStore::open(directory.path().join("store.db"), &SqliteOptions::default()).unwrap();
+        let clock = Arc::new(Hand(AtomicI64::new(at(0).as_millis())));
+        let scheduler = AddedSchedules { store, catalog: Arc::default(), clock: clock.clone(), pause: Arc::default() };
+        let rig = Self { scheduler, clock, known: Known::default(), _directory: directory };
+        rig.has_task(catch_up);
+        rig
+    }
+
+    fn has_task(&self, catch_up: CatchUp) {
+        let task = Task { catch_up, overlap: Overlap::Allow(16), ..crate::http::tests::any_task("a") };
+        self.scheduler.catalog.replace([(task.key.clone(), Arc::new(task))].into());
+    }
+
+    fn has_no_task(&self) {
+        self.scheduler.catalog.replace(Default::default());
+    }
+
+    async fn add(&self, key: &str, trigger: Trigger, change: impl FnOnce(&mut Definition)) {
+        let mut definition = Definition::of(trigger, chrono_tz::Tz::UTC).unwrap();
+        change(&mut definition);
+        let now = self.clock.now();
+        let add = AddSchedule {
+            key: ScheduleKey { tenant: Name::default_tenant(), key: name(key) },
+            task: name("a"),
+            definition: definition.text(),
+            data: Some(key.as_bytes().to_vec()),
+            cursor: now,
+            replace: true,
+            version: None,
+            now,
+        };
+        self.scheduler.store.add_schedule(add).await.unwrap();
+    }
+
+    async fn minutely(&self, key: &str) {
+        self.add(key, Trigger::Every(Duration::from_secs(60)), |_| {}).await;
+    }
+
+    /// What a host does that looks at `now`.
+    async fn look(&mut self, now: Timestamp) {
+        self.clock.0.store(now.as_millis(), Ordering::Relaxed);
+        assert_eq!(self.scheduler.load(&mut self.known).await, Loaded::All);
+        self.scheduler.wake(&mut self.known);
+        self.scheduler.fire_due(&mut self.known).await;
+    }
+
+    /// Another host (or this one after a restart).
+    fn starts_anew(&mut self) {
+        self.known = Known::default();
+    }
+
+    async fn runs(&self) -> Vec<RunInfo> {
+        let mut runs = self.scheduler.store.runs(RunFilter { limit: 1000, ..RunFilter::default() }).await.unwrap();
+        runs.reverse();
+        runs
+    }
+
+    /// The instants of all runs so far, in seconds.
+    async fn due(&self) -> Vec<i64> {
+        self.runs().await.iter().map(|run| (run.due_at.as_millis() - at(0).as_millis()) / 1000).collect()
+    }
+
+    /// Every run that waits succeeds.
+    async fn work(&self) {
+        let now = self.clock.now();
+        let key = TaskKey { tenant: Name::default_tenant(), task: name("a") };
+        let request = ClaimRequest {
+            host: "one".into(),
+            tasks: Arc::new([(key, 1000)].into()),
+            limit: 1000,
+            tenants: Default::default(),
+            lease: Duration::from_secs(30),
+            now,
+        };
+        for claim in self.scheduler.store.claim(request).await.unwrap().claims {
+            let report = Report {
+                outcome: Outcome::Succeeded,
+                started_at: now,
+                ended_at: now,
+                message: None,
+                backtrace: None,
+                accounts: Accounts::default(),
+                log: Kept::default(),
+                stdout: Kept::default(),
+                stderr: Kept::default(),
+            };
+            let finish = Finish {
+                claim: claim.key,
+                transition: Transition::Succeed(Output::default()),
+                report,
+                supervision: Supervision::default(),
+                expired_by: None,
+            };
+            self.scheduler.store.finish(Arc::new(finish)).await.unwrap();
+        }
+    }
+
+    async fn info(&self, key: &str) -> ScheduleInfo {
+        let key = ScheduleKey { tenant: Name::default_tenant(), key: name(key) };
+        self.scheduler.store.schedule(key).await.unwrap().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn what_is_due_is_fired_with_its_data_and_only_once() {
+    let mut rig = Rig::new(CatchUp::None);
+    rig.minutely("k").await;
+    rig.add("once", Trigger::At(at(90)), |_| {}).await;
+
+    for seconds in [0, 60, 60, 90, 100] {
+        rig.look(at(seconds)).await;
+        rig.work().await;
+    }
+
+    assert_eq!(rig.due().await, [60, 90]);
+    let runs = rig.runs().await;
+    assert_eq!(rig.scheduler.store.input(runs[0].id).await.unwrap().unwrap(), b"k");
+    assert_eq!((rig.info("once").await.finished_at, rig.info("k").await.finished_at), (Some(at(90)), None));
+    assert_eq!(rig.known.timetable.len(), 1);
+}
+
+#[tokio::test]
+async fn after_three_days_the_latest_instant_is_caught_up_if_the_task_says_so() {
+    for (catch_up, expected) in
+        [(CatchUp::None, vec![]), (CatchUp::Latest, vec![3 * DAY]), (CatchUp::All(9), vec![3 * DAY])]
+    {
+        let mut rig = Rig::new(catch_up);
+        rig.add("k", Trigger::Cron(crate::schedule::Crontab::parse("0 12 * * *").unwrap()), |_| {}).await;
+        rig.look(at(0)).await;
+        rig.starts_anew();
+
+        rig.look(at(3 * DAY + 3600)).await;
+        rig.look(at(3 * DAY + 3700)).await;
+
+        assert_eq!(rig.due().await, expected, "{catch_up:?}");
+        if let [run] = &rig.runs().await[..] {
+            assert_eq!(run.note.as_deref(), Some("added schedule `k`; 2 instant(s) before it left out"));
+        }
+        rig.work().await;
+        rig.look(at(4 * DAY)).await;
+        assert_eq!(rig.due().await.last(), Some(&(4 * DAY)), "it goes on, {catch_up:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_says_what_another_did_is_not_fired_twice_by_two_hosts() {
+    let mut rig = Rig::new(CatchUp::None);
+    rig.minutely("k").await;
+    rig.look(at(0)).await;
+    let mut other = Known::default();
+    assert_eq!(rig.scheduler.load(&mut other).await, Loaded::All);
+
+    rig.look(at(60)).await;
+    rig.work().await;
+    std::mem::swap(&mut rig.known, &mut other);
+    rig.look(at(61)).await;
+    rig.look(at(120)).await;
+
+    assert_eq!(rig.due().await, [60, 120]);
+    assert_eq!(rig.info("k").await.fired, 2);
+}
+
+#[tokio::test]
+async fn a_schedule_rests_while_its_task_is_gone_and_goes_on_when_it_is_back() {
+    let mut rig = Rig::new(CatchUp::Latest);
+    rig.minutely("k").await;
+    rig.has_no_task();
+    for minute in 0..10 {
+        rig.look(at(60 * minute)).await;
+    }
+    let meanwhile = rig.due().await;
+
+    rig.has_task(CatchUp::Latest);
+    rig.look(at(630)).await;
+
+    assert_eq!((meanwhile, rig.due().await), (vec![], vec![600]));
+}
+
+#[tokio::test]
+async fn while_its_run_is_not_over_a_schedule_skips_and_others_do_not() {
+    let mut rig = Rig::new(CatchUp::None);
+    rig.minutely("k").await;
+    rig.look(at(60)).await;
+    rig.minutely("other").await;
+
+    rig.look(at(120)).await;
+
+    assert_eq!(rig.due().await, [60, 120]);
+    assert_eq!((rig.info("k").await.skipped, rig.info("other").await.fired), (1, 1));
+}
+
+#[tokio::test]
+async fn after_so_many_times_a_schedule_is_over() {
+    let mut rig = Rig::new(CatchUp::None);
+    rig.add("k", Trigger::Every(Duration::from_secs(60)), |definition| definition.times = Some(2)).await;
+
+    for minute in 0..6 {
+        rig.look(at(60 * minute)).await;
+        rig.work().await;
+    }
+
+    assert_eq!(rig.due().await, [60, 120]);
+    assert_eq!(rig.info("k").await.finished_at, Some(at(120)));
+}
+
+#[tokio::test]
+async fn a_change_counts_at_once_and_from_then_on() {
+    let mut rig = Rig::new(CatchUp::All(9));
+    rig.minutely("k").await;
+    rig.minutely("gone").await;
+    rig.look(at(0)).await;
+    rig.clock.0.store(at(100).as_millis(), Ordering::Relaxed);
+    rig.add("k", Trigger::Every(Duration::from_secs(90)), |_| {}).await;
+    let gone = ScheduleKey { tenant: Name::default_tenant(), key: name("gone") };
+    rig.scheduler.store.delete_schedule(gone, None, at(100)).await.unwrap();
+
+    rig.look(at(110)).await;
+    let early = rig.due().await;
+    rig.look(at(180)).await;
+
+    assert_eq!((early, rig.due().await), (vec![], vec![180]));
+    assert_eq!(rig.known.timetable.len(), 1);
+    assert_eq!(rig.runs().await[0].state, RunState::Waiting);
+}

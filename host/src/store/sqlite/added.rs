@@ -1,0 +1,318 @@
+//! Added schedules: rows that people write, and that make runs by the thousand in one transaction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use tokio::sync::Notify;
+
+use super::SqliteStore;
+use super::errors::Step;
+use super::ledger::TaskId;
+use super::prune::PIECE;
+use super::rows::{instant, maybe_instant, name, number, task_key, to_sql};
+use super::runs::enqueue_one;
+use super::writer::Writing;
+use crate::run::{Cause, RunId};
+use crate::store::added::{
+    AddSchedule, Added, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, ScheduleError,
+    ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress, Schedules,
+};
+use crate::store::{Enqueued, NewRun, Result};
+use crate::task::Name;
+use crate::time::Timestamp;
+
+/// How long the row of a deleted schedule stays. A host that has not looked for that long finds out when it fires it.
+const DELETED_FOR: Duration = Duration::from_secs(3600);
+
+#[async_trait]
+impl Schedules for SqliteStore {
+    async fn add_schedule(&self, new: AddSchedule) -> Result<Added> {
+        self.write(move |w| add(w, &new)).await
+    }
+
+    async fn schedules(&self, filter: ScheduleFilter) -> Result<Vec<ScheduleInfo>> {
+        self.read(move |conn| list(conn, &filter)).await
+    }
+
+    async fn schedule(&self, key: ScheduleKey) -> Result<Option<ScheduleInfo>> {
+        self.read(move |conn| Ok(find(conn, &key)?.filter(|found| !found.deleted).map(|found| found.info))).await
+    }
+
+    async fn delete_schedule(&self, key: ScheduleKey, version: Option<u64>, now: Timestamp) -> Result<ScheduleInfo> {
+        self.write(move |w| delete(w, &key, version, now)).await
+    }
+
+    async fn fire_schedules(&self, due: FireAdded) -> Result<Vec<FiredSchedule>> {
+        self.write(move |w| fire(w, &due)).await
+    }
+
+    async fn load_schedules(&self, since: u64, limit: usize) -> Result<Vec<LoadedSchedule>> {
+        self.read(move |conn| load(conn, since, limit)).await
+    }
+
+    fn schedules_hint(&self) -> Arc<Notify> {
+        self.board.schedules.clone()
+    }
+}
+
+/// What [`info`] reads, in its order.
+const INFO_COLUMNS: &str =
+    "tenant, key, task, version, definition, length(data), created_at, cursor_at, fired, skipped, finished_at";
+
+fn info(row: &Row<'_>) -> rusqlite::Result<ScheduleInfo> {
+    Ok(ScheduleInfo {
+        key: ScheduleKey { tenant: name(row, 0)?, key: name(row, 1)? },
+        task: name(row, 2)?,
+        version: number(row, 3)?,
+        definition: row.get(4)?,
+        data_bytes: row.get::<_, Option<i64>>(5)?.map(i64::unsigned_abs),
+        created_at: instant(row, 6)?,
+        cursor: instant(row, 7)?,
+        fired: number(row, 8)?,
+        skipped: number(row, 9)?,
+        finished_at: maybe_instant(row, 10)?,
+    })
+}
+
+/// A row, deleted or not.
+struct Found {
+    id: i64,
+    info: ScheduleInfo,
+    data: Option<Vec<u8>>,
+    deleted: bool,
+}
+
+fn find(conn: &Connection, key: &ScheduleKey) -> rusqlite::Result<Option<Found>> {
+    conn.prepare_cached(&format!(
+        "SELECT {INFO_COLUMNS}, id, data, deleted FROM schedules WHERE tenant = ?1 AND key = ?2"
+    ))?
+    .query_row([key.tenant.as_str(), key.key.as_str()], |row| {
+        Ok(Found { info: info(row)?, id: row.get(11)?, data: row.get(12)?, deleted: row.get(13)? })
+    })
+    .optional()
+}
+
+/// See [`Schedules::schedules`].
+fn list(conn: &Connection, filter: &ScheduleFilter) -> rusqlite::Result<Vec<ScheduleInfo>> {
+    let (tenant, after) = (filter.tenant.as_str(), filter.after.as_ref().map_or("", Name::as_str));
+    let select = format!("SELECT {INFO_COLUMNS} FROM schedules WHERE tenant = ?1 AND key > ?2 AND deleted = 0");
+    match &filter.task {
+        None => conn
+            .prepare_cached(&format!("{select} ORDER BY key LIMIT ?3"))?
+            .query_map(params![tenant, after, to_sql(filter.limit)], info)?
+            .collect(),
+        Some(task) => conn
+            .prepare_cached(&format!("{select} AND task = ?4 ORDER BY key LIMIT ?3"))?
+            .query_map(params![tenant, after, to_sql(filter.limit), task.as_str()], info)?
+            .collect(),
+    }
+}
+
+/// See [`Schedules::load_schedules`].
+fn load(conn: &Connection, since: u64, limit: usize) -> rusqlite::Result<Vec<LoadedSchedule>> {
+    conn.prepare_cached(
+        "SELECT tenant, task, id, version, definition, cursor_at, fired, deleted FROM schedules INDEXED BY schedules_version \
+         WHERE version > ?1 AND (finished_at IS NULL OR deleted = 1) ORDER BY version LIMIT ?2",
+    )?
+    .query_map([to_sql(since), to_sql(limit)], |row| {
+        Ok(LoadedSchedule {
+            task: task_key(row, 0)?,
+            id: row.get(2)?,
+            version: number(row, 3)?,
+            definition: row.get(4)?,
+            progress: ScheduleProgress { cursor: instant(row, 5)?, fired: number(row, 6)? },
+            deleted: row.get(7)?,
+        })
+    })?
+    .collect()
+}
+
+/// A version that is greater than all before.
+fn next_version(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.prepare_cached("UPDATE counters SET schedules = schedules + 1 RETURNING schedules")?
+        .query_row([], |row| row.get(0))
+}
+
+/// Whether a schedule is the one that its caller has looked at.
+fn expect(found: &ScheduleInfo, version: Option<u64>) -> std::result::Result<(), ScheduleError> {
+    match version {
+        Some(version) if version != found.version => {
+            Err(ScheduleError::Preempted { key: found.key.key.clone(), version: found.version })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// See [`Schedules::add_schedule`].
+fn add(w: &mut Writing, new: &AddSchedule) -> Step<Added> {
+    let found = find(&w.conn, &new.key)?.filter(|found| !found.deleted);
+    let replaces = found.is_some();
+    match found {
+        None if new.version.is_some() => refuse(ScheduleError::NotFound(new.key.key.clone()))?,
+        None => {}
+        Some(Found { info, data, .. }) => {
+            expect(&info, new.version).map_err(crate::store::StoreError::from)?;
+            let same = info.task == new.task && info.definition == new.definition && data == new.data;
+            match info.finished_at {
+                Some(at) if !new.replace => {
+                    refuse(ScheduleError::AlreadyFinished { key: new.key.key.clone(), at })?;
+                }
+                None if same => return Ok(Added::Existing(info)),
+                None if !new.replace => refuse(ScheduleError::AlreadyExists(new.key.key.clone()))?,
+                _ => {}
+            }
+        }
+    }
+    // A number is an id once, and a version once: that of a row that was pruned comes back for no other.
+    let version = next_version(&w.conn)?;
+    let info = w
+        .conn
+        .prepare_cached(&format!(
+            "INSERT INTO schedules (id, version, tenant, key, task, definition, data, created_at, cursor_at) \
+             VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (tenant, key) DO UPDATE SET version = ?1, task = ?4, \
+             definition = ?5, data = ?6, created_at = ?7, cursor_at = ?8, fired = 0, skipped = 0, finished_at = NULL, \
+             deleted = 0 RETURNING {INFO_COLUMNS}"
+        ))?
+        .query_row(
+            params![
+                version,
+                new.key.tenant.as_str(),
+                new.key.key.as_str(),
+                new.task.as_str(),
+                new.definition,
+                new.data,
+                new.now.as_millis(),
+                new.cursor.as_millis(),
+            ],
+            info,
+        )?;
+    w.told.schedules = true;
+    Ok(if replaces { Added::Replaced(info) } else { Added::New(info) })
+}
+
+/// Say no. Nothing was written yet.
+fn refuse(error: ScheduleError) -> Step<()> {
+    Err(crate::store::StoreError::from(error).into())
+}
+
+/// See [`Schedules::delete_schedule`].
+fn delete(w: &mut Writing, key: &ScheduleKey, version: Option<u64>, now: Timestamp) -> Step<ScheduleInfo> {
+    let Some(found) = find(&w.conn, key)?.filter(|found| !found.deleted) else {
+        return Err(crate::store::StoreError::from(ScheduleError::NotFound(key.key.clone())).into());
+    };
+    expect(&found.info, version).map_err(crate::store::StoreError::from)?;
+    let version = next_version(&w.conn)?;
+    w.conn
+        .prepare_cached("UPDATE schedules SET version = ?2, data = NULL, finished_at = ?3, deleted = 1 WHERE id = ?1")?
+        .execute(params![found.id, version, now.as_millis()])?;
+    w.told.schedules = true;
+    Ok(found.info)
+}
+
+/// Delete rows that nobody needs any more: of schedules that were deleted, and of those that finished before `oldest`; at
+/// most a piece of them. Returns how many there were.
+pub(super) fn prune(conn: &Connection, oldest: Timestamp, now: Timestamp) -> rusqlite::Result<usize> {
+    let mut statement = conn.prepare_cached(
+        "DELETE FROM schedules WHERE id IN (SELECT id FROM schedules INDEXED BY schedules_over \
+         WHERE deleted = ?1 AND finished_at IS NOT NULL AND finished_at < ?2 LIMIT ?3)",
+    )?;
+    let deleted = statement.execute(params![true, now.minus(DELETED_FOR).as_millis(), to_sql(PIECE)])?;
+    Ok(deleted + statement.execute(params![false, oldest.as_millis(), to_sql(PIECE)])?)
+}
+
+/// See [`Schedules::fire_schedules`].
+fn fire(w: &mut Writing, fire: &FireAdded) -> Step<Vec<FiredSchedule>> {
+    let ids: Vec<TaskId> = fire.tasks.iter().map(|task| w.ledger.intern(&task.key)).collect();
+    fire.due.iter().map(|due| fire_one(w, due, ids[due.task], &fire.tasks[due.task], fire.now)).collect()
+}
+
+/// What is so of a schedule when it is fired.
+struct Current {
+    version: u64,
+    progress: ScheduleProgress,
+    key: Name,
+    data: Option<Vec<u8>>,
+}
+
+fn fire_one(w: &mut Writing, due: &DueSchedule, id: TaskId, task: &FiredTask, now: Timestamp) -> Step<FiredSchedule> {
+    let current = w
+        .conn
+        .prepare_cached(
+            "SELECT version, cursor_at, fired, key, data FROM schedules WHERE id = ?1 AND finished_at IS NULL",
+        )?
+        .query_row([due.id], |row| {
+            let progress = ScheduleProgress { cursor: instant(row, 1)?, fired: number(row, 2)? };
+            Ok(Current { version: number(row, 0)?, progress, key: name(row, 3)?, data: row.get(4)? })
+        })
+        .optional()?;
+    let Some(current) = current else { return Ok(FiredSchedule::Stale(None)) };
+    if current.version != due.version || current.progress.cursor != due.expect {
+        return Ok(FiredSchedule::Stale(Some((current.version, current.progress))));
+    }
+    let mut fired = current.progress.fired;
+    let (mut run, mut skipped) = (None, false);
+    if let Some(due_at) = due.due_at
+        && !w.ledger.is_paused(w.ledger.row(id))
+    {
+        skipped = busy(w, &current.key, &task.key.tenant)?;
+        if !skipped {
+            run = Some(make(w, due, due_at, current, task, now)?);
+            fired += 1;
+        }
+    }
+    let finished = due.last || (run.is_some() && due.times.is_some_and(|times| fired >= u64::from(times)));
+    w.conn
+        .prepare_cached(
+            "UPDATE schedules SET cursor_at = ?2, fired = ?3, skipped = skipped + ?4, finished_at = ?5 WHERE id = ?1",
+        )?
+        .execute(params![
+            due.id,
+            due.cursor.as_millis(),
+            to_sql(fired),
+            skipped,
+            finished.then_some(now.as_millis())
+        ])?;
+    Ok(FiredSchedule::Done { run, fired, finished })
+}
+
+/// Whether a run that the key of a tenant has made is not over. By key, so that it holds over a deletion.
+fn busy(w: &Writing, key: &Name, tenant: &Name) -> rusqlite::Result<bool> {
+    let mut statement =
+        w.conn.prepare_cached("SELECT task FROM runs INDEXED BY runs_of_schedule WHERE state < 2 AND schedule = ?1")?;
+    let mut rows = statement.query([key.as_str()])?;
+    while let Some(row) = rows.next()? {
+        if w.ledger.row(TaskId(row.get(0)?)).key.tenant == *tenant {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn make(
+    w: &mut Writing,
+    due: &DueSchedule,
+    due_at: Timestamp,
+    current: Current,
+    task: &FiredTask,
+    now: Timestamp,
+) -> Step<RunId> {
+    let Current { key, data, .. } = current;
+    let run_at = due_at.plus(due.delay);
+    let missed = match due.left_out {
+        0 => String::new(),
+        n => format!("; {n} instant(s) before it left out"),
+    };
+    let run = NewRun {
+        run_at,
+        input: data.unwrap_or_else(|| task.input.clone()),
+        dedup: Some(format!("added:{key}:{}", due_at.as_millis())),
+        start_by: task.start_within.map(|within| run_at.max(now).plus(within)),
+        note: Some(format!("added schedule `{key}`{missed}")),
+        schedule: Some(key),
+        ..NewRun::of(task.key.clone(), due_at, Cause::Schedule)
+    };
+    let made: Enqueued = enqueue_one(w, &run, now)?;
+    Ok(made.run())
+}
