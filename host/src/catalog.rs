@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::schedule::Chain;
 use crate::task::{Task, TaskKey};
 
 /// All tasks at one moment.
 pub type Tasks = Arc<BTreeMap<TaskKey, Arc<Task>>>;
 
-/// The tasks of all plugins that load. Written by the plugin directory only.
+/// All chains at one moment.
+pub type Chains = Arc<BTreeMap<TaskKey, Arc<Chain>>>;
+
+/// The tasks and chains of all plugins that load. Written by the plugin directory only.
 #[derive(Debug, Default)]
 pub struct Catalog {
     tasks: RwLock<Tasks>,
+    chains: RwLock<Chains>,
     changed: tokio::sync::watch::Sender<u64>,
 }
 
@@ -25,6 +30,16 @@ impl Catalog {
     /// One task.
     pub fn get(&self, key: &TaskKey) -> Option<Arc<Task>> {
         self.tasks.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// All chains, as they are now.
+    pub fn chains(&self) -> Chains {
+        self.chains.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Change which chains there are. Who is told of changes hears of it with the next [`Catalog::change`].
+    pub fn change_chains(&self, change: impl FnOnce(&mut BTreeMap<TaskKey, Arc<Chain>>)) {
+        change(Arc::make_mut(&mut self.chains.write().unwrap_or_else(PoisonError::into_inner)));
     }
 
     /// Put `tasks` in the place of what was known before.

@@ -5,6 +5,7 @@
 
 mod args;
 mod cache;
+mod chains;
 mod check;
 mod client;
 mod error;
@@ -68,6 +69,7 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
         Command::Tenants(list) => lists::tenants(&client()?, list, screen),
         Command::Plugins(list) => lists::plugins(&client()?, list, screen),
         Command::Tasks(list) => lists::tasks(&client()?, list, screen),
+        Command::Chains(list) => chains::chains(&client()?, list, screen),
         Command::Runs(args) => lists::runs(&client()?, &args, screen),
         Command::Locks(args) => locks::locks(&client()?, &args, screen),
         Command::Show { run, list } => run_view::show(&client()?, run, list, screen),

@@ -5,6 +5,7 @@
 //! meant for loopback addresses only, and refuses what a web page on another site could make a browser send.
 
 mod cache;
+mod chains;
 mod error;
 mod extract;
 mod guard;
@@ -107,6 +108,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/live", get(live::list))
         .route("/v1/locks/graph", get(lock_graph::graph))
         .route("/v1/tenants", get(host::tenants))
+        .route("/v1/chains", get(chains::list))
         .route("/v1/schedule/explain", get(schedule::explain))
         .route("/v1/tenants/{tenant}/pause", post(pauses::pause_many))
         .route("/v1/tenants/{tenant}/resume", post(pauses::resume_many))

@@ -1,12 +1,15 @@
 //! When a task is due. Pure: instants in, instants out.
 
 mod added;
+mod awaited;
 mod calendar;
+mod chain;
 mod crontab;
 mod due;
 pub mod explain;
 pub mod given;
 mod local;
+mod pace;
 mod plan;
 mod walk;
 pub mod words;
@@ -17,8 +20,11 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 pub use added::{BadDefinition, Definition, Looked};
+pub use awaited::{AfterEnd, AfterState, Awaited, Memory, SET_BACK};
+pub use chain::{BETWEEN_ROUNDS, Chain, ChainState, Link, LinkEnd, OnFailure, Went};
 pub use crontab::{BadCrontab, Crontab, Dst};
 pub use due::{Due, Look};
+pub use pace::{Going, PaceState, Paced};
 pub use plan::{Plan, seed};
 pub use zones::zone;
 pub(crate) use zones::zone_named;

@@ -15,6 +15,7 @@ mod cache;
 pub(crate) mod conformance;
 mod making;
 pub mod sqlite;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 pub use making::{Admit, Begun, Enqueued, Fire, Fired, NewRun};
+pub use watching::{Remember, RunKey, Stands, Watched};
 
 use crate::lifecycle::Transition;
 use crate::pause::{Pauses, Whom};
@@ -461,6 +463,15 @@ pub trait Store: added::Schedules + Send + Sync + std::fmt::Debug + 'static {
 
     /// What all tasks' schedules have come to.
     async fn task_states(&self) -> Result<BTreeMap<TaskKey, TaskState>>;
+
+    /// How these tasks' schedules and runs stand; of a task that nothing is known of there is no answer.
+    async fn watch(&self, tasks: Vec<TaskKey>, now: Timestamp) -> Result<BTreeMap<TaskKey, Watched>>;
+
+    /// How these runs stand; of one that is not there (any more) there is no answer.
+    async fn stands(&self, runs: Vec<RunKey>) -> Result<BTreeMap<RunKey, Stands>>;
+
+    /// Write down what a schedule has to remember, unless somebody else did meanwhile. Whether it was written.
+    async fn remember(&self, remember: Remember) -> Result<bool>;
 
     /// Pause a task, or all tasks of a tenant, or all, those that come later included. A pause that is there already stays as
     /// it is. `why` is for people.

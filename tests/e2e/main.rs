@@ -17,6 +17,7 @@ mod frontpage;
 mod hung;
 mod locks;
 mod outcomes;
+mod pace;
 mod pausing;
 mod plugins;
 mod policies;

@@ -397,3 +397,32 @@ fn what_cannot_be_tested_is_said_in_one_line() {
     let bad = with(&[]);
     assert!(bad.starts_with("error: it.wasm: ") && bad.lines().count() == 1, "{bad}");
 }
+
+#[test]
+fn what_goes_by_how_runs_went_is_tried_as_well() {
+    let hour = |lines: &str| {
+        format!("{lines}\ninput-json = {{ do = \"sleep\", ms = 3600000 }}\nlimits = {{ deadline = \"2h\" }}")
+    };
+    let chain = "[chains.both]\nlinks = [\"one\", { task = \"two\", success-cooldown = \"15m\" }]\nsuccess-cooldown = \"45m\"\n";
+    let tasks = [task("follows", &hour("after = \"30m\"")), task("one", &hour("")), task("two", &hour(""))];
+    let bench = Bench::with("probe", &[tasks.concat(), chain.to_owned()].concat());
+
+    let story = bench.lines(&["--at", "2027-06-01T00:00+02:00", "--for", "5h"]);
+
+    let mut runs = told(&story, "run", &["task", "due"]);
+    runs.sort();
+    assert_eq!(
+        runs,
+        [
+            "follows 2027-06-01T00:00:00+02:00",
+            "follows 2027-06-01T01:30:00+02:00",
+            "follows 2027-06-01T03:00:00+02:00",
+            "follows 2027-06-01T04:30:00+02:00",
+            "one 2027-06-01T00:00:00+02:00",
+            "one 2027-06-01T03:00:00+02:00",
+            "two 2027-06-01T01:00:00+02:00",
+            "two 2027-06-01T04:00:00+02:00",
+        ],
+        "{story:?}"
+    );
+}

@@ -58,6 +58,9 @@ pub(super) enum Command {
     /// List the tasks: when they are due, and how they last went
     #[command(after_help = "Example: sexton tasks")]
     Tasks(ListArgs),
+    /// List the chains: where each is, and how its links last ended
+    #[command(after_help = "Example: sexton chains")]
+    Chains(ListArgs),
     /// List runs, newest first
     #[command(after_help = "Example: sexton runs --task hello --state failed --limit 10")]
     Runs(RunsArgs),
@@ -97,13 +100,13 @@ pub(super) enum Command {
     /// Write a profile of a run that is going, for the Firefox Profiler
     #[command(after_help = "Example: sexton profile 17 --for 5s -o slow.json")]
     Profile(ProfileArgs),
-    /// Let nothing of a task, of a tenant's tasks, or of all, start until they are resumed
+    /// Let nothing of a task or chain, of a tenant's tasks, or of all, start until they are resumed
     #[command(after_help = "Example: sexton pause --all --why 'the disk is being replaced'")]
     Pause(PauseArgs),
     /// Let what is paused go on; what was due meanwhile is left out
     #[command(after_help = "Example: sexton resume hello")]
     Resume {
-        /// Name of the task [with --tenant and without it: all of the tenant's]
+        /// Name of the task or chain [with --tenant and without it: all of the tenant's]
         #[arg(conflicts_with = "all")]
         task: Option<Name>,
         /// All tasks; with --tenant all of the tenant's. Those that were paused by themselves stay so

@@ -8,7 +8,7 @@ use super::lists;
 use super::screen::{Screen, one_line, safe};
 use crate::http::shapes::{Due, TriggerShape, timing};
 use crate::plugins::manifest::{self, Manifest};
-use crate::schedule::{Trigger, explain};
+use crate::schedule::{Chain, Trigger, explain};
 use crate::task::{Name, Task};
 
 /// Due instants shown of each task.
@@ -23,22 +23,28 @@ pub(super) fn check(files: &[PathBuf], screen: &Screen) -> Result<(), CliError> 
     let mut bad = Vec::new();
     let mut owners: BTreeMap<Name, &Path> = BTreeMap::new();
     for file in &files {
-        let mut tasks = match read(file) {
-            Ok(tasks) => tasks,
+        let (mut tasks, mut chains) = match read(file) {
+            Ok(defined) => defined,
             Err(why) => {
                 bad.push(why);
                 continue;
             }
         };
-        tasks.retain(|task| match owners.insert(task.key.task.clone(), file) {
+        let mut is_new = |what: &str, name: &Name| match owners.insert(name.clone(), file) {
             Some(other) if other != file => {
-                let (name, file, other) = (&task.key.task, file.display(), other.display());
-                bad.push(format!("{file}: the task `{name}` is defined by {other} too; rename one of them"));
+                let (file, other) = (file.display(), other.display());
+                bad.push(format!("{file}: the {what} `{name}` is defined by {other} too; rename one of them"));
                 false
             }
             _ => true,
-        });
+        };
+        tasks.retain(|task| is_new("task", &task.key.task));
+        chains.retain(|chain| is_new("chain", &chain.key.task));
         show(file, &tasks, screen)?;
+        for Chain { key, links, .. } in &chains {
+            let links: Vec<&str> = links.iter().map(|link| link.task.as_str()).collect();
+            screen.line(&format!("chain {}: {}", key.task, links.join(", then ")))?;
+        }
     }
     let Some((last, others)) = bad.split_last() else { return Ok(()) };
     for why in others {
@@ -78,7 +84,7 @@ fn expand(files: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     Ok(manifests)
 }
 
-fn read(file: &Path) -> Result<Vec<Task>, String> {
+fn read(file: &Path) -> Result<(Vec<Task>, Vec<Chain>), String> {
     let shown = file.display().to_string();
     let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let plugin = Name::new(stem).map_err(|e| format!("{shown}: the file's name is the plugin's: {e}"))?;
@@ -87,7 +93,9 @@ fn read(file: &Path) -> Result<Vec<Task>, String> {
     }
     let text = std::fs::read_to_string(file).map_err(|e| format!("{shown}: cannot be read: {e}"))?;
     let manifest = Manifest::parse(&shown, &text).map_err(|e| e.to_string())?;
-    Ok(manifest.tasks(&Name::default_tenant(), &plugin, file.parent().unwrap_or(Path::new("."))))
+    let tenant = Name::default_tenant();
+    let tasks = manifest.tasks(&tenant, &plugin, file.parent().unwrap_or(Path::new(".")));
+    Ok((tasks, manifest.chains(&tenant, &plugin)))
 }
 
 fn show(file: &Path, tasks: &[Task], screen: &Screen) -> Result<(), CliError> {
@@ -161,6 +169,20 @@ mod tests {
         assert_eq!(shown.matches("T03:00:00+0").count(), 5, "{shown}");
         assert!(shown.contains("\n      at 03:00 every day"), "{shown}");
         assert!(shown.contains("cron 0 3 * * *") && shown.contains("Europe/Berlin"), "{shown}");
+    }
+
+    #[test]
+    fn chains_are_shown_and_have_no_name_that_a_task_has() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join("a.toml"), "[tasks.x]\n[tasks.y]\n[chains.c]\nlinks = [\"x\", \"y\"]\n")
+            .expect("a file");
+        fs::write(dir.path().join("b.toml"), "[tasks.z]\n[chains.y]\nlinks = [\"z\"]\n").expect("a file");
+        let screen = Screen::plain();
+
+        let error = check(&[dir.path().to_owned()], &screen).expect_err("`y` is there twice");
+
+        assert!(printed(&screen).contains("chain c: x, then y\n"), "{}", printed(&screen));
+        assert!(format!("{error:?}").contains("the chain `y` is defined by"), "{error:?}");
     }
 
     #[test]

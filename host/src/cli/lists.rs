@@ -6,6 +6,7 @@ use super::args::{ListArgs, RunsArgs};
 use super::client::{Client, decode, part};
 use super::error::CliError;
 use super::screen::{Screen, one_line, safe};
+use crate::http::shapes::following::Following;
 use crate::http::shapes::{Plugins, Runs, TaskSummary, Tasks, Tenants, rough};
 use crate::pause::PausedBy;
 use crate::run::RunState;
@@ -132,8 +133,22 @@ fn next(task: &TaskSummary, screen: &Screen) -> Cell {
             let (there, ago) = (screen.clock_there(&due.local), screen.ago(due.at));
             Cell::new(format!("{there} ({ago}{})", due.later()))
         }
-        None => Cell::new(one_line(task.done.as_deref().unwrap_or("-"))),
+        None => Cell::new(match (&task.done, &task.following) {
+            (Some(done), _) => one_line(done),
+            (None, Some(following)) => self::following(following, screen),
+            (None, None) => "-".to_owned(),
+        }),
     }
+}
+
+/// What a schedule waits for that goes by how earlier runs went.
+fn following(following: &Following, screen: &Screen) -> String {
+    let next = match (following.next, following.run) {
+        (Some(next), _) => format!("{} ({})", screen.clock(next), screen.ago(next)),
+        (None, Some(run)) => format!("after run {run}"),
+        (None, None) => "when one ends".to_owned(),
+    };
+    following.alive.map_or(next.clone(), |alive| format!("{next}, {alive} going"))
 }
 
 pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<(), CliError> {

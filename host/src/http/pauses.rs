@@ -117,8 +117,10 @@ pub(super) async fn resume(
 }
 
 async fn set_task(app: &App, key: TaskKey, pause: Option<Option<String>>) -> ApiResult<Json<Paused>> {
-    // A task whose plugin is quarantined right now can be paused and resumed all the same, once it has been known.
-    if app.catalog.get(&key).is_none() && !app.store.task_states().await?.contains_key(&key) {
+    // A chain as well. One whose plugin is quarantined right now can be paused and resumed all the same, once it has been
+    // known.
+    let known = app.catalog.get(&key).is_some() || app.catalog.chains().contains_key(&key);
+    if !known && !app.store.task_states().await?.contains_key(&key) {
         return Err(no_task(app, &key));
     }
     set(app, &Whom::Task(key.clone()), pause).await?;

@@ -2,6 +2,7 @@
 //!
 //! Instants are RFC 3339 in UTC, lengths of time whole numbers whose name ends in `_ms`, sizes are bytes.
 
+pub mod following;
 pub mod live;
 pub mod schedule;
 pub mod schedules;
@@ -16,7 +17,7 @@ use timing::Around;
 use crate::pause::{PausedBy, Pauses};
 use crate::plugins::PluginInfo;
 use crate::run::{HeldBack, Outcome, RunId, RunState};
-use crate::schedule::{CatchUp, Trigger, explain};
+use crate::schedule::{CatchUp, Cooldowns, Pace, Trigger, explain};
 use crate::store::{AttemptInfo, EntryInfo, HeldLock, RunInfo, StoreStats, TaskState};
 use crate::supervision::Pause;
 use crate::task::{Budget, Grants, Limits, Name, Overlap, Task};
@@ -147,12 +148,15 @@ pub struct TaskSummary {
     /// Why nothing of it starts: it is over a budget, its own or its tenant's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBack>,
+    /// What its schedule has come to, if that goes by how earlier runs went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub following: Option<following::Following>,
 }
 
 /// A trigger.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TriggerShape {
-    /// `demand`, `start`, `cron`, `every` or `at`.
+    /// `demand`, `start`, `cron`, `every`, `at`, `after` or `pace`.
     pub kind: String,
     /// For people, such as `every 10s`.
     pub text: String,
@@ -443,10 +447,15 @@ impl TriggerShape {
             Trigger::Cron(crontab) => ("cron", format!("cron {crontab}")),
             Trigger::Every(interval) => ("every", format!("every {}", humantime::format_duration(*interval))),
             Trigger::At(at) => ("at", format!("at {at}")),
-            Trigger::After(cooldowns) => {
-                ("after", format!("{} after its end", humantime::format_duration(cooldowns.success)))
+            Trigger::After(Cooldowns { success, fail }) => {
+                let [success, fail] = [success, fail].map(|cooldown| humantime::format_duration(*cooldown).to_string());
+                let unless = if success == fail { String::new() } else { format!(", {fail} after a failure") };
+                ("after", format!("{success} after its end{unless}"))
             }
-            Trigger::Pace(pace) => ("pace", format!("{} to {} at once", pace.min, pace.max)),
+            Trigger::Pace(Pace { min, max, from, to }) => {
+                let [from, to] = [from, to].map(|interval| humantime::format_duration(*interval));
+                ("pace", format!("{min} to {max} at once, one every {from} to {to}"))
+            }
         };
         Self { kind: kind.to_owned(), text }
     }
@@ -491,6 +500,7 @@ impl TaskSummary {
                 outcome: run.outcome,
             }),
             held_back: None,
+            following: None,
         }
     }
 

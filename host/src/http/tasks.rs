@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::App;
+use super::chains::following;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, Payload, TaskPath, Tenant, duration, query_of};
 use super::shapes::{TaskDetail, TaskSummary, Tasks, Triggered};
@@ -36,13 +37,15 @@ pub(super) async fn summaries(app: &App, tenant: &Name) -> ApiResult<Vec<TaskSum
     let states = app.store.task_states().await?;
     let (latest, pauses) = (app.store.latest_runs(tenant.clone()).await?, app.store.pauses().await?);
     let (tasks, now) = (app.catalog.tasks(), app.clock.now());
-    let of_tenant = tasks.values().filter(|task| task.key.tenant == *tenant);
+    let of_tenant = || tasks.values().filter(|task| task.key.tenant == *tenant);
+    let mut following = following(app, of_tenant()).await?;
     let summary = |task: &Arc<Task>| {
         let (state, last) = (states.get(&task.key), latest.get(&task.key.task));
         let summary = TaskSummary::of(task, state, last, now, NEXT_IN_LIST);
-        TaskSummary { held_back: held_back(app, &task.key), ..summary }.under(&pauses)
+        TaskSummary { held_back: held_back(app, &task.key), following: following.remove(&task.key), ..summary }
+            .under(&pauses)
     };
-    Ok(of_tenant.map(summary).collect())
+    Ok(of_tenant().map(summary).collect())
 }
 
 async fn last_run(app: &App, key: &TaskKey) -> ApiResult<Option<RunInfo>> {
@@ -96,7 +99,9 @@ pub(super) async fn show(
     let state = state_of(&app, &key).await?;
     let last = last_run(&app, &key).await?;
     let summary = TaskSummary::of(&task, Some(&state), last.as_ref(), app.clock.now(), NEXT_IN_DETAIL);
-    let summary = TaskSummary { held_back: held_back(&app, &key), ..summary }.under(&app.store.pauses().await?);
+    let following = following(&app, std::iter::once(&task)).await?.remove(&key);
+    let summary = TaskSummary { held_back: held_back(&app, &key), following, ..summary };
+    let summary = summary.under(&app.store.pauses().await?);
     Ok(Json(TaskDetail::of(&task, &state, summary)))
 }
 

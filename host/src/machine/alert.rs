@@ -4,6 +4,7 @@
 
 use tracing::{error, warn};
 
+use crate::schedule::LinkEnd;
 use crate::supervision::Consequence;
 use crate::task::TaskKey;
 
@@ -17,5 +18,19 @@ pub fn tell(task: &TaskKey, after: &Consequence) {
     if let Some(until) = after.held {
         let crashes = standing.crashes;
         warn!(alert = "task-held-back", task.name = %task, crashes, until = %until, "Task `{task}` is held back until {until} after {crashes} crashes in a row");
+    }
+}
+
+/// Tell that a link of a chain did not succeed, once it is written; and why the chain is paused, if it is for that.
+pub fn link_failed(chain: &TaskKey, link: &LinkEnd, stopped: Option<&str>) {
+    let (task, round, state) = (&link.task, link.round, link.state.map_or("gone", |state| state.as_str()));
+    let run = link.run.map(|run| run.0);
+    match stopped {
+        Some(why) => {
+            error!(alert = "chain-stopped", chain.name = %chain, task.name = %task, run.id = run, round, state, "Chain `{chain}` is paused: {why}; it goes on with `sexton resume {}`", chain.task);
+        }
+        None => {
+            warn!(alert = "link-failed", chain.name = %chain, task.name = %task, run.id = run, round, state, "The link `{task}` of chain `{chain}` is {state} in round {round}; the chain goes on");
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod added;
 mod firing;
+mod reacting;
 mod resuming;
 mod timetable;
 
@@ -25,6 +26,7 @@ use crate::store::{Begun, Store, TaskState};
 use crate::task::{Task, TaskKey};
 use crate::time::{Clock, Timestamp};
 pub use added::AddedSchedules;
+use reacting::Reacting;
 use timetable::Progress;
 pub use timetable::Timetable;
 
@@ -56,7 +58,9 @@ impl Scheduler {
     /// Fire tasks as they come due, until `stopping` is set.
     pub async fn run(self, mut stopping: watch::Receiver<bool>) {
         let mut catalog = self.catalog.changes();
+        let mut ends = self.store.changes();
         let mut timetable = Timetable::default();
+        let mut reacting = Reacting::default();
         let mut known = false;
         let mut pauses = self.pause.changes();
         let mut over = pauses.borrow().over;
@@ -72,15 +76,20 @@ impl Scheduler {
             if !known || catalog.has_changed().unwrap_or(false) {
                 catalog.mark_unchanged();
                 known = self.learn(&mut timetable).await;
+                reacting.learn(&self.catalog);
             }
             if let Some(pause) = stand.over.filter(|_| known && stand.over != over) {
                 known = self.go_on(&mut timetable, pause).await;
                 over = if known { stand.over } else { over };
             }
-            let sleep = if known { self.fire_due(&mut timetable).await } else { AFTER_ERROR };
+            let sleep = match known {
+                true => self.fire_due(&mut timetable).await.min(self.react(&mut reacting).await),
+                false => AFTER_ERROR,
+            };
             tokio::select! {
                 () = tokio::time::sleep(sleep) => {}
                 _ = catalog.changed() => known = false,
+                Ok(()) = ends.changed(), if reacting.heeds_hints() => reacting.hint(),
                 _ = pauses.changed() => {}
                 _ = stopping.changed() => {}
             }
@@ -94,7 +103,9 @@ impl Scheduler {
             return Some(self.clock.now().plus(AFTER_ERROR));
         }
         self.fire_due(timetable).await;
-        timetable.next()
+        timetable.reacting.learn(&self.catalog);
+        self.react(&mut timetable.reacting).await;
+        timetable.next().into_iter().chain(timetable.reacting.next()).min()
     }
 
     /// Take up tasks that are new or changed, and forget those that are gone. Returns whether the store let us.
@@ -140,7 +151,7 @@ impl Scheduler {
                 }
                 timetable.starts(task.key.clone());
             }
-            let by_time = !matches!(task.trigger, Trigger::OnDemand | Trigger::OnStart);
+            let by_time = matches!(task.trigger, Trigger::Cron(_) | Trigger::Every(_) | Trigger::At(_));
             timetable.put(task, progress, by_time.then_some(now));
         }
         true

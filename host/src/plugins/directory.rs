@@ -343,7 +343,8 @@ impl Source {
                 Ok(Ready { task, prepared })
             })
             .collect::<Result<_, String>>()?;
-        Ok(Version { component, tasks })
+        let chains = manifest.chains(&self.tenant, &plugin).into_iter().map(Arc::new).collect();
+        Ok(Version { component, tasks, chains })
     }
 
     async fn read(&self, file: &str, limit: u64) -> Result<Vec<u8>, String> {

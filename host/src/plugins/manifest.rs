@@ -7,6 +7,7 @@
 //! Reads text only; whether a granted directory exists, and whether the component asks for more than is granted, is for
 //! those who load it.
 
+mod following;
 mod kinds;
 mod text;
 mod timing;
@@ -20,7 +21,7 @@ use crate::config::kinds::{Kind, Of};
 use crate::config::reading;
 pub use crate::config::reading::BadFile as BadManifest;
 use crate::retry::RetryPolicy;
-use crate::schedule::{CatchUp, Crontab, Dst, Trigger};
+use crate::schedule::{CatchUp, Chain, Crontab, Dst, Trigger};
 use crate::supervision::Supervision;
 use crate::task::{Budget, Directory, Grants, Limits, Name, Overlap, Task, TaskKey};
 
@@ -32,6 +33,8 @@ const ON_DEMAND_AT_ONCE: u32 = 16;
 pub struct Manifest {
     /// The tasks; whose they are and where relative directories lie is not known yet.
     drafts: Vec<Task>,
+    /// The chains, likewise.
+    chains: Vec<Chain>,
 }
 
 /// Something wrong, where it is, and what to do.
@@ -45,14 +48,18 @@ impl Manifest {
     /// [`BadManifest`], one line on the first thing that is wrong.
     pub fn parse(file_name: &str, text: &str) -> Result<Self, BadManifest> {
         let manifest: ManifestText = reading::read(file_name, text)?;
-        let drafts: Result<_, Wrong> = manifest.tasks.into_iter().map(|(name, task)| draft(name, task)).collect();
-        let drafts = drafts.map_err(|(at, what)| BadManifest::new(file_name, text, Some(at), &what))?;
-        Ok(Self { drafts })
+        let wrong = |(at, what): Wrong| BadManifest::new(file_name, text, Some(at), &what);
+        let drafts: Result<Vec<Task>, Wrong> =
+            manifest.tasks.into_iter().map(|(name, task)| draft(name, task)).collect();
+        let drafts = drafts.map_err(wrong)?;
+        let is_task = |name: &Name| drafts.iter().any(|task| task.key.task == *name);
+        let chains = following::chains(manifest.chains, is_task).map_err(wrong)?;
+        Ok(Self { drafts, chains })
     }
 
     /// What holds for a plugin without a manifest: one task of its name, on demand only, default limits, no grants.
     pub fn for_plugin_without(plugin: &Name) -> Self {
-        Self { drafts: vec![blank(plugin.clone())] }
+        Self { drafts: vec![blank(plugin.clone())], chains: Vec::new() }
     }
 
     /// The tasks of `plugin`, which lies in `directory`. A manifest that defines none is as good as no manifest.
@@ -72,6 +79,16 @@ impl Manifest {
             task
         });
         tasks.collect()
+    }
+
+    /// The chains of `plugin`.
+    pub fn chains(&self, tenant: &Name, plugin: &Name) -> Vec<Chain> {
+        let chains = self.chains.iter().cloned().map(|mut chain| {
+            chain.key.tenant = tenant.clone();
+            chain.plugin = plugin.clone();
+            chain
+        });
+        chains.collect()
     }
 }
 
@@ -112,8 +129,11 @@ fn draft(name: Name, mut task: TaskText) -> Result<Task, Wrong> {
     let timing = timing::Written::take(&mut task);
     draft.input = input(&task, &place)?;
     if let Some(trigger) = trigger(&task, &place)? {
+        draft.overlap = match trigger {
+            Trigger::Pace(pace) => Overlap::Allow(pace.max),
+            _ => Overlap::Skip,
+        };
         draft.trigger = trigger;
-        draft.overlap = Overlap::Skip;
     }
     draft.description = task.description.map(|line| line.0);
     draft.args = match task.args {
@@ -185,6 +205,12 @@ fn trigger(task: &TaskText, place: &str) -> Result<Option<Trigger>, Wrong> {
     }
     let on_start = task.on_start.as_ref().filter(|on_start| *on_start.get_ref());
     triggers.extend(on_start.map(|on_start| ("on-start", on_start.span(), Trigger::OnStart)));
+    triggers
+        .extend(task.after.as_ref().map(|after| ("after", after.span(), Trigger::After(after.get_ref().cooldowns()))));
+    if let Some(written) = &task.pace {
+        let (at, pace) = following::pace(written, task.overlap.is_some(), place)?;
+        triggers.push(("pace", at, Trigger::Pace(pace)));
+    }
     // The later line is the one that is reported: it was probably added to the other.
     triggers.sort_by_key(|(_, at, _)| at.start);
     if let [(first, ..), .., (last, at, _)] = triggers.as_slice() {

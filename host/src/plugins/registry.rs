@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use crate::catalog::Catalog;
 use crate::plugins::PluginInfo;
 use crate::runtime::{Component, Prepared};
+use crate::schedule::Chain;
 use crate::task::{Name, Task, TaskKey};
 use crate::time::Timestamp;
 
@@ -38,6 +39,7 @@ pub struct Ready {
 pub(super) struct Version {
     pub(super) component: Arc<Component>,
     pub(super) tasks: Vec<Ready>,
+    pub(super) chains: Vec<Arc<Chain>>,
 }
 
 /// What came of loading a plugin: a version, or the reason why there is none.
@@ -69,6 +71,7 @@ pub struct Registry {
 struct Changes {
     put: BTreeMap<TaskKey, Arc<Task>>,
     gone: BTreeSet<TaskKey>,
+    chains: BTreeMap<TaskKey, Option<Arc<Chain>>>,
 }
 
 impl Registry {
@@ -106,7 +109,7 @@ impl Registry {
         let mut changes = Changes::default();
         for Loaded { name, version } in loaded {
             let plugin = plugins.entry(name.clone()).or_default();
-            match version.and_then(|version| self.unless_taken(&name, version)) {
+            match version.and_then(|version| self.unless_taken(&name, version, &changes)) {
                 Ok(version) => {
                     let digest = version.component.digest();
                     let tasks = version.tasks.len();
@@ -144,18 +147,25 @@ impl Registry {
         self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The version, unless another plugin than `name` has a task of it.
-    fn unless_taken(&self, name: &str, version: Version) -> Result<Version, String> {
+    /// The version, unless another plugin than `name` has a task or a chain of the same name as one of it.
+    fn unless_taken(&self, name: &str, version: Version, changes: &Changes) -> Result<Version, String> {
         let ready = self.ready.read().unwrap_or_else(PoisonError::into_inner);
-        let taken = version.tasks.iter().find_map(|new| {
-            let key = &new.task.key;
-            ready
-                .get(key)
-                .filter(|known| known.task.plugin.as_str() != name)
-                .map(|known| (&key.task, &known.task.plugin))
-        });
-        match taken {
-            Some((task, other)) => Err(format!("plugin `{other}` has a task `{task}` already; rename one of them")),
+        let chains = self.catalog.chains();
+        let taken = |key: &TaskKey| {
+            let task = ready.get(key).map(|known| ("task", &known.task.plugin));
+            let chain = changes.chains.get(key).map_or_else(|| chains.get(key), Option::as_ref);
+            let known = task.or_else(|| chain.map(|chain| ("chain", &chain.plugin)));
+            let (what, other) = known.filter(|(_, plugin)| plugin.as_str() != name)?;
+            Some(format!("plugin `{other}` has a {what} `{}` already; rename one of them", key.task))
+        };
+        let names =
+            || version.tasks.iter().map(|ready| &ready.task.key).chain(version.chains.iter().map(|chain| &chain.key));
+        if let Some(taken) = names().find_map(taken) {
+            return Err(taken);
+        }
+        // The one task of a manifest that defines none is called like the plugin.
+        match version.chains.iter().find(|chain| version.tasks.iter().any(|ready| ready.task.key == chain.key)) {
+            Some(chain) => Err(format!("there is a task `{0}` and a chain `{0}`; rename one of them", chain.key.task)),
             None => Ok(version),
         }
     }
@@ -168,6 +178,9 @@ impl Registry {
             changes.put.remove(&old.task.key);
             changes.gone.insert(old.task.key.clone());
         }
+        for old in plugin.version.iter().flat_map(|(version, _)| &version.chains) {
+            changes.chains.insert(old.key.clone(), None);
+        }
     }
 
     fn offer(&self, version: &Version, changes: &mut Changes) {
@@ -177,6 +190,9 @@ impl Registry {
             changes.gone.remove(&new.task.key);
             changes.put.insert(new.task.key.clone(), Arc::clone(&new.task));
         }
+        for new in &version.chains {
+            changes.chains.insert(new.key.clone(), Some(Arc::clone(new)));
+        }
     }
 
     /// Tell all who look for tasks. Under the lock of the plugins: one that is listed as in use is, and whoever sees a task
@@ -184,6 +200,16 @@ impl Registry {
     fn tell(&self, mut changes: Changes) {
         if changes.put.is_empty() && changes.gone.is_empty() {
             return;
+        }
+        if !changes.chains.is_empty() {
+            self.catalog.change_chains(|chains| {
+                for (key, chain) in changes.chains {
+                    match chain {
+                        Some(chain) => drop(chains.insert(key, chain)),
+                        None => drop(chains.remove(&key)),
+                    }
+                }
+            });
         }
         self.catalog.change(|tasks| {
             changes.gone.iter().for_each(|gone| drop(tasks.remove(gone)));

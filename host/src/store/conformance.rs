@@ -22,6 +22,7 @@ pub(crate) mod policies;
 pub(crate) mod replacing;
 pub(crate) mod runs;
 pub(crate) mod supervising;
+pub(crate) mod watching;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -136,6 +137,12 @@ macro_rules! promises {
                 who_comes_too_late_for_a_place_is_next_even_while_its_task_is_held_back
                 a_success_or_a_resumption_lets_a_task_go_that_was_held_back
                 a_run_that_is_held_back_says_until_when
+            }
+            watching {
+                those_that_are_not_over_are_alive
+                the_latest_failure_is_told_whatever_came_after
+                a_run_is_found_by_the_key_that_it_was_made_with
+                of_two_who_remember_only_the_first_does
             }
             history {
                 runs_are_listed_newest_first

@@ -23,6 +23,7 @@ mod runs;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod watching;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -42,8 +43,8 @@ use self::readers::Readers;
 use self::writer::{Board, Command, Writer, Writing, command};
 use super::{
     AttemptInfo, Begun, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, Enqueued, Entry, EntryInfo, Expired,
-    Extended, Finish, Fire, Fired, HeldLock, LockMode, LockName, LockTaken, NewRun, Result, Retention, RunFilter,
-    RunInfo, Store, StoreError, StoreStats, TaskState, Written,
+    Extended, Finish, Fire, Fired, HeldLock, LockMode, LockName, LockTaken, NewRun, Remember, Result, Retention,
+    RunFilter, RunInfo, RunKey, Stands, Store, StoreError, StoreStats, TaskState, Watched, Written,
 };
 use crate::pause::{Pauses, Whom};
 use crate::run::{ClaimKey, Output, RunId, RunState};
@@ -262,6 +263,18 @@ impl Store for SqliteStore {
 
     async fn task_states(&self) -> Result<BTreeMap<TaskKey, TaskState>> {
         self.read(queries::task_states).await
+    }
+
+    async fn watch(&self, tasks: Vec<TaskKey>, now: Timestamp) -> Result<BTreeMap<TaskKey, Watched>> {
+        self.read(move |conn| watching::watch(conn, tasks, now)).await
+    }
+
+    async fn stands(&self, runs: Vec<RunKey>) -> Result<BTreeMap<RunKey, Stands>> {
+        self.read(move |conn| watching::stands(conn, runs)).await
+    }
+
+    async fn remember(&self, remember: Remember) -> Result<bool> {
+        self.write(move |w| Ok(watching::remember(w, &remember))).await
     }
 
     async fn pause(&self, whom: Whom, why: Option<String>, now: Timestamp) -> Result<()> {

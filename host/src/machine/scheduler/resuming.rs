@@ -71,7 +71,8 @@ impl Scheduler {
 /// as it is not within its time or had all it gets. One that is due but once gets it only if that was during the pause.
 fn due(task: &Task, before: &Progress, pause: Over) -> Option<Option<Timestamp>> {
     match &task.trigger {
-        Trigger::OnDemand | Trigger::OnStart => None,
+        // Those that go by how earlier runs went do so again.
+        Trigger::OnDemand | Trigger::OnStart | Trigger::After(_) | Trigger::Pace(_) => None,
         Trigger::At(at) if *at > pause.to => None,
         Trigger::At(at) => Some((*at >= pause.from).then_some(*at)),
         _ => {

@@ -3,4 +3,6 @@
 mod bounds;
 mod missed;
 mod overlap;
+mod reacting;
 mod rig;
+mod world;

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::reacting::Reacting;
 use crate::store::TaskState;
 use crate::task::{Task, TaskKey};
 use crate::time::Timestamp;
@@ -42,6 +43,8 @@ pub struct Timetable {
     order: BinaryHeap<Reverse<(Timestamp, TaskKey)>>,
     /// Tasks that were due at this host's start, so that they are so only once.
     started: HashSet<TaskKey>,
+    /// What goes by how earlier runs went; of who turns the clock himself ([`Scheduler::look`](super::Scheduler::look)).
+    pub(super) reacting: Reacting,
 }
 
 impl Timetable {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::schedule::Timing;
+use crate::schedule::{Cooldowns, Link, OnFailure, Pace};
 use crate::task::{Budget, HttpHost, Pattern};
 use crate::time::Timestamp;
 
@@ -307,4 +308,54 @@ fn the_schema_knows_every_key_and_refuses_others() {
         assert!(task["properties"][key]["description"].is_string(), "{key}: {task:#}");
     }
     assert_eq!(schema["$defs"]["LimitsText"]["properties"]["fuel"]["minimum"], 1);
+}
+
+#[test]
+fn schedules_that_go_by_how_runs_went_are_understood() {
+    let trigger = |line: &str| (one(&format!("[tasks.a]\n{line}")).trigger, one(&format!("[tasks.a]\n{line}")).overlap);
+    let after = |success, fail| {
+        Trigger::After(Cooldowns { success: Duration::from_secs(success), fail: Duration::from_secs(fail) })
+    };
+    let pace = Pace { min: 1, max: 5, from: Duration::from_secs(1), to: Duration::from_secs(60) };
+
+    assert_eq!(trigger("after = \"10s\""), (after(10, 10), Overlap::Skip));
+    assert_eq!(trigger("after = { success = \"10m\", fail = \"1m\" }"), (after(600, 60), Overlap::Skip));
+    assert_eq!(trigger("after = { success = \"10m\" }\noverlap = \"replace\""), (after(600, 600), Overlap::Replace));
+    let line = "pace = { min = 1, max = 5, from = \"1s\", to = \"1m\" }";
+    assert_eq!(trigger(line), (Trigger::Pace(pace), Overlap::Allow(5)));
+}
+
+#[test]
+fn chains_are_understood() {
+    let text = r#"
+[chains.nightly]
+description = "One after another"
+links = ["a", { task = "b", success-cooldown = "1m", fail-cooldown = "5m" }, { task = "a" }]
+on-failure = "stop"
+success-cooldown = "1h"
+
+[chains.other]
+links = ["x"]
+"#;
+    let (tenant, plugin) = (Name::new("acme").unwrap(), Name::new("front").unwrap());
+    let name = |text: &str| Name::new(text).unwrap();
+    let cooldowns =
+        |success, fail| Cooldowns { success: Duration::from_secs(success), fail: Duration::from_secs(fail) };
+    let link = |task: &str, success, fail| Link { task: name(task), cooldowns: cooldowns(success, fail) };
+    let chain = |chain: &str| Chain {
+        key: TaskKey { tenant: tenant.clone(), task: name(chain) },
+        plugin: plugin.clone(),
+        description: None,
+        links: vec![link("x", 0, 0)],
+        on_failure: OnFailure::GoOn,
+        cooldowns: cooldowns(1, 1),
+    };
+    let nightly = Chain {
+        description: Some("One after another".into()),
+        links: vec![link("a", 0, 0), link("b", 60, 300), link("a", 0, 0)],
+        on_failure: OnFailure::Stop,
+        cooldowns: cooldowns(3600, 3600),
+        ..chain("nightly")
+    };
+    assert_eq!(parse(text).chains(&tenant, &plugin), [nightly, chain("other")]);
 }

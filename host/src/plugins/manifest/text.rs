@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::following::{AfterText, ChainText, PaceText};
 use super::kinds::{
     Brake, CatchUps, Cron, CronSeconds, Dsts, GuestPath, HostPath, Hosts, Instant, Names, Overlaps, Zone,
 };
@@ -34,9 +35,13 @@ pub(super) struct ManifestText {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, TaskText>")]
     pub(super) tasks: BTreeMap<Name, TaskText>,
+    /// Tasks that run one after another, by names that no task has.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, ChainText>")]
+    pub(super) chains: BTreeMap<Spanned<Name>, ChainText>,
 }
 
-/// A task. At most one of `every`, `cron`, `cron-seconds`, `at` and `on-start` says when it is due; without any it runs on demand only.
+/// A task. At most one of `every`, `cron`, `cron-seconds`, `at`, `on-start`, `after` and `pace` says when it is due; without any it runs on demand only.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct TaskText {
@@ -57,6 +62,12 @@ pub(super) struct TaskText {
     /// Due whenever a host that has it starts, or first sees it.
     #[schemars(with = "Option<bool>")]
     pub(super) on_start: Option<Spanned<bool>>,
+    /// Due so long after the end of its last run, one run at a time: "10s", or `{ success = "10m", fail = "1m" }`.
+    #[schemars(with = "Option<AfterText>")]
+    pub(super) after: Option<Spanned<AfterText>>,
+    /// Started one by one, so that between `min` and `max` runs are going at once.
+    #[schemars(with = "Option<PaceText>")]
+    pub(super) pace: Option<Spanned<PaceText>>,
     /// The time zone of `cron`, `cron-seconds` and `at`, by its name in the IANA database. Default: UTC.
     pub(super) zone: Option<Of<Zone>>,
     /// What becomes of `cron` and `cron-seconds` when the clocks of `zone` are set: "vixie" (the default: a fixed time in

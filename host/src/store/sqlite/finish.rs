@@ -87,6 +87,9 @@ fn count_finish(w: &mut Writing, held: &Held, finish: &Finish, entered: RunState
     if entered == RunState::Succeeded && row.latest_success.is_none_or(|(latest, _)| latest < run) {
         row.latest_success = Some((run, ended_at));
     }
+    if entered == RunState::Failed {
+        row.latest_failure = row.latest_failure.max(Some(ended_at));
+    }
     let end = End { run, outcome: finish.report.outcome, state: entered, at: ended_at };
     let consequence = supervision::after(row.standing, row.paused.is_some(), &end, &finish.supervision);
     row.standing = consequence.standing;

@@ -45,6 +45,8 @@ pub(super) struct TaskRow {
     pub(super) bytes: i64,
     /// The greatest run that succeeded, and when it ended.
     pub(super) latest_success: Option<(RunId, Timestamp)>,
+    /// When the latest of its runs that failed ended.
+    pub(super) latest_failure: Option<Timestamp>,
     /// No waiting run of the task has an earlier `run_at`. Not written: a hint that saves looking.
     pub(super) not_before: Timestamp,
     /// The same for those that start even while the task is held back.
@@ -66,6 +68,7 @@ impl TaskRow {
             runs: [0; 5],
             bytes: 0,
             latest_success: None,
+            latest_failure: None,
             not_before,
             held_not_before: not_before,
         }
@@ -108,7 +111,8 @@ impl Ledger {
         let (run, fence) = conn.query_row("SELECT run, fence FROM counters", [], |r| Ok((r.get(0)?, r.get(1)?)))?;
         let mut statement = conn.prepare_cached(&format!(
             "SELECT tenant, name, cursor_at, id, waiting, running, succeeded, failed, cancelled, bytes, \
-             latest_success, latest_success_at, {STANDING_COLUMNS}, fired, memory, schedule, left_out FROM tasks t",
+             latest_success, latest_success_at, {STANDING_COLUMNS}, fired, memory, schedule, left_out, \
+             latest_failure_at FROM tasks t",
         ))?;
         let rows = statement
             .query_map([], |r| {
@@ -120,6 +124,7 @@ impl Ledger {
                 row.memory = r.get(19)?;
                 row.schedule = r.get(20)?;
                 row.left_out = r.get(21)?;
+                row.latest_failure = maybe_instant(r, 22)?;
                 for (place, count) in row.runs.iter_mut().enumerate() {
                     *count = r.get(4 + place)?;
                 }
@@ -145,13 +150,13 @@ impl Ledger {
         let mut statement = conn.prepare_cached(
             "INSERT INTO tasks (id, tenant, name, cursor_at, paused, waiting, running, succeeded, failed, cancelled, \
              bytes, latest_success, latest_success_at, paused_at, paused_why, failures, crashes, held_until, fired, \
-             memory, schedule, left_out) \
+             memory, schedule, left_out, latest_failure_at) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
-             ?22) \
+             ?22, ?23) \
              ON CONFLICT (id) DO UPDATE SET cursor_at = ?4, paused = ?5, waiting = ?6, running = ?7, succeeded = ?8, \
              failed = ?9, cancelled = ?10, bytes = ?11, latest_success = ?12, latest_success_at = ?13, \
              paused_at = ?14, paused_why = ?15, failures = ?16, crashes = ?17, held_until = ?18, fired = ?19, memory = ?20, \
-             schedule = ?21, left_out = ?22",
+             schedule = ?21, left_out = ?22, latest_failure_at = ?23",
         )?;
         while let Some(id) = self.changed.pop_first() {
             let row = self.row(id);
@@ -179,6 +184,7 @@ impl Ledger {
                 row.memory.as_deref(),
                 row.schedule.as_deref(),
                 row.left_out.as_deref(),
+                row.latest_failure.map(Timestamp::as_millis),
             ])?;
         }
         Ok(())

@@ -14,7 +14,7 @@ use super::rows::to_sql;
 pub(super) const APPLICATION_ID: i32 = 0x5358_544e;
 
 /// All migrations, the first first.
-const MIGRATIONS: [&str; 7] = [FIRST, SUPERVISION, CACHE_BY_TASK, SCHEDULES, PAUSES, POLICIES, ADDED];
+const MIGRATIONS: [&str; 8] = [FIRST, SUPERVISION, CACHE_BY_TASK, SCHEDULES, PAUSES, POLICIES, ADDED, PACE];
 
 /// The schema that this program works on.
 pub(super) const VERSION: usize = MIGRATIONS.len();
@@ -244,6 +244,12 @@ CREATE INDEX schedules_over ON schedules (deleted, finished_at) WHERE finished_a
 -- The key of the schedule that made the run.
 ALTER TABLE runs ADD COLUMN schedule TEXT;
 CREATE INDEX runs_of_schedule ON runs (schedule) WHERE state < 2 AND schedule IS NOT NULL;
+";
+
+/// What a pace goes by.
+const PACE: &str = "
+-- When the latest run that failed ended.
+ALTER TABLE tasks ADD COLUMN latest_failure_at INTEGER;
 ";
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod following;
+
 /// What is wrong, the manifest, the line.
 const BROKEN: &[(&str, &str, &str)] = &[
     ("no TOML at all", "hello", "front.toml:1: this is not TOML: key with no value, expected `=`"),
@@ -37,12 +39,12 @@ every = "2s""#,
         "an unknown table at the top",
         r#"[task.a]
 every = "10s""#,
-        "front.toml:1: unknown key `task` at the top; did you mean `tasks`? known keys: tasks",
+        "front.toml:1: unknown key `task` at the top; did you mean `tasks`? known keys: tasks, chains",
     ),
     (
         "an unknown key in an otherwise empty file",
         r#"name = "a""#,
-        "front.toml:1: unknown key `name` at the top; known keys: tasks",
+        "front.toml:1: unknown key `name` at the top; known keys: tasks, chains",
     ),
     (
         "a misspelt key",
@@ -50,13 +52,13 @@ every = "10s""#,
 
 [tasks.a]
 evry = "10s""#,
-        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, every, cron, cron-seconds, at, on-start, zone, dst, start, end, times, delay, jitter, spread, start-within, overlap, catch-up, catch-up-within, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
+        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, every, cron, cron-seconds, at, on-start, after, pace, zone, dst, start, end, times, delay, jitter, spread, start-within, overlap, catch-up, catch-up-within, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
     ),
     (
         "a key in the wrong case",
         "[tasks.a]
 on_start = true",
-        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, every, cron, cron-seconds, at, on-start, zone, dst, start, end, times, delay, jitter, spread, start-within, overlap, catch-up, catch-up-within, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
+        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, every, cron, cron-seconds, at, on-start, after, pace, zone, dst, start, end, times, delay, jitter, spread, start-within, overlap, catch-up, catch-up-within, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
     ),
     (
         "an unknown limit",
@@ -559,7 +561,7 @@ zone = "a\u001b[31mb""#,
 
 #[test]
 fn a_broken_manifest_is_told_in_one_line_what_is_wrong_where_and_what_to_do() {
-    for (name, text, expected) in BROKEN {
+    for (name, text, expected) in BROKEN.iter().chain(following::BROKEN) {
         match Manifest::parse("front.toml", text) {
             Ok(manifest) => panic!("{name}: {manifest:?}"),
             Err(error) => assert_eq!(error.to_string(), *expected, "{name}"),

@@ -1,0 +1,233 @@
+//! A store, tasks and chains, and hosts of which only what goes by how runs went is looked at. What runs is made up: how long,
+//! and how it ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::catalog::Catalog;
+use crate::lifecycle::Transition;
+use crate::machine::scheduler::Scheduler;
+use crate::machine::scheduler::reacting::Reacting;
+use crate::plugins::manifest::Manifest;
+use crate::run::{Accounts, Cause, ClaimKey, Kept, Outcome, Output, Report};
+use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
+use crate::store::{ClaimRequest, Finish, NewRun, RunFilter, RunInfo, Store};
+use crate::supervision::Supervision;
+use crate::task::{Name, TaskKey};
+use crate::time::{Clock, Timestamp};
+
+pub(super) const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+
+/// A clock that stands where it was put.
+#[derive(Debug)]
+struct Hand(AtomicI64);
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// How an attempt goes on.
+#[derive(Clone, Copy)]
+pub(super) enum Goes {
+    /// For so long, and succeeds.
+    Well(Duration),
+    /// For so long, and fails for good.
+    Badly(Duration),
+    /// For so long, and fails; it is tried again so much later.
+    Again(Duration, Duration),
+    /// Until its deadline, after so long.
+    Hangs(Duration),
+}
+
+/// One store, its tasks, and what works the runs off; the schedulers are the test's to have.
+pub(super) struct World {
+    pub(super) store: Arc<SqliteStore>,
+    catalog: Arc<Catalog>,
+    clock: Arc<Hand>,
+    working: Vec<(Timestamp, ClaimKey, Goes)>,
+    claimed: usize,
+    /// The most attempts under way at once.
+    pub(super) most: usize,
+    _place: tempfile::TempDir,
+}
+
+/// A scheduler with what it remembers while it is up.
+pub(super) struct Host {
+    scheduler: Scheduler,
+    pub(super) reacting: Reacting,
+}
+
+impl World {
+    pub(super) fn new(manifest: &str) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { sync: Durability::Normal, ..SqliteOptions::default() };
+        let world = Self {
+            store: SqliteStore::open(place.path().join("db"), &options).unwrap(),
+            catalog: Arc::default(),
+            clock: Arc::new(Hand(AtomicI64::new(START.as_millis()))),
+            working: Vec::new(),
+            claimed: 0,
+            most: 0,
+            _place: place,
+        };
+        world.load(manifest);
+        world
+    }
+
+    /// The tasks and chains are those of this manifest now, all of them new versions.
+    pub(super) fn load(&self, manifest: &str) {
+        let (tenant, plugin) = (Name::default_tenant(), Name::new("p").unwrap());
+        let manifest = Manifest::parse("p.toml", manifest).unwrap();
+        let chains = manifest.chains(&tenant, &plugin);
+        self.catalog.change_chains(|known| {
+            *known = chains.into_iter().map(|chain| (chain.key.clone(), Arc::new(chain))).collect();
+        });
+        let tasks = manifest.tasks(&tenant, &plugin, std::path::Path::new("/"));
+        self.catalog.replace(tasks.into_iter().map(|task| (task.key.clone(), Arc::new(task))).collect());
+    }
+
+    pub(super) fn host(&self) -> Host {
+        let scheduler = Scheduler {
+            store: self.store.clone(),
+            catalog: self.catalog.clone(),
+            live: Arc::default(),
+            clock: self.clock.clone(),
+            pause: Arc::default(),
+        };
+        Host { scheduler, reacting: Reacting::default() }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn set_clock(&self, to: Timestamp) {
+        self.clock.0.store(to.as_millis(), Ordering::SeqCst);
+    }
+
+    /// The clock is set back. What is under way goes on for as long as it would have.
+    pub(super) fn set_back(&mut self, by: Duration) {
+        self.set_clock(self.now().minus(by));
+        self.working.iter_mut().for_each(|(end, ..)| *end = end.minus(by));
+    }
+
+    /// Let the schedulers and the work go on for so long. `goes` says how the nth attempt at all goes on.
+    pub(super) async fn pass(
+        &mut self,
+        length: Duration,
+        hosts: &mut [Host],
+        mut goes: impl FnMut(usize, &TaskKey) -> Goes,
+    ) {
+        let until = self.now().plus(length);
+        loop {
+            self.end_what_is_over().await;
+            join_all(hosts.iter_mut().map(Host::look)).await;
+            let next_run = self.begin(&mut goes).await;
+            let ends = self.working.iter().map(|(end, ..)| *end).min();
+            let looks = hosts.iter().filter_map(|host| host.reacting.next()).min();
+            let next = [ends, looks, next_run].into_iter().flatten().min().unwrap_or(until).min(until);
+            // What is left of this instant is done before time goes on.
+            if next > self.now() || self.now() >= until {
+                self.set_clock(next.max(self.now()));
+                if next >= until {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Claim all that is due. When the next run is.
+    async fn begin(&mut self, goes: &mut impl FnMut(usize, &TaskKey) -> Goes) -> Option<Timestamp> {
+        let tasks = self.catalog.tasks();
+        let tasks: BTreeMap<_, _> = tasks.values().map(|task| (task.key.clone(), task.overlap.max_running())).collect();
+        let request = ClaimRequest {
+            host: "here".into(),
+            tasks: Arc::new(tasks),
+            limit: 100,
+            tenants: BTreeMap::new(),
+            lease: 400 * DAY,
+            now: self.now(),
+        };
+        let claimed = self.store.claim(request).await.unwrap();
+        for claim in claimed.claims {
+            let goes = goes(self.claimed, &claim.task);
+            self.claimed += 1;
+            let (Goes::Well(lasts) | Goes::Badly(lasts) | Goes::Again(lasts, _) | Goes::Hangs(lasts)) = goes;
+            self.working.push((self.now().plus(lasts), claim.key, goes));
+        }
+        self.most = self.most.max(self.working.len());
+        claimed.next_run_at
+    }
+
+    async fn end_what_is_over(&mut self) {
+        let now = self.now();
+        let (over, working) = std::mem::take(&mut self.working).into_iter().partition(|(end, ..)| *end <= now);
+        self.working = working;
+        for (end, claim, goes) in over {
+            let (outcome, transition) = match goes {
+                Goes::Well(_) => (Outcome::Succeeded, Transition::Succeed(Output::default())),
+                Goes::Badly(_) => (Outcome::FailedPermanent, Transition::Fail),
+                Goes::Again(_, delay) => {
+                    (Outcome::FailedTransient, Transition::Wait { run_at: end.plus(delay), failed: true })
+                }
+                Goes::Hangs(_) => (Outcome::TimedOut, Transition::Fail),
+            };
+            self.finish(claim, outcome, transition, end).await;
+        }
+    }
+
+    async fn finish(&self, claim: ClaimKey, outcome: Outcome, transition: Transition, at: Timestamp) {
+        let kept = Kept::default;
+        let report = Report {
+            outcome,
+            started_at: at,
+            ended_at: at,
+            message: None,
+            backtrace: None,
+            accounts: Accounts::default(),
+            log: kept(),
+            stdout: kept(),
+            stderr: kept(),
+        };
+        let supervision = Supervision { pause_after: None, brake: None };
+        let finish = Finish { claim, transition, report, supervision, expired_by: None };
+        self.store.finish(Arc::new(finish)).await.unwrap();
+    }
+
+    /// Somebody asks for a run of a task.
+    pub(super) async fn ask_for(&self, task: &str) {
+        let run = NewRun::of(key(task), self.now(), Cause::Demand);
+        self.store.enqueue(vec![run], self.now()).await.unwrap();
+    }
+
+    /// All runs that schedules made, oldest first.
+    pub(super) async fn made(&self) -> Vec<RunInfo> {
+        let mut runs = self.store.runs(RunFilter { limit: 1_000_000, ..RunFilter::default() }).await.unwrap();
+        runs.retain(|run| run.cause == Cause::Schedule);
+        runs.reverse();
+        runs
+    }
+
+    pub(super) async fn set_paused(&self, name: &str, paused: bool) {
+        self.store.set_paused(key(name), paused, self.now()).await.unwrap();
+    }
+}
+
+impl Host {
+    /// A look at everything, as after a second at the latest.
+    pub(super) async fn look(&mut self) {
+        self.reacting.learn(&self.scheduler.catalog);
+        self.scheduler.react(&mut self.reacting).await;
+    }
+}
+
+pub(super) fn key(task: &str) -> TaskKey {
+    TaskKey { tenant: Name::default_tenant(), task: Name::new(task).unwrap() }
+}

@@ -1,0 +1,268 @@
+//! Tasks that run one after another, round after round. Pure.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Awaited, Cooldowns, SET_BACK};
+use crate::run::{RunId, RunState};
+use crate::task::{Name, TaskKey};
+use crate::time::Timestamp;
+
+/// Tasks of one tenant whose runs follow each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// Tenant and name; no task has the same.
+    pub key: TaskKey,
+    /// The plugin whose manifest defines it.
+    pub plugin: Name,
+    /// One line for people.
+    pub description: Option<String>,
+    /// What runs, in this order. Never empty.
+    pub links: Vec<Link>,
+    /// What happens when a link does not succeed.
+    pub on_failure: OnFailure,
+    /// How long after the end of a round the next one begins; a round has failed if a link of it did not succeed.
+    pub cooldowns: Cooldowns,
+}
+
+/// One task of a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Which.
+    pub task: Name,
+    /// How long after its end the next link begins.
+    pub cooldowns: Cooldowns,
+}
+
+/// What happens when a link of a chain does not succeed. It is told in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// The next link runs all the same.
+    GoOn,
+    /// The chain is paused. When it is resumed, the link that failed runs again.
+    Stop,
+}
+
+/// Where a chain is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainState {
+    /// Which time through the links, from 1.
+    pub round: u64,
+    /// The link that runs, or runs next; from 0.
+    pub link: usize,
+    /// Since when it is at this link.
+    pub since: Timestamp,
+    /// The key of the run that is waited for; `None` if it is still to be made.
+    pub awaits: Option<String>,
+    /// When it is to be made.
+    pub due: Timestamp,
+    /// Whether a link of this round did not succeed.
+    pub failed: bool,
+    /// How each link last ended.
+    pub last: Vec<Option<LinkEnd>>,
+}
+
+/// How a link ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkEnd {
+    /// The task that it was.
+    pub task: Name,
+    /// In which round.
+    pub round: u64,
+    /// The run; `None` if its history was gone when it was looked for.
+    pub run: Option<RunId>,
+    /// What became of it.
+    pub state: Option<RunState>,
+    /// When it was over.
+    pub at: Timestamp,
+}
+
+/// What the end of a link's run makes of its chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Went {
+    /// Where the chain is now.
+    pub state: ChainState,
+    /// The link that did not succeed, if it did not.
+    pub failed: Option<LinkEnd>,
+    /// Why the chain is to be paused, if it is.
+    pub stopped: Option<String>,
+}
+
+impl Chain {
+    /// Where a chain is that is seen for the first time.
+    pub fn begin(&self, now: Timestamp) -> ChainState {
+        let last = vec![None; self.links.len()];
+        ChainState { round: 1, link: 0, since: now, awaits: None, due: now, failed: false, last }
+    }
+
+    /// `state` as it fits this chain, which may have been defined anew: one that is beyond the last link begins a round.
+    #[must_use]
+    pub fn fit(&self, mut state: ChainState) -> ChainState {
+        state.last.resize(self.links.len(), None);
+        for (last, link) in state.last.iter_mut().zip(&self.links) {
+            last.take_if(|last| last.task != link.task);
+        }
+        if state.link >= self.links.len() {
+            state = ChainState { round: state.round + 1, link: 0, awaits: None, failed: false, ..state };
+        }
+        state
+    }
+
+    /// What follows from how the run that is waited for stands; `None` while it is going.
+    pub fn after(&self, before: &ChainState, run: Awaited, now: Timestamp) -> Option<Went> {
+        let link = &self.links[before.link];
+        // One whose end is forgotten is not worth an alarm.
+        let (id, state) = match run {
+            Awaited::Going => return None,
+            Awaited::Over { run, state, .. } => (Some(run), Some(state)),
+            Awaited::Gone => (None, None),
+        };
+        let succeeded = state.is_none_or(|state| state == RunState::Succeeded);
+        let at = match run {
+            Awaited::Over { at, .. } => at.min(now),
+            _ => now,
+        };
+        let end = LinkEnd { task: link.task.clone(), round: before.round, run: id, state, at };
+        let mut next = ChainState { since: now, awaits: None, ..before.clone() };
+        next.last[before.link] = Some(end.clone());
+        let failed = (!succeeded).then_some(end);
+        if let Some(end) = failed.as_ref().filter(|_| self.on_failure == OnFailure::Stop) {
+            next.due = now;
+            let stopped = Some(self.why_stopped(before, end));
+            return Some(Went { state: next, failed, stopped });
+        }
+        next.failed |= failed.is_some();
+        next.link += 1;
+        next.due = link.cooldowns.due(run, now)?;
+        if next.link == self.links.len() {
+            let pause = self.cooldowns.after(!next.failed);
+            next = ChainState { round: before.round + 1, link: 0, due: next.due.plus(pause), failed: false, ..next };
+        }
+        Some(Went { state: next, failed, stopped: None })
+    }
+
+    fn why_stopped(&self, at: &ChainState, end: &LinkEnd) -> String {
+        let (nth, all, round) = (at.link + 1, self.links.len(), at.round);
+        let run = end.run.map_or("a run".to_owned(), |run| format!("run {run}"));
+        let became = end.state.map_or("is gone", |state| state.as_str());
+        format!("{run} of link {nth} of {all}, `{}`, {became} in round {round}", end.task)
+    }
+
+    /// What is said of a run that the chain makes now.
+    pub fn note(&self, state: &ChainState) -> String {
+        let (nth, all, name) = (state.link + 1, self.links.len(), &self.key.task);
+        format!("link {nth} of {all} of `{name}`, round {}", state.round)
+    }
+
+    /// Where the chain is once that run is made.
+    pub fn made(&self, before: &ChainState, key: String, now: Timestamp) -> ChainState {
+        ChainState { since: now, awaits: Some(key), ..before.clone() }
+    }
+
+    /// The task of a link, which is of the chain's tenant.
+    pub fn task(&self, link: usize) -> TaskKey {
+        TaskKey { tenant: self.key.tenant.clone(), task: self.links[link].task.clone() }
+    }
+}
+
+impl ChainState {
+    /// When the run is to be made. At once if the clock was set back since that was written down.
+    pub fn due_by(&self, now: Timestamp) -> Timestamp {
+        if self.since > now.plus(SET_BACK) { now } else { self.due }
+    }
+}
+
+/// What a chain waits between its rounds unless its manifest says.
+pub const BETWEEN_ROUNDS: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn chain(links: &[&str], on_failure: OnFailure) -> Chain {
+        let name = |name: &str| Name::new(name).unwrap();
+        let cooldowns = Cooldowns { success: seconds(1), fail: seconds(5) };
+        Chain {
+            key: TaskKey { tenant: Name::default_tenant(), task: name("nightly") },
+            plugin: name("p"),
+            description: None,
+            links: links.iter().map(|task| Link { task: name(task), cooldowns }).collect(),
+            on_failure,
+            cooldowns: Cooldowns { success: seconds(100), fail: seconds(500) },
+        }
+    }
+
+    fn over(state: RunState, at: Timestamp) -> Awaited {
+        Awaited::Over { run: RunId(7), state, at }
+    }
+
+    #[test]
+    fn links_follow_each_other_and_after_the_last_there_is_another_round() {
+        let chain = chain(&["a", "b"], OnFailure::GoOn);
+        let begun = chain.begin(NOW);
+        assert_eq!((begun.round, begun.link, begun.due), (1, 0, NOW));
+        assert_eq!(chain.note(&begun), "link 1 of 2 of `nightly`, round 1");
+
+        let waits = chain.made(&begun, "k".into(), NOW);
+        assert_eq!(chain.after(&waits, Awaited::Going, NOW), None);
+        let second = chain.after(&waits, over(RunState::Succeeded, NOW), NOW.plus(seconds(1))).unwrap();
+        assert_eq!((second.state.link, second.state.due, second.state.awaits.clone()), (1, NOW.plus(seconds(1)), None));
+        assert_eq!((second.failed, second.stopped), (None, None));
+        let third = chain.after(&second.state, over(RunState::Succeeded, NOW), NOW).unwrap().state;
+        assert_eq!((third.round, third.link, third.due), (2, 0, NOW.plus(seconds(101))));
+    }
+
+    #[test]
+    fn a_link_that_fails_is_told_and_the_whole_round_counts_as_failed() {
+        let chain = chain(&["a", "b"], OnFailure::GoOn);
+
+        let second = chain.after(&chain.begin(NOW), over(RunState::Cancelled, NOW), NOW).unwrap();
+        assert_eq!(second.failed.unwrap().run, Some(RunId(7)));
+        assert_eq!((second.state.link, second.state.due), (1, NOW.plus(seconds(5))));
+        let third = chain.after(&second.state, over(RunState::Succeeded, NOW), NOW).unwrap().state;
+        assert_eq!((third.due, third.failed), (NOW.plus(seconds(501)), false));
+        let ends: Vec<_> = third.last.into_iter().map(|last| last.unwrap().state).collect();
+        assert_eq!(ends, [Some(RunState::Cancelled), Some(RunState::Succeeded)]);
+    }
+
+    impl ChainState {
+        fn at(self, link: usize) -> Self {
+            Self { link, ..self }
+        }
+    }
+
+    #[test]
+    fn a_chain_that_is_to_stop_stays_at_the_link_that_failed() {
+        let chain = chain(&["a", "b"], OnFailure::Stop);
+        let went = chain.after(&chain.begin(NOW).at(1), over(RunState::Failed, NOW), NOW).unwrap();
+        assert_eq!(went.stopped.as_deref(), Some("run 7 of link 2 of 2, `b`, failed in round 1"));
+        assert_eq!((went.state.round, went.state.link, went.state.awaits, went.state.due), (1, 1, None, NOW));
+    }
+
+    #[test]
+    fn a_run_whose_history_is_gone_keeps_nothing_from_going_on() {
+        let chain = chain(&["a", "b"], OnFailure::Stop);
+        let went = chain.after(&chain.begin(NOW), Awaited::Gone, NOW).unwrap();
+        assert_eq!((went.state.link, went.state.due, went.stopped, went.failed), (1, NOW, None, None));
+    }
+
+    #[test]
+    fn a_chain_that_is_defined_anew_goes_on_as_far_as_it_can() {
+        let before = chain(&["a", "b", "c"], OnFailure::GoOn);
+        let state = before.after(&before.begin(NOW), over(RunState::Failed, NOW), NOW).unwrap().state;
+
+        let longer = chain(&["a", "x", "c", "d"], OnFailure::GoOn).fit(state.clone());
+        assert_eq!((longer.link, longer.round, longer.last.len()), (1, 1, 4));
+        assert!(longer.last[0].is_some());
+        let shorter = chain(&["z"], OnFailure::GoOn).fit(state);
+        assert_eq!((shorter.link, shorter.round, shorter.last), (0, 2, vec![None]));
+    }
+}

@@ -1,0 +1,89 @@
+//! What schedules ask that go by how earlier runs went.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::rows::{STANDING_COLUMNS, maybe_instant, number, pause, standing, state};
+use super::writer::Writing;
+use crate::run::RunId;
+use crate::schedule::Going;
+use crate::store::{Remember, RunKey, Stands, TaskState, Watched};
+use crate::supervision::Pause;
+use crate::task::TaskKey;
+use crate::time::Timestamp;
+
+/// See [`crate::store::Store::watch`].
+pub(super) fn watch(
+    conn: &Connection,
+    tasks: Vec<TaskKey>,
+    now: Timestamp,
+) -> rusqlite::Result<BTreeMap<TaskKey, Watched>> {
+    // Of those that wait, the due ones and the ones that were tried before, each by an index of its own.
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT cursor_at, {STANDING_COLUMNS}, fired, memory, latest_failure_at, running + CASE waiting WHEN 0 THEN 0 ELSE \
+         (SELECT count(*) FROM runs r WHERE r.state = 0 AND r.task = t.id AND r.run_at <= ?3) + \
+         (SELECT count(*) FROM runs r INDEXED BY runs_retrying \
+          WHERE r.state = 0 AND r.attempt > 0 AND r.task = t.id AND r.run_at > ?3) END, \
+         schedule, left_out \
+         FROM tasks t WHERE tenant = ?1 AND name = ?2"
+    ))?;
+    let mut found = BTreeMap::new();
+    for task in tasks {
+        let row = statement.query_row(params![task.tenant.as_str(), task.task.as_str(), now.as_millis()], watched);
+        if let Some(watched) = row.optional()? {
+            found.insert(task, watched);
+        }
+    }
+    Ok(found)
+}
+
+fn watched(row: &Row<'_>) -> rusqlite::Result<Watched> {
+    let state = TaskState {
+        cursor: maybe_instant(row, 0)?,
+        paused: pause(row, 1)?,
+        standing: standing(row, 1)?,
+        fired: number(row, 7)?,
+        memory: row.get(8)?,
+        schedule: row.get(11)?,
+        left_out: row.get(12)?,
+    };
+    Ok(Watched { state, going: Going { failed: maybe_instant(row, 9)?, alive: row.get(10)? } })
+}
+
+/// See [`crate::store::Store::stands`].
+pub(super) fn stands(conn: &Connection, runs: Vec<RunKey>) -> rusqlite::Result<BTreeMap<RunKey, Stands>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT r.id, r.state, r.ended_at FROM tasks t CROSS JOIN runs r ON r.task = t.id AND r.dedup = ?3 \
+         WHERE t.tenant = ?1 AND t.name = ?2",
+    )?;
+    let mut found = BTreeMap::new();
+    for key in runs {
+        let (task, dedup) = &key;
+        let stands = statement
+            .query_row(params![task.tenant.as_str(), task.task.as_str(), dedup], |row| {
+                Ok(Stands { run: RunId(row.get(0)?), state: state(row, 1)?, ended_at: maybe_instant(row, 2)? })
+            })
+            .optional()?;
+        if let Some(stands) = stands {
+            found.insert(key, stands);
+        }
+    }
+    Ok(found)
+}
+
+/// See [`crate::store::Store::remember`].
+pub(super) fn remember(w: &mut Writing, remember: &Remember) -> bool {
+    let id = w.ledger.intern(&remember.task);
+    if w.ledger.row(id).memory != remember.from {
+        return false;
+    }
+    let row = w.ledger.change(id);
+    row.memory = Some(remember.to.clone());
+    row.cursor = row.cursor.max(Some(remember.now));
+    if let (None, Some(why)) = (&row.paused, &remember.pause) {
+        row.paused = Some(Pause { since: Some(remember.now), why: Some(why.clone()) });
+        w.told.changes = true;
+    }
+    true
+}
