@@ -271,7 +271,7 @@ pub(super) struct TriggerArgs {
     /// Make no second run for this key
     #[arg(long)]
     pub(super) key: Option<String>,
-    /// Not before this instant (RFC 3339)
+    /// Not before this instant: RFC 3339, or words such as "next friday 17:00", by the clocks of the task's zone
     #[arg(long, value_name = "INSTANT", conflicts_with = "after")]
     pub(super) at: Option<String>,
     /// Not before this is over, such as 10s

@@ -53,7 +53,10 @@ fn fires(explained: &Explanation, zone: Tz, from: Timestamp, screen: &Screen) ->
     if explained.fires.is_empty() {
         return screen.line("It does not fire any more.");
     }
-    let there = format!("IN {}", zone.name().to_uppercase());
+    let there = match zone {
+        Tz::UTC => "ON THE CLOCK".to_owned(),
+        _ => format!("IN {}", zone.name().to_uppercase()),
+    };
     screen.line("")?;
     let mut table = screen.table(&[&there, "IN UTC", "", ""], "");
     for fire in &explained.fires {

@@ -9,7 +9,7 @@ use super::args::{KillArgs, RunOrTask, TriggerArgs};
 use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
 use super::pausing::resume;
-use super::screen::{Screen, one_line};
+use super::screen::{Screen, local, one_line};
 use crate::http::MAX_BODY;
 use crate::http::shapes::{KillEffect, Killed, RunDetail, Triggered};
 use crate::pause::PausedBy;
@@ -81,7 +81,9 @@ pub(super) fn trigger(
         [] => String::new(),
         runs => format!(", in the place of run {}", runs.join(", ")),
     };
-    screen.line(&format!("Run {} of `{}` {verb}{replaced}.", made.run, args.task))
+    let due = made.due_at.filter(|at| *at > screen.now);
+    let due = due.map(|at| format!(", due at {} ({})", local(at), screen.ago(at))).unwrap_or_default();
+    screen.line(&format!("Run {} of `{}` {verb}{replaced}{due}.", made.run, args.task))
 }
 
 /// What there is to say to who triggers a run, beside that it was made.

@@ -13,8 +13,10 @@ use serde::de::DeserializeOwned;
 use super::error::{ApiError, ApiResult};
 use super::{App, MAX_BODY};
 use crate::run::RunId;
+use crate::schedule::words;
 use crate::store::{CacheKey, RunInfo};
 use crate::task::{Name, TaskKey};
+use crate::time::Timestamp;
 
 /// How long a body may take to arrive. A slow client holds its own connection only, and not for ever.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -196,6 +198,23 @@ impl<S: Send + Sync> FromRequest<S> for Payload {
 
 fn is_length_limit(error: &axum::Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+}
+
+/// The furthest ahead that anything may be asked for: ten years.
+pub(super) const FURTHEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+
+/// An instant in people's words, by the clocks of `zone`: RFC 3339, `next friday 17:00`, `in 2 hours`.
+///
+/// # Errors
+///
+/// `bad-instant`, which names the parameter, if the words mean none, or one more than ten years ahead.
+pub(super) fn instant(parameter: &str, text: &str, zone: chrono_tz::Tz, now: Timestamp) -> ApiResult<Timestamp> {
+    let bad = |why: String| ApiError::bad("bad-instant", format!("`{parameter}`: {why}"));
+    let at = words::instant(text, zone, now).map_err(|e| bad(e.to_string()))?;
+    if at.since(now) > FURTHEST {
+        return Err(bad(format!("{at} is more than ten years ahead")));
+    }
+    Ok(at)
 }
 
 /// A duration with its unit, such as `30s`, `1m 30s`, `500ms`.

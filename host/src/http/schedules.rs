@@ -13,12 +13,12 @@ use serde::Deserialize;
 
 use super::App;
 use super::error::{ApiError, ApiResult};
-use super::extract::{ApiQuery, NoQuery, Payload, Tenant, duration, query_of};
+use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, Tenant, duration, instant, query_of};
 use super::shapes::schedules::{
     AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
 };
 use super::tasks::no_task;
-use crate::schedule::{self, BadDefinition, Crontab, Definition, Trigger, words};
+use crate::schedule::{self, BadDefinition, Crontab, Definition, Trigger};
 use crate::store::StoreError;
 use crate::store::added::{AddSchedule, Added, ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey};
 use crate::task::{Name, TaskKey};
@@ -26,8 +26,6 @@ use crate::time::Timestamp;
 
 /// The longest delay or interval, and how far ahead an instant may be. Further is more likely a slip than a wish.
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
-const FURTHEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
-
 /// The shortest interval, as in a manifest.
 const SHORTEST: Duration = Duration::from_millis(10);
 
@@ -303,15 +301,6 @@ fn trigger(request: &ScheduleRequest, zone: Tz, now: Timestamp) -> ApiResult<Tri
 
 fn zone(text: &str) -> ApiResult<Tz> {
     schedule::zone(text).map_err(|e| ApiError::bad("bad-zone", e))
-}
-
-/// An instant in people's words: RFC 3339, `next friday 17:00`, `in 2 hours`.
-fn instant(field: &str, text: &str, zone: Tz, now: Timestamp) -> ApiResult<Timestamp> {
-    let at = words::instant(text, zone, now).map_err(|e| ApiError::bad("bad-instant", format!("`{field}`: {e}")))?;
-    if at.since(now) > FURTHEST {
-        return Err(ApiError::bad("bad-instant", format!("`{field}`: {at} is more than ten years ahead")));
-    }
-    Ok(at)
 }
 
 async fn shape(app: &App, info: &ScheduleInfo) -> ApiResult<ScheduleShape> {

@@ -293,6 +293,9 @@ pub struct RunDetail {
 pub struct Triggered {
     /// The run.
     pub run: RunId,
+    /// When it is due; none if a run was there already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
     /// False if a run with the same idempotency key was there already.
     pub created: bool,
     /// The runs whose place it takes: cancelled, or being ended.

@@ -1,29 +1,25 @@
 //! Tasks: what they are, and what somebody wants of them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use serde::Deserialize;
 
 use super::App;
 use super::chains::following;
 use super::error::{ApiError, ApiResult};
-use super::extract::{ApiQuery, NoQuery, Payload, TaskPath, Tenant, duration, query_of};
+use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, TaskPath, Tenant, duration, instant, query_of};
 use super::shapes::{TaskDetail, TaskSummary, Tasks, Triggered};
 use crate::machine::past_limits;
 use crate::run::{Cause, HeldBack};
 use crate::store::{Admit, Enqueued, NewRun, RunFilter, RunInfo, TaskState};
 use crate::task::{Name, Overlap, Task, TaskKey};
 use crate::time::Timestamp;
-
-/// How far ahead a run may be asked for. Further is more likely a slip (milliseconds for seconds) than a wish.
-const FURTHEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
 /// Longest idempotency key, in bytes.
 const MAX_DEDUP: usize = 200;
@@ -116,22 +112,12 @@ pub(super) struct TriggerQuery {
 }
 
 impl TriggerQuery {
-    fn due(&self, now: Timestamp) -> ApiResult<Timestamp> {
+    fn due(&self, zone: Tz, now: Timestamp) -> ApiResult<Timestamp> {
         match (&self.at, &self.after) {
             (None, None) => Ok(now),
             (Some(_), Some(_)) => Err(ApiError::bad("bad-query", "`at` and `after` exclude each other")),
             (None, Some(after)) => Ok(now.plus(duration("after", after, FURTHEST)?)),
-            (Some(at), None) => {
-                let parsed = DateTime::parse_from_rfc3339(at).map_err(|e| {
-                    ApiError::bad("bad-instant", format!("`at`: `{at}` is not an RFC 3339 instant ({e})"))
-                        .hint("such as 2026-11-22T10:24:53Z; write the `+` of an offset as %2B")
-                })?;
-                let at = Timestamp::from(parsed.with_timezone(&Utc));
-                if at.since(now) > FURTHEST {
-                    return Err(ApiError::bad("bad-instant", format!("`at`: {at} is more than ten years ahead")));
-                }
-                Ok(at)
-            }
+            (Some(at), None) => instant("at", at, zone, now),
         }
     }
 }
@@ -158,7 +144,7 @@ pub(super) async fn trigger(
 ) -> ApiResult<Response> {
     let task = known(&app, &key)?;
     let now = app.clock.now();
-    let due_at = query.due(now)?;
+    let due_at = query.due(task.zone, now)?;
     if query.past_limits && (query.at.is_some() || query.after.is_some()) {
         return Err(ApiError::bad("bad-query", "`past_limits` is about now, so it excludes `at` and `after`"));
     }
@@ -193,7 +179,17 @@ pub(super) async fn trigger(
     let paused_why = pause.and_then(|pause| pause.why.clone());
     let (paused, note) = (paused_by.is_some(), note.filter(|_| created));
     let held_back = app.pause.held_back();
-    let answer = Triggered { run, created, replaced, paused, paused_by, paused_why, note, held_back };
+    let answer = Triggered {
+        run,
+        due_at: Some(due_at).filter(|_| created),
+        created,
+        replaced,
+        paused,
+        paused_by,
+        paused_why,
+        note,
+        held_back,
+    };
     Ok((status, [(LOCATION, format!("/v1/runs/{}{}", answer.run, query_of(&key.tenant)))], Json(answer))
         .into_response())
 }
