@@ -194,7 +194,7 @@ fn no_run_is_lost_doubled_or_out_of_order_at_any_change_of_any_clock() {
         }
     }
 
-    println!("figure dst_cases {cases} cases");
+    figure(&format!("figure dst_cases {cases} cases"));
     assert!(lists > 40 && cases > 60_000, "{cases} in {lists} lists of changes");
 }
 
@@ -217,7 +217,7 @@ fn a_crontab_with_seconds_follows_the_same_rules_second_by_second() {
         }
     }
 
-    println!("figure dst_second_cases {cases} cases");
+    figure(&format!("figure dst_second_cases {cases} cases"));
     assert!(cases > 300, "{cases}");
 }
 

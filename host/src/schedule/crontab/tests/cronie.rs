@@ -54,7 +54,7 @@ fn every_field_is_read_as_cronie_reads_it() {
             lines += 1;
         }
     }
-    println!("figure cronie_lines {lines} lines");
+    figure(&format!("figure cronie_lines {lines} lines"));
     assert!(lines >= 280, "{lines}");
 }
 
