@@ -11,7 +11,7 @@ use super::error::ApiResult;
 use super::extract::{ApiQuery, NoQuery, Tenant};
 use super::shapes::following::{ChainShape, Chains, Following, awaits_of_chain, awaits_of_task};
 use crate::schedule::Trigger;
-use crate::task::{Task, TaskKey};
+use crate::task::{Name, Task, TaskKey};
 
 /// `GET /v1/chains`.
 pub(super) async fn list(
@@ -19,8 +19,13 @@ pub(super) async fn list(
     Tenant(tenant): Tenant,
     _: ApiQuery<NoQuery>,
 ) -> ApiResult<Json<Chains>> {
+    Ok(Json(Chains { chains: of_tenant(&app, &tenant).await? }))
+}
+
+/// All chains of a tenant.
+pub(super) async fn of_tenant(app: &App, tenant: &Name) -> ApiResult<Vec<ChainShape>> {
     let all = app.catalog.chains();
-    let chains: Vec<_> = all.values().filter(|chain| chain.key.tenant == tenant).collect();
+    let chains: Vec<_> = all.values().filter(|chain| chain.key.tenant == *tenant).collect();
     let now = app.clock.now();
     let watched = app.store.watch(chains.iter().map(|chain| chain.key.clone()).collect(), now).await?;
     let awaits: Vec<_> = chains.iter().map(|chain| awaits_of_chain(chain, watched.get(&chain.key))).collect();
@@ -31,7 +36,7 @@ pub(super) async fn list(
         let run = run.as_ref().and_then(|run| stands.get(run));
         ChainShape::of(chain, watched.get(&chain.key), run, &pauses, now, missing)
     };
-    Ok(Json(Chains { chains: chains.iter().zip(&awaits).map(shape).collect() }))
+    Ok(chains.iter().zip(&awaits).map(shape).collect())
 }
 
 /// What the schedules of those of `tasks` have come to that go by how earlier runs went.

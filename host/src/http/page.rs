@@ -7,11 +7,12 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::response::{Html, IntoResponse, Response};
 
-use super::App;
 use super::error::ApiResult;
 use super::extract::{ApiQuery, NoQuery, Tenant, query_of};
+use super::shapes::following::ChainShape;
 use super::shapes::{TaskSummary, ago};
 use super::tasks::summaries;
+use super::{App, chains};
 use crate::pause::PausedBy;
 use crate::plugins::PluginInfo;
 use crate::run::RunState;
@@ -36,13 +37,14 @@ border-bottom:1px solid #e4e6ea;overflow-wrap:anywhere}th{font-weight:600;white-
 pub(super) async fn page(State(app): State<App>, Tenant(tenant): Tenant, _: ApiQuery<NoQuery>) -> ApiResult<Response> {
     let tasks = summaries(&app, &tenant).await?;
     let filter = RunFilter { tenant: Some(tenant.clone()), limit: RUNS, ..RunFilter::default() };
+    let chains = chains::of_tenant(&app, &tenant).await?;
     let runs = app.store.runs(filter).await?;
     let locks = app.store.locks(tenant.clone()).await?;
     let mut plugins = (app.plugins)();
     plugins.retain(|plugin| plugin.tenant == tenant);
     plugins.sort_by(|a, b| a.name.cmp(&b.name));
     let of = query_of(&tenant);
-    let shown = Shown { app: &app, of, tasks, runs, locks, plugins, now: app.clock.now() };
+    let shown = Shown { app: &app, of, tasks, chains, runs, locks, plugins, now: app.clock.now() };
     let mut response = Html(shown.to_string()).into_response();
     let policy =
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -55,6 +57,7 @@ struct Shown<'a> {
     /// What links end with, so that they are about the same tenant.
     of: String,
     tasks: Vec<TaskSummary>,
+    chains: Vec<ChainShape>,
     runs: Vec<RunInfo>,
     locks: Vec<HeldLock>,
     plugins: Vec<PluginInfo>,
@@ -65,17 +68,20 @@ impl Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = &self.app.host;
         let name = Text(&host.name);
+        let under_way = match self.app.live.all().len() {
+            1 => "1 attempt".to_owned(),
+            many => format!("{many} attempts"),
+        };
         write!(f, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Sexton on {name}</title>")?;
         write!(f, "<meta name=\"viewport\" content=\"width=device-width\">")?;
         write!(f, "<meta http-equiv=\"refresh\" content=\"{REFRESH}\"><style>{STYLE}</style>")?;
         write!(
             f,
-            "<h1>Sexton {} on {name}</h1><p>up since {} ({}), process {}, {} attempts under way. It is {}.</p>",
+            "<h1>Sexton {} on {name}</h1><p>up since {} ({}), process {}, {under_way} under way. It is {}.</p>",
             Text(&host.version),
             Text(&second(host.started_at)),
             self.age(host.started_at),
             host.pid,
-            self.app.live.all().len(),
             Text(&second(self.now)),
         )?;
         if let Some(since) = self.app.pause.since() {
@@ -90,11 +96,12 @@ impl Display for Shown<'_> {
             f.write_str("</p>")?;
         }
         self.tasks(f)?;
+        self.chains(f)?;
         self.runs(f)?;
         self.plugins(f)?;
         self.locks(f)?;
         f.write_str("<p><small>The same for programs:")?;
-        for route in ["tasks", "runs", "plugins", "locks", "locks/graph", "cache", "host"] {
+        for route in ["tasks", "chains", "runs", "plugins", "locks", "locks/graph", "cache", "host"] {
             write!(f, " <a href=\"/v1/{route}{}\">/v1/{route}</a>", self.of)?;
         }
         f.write_str("</small></p></html>")
@@ -104,6 +111,37 @@ impl Display for Shown<'_> {
 impl Shown<'_> {
     fn age(&self, at: Timestamp) -> String {
         ago(at, self.now)
+    }
+
+    fn chains(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.chains.is_empty() {
+            return Ok(());
+        }
+        f.write_str("<h2>Chains</h2><table><tr><th>Chain<th>Round<th>Links<th>Now</tr>")?;
+        for chain in &self.chains {
+            write!(f, "<tr><td>{}<td>{}<td>", Text(chain.name.as_str()), chain.round)?;
+            for (n, link) in chain.links.iter().enumerate() {
+                let (arrow, name) = (if n == 0 { "" } else { " → " }, Text(link.task.as_str()));
+                if n + 1 == chain.link {
+                    write!(f, "{arrow}<b>{name}</b>")?;
+                } else {
+                    write!(f, "{arrow}{name}")?;
+                }
+            }
+            f.write_str("<td>")?;
+            match (chain.paused, chain.run, chain.next, &chain.waits_for) {
+                (true, ..) => {
+                    let why = chain.paused_why.as_deref().unwrap_or_default();
+                    write!(f, "<span class=\"bad\">paused</span> <small>{}</small>", Text(why))?;
+                }
+                (_, _, _, Some(what)) => write!(f, "{}", Text(what))?,
+                (_, Some(run), ..) => write!(f, "run {run}")?,
+                (_, None, Some(next), _) => write!(f, "next {}", self.age(next))?,
+                (_, None, None, None) => f.write_str("–")?,
+            }
+            f.write_str("</tr>")?;
+        }
+        f.write_str("</table>")
     }
 
     fn tasks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
