@@ -258,10 +258,16 @@ async fn a_trigger_without_a_body_brings_the_manifests_input() {
 #[tokio::test]
 async fn a_run_can_be_asked_for_at_an_instant_and_after_a_while() {
     let rig = Rig::new();
-    for (query, due) in
-        [("after=10s", "2026-11-22T10:00:10.000Z"), ("at=2026-11-22T12:00:00%2B01:00", "2026-11-22T11:00:00.000Z")]
-    {
-        let run = rig.post(&format!("/v1/tasks/hello/runs?{query}"), "").await.json()["run"].clone();
+    // 2026-11-22 is a Sunday.
+    for (query, due) in [
+        ("after=10s", "2026-11-22T10:00:10.000Z"),
+        ("at=2026-11-22T12:00:00%2B01:00", "2026-11-22T11:00:00.000Z"),
+        ("at=next%20friday%2017:00%20Europe/Berlin", "2026-11-27T16:00:00.000Z"),
+        ("at=in%202%20hours", "2026-11-22T12:00:00.000Z"),
+    ] {
+        let made = rig.post(&format!("/v1/tasks/hello/runs?{query}"), "").await.json();
+        assert_eq!(made["due_at"], due, "{query}");
+        let run = made["run"].clone();
         let shown = rig.get(&format!("/v1/runs/{run}")).await.json();
         assert_eq!(shown["run"]["due_at"], due, "{query}");
         assert_eq!(shown["run"]["run_at"], due, "{query}");
