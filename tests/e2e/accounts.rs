@@ -51,9 +51,10 @@ fn runs_that_are_ended_are_charged_the_processor_time_that_they_took() {
         off.push(took.abs_diff(charged).as_secs_f64() / took.as_secs_f64());
     }
 
-    // The rest is what those threads did to give it its turns, a thousand or two a second. The host of a build for debugging
-    // takes ten times as long for that, while the guest is as fast as ever.
-    let most = if cfg!(debug_assertions) { 0.1 } else { 0.01 };
+    // The rest is what those threads did to give it its turns, some twenty thousand a second: 1.1 % in a release build. The
+    // host of a build for debugging takes ten times as long for that, and longer beside other tests, while the guest is as
+    // fast as ever; so there this only tells that nothing is left out altogether.
+    let most = if cfg!(debug_assertions) { 0.4 } else { 0.02 };
     off.sort_by(f64::total_cmp);
     assert!(off[off.len() / 2] <= most, "not charged for a good part of it: {off:?}");
 }

@@ -35,12 +35,13 @@ const FAST_NICE: i32 = 5;
 const SLOW_NICE: i32 = 10;
 
 thread_local! {
-    static GUEST_THREAD: Cell<bool> = const { Cell::new(false) };
+    /// What kind of guest thread this is, if it is one.
+    static GUEST_THREAD: Cell<Option<Gear>> = const { Cell::new(None) };
 }
 
 /// Whether this is a thread that goes on with guests, and gives `answers` as it does.
 pub(super) fn on_guest_thread() -> bool {
-    GUEST_THREAD.get()
+    GUEST_THREAD.get().is_some()
 }
 
 /// The guest threads and what they have to do.
@@ -105,7 +106,7 @@ impl Lanes {
         let shared = Arc::clone(&self.shared);
         let schedule = WithInfo(move |job: Job, info: async_task::ScheduleInfo| {
             job.metadata().queued_by(info.woken_while_running);
-            shared.push(job);
+            shared.push(job, info.woken_while_running);
         });
         let (job, task) = Builder::new().propagate_panic(true).metadata(turn).spawn(move |_| future, schedule);
         job.schedule();
@@ -159,7 +160,7 @@ impl std::task::Wake for Expedite {
         for gear in [Gear::Slow, Gear::Fast] {
             let job = self.shared.threads(gear).lock().queues.remove(gear, &self.turn);
             if let Some(job) = job {
-                self.shared.push(job);
+                self.shared.push(job, false);
             }
         }
         // If it was not in a queue it is now, in the urgent one.
@@ -182,7 +183,8 @@ impl Shared {
         }
     }
 
-    fn push(&self, job: Job) {
+    /// Put a guest in the queue. One that `yielded` was polled by the caller just now.
+    fn push(&self, job: Job, yielded: bool) {
         loop {
             let lane = job.metadata().choose_lane();
             let threads = self.threads(Gear::of(lane));
@@ -197,8 +199,11 @@ impl Shared {
             if lane != Lane::Urgent && job.metadata().hurries() {
                 continue;
             }
+            // Who has just polled it looks for the next guest at once, and finds this one. To wake another for it, with every
+            // slice of a guest that spins alone, takes the system a third of their time.
+            let finds_it = yielded && state.queues.is_empty() && GUEST_THREAD.get() == Some(Gear::of(lane));
             state.queues.push(lane, job);
-            let wake = state.sleeping > 0;
+            let wake = state.sleeping > 0 && !finds_it;
             drop(state);
             if wake {
                 threads.work.notify_one();
@@ -210,7 +215,7 @@ impl Shared {
     fn serve(&self, gear: Gear, io: &tokio::runtime::Handle) {
         let _io = io.enter();
         lower_priority(if gear == Gear::Fast { FAST_NICE } else { SLOW_NICE });
-        GUEST_THREAD.set(true);
+        GUEST_THREAD.set(Some(gear));
         self.ticker.busy();
         let mut done = None;
         while let Some((job, lane)) = self.next(gear, done.take()) {
@@ -223,7 +228,7 @@ impl Shared {
             done = Some((lane, turn, start.elapsed()));
             self.answers.give_if_late();
         }
-        GUEST_THREAD.set(false);
+        GUEST_THREAD.set(None);
         self.answers.give();
         self.ticker.idle();
     }

@@ -136,6 +136,11 @@ impl Default for Queues {
 }
 
 impl Queues {
+    /// Whether no guest waits here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.waiting == 0)
+    }
+
     /// Put a guest in `lane`.
     pub(super) fn push(&mut self, lane: Lane, job: Job) {
         self.lanes[lane as usize].push(lane, job);
