@@ -126,7 +126,7 @@ fn exit_codes_tell_what_went_wrong() {
     }
     for wrong in [
         "trigger hello --after 10",
-        "trigger hello --at noon",
+        "trigger hello --at someday",
         "cache set k v --ttl 1",
         "trigger hello --input-file /nowhere",
     ] {
