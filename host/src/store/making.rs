@@ -4,6 +4,10 @@ use crate::run::{Cause, RunId};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
+/// What is kept besides the contents of an input, an output or a log, roughly. So none of these counts as 0 bytes, and a run
+/// of 0 bytes is known to have none.
+pub(super) const ROW_BYTES: i64 = 16;
+
 /// A run to be made.
 #[derive(Clone, Debug)]
 pub struct NewRun {

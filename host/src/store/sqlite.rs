@@ -10,12 +10,14 @@ mod claims;
 mod errors;
 mod finish;
 mod forced;
+mod hosts;
 mod ledger;
 mod locks;
 mod open;
 mod pauses;
 mod policies;
 mod prune;
+mod published;
 mod queries;
 mod readers;
 mod rows;
@@ -23,6 +25,7 @@ mod runs;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod watching;
 mod writer;
 
@@ -104,11 +107,19 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unusable`] if the file is not a store, is damaged, is of a newer schema, cannot be written, or is
-    /// another process's; [`StoreError::DiskFull`] if there is no room to make it.
+    /// [`StoreError::Unusable`] if the file is not a store, is damaged, is of a newer schema, cannot be written, is
+    /// another process's, or has only a part of what was to be moved into it; [`StoreError::DiskFull`] if there is no room to
+    /// make it.
     pub fn open(path: impl AsRef<Path>, options: &SqliteOptions) -> Result<Arc<Self>> {
-        let path = path.as_ref().to_owned();
-        let opened = open::open(&path, options)?;
+        let path = path.as_ref();
+        let opened = open::open(path, options)?;
+        transfer::refuse_half_moved(&opened.writer, path)?;
+        Self::start(path, opened, options)
+    }
+
+    /// The threads that serve a file which is open.
+    fn start(path: &Path, opened: open::Opened, options: &SqliteOptions) -> Result<Arc<Self>> {
+        let path = path.to_owned();
         let board = Arc::new(Board::default());
         let writer = Writer::new(opened.writer, board.clone(), path.clone(), options.sync == Durability::Full)
             .map_err(|e| translate(&e, &path))?;
@@ -219,6 +230,7 @@ impl Store for SqliteStore {
         // Small pieces, so that others' commands come in between.
         let oldest = now.minus(retention.age);
         while self.write(move |w| Ok(added::prune(&w.conn, oldest, now)?)).await? > 0 {}
+        while self.write(move |w| Ok(published::prune(&w.conn, now)?)).await? > 0 {}
         while self.write(move |w| Ok(cache::delete_expired(&w.conn, None, now, prune::PIECE as i64)?)).await? > 0 {}
         let surplus = self.read(move |conn| prune::surplus(conn, &retention, now, prune::PIECE)).await?;
         if surplus.is_empty() {
@@ -322,15 +334,15 @@ impl Store for SqliteStore {
     }
 
     fn runs_hint(&self) -> Arc<Notify> {
-        self.board.runs.clone()
+        self.board.hints.runs.clone()
     }
 
     fn locks_hint(&self) -> Arc<Notify> {
-        self.board.locks.clone()
+        self.board.hints.locks.clone()
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
-        self.board.changes.subscribe()
+        self.board.hints.changes.subscribe()
     }
 
     fn stats(&self) -> StoreStats {

@@ -53,7 +53,7 @@ impl Schedules for SqliteStore {
     }
 
     fn schedules_hint(&self) -> Arc<Notify> {
-        self.board.schedules.clone()
+        self.board.hints.schedules.clone()
     }
 }
 

@@ -138,7 +138,7 @@ fn usage_of_task(conn: &Connection, task: i64) -> rusqlite::Result<i64> {
 }
 
 /// So many bytes more of a tenant's, which the task `writer` wrote, if it was a task.
-fn count(conn: &Connection, tenant: &str, writer: Option<i64>, bytes: i64) -> rusqlite::Result<()> {
+pub(super) fn count(conn: &Connection, tenant: &str, writer: Option<i64>, bytes: i64) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "INSERT INTO cache_usage (tenant, bytes) VALUES (?1, ?2) ON CONFLICT (tenant) DO UPDATE SET bytes = bytes + ?2",
     )?

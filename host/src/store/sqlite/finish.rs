@@ -6,11 +6,10 @@ use super::claims::{Held, held};
 use super::errors::Step;
 use super::prune;
 use super::rows::{outcome_code, state_code, to_sql};
-use super::runs::ROW_BYTES;
 use super::writer::Writing;
 use crate::lifecycle::Transition;
 use crate::run::{ClaimKey, Outcome, Output, Report, RunId, RunState};
-use crate::store::{Finish, StoreError};
+use crate::store::{Finish, ROW_BYTES, StoreError};
 use crate::supervision::{self, Consequence, End};
 
 /// See [`crate::store::Store::finish`].

@@ -265,6 +265,13 @@ impl Ledger {
         Ok(())
     }
 
+    /// Numbers up to these were given out elsewhere.
+    pub(super) fn given_out(&mut self, run: i64, fence: i64) {
+        self.counted = true;
+        self.run = self.run.max(run);
+        self.fence = self.fence.max(fence);
+    }
+
     /// A run id that was never given out.
     pub(super) fn next_run(&mut self) -> RunId {
         self.counted = true;

@@ -12,7 +12,7 @@ use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
 /// Stands for all tenants.
-const ALL: &str = "";
+pub(super) const ALL: &str = "";
 
 /// See [`crate::store::Store::pause`].
 pub(super) fn pause(w: &mut Writing, whom: &Whom, why: Option<&str>, now: Timestamp) -> Step<()> {

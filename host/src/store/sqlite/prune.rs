@@ -5,10 +5,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::errors::Step;
 use super::ledger::TaskId;
 use super::rows::{instant, state, to_sql};
-use super::runs::ROW_BYTES;
 use super::writer::Writing;
 use crate::run::{ClaimKey, RunId};
-use crate::store::Retention;
+use crate::store::{ROW_BYTES, Retention};
 use crate::time::Timestamp;
 
 /// How many runs (or entries) are deleted in one go. About 2 ms of the writer's time, which all others wait for.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::rows::{
     RUN_COLUMNS, STANDING_COLUMNS, instant, maybe_instant, number, outcome, pause, run_info, standing, state_code,
@@ -103,45 +103,52 @@ pub(super) fn latest_success(conn: &Connection, task: &TaskKey) -> rusqlite::Res
 
 /// See [`crate::store::Store::attempts`].
 pub(super) fn attempts(conn: &Connection, run: RunId) -> rusqlite::Result<Vec<AttemptInfo>> {
-    conn.prepare_cached(
-        "SELECT a.attempt, a.host, a.outcome, a.started_at, a.ended_at, a.message, a.fuel, a.peak_memory, a.guest_us, \
-         a.host_us, a.queued_us, a.lock_wait_us, a.host_calls, a.bytes_in, a.bytes_out, l.backtrace, l.log, l.log_cut, l.stdout, l.stdout_cut, l.stderr, l.stderr_cut \
+    conn.prepare_cached(&format!(
+        "SELECT {ATTEMPT_COLUMNS} \
          FROM attempts a LEFT JOIN logs l ON l.run = a.run AND l.attempt = a.attempt WHERE a.run = ?1 ORDER BY a.attempt",
-    )?
-    .query_map([run.0], |row| {
-        let kept = |column| -> rusqlite::Result<Kept> {
-            Ok(Kept {
-                text: row.get::<_, Option<String>>(column)?.unwrap_or_default(),
-                cut: row.get::<_, Option<bool>>(column + 1)?.unwrap_or_default(),
-            })
-        };
-        Ok(AttemptInfo {
-            attempt: row.get(0)?,
-            host: row.get(1)?,
-            report: Report {
-                outcome: outcome(row, 2)?,
-                started_at: instant(row, 3)?,
-                ended_at: instant(row, 4)?,
-                message: row.get(5)?,
-                accounts: Accounts {
-                    fuel: number(row, 6)?,
-                    peak_memory: number(row, 7)?,
-                    guest: Duration::from_micros(number(row, 8)?),
-                    host: Duration::from_micros(number(row, 9)?),
-                    queued: Duration::from_micros(number(row, 10)?),
-                    lock_wait: Duration::from_micros(number(row, 11)?),
-                    host_calls: number(row, 12)?,
-                    bytes_in: number(row, 13)?,
-                    bytes_out: number(row, 14)?,
-                },
-                backtrace: row.get(15)?,
-                log: kept(16)?,
-                stdout: kept(18)?,
-                stderr: kept(20)?,
-            },
-        })
-    })?
+    ))?
+    .query_map([run.0], attempt)?
     .collect()
+}
+
+/// What [`attempt`] reads of an attempt `a` and its logs `l`, in its order.
+pub(super) const ATTEMPT_COLUMNS: &str = "a.attempt, a.host, a.outcome, a.started_at, a.ended_at, a.message, a.fuel, \
+     a.peak_memory, a.guest_us, a.host_us, a.queued_us, a.lock_wait_us, a.host_calls, a.bytes_in, a.bytes_out, l.backtrace, \
+     l.log, l.log_cut, l.stdout, l.stdout_cut, l.stderr, l.stderr_cut";
+
+/// An attempt from a row of [`ATTEMPT_COLUMNS`].
+pub(super) fn attempt(row: &Row<'_>) -> rusqlite::Result<AttemptInfo> {
+    let kept = |column| -> rusqlite::Result<Kept> {
+        Ok(Kept {
+            text: row.get::<_, Option<String>>(column)?.unwrap_or_default(),
+            cut: row.get::<_, Option<bool>>(column + 1)?.unwrap_or_default(),
+        })
+    };
+    Ok(AttemptInfo {
+        attempt: row.get(0)?,
+        host: row.get(1)?,
+        report: Report {
+            outcome: outcome(row, 2)?,
+            started_at: instant(row, 3)?,
+            ended_at: instant(row, 4)?,
+            message: row.get(5)?,
+            accounts: Accounts {
+                fuel: number(row, 6)?,
+                peak_memory: number(row, 7)?,
+                guest: Duration::from_micros(number(row, 8)?),
+                host: Duration::from_micros(number(row, 9)?),
+                queued: Duration::from_micros(number(row, 10)?),
+                lock_wait: Duration::from_micros(number(row, 11)?),
+                host_calls: number(row, 12)?,
+                bytes_in: number(row, 13)?,
+                bytes_out: number(row, 14)?,
+            },
+            backtrace: row.get(15)?,
+            log: kept(16)?,
+            stdout: kept(18)?,
+            stderr: kept(20)?,
+        },
+    })
 }
 
 /// See [`crate::store::Store::counts`].

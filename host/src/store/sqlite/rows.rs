@@ -1,81 +1,26 @@
-//! Rows to domain and back: the numbers that stand for words, and the clamping of what SQLite's integers cannot hold.
+//! Rows to domain and back, and the clamping of what SQLite's integers cannot hold.
 
 use rusqlite::Row;
 use rusqlite::types::Type;
 
 use crate::pause::PausedBy;
 use crate::run::{Cause, Outcome, RunId, RunState};
+use crate::store::codes;
+pub(super) use crate::store::codes::{cause_code, kind_code, mode_code, outcome_code, state_code};
 use crate::store::{LockKind, LockMode, RunInfo};
 use crate::supervision::{Pause, Standing};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
-/// `RunState` by its place in [`RunState::ALL`]: 0 waiting, 1 running, 2 succeeded, 3 failed, 4 cancelled.
-pub(super) const fn state_code(state: RunState) -> i64 {
-    match state {
-        RunState::Waiting => 0,
-        RunState::Running => 1,
-        RunState::Succeeded => 2,
-        RunState::Failed => 3,
-        RunState::Cancelled => 4,
-    }
-}
-
-/// The number that stands for a cause.
-pub(super) const fn cause_code(cause: Cause) -> i64 {
-    match cause {
-        Cause::Schedule => 0,
-        Cause::Start => 1,
-        Cause::Demand => 2,
-        Cause::Task => 3,
-    }
-}
-
-/// The number that stands for an outcome: its place in [`Outcome::ALL`].
-pub(super) const fn outcome_code(outcome: Outcome) -> i64 {
-    match outcome {
-        Outcome::Succeeded => 0,
-        Outcome::FailedTransient => 1,
-        Outcome::FailedPermanent => 2,
-        Outcome::Deferred => 3,
-        Outcome::OutOfFuel => 4,
-        Outcome::TimedOut => 5,
-        Outcome::OutOfMemory => 6,
-        Outcome::Trapped => 7,
-        Outcome::Killed => 8,
-        Outcome::Refused => 9,
-        Outcome::Lost => 10,
-    }
-}
-
-/// The number that stands for what a lock is for.
-pub(super) const fn kind_code(kind: LockKind) -> i64 {
-    match kind {
-        LockKind::Named => 0,
-        LockKind::Refresh => 1,
-    }
-}
-
-/// The number that stands for a lock's mode.
-pub(super) const fn mode_code(mode: LockMode) -> i64 {
-    match mode {
-        LockMode::Exclusive => 0,
-        LockMode::Shared => 1,
-    }
-}
-
 /// The word at place `code` of `words`, or an error that names the column: the file was written by something else.
 fn word<T: Copy>(words: &[T], row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let code: i64 = row.get(column)?;
-    usize::try_from(code)
-        .ok()
-        .and_then(|at| words.get(at).copied())
-        .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, code))
+    codes::word(words, code).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, code))
 }
 
 /// The cause in `column`.
 pub(super) fn cause(row: &Row<'_>, column: usize) -> rusqlite::Result<Cause> {
-    word(&[Cause::Schedule, Cause::Start, Cause::Demand, Cause::Task], row, column)
+    word(&codes::CAUSES, row, column)
 }
 
 /// The run state in `column`.
@@ -90,12 +35,12 @@ pub(super) fn outcome(row: &Row<'_>, column: usize) -> rusqlite::Result<Outcome>
 
 /// What the lock in `column` is for.
 pub(super) fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<LockKind> {
-    word(&[LockKind::Named, LockKind::Refresh], row, column)
+    word(&codes::KINDS, row, column)
 }
 
 /// The lock mode in `column`.
 pub(super) fn mode(row: &Row<'_>, column: usize) -> rusqlite::Result<LockMode> {
-    word(&[LockMode::Exclusive, LockMode::Shared], row, column)
+    word(&codes::MODES, row, column)
 }
 
 /// The name in `column`.
@@ -207,16 +152,6 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_state_and_outcome_has_the_number_of_its_place() {
-        for (place, state) in RunState::ALL.into_iter().enumerate() {
-            assert_eq!(state_code(state), to_sql(place));
-        }
-        for (place, outcome) in Outcome::ALL.into_iter().enumerate() {
-            assert_eq!(outcome_code(outcome), to_sql(place));
-        }
-    }
 
     #[test]
     fn a_number_too_great_for_sqlite_becomes_the_greatest() {

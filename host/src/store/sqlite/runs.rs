@@ -7,14 +7,10 @@ use super::ledger::TaskId;
 use super::rows::{cause_code, state, state_code, to_sql};
 use super::writer::Writing;
 use crate::run::{RunId, RunState};
-use crate::store::{Admit, Cancelled, Enqueued, Fire, Fired, NewRun, StoreError};
+use crate::store::{Admit, Cancelled, Enqueued, Fire, Fired, NewRun, ROW_BYTES, StoreError};
 use crate::supervision::goes_through;
 use crate::task::Name;
 use crate::time::Timestamp;
-
-/// What a row in `inputs`, `outputs` or `logs` takes besides its contents, roughly. So no such row counts as 0 bytes,
-/// and a run of 0 bytes is known to have none.
-pub(super) const ROW_BYTES: i64 = 16;
 
 /// See [`crate::store::Store::enqueue`].
 pub(super) fn enqueue(w: &mut Writing, runs: &[NewRun], now: Timestamp) -> Step<Vec<Enqueued>> {

@@ -13,11 +13,12 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use super::errors::{Failure, Step, translate};
 use super::ledger::Ledger;
+use crate::store::hints::{Hints, Told};
 use crate::store::{Result, StoreError};
 
 /// For how long a transaction takes in more commands. Longer makes the first one wait, shorter means more waits for
@@ -39,26 +40,10 @@ pub(super) struct Writing {
     pub(super) told: Told,
 }
 
-/// Who is to be told after a commit.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Told {
-    /// Runs may have become claimable.
-    pub(super) runs: bool,
-    /// Locks may have become free.
-    pub(super) locks: bool,
-    /// A run changed.
-    pub(super) changes: bool,
-    /// A schedule was added, replaced or deleted.
-    pub(super) schedules: bool,
-}
-
 /// Whom to tell, and what is counted.
 #[derive(Debug, Default)]
 pub(super) struct Board {
-    pub(super) runs: Arc<Notify>,
-    pub(super) locks: Arc<Notify>,
-    pub(super) schedules: Arc<Notify>,
-    pub(super) changes: watch::Sender<u64>,
+    pub(super) hints: Hints,
     /// Commits that wrote something.
     pub(super) commits: AtomicU64,
     /// Times that the disk was waited for.
@@ -261,19 +246,7 @@ impl Writer {
             self.board.writes.fetch_add(1, Ordering::Relaxed);
             command.answer();
         }
-        let told = self.writing.told;
-        if told.runs {
-            self.board.runs.notify_waiters();
-        }
-        if told.locks {
-            self.board.locks.notify_waiters();
-        }
-        if told.schedules {
-            self.board.schedules.notify_waiters();
-        }
-        if told.changes {
-            self.board.changes.send_modify(|count| *count += 1);
-        }
+        self.board.hints.tell(self.writing.told);
     }
 
     /// Carry the WAL into the database when it has grown enough. Here, between two transactions and not in a thread

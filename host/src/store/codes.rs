@@ -1,0 +1,87 @@
+//! The numbers that stand for words in the tables of every store.
+
+use super::{LockKind, LockMode};
+use crate::run::{Cause, Outcome, RunState};
+
+/// `RunState` by its place in [`RunState::ALL`]: 0 waiting, 1 running, 2 succeeded, 3 failed, 4 cancelled.
+pub(super) const fn state_code(state: RunState) -> i64 {
+    match state {
+        RunState::Waiting => 0,
+        RunState::Running => 1,
+        RunState::Succeeded => 2,
+        RunState::Failed => 3,
+        RunState::Cancelled => 4,
+    }
+}
+
+/// All causes, each at the place of its number.
+pub(super) const CAUSES: [Cause; 4] = [Cause::Schedule, Cause::Start, Cause::Demand, Cause::Task];
+
+/// The number that stands for a cause.
+pub(super) const fn cause_code(cause: Cause) -> i64 {
+    match cause {
+        Cause::Schedule => 0,
+        Cause::Start => 1,
+        Cause::Demand => 2,
+        Cause::Task => 3,
+    }
+}
+
+/// The number that stands for an outcome: its place in [`Outcome::ALL`].
+pub(super) const fn outcome_code(outcome: Outcome) -> i64 {
+    match outcome {
+        Outcome::Succeeded => 0,
+        Outcome::FailedTransient => 1,
+        Outcome::FailedPermanent => 2,
+        Outcome::Deferred => 3,
+        Outcome::OutOfFuel => 4,
+        Outcome::TimedOut => 5,
+        Outcome::OutOfMemory => 6,
+        Outcome::Trapped => 7,
+        Outcome::Killed => 8,
+        Outcome::Refused => 9,
+        Outcome::Lost => 10,
+    }
+}
+
+/// All kinds of locks, each at the place of its number.
+pub(super) const KINDS: [LockKind; 2] = [LockKind::Named, LockKind::Refresh];
+
+/// The number that stands for what a lock is for.
+pub(super) const fn kind_code(kind: LockKind) -> i64 {
+    match kind {
+        LockKind::Named => 0,
+        LockKind::Refresh => 1,
+    }
+}
+
+/// All modes of locks, each at the place of its number.
+pub(super) const MODES: [LockMode; 2] = [LockMode::Exclusive, LockMode::Shared];
+
+/// The number that stands for a lock's mode.
+pub(super) const fn mode_code(mode: LockMode) -> i64 {
+    match mode {
+        LockMode::Exclusive => 0,
+        LockMode::Shared => 1,
+    }
+}
+
+/// The word at place `code` of `words`, if there is one.
+pub(super) fn word<T: Copy>(words: &[T], code: i64) -> Option<T> {
+    usize::try_from(code).ok().and_then(|at| words.get(at).copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_has_the_number_of_its_place() {
+        let places = |count: usize| (0..count as i64).collect::<Vec<_>>();
+        assert_eq!(RunState::ALL.map(state_code).to_vec(), places(RunState::ALL.len()));
+        assert_eq!(Outcome::ALL.map(outcome_code).to_vec(), places(Outcome::ALL.len()));
+        assert_eq!(CAUSES.map(cause_code).to_vec(), places(CAUSES.len()));
+        assert_eq!(KINDS.map(kind_code).to_vec(), places(KINDS.len()));
+        assert_eq!(MODES.map(mode_code).to_vec(), places(MODES.len()));
+    }
+}

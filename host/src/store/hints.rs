@@ -1,0 +1,56 @@
+//! Who is told after a commit. Hints only: who waits looks anyway after a while.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+
+/// Who is to be told after a commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Runs may have become claimable.
+    pub(super) runs: bool,
+    /// Locks may have become free.
+    pub(super) locks: bool,
+    /// A run changed.
+    pub(super) changes: bool,
+    /// A schedule was added, replaced or deleted.
+    pub(super) schedules: bool,
+    /// A plugin was published or withdrawn.
+    pub(super) plugins: bool,
+}
+
+impl Told {
+    /// Everybody.
+    pub(super) const ALL: Self = Self { runs: true, locks: true, changes: true, schedules: true, plugins: true };
+}
+
+/// Those who wait within this process.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    pub(super) runs: Arc<Notify>,
+    pub(super) locks: Arc<Notify>,
+    pub(super) schedules: Arc<Notify>,
+    pub(super) plugins: Arc<Notify>,
+    pub(super) changes: watch::Sender<u64>,
+}
+
+impl Hints {
+    /// Tell those that are to be told.
+    pub(super) fn tell(&self, told: Told) {
+        if told.runs {
+            self.runs.notify_waiters();
+        }
+        if told.locks {
+            self.locks.notify_waiters();
+        }
+        if told.schedules {
+            self.schedules.notify_waiters();
+        }
+        if told.plugins {
+            self.plugins.notify_waiters();
+        }
+        if told.changes {
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+}
