@@ -109,6 +109,9 @@ fn report(host: &Process, place: &Path, from: SystemTime, lines: &[Line]) {
         (expected, missing, doubled) = (expected + due, missing + lost, doubled + twice);
     }
     let late = late(&database, from, to);
+    // The store commits twice before a run is claimed; from then on it waits for a guest thread.
+    let claimed = of_good_runs(&database, "r.claimed_at - r.due_at", from, to);
+    let started = of_good_runs(&database, "a.started_at - r.claimed_at", from, to);
     let ended = hostile_ends(&database, from, to);
     println!("hostile attempts by outcome: {ended}");
     let past = overshoot(&database, from, to);
@@ -121,7 +124,7 @@ fn report(host: &Process, place: &Path, from: SystemTime, lines: &[Line]) {
     let growth = rss(&lines[lines.len() - quarter.max(1)..])
         - rss(&lines[quarter..(quarter * 2).max(quarter + 1).min(lines.len())]);
     let (first, last) = (&lines[quarter.min(lines.len() - 1)], &lines[lines.len() - 1]);
-    println!("good runs late, ms, p50 / p99 / max: {late}");
+    println!("good runs late, ms, p50 / p99 / max: {late}; claimed after {claimed}, started {started} after that");
     println!(
         "threads {} then {}, files {} then {}; locks left once the hostile tasks are gone: {locks}",
         first.threads, last.threads, first.files, last.files
@@ -132,6 +135,8 @@ fn report(host: &Process, place: &Path, from: SystemTime, lines: &[Line]) {
     println!("figure soak_doubled {doubled} runs");
     println!("figure soak_late_p99_ms {:.0} ms", late.p99);
     println!("figure soak_late_max_ms {:.0} ms", late.max);
+    println!("figure soak_claimed_to_started_p99_ms {:.0} ms", started.p99);
+    println!("figure soak_claimed_to_started_max_ms {:.0} ms", started.max);
     println!("figure soak_overshoot_max_ms {:.0} ms", past.max);
     println!("figure soak_rss_growth_mb {growth:.1} MB");
     println!("figure soak_locks_left {locks} locks");
@@ -161,16 +166,21 @@ fn locks_left(host: &Process, place: &Path) -> usize {
 
 /// How late the good runs that were due in between started, in milliseconds.
 fn late(database: &Path, from: SystemTime, to: SystemTime) -> Spread {
+    of_good_runs(database, "a.started_at - r.due_at", from, to)
+}
+
+/// What `milliseconds`, an expression, is of the good runs that were due in between.
+fn of_good_runs(database: &Path, milliseconds: &str, from: SystemTime, to: SystemTime) -> Spread {
     let store = rusqlite::Connection::open(database).unwrap();
     let names: Vec<String> = GOOD.iter().map(|(name, ..)| format!("'{name}'")).collect();
     let query = format!(
-        "SELECT a.started_at - r.due_at FROM runs r JOIN attempts a ON a.run = r.id AND a.attempt = 1 \
+        "SELECT {milliseconds} FROM runs r JOIN attempts a ON a.run = r.id AND a.attempt = 1 \
          JOIN tasks t ON t.id = r.task WHERE t.name IN ({}) AND r.due_at >= ?1 AND r.due_at < ?2",
         names.join(", ")
     );
     let mut query = store.prepare(&query).unwrap();
     let rows = query.query_map([ms(from), ms(to)], |row| row.get::<_, i64>(0)).unwrap();
-    Spread::of(rows.map(|late| late.unwrap() as f64).collect())
+    Spread::of(rows.map(|value| value.unwrap() as f64).collect())
 }
 
 /// How many instants a task was due at, at how many of them no run of it succeeded, and at how many more than one did.

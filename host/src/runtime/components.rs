@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use sha2::{Digest, Sha256};
 
 /// Why a component is not used. One line each; the file's name is for the caller to add.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -219,6 +220,11 @@ pub(super) fn clipped(text: &str) -> String {
         }
     }
     line
+}
+
+/// SHA-256 of a component, in hex: what it is known by.
+pub fn digest(wasm: &[u8]) -> String {
+    hex(&Sha256::digest(wasm))
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

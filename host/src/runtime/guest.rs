@@ -161,6 +161,8 @@ impl Guest {
             Ok(UpdateDeadline::Yield(1))
         });
         store.call_hook(Self::crossed);
+        #[cfg(test)]
+        store.call_hook(Self::crossed_by_the_clock);
         Ok(store)
     }
 
@@ -175,7 +177,9 @@ impl Guest {
         let counted = guest.meter.crossed(hook, guest.turn.yields());
         if !hook.exiting_host() {
             guest.turn.enters_host(guest.meter.in_host_since().unwrap_or_else(Instant::now));
-        } else if let Some(now) = guest.meter.went_on() {
+        } else {
+            // Before its first instruction it was in the host as well, which made room for it.
+            let now = guest.meter.went_on().unwrap_or_else(Instant::now);
             guest.turn.leaves_host(now);
             if guest.seen.fuel_known {
                 guest.turn.fuel_known(now);
@@ -194,6 +198,27 @@ impl Guest {
             }
             CallHook::CallingWasm => {}
             CallHook::ReturningFromWasm => guest.seen.fuel_known = true,
+        }
+        Ok(())
+    }
+
+    /// As [`Self::crossed`], and the thread's clock is read on both sides of the moment that a guest's accounts count from or to.
+    #[cfg(test)]
+    fn crossed_by_the_clock(mut store: StoreContextMut<'_, Self>, hook: CallHook) -> wasmtime::Result<()> {
+        let handle = Arc::clone(&store.data().seen.handle);
+        let [at_least, at_most] = &handle.stopwatches;
+        if !hook.exiting_host() {
+            at_least.stops();
+            return Self::crossed(store, hook); // where the other one is stopped
+        }
+        // One whose call is dropped only seems to go on.
+        let goes_on = !store.data().turn.ending();
+        if goes_on {
+            at_most.goes_on();
+        }
+        Self::crossed(wasmtime::AsContextMut::as_context_mut(&mut store), hook)?;
+        if goes_on {
+            at_least.goes_on();
         }
         Ok(())
     }

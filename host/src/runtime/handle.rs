@@ -77,6 +77,9 @@ pub struct RunHandle {
     pub vitals: Vitals,
     /// Where its guest is.
     pub(super) sampler: Sampler,
+    /// What its accounts are compared with: what its guest took at least, and at most.
+    #[cfg(test)]
+    pub(super) stopwatches: [super::processor::Stopwatch; 2],
     /// How long a guest has that is told; unset before it begins, zero if it cannot hear of it.
     grace: OnceLock<Duration>,
     /// In virtual time, once it has begun there.
@@ -110,6 +113,8 @@ impl RunHandle {
             started: Instant::now(),
             vitals: Vitals::default(),
             sampler: Sampler::default(),
+            #[cfg(test)]
+            stopwatches: Default::default(),
             grace: OnceLock::new(),
             sleeper: OnceLock::new(),
             asked: Mutex::default(),

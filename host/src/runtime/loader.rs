@@ -11,12 +11,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 
 use super::code_cache::CodeCache;
 use super::compiler::{Apart, Failure};
-use super::components::{Component, LoadError, hex, look, one_line};
+use super::components::{self, Component, LoadError, look, one_line};
 use super::lanes::lower_priority;
 use super::{RuntimeConfig, RuntimeError};
 
@@ -172,7 +171,7 @@ impl Shared {
         if answer.is_closed() {
             return;
         }
-        let digest = hex(&Sha256::digest(&wasm));
+        let digest = components::digest(&wasm);
         let size = wasm.len() as u64;
         let known = self.known().get(&digest).cloned();
         if let Some(Known::Bad(error)) = known {

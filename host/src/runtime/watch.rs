@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use super::handle::{RunHandle, Stop};
 use super::lanes::{Lanes, Turn};
-use super::processor;
 
 /// How long after the deadline a host call may still end itself before it is dropped. Tokio's timers count in
 /// milliseconds, so those of host calls come up to two late.
@@ -109,10 +108,11 @@ impl<'a, F: Future> Watched<'a, F> {
         self.turn.begin(start);
         self.pauses.started = true;
         let call = self.call.as_mut().as_pin_mut().expect("it is polled only until it is ready");
-        let (polled, used, end) =
-            processor::timed(start, || std::panic::catch_unwind(AssertUnwindSafe(|| call.poll(cx))));
-        self.turn.spend(used, end);
-        self.settle(used, start, end);
+        let before = self.turn.used();
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| call.poll(cx)));
+        let end = Instant::now();
+        self.turn.end_at(end);
+        self.settle(self.turn.used().saturating_sub(before), start, end);
         let used = self.turn.used();
         self.handle.vitals.guest_used(used.saturating_sub(self.turn.used_by_host()));
         self.polled = Some(end);

@@ -216,7 +216,7 @@ mod tests {
         let handle = Arc::new(RunHandle::new(key, task, 0));
         let turn = Arc::new(Turn::new(Instant::now() + left, tenant, hog, handle));
         if turns > 0 {
-            turn.spend(Duration::from_micros(500) * turns, Instant::now());
+            turn.has_used(Duration::from_micros(500) * turns);
             turn.yields_seen(turns.into());
         }
         let schedule = |_: Job| unreachable!("nobody wakes it");

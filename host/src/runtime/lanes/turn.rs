@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::runtime::handle::RunHandle;
+use crate::runtime::processor;
 use crate::runtime::vitals::Lane;
 use crate::task::Name;
 
@@ -39,14 +40,10 @@ pub(in crate::runtime) struct Turn {
     used: AtomicU64,
     /// The part of it that the host took for it.
     host: AtomicU64,
-    /// How long it was in the host in the turn that it is at, and since when it is, if so.
-    host_in_turn: AtomicU64,
-    in_host_since: AtomicU64,
-    /// The same sums over those turns only in which the thread did not lose the processor.
-    whole_used: AtomicU64,
-    whole_host: AtomicU64,
-    /// When it was last given a turn.
-    polled: AtomicU64,
+    /// Whether the host works for it, or it computes itself.
+    in_host: AtomicBool,
+    /// Since when in the turn that it is at; [`NO_TURN`] between two turns.
+    since: AtomicU64,
     /// Whether it is to end before its deadline.
     urgent: AtomicBool,
     /// Whether it is in the queue because it yielded, rather than because what it waited for came.
@@ -69,8 +66,8 @@ pub(in crate::runtime) struct Turn {
     lane: AtomicU8,
 }
 
-/// Since when a guest is in the host that is not.
-const GUEST: u64 = u64::MAX;
+/// Since when it does what it does, of a guest that has no turn.
+const NO_TURN: u64 = u64::MAX;
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
@@ -86,11 +83,8 @@ impl Turn {
             hog,
             used: AtomicU64::new(0),
             host: AtomicU64::new(0),
-            host_in_turn: AtomicU64::new(0),
-            in_host_since: AtomicU64::new(GUEST),
-            whole_used: AtomicU64::new(0),
-            whole_host: AtomicU64::new(0),
-            polled: AtomicU64::new(0),
+            in_host: AtomicBool::new(true), // room is made for it first
+            since: AtomicU64::new(NO_TURN),
             urgent: AtomicBool::new(false),
             yielded: AtomicBool::new(false),
             ticked: AtomicBool::new(false),
@@ -104,60 +98,55 @@ impl Turn {
         }
     }
 
-    /// The guest is given a turn now.
+    /// The guest is given a turn now, on this thread.
     pub(in crate::runtime) fn begin(&self, now: Instant) {
-        self.polled.store(nanos(now.duration_since(self.came)), Ordering::Relaxed);
+        processor::begin_turn();
+        self.since.store(nanos(now.duration_since(self.came)), Ordering::Relaxed);
         self.ticked.store(false, Ordering::Relaxed);
     }
 
-    /// When the guest was last given a turn.
-    pub(in crate::runtime) fn began(&self) -> Instant {
-        self.came + Duration::from_nanos(self.polled.load(Ordering::Relaxed))
+    /// The guest's turn was over at `now`.
+    pub(in crate::runtime) fn end_at(&self, now: Instant) {
+        self.end_part(now);
+        self.since.store(NO_TURN, Ordering::Relaxed);
+        // At least a nanosecond: it has had a turn.
+        self.used.fetch_max(1, Ordering::Relaxed);
     }
 
-    /// The guest's turn is over, at `end`, and took so much processor time.
-    pub(in crate::runtime) fn spend(&self, time: Duration, end: Instant) {
-        let passed = nanos(end.duration_since(self.began()));
-        if self.in_host_since.load(Ordering::Relaxed) != GUEST {
-            self.in_host_for(nanos(end.duration_since(self.came)));
-        }
-        let in_host = self.host_in_turn.swap(0, Ordering::Relaxed);
-        // At least a nanosecond: it has had a turn.
-        let time = nanos(time).max(1);
-        let lost = passed.saturating_sub(time);
-        let host = if lost < time / 100 {
-            self.whole_used.fetch_add(time, Ordering::Relaxed);
-            self.whole_host.fetch_add(in_host.min(time), Ordering::Relaxed);
-            in_host.min(time)
-        } else {
-            // Nobody knows whether the thread lost the processor in the host or in the guest. As much as is usual for the
-            // guest went to the host, as far as that can be.
-            let whole = self.whole_used.load(Ordering::Relaxed);
-            let (of, all) =
-                if whole > 0 { (self.whole_host.load(Ordering::Relaxed), whole) } else { (in_host, passed) };
-            let usual = u128::from(time) * u128::from(of) / u128::from(all.max(1));
-            let usual = u64::try_from(usual).unwrap_or(u64::MAX);
-            usual.max(in_host.saturating_sub(lost)).min(in_host).min(time)
-        };
-        self.host.fetch_add(host, Ordering::Relaxed);
-        self.used.fetch_add(time, Ordering::Relaxed);
+    /// As if its turns had taken so much processor time.
+    #[cfg(test)]
+    pub(super) fn has_used(&self, time: Duration) {
+        self.used.store(nanos(time), Ordering::Relaxed);
     }
 
     /// The guest enters the host at `now`.
     pub(in crate::runtime) fn enters_host(&self, now: Instant) {
-        self.in_host_since.store(nanos(now.duration_since(self.came)), Ordering::Relaxed);
+        #[cfg(test)]
+        self.handle.stopwatches[1].stops();
+        self.end_part(now);
+        self.in_host.store(true, Ordering::Relaxed);
     }
 
     /// The guest goes on at `now`.
     pub(in crate::runtime) fn leaves_host(&self, now: Instant) {
-        self.in_host_for(nanos(now.duration_since(self.came)));
-        self.in_host_since.store(GUEST, Ordering::Relaxed);
+        self.end_part(now);
+        self.in_host.store(false, Ordering::Relaxed);
     }
 
-    /// It was in the host until `now`. What was before its turn was nobody's time.
-    fn in_host_for(&self, now: u64) {
-        let since = self.in_host_since.load(Ordering::Relaxed).max(self.polled.load(Ordering::Relaxed));
-        self.host_in_turn.fetch_add(now.saturating_sub(since), Ordering::Relaxed);
+    /// A part of its turn ends at `now`, in the host or not. As it is dropped it has no turn, and nothing is charged to it.
+    fn end_part(&self, now: Instant) {
+        let (since, now) = (self.since.load(Ordering::Relaxed), nanos(now.duration_since(self.came)));
+        if since == NO_TURN {
+            return;
+        }
+        self.since.store(now, Ordering::Relaxed);
+        let took = nanos(processor::end_part(Duration::from_nanos(now.saturating_sub(since))));
+        // Only the thread that it has its turn on adds to them.
+        let add = |sum: &AtomicU64| sum.store(sum.load(Ordering::Relaxed) + took, Ordering::Relaxed);
+        add(&self.used);
+        if self.in_host.load(Ordering::Relaxed) {
+            add(&self.host);
+        }
     }
 
     /// Processor time of all its turns that the host took for it.
@@ -298,8 +287,8 @@ mod tests {
     use crate::run::{ClaimKey, RunId};
     use crate::task::TaskKey;
 
-    fn ms(ms: u64) -> Duration {
-        Duration::from_millis(ms)
+    fn us(us: u64) -> Duration {
+        Duration::from_micros(us)
     }
 
     struct Taken(Turn, Instant);
@@ -308,51 +297,74 @@ mod tests {
         fn new() -> Self {
             let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("probe").unwrap() };
             let handle = Arc::new(RunHandle::new(ClaimKey { run: RunId(1), attempt: 1, fence: 1 }, task.clone(), 0));
-            let turn = Turn::new(Instant::now() + ms(1000), task.tenant, false, handle);
+            let turn = Turn::new(Instant::now() + Duration::from_secs(1), task.tenant, false, handle);
             let came = turn.came;
             Self(turn, came)
-        }
-
-        /// A turn that takes `passed`, and `used` of the processor; in the host from `in_host` on, for so long. What the host
-        /// is charged for it.
-        fn turn(&self, passed: u64, used: u64, in_host: (u64, u64)) -> Duration {
-            let (Self(turn, start), before) = (self, self.0.used_by_host());
-            turn.begin(*start);
-            turn.enters_host(*start + ms(in_host.0));
-            turn.leaves_host(*start + ms(in_host.0 + in_host.1));
-            turn.spend(ms(used), *start + ms(passed));
-            turn.used_by_host() - before
         }
     }
 
     #[test]
     fn what_the_host_took_is_told_from_what_the_guest_took() {
-        let taken = Taken::new();
-        assert_eq!(taken.turn(10, 10, (2, 3)), ms(3));
-        assert_eq!(taken.0.used(), ms(10));
-    }
+        let Taken(turn, start) = Taken::new();
 
-    #[test]
-    fn a_guest_whose_thread_loses_the_processor_in_the_host_is_charged_all_the_same() {
-        let taken = Taken::new();
-        taken.turn(100, 100, (0, 1));
-        // Of these 91 ms 90 were others': a host that took 90 ms is not what this guest is like.
-        assert_eq!(taken.turn(100, 10, (0, 91)), ms(1));
-        // And one that the host works for is charged for what it took at least.
-        assert_eq!(taken.turn(100, 90, (0, 50)), ms(40));
+        turn.begin(start);
+        turn.leaves_host(start + us(5));
+        turn.enters_host(start + us(15));
+        turn.leaves_host(start + us(18));
+        turn.enters_host(start + us(40));
+        turn.end_at(start + us(42));
+
+        assert_eq!((turn.used(), turn.used_by_host()), (us(42), us(5 + 3 + 2)));
     }
 
     #[test]
     fn a_turn_that_ends_in_the_host_is_the_hosts_from_there_on() {
         let Taken(turn, start) = Taken::new();
         turn.begin(start);
-        turn.enters_host(start + ms(4));
-        turn.spend(ms(10), start + ms(10));
-        assert_eq!(turn.used_by_host(), ms(6));
+        turn.leaves_host(start);
+        turn.enters_host(start + us(4));
+        turn.end_at(start + us(10));
+        assert_eq!(turn.used_by_host(), us(6));
+
         // What passes until its next turn is nobody's.
-        turn.begin(start + ms(50));
-        turn.leaves_host(start + ms(51));
-        turn.spend(ms(10), start + ms(60));
-        assert_eq!(turn.used_by_host(), ms(7));
+        turn.begin(start + us(5000));
+        turn.leaves_host(start + us(5001));
+        turn.enters_host(start + us(5009));
+        turn.end_at(start + us(5009));
+        assert_eq!((turn.used(), turn.used_by_host()), (us(10 + 9), us(7)));
+
+        // And so is what it takes to drop it.
+        turn.leaves_host(start + us(9000));
+        turn.enters_host(start + us(9009));
+        assert_eq!(turn.used(), us(19));
+    }
+
+    /// Takes so much of the processor, and is kept from it for four times as long.
+    fn interrupted(time: Duration) {
+        let now = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime).tv_nsec;
+        let (mut before, mut took) = (now(), 0);
+        while took < i64::try_from(time.as_nanos()).unwrap() {
+            let at = now();
+            took += (at - before).rem_euclid(1_000_000_000);
+            before = at;
+        }
+        std::thread::sleep(time * 4); // stands for a processor that was taken away
+    }
+
+    #[test]
+    fn what_others_took_meanwhile_is_charged_neither_to_the_guest_nor_to_the_host() {
+        let Taken(turn, start) = Taken::new();
+        let (in_guest, in_host) = (us(5000), us(3000));
+
+        turn.begin(start);
+        turn.leaves_host(Instant::now());
+        interrupted(in_guest);
+        turn.enters_host(Instant::now());
+        interrupted(in_host);
+        turn.end_at(Instant::now());
+
+        let (host, guest) = (turn.used_by_host(), turn.used() - turn.used_by_host());
+        assert!(guest >= in_guest && guest < in_guest + us(1000), "{guest:?}");
+        assert!(host >= in_host && host < in_host + us(1000), "{host:?}");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::rig::{Rig, SLACK, component, limits, order, task};
 use crate::run::Outcome;
-use crate::runtime::{Ended, Stop};
+use crate::runtime::{Ended, RunHandle, Stop};
 use crate::task::{Limits, Task};
 
 /// A program that goes round `inner` times, calls the host, and does that `outer` times over; then sleeps for an hour if
@@ -62,6 +62,9 @@ fn telling(inner: u32, outer: u32, call: &str, nap: bool) -> Vec<u8> {
 /// Rounds between two calls: with what a round costs, a quarter of a slice of fuel or so.
 const ROUNDS: u32 = 50_000;
 
+/// Rounds that take some milliseconds: what it costs to read a thread's clock is nothing beside them.
+const MANY_ROUNDS: u32 = 20 * ROUNDS;
+
 /// As good as for ever.
 const ENDLESS: u32 = u32::MAX;
 
@@ -93,20 +96,28 @@ fn charged_fairly(ended: &Ended, (start, each): (u64, u64)) {
     assert!(accounts.fuel <= most + (most / 100).max(50_000), "more than {most} was charged: {ended:?}");
 }
 
-/// A run of `wasm` within `limits`, killed `after` so long.
-async fn killed(rig: &Rig, wasm: Vec<u8>, after: Duration) -> Ended {
-    let task = Arc::new(Task { limits: plenty(), ..task() });
+/// A run of `wasm` until it is over, or until it is killed `after` so long.
+async fn run(rig: &Rig, wasm: Vec<u8>, limits: Limits, after: Option<Duration>) -> (Ended, Arc<RunHandle>) {
+    let most = limits.deadline + SLACK;
+    let task = Arc::new(Task { limits, ..task() });
     let prepared = rig.prepare(wasm, &task).await.unwrap();
     let order = order(&task);
     let handle = Arc::clone(&order.handle);
     let run = rig.runtime.run(&prepared, order);
     tokio::pin!(run);
-    tokio::select! {
-        ended = &mut run => panic!("it ended by itself: {ended:?}"),
-        // How long it goes on is what is varied.
-        () = tokio::time::sleep(after) => handle.stop(Stop::Killed("enough".into())),
+    if let Some(after) = after {
+        tokio::select! {
+            ended = &mut run => panic!("it ended by itself: {ended:?}"),
+            // How long it goes on is what is varied.
+            () = tokio::time::sleep(after) => handle.stop(Stop::Killed("enough".into())),
+        }
     }
-    tokio::time::timeout(SLACK, run).await.expect("a killed run ends")
+    (tokio::time::timeout(most, run).await.expect("it ends in time"), handle)
+}
+
+/// As `run`, for one that only its end stops.
+async fn killed(rig: &Rig, wasm: Vec<u8>, after: Duration) -> Ended {
+    run(rig, wasm, plenty(), Some(after)).await.0
 }
 
 #[tokio::test]
@@ -170,4 +181,60 @@ async fn a_run_that_makes_the_host_work_is_not_charged_fuel_for_that() {
         assert_eq!(ended.report.outcome, Outcome::TimedOut, "{ended:?}");
         charged_fairly(&ended, prices);
     }
+}
+
+/// The guest of `ended` was charged for what it took of the processor by its thread's own clock, within one part in a hundred.
+/// That clock is read on both sides of the moment at which a guest enters the host, as to read it takes longer than that does.
+fn charged_for_what_it_took((ended, handle): &(Ended, Arc<RunHandle>), outcome: Outcome) {
+    let charged = ended.report.accounts.guest;
+    let [at_least, at_most] = [0, 1].map(|n: usize| handle.stopwatches[n].took());
+    println!(
+        "{charged:?} were charged for {at_least:?} to {at_most:?}: {:.4} {:.4}",
+        charged.as_secs_f64() / at_least.as_secs_f64(),
+        charged.as_secs_f64() / at_most.as_secs_f64()
+    );
+    assert_eq!(ended.report.outcome, outcome, "{ended:?}");
+    assert!(charged >= at_least - at_least / 100, "{charged:?} were charged for {at_least:?}: {ended:?}");
+    assert!(charged <= at_most + at_most / 100, "{charged:?} were charged for {at_most:?}: {ended:?}");
+}
+
+#[tokio::test]
+async fn a_run_that_is_ended_is_charged_the_processor_time_that_its_guest_took() {
+    let rig = Rig::new();
+    let deadline = Duration::from_millis(300);
+
+    for (inner, call) in [(ENDLESS, "get"), (MANY_ROUNDS, "get"), (MANY_ROUNDS, "fill")] {
+        let wasm = || telling(inner, ENDLESS, call, false);
+        let late = run(&rig, wasm(), Limits { deadline, ..plenty() }, None).await;
+        charged_for_what_it_took(&late, Outcome::TimedOut);
+        let killed = run(&rig, wasm(), plenty(), Some(deadline)).await;
+        charged_for_what_it_took(&killed, Outcome::Killed);
+    }
+    let asleep = run(&rig, telling(MANY_ROUNDS, 4, "get", true), Limits { deadline, ..plenty() }, None).await;
+    charged_for_what_it_took(&asleep, Outcome::TimedOut);
+    let all_of_it =
+        run(&rig, telling(MANY_ROUNDS, ENDLESS, "get", false), Limits { fuel: 50_000_000, ..plenty() }, None).await;
+    charged_for_what_it_took(&all_of_it, Outcome::OutOfFuel);
+}
+
+#[tokio::test]
+async fn a_run_is_not_charged_for_the_processor_time_that_others_took_meanwhile() {
+    let rig = Rig::new();
+    let limits = Limits { deadline: Duration::from_secs(1), ..plenty() };
+
+    // More than there are processors, so that the system takes them from one another.
+    let runs = (0..8).map(|_| run(&rig, telling(MANY_ROUNDS, ENDLESS, "get", false), limits.clone(), None));
+    for ended in futures_util::future::join_all(runs).await {
+        charged_for_what_it_took(&ended, Outcome::TimedOut);
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_over_soon_is_not_charged_for_what_it_took_to_start_it() {
+    let rig = Rig::new();
+
+    let short = run(&rig, telling(ROUNDS, 2, "get", false), plenty(), None).await;
+
+    let (charged, took) = (short.0.report.accounts.guest, short.1.stopwatches[1].took());
+    assert!(charged <= took + took / 100, "{charged:?} were charged for {took:?}");
 }

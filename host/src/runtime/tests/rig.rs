@@ -121,6 +121,7 @@ pub(super) fn task() -> Task {
         catch_up: CatchUp::None,
         retry: RetryPolicy::default(),
         supervision: Default::default(),
+        runs_on: Vec::new(),
         limits: limits(),
         budget: Default::default(),
         grants: Grants::default(),
