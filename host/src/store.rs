@@ -11,10 +11,16 @@
 
 pub mod added;
 mod cache;
+mod codes;
 #[cfg(test)]
 pub(crate) mod conformance;
+mod hints;
+pub mod hosts;
 mod making;
+pub mod postgres;
+pub mod published;
 pub mod sqlite;
+pub mod transfer;
 mod watching;
 
 use std::collections::BTreeMap;
@@ -25,6 +31,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use making::ROW_BYTES;
 pub use making::{Admit, Begun, Enqueued, Fire, Fired, NewRun};
 pub use watching::{Remember, RunKey, Stands, Watched};
 
@@ -230,7 +237,7 @@ pub struct HeldLock {
     pub since: Timestamp,
 }
 
-/// A run that waits for a lock. Its host keeps the queue, so no store knows of it.
+/// A run that waits for a lock, as its host knows it, which keeps a queue of those who wait there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockWait {
     /// Which lock.
@@ -368,7 +375,9 @@ pub struct StoreStats {
 
 /// Where runs, locks and the cache are kept. See the module for what every method promises.
 #[async_trait]
-pub trait Store: added::Schedules + Send + Sync + std::fmt::Debug + 'static {
+pub trait Store:
+    added::Schedules + hosts::Hosts + published::Plugins + Send + Sync + std::fmt::Debug + 'static
+{
     /// Make runs, in one transaction. The answers are in the order of `runs`.
     async fn enqueue(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<Enqueued>>;
 
@@ -435,7 +444,33 @@ pub trait Store: added::Schedules + Send + Sync + std::fmt::Debug + 'static {
     async fn prune(&self, retention: Retention, now: Timestamp) -> Result<u64>;
 
     /// Try to take a lock for a run, once. A lock that the run holds already in the same mode is taken again with its fence.
+    ///
+    /// Where there is a queue ([`Store::wait_for_lock`]), nobody goes before those who stand there in the way: one of them is
+    /// who the answer names then. A run that stands there itself goes by its own place, and gives it up with the lock.
     async fn acquire_lock(&self, lock: LockName, mode: LockMode, claim: ClaimKey, now: Timestamp) -> Result<LockTaken>;
+
+    /// [`Store::acquire_lock`] for a run that waits: where it does not get the lock, it has a place in a queue from then on, in
+    /// which those of all hosts stand in the order they came. Asked again it keeps its place; it has to ask again, as
+    /// nobody is given a lock unasked.
+    ///
+    /// A place is kept until the lock is taken, the queue is left ([`Store::leave_lock_queue`]) or the attempt is over. It
+    /// keeps nobody out while the lease of its run is over.
+    ///
+    /// A store that only one host can have needs no queue, as that host has one: this is what it is for.
+    async fn wait_for_lock(
+        &self,
+        lock: LockName,
+        mode: LockMode,
+        claim: ClaimKey,
+        now: Timestamp,
+    ) -> Result<LockTaken> {
+        self.acquire_lock(lock, mode, claim, now).await
+    }
+
+    /// Give up a run's place in the queue for a lock, if it has one.
+    async fn leave_lock_queue(&self, _lock: LockName, _claim: ClaimKey) -> Result<()> {
+        Ok(())
+    }
 
     /// Let go of a lock. One that the claim does not hold is left alone.
     async fn release_lock(&self, lock: LockName, claim: ClaimKey) -> Result<()>;
@@ -533,4 +568,16 @@ pub trait Store: added::Schedules + Send + Sync + std::fmt::Debug + 'static {
 
     /// What it has done since it was opened.
     fn stats(&self) -> StoreStats;
+
+    /// Most runs that are worth being taken with one claim. More would hold back others' writes, fewer would pay for the disk
+    /// (and the way there) more often.
+    fn batch(&self) -> usize {
+        128
+    }
+
+    /// The time by the clock that all hosts of the store go by, whatever their own say; `None` where there is one host, whose
+    /// clock is as good as any.
+    async fn time(&self) -> Result<Option<Timestamp>> {
+        Ok(None)
+    }
 }

@@ -1,7 +1,7 @@
 //! The `locks` import: named locks, shared by every host on the same store.
 //!
-//! The store decides who holds a lock; [`LockWaits`] only keeps the order among those who wait on this host, and refuses
-//! the wait that would close a circle of them.
+//! The store decides who holds a lock, and whose turn it is among the first of each host; [`LockWaits`] keeps the order among
+//! those who wait on this host, and refuses the wait that would close a circle of them.
 
 mod graph;
 mod waits;
@@ -20,8 +20,8 @@ use crate::runtime::bindings::sexton::task::locks::{self, Error, Host, HostLock,
 use crate::runtime::{LogLine, Vitals};
 use crate::store::{self, LockKind, LockMode, LockName, LockTaken};
 
-/// How long the first in a queue trusts the store's hint before it asks again. The hint does not travel between hosts,
-/// so this is how late a lock that another host released is noticed; shorter costs the store a transaction each time.
+/// How long the first in a queue trusts the store's hint before it asks again. A hint may get lost on its way from another
+/// host, so this is how late such a release is noticed; shorter costs the store a transaction each time.
 const POLL: Duration = Duration::from_millis(500);
 
 const ACQUIRE: &str = "locks.acquire";
@@ -151,21 +151,34 @@ async fn ask_in_turn(
         }
     }
     let hint = store.locks_hint();
+    let leave = async || store.leave_lock_queue(LockName::clone(lock), ctx.claim).await;
+    let mut queued = false;
     loop {
         // Registered before the look, so that a release in between is not missed.
         let mut freed = pin!(hint.notified());
         freed.as_mut().enable();
-        let asked = store.acquire_lock(LockName::clone(lock), mode, ctx.claim, ctx.services.clock.now()).await?;
+        let (last, now) = (at_end(), ctx.services.clock.now());
+        let asked = match last {
+            true => store.acquire_lock(LockName::clone(lock), mode, ctx.claim, now).await?,
+            false => store.wait_for_lock(LockName::clone(lock), mode, ctx.claim, now).await?,
+        };
         if let LockTaken::Yes { fence } = asked {
             return Ok(Asked::Taken(fence));
         }
-        if at_end() {
+        if last {
+            if queued {
+                leave().await?;
+            }
             return Ok(Asked::Held);
         }
+        queued = true;
         if wait.is_none() {
             wait = match ctx.begin_wait(&place) {
                 Ok(begun) => Some(begun),
-                Err(circle) => return Ok(Asked::Deadlock(circle)),
+                Err(circle) => {
+                    leave().await?;
+                    return Ok(Asked::Deadlock(circle));
+                }
             };
         }
         // In virtual time nobody else has the store, and no hint gets lost.

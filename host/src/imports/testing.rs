@@ -203,6 +203,7 @@ fn task(name: &str, grants: Grants) -> Task {
         catch_up: CatchUp::None,
         retry: RetryPolicy::default(),
         supervision: Default::default(),
+        runs_on: Vec::new(),
         limits: Limits::default(),
         budget: Default::default(),
         grants,

@@ -13,13 +13,12 @@ use tracing::{debug, error, warn};
 use crate::catalog::Catalog;
 use crate::machine::budget::{Budgets, Standing};
 use crate::machine::executor::Executor;
+use crate::machine::host_duty::{Duty, HostDuty};
 use crate::machine::host_pause::HostPause;
+use crate::run::Claim;
 use crate::store::{ClaimRequest, Claimed, Store};
-use crate::task::TaskKey;
+use crate::task::{Name, TaskKey};
 use crate::time::Clock;
-
-/// Most runs taken in one transaction. More would hold back others' writes, fewer would pay for the disk more often.
-const BATCH: usize = 128;
 
 /// The least to wait after the store refused a claim, so that a store in trouble is not asked in a tight loop.
 const AFTER_ERROR: Duration = Duration::from_millis(500);
@@ -39,6 +38,8 @@ pub struct Worker {
     pub budgets: Arc<Budgets>,
     /// This host, as shown with its runs.
     pub host: String,
+    /// What it is called besides: a task that asks for others is left to hosts that have them.
+    pub labels: Vec<Name>,
     /// Runs at once.
     pub slots: u32,
     /// How long a claim holds unless it is extended.
@@ -47,6 +48,8 @@ pub struct Worker {
     pub poll: watch::Receiver<Duration>,
     /// While it lasts nothing is taken.
     pub pause: Arc<HostPause>,
+    /// Whether anything is taken at all.
+    pub duty: Arc<HostDuty>,
 }
 
 /// A run's pipeline does not panic; if it does, the run's lease ends and it is tried again.
@@ -62,9 +65,9 @@ impl Worker {
         let hint = self.store.runs_hint();
         let slots = Arc::new(Semaphore::new(self.slots as usize));
         let mut catalog = self.catalog.changes();
-        let mut tasks = Claimable::of(&self.catalog);
+        let mut tasks = Claimable::of(&self.catalog, &self.labels);
         let mut under_way = JoinSet::new();
-        let mut pauses = self.pause.changes();
+        let (mut pauses, mut duties) = (self.pause.changes(), self.duty.changes());
 
         while !*stopping.borrow() {
             while let Some(done) = under_way.try_join_next() {
@@ -72,7 +75,7 @@ impl Worker {
             }
             if catalog.has_changed().unwrap_or(false) {
                 catalog.mark_unchanged();
-                tasks = Claimable::of(&self.catalog);
+                tasks = Claimable::of(&self.catalog, &self.labels);
             }
 
             // Registered before the look, so that what comes between the look and the wait is not missed.
@@ -80,9 +83,10 @@ impl Worker {
             tokio::pin!(hinted);
             hinted.as_mut().enable();
 
+            let claiming = self.duty.busy();
             let wait = if slots.available_permits() == 0 {
                 None
-            } else if pauses.borrow_and_update().since.is_some() {
+            } else if pauses.borrow_and_update().since.is_some() || *duties.borrow_and_update() != Duty::Up {
                 Some(Duration::MAX)
             } else {
                 let standing = self.budgets.standing();
@@ -93,16 +97,7 @@ impl Worker {
                     }
                     Ok(claimed) => {
                         for claim in claimed.claims {
-                            let slot = Arc::clone(&slots)
-                                .try_acquire_owned()
-                                .expect("only this loop takes slots, and it asked for no more runs than there were");
-                            let executor = Arc::clone(&self.executor);
-                            let attempt = self.budgets.begin(&claim);
-                            under_way.spawn(async move {
-                                executor.execute(claim).await;
-                                drop(attempt);
-                                drop(slot); // the last thing given back: see DESIGN, release order
-                            });
+                            under_way.spawn(self.attempt(claim, &slots));
                         }
                         continue;
                     }
@@ -112,14 +107,16 @@ impl Worker {
                     }
                 }
             };
+            drop(claiming);
 
             tokio::select! {
                 () = &mut hinted, if wait.is_some() => {}
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
                 Ok(slot) = slots.acquire(), if wait.is_none() => drop(slot),
-                _ = catalog.changed() => tasks = Claimable::of(&self.catalog),
+                _ = catalog.changed() => tasks = Claimable::of(&self.catalog, &self.labels),
                 () = self.budgets.freed(), if wait.is_some() => {}
                 _ = pauses.changed() => {}
+                _ = duties.changed() => {}
                 _ = stopping.changed() => {}
             }
         }
@@ -129,13 +126,27 @@ impl Worker {
         }
     }
 
+    /// An attempt at a run that was claimed. It is counted from now on, not only once it is polled.
+    fn attempt(&self, claim: Claim, slots: &Arc<Semaphore>) -> impl Future<Output = ()> + Send + use<> {
+        let slot = Arc::clone(slots)
+            .try_acquire_owned()
+            .expect("only this loop takes slots, and it asked for no more runs than there were");
+        let (executor, busy) = (Arc::clone(&self.executor), self.duty.busy());
+        let attempt = self.budgets.begin(&claim);
+        async move {
+            executor.execute(claim).await;
+            drop((attempt, busy));
+            drop(slot); // the last thing given back: see DESIGN, release order
+        }
+    }
+
     /// Take up to `most` runs that are due now, for who turns the clock himself. When the next ones will be is in the answer.
     ///
     /// # Errors
     ///
     /// The store's.
     pub async fn take(&self, most: usize) -> crate::store::Result<Claimed> {
-        let mut tasks = Claimable::of(&self.catalog);
+        let mut tasks = Claimable::of(&self.catalog, &self.labels);
         let standing = self.budgets.standing();
         tasks.leave_out(&standing.over);
         let claimed = self.claim(&tasks, &standing, most).await?;
@@ -151,7 +162,7 @@ impl Worker {
             .claim(ClaimRequest {
                 host: self.host.clone(),
                 tasks: Arc::clone(&tasks.offered),
-                limit: free.min(BATCH),
+                limit: free.min(self.store.batch()),
                 tenants: standing.shares.clone(),
                 lease: self.lease,
                 now: self.clock.now(),
@@ -174,9 +185,11 @@ struct Claimable {
 }
 
 impl Claimable {
-    fn of(catalog: &Catalog) -> Self {
+    /// Those of which a host with these labels may run something.
+    fn of(catalog: &Catalog, labels: &[Name]) -> Self {
         let tasks = catalog.tasks();
-        let offered = tasks.iter().map(|(key, task)| (key.clone(), task.overlap.max_running())).collect();
+        let here = tasks.iter().filter(|(_, task)| task.may_run_on(labels));
+        let offered = here.map(|(key, task)| (key.clone(), task.overlap.max_running())).collect();
         Self { offered: Arc::new(offered), left_out: BTreeMap::new() }
     }
 
@@ -197,7 +210,29 @@ impl Claimable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::Name;
+    use crate::task::Task;
+
+    #[test]
+    fn only_what_may_run_on_a_host_with_these_labels_is_offered() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let catalog = Catalog::default();
+        let table: [(&str, &[&str]); 3] = [("anywhere", &[]), ("gpu", &["gpu"]), ("both", &["gpu", "eu"])];
+        let tasks = table.map(|(task, labels)| {
+            let runs_on = labels.iter().map(|label| name(label)).collect();
+            Arc::new(Task { runs_on, ..crate::http::tests::any_task(task) })
+        });
+        catalog.replace(tasks.into_iter().map(|task| (task.key.clone(), task)).collect());
+        let offered = |labels: &[&str]| {
+            let labels: Vec<Name> = labels.iter().map(|label| name(label)).collect();
+            let claimable = Claimable::of(&catalog, &labels);
+            claimable.offered.keys().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+
+        assert_eq!(offered(&[]), "anywhere");
+        assert_eq!(offered(&["eu", "other"]), "anywhere");
+        assert_eq!(offered(&["gpu"]), "anywhere gpu");
+        assert_eq!(offered(&["eu", "gpu"]), "anywhere both gpu");
+    }
 
     #[test]
     fn what_is_over_its_budget_is_left_out_and_comes_back() {

@@ -16,9 +16,12 @@ pub(crate) mod finishing;
 pub(crate) mod forcing;
 pub(crate) mod hints;
 pub(crate) mod history;
+pub(crate) mod hosts;
 pub(crate) mod locks;
+pub(crate) mod model;
 pub(crate) mod pausing;
 pub(crate) mod policies;
+pub(crate) mod published;
 pub(crate) mod replacing;
 pub(crate) mod runs;
 pub(crate) mod supervising;
@@ -169,6 +172,10 @@ macro_rules! promises {
                 a_stale_claim_takes_no_lock
                 only_its_holder_releases_a_lock
                 locks_of_other_names_kinds_and_tenants_are_apart
+                who_waits_for_a_lock_takes_it_when_it_is_free
+                who_has_left_the_queue_keeps_nobody_out
+                a_run_that_ends_while_it_waits_keeps_nobody_out
+                a_stale_claim_waits_for_no_lock
             }
             cache {
                 a_value_is_read_as_it_was_written
@@ -202,6 +209,27 @@ macro_rules! promises {
                 of_a_paused_task_only_the_cursors_of_its_schedules_move
                 changed_schedules_are_loaded_in_pages_by_version
                 pruning_forgets_schedules_that_are_long_over
+            }
+            hosts {
+                a_host_that_announces_itself_is_listed_as_it_is
+                a_later_announcement_changes_what_is_said_of_a_host
+                who_takes_over_a_name_fences_the_life_that_had_it
+                a_host_learns_with_its_next_announcement_that_it_is_to_drain
+                a_start_ends_the_draining_of_its_name
+                hosts_that_were_not_heard_of_for_long_are_forgotten
+            }
+            published {
+                a_published_plugin_is_told_as_it_was_given
+                a_component_of_several_parts_is_read_as_it_was_written
+                the_same_plugin_is_published_once_and_another_host_takes_it_over
+                what_is_published_later_takes_the_place_of_what_was_before
+                plugins_of_two_tenants_are_two
+                published_plugins_are_told_in_pages_by_version
+                who_withdraws_what_is_another_version_by_now_changes_nothing
+                a_withdrawn_plugin_is_told_for_a_while_and_may_come_back
+                pruning_forgets_components_that_no_plugin_has
+                a_component_that_no_plugin_has_is_kept_while_somebody_may_fetch_it
+                who_waits_for_plugins_is_told_of_each_change
             }
             hints {
                 who_listens_before_looking_misses_no_run

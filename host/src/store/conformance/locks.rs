@@ -11,6 +11,10 @@ async fn acquire(store: &Tested, text: &str, mode: LockMode, claim: ClaimKey) ->
     store.acquire_lock(lock(text), mode, claim, at(0)).await.unwrap()
 }
 
+async fn wait(store: &Tested, text: &str, mode: LockMode, claim: ClaimKey) -> LockTaken {
+    store.wait_for_lock(lock(text), mode, claim, at(0)).await.unwrap()
+}
+
 fn fence(taken: LockTaken) -> u64 {
     let LockTaken::Yes { fence } = taken else { panic!("{taken:?}") };
     fence
@@ -137,4 +141,58 @@ pub(crate) async fn locks_of_other_names_kinds_and_tenants_are_apart(store: Test
     let held = store.locks(Name::default_tenant()).await.unwrap();
     assert_eq!(held.iter().map(|held| &held.lock.name[..]).collect::<Vec<_>>(), ["x", "x", "y"]);
     assert_eq!(store.locks(name("other")).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn who_waits_for_a_lock_takes_it_when_it_is_free(store: Tested) {
+    let (one, two) = (running(&store, "a").await.key, running(&store, "a").await.key);
+    let first = fence(acquire(&store, "x", LockMode::Exclusive, one).await);
+
+    for _ in 0..2 {
+        assert_eq!(wait(&store, "x", LockMode::Shared, two).await, LockTaken::HeldBy(one.run));
+    }
+    store.release_lock(lock("x"), one).await.unwrap();
+
+    let taken = wait(&store, "x", LockMode::Shared, two).await;
+    assert!(fence(taken) > first);
+    assert_eq!(wait(&store, "x", LockMode::Shared, two).await, taken);
+    // It has left the queue with that: once it lets go, nobody is before who comes next.
+    store.release_lock(lock("x"), two).await.unwrap();
+    fence(acquire(&store, "x", LockMode::Exclusive, one).await);
+}
+
+pub(crate) async fn who_has_left_the_queue_keeps_nobody_out(store: Tested) {
+    let (one, two) = (running(&store, "a").await.key, running(&store, "a").await.key);
+    let three = running(&store, "a").await.key;
+    acquire(&store, "x", LockMode::Exclusive, one).await;
+    wait(&store, "x", LockMode::Exclusive, two).await;
+
+    store.leave_lock_queue(lock("x"), two).await.unwrap();
+    store.leave_lock_queue(lock("x"), two).await.unwrap();
+    store.leave_lock_queue(lock("y"), three).await.unwrap();
+
+    store.release_lock(lock("x"), one).await.unwrap();
+    fence(acquire(&store, "x", LockMode::Exclusive, three).await);
+}
+
+pub(crate) async fn a_run_that_ends_while_it_waits_keeps_nobody_out(store: Tested) {
+    let (one, two) = (running(&store, "a").await.key, running(&store, "a").await.key);
+    let three = running(&store, "a").await.key;
+    acquire(&store, "x", LockMode::Exclusive, one).await;
+    wait(&store, "x", LockMode::Exclusive, two).await;
+
+    store.finish(retry(two, 5).into()).await.unwrap();
+
+    store.release_lock(lock("x"), one).await.unwrap();
+    fence(acquire(&store, "x", LockMode::Exclusive, three).await);
+}
+
+pub(crate) async fn a_stale_claim_waits_for_no_lock(store: Tested) {
+    let first = running(&store, "a").await.key;
+    store.finish(retry(first, 0).into()).await.unwrap();
+    let second = claim(&store, &[("a", 1)], 1, 1).await.claims[0].key;
+
+    assert_lost(store.wait_for_lock(lock("x"), LockMode::Shared, first, at(1)).await, first);
+    store.leave_lock_queue(lock("x"), first).await.unwrap();
+
+    fence(acquire(&store, "x", LockMode::Exclusive, second).await);
 }

@@ -14,7 +14,8 @@ use super::rows::to_sql;
 pub(super) const APPLICATION_ID: i32 = 0x5358_544e;
 
 /// All migrations, the first first.
-const MIGRATIONS: [&str; 8] = [FIRST, SUPERVISION, CACHE_BY_TASK, SCHEDULES, PAUSES, POLICIES, ADDED, PACE];
+const MIGRATIONS: [&str; 11] =
+    [FIRST, SUPERVISION, CACHE_BY_TASK, SCHEDULES, PAUSES, POLICIES, ADDED, PACE, HOSTS, TRANSFER, PUBLISHED];
 
 /// The schema that this program works on.
 pub(super) const VERSION: usize = MIGRATIONS.len();
@@ -250,6 +251,64 @@ CREATE INDEX runs_of_schedule ON runs (schedule) WHERE state < 2 AND schedule IS
 const PACE: &str = "
 -- When the latest run that failed ended.
 ALTER TABLE tasks ADD COLUMN latest_failure_at INTEGER;
+";
+
+/// The hosts that are written down.
+const HOSTS: &str = "
+CREATE TABLE hosts (
+    name TEXT PRIMARY KEY,
+    instance INTEGER NOT NULL, -- which life of it: a later one has another
+    version TEXT NOT NULL,
+    address TEXT NOT NULL,
+    labels TEXT NOT NULL, -- separated by spaces
+    slots INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    plugins INTEGER NOT NULL,
+    draining INTEGER NOT NULL DEFAULT 0,
+    started_at INTEGER NOT NULL,
+    seen_at INTEGER NOT NULL,
+    alive_until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// What is being moved into this store from another. No rows: nothing is.
+const TRANSFER: &str = "
+CREATE TABLE transfer (
+    kind TEXT PRIMARY KEY, -- of records
+    source TEXT NOT NULL, -- where they are
+    reached TEXT -- the key of the last one that is here, as JSON; none: none is
+) STRICT, WITHOUT ROWID;
+";
+
+/// Plugins that were published.
+const PUBLISHED: &str = "
+-- The greatest version given out in published.
+ALTER TABLE counters ADD COLUMN published INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE published (
+    tenant TEXT NOT NULL,
+    plugin TEXT NOT NULL,
+    version INTEGER NOT NULL, -- greater after every change; hosts look for what is greater than they know
+    digest TEXT NOT NULL, -- in components
+    size INTEGER NOT NULL, -- bytes of the component
+    manifest TEXT NOT NULL,
+    host TEXT NOT NULL, -- on which it was dropped
+    published_at INTEGER NOT NULL,
+    withdrawn_at INTEGER, -- the row stays for a while, so that other hosts hear of it
+    PRIMARY KEY (tenant, plugin)
+) STRICT;
+CREATE UNIQUE INDEX published_version ON published (version);
+CREATE INDEX published_digest ON published (digest);
+CREATE TABLE components (
+    digest TEXT PRIMARY KEY, -- SHA-256, in hex
+    size INTEGER NOT NULL,
+    kept_at INTEGER NOT NULL -- when it was published last
+) STRICT, WITHOUT ROWID;
+CREATE TABLE component_parts (
+    digest TEXT NOT NULL,
+    part INTEGER NOT NULL, -- from 0
+    body BLOB NOT NULL,
+    PRIMARY KEY (digest, part)
+) STRICT;
 ";
 
 #[cfg(test)]

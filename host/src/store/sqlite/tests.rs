@@ -38,6 +38,16 @@ macro_rules! on_sqlite {
 }
 promises!(on_sqlite);
 
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(48))]
+    #[test]
+    fn whatever_hosts_do_it_comes_to_what_a_model_in_memory_comes_to(steps in conformance::model::steps()) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (store, _directory) = open();
+        runtime.block_on(conformance::model::live(store, steps))?;
+    }
+}
+
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
 fn task() -> TaskKey {

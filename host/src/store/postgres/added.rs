@@ -1,0 +1,260 @@
+//! Added schedules: rows that people write, and that make runs by the thousand in one transaction (`added/firing.rs`).
+//!
+//! Who adds, replaces or deletes one holds the row of `counters` from the moment that he draws a version until he has
+//! committed: so versions are seen in their order, and hosts that look for what is greater than they know miss nothing.
+
+mod firing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+use tokio_postgres::Row;
+
+use super::errors::{Remedy, Step};
+use super::prune::PIECE;
+use super::rows::{instant, maybe_instant, name, number, task_key, to_sql};
+use super::tx::Tx;
+use super::{PostgresStore, READ_PATIENCE, act, read};
+use crate::store::added::{
+    AddSchedule, Added, FireAdded, FiredSchedule, LoadedSchedule, ScheduleError, ScheduleFilter, ScheduleInfo,
+    ScheduleKey, ScheduleProgress, Schedules,
+};
+use crate::store::{Result, StoreError};
+use crate::task::Name;
+use crate::time::Timestamp;
+
+/// How long the row of a deleted schedule stays. A host that has not looked for that long finds out when it fires it.
+const DELETED_FOR: Duration = Duration::from_secs(3600);
+
+#[async_trait]
+impl Schedules for PostgresStore {
+    async fn add_schedule(&self, new: AddSchedule) -> Result<Added> {
+        let new = Arc::new(new);
+        act!(self.acts, [new], |tx| add(tx, &new))
+    }
+
+    async fn schedules(&self, filter: ScheduleFilter) -> Result<Vec<ScheduleInfo>> {
+        read!(self, |tx| list(tx, &filter))
+    }
+
+    async fn schedule(&self, key: ScheduleKey) -> Result<Option<ScheduleInfo>> {
+        let found = read!(self, |tx| find(tx, &key))?;
+        Ok(found.filter(|found| !found.deleted).map(|found| found.info))
+    }
+
+    async fn delete_schedule(&self, key: ScheduleKey, version: Option<u64>, now: Timestamp) -> Result<ScheduleInfo> {
+        act!(self.acts, [key], |tx| delete(tx, &key, version, now))
+    }
+
+    async fn fire_schedules(&self, due: FireAdded) -> Result<Vec<FiredSchedule>> {
+        let due = Arc::new(due);
+        act!(self.acts, [due], |tx| firing::fire(tx, &due))
+    }
+
+    async fn load_schedules(&self, since: u64, limit: usize) -> Result<Vec<LoadedSchedule>> {
+        read!(self, |tx| load(tx, since, limit))
+    }
+
+    fn schedules_hint(&self) -> Arc<Notify> {
+        self.shared.hints.schedules.clone()
+    }
+}
+
+/// What [`info`] reads, in its order.
+const INFO_COLUMNS: &str = "tenant, key, task, version, definition, octet_length(data)::bigint, created_at, cursor_at, \
+     fired, skipped, finished_at";
+
+fn info(row: &Row) -> Step<ScheduleInfo> {
+    Ok(ScheduleInfo {
+        key: ScheduleKey { tenant: name(row, 0)?, key: name(row, 1)? },
+        task: name(row, 2)?,
+        version: number(row, 3),
+        definition: row.get(4),
+        data_bytes: row.get::<_, Option<i64>>(5).map(i64::unsigned_abs),
+        created_at: instant(row, 6),
+        cursor: instant(row, 7),
+        fired: number(row, 8),
+        skipped: number(row, 9),
+        finished_at: maybe_instant(row, 10),
+    })
+}
+
+/// A row, deleted or not.
+#[derive(Debug)]
+struct Found {
+    id: i64,
+    info: ScheduleInfo,
+    data: Option<Vec<u8>>,
+    deleted: bool,
+}
+
+async fn find(tx: &Tx, key: &ScheduleKey) -> Step<Option<Found>> {
+    let sql = format!("SELECT {INFO_COLUMNS}, id, data, deleted FROM schedules WHERE tenant = $1 AND key = $2");
+    let Some(row) = tx.query_opt(&sql, &[&key.tenant.as_str(), &key.key.as_str()]).await? else { return Ok(None) };
+    Ok(Some(Found { info: info(&row)?, id: row.get(11), data: row.get(12), deleted: row.get(13) }))
+}
+
+/// See [`Schedules::schedules`].
+async fn list(tx: &Tx, filter: &ScheduleFilter) -> Step<Vec<ScheduleInfo>> {
+    let (tenant, after) = (filter.tenant.as_str(), filter.after.as_ref().map_or("", Name::as_str));
+    let limit = to_sql(filter.limit);
+    let select = format!("SELECT {INFO_COLUMNS} FROM schedules WHERE tenant = $1 AND key > $2 AND NOT deleted");
+    let rows = match &filter.task {
+        None => tx.query(&format!("{select} ORDER BY key LIMIT $3"), &[&tenant, &after, &limit]).await?,
+        Some(task) => {
+            let sql = format!("{select} AND task = $4 ORDER BY key LIMIT $3");
+            tx.query(&sql, &[&tenant, &after, &limit, &task.as_str()]).await?
+        }
+    };
+    rows.iter().map(info).collect()
+}
+
+/// See [`Schedules::load_schedules`].
+async fn load(tx: &Tx, since: u64, limit: usize) -> Step<Vec<LoadedSchedule>> {
+    let rows = tx
+        .query(
+            "SELECT tenant, task, id, version, definition, cursor_at, fired, deleted FROM schedules \
+             WHERE version > $1 AND (finished_at IS NULL OR deleted) ORDER BY version LIMIT $2",
+            &[&to_sql(since), &to_sql(limit)],
+        )
+        .await?;
+    let each = rows.iter().map(|row| {
+        Ok(LoadedSchedule {
+            task: task_key(row, 0)?,
+            id: row.get(2),
+            version: number(row, 3),
+            definition: row.get(4),
+            progress: ScheduleProgress { cursor: instant(row, 5), fired: number(row, 6) },
+            deleted: row.get(7),
+        })
+    });
+    each.collect()
+}
+
+/// A version that is greater than all before. Nobody else draws one until the transaction has ended.
+async fn next_version(tx: &Tx) -> Step<i64> {
+    Ok(tx.query_one("UPDATE counters SET schedules = schedules + 1 RETURNING schedules", &[]).await?.get(0))
+}
+
+/// Whether a schedule is the one that its caller has looked at.
+fn expect(found: &ScheduleInfo, version: Option<u64>) -> std::result::Result<(), ScheduleError> {
+    match version {
+        Some(version) if version != found.version => {
+            Err(ScheduleError::Preempted { key: found.key.key.clone(), version: found.version })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is to be done about a schedule that somebody adds.
+#[derive(Debug)]
+enum Judged {
+    /// Nothing: it is there.
+    Same(ScheduleInfo),
+    /// It is to be written; whether in the place of another.
+    Write { replaces: bool },
+}
+
+/// Judge it by what there is. In `doubt` it may have been written already, and what was written by then is no other.
+fn judge(new: &AddSchedule, found: Option<Found>, doubt: bool) -> std::result::Result<Judged, ScheduleError> {
+    let Some(Found { info, data, .. }) = found.filter(|found| !found.deleted) else {
+        return match new.version {
+            Some(_) => Err(ScheduleError::NotFound(new.key.key.clone())),
+            None => Ok(Judged::Write { replaces: false }),
+        };
+    };
+    let same = info.task == new.task && info.definition == new.definition && data == new.data;
+    if doubt && same && info.created_at == new.now {
+        return Ok(Judged::Same(info));
+    }
+    expect(&info, new.version)?;
+    match info.finished_at {
+        Some(at) if !new.replace => Err(ScheduleError::AlreadyFinished { key: new.key.key.clone(), at }),
+        None if same => Ok(Judged::Same(info)),
+        None if !new.replace => Err(ScheduleError::AlreadyExists(new.key.key.clone())),
+        _ => Ok(Judged::Write { replaces: true }),
+    }
+}
+
+/// See [`Schedules::add_schedule`].
+async fn add(tx: &mut Tx, new: &AddSchedule) -> Step<Added> {
+    // Where nothing is to be written, nobody else is kept waiting.
+    let found = find(tx, &new.key).await?;
+    if let Judged::Same(info) = judge(new, found, tx.doubt).map_err(StoreError::from)? {
+        return Ok(Added::Existing(info));
+    }
+    // A number is an id once, and a version once: that of a row that was pruned comes back for no other.
+    let version = next_version(tx).await?;
+    // What others have added until now is to be seen from here on; more than that cannot come.
+    let found = find(tx, &new.key).await?;
+    let replaces = match judge(new, found, tx.doubt).map_err(StoreError::from)? {
+        Judged::Same(info) => return Ok(Added::Existing(info)),
+        Judged::Write { replaces } => replaces,
+    };
+    let sql = format!(
+        "INSERT INTO schedules (id, version, tenant, key, task, definition, data, created_at, cursor_at) \
+         VALUES ($1, $1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (tenant, key) DO UPDATE SET version = excluded.version, \
+         task = excluded.task, definition = excluded.definition, data = excluded.data, created_at = excluded.created_at, \
+         cursor_at = excluded.cursor_at, fired = 0, skipped = 0, finished_at = NULL, deleted = false RETURNING {INFO_COLUMNS}"
+    );
+    let row = tx
+        .query_one(
+            &sql,
+            &[
+                &version,
+                &new.key.tenant.as_str(),
+                &new.key.key.as_str(),
+                &new.task.as_str(),
+                &new.definition,
+                &new.data,
+                &new.now.as_millis(),
+                &new.cursor.as_millis(),
+            ],
+        )
+        .await?;
+    tx.told.schedules = true;
+    let info = info(&row)?;
+    Ok(if replaces { Added::Replaced(info) } else { Added::New(info) })
+}
+
+/// See [`Schedules::delete_schedule`].
+async fn delete(tx: &mut Tx, key: &ScheduleKey, version: Option<u64>, now: Timestamp) -> Step<ScheduleInfo> {
+    let doubt = tx.doubt;
+    let there = |found: Option<Found>| match found {
+        Some(found) if !found.deleted => expect(&found.info, version).map(|()| found),
+        // If it may have been done before, and is so, it was.
+        Some(found) if doubt && found.info.finished_at == Some(now) => Ok(found),
+        _ => Err(ScheduleError::NotFound(key.key.clone())),
+    };
+    there(find(tx, key).await?).map_err(StoreError::from)?;
+    let next = next_version(tx).await?;
+    let found = there(find(tx, key).await?).map_err(StoreError::from)?;
+    if !found.deleted {
+        tx.execute(
+            "UPDATE schedules SET version = $2, data = NULL, finished_at = $3, deleted = true WHERE id = $1",
+            &[&found.id, &next, &now.as_millis()],
+        )
+        .await?;
+        tx.told.schedules = true;
+    }
+    Ok(found.info)
+}
+
+/// Delete rows that nobody needs any more: of schedules that were deleted, and of those that finished before `oldest`; at
+/// most a piece of them. Returns how many there were.
+pub(super) async fn prune(tx: &mut Tx, oldest: Timestamp, now: Timestamp) -> Step<u64> {
+    let mut gone = 0;
+    for (deleted, before) in [(true, now.minus(DELETED_FOR)), (false, oldest)] {
+        gone += tx
+            .execute(
+                "WITH idle AS (SELECT id FROM schedules \
+                 WHERE deleted = $1 AND finished_at IS NOT NULL AND finished_at < $2 LIMIT $3 FOR UPDATE SKIP LOCKED) \
+                 DELETE FROM schedules s USING idle i WHERE s.id = i.id",
+                &[&deleted, &before.as_millis(), &to_sql(PIECE)],
+            )
+            .await?;
+    }
+    Ok(gone)
+}

@@ -1,0 +1,205 @@
+//! Many due instants of added schedules, dealt with by a handful of statements.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::run::{Cause, RunId};
+use crate::store::added::{DueSchedule, FireAdded, FiredSchedule, ScheduleProgress};
+use crate::store::postgres::errors::Step;
+use crate::store::postgres::making::make;
+use crate::store::postgres::rows::{instant, name, number, to_sql};
+use crate::store::postgres::schema::NOT_OVER;
+use crate::store::postgres::tally::Tally;
+use crate::store::postgres::tasks;
+use crate::store::postgres::tx::Tx;
+use crate::store::{Enqueued, NewRun};
+use crate::task::{Name, TaskKey};
+use crate::time::Timestamp;
+
+/// See [`crate::store::added::Schedules::fire_schedules`].
+pub(super) async fn fire(tx: &mut Tx, fire: &FireAdded) -> Step<Vec<FiredSchedule>> {
+    let keys: Vec<TaskKey> = fire.tasks.iter().map(|task| task.key.clone()).collect();
+    let ids = tasks::intern(tx, &keys).await?;
+    let locked = tasks::lock(tx, &ids).await?;
+    let paused: BTreeMap<i64, bool> = locked.iter().map(|row| (row.id, row.is_paused())).collect();
+    let rows = rows(tx, &fire.due).await?;
+    let mut firing = Firing {
+        fire,
+        paused: ids.iter().map(|id| paused.get(id).copied().unwrap_or(false)).collect(),
+        busy: busy(tx, &rows).await?,
+        rows,
+        answers: vec![FiredSchedule::Stale(None); fire.due.len()],
+    };
+    let mut tally = Tally::default();
+    let mut rest: Vec<usize> = (0..fire.due.len()).collect();
+    while !rest.is_empty() {
+        rest = firing.wave(tx, &mut tally, rest).await?;
+    }
+    write(tx, &firing.rows, fire.now).await?;
+    tally.write(tx).await?;
+    Ok(firing.answers)
+}
+
+/// A schedule as it is at this moment of the transaction.
+#[derive(Debug)]
+struct Row {
+    version: u64,
+    progress: ScheduleProgress,
+    key: Name,
+    data: Option<Vec<u8>>,
+    /// What changes with this transaction.
+    skipped: i64,
+    finished: bool,
+    changed: bool,
+}
+
+/// Whose run it is, and which key's.
+type Owner = (Name, Name);
+
+/// What is being done.
+#[derive(Debug)]
+struct Firing<'a> {
+    fire: &'a FireAdded,
+    /// Whether nothing of a task starts, by its place in [`FireAdded::tasks`].
+    paused: Vec<bool>,
+    /// The schedules, by number, their rows locked.
+    rows: HashMap<i64, Row>,
+    /// Those whose run is not over.
+    busy: HashSet<Owner>,
+    answers: Vec<FiredSchedule>,
+}
+
+impl Firing<'_> {
+    /// Deal with the due schedules at `places`, all but those for which it has to be known first what became of one before of
+    /// the same key. Returns these.
+    async fn wave(&mut self, tx: &mut Tx, tally: &mut Tally, places: Vec<usize>) -> Step<Vec<usize>> {
+        let (mut runs, mut made_for, mut making, mut later) = (Vec::new(), Vec::new(), HashSet::new(), Vec::new());
+        for place in places {
+            let due = &self.fire.due[place];
+            // Stale, unless it is found otherwise.
+            let Some(row) = self.rows.get(&due.id) else { continue };
+            let owner = (self.fire.tasks[due.task].key.tenant.clone(), row.key.clone());
+            if making.contains(&owner) {
+                later.push(place);
+            } else if row.finished {
+                continue;
+            } else if row.version != due.version || row.progress.cursor != due.expect {
+                self.answers[place] = FiredSchedule::Stale(Some((row.version, row.progress)));
+            } else if let Some(due_at) = due.due_at.filter(|_| !self.paused[due.task]) {
+                if self.busy.contains(&owner) {
+                    self.done(place, None, true);
+                } else {
+                    runs.push(self.run(due, row, due_at));
+                    made_for.push((place, owner.clone()));
+                    making.insert(owner);
+                }
+            } else {
+                self.done(place, None, false);
+            }
+        }
+        let made = make(tx, tally, &runs, self.fire.now).await?;
+        for ((place, owner), made) in made_for.into_iter().zip(made) {
+            // One that was made before is over, or its key would have been busy.
+            if !matches!(made, Enqueued::Existing(_)) {
+                self.busy.insert(owner);
+            }
+            self.done(place, Some(made.run()), false);
+        }
+        Ok(later)
+    }
+
+    /// The run that is due.
+    fn run(&self, due: &DueSchedule, row: &Row, due_at: Timestamp) -> NewRun {
+        let task = &self.fire.tasks[due.task];
+        let key = &row.key;
+        let run_at = due_at.plus(due.delay);
+        let missed = match due.left_out {
+            0 => String::new(),
+            n => format!("; {n} instant(s) before it left out"),
+        };
+        NewRun {
+            run_at,
+            input: row.data.clone().unwrap_or_else(|| task.input.clone()),
+            dedup: Some(format!("added:{key}:{}", due_at.as_millis())),
+            start_by: task.start_within.map(|within| run_at.max(self.fire.now).plus(within)),
+            note: Some(format!("added schedule `{key}`{missed}")),
+            schedule: Some(key.clone()),
+            ..NewRun::of(task.key.clone(), due_at, Cause::Schedule)
+        }
+    }
+
+    /// The due schedule at `place` is dealt with.
+    fn done(&mut self, place: usize, run: Option<RunId>, skipped: bool) {
+        let due = &self.fire.due[place];
+        let Some(row) = self.rows.get_mut(&due.id) else { return };
+        row.progress.cursor = due.cursor;
+        row.progress.fired += u64::from(run.is_some());
+        row.skipped += i64::from(skipped);
+        let fired = row.progress.fired;
+        row.finished = due.last || (run.is_some() && due.times.is_some_and(|times| fired >= u64::from(times)));
+        row.changed = true;
+        self.answers[place] = FiredSchedule::Done { run, fired, finished: row.finished };
+    }
+}
+
+/// The schedules that are due and not finished, locked in the order of their numbers.
+async fn rows(tx: &Tx, due: &[DueSchedule]) -> Step<HashMap<i64, Row>> {
+    let ids: Vec<i64> = due.iter().map(|due| due.id).collect();
+    let rows = tx
+        .query(
+            "SELECT id, version, cursor_at, fired, key, data FROM schedules \
+             WHERE id = ANY($1) AND finished_at IS NULL ORDER BY id FOR UPDATE",
+            &[&ids],
+        )
+        .await?;
+    let each = rows.iter().map(|row| {
+        let found = Row {
+            version: number(row, 1),
+            progress: ScheduleProgress { cursor: instant(row, 2), fired: number(row, 3) },
+            key: name(row, 4)?,
+            data: row.get(5),
+            skipped: 0,
+            finished: false,
+            changed: false,
+        };
+        Ok((row.get(0), found))
+    });
+    each.collect()
+}
+
+/// Which keys have made a run that is not over. By key, so that it holds over a deletion.
+async fn busy(tx: &Tx, rows: &HashMap<i64, Row>) -> Step<HashSet<Owner>> {
+    let keys: Vec<&str> = rows.values().map(|row| row.key.as_str()).collect();
+    let sql = format!(
+        "SELECT DISTINCT t.tenant, r.schedule FROM runs r JOIN tasks t ON t.id = r.task \
+         WHERE r.over_at = {NOT_OVER} AND r.schedule = ANY($1)"
+    );
+    let rows = tx.query(&sql, &[&keys]).await?;
+    rows.iter().map(|row| Ok((name(row, 0)?, name(row, 1)?))).collect()
+}
+
+fn each<'a, T>(rows: &'a [(i64, &'a Row)], column: impl Fn(i64, &'a Row) -> T) -> Vec<T> {
+    rows.iter().map(|(id, row)| column(*id, row)).collect()
+}
+
+/// Write how far the schedules have come.
+async fn write(tx: &Tx, rows: &HashMap<i64, Row>, now: Timestamp) -> Step<()> {
+    let changed: Vec<(i64, &Row)> = rows.iter().filter(|(_, row)| row.changed).map(|(id, row)| (*id, row)).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    tx.execute(
+        "UPDATE schedules s SET cursor_at = n.cursor_at, fired = n.fired, skipped = s.skipped + n.skipped, \
+         finished_at = n.finished_at \
+         FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]) \
+         AS n(id, cursor_at, fired, skipped, finished_at) WHERE s.id = n.id",
+        &[
+            &each(&changed, |id, _| id),
+            &each(&changed, |_, row| row.progress.cursor.as_millis()),
+            &each(&changed, |_, row| to_sql(row.progress.fired)),
+            &each(&changed, |_, row| row.skipped),
+            &each(&changed, |_, row| row.finished.then_some(now.as_millis())),
+        ],
+    )
+    .await?;
+    Ok(())
+}

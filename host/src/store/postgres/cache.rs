@@ -1,0 +1,342 @@
+//! Cache entries: each is written whole, with a version from the sequence that fences come from, so that a key's versions
+//! grow even when it is deleted in between.
+//!
+//! Who changes a tenant's entries holds its row in `cache_usage` until he has committed, and draws versions after that. In
+//! everybody's order his run's row is locked first, and of several tenants' the rows by name: so nobody waits in a circle.
+
+use std::collections::BTreeMap;
+
+use super::errors::Step;
+use super::locks::{self, holder_sql};
+use super::rows::{instant, maybe_instant, named, number, to_int, to_sql};
+use super::tx::Tx;
+use crate::run::ClaimKey;
+use crate::store::{CacheKey, CacheWrite, Entry, EntryInfo, LockKind, LockName, StoreError, WriteIf, Written};
+use crate::task::Name;
+use crate::time::Timestamp;
+
+/// What a write finds.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// Bytes that the tenant's entries have, expired ones included until they are deleted.
+    used: i64,
+    /// Bytes that the entries have which the writing task was the last to write.
+    used_by_task: i64,
+    entry: Option<Found>,
+}
+
+/// An entry as a write finds it.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    version: u64,
+    /// Of its value.
+    bytes: i64,
+    /// Not expired.
+    alive: bool,
+    /// The task that wrote it, if it was a task.
+    writer: Option<i64>,
+}
+
+/// Bytes more or less: a tenant's, and those that tasks wrote.
+#[derive(Debug, Default)]
+pub(super) struct Usage {
+    tenants: BTreeMap<String, i64>,
+    tasks: BTreeMap<i64, i64>,
+}
+
+impl Usage {
+    pub(super) fn count(&mut self, tenant: &str, writer: Option<i64>, bytes: i64) {
+        *self.tenants.entry(tenant.to_owned()).or_default() += bytes;
+        if let Some(task) = writer {
+            *self.tasks.entry(task).or_default() += bytes;
+        }
+    }
+
+    /// Write it, of tenants whose rows are locked.
+    pub(super) async fn write(&self, tx: &Tx) -> Step<()> {
+        let tenants: Vec<&String> = self.tenants.keys().collect();
+        let bytes: Vec<i64> = self.tenants.values().copied().collect();
+        tx.execute(
+            "UPDATE cache_usage u SET bytes = u.bytes + n.bytes FROM unnest($1::text[], $2::bigint[]) AS n(tenant, bytes) \
+             WHERE u.tenant = n.tenant",
+            &[&tenants, &bytes],
+        )
+        .await?;
+        if self.tasks.is_empty() {
+            return Ok(());
+        }
+        let tasks: Vec<i64> = self.tasks.keys().copied().collect();
+        let bytes: Vec<i64> = self.tasks.values().copied().collect();
+        tx.execute(
+            "INSERT INTO cache_usage_of_tasks AS u (task, bytes) SELECT * FROM unnest($1::bigint[], $2::bigint[]) \
+             ON CONFLICT (task) DO UPDATE SET bytes = u.bytes + excluded.bytes",
+            &[&tasks, &bytes],
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+/// See [`crate::store::Store::cache_write`].
+pub(super) async fn write(tx: &mut Tx, write: &CacheWrite) -> Step<Written> {
+    let writer = enter(tx, &write.key.tenant, write.claim).await?;
+    let mut seen = look(tx, write, writer).await?;
+    if !is_allowed(tx, write, seen.entry).await? {
+        return if tx.doubt { written_before(tx, write, writer).await } else { Ok(Written::Conflict) };
+    }
+    if too_much(write, writer, &seen).is_some() {
+        // What has expired is absent to everyone, so deleting it changes nothing that a refusal must not change.
+        delete_expired(tx, Some(write.key.tenant.as_str()), write.now, usize::MAX).await?;
+        seen = look(tx, write, writer).await?;
+        if let Some(full) = too_much(write, writer, &seen) {
+            return Err(full.into());
+        }
+    }
+    let version = put(tx, write, writer, seen.entry).await?;
+    if let (WriteIf::Refreshing(_), Some(claim)) = (write.only, write.claim) {
+        locks::release(tx, &refreshed(&write.key), claim).await?;
+    }
+    Ok(Written::Yes(version))
+}
+
+/// Lock the tenant's row. The number of the task whose claim it is.
+///
+/// # Errors
+///
+/// [`StoreError::ClaimLost`] where the claim does not hold.
+async fn enter(tx: &Tx, tenant: &Name, claim: Option<ClaimKey>) -> Step<Option<i64>> {
+    const TENANT: &str = "SELECT true FROM cache_usage WHERE tenant = $1 FOR UPDATE";
+    let writer = match claim {
+        None => {
+            if tx.query_opt(TENANT, &[&tenant.as_str()]).await?.is_some() {
+                return Ok(None);
+            }
+            None
+        }
+        Some(claim) => {
+            // The run, then the tenant, whose row is mostly there.
+            let both =
+                format!("SELECT ({}), (SELECT true FROM cache_usage WHERE tenant = $4 FOR UPDATE)", holder_sql());
+            let row = tx
+                .query_one(&both, &[&claim.run.0, &to_int(claim.attempt), &to_sql(claim.fence), &tenant.as_str()])
+                .await?;
+            let writer = row.get::<_, Option<i64>>(0).ok_or(StoreError::ClaimLost(claim))?;
+            if row.get::<_, Option<bool>>(1).is_some() {
+                return Ok(Some(writer));
+            }
+            Some(writer)
+        }
+    };
+    // Such a row is never deleted, so it is there after this, whoever makes it.
+    tx.execute("INSERT INTO cache_usage (tenant, bytes) VALUES ($1, 0) ON CONFLICT DO NOTHING", &[&tenant.as_str()])
+        .await?;
+    tx.query_one(TENANT, &[&tenant.as_str()]).await?;
+    Ok(writer)
+}
+
+async fn look(tx: &Tx, write: &CacheWrite, writer: Option<i64>) -> Step<Seen> {
+    let CacheKey { tenant, key } = &write.key;
+    let row = tx
+        .query_one(
+            "SELECT u.bytes, coalesce((SELECT bytes FROM cache_usage_of_tasks WHERE task = $3::bigint), 0), e.version, \
+             octet_length(e.value)::bigint, e.expires_at, e.writer \
+             FROM cache_usage u LEFT JOIN entries e ON e.tenant = u.tenant AND e.key = $2 WHERE u.tenant = $1",
+            &[&tenant.as_str(), &key.as_bytes(), &writer],
+        )
+        .await?;
+    let entry = row.get::<_, Option<i64>>(2).map(|version| Found {
+        version: version.unsigned_abs(),
+        bytes: row.get(3),
+        alive: maybe_instant(&row, 4).is_none_or(|at| at > write.now),
+        writer: row.get(5),
+    });
+    Ok(Seen { used: row.get(0), used_by_task: row.get(1), entry })
+}
+
+/// The lock that is held by who refreshes an entry.
+fn refreshed(key: &CacheKey) -> LockName {
+    LockName { tenant: key.tenant.clone(), kind: LockKind::Refresh, name: key.key.clone() }
+}
+
+async fn is_allowed(tx: &Tx, write: &CacheWrite, found: Option<Found>) -> Step<bool> {
+    Ok(match (write.only, write.claim) {
+        (WriteIf::Always, _) => true,
+        (WriteIf::Absent, _) => found.is_none_or(|entry| !entry.alive),
+        (WriteIf::Version(version), _) => found.is_some_and(|entry| entry.alive && entry.version == version),
+        (WriteIf::Refreshing(fence), Some(claim)) => locks::holds(tx, &refreshed(&write.key), claim, fence).await?,
+        (WriteIf::Refreshing(_), None) => false,
+    })
+}
+
+/// A write that may have been done before, and whose condition does not hold any more: if the entry is just as it would have
+/// been written, it was.
+async fn written_before(tx: &Tx, write: &CacheWrite, writer: Option<i64>) -> Step<Written> {
+    let CacheKey { tenant, key } = &write.key;
+    let row = tx
+        .query_opt(
+            "SELECT version FROM entries WHERE tenant = $1 AND key = $2 AND value = $3 AND set_at = $4 \
+             AND expires_at IS NOT DISTINCT FROM $5 AND writer IS NOT DISTINCT FROM $6",
+            &[
+                &tenant.as_str(),
+                &key.as_bytes(),
+                &write.value,
+                &write.now.as_millis(),
+                &write.expires_at.map(Timestamp::as_millis),
+                &writer,
+            ],
+        )
+        .await?;
+    Ok(row.map_or(Written::Conflict, |row| Written::Yes(number(&row, 0))))
+}
+
+/// Whose share of the cache a write would exceed, if it would.
+fn too_much(write: &CacheWrite, writer: Option<i64>, seen: &Seen) -> Option<StoreError> {
+    let key = to_sql(write.key.key.len());
+    let size = key + to_sql(write.value.len());
+    let old = seen.entry.map_or(0, |entry| key + entry.bytes);
+    // A value that shrinks is let in even where the quota was lowered below what is there.
+    if size > old && seen.used - old + size > to_sql(write.quota) {
+        return Some(StoreError::CacheFull { used: seen.used.unsigned_abs(), quota: write.quota });
+    }
+    let (Some(_), Some(budget)) = (writer, write.budget) else { return None };
+    // What another has written so far is counted in as this task's from now on.
+    let old = if seen.entry.is_some_and(|entry| entry.writer == writer) { old } else { 0 };
+    if size > old && seen.used_by_task - old + size > to_sql(budget) {
+        return Some(StoreError::CacheBudget { used: seen.used_by_task.unsigned_abs(), budget });
+    }
+    None
+}
+
+/// Write the entry, and count it in in the place of the one before. Its version.
+async fn put(tx: &Tx, write: &CacheWrite, writer: Option<i64>, old: Option<Found>) -> Step<u64> {
+    let CacheKey { tenant, key } = &write.key;
+    let mut usage = Usage::default();
+    if let Some(old) = old {
+        usage.count(tenant.as_str(), old.writer, -(to_sql(key.len()) + old.bytes));
+    }
+    usage.count(tenant.as_str(), writer, to_sql(key.len()) + to_sql(write.value.len()));
+    usage.write(tx).await?;
+    let row = tx
+        .query_one(
+            "INSERT INTO entries (tenant, key, set_at, expires_at, value, writer, version) \
+             VALUES ($1, $2, $3, $4, $5, $6, nextval('fences')) ON CONFLICT (tenant, key) DO UPDATE \
+             SET version = excluded.version, set_at = excluded.set_at, expires_at = excluded.expires_at, \
+             value = excluded.value, writer = excluded.writer RETURNING version",
+            &[
+                &tenant.as_str(),
+                &key.as_bytes(),
+                &write.now.as_millis(),
+                &write.expires_at.map(Timestamp::as_millis),
+                &write.value,
+                &writer,
+            ],
+        )
+        .await?;
+    Ok(number(&row, 0))
+}
+
+/// See [`crate::store::Store::cache_delete`].
+pub(super) async fn delete(tx: &mut Tx, key: &CacheKey, claim: Option<ClaimKey>, now: Timestamp) -> Step<bool> {
+    enter(tx, &key.tenant, claim).await?;
+    let row = tx
+        .query_opt(
+            "DELETE FROM entries WHERE tenant = $1 AND key = $2 \
+             RETURNING octet_length(key)::bigint + octet_length(value), writer, expires_at",
+            &[&key.tenant.as_str(), &key.key.as_bytes()],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(false) };
+    let mut usage = Usage::default();
+    usage.count(key.tenant.as_str(), row.get(1), -row.get::<_, i64>(0));
+    usage.write(tx).await?;
+    Ok(maybe_instant(&row, 2).is_none_or(|at| at > now))
+}
+
+/// Delete up to `limit` entries that have expired, of one tenant or of all. Returns how many there were.
+pub(super) async fn delete_expired(tx: &mut Tx, tenant: Option<&str>, now: Timestamp, limit: usize) -> Step<u64> {
+    let (now, limit) = (now.as_millis(), to_sql(limit));
+    // Whose they are, whose rows are locked before anything is deleted.
+    let tenants: Vec<String> = match tenant {
+        Some(tenant) => vec![tenant.to_owned()],
+        None => {
+            let rows = tx
+                .query(
+                    "SELECT DISTINCT tenant FROM (SELECT tenant FROM entries WHERE expires_at <= $1 \
+                     ORDER BY expires_at LIMIT $2) expired",
+                    &[&now, &limit],
+                )
+                .await?;
+            rows.iter().map(|row| row.get(0)).collect()
+        }
+    };
+    if tenants.is_empty() {
+        return Ok(0);
+    }
+    tx.query("SELECT true FROM cache_usage WHERE tenant = ANY($1) ORDER BY tenant FOR UPDATE", &[&tenants]).await?;
+    let gone = tx
+        .query(
+            "WITH expired AS (SELECT tenant, key FROM entries WHERE expires_at <= $1 AND tenant = ANY($2) \
+             ORDER BY expires_at LIMIT $3) \
+             DELETE FROM entries e USING expired x WHERE e.tenant = x.tenant AND e.key = x.key \
+             RETURNING e.tenant, e.writer, octet_length(e.key)::bigint + octet_length(e.value)",
+            &[&now, &tenants, &limit],
+        )
+        .await?;
+    if gone.is_empty() {
+        return Ok(0);
+    }
+    let mut usage = Usage::default();
+    for row in &gone {
+        usage.count(row.get(0), row.get(1), -row.get::<_, i64>(2));
+    }
+    usage.write(tx).await?;
+    Ok(gone.len() as u64)
+}
+
+/// See [`crate::store::Store::cache_get`].
+pub(super) async fn get(tx: &Tx, key: &CacheKey, now: Timestamp) -> Step<Option<Entry>> {
+    let row = tx
+        .query_opt(
+            "SELECT value, version, set_at, expires_at FROM entries \
+             WHERE tenant = $1 AND key = $2 AND (expires_at IS NULL OR expires_at > $3)",
+            &[&key.tenant.as_str(), &key.key.as_bytes(), &now.as_millis()],
+        )
+        .await?;
+    Ok(row.map(|row| Entry {
+        value: row.get(0),
+        version: number(&row, 1),
+        set_at: instant(&row, 2),
+        expires_at: maybe_instant(&row, 3),
+    }))
+}
+
+/// See [`crate::store::Store::cache_list`].
+pub(super) async fn list(
+    tx: &Tx,
+    prefix: &CacheKey,
+    after: Option<&str>,
+    limit: usize,
+    now: Timestamp,
+) -> Step<Vec<EntryInfo>> {
+    let from = after.map_or(prefix.key.as_str(), |after| after.max(&prefix.key));
+    let rows = tx
+        .query(
+            "SELECT key, octet_length(value)::bigint, version, set_at, expires_at FROM entries \
+             WHERE tenant = $1 AND key >= $2 AND ($3::bytea IS NULL OR key > $3) \
+             AND (expires_at IS NULL OR expires_at > $4) ORDER BY key LIMIT $5",
+            &[&prefix.tenant.as_str(), &from.as_bytes(), &after.map(str::as_bytes), &now.as_millis(), &to_sql(limit)],
+        )
+        .await?;
+    // Keys are in the order of their bytes, so those that begin with the prefix are side by side.
+    let ours = rows.iter().take_while(|row| row.get::<_, &[u8]>(0).starts_with(prefix.key.as_bytes()));
+    let each = ours.map(|row| {
+        Ok(EntryInfo {
+            key: named(row, 0)?,
+            size: number(row, 1),
+            version: number(row, 2),
+            set_at: instant(row, 3),
+            expires_at: maybe_instant(row, 4),
+        })
+    });
+    each.collect()
+}

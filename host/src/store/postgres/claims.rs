@@ -1,0 +1,341 @@
+//! How runs are taken.
+//!
+//! A look, without a transaction, says whether there is anything to take: most often there is not. Who takes runs of a task
+//! holds the lock of the task's row until he has committed; a task whose row somebody else has locked is left out, and looked
+//! at again in a moment. So no more of a task run at once than may, on all hosts together, and nobody waits.
+
+mod choice;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+
+use self::choice::{Candidate, Group, Open};
+use super::errors::Step;
+use super::lane::Work;
+use super::policies;
+use super::rows::{cause, instant, maybe_instant, small, task_key, to_sql};
+use super::schema::NOT_OVER;
+use super::tally::Tally;
+use super::tasks::{STANDING_COLUMNS, pause, standing};
+use super::tx::Tx;
+use crate::run::{Cause, Claim, ClaimKey, RunId, RunState};
+use crate::store::codes::cause_code;
+use crate::store::{ClaimRequest, Claimed, Result};
+use crate::supervision::Standing;
+use crate::task::TaskKey;
+use crate::time::Timestamp;
+
+/// What a look has found.
+#[derive(Debug)]
+pub(super) enum Ready {
+    /// Nothing that could be taken now, and when that may be otherwise.
+    Nothing(Option<Timestamp>),
+    /// Something, most likely.
+    Something(Found),
+}
+
+/// Tasks that may have runs to be taken.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    heads: Vec<Head>,
+    next_run_at: Option<Timestamp>,
+}
+
+/// A task that has runs which wait, and is neither paused nor left out by who asks.
+#[derive(Clone, Debug)]
+struct Head {
+    id: i64,
+    key: TaskKey,
+    /// When the first of them may start, whatever holds it.
+    run_at: Timestamp,
+    standing: Standing,
+    /// How many are running.
+    running: i64,
+    /// How many may be.
+    most: u32,
+}
+
+fn sooner(next_run_at: &mut Option<Timestamp>, at: Timestamp) {
+    *next_run_at = Some(next_run_at.map_or(at, |other| other.min(at)));
+}
+
+/// Each task that has a run which waits, with the first of them: from one to the next by index, so that a million runs of one
+/// cost what one run does.
+fn heads_sql() -> String {
+    format!(
+        "WITH RECURSIVE found AS ( \
+         (SELECT task, run_at FROM runs WHERE over_at = {NOT_OVER} AND state = 0 ORDER BY task, run_at LIMIT 1) \
+         UNION ALL \
+         SELECT next.task, next.run_at FROM found CROSS JOIN LATERAL \
+         (SELECT r.task, r.run_at FROM runs r WHERE r.over_at = {NOT_OVER} AND r.state = 0 AND r.task > found.task \
+         ORDER BY r.task, r.run_at LIMIT 1) next) \
+         SELECT f.task, f.run_at, t.tenant, t.name, \
+         (SELECT coalesce(sum(y.running), 0)::bigint FROM tally y WHERE y.task = f.task), \
+         EXISTS (SELECT 1 FROM pauses p WHERE p.tenant IN ('', t.tenant)), {STANDING_COLUMNS} \
+         FROM found f JOIN tasks t ON t.id = f.task"
+    )
+}
+
+/// Runs that go past limits, earliest first. Only a first attempt is one: what is tried again waits like others.
+fn forced_sql() -> String {
+    format!(
+        "SELECT r.run_at, r.id, r.task, t.tenant, t.name FROM runs r JOIN tasks t ON t.id = r.task \
+         WHERE r.over_at = {NOT_OVER} AND r.state = 0 AND r.forced AND r.attempt = 0 ORDER BY r.run_at, r.id LIMIT 1000"
+    )
+}
+
+/// See whether there is anything to take.
+pub(super) async fn look(tx: &Tx, request: &ClaimRequest) -> Step<Ready> {
+    let (heads_sql, forced_sql) = (heads_sql(), forced_sql());
+    let (first_start_by, forced, heads) =
+        tokio::try_join!(policies::first_start_by(tx), tx.query(&forced_sql, &[]), tx.query(&heads_sql, &[]))?;
+    // One that is late at that instant is cancelled a moment after it.
+    let mut next_run_at = first_start_by.map(|at| at.plus(Duration::from_millis(1)));
+    let mut something = first_start_by.is_some_and(|first| first < request.now);
+    for row in &forced {
+        if request.tasks.contains_key(&task_key(row, 3)?) {
+            match instant(row, 0) {
+                at if at <= request.now => something = true,
+                at => sooner(&mut next_run_at, at),
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for row in &heads {
+        let Some(head) = head(row, request)? else { continue };
+        let held = head.standing.held_until.filter(|_| head.standing.holds(request.now));
+        if let Some(until) = held {
+            sooner(&mut next_run_at, head.run_at.max(until));
+        }
+        if head.run_at > request.now {
+            sooner(&mut next_run_at, head.run_at);
+            continue;
+        }
+        if i64::from(head.most) > head.running {
+            something = true;
+            found.push(head);
+        }
+    }
+    Ok(match something {
+        true => Ready::Something(Found { heads: found, next_run_at }),
+        false => Ready::Nothing(next_run_at),
+    })
+}
+
+/// A task from a row of [`heads_sql`], unless nothing of it is to be taken.
+fn head(row: &Row, request: &ClaimRequest) -> Step<Option<Head>> {
+    let key = task_key(row, 2)?;
+    let Some(most) = request.tasks.get(&key) else { return Ok(None) };
+    let paused = row.get::<_, bool>(5) || pause(row, 6).is_some();
+    if paused || request.tenants.get(&key.tenant).is_some_and(|share| share.room == 0) {
+        return Ok(None);
+    }
+    Ok(Some(Head {
+        id: row.get(0),
+        key,
+        run_at: instant(row, 1),
+        standing: standing(row, 6),
+        running: row.get(4),
+        most: *most,
+    }))
+}
+
+/// Takes runs. See [`crate::store::Store::claim`].
+#[derive(Debug, Default)]
+pub(super) struct Claiming {
+    /// The fences that were drawn for the claim that is under way: if it is not known whether that was committed, they tell.
+    drawn: Mutex<Vec<i64>>,
+}
+
+#[async_trait]
+impl Work for Claiming {
+    type Item = (ClaimRequest, Found);
+    type Answer = Claimed;
+
+    async fn run(&self, tx: &mut Tx, items: &[&(ClaimRequest, Found)]) -> Step<Vec<Result<Claimed>>> {
+        let mut answers = Vec::with_capacity(items.len());
+        for (request, found) in items {
+            if tx.doubt {
+                let drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let claims = taken(tx, request, &drawn).await?;
+                if !claims.is_empty() {
+                    answers.push(Ok(Claimed { claims, next_run_at: None }));
+                    continue;
+                }
+            }
+            answers.push(Ok(self.claim(tx, request, found).await?));
+        }
+        Ok(answers)
+    }
+}
+
+impl Claiming {
+    async fn claim(&self, tx: &mut Tx, request: &ClaimRequest, found: &Found) -> Step<Claimed> {
+        policies::cancel_late(tx, request.now).await?;
+        // Alone: what is left for the others is what the next claim is told.
+        let forced = self.take_forced(tx, request).await?;
+        if !forced.is_empty() {
+            return Ok(Claimed { claims: forced, next_run_at: None });
+        }
+        let mut next_run_at = found.next_run_at;
+        let open = lock(tx, request, &found.heads, &mut next_run_at).await?;
+        let groups = Group::of(open, request);
+        let mut candidates = choice::choose(tx, groups, request, &mut next_run_at).await?;
+        candidates.sort_unstable_by_key(|candidate| (candidate.run_at, candidate.run));
+        let claims = self.take(tx, &candidates, request).await?;
+        Ok(Claimed { claims, next_run_at })
+    }
+
+    async fn take_forced(&self, tx: &mut Tx, request: &ClaimRequest) -> Step<Vec<Claim>> {
+        let mut found = Vec::new();
+        for row in tx.query(&forced_sql(), &[]).await? {
+            let (run_at, run) = (instant(&row, 0), RunId(row.get(1)));
+            if run_at <= request.now && found.len() < request.limit && request.tasks.contains_key(&task_key(&row, 3)?) {
+                found.push(Candidate { rank: 0, run_at, run });
+            }
+        }
+        self.take(tx, &found, request).await
+    }
+
+    /// Make them this host's, those that nobody has taken or called off meanwhile.
+    async fn take(&self, tx: &mut Tx, candidates: &[Candidate], request: &ClaimRequest) -> Step<Vec<Claim>> {
+        if candidates.is_empty() {
+            return Ok(Vec::new());
+        }
+        let fences = tx.next("fences", candidates.len()).await?;
+        self.drawn.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&fences);
+        let runs: Vec<i64> = candidates.iter().map(|candidate| candidate.run.0).collect();
+        let rows = tx
+            .query(
+                &format!(
+                    "UPDATE runs r SET state = 1, attempt = r.attempt + 1, fence = c.fence, lease_until = $3, \
+                     claimed_at = $4, host = $5, start_by_at = NULL \
+                     FROM unnest($1::bigint[], $2::bigint[]) AS c(run, fence) \
+                     WHERE r.id = c.run AND r.over_at = {NOT_OVER} AND r.state = 0 \
+                     RETURNING r.id, r.attempt, r.fence, r.task, r.due_at, r.cause, r.input, r.failures, r.claimed_at"
+                ),
+                &[
+                    &runs,
+                    &fences,
+                    &request.now.plus(request.lease).as_millis(),
+                    &request.now.as_millis(),
+                    &request.host,
+                ],
+            )
+            .await?;
+        let names = keys(tx, rows.iter().map(|row| row.get(3)).collect()).await?;
+        let mut tally = Tally::default();
+        let mut taken = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            let task: i64 = row.get(3);
+            let change = tally.of(task);
+            change.leave(RunState::Waiting, 1);
+            change.enter(RunState::Running, 1);
+            taken.insert(RunId(row.get(0)), claim(row, names[&task].clone())?);
+        }
+        tally.write(tx).await?;
+        tx.told.changes |= !taken.is_empty();
+        Ok(candidates.iter().filter_map(|candidate| taken.remove(&candidate.run)).collect())
+    }
+}
+
+/// A claim from its row.
+fn claim(row: &Row, task: TaskKey) -> Step<Claim> {
+    Ok(Claim {
+        key: ClaimKey { run: RunId(row.get(0)), attempt: small(row, 1), fence: row.get::<_, i64>(2).unsigned_abs() },
+        task,
+        due_at: instant(row, 4),
+        cause: cause(row, 5)?,
+        input: row.get::<_, Option<Vec<u8>>>(6).unwrap_or_default(),
+        failures: small(row, 7),
+        claimed_at: maybe_instant(row, 8).unwrap_or_default(),
+    })
+}
+
+/// The runs that were taken with these fences by who asks, and that are still held.
+async fn taken(tx: &Tx, request: &ClaimRequest, fences: &[i64]) -> Step<Vec<Claim>> {
+    let rows = tx
+        .query(
+            &format!(
+                "SELECT id, attempt, fence, task, due_at, cause, input, failures, claimed_at FROM runs \
+                 WHERE over_at = {NOT_OVER} AND state = 1 AND host = $1 AND fence = ANY($2) ORDER BY fence"
+            ),
+            &[&request.host, &fences],
+        )
+        .await?;
+    let names = keys(tx, rows.iter().map(|row| row.get(3)).collect()).await?;
+    rows.iter().map(|row| claim(row, names[&row.get::<_, i64>(3)].clone())).collect()
+}
+
+/// The names of tasks.
+async fn keys(tx: &Tx, mut tasks: Vec<i64>) -> Step<BTreeMap<i64, TaskKey>> {
+    tasks.sort_unstable();
+    tasks.dedup();
+    let rows = tx.query("SELECT id, tenant, name FROM tasks WHERE id = ANY($1)", &[&tasks]).await?;
+    rows.iter().map(|row| Ok((row.get(0), task_key(row, 1)?))).collect()
+}
+
+/// Lock the tasks, as many as may be of use, and look again at what may have changed since the look.
+async fn lock(tx: &Tx, request: &ClaimRequest, heads: &[Head], next_run_at: &mut Option<Timestamp>) -> Step<Vec<Open>> {
+    let mut heads: Vec<&Head> = heads.iter().collect();
+    heads.sort_unstable_by_key(|head| (head.run_at, head.id));
+    // The first of each is earlier than all of those after: of more tasks than runs are wanted, none can be needed. Of each
+    // tenant, as those are told apart where there are more.
+    let mut of_tenant: BTreeMap<&str, usize> = BTreeMap::new();
+    heads.retain(|head| {
+        let tenant = if request.tenants.is_empty() { "" } else { head.key.tenant.as_str() };
+        let count = of_tenant.entry(tenant).or_default();
+        *count += 1;
+        *count <= request.limit
+    });
+    let ids: Vec<i64> = heads.iter().map(|head| head.id).collect();
+    let rows = tx
+        .query(
+            &format!(
+                "SELECT t.id, {STANDING_COLUMNS} FROM tasks t WHERE t.id = ANY($1) ORDER BY t.id FOR UPDATE SKIP LOCKED"
+            ),
+            &[&ids],
+        )
+        .await?;
+    let locked: BTreeMap<i64, &Row> = rows.iter().map(|row| (row.get(0), row)).collect();
+    let running =
+        tx.query("SELECT task, sum(running)::bigint FROM tally WHERE task = ANY($1) GROUP BY task", &[&ids]).await?;
+    let running: BTreeMap<i64, i64> = running.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let mut open = Vec::new();
+    for head in heads {
+        let Some(row) = locked.get(&head.id) else {
+            // Somebody else is at it, and will be done in a moment.
+            sooner(next_run_at, request.now.plus(Duration::from_millis(1)));
+            continue;
+        };
+        let room = i64::from(head.most) - running.get(&head.id).copied().unwrap_or(0);
+        if let Ok(room @ 1..) = usize::try_from(room)
+            && pause(row, 1).is_none()
+        {
+            let held = standing(row, 1).holds(request.now);
+            let tenant = head.key.tenant.clone();
+            open.push(Open { task: head.id, tenant, room: room.min(request.limit), held });
+        }
+    }
+    Ok(open)
+}
+
+/// Due runs of tasks, earliest first, at most `most` and one more of each.
+async fn due(tx: &Tx, open: &[&Open], most: usize) -> Step<Vec<Row>> {
+    const _: () = assert!(cause_code(Cause::Demand) == 2, "see `supervision::goes_through`");
+    let tasks: Vec<i64> = open.iter().map(|open| open.task).collect();
+    let held: Vec<bool> = open.iter().map(|open| open.held).collect();
+    tx.query(
+        &format!(
+            "SELECT o.task, l.run_at, l.id FROM unnest($1::bigint[], $2::boolean[]) AS o(task, held) CROSS JOIN LATERAL \
+             (SELECT r.run_at, r.id FROM runs r WHERE r.over_at = {NOT_OVER} AND r.state = 0 AND r.task = o.task \
+             AND (NOT o.held OR (r.cause = 2 AND r.attempt = 0)) ORDER BY r.run_at, r.id LIMIT $3) l"
+        ),
+        &[&tasks, &held, &to_sql(most.saturating_add(1))],
+    )
+    .await
+}

@@ -1,0 +1,159 @@
+//! Which of the due runs are taken: first each task's fair share, then what those with more in store can give; of many
+//! tenants, those first that have the fewest runs under way.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{due, sooner};
+use crate::run::RunId;
+use crate::store::ClaimRequest;
+use crate::store::postgres::errors::Step;
+use crate::store::postgres::rows::instant;
+use crate::store::postgres::tx::Tx;
+use crate::task::Name;
+use crate::time::Timestamp;
+
+/// A task whose row is locked and that has room.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    pub(super) task: i64,
+    pub(super) tenant: Name,
+    /// How many of its runs may be taken.
+    pub(super) room: usize,
+    /// Only those are to be had that start while their task is held back.
+    pub(super) held: bool,
+}
+
+/// A run that waits, on its way to being taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    /// Its place among its task's: a task with a long backlog gets its second place only after every other its first.
+    pub(super) rank: usize,
+    pub(super) run_at: Timestamp,
+    pub(super) run: RunId,
+}
+
+/// Tasks that share so many places: those of a tenant, or all where tenants are not told apart.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// Runs that are under way already.
+    running: usize,
+    /// How many may be taken.
+    room: usize,
+    open: Vec<Open>,
+}
+
+impl Group {
+    /// The groups that `open` come in.
+    pub(super) fn of(open: Vec<Open>, request: &ClaimRequest) -> Vec<Self> {
+        if request.tenants.is_empty() {
+            return vec![Self { running: 0, room: request.limit, open }];
+        }
+        let mut groups: BTreeMap<Name, Self> = BTreeMap::new();
+        for open in open {
+            let share = request.tenants.get(&open.tenant);
+            let group = groups.entry(open.tenant.clone()).or_insert_with(|| Self {
+                running: share.map_or(0, |share| share.running as usize),
+                room: share.map_or(request.limit, |share| request.limit.min(share.room as usize)),
+                open: Vec::new(),
+            });
+            group.open.push(open);
+        }
+        groups.into_values().collect()
+    }
+
+    /// What each of its tasks gets first.
+    fn share(&self) -> usize {
+        self.room.div_ceil(self.open.len().max(1))
+    }
+}
+
+/// Which of the due runs are taken, at most as many as were asked for; and when there will be others.
+pub(super) async fn choose(
+    tx: &Tx,
+    groups: Vec<Group>,
+    request: &ClaimRequest,
+    next_run_at: &mut Option<Timestamp>,
+) -> Step<Vec<Candidate>> {
+    let all: Vec<&Open> = groups.iter().flat_map(|group| &group.open).collect();
+    let most = groups.iter().map(Group::share).max().unwrap_or(0);
+    let mut seen = Seen::default();
+    seen.look(tx, &all, most, request.now, next_run_at).await?;
+    // Those that have given their share and could give more, where others have not filled theirs.
+    let more: Vec<&Open> = groups
+        .iter()
+        .filter(|group| group.open.iter().map(|open| seen.count(open, group.share())).sum::<usize>() < group.room)
+        .flat_map(|group| group.open.iter().filter(|open| seen.has_more(open) && open.room > group.share()))
+        .collect();
+    if !more.is_empty() {
+        let deep = more.iter().map(|open| open.room).max().unwrap_or(0);
+        seen.look(tx, &more, deep, request.now, next_run_at).await?;
+    }
+    let mut found: Vec<(usize, Candidate)> = Vec::new();
+    let tenants = groups.len() > 1 || !request.tenants.is_empty();
+    for group in &groups {
+        let mut chosen: Vec<Candidate> = group.open.iter().flat_map(|open| seen.of(open)).collect();
+        chosen.sort_unstable_by_key(|c| (c.rank, c.run_at, c.run));
+        chosen.truncate(group.room);
+        found.extend((group.running..).zip(chosen));
+    }
+    if tenants {
+        found.sort_unstable_by_key(|(under_way, c)| (*under_way, c.run_at, c.run));
+    }
+    found.truncate(request.limit);
+    Ok(found.into_iter().map(|(_, candidate)| candidate).collect())
+}
+
+/// Due runs that were seen, by task.
+#[derive(Default)]
+struct Seen {
+    due: HashMap<i64, Vec<(Timestamp, RunId)>>,
+    /// Tasks of which there may be more that are due.
+    more: HashMap<i64, bool>,
+}
+
+impl Seen {
+    /// See up to `most` due runs of each task; and when the tasks have the next.
+    async fn look(
+        &mut self,
+        tx: &Tx,
+        open: &[&Open],
+        most: usize,
+        now: Timestamp,
+        next_run_at: &mut Option<Timestamp>,
+    ) -> Step<()> {
+        for open in open {
+            self.due.insert(open.task, Vec::new());
+            self.more.insert(open.task, false);
+        }
+        for row in due(tx, open, most).await? {
+            let (task, run_at, run) = (row.get(0), instant(&row, 1), RunId(row.get(2)));
+            let due = self.due.entry(task).or_default();
+            if run_at > now {
+                sooner(next_run_at, run_at);
+            } else if due.len() == most {
+                self.more.insert(task, true);
+            } else {
+                due.push((run_at, run));
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self, open: &Open, share: usize) -> usize {
+        self.due.get(&open.task).map_or(0, Vec::len).min(open.room).min(share)
+    }
+
+    /// Whether a task has more than were looked for.
+    fn has_more(&self, open: &Open) -> bool {
+        self.more.get(&open.task).copied().unwrap_or(false)
+    }
+
+    fn of(&self, open: &Open) -> impl Iterator<Item = Candidate> {
+        let due = self.due.get(&open.task).map_or(&[][..], Vec::as_slice);
+        due.iter().take(open.room).enumerate().map(move |(rank, (run_at, run))| Candidate {
+            rank,
+            run_at: *run_at,
+            run: *run,
+        })
+    }
+}

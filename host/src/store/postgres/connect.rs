@@ -1,0 +1,273 @@
+//! How the database is reached: from a URL to connections and a pool of them.
+
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::errors::translate;
+use crate::store::{Result, StoreError};
+
+/// How long a server may take to accept a connection. Several hosts in the URL are tried one after the other.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Connections at most: one for each transaction of a lane, and some to read with. PostgreSQL allows 100 to all of its
+/// clients unless told otherwise.
+const CONNECTIONS: usize = 14;
+
+/// What is said to the server for each connection. Statements find their rows by index, whatever the planner thinks of a
+/// table that was small when it last looked; what is stopped in the middle of a transaction (a suspended machine) must not
+/// hold rows for long, and who waits for a row must not wait for ever.
+const SETTINGS: &str = "-c jit=off -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off \
+     -c idle_in_transaction_session_timeout=5000 -c lock_timeout=4000";
+
+/// Where a database is, and who asks. What may be a password is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// From `postgres://user:password@host:port/database?option=value`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in words.
+    pub fn new(text: &str) -> std::result::Result<Self, String> {
+        if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+            return Err("a database's URL begins with `postgres://`".to_owned());
+        }
+        match text.parse::<Config>() {
+            Ok(config) if config.get_hosts().is_empty() => Err("it names no host".to_owned()),
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(error) => Err(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)),
+        }
+    }
+
+    fn config(&self) -> Config {
+        self.0.parse().expect("it was parsed when it was made")
+    }
+}
+
+/// Hosts and database: `postgres://db.example:5432/sexton`.
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.config();
+        let hosts = config.get_hosts().iter().map(|host| match host {
+            tokio_postgres::config::Host::Tcp(name) => name.clone(),
+            tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
+        });
+        let ports = config.get_ports();
+        let port = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+        let hosts: Vec<String> = hosts.enumerate().map(|(at, host)| format!("{host}:{}", port(at))).collect();
+        write!(f, "postgres://{}/{}", hosts.join(","), config.get_dbname().unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatabaseUrl({self})")
+    }
+}
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct PostgresOptions {
+    /// Where the database is.
+    pub url: DatabaseUrl,
+    /// The schema that has the tables, made if it is not there. `sexton` unless said otherwise.
+    pub schema: String,
+    /// A file with the certificates (PEM) that the server's must descend from. Without it, `sslmode=require` goes by those
+    /// that browsers trust.
+    pub ca: Option<PathBuf>,
+    /// Who asks: shown in `pg_stat_activity`.
+    pub host: String,
+}
+
+/// Makes connections.
+#[derive(Clone)]
+pub(super) struct Connector {
+    config: Config,
+    tls: Option<MakeRustlsConnect>,
+    url: DatabaseUrl,
+}
+
+impl Connector {
+    pub(super) fn new(options: &PostgresOptions) -> Result<Self> {
+        let mut config = options.url.config();
+        let said = config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
+        config
+            .options(format!("{said}-c search_path={} {SETTINGS}", options.schema))
+            .application_name(format!("sexton {}", options.host));
+        let connect = config.get_connect_timeout().copied().unwrap_or(CONNECT);
+        config.connect_timeout(connect);
+        // A server that has vanished is noticed by what it does not acknowledge, and by these.
+        config.tcp_user_timeout(Duration::from_secs(10)).keepalives_idle(Duration::from_secs(10));
+        // A replica takes no writes: of several servers the one that does is meant.
+        if config.get_target_session_attrs() == TargetSessionAttrs::Any {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        let tls = match config.get_ssl_mode() {
+            SslMode::Disable => None,
+            mode => Some(MakeRustlsConnect::new(tls(options, mode)?)),
+        };
+        Ok(Self { config, tls, url: options.url.clone() })
+    }
+
+    /// A connection of its own. What it says besides answers is not listened to.
+    pub(super) async fn connect(&self) -> Result<Client> {
+        let failed = |error: tokio_postgres::Error| match translate(&error) {
+            StoreError::Other(why) => StoreError::Other(format!("`{}`: {why}", self.url)),
+            other => other,
+        };
+        match &self.tls {
+            Some(tls) => {
+                let (client, connection) = self.config.connect(tls.clone()).await.map_err(failed)?;
+                tokio::spawn(connection);
+                Ok(client)
+            }
+            None => {
+                let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
+                tokio::spawn(connection);
+                Ok(client)
+            }
+        }
+    }
+
+    /// The configuration, and what TLS is made with.
+    pub(super) fn parts(&self) -> (Config, Option<MakeRustlsConnect>) {
+        (self.config.clone(), self.tls.clone())
+    }
+
+    /// A pool of connections, each made when it is needed.
+    pub(super) fn pool(&self) -> Result<Pool> {
+        // What is broken is taken out by who finds it broken (`Tx`): there is no need to ask before each use.
+        let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = match &self.tls {
+            Some(tls) => Manager::from_config(self.config.clone(), tls.clone(), manager),
+            None => Manager::from_config(self.config.clone(), NoTls, manager),
+        };
+        Pool::builder(manager)
+            .max_size(CONNECTIONS)
+            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .wait_timeout(Some(CONNECT))
+            .create_timeout(Some(CONNECT))
+            .build()
+            .map_err(|e| StoreError::Other(format!("cannot make a pool of connections: {e}")))
+    }
+}
+
+/// `sslmode=prefer` encrypts if the server can, and verifies nothing, as everywhere: who can pretend to be the server can
+/// also pretend that it cannot. `sslmode=require` verifies.
+fn tls(options: &PostgresOptions, mode: SslMode) -> Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| StoreError::Other(format!("cannot set up TLS: {e}")))?;
+    if mode == SslMode::Prefer && options.ca.is_none() {
+        let unverified = Arc::new(Unverified(provider));
+        return Ok(builder.dangerous().with_custom_certificate_verifier(unverified).with_no_client_auth());
+    }
+    let mut roots = RootCertStore::empty();
+    match &options.ca {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(path) => {
+            let bad = |what: &dyn fmt::Display| {
+                StoreError::Unusable(format!(
+                    "cannot read certificates from `[store] ca`, `{}`: {what}",
+                    path.display()
+                ))
+            };
+            let text = fs::read(path).map_err(|e| bad(&e))?;
+            for certificate in CertificateDer::pem_slice_iter(&text) {
+                roots.add(certificate.map_err(|e| bad(&e))?).map_err(|e| bad(&e))?;
+            }
+            if roots.is_empty() {
+                return Err(bad(&"there are none in it"));
+            }
+        }
+    }
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Takes any certificate.
+#[derive(Debug)]
+struct Unverified(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_user_and_password() {
+        let url = DatabaseUrl::new("postgres://ada:secret@one,two:5433/jobs?sslmode=require").unwrap();
+        assert_eq!(format!("{url} {url:?}").matches("secret").count(), 0);
+        assert!(url.to_string().ends_with("/jobs"), "{url}");
+    }
+
+    #[test]
+    fn what_is_no_url_of_a_database_is_told() {
+        for (bad, what) in [
+            ("mysql://h/db", "begins with `postgres://`"),
+            ("postgres://", "names no host"),
+            ("postgres://h/db?sslmode=maybe", "sslmode"),
+            ("postgres://h:port/db", "port"),
+        ] {
+            let said = DatabaseUrl::new(bad).unwrap_err();
+            assert!(said.contains(what), "{bad}: {said}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! How claims are held, how those are found that were not, and how a host's earlier lives are ended.
+
+use std::collections::HashMap;
+
+use tokio_postgres::Row;
+
+use super::errors::Step;
+use super::rows::{instant, number, small, task_key, to_int, to_sql};
+use super::schema::NOT_OVER;
+use super::tx::Tx;
+use crate::run::{ClaimKey, RunId};
+use crate::store::{Expired, Extended};
+use crate::time::Timestamp;
+
+/// Claims as three columns.
+pub(super) fn columns(claims: &[ClaimKey]) -> (Vec<i64>, Vec<i32>, Vec<i64>) {
+    let runs = claims.iter().map(|claim| claim.run.0).collect();
+    let attempts = claims.iter().map(|claim| to_int(claim.attempt)).collect();
+    let fences = claims.iter().map(|claim| to_sql(claim.fence)).collect();
+    (runs, attempts, fences)
+}
+
+/// See [`crate::store::Store::extend`].
+pub(super) async fn extend(tx: &mut Tx, claims: &[ClaimKey], until: Timestamp) -> Step<Extended> {
+    let (runs, attempts, fences) = columns(claims);
+    let rows = tx
+        .query(
+            &format!(
+                "UPDATE runs r SET lease_until = $4 \
+                 FROM unnest($1::bigint[], $2::int[], $3::bigint[]) AS c(run, attempt, fence) \
+                 WHERE r.id = c.run AND r.over_at = {NOT_OVER} AND r.state = 1 AND r.attempt = c.attempt \
+                 AND r.fence = c.fence RETURNING r.id, r.attempt, r.fence, r.cancel IS NOT NULL"
+            ),
+            &[&runs, &attempts, &fences, &until.as_millis()],
+        )
+        .await?;
+    let key = |row: &Row| ClaimKey { run: RunId(row.get(0)), attempt: small(row, 1), fence: number(row, 2) };
+    let held: HashMap<ClaimKey, bool> = rows.iter().map(|row| (key(row), row.get(3))).collect();
+    let mut extended = Extended::default();
+    for claim in claims {
+        match held.get(claim) {
+            None => extended.lost.push(*claim),
+            Some(true) => extended.cancelled.push(*claim),
+            Some(false) => {}
+        }
+    }
+    Ok(extended)
+}
+
+/// See [`crate::store::Store::expired`].
+pub(super) async fn expired(tx: &Tx, now: Timestamp, limit: usize) -> Step<Vec<Expired>> {
+    let rows = tx
+        .query(
+            &format!(
+                "SELECT r.id, r.attempt, r.fence, t.tenant, t.name, r.failures, r.claimed_at, r.host, r.cancel IS NOT NULL \
+                 FROM runs r JOIN tasks t ON t.id = r.task \
+                 WHERE r.over_at = {NOT_OVER} AND r.state = 1 AND r.lease_until < $1 ORDER BY r.id LIMIT $2"
+            ),
+            &[&now.as_millis(), &to_sql(limit)],
+        )
+        .await?;
+    let each = rows.iter().map(|row| {
+        Ok(Expired {
+            claim: ClaimKey {
+                run: RunId(row.get(0)),
+                attempt: small(row, 1),
+                fence: row.get::<_, i64>(2).unsigned_abs(),
+            },
+            task: task_key(row, 3)?,
+            failures: small(row, 5),
+            claimed_at: instant(row, 6),
+            host: row.get::<_, Option<String>>(7).unwrap_or_default(),
+            cancel_requested: row.get(8),
+        })
+    });
+    each.collect()
+}
+
+/// See [`crate::store::Store::abandon`].
+pub(super) async fn abandon(tx: &mut Tx, host: &str) -> Step<u64> {
+    let sql = format!("UPDATE runs SET lease_until = $2 WHERE over_at = {NOT_OVER} AND state = 1 AND host = $1");
+    tx.execute(&sql, &[&host, &i64::MIN]).await
+}

@@ -1,0 +1,272 @@
+//! How attempts end: many with a handful of statements, in one transaction.
+//!
+//! What an end means for its task (`supervision`) mostly changes nothing, and then the task's row is only read. Where it does,
+//! the row is locked and read again, so that the count of failures in a row is right on all hosts together.
+
+mod written;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+
+use self::written::Ended;
+use super::errors::Step;
+use super::extend::columns;
+use super::lane::Work;
+use super::prune;
+use super::rows::instant;
+use super::schema::NOT_OVER;
+use super::tally::Tally;
+use super::tasks::{self, STANDING_COLUMNS, pause, standing};
+use super::tx::Tx;
+use crate::lifecycle::Transition;
+use crate::run::{ClaimKey, Outcome, RunState};
+use crate::store::{Finish, Result, StoreError};
+use crate::supervision::{self, Consequence, End, Standing};
+use crate::time::Timestamp;
+
+/// Writes the ends of attempts. See [`crate::store::Store::finish`].
+#[derive(Debug, Default)]
+pub(super) struct Finishing {
+    /// Ends of which it is not known whether they were written. Offered again, they are looked for.
+    doubtful: Mutex<HashSet<ClaimKey>>,
+}
+
+/// A run as the end of its attempt finds it.
+#[derive(Debug)]
+struct Held {
+    task: i64,
+    lease_until: Timestamp,
+    bytes: i64,
+    host: Option<String>,
+    cancel: Option<String>,
+}
+
+/// How a task stands within the transaction.
+#[derive(Clone, Debug)]
+struct Stands {
+    standing: Standing,
+    paused: bool,
+}
+
+#[async_trait]
+impl Work for Finishing {
+    type Item = Arc<Finish>;
+    type Answer = Consequence;
+
+    async fn run(&self, tx: &mut Tx, items: &[&Arc<Finish>]) -> Step<Vec<Result<Consequence>>> {
+        let claims: Vec<ClaimKey> = items.iter().map(|finish| finish.claim).collect();
+        if tx.doubt {
+            self.doubtful().extend(claims.iter().copied());
+        }
+        let (mut held, mut stands) = hold(tx, &claims).await?;
+        let mut ended = Vec::with_capacity(items.len());
+        let mut lost = Vec::new();
+        for (place, finish) in items.iter().enumerate() {
+            // Taken out, so that of two ends of one claim the second comes too late.
+            match held.remove(&finish.claim) {
+                Some(held) if finish.expired_by.is_none_or(|by| held.lease_until < by) => {
+                    ended.push((place, Ended::of(finish, held)));
+                }
+                _ => lost.push(place),
+            }
+        }
+        let mut answers: Vec<Result<Consequence>> =
+            claims.iter().map(|claim| Err(StoreError::ClaimLost(*claim))).collect();
+        for (place, consequence) in self.written_before(tx, &claims, &lost).await? {
+            answers[place] = Ok(consequence);
+        }
+        if ended.is_empty() {
+            return Ok(answers);
+        }
+        for (place, consequence) in consequences(tx, &ended, &mut stands).await? {
+            answers[place] = Ok(consequence);
+        }
+        let mut ended: Vec<Ended> = ended.into_iter().map(|(_, ended)| ended).collect();
+        for one in &mut ended {
+            one.bytes -= prune::forget_attempts(tx, one.claim).await?;
+        }
+        written::write(tx, &ended).await?;
+        count(tx, &ended).await?;
+        Ok(answers)
+    }
+}
+
+impl Finishing {
+    fn doubtful(&self) -> MutexGuard<'_, HashSet<ClaimKey>> {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which of the claims that do not hold are over because their end was written by a transaction of which that was not
+    /// known; what it came to for the task is that the task stands as it does.
+    async fn written_before(&self, tx: &Tx, claims: &[ClaimKey], lost: &[usize]) -> Step<Vec<(usize, Consequence)>> {
+        let doubtful: Vec<(usize, ClaimKey)> = {
+            let doubtful = self.doubtful();
+            lost.iter().map(|place| (*place, claims[*place])).filter(|(_, claim)| doubtful.contains(claim)).collect()
+        };
+        if doubtful.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (runs, attempts, fences) = columns(&doubtful.iter().map(|(_, claim)| *claim).collect::<Vec<_>>());
+        let rows = tx
+            .query(
+                &format!(
+                    "SELECT a.run, a.attempt, {STANDING_COLUMNS} \
+                     FROM unnest($1::bigint[], $2::int[], $3::bigint[]) AS c(run, attempt, fence) \
+                     JOIN attempts a ON a.run = c.run AND a.attempt = c.attempt AND a.fence = c.fence \
+                     JOIN runs r ON r.id = a.run JOIN tasks t ON t.id = r.task"
+                ),
+                &[&runs, &attempts, &fences],
+            )
+            .await?;
+        let written: HashMap<(i64, i32), Standing> =
+            rows.iter().map(|row| ((row.get(0), row.get(1)), standing(row, 2))).collect();
+        let mut known = self.doubtful();
+        let found = doubtful.into_iter().filter_map(|(place, claim)| {
+            known.remove(&claim);
+            let standing = *written.get(&(claim.run.0, i32::try_from(claim.attempt).ok()?))?;
+            Some((place, Consequence { standing, ..Consequence::default() }))
+        });
+        Ok(found.collect())
+    }
+}
+
+/// Lock the runs whose claims hold, and see how their tasks stand.
+async fn hold(tx: &Tx, claims: &[ClaimKey]) -> Step<(HashMap<ClaimKey, Held>, BTreeMap<i64, Stands>)> {
+    let mut sorted = claims.to_vec();
+    // In the order of the runs, as everybody locks them.
+    sorted.sort_unstable_by_key(|claim| claim.run);
+    let (runs, attempts, fences) = columns(&sorted);
+    let rows = tx
+        .query(
+            &format!(
+                "SELECT c.place, r.task, r.lease_until, r.bytes, r.host, r.cancel, {STANDING_COLUMNS} \
+                 FROM unnest($1::bigint[], $2::int[], $3::bigint[]) WITH ORDINALITY AS c(run, attempt, fence, place) \
+                 JOIN runs r ON r.id = c.run AND r.over_at = {NOT_OVER} AND r.state = 1 AND r.attempt = c.attempt \
+                 AND r.fence = c.fence JOIN tasks t ON t.id = r.task FOR UPDATE OF r"
+            ),
+            &[&runs, &attempts, &fences],
+        )
+        .await?;
+    let mut stands = BTreeMap::new();
+    let mut held = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let place = usize::try_from(row.get::<_, i64>(0) - 1).unwrap_or_default();
+        let task: i64 = row.get(1);
+        stands.entry(task).or_insert_with(|| of_row(row, 6));
+        let found =
+            Held { task, lease_until: instant(row, 2), bytes: row.get(3), host: row.get(4), cancel: row.get(5) };
+        held.insert(sorted[place], found);
+    }
+    Ok((held, stands))
+}
+
+fn of_row(row: &Row, column: usize) -> Stands {
+    Stands { standing: standing(row, column), paused: pause(row, column).is_some() }
+}
+
+/// What the ends mean for their tasks, one after the other; and what has changed is written.
+async fn consequences(
+    tx: &Tx,
+    ended: &[(usize, Ended)],
+    stands: &mut BTreeMap<i64, Stands>,
+) -> Step<Vec<(usize, Consequence)>> {
+    let first = follow(ended, stands);
+    let changed: BTreeSet<i64> = stands
+        .iter()
+        .filter(|(task, now)| !first.1.get(*task).is_some_and(|then| same(then, now)))
+        .map(|(task, _)| *task)
+        .collect();
+    if changed.is_empty() {
+        return Ok(first.0);
+    }
+    let mut rows = tasks::lock(tx, &changed.iter().copied().collect::<Vec<_>>()).await?;
+    for row in &rows {
+        stands.insert(row.id, Stands { standing: row.standing, paused: row.paused.is_some() });
+    }
+    // Those that are not locked stand as they did: nothing that ended here changes them.
+    let (consequences, after) = follow(ended, stands);
+    for row in &mut rows {
+        let Some(after) = after.get(&row.id) else { continue };
+        row.standing = after.standing;
+        for (place, consequence) in &consequences {
+            let of_task = ended.iter().any(|(other, ended)| other == place && ended.task == row.id);
+            if of_task && row.paused.is_none() {
+                row.paused.clone_from(&consequence.paused);
+            }
+        }
+        tasks::write(tx, row).await?;
+    }
+    Ok(consequences)
+}
+
+fn same(a: &Stands, b: &Stands) -> bool {
+    a.standing == b.standing && a.paused == b.paused
+}
+
+/// What follows from the ends, and how the tasks stand then.
+fn follow(
+    ended: &[(usize, Ended)],
+    stands: &BTreeMap<i64, Stands>,
+) -> (Vec<(usize, Consequence)>, BTreeMap<i64, Stands>) {
+    let mut after = stands.clone();
+    let mut consequences = Vec::with_capacity(ended.len());
+    for (place, one) in ended {
+        let Some(stands) = after.get_mut(&one.task) else { continue };
+        let end = End { run: one.claim.run, outcome: one.outcome, state: one.entered, at: one.ended_at };
+        let consequence = supervision::after(stands.standing, stands.paused, &end, &one.finish.supervision);
+        stands.standing = consequence.standing;
+        stands.paused |= consequence.paused.is_some();
+        consequences.push((*place, consequence));
+    }
+    (consequences, after)
+}
+
+/// Count the ends in, and say who is to be told.
+async fn count(tx: &mut Tx, ended: &[Ended]) -> Step<()> {
+    let mut tally = Tally::default();
+    let mut tasks = BTreeSet::new();
+    for one in ended {
+        let change = tally.of(one.task);
+        change.leave(RunState::Running, 1);
+        change.enter(one.entered, 1);
+        if one.entered.is_over() {
+            change.bytes += one.bytes_before + one.bytes;
+        }
+        match one.entered {
+            RunState::Succeeded => change.succeeded(one.claim.run, one.ended_at),
+            RunState::Failed => change.failed(one.ended_at),
+            _ => {}
+        }
+        tasks.insert(one.task);
+    }
+    tally.write(tx).await?;
+    // It may wait itself, or have made room for another.
+    let tasks: Vec<i64> = tasks.into_iter().collect();
+    let waiting =
+        tx.query_one("SELECT coalesce(sum(waiting), 0)::bigint FROM tally WHERE task = ANY($1)", &[&tasks]).await?;
+    tx.told.runs |= waiting.get::<_, i64>(0) > 0;
+    tx.told.changes = true;
+    Ok(())
+}
+
+/// The state that a run comes into. One whose end was asked for does not wait again: who asked may have done so after its host
+/// looked last.
+fn entered(transition: &Transition, held: &Held) -> RunState {
+    match transition {
+        Transition::Succeed(_) => RunState::Succeeded,
+        Transition::Fail => RunState::Failed,
+        Transition::Cancel => RunState::Cancelled,
+        Transition::Wait { .. } if held.cancel.is_some() => RunState::Cancelled,
+        Transition::Wait { .. } => RunState::Waiting,
+    }
+}
+
+/// What is said of the run. Who was told to end it by way of the store does not know why, and who found it dead neither.
+fn message(finish: &Finish, held: &Held) -> Option<String> {
+    let asked = held.cancel.as_deref();
+    let killed = asked.filter(|_| finish.report.outcome == Outcome::Killed);
+    killed.or(finish.report.message.as_deref()).or(asked).map(|said| super::rows::text(said).into_owned())
+}

@@ -1,0 +1,201 @@
+//! Hints between hosts: `NOTIFY` says that there is something to look at, never what.
+//!
+//! Whatever is told meanwhile goes in one notification. A connection that breaks is made again, and as something may
+//! have been missed then, everybody within this host is told to look. Where the engine has no `LISTEN` that is said once,
+//! and hosts find each other's work by looking now and then.
+
+use std::sync::Arc;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::{Notify, mpsc};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{AsyncMessage, Client, NoTls, Socket};
+use tracing::{debug, warn};
+
+use super::Shared;
+use super::connect::Connector;
+use crate::store::hints::Told;
+
+/// How long before a connection that broke is made again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// The least time between two notifications that only say that runs have changed: those who look at pages see no more.
+const CHANGES_EVERY: Duration = Duration::from_millis(50);
+
+/// Tells other hosts, and hears them.
+#[derive(Debug)]
+pub(super) struct Listener {
+    /// What is to be told, a bit each.
+    pending: Arc<AtomicU8>,
+    wake: Arc<Notify>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Listener {
+    /// Listen, until the store is dropped. `instance` tells this store's notifications from others'.
+    pub(super) fn start(connector: Connector, schema: &str, instance: i64, shared: Weak<Shared>) -> Self {
+        let (pending, wake) = (Arc::<AtomicU8>::default(), Arc::<Notify>::default());
+        let listening = Listening {
+            connector,
+            channel: format!("sexton_{schema}"),
+            instance,
+            shared,
+            pending: pending.clone(),
+            wake: wake.clone(),
+        };
+        Self { pending, wake, task: tokio::spawn(listening.run()) }
+    }
+
+    /// Have the other hosts told.
+    pub(super) fn tell(&self, told: Told) {
+        let bits = to_bits(told);
+        if bits != 0 && self.pending.fetch_or(bits, Ordering::Relaxed) & bits != bits {
+            self.wake.notify_one();
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Listening {
+    connector: Connector,
+    channel: String,
+    instance: i64,
+    shared: Weak<Shared>,
+    pending: Arc<AtomicU8>,
+    wake: Arc<Notify>,
+}
+
+/// Why a connection is not used any more.
+enum Over {
+    Broken(String),
+    /// The engine does not know how.
+    Unknown,
+}
+
+impl Listening {
+    async fn run(self) {
+        loop {
+            let (config, tls) = self.connector.parts();
+            let over = match tls {
+                Some(tls) => self.connection(&config, tls).await,
+                None => self.connection(&config, NoTls).await,
+            };
+            match over {
+                Over::Unknown => {
+                    warn!("The database has no LISTEN: what other hosts do is found out by looking now and then");
+                    return;
+                }
+                Over::Broken(why) => debug!(why, "Not listening to the database, trying again in {AGAIN:?}"),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Listen and tell with one connection, for as long as it is good.
+    async fn connection<T>(&self, config: &tokio_postgres::Config, tls: T) -> Over
+    where
+        T: MakeTlsConnect<Socket> + Clone + Send + Sync,
+        T::Stream: Send + Sync + 'static,
+        T::TlsConnect: Send + Sync,
+        <T::TlsConnect as tokio_postgres::tls::TlsConnect<Socket>>::Future: Send,
+    {
+        let (client, mut connection) = match config.connect(tls).await {
+            Ok(made) => made,
+            Err(error) => return Over::Broken(error.to_string()),
+        };
+        let (heard, mut hearing) = mpsc::unbounded_channel();
+        let driver = tokio::spawn(async move {
+            let mut messages = futures_util::stream::poll_fn(move |cx| connection.poll_message(cx));
+            while let Some(Ok(message)) = messages.next().await {
+                if let AsyncMessage::Notification(notification) = message
+                    && heard.send(notification.payload().to_owned()).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        let over = self.talk(&client, &mut hearing).await;
+        driver.abort();
+        over
+    }
+
+    async fn talk(&self, client: &Client, hearing: &mut mpsc::UnboundedReceiver<String>) -> Over {
+        // That a hint is lost when the server crashes is what a hint may be.
+        let listen = format!("SET synchronous_commit = off; LISTEN \"{}\"", self.channel);
+        match client.batch_execute(&listen).await {
+            Ok(()) => {}
+            Err(error)
+                if [&SqlState::SYNTAX_ERROR, &SqlState::FEATURE_NOT_SUPPORTED]
+                    .contains(&error.code().unwrap_or(&SqlState::INTERNAL_ERROR)) =>
+            {
+                return Over::Unknown;
+            }
+            Err(error) => return Over::Broken(error.to_string()),
+        }
+        if let Some(shared) = self.shared.upgrade() {
+            shared.hints.tell(Told::ALL);
+        }
+        let mut last = tokio::time::Instant::now() - CHANGES_EVERY;
+        loop {
+            tokio::select! {
+                payload = hearing.recv() => match payload {
+                    Some(payload) => self.heard(&payload),
+                    None => return Over::Broken("the connection is closed".into()),
+                },
+                () = self.wake.notified() => {
+                    // Changes alone are in no hurry: let more of them come.
+                    if self.pending.load(Ordering::Relaxed) == to_bits(Told { changes: true, ..Told::default() }) {
+                        tokio::time::sleep_until(last + CHANGES_EVERY).await;
+                    }
+                    last = tokio::time::Instant::now();
+                    let payload = format!("{}:{}", self.instance, self.pending.swap(0, Ordering::Relaxed));
+                    if let Err(error) = client.execute("SELECT pg_notify($1, $2)", &[&self.channel, &payload]).await {
+                        return Over::Broken(error.to_string());
+                    }
+                }
+            }
+        }
+    }
+
+    fn heard(&self, payload: &str) {
+        let Some((from, bits)) = payload.split_once(':') else { return };
+        let (Ok(from), Ok(bits)) = (from.parse::<i64>(), bits.parse::<u8>()) else { return };
+        if from != self.instance
+            && let Some(shared) = self.shared.upgrade()
+        {
+            shared.hints.tell(from_bits(bits));
+        }
+    }
+}
+
+fn to_bits(told: Told) -> u8 {
+    let bits = [told.runs, told.locks, told.changes, told.schedules, told.plugins];
+    bits.into_iter().rev().fold(0, |bits, bit| bits << 1 | u8::from(bit))
+}
+
+fn from_bits(bits: u8) -> Told {
+    let bit = |place: u8| bits & (1 << place) != 0;
+    Told { runs: bit(0), locks: bit(1), changes: bit(2), schedules: bit(3), plugins: bit(4) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_arrives_as_it_was_told() {
+        for bits in 0..32 {
+            assert_eq!(to_bits(from_bits(bits)), bits);
+        }
+        assert_eq!(from_bits(to_bits(Told::ALL)), Told::ALL);
+    }
+}

@@ -1,0 +1,347 @@
+//! How runs come about: many at once where nothing but a key can be in their way, one after the other under the lock of
+//! their task where it goes by what else there is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use tokio::sync::OnceCell;
+
+use super::errors::Step;
+use super::lane::Work;
+use super::rows::{code, text, to_sql};
+use super::schema::NOT_OVER;
+use super::tally::Tally;
+use super::tasks::{self, intern};
+use super::tx::Tx;
+use crate::run::{RunId, RunState};
+use crate::store::codes::{cause_code, state_code};
+use crate::store::{Admit, Enqueued, Fire, Fired, NewRun, ROW_BYTES, Result};
+use crate::task::{Name, TaskKey};
+use crate::time::Timestamp;
+
+/// Runs that somebody wants made.
+#[derive(Debug)]
+pub(super) struct Enqueue {
+    runs: Vec<NewRun>,
+    now: Timestamp,
+    /// Their numbers, drawn once: if it is not known whether they were made, that is what tells.
+    ids: OnceCell<Vec<i64>>,
+}
+
+impl Enqueue {
+    pub(super) fn new(runs: Vec<NewRun>, now: Timestamp) -> Self {
+        Self { runs, now, ids: OnceCell::new() }
+    }
+}
+
+/// Makes runs. See [`crate::store::Store::enqueue`].
+#[derive(Debug)]
+pub(super) struct Enqueueing;
+
+#[async_trait]
+impl Work for Enqueueing {
+    type Item = Enqueue;
+    type Answer = Vec<Enqueued>;
+
+    async fn run(&self, tx: &mut Tx, items: &[&Enqueue]) -> Step<Vec<Result<Vec<Enqueued>>>> {
+        let new: Vec<&&Enqueue> = items.iter().filter(|item| !item.ids.initialized()).collect();
+        let mut ids = tx.next("run_ids", new.iter().map(|item| item.runs.len()).sum()).await?;
+        for item in new {
+            let rest = ids.split_off(item.runs.len());
+            // Nobody else has the item, so nobody else can have set it.
+            drop(item.ids.set(std::mem::replace(&mut ids, rest)));
+        }
+        let keys: Vec<TaskKey> = items.iter().flat_map(|item| item.runs.iter().map(|run| run.task.clone())).collect();
+        let mut tasks = intern(tx, &keys).await?.into_iter();
+        let wanted: Vec<Vec<Wanted<'_>>> = items
+            .iter()
+            .map(|item| {
+                let ids = item.ids.get().into_iter().flatten();
+                let each = item.runs.iter().zip(ids).zip(tasks.by_ref());
+                each.map(|((run, id), task)| Wanted { run, now: item.now, id: *id, task, skipped: None }).collect()
+            })
+            .collect();
+        let mut tally = Tally::default();
+        let mut made = Vec::with_capacity(items.len());
+        if wanted.iter().flatten().all(|wanted| wanted.run.admit == Admit::Always) {
+            let sizes: Vec<usize> = wanted.iter().map(Vec::len).collect();
+            let all: Vec<Wanted<'_>> = wanted.into_iter().flatten().collect();
+            let mut all = insert(tx, &mut tally, &all).await?.into_iter();
+            made.extend(sizes.into_iter().map(|size| Ok(all.by_ref().take(size).collect())));
+        } else {
+            for wanted in wanted {
+                made.push(Ok(admit(tx, &mut tally, wanted).await?));
+            }
+        }
+        tally.write(tx).await?;
+        Ok(made)
+    }
+}
+
+/// Make `runs` within a transaction that does more. The caller writes the tally.
+pub(super) async fn make(tx: &mut Tx, tally: &mut Tally, runs: &[NewRun], now: Timestamp) -> Step<Vec<Enqueued>> {
+    if runs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys: Vec<TaskKey> = runs.iter().map(|run| run.task.clone()).collect();
+    let tasks = intern(tx, &keys).await?;
+    let ids = tx.next("run_ids", runs.len()).await?;
+    let each = runs.iter().zip(ids).zip(tasks);
+    admit(tx, tally, each.map(|((run, id), task)| Wanted { run, now, id, task, skipped: None }).collect()).await
+}
+
+/// See [`crate::store::Store::fire`].
+pub(super) async fn fire(tx: &mut Tx, fire: &Fire) -> Step<Fired> {
+    let mut row = tasks::lock_one(tx, &fire.task).await?;
+    if fire.expect.is_some_and(|expected| expected != row.fired) {
+        return Ok(Fired::Stale);
+    }
+    // Another host may have dealt with later instants already.
+    row.cursor = row.cursor.max(Some(fire.cursor));
+    if row.is_paused() {
+        tasks::write(tx, &row).await?;
+        return Ok(Fired::Paused);
+    }
+    let mut tally = Tally::default();
+    let made = make(tx, &mut tally, &fire.runs, fire.now).await?;
+    let new = made.iter().filter(|made| !matches!(made, Enqueued::Existing(_))).count();
+    row.fired += new as u64;
+    if let Some(memory) = &fire.memory {
+        row.memory = Some(memory.clone());
+    }
+    tasks::write(tx, &row).await?;
+    tally.write(tx).await?;
+    Ok(Fired::Made(made))
+}
+
+/// A run on its way into the table.
+#[derive(Clone, Debug)]
+struct Wanted<'a> {
+    run: &'a NewRun,
+    now: Timestamp,
+    id: i64,
+    task: i64,
+    /// It is written as cancelled, for this reason.
+    skipped: Option<String>,
+}
+
+impl Wanted<'_> {
+    fn key(&self) -> Option<std::borrow::Cow<'_, str>> {
+        self.run.dedup.as_deref().map(text)
+    }
+
+    fn bytes(&self) -> i64 {
+        if self.run.input.is_empty() { 0 } else { to_sql(self.run.input.len()) + ROW_BYTES }
+    }
+}
+
+/// Make runs one after the other where that matters, else together.
+async fn admit(tx: &mut Tx, tally: &mut Tally, wanted: Vec<Wanted<'_>>) -> Step<Vec<Enqueued>> {
+    if wanted.iter().all(|wanted| wanted.run.admit == Admit::Always) {
+        return insert(tx, tally, &wanted).await;
+    }
+    let bound: BTreeSet<i64> =
+        wanted.iter().filter(|wanted| wanted.run.admit != Admit::Always).map(|wanted| wanted.task).collect();
+    tasks::lock(tx, &bound.into_iter().collect::<Vec<_>>()).await?;
+    let mut made = Vec::with_capacity(wanted.len());
+    for mut one in wanted {
+        if let Some(run) = existing(tx, &one).await? {
+            made.push(Enqueued::Existing(run));
+            continue;
+        }
+        let mut ended = Vec::new();
+        match one.run.admit {
+            Admit::Always => {}
+            Admit::Below(most) => {
+                let others = not_over(tx, one.task, i64::from(most), one.now).await?;
+                one.skipped = (others >= i64::from(most))
+                    .then(|| format!("skipped: {others} earlier of the task's runs not over"));
+            }
+            Admit::Replacing => ended = replace(tx, tally, one.task, RunId(one.id), one.now).await?,
+        }
+        let entered = insert(tx, tally, std::slice::from_ref(&one)).await?.remove(0);
+        made.push(match entered {
+            Enqueued::New(run) if !ended.is_empty() => Enqueued::Replacing { run, ended },
+            other => other,
+        });
+    }
+    Ok(made)
+}
+
+/// The run that has the key already.
+async fn existing(tx: &Tx, wanted: &Wanted<'_>) -> Step<Option<RunId>> {
+    let Some(key) = wanted.key() else { return Ok(None) };
+    let row = tx.query_opt("SELECT run FROM run_keys WHERE task = $1 AND key = $2", &[&wanted.task, &key]).await?;
+    Ok(row.map(|row| RunId(row.get(0))))
+}
+
+const COLUMNS: &str = "id, task, state, cause, bytes, due_at, run_at, created_at, over_at, parent, dedup, message, note, \
+     start_by_at, forced, schedule, input";
+
+const ARRAYS: &str = "unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::smallint[], $5::bigint[], $6::bigint[], \
+     $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::bigint[], \
+     $15::boolean[], $16::text[], $17::bytea[])";
+
+/// Write runs, all with one statement. Of those with a key that is taken (by others, or by one before) the answer is who has
+/// it.
+async fn insert(tx: &mut Tx, tally: &mut Tally, wanted: &[Wanted<'_>]) -> Step<Vec<Enqueued>> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let known = if tx.doubt { known(tx, wanted).await? } else { BTreeSet::new() };
+    let new: Vec<&Wanted<'_>> = wanted.iter().filter(|wanted| !known.contains(&wanted.id)).collect();
+    let keyed = new.iter().any(|wanted| wanted.run.dedup.is_some());
+    let written = match (new.is_empty(), keyed) {
+        (true, _) => BTreeSet::new(),
+        (false, false) => {
+            write(tx, &new, &format!("INSERT INTO runs ({COLUMNS}) SELECT * FROM {ARRAYS}")).await?;
+            new.iter().map(|wanted| wanted.id).collect()
+        }
+        (false, true) => {
+            // In the order of the keys, as everybody does: who waits for another's commit here waits in no circle.
+            let rows = write(
+                tx,
+                &new,
+                &format!(
+                    "WITH n AS (SELECT * FROM {ARRAYS} AS n({COLUMNS})), \
+                     k AS (INSERT INTO run_keys (task, key, run) SELECT task, dedup, id FROM n WHERE dedup IS NOT NULL \
+                     ORDER BY task, dedup, id ON CONFLICT DO NOTHING RETURNING run) \
+                     INSERT INTO runs ({COLUMNS}) SELECT n.* FROM n \
+                     WHERE n.dedup IS NULL OR n.id IN (SELECT run FROM k) RETURNING id"
+                ),
+            )
+            .await?;
+            rows.into_iter().collect()
+        }
+    };
+    for wanted in new.iter().filter(|wanted| written.contains(&wanted.id)) {
+        let change = tally.of(wanted.task);
+        match wanted.skipped {
+            None => change.enter(RunState::Waiting, 1),
+            Some(_) => {
+                change.enter(RunState::Cancelled, 1);
+                change.bytes += wanted.bytes();
+            }
+        }
+        tx.told.runs |= wanted.skipped.is_none();
+        tx.told.changes = true;
+    }
+    let taken: Vec<&Wanted<'_>> = new.iter().filter(|wanted| !written.contains(&wanted.id)).copied().collect();
+    let others = holders(tx, &taken).await?;
+    let answer = |wanted: &Wanted<'_>| match others.get(&wanted.id) {
+        Some(other) => Enqueued::Existing(*other),
+        None if wanted.skipped.is_some() => Enqueued::Skipped(RunId(wanted.id)),
+        None => Enqueued::New(RunId(wanted.id)),
+    };
+    Ok(wanted.iter().map(answer).collect())
+}
+
+/// Those of the runs that are there: a transaction of which that was not known was committed.
+async fn known(tx: &Tx, wanted: &[Wanted<'_>]) -> Step<BTreeSet<i64>> {
+    let ids: Vec<i64> = wanted.iter().map(|wanted| wanted.id).collect();
+    let rows = tx.query("SELECT id FROM runs WHERE id = ANY($1)", &[&ids]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Who has the keys of runs that were not written, by these runs' numbers.
+async fn holders(tx: &Tx, taken: &[&Wanted<'_>]) -> Step<BTreeMap<i64, RunId>> {
+    if taken.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let ids: Vec<i64> = taken.iter().map(|wanted| wanted.id).collect();
+    let tasks: Vec<i64> = taken.iter().map(|wanted| wanted.task).collect();
+    let keys: Vec<_> = taken.iter().map(|wanted| wanted.key()).collect();
+    let rows = tx
+        .query(
+            "SELECT n.id, k.run FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS n(id, task, key) \
+             JOIN run_keys k ON k.task = n.task AND k.key = n.key",
+            &[&ids, &tasks, &keys],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (row.get(0), RunId(row.get(1)))).collect())
+}
+
+/// Hand the runs to a statement that takes [`ARRAYS`]. The first column of its answer.
+async fn write(tx: &Tx, wanted: &[&Wanted<'_>], sql: &str) -> Step<Vec<i64>> {
+    fn each<'a, T>(wanted: &'a [&'a Wanted<'a>], column: impl Fn(&'a Wanted<'a>) -> T) -> Vec<T> {
+        wanted.iter().map(|wanted| column(wanted)).collect()
+    }
+    let entered = |one: &Wanted<'_>| if one.skipped.is_some() { RunState::Cancelled } else { RunState::Waiting };
+    let over_at = |one: &Wanted<'_>| if one.skipped.is_some() { one.now.as_millis() } else { NOT_OVER };
+    let rows = tx
+        .query(
+            sql,
+            &[
+                &each(wanted, |one| one.id),
+                &each(wanted, |one| one.task),
+                &each(wanted, |one| code(state_code(entered(one)))),
+                &each(wanted, |one| code(cause_code(one.run.cause))),
+                &each(wanted, Wanted::bytes),
+                &each(wanted, |one| one.run.due_at.as_millis()),
+                &each(wanted, |one| one.run.run_at.as_millis()),
+                &each(wanted, |one| one.now.as_millis()),
+                &each(wanted, over_at),
+                &each(wanted, |one| one.run.parent.map(|parent| parent.0)),
+                &each(wanted, Wanted::key),
+                &each(wanted, |one| one.skipped.as_deref()),
+                &each(wanted, |one| one.run.note.as_deref().map(text)),
+                &each(wanted, |one| one.run.start_by.map(Timestamp::as_millis)),
+                &each(wanted, |one| one.run.forced),
+                &each(wanted, |one| one.run.schedule.as_ref().map(Name::as_str)),
+                &each(wanted, |one| (!one.run.input.is_empty()).then_some(&one.run.input[..])),
+            ],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Call off all runs of a task that are not over, in the sense of [`Admit`], in favour of the run `by`. Returns them.
+async fn replace(tx: &mut Tx, tally: &mut Tally, task: i64, by: RunId, now: Timestamp) -> Step<Vec<RunId>> {
+    let reason = format!("replaced by run {by}");
+    let waited = tx
+        .query(
+            &format!(
+                "UPDATE runs SET state = 4, over_at = $3, message = $2 WHERE over_at = {NOT_OVER} AND state = 0 \
+                 AND task = $1 AND (run_at <= $3 OR attempt > 0) RETURNING id, bytes"
+            ),
+            &[&task, &reason, &now.as_millis()],
+        )
+        .await?;
+    if !waited.is_empty() {
+        let change = tally.of(task);
+        change.leave(RunState::Waiting, waited.len());
+        change.enter(RunState::Cancelled, waited.len());
+        change.bytes += waited.iter().map(|row| row.get::<_, i64>(1)).sum::<i64>();
+    }
+    // The first reason given stays, and yet it is told again: who was to end the run may have missed it.
+    let running = tx
+        .query(
+            &format!(
+                "UPDATE runs SET cancel = coalesce(cancel, $2) WHERE over_at = {NOT_OVER} AND state = 1 AND task = $1 \
+                 RETURNING id"
+            ),
+            &[&task, &reason],
+        )
+        .await?;
+    let mut ended: Vec<RunId> = waited.iter().chain(&running).map(|row| RunId(row.get(0))).collect();
+    ended.sort_unstable();
+    Ok(ended)
+}
+
+/// How many runs of a task are not over, in the sense of [`Admit`]; counting stops at `most`.
+async fn not_over(tx: &Tx, task: i64, most: i64, now: Timestamp) -> Step<i64> {
+    let row = tx
+        .query_one(
+            &format!(
+                "SELECT (SELECT coalesce(sum(running), 0)::bigint FROM tally WHERE task = $1) \
+                 + (SELECT count(*) FROM (SELECT 1 FROM runs WHERE over_at = {NOT_OVER} AND state = 0 AND task = $1 \
+                 AND run_at <= $2 LIMIT $3) due) \
+                 + (SELECT count(*) FROM (SELECT 1 FROM runs WHERE over_at = {NOT_OVER} AND state = 0 AND attempt > 0 \
+                 AND task = $1 AND run_at > $2 LIMIT $3) again)"
+            ),
+            &[&task, &now.as_millis(), &most],
+        )
+        .await?;
+    // As one who counts one after the other and stops would come to.
+    Ok(row.get::<_, i64>(0).min(most))
+}

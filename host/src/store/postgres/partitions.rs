@@ -1,0 +1,370 @@
+//! What is over lies in a partition for each day (UTC) at which it was, of runs and of attempts alike: so old history goes by
+//! dropping two tables, whatever was in them.
+//!
+//! A day's partitions are made before it begins. Where that was not done, or not possible (rows of that day are there already,
+//! or this user may not make tables), its rows lie in the default partition, which is as good, but for being deleted row by row
+//! (`prune`). So nothing here has to succeed: what does not is tried again later.
+//!
+//! Tables are attached and detached, not made as parts: to attach one holds up nobody but who uses the default partition. To
+//! detach and to drop holds up all for a moment, and waits for it no longer than `lock_timeout`.
+//!
+//! For an engine that has no partitions `runs` and `attempts` would be plain tables, without `runs_live` and the like, whose
+//! partial indexes would say `over_at = ...` themselves; nothing would be done here, and what is too old would go row by
+//! row as what is too many does.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{NaiveDate, NaiveTime};
+use tokio_postgres::Client;
+use tokio_postgres::error::{Error, SqlState};
+use tracing::{debug, info, warn};
+
+use super::errors::{Failure, Remedy, Step, translate};
+use super::queries::TIME;
+use super::rows::state;
+use super::tally::Tally;
+use super::tx::Tx;
+use super::{PostgresStore, READ_PATIENCE, read};
+use crate::store::{Result, StoreError};
+use crate::time::Timestamp;
+
+/// Milliseconds of a day.
+const DAY: i64 = 24 * HOUR;
+
+const HOUR: i64 = 3600 * 1000;
+
+/// Days whose partitions are made besides today's.
+const AHEAD: usize = 2;
+
+/// Days that have partitions, at most: a statement that does not know the day of a run locks the tables and indexes of all
+/// days, and a server has room for some thousand locks unless told otherwise. What is over on further days lies in the
+/// default partition.
+const MOST: usize = 100;
+
+/// Counts of runs that go with a day are nobody else's: who would wait for them may hold what the drop waits for.
+const SHARD: i16 = -1;
+
+/// How long it may take to drop a day: its keys are deleted one by one, some hundred thousand a second.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The first instant of a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Day(i64);
+
+impl Day {
+    fn of(at: Timestamp) -> Self {
+        Self(at.as_millis().div_euclid(DAY).saturating_mul(DAY))
+    }
+
+    /// The first instant after it.
+    fn end(self) -> i64 {
+        self.0.saturating_add(DAY)
+    }
+
+    /// As its tables are called: `20260131`. Days that a calendar of four-digit years does not have are not called anything.
+    fn name(self) -> Option<String> {
+        let name = Timestamp::from_millis(self.0).to_utc().format("%Y%m%d").to_string();
+        (Self::named(&name) == Some(self)).then_some(name)
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        if name.len() != 8 || !name.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let day = NaiveDate::parse_from_str(name, "%Y%m%d").ok()?;
+        Some(Self(day.and_time(NaiveTime::MIN).and_utc().timestamp_millis()))
+    }
+
+    /// The day at `now`, and those after it that are made with it.
+    fn coming(now: Timestamp) -> impl Iterator<Item = Self> {
+        let days = std::iter::successors(Some(Self::of(now)), |day| Some(Self(day.end())));
+        days.take(AHEAD + 1)
+    }
+}
+
+/// The first millisecond after the day of `at`: a statement that is about what was over before then leaves later days alone.
+pub(super) fn day_after(at: Timestamp) -> i64 {
+    Day::of(at).end()
+}
+
+/// What came of looking after partitions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Turn {
+    /// Runs that went with their days.
+    pub(super) gone: u64,
+    /// Others are at a day that is to go: whoever deleted runs of it one by one would only be in their way.
+    pub(super) busy: bool,
+}
+
+/// When partitions were looked after last: in which hour, and up to which day they were dropped.
+#[derive(Debug, Default)]
+pub(super) struct Turned(Mutex<Option<(i64, Day)>>);
+
+impl Turned {
+    fn last(&self) -> Option<(i64, Day)> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, turn: (i64, Day)) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+    }
+}
+
+/// The tables that are attached.
+const TABLES: &str = "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
+     WHERE i.inhparent = 'runs'::regclass";
+
+fn days<'a>(tables: impl IntoIterator<Item = &'a tokio_postgres::Row>) -> BTreeSet<Day> {
+    let name = |row: &'a tokio_postgres::Row| row.get::<_, &str>(0).strip_prefix("runs_");
+    tables.into_iter().filter_map(name).filter_map(Day::named).collect()
+}
+
+/// What makes the partitions of a day, both or none: several statements in one go are one transaction.
+fn make_sql(day: Day) -> Option<String> {
+    let (name, from, to) = (day.name()?, day.0, day.end());
+    Some(format!(
+        "CREATE TABLE runs_{name} (LIKE runs); \
+         ALTER TABLE runs ATTACH PARTITION runs_{name} FOR VALUES FROM ({from}) TO ({to}); \
+         CREATE TABLE attempts_{name} (LIKE attempts); \
+         ALTER TABLE attempts ATTACH PARTITION attempts_{name} FOR VALUES FROM ({from}) TO ({to})"
+    ))
+}
+
+/// Why a day has no partitions of its own, or has them by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Without {
+    /// Another host was quicker.
+    Made,
+    /// Rows of that day are in the default partition.
+    Late,
+    /// This user may not make tables.
+    Forbidden,
+    /// Others were in the way.
+    Busy,
+    /// Something else, to be told.
+    Unknown,
+}
+
+impl Without {
+    fn because(error: &Error) -> Self {
+        const REASONS: [(SqlState, Without); 7] = [
+            (SqlState::DUPLICATE_TABLE, Without::Made),
+            (SqlState::UNIQUE_VIOLATION, Without::Made),
+            (SqlState::INVALID_OBJECT_DEFINITION, Without::Made),
+            (SqlState::CHECK_VIOLATION, Without::Late),
+            (SqlState::INSUFFICIENT_PRIVILEGE, Without::Forbidden),
+            (SqlState::LOCK_NOT_AVAILABLE, Without::Busy),
+            (SqlState::T_R_DEADLOCK_DETECTED, Without::Busy),
+        ];
+        REASONS.iter().find(|(code, _)| error.code() == Some(code)).map_or(Self::Unknown, |(_, reason)| *reason)
+    }
+}
+
+/// Make the partitions of today and of the days after it, by the database's clock.
+///
+/// # Errors
+///
+/// What keeps them from being made other than what may be so: see the module.
+pub(super) async fn prepare(client: &Client) -> Result<()> {
+    let failed = |error: Error| translate(&error);
+    let now = Timestamp::from_millis(client.query_one(TIME, &[]).await.map_err(failed)?.get(0));
+    let there = days(&client.query(TABLES, &[]).await.map_err(failed)?);
+    if there.len() >= MOST {
+        return Ok(());
+    }
+    for sql in Day::coming(now).filter(|day| !there.contains(day)).filter_map(make_sql) {
+        if let Err(error) = client.batch_execute(&sql).await {
+            match Without::because(&error) {
+                Without::Unknown => return Err(translate(&error)),
+                why => debug!(?why, %error, "A day has no partitions of its own"),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Make the partitions of the days to come, and drop those of days that were over before `oldest`. At most once an hour there
+/// is anything to do; else it costs nothing.
+///
+/// # Errors
+///
+/// Only where the database does not answer at all.
+pub(super) async fn turn(store: &PostgresStore, oldest: Timestamp, now: Timestamp) -> Result<Turn> {
+    let this = (now.as_millis().div_euclid(HOUR), Day::of(oldest));
+    if store.shared.turned.last() == Some(this) {
+        return Ok(Turn::default());
+    }
+    let there = read!(store, |tx| tables(tx))?;
+    let mut whole = true;
+    if there.len() < MOST {
+        for day in Day::coming(now).filter(|day| !there.contains(day)) {
+            whole &= make(store, day).await;
+        }
+    }
+    let mut turn = Turn::default();
+    for day in there.into_iter().take_while(|day| day.end() <= oldest.as_millis()) {
+        match drop_day(store, day).await {
+            Ok(runs) => turn.gone += runs,
+            // Another host has dropped it since the look.
+            Err(Failure::Sql(error)) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {}
+            Err(failure) => {
+                turn.busy |= failure.remedy() == Remedy::Again;
+                whole = false;
+                debug!(?failure, turn.busy, "Cannot drop a day's partitions now");
+                break;
+            }
+        }
+    }
+    if whole {
+        store.shared.turned.set(this);
+    }
+    Ok(turn)
+}
+
+async fn tables(tx: &Tx) -> Step<BTreeSet<Day>> {
+    Ok(days(&tx.query(TABLES, &[]).await?))
+}
+
+/// Make the partitions of a day. Whether there is nothing left to do about it for now.
+async fn make(store: &PostgresStore, day: Day) -> bool {
+    let Some(sql) = make_sql(day) else { return true };
+    match alone(store, &sql).await {
+        Ok(()) => true,
+        Err(Failure::Sql(error)) => match Without::because(&error) {
+            Without::Busy => false,
+            Without::Unknown => {
+                warn!(%error, "Cannot make a day's partitions, trying again in an hour");
+                true
+            }
+            why => {
+                debug!(?why, %error, "A day has no partitions of its own");
+                true
+            }
+        },
+        Err(failure) => {
+            debug!(?failure, "Cannot make a day's partitions now");
+            false
+        }
+    }
+}
+
+/// Statements that are a transaction of their own.
+async fn alone(store: &PostgresStore, sql: &str) -> Step<()> {
+    let mut tx = Tx::take(&store.shared, SHARD, false).await?;
+    tx.reading();
+    let done = tx.batch(sql).await;
+    if !matches!(&done, Err(failure) if failure.remedy() == Remedy::Reconnect) {
+        tx.read();
+    }
+    done
+}
+
+/// Drop the partitions of a day, in one transaction. Returns how many runs went.
+async fn drop_day(store: &PostgresStore, day: Day) -> Step<u64> {
+    let Some(name) = day.name() else { return Ok(0) };
+    let dropping = async {
+        let mut tx = Tx::take(&store.shared, SHARD, false).await?;
+        tx.begin().await?;
+        match clear(&mut tx, &name).await {
+            Ok(gone) => {
+                tx.commit().await?;
+                store.shared.committed(&tx);
+                info!(day = %name, runs = gone, "Dropped the history of a day");
+                Ok(gone)
+            }
+            Err(failure) => {
+                if failure.remedy() != Remedy::Reconnect {
+                    tx.roll_back().await?;
+                }
+                Err(failure)
+            }
+        }
+    };
+    let late = |_| Failure::NoConnection(format!("no answer within {PATIENCE:?}"));
+    tokio::time::timeout(PATIENCE, dropping).await.map_err(late)?
+}
+
+/// Count a day's runs off, delete their keys, move what stays to the default partition, and drop the day's tables. What holds
+/// up others comes last.
+async fn clear(tx: &mut Tx, day: &str) -> Step<u64> {
+    // Nobody changes them from here on; whoever reads goes on. Another host that is at it does not wait. Here all rows are
+    // read, so what is said about finding rows by index does not hold.
+    tx.batch(&format!(
+        "LOCK TABLE runs_{day}, attempts_{day} IN SHARE ROW EXCLUSIVE MODE NOWAIT; \
+         SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on"
+    ))
+    .await?;
+    let mut tally = Tally::default();
+    let mut gone = 0;
+    let counted =
+        format!("SELECT task, state, count(*), coalesce(sum(bytes), 0)::bigint FROM runs_{day} GROUP BY task, state");
+    for row in tx.query(&counted, &[]).await? {
+        let (task, count, bytes): (i64, i64, i64) = (row.get(0), row.get(2), row.get(3));
+        let count = usize::try_from(count).unwrap_or_default();
+        let change = tally.of(task);
+        change.leave(state(&row, 1)?, count);
+        change.bytes -= bytes;
+        gone += count as u64;
+    }
+    let latest = format!(
+        "SELECT d.id, d.task, d.state, d.bytes FROM (SELECT max(latest_success) AS run FROM tally GROUP BY task) y \
+         JOIN runs_{day} d ON d.id = y.run"
+    );
+    let mut stay: Vec<i64> = Vec::new();
+    for row in tx.query(&latest, &[]).await? {
+        let change = tally.of(row.get(1));
+        change.enter(state(&row, 2)?, 1);
+        change.bytes += row.get::<_, i64>(3);
+        stay.push(row.get(0));
+        gone -= 1;
+    }
+    let keys = format!(
+        "DELETE FROM run_keys k USING runs_{day} d \
+         WHERE d.dedup IS NOT NULL AND k.task = d.task AND k.key = d.dedup AND k.run = d.id"
+    );
+    tx.execute(&keys, &[]).await?;
+    if !stay.is_empty() {
+        let keys = format!(
+            "INSERT INTO run_keys (task, key, run) SELECT task, dedup, id FROM runs_{day} \
+             WHERE id = ANY($1) AND dedup IS NOT NULL"
+        );
+        tx.execute(&keys, &[&stay]).await?;
+    }
+    tally.write(tx).await?;
+    tx.told.changes |= gone > 0;
+    let detach =
+        format!("ALTER TABLE runs DETACH PARTITION runs_{day}; ALTER TABLE attempts DETACH PARTITION attempts_{day}");
+    tx.batch(&detach).await?;
+    if !stay.is_empty() {
+        for (table, run) in [("runs", "id"), ("attempts", "run")] {
+            let back = format!("INSERT INTO {table} SELECT * FROM {table}_{day} WHERE {run} = ANY($1)");
+            tx.execute(&back, &[&stay]).await?;
+        }
+    }
+    tx.batch(&format!("DROP TABLE runs_{day}, attempts_{day}")).await?;
+    Ok(gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_called_by_its_date_and_found_by_it() {
+        let at = |ms| Day::of(Timestamp::from_millis(ms));
+
+        assert_eq!(at(1_800_000_000_000).name().as_deref(), Some("20270115"));
+        assert_eq!(at(-1).name().as_deref(), Some("19691231"));
+        assert_eq!(Day::named("20270115"), Some(at(1_800_000_000_000)));
+        assert_eq!(["live", "over", "2027011", "20270230", "+2027011"].map(Day::named), [None; 5]);
+        assert_eq!([at(i64::MIN).name(), at(i64::MAX).name()], [None, None]);
+    }
+
+    #[test]
+    fn three_days_are_made_at_a_time() {
+        let days: Vec<_> = Day::coming(Timestamp::from_millis(1_800_000_000_000)).filter_map(Day::name).collect();
+        assert_eq!(days, ["20270115", "20270116", "20270117"]);
+    }
+}

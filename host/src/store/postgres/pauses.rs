@@ -1,0 +1,94 @@
+//! Who is paused. A task's own pause is in its row, that of a tenant or of all in `pauses`, where no tenant (as none has an
+//! empty name) stands for all.
+
+use super::errors::Step;
+use super::rows::{maybe_instant, name, text};
+use super::tasks;
+use super::tx::Tx;
+use crate::pause::{Pauses, Whom};
+use crate::supervision::{Pause, Standing};
+use crate::task::TaskKey;
+use crate::time::Timestamp;
+
+/// Stands for all tenants.
+const ALL: &str = "";
+
+/// See [`crate::store::Store::pause`]. A claim of many that is under way meanwhile is one of before.
+pub(super) async fn pause(tx: &mut Tx, whom: &Whom, why: Option<&str>, now: Timestamp) -> Step<()> {
+    let why = why.map(text);
+    let tenant = match whom {
+        Whom::Task(task) => {
+            let mut row = tasks::lock_one(tx, task).await?;
+            if row.paused.is_none() {
+                row.paused = Some(Pause { since: Some(now), why: why.map(|why| why.into_owned()) });
+                tasks::write(tx, &row).await?;
+                tx.told.changes = true;
+            }
+            return Ok(());
+        }
+        Whom::Tenant(tenant) => tenant.as_str(),
+        Whom::All => ALL,
+    };
+    let new = tx
+        .execute(
+            "INSERT INTO pauses (tenant, since_at, why) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            &[&tenant, &now.as_millis(), &why],
+        )
+        .await?;
+    tx.told.changes |= new > 0;
+    Ok(())
+}
+
+/// See [`crate::store::Store::resume`].
+pub(super) async fn resume(tx: &mut Tx, whom: &Whom, now: Timestamp) -> Step<()> {
+    let tenant = match whom {
+        Whom::Task(task) => return resume_task(tx, task, now).await,
+        Whom::Tenant(tenant) => Some(tenant.as_str()),
+        Whom::All => None,
+    };
+    let gone = tx.execute("DELETE FROM pauses WHERE tenant = $1", &[&tenant.unwrap_or(ALL)]).await?;
+    if gone == 0 {
+        return Ok(());
+    }
+    // What was due meanwhile is dealt with. The rows are locked in everybody's order, which an UPDATE does not keep to.
+    tx.execute(
+        "WITH late AS (SELECT id FROM tasks WHERE ($1::text IS NULL OR tenant = $1) AND cursor_at < $2 \
+         ORDER BY id FOR UPDATE) \
+         UPDATE tasks t SET cursor_at = $2 FROM late WHERE t.id = late.id",
+        &[&tenant, &now.as_millis()],
+    )
+    .await?;
+    tx.told.runs = true;
+    tx.told.changes = true;
+    Ok(())
+}
+
+async fn resume_task(tx: &mut Tx, task: &TaskKey, now: Timestamp) -> Step<()> {
+    let mut row = tasks::lock_one(tx, task).await?;
+    if row.paused.is_none() && row.standing == Standing::default() && row.left_out.is_none() {
+        return Ok(());
+    }
+    if row.paused.take().is_some() {
+        row.cursor = Some(now);
+    }
+    row.standing = Standing::default();
+    row.left_out = None;
+    tasks::write(tx, &row).await?;
+    tx.told.runs = true;
+    tx.told.changes = true;
+    Ok(())
+}
+
+/// See [`crate::store::Store::pauses`].
+pub(super) async fn pauses(tx: &Tx) -> Step<Pauses> {
+    let mut pauses = Pauses::default();
+    for row in tx.query("SELECT tenant, since_at, why FROM pauses", &[]).await? {
+        let pause = Pause { since: maybe_instant(&row, 1), why: row.get(2) };
+        if row.get::<_, &str>(0) == ALL {
+            pauses.all = Some(pause);
+        } else {
+            pauses.tenants.insert(name(&row, 0)?, pause);
+        }
+    }
+    Ok(pauses)
+}

@@ -1,0 +1,160 @@
+//! What surrounds a schedule: which one a task has, what it left out; and runs that are called off before they start.
+
+use std::collections::BTreeMap;
+
+use super::errors::Step;
+use super::rows::{instant, maybe_instant, state, text, to_sql};
+use super::schema::NOT_OVER;
+use super::tally::Tally;
+use super::tasks;
+use super::tx::Tx;
+use crate::run::{RunId, RunState};
+use crate::store::{Begun, Cancelled, StoreError};
+use crate::task::TaskKey;
+use crate::time::Timestamp;
+
+/// Runs that are cancelled as late in one transaction. What is left is the next one's: whoever waits for a claim does not
+/// wait for a million of them.
+const LATE: usize = 2000;
+
+/// See [`crate::store::Store::begin_schedules`].
+pub(super) async fn begin_schedules(tx: &mut Tx, begun: &[Begun]) -> Step<()> {
+    let keys: Vec<TaskKey> = begun.iter().map(|begun| begun.task.clone()).collect();
+    let ids = tasks::intern(tx, &keys).await?;
+    let wanted: BTreeMap<i64, &Begun> = ids.into_iter().zip(begun).collect();
+    // In the order of their numbers, as everybody locks them.
+    let locked = tasks::lock(tx, &wanted.keys().copied().collect::<Vec<_>>()).await?;
+    let (mut changed, mut schedules, mut nows) = (Vec::new(), Vec::new(), Vec::new());
+    for row in &locked {
+        let Some(begun) = wanted.get(&row.id) else { continue };
+        let schedule = text(&begun.schedule);
+        if row.schedule.as_deref() != Some(&*schedule) {
+            changed.push(row.id);
+            schedules.push(schedule);
+            nows.push(begun.now.as_millis());
+        }
+    }
+    if changed.is_empty() {
+        return Ok(());
+    }
+    // One that had none keeps what it has come to.
+    tx.execute(
+        "UPDATE tasks t SET schedule = n.schedule, \
+         cursor_at = CASE WHEN t.schedule IS NULL THEN t.cursor_at ELSE greatest(t.cursor_at, n.now_at) END, \
+         fired = CASE WHEN t.schedule IS NULL THEN t.fired ELSE 0 END, \
+         memory = CASE WHEN t.schedule IS NULL THEN t.memory END, \
+         left_out = CASE WHEN t.schedule IS NULL THEN t.left_out END \
+         FROM unnest($1::bigint[], $2::text[], $3::bigint[]) AS n(id, schedule, now_at) WHERE t.id = n.id",
+        &[&changed, &schedules, &nows],
+    )
+    .await?;
+    Ok(())
+}
+
+/// See [`crate::store::Store::leave_out`].
+pub(super) async fn leave_out(tx: &mut Tx, task: &TaskKey, what: &str) -> Step<()> {
+    let id = tasks::intern_one(tx, task).await?;
+    tx.execute("UPDATE tasks SET left_out = $2 WHERE id = $1", &[&id, &text(what)]).await?;
+    Ok(())
+}
+
+/// When the first of the runs that wait for their first attempt is too late.
+pub(super) async fn first_start_by(tx: &Tx) -> Step<Option<Timestamp>> {
+    let sql = format!(
+        "SELECT min(start_by_at) FROM runs WHERE over_at = {NOT_OVER} AND state = 0 AND start_by_at IS NOT NULL"
+    );
+    Ok(maybe_instant(&tx.query_one(&sql, &[]).await?, 0))
+}
+
+/// See [`crate::store::Store::cancel_late`]. Those that somebody else is at are left alone: they are being claimed, or
+/// cancelled already.
+pub(super) async fn cancel_late(tx: &mut Tx, now: Timestamp) -> Step<u64> {
+    let sql = format!(
+        "SELECT id, task, bytes, run_at, start_by_at FROM runs \
+         WHERE over_at = {NOT_OVER} AND state = 0 AND start_by_at < $1 ORDER BY start_by_at, id LIMIT $2 \
+         FOR UPDATE SKIP LOCKED"
+    );
+    let late = tx.query(&sql, &[&now.as_millis(), &to_sql(LATE)]).await?;
+    if late.is_empty() {
+        return Ok(0);
+    }
+    let mut tally = Tally::default();
+    let (mut runs, mut said) = (Vec::with_capacity(late.len()), Vec::with_capacity(late.len()));
+    for row in &late {
+        let (run_at, start_by) = (instant(row, 3), instant(row, 4));
+        let time = humantime::format_duration(start_by.since(run_at));
+        runs.push(row.get::<_, i64>(0));
+        said.push(format!("not started by {start_by}: {time} was its time to start"));
+        called_off(&mut tally, row.get(1), row.get(2));
+    }
+    call_off(tx, &runs, &said, now).await?;
+    tally.write(tx).await?;
+    tx.told.changes = true;
+    Ok(late.len() as u64)
+}
+
+/// Runs that wait, and that are locked, are cancelled, each with what is said of it.
+async fn call_off(tx: &Tx, runs: &[i64], said: &[String], now: Timestamp) -> Step<()> {
+    tx.execute(
+        &format!(
+            "UPDATE runs r SET state = 4, over_at = $3, message = n.message \
+             FROM unnest($1::bigint[], $2::text[]) AS n(id, message) WHERE r.id = n.id AND r.over_at = {NOT_OVER}"
+        ),
+        &[&runs, &said, &now.as_millis()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A run that waited is cancelled.
+fn called_off(tally: &mut Tally, task: i64, bytes: i64) {
+    let change = tally.of(task);
+    change.leave(RunState::Waiting, 1);
+    change.enter(RunState::Cancelled, 1);
+    change.bytes += bytes;
+}
+
+/// The attempts at runs that are over since `at`, without a last one that would have taken them along: they are kept where
+/// their runs are.
+pub(super) async fn move_attempts(tx: &Tx, runs: &[i64], at: Timestamp) -> Step<()> {
+    let sql = format!("UPDATE attempts SET over_at = $2 WHERE run = ANY($1) AND over_at = {NOT_OVER}");
+    tx.execute(&sql, &[&runs, &at.as_millis()]).await?;
+    Ok(())
+}
+
+/// See [`crate::store::Store::cancel`].
+pub(super) async fn cancel(tx: &mut Tx, run: RunId, reason: &str, now: Timestamp) -> Step<Cancelled> {
+    let reason = text(reason);
+    let sql = format!("SELECT state, task, bytes, attempt FROM runs WHERE id = $1 AND over_at = {NOT_OVER} FOR UPDATE");
+    let Some(row) = tx.query_opt(&sql, &[&run.0]).await? else {
+        return over(tx, run, &reason, now).await;
+    };
+    tx.told.changes = true;
+    if state(&row, 0)? == RunState::Running {
+        // The first reason given stays.
+        let sql = format!("UPDATE runs SET cancel = $2 WHERE id = $1 AND over_at = {NOT_OVER} AND cancel IS NULL");
+        tx.execute(&sql, &[&run.0, &reason]).await?;
+        return Ok(Cancelled::Requested);
+    }
+    call_off(tx, &[run.0], &[reason.into_owned()], now).await?;
+    if row.get::<_, i32>(3) > 0 {
+        move_attempts(tx, &[run.0], now).await?;
+    }
+    let mut tally = Tally::default();
+    called_off(&mut tally, row.get(1), row.get(2));
+    tally.write(tx).await?;
+    Ok(Cancelled::Done)
+}
+
+/// What there is to say of a run that does not wait and is not running.
+async fn over(tx: &Tx, run: RunId, reason: &str, now: Timestamp) -> Step<Cancelled> {
+    let row = tx.query_opt("SELECT state, message, over_at FROM runs WHERE id = $1", &[&run.0]).await?;
+    let row = row.ok_or(StoreError::NoRun(run))?;
+    let state = state(&row, 0)?;
+    // If it may have been done before, and is so, it was.
+    let done = tx.doubt
+        && state == RunState::Cancelled
+        && row.get::<_, Option<&str>>(1) == Some(reason)
+        && instant(&row, 2) == now;
+    Ok(if done { Cancelled::Done } else { Cancelled::Over(state) })
+}

@@ -1,0 +1,185 @@
+//! What people and the API ask: reading only.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio_postgres::Row;
+
+use super::errors::Step;
+use super::rows::{
+    PAUSE_OF_MANY, RUN_COLUMNS, instant, maybe_instant, number, outcome, run_info, small, task_key, to_sql,
+};
+use super::schema::NOT_OVER;
+use super::tasks::{STANDING_COLUMNS, pause, standing};
+use super::tx::Tx;
+use crate::run::{Accounts, Kept, Output, Report, RunId, RunState};
+use crate::store::codes::state_code;
+use crate::store::{AttemptInfo, RunFilter, RunInfo, TaskState};
+use crate::task::{Name, TaskKey};
+use crate::time::Timestamp;
+
+/// How many of the newest runs of all are looked at for those of a tenant, before each of its tasks is.
+const SEEN: i64 = 500;
+
+/// See [`crate::store::Store::runs`].
+pub(super) async fn runs(tx: &Tx, filter: &RunFilter) -> Step<Vec<RunInfo>> {
+    let (before, limit) = (filter.before.map_or(i64::MAX, |run| run.0), to_sql(filter.limit));
+    // What is not over is a small partition of its own; what is over is read newest first until enough match.
+    let which = match filter.state {
+        None => "true".to_owned(),
+        Some(state) if state.is_over() => format!("over_at < {NOT_OVER} AND state = {}", state_code(state)),
+        Some(state) => format!("over_at = {NOT_OVER} AND state = {}", state_code(state)),
+    };
+    let (tenant, task) = (filter.tenant.as_ref().map(Name::as_str), filter.task.as_ref().map(Name::as_str));
+    if task.is_none() {
+        // Of all tenants together, if that is what is asked for; else they are mostly one's own all the same.
+        let seen = if tenant.is_none() { limit } else { limit.saturating_mul(2).max(SEEN) };
+        let sql = format!(
+            "SELECT {RUN_COLUMNS} FROM \
+             (SELECT * FROM runs WHERE id < $1 AND {which} ORDER BY id DESC LIMIT $3) r \
+             JOIN tasks t ON t.id = r.task {PAUSE_OF_MANY} \
+             WHERE $4::text IS NULL OR t.tenant = $4 ORDER BY r.id DESC LIMIT $2"
+        );
+        let rows = tx.query(&sql, &[&before, &limit, &seen, &tenant]).await?;
+        if tenant.is_none() || to_sql(rows.len()) == limit {
+            return rows.iter().map(run_info).collect();
+        }
+    }
+    let sql = format!(
+        "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN LATERAL \
+         (SELECT * FROM runs WHERE task = t.id AND id < $1 AND {which} ORDER BY id DESC LIMIT $2) r {PAUSE_OF_MANY} \
+         WHERE ($3::text IS NULL OR t.tenant = $3) AND ($4::text IS NULL OR t.name = $4) ORDER BY r.id DESC LIMIT $2"
+    );
+    let rows = tx.query(&sql, &[&before, &limit, &tenant, &task]).await?;
+    rows.iter().map(run_info).collect()
+}
+
+/// See [`crate::store::Store::latest_runs`].
+pub(super) async fn latest_runs(tx: &Tx, tenant: &Name) -> Step<BTreeMap<Name, RunInfo>> {
+    let sql = format!(
+        "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN LATERAL \
+         (SELECT * FROM runs WHERE task = t.id ORDER BY id DESC LIMIT 1) r {PAUSE_OF_MANY} WHERE t.tenant = $1"
+    );
+    let rows = tx.query(&sql, &[&tenant.as_str()]).await?;
+    rows.iter().map(|row| run_info(row).map(|run| (run.task.task.clone(), run))).collect()
+}
+
+/// See [`crate::store::Store::run`].
+pub(super) async fn run(tx: &Tx, run: RunId) -> Step<Option<RunInfo>> {
+    let sql = format!("SELECT {RUN_COLUMNS} FROM runs r JOIN tasks t ON t.id = r.task {PAUSE_OF_MANY} WHERE r.id = $1");
+    tx.query_opt(&sql, &[&run.0]).await?.as_ref().map(run_info).transpose()
+}
+
+/// See [`crate::store::Store::input`].
+pub(super) async fn input(tx: &Tx, run: RunId) -> Step<Option<Vec<u8>>> {
+    let row = tx.query_opt("SELECT input FROM runs WHERE id = $1", &[&run.0]).await?;
+    Ok(row.map(|row| row.get::<_, Option<Vec<u8>>>(0).unwrap_or_default()))
+}
+
+/// See [`crate::store::Store::output`].
+pub(super) async fn output(tx: &Tx, run: RunId) -> Step<Option<Output>> {
+    let sql = format!("SELECT content_type, output FROM runs WHERE id = $1 AND over_at < {NOT_OVER} AND state = 2");
+    let row = tx.query_opt(&sql, &[&run.0]).await?;
+    Ok(row.map(|row| Output { content_type: row.get(0), body: row.get::<_, Option<Vec<u8>>>(1).unwrap_or_default() }))
+}
+
+/// See [`crate::store::Store::latest_success`].
+pub(super) async fn latest_success(tx: &Tx, task: &TaskKey) -> Step<Option<(RunId, Timestamp)>> {
+    let row = tx
+        .query_opt(
+            "SELECT y.latest_success, y.latest_success_at FROM tasks t JOIN tally y ON y.task = t.id \
+             WHERE t.tenant = $1 AND t.name = $2 AND y.latest_success IS NOT NULL \
+             ORDER BY y.latest_success DESC LIMIT 1",
+            &[&task.tenant.as_str(), &task.task.as_str()],
+        )
+        .await?;
+    Ok(row.map(|row| (RunId(row.get(0)), instant(&row, 1))))
+}
+
+/// See [`crate::store::Store::attempts`].
+pub(super) async fn attempts(tx: &Tx, run: RunId) -> Step<Vec<AttemptInfo>> {
+    let sql = format!("SELECT {ATTEMPT_COLUMNS} FROM attempts WHERE run = $1 ORDER BY attempt");
+    tx.query(&sql, &[&run.0]).await?.iter().map(attempt).collect()
+}
+
+/// What [`attempt`] reads of an attempt, in its order.
+pub(super) const ATTEMPT_COLUMNS: &str = "attempt, host, outcome, started_at, ended_at, message, fuel, peak_memory, guest_us, \
+     host_us, queued_us, lock_wait_us, host_calls, bytes_in, bytes_out, backtrace, log, log_cut, stdout, stdout_cut, stderr, \
+     stderr_cut";
+
+/// An attempt from a row of [`ATTEMPT_COLUMNS`].
+pub(super) fn attempt(row: &Row) -> Step<AttemptInfo> {
+    let time = |column| Duration::from_micros(number(row, column));
+    let kept = |column: usize| Kept {
+        text: row.get::<_, Option<String>>(column).unwrap_or_default(),
+        cut: row.get(column + 1),
+    };
+    Ok(AttemptInfo {
+        attempt: small(row, 0),
+        host: row.get(1),
+        report: Report {
+            outcome: outcome(row, 2)?,
+            started_at: instant(row, 3),
+            ended_at: instant(row, 4),
+            message: row.get(5),
+            accounts: Accounts {
+                fuel: number(row, 6),
+                peak_memory: number(row, 7),
+                guest: time(8),
+                host: time(9),
+                queued: time(10),
+                lock_wait: time(11),
+                host_calls: number(row, 12),
+                bytes_in: number(row, 13),
+                bytes_out: number(row, 14),
+            },
+            backtrace: row.get(15),
+            log: kept(16),
+            stdout: kept(18),
+            stderr: kept(20),
+        },
+    })
+}
+
+/// See [`crate::store::Store::counts`].
+pub(super) async fn counts(tx: &Tx) -> Step<BTreeMap<RunState, u64>> {
+    let row = tx
+        .query_one(
+            "SELECT coalesce(sum(waiting), 0)::bigint, coalesce(sum(running), 0)::bigint, \
+             coalesce(sum(succeeded), 0)::bigint, coalesce(sum(failed), 0)::bigint, \
+             coalesce(sum(cancelled), 0)::bigint FROM tally",
+            &[],
+        )
+        .await?;
+    Ok(RunState::ALL.iter().enumerate().map(|(place, state)| (*state, number(&row, place))).collect())
+}
+
+/// See [`crate::store::Store::task_states`].
+pub(super) async fn task_states(tx: &Tx) -> Step<BTreeMap<TaskKey, TaskState>> {
+    let sql = format!(
+        "SELECT t.tenant, t.name, t.cursor_at, {STANDING_COLUMNS}, t.fired, t.memory, t.schedule, t.left_out FROM tasks t \
+         WHERE t.cursor_at IS NOT NULL OR t.schedule IS NOT NULL OR t.paused OR t.failures > 0 OR t.crashes > 0"
+    );
+    let rows = tx.query(&sql, &[]).await?;
+    let each = rows.iter().map(|row| {
+        let state = TaskState {
+            cursor: maybe_instant(row, 2),
+            fired: number(row, 9),
+            memory: row.get(10),
+            schedule: row.get(11),
+            left_out: row.get(12),
+            paused: pause(row, 3),
+            standing: standing(row, 3),
+        };
+        Ok((task_key(row, 0)?, state))
+    });
+    each.collect()
+}
+
+/// Milliseconds since the Unix epoch by the database's clock. Nowhere else is SQL asked for the time.
+pub(super) const TIME: &str = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+/// See [`crate::store::Store::time`].
+pub(super) async fn time(tx: &Tx) -> Step<Timestamp> {
+    Ok(instant(&tx.query_one(TIME, &[]).await?, 0))
+}

@@ -1,0 +1,98 @@
+//! Sums over the runs of tasks. A transaction gathers what it changes, and writes it with one statement before it ends, to
+//! the shard that is its lane's own: so it waits for nobody.
+
+use std::collections::BTreeMap;
+
+use super::errors::Step;
+use super::tx::Tx;
+use crate::run::{RunId, RunState};
+use crate::store::codes::state_code;
+use crate::time::Timestamp;
+
+/// What a transaction changes in the sums, by task.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    tasks: BTreeMap<i64, Change>,
+}
+
+/// What it changes for one task.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    /// Runs in each state, in the order of [`RunState::ALL`].
+    runs: [i64; 5],
+    /// Bytes of the runs that are over.
+    pub(super) bytes: i64,
+    /// The greatest run that succeeded, and when it ended.
+    latest_success: Option<(RunId, Timestamp)>,
+    latest_failure: Option<Timestamp>,
+}
+
+impl Change {
+    /// So many runs came into `state`.
+    pub(super) fn enter(&mut self, state: RunState, count: usize) {
+        self.runs[state_code(state) as usize] += count as i64;
+    }
+
+    /// So many runs are no longer in `state`.
+    pub(super) fn leave(&mut self, state: RunState, count: usize) {
+        self.runs[state_code(state) as usize] -= count as i64;
+    }
+
+    /// A run succeeded.
+    pub(super) fn succeeded(&mut self, run: RunId, at: Timestamp) {
+        if self.latest_success.is_none_or(|(latest, _)| latest < run) {
+            self.latest_success = Some((run, at));
+        }
+    }
+
+    /// A run failed.
+    pub(super) fn failed(&mut self, at: Timestamp) {
+        self.latest_failure = self.latest_failure.max(Some(at));
+    }
+}
+
+impl Tally {
+    /// What changes for a task.
+    pub(super) fn of(&mut self, task: i64) -> &mut Change {
+        self.tasks.entry(task).or_default()
+    }
+
+    /// Write it. In the order of the tasks, as everybody does.
+    pub(super) async fn write(&self, tx: &Tx) -> Step<()> {
+        if self.tasks.is_empty() {
+            return Ok(());
+        }
+        let tasks: Vec<i64> = self.tasks.keys().copied().collect();
+        let column = |place: usize| self.tasks.values().map(|change| change.runs[place]).collect::<Vec<i64>>();
+        let [waiting, running, succeeded, failed, cancelled] = std::array::from_fn(column);
+        let bytes: Vec<i64> = self.tasks.values().map(|change| change.bytes).collect();
+        let successes: Vec<Option<i64>> =
+            self.tasks.values().map(|change| change.latest_success.map(|(run, _)| run.0)).collect();
+        let success_ats: Vec<Option<i64>> =
+            self.tasks.values().map(|change| change.latest_success.map(|(_, at)| at.as_millis())).collect();
+        let failure_ats: Vec<Option<i64>> =
+            self.tasks.values().map(|change| change.latest_failure.map(Timestamp::as_millis)).collect();
+        tx.execute(
+            "INSERT INTO tally AS y (task, shard, waiting, running, succeeded, failed, cancelled, bytes, latest_success, \
+             latest_success_at, latest_failure_at) \
+             SELECT n.task, $2::smallint, n.waiting, n.running, n.succeeded, n.failed, n.cancelled, n.bytes, n.success, n.success_at, n.failure_at \
+             FROM unnest($1::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], \
+             $9::bigint[], $10::bigint[], $11::bigint[]) \
+             AS n(task, waiting, running, succeeded, failed, cancelled, bytes, success, success_at, failure_at) \
+             ON CONFLICT (task, shard) DO UPDATE SET waiting = y.waiting + excluded.waiting, \
+             running = y.running + excluded.running, succeeded = y.succeeded + excluded.succeeded, \
+             failed = y.failed + excluded.failed, cancelled = y.cancelled + excluded.cancelled, \
+             bytes = y.bytes + excluded.bytes, \
+             latest_success_at = CASE WHEN excluded.latest_success > coalesce(y.latest_success, 0) \
+             THEN excluded.latest_success_at ELSE y.latest_success_at END, \
+             latest_success = greatest(y.latest_success, excluded.latest_success), \
+             latest_failure_at = greatest(y.latest_failure_at, excluded.latest_failure_at)",
+            &[
+                &tasks, &tx.shard, &waiting, &running, &succeeded, &failed, &cancelled, &bytes, &successes, &success_ats,
+                &failure_ats,
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+}

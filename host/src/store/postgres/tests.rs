@@ -1,0 +1,256 @@
+//! The test text of all stores on this one, and what only a database can go through that hosts share.
+
+#[path = "../../../../tests/postgres/mod.rs"]
+mod cluster;
+mod history;
+mod moving;
+mod sharing;
+
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::*;
+use crate::lifecycle::Transition;
+use crate::run::{Accounts, Cause, Claim, Kept, Outcome, Report};
+use crate::store::conformance::{self, promises};
+use crate::store::{LockKind, WriteIf};
+use crate::supervision::Supervision;
+
+/// Databases that are in use at once: each may have thirty connections, and the server takes two hundred.
+static ROOM: Semaphore = Semaphore::const_new(6);
+
+/// A schema of its own, as if nobody else had the server.
+struct Database {
+    schema: String,
+    _room: SemaphorePermit<'static>,
+}
+
+impl Database {
+    async fn new() -> Self {
+        let room = ROOM.acquire().await.unwrap();
+        Self { schema: cluster::fresh_schema(), _room: room }
+    }
+
+    async fn try_open(&self, host: &str) -> Result<Arc<PostgresStore>> {
+        let url = DatabaseUrl::new(&cluster::shared().url()).unwrap();
+        PostgresStore::open(&PostgresOptions { url, schema: self.schema.clone(), ca: None, host: host.into() }).await
+    }
+
+    async fn open(&self, host: &str) -> Arc<PostgresStore> {
+        self.try_open(host).await.unwrap()
+    }
+
+    /// Two hosts of one database.
+    async fn pair(&self) -> [Arc<PostgresStore>; 2] {
+        [self.open("one").await, self.open("two").await]
+    }
+
+    fn psql(&self, sql: &str) -> String {
+        cluster::shared().psql_in(&self.schema, sql)
+    }
+}
+
+macro_rules! on_postgres {
+    ($($room:ident { $($promise:ident)* })*) => {
+        mod keeps {
+            $(mod $room {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    let database = super::super::Database::new().await;
+                    let store = database.open("one").await;
+                    super::super::conformance::$room::$promise(store).await;
+                })*
+            })*
+        }
+    };
+}
+promises!(on_postgres);
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(12))]
+    #[test]
+    fn whatever_hosts_do_it_comes_to_what_a_model_in_memory_comes_to(steps in conformance::model::steps()) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let database = Database::new().await;
+            conformance::model::live(database.open("one").await, steps).await
+        })?;
+    }
+}
+
+const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+const LEASE: Duration = Duration::from_secs(30);
+
+fn task(text: &str) -> TaskKey {
+    TaskKey { tenant: Name::default_tenant(), task: Name::new(text).unwrap() }
+}
+
+fn new(text: &str) -> NewRun {
+    NewRun::of(task(text), NOW, Cause::Demand)
+}
+
+fn keyed(text: &str, key: &str) -> NewRun {
+    NewRun { dedup: Some(key.into()), ..new(text) }
+}
+
+async fn enqueue(store: &PostgresStore, runs: Vec<NewRun>) -> Vec<RunId> {
+    store.enqueue(runs, NOW).await.unwrap().iter().map(Enqueued::run).collect()
+}
+
+/// Ask for up to nine runs of the task `text`.
+async fn claimed(store: &PostgresStore, text: &str, now: Timestamp) -> Vec<Claim> {
+    let tasks = Arc::new(BTreeMap::from([(task(text), 99)]));
+    let host = "one".into();
+    let request = ClaimRequest { host, tasks, limit: 9, tenants: BTreeMap::new(), lease: LEASE, now };
+    store.claim(request).await.unwrap().claims
+}
+
+/// Four runs that are running.
+async fn four(store: &PostgresStore) -> [ClaimKey; 4] {
+    enqueue(store, vec![new("a"); 4]).await;
+    let keys: Vec<ClaimKey> = claimed(store, "a", NOW).await.iter().map(|claim| claim.key).collect();
+    keys.try_into().unwrap()
+}
+
+fn finish(claim: ClaimKey, outcome: Outcome, transition: Transition, at: Timestamp) -> Finish {
+    let report = Report {
+        outcome,
+        started_at: at,
+        ended_at: at,
+        message: None,
+        backtrace: None,
+        accounts: Accounts::default(),
+        log: Kept::default(),
+        stdout: Kept::default(),
+        stderr: Kept::default(),
+    };
+    Finish { claim, transition, report, supervision: Supervision::default(), expired_by: None }
+}
+
+fn success(claim: ClaimKey, at: Timestamp) -> Finish {
+    let output = Output { content_type: None, body: b"made".to_vec() };
+    finish(claim, Outcome::Succeeded, Transition::Succeed(output), at)
+}
+
+fn lock(text: &str) -> LockName {
+    LockName { tenant: Name::default_tenant(), kind: LockKind::Named, name: text.into() }
+}
+
+/// Await what is on its way or will never be.
+async fn soon<T>(told: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), told).await.expect("it did not come")
+}
+
+#[tokio::test]
+async fn a_newer_schema_that_serves_this_program_is_opened_and_another_is_refused() {
+    let database = Database::new().await;
+    drop(database.open("one").await);
+
+    database.psql(&format!("UPDATE meta SET version = 99, serves = {}", schema::VERSION));
+    drop(database.open("one").await);
+    let kept = database.psql("SELECT version, serves FROM meta");
+    database.psql("UPDATE meta SET serves = 99");
+    let refused = database.try_open("one").await;
+
+    assert_eq!(kept, format!("99|{}", schema::VERSION));
+    let Err(StoreError::Unusable(line)) = refused else { panic!("{refused:?}") };
+    assert!(line.contains("has version 99") && line.contains("use the newer sexton"), "{line}");
+    assert!(!line.contains('\n'), "{line}");
+}
+
+#[tokio::test]
+async fn many_hosts_may_make_the_schema_at_once() {
+    let database = Database::new().await;
+
+    let opened = futures_util::future::join_all((0..4).map(|_| database.open("one"))).await;
+
+    let run = enqueue(&opened[0], vec![new("a")]).await[0];
+    assert!(opened[3].run(run).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_is_no_text_of_postgresqls_is_kept_or_replaced() {
+    let database = Database::new().await;
+    let store = database.open("one").await;
+    let odd = NewRun { note: Some("a\0note".into()), ..keyed("a", "a\0key") };
+    let run = enqueue(&store, vec![odd.clone()]).await[0];
+    let claim = claimed(&store, "a", NOW).await[0].key;
+    let key = CacheKey { tenant: Name::default_tenant(), key: "a\0key".into() };
+    let write = CacheWrite {
+        key: key.clone(),
+        value: b"\0".to_vec(),
+        expires_at: None,
+        claim: Some(claim),
+        only: WriteIf::Always,
+        quota: 99,
+        budget: None,
+        now: NOW,
+    };
+
+    store.acquire_lock(lock("a\0lock"), LockMode::Exclusive, claim, NOW).await.unwrap();
+    let held = store.locks(Name::default_tenant()).await.unwrap();
+    store.cache_write(write).await.unwrap();
+    let entries = store.cache_list(CacheKey { key: "a\0".into(), ..key.clone() }, None, 9, NOW).await.unwrap();
+    let output = Output { content_type: Some("a\0type".into()), body: b"\0".to_vec() };
+    let mut end = finish(claim, Outcome::Succeeded, Transition::Succeed(output), NOW);
+    end.report.message = Some("a\0message".into());
+    end.report.backtrace = Some("a\0backtrace".into());
+    end.report.log.text = "a\0log".into();
+    store.finish(end.into()).await.unwrap();
+    store.pause(Whom::Task(task("a")), Some("a\0reason".into()), NOW).await.unwrap();
+    store.leave_out(task("a"), "left\0out").await.unwrap();
+
+    assert_eq!((held[0].lock.name.as_str(), entries[0].key.as_str()), ("a\0lock", "a\0key"));
+    assert_eq!(store.cache_get(key, NOW).await.unwrap().unwrap().value, b"\0");
+    let info = store.run(run).await.unwrap().unwrap();
+    assert_eq!((info.message.as_deref(), info.note.as_deref()), (Some("a\u{fffd}message"), Some("a\u{fffd}note")));
+    assert_eq!(store.output(run).await.unwrap().unwrap().body, b"\0");
+    let attempt = store.attempts(run).await.unwrap().remove(0);
+    assert_eq!(attempt.report.log.text, "a\u{fffd}log");
+    assert_eq!(store.task_states().await.unwrap()[&task("a")].left_out.as_deref(), Some("left\u{fffd}out"));
+    // The key is found by what it was, and by nobody else.
+    let (known, other) = ((task("a"), "a\0key".to_owned()), (task("a"), "a key".to_owned()));
+    assert_eq!(store.stands(vec![known.clone(), other]).await.unwrap().into_keys().collect::<Vec<_>>(), [known]);
+    assert_eq!(store.enqueue(vec![odd], NOW).await.unwrap(), [Enqueued::Existing(run)]);
+    let waiting = enqueue(&store, vec![new("a")]).await[0];
+    assert_eq!(store.cancel(waiting, "no\0more", NOW).await.unwrap(), Cancelled::Done);
+}
+
+#[tokio::test]
+async fn a_piece_of_work_that_cannot_succeed_hurts_only_itself() {
+    let database = Database::new().await;
+    let store = database.open("one").await;
+    let run = enqueue(&store, vec![new("a")]).await[0];
+
+    let bad = async { act!(store.acts, [], |tx| tx.execute("INSERT INTO nowhere VALUES (1)", &[])) };
+    let (before, bad, after) = tokio::join!(store.leave_out(task("a"), "one"), bad, store.cancel(run, "no", NOW));
+
+    before.unwrap();
+    assert!(matches!(&bad, Err(StoreError::Other(why)) if why.contains("nowhere")), "{bad:?}");
+    assert_eq!(after.unwrap(), Cancelled::Done);
+    assert_eq!(store.counts().await.unwrap()[&RunState::Cancelled], 1);
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_locks_any_more_is_forgotten() {
+    let database = Database::new().await;
+    let store = database.open("one").await;
+    let [one, two, ..] = four(&store).await;
+    for text in ["held", "waited for", "idle"] {
+        store.acquire_lock(lock(text), LockMode::Exclusive, one, NOW).await.unwrap();
+    }
+    store.wait_for_lock(lock("waited for"), LockMode::Exclusive, two, NOW).await.unwrap();
+    for text in ["waited for", "idle"] {
+        store.release_lock(lock(text), one).await.unwrap();
+    }
+
+    let all = Retention { runs: u64::MAX, age: Duration::MAX, bytes: u64::MAX };
+    store.prune(all, NOW).await.unwrap();
+
+    let names = database.psql("SELECT convert_from(name, 'UTF8') FROM lock_names ORDER BY name");
+    assert_eq!(names, "held\nwaited for");
+    let again = store.acquire_lock(lock("idle"), LockMode::Exclusive, two, NOW).await.unwrap();
+    assert!(matches!(again, LockTaken::Yes { .. }), "{again:?}");
+}

@@ -1,0 +1,243 @@
+//! Two hosts on one database.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::*;
+use crate::store::Admit;
+
+/// Wait until a store hears what others tell: with that it tells its own to look.
+async fn hears(store: &PostgresStore) {
+    let mut changes = store.changes();
+    drop(soon(changes.wait_for(|count| *count > 0)).await.unwrap());
+}
+
+/// Ask both hosts for the same at the same time, twenty times each. What they answered.
+async fn both<T, F>(pair: &[Arc<PostgresStore>; 2], ask: impl Fn(Arc<PostgresStore>) -> F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let asked: Vec<_> = (0..40).map(|n| tokio::spawn(ask(pair[n % 2].clone()))).collect();
+    let mut answers = Vec::new();
+    for answer in asked {
+        answers.push(answer.await.unwrap());
+    }
+    answers
+}
+
+/// Take runs until there are none, at most three of each task at once.
+async fn take_all(store: Arc<PostgresStore>, host: &'static str, texts: Vec<String>) -> Vec<Claim> {
+    let tasks: Arc<BTreeMap<_, _>> = Arc::new(texts.iter().map(|text| (task(text), 3)).collect());
+    let mut claims = Vec::new();
+    loop {
+        let tasks = tasks.clone();
+        let request =
+            ClaimRequest { host: host.into(), tasks, limit: 7, tenants: BTreeMap::new(), lease: LEASE, now: NOW };
+        let claimed = store.claim(request).await.unwrap();
+        // A task that the other host is at just now may have more: then it is said when to look again.
+        if claimed.claims.is_empty() && claimed.next_run_at.is_none() {
+            return claims;
+        }
+        claims.extend(claimed.claims);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hosts_that_claim_at_once_never_take_the_same_run_nor_more_than_may_run() {
+    let database = Database::new().await;
+    let [one, two] = database.pair().await;
+    let texts: Vec<String> = (0..20).map(|n| format!("task-{n}")).collect();
+    enqueue(&one, texts.iter().flat_map(|text| vec![new(text); 5]).collect()).await;
+
+    let taking = [(one, "one"), (two, "two")].map(|(store, host)| tokio::spawn(take_all(store, host, texts.clone())));
+    let mut claims = Vec::new();
+    for taken in taking {
+        claims.extend(taken.await.unwrap());
+    }
+
+    assert_eq!(claims.iter().map(|claim| claim.key.run).collect::<BTreeSet<_>>().len(), claims.len());
+    assert_eq!(claims.iter().map(|claim| claim.key.fence).collect::<BTreeSet<_>>().len(), claims.len());
+    let mut of_task: HashMap<TaskKey, usize> = HashMap::new();
+    for claim in claims {
+        *of_task.entry(claim.task).or_default() += 1;
+    }
+    assert_eq!(of_task.into_values().collect::<Vec<_>>(), [3; 20]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_one_host_makes_wakes_the_other() {
+    let database = Database::new().await;
+    let [one, two] = database.pair().await;
+    hears(&two).await;
+    let hint = two.runs_hint();
+    let told = hint.notified();
+    assert!(claimed(&two, "a", NOW).await.is_empty());
+
+    let run = enqueue(&one, vec![new("a")]).await[0];
+
+    soon(told).await;
+    assert_eq!(claimed(&two, "a", NOW).await[0].key.run, run);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_host_frees_or_changes_is_told_to_the_other() {
+    let database = Database::new().await;
+    let [one, two] = database.pair().await;
+    let [holder, waits, ..] = four(&one).await;
+    one.acquire_lock(lock("x"), LockMode::Exclusive, holder, NOW).await.unwrap();
+    hears(&two).await;
+    let hint = two.locks_hint();
+
+    let told = hint.notified();
+    assert_eq!(
+        two.wait_for_lock(lock("x"), LockMode::Shared, waits, NOW).await.unwrap(),
+        LockTaken::HeldBy(holder.run)
+    );
+    one.release_lock(lock("x"), holder).await.unwrap();
+    soon(told).await;
+    // So is that somebody waits no longer: who stood behind may go.
+    let told = hint.notified();
+    one.leave_lock_queue(lock("x"), waits).await.unwrap();
+    soon(told).await;
+
+    let mut changes = two.changes();
+    changes.mark_unchanged();
+    one.cancel(holder.run, "no", NOW).await.unwrap();
+    soon(changes.changed()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_key_makes_one_run_whoever_asks_at_once() {
+    let database = Database::new().await;
+    let pair = database.pair().await;
+
+    let made =
+        both(&pair, |store| async move { store.enqueue(vec![keyed("a", "noon")], NOW).await.unwrap().remove(0) }).await;
+
+    assert_eq!(made.iter().filter(|made| matches!(made, Enqueued::New(_))).count(), 1, "{made:?}");
+    assert_eq!(made.iter().map(Enqueued::run).collect::<BTreeSet<_>>().len(), 1, "{made:?}");
+    assert_eq!(pair[0].counts().await.unwrap()[&RunState::Waiting], 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_overlap_policy_holds_over_all_hosts() {
+    let database = Database::new().await;
+    let pair = database.pair().await;
+
+    let made = both(&pair, |store| async move {
+        let run = NewRun { admit: Admit::Below(2), ..new("a") };
+        store.enqueue(vec![run], NOW).await.unwrap().remove(0)
+    });
+    let made = made.await;
+
+    assert_eq!(made.iter().filter(|made| matches!(made, Enqueued::New(_))).count(), 2, "{made:?}");
+    let counts = pair[1].counts().await.unwrap();
+    assert_eq!((counts[&RunState::Waiting], counts[&RunState::Cancelled]), (2, 38));
+}
+
+/// Ten bytes for a tenant's entry `k`, if it is not there.
+fn absent(tenant: &str, claim: ClaimKey) -> CacheWrite {
+    CacheWrite {
+        key: CacheKey { tenant: Name::new(tenant).unwrap(), key: "k".into() },
+        value: vec![7; 10],
+        expires_at: None,
+        claim: Some(claim),
+        only: WriteIf::Absent,
+        quota: 1 << 20,
+        budget: None,
+        now: NOW,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locks_and_entries_that_many_want_are_everybodys_in_turn() {
+    let database = Database::new().await;
+    let pair = database.pair().await;
+    let [claim, ..] = four(&pair[0]).await;
+
+    // Asked for in no good order: what a transaction locks first must not depend on that.
+    let wins = both(&pair, move |store| async move {
+        let locks = ["z", "x", "y"].map(|text| store.acquire_lock(lock(text), LockMode::Shared, claim, NOW));
+        let (one, two) = (store.cache_write(absent("b", claim)), store.cache_write(absent("a", claim)));
+        let (one, taken, two) = tokio::join!(one, futures_util::future::join_all(locks), two);
+        assert!(taken.iter().all(|taken| matches!(taken, Ok(LockTaken::Yes { .. }))), "{taken:?}");
+        [one, two].into_iter().filter(|written| matches!(written, Ok(Written::Yes(_)))).count()
+    });
+
+    assert_eq!(wins.await.into_iter().sum::<usize>(), 2);
+    let used = "SELECT tenant, bytes FROM cache_usage ORDER BY tenant";
+    assert_eq!(database.psql(used), "a|11\nb|11");
+    assert_eq!(database.psql("SELECT bytes FROM cache_usage_of_tasks"), "22");
+}
+
+#[tokio::test]
+async fn the_queue_for_a_lock_is_one_over_all_hosts() {
+    let database = Database::new().await;
+    let [one, two] = database.pair().await;
+    let [holder, first, second, late] = four(&one).await;
+    let x = || lock("x");
+    one.acquire_lock(x(), LockMode::Exclusive, holder, NOW).await.unwrap();
+
+    for (store, claim) in [(&two, first), (&one, second), (&two, first)] {
+        let waits = store.wait_for_lock(x(), LockMode::Exclusive, claim, NOW).await.unwrap();
+        assert_eq!(waits, LockTaken::HeldBy(holder.run));
+    }
+    one.release_lock(x(), holder).await.unwrap();
+
+    // It is free, and the first one's, whoever comes and however often.
+    for claim in [late, second] {
+        let early = one.acquire_lock(x(), LockMode::Shared, claim, NOW).await.unwrap();
+        assert_eq!(early, LockTaken::HeldBy(first.run));
+    }
+    let behind = one.wait_for_lock(x(), LockMode::Exclusive, second, NOW).await.unwrap();
+    assert_eq!(behind, LockTaken::HeldBy(first.run));
+    let taken = two.wait_for_lock(x(), LockMode::Exclusive, first, NOW).await.unwrap();
+    assert!(matches!(taken, LockTaken::Yes { .. }), "{taken:?}");
+    two.release_lock(x(), first).await.unwrap();
+    assert_eq!(two.acquire_lock(x(), LockMode::Exclusive, late, NOW).await.unwrap(), LockTaken::HeldBy(second.run));
+    let taken = one.acquire_lock(x(), LockMode::Exclusive, second, NOW).await.unwrap();
+    assert!(matches!(taken, LockTaken::Yes { .. }), "{taken:?}");
+    assert_eq!(database.psql("SELECT count(*) FROM lock_waits"), "0");
+}
+
+/// Wait for the lock `x`.
+async fn ask(store: &PostgresStore, mode: LockMode, claim: ClaimKey) -> LockTaken {
+    store.wait_for_lock(lock("x"), mode, claim, NOW).await.unwrap()
+}
+
+#[tokio::test]
+async fn those_who_share_a_lock_pass_each_other_in_its_queue() {
+    let database = Database::new().await;
+    let [one, two] = database.pair().await;
+    let [holder, shares, alone, late] = four(&one).await;
+    one.acquire_lock(lock("x"), LockMode::Exclusive, holder, NOW).await.unwrap();
+    ask(&two, LockMode::Shared, shares).await;
+    ask(&one, LockMode::Exclusive, alone).await;
+    ask(&two, LockMode::Shared, late).await;
+
+    one.release_lock(lock("x"), holder).await.unwrap();
+
+    assert_eq!(ask(&two, LockMode::Shared, late).await, LockTaken::HeldBy(alone.run));
+    assert!(matches!(ask(&two, LockMode::Shared, shares).await, LockTaken::Yes { .. }));
+    assert_eq!(ask(&one, LockMode::Exclusive, alone).await, LockTaken::HeldBy(shares.run));
+    one.leave_lock_queue(lock("x"), alone).await.unwrap();
+    assert!(matches!(ask(&two, LockMode::Shared, late).await, LockTaken::Yes { .. }));
+}
+
+#[tokio::test]
+async fn who_waits_on_a_host_that_is_gone_keeps_nobody_out() {
+    let database = Database::new().await;
+    let [one, two] = database.pair().await;
+    let [holder, gone, other, _] = four(&one).await;
+    one.acquire_lock(lock("x"), LockMode::Exclusive, holder, NOW).await.unwrap();
+    two.wait_for_lock(lock("x"), LockMode::Exclusive, gone, NOW).await.unwrap();
+    one.release_lock(lock("x"), holder).await.unwrap();
+    let later = NOW.plus(LEASE).plus(Duration::from_secs(1));
+    one.extend(vec![other], later.plus(LEASE)).await.unwrap();
+
+    let before = one.acquire_lock(lock("x"), LockMode::Exclusive, other, NOW.plus(LEASE)).await.unwrap();
+    let after = one.acquire_lock(lock("x"), LockMode::Exclusive, other, later).await.unwrap();
+
+    assert_eq!(before, LockTaken::HeldBy(gone.run));
+    assert!(matches!(after, LockTaken::Yes { .. }), "{after:?}");
+}

@@ -1,0 +1,98 @@
+//! What schedules ask that go by how earlier runs went.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::Row;
+
+use super::errors::Step;
+use super::rows::{maybe_instant, number, over_at, state, text};
+use super::schema::NOT_OVER;
+use super::tasks::{self, STANDING_COLUMNS, pause, standing};
+use super::tx::Tx;
+use crate::run::RunId;
+use crate::schedule::Going;
+use crate::store::{Remember, RunKey, Stands, TaskState, Watched};
+use crate::supervision::Pause;
+use crate::task::TaskKey;
+use crate::time::Timestamp;
+
+/// See [`crate::store::Store::watch`].
+pub(super) async fn watch(tx: &Tx, tasks: &[TaskKey], now: Timestamp) -> Step<BTreeMap<TaskKey, Watched>> {
+    let tenants: Vec<&str> = tasks.iter().map(|task| task.tenant.as_str()).collect();
+    let names: Vec<&str> = tasks.iter().map(|task| task.task.as_str()).collect();
+    // Of those that wait, the due ones and the ones that were tried before, each by an index of its own.
+    let sql = format!(
+        "SELECT n.place, t.cursor_at, {STANDING_COLUMNS}, t.fired, t.memory, t.schedule, t.left_out, y.failed_at, \
+         y.running + CASE WHEN y.waiting > 0 THEN \
+         (SELECT count(*) FROM runs r WHERE r.over_at = {NOT_OVER} AND r.state = 0 AND r.task = t.id AND r.run_at <= $3) + \
+         (SELECT count(*) FROM runs r WHERE r.over_at = {NOT_OVER} AND r.state = 0 AND r.attempt > 0 AND r.task = t.id \
+         AND r.run_at > $3) ELSE 0 END \
+         FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS n(tenant, name, place) \
+         JOIN tasks t ON t.tenant = n.tenant AND t.name = n.name CROSS JOIN LATERAL \
+         (SELECT coalesce(sum(running), 0)::bigint AS running, coalesce(sum(waiting), 0)::bigint AS waiting, \
+         max(latest_failure_at) AS failed_at FROM tally WHERE task = t.id) y"
+    );
+    let rows = tx.query(&sql, &[&tenants, &names, &now.as_millis()]).await?;
+    Ok(rows.iter().filter_map(|row| Some((asked(tasks, row)?.clone(), watched(row)))).collect())
+}
+
+/// Which of those that were asked for a row is about: its first column counts them from 1.
+fn asked<'a, T>(all: &'a [T], row: &Row) -> Option<&'a T> {
+    usize::try_from(row.get::<_, i64>(0) - 1).ok().and_then(|place| all.get(place))
+}
+
+fn watched(row: &Row) -> Watched {
+    let state = TaskState {
+        cursor: maybe_instant(row, 1),
+        paused: pause(row, 2),
+        standing: standing(row, 2),
+        fired: number(row, 8),
+        memory: row.get(9),
+        schedule: row.get(10),
+        left_out: row.get(11),
+    };
+    let alive = u32::try_from(row.get::<_, i64>(13).max(0)).unwrap_or(u32::MAX);
+    Watched { state, going: Going { failed: maybe_instant(row, 12), alive } }
+}
+
+/// See [`crate::store::Store::stands`].
+pub(super) async fn stands(tx: &Tx, runs: &[RunKey]) -> Step<BTreeMap<RunKey, Stands>> {
+    let tenants: Vec<&str> = runs.iter().map(|(task, _)| task.tenant.as_str()).collect();
+    let names: Vec<&str> = runs.iter().map(|(task, _)| task.task.as_str()).collect();
+    let keys: Vec<_> = runs.iter().map(|(_, key)| text(key)).collect();
+    let rows = tx
+        .query(
+            "SELECT n.place, r.id, r.state, r.over_at \
+             FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS n(tenant, name, key, place) \
+             JOIN tasks t ON t.tenant = n.tenant AND t.name = n.name \
+             JOIN run_keys k ON k.task = t.id AND k.key = n.key JOIN runs r ON r.id = k.run",
+            &[&tenants, &names, &keys],
+        )
+        .await?;
+    let mut found = BTreeMap::new();
+    for row in &rows {
+        if let Some(key) = asked(runs, row) {
+            let stands = Stands { run: RunId(row.get(1)), state: state(row, 2)?, ended_at: over_at(row, 3) };
+            found.insert(key.clone(), stands);
+        }
+    }
+    Ok(found)
+}
+
+/// See [`crate::store::Store::remember`].
+pub(super) async fn remember(tx: &mut Tx, remember: &Remember) -> Step<bool> {
+    let mut row = tasks::lock_one(tx, &remember.task).await?;
+    let to = text(&remember.to);
+    if row.memory != remember.from {
+        // If it may have been written before, and is what was to be written, it was.
+        return Ok(tx.doubt && row.memory.as_deref() == Some(&*to));
+    }
+    row.memory = Some(to.into_owned());
+    row.cursor = row.cursor.max(Some(remember.now));
+    if let (None, Some(why)) = (&row.paused, &remember.pause) {
+        row.paused = Some(Pause { since: Some(remember.now), why: Some(text(why).into_owned()) });
+        tx.told.changes = true;
+    }
+    tasks::write(tx, &row).await?;
+    Ok(true)
+}

@@ -1,0 +1,298 @@
+//! Records of one kind at a time: in what order, how large, and what all of them come to.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::records::{
+    AttemptRecord, ComponentRecord, EntryRecord, PartRecord, PauseRecord, PluginRecord, RunRecord, ScheduleRecord,
+    TaskRecord,
+};
+use super::{Key, Kind, without_nul};
+use crate::run::RunState;
+use crate::task::Name;
+
+/// A record of any kind.
+pub(in crate::store) trait Record: Serialize {
+    /// Where it stands among those of its kind.
+    fn key(&self) -> Key;
+    /// The texts in which a guest, or a person, may have left anything.
+    fn texts(&mut self) -> Vec<&mut String>;
+    /// Bytes of what may be large in it.
+    fn bytes(&self) -> usize;
+}
+
+impl Record for TaskRecord {
+    fn key(&self) -> Key {
+        Key::Names(self.key.tenant.to_string(), self.key.task.to_string())
+    }
+
+    fn texts(&mut self) -> Vec<&mut String> {
+        let why = self.paused.as_mut().and_then(|pause| pause.why.as_mut());
+        [self.memory.as_mut(), self.schedule.as_mut(), self.left_out.as_mut(), why].into_iter().flatten().collect()
+    }
+
+    fn bytes(&self) -> usize {
+        self.memory.as_ref().map_or(0, String::len)
+    }
+}
+
+impl Record for PauseRecord {
+    fn key(&self) -> Key {
+        Key::Names(self.tenant.as_ref().map(Name::to_string).unwrap_or_default(), String::new())
+    }
+
+    fn texts(&mut self) -> Vec<&mut String> {
+        self.pause.why.as_mut().into_iter().collect()
+    }
+
+    fn bytes(&self) -> usize {
+        self.pause.why.as_ref().map_or(0, String::len)
+    }
+}
+
+impl Record for ScheduleRecord {
+    fn key(&self) -> Key {
+        Key::Numbers(self.id, 0)
+    }
+
+    fn texts(&mut self) -> Vec<&mut String> {
+        vec![&mut self.definition]
+    }
+
+    fn bytes(&self) -> usize {
+        self.definition.len() + self.data.as_ref().map_or(0, Vec::len)
+    }
+}
+
+impl Record for EntryRecord {
+    fn key(&self) -> Key {
+        Key::Names(self.tenant.to_string(), self.key.clone())
+    }
+
+    /// Keys are kept as bytes where texts cannot hold them.
+    fn texts(&mut self) -> Vec<&mut String> {
+        Vec::new()
+    }
+
+    fn bytes(&self) -> usize {
+        self.key.len() + self.value.len()
+    }
+}
+
+impl Record for ComponentRecord {
+    fn key(&self) -> Key {
+        Key::Names(self.digest.clone(), String::new())
+    }
+
+    fn texts(&mut self) -> Vec<&mut String> {
+        Vec::new()
+    }
+
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+impl Record for PartRecord {
+    fn key(&self) -> Key {
+        Key::Part(self.digest.clone(), self.part)
+    }
+
+    fn texts(&mut self) -> Vec<&mut String> {
+        Vec::new()
+    }
+
+    fn bytes(&self) -> usize {
+        self.body.len()
+    }
+}
+
+impl Record for PluginRecord {
+    fn key(&self) -> Key {
+        Key::Names(self.tenant.to_string(), self.plugin.to_string())
+    }
+
+    fn texts(&mut self) -> Vec<&mut String> {
+        vec![&mut self.manifest, &mut self.host]
+    }
+
+    fn bytes(&self) -> usize {
+        self.manifest.len()
+    }
+}
+
+impl Record for RunRecord {
+    fn key(&self) -> Key {
+        Key::Numbers(self.id.0, 0)
+    }
+
+    fn texts(&mut self) -> Vec<&mut String> {
+        let texts = [
+            self.host.as_mut(),
+            self.dedup.as_mut(),
+            self.message.as_mut(),
+            self.note.as_mut(),
+            self.cancel.as_mut(),
+            self.content_type.as_mut(),
+        ];
+        texts.into_iter().flatten().collect()
+    }
+
+    fn bytes(&self) -> usize {
+        self.input.len() + self.output.len()
+    }
+}
+
+impl Record for AttemptRecord {
+    fn key(&self) -> Key {
+        Key::Numbers(self.run.0, self.attempt.into())
+    }
+
+    fn texts(&mut self) -> Vec<&mut String> {
+        let report = &mut self.report;
+        let always = [&mut self.host, &mut report.log.text, &mut report.stdout.text, &mut report.stderr.text];
+        let maybe = [report.message.as_mut(), report.backtrace.as_mut()];
+        always.into_iter().chain(maybe.into_iter().flatten()).collect()
+    }
+
+    fn bytes(&self) -> usize {
+        let report = &self.report;
+        report.log.text.len()
+            + report.stdout.text.len()
+            + report.stderr.text.len()
+            + report.backtrace.as_ref().map_or(0, String::len)
+    }
+}
+
+/// Records of one kind, in the order of their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// Of tasks.
+    Tasks(Vec<TaskRecord>),
+    /// Of pauses.
+    Pauses(Vec<PauseRecord>),
+    /// Of added schedules.
+    Schedules(Vec<ScheduleRecord>),
+    /// Of cache entries.
+    Entries(Vec<EntryRecord>),
+    /// Of published components.
+    Components(Vec<ComponentRecord>),
+    /// Of their parts.
+    Parts(Vec<PartRecord>),
+    /// Of published plugins.
+    Plugins(Vec<PluginRecord>),
+    /// Of runs.
+    Runs(Vec<RunRecord>),
+    /// Of attempts.
+    Attempts(Vec<AttemptRecord>),
+}
+
+/// Do `$what` with the records, whatever they are.
+macro_rules! with_records {
+    ($page:expr, $records:ident => $what:expr) => {
+        match $page {
+            Page::Tasks($records) => $what,
+            Page::Pauses($records) => $what,
+            Page::Schedules($records) => $what,
+            Page::Entries($records) => $what,
+            Page::Components($records) => $what,
+            Page::Parts($records) => $what,
+            Page::Plugins($records) => $what,
+            Page::Runs($records) => $what,
+            Page::Attempts($records) => $what,
+        }
+    };
+}
+
+impl Page {
+    /// Of which kind they are.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Tasks(_) => Kind::Tasks,
+            Self::Pauses(_) => Kind::Pauses,
+            Self::Schedules(_) => Kind::Schedules,
+            Self::Entries(_) => Kind::Entries,
+            Self::Components(_) => Kind::Components,
+            Self::Parts(_) => Kind::Parts,
+            Self::Plugins(_) => Kind::Plugins,
+            Self::Runs(_) => Kind::Runs,
+            Self::Attempts(_) => Kind::Attempts,
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        with_records!(self, records => records.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The key of the last.
+    pub fn last(&self) -> Option<Key> {
+        with_records!(self, records => records.last().map(Record::key))
+    }
+
+    /// Make all texts such that every store can hold them.
+    pub(in crate::store) fn without_nuls(mut self) -> Self {
+        fn clean(records: &mut [impl Record]) {
+            records.iter_mut().flat_map(Record::texts).for_each(without_nul);
+        }
+        with_records!(&mut self, records => clean(records));
+        self
+    }
+}
+
+/// What all records of a kind come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sum {
+    /// How many there are.
+    pub records: u64,
+    /// SHA-256 over the JSON of all of them, a line each, in hexadecimal digits.
+    pub digest: String,
+    /// Those that are runs under way.
+    pub under_way: u64,
+}
+
+/// Makes a [`Sum`] of pages.
+#[derive(Clone, Debug, Default)]
+pub struct Summing {
+    sha: Sha256,
+    records: u64,
+    under_way: u64,
+}
+
+impl Summing {
+    /// Add the records of a page. NULs in texts count as what takes their place where there can be none, so that it does not
+    /// matter in which kind of store the records are.
+    pub fn add(&mut self, page: Page) {
+        self.records += page.len() as u64;
+        if let Page::Runs(runs) = &page {
+            self.under_way += runs.iter().filter(|run| run.state == RunState::Running).count() as u64;
+        }
+        with_records!(page.without_nuls(), records => self.hash(&records));
+    }
+
+    fn hash(&mut self, records: &[impl Record]) {
+        let mut line = Vec::new();
+        for record in records {
+            line.clear();
+            serde_json::to_writer(&mut line, record).expect("a record is fields and texts, and a Vec takes all of it");
+            line.push(b'\n');
+            self.sha.update(&line);
+        }
+    }
+
+    /// What it came to.
+    pub fn sum(self) -> Sum {
+        let mut digest = String::with_capacity(64);
+        for byte in self.sha.finalize().iter() {
+            write!(digest, "{byte:02x}").expect("a String takes all of it");
+        }
+        Sum { records: self.records, digest, under_way: self.under_way }
+    }
+}
