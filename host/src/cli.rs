@@ -1,7 +1,7 @@
 //! The command line. `docs/cli.md` is its reference.
 //!
-//! All commands but `run`, `check`, `schedule`, `test`, `new`, `completions` and `schema` ask a host over its HTTP API, so
-//! they see what any other client sees. Nothing that a guest wrote reaches a terminal with its control characters in force.
+//! All commands but `run`, `check`, `schedule`, `test`, `migrate`, `new`, `completions` and `schema` ask a host over its HTTP
+//! API, so they see what any other client sees. Nothing that a guest wrote reaches a terminal with its control characters in force.
 
 mod args;
 mod cache;
@@ -9,9 +9,11 @@ mod chains;
 mod check;
 mod client;
 mod error;
+mod hosts;
 mod lists;
 mod locks;
 mod logs;
+mod migrate;
 mod new;
 mod pausing;
 mod profile;
@@ -32,7 +34,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use args::{CacheCommand, Command, PauseArgs};
-pub use args::{Cli, RunArgs};
+pub use args::{Cli, Hidden, RunArgs};
 use client::Client;
 pub use error::{CliError, Exit};
 use screen::Screen;
@@ -63,9 +65,12 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
         Command::Check(args) => check::check(&args.files, screen),
         Command::Schedule(command) => schedule::schedule(&command, screen),
         Command::Test(args) => test::test(args, screen),
+        Command::Migrate(args) => migrate::migrate(&args, screen),
         Command::Schema => check::schema(screen),
         Command::New(args) => new::new(&args, screen),
         Command::Completions { shell } => completions(shell, screen),
+        Command::Hosts(list) => hosts::hosts(&client()?, list, screen),
+        Command::Drain(args) => hosts::drain(&client()?, &args, screen),
         Command::Tenants(list) => lists::tenants(&client()?, list, screen),
         Command::Plugins(list) => lists::plugins(&client()?, list, screen),
         Command::Tasks(list) => lists::tasks(&client()?, list, screen),

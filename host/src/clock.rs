@@ -1,6 +1,16 @@
-//! The system's clock.
+//! Clocks: the system's, and the store's, by which all hosts go that share one.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::store::{Result, Store};
 use crate::time::{Clock, Timestamp};
+
+/// How often the store is asked for the time, of which the answer with the shortest way counts. A way that took long there and
+/// not back (or the other way round) makes the clock wrong by up to half of that.
+const SAMPLES: usize = 5;
 
 /// The time as the operating system tells it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -9,5 +19,163 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         chrono::Utc::now().into()
+    }
+}
+
+/// The store's time, kept on this host: what the store said last, and what has passed since by a clock that nobody sets. So
+/// whatever the system's clock says, or is set to, has no part in it.
+///
+/// It goes back only where it is [corrected](StoreClock::correct), and no further than that.
+#[derive(Debug)]
+pub struct StoreClock {
+    /// By how much the store's time is ahead of [`since_boot`], in microseconds.
+    ahead: AtomicI64,
+}
+
+/// How far two clocks are apart, as far as can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Measured {
+    /// By how much the store's time is ahead of the other, in microseconds, if the way there took as long as that back.
+    ahead: i64,
+    /// By how much that may be wrong: half of the way there and back.
+    give_or_take: i64,
+}
+
+impl StoreClock {
+    /// A clock that shows the time of `store`; `None` if that has none of its own.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn of(store: &dyn Store) -> Result<Option<Self>> {
+        let measured = measure(|| store.time(), since_boot).await?;
+        Ok(measured.map(|measured| Self { ahead: AtomicI64::new(measured.ahead) }))
+    }
+
+    /// Ask `store` again. Returns by how many milliseconds this clock was set: 0 while it shows what the store may have meant.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn correct(&self, store: &dyn Store) -> Result<i64> {
+        let Some(measured) = measure(|| store.time(), since_boot).await? else { return Ok(0) };
+        let before = self.ahead.load(Ordering::Relaxed);
+        let ahead = measured.corrected(before);
+        self.ahead.store(ahead, Ordering::Relaxed);
+        Ok((ahead - before) / 1000)
+    }
+}
+
+impl Clock for StoreClock {
+    fn now(&self) -> Timestamp {
+        let now = since_boot().saturating_add(self.ahead.load(Ordering::Relaxed));
+        Timestamp::from_millis(now.div_euclid(1000))
+    }
+}
+
+impl Measured {
+    /// What a clock is ahead that was `before`: as it was, if that may be right. So it does not go to and fro with each
+    /// measurement.
+    fn corrected(self, before: i64) -> i64 {
+        let off = before.abs_diff(self.ahead);
+        if off <= self.give_or_take.unsigned_abs() { before } else { self.ahead }
+    }
+}
+
+/// Measure by how much the time that `ask` brings is ahead of that on the clock `local`, which is in microseconds.
+async fn measure<A: Future<Output = Result<Option<Timestamp>>>>(
+    ask: impl Fn() -> A,
+    local: impl Fn() -> i64,
+) -> Result<Option<Measured>> {
+    let mut best: Option<Measured> = None;
+    for _ in 0..SAMPLES {
+        let asked = local();
+        let Some(time) = ask().await? else { return Ok(None) };
+        let way = local().saturating_sub(asked);
+        // Half a millisecond more: the store cuts what is beyond whole ones.
+        let then = time.as_millis().saturating_mul(1000).saturating_add(500);
+        let ahead = then.saturating_sub(asked).saturating_sub(way / 2);
+        let measured = Measured { ahead, give_or_take: way / 2 + 500 };
+        if best.is_none_or(|best| measured.give_or_take < best.give_or_take) {
+            best = Some(measured);
+        }
+    }
+    Ok(best)
+}
+
+/// Microseconds by a clock that only goes forward, also while the machine sleeps.
+fn since_boot() -> i64 {
+    #[cfg(target_os = "linux")]
+    const CLOCK: ClockId = ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: ClockId = ClockId::Monotonic;
+    let time = clock_gettime(CLOCK);
+    let time = Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0));
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// A store whose time is `ahead` of the local clock, to and from which the ways take so long, all in microseconds.
+    async fn measured(ahead: i64, ways: [(i64, i64); SAMPLES]) -> Measured {
+        let (local, asked) = (Cell::new(7_000_000), Cell::new(0_usize));
+        let ask = || {
+            let (there, back) = ways[asked.replace(asked.get() + 1)];
+            let time = (local.get() + there + ahead).div_euclid(1000);
+            local.set(local.get() + there + back);
+            std::future::ready(Ok(Some(Timestamp::from_millis(time))))
+        };
+        measure(ask, || local.get()).await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_answer_with_the_shortest_way_counts_and_it_was_given_in_the_middle() {
+        for ahead in [-3_600_000_000, -1, 0, 5_000_000] {
+            let even = measured(ahead, [(900, 900), (300, 300), (40_000, 40_000), (500, 500), (800, 800)]).await;
+            assert_eq!(even.give_or_take, 800);
+            assert!(even.ahead.abs_diff(ahead) <= 500, "{ahead}: {even:?}");
+
+            let odd = measured(ahead, [(90_000, 0), (0, 2000), (2500, 0), (9000, 9000), (0, 90_000)]).await;
+            assert!(odd.ahead.abs_diff(ahead) <= odd.give_or_take.unsigned_abs(), "{ahead}: {odd:?}");
+            assert_eq!(odd.give_or_take, 1500);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_without_a_clock_of_its_own_is_not_asked_twice() {
+        let asked = Cell::new(0);
+
+        let ask = || {
+            asked.set(asked.get() + 1);
+            std::future::ready(Ok(None))
+        };
+
+        assert_eq!(measure(ask, || 0).await.unwrap(), None);
+        assert_eq!(asked.get(), 1);
+    }
+
+    #[test]
+    fn a_clock_is_set_only_where_it_cannot_be_right() {
+        let measured = Measured { ahead: 10_000, give_or_take: 600 };
+
+        let corrected = [9_399, 9_400, 10_600, 10_601, -5_000_000].map(|before| measured.corrected(before));
+
+        assert_eq!(corrected, [10_000, 9_400, 10_600, 10_000, 10_000]);
+    }
+
+    #[test]
+    fn the_stores_clock_goes_on_by_itself() {
+        let clock = StoreClock { ahead: AtomicI64::new(1_800_000_000_000_000 - since_boot()) };
+
+        let first = clock.now();
+        // What it is about is that time passes.
+        std::thread::sleep(Duration::from_millis(20));
+        let passed = clock.now().since(first);
+
+        assert!(first.as_millis() >= 1_800_000_000_000 && passed >= Duration::from_millis(19), "{first} {passed:?}");
     }
 }

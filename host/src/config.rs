@@ -4,6 +4,7 @@
 //! started in.
 
 pub(crate) mod kinds;
+pub(crate) mod names;
 pub(crate) mod reading;
 mod reload;
 mod text;
@@ -17,11 +18,18 @@ pub use reading::BadFile;
 
 use crate::runtime::{CompileLimits, Compiler, RuntimeConfig};
 use crate::store::Retention;
+use crate::store::postgres::DatabaseUrl;
 use crate::task::Name;
 use crate::tenant::{TenantLimits, Tenants};
 
 /// What the file is called where nobody names another.
 pub const FILE: &str = "sexton.toml";
+
+/// What a host is called that has a store of its own.
+const ALONE: &str = "sexton";
+
+/// What the schema is called in a database.
+const SCHEMA: &str = "sexton";
 
 /// All of the configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,12 +57,17 @@ pub struct Config {
 /// Who a host is, and where it finds and puts things.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Host {
-    /// Its name, shown with every run. Two hosts of one store must differ in it: each buries what the other runs when it
-    /// starts. Default: `sexton`.
-    pub name: String,
+    /// Its name, shown with every run. Two hosts of one store must differ in it: the second ends the first, and buries what it
+    /// runs. Default (`None`): `sexton`; with a database the name of the machine.
+    pub name: Option<String>,
+    /// What it is called besides, for people who have many, and for tasks that run on some hosts only (`runs-on`). Default: none.
+    pub labels: Vec<Name>,
     /// The directory with the plugins. Default: `plugins`.
     pub plugins: PathBuf,
-    /// The directory for the database and compiled code. Whoever can write there can make the host execute what they
+    /// Whether what lies there is shared with all hosts of the store that do the same, and what they share used here. Whoever
+    /// may drop a plugin on one of them, or write to the store, then decides what runs on all. Default: no.
+    pub publish: bool,
+    /// The directory for the database file and compiled code. Whoever can write there can make the host execute what they
     /// like, so it must not lie in the plugin directory. Default: `var`.
     pub var: PathBuf,
 }
@@ -67,14 +80,22 @@ pub struct Http {
     pub listen: SocketAddr,
 }
 
-/// Where runs, locks and the cache are kept.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Where runs, locks and the cache are kept: in a SQLite file, or, for many hosts, in a PostgreSQL database.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Store {
     /// The database file. Default (`None`): `sexton.db` in the host's `var`. On a network file system it will be damaged
     /// sooner or later.
     pub path: Option<PathBuf>,
-    /// What a commit waits for.
+    /// What a commit to that file waits for.
     pub synchronous: Synchronous,
+    /// The PostgreSQL database, in the place of a file. Default (`None`): there is a file.
+    pub url: Option<DatabaseUrl>,
+    /// The schema in that database, which is made if it is not there. Hosts that are to share runs have the same one.
+    /// Default: `sexton`.
+    pub schema: String,
+    /// The file with the certificates that the database's must descend from. Default (`None`): those that browsers trust,
+    /// where the URL asks for them to be looked at.
+    pub ca: Option<PathBuf>,
 }
 
 /// What a commit waits for.
@@ -242,9 +263,23 @@ impl Config {
         std::iter::once((Name::default_tenant(), self.host.plugins.clone())).chain(others).collect()
     }
 
+    /// Where what hosts share is kept on this one.
+    pub fn published(&self) -> PathBuf {
+        self.host.var.join("published")
+    }
+
     /// The database file.
     pub fn database(&self) -> PathBuf {
         self.store.path.clone().unwrap_or_else(|| self.host.var.join("sexton.db"))
+    }
+
+    /// What the host is called.
+    pub fn host_name(&self) -> String {
+        match (&self.host.name, &self.store.url) {
+            (Some(name), _) => name.clone(),
+            (None, Some(_)) => names::of_machine(),
+            (None, None) => ALONE.to_owned(),
+        }
     }
 
     /// What the runtime is told.
@@ -271,7 +306,33 @@ impl Config {
 
 impl Default for Host {
     fn default() -> Self {
-        Self { name: "sexton".into(), plugins: "plugins".into(), var: "var".into() }
+        Self { name: None, labels: Vec::new(), plugins: "plugins".into(), publish: false, var: "var".into() }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { path: None, synchronous: Synchronous::default(), url: None, schema: SCHEMA.into(), ca: None }
+    }
+}
+
+impl Store {
+    /// Have a database that the file does not name, or another one.
+    ///
+    /// # Errors
+    ///
+    /// In words, if the file says what only a file can have, or names a part of a database where there is none.
+    pub fn with_url(self, url: Option<DatabaseUrl>) -> Result<Self, String> {
+        let store = Self { url: url.or(self.url), ..self };
+        let file = store.path.is_some() || store.synchronous != Synchronous::default();
+        let database = store.schema != SCHEMA || store.ca.is_some();
+        match store.url {
+            Some(_) if file => {
+                Err("there is a database's URL, and `[store] path` or `synchronous`, which are of a file".into())
+            }
+            None if database => Err("`[store] schema` and `ca` are of a database, and there is no URL of one".into()),
+            _ => Ok(store),
+        }
     }
 }
 

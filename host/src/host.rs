@@ -1,6 +1,8 @@
 //! Wires the rooms together, starts them, and stops them in order.
 
+mod parts;
 mod signals;
+mod store;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,28 +16,19 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::catalog::Catalog;
-use crate::clock::SystemClock;
-use crate::config::{Config, Synchronous};
-use crate::http::{self, ApiState, HostInfo};
-use crate::imports::locks::LockWaits;
-use crate::machine::budget::Budgets;
-use crate::machine::executor::Executor;
-use crate::machine::heartbeat::Heartbeat;
+use crate::config::Config;
+use crate::http;
+use crate::machine::host_duty::HostDuty;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
-use crate::machine::scheduler::{AddedSchedules, Scheduler};
-use crate::machine::sweeper::Sweeper;
-use crate::machine::worker::Worker;
-use crate::plugins::Registry;
-use crate::plugins::directory::Directory;
-use crate::runtime::{Runtime, Services, Stop};
-use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
+use crate::runtime::{Runtime, Stop};
 use crate::store::{Retention, Store};
 use crate::task::Name;
 use crate::telemetry::LogFilter;
 use crate::tenant::Tenants;
 use crate::time::Clock;
-use signals::{Reloading, Signals};
+use parts::Parts;
+use signals::{Leave, Reloading, Signals};
 
 pub use signals::ReadAgain;
 
@@ -57,6 +50,7 @@ pub struct Host {
     pub address: SocketAddr,
     runtime: Arc<Runtime>,
     pause: Arc<HostPause>,
+    duty: Arc<HostDuty>,
     knobs: Knobs,
     /// Set: nothing new is started.
     stopping: watch::Sender<bool>,
@@ -93,8 +87,11 @@ impl Host {
             )
         })?;
         let address = listener.local_addr()?;
-        let parts = Parts::open(&config).await?;
-        let directories = parts.directories(&config)?;
+        let parts = Parts::open(&config, address).await?;
+        let (directories, sharing) = match config.host.publish {
+            true => (Vec::new(), Some(parts.sharing(&config)?)),
+            false => (parts.directories(&config)?, None),
+        };
 
         let knobs = Knobs {
             rescan: watch::Sender::new(0),
@@ -113,14 +110,17 @@ impl Host {
         first.extend(
             directories.into_iter().map(|d| tokio::spawn(d.run(knobs.rescan.subscribe(), stopping.subscribe()))),
         );
-        let last = vec![
+        first.extend(sharing.map(|sharing| tokio::spawn(sharing.run(knobs.rescan.subscribe(), stopping.subscribe()))));
+        let mut last = vec![
             tokio::spawn(parts.heartbeat(&config).run(over.subscribe())),
+            tokio::spawn(parts.announcer(&config).run(over.subscribe())),
             tokio::spawn(parts.sweeper(&config, &knobs).run(over.subscribe())),
             tokio::spawn(Arc::clone(&parts.budgets).watch(Arc::clone(&parts.live), over.subscribe())),
-            tokio::spawn(http::serve(listener, http::router(parts.api(&config)), api_over)),
+            tokio::spawn(http::serve(listener, http::router(parts.api()), api_over)),
         ];
-        let Parts { store, catalog, live, clock, runtime, pause, .. } = parts;
-        Ok(Self { store, catalog, live, clock, address, runtime, pause, knobs, stopping, over, first, last })
+        last.extend(parts.timekeeper().map(|timekeeper| tokio::spawn(timekeeper.run(over.subscribe()))));
+        let Parts { store, catalog, live, clock, runtime, pause, duty, .. } = parts;
+        Ok(Self { store, catalog, live, clock, address, runtime, pause, duty, knobs, stopping, over, first, last })
     }
 
     /// Stop in three steps: start nothing new; wait up to `grace` for what is under way, which hears of it if it can;
@@ -172,162 +172,40 @@ impl Host {
     }
 }
 
-/// What the loops and the API are made of.
-struct Parts {
-    store: Arc<dyn Store>,
-    catalog: Arc<Catalog>,
-    live: Arc<LiveRuns>,
-    clock: Arc<dyn Clock>,
-    runtime: Arc<Runtime>,
-    plugins: Arc<Registry>,
-    lock_waits: Arc<LockWaits>,
-    tenants: Arc<Tenants>,
-    budgets: Arc<Budgets>,
-    pause: Arc<HostPause>,
-}
-
-impl Parts {
-    async fn open(config: &Config) -> anyhow::Result<Self> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store: Arc<dyn Store> = SqliteStore::open(config.database(), &store_options(config))?;
-        let lost = store.abandon(&config.host.name).await?;
-        if lost > 0 {
-            warn!(runs = lost, "{lost} run(s) were under way when this host ended the last time");
-        }
-        let catalog = Arc::new(Catalog::default());
-        let (lock_waits, tenants) = (Arc::<LockWaits>::default(), Arc::new(config.tenants()));
-        let services = Arc::new(Services {
-            store: Arc::clone(&store),
-            clock: Arc::clone(&clock),
-            catalog: Arc::clone(&catalog),
-            tenants: Arc::clone(&tenants),
-            lock_waits: Arc::clone(&lock_waits),
-            virtual_time: None,
-        });
-        let runtime = Runtime::new(config.runtime(), services)?;
-        let plugins = Arc::new(Registry::new(Arc::clone(&catalog)));
-        let budgets = Arc::new(Budgets::new(Arc::clone(&catalog), Arc::clone(&tenants), Arc::clone(&clock)));
-        let (live, pause) = (Arc::default(), Arc::default());
-        Ok(Self { store, catalog, live, clock, runtime, plugins, lock_waits, tenants, budgets, pause })
-    }
-
-    fn directories(&self, config: &Config) -> anyhow::Result<Vec<Directory>> {
-        let open = |(tenant, path): (Name, PathBuf)| {
-            Directory::open(
-                tenant,
-                &path,
-                Arc::clone(&self.plugins),
-                Arc::clone(&self.runtime),
-                Arc::clone(&self.clock),
-                config.runtime.max_component,
-            )
-            .with_context(|| format!("cannot use the plugin directory `{}`", path.display()))
-        };
-        config.directories().into_iter().map(open).collect()
-    }
-
-    fn scheduler(&self) -> Scheduler {
-        Scheduler {
-            store: Arc::clone(&self.store),
-            catalog: Arc::clone(&self.catalog),
-            live: Arc::clone(&self.live),
-            clock: Arc::clone(&self.clock),
-            pause: Arc::clone(&self.pause),
-        }
-    }
-
-    fn added_schedules(&self) -> AddedSchedules {
-        let (store, catalog, clock) = (Arc::clone(&self.store), Arc::clone(&self.catalog), Arc::clone(&self.clock));
-        AddedSchedules { store, catalog, clock, pause: Arc::clone(&self.pause) }
-    }
-
-    fn worker(&self, config: &Config, knobs: &Knobs) -> Worker {
-        let executor = Executor {
-            store: Arc::clone(&self.store),
-            runtime: Arc::clone(&self.runtime),
-            plugins: Arc::clone(&self.plugins),
-            live: Arc::clone(&self.live),
-            budgets: Arc::clone(&self.budgets),
-            clock: Arc::clone(&self.clock),
-        };
-        Worker {
-            store: Arc::clone(&self.store),
-            catalog: Arc::clone(&self.catalog),
-            clock: Arc::clone(&self.clock),
-            executor: Arc::new(executor),
-            budgets: Arc::clone(&self.budgets),
-            host: config.host.name.clone(),
-            slots: config.runtime.slots,
-            lease: config.machine.lease,
-            poll: knobs.poll.subscribe(),
-            pause: Arc::clone(&self.pause),
-        }
-    }
-
-    fn heartbeat(&self, config: &Config) -> Heartbeat {
-        Heartbeat {
-            store: Arc::clone(&self.store),
-            live: Arc::clone(&self.live),
-            clock: Arc::clone(&self.clock),
-            lease: config.machine.lease,
-        }
-    }
-
-    fn sweeper(&self, config: &Config, knobs: &Knobs) -> Sweeper {
-        Sweeper {
-            store: Arc::clone(&self.store),
-            live: Arc::clone(&self.live),
-            catalog: Arc::clone(&self.catalog),
-            clock: Arc::clone(&self.clock),
-            every: config.machine.lease / 3,
-            retention: knobs.retention.subscribe(),
-        }
-    }
-
-    fn api(&self, config: &Config) -> Arc<ApiState> {
-        let (plugins, lock_waits) = (Arc::clone(&self.plugins), Arc::clone(&self.lock_waits));
-        Arc::new(ApiState {
-            store: Arc::clone(&self.store),
-            catalog: Arc::clone(&self.catalog),
-            live: Arc::clone(&self.live),
-            clock: Arc::clone(&self.clock),
-            plugins: Arc::new(move || plugins.list()),
-            lock_waits: Arc::new(move |tenant| lock_waits.list(tenant)),
-            host: HostInfo {
-                name: config.host.name.clone(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                started_at: self.clock.now(),
-                pid: std::process::id(),
-            },
-            tenants: Arc::clone(&self.tenants),
-            budgets: Arc::clone(&self.budgets),
-            pause: Arc::clone(&self.pause),
-        })
-    }
-}
-
 /// Run a host until SIGTERM or SIGINT, and stop it. A second signal ends the grace. SIGHUP has the configuration read again
 /// by `read`, SIGUSR1 and SIGUSR2 pause and resume what starts here.
 ///
 /// # Errors
 ///
-/// As [`Host::start`].
+/// As [`Host::start`]; and when another process has taken this one's place in the store, which ends it as well.
 pub async fn run(config: Config, log: LogFilter, read: ReadAgain) -> anyhow::Result<()> {
     let mut signals = Signals::take()?;
-    let plugins = config.host.plugins.clone();
+    let (name, plugins) = (config.host_name(), config.host.plugins.clone());
     let host = Host::start(config.clone()).await?;
     info!("Sexton {} is up: http://{}/, plugins from `{}`", env!("CARGO_PKG_VERSION"), host.address, plugins.display());
     notify_systemd(&[sd_notify::NotifyState::Ready]);
 
-    let (by, grace) = signals.heed(&host, Reloading { config, read, log }).await;
-    info!("Stopping on {by}");
+    let leave = signals.heed(&host, Reloading { config, read, log }).await;
+    let grace = match leave {
+        Leave::Signal(by, grace) => {
+            info!("Stopping on {by}");
+            grace
+        }
+        // It has said so.
+        Leave::Replaced => Duration::ZERO,
+    };
     notify_systemd(&[sd_notify::NotifyState::Stopping]);
     host.stop(grace, async {
         signals.stop().await;
     })
     .await;
     info!("Stopped");
-    Ok(())
+    match leave {
+        Leave::Signal(..) => Ok(()),
+        Leave::Replaced => anyhow::bail!(
+            "another process is host `{name}` of this store now; give each host a `[host] name` of its own"
+        ),
+    }
 }
 
 /// Compiled code lies in `var` and is executed as it is, so those who may drop plugins must not be able to write there; and
@@ -359,14 +237,6 @@ fn keep_apart(config: &Config) -> anyhow::Result<()> {
         others.push((tenant, whole));
     }
     Ok(())
-}
-
-fn store_options(config: &Config) -> SqliteOptions {
-    let sync = match config.store.synchronous {
-        Synchronous::Full => Durability::Full,
-        Synchronous::Normal => Durability::Normal,
-    };
-    SqliteOptions { sync, ..SqliteOptions::default() }
 }
 
 /// Tell systemd, if it is there and wants to know. That it cannot be told changes nothing.

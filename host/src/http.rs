@@ -10,11 +10,13 @@ mod error;
 mod extract;
 mod guard;
 mod host;
+mod hosts;
 mod live;
 pub mod lock_graph;
 mod log;
 mod page;
 mod pauses;
+mod placing;
 mod result;
 mod runs;
 mod schedule;
@@ -36,9 +38,11 @@ pub use serve::serve;
 
 use crate::catalog::Catalog;
 use crate::machine::budget::Budgets;
+use crate::machine::host_duty::{Duty, HostDuty};
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::plugins::PluginInfo;
+use crate::run::HeldBack;
 use crate::store::{LockWait, Store};
 use crate::task::Name;
 use crate::tenant::Tenants;
@@ -72,6 +76,20 @@ pub struct ApiState {
     pub budgets: Arc<Budgets>,
     /// Whether a signal paused this host.
     pub pause: Arc<HostPause>,
+    /// Whether it takes runs.
+    pub duty: Arc<HostDuty>,
+}
+
+impl ApiState {
+    /// Why nothing at all starts here, if that is so.
+    fn held_back(&self) -> Option<HeldBack> {
+        self.pause.held_back().or_else(|| self.duty.held_back())
+    }
+
+    /// Whether this host takes no runs, and finishes those it has.
+    fn is_draining(&self) -> bool {
+        self.duty.now() == Duty::Draining
+    }
 }
 
 impl std::fmt::Debug for ApiState {
@@ -85,6 +103,8 @@ impl std::fmt::Debug for ApiState {
 pub struct HostInfo {
     /// Its name, the one that its claims carry.
     pub name: String,
+    /// What it is called besides.
+    pub labels: Vec<Name>,
     /// Of the program.
     pub version: String,
     /// Since when it is up.
@@ -103,6 +123,9 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/", get(page::page))
         .route("/v1/health", get(host::health))
         .route("/v1/host", get(host::host))
+        .route("/v1/hosts", get(hosts::list))
+        .route("/v1/hosts/{host}/drain", post(hosts::drain))
+        .route("/v1/hosts/{host}/undrain", post(hosts::undrain))
         .route("/v1/plugins", get(host::plugins))
         .route("/v1/locks", get(host::locks))
         .route("/v1/live", get(live::list))

@@ -1,12 +1,15 @@
 //! The loops that make runs happen. They meet in the store, and know nothing of one another.
 
 pub mod alert;
+pub mod announcer;
 pub mod budget;
 pub mod executor;
 pub mod heartbeat;
+pub mod host_duty;
 pub mod host_pause;
 pub mod live;
 pub mod past_limits;
 pub mod scheduler;
 pub mod sweeper;
+pub mod timekeeper;
 pub mod worker;

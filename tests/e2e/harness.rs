@@ -35,6 +35,16 @@ pub(crate) struct Setup {
     pub config: String,
 }
 
+impl Setup {
+    /// A directory for a host that has these settings, and no plugins yet.
+    pub(crate) fn directory(&self) -> Arc<tempfile::TempDir> {
+        let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        fs::create_dir(directory.path().join("plugins")).expect("a plugin directory");
+        fs::write(directory.path().join("sexton.toml"), config(&self.config)).expect("a configuration");
+        directory
+    }
+}
+
 impl Host {
     /// A host with nothing in its plugin directory.
     pub(crate) fn start() -> Self {
@@ -43,17 +53,12 @@ impl Host {
 
     /// A host with further settings.
     pub(crate) fn with(setup: &Setup) -> Self {
-        let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
-        fs::create_dir(directory.path().join("plugins")).expect("a plugin directory");
-        fs::write(directory.path().join("sexton.toml"), config(&setup.config)).expect("a configuration");
-        Self::start_in(directory)
+        Self::start_in(setup.directory())
     }
 
     /// A host with these plugins in its directory from the start.
     pub(crate) fn with_plugins(plugins: &[(&str, &str, &str)]) -> Self {
-        let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
-        fs::create_dir(directory.path().join("plugins")).expect("a plugin directory");
-        fs::write(directory.path().join("sexton.toml"), config("")).expect("a configuration");
+        let directory = Setup::default().directory();
         for (name, component, manifest) in plugins {
             drop_in(directory.path(), name, &guest(component), Some(manifest));
         }
@@ -66,13 +71,20 @@ impl Host {
 
     /// A host in a directory that another one may have used before.
     pub(crate) fn start_in(directory: Arc<tempfile::TempDir>) -> Self {
+        Self::start_in_with(directory, &[])
+    }
+
+    /// The same with further variables in its environment.
+    pub(crate) fn start_in_with(directory: Arc<tempfile::TempDir>, environment: &[(&str, &str)]) -> Self {
         let company = in_company();
         let mut child = Command::new(SEXTON)
             .args(["run", "--config", "sexton.toml"])
             .current_dir(directory.path())
             .env_remove("SEXTON_URL")
+            .env_remove("SEXTON_STORE_URL")
             .env_remove("NOTIFY_SOCKET")
             .env("SECRET_OF_THE_HOST", "must not be seen by guests")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -322,7 +334,8 @@ pub(crate) fn guest(name: &str) -> Vec<u8> {
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; `make guests` builds it", path.display()))
 }
 
-fn drop_in(directory: &Path, name: &str, component: &[u8], manifest: Option<&str>) {
+/// Put a plugin into the directory of a host, which may not have been started yet.
+pub(crate) fn drop_in(directory: &Path, name: &str, component: &[u8], manifest: Option<&str>) {
     let plugins = directory.join("plugins");
     if let Some(manifest) = manifest {
         fs::write(plugins.join(format!(".{name}.toml.new")), manifest).expect("a manifest");

@@ -66,7 +66,13 @@ const RULES: &[(&[&str], &[&str])] = &[
     (&["http", "http.rs"], &["crate::runtime::Runtime", "crate::imports"]),
     (&["simulation", "simulation.rs"], &["crate::http", "crate::cli", "crate::host", "SystemClock", "Instant::now"]),
     (
-        &["machine/scheduler.rs", "machine/heartbeat.rs", "machine/sweeper.rs"],
+        &[
+            "machine/scheduler.rs",
+            "machine/heartbeat.rs",
+            "machine/sweeper.rs",
+            "machine/announcer.rs",
+            "machine/timekeeper.rs",
+        ],
         &["crate::machine::worker", "crate::machine::scheduler", "crate::http"],
     ),
 ];

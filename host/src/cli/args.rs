@@ -1,5 +1,7 @@
 //! The commands and their arguments, as `--help` shows them.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -9,6 +11,7 @@ use chrono_tz::Tz;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
+use super::hosts::DrainArgs;
 use super::schedules::{AddArgs, DeleteArgs, SchedulesArgs};
 use crate::run::{RunId, RunState};
 use crate::schedule::zone;
@@ -49,6 +52,17 @@ pub(super) enum Command {
     /// Try a plugin's schedules without waiting: a host whose clock jumps, and what ran when
     #[command(after_help = "Example: sexton test plugins/report.wasm --at 2027-03-28T01:00+01:00 --for 2d")]
     Test(super::test::TestArgs),
+    /// Move all that a store has into another, from SQLite to PostgreSQL or back, while no host uses them
+    #[command(
+        after_help = "Example: sexton migrate --from sqlite:var/sexton.db --to postgres://sexton@db.example/jobs"
+    )]
+    Migrate(super::migrate::MigrateArgs),
+    /// List the hosts that share the store: which are up, and what each has under way
+    #[command(after_help = "Example: sexton hosts")]
+    Hosts(ListArgs),
+    /// Have a host take no more runs, and finish those it has
+    #[command(after_help = "Example: sexton drain --wait")]
+    Drain(DrainArgs),
     /// List the tenants: what they use of the host, and what they may
     #[command(after_help = "Example: sexton tenants")]
     Tenants(ListArgs),
@@ -166,6 +180,27 @@ pub struct RunArgs {
     /// Address of the API, over the configuration
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
+    /// URL of the PostgreSQL database that has the store, over the configuration; better in the environment, if there is a
+    /// password in it
+    #[arg(long, env = "SEXTON_STORE_URL", hide_env_values = true, value_name = "URL")]
+    pub store_url: Option<Hidden>,
+}
+
+/// A text that may hold a password: it is never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Hidden(pub(super) String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden")
+    }
+}
+
+impl FromStr for Hidden {
+    type Err = Infallible;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
 }
 
 #[derive(Args, Clone, Debug)]
@@ -485,6 +520,7 @@ mod tests {
             "sexton pause t --all",
             "sexton resume t --all",
             "sexton resume t --why x",
+            "sexton drain --wait --undo",
             "sexton trigger t --timeout 5s",
             "sexton trigger t --wait --timeout 5",
             "sexton cache set k",

@@ -46,7 +46,8 @@ pub(super) fn plugins(client: &Client, list: ListArgs, screen: &Screen) -> Resul
     if plugins.is_empty() {
         return screen.line("The plugin directory is empty.");
     }
-    let mut table = screen.table(&["PLUGIN", "STATE", "KIND", "TASKS", "SIZE", "IN USE SINCE", "DIGEST"], "TASKS");
+    let headers = ["PLUGIN", "STATE", "KIND", "TASKS", "SIZE", "IN USE SINCE", "FROM", "DIGEST"];
+    let mut table = screen.table(&headers, "TASKS");
     for plugin in &plugins {
         let tasks: Vec<&str> = plugin.tasks.iter().map(|task| task.as_str()).collect();
         let digest = plugin.digest.as_deref().unwrap_or("-");
@@ -57,6 +58,11 @@ pub(super) fn plugins(client: &Client, list: ListArgs, screen: &Screen) -> Resul
             Cell::new(if tasks.is_empty() { "-".to_owned() } else { tasks.join(", ") }),
             Cell::new(bytesize::ByteSize(plugin.size).display().iec()),
             Cell::new(plugin.loaded_at.map_or("-".to_owned(), |at| screen.ago(at))),
+            Cell::new(match (&plugin.published_by, &plugin.digest) {
+                (Some(host), _) => format!("published by {}", one_line(host)),
+                (None, Some(_)) => "own".to_owned(),
+                (None, None) => "-".to_owned(),
+            }),
             Cell::new(digest.get(..12).unwrap_or("-")),
         ]);
     }

@@ -2,9 +2,10 @@
 
 use anyhow::Context;
 
-use super::args::RunArgs;
+use super::args::{Hidden, RunArgs};
 use super::error::CliError;
 use crate::config::{Config, LogFormat};
+use crate::store::postgres::DatabaseUrl;
 
 /// Threads of the host's own work. It waits much and computes little; guests have threads of their own.
 const CONTROL_THREADS: usize = 2;
@@ -29,7 +30,23 @@ fn config(args: RunArgs) -> Result<Config, CliError> {
     }
     config.host.plugins = args.plugins.unwrap_or(config.host.plugins);
     config.host.var = args.var.unwrap_or(config.host.var);
+    let url = store_url(args.store_url)?;
+    config.store = config.store.with_url(url).map_err(|why| {
+        CliError::usage(why).hint(
+            "a database is named by `[store] url`, --store-url or SEXTON_STORE_URL; without one the store is a file",
+        )
+    })?;
     Ok(config)
+}
+
+/// The database's URL that is not the configuration's. An empty variable is none.
+fn store_url(text: Option<Hidden>) -> Result<Option<DatabaseUrl>, CliError> {
+    let Some(Hidden(text)) = text.filter(|Hidden(text)| !text.is_empty()) else { return Ok(None) };
+    let bad = |why: String| {
+        CliError::usage(format!("--store-url (or SEXTON_STORE_URL) is not the URL of a database: {why}"))
+            .hint("write one such as postgres://sexton@db.example/sexton")
+    };
+    DatabaseUrl::new(&text).map(Some).map_err(bad)
 }
 
 /// From this size on, an allocation is given back to the system when it is freed.
@@ -96,6 +113,18 @@ mod tests {
         let config = config(args).expect("a good configuration");
 
         assert_eq!((config.host.plugins, config.host.var), ("c".into(), "b".into()));
+    }
+
+    #[test]
+    fn a_database_can_be_named_beside_the_file_and_its_password_is_told_nobody() {
+        let with = |text: &str| config(RunArgs { store_url: text.parse().ok(), ..RunArgs::default() });
+
+        assert_eq!(with("").expect("no database").store.url, None);
+        let url = with("postgres://ada:secret@db.example/jobs").expect("a database").store.url;
+        assert_eq!(url.map(|url| url.to_string()).as_deref(), Some("postgres://db.example:5432/jobs"));
+        let wrong = with("mysql://ada:secret@db.example/jobs").expect_err("another database");
+        assert_eq!(wrong.exit(), Exit::Usage);
+        assert!(!format!("{wrong:?}").contains("secret"), "{wrong:?}");
     }
 
     #[test]

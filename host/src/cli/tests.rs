@@ -90,7 +90,7 @@ fn programs_get_the_apis_json() {
     let host = Host::new();
     host.prints("trigger hello");
     host.work(output("made"), Outcome::Succeeded);
-    for line in ["tasks", "runs", "plugins", "locks", "cache list", "show 1", "logs 1", "trigger hello"] {
+    for line in ["tasks", "runs", "plugins", "hosts", "locks", "cache list", "show 1", "logs 1", "trigger hello"] {
         let json = host.prints(&format!("{line} --json"));
         for line in json.lines() {
             serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|e| panic!("{line}: {e}: {json}"));
@@ -158,6 +158,24 @@ fn waiting_ends_when_the_run_does() {
         host.work(output("late"), Outcome::Succeeded);
         assert_eq!(waiting.join().expect("no panic"), "late");
     });
+}
+
+#[test]
+fn hosts_are_listed_and_drained_and_take_runs_again() {
+    let host = Host::new();
+    host.runtime.block_on(host.rig.announce("box", Duration::from_secs(15)));
+
+    let hosts = host.prints("hosts");
+    let row: Vec<&str> = hosts.lines().nth(1).unwrap_or_default().split_whitespace().take(5).collect();
+    assert_eq!(row, ["box", "up", "3", "of", "8"], "{hosts}");
+    let draining = "Host `box` is draining: it takes no more runs, and what it has under way goes on.\n";
+    assert_eq!(host.prints("drain"), draining, "the one that answers");
+    assert!(host.prints("hosts").contains("draining"));
+    assert_eq!(host.prints("drain box --undo"), "Host `box` takes runs.\n");
+    assert_eq!(host.fails("drain nobody"), Exit::NotFound);
+    host.runtime.block_on(host.rig.announce("box", Duration::ZERO));
+    let gone = host.prints("drain box --wait");
+    assert_eq!(gone, "Host `box` is gone; when it starts it takes runs.\nHost `box` is gone.\n");
 }
 
 #[test]

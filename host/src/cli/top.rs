@@ -72,7 +72,11 @@ impl Rates {
 
 /// A line that says that nothing starts, if that is so.
 fn standing(live: &Live) -> String {
-    live.paused_at.map(|since| format!("Paused by a signal since {since}: nothing starts here.\n")).unwrap_or_default()
+    match live.paused_at {
+        Some(since) => format!("Paused by a signal since {since}: nothing starts here.\n"),
+        None if live.draining => "Draining: no run is taken here.\n".to_owned(),
+        None => String::new(),
+    }
 }
 
 fn drawn(rows: &[(u64, &LiveAttempt)], screen: &Screen) -> String {

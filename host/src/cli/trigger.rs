@@ -157,7 +157,7 @@ fn wait(client: &Client, args: &TriggerArgs, run: RunId, screen: &Screen) -> Res
 }
 
 /// Shows that something is awaited, to a person only: without a terminal at stderr it draws nothing.
-fn spinner(message: &str) -> ProgressBar {
+pub(super) fn spinner(message: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}").expect("the template is well-formed");
     let spinner = ProgressBar::new_spinner().with_style(style).with_message(message.to_owned());
     spinner.enable_steady_tick(Duration::from_millis(100));

@@ -32,15 +32,20 @@ impl Config {
         let Self { host, http, store, runtime, machine, retention, cache, log, tenants } = self;
         let mut found = Vec::new();
         let mut note = |key: &str, same: bool| found.extend((!same).then(|| key.to_owned()));
-        let Host { name, plugins, var } = host;
+        let Host { name, labels, plugins, publish, var } = host;
         note("host.name", *name == other.host.name);
+        note("host.labels", *labels == other.host.labels);
         note("host.plugins", *plugins == other.host.plugins);
+        note("host.publish", *publish == other.host.publish);
         note("host.var", *var == other.host.var);
         let Http { listen } = http;
         note("http.listen", *listen == other.http.listen);
-        let Store { path, synchronous } = store;
+        let Store { path, synchronous, url, schema, ca } = store;
         note("store.path", *path == other.store.path);
         note("store.synchronous", *synchronous == other.store.synchronous);
+        note("store.url", *url == other.store.url);
+        note("store.schema", *schema == other.store.schema);
+        note("store.ca", *ca == other.store.ca);
         let Runtime { threads, slots, max_memory, tick, max_component, compile_time, compile_memory } = runtime;
         note("runtime.threads", *threads == other.runtime.threads);
         note("runtime.slots", *slots == other.runtime.slots);
@@ -113,6 +118,15 @@ mod tests {
         assert_eq!(changed(old, new), ("tenants.a.runs".into(), "tenants.a.plugins tenants.b tenants.c".into()));
         assert_eq!(changed("", "[tenants.default]\nruns = 2"), ("tenants.default".into(), String::new()));
         assert_eq!(changed("[tenants.default]\nruns = 2", ""), ("tenants.default".into(), String::new()));
+    }
+
+    #[test]
+    fn another_database_or_name_needs_a_restart_and_no_password_is_told() {
+        let old = "[host]\nname = \"a\"\n[store]\nurl = \"postgres://ada:secret@db.example/jobs\"";
+        let new = "[host]\nname = \"b\"\nlabels = [\"gpu\"]\n[store]\nurl = \"postgres://ada:other@db.example/jobs\"\n\
+                   schema = \"test\"\nca = \"ca.pem\"";
+
+        assert_eq!(changed(old, new), (String::new(), "host.name host.labels store.url store.schema store.ca".into()));
     }
 
     #[test]

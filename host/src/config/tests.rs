@@ -20,6 +20,8 @@ fn everything_that_the_configuration_can_say_is_understood() {
         r#"
 [host]
 name = "Bell-1"
+labels = ["gpu", "eu"]
+publish = true
 plugins = "/srv/plugins"
 var = "/var/lib/sexton"
 [http]
@@ -61,9 +63,15 @@ runs = 9
     );
 
     let expected = Config {
-        host: Host { name: "Bell-1".into(), plugins: "/srv/plugins".into(), var: "/var/lib/sexton".into() },
+        host: Host {
+            name: Some("Bell-1".into()),
+            labels: vec![name("gpu"), name("eu")],
+            publish: true,
+            plugins: "/srv/plugins".into(),
+            var: "/var/lib/sexton".into(),
+        },
         http: Http { listen: "[::1]:0".parse().unwrap() },
-        store: Store { path: Some("runs.db".into()), synchronous: Synchronous::Normal },
+        store: Store { path: Some("runs.db".into()), synchronous: Synchronous::Normal, ..Store::default() },
         runtime: Runtime {
             threads: 3,
             slots: 10,
@@ -104,7 +112,42 @@ runs = 9
     assert_eq!(config.database(), Path::new("runs.db"));
     assert_eq!(config.runtime().code_cache, Path::new("/var/lib/sexton/code"));
     assert_eq!(config.retention().runs, 5);
+    assert_eq!(config.host_name(), "Bell-1");
     assert_eq!(Config::default().database(), Path::new("var/sexton.db"));
+}
+
+#[test]
+fn a_database_takes_the_place_of_a_file_and_names_the_host_after_its_machine() {
+    let config =
+        parse("[store]\nurl = \"postgres://ada:secret@db.example/jobs\"\nschema = \"bells_2\"\nca = \"ca.pem\"");
+
+    let Store { path, url, schema, ca, .. } = config.store.clone();
+    assert_eq!((path, schema.as_str(), ca), (None, "bells_2", Some("ca.pem".into())));
+    assert_eq!(url, Some(DatabaseUrl::new("postgres://ada:secret@db.example/jobs").unwrap()));
+    assert!(!format!("{config:?}").contains("secret"), "{config:?}");
+    assert_eq!(config.host_name(), names::of_machine());
+    assert_eq!(Config::default().host_name(), "sexton");
+    assert_eq!(Config::default().store.schema, "sexton");
+}
+
+#[test]
+fn a_url_from_elsewhere_takes_the_place_of_the_files_and_has_no_file_beside_it() {
+    let url = |text: &str| Some(DatabaseUrl::new(text).unwrap());
+    let with = |text: &str, url: Option<DatabaseUrl>| parse(text).store.with_url(url).map(|store| store.url);
+    let (ours, other) = ("[store]\nurl = \"postgres://a.example/jobs\"", "postgres://b.example/jobs");
+
+    assert_eq!(with("", url(other)), Ok(url(other)));
+    assert_eq!(with(ours, url(other)), Ok(url(other)));
+    assert_eq!(with(ours, None), Ok(url("postgres://a.example/jobs")));
+    assert_eq!(with("", None), Ok(None));
+    for (wrong, other) in [
+        ("[store]\npath = \"a.db\"", Some(other)),
+        ("[store]\nsynchronous = \"normal\"", Some(other)),
+        ("[store]\nschema = \"a\"", None),
+        ("[store]\nca = \"ca.pem\"", None),
+    ] {
+        assert!(with(wrong, other.and_then(url)).is_err(), "{wrong}");
+    }
 }
 
 #[test]
@@ -130,6 +173,30 @@ fn what_is_wrong_is_told_in_one_line_with_where_it_is_and_what_to_do() {
         (
             "[host]\nname = \"a b\"\n",
             "sexton.toml:2: `host.name`: \"a b\" is not a name; write 1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`",
+        ),
+        (
+            "[host]\npublish = \"yes\"\n",
+            "sexton.toml:2: `host.publish`: \"yes\" is not allowed here; write true or false",
+        ),
+        (
+            "[host]\nlabels = \"gpu\"\n",
+            "sexton.toml:2: `host.labels`: \"gpu\" is not allowed here; write a list in brackets",
+        ),
+        (
+            "[store]\nurl = \"mysql://ada:secret@db.example/jobs\"\n",
+            "sexton.toml:2: `store.url`: a database's URL begins with `postgres://`; write the URL of a PostgreSQL database such as \"postgres://sexton@db.example/sexton\"",
+        ),
+        (
+            "[store]\npath = \"a.db\"\nurl = \"postgres://db.example/jobs\"\n",
+            "sexton.toml:1: `store.url` names a database, and `store.path` is of a file; take one of them away",
+        ),
+        (
+            "[log]\n[store]\nsynchronous = \"full\"\nurl = \"postgres://db.example/jobs\"\n",
+            "sexton.toml:2: `store.url` names a database, and `store.synchronous` is of a file; take one of them away",
+        ),
+        (
+            "[store]\nschema = \"Sexton\"\n",
+            "sexton.toml:2: `store.schema`: \"Sexton\" is not the name of a schema; write 1 to 63 of a-z, 0-9 and `_`, beginning with a letter",
         ),
         ("[host]\nvar = \"\"\n", "sexton.toml:2: `host.var`: there is no such path; write another"),
         (

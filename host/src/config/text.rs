@@ -10,7 +10,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::kinds::{Bytes, Count, Kind, Of, Period, Scalar};
+use super::names::{HostName, Label, SchemaName};
 use super::{Cache, Config, Host, Http, Kept, Log, LogFormat, Machine, Runtime, Store, Synchronous, Tenant};
+use crate::store::postgres::DatabaseUrl;
 use crate::task::Name;
 
 const MIB: u64 = 1 << 20;
@@ -40,9 +42,8 @@ macro_rules! section {
     };
 }
 
-section!(HostText => Host { name: HostName, plugins: Dir, var: Dir });
 section!(HttpText => Http { listen: Loopback });
-section!(StoreText => Store { path: Dir, synchronous: Durability });
+section!(StoreText => Store { path: Dir, synchronous: Durability, url: Database, schema: SchemaName, ca: Dir });
 section!(RuntimeText => Runtime {
     threads: Small<0, 1024>,
     slots: Small<1, 10_000>,
@@ -71,12 +72,36 @@ section!(TenantText => Tenant {
     cache: Bytes<1024, TIB>,
 });
 
+/// Not made by `section!`: it has a list.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostText {
+    name: Option<Of<HostName>>,
+    labels: Option<Vec<Of<Label>>>,
+    plugins: Option<Of<Dir>>,
+    publish: Option<bool>,
+    var: Option<Of<Dir>>,
+}
+
+impl From<HostText> for Host {
+    fn from(text: HostText) -> Self {
+        let default = Self::default();
+        Self {
+            name: text.name.map(|name| name.0),
+            labels: text.labels.unwrap_or_default().into_iter().map(|label| label.0).collect(),
+            plugins: text.plugins.map_or(default.plugins, |path| path.0),
+            publish: text.publish.unwrap_or(default.publish),
+            var: text.var.map_or(default.var, |path| path.0),
+        }
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct ConfigText {
     host: HostText,
     http: HttpText,
-    store: StoreText,
+    store: Option<Spanned<StoreText>>,
     runtime: RuntimeText,
     machine: MachineText,
     retention: RetentionText,
@@ -95,7 +120,7 @@ impl ConfigText {
         Ok(Config {
             host: self.host.into(),
             http: self.http.into(),
-            store: self.store.into(),
+            store: self.store.map_or_else(|| Ok(Store::default()), store)?,
             runtime: self.runtime.into(),
             machine: self.machine.into(),
             retention: self.retention.into(),
@@ -103,6 +128,18 @@ impl ConfigText {
             log: self.log.into(),
             tenants: tenants.collect::<Result<_, Wrong>>()?,
         })
+    }
+}
+
+/// In a file or in a database, not in both.
+fn store(text: Spanned<StoreText>) -> Result<Store, Wrong> {
+    let (at, text) = (text.span(), text.into_inner());
+    let of_file = [("path", text.path.is_some()), ("synchronous", text.synchronous.is_some())];
+    match of_file.into_iter().find(|(_, there)| *there) {
+        Some((key, _)) if text.url.is_some() => {
+            Err((at, format!("`store.url` names a database, and `store.{key}` is of a file; take one of them away")))
+        }
+        _ => Ok(text.into()),
     }
 }
 
@@ -120,27 +157,6 @@ fn tenant(name: &Name, text: Spanned<TenantText>) -> Result<Tenant, Wrong> {
     }
 }
 
-/// What a host is called.
-struct HostName;
-
-impl Kind for HostName {
-    type Value = String;
-
-    fn check(scalar: Scalar) -> Result<String, String> {
-        let text = scalar.text("the name of this host")?;
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if (1..=64).contains(&text.len()) && text.chars().all(allowed) {
-            return Ok(text);
-        }
-        let text = Scalar::Text(text);
-        Err(format!("{text} is not a name; write 1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`"))
-    }
-
-    fn schema() -> Schema {
-        json_schema!({ "type": "string" })
-    }
-}
-
 /// A path.
 struct Dir;
 
@@ -153,6 +169,22 @@ impl Kind for Dir {
             return Err("there is no such path; write another".into());
         }
         Ok(text.into())
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}
+
+/// A PostgreSQL database. What is wrong with one is told without it, as there may be a password in it.
+struct Database;
+
+impl Kind for Database {
+    type Value = DatabaseUrl;
+
+    fn check(scalar: Scalar) -> Result<DatabaseUrl, String> {
+        const WRITE: &str = "the URL of a PostgreSQL database such as \"postgres://sexton@db.example/sexton\"";
+        DatabaseUrl::new(&scalar.text(WRITE)?).map_err(|why| format!("{why}; write {WRITE}"))
     }
 
     fn schema() -> Schema {

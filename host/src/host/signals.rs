@@ -22,6 +22,15 @@ pub(super) struct Signals {
     reload: Signal,
 }
 
+/// Why a host stops.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Leave {
+    /// This signal said so; how long runs may go on.
+    Signal(&'static str, Duration),
+    /// Another process has its name.
+    Replaced,
+}
+
 /// What the host's configuration is now, and where a new one comes from.
 pub(super) struct Reloading {
     /// What is in force.
@@ -49,12 +58,13 @@ impl Signals {
         }
     }
 
-    /// Do what signals say, until one says to stop. Returns its name, and how long runs may go on.
-    pub(super) async fn heed(&mut self, host: &Host, mut reloading: Reloading) -> (&'static str, Duration) {
+    /// Do what signals say, until one says to stop, or the host has to.
+    pub(super) async fn heed(&mut self, host: &Host, mut reloading: Reloading) -> Leave {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return ("SIGTERM", reloading.config.machine.grace),
-                _ = self.interrupt.recv() => return ("SIGINT", reloading.config.machine.grace),
+                _ = self.terminate.recv() => return Leave::Signal("SIGTERM", reloading.config.machine.grace),
+                _ = self.interrupt.recv() => return Leave::Signal("SIGINT", reloading.config.machine.grace),
+                () = host.duty.replaced() => return Leave::Replaced,
                 _ = self.pause.recv() => host.pause(),
                 _ = self.resume.recv() => host.go_on(),
                 _ = self.reload.recv() => reloading.reload(host),

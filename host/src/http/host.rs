@@ -28,6 +28,7 @@ pub(super) async fn host(State(app): State<App>, _: ApiQuery<NoQuery>) -> ApiRes
         started_at: app.host.started_at,
         now: app.clock.now(),
         paused_at: app.pause.since(),
+        draining: app.is_draining(),
         all_paused: app.store.pauses().await?.all,
         attempts: app.live.all().len(),
         runs: app.store.counts().await?,

@@ -33,7 +33,8 @@ pub(super) async fn list(State(app): State<App>, Tenant(tenant): Tenant, _: ApiQ
     let mut live = app.live.all();
     live.retain(|attempt| attempt.task.tenant == tenant);
     live.sort_by_key(|attempt| (attempt.started, attempt.key.run));
-    Json(Live { paused_at: app.pause.since(), attempts: live.iter().map(|attempt| LiveAttempt::of(attempt)).collect() })
+    let attempts = live.iter().map(|attempt| LiveAttempt::of(attempt)).collect();
+    Json(Live { paused_at: app.pause.since(), draining: app.is_draining(), attempts })
 }
 
 /// The query of a stack.

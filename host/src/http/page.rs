@@ -10,9 +10,10 @@ use axum::response::{Html, IntoResponse, Response};
 use super::error::ApiResult;
 use super::extract::{ApiQuery, NoQuery, Tenant, query_of};
 use super::shapes::following::ChainShape;
+use super::shapes::hosts::{HostShape, HostState};
 use super::shapes::{TaskSummary, ago};
 use super::tasks::summaries;
-use super::{App, chains};
+use super::{App, chains, hosts};
 use crate::pause::PausedBy;
 use crate::plugins::PluginInfo;
 use crate::run::RunState;
@@ -43,8 +44,8 @@ pub(super) async fn page(State(app): State<App>, Tenant(tenant): Tenant, _: ApiQ
     let mut plugins = (app.plugins)();
     plugins.retain(|plugin| plugin.tenant == tenant);
     plugins.sort_by(|a, b| a.name.cmp(&b.name));
-    let of = query_of(&tenant);
-    let shown = Shown { app: &app, of, tasks, chains, runs, locks, plugins, now: app.clock.now() };
+    let (of, hosts) = (query_of(&tenant), hosts::all(&app).await?);
+    let shown = Shown { app: &app, of, hosts, tasks, chains, runs, locks, plugins, now: app.clock.now() };
     let mut response = Html(shown.to_string()).into_response();
     let policy =
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -56,6 +57,7 @@ struct Shown<'a> {
     app: &'a App,
     /// What links end with, so that they are about the same tenant.
     of: String,
+    hosts: Vec<HostShape>,
     tasks: Vec<TaskSummary>,
     chains: Vec<ChainShape>,
     runs: Vec<RunInfo>,
@@ -87,6 +89,10 @@ impl Display for Shown<'_> {
         if let Some(since) = self.app.pause.since() {
             write!(f, "<p class=\"bad\">Paused by a signal since {}: nothing starts here.</p>", Text(&second(since)))?;
         }
+        if self.app.is_draining() {
+            f.write_str("<p class=\"bad\">Draining: no run is taken here.</p>")?;
+        }
+        self.hosts(f)?;
         let tenants = self.app.tenants.all();
         if tenants.len() > 1 {
             f.write_str("<p>Tenants:")?;
@@ -101,7 +107,7 @@ impl Display for Shown<'_> {
         self.plugins(f)?;
         self.locks(f)?;
         f.write_str("<p><small>The same for programs:")?;
-        for route in ["tasks", "chains", "runs", "plugins", "locks", "locks/graph", "cache", "host"] {
+        for route in ["tasks", "chains", "runs", "plugins", "locks", "locks/graph", "cache", "host", "hosts"] {
             write!(f, " <a href=\"/v1/{route}{}\">/v1/{route}</a>", self.of)?;
         }
         f.write_str("</small></p></html>")
@@ -111,6 +117,22 @@ impl Display for Shown<'_> {
 impl Shown<'_> {
     fn age(&self, at: Timestamp) -> String {
         ago(at, self.now)
+    }
+
+    /// A line with those that share the store, if there are others.
+    fn hosts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.hosts.len() < 2 {
+            return Ok(());
+        }
+        f.write_str("<p>Hosts:")?;
+        for (n, host) in self.hosts.iter().enumerate() {
+            let (comma, name) = (if n == 0 { "" } else { "," }, Text(&host.name));
+            match host.state {
+                HostState::Gone => write!(f, "{comma} <span class=\"bad\">{name} (gone)</span>")?,
+                state => write!(f, "{comma} {name} ({state}, {} of {})", host.attempts, host.slots)?,
+            }
+        }
+        f.write_str("</p>")
     }
 
     fn chains(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

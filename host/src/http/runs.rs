@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::App;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, RunPath, Tenant, duration};
+use super::placing::Placing;
 use super::shapes::{KillEffect, Killed, RunDetail, Runs, millis};
 use super::watch::Changes;
 use crate::run::{RunId, RunState};
@@ -51,24 +52,28 @@ pub(super) async fn list(
     }
     let (task, state, before) = (query.task, query.state, query.before);
     let mut runs = app.store.runs(RunFilter { tenant: Some(tenant), task, state, before, limit }).await?;
-    runs.iter_mut().for_each(|run| say_why_it_waits(&app, run));
+    let placing = Placing::of(&app).await?;
+    runs.iter_mut().for_each(|run| say_why_it_waits(&app, &placing, run));
     let next = if runs.len() == limit { runs.last().map(|run| run.id) } else { None };
     Ok(Json(Runs { runs, next }))
 }
 
-/// A run that is due and waits may be held back by a budget. What the store says of its task goes before that: a budget comes
-/// in by itself.
-fn say_why_it_waits(app: &App, run: &mut RunInfo) {
+/// A run that is due and waits may be held back by a budget, or be for hosts that are not there. What the store says of its task
+/// goes before that: a budget comes in by itself, and so may a host.
+fn say_why_it_waits(app: &App, placing: &Placing<'_>, run: &mut RunInfo) {
     if run.state == RunState::Waiting && run.run_at <= app.clock.now() {
         let past_limits = run.forced && run.attempt == 0;
         let over = || app.budgets.held_back(&run.task).filter(|_| !past_limits);
-        run.held_back = app.pause.held_back().or_else(over);
+        run.held_back = match placing.is_elsewhere(&run.task) {
+            true => placing.nowhere(&run.task),
+            false => app.held_back().or_else(over),
+        };
         run.why = run.why.take().or_else(|| run.held_back.as_ref().map(ToString::to_string));
     }
 }
 
 async fn detail(app: &App, mut run: RunInfo) -> ApiResult<Json<RunDetail>> {
-    say_why_it_waits(app, &mut run);
+    say_why_it_waits(app, &Placing::of(app).await?, &mut run);
     let attempts = app.store.attempts(run.id).await?;
     Ok(Json(RunDetail { run, attempts }))
 }

@@ -14,6 +14,7 @@ use super::App;
 use super::chains::following;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, TaskPath, Tenant, duration, instant, query_of};
+use super::placing::Placing;
 use super::shapes::{TaskDetail, TaskSummary, Tasks, Triggered};
 use crate::machine::past_limits;
 use crate::run::{Cause, HeldBack};
@@ -35,11 +36,12 @@ pub(super) async fn summaries(app: &App, tenant: &Name) -> ApiResult<Vec<TaskSum
     let (tasks, now) = (app.catalog.tasks(), app.clock.now());
     let of_tenant = || tasks.values().filter(|task| task.key.tenant == *tenant);
     let mut following = following(app, of_tenant()).await?;
+    let placing = Placing::of(app).await?;
     let summary = |task: &Arc<Task>| {
         let (state, last) = (states.get(&task.key), latest.get(&task.key.task));
         let summary = TaskSummary::of(task, state, last, now, NEXT_IN_LIST);
-        TaskSummary { held_back: held_back(app, &task.key), following: following.remove(&task.key), ..summary }
-            .under(&pauses)
+        let held_back = held_back(app, &placing, &task.key);
+        TaskSummary { held_back, following: following.remove(&task.key), ..summary }.under(&pauses)
     };
     Ok(of_tenant().map(summary).collect())
 }
@@ -51,8 +53,11 @@ async fn last_run(app: &App, key: &TaskKey) -> ApiResult<Option<RunInfo>> {
 }
 
 /// Why nothing of a task starts for a while. That its tenant has no room for a moment is told of runs only.
-fn held_back(app: &App, key: &TaskKey) -> Option<HeldBack> {
-    app.pause.held_back().or_else(|| app.budgets.held_back(key).filter(|held_back| held_back.until.is_some()))
+fn held_back(app: &App, placing: &Placing<'_>, key: &TaskKey) -> Option<HeldBack> {
+    if placing.is_elsewhere(key) {
+        return placing.nowhere(key);
+    }
+    app.held_back().or_else(|| app.budgets.held_back(key).filter(|held_back| held_back.until.is_some()))
 }
 
 /// The task, or an error that names those there are.
@@ -96,7 +101,8 @@ pub(super) async fn show(
     let last = last_run(&app, &key).await?;
     let summary = TaskSummary::of(&task, Some(&state), last.as_ref(), app.clock.now(), NEXT_IN_DETAIL);
     let following = following(&app, std::iter::once(&task)).await?.remove(&key);
-    let summary = TaskSummary { held_back: held_back(&app, &key), following, ..summary };
+    let held_back = held_back(&app, &Placing::of(&app).await?, &key);
+    let summary = TaskSummary { held_back, following, ..summary };
     let summary = summary.under(&app.store.pauses().await?);
     Ok(Json(TaskDetail::of(&task, &state, summary)))
 }
@@ -178,7 +184,7 @@ pub(super) async fn trigger(
     let (paused_by, pause) = pauses.of(&key.tenant, own.as_ref()).unzip();
     let paused_why = pause.and_then(|pause| pause.why.clone());
     let (paused, note) = (paused_by.is_some(), note.filter(|_| created));
-    let held_back = app.pause.held_back();
+    let held_back = app.held_back();
     let answer = Triggered {
         run,
         due_at: Some(due_at).filter(|_| created),

@@ -2,9 +2,11 @@
 
 mod bad;
 mod connections;
+mod hosts;
 mod logs;
 mod pages;
 mod pauses;
+mod placing;
 mod schedules;
 mod tenants;
 
@@ -22,6 +24,7 @@ use super::{ApiState, HostInfo, router};
 use crate::catalog::Catalog;
 use crate::lifecycle::Transition;
 use crate::machine::budget::Budgets;
+use crate::machine::host_duty::HostDuty;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::plugins::PluginInfo;
@@ -58,6 +61,7 @@ pub(crate) struct Rig {
     catalog: Arc<Catalog>,
     budgets: Arc<Budgets>,
     pause: Arc<HostPause>,
+    duty: Arc<HostDuty>,
     pub(crate) router: Router,
     _dir: tempfile::TempDir,
 }
@@ -99,6 +103,7 @@ fn task(name: &str, trigger: Trigger) -> Arc<Task> {
         catch_up: CatchUp::None,
         retry: RetryPolicy::default(),
         supervision: Supervision::default(),
+        runs_on: Vec::new(),
         limits: Limits::default(),
         budget: Default::default(),
         grants: Grants::default(),
@@ -122,6 +127,7 @@ impl Rig {
         let tasks = [task("hello", Trigger::OnDemand), task("tick", Trigger::Every(Duration::from_secs(10)))];
         catalog.replace(tasks.into_iter().map(|task| (task.key.clone(), task)).collect());
         let quarantined = PluginInfo {
+            published_by: None,
             name: "broken".to_owned(),
             tenant: Name::default_tenant(),
             digest: None,
@@ -134,7 +140,7 @@ impl Rig {
         let acme_limits = TenantLimits { runs: Some(2), fuel_per_minute: Some(1_000_000), cache: 1000 };
         let tenants = Arc::new(Tenants::new(2_000_000, BTreeMap::from([(acme(), acme_limits)])));
         let budgets = Arc::new(Budgets::new(catalog.clone(), tenants.clone(), Arc::new(Stopped)));
-        let pause = Arc::new(HostPause::default());
+        let (pause, duty) = (Arc::<HostPause>::default(), Arc::<HostDuty>::default());
         let state = ApiState {
             store: store.clone(),
             catalog: catalog.clone(),
@@ -146,12 +152,19 @@ impl Rig {
                 let task = Name::new("tick").expect("a name");
                 vec![LockWait { lock, mode: LockMode::Exclusive, run: RunId(99), task, since: NOW, place: 1 }]
             }),
-            host: HostInfo { name: "box".to_owned(), version: "0.1.0".to_owned(), started_at: NOW, pid: 7 },
+            host: HostInfo {
+                name: "box".to_owned(),
+                labels: Vec::new(),
+                version: "0.1.0".to_owned(),
+                started_at: NOW,
+                pid: 7,
+            },
             budgets: budgets.clone(),
             pause: pause.clone(),
+            duty: duty.clone(),
             tenants,
         };
-        Self { store, live, catalog, budgets, pause, router: router(Arc::new(state)), _dir: dir }
+        Self { store, live, catalog, budgets, pause, duty, router: router(Arc::new(state)), _dir: dir }
     }
 
     async fn ask(&self, request: Request<Body>) -> Answer {

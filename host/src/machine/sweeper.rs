@@ -24,6 +24,9 @@ const LATE_EVERY: Duration = Duration::from_secs(1);
 /// How often history is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
+/// How long a host is listed that was not heard of: long enough for people to see that it is gone.
+const HOSTS_FOR: Duration = Duration::from_secs(24 * 3600);
+
 /// What the sweeper needs.
 #[derive(Debug)]
 pub struct Sweeper {
@@ -113,6 +116,7 @@ impl Sweeper {
     }
 
     async fn prune(&self) -> crate::store::Result<()> {
+        self.store.forget_hosts(self.clock.now().minus(HOSTS_FOR)).await?;
         loop {
             let retention = self.retention.borrow().clone();
             let gone = self.store.prune(retention, self.clock.now()).await?;

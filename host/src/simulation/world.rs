@@ -305,11 +305,14 @@ fn worker(config: &Config, services: &Services, executor: Arc<Executor>, budgets
         clock: Arc::clone(&services.clock),
         executor,
         budgets,
-        host: config.host.name.clone(),
+        host: config.host_name(),
+        // A host that has whatever is asked for: what the others are like is not the plugin's to say.
+        labels: services.catalog.tasks().values().flat_map(|task| task.runs_on.clone()).collect(),
         slots: config.runtime.slots,
         lease: LEASE,
         poll: watch::Sender::new(config.machine.poll).subscribe(),
         pause: Arc::default(),
+        duty: Arc::default(),
     }
 }
 

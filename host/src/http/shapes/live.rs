@@ -16,6 +16,9 @@ pub struct Live {
     /// Since when a signal has this host claim nothing; none if it does not.
     #[serde(default)]
     pub paused_at: Option<Timestamp>,
+    /// Whether it is being drained: it claims nothing.
+    #[serde(default)]
+    pub draining: bool,
     /// Oldest first.
     pub attempts: Vec<LiveAttempt>,
 }

@@ -1,0 +1,245 @@
+//! What a host's loops and its API are made of.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tracing::warn;
+
+use super::{Knobs, store};
+use crate::catalog::Catalog;
+use crate::clock::{StoreClock, SystemClock};
+use crate::config::Config;
+use crate::http::{ApiState, HostInfo};
+use crate::imports::locks::LockWaits;
+use crate::machine::announcer::{Announcer, take_over};
+use crate::machine::budget::Budgets;
+use crate::machine::executor::Executor;
+use crate::machine::heartbeat::Heartbeat;
+use crate::machine::host_duty::HostDuty;
+use crate::machine::host_pause::HostPause;
+use crate::machine::live::LiveRuns;
+use crate::machine::scheduler::{AddedSchedules, Scheduler};
+use crate::machine::sweeper::Sweeper;
+use crate::machine::timekeeper::Timekeeper;
+use crate::machine::worker::Worker;
+use crate::plugins::Registry;
+use crate::plugins::directory::Directory;
+use crate::plugins::published::{Shared, Sharing};
+use crate::runtime::{Runtime, Services};
+use crate::store::Store;
+use crate::store::hosts::HostRecord;
+use crate::task::Name;
+use crate::tenant::Tenants;
+use crate::time::{Clock, Timestamp};
+
+/// What the loops and the API are made of.
+pub(super) struct Parts {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) live: Arc<LiveRuns>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// The same clock, if it is one that has to be kept with the store's.
+    store_clock: Option<Arc<StoreClock>>,
+    pub(super) runtime: Arc<Runtime>,
+    plugins: Arc<Registry>,
+    lock_waits: Arc<LockWaits>,
+    pub(super) tenants: Arc<Tenants>,
+    pub(super) budgets: Arc<Budgets>,
+    pub(super) pause: Arc<HostPause>,
+    pub(super) duty: Arc<HostDuty>,
+    /// What the host says of itself.
+    host: HostRecord,
+}
+
+impl Parts {
+    /// Open the store as the host whose API listens at `address`, and make the rest.
+    pub(super) async fn open(config: &Config, address: SocketAddr) -> anyhow::Result<Self> {
+        let store = store::open(config).await?;
+        let store_clock = StoreClock::of(&*store).await?.map(Arc::new);
+        let clock: Arc<dyn Clock> = match &store_clock {
+            Some(clock) => clock.clone(),
+            None => Arc::new(SystemClock),
+        };
+        let host = record(config, address, clock.now());
+        // First: an earlier life that goes on has to give up what it has, and then nobody has it.
+        take_over(&*store, host.clone(), config.machine.lease, host.started_at).await?;
+        let lost = store.abandon(&host.name).await?;
+        if lost > 0 {
+            warn!(runs = lost, "{lost} run(s) were under way when this host ended the last time");
+        }
+        let catalog = Arc::new(Catalog::default());
+        let (lock_waits, tenants) = (Arc::<LockWaits>::default(), Arc::new(config.tenants()));
+        let services = Arc::new(Services {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            catalog: Arc::clone(&catalog),
+            tenants: Arc::clone(&tenants),
+            lock_waits: Arc::clone(&lock_waits),
+            virtual_time: None,
+        });
+        let runtime = Runtime::new(config.runtime(), services)?;
+        let plugins = Arc::new(Registry::new(Arc::clone(&catalog)));
+        let budgets = Arc::new(Budgets::new(Arc::clone(&catalog), Arc::clone(&tenants), Arc::clone(&clock)));
+        Ok(Self {
+            store,
+            catalog,
+            live: Arc::default(),
+            clock,
+            store_clock,
+            runtime,
+            plugins,
+            lock_waits,
+            tenants,
+            budgets,
+            pause: Arc::default(),
+            duty: Arc::default(),
+            host,
+        })
+    }
+
+    pub(super) fn directories(&self, config: &Config) -> anyhow::Result<Vec<Directory>> {
+        let open = |(tenant, path): (Name, PathBuf)| {
+            Directory::open(
+                tenant,
+                &path,
+                Arc::clone(&self.plugins),
+                Arc::clone(&self.runtime),
+                Arc::clone(&self.clock),
+                config.runtime.max_component,
+            )
+            .with_context(|| format!("cannot use the plugin directory `{}`", path.display()))
+        };
+        config.directories().into_iter().map(open).collect()
+    }
+
+    /// What takes up plugins on a host that shares them.
+    pub(super) fn sharing(&self, config: &Config) -> anyhow::Result<Sharing> {
+        let shared = Shared {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            registry: Arc::clone(&self.plugins),
+            host: self.host.name.clone(),
+        };
+        let place = config.published();
+        Sharing::of(self.directories(config)?, &place, shared)
+            .with_context(|| format!("cannot use `{}` for what other hosts publish", place.display()))
+    }
+
+    pub(super) fn scheduler(&self) -> Scheduler {
+        Scheduler {
+            store: Arc::clone(&self.store),
+            catalog: Arc::clone(&self.catalog),
+            live: Arc::clone(&self.live),
+            clock: Arc::clone(&self.clock),
+            pause: Arc::clone(&self.pause),
+        }
+    }
+
+    pub(super) fn added_schedules(&self) -> AddedSchedules {
+        let (store, catalog, clock) = (Arc::clone(&self.store), Arc::clone(&self.catalog), Arc::clone(&self.clock));
+        AddedSchedules { store, catalog, clock, pause: Arc::clone(&self.pause) }
+    }
+
+    pub(super) fn worker(&self, config: &Config, knobs: &Knobs) -> Worker {
+        let executor = Executor {
+            store: Arc::clone(&self.store),
+            runtime: Arc::clone(&self.runtime),
+            plugins: Arc::clone(&self.plugins),
+            live: Arc::clone(&self.live),
+            budgets: Arc::clone(&self.budgets),
+            clock: Arc::clone(&self.clock),
+        };
+        Worker {
+            store: Arc::clone(&self.store),
+            catalog: Arc::clone(&self.catalog),
+            clock: Arc::clone(&self.clock),
+            executor: Arc::new(executor),
+            budgets: Arc::clone(&self.budgets),
+            host: self.host.name.clone(),
+            labels: self.host.labels.clone(),
+            slots: config.runtime.slots,
+            lease: config.machine.lease,
+            poll: knobs.poll.subscribe(),
+            pause: Arc::clone(&self.pause),
+            duty: Arc::clone(&self.duty),
+        }
+    }
+
+    pub(super) fn heartbeat(&self, config: &Config) -> Heartbeat {
+        Heartbeat {
+            store: Arc::clone(&self.store),
+            live: Arc::clone(&self.live),
+            clock: Arc::clone(&self.clock),
+            lease: config.machine.lease,
+        }
+    }
+
+    pub(super) fn sweeper(&self, config: &Config, knobs: &Knobs) -> Sweeper {
+        Sweeper {
+            store: Arc::clone(&self.store),
+            live: Arc::clone(&self.live),
+            catalog: Arc::clone(&self.catalog),
+            clock: Arc::clone(&self.clock),
+            every: config.machine.lease / 3,
+            retention: knobs.retention.subscribe(),
+        }
+    }
+
+    pub(super) fn announcer(&self, config: &Config) -> Announcer {
+        Announcer {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            live: Arc::clone(&self.live),
+            plugins: Arc::clone(&self.plugins),
+            duty: Arc::clone(&self.duty),
+            host: self.host.clone(),
+            lease: config.machine.lease,
+        }
+    }
+
+    /// Nothing is to be kept where the clock is the system's.
+    pub(super) fn timekeeper(&self) -> Option<Timekeeper> {
+        let clock = Arc::clone(self.store_clock.as_ref()?);
+        Some(Timekeeper { store: Arc::clone(&self.store), clock })
+    }
+
+    pub(super) fn api(&self) -> Arc<ApiState> {
+        let (plugins, lock_waits) = (Arc::clone(&self.plugins), Arc::clone(&self.lock_waits));
+        Arc::new(ApiState {
+            store: Arc::clone(&self.store),
+            catalog: Arc::clone(&self.catalog),
+            live: Arc::clone(&self.live),
+            clock: Arc::clone(&self.clock),
+            plugins: Arc::new(move || plugins.list()),
+            lock_waits: Arc::new(move |tenant| lock_waits.list(tenant)),
+            host: HostInfo {
+                name: self.host.name.clone(),
+                labels: self.host.labels.clone(),
+                version: self.host.version.clone(),
+                started_at: self.host.started_at,
+                pid: std::process::id(),
+            },
+            tenants: Arc::clone(&self.tenants),
+            budgets: Arc::clone(&self.budgets),
+            pause: Arc::clone(&self.pause),
+            duty: Arc::clone(&self.duty),
+        })
+    }
+}
+
+/// What a host that starts says of itself.
+fn record(config: &Config, address: SocketAddr, now: Timestamp) -> HostRecord {
+    HostRecord {
+        name: config.host_name(),
+        instance: rand::random(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        address: address.to_string(),
+        labels: config.host.labels.clone(),
+        slots: config.runtime.slots,
+        attempts: 0,
+        plugins: 0,
+        started_at: now,
+    }
+}

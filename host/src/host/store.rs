@@ -1,0 +1,30 @@
+//! Opens the store that the configuration names.
+
+use std::sync::Arc;
+
+use crate::config::{Config, Synchronous};
+use crate::store::postgres::{PostgresOptions, PostgresStore};
+use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
+use crate::store::{Result, Store};
+
+/// Open it: a database if there is the URL of one, else a file.
+///
+/// # Errors
+///
+/// The store's, with what to do.
+pub(super) async fn open(config: &Config) -> Result<Arc<dyn Store>> {
+    let Some(url) = config.store.url.clone() else {
+        return Ok(SqliteStore::open(config.database(), &of_file(config))?);
+    };
+    let (schema, ca) = (config.store.schema.clone(), config.store.ca.clone());
+    let store = PostgresStore::open(&PostgresOptions { url, schema, ca, host: config.host_name() }).await?;
+    Ok(store)
+}
+
+fn of_file(config: &Config) -> SqliteOptions {
+    let sync = match config.store.synchronous {
+        Synchronous::Full => Durability::Full,
+        Synchronous::Normal => Durability::Normal,
+    };
+    SqliteOptions { sync, ..SqliteOptions::default() }
+}

@@ -1,0 +1,143 @@
+//! Which hosts there are, and draining one of them. With a store of its own a host is alone; what is told of it and what it
+//! does are the same as with others.
+
+use serde_json::Value;
+
+use crate::harness::{Host, Setup, attempts, list, run_of, state};
+use crate::outcomes::PROBE;
+use crate::pausing::{BEATS, does};
+use crate::postgres::{fresh_schema, shared};
+
+/// What the host says of all hosts.
+fn hosts(host: &Host) -> Vec<Value> {
+    list(&host.get("/v1/hosts"), "hosts").to_vec()
+}
+
+/// Wait until the host has learnt whether it drains.
+fn drains(host: &Host, draining: bool) {
+    host.eventually("the host has learnt it", || (host.get("/v1/host")["draining"] == draining).then_some(()));
+}
+
+#[test]
+fn a_host_is_listed_with_what_it_says_of_itself_and_later_with_that_it_is_gone() {
+    let host = Host::with(&Setup { config: "[host]\nname = \"old\"\nlabels = [\"gpu\", \"eu\"]\n".to_owned() });
+    host.add("probe", "probe", PROBE);
+
+    let (listed, _) = does(&host, &["hosts"]);
+    let row: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().take(2).collect();
+    assert_eq!(row, ["old", "up"], "{listed}");
+    let (json, _) = does(&host, &["hosts", "--json"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let known = &json["hosts"][0];
+    assert_eq!(known["labels"], serde_json::json!(["gpu", "eu"]));
+    assert!(host.url.ends_with(known["address"].as_str().unwrap()), "{known}");
+    assert_eq!(known["started_at"], host.get("/v1/host")["started_at"]);
+
+    host.signal("TERM");
+    let (content, log, directory) = host.ended();
+    assert!(content, "{log}");
+    let config = "[http]\nlisten = \"127.0.0.1:0\"\n[host]\nname = \"new\"\n";
+    std::fs::write(directory.path().join("sexton.toml"), config).unwrap();
+    let host = Host::start_in(directory);
+
+    let states: Vec<_> = hosts(&host).iter().map(|known| format!("{} {}", known["name"], known["state"])).collect();
+    assert_eq!(states, [r#""new" "up""#, r#""old" "gone""#]);
+}
+
+#[test]
+fn a_host_that_drains_takes_nothing_and_finishes_what_it_has() {
+    let host = Host::with_plugins(&[
+        ("probe", "probe", &PROBE.replace("\"2s\"", "\"50s\"")),
+        ("beat", "probe", &BEATS.replace("100ms", "1s")),
+    ]);
+    let under_way = host.trigger("probe", r#"{"do": "sleep", "ms": 3000}"#);
+    host.eventually("it runs", || (state(&host.get(&format!("/v1/runs/{under_way}"))) == "running").then_some(()));
+
+    let (said, _) = does(&host, &["drain", "--wait"]);
+
+    assert!(said.starts_with("Host `sexton` is draining: "), "{said}");
+    assert!(said.ends_with("Host `sexton` has nothing under way.\n"), "{said}");
+    assert_eq!(state(&host.get(&format!("/v1/runs/{under_way}"))), "succeeded", "what runs goes on");
+    assert_eq!(hosts(&host)[0]["state"], "draining");
+    let asked = host.trigger("probe", r#"{"do": "echo"}"#);
+    let forced = host.request("POST", "/v1/tasks/probe/runs?past_limits=true", br#"{"do": "echo"}"#).1;
+    let forced = crate::harness::id(&serde_json::from_slice(&forced).unwrap());
+    let made = host.eventually("what is due is made all the same", || {
+        list(&host.get("/v1/runs?task=beat&state=waiting"), "runs").first().cloned()
+    });
+    assert_eq!(made["cause"], "schedule");
+    // For as long as a second, in which a host that takes runs would have.
+    assert_eq!(state(&host.get(&format!("/v1/runs/{asked}/wait?timeout=1s"))), "waiting");
+    for run in [asked, forced] {
+        let waits = host.get(&format!("/v1/runs/{run}"));
+        assert_eq!(run_of(&waits)["why"], "this host is draining and takes no runs", "{waits}");
+    }
+    assert!(does(&host, &["top", "--once"]).0.starts_with("Draining: no run is taken here.\n"));
+
+    assert_eq!(does(&host, &["drain", "sexton", "--undo"]).0, "Host `sexton` takes runs.\n");
+    for run in [asked, forced] {
+        assert_eq!(state(&host.wait(run)), "succeeded");
+    }
+    drains(&host, false);
+    assert_eq!(host.cli(&["drain", "nobody"]).status.code(), Some(4));
+}
+
+#[test]
+fn a_start_ends_the_draining_of_a_host() {
+    let host = Host::with_plugins(&[("probe", "probe", PROBE)]);
+    does(&host, &["drain"]);
+    drains(&host, true);
+    let waits = host.trigger("probe", r#"{"do": "echo"}"#);
+
+    host.signal("TERM");
+    let (content, log, directory) = host.ended();
+
+    assert!(content && log.contains("Draining: no run is taken here until"), "{log}");
+    let host = Host::start_in(directory);
+    assert_eq!(state(&host.wait(waits)), "succeeded");
+    assert_eq!(hosts(&host)[0]["state"], "up");
+}
+
+/// A host of the store that is `schema`, with a lease that is short enough to be waited for.
+fn one_of_many(name: &str, schema: &str) -> Host {
+    let url = shared().url();
+    let config =
+        format!("[host]\nname = {name:?}\n[store]\nurl = {url:?}\nschema = {schema:?}\n[machine]\nlease = \"3s\"\n");
+    let host = Host::with(&Setup { config });
+    host.add("probe", "probe", &PROBE.replace("\"2s\"", "\"50s\"").replace("attempts = 1", "attempts = 3"));
+    host
+}
+
+#[test]
+fn a_host_is_drained_by_way_of_another_which_takes_what_is_due() {
+    let schema = fresh_schema();
+    let (a, b) = (one_of_many("a", &schema), one_of_many("b", &schema));
+
+    let (said, _) = does(&a, &["drain", "b", "--wait"]);
+
+    assert!(said.ends_with("Host `b` has nothing under way.\n"), "{said}");
+    for _ in 0..5 {
+        let run = b.run("probe", r#"{"do": "echo"}"#);
+        assert_eq!((state(&run), &run_of(&run)["host"]), ("succeeded", &Value::from("a")), "{run}");
+    }
+    let states: Vec<_> = hosts(&b).iter().map(|known| known["state"].as_str().unwrap_or_default().to_owned()).collect();
+    assert_eq!(states, ["up", "draining"]);
+    assert!(String::from_utf8(a.request("GET", "/", b"").1).unwrap().contains("b (draining, 0 of "));
+}
+
+#[test]
+fn a_second_host_of_a_name_ends_the_first() {
+    let schema = fresh_schema();
+    let first = one_of_many("twin", &schema);
+    let run = first.trigger("probe", r#"{"do": "sleep", "ms": 5000}"#);
+    first.eventually("it runs", || (state(&first.get(&format!("/v1/runs/{run}"))) == "running").then_some(()));
+
+    let second = one_of_many("twin", &schema);
+    let (content, log, _) = first.ended();
+
+    assert!(!content && log.contains("Another process has become host `twin` of this store"), "{log}");
+    assert!(log.lines().any(|line| line.starts_with("error: another process is host `twin`")), "{log}");
+    let answer = second.wait(run);
+    assert_eq!((state(&answer), &attempts(&answer)[0]["outcome"]), ("succeeded", &Value::from("lost")), "{answer}");
+    assert_eq!(hosts(&second).len(), 1);
+}
