@@ -227,6 +227,7 @@ fn task() -> Task {
         catch_up: CatchUp::None,
         retry: RetryPolicy::default(),
         supervision: Supervision::default(),
+        runs_on: Vec::new(),
         limits: Limits::default(),
         budget: Default::default(),
         grants: Grants::default(),

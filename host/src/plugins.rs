@@ -1,4 +1,5 @@
-//! The plugin directory: what is dropped in is loaded, checked, and offered to the machine.
+//! The plugin directory: what is dropped in is loaded, checked, and offered to the machine; or shared with other hosts, if
+//! they are to use the same.
 //!
 //! A plugin that does not load harms nobody: it is quarantined with its reason. Where an earlier version of it was good,
 //! that one goes on.
@@ -6,8 +7,11 @@
 pub mod directory;
 mod loading;
 pub mod manifest;
+mod outlet;
+pub mod published;
 mod registry;
 pub mod single;
+mod source;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +37,9 @@ pub struct PluginInfo {
     pub tasks: Vec<Name>,
     /// Since when the version in use is.
     pub loaded_at: Option<Timestamp>,
+    /// The host that published it for all; `None` if it is this host's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_by: Option<String>,
     /// Why what now lies in the directory is not used, if it is not.
     pub quarantine: Option<String>,
 }

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 pub use compiler::child::compile_if_asked;
 pub use compiler::{CompileLimits, Compiler};
-pub use components::{Component, Kind, LoadError};
+pub use components::{Component, Kind, LoadError, digest};
 pub use link::{Prepared, Refusal};
 
 pub use handle::{LogLine, RunHandle, Stop, Wish};

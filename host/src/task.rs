@@ -111,6 +111,8 @@ pub struct Task {
     pub retry: RetryPolicy,
     /// What is done about it when it goes wrong again and again.
     pub supervision: Supervision,
+    /// Labels, all of which a host must have to run it. Every host that has the plugin knows the task, and makes its runs.
+    pub runs_on: Vec<Name>,
     /// What one attempt may use.
     pub limits: Limits,
     /// What all its runs together may use.
@@ -132,6 +134,11 @@ impl Task {
     pub fn plan(&self) -> Plan<'_> {
         let seed = schedule::seed(self.key.tenant.as_str(), self.key.task.as_str());
         Plan { trigger: &self.trigger, zone: self.zone, timing: self.timing, catch_up: self.catch_up, seed }
+    }
+
+    /// Whether a host with these labels may run it.
+    pub fn may_run_on(&self, labels: &[Name]) -> bool {
+        self.runs_on.iter().all(|label| labels.contains(label))
     }
 }
 

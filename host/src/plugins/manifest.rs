@@ -113,6 +113,7 @@ fn blank(name: Name) -> Task {
         catch_up: CatchUp::None,
         retry: RetryPolicy::default(),
         supervision: Supervision::default(),
+        runs_on: Vec::new(),
         limits: Limits::default(),
         budget: Default::default(),
         grants: Grants::default(),
@@ -152,6 +153,7 @@ fn draft(name: Name, mut task: TaskText) -> Result<Task, Wrong> {
         env => env.map(toml::Spanned::into_inner).unwrap_or_default(),
     };
     draft.settings = task.settings;
+    draft.runs_on = task.runs_on.into_iter().map(|label| label.0).collect();
     let fuel_limit = task.limits.fuel.is_some();
     draft.limits = limits(task.limits);
     if let Some(written) = task.budget {

@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 const LONGEST_REASON: usize = 4 << 10;
 
 /// `reason` as it is shown and logged.
-fn cut(mut reason: String) -> String {
+pub(super) fn cut(mut reason: String) -> String {
     if reason.len() > LONGEST_REASON {
         reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
         reason.push_str("…[cut]");
@@ -38,8 +38,17 @@ pub struct Ready {
 #[derive(Debug)]
 pub(super) struct Version {
     pub(super) component: Arc<Component>,
+    /// The text of its manifest; empty if it has none.
+    pub(super) manifest: String,
     pub(super) tasks: Vec<Ready>,
     pub(super) chains: Vec<Arc<Chain>>,
+}
+
+impl Version {
+    /// The names of its tasks and chains.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &TaskKey> {
+        self.tasks.iter().map(|ready| &ready.task.key).chain(self.chains.iter().map(|chain| &chain.key))
+    }
 }
 
 /// What came of loading a plugin: a version, or the reason why there is none.
@@ -55,6 +64,17 @@ struct Plugin {
     quarantine: Option<String>,
 }
 
+/// What is to be said of a plugin besides what came of loading it here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// The host that published what is in use.
+    pub(super) published_by: Option<String>,
+    /// Why what lies in the directory is not published.
+    pub(super) not_published: Option<String>,
+    /// Why what is published is not here.
+    pub(super) not_here: Option<String>,
+}
+
 /// The plugins of one tenant, by name.
 type Plugins = BTreeMap<String, Plugin>;
 
@@ -62,6 +82,7 @@ type Plugins = BTreeMap<String, Plugin>;
 #[derive(Debug)]
 pub struct Registry {
     plugins: Mutex<BTreeMap<Name, Plugins>>,
+    said: Mutex<BTreeMap<(Name, String), Said>>,
     ready: RwLock<BTreeMap<TaskKey, Ready>>,
     catalog: Arc<Catalog>,
 }
@@ -77,7 +98,7 @@ struct Changes {
 impl Registry {
     /// A registry without plugins, that will tell `catalog` of the tasks it comes to know.
     pub fn new(catalog: Arc<Catalog>) -> Self {
-        Self { plugins: Mutex::default(), ready: RwLock::default(), catalog }
+        Self { plugins: Mutex::default(), said: Mutex::default(), ready: RwLock::default(), catalog }
     }
 
     /// What the next run of `task` is made of; `None` if no plugin that loads offers it.
@@ -89,7 +110,40 @@ impl Registry {
     pub fn list(&self) -> Vec<PluginInfo> {
         let tenants = self.plugins();
         let all = tenants.iter().flat_map(|(tenant, plugins)| plugins.iter().map(move |plugin| (tenant, plugin)));
-        all.map(|(tenant, (name, plugin))| plugin.info(tenant, name)).collect()
+        let mut known: BTreeMap<(Name, String), PluginInfo> =
+            all.map(|(tenant, (name, plugin))| ((tenant.clone(), name.clone()), plugin.info(tenant, name))).collect();
+        for (key, said) in self.said().iter() {
+            let reason = said.not_published.as_ref().or(said.not_here.as_ref());
+            if reason.is_none() && !known.contains_key(key) {
+                continue; // it is being loaded
+            }
+            let info = known.entry(key.clone()).or_insert_with(|| Plugin::default().info(&key.0, &key.1));
+            info.published_by.clone_from(&said.published_by);
+            info.quarantine = reason.cloned().or(info.quarantine.take());
+        }
+        known.into_values().collect()
+    }
+
+    /// Change what is said of a plugin.
+    pub(super) fn say(&self, tenant: &Name, plugin: &str, change: impl FnOnce(&mut Said)) {
+        let key = (tenant.clone(), plugin.to_owned());
+        let mut all = self.said();
+        let mut said = all.remove(&key).unwrap_or_default();
+        change(&mut said);
+        if said != Said::default() {
+            all.insert(key, said);
+        }
+    }
+
+    /// The version of the plugin `name`, if it could be used beside all that is in use.
+    pub(super) fn fitting(&self, name: &str, version: Version) -> Result<Version, String> {
+        self.unless_taken(name, version, &Changes::default())
+    }
+
+    /// How many plugins there is a good version of.
+    pub fn in_use(&self) -> usize {
+        let tenants = self.plugins();
+        tenants.values().flat_map(BTreeMap::values).filter(|plugin| plugin.version.is_some()).count()
     }
 
     /// The names of all plugins of `tenant` of which what lies in the directory is not used.
@@ -147,6 +201,10 @@ impl Registry {
         self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn said(&self) -> MutexGuard<'_, BTreeMap<(Name, String), Said>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The version, unless another plugin than `name` has a task or a chain of the same name as one of it.
     fn unless_taken(&self, name: &str, version: Version, changes: &Changes) -> Result<Version, String> {
         let ready = self.ready.read().unwrap_or_else(PoisonError::into_inner);
@@ -158,9 +216,7 @@ impl Registry {
             let (what, other) = known.filter(|(_, plugin)| plugin.as_str() != name)?;
             Some(format!("plugin `{other}` has a {what} `{}` already; rename one of them", key.task))
         };
-        let names =
-            || version.tasks.iter().map(|ready| &ready.task.key).chain(version.chains.iter().map(|chain| &chain.key));
-        if let Some(taken) = names().find_map(taken) {
+        if let Some(taken) = version.keys().find_map(taken) {
             return Err(taken);
         }
         // The one task of a manifest that defines none is called like the plugin.
@@ -231,6 +287,7 @@ impl Plugin {
                 .map(|(version, _)| version.tasks.iter().map(|ready| ready.task.key.task.clone()).collect())
                 .unwrap_or_default(),
             loaded_at: version.map(|(_, at)| *at),
+            published_by: None,
             quarantine: self.quarantine.clone(),
         }
     }

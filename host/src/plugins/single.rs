@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::directory::{Source, list};
 use super::registry::{Loaded, Registry};
+use super::source::{Source, list};
 use crate::runtime::Runtime;
 use crate::schedule::Trigger;
 use crate::task::Name;
@@ -41,7 +41,8 @@ pub async fn load(
     let (plugins, _) = list(&directory).map_err(cannot)?;
     let files = plugins.get(name).copied().unwrap_or_default();
     let tenant = Name::default_tenant();
-    let source = Source { directory, runtime: Arc::clone(runtime), tenant: tenant.clone(), max_component };
+    let (below, runtime) = (directory.clone(), Arc::clone(runtime));
+    let source = Source { directory, below, runtime, tenant: tenant.clone(), max_component };
     let mut version = source.version(name, files).await.map_err(|rejected| rejected.reason)?;
     if let Some(unknown) = only.iter().find(|wanted| !version.tasks.iter().any(|task| task.task.key.task == **wanted)) {
         let known: Vec<_> = version.tasks.iter().map(|task| format!("`{}`", task.task.key.task)).collect();

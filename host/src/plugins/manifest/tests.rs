@@ -40,6 +40,7 @@ spread = "3m"
 start-within = "4m"
 pause-after = 5
 brake = "30s"
+runs-on = ["gpu", "eu-1"]
 input-json = { remotes = ["a", "b"], since = 2026-01-01T00:00:00Z, share = 0.5 }
 args = ["-v"]
 env = { LANG = "C" }
@@ -106,6 +107,7 @@ directories = [{ host = "data", guest = "/data/" }, { host = "/srv/x", guest = "
             jitter: 0.0,
         },
         supervision: Supervision { pause_after: Some(5), brake: Some(Duration::from_secs(30)) },
+        runs_on: ["gpu", "eu-1"].map(|label| Name::new(label).unwrap()).to_vec(),
         limits: Limits {
             deadline: Duration::from_secs(90),
             grace: Duration::from_secs(5),

@@ -13,6 +13,7 @@ use super::kinds::{
     Brake, CatchUps, Cron, CronSeconds, Dsts, GuestPath, HostPath, Hosts, Instant, Names, Overlaps, Zone,
 };
 use crate::config::kinds::{Bytes, Count, Line, Number, Of, Period, YEAR_MS};
+use crate::config::names::Label;
 use crate::task::Name;
 
 const KIB: u64 = 1 << 10;
@@ -108,6 +109,9 @@ pub(super) struct TaskText {
     pub(super) pause_after: Option<Of<Count<1, 1000>>>,
     /// The longest that it is held back when it crashes again and again: "1s" to "1d", or "off". Default: "5m".
     pub(super) brake: Option<Of<Brake>>,
+    /// Labels of hosts (their `[host] labels`): only hosts that have all of them run it.
+    #[serde(default)]
+    pub(super) runs_on: Vec<Of<Label>>,
     /// What a scheduled run gets as input, and a triggered one that brings none.
     #[schemars(with = "Option<String>")]
     pub(super) input: Option<Spanned<String>>,

@@ -52,13 +52,13 @@ every = "10s""#,
 
 [tasks.a]
 evry = "10s""#,
-        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, every, cron, cron-seconds, at, on-start, after, pace, zone, dst, start, end, times, delay, jitter, spread, start-within, overlap, catch-up, catch-up-within, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
+        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, every, cron, cron-seconds, at, on-start, after, pace, zone, dst, start, end, times, delay, jitter, spread, start-within, overlap, catch-up, catch-up-within, pause-after, brake, runs-on, input, input-json, args, env, settings, retry, limits, budget, grants",
     ),
     (
         "a key in the wrong case",
         "[tasks.a]
 on_start = true",
-        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, every, cron, cron-seconds, at, on-start, after, pace, zone, dst, start, end, times, delay, jitter, spread, start-within, overlap, catch-up, catch-up-within, pause-after, brake, input, input-json, args, env, settings, retry, limits, budget, grants",
+        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, every, cron, cron-seconds, at, on-start, after, pace, zone, dst, start, end, times, delay, jitter, spread, start-within, overlap, catch-up, catch-up-within, pause-after, brake, runs-on, input, input-json, args, env, settings, retry, limits, budget, grants",
     ),
     (
         "an unknown limit",

@@ -1,0 +1,151 @@
+//! The files of published plugins on this host, apart from what is dropped here: what is used lies there, and need not be
+//! fetched again when the host is started again.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::warn;
+
+use crate::plugins::outlet::Mark;
+use crate::plugins::source::{list, read_file};
+use crate::runtime::digest;
+
+/// What was fetched for one tenant.
+#[derive(Debug)]
+pub(super) struct Copies {
+    directory: PathBuf,
+    /// Held while both files of a plugin are put in place or taken away.
+    still: Arc<Mutex<()>>,
+    /// What lies there, by name; `None` where that is not whole.
+    marks: BTreeMap<String, Option<Mark>>,
+}
+
+impl Copies {
+    /// What lies in `directory`, which is not looked at yet.
+    pub(super) fn new(directory: PathBuf, still: Arc<Mutex<()>>) -> Self {
+        Self { directory, still, marks: BTreeMap::new() }
+    }
+
+    /// See what is there. Components of more than `limit` bytes count as damaged.
+    pub(super) async fn read(&mut self, limit: u64) {
+        let directory = self.directory.clone();
+        match tokio::task::spawn_blocking(move || read(&directory, limit)).await {
+            Ok(Ok(marks)) => self.marks = marks,
+            Ok(Err(error)) => {
+                warn!(error = %error, "Cannot read `{}`, fetching all published plugins", self.directory.display());
+            }
+            Err(error) => warn!(error = %error, "Reading the published plugins broke off"),
+        }
+    }
+
+    /// The names of what is there.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.marks.keys().cloned().collect()
+    }
+
+    /// Whether it lies there, as it was published.
+    pub(super) fn has(&self, plugin: &str, mark: &Mark) -> bool {
+        self.marks.get(plugin).is_some_and(|there| there.as_ref() == Some(mark))
+    }
+
+    /// Put a plugin there, in the place of another version of it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub(super) async fn put(&mut self, plugin: &str, mark: Mark, component: Arc<Vec<u8>>) -> io::Result<()> {
+        let (directory, still, name) = (self.directory.clone(), Arc::clone(&self.still), plugin.to_owned());
+        self.marks.insert(name.clone(), None);
+        let manifest = mark.manifest.clone();
+        let written = tokio::task::spawn_blocking(move || put(&directory, &still, &name, &manifest, &component));
+        written.await.map_err(io::Error::other)??;
+        self.marks.insert(plugin.to_owned(), Some(mark));
+        Ok(())
+    }
+
+    /// Take a plugin away.
+    pub(super) fn remove(&mut self, plugin: &str) {
+        if self.marks.remove(plugin).is_none() {
+            return;
+        }
+        let _still = self.still.lock().unwrap_or_else(PoisonError::into_inner);
+        for kind in ["wasm", "toml"] {
+            let path = self.directory.join(format!("{plugin}.{kind}"));
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    warn!(error = %error, "Cannot remove `{}`, which was withdrawn", path.display());
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn read(directory: &Path, limit: u64) -> io::Result<BTreeMap<String, Option<Mark>>> {
+    let (plugins, _) = list(directory)?;
+    let mark = |name: &str| {
+        let component = read_file(&directory.join(format!("{name}.wasm")), limit).ok()??;
+        let manifest = std::fs::read_to_string(directory.join(format!("{name}.toml"))).ok()?;
+        Some(Mark { digest: digest(&component), manifest })
+    };
+    Ok(plugins.into_keys().map(|name| (name.clone(), mark(&name))).collect())
+}
+
+/// Both files are written before either is put in place. A host that dies in between finds out when it compares digests.
+fn put(directory: &Path, still: &Mutex<()>, name: &str, manifest: &str, component: &[u8]) -> io::Result<()> {
+    let kinds = [("toml", manifest.as_bytes()), ("wasm", component)];
+    let new = |kind: &str| directory.join(format!(".{name}.{kind}.new"));
+    for (kind, bytes) in kinds {
+        std::fs::write(new(kind), bytes)?;
+    }
+    let _still = still.lock().unwrap_or_else(PoisonError::into_inner);
+    for (kind, _) in kinds {
+        std::fs::rename(new(kind), directory.join(format!("{name}.{kind}")))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: u64 = 1000;
+
+    fn mark(component: &[u8], manifest: &str) -> Mark {
+        Mark { digest: digest(component), manifest: manifest.into() }
+    }
+
+    #[tokio::test]
+    async fn what_was_put_there_is_found_again_and_what_was_damaged_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let open = || Copies::new(place.path().to_owned(), Arc::default());
+        let (good, bad) = (mark(b"good", "[tasks.a]\n"), mark(b"bad", ""));
+        let mut copies = open();
+        copies.put("good", good.clone(), Arc::new(b"good".to_vec())).await.unwrap();
+        copies.put("bad", bad.clone(), Arc::new(b"bad".to_vec())).await.unwrap();
+        assert!(copies.has("good", &good) && copies.has("bad", &bad));
+
+        std::fs::write(place.path().join("bad.wasm"), b"worse").unwrap();
+        let mut copies = open();
+        copies.read(LIMIT).await;
+
+        assert!(copies.has("good", &good) && !copies.has("bad", &bad));
+        assert!(!copies.has("good", &mark(b"good", "")), "another manifest makes another plugin");
+        assert_eq!(copies.names(), ["bad", "good"]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_of_what_is_taken_away() {
+        let place = tempfile::tempdir().unwrap();
+        let mut copies = Copies::new(place.path().to_owned(), Arc::default());
+        copies.put("a", mark(b"one", ""), Arc::new(b"one".to_vec())).await.unwrap();
+        copies.put("a", mark(b"two", ""), Arc::new(b"two".to_vec())).await.unwrap();
+
+        copies.remove("a");
+        copies.remove("a");
+
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+}

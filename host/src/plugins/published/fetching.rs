@@ -1,0 +1,97 @@
+//! Fetches what is published, and does not trust what it gets: whoever may write to the store may change it there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::publisher::Publisher;
+use crate::plugins::outlet::Mark;
+use crate::runtime::digest;
+use crate::store::Result;
+use crate::store::published::{PluginKey, PublishedPlugin};
+use crate::time::Timestamp;
+
+/// How long to wait before what could not be fetched is fetched again.
+const FETCH_AGAIN: Duration = Duration::from_secs(60);
+
+/// Here, or why not, for people.
+type Here = std::result::Result<(), String>;
+
+impl Publisher {
+    /// Fetch what is not here, or not any more.
+    pub(super) async fn fetch(&mut self) -> Result<()> {
+        let now = self.shared.clock.now();
+        let due: Vec<PluginKey> =
+            self.wanted.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect();
+        for key in due {
+            let Some(plugin) = self.published.get(&key).cloned() else { continue };
+            match self.bring(&plugin).await? {
+                Ok(()) => self.is_here(&plugin),
+                Err(reason) => self.is_not_here(&plugin, &reason, now),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_here(&mut self, plugin: &PublishedPlugin) {
+        let PluginKey { tenant, plugin: name } = &plugin.key;
+        self.wanted.remove(&plugin.key);
+        self.shared.registry.say(tenant, name.as_str(), |said| {
+            said.published_by = Some(plugin.host.clone());
+            said.not_here = None;
+        });
+    }
+
+    fn is_not_here(&mut self, plugin: &PublishedPlugin, reason: &str, now: Timestamp) {
+        let PluginKey { tenant, plugin: name } = &plugin.key;
+        let host = &plugin.host;
+        let reason = format!("host `{host}` published it, and it is not here: {reason}");
+        let mut told = false;
+        self.shared.registry.say(tenant, name.as_str(), |said| {
+            told = said.not_here.replace(reason.clone()).as_ref() == Some(&reason);
+        });
+        // It is tried again and again.
+        if !told {
+            warn!(plugin = %name, tenant.name = %tenant, host.name = host, "Plugin `{name}`: {reason}");
+        }
+        self.wanted.insert(plugin.key.clone(), now.plus(FETCH_AGAIN));
+    }
+
+    /// See that a plugin is here as it was published.
+    async fn bring(&mut self, plugin: &PublishedPlugin) -> Result<Here> {
+        let Some(tenant) = self.tenants.get(&plugin.key.tenant) else { return Ok(Ok(())) };
+        let mark = Mark::of(plugin);
+        if tenant.copies.has(plugin.key.plugin.as_str(), &mark) {
+            return Ok(Ok(()));
+        }
+        if plugin.size > tenant.max_component {
+            let (size, limit) = (plugin.size, tenant.max_component);
+            return Ok(Err(format!(
+                "its component has {size} bytes, and {limit} are allowed here; raise `[runtime] max-component`"
+            )));
+        }
+        let Some(component) = self.shared.store.component(&plugin.digest, plugin.size).await? else {
+            return Ok(Err("the store does not have its component; drop it once more".into()));
+        };
+        let component = Arc::new(component);
+        let compared = Arc::clone(&component);
+        // Only a panic brings nothing, which is no digest.
+        let found = tokio::task::spawn_blocking(move || digest(&compared)).await.unwrap_or_default();
+        if found != mark.digest {
+            let published = &mark.digest;
+            return Ok(Err(format!(
+                "what the store has as its component has the digest {found}, and {published} was published: somebody has \
+                 changed it; find out who, and drop it once more"
+            )));
+        }
+        Ok(self.keep(&plugin.key, mark, component).await)
+    }
+
+    /// Put a plugin where it is used from.
+    pub(super) async fn keep(&mut self, key: &PluginKey, mark: Mark, component: Arc<Vec<u8>>) -> Here {
+        let Some(tenant) = self.tenants.get_mut(&key.tenant) else { return Ok(()) };
+        let put = tenant.copies.put(key.plugin.as_str(), mark, component).await;
+        put.map_err(|error| format!("it cannot be written: {error}"))
+    }
+}
