@@ -3,6 +3,10 @@
 
 mod company;
 mod harness;
+#[path = "../postgres/mod.rs"]
+mod postgres;
+#[path = "../proxy/mod.rs"]
+mod proxy;
 
 mod accounts;
 mod added;
@@ -14,8 +18,10 @@ mod crash;
 mod ending;
 mod explain;
 mod frontpage;
+mod hosts;
 mod hung;
 mod locks;
+mod many_hosts;
 mod outcomes;
 mod pace;
 mod pausing;

@@ -1,0 +1,32 @@
+//! What tests preload into a host (`LD_PRELOAD`) whose clock is to be wrong: the time of day is off by as many seconds as the
+//! variable `SKEWED_CLOCK_SECONDS` says. All other clocks are as they are.
+//!
+//! The system's clock is everybody's, and not for a test to set.
+#![expect(unsafe_code, reason = "a function of libc is stood in for, by its C name and with its C types")]
+
+use std::ffi::c_int;
+use std::sync::OnceLock;
+
+static OFF_BY: OnceLock<libc::time_t> = OnceLock::new();
+
+fn off_by() -> libc::time_t {
+    *OFF_BY.get_or_init(|| std::env::var("SKEWED_CLOCK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+/// See clock_gettime(2).
+///
+/// # Safety
+///
+/// As there: `time` can be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> c_int {
+    // The kernel itself is asked, as libc's own function is the one that this stands in for.
+    // SAFETY: the caller's promise; the kernel checks the number of the clock.
+    let result = unsafe { libc::syscall(libc::SYS_clock_gettime, libc::c_long::from(clock), time) };
+    if result == 0 && matches!(clock, libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE) {
+        // SAFETY: the kernel has just written there.
+        unsafe { (*time).tv_sec += off_by() };
+    }
+    // 0, or -1 with the reason in `errno`, as there.
+    if result == 0 { 0 } else { -1 }
+}
