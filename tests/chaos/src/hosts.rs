@@ -1,0 +1,250 @@
+//! Host processes that can be killed and stopped, and that are started again when they did not come up.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+/// How long something that must happen is waited for. Generous: machines that run this are busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a host that did not come up is left alone. It ends at once if it finds no database.
+const AGAIN: Duration = Duration::from_millis(300);
+
+/// Where hosts can be asked, in the order of the hosts; each is set once its host is up, and replaced when that is killed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Doors(Arc<Mutex<Vec<Door>>>);
+
+type Door = Arc<OnceLock<String>>;
+
+impl Doors {
+    /// `http://ADDRESS:PORT` of host number `host`, if it is up (it may be stopped).
+    pub(crate) fn get(&self, host: usize) -> Option<String> {
+        self.all().get(host)?.get().cloned()
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Door>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All hosts.
+#[derive(Debug)]
+pub(crate) struct Hosts {
+    pub(crate) doors: Doors,
+    sexton: PathBuf,
+    all: Vec<Host>,
+    fallen: Arc<Mutex<Vec<String>>>,
+}
+
+#[derive(Debug)]
+struct Host {
+    name: String,
+    directory: PathBuf,
+    life: Option<Life>,
+    stopped: bool,
+    start_at: Option<Instant>,
+}
+
+/// One process.
+#[derive(Debug)]
+struct Life {
+    child: Child,
+    door: Door,
+}
+
+impl Hosts {
+    /// Hosts that are called and configured like this, each in a directory of its own in `place`; none is up yet.
+    pub(crate) fn prepare(sexton: &Path, place: &Path, configs: &[(&str, String)]) -> Result<Self> {
+        let mut all = Vec::new();
+        for (name, config) in configs {
+            let directory = place.join(name);
+            fs::create_dir_all(directory.join("plugins"))?;
+            fs::write(directory.join("sexton.toml"), config)?;
+            all.push(Host { name: (*name).to_owned(), directory, life: None, stopped: false, start_at: None });
+        }
+        let doors = Doors::default();
+        doors.all().resize_with(all.len(), Door::default);
+        Ok(Self { doors, sexton: sexton.to_owned(), all, fallen: Arc::default() })
+    }
+
+    /// The name of a host.
+    pub(crate) fn name(&self, host: usize) -> &str {
+        &self.all[host].name
+    }
+
+    /// Those that are up and not stopped.
+    pub(crate) fn up(&self) -> Vec<usize> {
+        let is_up = |host: &Host| !host.stopped && host.life.as_ref().is_some_and(|life| life.door.get().is_some());
+        (0..self.all.len()).filter(|n| is_up(&self.all[*n])).collect()
+    }
+
+    /// What became of hosts that nobody had killed, and where they panicked.
+    pub(crate) fn fallen(&self) -> Vec<String> {
+        self.fallen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Have a host start with the next look after it.
+    pub(crate) fn start(&mut self, host: usize) {
+        self.all[host].start_at = Some(Instant::now());
+    }
+
+    /// End a host like a power cut would.
+    pub(crate) fn kill(&mut self, host: usize) -> Result<()> {
+        self.doors.all()[host] = Door::default();
+        let host = &mut self.all[host];
+        if let Some(mut life) = host.life.take() {
+            life.child.kill().context("cannot kill a host")?;
+            life.child.wait().context("cannot wait for a host")?;
+        }
+        (host.stopped, host.start_at) = (false, None);
+        Ok(())
+    }
+
+    /// Stop a host in its tracks.
+    pub(crate) fn stop(&mut self, host: usize) -> Result<()> {
+        self.all[host].stopped = true;
+        self.signal(host, "STOP")
+    }
+
+    /// Let a host go on that was stopped.
+    pub(crate) fn go_on(&mut self, host: usize) -> Result<()> {
+        self.all[host].stopped = false;
+        self.signal(host, "CONT")
+    }
+
+    /// Start those that are to be up and are not.
+    pub(crate) fn look_after(&mut self) -> Result<()> {
+        for n in 0..self.all.len() {
+            let host = &mut self.all[n];
+            if let Some(life) = &mut host.life
+                && let Some(status) = life.child.try_wait()?
+            {
+                if life.door.get().is_some() {
+                    let words = format!("host `{}` ended by itself: {status}", host.name);
+                    self.fallen.lock().unwrap_or_else(PoisonError::into_inner).push(words);
+                }
+                self.doors.all()[n] = Door::default();
+                (host.life, host.start_at) = (None, Some(Instant::now() + AGAIN));
+            }
+            if host.start_at.is_some_and(|at| at <= Instant::now()) {
+                host.start_at = None;
+                let life = host.begin(&self.sexton, Arc::clone(&self.fallen))?;
+                self.doors.all()[n] = Arc::clone(&life.door);
+                host.life = Some(life);
+            }
+        }
+        Ok(())
+    }
+
+    /// Wait until all are up.
+    pub(crate) fn all_up(&mut self) -> Result<()> {
+        let start = Instant::now();
+        while self.up().len() < self.all.len() {
+            self.look_after()?;
+            ensure!(start.elapsed() < PATIENCE, "not all hosts are up after {PATIENCE:?}: {}", self.last_words());
+            // Nothing to listen to: the question is asked again, and the bound above decides.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Put a plugin into the directories of all hosts, whole, by renaming; and wait until it is in use.
+    pub(crate) fn put(&self, plugin: &str, component: &[u8], manifest: &str) -> Result<()> {
+        for host in &self.all {
+            for (ending, bytes) in [("toml", manifest.as_bytes()), ("wasm", component)] {
+                let plugins = host.directory.join("plugins");
+                let new = plugins.join(format!(".{plugin}.{ending}.new"));
+                fs::write(&new, bytes)?;
+                fs::rename(&new, plugins.join(format!("{plugin}.{ending}")))?;
+            }
+        }
+        let start = Instant::now();
+        for n in 0..self.all.len() {
+            while !self.uses(n, plugin)? {
+                let in_time = start.elapsed() < PATIENCE;
+                ensure!(in_time, "`{plugin}` is not in use after {PATIENCE:?}: {}", self.last_words());
+                std::thread::sleep(Duration::from_millis(20)); // as in `all_up`
+            }
+        }
+        Ok(())
+    }
+
+    fn uses(&self, host: usize, plugin: &str) -> Result<bool> {
+        let url = self.doors.get(host).context("a host is down")?;
+        let answer = ureq::get(format!("{url}/v1/plugins")).call()?.body_mut().read_to_vec()?;
+        let answer: Value = serde_json::from_slice(&answer)?;
+        let plugins = answer["plugins"].as_array().context("no list of plugins")?;
+        let Some(found) = plugins.iter().find(|found| found["name"] == plugin) else { return Ok(false) };
+        ensure!(found["quarantine"].is_null(), "`{plugin}` is quarantined: {}", found["quarantine"]);
+        Ok(found["digest"].is_string())
+    }
+
+    fn signal(&self, host: usize, name: &str) -> Result<()> {
+        // One that has ended by itself meanwhile is told of as such.
+        let Some(life) = &self.all[host].life else { return Ok(()) };
+        let sent = Command::new("kill").args([&format!("-{name}"), &life.child.id().to_string()]).status()?;
+        ensure!(sent.success(), "cannot send SIG{name}");
+        Ok(())
+    }
+
+    /// The last line of each host's log.
+    fn last_words(&self) -> String {
+        let words = self.all.iter().map(|host| {
+            let log = fs::read_to_string(host.directory.join("log")).unwrap_or_default();
+            format!("\n  {}: {}", host.name, log.lines().last().unwrap_or_default())
+        });
+        words.collect()
+    }
+}
+
+impl Host {
+    fn begin(&self, sexton: &Path, fallen: Arc<Mutex<Vec<String>>>) -> Result<Life> {
+        let log = File::options().create(true).append(true).open(self.directory.join("log"))?;
+        let mut child = Command::new(sexton)
+            .args(["run", "--config", "sexton.toml"])
+            .current_dir(&self.directory)
+            .env_remove("SEXTON_URL")
+            .env_remove("NOTIFY_SOCKET")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", sexton.display()))?;
+        let stderr = child.stderr.take().context("stderr is piped")?;
+        let door = Door::default();
+        let (found, name) = (Arc::clone(&door), self.name.clone());
+        std::thread::spawn(move || listen(stderr, log, &name, &found, &fallen));
+        Ok(Life { child, door })
+    }
+}
+
+/// Keep what a host says, until it says no more.
+fn listen(stderr: ChildStderr, mut log: File, name: &str, door: &Door, fallen: &Mutex<Vec<String>>) {
+    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        if let Some(at) = line.find("http://").filter(|_| line.contains(" is up: ")) {
+            let address = line[at..].split(['/', ',']).nth(2).unwrap_or_default();
+            // Said once in a life.
+            let _ = door.set(format!("http://{address}"));
+        }
+        if line.contains("panicked at ") {
+            fallen.lock().unwrap_or_else(PoisonError::into_inner).push(format!("host `{name}`: {line}"));
+        }
+        // The log is for people, who miss a line if there is no room for it.
+        let _ = writeln!(log, "{line}");
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        for life in self.all.iter_mut().filter_map(|host| host.life.as_mut()) {
+            let _ = life.child.kill();
+            let _ = life.child.wait();
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What happens to the hosts, the database and the way between them: chosen by a seed, and healed in the end.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+
+use crate::hosts::Hosts;
+use crate::postgres::{Cluster, Mode};
+use crate::proxy::Proxy;
+
+/// The hosts' lease.
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
+
+/// How far troubles are apart, in milliseconds.
+const APART: std::ops::Range<u64> = 500..3000;
+
+/// How long the loop sleeps: the pace of the troubles, not a wait for anything.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// One thing that can happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// A host is killed, and started again after a while.
+    Kill,
+    /// A host is stopped for longer than its lease.
+    Stop,
+    /// The database is restarted.
+    Restart(Mode),
+    /// The connections of one host, or of all, are cut.
+    Cut,
+    /// Nothing passes between a host and the database for a while.
+    Stall,
+}
+
+/// What can happen, each as often as it comes in a round.
+const ROUND: [Trouble; 16] = [
+    Trouble::Kill,
+    Trouble::Kill,
+    Trouble::Kill,
+    Trouble::Kill,
+    Trouble::Stop,
+    Trouble::Stop,
+    Trouble::Stop,
+    Trouble::Stop,
+    Trouble::Cut,
+    Trouble::Cut,
+    Trouble::Cut,
+    Trouble::Cut,
+    Trouble::Stall,
+    Trouble::Stall,
+    Trouble::Restart(Mode::Fast),
+    Trouble::Restart(Mode::Immediate),
+];
+
+/// What happens where stale holders are wanted, and nothing else.
+const STOPS: [Trouble; 1] = [Trouble::Stop];
+
+/// How often each has happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) kills: usize,
+    pub(crate) stops: usize,
+    pub(crate) restarts: usize,
+    /// Connections that were cut, on purpose and not by another trouble.
+    pub(crate) cuts: usize,
+    pub(crate) stalls: usize,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kills, stops, restarts, cuts, stalls } = self;
+        write!(
+            f,
+            "{kills} kills, {stops} stops, {restarts} restarts of the database, {cuts} connections cut, {stalls} stalls"
+        )
+    }
+}
+
+/// What ends a trouble.
+#[derive(Clone, Copy, Debug)]
+enum Remedy {
+    Start(usize),
+    GoOn(usize),
+    PassOn(usize),
+}
+
+/// Makes trouble. The seed chooses what, to whom and for how long; the machine has its say in what that comes to.
+pub(crate) struct Troubles<'a> {
+    hosts: &'a mut Hosts,
+    cluster: &'a Cluster,
+    proxies: &'a [Proxy],
+    round: &'static [Trouble],
+    chance: StdRng,
+    left: Vec<Trouble>,
+    remedies: Vec<(Instant, Remedy)>,
+    counts: Counts,
+    start: Instant,
+}
+
+impl<'a> Troubles<'a> {
+    /// Trouble for `hosts`, each of which reaches the database over the proxy at its place.
+    pub(crate) fn new(seed: u64, hosts: &'a mut Hosts, cluster: &'a Cluster, proxies: &'a [Proxy]) -> Self {
+        let chance = StdRng::seed_from_u64(seed);
+        let (left, remedies, counts) = (Vec::new(), Vec::new(), Counts::default());
+        Self { hosts, cluster, proxies, round: &ROUND, chance, left, remedies, counts, start: Instant::now() }
+    }
+
+    /// Nothing but hosts that are stopped for longer than their lease.
+    pub(crate) fn stops_only(self) -> Self {
+        Self { round: &STOPS, ..self }
+    }
+
+    /// Make trouble for so long, then heal everything. Returns once all hosts are up.
+    pub(crate) fn make(mut self, time: Duration) -> Result<Counts> {
+        let mut next = self.start + LEASE;
+        while self.start.elapsed() < time {
+            self.heal(Instant::now())?;
+            self.hosts.look_after()?;
+            if Instant::now() >= next {
+                self.one()?;
+                next = Instant::now() + Duration::from_millis(self.chance.random_range(APART));
+            }
+            std::thread::sleep(LOOK);
+        }
+        self.tell("everything is healed");
+        for (_, remedy) in std::mem::take(&mut self.remedies) {
+            self.apply(remedy)?;
+        }
+        self.hosts.all_up()?;
+        Ok(self.counts)
+    }
+
+    /// The next trouble of the round.
+    fn one(&mut self) -> Result<()> {
+        if self.left.is_empty() {
+            self.left = self.round.to_vec();
+            self.left.shuffle(&mut self.chance);
+        }
+        let Some(trouble) = self.left.pop() else { return Ok(()) };
+        match trouble {
+            Trouble::Kill => self.kill(),
+            Trouble::Stop => self.stop(),
+            Trouble::Restart(mode) => {
+                self.tell(&format!("restart the database ({})", mode.as_str()));
+                self.cluster.restart(mode);
+                self.counts.restarts += 1;
+                Ok(())
+            }
+            Trouble::Cut => {
+                self.cut();
+                Ok(())
+            }
+            Trouble::Stall => {
+                self.stall();
+                Ok(())
+            }
+        }
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        let after = self.chance.random_range(0..4000);
+        let Some(host) = self.somebody() else { return Ok(()) };
+        self.tell(&format!("kill {}, for {after} ms", self.hosts.name(host)));
+        self.hosts.kill(host)?;
+        self.counts.kills += 1;
+        self.later(after, Remedy::Start(host));
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        let lease = u64::try_from(LEASE.as_millis()).expect("a lease is short");
+        let after = self.chance.random_range(lease * 5 / 4..lease * 3);
+        let Some(host) = self.somebody() else { return Ok(()) };
+        self.tell(&format!("stop {}, for {after} ms", self.hosts.name(host)));
+        self.hosts.stop(host)?;
+        self.counts.stops += 1;
+        self.later(after, Remedy::GoOn(host));
+        Ok(())
+    }
+
+    fn cut(&mut self) {
+        let all = self.chance.random_bool(0.5);
+        let one = self.chance.random_range(0..self.proxies.len());
+        let cut: usize = self.proxies.iter().enumerate().filter(|(n, _)| all || *n == one).map(|(_, p)| p.cut()).sum();
+        let whose = if all { "all" } else { self.hosts.name(one) };
+        self.tell(&format!("cut {cut} connections of {whose}"));
+        self.counts.cuts += cut;
+    }
+
+    fn stall(&mut self) {
+        let after = self.chance.random_range(500..4000);
+        let one = self.chance.random_range(0..self.proxies.len());
+        self.tell(&format!("stall {}, for {after} ms", self.hosts.name(one)));
+        self.proxies[one].stall(true);
+        self.counts.stalls += 1;
+        self.later(after, Remedy::PassOn(one));
+    }
+
+    /// One of the hosts that are well.
+    fn somebody(&mut self) -> Option<usize> {
+        // Drawn whether or not there is one, so that what is drawn after does not depend on it.
+        let at = self.chance.random_range(0..6 * 5 * 4);
+        let up = self.hosts.up();
+        (!up.is_empty()).then(|| up[at % up.len()])
+    }
+
+    fn later(&mut self, after: u64, remedy: Remedy) {
+        self.remedies.push((Instant::now() + Duration::from_millis(after), remedy));
+    }
+
+    /// Apply the remedies that are due.
+    fn heal(&mut self, now: Instant) -> Result<()> {
+        let all = std::mem::take(&mut self.remedies);
+        let (due, later): (Vec<_>, Vec<_>) = all.into_iter().partition(|(at, _)| *at <= now);
+        self.remedies = later;
+        due.into_iter().try_for_each(|(_, remedy)| self.apply(remedy))
+    }
+
+    fn apply(&mut self, remedy: Remedy) -> Result<()> {
+        match remedy {
+            Remedy::Start(host) => self.hosts.start(host),
+            Remedy::GoOn(host) => self.hosts.go_on(host)?,
+            Remedy::PassOn(host) => self.proxies[host].stall(false),
+        }
+        Ok(())
+    }
+
+    fn tell(&self, what: &str) {
+        println!("{:>8.1} s  {what}", self.start.elapsed().as_secs_f64());
+    }
+}
