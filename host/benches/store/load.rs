@@ -1,0 +1,194 @@
+//! Makes runs, waits for them, and times them.
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use sexton::config::Config;
+use sexton::host::Host;
+use sexton::http::shapes::{RunDetail, Triggered};
+use sexton::run::{Cause, RunState};
+use sexton::store::{NewRun, RunFilter};
+use sexton::task::{Name, TaskKey};
+
+use crate::common::Spread;
+
+/// Of every host. All runs are kept, as what is stored is part of what is measured; there is no line in the log for each,
+/// as the rivals write none.
+pub(crate) const CONFIG: &str = "[runtime]\nslots = 512\n[retention]\nruns = 1_000_000\nbytes = \"100 GiB\"\n\
+                                 [log]\nfilter = \"warn,sexton::host=info\"\n";
+
+/// The task that is measured; a guest that does nothing.
+pub(crate) const TASK: &str = "noop";
+
+/// What its manifest says: as many at once as three hosts have places for.
+pub(crate) const MANIFEST: &str = "[tasks.noop]\noverlap = \"allow(1536)\"\n";
+
+/// Runs that are made in one request, and requests that are under way at once.
+const REQUEST: usize = 500;
+const REQUESTS: usize = 2;
+
+/// Runs of the first round, which says how many the others need.
+const WARM: usize = 10_000;
+
+/// Connections that ask for runs one by one.
+const CONNECTIONS: usize = 16;
+
+/// After each run whose start is timed: longer than a run takes, so that the hosts are idle again.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How much is done for each figure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// Rounds of which the best counts.
+    pub(crate) rounds: usize,
+    /// How long a round takes, about.
+    pub(crate) time: Duration,
+    /// Runs whose start is timed.
+    pub(crate) samples: usize,
+}
+
+/// A host in this process: the way in for runs by the hundred, and to what the store says. It has plugins only where the
+/// store lets in no other host.
+pub(crate) struct Front {
+    host: Host,
+    key: TaskKey,
+}
+
+impl Front {
+    /// Start it as `name` in `place`, where its plugins are, with what `config` says besides.
+    pub(crate) async fn start(name: &str, place: &Path, config: &str) -> Self {
+        let at = |folder: &str| place.join(folder).display().to_string();
+        let text = format!(
+            "[host]\nname = \"{name}\"\nplugins = \"{}\"\nvar = \"{}\"\n[http]\nlisten = \"127.0.0.1:0\"\n{CONFIG}{config}",
+            at("plugins"),
+            at("var")
+        );
+        let config = Config::parse("the bench's configuration", &text).unwrap();
+        let key = TaskKey { tenant: Name::default_tenant(), task: Name::new(TASK).unwrap() };
+        Self { host: Host::start(config).await.unwrap(), key }
+    }
+
+    /// Wait until it can run the task itself.
+    pub(crate) async fn can_run(&self) {
+        let mut catalog = self.host.catalog.changes();
+        while self.host.catalog.get(&self.key).is_none() {
+            catalog.changed().await.unwrap();
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.host.address)
+    }
+
+    pub(crate) async fn stop(self) {
+        self.host.stop(Duration::ZERO, std::future::pending()).await;
+    }
+
+    /// Runs that are in the store.
+    pub(crate) async fn stored(&self) -> u64 {
+        self.host.store.counts().await.unwrap().values().sum()
+    }
+
+    /// Runs a second from the first made to the last over: the best round, and the worst.
+    pub(crate) async fn rate(&self, effort: &Effort) -> (f64, f64) {
+        let mut rates = vec![self.work_off(WARM).await];
+        for _ in 0..effort.rounds {
+            let runs = rates.iter().fold(0.0, |a: f64, b| a.max(*b)) * effort.time.as_secs_f64();
+            rates.push(self.work_off((runs as usize).clamp(WARM, 200_000)).await);
+        }
+        rates.remove(0);
+        let (best, worst) = rates.iter().fold((0.0, f64::INFINITY), |(a, b): (f64, f64), c| (a.max(*c), b.min(*c)));
+        (best, worst)
+    }
+
+    /// Make so many runs while they are worked off, and wait until all are over; how many a second that was.
+    async fn work_off(&self, runs: usize) -> f64 {
+        let (requests, start) = (runs / REQUEST, Instant::now());
+        let mut making = tokio::task::JoinSet::new();
+        for maker in 0..REQUESTS {
+            let (store, clock, key) = (self.host.store.clone(), self.host.clock.clone(), self.key.clone());
+            making.spawn(async move {
+                for _ in (maker..requests).step_by(REQUESTS) {
+                    let now = clock.now();
+                    let run = NewRun::of(key.clone(), now, Cause::Demand);
+                    store.enqueue(vec![run; REQUEST], now).await.unwrap();
+                }
+            });
+        }
+        making.join_all().await;
+        self.all_over().await;
+        (requests * REQUEST) as f64 / start.elapsed().as_secs_f64()
+    }
+
+    /// Wait until no run waits or is running.
+    async fn all_over(&self) {
+        let start = Instant::now();
+        for state in [RunState::Waiting, RunState::Running] {
+            let filter = RunFilter { state: Some(state), limit: 1, ..RunFilter::default() };
+            while !self.host.store.runs(filter.clone()).await.unwrap().is_empty() {
+                assert!(start.elapsed() < Duration::from_secs(300), "runs are left {state}");
+                // Not to ask at every commit: that would be part of what is measured.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    /// The same with runs that are asked for one by one of the host at `url`, over 16 connections.
+    pub(crate) async fn rate_asked(&self, url: &str, effort: &Effort) -> f64 {
+        // About as many as can be asked for in that time: what else there is to do is little.
+        let runs = (effort.time.as_secs_f64() * 3_000.0) as usize / CONNECTIONS * CONNECTIONS;
+        let start = Instant::now();
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..CONNECTIONS {
+            let url = format!("{url}/v1/tasks/{TASK}/runs");
+            asking.spawn_blocking(move || {
+                let agent = ureq::Agent::new_with_defaults();
+                for _ in 0..runs / CONNECTIONS {
+                    agent.post(&url).send_empty().unwrap().body_mut().read_to_string().unwrap();
+                }
+            });
+        }
+        asking.join_all().await;
+        self.all_over().await;
+        runs as f64 / start.elapsed().as_secs_f64()
+    }
+}
+
+/// How long it took until a run's guest was started, in milliseconds. The store keeps whole milliseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Starts {
+    /// From the instant that the run was due, as the store has both.
+    pub(crate) due: Spread,
+    /// From before it was asked for to the end of the millisecond in which it started: so long at most.
+    pub(crate) asked: Spread,
+}
+
+/// One run at a time, asked for of the host at `url`, while nothing else is to be done.
+pub(crate) fn starts(url: &str, samples: usize) -> Starts {
+    let agent = ureq::Agent::new_with_defaults();
+    let read = |path: &str| agent.get(format!("{url}{path}")).call().unwrap().body_mut().read_to_string().unwrap();
+    let (mut due, mut asked) = (Vec::new(), Vec::new());
+    for sample in 0..samples + 20 {
+        let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() * 1e3;
+        let answer = agent.post(format!("{url}/v1/tasks/{TASK}/runs")).send_empty().unwrap();
+        let made: Triggered = serde_json::from_str(&answer.into_body().read_to_string().unwrap()).unwrap();
+        let began = Instant::now();
+        let found = loop {
+            // Looked at afterwards: who waits for a run keeps its host awake.
+            std::thread::sleep(PAUSE);
+            let found: RunDetail = serde_json::from_str(&read(&format!("/v1/runs/{}", made.run))).unwrap();
+            if found.run.state.is_over() {
+                break found;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "run {} is not over", made.run);
+        };
+        assert_eq!(found.run.state, RunState::Succeeded);
+        if sample >= 20 {
+            // The first few warm up.
+            let started = found.attempts[0].report.started_at.as_millis();
+            due.push((started - found.run.due_at.as_millis()) as f64);
+            asked.push((started + 1) as f64 - before);
+        }
+    }
+    Starts { due: Spread::of(due), asked: Spread::of(asked) }
+}

@@ -1,0 +1,127 @@
+//! Job queues that others use, measured on the same database in the same run. They come from npm, in exact versions, and are
+//! run by the scripts in `rivals/`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+use crate::common::target;
+
+/// What each is called, on npm and as a script.
+pub(crate) const NAMES: [&str; 2] = ["graphile-worker", "pg-boss"];
+
+const FILES: [&str; 4] = ["package.json", "measure.mjs", "graphile-worker.mjs", "pg-boss.mjs"];
+
+/// How much is done for each figure.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Effort {
+    /// How long a measurement takes, about.
+    pub(crate) seconds: f64,
+    /// Jobs whose start is timed.
+    pub(crate) samples: usize,
+    /// With how many worker processes throughput is measured; the best counts.
+    pub(crate) processes: &'static [usize],
+}
+
+/// What was measured of one.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Rival {
+    pub(crate) version: String,
+    /// Each job is taken and finished by itself.
+    pub(crate) per_job: Rate,
+    /// Many are taken and finished at once.
+    pub(crate) batched: Rate,
+    pub(crate) start_ms: StartMs,
+}
+
+/// Jobs a second.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Rate {
+    pub(crate) jobs_per_s: f64,
+    /// With how many processes, and whether the jobs were there before.
+    pub(crate) how: String,
+}
+
+/// From before a job was asked for to the call of its handler, one job at a time.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct StartMs {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) max: f64,
+}
+
+/// Where they are installed.
+#[derive(Debug)]
+pub(crate) struct Rivals {
+    place: PathBuf,
+    node: PathBuf,
+}
+
+impl Rivals {
+    /// Install them, unless they are there already; else the error is a line that says what to do.
+    pub(crate) fn install() -> Result<Self, String> {
+        let place = target().join("rivals");
+        let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/store/rivals");
+        let wanted = fs::read(ours.join("package.json")).unwrap();
+        let installed = place.join("installed.json");
+        fs::create_dir_all(&place).unwrap();
+        for file in FILES {
+            fs::copy(ours.join(file), place.join(file)).unwrap();
+        }
+        if !fs::read(&installed).is_ok_and(|installed| installed == wanted) {
+            npm(&place)?;
+            fs::write(installed, wanted).unwrap();
+        }
+        let node = node(&place);
+        match Command::new(&node).arg("--version").output() {
+            Ok(said) if said.status.success() => Ok(Self { place, node }),
+            _ => {
+                Err("`node` is missing: install Node.js 22.18 or newer, as rivals are measured in the same run".into())
+            }
+        }
+    }
+
+    /// Measure one on the database at `url`.
+    pub(crate) fn measure(&self, name: &str, url: &str, effort: Effort) -> Rival {
+        let done = Command::new(&self.node)
+            .arg(format!("{name}.mjs"))
+            .args(["measure", url, &serde_json::to_string(&effort).unwrap()])
+            .current_dir(&self.place)
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success(), "{name}: {}", done.status);
+        serde_json::from_str(said.lines().last().unwrap_or_default()).unwrap()
+    }
+}
+
+fn npm(place: &Path) -> Result<(), String> {
+    let done = Command::new("npm")
+        .args(["install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"])
+        .current_dir(place)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(
+            |_| "`npm` is missing: install Node.js 20 or newer with npm, as rivals are measured in the same run",
+        )?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let why = String::from_utf8_lossy(&done.stderr);
+    Err(format!("npm cannot install what is measured beside: {}", why.trim()))
+}
+
+/// The Node.js that came with them: they ask for a newer one than many machines have. The machine's where there is none.
+fn node(place: &Path) -> PathBuf {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let own = place.join(format!("node_modules/node-{}-{arch}/bin/node", std::env::consts::OS));
+    if own.exists() { own } else { "node".into() }
+}
