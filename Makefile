@@ -11,15 +11,16 @@ GUESTS = $(notdir $(wildcard tests/guests/*))
 # Cargo writes start-hang as start_hang.
 put = for name in $(1); do cp $(BUILT)/$$(echo $$name | tr - _).wasm $(2)/.$$name.new && mv $(2)/.$$name.new $(2)/$$name.wasm || exit; done
 
-.PHONY: run test hostile leak lint bench bench-hung bench-schedules soak examples guests wasm-target
+.PHONY: run test hostile leak chaos lint bench bench-hung bench-schedules bench-store soak examples guests wasm-target postgres
 
 run: examples ## Try it: the examples, their remotes, and the host
 	cargo build --quiet -p sexton -p example-frontpage-remotes
 	scripts/run.sh $(TARGET)/debug
 
-test: guests examples ## Every test
-	cargo build --quiet -p sexton -p example-frontpage-remotes && cargo test
-	$(MAKE) hostile && $(MAKE) leak LEAK=1000
+test: guests examples postgres ## Every test
+	cargo build --quiet -p sexton -p example-frontpage-remotes -p skewed-clock && cargo test
+	$(MAKE) hostile && $(MAKE) leak LEAK=1000 && $(MAKE) chaos CHAOS='--seconds 30 --runs 200'
+	$(MAKE) chaos CHAOS='--seconds 30 --runs 200 --break-fence'
 
 hostile: guests ## Attack a host in every way there is; see docs/hostile.md
 	cargo build --quiet -p sexton -p hostile -p hostile-resolver && $(TARGET)/debug/hostile
@@ -27,6 +28,10 @@ hostile: guests ## Attack a host in every way there is; see docs/hostile.md
 LEAK = 10000
 leak: guests ## Interrupt many runs, and compare the host with what it was before
 	cargo build --quiet -p sexton -p hostile -p hostile-resolver && $(TARGET)/debug/hostile --leak $(LEAK)
+
+CHAOS =
+chaos: guests postgres ## Three hosts on one database, killed, stopped and cut off: what becomes of their runs?
+	cargo build --quiet -p sexton -p chaos && $(TARGET)/debug/chaos $(CHAOS)
 
 lint: wasm-target ## Formatting, clippy for the host and for guests, and the documentation
 	cargo fmt --check && cargo clippy --all-targets -- -D warnings
@@ -42,6 +47,9 @@ bench-hung: guests ## What the others notice of a thousand hung plugins
 bench-schedules: guests ## What a million added schedules cost
 	cargo bench --bench schedules
 
+bench-store: guests postgres ## Both stores and what others use: runs a second, and the way to a start
+	cargo bench --bench store
+
 soak: guests ## An hour of good and hostile tasks: is anything lost, late, or leaking?
 	cargo bench --bench soak
 
@@ -55,3 +63,6 @@ guests: wasm-target ## What the tests run, into target/guests/
 
 wasm-target:
 	@scripts/wasm-target.sh
+
+postgres: ## What the tests start of PostgreSQL is there
+	@scripts/postgres.sh
