@@ -22,6 +22,7 @@ mod hosts;
 mod hung;
 mod locks;
 mod many_hosts;
+mod migrate;
 mod outcomes;
 mod pace;
 mod pausing;

@@ -269,6 +269,20 @@ impl PostgresStore {
             shared,
         }))
     }
+
+    /// That an act locks the row of a task. Of one that was not met yet it is not known which that is: once in its life
+    /// somebody may have to begin anew for it.
+    fn row_of(&self, task: &TaskKey) -> Option<locks::Mutex> {
+        self.shared.tasks.get(task).map(locks::Mutex::Task)
+    }
+
+    /// The same of a pause.
+    fn rows_of(&self, whom: &Whom) -> Option<locks::Mutex> {
+        match whom {
+            Whom::Task(task) => self.row_of(task),
+            Whom::Tenant(_) | Whom::All => None,
+        }
+    }
 }
 
 #[async_trait]
@@ -279,7 +293,7 @@ impl Store for PostgresStore {
 
     async fn fire(&self, fire: Fire) -> Result<Fired> {
         let fire = Arc::new(fire);
-        act!(self.acts, [fire], |tx| making::fire(tx, &fire))
+        act!(self.acts, self.row_of(&fire.task), [fire], |tx| making::fire(tx, &fire))
     }
 
     async fn begin_schedules(&self, begun: Vec<Begun>) -> Result<()> {
@@ -289,7 +303,7 @@ impl Store for PostgresStore {
 
     async fn leave_out(&self, task: TaskKey, what: &str) -> Result<()> {
         let what = what.to_owned();
-        act!(self.acts, [task, what], |tx| policies::leave_out(tx, &task, &what))
+        act!(self.acts, self.row_of(&task), [task, what], |tx| policies::leave_out(tx, &task, &what))
     }
 
     async fn cancel_late(&self, now: Timestamp) -> Result<u64> {
@@ -414,15 +428,15 @@ impl Store for PostgresStore {
 
     async fn remember(&self, remember: Remember) -> Result<bool> {
         let remember = Arc::new(remember);
-        act!(self.acts, [remember], |tx| watching::remember(tx, &remember))
+        act!(self.acts, self.row_of(&remember.task), [remember], |tx| watching::remember(tx, &remember))
     }
 
     async fn pause(&self, whom: Whom, why: Option<String>, now: Timestamp) -> Result<()> {
-        act!(self.acts, [whom, why], |tx| pauses::pause(tx, &whom, why.as_deref(), now))
+        act!(self.acts, self.rows_of(&whom), [whom, why], |tx| pauses::pause(tx, &whom, why.as_deref(), now))
     }
 
     async fn resume(&self, whom: Whom, now: Timestamp) -> Result<()> {
-        act!(self.acts, [whom], |tx| pauses::resume(tx, &whom, now))
+        act!(self.acts, self.rows_of(&whom), [whom], |tx| pauses::resume(tx, &whom, now))
     }
 
     async fn pauses(&self) -> Result<Pauses> {

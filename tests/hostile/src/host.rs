@@ -177,7 +177,12 @@ impl Host {
 
     /// Ask for a run; its id.
     pub(crate) fn trigger(&self, task: &str) -> Result<i64> {
-        let answer = self.ask("POST", &format!("/v1/tasks/{task}/runs"), b"")?;
+        self.trigger_with(task, b"")
+    }
+
+    /// Ask for a run that is given `input`; its id.
+    pub(crate) fn trigger_with(&self, task: &str, input: &[u8]) -> Result<i64> {
+        let answer = self.ask("POST", &format!("/v1/tasks/{task}/runs"), input)?;
         let status = answer.status();
         ensure!(status.is_success(), "cannot run {task}: {status} {}", String::from_utf8_lossy(answer.body()));
         let answer: Value = serde_json::from_slice(answer.body())?;

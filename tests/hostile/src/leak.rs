@@ -12,8 +12,14 @@ const SWARM: usize = 200;
 /// What is interrupted: a guest that computes, one that waits, one that holds a lock, and one that waits for it.
 const INTERRUPTED: [&str; 4] = ["spin-in-run", "sleep-for-ever", "lock-hoard", "lock-queue"];
 
-/// Resident memory that may be gained: what an allocator keeps at hand, in KiB.
-const GAINED: u64 = 64 << 10;
+/// Resident memory that may be gained, in KiB: what the store's readers keep of its file (2 MiB each), and what an allocator
+/// keeps at hand. A kilobyte for each of ten thousand runs would be more.
+const GAINED: u64 = 8 << 10;
+
+/// What each of the runs is given that fill what the store keeps in memory of its file, in bytes, and how many there are: some
+/// more than it keeps, which is 16 MiB. Each is large enough that the allocator gives back the memory in which it arrives.
+const GIVEN: usize = 512 << 10;
+const FILLING: usize = 40;
 
 /// Interrupt `count` runs, and compare the host with what it was.
 pub(crate) fn check(host: &Host, count: usize) -> Result<()> {
@@ -34,9 +40,11 @@ pub(crate) fn check(host: &Host, count: usize) -> Result<()> {
         let reason = host.taken_up(task)?;
         ensure!(reason.is_none(), "{task}: {reason:?}");
     }
-    // Once before it counts: places in the pool, threads and stacks that are kept for the next run.
+    // Once before it counts: places in the pool, threads and stacks that are kept for the next run. And the store's pages: what
+    // it keeps at hand of its file grows up to its bound with what is written, and ten thousand runs would be just enough.
     interrupt(host, &tasks, count / 10)?;
     every_place_is_free(host, full)?;
+    fill_the_stores_pages(host, full)?;
     let before = host.vitals()?;
     println!("before                 {before}, 0 locks");
 
@@ -78,6 +86,15 @@ fn interrupt(host: &Host, tasks: &[String], count: usize) -> Result<()> {
             let attempts = over["attempts"].as_array().map_or(0, Vec::len);
             ensure!(over["run"]["outcome"] == "timed-out" && attempts == 1, "a run was not interrupted: {over}");
         }
+    }
+    Ok(())
+}
+
+/// Have the store write as much as it keeps in memory.
+fn fill_the_stores_pages(host: &Host, task: &str) -> Result<()> {
+    for _ in 0..FILLING {
+        let over = host.wait(host.trigger_with(task, &vec![b'x'; GIVEN])?)?;
+        ensure!(over["run"]["state"] == "succeeded", "a run with a large input went wrong: {over}");
     }
     Ok(())
 }

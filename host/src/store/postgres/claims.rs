@@ -21,7 +21,7 @@ use super::rows::{cause, instant, maybe_instant, small, task_key, to_sql};
 use super::schema::NOT_OVER;
 use super::tally::Tally;
 use super::tasks::{STANDING_COLUMNS, pause, standing};
-use super::tx::Tx;
+use super::tx::{Params, Tx};
 use crate::run::{Cause, Claim, ClaimKey, RunId, RunState};
 use crate::store::codes::cause_code;
 use crate::store::{ClaimRequest, Claimed, Result};
@@ -84,15 +84,17 @@ fn heads_sql() -> String {
 fn forced_sql() -> String {
     format!(
         "SELECT r.run_at, r.id, r.task, t.tenant, t.name FROM runs r JOIN tasks t ON t.id = r.task \
-         WHERE r.over_at = {NOT_OVER} AND r.state = 0 AND r.forced AND r.attempt = 0 ORDER BY r.run_at, r.id LIMIT 1000"
+         WHERE r.over_at = {NOT_OVER} AND r.state = 0 AND r.forced AND r.attempt = 0 \
+         AND (r.start_by_at IS NULL OR r.start_by_at >= $1) ORDER BY r.run_at, r.id LIMIT 1000"
     )
 }
 
 /// See whether there is anything to take.
 pub(super) async fn look(tx: &Tx, request: &ClaimRequest) -> Step<Ready> {
-    let (heads_sql, forced_sql) = (heads_sql(), forced_sql());
+    let (heads_sql, forced_sql, now) = (heads_sql(), forced_sql(), request.now.as_millis());
+    let now: Params<'_> = &[&now];
     let (first_start_by, forced, heads) =
-        tokio::try_join!(policies::first_start_by(tx), tx.query(&forced_sql, &[]), tx.query(&heads_sql, &[]))?;
+        tokio::try_join!(policies::first_start_by(tx), tx.query(&forced_sql, now), tx.query(&heads_sql, &[]))?;
     // One that is late at that instant is cancelled a moment after it.
     let mut next_run_at = first_start_by.map(|at| at.plus(Duration::from_millis(1)));
     let mut something = first_start_by.is_some_and(|first| first < request.now);
@@ -192,7 +194,7 @@ impl Claiming {
 
     async fn take_forced(&self, tx: &mut Tx, request: &ClaimRequest) -> Step<Vec<Claim>> {
         let mut found = Vec::new();
-        for row in tx.query(&forced_sql(), &[]).await? {
+        for row in tx.query(&forced_sql(), &[&request.now.as_millis()]).await? {
             let (run_at, run) = (instant(&row, 0), RunId(row.get(1)));
             if run_at <= request.now && found.len() < request.limit && request.tasks.contains_key(&task_key(&row, 3)?) {
                 found.push(Candidate { rank: 0, run_at, run });
@@ -324,8 +326,8 @@ async fn lock(tx: &Tx, request: &ClaimRequest, heads: &[Head], next_run_at: &mut
     Ok(open)
 }
 
-/// Due runs of tasks, earliest first, at most `most` and one more of each.
-async fn due(tx: &Tx, open: &[&Open], most: usize) -> Step<Vec<Row>> {
+/// Runs of tasks that wait and are not too late to start, earliest first, at most `most` and one more of each.
+async fn due(tx: &Tx, open: &[&Open], most: usize, now: Timestamp) -> Step<Vec<Row>> {
     const _: () = assert!(cause_code(Cause::Demand) == 2, "see `supervision::goes_through`");
     let tasks: Vec<i64> = open.iter().map(|open| open.task).collect();
     let held: Vec<bool> = open.iter().map(|open| open.held).collect();
@@ -333,9 +335,10 @@ async fn due(tx: &Tx, open: &[&Open], most: usize) -> Step<Vec<Row>> {
         &format!(
             "SELECT o.task, l.run_at, l.id FROM unnest($1::bigint[], $2::boolean[]) AS o(task, held) CROSS JOIN LATERAL \
              (SELECT r.run_at, r.id FROM runs r WHERE r.over_at = {NOT_OVER} AND r.state = 0 AND r.task = o.task \
-             AND (NOT o.held OR (r.cause = 2 AND r.attempt = 0)) ORDER BY r.run_at, r.id LIMIT $3) l"
+             AND (NOT o.held OR (r.cause = 2 AND r.attempt = 0)) AND (r.start_by_at IS NULL OR r.start_by_at >= $4) \
+             ORDER BY r.run_at, r.id LIMIT $3) l"
         ),
-        &[&tasks, &held, &to_sql(most.saturating_add(1))],
+        &[&tasks, &held, &to_sql(most.saturating_add(1)), &now.as_millis()],
     )
     .await
 }

@@ -17,9 +17,11 @@ use crate::time::Timestamp;
 /// Names that are forgotten in one go.
 pub(super) const PIECE: u64 = 1000;
 
-/// What a guest's wish locks besides its run, in the order in which everybody does.
+/// What an act locks besides runs, in the order in which everybody does.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mutex {
+    /// The row of a task.
+    Task(i64),
     /// A lock's name.
     Lock(Name, i64, String),
     /// A tenant's cache.

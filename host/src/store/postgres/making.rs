@@ -8,6 +8,7 @@ use tokio::sync::OnceCell;
 
 use super::errors::Step;
 use super::lane::Work;
+use super::policies;
 use super::rows::{code, text, to_sql};
 use super::schema::NOT_OVER;
 use super::tally::Tally;
@@ -312,6 +313,8 @@ async fn replace(tx: &mut Tx, tally: &mut Tally, task: i64, by: RunId, now: Time
         change.leave(RunState::Waiting, waited.len());
         change.enter(RunState::Cancelled, waited.len());
         change.bytes += waited.iter().map(|row| row.get::<_, i64>(1)).sum::<i64>();
+        let runs: Vec<i64> = waited.iter().map(|row| row.get(0)).collect();
+        policies::move_attempts(tx, &runs, now).await?;
     }
     // The first reason given stays, and yet it is told again: who was to end the run may have missed it.
     let running = tx

@@ -54,7 +54,7 @@ pub(super) async fn migrate(client: &mut Client, name: &str) -> Result<()> {
         "INSERT INTO meta VALUES (1, 0, 0) ON CONFLICT DO NOTHING".to_owned(),
     ] {
         match client.batch_execute(&make).await {
-            Err(e) if e.code().is_some_and(|code| quicker(code)) => {}
+            Err(e) if e.code().is_some_and(quicker) => {}
             Err(e) if e.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) && make.starts_with("CREATE SCHEMA") => {
                 // It may be there, made by somebody who may.
                 tracing::debug!(error = %e, "Cannot make the schema");

@@ -22,6 +22,11 @@ impl TaskIds {
     fn known(&self) -> MutexGuard<'_, HashMap<TaskKey, i64>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The number of a task that was met before.
+    pub(super) fn get(&self, task: &TaskKey) -> Option<i64> {
+        self.known().get(task).copied()
+    }
 }
 
 /// The numbers of `tasks`, in their order. Rows are made for those that have none: by a transaction of its own, as a

@@ -125,7 +125,7 @@ impl Seen {
             self.due.insert(open.task, Vec::new());
             self.more.insert(open.task, false);
         }
-        for row in due(tx, open, most).await? {
+        for row in due(tx, open, most, now).await? {
             let (task, run_at, run) = (row.get(0), instant(&row, 1), RunId(row.get(2)));
             let due = self.due.entry(task).or_default();
             if run_at > now {
