@@ -91,7 +91,7 @@ impl Asker<'_> {
                 thread::sleep(AGAIN);
             }
         }
-        if n % 4 == 0 {
+        if n.is_multiple_of(4) {
             told.extend(self.ask_of(tries % self.hosts, n));
         }
         told

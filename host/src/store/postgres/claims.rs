@@ -217,7 +217,7 @@ impl Claiming {
                     "UPDATE runs r SET state = 1, attempt = r.attempt + 1, fence = c.fence, lease_until = $3, \
                      claimed_at = $4, host = $5, start_by_at = NULL \
                      FROM unnest($1::bigint[], $2::bigint[]) AS c(run, fence) \
-                     WHERE r.id = c.run AND r.over_at = {NOT_OVER} AND r.state = 0 \
+                     WHERE r.id = c.run AND r.over_at = {NOT_OVER} AND r.state + 0 = 0 \
                      RETURNING r.id, r.attempt, r.fence, r.task, r.due_at, r.cause, r.input, r.failures, r.claimed_at"
                 ),
                 &[

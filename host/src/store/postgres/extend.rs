@@ -28,7 +28,7 @@ pub(super) async fn extend(tx: &mut Tx, claims: &[ClaimKey], until: Timestamp) -
             &format!(
                 "UPDATE runs r SET lease_until = $4 \
                  FROM unnest($1::bigint[], $2::int[], $3::bigint[]) AS c(run, attempt, fence) \
-                 WHERE r.id = c.run AND r.over_at = {NOT_OVER} AND r.state = 1 AND r.attempt = c.attempt \
+                 WHERE r.id = c.run AND r.over_at = {NOT_OVER} AND r.state + 0 = 1 AND r.attempt = c.attempt \
                  AND r.fence = c.fence RETURNING r.id, r.attempt, r.fence, r.cancel IS NOT NULL"
             ),
             &[&runs, &attempts, &fences, &until.as_millis()],

@@ -144,7 +144,7 @@ async fn hold(tx: &Tx, claims: &[ClaimKey]) -> Step<(HashMap<ClaimKey, Held>, BT
             &format!(
                 "SELECT c.place, r.task, r.lease_until, r.bytes, r.host, r.cancel, {STANDING_COLUMNS} \
                  FROM unnest($1::bigint[], $2::int[], $3::bigint[]) WITH ORDINALITY AS c(run, attempt, fence, place) \
-                 JOIN runs r ON r.id = c.run AND r.over_at = {NOT_OVER} AND r.state = 1 AND r.attempt = c.attempt \
+                 JOIN runs r ON r.id = c.run AND r.over_at = {NOT_OVER} AND r.state + 0 = 1 AND r.attempt = c.attempt \
                  AND r.fence = c.fence JOIN tasks t ON t.id = r.task FOR UPDATE OF r"
             ),
             &[&runs, &attempts, &fences],
