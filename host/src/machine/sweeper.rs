@@ -11,6 +11,7 @@ use crate::lifecycle::{self, Ending};
 use crate::machine::alert;
 use crate::machine::executor::report_without_guest;
 use crate::machine::live::LiveRuns;
+use crate::retry::RetryPolicy;
 use crate::run::Outcome;
 use crate::store::{Expired, Finish, Retention, Store, StoreError};
 use crate::time::Clock;
@@ -101,9 +102,10 @@ impl Sweeper {
         let now = self.clock.now();
         let (run, task) = (dead.claim.run, &dead.task);
         warn!(run.id = %run, task.name = %task, "Run {run} of `{task}` was lost by host `{}`", dead.host);
-        // A task that is not known here (any more) is dealt with as tasks are by default.
+        // How often a task that is not known here may be tried others know, or who comes later: it is not given up.
         let known = self.catalog.get(task);
-        let policy = known.as_ref().map(|task| task.retry.clone()).unwrap_or_default();
+        let unknown = || RetryPolicy { attempts: u32::MAX, ..RetryPolicy::default() };
+        let policy = known.as_ref().map_or_else(unknown, |task| task.retry.clone());
         let outcome = if dead.cancel_requested { Outcome::Killed } else { Outcome::Lost };
         let message = format!("host `{}` stopped without writing an outcome", dead.host);
         Finish {

@@ -23,6 +23,7 @@ pub(super) use turn::{SPINS, Turn};
 use super::RuntimeError;
 use super::answers::Answers;
 use super::engine::Ticker;
+use super::processor;
 use super::vitals::Lane;
 use queues::{Gear, Job, Queues};
 
@@ -259,6 +260,7 @@ impl Shared {
             state.sleeping += 1;
             self.ticker.idle();
             state = threads.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            processor::slept();
             self.ticker.busy();
             state.sleeping -= 1;
         }

@@ -3,54 +3,64 @@
 //!
 //! Asking the system for a thread's processor time takes longer than a short part does. So that is done at the end of those
 //! parts only that are long enough for the thread to have lost the processor meanwhile; what a shorter one took is what passed.
-//! After a long part it is asked at the beginning of the next turn, too, in which there is mostly one as long: what the thread
-//! does between two turns is nobody's.
+//! So is what the thread does between two turns, which is nobody's.
 
 use std::cell::Cell;
 #[cfg(test)]
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A part that takes less was not interrupted: the system gives a processor away for longer than that.
+/// What takes less was not interrupted: the system gives a processor away for longer than that.
 const SHORT: Duration = Duration::from_micros(100);
 
-/// Turns of short parts after which the system is asked all the same, lest what lies between them adds up.
+/// Turns of short parts after which the system is asked all the same, lest what is not quite so adds up.
 const SHORT_ONES: u32 = 64;
 
-#[derive(Clone, Copy, Default)]
+/// What is known of a thread.
+#[derive(Clone, Copy)]
 struct Known {
-    /// This thread's processor time, as far as it was asked for or added up.
+    /// Its processor time, as far as it was asked for or added up.
     used: Duration,
+    /// Up to when that is; none if nobody knows how much of it was since.
+    until: Option<Instant>,
     /// Turns since it was asked for, all of them short.
     short_ones: u32,
 }
 
 thread_local! {
-    static KNOWN: Cell<Known> = const { Cell::new(Known { used: Duration::ZERO, short_ones: SHORT_ONES }) };
+    static KNOWN: Cell<Known> = const { Cell::new(Known { used: Duration::ZERO, until: None, short_ones: 0 }) };
 }
 
-/// A turn begins on this thread, and the first part of it.
-pub(super) fn begin_turn() {
-    let Known { used, short_ones } = KNOWN.get();
-    KNOWN.set(match short_ones < SHORT_ONES {
-        true => Known { used, short_ones: short_ones + 1 },
-        false => Known { used: processor_time(), short_ones: 0 },
+/// A turn begins on this thread, at `now`, and the first part of it.
+pub(super) fn begin_turn(now: Instant) {
+    let Known { used, until, short_ones } = KNOWN.get();
+    let between = until.map(|until| now.saturating_duration_since(until)).filter(|time| *time < SHORT);
+    KNOWN.set(match between {
+        Some(time) if short_ones < SHORT_ONES => {
+            Known { used: used + time, until: Some(now), short_ones: short_ones + 1 }
+        }
+        _ => Known { used: processor_time(), until: Some(now), short_ones: 0 },
     });
 }
 
-/// What a part of this thread's turn took of the processor, in which so much time has passed; the next part begins.
-pub(super) fn end_part(passed: Duration) -> Duration {
-    let Known { used, short_ones } = KNOWN.get();
+/// A part of this thread's turn ended at `now`, in which so much time has passed, and the next one begins. What it took of the
+/// processor.
+pub(super) fn end_part(passed: Duration, now: Instant) -> Duration {
+    let Known { used, short_ones, .. } = KNOWN.get();
     if passed < SHORT {
-        KNOWN.set(Known { used: used + passed, short_ones });
+        KNOWN.set(Known { used: used + passed, until: Some(now), short_ones });
         return passed;
     }
-    let now = processor_time();
-    KNOWN.set(Known { used: now, short_ones: SHORT_ONES });
-    // If short turns came just before it, what this thread did between them is in the difference, too.
-    now.saturating_sub(used).min(passed)
+    let asked = processor_time();
+    KNOWN.set(Known { used: asked, until: Some(now), short_ones: 0 });
+    asked.saturating_sub(used).min(passed)
+}
+
+/// This thread was asleep.
+pub(super) fn slept() {
+    KNOWN.set(Known { until: None, ..KNOWN.get() });
 }
 
 /// What a guest takes of the processor by its thread's own clock, which is read wherever the guest enters the host and where it
@@ -98,8 +108,6 @@ fn processor_time() -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     fn spin(time: Duration) {
@@ -114,7 +122,8 @@ mod tests {
         let start = Instant::now();
         spin(time);
         std::thread::sleep(time * 4); // stands for a processor that was taken away
-        end_part(start.elapsed())
+        let end = Instant::now();
+        end_part(end - start, end)
     }
 
     const TIME: Duration = Duration::from_millis(5);
@@ -122,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_long_part_is_charged_for_what_it_computed_and_not_for_what_it_slept() {
-        begin_turn();
+        begin_turn(Instant::now());
 
         let used = [interrupted(TIME), interrupted(TIME)];
 
@@ -132,28 +141,49 @@ mod tests {
     #[test]
     fn short_turns_before_it_are_not_charged_to_a_long_one() {
         for _ in 0..SHORT_ONES - 1 {
-            begin_turn();
             let start = Instant::now();
-            spin(Duration::from_micros(50));
-            end_part(start.elapsed());
+            begin_turn(start);
+            spin(Duration::from_micros(30));
+            let end = Instant::now();
+            end_part(end - start, end);
+            spin(Duration::from_micros(30)); // as if it took so long to find the next guest
         }
 
-        begin_turn();
+        begin_turn(Instant::now());
         let used = interrupted(TIME);
 
-        // What a short part took is what passed, and a busy machine may have taken some of that.
+        // What is short took what passed, and a busy machine may have taken some of that.
         assert!((TIME * 9 / 10..MOST).contains(&used), "{used:?}");
     }
 
     #[test]
-    fn what_a_thread_does_between_two_long_turns_is_charged_to_neither() {
-        begin_turn();
-        let first = interrupted(TIME);
-        spin(TIME); // as if it took so long to find the next guest
+    fn what_a_thread_does_between_two_turns_is_charged_to_neither() {
+        for time in [Duration::from_micros(50), TIME] {
+            begin_turn(Instant::now());
+            let first = interrupted(TIME);
+            spin(time); // as if it took so long to find the next guest
 
-        begin_turn();
-        let second = interrupted(TIME);
+            begin_turn(Instant::now());
+            let second = interrupted(TIME);
 
-        assert!([first, second].iter().all(|used| (TIME..MOST).contains(used)), "{first:?}, {second:?}");
+            assert!([first, second].iter().all(|used| (TIME..MOST).contains(used)), "{first:?}, {second:?}");
+        }
+    }
+
+    #[test]
+    fn a_thread_that_slept_for_a_moment_is_not_taken_to_have_computed_meanwhile() {
+        for _ in 0..SHORT_ONES {
+            let start = Instant::now();
+            begin_turn(start);
+            let end = Instant::now();
+            end_part(end - start, end);
+            std::thread::sleep(Duration::from_micros(1)); // for a guest that comes a moment later
+            slept();
+        }
+
+        begin_turn(Instant::now());
+        let used = interrupted(TIME);
+
+        assert!((TIME..MOST).contains(&used), "{used:?}");
     }
 }

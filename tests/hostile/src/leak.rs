@@ -9,6 +9,9 @@ use crate::host::Host;
 /// Runs at once that are asked for in one go.
 const SWARM: usize = 200;
 
+/// Runs that are interrupted before it counts, at least: so many bring up all code, and fill what the store's readers keep.
+const FIRST: usize = 1000;
+
 /// What is interrupted: a guest that computes, one that waits, one that holds a lock, and one that waits for it.
 const INTERRUPTED: [&str; 4] = ["spin-in-run", "sleep-for-ever", "lock-hoard", "lock-queue"];
 
@@ -42,7 +45,7 @@ pub(crate) fn check(host: &Host, count: usize) -> Result<()> {
     }
     // Once before it counts: places in the pool, threads and stacks that are kept for the next run. And the store's pages: what
     // it keeps at hand of its file grows up to its bound with what is written, and ten thousand runs would be just enough.
-    interrupt(host, &tasks, count / 10)?;
+    interrupt(host, &tasks, (count / 10).max(FIRST))?;
     every_place_is_free(host, full)?;
     fill_the_stores_pages(host, full)?;
     let before = host.vitals()?;

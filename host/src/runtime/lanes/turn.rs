@@ -100,7 +100,7 @@ impl Turn {
 
     /// The guest is given a turn now, on this thread.
     pub(in crate::runtime) fn begin(&self, now: Instant) {
-        processor::begin_turn();
+        processor::begin_turn(now);
         self.since.store(nanos(now.duration_since(self.came)), Ordering::Relaxed);
         self.ticked.store(false, Ordering::Relaxed);
     }
@@ -135,12 +135,12 @@ impl Turn {
 
     /// A part of its turn ends at `now`, in the host or not. As it is dropped it has no turn, and nothing is charged to it.
     fn end_part(&self, now: Instant) {
-        let (since, now) = (self.since.load(Ordering::Relaxed), nanos(now.duration_since(self.came)));
+        let (since, at) = (self.since.load(Ordering::Relaxed), nanos(now.duration_since(self.came)));
         if since == NO_TURN {
             return;
         }
-        self.since.store(now, Ordering::Relaxed);
-        let took = nanos(processor::end_part(Duration::from_nanos(now.saturating_sub(since))));
+        self.since.store(at, Ordering::Relaxed);
+        let took = nanos(processor::end_part(Duration::from_nanos(at.saturating_sub(since)), now));
         // Only the thread that it has its turn on adds to them.
         let add = |sum: &AtomicU64| sum.store(sum.load(Ordering::Relaxed) + took, Ordering::Relaxed);
         add(&self.used);

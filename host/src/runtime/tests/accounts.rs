@@ -188,11 +188,6 @@ async fn a_run_that_makes_the_host_work_is_not_charged_fuel_for_that() {
 fn charged_for_what_it_took((ended, handle): &(Ended, Arc<RunHandle>), outcome: Outcome) {
     let charged = ended.report.accounts.guest;
     let [at_least, at_most] = [0, 1].map(|n: usize| handle.stopwatches[n].took());
-    println!(
-        "{charged:?} were charged for {at_least:?} to {at_most:?}: {:.4} {:.4}",
-        charged.as_secs_f64() / at_least.as_secs_f64(),
-        charged.as_secs_f64() / at_most.as_secs_f64()
-    );
     assert_eq!(ended.report.outcome, outcome, "{ended:?}");
     assert!(charged >= at_least - at_least / 100, "{charged:?} were charged for {at_least:?}: {ended:?}");
     assert!(charged <= at_most + at_most / 100, "{charged:?} were charged for {at_most:?}: {ended:?}");
