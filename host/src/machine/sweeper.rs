@@ -231,6 +231,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_lost_run_whose_task_is_not_known_here_waits_for_those_who_know_it() {
+        let rig = Rig::new().await;
+        let lost = rig.claim(START).await;
+        rig.sweeper.catalog.replace(BTreeMap::new());
+
+        // By default there would be three attempts.
+        for hours in 1..5 {
+            rig.sweeper.store.abandon("here").await.unwrap();
+            rig.sweeper.bury().await.unwrap();
+            assert_eq!(rig.state(lost).await, RunState::Waiting);
+            rig.claim(START.plus(Duration::from_secs(3600 * 24 * hours))).await;
+        }
+    }
+
+    #[tokio::test]
     async fn a_run_that_nobody_claims_in_time_is_cancelled_all_the_same() {
         let Rig { sweeper, task, _place } = Rig::new().await;
         let store = Arc::clone(&sweeper.store);
