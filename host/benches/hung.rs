@@ -45,8 +45,14 @@ fn main() {
 
     println!("beside hung plugins (a third with {MEMORY_MB} MiB each), in ms; each column p50 / p99 / max");
     println!(
-        "{:>5} {:>20} {:>20} {:>20} {:>20} {:>24}",
-        "hung", "due run late", "API call", "lock taken, let go", "past the deadline", "RSS MB before/peak/after"
+        "{:>5} {:>20} {:>20} {:>20} {:>20} {:>20} {:>24}",
+        "hung",
+        "due run late",
+        "since it was claimed",
+        "API call",
+        "lock taken, let go",
+        "past the deadline",
+        "RSS MB before/peak/after"
     );
     let mut last = Level::default();
     for (nth, hung) in LEVELS.into_iter().enumerate() {
@@ -56,6 +62,7 @@ fn main() {
         }
     }
     println!("figure hung1000_due_late_p99_ms {:.0} ms", last.late.p99);
+    println!("figure hung1000_claimed_to_started_p99_ms {:.0} ms", last.since_claim.p99);
     println!("figure hung1000_api_p99_ms {:.1} ms", last.api.p99);
     println!("figure hung1000_overshoot_max_ms {:.0} ms", last.past.max);
     println!("figure hung1000_rss_left_mb {:.1} MB", last.rss[2] - last.rss[0]);
@@ -73,6 +80,7 @@ fn beside(place: &Path) {
 #[derive(Clone, Copy, Debug, Default)]
 struct Level {
     late: Spread,
+    since_claim: Spread,
     api: Spread,
     lock: Spread,
     past: Spread,
@@ -81,9 +89,9 @@ struct Level {
 
 impl Level {
     fn line(&self, hung: usize) -> String {
-        let Self { late, api, lock, past, rss } = self;
+        let Self { late, since_claim, api, lock, past, rss } = self;
         let rss = format!("{:.0} / {:.0} / {:.0}", rss[0], rss[1], rss[2]);
-        format!("{hung:>5} {late:>20} {api:>20} {lock:>20} {past:>20} {rss:>24}")
+        format!("{hung:>5} {late:>20} {since_claim:>20} {api:>20} {lock:>20} {past:>20} {rss:>24}")
     }
 }
 
@@ -121,6 +129,7 @@ fn measure(host: &Process, place: &Path, nth: usize, hung: usize) -> Level {
     assert!(runs.late.len() as u128 >= (to.duration_since(from).unwrap().as_millis() / EVERY.as_millis()) * 9 / 10);
     Level {
         late: Spread::of(runs.late),
+        since_claim: Spread::of(runs.since_claim),
         api: Spread::of(api),
         lock: Spread::of(runs.took),
         past: Spread::of(runs.hung),
@@ -183,6 +192,8 @@ fn await_ends(host: &Process, hung: usize) {
 struct Runs {
     /// From when a short run was due to when its guest started.
     late: Vec<f64>,
+    /// The part of that from when it was claimed, the commit of the claim included: what the store does not explain is here.
+    since_claim: Vec<f64>,
     /// From there to its end: it takes a lock and lets it go.
     took: Vec<f64>,
     /// How long after their deadlines the hung ones ended.
@@ -201,12 +212,14 @@ impl Runs {
                  JOIN attempts a ON a.run = r.id JOIN tasks t ON t.id = r.task WHERE r.due_at >= ?1 AND r.due_at < ?2",
             )
             .unwrap();
-        let mut runs = Self { late: Vec::new(), took: Vec::new(), hung: Vec::new(), hung_well: true };
+        let mut runs =
+            Self { late: Vec::new(), since_claim: Vec::new(), took: Vec::new(), hung: Vec::new(), hung_well: true };
         let mut rows = query.query([ms(from), ms(to)]).unwrap();
         while let Some(row) = rows.next().unwrap() {
             let number = |column: usize| row.get::<_, i64>(column).unwrap() as f64;
             if row.get(0).unwrap() {
                 runs.late.push(number(3) - number(1));
+                runs.since_claim.push(number(3) - number(2));
                 runs.took.push(number(4) - number(3));
             } else {
                 runs.hung.push(number(4) - number(2) - DEADLINE.as_secs_f64() * 1e3);

@@ -21,6 +21,7 @@ mod lane;
 mod listen;
 mod locks;
 mod making;
+mod over;
 mod partitions;
 mod pauses;
 mod policies;
@@ -262,7 +263,7 @@ impl PostgresStore {
         Ok(Arc::new(Self {
             enqueueing: Lane::start(&shared, Enqueueing, &[first], MOST),
             claiming: Lane::start(&shared, Claiming::default(), &[first + 1], 1),
-            finishing: Lane::start(&shared, Finishing::default(), &[first + 2, first + 3], MOST),
+            finishing: Lane::start(&shared, Finishing::default(), &[first + 2], MOST),
             acts: Lane::start(&shared, Acts, &[first + 4], 64),
             guests: Lane::start(&shared, Acts, &[first + 5, first + 6], 64),
             holding: Lane::start(&shared, Acts, &[first + 7], 8),

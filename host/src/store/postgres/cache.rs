@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::errors::Step;
-use super::locks::{self, holder_sql};
+use super::locks::{self, HOLDER};
 use super::rows::{instant, maybe_instant, named, number, to_int, to_sql};
 use super::tx::Tx;
 use crate::run::ClaimKey;
@@ -115,8 +115,7 @@ async fn enter(tx: &Tx, tenant: &Name, claim: Option<ClaimKey>) -> Step<Option<i
         }
         Some(claim) => {
             // The run, then the tenant, whose row is mostly there.
-            let both =
-                format!("SELECT ({}), (SELECT true FROM cache_usage WHERE tenant = $4 FOR UPDATE)", holder_sql());
+            let both = format!("SELECT ({}), (SELECT true FROM cache_usage WHERE tenant = $4 FOR UPDATE)", HOLDER);
             let row = tx
                 .query_one(&both, &[&claim.run.0, &to_int(claim.attempt), &to_sql(claim.fence), &tenant.as_str()])
                 .await?;

@@ -18,10 +18,9 @@ use super::errors::Step;
 use super::lane::Work;
 use super::policies;
 use super::rows::{cause, instant, maybe_instant, small, task_key, to_sql};
-use super::schema::NOT_OVER;
-use super::tally::Tally;
+use super::tally::{self, Tally};
 use super::tasks::{STANDING_COLUMNS, pause, standing};
-use super::tx::{Params, Tx};
+use super::tx::{Ask, Tx};
 use crate::run::{Cause, Claim, ClaimKey, RunId, RunState};
 use crate::store::codes::cause_code;
 use crate::store::{ClaimRequest, Claimed, Result};
@@ -68,37 +67,35 @@ fn sooner(next_run_at: &mut Option<Timestamp>, at: Timestamp) {
 fn heads_sql() -> String {
     format!(
         "WITH RECURSIVE found AS ( \
-         (SELECT task, run_at FROM runs WHERE over_at = {NOT_OVER} AND state = 0 ORDER BY task, run_at LIMIT 1) \
+         (SELECT task, run_at FROM runs_live WHERE state = 0 ORDER BY task, run_at LIMIT 1) \
          UNION ALL \
          SELECT next.task, next.run_at FROM found CROSS JOIN LATERAL \
-         (SELECT r.task, r.run_at FROM runs r WHERE r.over_at = {NOT_OVER} AND r.state = 0 AND r.task > found.task \
+         (SELECT r.task, r.run_at FROM runs_live r WHERE r.state = 0 AND r.task > found.task \
          ORDER BY r.task, r.run_at LIMIT 1) next) \
          SELECT f.task, f.run_at, t.tenant, t.name, \
          (SELECT coalesce(sum(y.running), 0)::bigint FROM tally y WHERE y.task = f.task), \
          EXISTS (SELECT 1 FROM pauses p WHERE p.tenant IN ('', t.tenant)), {STANDING_COLUMNS} \
-         FROM found f JOIN tasks t ON t.id = f.task"
+         FROM found f JOIN tasks t ON t.id = ANY (ARRAY[f.task])"
     )
 }
 
 /// Runs that go past limits, earliest first. Only a first attempt is one: what is tried again waits like others.
-fn forced_sql() -> String {
-    format!(
-        "SELECT r.run_at, r.id, r.task, t.tenant, t.name FROM runs r JOIN tasks t ON t.id = r.task \
-         WHERE r.over_at = {NOT_OVER} AND r.state = 0 AND r.forced AND r.attempt = 0 \
-         AND (r.start_by_at IS NULL OR r.start_by_at >= $1) ORDER BY r.run_at, r.id LIMIT 1000"
-    )
-}
+const FORCED: &str = "SELECT r.run_at, r.id, r.task, t.tenant, t.name, nextval('fences') \
+     FROM (SELECT run_at, id, task FROM runs_live WHERE forced AND state + 0 = 0 AND attempt = 0 \
+     AND (start_by_at IS NULL OR start_by_at >= $1) ORDER BY run_at, id LIMIT 1000) r \
+     JOIN tasks t ON t.id = ANY (ARRAY[r.task]) ORDER BY r.run_at, r.id";
 
 /// See whether there is anything to take.
 pub(super) async fn look(tx: &Tx, request: &ClaimRequest) -> Step<Ready> {
-    let (heads_sql, forced_sql, now) = (heads_sql(), forced_sql(), request.now.as_millis());
-    let now: Params<'_> = &[&now];
-    let (first_start_by, forced, heads) =
-        tokio::try_join!(policies::first_start_by(tx), tx.query(&forced_sql, now), tx.query(&heads_sql, &[]))?;
+    let now = request.now.as_millis();
+    let asks: [Ask<'_>; 3] = [(policies::FIRST_START_BY, &[]), (FORCED, &[&now]), (&heads_sql(), &[])];
+    let rows = tx.flight(&asks).await?;
+    let [first, forced, heads] = &rows[..] else { unreachable!("there are as many answers as questions") };
+    let first_start_by = first.first().and_then(|row| maybe_instant(row, 0));
     // One that is late at that instant is cancelled a moment after it.
     let mut next_run_at = first_start_by.map(|at| at.plus(Duration::from_millis(1)));
     let mut something = first_start_by.is_some_and(|first| first < request.now);
-    for row in &forced {
+    for row in forced {
         if request.tasks.contains_key(&task_key(row, 3)?) {
             match instant(row, 0) {
                 at if at <= request.now => something = true,
@@ -107,7 +104,7 @@ pub(super) async fn look(tx: &Tx, request: &ClaimRequest) -> Step<Ready> {
         }
     }
     let mut found = Vec::new();
-    for row in &heads {
+    for row in heads {
         let Some(head) = head(row, request)? else { continue };
         let held = head.standing.held_until.filter(|_| head.standing.holds(request.now));
         if let Some(until) = held {
@@ -177,49 +174,53 @@ impl Work for Claiming {
 
 impl Claiming {
     async fn claim(&self, tx: &mut Tx, request: &ClaimRequest, found: &Found) -> Step<Claimed> {
-        policies::cancel_late(tx, request.now).await?;
+        let heads = wanted(request, &found.heads);
+        let (now, late): (i64, i64) = (request.now.as_millis(), to_sql(policies::LATE));
+        let ids: Vec<i64> = heads.iter().map(|head| head.id).collect();
+        // In this order: what is running is counted while the tasks are locked.
+        let asks: [Ask<'_>; 4] =
+            [(policies::SOME_LATE, &[&now, &late]), (FORCED, &[&now]), (&lock_sql(), &[&ids]), (RUNNING, &[&ids])];
+        let rows = tx.flight(&asks).await?;
+        let [late, forced, locked, running] = &rows[..] else { unreachable!("there are as many answers as questions") };
+        policies::cancel_those(tx, late, request.now).await?;
+        let mut names: BTreeMap<i64, TaskKey> = heads.iter().map(|head| (head.id, head.key.clone())).collect();
         // Alone: what is left for the others is what the next claim is told.
-        let forced = self.take_forced(tx, request).await?;
+        let forced = take_forced(forced, request, &mut names)?;
         if !forced.is_empty() {
-            return Ok(Claimed { claims: forced, next_run_at: None });
+            return Ok(Claimed { claims: self.take(tx, &forced, request, &names).await?, next_run_at: None });
         }
         let mut next_run_at = found.next_run_at;
-        let open = lock(tx, request, &found.heads, &mut next_run_at).await?;
+        let open = open(request, &heads, locked, running, &mut next_run_at);
         let groups = Group::of(open, request);
         let mut candidates = choice::choose(tx, groups, request, &mut next_run_at).await?;
         candidates.sort_unstable_by_key(|candidate| (candidate.run_at, candidate.run));
-        let claims = self.take(tx, &candidates, request).await?;
+        let claims = self.take(tx, &candidates, request, &names).await?;
         Ok(Claimed { claims, next_run_at })
     }
 
-    async fn take_forced(&self, tx: &mut Tx, request: &ClaimRequest) -> Step<Vec<Claim>> {
-        let mut found = Vec::new();
-        for row in tx.query(&forced_sql(), &[&request.now.as_millis()]).await? {
-            let (run_at, run) = (instant(&row, 0), RunId(row.get(1)));
-            if run_at <= request.now && found.len() < request.limit && request.tasks.contains_key(&task_key(&row, 3)?) {
-                found.push(Candidate { rank: 0, run_at, run });
-            }
-        }
-        self.take(tx, &found, request).await
-    }
-
-    /// Make them this host's, those that nobody has taken or called off meanwhile.
-    async fn take(&self, tx: &mut Tx, candidates: &[Candidate], request: &ClaimRequest) -> Step<Vec<Claim>> {
+    /// Make them this host's, those that nobody has taken or called off meanwhile, and commit. `names` are their tasks'.
+    async fn take(
+        &self,
+        tx: &mut Tx,
+        candidates: &[Candidate],
+        request: &ClaimRequest,
+        names: &BTreeMap<i64, TaskKey>,
+    ) -> Step<Vec<Claim>> {
         if candidates.is_empty() {
             return Ok(Vec::new());
         }
-        let fences = tx.next("fences", candidates.len()).await?;
+        let mut fences: Vec<i64> = candidates.iter().map(|candidate| candidate.fence).collect();
+        // In the order of the claims, as if they had been made one after the other.
+        fences.sort_unstable();
         self.drawn.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&fences);
         let runs: Vec<i64> = candidates.iter().map(|candidate| candidate.run.0).collect();
         let rows = tx
             .query(
-                &format!(
-                    "UPDATE runs r SET state = 1, attempt = r.attempt + 1, fence = c.fence, lease_until = $3, \
-                     claimed_at = $4, host = $5, start_by_at = NULL \
-                     FROM unnest($1::bigint[], $2::bigint[]) AS c(run, fence) \
-                     WHERE r.id = c.run AND r.over_at = {NOT_OVER} AND r.state + 0 = 0 \
-                     RETURNING r.id, r.attempt, r.fence, r.task, r.due_at, r.cause, r.input, r.failures, r.claimed_at"
-                ),
+                "UPDATE runs_live r SET state = 1, attempt = r.attempt + 1, fence = c.fence, lease_until = $3, \
+                 claimed_at = $4, host = $5, start_by_at = NULL \
+                 FROM unnest($1::bigint[], $2::bigint[]) AS c(run, fence) \
+                 WHERE r.id = ANY (ARRAY[c.run]) AND r.state + 0 = 0 \
+                 RETURNING r.id, r.attempt, r.fence, r.task, r.due_at, r.cause, r.input, r.failures, r.claimed_at",
                 &[
                     &runs,
                     &fences,
@@ -229,7 +230,6 @@ impl Claiming {
                 ],
             )
             .await?;
-        let names = keys(tx, rows.iter().map(|row| row.get(3)).collect()).await?;
         let mut tally = Tally::default();
         let mut taken = HashMap::with_capacity(rows.len());
         for row in &rows {
@@ -239,8 +239,9 @@ impl Claiming {
             change.enter(RunState::Running, 1);
             taken.insert(RunId(row.get(0)), claim(row, names[&task].clone())?);
         }
-        tally.write(tx).await?;
         tx.told.changes |= !taken.is_empty();
+        let sums = tally.columns(tx);
+        tx.commit_with(&[(tally::WRITE, &sums.params())]).await?;
         Ok(candidates.iter().filter_map(|candidate| taken.remove(&candidate.run)).collect())
     }
 }
@@ -262,10 +263,8 @@ fn claim(row: &Row, task: TaskKey) -> Step<Claim> {
 async fn taken(tx: &Tx, request: &ClaimRequest, fences: &[i64]) -> Step<Vec<Claim>> {
     let rows = tx
         .query(
-            &format!(
-                "SELECT id, attempt, fence, task, due_at, cause, input, failures, claimed_at FROM runs \
-                 WHERE over_at = {NOT_OVER} AND state = 1 AND host = $1 AND fence = ANY($2) ORDER BY fence"
-            ),
+            "SELECT id, attempt, fence, task, due_at, cause, input, failures, claimed_at FROM runs_live \
+             WHERE state = 1 AND host = $1 AND fence = ANY($2) ORDER BY fence",
             &[&request.host, &fences],
         )
         .await?;
@@ -281,12 +280,24 @@ async fn keys(tx: &Tx, mut tasks: Vec<i64>) -> Step<BTreeMap<i64, TaskKey>> {
     rows.iter().map(|row| Ok((row.get(0), task_key(row, 1)?))).collect()
 }
 
-/// Lock the tasks, as many as may be of use, and look again at what may have changed since the look.
-async fn lock(tx: &Tx, request: &ClaimRequest, heads: &[Head], next_run_at: &mut Option<Timestamp>) -> Step<Vec<Open>> {
+/// The runs to be taken of those that [`FORCED`] has found; the names of their tasks are added to `names`.
+fn take_forced(rows: &[Row], request: &ClaimRequest, names: &mut BTreeMap<i64, TaskKey>) -> Step<Vec<Candidate>> {
+    let mut found = Vec::new();
+    for row in rows {
+        let (run_at, task) = (instant(row, 0), task_key(row, 3)?);
+        if run_at <= request.now && found.len() < request.limit && request.tasks.contains_key(&task) {
+            names.insert(row.get(2), task);
+            found.push(Candidate { rank: 0, run_at, run: RunId(row.get(1)), fence: row.get(5) });
+        }
+    }
+    Ok(found)
+}
+
+/// The tasks that may be of use: the first run of each is earlier than all of those after, so of more tasks than runs are wanted
+/// none can be needed. Of each tenant, as those are told apart where there are more.
+fn wanted<'a>(request: &ClaimRequest, heads: &'a [Head]) -> Vec<&'a Head> {
     let mut heads: Vec<&Head> = heads.iter().collect();
     heads.sort_unstable_by_key(|head| (head.run_at, head.id));
-    // The first of each is earlier than all of those after: of more tasks than runs are wanted, none can be needed. Of each
-    // tenant, as those are told apart where there are more.
     let mut of_tenant: BTreeMap<&str, usize> = BTreeMap::new();
     heads.retain(|head| {
         let tenant = if request.tenants.is_empty() { "" } else { head.key.tenant.as_str() };
@@ -294,18 +305,26 @@ async fn lock(tx: &Tx, request: &ClaimRequest, heads: &[Head], next_run_at: &mut
         *count += 1;
         *count <= request.limit
     });
-    let ids: Vec<i64> = heads.iter().map(|head| head.id).collect();
-    let rows = tx
-        .query(
-            &format!(
-                "SELECT t.id, {STANDING_COLUMNS} FROM tasks t WHERE t.id = ANY($1) ORDER BY t.id FOR UPDATE SKIP LOCKED"
-            ),
-            &[&ids],
-        )
-        .await?;
-    let locked: BTreeMap<i64, &Row> = rows.iter().map(|row| (row.get(0), row)).collect();
-    let running =
-        tx.query("SELECT task, sum(running)::bigint FROM tally WHERE task = ANY($1) GROUP BY task", &[&ids]).await?;
+    heads
+}
+
+/// Locks tasks, those that nobody else has locked.
+fn lock_sql() -> String {
+    format!("SELECT t.id, {STANDING_COLUMNS} FROM tasks t WHERE t.id = ANY($1) ORDER BY t.id FOR UPDATE SKIP LOCKED")
+}
+
+/// How many runs of tasks are running.
+const RUNNING: &str = "SELECT task, sum(running)::bigint FROM tally WHERE task = ANY($1) GROUP BY task";
+
+/// What there is room for, now that the tasks are `locked`: it may be another than a look has seen.
+fn open(
+    request: &ClaimRequest,
+    heads: &[&Head],
+    locked: &[Row],
+    running: &[Row],
+    next_run_at: &mut Option<Timestamp>,
+) -> Vec<Open> {
+    let locked: BTreeMap<i64, &Row> = locked.iter().map(|row| (row.get(0), row)).collect();
     let running: BTreeMap<i64, i64> = running.iter().map(|row| (row.get(0), row.get(1))).collect();
     let mut open = Vec::new();
     for head in heads {
@@ -323,21 +342,21 @@ async fn lock(tx: &Tx, request: &ClaimRequest, heads: &[Head], next_run_at: &mut
             open.push(Open { task: head.id, tenant, room: room.min(request.limit), held });
         }
     }
-    Ok(open)
+    open
 }
 
-/// Runs of tasks that wait and are not too late to start, earliest first, at most `most` and one more of each.
+/// Runs of tasks that wait and are not too late to start, earliest first, at most `most` and one more of each; and a fence for each,
+/// for those that are taken.
 async fn due(tx: &Tx, open: &[&Open], most: usize, now: Timestamp) -> Step<Vec<Row>> {
     const _: () = assert!(cause_code(Cause::Demand) == 2, "see `supervision::goes_through`");
     let tasks: Vec<i64> = open.iter().map(|open| open.task).collect();
     let held: Vec<bool> = open.iter().map(|open| open.held).collect();
     tx.query(
-        &format!(
-            "SELECT o.task, l.run_at, l.id FROM unnest($1::bigint[], $2::boolean[]) AS o(task, held) CROSS JOIN LATERAL \
-             (SELECT r.run_at, r.id FROM runs r WHERE r.over_at = {NOT_OVER} AND r.state = 0 AND r.task = o.task \
-             AND (NOT o.held OR (r.cause = 2 AND r.attempt = 0)) AND (r.start_by_at IS NULL OR r.start_by_at >= $4) \
-             ORDER BY r.run_at, r.id LIMIT $3) l"
-        ),
+        "SELECT o.task, l.run_at, l.id, nextval('fences') \
+         FROM unnest($1::bigint[], $2::boolean[]) AS o(task, held) CROSS JOIN LATERAL \
+         (SELECT r.run_at, r.id FROM runs_live r WHERE r.state = 0 AND r.task = o.task \
+         AND (NOT o.held OR (r.cause = 2 AND r.attempt = 0)) AND (r.start_by_at IS NULL OR r.start_by_at >= $4) \
+         ORDER BY r.run_at, r.id LIMIT $3) l",
         &[&tasks, &held, &to_sql(most.saturating_add(1)), &now.as_millis()],
     )
     .await

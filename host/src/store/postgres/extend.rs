@@ -6,7 +6,6 @@ use tokio_postgres::Row;
 
 use super::errors::Step;
 use super::rows::{instant, number, small, task_key, to_int, to_sql};
-use super::schema::NOT_OVER;
 use super::tx::Tx;
 use crate::run::{ClaimKey, RunId};
 use crate::store::{Expired, Extended};
@@ -22,15 +21,16 @@ pub(super) fn columns(claims: &[ClaimKey]) -> (Vec<i64>, Vec<i32>, Vec<i64>) {
 
 /// See [`crate::store::Store::extend`].
 pub(super) async fn extend(tx: &mut Tx, claims: &[ClaimKey], until: Timestamp) -> Step<Extended> {
-    let (runs, attempts, fences) = columns(claims);
+    let mut sorted = claims.to_vec();
+    // In the order of the runs, as everybody locks them.
+    sorted.sort_unstable_by_key(|claim| claim.run);
+    let (runs, attempts, fences) = columns(&sorted);
     let rows = tx
         .query(
-            &format!(
-                "UPDATE runs r SET lease_until = $4 \
-                 FROM unnest($1::bigint[], $2::int[], $3::bigint[]) AS c(run, attempt, fence) \
-                 WHERE r.id = c.run AND r.over_at = {NOT_OVER} AND r.state + 0 = 1 AND r.attempt = c.attempt \
-                 AND r.fence = c.fence RETURNING r.id, r.attempt, r.fence, r.cancel IS NOT NULL"
-            ),
+            "UPDATE runs_live r SET lease_until = $4 \
+             FROM unnest($1::bigint[], $2::int[], $3::bigint[]) AS c(run, attempt, fence) \
+             WHERE r.id = ANY (ARRAY[c.run]) AND r.state + 0 = 1 AND r.attempt = c.attempt AND r.fence = c.fence \
+             RETURNING r.id, r.attempt, r.fence, r.cancel IS NOT NULL",
             &[&runs, &attempts, &fences, &until.as_millis()],
         )
         .await?;
@@ -51,11 +51,9 @@ pub(super) async fn extend(tx: &mut Tx, claims: &[ClaimKey], until: Timestamp) -
 pub(super) async fn expired(tx: &Tx, now: Timestamp, limit: usize) -> Step<Vec<Expired>> {
     let rows = tx
         .query(
-            &format!(
-                "SELECT r.id, r.attempt, r.fence, t.tenant, t.name, r.failures, r.claimed_at, r.host, r.cancel IS NOT NULL \
-                 FROM runs r JOIN tasks t ON t.id = r.task \
-                 WHERE r.over_at = {NOT_OVER} AND r.state = 1 AND r.lease_until < $1 ORDER BY r.id LIMIT $2"
-            ),
+            "SELECT r.id, r.attempt, r.fence, t.tenant, t.name, r.failures, r.claimed_at, r.host, r.cancel IS NOT NULL \
+             FROM runs_live r JOIN tasks t ON t.id = ANY (ARRAY[r.task]) \
+             WHERE r.state = 1 AND r.lease_until < $1 ORDER BY r.id LIMIT $2",
             &[&now.as_millis(), &to_sql(limit)],
         )
         .await?;
@@ -78,6 +76,6 @@ pub(super) async fn expired(tx: &Tx, now: Timestamp, limit: usize) -> Step<Vec<E
 
 /// See [`crate::store::Store::abandon`].
 pub(super) async fn abandon(tx: &mut Tx, host: &str) -> Step<u64> {
-    let sql = format!("UPDATE runs SET lease_until = $2 WHERE over_at = {NOT_OVER} AND state = 1 AND host = $1");
-    tx.execute(&sql, &[&host, &i64::MIN]).await
+    let sql = "UPDATE runs_live SET lease_until = $2 WHERE state = 1 AND host = $1";
+    tx.execute(sql, &[&host, &i64::MIN]).await
 }

@@ -3,6 +3,7 @@
 //! What an end means for its task (`supervision`) mostly changes nothing, and then the task's row is only read. Where it does,
 //! the row is locked and read again, so that the count of failures in a row is right on all hosts together.
 
+mod attempts;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -11,21 +12,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-use self::written::Ended;
+use self::written::{Ended, Ending};
 use super::errors::Step;
 use super::extend::columns;
 use super::lane::Work;
 use super::prune;
-use super::rows::instant;
-use super::schema::NOT_OVER;
 use super::tally::Tally;
 use super::tasks::{self, STANDING_COLUMNS, pause, standing};
 use super::tx::Tx;
-use crate::lifecycle::Transition;
-use crate::run::{ClaimKey, Outcome, RunState};
+use crate::run::{ClaimKey, RunState};
 use crate::store::{Finish, Result, StoreError};
 use crate::supervision::{self, Consequence, End, Standing};
-use crate::time::Timestamp;
 
 /// Writes the ends of attempts. See [`crate::store::Store::finish`].
 #[derive(Debug, Default)]
@@ -34,14 +31,13 @@ pub(super) struct Finishing {
     doubtful: Mutex<HashSet<ClaimKey>>,
 }
 
-/// A run as the end of its attempt finds it.
+/// A run as the end of its attempt has found it, and what it came to.
 #[derive(Debug)]
 struct Held {
     task: i64,
-    lease_until: Timestamp,
     bytes: i64,
     host: Option<String>,
-    cancel: Option<String>,
+    entered: RunState,
 }
 
 /// How a task stands within the transaction.
@@ -61,16 +57,23 @@ impl Work for Finishing {
         if tx.doubt {
             self.doubtful().extend(claims.iter().copied());
         }
-        let (mut held, mut stands) = hold(tx, &claims).await?;
+        let mut forgotten = HashMap::new();
+        // Not of one that is ended for another: its lease may have been extended meanwhile.
+        for claim in items.iter().filter(|finish| finish.expired_by.is_none()).map(|finish| finish.claim) {
+            let bytes = prune::forget_attempts(tx, claim).await?;
+            if bytes > 0 {
+                forgotten.insert(claim, bytes);
+            }
+        }
+        let ending: Vec<Ending<'_>> =
+            items.iter().map(|item| Ending::of(item, forgotten.remove(&item.claim).unwrap_or(0))).collect();
+        let (mut held, mut stands) = written::runs(tx, &ending).await?;
         let mut ended = Vec::with_capacity(items.len());
         let mut lost = Vec::new();
-        for (place, finish) in items.iter().enumerate() {
-            // Taken out, so that of two ends of one claim the second comes too late.
-            match held.remove(&finish.claim) {
-                Some(held) if finish.expired_by.is_none_or(|by| held.lease_until < by) => {
-                    ended.push((place, Ended::of(finish, held)));
-                }
-                _ => lost.push(place),
+        for (place, ending) in ending.into_iter().enumerate() {
+            match held.remove(&place) {
+                Some(held) => ended.push((place, Ended::of(ending, held))),
+                None => lost.push(place),
             }
         }
         let mut answers: Vec<Result<Consequence>> =
@@ -84,12 +87,8 @@ impl Work for Finishing {
         for (place, consequence) in consequences(tx, &ended, &mut stands).await? {
             answers[place] = Ok(consequence);
         }
-        let mut ended: Vec<Ended> = ended.into_iter().map(|(_, ended)| ended).collect();
-        for one in &mut ended {
-            one.bytes -= prune::forget_attempts(tx, one.claim).await?;
-        }
-        written::write(tx, &ended).await?;
-        count(tx, &ended).await?;
+        let ended: Vec<Ended<'_>> = ended.into_iter().map(|(_, ended)| ended).collect();
+        written::rest(tx, &ended, &tally(&ended)).await?;
         Ok(answers)
     }
 }
@@ -133,36 +132,6 @@ impl Finishing {
     }
 }
 
-/// Lock the runs whose claims hold, and see how their tasks stand.
-async fn hold(tx: &Tx, claims: &[ClaimKey]) -> Step<(HashMap<ClaimKey, Held>, BTreeMap<i64, Stands>)> {
-    let mut sorted = claims.to_vec();
-    // In the order of the runs, as everybody locks them.
-    sorted.sort_unstable_by_key(|claim| claim.run);
-    let (runs, attempts, fences) = columns(&sorted);
-    let rows = tx
-        .query(
-            &format!(
-                "SELECT c.place, r.task, r.lease_until, r.bytes, r.host, r.cancel, {STANDING_COLUMNS} \
-                 FROM unnest($1::bigint[], $2::int[], $3::bigint[]) WITH ORDINALITY AS c(run, attempt, fence, place) \
-                 JOIN runs r ON r.id = c.run AND r.over_at = {NOT_OVER} AND r.state + 0 = 1 AND r.attempt = c.attempt \
-                 AND r.fence = c.fence JOIN tasks t ON t.id = r.task FOR UPDATE OF r"
-            ),
-            &[&runs, &attempts, &fences],
-        )
-        .await?;
-    let mut stands = BTreeMap::new();
-    let mut held = HashMap::with_capacity(rows.len());
-    for row in &rows {
-        let place = usize::try_from(row.get::<_, i64>(0) - 1).unwrap_or_default();
-        let task: i64 = row.get(1);
-        stands.entry(task).or_insert_with(|| of_row(row, 6));
-        let found =
-            Held { task, lease_until: instant(row, 2), bytes: row.get(3), host: row.get(4), cancel: row.get(5) };
-        held.insert(sorted[place], found);
-    }
-    Ok((held, stands))
-}
-
 fn of_row(row: &Row, column: usize) -> Stands {
     Stands { standing: standing(row, column), paused: pause(row, column).is_some() }
 }
@@ -170,7 +139,7 @@ fn of_row(row: &Row, column: usize) -> Stands {
 /// What the ends mean for their tasks, one after the other; and what has changed is written.
 async fn consequences(
     tx: &Tx,
-    ended: &[(usize, Ended)],
+    ended: &[(usize, Ended<'_>)],
     stands: &mut BTreeMap<i64, Stands>,
 ) -> Step<Vec<(usize, Consequence)>> {
     let first = follow(ended, stands);
@@ -208,7 +177,7 @@ fn same(a: &Stands, b: &Stands) -> bool {
 
 /// What follows from the ends, and how the tasks stand then.
 fn follow(
-    ended: &[(usize, Ended)],
+    ended: &[(usize, Ended<'_>)],
     stands: &BTreeMap<i64, Stands>,
 ) -> (Vec<(usize, Consequence)>, BTreeMap<i64, Stands>) {
     let mut after = stands.clone();
@@ -224,49 +193,21 @@ fn follow(
     (consequences, after)
 }
 
-/// Count the ends in, and say who is to be told.
-async fn count(tx: &mut Tx, ended: &[Ended]) -> Step<()> {
+/// What the ends change in the sums.
+fn tally(ended: &[Ended<'_>]) -> Tally {
     let mut tally = Tally::default();
-    let mut tasks = BTreeSet::new();
     for one in ended {
         let change = tally.of(one.task);
         change.leave(RunState::Running, 1);
         change.enter(one.entered, 1);
         if one.entered.is_over() {
-            change.bytes += one.bytes_before + one.bytes;
+            change.bytes += one.bytes;
         }
         match one.entered {
             RunState::Succeeded => change.succeeded(one.claim.run, one.ended_at),
             RunState::Failed => change.failed(one.ended_at),
             _ => {}
         }
-        tasks.insert(one.task);
     }
-    tally.write(tx).await?;
-    // It may wait itself, or have made room for another.
-    let tasks: Vec<i64> = tasks.into_iter().collect();
-    let waiting =
-        tx.query_one("SELECT coalesce(sum(waiting), 0)::bigint FROM tally WHERE task = ANY($1)", &[&tasks]).await?;
-    tx.told.runs |= waiting.get::<_, i64>(0) > 0;
-    tx.told.changes = true;
-    Ok(())
-}
-
-/// The state that a run comes into. One whose end was asked for does not wait again: who asked may have done so after its host
-/// looked last.
-fn entered(transition: &Transition, held: &Held) -> RunState {
-    match transition {
-        Transition::Succeed(_) => RunState::Succeeded,
-        Transition::Fail => RunState::Failed,
-        Transition::Cancel => RunState::Cancelled,
-        Transition::Wait { .. } if held.cancel.is_some() => RunState::Cancelled,
-        Transition::Wait { .. } => RunState::Waiting,
-    }
-}
-
-/// What is said of the run. Who was told to end it by way of the store does not know why, and who found it dead neither.
-fn message(finish: &Finish, held: &Held) -> Option<String> {
-    let asked = held.cancel.as_deref();
-    let killed = asked.filter(|_| finish.report.outcome == Outcome::Killed);
-    killed.or(finish.report.message.as_deref()).or(asked).map(|said| super::rows::text(said).into_owned())
+    tally
 }

@@ -39,7 +39,8 @@ pub(super) trait Work: Send + Sync + 'static {
     /// What becomes of it.
     type Answer: Send + 'static;
 
-    /// Do all of them within the transaction; an answer for each, in order.
+    /// Do all of them within the transaction; an answer for each, in order. It may commit itself, with its last statements
+    /// ([`Tx::commit_with`]); else that is done afterwards.
     async fn run(&self, tx: &mut Tx, items: &[&Self::Item]) -> Step<Vec<Result<Self::Answer>>>;
 }
 
@@ -129,8 +130,8 @@ impl<W: Work> Server<W> {
     async fn until_done(&self, items: &[&W::Item]) -> Step<Vec<Result<W::Answer>>> {
         let (started, mut wait, mut doubt) = (Instant::now(), AGAIN.0, false);
         loop {
-            let committing = AtomicBool::new(false);
-            let once = tokio::time::timeout(PATIENCE, self.once(items, doubt, &committing));
+            let mut committing = Arc::default();
+            let once = tokio::time::timeout(PATIENCE, self.once(items, doubt, &mut committing));
             let failure = match once.await {
                 Ok(Ok(answers)) => return Ok(answers),
                 Ok(Err(failure)) => failure,
@@ -149,12 +150,18 @@ impl<W: Work> Server<W> {
         }
     }
 
-    async fn once(&self, items: &[&W::Item], doubt: bool, committing: &AtomicBool) -> Step<Vec<Result<W::Answer>>> {
+    /// Try it once. `committing` becomes what tells whether the commit was sent.
+    async fn once(
+        &self,
+        items: &[&W::Item],
+        doubt: bool,
+        committing: &mut Arc<AtomicBool>,
+    ) -> Step<Vec<Result<W::Answer>>> {
         let mut tx = Tx::take(&self.shared, self.shard, doubt).await?;
-        tx.begin().await?;
+        *committing = tx.committing();
+        tx.begin();
         match self.work.run(&mut tx, items).await {
             Ok(answers) => {
-                committing.store(true, Ordering::Relaxed);
                 tx.commit().await?;
                 self.shared.committed(&tx);
                 Ok(answers)

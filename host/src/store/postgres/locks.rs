@@ -6,7 +6,6 @@
 
 use super::errors::Step;
 use super::rows::{code, instant, kind, mode, name, named, number, to_int, to_sql};
-use super::schema::NOT_OVER;
 use super::tx::Tx;
 use crate::run::{ClaimKey, RunId};
 use crate::store::codes::{kind_code, mode_code};
@@ -37,12 +36,8 @@ impl From<&LockName> for Mutex {
 /// The number of the task whose run has a claim, as a part of a statement that has the claim as its first parameters. Until
 /// the transaction has ended nobody else finishes the attempt, which takes all of the row's lock; who extends the claim
 /// does not have to wait.
-pub(super) fn holder_sql() -> String {
-    format!(
-        "SELECT task FROM runs WHERE id = $1 AND over_at = {NOT_OVER} AND state = 1 AND attempt = $2 AND fence = $3 \
-         FOR KEY SHARE"
-    )
-}
+pub(super) const HOLDER: &str = "SELECT task FROM runs_live WHERE id = $1 AND state + 0 = 1 AND attempt = $2 AND fence = $3 \
+     FOR KEY SHARE";
 
 /// One that has a lock, or a place in its queue.
 #[derive(Clone, Copy, Debug)]
@@ -189,7 +184,7 @@ async fn enter(tx: &Tx, lock: &LockName, claim: ClaimKey, now: Timestamp) -> Ste
     // The run, then the name, which is mostly there.
     let both = format!(
         "SELECT ({}), (SELECT true FROM lock_names WHERE tenant = $4 AND kind = $5 AND name = $6 FOR UPDATE)",
-        holder_sql()
+        HOLDER
     );
     let fence = to_sql(claim.fence);
     loop {
@@ -210,15 +205,13 @@ async fn enter(tx: &Tx, lock: &LockName, claim: ClaimKey, now: Timestamp) -> Ste
         // Somebody else has made it meanwhile: it is to be locked all the same.
     }
     // A place is one's for as long as one's claim holds, and counts while its lease does: whose host is gone asks no more.
-    let sql = format!(
-        "SELECT true, run, mode, fence FROM locks WHERE tenant = $1 AND kind = $2 AND name = $3 \
+    let sql = "SELECT true, run, mode, fence FROM locks WHERE tenant = $1 AND kind = $2 AND name = $3 \
          UNION ALL \
-         SELECT false, w.run, w.mode, w.ticket FROM lock_waits w JOIN runs r ON r.id = w.run \
-         AND r.over_at = {NOT_OVER} AND r.state = 1 AND r.fence = w.claim AND (r.lease_until >= $4 OR r.id = $5) \
-         WHERE w.tenant = $1 AND w.kind = $2 AND w.name = $3 ORDER BY 4"
-    );
+         SELECT false, w.run, w.mode, w.ticket FROM lock_waits w JOIN runs_live r ON r.id = ANY (ARRAY[w.run]) \
+         AND r.state + 0 = 1 AND r.fence = w.claim AND (r.lease_until >= $4 OR r.id = $5) \
+         WHERE w.tenant = $1 AND w.kind = $2 AND w.name = $3 ORDER BY 4";
     let mut parties = Parties::default();
-    for row in tx.query(&sql, &[&tenant, &kind, &name, &now.as_millis(), &claim.run.0]).await? {
+    for row in tx.query(sql, &[&tenant, &kind, &name, &now.as_millis(), &claim.run.0]).await? {
         let party = Party { run: RunId(row.get(1)), mode: mode(&row, 2)?, number: row.get(3) };
         if row.get(0) { parties.holders.push(party) } else { parties.waits.push(party) }
     }
@@ -285,12 +278,10 @@ pub(super) async fn holds(tx: &Tx, lock: &LockName, claim: ClaimKey, fence: u64)
 
 /// See [`crate::store::Store::locks`].
 pub(super) async fn list(tx: &Tx, tenant: &Name) -> Step<Vec<HeldLock>> {
-    let sql = format!(
-        "SELECT l.kind, l.name, l.mode, l.run, t.name, l.fence, l.since_at FROM locks l \
-         JOIN runs r ON r.id = l.run AND r.over_at = {NOT_OVER} JOIN tasks t ON t.id = r.task \
-         WHERE l.tenant = $1 ORDER BY l.name, l.kind, l.run"
-    );
-    let rows = tx.query(&sql, &[&tenant.as_str()]).await?;
+    let sql = "SELECT l.kind, l.name, l.mode, l.run, t.name, l.fence, l.since_at FROM locks l \
+         JOIN runs_live r ON r.id = ANY (ARRAY[l.run]) JOIN tasks t ON t.id = ANY (ARRAY[r.task]) \
+         WHERE l.tenant = $1 ORDER BY l.name, l.kind, l.run";
+    let rows = tx.query(sql, &[&tenant.as_str()]).await?;
     let each = rows.iter().map(|row| {
         Ok(HeldLock {
             lock: LockName { tenant: tenant.clone(), kind: kind(row, 0)?, name: named(row, 1)? },

@@ -1,17 +1,20 @@
 //! How runs come about: many at once where nothing but a key can be in their way, one after the other under the lock of
 //! their task where it goes by what else there is.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
+use tokio_postgres::types::ToSql;
 
 use super::errors::Step;
 use super::lane::Work;
+use super::over::{Over, moving};
 use super::policies;
 use super::rows::{code, text, to_sql};
 use super::schema::NOT_OVER;
-use super::tally::Tally;
+use super::tally::{self, Tally};
 use super::tasks::{self, intern};
 use super::tx::Tx;
 use crate::run::{RunId, RunState};
@@ -62,11 +65,17 @@ impl Work for Enqueueing {
                 each.map(|((run, id), task)| Wanted { run, now: item.now, id: *id, task, skipped: None }).collect()
             })
             .collect();
+        let (sizes, all): (Vec<usize>, Vec<&Wanted<'_>>) =
+            (wanted.iter().map(Vec::len).collect(), wanted.iter().flatten().collect());
+        if !tx.doubt && all.iter().all(|one| one.run.admit == Admit::Always && one.run.dedup.is_none()) {
+            insert_plain(tx, &all).await?;
+            let mut made = all.iter().map(|one| Enqueued::New(RunId(one.id)));
+            return Ok(sizes.into_iter().map(|size| Ok(made.by_ref().take(size).collect())).collect());
+        }
         let mut tally = Tally::default();
         let mut made = Vec::with_capacity(items.len());
-        if wanted.iter().flatten().all(|wanted| wanted.run.admit == Admit::Always) {
-            let sizes: Vec<usize> = wanted.iter().map(Vec::len).collect();
-            let all: Vec<Wanted<'_>> = wanted.into_iter().flatten().collect();
+        if all.iter().all(|one| one.run.admit == Admit::Always) {
+            let all: Vec<Wanted<'_>> = all.into_iter().cloned().collect();
             let mut all = insert(tx, &mut tally, &all).await?.into_iter();
             made.extend(sizes.into_iter().map(|size| Ok(all.by_ref().take(size).collect())));
         } else {
@@ -127,7 +136,7 @@ struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn key(&self) -> Option<std::borrow::Cow<'_, str>> {
+    fn key(&self) -> Option<Cow<'_, str>> {
         self.run.dedup.as_deref().map(text)
     }
 
@@ -237,6 +246,22 @@ async fn insert(tx: &mut Tx, tally: &mut Tally, wanted: &[Wanted<'_>]) -> Step<V
     Ok(wanted.iter().map(answer).collect())
 }
 
+/// Write runs that nothing can be in the way of, and commit.
+async fn insert_plain(tx: &mut Tx, wanted: &[&Wanted<'_>]) -> Step<()> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let mut tally = Tally::default();
+    for one in wanted {
+        tally.of(one.task).enter(RunState::Waiting, 1);
+    }
+    (tx.told.runs, tx.told.changes) = (true, true);
+    let (rows, sums) = (Columns::of(wanted), tally.columns(tx));
+    let insert = format!("INSERT INTO runs ({COLUMNS}) SELECT * FROM {ARRAYS}");
+    tx.commit_with(&[(&insert, &rows.params()), (tally::WRITE, &sums.params())]).await?;
+    Ok(())
+}
+
 /// Those of the runs that are there: a transaction of which that was not known was committed.
 async fn known(tx: &Tx, wanted: &[Wanted<'_>]) -> Step<BTreeSet<i64>> {
     let ids: Vec<i64> = wanted.iter().map(|wanted| wanted.id).collect();
@@ -264,50 +289,88 @@ async fn holders(tx: &Tx, taken: &[&Wanted<'_>]) -> Step<BTreeMap<i64, RunId>> {
 
 /// Hand the runs to a statement that takes [`ARRAYS`]. The first column of its answer.
 async fn write(tx: &Tx, wanted: &[&Wanted<'_>], sql: &str) -> Step<Vec<i64>> {
-    fn each<'a, T>(wanted: &'a [&'a Wanted<'a>], column: impl Fn(&'a Wanted<'a>) -> T) -> Vec<T> {
-        wanted.iter().map(|wanted| column(wanted)).collect()
-    }
-    let entered = |one: &Wanted<'_>| if one.skipped.is_some() { RunState::Cancelled } else { RunState::Waiting };
-    let over_at = |one: &Wanted<'_>| if one.skipped.is_some() { one.now.as_millis() } else { NOT_OVER };
-    let rows = tx
-        .query(
-            sql,
-            &[
-                &each(wanted, |one| one.id),
-                &each(wanted, |one| one.task),
-                &each(wanted, |one| code(state_code(entered(one)))),
-                &each(wanted, |one| code(cause_code(one.run.cause))),
-                &each(wanted, Wanted::bytes),
-                &each(wanted, |one| one.run.due_at.as_millis()),
-                &each(wanted, |one| one.run.run_at.as_millis()),
-                &each(wanted, |one| one.now.as_millis()),
-                &each(wanted, over_at),
-                &each(wanted, |one| one.run.parent.map(|parent| parent.0)),
-                &each(wanted, Wanted::key),
-                &each(wanted, |one| one.skipped.as_deref()),
-                &each(wanted, |one| one.run.note.as_deref().map(text)),
-                &each(wanted, |one| one.run.start_by.map(Timestamp::as_millis)),
-                &each(wanted, |one| one.run.forced),
-                &each(wanted, |one| one.run.schedule.as_ref().map(Name::as_str)),
-                &each(wanted, |one| (!one.run.input.is_empty()).then_some(&one.run.input[..])),
-            ],
-        )
-        .await?;
+    let rows = tx.query(sql, &Columns::of(wanted).params()).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Runs as what [`ARRAYS`] are, in this order.
+struct Columns<'a> {
+    ids: Vec<i64>,
+    tasks: Vec<i64>,
+    states: Vec<i16>,
+    causes: Vec<i16>,
+    bytes: Vec<i64>,
+    due: Vec<i64>,
+    run: Vec<i64>,
+    created: Vec<i64>,
+    over: Vec<i64>,
+    parents: Vec<Option<i64>>,
+    keys: Vec<Option<Cow<'a, str>>>,
+    messages: Vec<Option<&'a str>>,
+    notes: Vec<Option<Cow<'a, str>>>,
+    start_by: Vec<Option<i64>>,
+    forced: Vec<bool>,
+    schedules: Vec<Option<&'a str>>,
+    inputs: Vec<Option<&'a [u8]>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(wanted: &[&'a Wanted<'_>]) -> Self {
+        fn each<'a, T>(wanted: &[&'a Wanted<'_>], column: impl Fn(&'a Wanted<'_>) -> T) -> Vec<T> {
+            wanted.iter().map(|one| column(one)).collect()
+        }
+        let entered = |skipped| if skipped { RunState::Cancelled } else { RunState::Waiting };
+        Self {
+            ids: each(wanted, |one| one.id),
+            tasks: each(wanted, |one| one.task),
+            states: each(wanted, |one| code(state_code(entered(one.skipped.is_some())))),
+            causes: each(wanted, |one| code(cause_code(one.run.cause))),
+            bytes: each(wanted, |one| one.bytes()),
+            due: each(wanted, |one| one.run.due_at.as_millis()),
+            run: each(wanted, |one| one.run.run_at.as_millis()),
+            created: each(wanted, |one| one.now.as_millis()),
+            over: each(wanted, |one| if one.skipped.is_some() { one.now.as_millis() } else { NOT_OVER }),
+            parents: each(wanted, |one| one.run.parent.map(|parent| parent.0)),
+            keys: each(wanted, |one| one.key()),
+            messages: each(wanted, |one| one.skipped.as_deref()),
+            notes: each(wanted, |one| one.run.note.as_deref().map(text)),
+            start_by: each(wanted, |one| one.run.start_by.map(Timestamp::as_millis)),
+            forced: each(wanted, |one| one.run.forced),
+            schedules: each(wanted, |one| one.run.schedule.as_ref().map(Name::as_str)),
+            inputs: each(wanted, |one| (!one.run.input.is_empty()).then_some(&one.run.input[..])),
+        }
+    }
+
+    fn params(&self) -> [&(dyn ToSql + Sync); 17] {
+        [
+            &self.ids,
+            &self.tasks,
+            &self.states,
+            &self.causes,
+            &self.bytes,
+            &self.due,
+            &self.run,
+            &self.created,
+            &self.over,
+            &self.parents,
+            &self.keys,
+            &self.messages,
+            &self.notes,
+            &self.start_by,
+            &self.forced,
+            &self.schedules,
+            &self.inputs,
+        ]
+    }
 }
 
 /// Call off all runs of a task that are not over, in the sense of [`Admit`], in favour of the run `by`. Returns them.
 async fn replace(tx: &mut Tx, tally: &mut Tally, task: i64, by: RunId, now: Timestamp) -> Step<Vec<RunId>> {
     let reason = format!("replaced by run {by}");
-    let waited = tx
-        .query(
-            &format!(
-                "UPDATE runs SET state = 4, over_at = $3, message = $2 WHERE over_at = {NOT_OVER} AND state = 0 \
-                 AND task = $1 AND (run_at <= $3 OR attempt > 0) RETURNING id, bytes"
-            ),
-            &[&task, &reason, &now.as_millis()],
-        )
-        .await?;
+    let which = "WHERE r.state = 0 AND r.task = $1 AND (r.run_at <= $3 OR r.attempt > 0)";
+    let called_off = moving(&Over::called_off("$3::bigint", "$2::text"), which, "");
+    let sql = format!("{called_off} SELECT id, bytes FROM gone");
+    let waited = tx.query(&sql, &[&task, &reason, &now.as_millis()]).await?;
     if !waited.is_empty() {
         let change = tally.of(task);
         change.leave(RunState::Waiting, waited.len());
@@ -319,10 +382,7 @@ async fn replace(tx: &mut Tx, tally: &mut Tally, task: i64, by: RunId, now: Time
     // The first reason given stays, and yet it is told again: who was to end the run may have missed it.
     let running = tx
         .query(
-            &format!(
-                "UPDATE runs SET cancel = coalesce(cancel, $2) WHERE over_at = {NOT_OVER} AND state = 1 AND task = $1 \
-                 RETURNING id"
-            ),
+            "UPDATE runs_live SET cancel = coalesce(cancel, $2) WHERE state = 1 AND task = $1 RETURNING id",
             &[&task, &reason],
         )
         .await?;
@@ -335,13 +395,11 @@ async fn replace(tx: &mut Tx, tally: &mut Tally, task: i64, by: RunId, now: Time
 async fn not_over(tx: &Tx, task: i64, most: i64, now: Timestamp) -> Step<i64> {
     let row = tx
         .query_one(
-            &format!(
-                "SELECT (SELECT coalesce(sum(running), 0)::bigint FROM tally WHERE task = $1) \
-                 + (SELECT count(*) FROM (SELECT 1 FROM runs WHERE over_at = {NOT_OVER} AND state = 0 AND task = $1 \
-                 AND run_at <= $2 LIMIT $3) due) \
-                 + (SELECT count(*) FROM (SELECT 1 FROM runs WHERE over_at = {NOT_OVER} AND state = 0 AND attempt > 0 \
-                 AND task = $1 AND run_at > $2 LIMIT $3) again)"
-            ),
+            "SELECT (SELECT coalesce(sum(running), 0)::bigint FROM tally WHERE task = $1) \
+             + (SELECT count(*) FROM (SELECT 1 FROM runs_live WHERE state = 0 AND task = $1 \
+             AND run_at <= $2 LIMIT $3) due) \
+             + (SELECT count(*) FROM (SELECT 1 FROM runs_live WHERE state = 0 AND attempt > 0 \
+             AND task = $1 AND run_at > $2 LIMIT $3) again)",
             &[&task, &now.as_millis(), &most],
         )
         .await?;

@@ -266,7 +266,7 @@ async fn drop_day(store: &PostgresStore, day: Day) -> Step<u64> {
     let Some(name) = day.name() else { return Ok(0) };
     let dropping = async {
         let mut tx = Tx::take(&store.shared, SHARD, false).await?;
-        tx.begin().await?;
+        tx.begin();
         match clear(&mut tx, &name).await {
             Ok(gone) => {
                 tx.commit().await?;

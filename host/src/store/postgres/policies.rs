@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use tokio_postgres::Row;
+
 use super::errors::Step;
+use super::over::{Over, moving};
 use super::rows::{instant, maybe_instant, state, text, to_sql};
 use super::schema::NOT_OVER;
 use super::tally::Tally;
@@ -15,7 +18,7 @@ use crate::time::Timestamp;
 
 /// Runs that are cancelled as late in one transaction. What is left is the next one's: whoever waits for a claim does not
 /// wait for a million of them.
-const LATE: usize = 2000;
+pub(super) const LATE: usize = 2000;
 
 /// See [`crate::store::Store::begin_schedules`].
 pub(super) async fn begin_schedules(tx: &mut Tx, begun: &[Begun]) -> Step<()> {
@@ -58,29 +61,34 @@ pub(super) async fn leave_out(tx: &mut Tx, task: &TaskKey, what: &str) -> Step<(
     Ok(())
 }
 
-/// When the first of the runs that wait for their first attempt is too late.
+/// Asks when the first of the runs that wait for their first attempt is too late.
+pub(super) const FIRST_START_BY: &str = "SELECT min(start_by_at) FROM runs_live WHERE start_by_at IS NOT NULL";
+
+/// When that is.
 pub(super) async fn first_start_by(tx: &Tx) -> Step<Option<Timestamp>> {
-    let sql = format!(
-        "SELECT min(start_by_at) FROM runs WHERE over_at = {NOT_OVER} AND state = 0 AND start_by_at IS NOT NULL"
-    );
-    Ok(maybe_instant(&tx.query_one(&sql, &[]).await?, 0))
+    Ok(maybe_instant(&tx.query_one(FIRST_START_BY, &[]).await?, 0))
 }
 
 /// See [`crate::store::Store::cancel_late`]. Those that somebody else is at are left alone: they are being claimed, or
 /// cancelled already.
 pub(super) async fn cancel_late(tx: &mut Tx, now: Timestamp) -> Step<u64> {
-    let sql = format!(
-        "SELECT id, task, bytes, run_at, start_by_at FROM runs \
-         WHERE over_at = {NOT_OVER} AND state = 0 AND start_by_at < $1 ORDER BY start_by_at, id LIMIT $2 \
-         FOR UPDATE SKIP LOCKED"
-    );
-    let late = tx.query(&sql, &[&now.as_millis(), &to_sql(LATE)]).await?;
+    let late = tx.query(SOME_LATE, &[&now.as_millis(), &to_sql(LATE)]).await?;
+    cancel_those(tx, &late, now).await
+}
+
+/// Locks some that are too late: what [`cancel_those`] is given. Its parameters are the time, and [`LATE`]. One that was
+/// claimed is not to start by any instant any more.
+pub(super) const SOME_LATE: &str = "SELECT id, task, bytes, run_at, start_by_at FROM runs_live \
+     WHERE start_by_at < $1 AND state + 0 = 0 ORDER BY start_by_at, id LIMIT $2 FOR UPDATE SKIP LOCKED";
+
+/// Cancel what [`SOME_LATE`] has found.
+pub(super) async fn cancel_those(tx: &mut Tx, late: &[Row], now: Timestamp) -> Step<u64> {
     if late.is_empty() {
         return Ok(0);
     }
     let mut tally = Tally::default();
     let (mut runs, mut said) = (Vec::with_capacity(late.len()), Vec::with_capacity(late.len()));
-    for row in &late {
+    for row in late {
         let (run_at, start_by) = (instant(row, 3), instant(row, 4));
         let time = humantime::format_duration(start_by.since(run_at));
         runs.push(row.get::<_, i64>(0));
@@ -95,14 +103,9 @@ pub(super) async fn cancel_late(tx: &mut Tx, now: Timestamp) -> Step<u64> {
 
 /// Runs that wait, and that are locked, are cancelled, each with what is said of it.
 async fn call_off(tx: &Tx, runs: &[i64], said: &[String], now: Timestamp) -> Step<()> {
-    tx.execute(
-        &format!(
-            "UPDATE runs r SET state = 4, over_at = $3, message = n.message \
-             FROM unnest($1::bigint[], $2::text[]) AS n(id, message) WHERE r.id = n.id AND r.over_at = {NOT_OVER}"
-        ),
-        &[&runs, &said, &now.as_millis()],
-    )
-    .await?;
+    let which = "USING unnest($1::bigint[], $2::text[]) AS n(id, message) WHERE r.id = ANY (ARRAY[n.id])";
+    let sql = format!("{} SELECT", moving(&Over::called_off("$3::bigint", "n.message"), which, ""));
+    tx.query(&sql, &[&runs, &said, &now.as_millis()]).await?;
     Ok(())
 }
 
@@ -125,15 +128,14 @@ pub(super) async fn move_attempts(tx: &Tx, runs: &[i64], at: Timestamp) -> Step<
 /// See [`crate::store::Store::cancel`].
 pub(super) async fn cancel(tx: &mut Tx, run: RunId, reason: &str, now: Timestamp) -> Step<Cancelled> {
     let reason = text(reason);
-    let sql = format!("SELECT state, task, bytes, attempt FROM runs WHERE id = $1 AND over_at = {NOT_OVER} FOR UPDATE");
-    let Some(row) = tx.query_opt(&sql, &[&run.0]).await? else {
+    let sql = "SELECT state, task, bytes, attempt FROM runs_live WHERE id = $1 FOR UPDATE";
+    let Some(row) = tx.query_opt(sql, &[&run.0]).await? else {
         return over(tx, run, &reason, now).await;
     };
     tx.told.changes = true;
     if state(&row, 0)? == RunState::Running {
         // The first reason given stays.
-        let sql = format!("UPDATE runs SET cancel = $2 WHERE id = $1 AND over_at = {NOT_OVER} AND cancel IS NULL");
-        tx.execute(&sql, &[&run.0, &reason]).await?;
+        tx.query("UPDATE runs_live SET cancel = $2 WHERE id = $1 AND cancel IS NULL", &[&run.0, &reason]).await?;
         return Ok(Cancelled::Requested);
     }
     call_off(tx, &[run.0], &[reason.into_owned()], now).await?;

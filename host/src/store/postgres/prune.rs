@@ -42,7 +42,7 @@ async fn too_many(tx: &Tx, retention: &Retention, limit: usize) -> Step<BTreeSet
          max(latest_success) AS latest FROM tally GROUP BY task \
          HAVING sum(succeeded + failed + cancelled) > $1::bigint OR sum(bytes) > $2::bigint) y \
          CROSS JOIN LATERAL (SELECT o.id, row_number() OVER w AS place, sum(o.bytes) OVER w - o.bytes AS earlier \
-         FROM (SELECT id, bytes FROM runs WHERE task = y.task AND over_at < {NOT_OVER} ORDER BY id LIMIT $3::bigint) o \
+         FROM (SELECT id, bytes FROM runs WHERE task = y.task AND over_at < {NOT_OVER} ORDER BY -id DESC LIMIT $3::bigint) o \
          WINDOW w AS (ORDER BY o.id)) r \
          WHERE (r.place <= y.runs - $1::bigint OR r.earlier < y.bytes - $2::bigint) AND r.id IS DISTINCT FROM y.latest \
          LIMIT $3::bigint"
@@ -57,17 +57,22 @@ async fn too_old(tx: &Tx, oldest: Timestamp, limit: usize) -> Step<Vec<RunId>> {
         "SELECT o.id FROM (SELECT task, max(latest_success) AS latest FROM tally GROUP BY task \
          HAVING sum(succeeded + failed + cancelled) > 0) y \
          CROSS JOIN LATERAL (SELECT id, over_at FROM runs WHERE task = y.task AND over_at < $2 \
-         ORDER BY id LIMIT {LOOK_BEHIND}) o \
+         ORDER BY -id DESC LIMIT {LOOK_BEHIND}) o \
          WHERE o.over_at <= $1 AND o.id IS DISTINCT FROM y.latest LIMIT $3"
     );
     let rows = tx.query(&sql, &[&oldest.as_millis(), &day_after(oldest), &to_sql(limit)]).await?;
     Ok(rows.iter().map(|row| RunId(row.get(0))).collect())
 }
 
-/// Forget attempts between the first one at a run and its latest, of which that of `claim` is the last. Returns the bytes of what
-/// was kept of them.
+/// Forget attempts between the first one at a run and its latest, of which that of `claim` is the last, if the claim holds. Returns
+/// the bytes of what was kept of them.
 pub(super) async fn forget_attempts(tx: &Tx, claim: ClaimKey) -> Step<i64> {
     if claim.attempt <= ATTEMPTS + 1 {
+        return Ok(0);
+    }
+    // Locked, so that it holds when its end is written, too.
+    let held = "SELECT true FROM runs_live WHERE id = $1 AND state + 0 = 1 AND attempt = $2 AND fence = $3 FOR UPDATE";
+    if tx.query(held, &[&claim.run.0, &to_int(claim.attempt), &to_sql(claim.fence)]).await?.is_empty() {
         return Ok(0);
     }
     // More than one only if the run was tried while more were kept. Counted as `finish` does.

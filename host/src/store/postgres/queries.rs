@@ -47,7 +47,7 @@ pub(super) async fn runs(tx: &Tx, filter: &RunFilter) -> Step<Vec<RunInfo>> {
     }
     let sql = format!(
         "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN LATERAL \
-         (SELECT * FROM runs WHERE task = t.id AND id < $1 AND {which} ORDER BY id DESC LIMIT $2) r {PAUSE_OF_MANY} \
+         (SELECT * FROM runs WHERE task = t.id AND -id > -$1::bigint AND {which} ORDER BY -id LIMIT $2) r {PAUSE_OF_MANY} \
          WHERE ($3::text IS NULL OR t.tenant = $3) AND ($4::text IS NULL OR t.name = $4) ORDER BY r.id DESC LIMIT $2"
     );
     let rows = tx.query(&sql, &[&before, &limit, &tenant, &task]).await?;
@@ -58,7 +58,7 @@ pub(super) async fn runs(tx: &Tx, filter: &RunFilter) -> Step<Vec<RunInfo>> {
 pub(super) async fn latest_runs(tx: &Tx, tenant: &Name) -> Step<BTreeMap<Name, RunInfo>> {
     let sql = format!(
         "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN LATERAL \
-         (SELECT * FROM runs WHERE task = t.id ORDER BY id DESC LIMIT 1) r {PAUSE_OF_MANY} WHERE t.tenant = $1"
+         (SELECT * FROM runs WHERE task = t.id ORDER BY -id LIMIT 1) r {PAUSE_OF_MANY} WHERE t.tenant = $1"
     );
     let rows = tx.query(&sql, &[&tenant.as_str()]).await?;
     rows.iter().map(|row| run_info(row).map(|run| (run.task.task.clone(), run))).collect()

@@ -90,6 +90,9 @@ fn quicker(code: &SqlState) -> bool {
 /// Runs and attempts are partitioned by the instant at which the run was over: those of runs that are not over are one
 /// partition, which stays small however long the history is; the others are one a day (`partitions.rs`), so that old
 /// history goes by dropping a table.
+///
+/// What is live keeps the pages that it had at most: to give them back would hold up everybody for a moment, again and again, as the
+/// next burst needs them anyway.
 const FIRST: &str = "
 CREATE SEQUENCE run_ids;
 CREATE SEQUENCE fences; -- of claims and locks; versions of cache entries too
@@ -162,14 +165,15 @@ CREATE TABLE runs (
     PRIMARY KEY (id, over_at)
 ) PARTITION BY RANGE (over_at);
 CREATE TABLE runs_live PARTITION OF runs FOR VALUES FROM (NOT_OVER) TO (MAXVALUE)
-    WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+    WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 CREATE TABLE runs_over PARTITION OF runs DEFAULT;
-CREATE INDEX runs_of_task ON runs (task, id);
+-- Newest first. Of `id` itself the planner would think that it finds single runs here, too, going through all there are.
+CREATE INDEX runs_of_task ON runs (task, (-id));
 CREATE INDEX runs_waiting ON runs_live (task, run_at, id) WHERE state = 0;
 CREATE INDEX runs_retrying ON runs_live (task) WHERE state = 0 AND attempt > 0;
 CREATE INDEX runs_running ON runs_live (id) WHERE state = 1;
-CREATE INDEX runs_starting_by ON runs_live (start_by_at) WHERE state = 0 AND start_by_at IS NOT NULL;
-CREATE INDEX runs_forced ON runs_live (run_at, id) WHERE state = 0 AND forced;
+CREATE INDEX runs_starting_by ON runs_live (start_by_at) WHERE start_by_at IS NOT NULL;
+CREATE INDEX runs_forced ON runs_live (run_at, id) WHERE forced;
 CREATE INDEX runs_of_schedule ON runs_live (schedule) WHERE schedule IS NOT NULL;
 
 -- At most one run of a task has a given key, for as long as the run is kept.
@@ -209,7 +213,7 @@ CREATE TABLE attempts (
     stderr_cut boolean NOT NULL DEFAULT false,
     PRIMARY KEY (run, attempt, over_at)
 ) PARTITION BY RANGE (over_at);
-CREATE TABLE attempts_live PARTITION OF attempts FOR VALUES FROM (NOT_OVER) TO (MAXVALUE);
+CREATE TABLE attempts_live PARTITION OF attempts FOR VALUES FROM (NOT_OVER) TO (MAXVALUE) WITH (vacuum_truncate = off);
 CREATE TABLE attempts_over PARTITION OF attempts DEFAULT;
 
 CREATE TABLE locks (

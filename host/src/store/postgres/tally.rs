@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio_postgres::types::ToSql;
+
 use super::errors::Step;
 use super::tx::Tx;
 use crate::run::{RunId, RunState};
@@ -59,40 +61,61 @@ impl Tally {
 
     /// Write it. In the order of the tasks, as everybody does.
     pub(super) async fn write(&self, tx: &Tx) -> Step<()> {
-        if self.tasks.is_empty() {
-            return Ok(());
+        if !self.tasks.is_empty() {
+            tx.query(WRITE, &self.columns(tx).params()).await?;
         }
-        let tasks: Vec<i64> = self.tasks.keys().copied().collect();
-        let column = |place: usize| self.tasks.values().map(|change| change.runs[place]).collect::<Vec<i64>>();
-        let [waiting, running, succeeded, failed, cancelled] = std::array::from_fn(column);
-        let bytes: Vec<i64> = self.tasks.values().map(|change| change.bytes).collect();
-        let successes: Vec<Option<i64>> =
-            self.tasks.values().map(|change| change.latest_success.map(|(run, _)| run.0)).collect();
-        let success_ats: Vec<Option<i64>> =
-            self.tasks.values().map(|change| change.latest_success.map(|(_, at)| at.as_millis())).collect();
-        let failure_ats: Vec<Option<i64>> =
-            self.tasks.values().map(|change| change.latest_failure.map(Timestamp::as_millis)).collect();
-        tx.execute(
-            "INSERT INTO tally AS y (task, shard, waiting, running, succeeded, failed, cancelled, bytes, latest_success, \
-             latest_success_at, latest_failure_at) \
-             SELECT n.task, $2::smallint, n.waiting, n.running, n.succeeded, n.failed, n.cancelled, n.bytes, n.success, n.success_at, n.failure_at \
-             FROM unnest($1::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], \
-             $9::bigint[], $10::bigint[], $11::bigint[]) \
-             AS n(task, waiting, running, succeeded, failed, cancelled, bytes, success, success_at, failure_at) \
-             ON CONFLICT (task, shard) DO UPDATE SET waiting = y.waiting + excluded.waiting, \
-             running = y.running + excluded.running, succeeded = y.succeeded + excluded.succeeded, \
-             failed = y.failed + excluded.failed, cancelled = y.cancelled + excluded.cancelled, \
-             bytes = y.bytes + excluded.bytes, \
-             latest_success_at = CASE WHEN excluded.latest_success > coalesce(y.latest_success, 0) \
-             THEN excluded.latest_success_at ELSE y.latest_success_at END, \
-             latest_success = greatest(y.latest_success, excluded.latest_success), \
-             latest_failure_at = greatest(y.latest_failure_at, excluded.latest_failure_at)",
-            &[
-                &tasks, &tx.shard, &waiting, &running, &succeeded, &failed, &cancelled, &bytes, &successes, &success_ats,
-                &failure_ats,
-            ],
-        )
-        .await?;
         Ok(())
     }
+
+    /// What [`WRITE`] is given to write it.
+    pub(super) fn columns(&self, tx: &Tx) -> Columns {
+        let each = |column: fn(&Change) -> Option<i64>| self.tasks.values().map(column).collect();
+        Columns {
+            tasks: self.tasks.keys().copied().collect(),
+            shard: tx.shard,
+            runs: std::array::from_fn(|place| self.tasks.values().map(|change| change.runs[place]).collect()),
+            bytes: self.tasks.values().map(|change| change.bytes).collect(),
+            successes: each(|change| change.latest_success.map(|(run, _)| run.0)),
+            success_ats: each(|change| change.latest_success.map(|(_, at)| at.as_millis())),
+            failure_ats: each(|change| change.latest_failure.map(Timestamp::as_millis)),
+        }
+    }
 }
+
+/// A [`Tally`] as the columns of rows.
+#[derive(Debug)]
+pub(super) struct Columns {
+    tasks: Vec<i64>,
+    shard: i16,
+    runs: [Vec<i64>; 5],
+    bytes: Vec<i64>,
+    successes: Vec<Option<i64>>,
+    success_ats: Vec<Option<i64>>,
+    failure_ats: Vec<Option<i64>>,
+}
+
+impl Columns {
+    /// In the order of [`WRITE`].
+    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 11] {
+        let Self { tasks, shard, runs: [waiting, running, succeeded, failed, cancelled], bytes, .. } = self;
+        let (successes, success_ats, failure_ats) = (&self.successes, &self.success_ats, &self.failure_ats);
+        [tasks, shard, waiting, running, succeeded, failed, cancelled, bytes, successes, success_ats, failure_ats]
+    }
+}
+
+/// Adds a [`Tally`] to what is written.
+pub(super) const WRITE: &str = "INSERT INTO tally AS y (task, shard, waiting, running, succeeded, failed, cancelled, bytes, \
+     latest_success, latest_success_at, latest_failure_at) \
+     SELECT n.task, $2::smallint, n.waiting, n.running, n.succeeded, n.failed, n.cancelled, n.bytes, n.success, n.success_at, \
+     n.failure_at \
+     FROM unnest($1::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], \
+     $9::bigint[], $10::bigint[], $11::bigint[]) \
+     AS n(task, waiting, running, succeeded, failed, cancelled, bytes, success, success_at, failure_at) \
+     ON CONFLICT (task, shard) DO UPDATE SET waiting = y.waiting + excluded.waiting, \
+     running = y.running + excluded.running, succeeded = y.succeeded + excluded.succeeded, \
+     failed = y.failed + excluded.failed, cancelled = y.cancelled + excluded.cancelled, \
+     bytes = y.bytes + excluded.bytes, \
+     latest_success_at = CASE WHEN excluded.latest_success > coalesce(y.latest_success, 0) \
+     THEN excluded.latest_success_at ELSE y.latest_success_at END, \
+     latest_success = greatest(y.latest_success, excluded.latest_success), \
+     latest_failure_at = greatest(y.latest_failure_at, excluded.latest_failure_at)";

@@ -254,3 +254,72 @@ async fn a_name_that_nobody_locks_any_more_is_forgotten() {
     let again = store.acquire_lock(lock("idle"), LockMode::Exclusive, two, NOW).await.unwrap();
     assert!(matches!(again, LockTaken::Yes { .. }), "{again:?}");
 }
+
+#[tokio::test]
+async fn runs_are_found_by_number_however_many_wait_though_there_were_none_when_it_was_planned() {
+    let database = Database::new().await;
+    let store = database.open("one").await;
+    database.psql("VACUUM (ANALYZE)");
+    let round = async || {
+        let claims: Vec<ClaimKey> = claimed(&store, "a", NOW).await.iter().map(|claim| claim.key).collect();
+        store.extend(claims.clone(), NOW.plus(LEASE)).await.unwrap();
+        let ends = claims.iter().map(|claim| store.finish(Arc::new(success(*claim, NOW))));
+        futures_util::future::try_join_all(ends).await.unwrap();
+        claims.len()
+    };
+    for _ in 0..20 {
+        enqueue(&store, vec![new("a"); 3]).await;
+        assert_eq!(round().await, 3);
+    }
+    enqueue(&store, vec![new("a"); 3000]).await;
+
+    for _ in 0..20 {
+        assert_eq!(round().await, 9);
+    }
+
+    // Connections that are closed have counted what they did.
+    drop(store);
+    let counted = async {
+        loop {
+            let sums = "SELECT sum(idx_scan), sum(idx_tup_read) FROM pg_stat_user_indexes \
+                        WHERE schemaname = current_schema() AND relname = 'runs_live'";
+            let (scans, read) = database.psql(sums).split_once('|').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+            if scans.parse::<u64>().unwrap() >= 3 * (20 * 3 + 20 * 9) {
+                break read.parse::<u64>().unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let read = soon(counted).await;
+    assert!(read < 20_000, "{read} entries of indexes were read");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_extends_claims_and_who_ends_runs_do_not_wait_in_a_circle() {
+    // A database of its own: the server counts by database.
+    cluster::shared().psql("CREATE DATABASE circles");
+    let url = cluster::shared().url();
+    let url = DatabaseUrl::new(&format!("{}/circles", url.rsplit_once('/').unwrap().0)).unwrap();
+    let options = PostgresOptions { url, schema: "sexton".into(), ca: None, host: "one".into() };
+    let store = PostgresStore::open(&options).await.unwrap();
+
+    for _ in 0..60 {
+        enqueue(&store, vec![new("a"); 9]).await;
+        let mut claims: Vec<ClaimKey> = claimed(&store, "a", NOW).await.iter().map(|claim| claim.key).collect();
+        let ends: Vec<_> = claims.iter().map(|claim| Arc::new(success(*claim, NOW))).collect();
+        claims.reverse();
+        let (extending, ending) = (store.clone(), store.clone());
+        let extending = tokio::spawn(async move { extending.extend(claims, NOW.plus(LEASE)).await });
+        futures_util::future::try_join_all(ends.into_iter().map(|end| ending.finish(end))).await.unwrap();
+        extending.await.unwrap().unwrap();
+    }
+
+    drop(store);
+    let deadlocks = async {
+        while cluster::shared().psql("SELECT numbackends FROM pg_stat_database WHERE datname = 'circles'") != "0" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        cluster::shared().psql("SELECT deadlocks FROM pg_stat_database WHERE datname = 'circles'")
+    };
+    assert_eq!(soon(deadlocks).await, "0");
+}

@@ -7,7 +7,6 @@ use crate::store::added::{DueSchedule, FireAdded, FiredSchedule, ScheduleProgres
 use crate::store::postgres::errors::Step;
 use crate::store::postgres::making::make;
 use crate::store::postgres::rows::{instant, name, number, to_sql};
-use crate::store::postgres::schema::NOT_OVER;
 use crate::store::postgres::tally::Tally;
 use crate::store::postgres::tasks;
 use crate::store::postgres::tx::Tx;
@@ -169,11 +168,9 @@ async fn rows(tx: &Tx, due: &[DueSchedule]) -> Step<HashMap<i64, Row>> {
 /// Which keys have made a run that is not over. By key, so that it holds over a deletion.
 async fn busy(tx: &Tx, rows: &HashMap<i64, Row>) -> Step<HashSet<Owner>> {
     let keys: Vec<&str> = rows.values().map(|row| row.key.as_str()).collect();
-    let sql = format!(
-        "SELECT DISTINCT t.tenant, r.schedule FROM runs r JOIN tasks t ON t.id = r.task \
-         WHERE r.over_at = {NOT_OVER} AND r.schedule = ANY($1)"
-    );
-    let rows = tx.query(&sql, &[&keys]).await?;
+    let sql = "SELECT DISTINCT t.tenant, r.schedule FROM runs_live r JOIN tasks t ON t.id = ANY (ARRAY[r.task]) \
+               WHERE r.schedule = ANY($1)";
+    let rows = tx.query(sql, &[&keys]).await?;
     rows.iter().map(|row| Ok((name(row, 0)?, name(row, 1)?))).collect()
 }
 

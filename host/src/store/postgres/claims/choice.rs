@@ -30,6 +30,8 @@ pub(super) struct Candidate {
     pub(super) rank: usize,
     pub(super) run_at: Timestamp,
     pub(super) run: RunId,
+    /// One of those by which the claims that are made together will be known.
+    pub(super) fence: i64,
 }
 
 /// Tasks that share so many places: those of a tenant, or all where tenants are not told apart.
@@ -103,10 +105,10 @@ pub(super) async fn choose(
     Ok(found.into_iter().map(|(_, candidate)| candidate).collect())
 }
 
-/// Due runs that were seen, by task.
+/// Due runs that were seen, by task, each with a fence.
 #[derive(Default)]
 struct Seen {
-    due: HashMap<i64, Vec<(Timestamp, RunId)>>,
+    due: HashMap<i64, Vec<(Timestamp, RunId, i64)>>,
     /// Tasks of which there may be more that are due.
     more: HashMap<i64, bool>,
 }
@@ -133,7 +135,7 @@ impl Seen {
             } else if due.len() == most {
                 self.more.insert(task, true);
             } else {
-                due.push((run_at, run));
+                due.push((run_at, run, row.get(3)));
             }
         }
         Ok(())
@@ -150,10 +152,11 @@ impl Seen {
 
     fn of(&self, open: &Open) -> impl Iterator<Item = Candidate> {
         let due = self.due.get(&open.task).map_or(&[][..], Vec::as_slice);
-        due.iter().take(open.room).enumerate().map(move |(rank, (run_at, run))| Candidate {
+        due.iter().take(open.room).enumerate().map(move |(rank, (run_at, run, fence))| Candidate {
             rank,
             run_at: *run_at,
             run: *run,
+            fence: *fence,
         })
     }
 }

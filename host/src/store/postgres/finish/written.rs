@@ -1,215 +1,304 @@
 //! What is written of ends: the runs, the attempts, and that the runs hold nothing any more.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{Held, entered, message};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::attempts::{self, Attempts};
+use super::{Held, Stands, of_row};
 use crate::lifecycle::Transition;
-use crate::run::{ClaimKey, Kept, Outcome, Output, RunState};
+use crate::run::{ClaimKey, Outcome, Output, Report, RunState};
 use crate::store::codes::{outcome_code, state_code};
 use crate::store::postgres::errors::Step;
-use crate::store::postgres::rows::{code, text, to_int, to_sql};
+use crate::store::postgres::over::{Over, moving};
+use crate::store::postgres::rows::{code, state, text, to_int, to_sql};
 use crate::store::postgres::schema::NOT_OVER;
-use crate::store::postgres::tx::Tx;
+use crate::store::postgres::tally::{self, Tally};
+use crate::store::postgres::tasks::STANDING_COLUMNS;
+use crate::store::postgres::tx::{Ask, Tx};
 use crate::store::{Finish, ROW_BYTES};
 use crate::time::Timestamp;
 
-/// The end of an attempt whose claim holds.
+/// An end that is offered.
 #[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) finish: Arc<Finish>,
-    pub(super) claim: ClaimKey,
-    pub(super) task: i64,
-    pub(super) outcome: Outcome,
-    /// The state that its run comes into.
-    pub(super) entered: RunState,
-    pub(super) ended_at: Timestamp,
-    /// Bytes that the run had, and that come with this end.
-    pub(super) bytes_before: i64,
-    pub(super) bytes: i64,
-    host: String,
-    message: Option<String>,
+pub(super) struct Ending<'a> {
+    finish: &'a Arc<Finish>,
+    /// What comes to the run's bytes with it.
+    bytes: i64,
 }
 
-impl Ended {
-    pub(super) fn of(finish: &Arc<Finish>, held: Held) -> Self {
-        let entered = entered(&finish.transition, &held);
-        let message = message(finish, &held);
-        let mut ended = Self {
-            finish: Arc::clone(finish),
-            claim: finish.claim,
-            task: held.task,
-            outcome: finish.report.outcome,
-            entered,
-            ended_at: finish.report.ended_at,
-            bytes_before: held.bytes,
-            bytes: 0,
-            host: held.host.unwrap_or_default(),
-            message,
-        };
-        ended.bytes = ended.bytes_of_logs() + ended.output().map_or(0, |output| to_sql(output.body.len()) + ROW_BYTES);
-        ended
+impl<'a> Ending<'a> {
+    /// The end `finish`, for which bytes of earlier attempts were `forgotten`.
+    pub(super) fn of(finish: &'a Arc<Finish>, forgotten: i64) -> Self {
+        let mut ending = Self { finish, bytes: 0 };
+        let output = ending.output().map_or(0, |output| to_sql(output.body.len()) + ROW_BYTES);
+        ending.bytes = bytes_of_logs(&finish.report) + output - forgotten;
+        ending
     }
 
     /// What the run made, if it is worth being kept.
-    fn output(&self) -> Option<&Output> {
+    fn output(&self) -> Option<&'a Output> {
         match &self.finish.transition {
             Transition::Succeed(output) if !output.body.is_empty() || output.content_type.is_some() => Some(output),
             _ => None,
         }
     }
 
-    fn has_logs(&self) -> bool {
-        let report = &self.finish.report;
-        let kept = [&report.log, &report.stdout, &report.stderr];
-        report.backtrace.is_some() || kept.iter().any(|kept| !kept.text.is_empty() || kept.cut)
-    }
-
-    fn bytes_of_logs(&self) -> i64 {
-        if !self.has_logs() {
-            return 0;
+    /// The state that its run comes into, if it comes to an end. One that was to wait again does not if its end was asked for: who
+    /// asked may have done so after its host looked last.
+    fn entered(&self) -> RunState {
+        match &self.finish.transition {
+            Transition::Succeed(_) => RunState::Succeeded,
+            Transition::Fail => RunState::Failed,
+            Transition::Cancel | Transition::Wait { .. } => RunState::Cancelled,
         }
-        let report = &self.finish.report;
-        let texts = report.log.text.len() + report.stdout.text.len() + report.stderr.text.len();
-        to_sql(texts + report.backtrace.as_ref().map_or(0, String::len)) + ROW_BYTES
-    }
-
-    fn over_at(&self) -> i64 {
-        if self.entered.is_over() { self.ended_at.as_millis() } else { NOT_OVER }
     }
 
     /// Whether it counts as a failure of the run.
     fn failed(&self) -> i32 {
-        let failed = matches!(self.finish.transition, Transition::Fail | Transition::Wait { failed: true, .. });
-        i32::from(failed)
+        i32::from(matches!(self.finish.transition, Transition::Fail | Transition::Wait { failed: true, .. }))
     }
 
-    fn run_at(&self) -> Option<i64> {
-        match (&self.finish.transition, self.entered) {
-            (Transition::Wait { run_at, .. }, RunState::Waiting) => Some(run_at.as_millis()),
+    /// When it is to start again, if it is.
+    fn run_at(&self) -> Option<Timestamp> {
+        match &self.finish.transition {
+            Transition::Wait { run_at, .. } => Some(*run_at),
             _ => None,
         }
     }
 }
 
-/// Write all that ends.
-pub(super) async fn write(tx: &mut Tx, ended: &[Ended]) -> Step<()> {
-    runs(tx, ended).await?;
-    attempts(tx, ended).await?;
-    let over: Vec<&Ended> = ended.iter().filter(|one| one.entered.is_over() && one.claim.attempt > 1).collect();
-    if !over.is_empty() {
-        earlier_attempts(tx, &over).await?;
+fn has_logs(report: &Report) -> bool {
+    let kept = [&report.log, &report.stdout, &report.stderr];
+    report.backtrace.is_some() || kept.iter().any(|kept| !kept.text.is_empty() || kept.cut)
+}
+
+fn bytes_of_logs(report: &Report) -> i64 {
+    if !has_logs(report) {
+        return 0;
     }
-    release(tx, ended).await
+    let texts = report.log.text.len() + report.stdout.text.len() + report.stderr.text.len();
+    to_sql(texts + report.backtrace.as_ref().map_or(0, String::len)) + ROW_BYTES
 }
 
-fn each<'a, T>(ended: &'a [Ended], column: impl Fn(&'a Ended) -> T) -> Vec<T> {
-    ended.iter().map(column).collect()
+/// The end of an attempt whose claim held.
+#[derive(Debug)]
+pub(super) struct Ended<'a> {
+    pub(super) finish: &'a Arc<Finish>,
+    pub(super) claim: ClaimKey,
+    pub(super) task: i64,
+    pub(super) outcome: Outcome,
+    /// The state that its run came into.
+    pub(super) entered: RunState,
+    pub(super) ended_at: Timestamp,
+    /// Bytes that the run has.
+    pub(super) bytes: i64,
+    pub(super) host: String,
 }
 
-/// The runs. Those that are over go to the partition of their day with this.
-async fn runs(tx: &Tx, ended: &[Ended]) -> Step<()> {
-    tx.execute(
-        &format!(
-            "UPDATE runs r SET state = n.state, over_at = n.over_at, run_at = coalesce(n.run_at, r.run_at), \
-             failures = r.failures + n.failed, bytes = r.bytes + n.bytes, outcome = n.outcome, message = n.message, \
-             content_type = n.content_type, output = n.output, lease_until = NULL, cancel = NULL \
-             FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[], $5::int[], $6::bigint[], $7::smallint[], \
-             $8::text[], $9::text[], $10::bytea[]) \
-             AS n(id, state, over_at, run_at, failed, bytes, outcome, message, content_type, output) \
-             WHERE r.id = n.id AND r.over_at = {NOT_OVER}"
-        ),
-        &[
-            &each(ended, |one| one.claim.run.0),
-            &each(ended, |one| code(state_code(one.entered))),
-            &each(ended, Ended::over_at),
-            &each(ended, Ended::run_at),
-            &each(ended, Ended::failed),
-            &each(ended, |one| one.bytes),
-            &each(ended, |one| code(outcome_code(one.outcome))),
-            &each(ended, |one| one.message.as_deref()),
-            &each(ended, |one| one.output().and_then(|output| output.content_type.as_deref()).map(text)),
-            &each(ended, |one| one.output().map(|output| &output.body[..])),
-        ],
-    )
-    .await?;
-    Ok(())
-}
-
-/// The attempts.
-async fn attempts(tx: &Tx, ended: &[Ended]) -> Step<()> {
-    fn kept<'a>(
-        ended: &'a [Ended],
-        which: impl Fn(&'a Ended) -> &'a Kept,
-    ) -> (Vec<Option<std::borrow::Cow<'a, str>>>, Vec<bool>) {
-        let texts =
-            ended.iter().map(|one| Some(&which(one).text).filter(|text| !text.is_empty()).map(|said| text(said)));
-        (texts.collect(), ended.iter().map(|one| which(one).cut).collect())
+impl<'a> Ended<'a> {
+    pub(super) fn of(ending: Ending<'a>, held: Held) -> Self {
+        let finish = ending.finish;
+        Self {
+            finish,
+            claim: finish.claim,
+            task: held.task,
+            outcome: finish.report.outcome,
+            entered: held.entered,
+            ended_at: finish.report.ended_at,
+            bytes: held.bytes,
+            host: held.host.unwrap_or_default(),
+        }
     }
-    let accounts =
-        |column: fn(&crate::run::Accounts) -> i64| each(ended, move |one| column(&one.finish.report.accounts));
-    let (log, log_cut) = kept(ended, |one| &one.finish.report.log);
-    let (stdout, stdout_cut) = kept(ended, |one| &one.finish.report.stdout);
-    let (stderr, stderr_cut) = kept(ended, |one| &one.finish.report.stderr);
-    tx.execute(
-        "INSERT INTO attempts (run, attempt, over_at, fence, outcome, started_at, ended_at, fuel, peak_memory, guest_us, \
-         host_us, queued_us, lock_wait_us, host_calls, bytes_in, bytes_out, host, message, backtrace, log, log_cut, stdout, \
-         stdout_cut, stderr, stderr_cut) \
-         SELECT * FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[], $5::smallint[], $6::bigint[], $7::bigint[], \
-         $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], \
-         $15::bigint[], $16::bigint[], $17::text[], $18::text[], $19::text[], $20::text[], $21::boolean[], $22::text[], \
-         $23::boolean[], $24::text[], $25::boolean[])",
-        &[
-            &each(ended, |one| one.claim.run.0),
-            &each(ended, |one| to_int(one.claim.attempt)),
-            &each(ended, Ended::over_at),
-            &each(ended, |one| to_sql(one.claim.fence)),
-            &each(ended, |one| code(outcome_code(one.outcome))),
-            &each(ended, |one| one.finish.report.started_at.as_millis()),
-            &each(ended, |one| one.ended_at.as_millis()),
-            &accounts(|a| to_sql(a.fuel)),
-            &accounts(|a| to_sql(a.peak_memory)),
-            &accounts(|a| to_sql(a.guest.as_micros())),
-            &accounts(|a| to_sql(a.host.as_micros())),
-            &accounts(|a| to_sql(a.queued.as_micros())),
-            &accounts(|a| to_sql(a.lock_wait.as_micros())),
-            &accounts(|a| to_sql(a.host_calls)),
-            &accounts(|a| to_sql(a.bytes_in)),
-            &accounts(|a| to_sql(a.bytes_out)),
-            &each(ended, |one| one.host.as_str()),
-            &each(ended, |one| one.finish.report.message.as_deref().map(text)),
-            &each(ended, |one| one.finish.report.backtrace.as_deref().map(text)),
-            &log,
-            &log_cut,
-            &stdout,
-            &stdout_cut,
-            &stderr,
-            &stderr_cut,
-        ],
+
+    pub(super) fn over_at(&self) -> i64 {
+        if self.entered.is_over() { self.ended_at.as_millis() } else { NOT_OVER }
+    }
+}
+
+/// The claim, that it holds, and that it is one that has expired, if only such a one is to be ended.
+const HOLDS: &str = "r.id = ANY (ARRAY[n.id]) AND r.state + 0 = 1 AND r.attempt = n.attempt AND r.fence = n.fence \
+     AND (n.expired_by IS NULL OR r.lease_until < n.expired_by)";
+
+/// What [`HOLDS`] and both statements need.
+const CLAIM: &str = "place, id, attempt, fence, expired_by, failed, bytes, outcome, message";
+
+/// Ends the attempts of runs that wait again. What is asked of a run's end comes first: see [`over_sql`].
+fn again_sql() -> String {
+    format!(
+        "WITH again AS (UPDATE runs_live r SET state = 0, run_at = n.run_at, failures = r.failures + n.failed, \
+         bytes = r.bytes + n.bytes, outcome = n.outcome, message = n.message, lease_until = NULL \
+         FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::bigint[], \
+         $8::smallint[], $9::text[], $10::bigint[]) AS n({CLAIM}, run_at) \
+         WHERE {HOLDS} AND r.cancel IS NULL RETURNING n.place, r.task, r.state, r.bytes, r.host) \
+         SELECT a.place, a.task, a.state, a.bytes, a.host, {STANDING_COLUMNS} \
+         FROM again a JOIN tasks t ON t.id = ANY (ARRAY[a.task])"
     )
-    .await?;
-    Ok(())
+}
+
+/// Ends runs. Of those that were to wait again (`waits`) the ones whose end somebody has asked for. Who was told to end one by way of
+/// the store does not know why, and who found it dead neither: the run says what was asked.
+fn over_sql() -> String {
+    let which = format!(
+        "USING unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::bigint[], \
+         $8::smallint[], $9::text[], $10::bigint[], $11::smallint[], $12::boolean[], $13::boolean[], $14::text[], \
+         $15::bytea[]) AS n({CLAIM}, over_at, state, waits, killed, content_type, output) \
+         WHERE {HOLDS} AND (NOT n.waits OR r.cancel IS NOT NULL)"
+    );
+    let over = Over {
+        over_at: "n.over_at",
+        state: "n.state",
+        failures: "r.failures + n.failed",
+        outcome: "n.outcome",
+        bytes: "r.bytes + n.bytes",
+        message: "CASE WHEN n.killed THEN coalesce(r.cancel, n.message) ELSE coalesce(n.message, r.cancel) END",
+        content_type: "n.content_type",
+        output: "n.output",
+    };
+    format!(
+        "{} SELECT g.place, g.task, g.state, g.bytes, g.host, {STANDING_COLUMNS} \
+         FROM gone g JOIN tasks t ON t.id = ANY (ARRAY[g.task])",
+        moving(&over, &which, "n.place")
+    )
+}
+
+/// End the runs: those that are over go to the partition of their day, the others wait again. Returns what those came to whose
+/// claims held, by their places in `ending`, and how their tasks stand.
+pub(super) async fn runs(tx: &Tx, ending: &[Ending<'_>]) -> Step<(HashMap<usize, Held>, BTreeMap<i64, Stands>)> {
+    // In the order of the runs, as everybody locks them.
+    let mut order: Vec<usize> = (0..ending.len()).collect();
+    order.sort_unstable_by_key(|place| ending[*place].finish.claim.run);
+    let waiting: Vec<usize> = order.iter().copied().filter(|place| ending[*place].run_at().is_some()).collect();
+    let (waits, ends) = (Claims::of(ending, &waiting), Claims::of(ending, &order));
+    let each = |place: &usize| &ending[*place];
+    let run_at: Vec<Option<i64>> = waiting.iter().map(|place| each(place).run_at().map(Timestamp::as_millis)).collect();
+    let over_at: Vec<i64> = order.iter().map(|place| each(place).finish.report.ended_at.as_millis()).collect();
+    let states: Vec<i16> = order.iter().map(|place| code(state_code(each(place).entered()))).collect();
+    let wait: Vec<bool> = order.iter().map(|place| each(place).run_at().is_some()).collect();
+    let killed: Vec<bool> = order.iter().map(|place| each(place).finish.report.outcome == Outcome::Killed).collect();
+    let outputs: Vec<Option<&Output>> = order.iter().map(|place| each(place).output()).collect();
+    let types: Vec<Option<Cow<'_, str>>> =
+        outputs.iter().map(|output| output.and_then(|output| output.content_type.as_deref()).map(text)).collect();
+    let bodies: Vec<Option<&[u8]>> = outputs.iter().map(|output| output.map(|output| &output.body[..])).collect();
+    let (again_sql, over_sql) = (again_sql(), over_sql());
+    let [a, b, c, d, e, f, g, h, i] = ends.params();
+    let over: [&(dyn ToSql + Sync); 15] =
+        [a, b, c, d, e, f, g, h, i, &over_at, &states, &wait, &killed, &types, &bodies];
+    let [a, b, c, d, e, f, g, h, i] = waits.params();
+    let again: [&(dyn ToSql + Sync); 10] = [a, b, c, d, e, f, g, h, i, &run_at];
+    // Whose end is asked for in between is over, and not forgotten by both.
+    let asks: [Ask<'_>; 2] = [(&again_sql, &again), (&over_sql, &over)];
+    let rows = tx.flight(if waiting.is_empty() { &asks[1..] } else { &asks }).await?;
+    let (mut held, mut stands) = (HashMap::with_capacity(ending.len()), BTreeMap::new());
+    for row in rows.iter().flatten() {
+        let (place, found) = holding(row)?;
+        stands.entry(found.task).or_insert_with(|| of_row(row, 5));
+        held.insert(place, found);
+    }
+    Ok((held, stands))
+}
+
+fn holding(row: &Row) -> Step<(usize, Held)> {
+    let place = usize::try_from(row.get::<_, i64>(0)).unwrap_or(usize::MAX);
+    Ok((place, Held { task: row.get(1), entered: state(row, 2)?, bytes: row.get(3), host: row.get(4) }))
+}
+
+/// The columns of [`CLAIM`].
+struct Claims<'a> {
+    places: Vec<i64>,
+    runs: Vec<i64>,
+    attempts: Vec<i32>,
+    fences: Vec<i64>,
+    expired_by: Vec<Option<i64>>,
+    failed: Vec<i32>,
+    bytes: Vec<i64>,
+    outcomes: Vec<i16>,
+    messages: Vec<Option<Cow<'a, str>>>,
+}
+
+impl<'a> Claims<'a> {
+    /// Of the ends at these places.
+    fn of(ending: &'a [Ending<'_>], places: &[usize]) -> Self {
+        fn each<'a, T>(ending: &'a [Ending<'_>], places: &[usize], column: impl Fn(&'a Ending<'_>) -> T) -> Vec<T> {
+            places.iter().map(|place| column(&ending[*place])).collect()
+        }
+        Self {
+            places: places.iter().map(|place| to_sql(*place)).collect(),
+            runs: each(ending, places, |one| one.finish.claim.run.0),
+            attempts: each(ending, places, |one| to_int(one.finish.claim.attempt)),
+            fences: each(ending, places, |one| to_sql(one.finish.claim.fence)),
+            expired_by: each(ending, places, |one| one.finish.expired_by.map(Timestamp::as_millis)),
+            failed: each(ending, places, |one| one.failed()),
+            bytes: each(ending, places, |one| one.bytes),
+            outcomes: each(ending, places, |one| code(outcome_code(one.finish.report.outcome))),
+            messages: each(ending, places, |one| one.finish.report.message.as_deref().map(text)),
+        }
+    }
+
+    fn params(&self) -> [&(dyn ToSql + Sync); 9] {
+        [
+            &self.places,
+            &self.runs,
+            &self.attempts,
+            &self.fences,
+            &self.expired_by,
+            &self.failed,
+            &self.bytes,
+            &self.outcomes,
+            &self.messages,
+        ]
+    }
 }
 
 /// Attempts before the last of runs that are over: they are kept where their run is.
-async fn earlier_attempts(tx: &Tx, over: &[&Ended]) -> Step<()> {
-    let runs: Vec<i64> = over.iter().map(|one| one.claim.run.0).collect();
-    let over_at: Vec<i64> = over.iter().map(|one| one.over_at()).collect();
-    tx.execute(
-        &format!(
-            "UPDATE attempts a SET over_at = n.over_at FROM unnest($1::bigint[], $2::bigint[]) AS n(run, over_at) \
-             WHERE a.run = n.run AND a.over_at = {NOT_OVER}"
-        ),
-        &[&runs, &over_at],
+fn earlier_sql() -> String {
+    format!(
+        "UPDATE attempts a SET over_at = n.over_at FROM unnest($1::bigint[], $2::bigint[]) AS n(run, over_at) \
+         WHERE a.run = ANY (ARRAY[n.run]) AND a.over_at = {NOT_OVER}"
     )
-    .await?;
-    Ok(())
 }
 
 /// All locks that the runs hold, and their places in queues.
-async fn release(tx: &mut Tx, ended: &[Ended]) -> Step<()> {
-    let runs = each(ended, |one| one.claim.run.0);
-    let released = tx.execute("DELETE FROM locks WHERE run = ANY($1)", &[&runs]).await?;
-    let left = tx.execute("DELETE FROM lock_waits WHERE run = ANY($1)", &[&runs]).await?;
-    tx.told.locks |= released + left > 0;
+const RELEASES: [&str; 2] =
+    ["DELETE FROM locks WHERE run = ANY($1) RETURNING run", "DELETE FROM lock_waits WHERE run = ANY($1) RETURNING run"];
+
+/// Whether it may wait itself, or have made room for another.
+const WAITING: &str = "SELECT coalesce(sum(waiting), 0)::bigint FROM tally WHERE task = ANY($1)";
+
+/// Write what else there is to an end: the attempts, the sums, and that nothing is held any more. Then commit, and say who is to be
+/// told.
+pub(super) async fn rest(tx: &mut Tx, ended: &[Ended<'_>], tally: &Tally) -> Step<()> {
+    let attempts = Attempts::of(ended);
+    let runs: Vec<i64> = ended.iter().map(|one| one.claim.run.0).collect();
+    let mut tasks: Vec<i64> = ended.iter().map(|one| one.task).collect();
+    tasks.sort_unstable();
+    tasks.dedup();
+    let (earlier, earlier_at): (Vec<i64>, Vec<i64>) = ended
+        .iter()
+        .filter(|one| one.entered.is_over() && one.claim.attempt > 1)
+        .map(|one| (one.claim.run.0, one.over_at()))
+        .unzip();
+    let (earlier_sql, sums) = (earlier_sql(), tally.columns(tx));
+    let (attempts, sums) = (attempts.params(), sums.params());
+    let runs: [&(dyn ToSql + Sync); 1] = [&runs];
+    let tasks: [&(dyn ToSql + Sync); 1] = [&tasks];
+    let moved: [&(dyn ToSql + Sync); 2] = [&earlier, &earlier_at];
+    let mut asks: Vec<Ask<'_>> = vec![
+        (RELEASES[0], &runs),
+        (RELEASES[1], &runs),
+        (tally::WRITE, &sums),
+        (WAITING, &tasks),
+        (attempts::WRITE, &attempts),
+    ];
+    if !earlier.is_empty() {
+        asks.push((&earlier_sql, &moved));
+    }
+    let rows = tx.commit_with(&asks).await?;
+    tx.told.locks |= rows[..RELEASES.len()].iter().any(|released| !released.is_empty());
+    tx.told.runs |= rows[3].first().is_some_and(|row| row.get::<_, i64>(0) > 0);
+    tx.told.changes = true;
     Ok(())
 }
