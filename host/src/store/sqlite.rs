@@ -6,6 +6,7 @@
 
 mod added;
 mod cache;
+mod checkpoint;
 mod claims;
 mod errors;
 mod finish;
@@ -41,6 +42,7 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::sync::{Notify, watch};
 
+use self::checkpoint::Checkpoints;
 use self::errors::{Step, translate};
 use self::readers::Readers;
 use self::writer::{Board, Command, Writer, Writing, command};
@@ -121,9 +123,11 @@ impl SqliteStore {
     fn start(path: &Path, opened: open::Opened, options: &SqliteOptions) -> Result<Arc<Self>> {
         let path = path.to_owned();
         let board = Arc::new(Board::default());
-        let writer = Writer::new(opened.writer, board.clone(), path.clone(), options.sync == Durability::Full)
-            .map_err(|e| translate(&e, &path))?;
         let no_thread = |e| StoreError::Other(format!("cannot start a thread for `{}`: {e}", path.display()));
+        let checkpoints = Checkpoints::start(opened.checkpoints, board.clone(), &path).map_err(no_thread)?;
+        let syncs = options.sync == Durability::Full;
+        let writer = Writer::new(opened.writer, checkpoints, board.clone(), path.clone(), syncs)
+            .map_err(|e| translate(&e, &path))?;
         let readers = Readers::start(opened.readers).map_err(no_thread)?;
         let (commands, queue) = channel();
         let writer = std::thread::Builder::new()

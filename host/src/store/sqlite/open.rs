@@ -23,6 +23,8 @@ const STATEMENTS: usize = 96;
 pub(super) struct Opened {
     /// The connection that writes.
     pub(super) writer: Connection,
+    /// The one that makes checkpoints.
+    pub(super) checkpoints: Connection,
     /// Those that read.
     pub(super) readers: Vec<Connection>,
     /// Keeps other hosts out for as long as it is open.
@@ -38,11 +40,13 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened> {
     let lock = lock(path)?;
     let mut writer = Connection::open(path).map_err(|e| translate(&e, path))?;
     prepare(&mut writer, path, options)?;
+    let checkpoints = Connection::open(path).map_err(|e| translate(&e, path))?;
+    set_up(&checkpoints, options).map_err(|e| translate(&e, path))?;
     let readers = (0..options.readers.max(1))
         .map(|_| reader(path))
         .collect::<rusqlite::Result<Vec<_>>>()
         .map_err(|e| translate(&e, path))?;
-    Ok(Opened { writer, readers, lock })
+    Ok(Opened { writer, checkpoints, readers, lock })
 }
 
 /// Keep other hosts out of the store at `path`. The lock goes with the process, however that ends.
@@ -157,7 +161,7 @@ fn set_up(conn: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> {
             Durability::Normal => "normal",
         },
     )?;
-    // The writer makes checkpoints itself, between transactions, and counts them.
+    // Checkpoints are begun and counted by the writer.
     conn.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     // What a burst has made of the WAL is given back to the disk when the WAL begins anew.
     conn.pragma_update_and_check(None, "journal_size_limit", 64 << 20, |_| Ok(()))?;

@@ -210,6 +210,20 @@ async fn a_store_that_was_closed_is_one_file_and_opens_again() {
     assert_eq!(open_at(&path).input(run).await.unwrap().unwrap(), b"in");
 }
 
+#[tokio::test]
+async fn the_wal_begins_anew_however_much_is_written() {
+    let (store, directory) = open();
+
+    for _ in 0..100 {
+        store.enqueue(vec![new(vec![7; 1 << 20])], NOW).await.unwrap();
+        let run = store.runs(RunFilter { limit: 1, ..RunFilter::default() }).await.unwrap()[0].id;
+        store.cancel(run, "enough", NOW).await.unwrap();
+    }
+
+    let wal = std::fs::metadata(directory.path().join("store.db-wal")).unwrap().len();
+    assert!(wal < 80 << 20, "{wal} bytes");
+}
+
 #[test]
 fn a_second_host_is_told_who_has_the_file() {
     let (store, directory) = open();

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
-use tracing::{error, warn};
+use tracing::error;
 
+use super::checkpoint::Checkpoints;
 use super::errors::{Failure, Step, translate};
 use super::ledger::Ledger;
 use crate::store::hints::{Hints, Told};
@@ -24,10 +25,6 @@ use crate::store::{Result, StoreError};
 /// For how long a transaction takes in more commands. Longer makes the first one wait, shorter means more waits for
 /// the disk; under load most of what gathers has gathered during the commit before.
 const GATHER: Duration = Duration::from_millis(10);
-
-/// After how many pages in the WAL its changes are carried into the database. More of them share a page then (the ends
-/// of tables and indexes are in nearly every commit), at the price of a larger WAL file: 4096 pages are 16 MiB.
-const CHECKPOINT_PAGES: u32 = 4096;
 
 /// What a command works on.
 #[derive(Debug)]
@@ -120,16 +117,22 @@ impl From<rusqlite::Error> for Broken {
 
 /// The thread's state.
 pub(super) struct Writer {
+    // The first to be closed: its connection is not the last one then.
+    checkpoints: Checkpoints,
     writing: Writing,
     board: Arc<Board>,
     path: PathBuf,
-    /// The WAL's size at which the next checkpoint is made.
-    checkpoint_at: u32,
 }
 
 impl Writer {
     /// Take over a connection that is set up and migrated. `syncs` is whether each commit waits for the disk.
-    pub(super) fn new(mut conn: Connection, board: Arc<Board>, path: PathBuf, syncs: bool) -> rusqlite::Result<Self> {
+    pub(super) fn new(
+        mut conn: Connection,
+        checkpoints: Checkpoints,
+        board: Arc<Board>,
+        path: PathBuf,
+        syncs: bool,
+    ) -> rusqlite::Result<Self> {
         let counted = board.clone();
         conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: std::ffi::c_int| {
             // Called for commits that wrote something, and only those.
@@ -140,7 +143,7 @@ impl Writer {
         }))?;
         let ledger = Ledger::load(&conn)?;
         let writing = Writing { conn, ledger, told: Told::default() };
-        Ok(Self { writing, board, path, checkpoint_at: CHECKPOINT_PAGES })
+        Ok(Self { checkpoints, writing, board, path })
     }
 
     /// Serve commands until nobody can send any more.
@@ -151,7 +154,7 @@ impl Writer {
                 Ok(()) => self.committed(batch.drain(..)),
                 Err(broken) => self.separately(&mut batch, broken),
             }
-            self.checkpoint();
+            self.checkpoints.step(&self.writing.conn);
         }
     }
 
@@ -247,27 +250,5 @@ impl Writer {
             command.answer();
         }
         self.board.hints.tell(self.writing.told);
-    }
-
-    /// Carry the WAL into the database when it has grown enough. Here, between two transactions and not in a thread
-    /// beside: the WAL can only begin anew when nothing was added to it during its checkpoint.
-    fn checkpoint(&mut self) {
-        let pages = self.board.wal_pages.load(Ordering::Relaxed);
-        if pages < self.checkpoint_at {
-            // Small again: it has begun anew since.
-            self.checkpoint_at = self.checkpoint_at.min(pages.max(1) + CHECKPOINT_PAGES);
-            return;
-        }
-        // If a reader holds on to an old state, or there is no room, the WAL goes on growing: try later, not each time.
-        self.checkpoint_at = pages + CHECKPOINT_PAGES;
-        let done = self.writing.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-            Ok((row.get::<_, i64>(0)? == 0, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
-        });
-        match done {
-            // The WAL, the database, and the WAL's new header with the next commit.
-            Ok((true, ..)) => drop(self.board.syncs.fetch_add(3, Ordering::Relaxed)),
-            Ok((false, ..)) => {}
-            Err(e) => warn!(path = %self.path.display(), error = %e, "Cannot make a checkpoint; trying again later"),
-        }
     }
 }

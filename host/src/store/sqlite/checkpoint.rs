@@ -1,0 +1,92 @@
+//! How the WAL is carried into the database. Most of it by a thread of its own, while the writer goes on: 16 MiB take a busy disk
+//! a tenth of a second, for which nothing would be claimed. What was added meanwhile is carried by the writer between two
+//! transactions, as the WAL begins anew only when nothing is added to it during a checkpoint.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tracing::warn;
+
+use super::writer::Board;
+
+/// After how many pages in the WAL its changes are carried into the database. More of them share a page then (the ends
+/// of tables and indexes are in nearly every commit), at the price of a larger WAL file: 4096 pages are 16 MiB.
+const PAGES: u32 = 4096;
+
+/// Times that a checkpoint waits for the disk: the WAL, the database, and the WAL's new header with the next commit.
+const SYNCS: u64 = 3;
+
+/// The thread, and what is left to the writer.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    path: PathBuf,
+    board: Arc<Board>,
+    /// The WAL's size at which the next checkpoint is begun.
+    at: u32,
+    /// The thread is at one.
+    under_way: bool,
+    /// It has done its part.
+    carried: Arc<AtomicBool>,
+    begin: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpoints {
+    /// Start the thread, on a connection of its own.
+    pub(super) fn start(conn: Connection, board: Arc<Board>, path: &Path) -> std::io::Result<Self> {
+        let (begin, begun) = channel();
+        let carried = Arc::new(AtomicBool::new(false));
+        let (done, counted, at) = (carried.clone(), board.clone(), path.to_owned());
+        let thread = std::thread::Builder::new().name("store-checkpoint".into()).spawn(move || {
+            for () in begun {
+                carry(&conn, &counted, &at);
+                done.store(true, Ordering::Release);
+            }
+        })?;
+        let path = path.to_owned();
+        Ok(Self { path, board, at: PAGES, under_way: false, carried, begin: Some(begin), thread: Some(thread) })
+    }
+
+    /// Begin a checkpoint when the WAL has grown enough, and end one of which the thread has done its part. `conn` is the writer's,
+    /// between two transactions.
+    pub(super) fn step(&mut self, conn: &Connection) {
+        let pages = self.board.wal_pages.load(Ordering::Relaxed);
+        if self.under_way {
+            if self.carried.swap(false, Ordering::Acquire) {
+                self.under_way = false;
+                carry(conn, &self.board, &self.path);
+                // If a reader holds on to an old state, or there is no room, the WAL goes on growing: try later, not each time.
+                self.at = pages + PAGES;
+            }
+        } else if pages < self.at {
+            // Small again: it has begun anew since.
+            self.at = self.at.min(pages.max(1) + PAGES);
+        } else if let Some(begin) = &self.begin {
+            self.under_way = begin.send(()).is_ok();
+        }
+    }
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        self.begin = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            warn!(path = %self.path.display(), "The thread that makes checkpoints has panicked");
+        }
+    }
+}
+
+/// Carry what there is in the WAL. Nobody waits for it but who asks, and it waits for nobody.
+fn carry(conn: &Connection, board: &Board, path: &Path) {
+    match conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(0)) {
+        Ok(0) => drop(board.syncs.fetch_add(SYNCS, Ordering::Relaxed)),
+        Ok(_) => {}
+        Err(e) => warn!(path = %path.display(), error = %e, "Cannot make a checkpoint; trying again later"),
+    }
+}
