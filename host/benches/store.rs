@@ -84,7 +84,7 @@ impl Asked {
     fn effort(&self) -> Effort {
         match self.quick {
             true => Effort { rounds: 1, time: Duration::from_secs(1), samples: 30 },
-            false => Effort { rounds: 2, time: Duration::from_secs(4), samples: 300 },
+            false => Effort { rounds: 3, time: Duration::from_secs(4), samples: 300 },
         }
     }
 

@@ -14,14 +14,14 @@ use crate::common::Spread;
 
 /// Of every host. All runs are kept, as what is stored is part of what is measured; there is no line in the log for each,
 /// as the rivals write none.
-pub(crate) const CONFIG: &str = "[runtime]\nslots = 512\n[retention]\nruns = 1_000_000\nbytes = \"100 GiB\"\n\
+pub(crate) const CONFIG: &str = "[retention]\nruns = 1_000_000\nbytes = \"100 GiB\"\n\
                                  [log]\nfilter = \"warn,sexton::host=info\"\n";
 
 /// The task that is measured; a guest that does nothing.
 pub(crate) const TASK: &str = "noop";
 
 /// What its manifest says: as many at once as three hosts have places for.
-pub(crate) const MANIFEST: &str = "[tasks.noop]\noverlap = \"allow(1536)\"\n";
+pub(crate) const MANIFEST: &str = "[tasks.noop]\noverlap = \"allow(3072)\"\n";
 
 /// Runs that are made in one request, and requests that are under way at once.
 const REQUEST: usize = 500;

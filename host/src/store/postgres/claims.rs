@@ -198,7 +198,8 @@ impl Claiming {
         Ok(Claimed { claims, next_run_at })
     }
 
-    /// Make them this host's, those that nobody has taken or called off meanwhile, and commit. `names` are their tasks'.
+    /// Make them this host's, those that nobody has taken or called off meanwhile, and commit. `names` are their tasks'. One that goes past
+    /// limits may even have come back meanwhile, and has a greater fence: it is looked at again.
     async fn take(
         &self,
         tx: &mut Tx,
@@ -219,7 +220,7 @@ impl Claiming {
                 "UPDATE runs_live r SET state = 1, attempt = r.attempt + 1, fence = c.fence, lease_until = $3, \
                  claimed_at = $4, host = $5, start_by_at = NULL \
                  FROM unnest($1::bigint[], $2::bigint[]) AS c(run, fence) \
-                 WHERE r.id = ANY (ARRAY[c.run]) AND r.state + 0 = 0 \
+                 WHERE r.id = ANY (ARRAY[c.run]) AND r.state + 0 = 0 AND coalesce(r.fence, 0) < c.fence \
                  RETURNING r.id, r.attempt, r.fence, r.task, r.due_at, r.cause, r.input, r.failures, r.claimed_at",
                 &[
                     &runs,
