@@ -255,6 +255,8 @@ async fn a_name_that_nobody_locks_any_more_is_forgotten() {
     assert!(matches!(again, LockTaken::Yes { .. }), "{again:?}");
 }
 
+// It sees a statement that goes through all that is live, whatever made the planner do so. What the statistics were when it once
+// chose an index of a task's runs for that (see `over.rs`) could not be made by hand.
 #[tokio::test]
 async fn runs_are_found_by_number_however_many_wait_though_there_were_none_when_it_was_planned() {
     let database = Database::new().await;
