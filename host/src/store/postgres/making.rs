@@ -192,6 +192,11 @@ const ARRAYS: &str = "unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::sma
      $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::bigint[], \
      $15::boolean[], $16::text[], $17::bytea[])";
 
+/// Writes runs that have no keys.
+fn plain_sql() -> String {
+    format!("INSERT INTO runs ({COLUMNS}) SELECT * FROM {ARRAYS}")
+}
+
 /// Write runs, all with one statement. Of those with a key that is taken (by others, or by one before) the answer is who has
 /// it.
 async fn insert(tx: &mut Tx, tally: &mut Tally, wanted: &[Wanted<'_>]) -> Step<Vec<Enqueued>> {
@@ -204,7 +209,7 @@ async fn insert(tx: &mut Tx, tally: &mut Tally, wanted: &[Wanted<'_>]) -> Step<V
     let written = match (new.is_empty(), keyed) {
         (true, _) => BTreeSet::new(),
         (false, false) => {
-            write(tx, &new, &format!("INSERT INTO runs ({COLUMNS}) SELECT * FROM {ARRAYS}")).await?;
+            write(tx, &new, &plain_sql()).await?;
             new.iter().map(|wanted| wanted.id).collect()
         }
         (false, true) => {
@@ -257,7 +262,7 @@ async fn insert_plain(tx: &mut Tx, wanted: &[&Wanted<'_>]) -> Step<()> {
     }
     (tx.told.runs, tx.told.changes) = (true, true);
     let (rows, sums) = (Columns::of(wanted), tally.columns(tx));
-    let insert = format!("INSERT INTO runs ({COLUMNS}) SELECT * FROM {ARRAYS}");
+    let insert = plain_sql();
     tx.commit_with(&[(&insert, &rows.params()), (tally::WRITE, &sums.params())]).await?;
     Ok(())
 }
