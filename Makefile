@@ -11,7 +11,7 @@ GUESTS = $(notdir $(wildcard tests/guests/*))
 # Cargo writes start-hang as start_hang.
 put = for name in $(1); do cp $(BUILT)/$$(echo $$name | tr - _).wasm $(2)/.$$name.new && mv $(2)/.$$name.new $(2)/$$name.wasm || exit; done
 
-.PHONY: run test hostile leak chaos lint bench bench-hung bench-schedules bench-store soak examples guests wasm-target postgres
+.PHONY: run test hostile leak chaos mutants lint bench bench-hung bench-schedules bench-store soak examples guests wasm-target postgres
 
 run: examples ## Try it: the examples, their remotes, and the host
 	cargo build --quiet -p sexton -p example-frontpage-remotes
@@ -32,6 +32,10 @@ leak: guests ## Interrupt many runs, and compare the host with what it was befor
 CHAOS =
 chaos: guests postgres ## Three hosts on one database, killed, stopped and cut off: what becomes of their runs?
 	cargo build --quiet -p sexton -p chaos && $(TARGET)/debug/chaos $(CHAOS)
+
+MUTANTS =
+mutants: ## Change the domain a line at a time: does a test notice? `cargo install cargo-mutants --locked` first; see docs/testing.md
+	CARGO_PROFILE_TEST_OPT_LEVEL=1 cargo mutants -p sexton-domain-alone -o $(TARGET)/mutants --timeout 120 $(MUTANTS)
 
 lint: wasm-target ## Formatting, clippy for the host and for guests, and the documentation
 	cargo fmt --check && cargo clippy --all-targets -- -D warnings

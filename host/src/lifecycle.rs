@@ -128,5 +128,6 @@ mod tests {
         assert_eq!(deferred(Duration::from_secs(60)), wait(Duration::from_secs(60), false));
         assert_eq!(deferred(Duration::ZERO), wait(SHORTEST_DEFERRAL, false));
         assert_eq!(deferred(Duration::MAX), wait(LONGEST_DEFERRAL, false));
+        assert_eq!(LONGEST_DEFERRAL, Duration::from_secs(31_622_400), "a leap year");
     }
 }

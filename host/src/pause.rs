@@ -82,6 +82,16 @@ mod tests {
     use crate::time::Timestamp;
 
     #[test]
+    fn a_log_line_names_what_is_paused() {
+        let [tenant, task] = ["crowd", "greet"].map(|name| Name::new(name).unwrap());
+        let key = TaskKey { tenant: tenant.clone(), task };
+
+        let lines = [Whom::All, Whom::Tenant(tenant), Whom::Task(key)].map(|whom| whom.to_string());
+
+        assert_eq!(lines, ["all tasks", "all tasks of tenant `crowd`", "task `crowd/greet`"]);
+    }
+
+    #[test]
     fn the_narrowest_pause_is_the_one_that_is_told() {
         let pause = |why: &str| Pause { since: Some(Timestamp::from_millis(0)), why: Some(why.to_owned()) };
         let (crowd, other) = (Name::new("crowd").unwrap(), Name::new("other").unwrap());

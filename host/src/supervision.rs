@@ -201,6 +201,28 @@ mod tests {
     }
 
     #[test]
+    fn each_crash_that_makes_a_hold_longer_is_told() {
+        let policy = Supervision::default();
+        let crash = |before: Standing, ms| after(before, false, &end(Outcome::Trapped, RunState::Waiting, ms), &policy);
+        let second = crash(through(&[Outcome::Trapped], RunState::Waiting, &policy), 0);
+
+        let third = crash(second.standing, 0);
+        let fourth = crash(third.standing, 10);
+
+        assert_eq!([second.held, third.held, fourth.held], [None, Some(at(1000)), Some(at(2010))]);
+    }
+
+    #[test]
+    fn a_deferral_ends_a_row_of_crashes_and_not_one_of_failed_runs() {
+        let policy = Supervision { pause_after: Some(9), brake: None };
+        let failed = through(&[Outcome::FailedPermanent; 3], RunState::Failed, &policy);
+
+        let deferred = after(failed, false, &end(Outcome::Deferred, RunState::Waiting, 0), &policy);
+
+        assert_eq!((failed.failures, deferred.standing.failures), (3, 3));
+    }
+
+    #[test]
     fn a_hold_is_never_made_shorter_by_a_crash() {
         let policy = Supervision::default();
         let held = Standing { failures: 0, crashes: 9, held_until: Some(at(64_000)) };

@@ -130,6 +130,10 @@ mod tests {
         let cooldowns = Cooldowns { success: Duration::from_secs(10), fail: Duration::from_secs(60) };
         let end = Awaited::Over { run: RunId(1), state: RunState::Failed, at: NOW.plus(Duration::from_secs(86_400)) };
         assert_eq!(cooldowns.due(end, NOW), Some(NOW));
+        // Hosts' clocks differ a little, and an end that is that much ahead is one.
+        let ahead = |by| Awaited::Over { run: RunId(1), state: RunState::Succeeded, at: NOW.plus(by) };
+        let [at_most, more] = [SET_BACK, SET_BACK + Duration::from_millis(1)].map(|by| cooldowns.due(ahead(by), NOW));
+        assert_eq!((at_most, more), (Some(NOW.plus(SET_BACK + Duration::from_secs(10))), Some(NOW)));
     }
 
     #[test]

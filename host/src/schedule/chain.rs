@@ -262,7 +262,43 @@ mod tests {
         let longer = chain(&["a", "x", "c", "d"], OnFailure::GoOn).fit(state.clone());
         assert_eq!((longer.link, longer.round, longer.last.len()), (1, 1, 4));
         assert!(longer.last[0].is_some());
-        let shorter = chain(&["z"], OnFailure::GoOn).fit(state);
+        let shorter = chain(&["z"], OnFailure::GoOn).fit(ChainState { awaits: Some("k".into()), ..state });
         assert_eq!((shorter.link, shorter.round, shorter.last), (0, 2, vec![None]));
+        assert_eq!((shorter.awaits, shorter.failed), (None, false), "a round begins with nothing behind it");
+    }
+
+    #[test]
+    fn a_link_is_remembered_with_when_it_ended_and_never_in_the_future() {
+        let chain = chain(&["a"], OnFailure::GoOn);
+        let [earlier, later] = [NOW.minus(seconds(3)), NOW.plus(seconds(3))];
+
+        let ended = |at| {
+            let state = chain.after(&chain.begin(earlier), over(RunState::Succeeded, at), NOW).unwrap().state;
+            (state.last[0].as_ref().unwrap().at, state.since)
+        };
+
+        assert_eq!([ended(earlier), ended(later)], [(earlier, NOW), (NOW, NOW)]);
+    }
+
+    #[test]
+    fn a_link_is_due_at_once_where_the_clock_was_set_back_since_it_was_planned() {
+        let chain = chain(&["a"], OnFailure::GoOn);
+        let due = NOW.plus(seconds(3600));
+        let planned = |since| ChainState { since, due, ..chain.begin(NOW) }.due_by(NOW);
+
+        assert_eq!(planned(NOW), due);
+        assert_eq!(planned(NOW.plus(SET_BACK)), due, "clocks of hosts differ that much");
+        assert_eq!(planned(NOW.plus(SET_BACK + Duration::from_millis(1))), NOW);
+    }
+
+    #[test]
+    fn a_link_is_awaited_by_its_key_since_it_was_made() {
+        let chain = chain(&["a"], OnFailure::GoOn);
+        let later = NOW.plus(seconds(3));
+
+        let made = chain.made(&chain.begin(NOW), "k".into(), later);
+
+        assert_eq!((made.awaits.as_deref(), made.since, made.due), (Some("k"), later, NOW));
+        assert_eq!(chain.task(0).to_string(), "a");
     }
 }

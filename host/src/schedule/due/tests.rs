@@ -182,3 +182,52 @@ fn the_ends_of_time_do_not_panic() {
         }
     }
 }
+
+#[test]
+fn what_was_missed_is_told_with_how_much_of_it_is_made_up_for_and_since_when() {
+    for (catch_up, made_up) in [(CatchUp::None, 0), (CatchUp::Latest, 1), (CatchUp::All(2), 2), (CatchUp::All(9), 5)] {
+        let due = every(10).due(Tz::UTC, look(90, s(150)), catch_up);
+        assert_eq!((due.made_up, due.missed_since), (made_up, Some(s(100))), "{catch_up:?}");
+    }
+    let on_time = every(10).due(Tz::UTC, look(90, s(100)), CatchUp::All(9));
+    assert_eq!((on_time.made_up, on_time.missed_since), (0, None));
+}
+
+#[test]
+fn what_was_missed_too_long_ago_is_not_made_up_for() {
+    let trigger = every(10);
+    let timing = Timing { catch_up_within: Some(Duration::from_secs(20)), ..Timing::default() };
+    let plan = Plan { trigger: &trigger, zone: Tz::UTC, timing, catch_up: CatchUp::All(9), seed: 0 };
+
+    let due = plan.due(look(90, s(150)), 0);
+
+    assert_eq!(due.fire, [130, 140, 150].map(s));
+    assert_eq!((due.made_up, due.left_out), (2, 3));
+}
+
+#[test]
+fn an_instant_to_come_is_not_taken_for_the_cursor() {
+    let early = Trigger::At(s(500)).due(Tz::UTC, look(None, s(49)), CatchUp::Latest);
+
+    assert_eq!((early.cursor, early.behind, early.next), (s(49), Duration::ZERO, Some(s(500))));
+}
+
+#[test]
+fn an_instant_that_waits_for_its_jitter_is_run_once_when_that_is_over() {
+    let trigger = every(10);
+    let timing = Timing { jitter: Duration::from_secs(9), ..Timing::default() };
+    let plan = Plan { trigger: &trigger, zone: Tz::UTC, timing, catch_up: CatchUp::None, seed: 7 };
+    let (mut cursor, mut ran, mut late) = (s(0), Vec::new(), 0);
+
+    for now in (1..=300).map(s) {
+        let due = plan.due(Look { cursor: Some(cursor), now, grace: GRACE }, 0);
+        late += due.fire.iter().filter(|at| **at != now).count();
+        ran.extend(due.fire);
+        cursor = due.cursor;
+    }
+
+    // The last one or two may still wait.
+    let all: Vec<_> = (1..=30).map(|n| s(n * 10)).collect();
+    assert!(ran.len() >= 29 && all.starts_with(&ran), "{ran:?}");
+    assert!(late > 20, "{late} of {} were shifted", ran.len());
+}
