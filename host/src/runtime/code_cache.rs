@@ -133,9 +133,14 @@ impl CodeCache {
     }
 }
 
+/// What this program does to a component before it is compiled. Another number when that changes: code of another number is made
+/// anew.
+const PREPARED: u32 = 2;
+
 /// Of all that the code depends on which `engine` makes and loads. The same in every process of this program.
 pub(super) fn engine_hash(engine: &Engine) -> u64 {
     let mut hasher = DefaultHasher::new();
+    PREPARED.hash(&mut hasher);
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hasher.finish()
 }

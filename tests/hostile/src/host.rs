@@ -37,8 +37,8 @@ pub(crate) struct Host {
 
 /// What is needed besides a host: files that were built.
 pub(crate) struct Arms {
-    /// The binary.
-    pub(crate) sexton: PathBuf,
+    /// The binary, if there is one here.
+    pub(crate) sexton: Option<PathBuf>,
     /// What stands in for the system's resolver.
     pub(crate) resolver: PathBuf,
     /// The directory of the guests.
@@ -54,7 +54,8 @@ struct Own {
 impl Host {
     /// Start `sexton` in `directory`, with `resolver` in the place of the system's.
     pub(crate) fn start(with: &Arms, directory: &Path) -> Result<Self> {
-        let (sexton, resolver) = (&with.sexton, &with.resolver);
+        let sexton = with.sexton.as_ref().context("no `sexton` beside this program: `make hostile` builds it")?;
+        let resolver = &with.resolver;
         let plugins = directory.join("plugins");
         fs::create_dir_all(&plugins)?;
         fs::write(directory.join("sexton.toml"), include_str!("../sexton.toml"))?;
@@ -106,7 +107,7 @@ impl Host {
             let path = with.guests.join(format!("{name}.wasm"));
             fs::read(&path).with_context(|| format!("{} is not there: `make guests` builds it", path.display()))
         };
-        let sexton = with.sexton.exists().then(|| with.sexton.clone());
+        let sexton = with.sexton.clone();
         let mut host =
             Self { url, plugins, ground, pid: 0, guest: guest("hostile")?, noop: guest("noop")?, sexton, agent, own };
         let pid = host.get("/v1/host")?["pid"].as_u64().context("the host has no pid")?;

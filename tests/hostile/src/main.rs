@@ -23,7 +23,8 @@ use host::{Arms, Host};
 /// Attack a host in every way that was thought of, and print what became of it.
 #[derive(Debug, Parser)]
 struct Args {
-    /// The binary to start a host from; beside this program if not said.
+    /// The binary to start a host from; beside this program if not said. With `--against` only its command line is tried, if
+    /// there is one.
     #[arg(long)]
     sexton: Option<PathBuf>,
     /// The directory of the guests that `make guests` builds.
@@ -110,11 +111,12 @@ fn arms(args: &Args) -> Result<Arms> {
     let own = std::env::current_exe()?;
     let beside = own.parent().context("this program lies in a directory")?;
     let guests = beside.parent().unwrap_or(beside).join("guests");
-    Ok(Arms {
-        sexton: args.sexton.clone().unwrap_or_else(|| beside.join("sexton")).canonicalize().context("no sexton")?,
-        resolver: beside.join("libhostile_resolver.so"),
-        guests: args.guests.clone().unwrap_or(guests),
-    })
+    let sexton = match &args.sexton {
+        Some(path) => Some(path.canonicalize().with_context(|| format!("no binary at `{}`", path.display()))?),
+        // One that only attacks a host which is up already needs none.
+        None => beside.join("sexton").canonicalize().ok(),
+    };
+    Ok(Arms { sexton, resolver: beside.join("libhostile_resolver.so"), guests: args.guests.clone().unwrap_or(guests) })
 }
 
 /// Make all attacks, one after the other; how many the host withstood.

@@ -1,4 +1,4 @@
-//! Traps deep in functions whose names have millions of letters: it must end as trapped, and of its stack no more than a page must be kept.
+//! Traps deep in functions whose names have millions of letters: it must end as trapped, its stack must tell numbers in their place, and the next guest must not wait while they are read.
 
 use super::program;
 
