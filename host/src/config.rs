@@ -127,8 +127,8 @@ pub struct Runtime {
     /// Largest component file that is loaded, in bytes, 64 KiB to 1 GiB. Too little refuses honest plugins; a large
     /// one holds a core and memory while it is compiled. Default: 32 MiB.
     pub max_component: u64,
-    /// How long compiling a component may take, 1 s to 1 h. Too little refuses large plugins on slow machines; bad ones hold
-    /// a core at low priority for as long. Default: 1 min.
+    /// Processor time that compiling a component may take, 1 s to 1 h, in whole seconds (rounded up). Too little refuses large
+    /// plugins on slow machines; bad ones hold a core at low priority for as long. Default: 1 min.
     pub compile_time: Duration,
     /// Memory that compiling a component may take, in bytes, 64 MiB to 64 GiB. Too little refuses large plugins; bad ones
     /// take as much, on up to four threads at once. Default: 1 GiB.

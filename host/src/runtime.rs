@@ -38,7 +38,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-pub use compiler::child::compile_if_asked;
+pub use compiler::child::{as_children_do, compile_if_asked};
 pub use compiler::{CompileLimits, Compiler};
 pub use components::{Component, Kind, LoadError, digest};
 pub use link::{Prepared, Refusal};

@@ -1,43 +1,48 @@
-//! Compiles components apart: each in a child process with limits on time, memory and size.
+//! Compiles components apart: each in a child process with limits on processor time, memory and size.
 //!
 //! Parsing and compiling are neither fuelled nor interruptible, and both can be made to take for ever, or all memory. So
-//! the host does neither: it hands the bytes to a child, waits no longer than it may take, and loads what comes back. What
+//! the host does neither: it hands the bytes to a child, waits for it while it computes, and loads what comes back. What
 //! the child does about its own limits is in [`child`].
+//!
+//! A limit on time counts processor time, because a machine that has other work to do makes every child late by the clock,
+//! and that is no fault of the component.
 
 pub(super) mod child;
+pub(super) mod names;
+mod waiting;
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Seek};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 
 use super::RuntimeError;
 use super::code_cache::engine_hash;
 use super::components::{LoadError, clipped};
 use super::engine::CodeSettings;
+use super::processor::Effort;
 use child::{Brief, Exit, Work};
+use waiting::{Patience, end, listen};
 
 /// This very program, even if its file was replaced since it was started.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// How often to look whether somebody still waits for what is compiled. Its end is noticed at once.
-const LOOK: Duration = Duration::from_millis(100);
-
-/// The most of a child's words that are read, in bytes.
-const WORDS: usize = 4 << 10;
+/// A child is stopped when it has computed nothing for so many times the processor time that it may use: it neither computes
+/// nor ends. By the clock, which a busy machine makes late by less than this.
+const STANDSTILL: u32 = 10;
 
 /// Compiled code that is kept, in bytes, for each byte that a component may have. It is usually 2 to 4 times as large as
 /// the instructions it is made from.
 const CODE_PER_BYTE: u64 = 16;
 
-/// What reading debug information may use. What comes from honest compilers takes some ten milliseconds, and a few times
+/// What reading debug information may use. That of honest compilers takes some ten milliseconds, and a few times
 /// the size of the component's file.
 const LINES: CompileLimits = CompileLimits { time: Duration::from_secs(2), memory: 128 << 20 };
 
@@ -60,7 +65,7 @@ pub enum Compiler {
 /// What compiling one component may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompileLimits {
-    /// How long it may take, by the clock and in processor time.
+    /// Processor time, counted in whole seconds: what is between two of them is rounded up.
     pub time: Duration,
     /// Memory of the child, in bytes. The program itself needs a few MiB of it.
     pub memory: u64,
@@ -95,8 +100,8 @@ impl Compiler {
 /// Why there is no code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// It was stopped after the time that it was given.
-    OutOfTime,
+    /// It was not done when its turn was over.
+    TurnOver,
     /// Nobody waits for it any more.
     Unwanted,
     /// There was no room to write the code. One line.
@@ -118,46 +123,61 @@ pub(super) struct Apart {
 }
 
 impl Apart {
-    /// Compile `wasm` into `code`, and wait for it no longer than `time`, and no longer than it is `wanted`.
+    /// Compiles `wasm` into `code`, and gives up when the child's turn is over (if it has one), or when the code is not
+    /// `wanted` any more.
     ///
     /// To be called on a plain thread that lives on: the child dies with the thread that started it.
     pub(super) fn compile(
         &self,
         wasm: &File,
         code: File,
-        time: Duration,
+        turn: Option<Duration>,
         wanted: impl Fn() -> bool,
     ) -> Result<(), Failure> {
-        let (status, said) = self.child(Work::Compile, self.limits, time, (wasm, code.into()), wanted)?;
-        self.judge(status, &said)
+        let wait = Wait { turn, wanted, effort: &Effort::default() };
+        let end = self.child(Work::Compile, self.limits, (wasm, code.into()), wait)?;
+        self.judge(&end)
     }
 
-    /// Whether all of the debug information in `wasm` can be read within limits.
+    /// Whether all of the debug information in `wasm` can be read within limits. The child's processor time is added to
+    /// `effort` while it runs.
     ///
     /// To be called where waiting is allowed: it takes as long as that, and [`LINES`] at most.
-    pub(super) fn can_read_lines(&self, wasm: &File) -> bool {
-        let read = self.child(Work::ReadLines, LINES, LINES.time, (wasm, Stdio::null()), || true);
-        read.is_ok_and(|(status, _)| status.success())
+    ///
+    /// # Errors
+    ///
+    /// If this says nothing about the component: the machine did not let the child run.
+    pub(super) fn can_read_lines(&self, wasm: &File, effort: &Effort) -> Result<bool, Failure> {
+        let wait = Wait { turn: None, wanted: || true, effort };
+        let end = self.child(Work::ReadLines, LINES, (wasm, Stdio::null()), wait)?;
+        let killed = end.status.signal() == Some(Signal::KILL.as_raw());
+        // By the system or by a person: not by its own limit.
+        if killed && !end.used_up(LINES.time) {
+            return Err(trouble(crash(end.status, "")));
+        }
+        Ok(end.status.success())
     }
 
-    /// Have a child do something with `wasm`; how it ended, and what it said.
+    /// Has a child do something with `wasm`, and returns how that ended.
     fn child(
         &self,
         work: Work,
         limits: CompileLimits,
-        time: Duration,
         (mut wasm, out): (&File, Stdio),
-        wanted: impl Fn() -> bool,
-    ) -> Result<(ExitStatus, Vec<u8>), Failure> {
-        let until = Instant::now() + time;
+        wait: Wait<'_, impl Fn() -> bool>,
+    ) -> Result<End, Failure> {
         wasm.rewind().map_err(trouble)?;
         let input = wasm.try_clone().map_err(trouble)?;
         let (mut said, says) = UnixStream::pair().map_err(trouble)?;
         let mut child = self.start(work, limits, (input, out, says)).map_err(trouble)?;
-        let said = listen(&mut said, until, wanted);
+        wait.effort.child_begins(child.id());
+        let patience = Patience::new(child.id(), wait.turn, limits.time * STANDSTILL);
+        let said = listen(&mut said, patience, wait.wanted);
         // Whatever became of it, nothing of it is left behind. One that ended by itself keeps its own status.
-        let status = end(&mut child).map_err(trouble)?;
-        Ok((status, said?))
+        let ended = end(&mut child);
+        wait.effort.child_ended(ended.as_ref().map_or(None, |(_, used)| *used));
+        let (status, used) = ended.map_err(trouble)?;
+        Ok(End { status, used, said: said? })
     }
 
     fn start(
@@ -169,8 +189,7 @@ impl Apart {
         let brief = Brief {
             reservation: self.settings.reservation,
             memory: limits.memory,
-            // The clock decides. This is for a host that cannot, and for more than one thread.
-            seconds: limits.time.as_secs().saturating_add(2),
+            seconds: limits.time.as_secs() + u64::from(limits.time.subsec_nanos() > 0),
             code: self.most_code,
             host: u64::from(std::process::id()),
             engine: self.engine,
@@ -190,8 +209,9 @@ impl Apart {
     }
 
     /// What an end means.
-    fn judge(&self, status: ExitStatus, said: &[u8]) -> Result<(), Failure> {
-        let said = clipped(&String::from_utf8_lossy(said));
+    fn judge(&self, end: &End) -> Result<(), Failure> {
+        let status = end.status;
+        let said = clipped(&String::from_utf8_lossy(&end.said));
         let CompileLimits { time, memory } = self.limits;
         let error = match (status.code().map(Exit::from_code), status.signal().and_then(Signal::from_named_raw)) {
             (Some(Exit::Done), _) => return Ok(()),
@@ -204,6 +224,8 @@ impl Apart {
                 LoadError::TooMuchMemory { limit: memory }
             }
             (None, Some(Signal::XCPU)) => LoadError::TooSlow { limit: time },
+            // Its last limit, which comes a second later: for a child that does not end by the first signal.
+            (None, Some(Signal::KILL)) if end.used_up(time) => LoadError::TooSlow { limit: time },
             (None, Some(Signal::XFSZ)) => LoadError::TooMuchCode { limit: self.most_code },
             _ => LoadError::Crashed(crash(status, &said)),
         };
@@ -211,36 +233,31 @@ impl Apart {
     }
 }
 
-/// What a child says until it ends, as far as that is read.
-fn listen(said: &mut UnixStream, until: Instant, wanted: impl Fn() -> bool) -> Result<Vec<u8>, Failure> {
-    let mut words = Vec::new();
-    let mut buffer = [0; 1 << 10];
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(Failure::OutOfTime);
-        }
-        if !wanted() {
-            return Err(Failure::Unwanted);
-        }
-        said.set_read_timeout(Some(left.min(LOOK))).map_err(trouble)?;
-        match said.read(&mut buffer) {
-            Ok(0) => return Ok(words),
-            Ok(n) => words.extend_from_slice(&buffer[..n.min(WORDS.saturating_sub(words.len()))]),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(trouble(error)),
-        }
-    }
+/// How long a child is waited for.
+struct Wait<'a, W> {
+    /// Processor time after which its turn is over; `None` if it may use all that its limits allow.
+    turn: Option<Duration>,
+    /// Whether anything still waits for the result.
+    wanted: W,
+    /// To which the child's processor time is added.
+    effort: &'a Effort,
 }
 
-/// End a child and what it may have started, and wait until it is gone.
-fn end(child: &mut Child) -> io::Result<ExitStatus> {
-    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // Not there any more, if it ended by itself and was alone: its number is its own until it was waited for.
-        let _ = kill_process_group(group, Signal::KILL);
+/// How a child ended.
+#[derive(Debug)]
+struct End {
+    status: ExitStatus,
+    /// Processor time; `None` if the system does not say.
+    used: Option<Duration>,
+    /// What it wrote to stderr, as far as that is read.
+    said: Vec<u8>,
+}
+
+impl End {
+    /// Whether it used all the processor time that it may.
+    fn used_up(&self, limit: Duration) -> bool {
+        self.used.is_some_and(|used| used >= limit)
     }
-    child.wait()
 }
 
 fn crash(status: ExitStatus, said: &str) -> String {
@@ -271,6 +288,8 @@ mod tests {
     fn each_end_of_a_child_has_its_own_meaning() {
         let (apart, signal, code) = (apart(), ExitStatus::from_raw, |code: i32| ExitStatus::from_raw(code << 8));
         let crashed = |text: &str| LoadError::Crashed(text.into());
+        let judge = |status, said: &str, used| apart.judge(&End { status, used, said: said.into() });
+        let little = Some(Duration::from_secs(1));
 
         for (status, said, expected) in [
             (code(10), "bad\n magic", LoadError::Invalid("bad magic".into())),
@@ -284,36 +303,32 @@ mod tests {
             (signal(9), "", crashed("signal 9 (SIGKILL); was the machine out of memory?")),
             (code(101), "index out of bounds", crashed("exit status 101; it said: index out of bounds")),
         ] {
-            assert_eq!(apart.judge(status, said.as_bytes()), Err(Failure::Error(expected)), "{status} {said}");
+            assert_eq!(judge(status, said, little), Err(Failure::Error(expected)), "{status} {said}");
         }
-        assert_eq!(apart.judge(code(0), b""), Ok(()));
-        assert_eq!(apart.judge(code(12), b"disk full"), Err(Failure::NoRoom("disk full".into())));
+        assert_eq!(judge(code(0), "", little), Ok(()));
+        assert_eq!(judge(code(12), "disk full", little), Err(Failure::NoRoom("disk full".into())));
+    }
+
+    #[test]
+    fn a_child_that_is_killed_at_its_last_limit_was_too_slow() {
+        let end = |used| End { status: ExitStatus::from_raw(9), used, said: Vec::new() };
+        let too_slow = LoadError::TooSlow { limit: Duration::from_secs(60) };
+
+        let judged = |used| apart().judge(&end(used)).unwrap_err();
+
+        assert_eq!(judged(Some(Duration::from_secs(60))), Failure::Error(too_slow.clone()));
+        assert_ne!(judged(Some(Duration::from_secs(59))), Failure::Error(too_slow.clone()));
+        assert_ne!(judged(None), Failure::Error(too_slow));
     }
 
     #[test]
     fn a_program_that_is_not_there_is_no_fault_of_the_component() {
         let (wasm, code) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
 
-        let failure = apart().compile(&wasm, code, Duration::from_secs(60), || true).unwrap_err();
+        let failure = apart().compile(&wasm, code, None, || true).unwrap_err();
 
         let Failure::Error(error) = failure else { panic!("{failure:?}") };
         assert!(error.may_pass() && error.to_string().contains("cannot run a compiler"), "{error}");
-    }
-
-    #[test]
-    fn a_child_that_says_nothing_or_too_much_is_waited_for_no_longer_than_it_may_take() {
-        let (mut said, says) = UnixStream::pair().unwrap();
-
-        let silent = listen(&mut said, Instant::now() + Duration::from_millis(50), || true);
-        let unwanted = listen(&mut said, Instant::now() + Duration::from_secs(3600), || false);
-        std::thread::spawn(move || {
-            use std::io::Write;
-            (&says).write_all(&[b'x'; 1 << 20]).unwrap();
-        });
-        let words = listen(&mut said, Instant::now() + Duration::from_secs(3600), || true);
-
-        assert_eq!((silent, unwanted), (Err(Failure::OutOfTime), Err(Failure::Unwanted)));
-        assert_eq!(words.map(|words| words.len()), Ok(WORDS));
     }
 
     #[test]

@@ -34,8 +34,11 @@ pub enum LoadError {
     /// Half a file, a damaged one, or one that uses what is not supported.
     #[error("is not a valid component: {0}")]
     Invalid(String),
-    /// It was still being compiled when its time was over.
-    #[error("took longer than {} to compile; if it may take longer, raise `[runtime] compile-time`", period(*limit))]
+    /// It was not compiled when its processor time was used up.
+    #[error(
+        "needed more than {} of processor time to compile; if it may use more, raise `[runtime] compile-time`",
+        period(*limit)
+    )]
     TooSlow {
         /// As configured.
         limit: Duration,
@@ -249,7 +252,8 @@ mod tests {
         ]
         .map(|error| error.to_string());
 
-        assert!(slow.starts_with("took longer than 1m to compile;") && slow.contains("compile-time"), "{slow}");
+        assert!(slow.starts_with("needed more than 1m of processor time to compile;"), "{slow}");
+        assert!(slow.ends_with("raise `[runtime] compile-time`"), "{slow}");
         assert!(big.starts_with("needed more than 1 GiB of memory") && big.contains("compile-memory"), "{big}");
         assert!(code.starts_with("makes more than 512 MiB of compiled code;"), "{code}");
     }

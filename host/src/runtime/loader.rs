@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use wasmtime::Engine;
 
 use super::code_cache::CodeCache;
-use super::compiler::{Apart, Failure};
+use super::compiler::{Apart, Failure, names};
 use super::components::{self, Component, LoadError, look, one_line};
 use super::lanes::lower_priority;
 use super::{RuntimeConfig, RuntimeError};
@@ -25,8 +25,9 @@ type Answer = tokio::sync::oneshot::Sender<Result<Component, LoadError>>;
 /// upgrade, at the price of memory: a large component takes hundreds of megabytes while it is compiled.
 const MOST_THREADS: usize = 4;
 
-/// How long a component may take at first. A Rust task of 300 KB takes 40 ms.
-const AT_FIRST: Duration = Duration::from_secs(2);
+/// Processor time that a component may take at first, as others wait meanwhile. A Rust task of 300 KB takes 40 ms. By the clock
+/// a busy machine would take every component for one that takes long, and have the honest ones wait behind the others.
+const AT_FIRST: Duration = Duration::from_secs(1);
 
 /// The most components of which is remembered that they do not compile. Forgetting them costs another try.
 const REMEMBERED: usize = 1000;
@@ -142,10 +143,7 @@ impl Shared {
         while let Some(job) = self.next(with_slow) {
             match job {
                 Job::Fresh(wasm, answer) => self.load(wasm, answer),
-                Job::Slow(source, answer) => {
-                    let limit = self.apart.as_ref().map_or(Duration::MAX, |apart| apart.limits.time);
-                    self.compile(source, limit, answer);
-                }
+                Job::Slow(source, answer) => self.compile(source, None, answer),
             }
         }
     }
@@ -181,9 +179,9 @@ impl Shared {
         if let Some(compiled) = whole(|| Ok(self.cache.find(&self.engine, &digest))).unwrap_or_default() {
             return reply(answer, Component::of(&self.engine, compiled, digest, size));
         }
-        let Some(apart) = &self.apart else {
+        if self.apart.is_none() {
             return reply(answer, self.compile_here(&digest, &wasm));
-        };
+        }
         let file = match self.cache.nameless(&wasm) {
             Ok(file) => file,
             Err(error) => return reply(answer, Err(LoadError::NotCompiled(format!("cannot keep its bytes: {error}")))),
@@ -193,12 +191,13 @@ impl Shared {
         let source = Source { digest, size, file };
         match known {
             Some(_) => self.put(|queue| queue.slow.push_back((source, answer))),
-            None => self.compile(source, AT_FIRST.min(apart.limits.time), answer),
+            None => self.compile(source, Some(AT_FIRST), answer),
         }
     }
 
-    /// Compile a component apart, in at most `limit`.
-    fn compile(&self, source: Source, limit: Duration, answer: Answer) {
+    /// Compiles a component apart. If it has a `turn` and is not done when that is over, it waits for another one, which is as
+    /// long as it needs within its limits.
+    fn compile(&self, source: Source, turn: Option<Duration>, answer: Answer) {
         let Some(apart) = &self.apart else { return };
         // Somebody may have tried the same meanwhile.
         if let Some(Known::Bad(error)) = self.known().get(&source.digest).cloned() {
@@ -207,7 +206,7 @@ impl Shared {
         let wanted = || !answer.is_closed() && !self.queue().over;
         let start = Instant::now();
         let compiled = whole(|| {
-            let compile = |code| apart.compile(&source.file, code, limit, wanted);
+            let compile = |code| apart.compile(&source.file, code, turn, wanted);
             self.cache.keep(&self.engine, &source.digest, compile)
         });
         let Source { digest, size, .. } = &source;
@@ -215,11 +214,10 @@ impl Shared {
         let error = match compiled {
             Ok(compiled) => return reply(answer, Component::of(&self.engine, compiled, source.digest, source.size)),
             Err(Failure::Unwanted) => return,
-            Err(Failure::OutOfTime) if limit < apart.limits.time => {
+            Err(Failure::TurnOver) => {
                 self.remember(&source.digest, Known::Slow);
                 return self.put(|queue| queue.slow.push_back((source, answer)));
             }
-            Err(Failure::OutOfTime) => LoadError::TooSlow { limit: apart.limits.time },
             Err(Failure::NoRoom(reason)) => LoadError::NotCompiled(format!("cannot keep its code: {reason}")),
             Err(Failure::Error(error)) => error,
         };
@@ -233,7 +231,8 @@ impl Shared {
     fn compile_here(&self, digest: &str, wasm: &[u8]) -> Result<Component, LoadError> {
         let compile = |mut code: File| {
             let invalid = |error| Failure::Error(LoadError::Invalid(one_line(&error)));
-            let compiled = self.engine.precompile_component(wasm).map_err(invalid)?;
+            let wasm = names::without_endless(wasm.into());
+            let compiled = self.engine.precompile_component(&wasm).map_err(invalid)?;
             io::Write::write_all(&mut code, &compiled).map_err(|error| Failure::NoRoom(error.to_string()))
         };
         match whole(|| self.cache.keep(&self.engine, digest, compile)) {

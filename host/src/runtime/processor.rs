@@ -6,8 +6,7 @@
 //! So is what the thread does between two turns, which is nobody's.
 
 use std::cell::Cell;
-#[cfg(test)]
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -104,6 +103,69 @@ fn processor_nanos() -> u64 {
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Processor time of a process, with all of its threads; `None` if it was waited for already.
+pub(super) fn process_time(process: u32) -> Option<Duration> {
+    clock_of(process, 2)
+}
+
+/// Processor time of a thread of this process; `None` if it has ended.
+fn thread_time(thread: u32) -> Option<Duration> {
+    clock_of(thread, 6)
+}
+
+/// The clock of a process or thread by its number. What `kind` means is part of Linux's interface: 2 is the scheduler's own
+/// account, 4 more makes that a thread's.
+#[expect(unsafe_code, reason = "the safe wrapper has no clocks of other threads and processes; see the proof")]
+fn clock_of(id: u32, kind: libc::clockid_t) -> Option<Duration> {
+    let id = libc::clockid_t::try_from(id).ok()?;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is valid for writes during the call, and a clock that is not there is an error.
+    let asked = unsafe { libc::clock_gettime((!id << 3) | kind, &raw mut time) };
+    let (seconds, nanos) = (u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?);
+    (asked == 0).then_some(Duration::new(seconds, nanos))
+}
+
+/// Processor time that a thread and the children that it waits for use, as other threads see it.
+#[derive(Debug, Default)]
+pub(super) struct Effort {
+    /// The thread's number; 0 if there is none.
+    thread: AtomicU32,
+    /// The child's process; 0 if there is none.
+    child: AtomicU32,
+    /// What children used that have ended, in nanoseconds.
+    ended: AtomicU64,
+}
+
+impl Effort {
+    /// The thread that calls this is the one.
+    pub(super) fn of_this_thread(&self) {
+        let thread = rustix::thread::gettid().as_raw_nonzero().get();
+        self.thread.store(thread.unsigned_abs(), Ordering::Relaxed);
+    }
+
+    /// A child begins. There is one at a time.
+    pub(super) fn child_begins(&self, process: u32) {
+        self.child.store(process, Ordering::Relaxed);
+    }
+
+    /// The child has ended, and used so much.
+    pub(super) fn child_ended(&self, used: Option<Duration>) {
+        self.child.store(0, Ordering::Relaxed);
+        let nanos = u64::try_from(used.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX);
+        self.ended.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// All of it up to now. May be a little behind while a child ends.
+    pub(super) fn used(&self) -> Duration {
+        let of = |id: &AtomicU32, time: fn(u32) -> Option<Duration>| match id.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            id => time(id).unwrap_or_default(),
+        };
+        let ended = Duration::from_nanos(self.ended.load(Ordering::Relaxed));
+        of(&self.thread, thread_time) + of(&self.child, process_time) + ended
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use wasmtime::WasmBacktrace;
 
 use super::compiler::Apart;
 use super::components::hex;
+use super::processor::Effort;
 
 /// Components whose debug information is kept at hand. Each takes a few times the size of its file.
 const AT_HAND: usize = 8;
@@ -127,6 +128,14 @@ fn places(frames: &[Frame], info: Option<&DebugInfo>) -> Vec<Vec<Place>> {
     frames.iter().map(place).collect()
 }
 
+/// The same by what is known of the component.
+fn places_by(frames: &[Frame], info: &Known) -> Vec<Vec<Place>> {
+    match info {
+        Some(info) => places(frames, Some(&info.lock().unwrap_or_else(PoisonError::into_inner))),
+        None => places(frames, None),
+    }
+}
+
 /// A function's name as it is in the source, without the hash that Rust adds.
 fn plain(name: &str) -> String {
     let plain = format!("{:#}", rustc_demangle::demangle(cut(name, 4 * LONGEST_NAME)));
@@ -151,6 +160,8 @@ pub(super) struct Lines {
     found: Mutex<Found>,
     /// Held by whoever reads some: one at a time.
     reading: Mutex<()>,
+    /// Processor time of the children that try it, and of the thread that puts stacks into words.
+    pub(super) effort: Effort,
 }
 
 /// The words of frames of components, by digest.
@@ -193,18 +204,22 @@ impl Found {
 /// What a component's debug information is; `None` if it has none. In a mutex, as it is read piece by piece when it is asked.
 type Known = Option<Arc<Mutex<DebugInfo>>>;
 
+/// The machine did not let anything be read. That says nothing about the component, and the next reader tries again.
+struct NotNow;
+
 impl Lines {
     /// Components lie in `directory`, where the code cache has put them.
     pub(super) fn new(directory: PathBuf, apart: Option<Arc<Apart>>) -> Self {
-        let (at_hand, unreadable, found, reading) = Default::default();
-        Self { directory, apart, at_hand, unreadable, found, reading }
+        let (at_hand, unreadable, found, reading, effort) = Default::default();
+        Self { directory, apart, at_hand, unreadable, found, reading, effort }
     }
 
     /// `stack`, of the component with this digest, in words. Reads files, and computes for a while, where that was not found
     /// before.
     pub(super) fn words(&self, digest: &str, stack: &Stack) -> String {
         self.remembered(digest, stack).unwrap_or_else(|| {
-            let places = self.places(digest, &stack.0);
+            let Ok(info) = self.of(digest) else { return stack.names() };
+            let places = places_by(&stack.0, &info);
             self.found.lock().unwrap_or_else(PoisonError::into_inner).add(digest, &stack.0, &places);
             in_words(&places)
         })
@@ -217,55 +232,57 @@ impl Lines {
 
     /// Where each of `frames`, of the component with this digest, is; see [`places`]. Reads files, and computes for a while.
     pub(super) fn places(&self, digest: &str, frames: &[Frame]) -> Vec<Vec<Place>> {
-        match self.of(digest) {
-            Some(info) => places(frames, Some(&info.lock().unwrap_or_else(PoisonError::into_inner))),
-            None => places(frames, None),
-        }
+        places_by(frames, &self.of(digest).unwrap_or_default())
     }
 
-    fn of(&self, digest: &str) -> Known {
+    fn of(&self, digest: &str) -> Result<Known, NotNow> {
         let at_hand = || self.at_hand.lock().unwrap_or_else(PoisonError::into_inner);
         let find = || at_hand().iter().find(|(of, _)| of == digest).map(|(_, lines)| lines.clone());
         if let Some(lines) = find() {
-            return lines;
+            return Ok(lines);
         }
         // Many runs of one component may end at once, and only the first need read.
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lines) = find() {
-            return lines;
+            return Ok(lines);
         }
-        let lines = self.read(digest).map(|lines| Arc::new(Mutex::new(lines)));
+        let lines = self.read(digest)?.map(|lines| Arc::new(Mutex::new(lines)));
         let mut at_hand = at_hand();
         at_hand.push_back((digest.to_owned(), lines.clone()));
         if at_hand.len() > AT_HAND {
             at_hand.pop_front();
         }
-        lines
+        Ok(lines)
     }
 
-    fn read(&self, digest: &str) -> Option<DebugInfo> {
+    fn read(&self, digest: &str) -> Result<Option<DebugInfo>, NotNow> {
         let unreadable = || self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
         if unreadable().contains(digest) {
-            return None;
+            return Ok(None);
         }
-        let mut file = std::fs::File::open(source(&self.directory, digest)).ok()?;
-        let mut wasm = Vec::new();
-        file.read_to_end(&mut wasm).ok()?;
+        let read = |mut file: std::fs::File| {
+            let mut wasm = Vec::new();
+            file.read_to_end(&mut wasm).map(|_| (file, wasm))
+        };
+        let Ok((file, wasm)) = std::fs::File::open(source(&self.directory, digest)).and_then(read) else {
+            return Ok(None);
+        };
         // Only what was loaded may explain what was run.
         if hex(&Sha256::digest(&wasm)) != digest {
-            return None;
+            return Ok(None);
         }
         // The information is the guest's own. A megabyte of it can be made to take all memory, or days: whoever reads it tries
         // apart first, where that harms nobody.
-        if self.apart.as_ref().is_some_and(|apart| !apart.can_read_lines(&file)) {
+        let can_read = |apart: &Arc<Apart>| apart.can_read_lines(&file, &self.effort).map_err(|_| NotNow);
+        if !self.apart.as_ref().map_or(Ok(true), can_read)? {
             let mut unreadable = unreadable();
             if unreadable.len() >= REMEMBERED {
                 unreadable.clear();
             }
             unreadable.insert(digest.to_owned());
-            return None;
+            return Ok(None);
         }
-        std::panic::catch_unwind(|| DebugInfo::read(&wasm)).ok().flatten()
+        Ok(std::panic::catch_unwind(|| DebugInfo::read(&wasm)).ok().flatten())
     }
 }
 

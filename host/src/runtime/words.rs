@@ -5,7 +5,7 @@
 //! remembers, as a task that traps mostly does so at the same place again.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,7 +20,18 @@ const NICE: i32 = 10;
 const WAITING: usize = 64;
 
 /// How long an attempt's end waits for its words, before names have to do.
-const PATIENCE: Duration = Duration::from_secs(5);
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// Processor time that is spent on others' stacks and on its own meanwhile.
+    effort: Duration,
+    /// By the clock: a machine that gives the thread no processor at all must not keep a run from ending.
+    clock: Duration,
+}
+
+const PATIENCE: Patience = Patience { effort: Duration::from_secs(5), clock: Duration::from_secs(50) };
+
+/// How often an attempt's end that waits looks whether its patience is over. An answer is noticed at once.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// A stack that is to be put into words.
 #[derive(Debug)]
@@ -36,6 +47,7 @@ struct Asked {
 pub(super) struct Words {
     lines: Arc<Lines>,
     queue: mpsc::Sender<Asked>,
+    patience: Patience,
 }
 
 impl Words {
@@ -51,7 +63,7 @@ impl Words {
             .name("sexton-words".into())
             .spawn(move || answer(&found_by, asked))
             .map_err(RuntimeError::Thread)?;
-        Ok(Self { lines, queue })
+        Ok(Self { lines, queue, patience: PATIENCE })
     }
 
     /// `stack`, of the component with this digest, in words; the names of its functions alone where the words cannot be had in
@@ -66,15 +78,29 @@ impl Words {
             self.queue.send(asked).await.ok()?;
             found.await.ok()
         };
-        match tokio::time::timeout(PATIENCE, found).await {
-            Ok(Some(words)) => words,
-            _ => stack.names(),
+        self.patiently(found).await.unwrap_or_else(|| stack.names())
+    }
+
+    /// What `found` is, unless patience is over first.
+    async fn patiently(&self, found: impl Future<Output = Option<String>>) -> Option<String> {
+        let Patience { effort, clock } = self.patience;
+        let (begun, end) = (self.lines.effort.used(), Instant::now() + clock);
+        let mut found = std::pin::pin!(found);
+        loop {
+            if let Ok(found) = tokio::time::timeout(LOOK.min(effort), &mut found).await {
+                return found;
+            }
+            let spent = self.lines.effort.used().saturating_sub(begun);
+            if spent >= effort || Instant::now() >= end {
+                return None;
+            }
         }
     }
 }
 
 fn answer(lines: &Lines, mut asked: mpsc::Receiver<Asked>) {
     lower_priority(NICE);
+    lines.effort.of_this_thread();
     while let Some(Asked { digest, stack, answer }) = asked.blocking_recv() {
         if answer.is_closed() {
             continue; // whoever asked has lost patience
@@ -110,5 +136,40 @@ mod tests {
         assert_eq!(words.lines.remembered("digest", &stack(7)).as_deref(), Some("inner_7\nprobe::spin"));
         assert_eq!(words.of("digest", stack(7)).await, "inner_7\nprobe::spin");
         assert_eq!(words.lines.remembered("another", &stack(7)), None);
+    }
+
+    #[tokio::test]
+    async fn an_attempt_waits_for_its_words_by_the_processor_time_that_is_spent_and_not_by_the_clock() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut words = Words::start(Arc::new(Lines::new(directory.path().to_owned(), None))).unwrap();
+        words.patience = Patience { effort: Duration::from_millis(20), clock: Duration::from_secs(3600) };
+        let (answer, found) = oneshot::channel();
+        let found = async { found.await.ok() };
+        let mut waiting = std::pin::pin!(words.patiently(found));
+
+        // Ten times as long as it may take of the processor, in which it gets none. A machine that is slow makes this longer.
+        let early = tokio::time::timeout(Duration::from_millis(200), &mut waiting).await;
+        answer.send("words".to_owned()).unwrap();
+        let in_time = waiting.await;
+        let never = words.patiently(std::future::pending());
+        let spends = async {
+            // Until patience is over, however often it looks.
+            loop {
+                words.lines.effort.child_ended(Some(Duration::from_millis(20)));
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let given_up = tokio::select! { given_up = never => given_up, () = spends => unreachable!("it never ends") };
+
+        assert_eq!((early.is_err(), in_time.as_deref(), given_up), (true, Some("words"), None));
+    }
+
+    #[tokio::test]
+    async fn an_attempt_ends_by_the_clock_where_the_machine_spends_nothing_on_its_words() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut words = Words::start(Arc::new(Lines::new(directory.path().to_owned(), None))).unwrap();
+        words.patience = Patience { effort: Duration::from_secs(3600), clock: Duration::from_millis(1) };
+
+        assert_eq!(words.patiently(std::future::pending()).await, None);
     }
 }

@@ -327,19 +327,19 @@ async fn a_body_may_take_long_as_long_as_it_comes() {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n").await.unwrap();
-        for piece in [b"a", b"b", b"c", b"d"] {
-            // The pace is what is tested: each piece within the timeout, all of them not.
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            stream.write_all(piece).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 16\r\n\r\n").await.unwrap();
+        for piece in b"abcdefghijklmnop" {
+            // The pace is what is tested: each piece long before the timeout, all of them not.
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            stream.write_all(&[*piece]).await.unwrap();
         }
     });
     let mut sender = sender(&[grant("127.0.0.1", address.port())]);
 
-    let between = RequestOptions { between_bytes_timeout: Some(Duration::from_millis(600)), ..Default::default() };
+    let between = RequestOptions { between_bytes_timeout: Some(Duration::from_secs(2)), ..Default::default() };
     let answer = send_with(&mut sender, &format!("http://{address}/"), Some(between)).await.unwrap();
 
-    assert_eq!(read(answer).await.unwrap(), "abcd");
+    assert_eq!(read(answer).await.unwrap(), "abcdefghijklmnop");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use rustix::process::{
     set_parent_process_death_signal, setpriority_process, setrlimit,
 };
 
+use super::names;
 use crate::runtime::code_cache::engine_hash;
 use crate::runtime::components::one_line;
 use crate::runtime::engine::CodeSettings;
@@ -164,18 +165,37 @@ fn component() -> Result<Vec<u8>, (Exit, String)> {
 }
 
 fn compile(brief: &Brief) -> Result<(), (Exit, String)> {
-    let settings = CodeSettings { reservation: brief.reservation };
-    let engine = settings.compiling().map_err(|error| Exit::NotSetUp.because(one_line(&error)))?;
+    let engine = engine(brief.reservation)?;
     if engine_hash(&engine) != brief.engine {
         return Err(Exit::NotSetUp.because("the compiler is of another build than the host; restart the host"));
     }
-    let code =
-        engine.precompile_component(&component()?).map_err(|error| match error.is::<wasmtime::OutOfMemory>() {
-            true => Exit::OutOfMemory.because(one_line(&error)),
-            false => Exit::Invalid.because(one_line(&error)),
-        })?;
+    let code = code(&engine, component()?)?;
     let mut out = io::stdout().lock();
     out.write_all(&code).and_then(|()| out.flush()).map_err(|error| Exit::NoRoom.because(error.to_string()))
+}
+
+fn engine(reservation: u64) -> Result<wasmtime::Engine, (Exit, String)> {
+    CodeSettings { reservation }.compiling().map_err(|error| Exit::NotSetUp.because(one_line(&error)))
+}
+
+fn code(engine: &wasmtime::Engine, wasm: Vec<u8>) -> Result<Vec<u8>, (Exit, String)> {
+    let wasm = names::without_endless(wasm.into());
+    engine.precompile_component(&wasm).map_err(|error| match error.is::<wasmtime::OutOfMemory>() {
+        true => Exit::OutOfMemory.because(one_line(&error)),
+        false => Exit::Invalid.because(one_line(&error)),
+    })
+}
+
+/// Does in this process, without limits, all that children do with a component: for fuzzing. Returns the size of its code, and
+/// whether its debug information can be read.
+///
+/// # Errors
+///
+/// What a child would say of it.
+pub fn as_children_do(wasm: &[u8]) -> Result<(usize, bool), String> {
+    let readable = stack::can_be_read(wasm);
+    let code = engine(1 << 20).and_then(|engine| code(&engine, wasm.to_vec())).map_err(|(_, reason)| reason)?;
+    Ok((code.len(), readable))
 }
 
 fn not_read(error: io::Error) -> (Exit, String) {

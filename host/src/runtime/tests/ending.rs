@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::rig::{Rig, SLACK, component, limits, order, program, runner, sleeping, task, timed};
+use super::rig::{Rig, SLACK, component, limits, order, program, runner, sleeping, task, timed, under_way};
 use crate::lifecycle::Ending;
 use crate::run::Outcome;
 use crate::runtime::{Ended, Order, Stop};
@@ -35,7 +35,8 @@ async fn a_guest_that_spins_ends_at_its_deadline_and_says_where_it_was() {
     assert_eq!(ended.report.backtrace.as_deref(), Some("run"), "{ended:?}");
     assert!(ended.report.message.as_deref().unwrap().contains("deadline of 200ms, while it was computing"));
     assert!(ended.report.accounts.fuel > 1_000_000, "an interrupted run is billed: {ended:?}");
-    assert!(ended.report.accounts.guest > DEADLINE / 20, "{ended:?}");
+    // A million units take half a millisecond. By the clock it had far longer, but maybe not of a busy machine.
+    assert!(ended.report.accounts.guest >= Duration::from_micros(100), "{ended:?}");
     assert!(ended.report.accounts.host < DEADLINE / 2, "{ended:?}");
     assert_eq!(ended.report.accounts.host_calls, 0, "{ended:?}");
 }
@@ -68,7 +69,8 @@ async fn a_guest_that_sleeps_in_a_host_call_ends_at_its_deadline_and_says_where_
 
     assert_eq!(ended.report.backtrace.as_deref(), Some("nap\nrun"), "{ended:?}");
     assert!(ended.report.message.as_deref().unwrap().contains("waiting in a host call"), "{ended:?}");
-    assert!(ended.report.accounts.host > DEADLINE / 2, "{ended:?}");
+    let accounts = &ended.report.accounts;
+    assert!(accounts.host > Duration::ZERO && accounts.host + accounts.queued > DEADLINE / 2, "{ended:?}");
     assert_eq!(ended.report.accounts.host_calls, 2, "{ended:?}");
 }
 
@@ -120,8 +122,7 @@ async fn a_killed_guest_ends_at_once_whether_it_computes_or_waits() {
         tokio::pin!(run);
         tokio::select! {
             ended = &mut run => panic!("it ended by itself: {ended:?}"),
-            // Long enough that it is under way, which it does not say.
-            () = tokio::time::sleep(Duration::from_millis(50)) => handle.stop(Stop::Killed("enough".into())),
+            () = under_way(&handle) => handle.stop(Stop::Killed("enough".into())),
         }
         let (ended, took) = timed(run).await;
 
@@ -156,10 +157,11 @@ async fn a_runtime_that_is_stopped_gives_up_its_guests_and_takes_no_more() {
     for wasm in [sleeping(), program("", "(loop $again br $again) unreachable")] {
         let prepared = rig.prepare(wasm, &task).await.unwrap();
         let (runtime, order) = (Arc::clone(&rig.runtime), order(&task));
+        let handle = Arc::clone(&order.handle);
         running.push(tokio::spawn(async move { runtime.run(&prepared, order).await }));
+        under_way(&handle).await;
     }
     let late = rig.prepare(sleeping(), &task).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await; // until both are under way, which they do not say
 
     let runtime = Arc::clone(&rig.runtime);
     tokio::task::spawn_blocking(move || runtime.stop()).await.unwrap();
@@ -178,13 +180,18 @@ async fn nothing_of_a_guest_is_left_when_its_run_is_dropped() {
     let task = Arc::new(task());
     let prepared = rig.prepare(sleeping(), &task).await.unwrap();
     let order = order(&task);
-    let handle = Arc::downgrade(&order.handle);
+    let watched = Arc::clone(&order.handle);
+    let handle = Arc::downgrade(&watched);
 
     {
         let run = rig.runtime.run(&prepared, order);
         tokio::pin!(run);
-        let _ = tokio::time::timeout(Duration::from_millis(50), &mut run).await;
+        tokio::select! {
+            ended = &mut run => panic!("it ended by itself: {ended:?}"),
+            () = under_way(&watched) => {}
+        }
     }
+    drop(watched);
 
     let gone = async {
         while handle.strong_count() > 0 {
@@ -197,7 +204,8 @@ async fn nothing_of_a_guest_is_left_when_its_run_is_dropped() {
 #[tokio::test]
 async fn a_hundred_spinning_guests_delay_neither_a_new_run_nor_their_own_ends() {
     let rig = Rig::new();
-    let spin = Arc::new(Task { limits: Limits { deadline: SLACK, ..limits() }, ..task() });
+    let deadline = Duration::from_secs(10);
+    let spin = Arc::new(Task { limits: Limits { deadline, ..limits() }, ..task() });
     let spinning = rig.prepare(program("", "(loop $again br $again) unreachable"), &spin).await.unwrap();
     let quick = Arc::new(task());
     let returning = rig.prepare(component(QUICK), &quick).await.unwrap();
@@ -217,7 +225,7 @@ async fn a_hundred_spinning_guests_delay_neither_a_new_run_nor_their_own_ends() 
     for spinner in spinners {
         let (ended, took) = spinner.await.unwrap();
         assert_eq!(ended.report.outcome, Outcome::TimedOut);
-        assert!(took < SLACK * 2, "it ended only after {took:?}");
+        assert!(took < deadline + SLACK, "it ended only after {took:?}");
     }
 }
 

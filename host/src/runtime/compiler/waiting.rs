@@ -1,0 +1,168 @@
+//! Waiting for a child: for as long as it computes, or for a turn.
+
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use crate::runtime::compiler::{Failure, trouble};
+use crate::runtime::components::LoadError;
+use crate::runtime::processor::process_time;
+
+/// How often to look whether somebody still waits for what is compiled. Its end is noticed at once.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The most of a child's words that are read, in bytes.
+const WORDS: usize = 4 << 10;
+
+/// When waiting for a child ends.
+#[derive(Debug)]
+pub(super) struct Patience {
+    child: u32,
+    /// The processor time after which its turn is over; `None` if it may use all that its limits allow.
+    turn: Option<Duration>,
+    /// It is stopped when it has computed nothing for so long.
+    standstill: Duration,
+    /// Its processor time when that was last asked for,
+    used: Duration,
+    /// and when it is stopped unless that grows.
+    until: Instant,
+}
+
+impl Patience {
+    pub(super) fn new(child: u32, turn: Option<Duration>, standstill: Duration) -> Self {
+        Self { child, turn, standstill, used: Duration::ZERO, until: Instant::now() + standstill }
+    }
+
+    /// The time that is left.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    fn left(&mut self) -> Result<Duration, Failure> {
+        let now = Instant::now();
+        // Where the system does not tell, it has one standstill for all that it does.
+        if let Some(used) = process_time(self.child).filter(|used| *used > self.used) {
+            (self.used, self.until) = (used, now + self.standstill);
+        }
+        if self.turn.is_some_and(|turn| self.used >= turn) {
+            return Err(Failure::TurnOver);
+        }
+        let left = self.until.saturating_duration_since(now);
+        if left.is_zero() {
+            let period = humantime::format_duration(self.standstill);
+            let reason = format!("the compiler computed nothing for {period}, and did not end");
+            return Err(Failure::Error(LoadError::NotCompiled(reason)));
+        }
+        Ok(left)
+    }
+}
+
+/// What a child says until it ends, as far as that is read.
+pub(super) fn listen(
+    said: &mut UnixStream,
+    mut patience: Patience,
+    wanted: impl Fn() -> bool,
+) -> Result<Vec<u8>, Failure> {
+    let mut words = Vec::new();
+    let mut buffer = [0; 1 << 10];
+    loop {
+        let left = patience.left()?;
+        if !wanted() {
+            return Err(Failure::Unwanted);
+        }
+        said.set_read_timeout(Some(left.min(LOOK))).map_err(trouble)?;
+        match said.read(&mut buffer) {
+            Ok(0) => return Ok(words),
+            Ok(n) => words.extend_from_slice(&buffer[..n.min(WORDS.saturating_sub(words.len()))]),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(trouble(error)),
+        }
+    }
+}
+
+/// Ends a child and what it may have started, and waits until it is gone. Returns its status and its processor time.
+pub(super) fn end(child: &mut Child) -> io::Result<(ExitStatus, Option<Duration>)> {
+    let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return Ok((child.wait()?, None)) };
+    // Not there any more, if it ended by itself and was alone: its number is its own until it was waited for.
+    let _ = kill_process_group(group, Signal::KILL);
+    // Its clock can be read until it is waited for.
+    let _ = waitid(WaitId::Pid(group), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+    let used = process_time(child.id());
+    Ok((child.wait()?, used))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+    use std::process::Command;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// As the host starts children: in a group of its own.
+    fn child(program: &str) -> Child {
+        Command::new("sh").args(["-c", program]).process_group(0).spawn().unwrap()
+    }
+
+    #[test]
+    fn what_a_child_says_is_read_as_far_as_it_is_worth_it() {
+        let (mut said, says) = UnixStream::pair().unwrap();
+        let patience = || Patience::new(std::process::id(), None, HOUR);
+
+        let unwanted = listen(&mut said, patience(), || false);
+        std::thread::spawn(move || {
+            use std::io::Write;
+            (&says).write_all(&[b'x'; 1 << 20]).unwrap();
+        });
+        let words = listen(&mut said, patience(), || true);
+
+        assert_eq!(unwanted, Err(Failure::Unwanted));
+        assert_eq!(words.map(|words| words.len()), Ok(WORDS));
+    }
+
+    #[test]
+    fn a_child_is_waited_for_while_it_computes_until_its_turn_is_over() {
+        let (mut said, _says) = UnixStream::pair().unwrap();
+        let turn = Duration::from_millis(200);
+        let mut busy = child("while :; do :; done");
+
+        // Nothing ends it but its own processor time, however long it waits for a processor.
+        let over = listen(&mut said, Patience::new(busy.id(), Some(turn), HOUR), || true);
+        let (status, used) = end(&mut busy).unwrap();
+
+        assert_eq!((over, status.signal()), (Err(Failure::TurnOver), Some(9)));
+        assert!(used >= Some(turn), "{used:?}");
+    }
+
+    #[test]
+    fn a_child_that_neither_computes_nor_ends_is_stopped_and_that_says_nothing_about_its_component() {
+        let (mut said, _says) = UnixStream::pair().unwrap();
+        let mut idle = child("exec sleep 3600");
+
+        let standstill = listen(&mut said, Patience::new(idle.id(), None, Duration::from_millis(200)), || true);
+        end(&mut idle).unwrap();
+
+        let Err(Failure::Error(error)) = standstill else { panic!("{standstill:?}") };
+        assert!(error.may_pass() && error.to_string().contains("computed nothing for 200ms"), "{error}");
+    }
+
+    #[test]
+    fn patience_is_renewed_by_what_a_child_computes() {
+        let mut busy = child("while :; do :; done");
+        // So long that a busy machine, too, gives the child a processor in it.
+        let mut patience = Patience::new(busy.id(), None, Duration::from_secs(5));
+        let first = patience.until;
+
+        while patience.used.is_zero() {
+            std::thread::sleep(patience.left().unwrap().min(LOOK)); // as `listen` does with a child that says nothing
+        }
+        end(&mut busy).unwrap();
+
+        assert!(patience.until > first);
+    }
+}
