@@ -5,7 +5,7 @@ use crate::outcomes::PROBE;
 
 #[test]
 fn two_writers_of_one_key_and_a_reader_never_see_a_torn_or_lost_value() {
-    let host = Host::with_plugins(&[("probe", "probe", &PROBE.replace("\"2s\"", "\"50s\""))]);
+    let host = Host::with_plugins(&[("probe", "probe", PROBE)]);
     // Each of the hundred adds one by swapping, until nobody was faster.
     let writers: Vec<i64> = (0..100).map(|_| host.trigger("probe", r#"{"do": "incr", "key": "count"}"#)).collect();
     let patterns: Vec<i64> = [(1, false), (2, true)]
@@ -26,7 +26,7 @@ fn two_writers_of_one_key_and_a_reader_never_see_a_torn_or_lost_value() {
 
 #[test]
 fn a_run_that_was_killed_has_let_go_of_its_refresh_and_left_the_last_good_value() {
-    let host = Host::with_plugins(&[("probe", "probe", &PROBE.replace("\"2s\"", "\"50s\""))]);
+    let host = Host::with_plugins(&[("probe", "probe", PROBE)]);
     assert!(host.cli(&["cache", "set", "section", "\"good\""]).status.success());
     let holder = host.trigger("probe", r#"{"do": "refresh", "key": "section", "how": "spin"}"#);
     host.eventually("it holds the refresh", || {

@@ -66,7 +66,7 @@ fn what_the_host_knows_is_shown_as_tables_and_as_json() {
 #[test]
 fn a_trigger_that_waits_prints_the_result_and_its_exit_code_tells_how_it_went() {
     let host = Host::with_plugins(&[
-        ("probe", "probe", &PROBE.replace("\"2s\"", "\"30s\"")),
+        ("probe", "probe", &PROBE.replace("\"50s\"", "\"30s\"")),
         ("hello", "hello", "[tasks.hello]\n"),
     ]);
 
@@ -92,7 +92,7 @@ fn a_trigger_that_waits_prints_the_result_and_its_exit_code_tells_how_it_went() 
 #[test]
 fn a_log_is_followed_as_it_grows_and_ends_with_the_run() {
     let host = Host::with_plugins(&[
-        ("probe", "probe", &PROBE.replace("\"2s\"", "\"30s\"")),
+        ("probe", "probe", &PROBE.replace("\"50s\"", "\"30s\"")),
         ("hello", "hello", "[tasks.hello]\n"),
     ]);
     let run = host.trigger("hello", "");

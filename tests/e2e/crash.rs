@@ -1,7 +1,7 @@
 //! `kill -9` at random moments, many times over: nothing is lost, nothing is written twice, nothing stays held.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::harness::{Host, Setup, attempts, id, list, state};
 
@@ -47,12 +47,11 @@ fn after_twenty_kills_no_run_is_lost_no_outcome_doubled_no_lock_held_and_no_entr
     println!("{under_way_at_a_kill} attempts were under way shortly before a kill");
     assert!(under_way_at_a_kill >= CRASHES as usize, "the load was over before the last kill");
 
-    let start = Instant::now();
     host.eventually("the load is worked off", || {
         let left = ["waiting", "running"]
             .iter()
             .any(|state| !list(&host.get(&format!("/v1/runs?state={state}&limit=1")), "runs").is_empty());
-        (!left || start.elapsed() > Duration::from_secs(50)).then_some(())
+        (!left).then_some(())
     });
     let mut lost_attempts = 0;
     for (n, run) in runs.iter().enumerate() {

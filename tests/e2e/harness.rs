@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::company::{InCompany, in_company};
 
 /// How long a test waits for something that must happen. Generous: machines that run tests are busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The binary under test.
 pub(crate) const SEXTON: &str = env!("CARGO_BIN_EXE_sexton");

@@ -46,10 +46,7 @@ fn a_host_is_listed_with_what_it_says_of_itself_and_later_with_that_it_is_gone()
 
 #[test]
 fn a_host_that_drains_takes_nothing_and_finishes_what_it_has() {
-    let host = Host::with_plugins(&[
-        ("probe", "probe", &PROBE.replace("\"2s\"", "\"50s\"")),
-        ("beat", "probe", &BEATS.replace("100ms", "1s")),
-    ]);
+    let host = Host::with_plugins(&[("probe", "probe", PROBE), ("beat", "probe", &BEATS.replace("100ms", "1s"))]);
     let under_way = host.trigger("probe", r#"{"do": "sleep", "ms": 3000}"#);
     host.eventually("it runs", || (state(&host.get(&format!("/v1/runs/{under_way}"))) == "running").then_some(()));
 
@@ -104,7 +101,7 @@ fn one_of_many(name: &str, schema: &str) -> Host {
     let config =
         format!("[host]\nname = {name:?}\n[store]\nurl = {url:?}\nschema = {schema:?}\n[machine]\nlease = \"3s\"\n");
     let host = Host::with(&Setup { config });
-    host.add("probe", "probe", &PROBE.replace("\"2s\"", "\"50s\"").replace("attempts = 1", "attempts = 3"));
+    host.add("probe", "probe", &PROBE.replace("attempts = 1", "attempts = 3"));
     host
 }
 

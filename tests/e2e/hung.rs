@@ -1,7 +1,10 @@
 //! A hung guest ends at its deadline, wherever it hangs, and leaves nothing behind.
 
 use std::net::TcpListener;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -10,13 +13,47 @@ use crate::harness::{Host, attempts, guest, list, outcome, state, took};
 
 const DEADLINE: Duration = Duration::from_millis(500);
 
-/// How long after its deadline an attempt may end.
+/// How long after its deadline an attempt may end, besides what the machine itself is late (see [`Rival`]).
 const OVERSHOOT: Duration = Duration::from_millis(50);
 
 /// Attempts of each kind: what counts is the median, as other programs share the machine with this test; all must end
 /// within [`AT_WORST`].
 const TRIES: usize = 5;
 const AT_WORST: Duration = Duration::from_secs(1);
+
+/// How often an end may have to wait as long as a [`Rival`] had to at worst: once until the guest's thread is let go on, once
+/// until the host's thread is, and once until the end is written down.
+const WAITS: u32 = 3;
+
+/// A thread that always wants a processor, with the priority of those that run guests. How long it is kept from one is what
+/// this machine does to any program just now, and no fault of the host.
+struct Rival {
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<Duration>,
+}
+
+impl Rival {
+    fn start() -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&over);
+        let thread = std::thread::spawn(move || {
+            rustix::process::nice(5).unwrap();
+            let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+            while !until.load(Ordering::Relaxed) {
+                let now = Instant::now();
+                (longest, last) = (longest.max(now - last), now);
+            }
+            longest
+        });
+        Self { over, thread }
+    }
+
+    /// The longest time for which it had no processor.
+    fn end(self) -> Duration {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
 
 fn manifest(name: &str) -> String {
     format!(
@@ -44,7 +81,9 @@ fn hangs_and_ends(host: &Host, task: &str, input: &str, where_it_hung: &[&str]) 
     let mut late = Vec::new();
     let mut all = Vec::new();
     for _ in 0..TRIES {
+        let rival = Rival::start();
         let answer = host.run(task, input);
+        let machine = rival.end() * WAITS;
         assert_eq!(outcome(&answer), "timed-out", "{input}: {answer}");
         let attempt = attempts(&answer)[0].clone();
         let stack = attempt["backtrace"].as_str().unwrap_or_else(|| panic!("{input}: no stack in {attempt}"));
@@ -54,16 +93,16 @@ fn hangs_and_ends(host: &Host, task: &str, input: &str, where_it_hung: &[&str]) 
         let over = took(&attempt).saturating_sub(DEADLINE);
         // Both times are cut to milliseconds.
         assert!(
-            took(&attempt) + Duration::from_millis(2) >= DEADLINE && over <= AT_WORST,
-            "{input}: {:?}",
+            took(&attempt) + Duration::from_millis(2) >= DEADLINE && over <= AT_WORST + machine,
+            "{input}: {:?}, on a machine that is late by {machine:?}",
             took(&attempt)
         );
-        late.push(over);
+        late.push((over.saturating_sub(machine), over));
         all.push(attempt);
     }
     late.sort();
-    println!("{input}: ended past the deadline by {late:?}");
-    assert!(late[TRIES / 2] <= OVERSHOOT, "{input}: {late:?} past the deadline");
+    println!("{input}: ended past the deadline, without and with what the machine was late, by {late:?}");
+    assert!(late[TRIES / 2].0 <= OVERSHOOT, "{input}: {late:?} past the deadline");
     all
 }
 
@@ -160,23 +199,32 @@ fn a_hundred_hung_guests_do_not_keep_a_short_one_waiting() {
         ("probe", "probe", &manifest("probe").replace("500ms", "20s")),
         ("hello", "hello", "[tasks.hello]\n"),
     ]);
+    let twenty = || {
+        let mut waits: Vec<Duration> = (0..20)
+            .map(|_| {
+                let start = Instant::now();
+                assert_eq!(state(&host.run("hello", "")), "succeeded");
+                start.elapsed()
+            })
+            .collect();
+        waits.sort();
+        waits
+    };
+    let before = twenty();
     let hung: Vec<i64> = (0..100).map(|_| host.trigger("probe", r#"{"do": "spin"}"#)).collect();
     host.eventually("all of them spin", || {
         let runs = host.get("/v1/runs?task=probe&state=running&limit=200");
         (list(&runs, "runs").len() == 100).then_some(())
     });
 
-    let mut waits: Vec<Duration> = (0..20)
-        .map(|_| {
-            let start = std::time::Instant::now();
-            assert_eq!(state(&host.run("hello", "")), "succeeded");
-            start.elapsed()
-        })
-        .collect();
+    let waits = twenty();
 
-    waits.sort();
-    println!("a short run beside 100 hung ones, with three API calls: median {:?}, longest {:?}", waits[10], waits[19]);
-    assert!(waits[10] < Duration::from_millis(500), "{waits:?}");
+    println!(
+        "a short run beside 100 hung ones, with three API calls: median {:?}, longest {:?}; without them {:?}, {:?}",
+        waits[10], waits[19], before[10], before[19]
+    );
+    // A machine that is so busy that it takes long without them, too, has ten times as long.
+    assert!(waits[10] < Duration::from_millis(500).max(before[10] * 10), "{waits:?}; without them {before:?}");
     for run in hung {
         host.request("POST", &format!("/v1/runs/{run}/kill"), b"");
     }

@@ -6,7 +6,7 @@ use crate::harness::{Host, attempts, list, outcome};
 use crate::outcomes::PROBE;
 
 fn patient() -> Host {
-    Host::with_plugins(&[("probe", "probe", &PROBE.replace("\"2s\"", "\"50s\""))])
+    Host::with_plugins(&[("probe", "probe", PROBE)])
 }
 
 /// How often the run was told of a deadlock before it had both locks.

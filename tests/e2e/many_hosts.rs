@@ -52,7 +52,7 @@ impl Fleet {
 
 /// A probe that may do anything, as task `name`, for as long as a test needs.
 fn probe(name: &str) -> String {
-    PROBE.replace("tasks.probe", &format!("tasks.{name}")).replace("\"2s\"", "\"50s\"")
+    PROBE.replace("tasks.probe", &format!("tasks.{name}"))
 }
 
 /// Have a host take nothing from now on, so that others do.
@@ -179,7 +179,7 @@ fn a_lock_that_is_held_on_one_host_makes_a_run_on_another_wait_until_it_is_relea
     let (a, b) = (fleet.host("a"), fleet.host("b"));
     a.add("holds", "probe", &probe("holds"));
     b.add("waits", "probe", &probe("waits"));
-    let holder = a.trigger("holds", r#"{"do": "lock-hold", "name": "ledger", "how": "sleep", "ms": 4000}"#);
+    let holder = a.trigger("holds", r#"{"do": "lock-hold", "name": "ledger", "how": "sleep", "ms": 10000}"#);
     is_held(&b, "ledger");
 
     let refused = b.run("waits", r#"{"do": "lock-wait", "name": "ledger", "ms": 0}"#);

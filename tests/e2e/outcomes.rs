@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use crate::harness::{Host, attempts, guest, list, outcome, state};
 
-/// A probe that may do anything, once.
+/// A probe that may do anything, once, and has time for it on a busy machine.
 pub(crate) const PROBE: &str = r#"
 [tasks.probe]
 overlap = "allow(200)"
 [tasks.probe.retry]
 attempts = 1
 [tasks.probe.limits]
-deadline = "2s"
+deadline = "50s"
 memory = "32 MiB"
 [tasks.probe.grants]
 locks = ["*"]
@@ -29,7 +29,8 @@ fn ends_like(input: &str, expected: &str) -> Value {
 
 #[test]
 fn outcomes_are_told_apart() {
-    let host = Host::with_plugins(&[("probe", "probe", PROBE)]);
+    let late = PROBE.replace("tasks.probe", "tasks.late").replace("\"50s\"", "\"2s\"");
+    let host = Host::with_plugins(&[("probe", "probe", PROBE), ("late", "probe", &late)]);
     let cases = [
         (r#"{"do": "echo"}"#, "succeeded", "succeeded"),
         (r#"{"do": "fail-transient"}"#, "failed-transient", "failed"),
@@ -43,7 +44,8 @@ fn outcomes_are_told_apart() {
         (r#"{"do": "eat-memory"}"#, "out-of-memory", "failed"),
         (r#"{"do": "output-big", "bytes": 2000000}"#, "failed-permanent", "failed"),
     ];
-    let runs: Vec<i64> = cases.iter().map(|(input, ..)| host.trigger("probe", input)).collect();
+    let task = |outcome: &str| if outcome == "timed-out" { "late" } else { "probe" };
+    let runs: Vec<i64> = cases.iter().map(|(input, outcome, _)| host.trigger(task(outcome), input)).collect();
 
     for ((input, expected_outcome, expected_state), run) in cases.into_iter().zip(runs) {
         let answer = host.wait(run);
@@ -112,7 +114,7 @@ fn a_transient_failure_is_tried_again_as_the_policy_says() {
 
 #[test]
 fn a_kill_ends_that_run_and_no_other() {
-    let host = Host::with_plugins(&[("probe", "probe", &PROBE.replace("\"2s\"", "\"1h\""))]);
+    let host = Host::with_plugins(&[("probe", "probe", &PROBE.replace("\"50s\"", "\"1h\""))]);
     let victim = host.trigger("probe", r#"{"do": "spin"}"#);
     let neighbour = host.trigger("probe", r#"{"do": "sleep", "ms": 1500}"#);
     for run in [victim, neighbour] {

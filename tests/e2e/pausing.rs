@@ -85,7 +85,7 @@ fn all_are_paused_those_that_come_later_too_and_what_was_paused_by_itself_stays_
     let host = Host::with_plugins(&[
         ("beat", "probe", BEATS),
         ("still", "probe", &BEATS.replace("beat", "still")),
-        ("probe", "probe", &PROBE.replace("\"2s\"", "\"50s\"")),
+        ("probe", "probe", PROBE),
     ]);
     does(&host, &["pause", "still"]);
     let under_way = host.trigger("probe", r#"{"do": "sleep", "ms": 2000}"#);
@@ -129,12 +129,7 @@ fn nobody_is_paused_unless_somebody_is_named() {
 #[test]
 fn a_run_past_its_limits_runs_beside_what_holds_others_back() {
     let host = with_acme("runs = 1\n");
-    add_acmes(
-        &host,
-        "page",
-        "probe",
-        &PROBE.replace("probe", "page").replace("\"2s\"", "\"50s\"").replace("allow(200)", "skip"),
-    );
+    add_acmes(&host, "page", "probe", &PROBE.replace("probe", "page").replace("allow(200)", "skip"));
     let page = |input: &'static str, more: &[&'static str]| {
         let mut args = vec!["--tenant", "acme", "trigger", "page", "--input", input];
         args.extend(more);
@@ -184,7 +179,7 @@ fn a_run_past_its_limits_runs_beside_what_holds_others_back() {
 #[test]
 fn a_task_over_its_budget_runs_past_it_when_told_to() {
     let thrifty = format!("{PROBE}[tasks.probe.budget]\nfuel-per-minute = 30000000\n");
-    let host = Host::with_plugins(&[("probe", "probe", &thrifty.replace("\"2s\"", "\"50s\""))]);
+    let host = Host::with_plugins(&[("probe", "probe", &thrifty)]);
     // A minute's worth, and then as much again: it would wait for a minute.
     for _ in 0..2 {
         host.run("probe", r#"{"do": "spin"}"#);

@@ -21,7 +21,7 @@ fn a_host_that_is_asked_to_stop_lets_runs_end() {
 #[test]
 fn what_is_not_over_after_the_grace_is_interrupted_and_done_by_the_next_host() {
     let host = Host::with(&Setup { config: "[machine]\ngrace = \"300ms\"".to_owned() });
-    host.add("probe", "probe", &PROBE.replace("\"2s\"", "\"1h\""));
+    host.add("probe", "probe", &PROBE.replace("\"50s\"", "\"1h\""));
     // Longer than the grace, and over by itself when it is run anew.
     let run = host.trigger("probe", r#"{"do": "sleep", "ms": 3000}"#);
     let spinning = host.trigger("probe", r#"{"do": "spin"}"#);
@@ -98,7 +98,7 @@ fn systemd_is_told_when_the_host_is_up_and_when_it_stops() {
 #[test]
 fn a_host_that_slept_for_longer_than_its_leases_keeps_its_runs() {
     let host = Host::with(&Setup { config: "[machine]\nlease = \"1s\"".to_owned() });
-    host.add("probe", "probe", &PROBE.replace("\"2s\"", "\"1m\""));
+    host.add("probe", "probe", &PROBE.replace("\"50s\"", "\"1m\""));
     let runs: Vec<i64> = (0..5).map(|_| host.trigger("probe", r#"{"do": "sleep", "ms": 5000}"#)).collect();
     for run in &runs {
         host.eventually("it runs", || (state(&host.get(&format!("/v1/runs/{run}"))) == "running").then_some(()));

@@ -45,7 +45,7 @@ fn a_signal_pauses_the_host_and_another_lets_it_go_on_with_one_run_of_each_sched
         ("beat", "probe", BEATS),
         ("yearly", "probe", YEARLY),
         ("still", "probe", &YEARLY.replace("yearly", "still")),
-        ("probe", "probe", &PROBE.replace("\"2s\"", "\"50s\"")),
+        ("probe", "probe", PROBE),
     ]);
     does(&host, &["pause", "still"]);
     let under_way = host.trigger("probe", r#"{"do": "sleep", "ms": 4000}"#);
@@ -111,7 +111,7 @@ fn a_pause_by_a_signal_is_gone_with_its_process_which_can_be_stopped_meanwhile()
 #[test]
 fn what_can_change_of_the_configuration_does_on_a_hangup_and_what_cannot_is_told() {
     let host = with_acme("runs = 1\n");
-    add_acmes(&host, "probe", "probe", &PROBE.replace("\"2s\"", "\"50s\""));
+    add_acmes(&host, "probe", "probe", PROBE);
     let sleeps = [(); 2].map(|()| trigger_acmes(&host, "probe", r#"{"do": "sleep", "ms": 45000}"#));
     host.eventually("the second waits", || {
         run_of(&acmes(&host, sleeps[1]))["held_back"]["reason"].as_str()?.contains("1 of at most 1").then_some(())

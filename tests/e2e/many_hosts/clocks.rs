@@ -27,9 +27,9 @@ fn skewed(fleet: &Fleet, name: &str, seconds: i64) -> Host {
 const BEATS: &str = "[tasks.beat]\nevery = \"500ms\"\noverlap = \"allow(50)\"\ninput-json = { do = \"echo\" }\n\
      [tasks.beat.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\nschedule = [\"*\"]\nhttp = [\"127.0.0.1:1\"]\n";
 
-/// That an instant is now, give or take what a busy machine takes.
+/// That an instant is now, give or take what a busy machine takes: far less than clocks are wrong here.
 fn is_about_now(instant: DateTime<chrono::FixedOffset>) -> bool {
-    (Utc::now() - instant.to_utc()).abs() < TimeDelta::seconds(10)
+    (Utc::now() - instant.to_utc()).abs() < TimeDelta::minutes(2)
 }
 
 #[test]
