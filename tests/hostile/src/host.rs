@@ -15,7 +15,7 @@ use crate::ground::Ground;
 use crate::vitals::Vitals;
 
 /// How long something that must happen is waited for. Generous: machines that run this are busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What the quota of the cache is on a host that is started here, in bytes: as `sexton.toml` says.
 pub(crate) const CACHE_QUOTA: u64 = 16 << 20;
