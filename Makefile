@@ -11,7 +11,7 @@ GUESTS = $(notdir $(wildcard tests/guests/*))
 # Cargo writes start-hang as start_hang.
 put = for name in $(1); do cp $(BUILT)/$$(echo $$name | tr - _).wasm $(2)/.$$name.new && mv $(2)/.$$name.new $(2)/$$name.wasm || exit; done
 
-.PHONY: run test hostile leak chaos mutants lint bench bench-hung bench-schedules bench-store soak examples guests wasm-target postgres
+.PHONY: run test hostile leak chaos mutants fuzz lint bench bench-hung bench-schedules bench-store soak examples guests wasm-target postgres
 
 run: examples ## Try it: the examples, their remotes, and the host
 	cargo build --quiet -p sexton -p example-frontpage-remotes
@@ -36,6 +36,11 @@ chaos: guests postgres ## Three hosts on one database, killed, stopped and cut o
 MUTANTS =
 mutants: ## Change the domain a line at a time: does a test notice? `cargo install cargo-mutants --locked` first; see docs/testing.md
 	CARGO_PROFILE_TEST_OPT_LEVEL=1 cargo mutants -p sexton-domain-alone -o $(TARGET)/mutants --timeout 120 $(MUTANTS)
+
+FUZZ = crontab
+SECONDS = 60
+fuzz: ## Any bytes at all for one reader of texts, a target of fuzz/: `make fuzz FUZZ=crontab SECONDS=3600`
+	scripts/fuzz.sh $(FUZZ) $(SECONDS)
 
 lint: wasm-target ## Formatting, clippy for the host and for guests, and the documentation
 	cargo fmt --check && cargo clippy --all-targets -- -D warnings

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# A wrapper around rustc (RUSTC_WRAPPER) that has coverage counted in the crates below, for libFuzzer to go by. All others are
+# compiled as usual: what a compiler or a database does is not what is looked for, and counting it makes a target slow.
+set -euo pipefail
+counted=' sexton crontab words manifest toml toml_parser cron humantime '
+name=
+for ((n = 1; n < $#; n++)); do
+  if [ "${!n}" = --crate-name ]; then next=$((n + 1)); name=${!next}; fi
+done
+case "$counted" in
+  *" $name "*) set -- "$@" -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares ;;
+esac
+exec "$@"
