@@ -228,6 +228,7 @@ fn task() -> Task {
         retry: RetryPolicy::default(),
         supervision: Supervision::default(),
         runs_on: Vec::new(),
+        remarks: Vec::new(),
         limits: Limits::default(),
         budget: Default::default(),
         grants: Grants::default(),

@@ -4,10 +4,12 @@ mod added;
 mod awaited;
 mod calendar;
 mod chain;
+mod counted;
 mod crontab;
 mod due;
 pub mod explain;
 pub mod given;
+mod interval;
 mod local;
 mod pace;
 mod plan;
@@ -26,8 +28,8 @@ pub use crontab::{BadCrontab, Crontab, Dst};
 pub use due::{Due, Look};
 pub use pace::{Going, PaceState, Paced};
 pub use plan::{Plan, seed};
-pub use zones::zone;
 pub(crate) use zones::zone_named;
+pub use zones::{TZDATA, zone};
 
 use crate::time::Timestamp;
 
@@ -40,7 +42,7 @@ pub enum Trigger {
     OnStart,
     /// A crontab(5) expression, read in its own zone or else in the task's.
     Cron(Crontab),
-    /// Every multiple of this since the Unix epoch, so that all hosts agree without asking one another.
+    /// Every multiple of this since the Unix epoch, or from the start that the task's timing has; see [`Plan::next_after`].
     Every(Duration),
     /// Once, at this instant.
     At(Timestamp),
@@ -105,18 +107,13 @@ pub enum CatchUp {
 }
 
 impl Trigger {
-    /// The first instant after `after` at which a task with this trigger is due; `None` if there is none.
-    pub fn next_after(&self, zone: Tz, after: Timestamp) -> Option<Timestamp> {
-        match self {
-            // Those that go by how earlier runs went are the scheduler's to know.
-            Self::OnDemand | Self::OnStart | Self::After(_) | Self::Pace(_) => None,
-            Self::Cron(crontab) => crontab.next_after(zone, after),
-            Self::Every(interval) => {
-                let step = i64::try_from(interval.as_millis()).ok().filter(|step| *step > 0)?;
-                let next = after.as_millis().div_euclid(step).checked_add(1)?.checked_mul(step)?;
-                Some(Timestamp::from_millis(next))
-            }
-            Self::At(at) => Some(*at).filter(|at| *at > after),
-        }
+    /// The zone by whose clocks it goes: the one that its text names, or else `zone`, the task's.
+    pub fn zone_or(&self, zone: Tz) -> Tz {
+        self.own_zone().unwrap_or(zone)
+    }
+
+    /// The zone that its text names.
+    pub fn own_zone(&self) -> Option<Tz> {
+        if let Self::Cron(crontab) = self { crontab.zone() } else { None }
     }
 }

@@ -99,7 +99,7 @@ pub struct Task {
     pub description: Option<String>,
     /// When it is due.
     pub trigger: Trigger,
-    /// The zone that `trigger` is read in, always shown beside its times.
+    /// The zone by whose clocks it goes, always shown beside its times: the one that a crontab names, or the manifest's.
     pub zone: chrono_tz::Tz,
     /// What happens when it is due while an earlier run is not over.
     pub overlap: Overlap,
@@ -113,6 +113,8 @@ pub struct Task {
     pub supervision: Supervision,
     /// Labels, all of which a host must have to run it. Every host that has the plugin knows the task, and makes its runs.
     pub runs_on: Vec<Name>,
+    /// What of its schedule deviates from what is written in the manifest, a line each, for people.
+    pub remarks: Vec<String>,
     /// What one attempt may use.
     pub limits: Limits,
     /// What all its runs together may use.

@@ -10,6 +10,7 @@ mod proxy;
 
 mod accounts;
 mod added;
+mod as_written;
 mod bad_input;
 mod cache;
 mod cli;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -14,12 +15,12 @@ use clap::{Args, Parser, Subcommand};
 use super::hosts::DrainArgs;
 use super::schedules::{AddArgs, DeleteArgs, SchedulesArgs};
 use crate::run::{RunId, RunState};
-use crate::schedule::zone;
+use crate::schedule::{TZDATA, zone};
 use crate::task::Name;
 
 /// Schedules and supervises tasks compiled to WebAssembly components.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "sexton", version, propagate_version = true, max_term_width = 100, arg_required_else_help = true)]
+#[command(name = "sexton", version, long_version = LONG_VERSION.as_str(), propagate_version = true, max_term_width = 100, arg_required_else_help = true)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no host answers, 4 not found, 5 waited too long, 6 in conflict with what is there.\n\
                         Example: sexton trigger hello --wait\n\
@@ -35,6 +36,10 @@ pub struct Cli {
     #[command(subcommand)]
     pub(super) command: Command,
 }
+
+/// What `--version` says: the program's, and by which rules it sets clocks.
+static LONG_VERSION: LazyLock<String> =
+    LazyLock::new(|| format!("{}\ntzdata {TZDATA} (compiled in)", env!("CARGO_PKG_VERSION")));
 
 pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:7070";
 
@@ -221,9 +226,18 @@ pub(super) enum ScheduleCommand {
 pub(super) struct ExplainArgs {
     /// Five fields as crontab(5), `@daily`, `every 10m`, or an instant in words, such as `friday 17:00`
     pub(super) schedule: String,
-    /// By whose clocks
-    #[arg(long = "tz", visible_alias = "zone", value_name = "ZONE", default_value = "UTC", value_parser = zone)]
-    pub(super) zone: Tz,
+    /// By whose clocks, unless the schedule names a zone itself [default: UTC]
+    #[arg(long = "tz", visible_alias = "zone", value_name = "ZONE", value_parser = zone)]
+    pub(super) zone: Option<Tz>,
+    /// The crontab has a field for seconds before the others, as `cron-seconds` has in a manifest
+    #[arg(long)]
+    pub(super) seconds: bool,
+    /// The task whose it would be: where `H` and `~` fall depends on that, with its tenant as TENANT/NAME
+    #[arg(long, value_name = "NAME")]
+    pub(super) task: Option<String>,
+    /// Nothing is due before, and intervals are counted from here, such as 2027-01-04
+    #[arg(long, value_name = "INSTANT")]
+    pub(super) start: Option<String>,
     /// How many instants to show
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(super) next: u16,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::error::CliError;
 use super::lists;
@@ -13,6 +14,9 @@ use crate::task::{Name, Task};
 
 /// Due instants shown of each task.
 const NEXT: usize = 5;
+
+/// From this interval on it is asked which days are meant.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Where manifests are looked for when none is named.
 const PLUGINS: &str = "plugins";
@@ -106,10 +110,14 @@ fn show(file: &Path, tasks: &[Task], screen: &Screen) -> Result<(), CliError> {
         let (name, when) = (task.key.task.to_string(), TriggerShape::of(&task.trigger).text);
         let when = lists::when(&when, timing::words(task).as_deref());
         // What it means stands below how it is written, where it says more than that.
-        let words =
-            matches!(task.trigger, Trigger::Cron(_) | Trigger::At(_)).then(|| explain::words(&task.trigger, task.zone));
+        let tells_more = match task.trigger {
+            Trigger::Cron(_) | Trigger::At(_) => true,
+            Trigger::Every(step) => step >= DAY,
+            _ => false,
+        };
+        let words = tells_more.then(|| explain::words(&task.plan()));
         let mut rows = Due::list(task, 0, screen.now, NEXT).into_iter().map(|due| {
-            let mark = explain::mark(&task.trigger, task.zone, due.at).map(|mark| mark.to_string()).unwrap_or_default();
+            let mark = due.mark.as_ref().map(|mark| mark.text.clone()).unwrap_or_default();
             let age = format!("{}{}", screen.ago(due.at), due.later());
             [due.local, due.at.to_string(), age, mark]
         });
@@ -123,7 +131,11 @@ fn show(file: &Path, tasks: &[Task], screen: &Screen) -> Result<(), CliError> {
             table.add_row(vec![String::new(), when, String::new(), there, utc, age, mark]);
         }
     }
-    screen.print(&table)
+    screen.print(&table)?;
+    for (task, remark) in tasks.iter().flat_map(|task| task.remarks.iter().map(move |remark| (task, remark))) {
+        screen.line(&format!("note: `{}`: {}", task.key.task, one_line(remark)))?;
+    }
+    Ok(())
 }
 
 /// The further lines of a task: its further instants, and what it means beside the first of them.

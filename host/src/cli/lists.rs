@@ -108,6 +108,9 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
         if let Some(why) = task.paused_why.as_ref().filter(|_| task.paused_by.is_none_or(|by| by == PausedBy::Task)) {
             screen.line(&format!("\n`{}` is paused: {}", task.name, one_line(why)))?;
         }
+        for remark in &task.remarks {
+            screen.line(&format!("\n`{}`: {}", task.name, one_line(remark)))?;
+        }
         if let Some(what) = &task.left_out {
             screen.line(&format!("\n`{}`: {}", task.name, one_line(what)))?;
         }
@@ -137,7 +140,7 @@ fn next(task: &TaskSummary, screen: &Screen) -> Cell {
         }
         Some(due) => {
             let (there, ago) = (screen.clock_there(&due.local), screen.ago(due.at));
-            Cell::new(format!("{there} ({ago}{})", due.later()))
+            Cell::new(format!("{there} ({ago}{}{})", due.later(), due.marked()))
         }
         None => Cell::new(match (&task.done, &task.following) {
             (Some(done), _) => one_line(done),

@@ -7,7 +7,8 @@ use super::error::CliError;
 use super::screen::{Screen, one_line};
 use crate::http::shapes::schedule::Explained;
 use crate::schedule::explain::{self, Explanation};
-use crate::schedule::{Trigger, given, words};
+use crate::schedule::given::{self, Given, Reading};
+use crate::schedule::{Trigger, words};
 use crate::time::Timestamp;
 
 pub(super) fn schedule(command: &ScheduleCommand, screen: &Screen) -> Result<(), CliError> {
@@ -17,26 +18,46 @@ pub(super) fn schedule(command: &ScheduleCommand, screen: &Screen) -> Result<(),
 }
 
 fn explain(args: &ExplainArgs, screen: &Screen) -> Result<(), CliError> {
-    let zone = args.zone;
-    let from = match &args.from {
-        Some(text) => words::instant(text, zone, screen.now).map_err(|e| CliError::usage(format!("`--from`: {e}")))?,
-        None => screen.now,
-    };
-    let given = given::read(&args.schedule, zone, from).map_err(|wrong| {
-        CliError::usage(wrong)
-            .hint("a schedule is a crontab (`30 2 * * mon`), `every 10m`, or an instant (`tomorrow 4am`)")
-    })?;
-    let count = usize::from(args.next);
+    let given = read(args, screen)?;
+    let (from, count) = (given.from, usize::from(args.next));
+    let given = given.given;
     if args.list.json {
-        let explained = Explained::of(&given, zone, from, count);
+        let explained = Explained::of(&given, from, count);
         return screen.json(&serde_json::to_string(&explained).expect("texts and lists are JSON"));
     }
-    let explained = given.explain(zone, from, count);
+    let (explained, zone) = (given.explain(from, count), given.zone);
     screen.line(&format!("{} in {}: {}", one_line(&taken_for(&given.trigger, args)), zone.name(), explained.words))?;
+    for note in &given.notes {
+        screen.line(&format!("note: {note}"))?;
+    }
     if let Some(month) = args.month {
-        screen.text(&format!("\n{}", explain::month(&given.trigger, zone, month.year, month.month)))?;
+        screen.text(&format!("\n{}", explain::month(&given.plan(), month.year, month.month)))?;
     }
     fires(&explained, zone, from, screen)
+}
+
+/// A schedule that was understood, and from when on its instants are asked for.
+struct Asked {
+    given: Given,
+    from: Timestamp,
+}
+
+fn read(args: &ExplainArgs, screen: &Screen) -> Result<Asked, CliError> {
+    let zone = args.zone.unwrap_or(Tz::UTC);
+    let instant = |option: &str, text: &Option<String>| {
+        let read = text.as_deref().map(|text| words::instant(text, zone, screen.now)).transpose();
+        read.map_err(|e| CliError::usage(format!("`{option}`: {e}")))
+    };
+    let from = instant("--from", &args.from)?.unwrap_or(screen.now);
+    let start = instant("--start", &args.start)?;
+    let reading = Reading { zone: args.zone, seconds: args.seconds, name: args.task.as_deref(), start };
+    let given = given::read(&args.schedule, reading, from).map_err(|wrong| {
+        CliError::usage(wrong).hint(
+            "a schedule is a crontab (`30 2 * * mon`; with `--seconds` one of six fields), `every 10m`, or an instant \
+             (`tomorrow 4am`)",
+        )
+    })?;
+    Ok(Asked { given, from })
 }
 
 /// What the text was taken for, and the text.

@@ -130,13 +130,17 @@ pub(super) fn add(client: &Client, args: &AddArgs, screen: &Screen) -> Result<()
     if args.list.json {
         return screen.json(&json);
     }
-    let ScheduleChanged { effect, schedule } = decode(&json)?;
+    let ScheduleChanged { effect, schedule, notes } = decode(&json)?;
     let verb = match effect {
         ScheduleEffect::Existing => "is there already",
         ScheduleEffect::Replaced => "is replaced",
         ScheduleEffect::Added | ScheduleEffect::Deleted => "is added",
     };
-    let next = schedule.next.as_ref().map(|due| format!(" ({})", screen.clock_there(&due.local))).unwrap_or_default();
+    let next = schedule.next.as_ref().map(|due| format!(" ({}{})", screen.clock_there(&due.local), due.marked()));
+    let next = next.unwrap_or_default();
+    for note in &notes {
+        eprintln!("note: {}", one_line(note));
+    }
     if schedule.state == ScheduleState::Paused {
         eprintln!("note: `{0}` is paused, so nothing is made until `sexton resume {0}`", schedule.task);
     }
@@ -179,7 +183,7 @@ pub(super) fn list(client: &Client, args: &SchedulesArgs, screen: &Screen) -> Re
             Cell::new(when(schedule)),
             Cell::new(one_line(&schedule.zone)),
             Cell::new(match &schedule.next {
-                Some(due) => format!("{} ({})", screen.clock_there(&due.local), screen.ago(due.at)),
+                Some(due) => format!("{} ({}{})", screen.clock_there(&due.local), screen.ago(due.at), due.marked()),
                 None => "-".to_owned(),
             }),
             Cell::new(schedule.fired),

@@ -24,6 +24,7 @@ pub(super) async fn host(State(app): State<App>, _: ApiQuery<NoQuery>) -> ApiRes
     Ok(Json(Host {
         name: app.host.name.clone(),
         version: app.host.version.clone(),
+        tzdata: crate::schedule::TZDATA,
         pid: app.host.pid,
         started_at: app.host.started_at,
         now: app.clock.now(),

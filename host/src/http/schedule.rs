@@ -9,7 +9,9 @@ use super::App;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, Tenant};
 use super::shapes::schedule::Explained;
-use crate::schedule::{explain, given, words, zone};
+use crate::schedule::given::{self, Reading};
+use crate::schedule::{explain, words, zone};
+use crate::task::{Name, TaskKey};
 
 /// Instants that are told, unless asked for otherwise.
 const NEXT: usize = 5;
@@ -20,6 +22,11 @@ const NEXT: usize = 5;
 pub(super) struct ExplainQuery {
     schedule: String,
     zone: Option<String>,
+    /// `true`: a crontab has a field for seconds.
+    seconds: Option<bool>,
+    /// The task whose it would be.
+    task: Option<String>,
+    start: Option<String>,
     next: Option<usize>,
     from: Option<String>,
 }
@@ -27,29 +34,35 @@ pub(super) struct ExplainQuery {
 /// `GET /v1/schedule/explain`.
 pub(super) async fn explain(
     State(app): State<App>,
-    _: Tenant,
+    Tenant(tenant): Tenant,
     ApiQuery(query): ApiQuery<ExplainQuery>,
 ) -> ApiResult<Json<Explained>> {
     let next = query.next.unwrap_or(NEXT);
     if !(1..=explain::MOST).contains(&next) {
         return Err(ApiError::bad("bad-query", format!("`next` is 1 to {}, not {next}", explain::MOST)));
     }
-    let zone = match &query.zone {
-        Some(named) => zone(named).map_err(|wrong| ApiError::bad("bad-zone", format!("`zone`: {wrong}")))?,
-        None => Tz::UTC,
-    };
+    let zone = query.zone.as_deref().map(zone).transpose();
+    let zone = zone.map_err(|wrong| ApiError::bad("bad-zone", format!("`zone`: {wrong}")))?;
     let now = app.clock.now();
-    let from = match &query.from {
-        Some(text) => {
-            words::instant(text, zone, now).map_err(|wrong| ApiError::bad("bad-instant", format!("`from`: {wrong}")))?
-        }
-        None => now,
+    let instant = |field: &str, text: &Option<String>| {
+        let read = text.as_deref().map(|text| words::instant(text, zone.unwrap_or(Tz::UTC), now)).transpose();
+        read.map_err(|wrong| ApiError::bad("bad-instant", format!("`{field}`: {wrong}")))
     };
-    let given = given::read(&query.schedule, zone, from)
+    let from = instant("from", &query.from)?.unwrap_or(now);
+    let start = instant("start", &query.start)?;
+    let name = query.task.as_deref().map(|task| whole_name(&tenant, task)).transpose()?;
+    let reading = Reading { zone, seconds: query.seconds.unwrap_or(false), name: name.as_deref(), start };
+    let given = given::read(&query.schedule, reading, from)
         .map_err(|wrong| ApiError::bad("bad-schedule", format!("`schedule`: {wrong}")))?;
     // A thousand instants take a while; other requests are not to wait for it.
-    let explained = tokio::task::spawn_blocking(move || Explained::of(&given, zone, from, next)).await;
+    let explained = tokio::task::spawn_blocking(move || Explained::of(&given, from, next)).await;
     explained.map(Json).map_err(|_| {
         ApiError::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "failed", "the schedule could not be worked out")
     })
+}
+
+/// The full name of a tenant's task, on which `H` and `~` depend; there need be none.
+fn whole_name(tenant: &Name, task: &str) -> ApiResult<String> {
+    let task = Name::new(task).map_err(|wrong| ApiError::bad("bad-name", format!("`task`: {wrong}")))?;
+    Ok(TaskKey { tenant: tenant.clone(), task }.to_string())
 }

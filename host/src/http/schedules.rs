@@ -18,7 +18,7 @@ use super::shapes::schedules::{
     AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
 };
 use super::tasks::no_task;
-use crate::schedule::{self, BadDefinition, Crontab, Definition, Trigger};
+use crate::schedule::{self, BadDefinition, Definition, Trigger, given, words};
 use crate::store::StoreError;
 use crate::store::added::{AddSchedule, Added, ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey};
 use crate::task::{Name, TaskKey};
@@ -121,7 +121,8 @@ pub(super) async fn remove(
 ) -> ApiResult<Json<ScheduleChanged>> {
     let was = app.store.delete_schedule(key, query.version, app.clock.now()).await?;
     tracing::info!(schedule.key = %was.key.key, task.name = %was.task, "Deleted schedule `{}`", was.key.key);
-    Ok(Json(ScheduleChanged { effect: ScheduleEffect::Deleted, schedule: shape(&app, &was).await? }))
+    let schedule = shape(&app, &was).await?;
+    Ok(Json(ScheduleChanged { effect: ScheduleEffect::Deleted, schedule, notes: Vec::new() }))
 }
 
 /// `PUT /v1/schedules/{key}`.
@@ -162,7 +163,7 @@ fn read(body: &[u8]) -> ApiResult<ScheduleRequest> {
 
 async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult<Response> {
     let now = app.clock.now();
-    let definition = define(&request, now)?;
+    let (definition, notes) = define(&request, now)?;
     let new = AddSchedule {
         key,
         task: task_of(&request)?,
@@ -193,7 +194,7 @@ async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult
     }
     let place = format!("/v1/schedules/{name}{}", query_of(&info.key.tenant));
     let schedule = shape(app, &info).await?;
-    Ok((status, [(LOCATION, place)], Json(ScheduleChanged { effect, schedule })).into_response())
+    Ok((status, [(LOCATION, place)], Json(ScheduleChanged { effect, schedule, notes })).into_response())
 }
 
 /// Why a schedule that is well-formed is not added: it would do nothing.
@@ -238,7 +239,8 @@ fn bytes(data: serde_json::Value) -> Vec<u8> {
     }
 }
 
-fn define(request: &ScheduleRequest, now: Timestamp) -> ApiResult<Definition> {
+/// What is asked for, and what of that deviates from what is written, a line each.
+fn define(request: &ScheduleRequest, now: Timestamp) -> ApiResult<(Definition, Vec<String>)> {
     let manifests = [
         ("after", &request.after),
         ("pace", &request.pace),
@@ -248,9 +250,11 @@ fn define(request: &ScheduleRequest, now: Timestamp) -> ApiResult<Definition> {
     if let Some((word, _)) = manifests.iter().find(|(_, value)| value.is_some()) {
         return Err(not_supported(&BadDefinition::NotSupported(word)));
     }
-    let zone = request.zone.as_deref().map_or(Ok(Tz::UTC), zone)?;
-    let trigger = trigger(request, zone, now)?;
-    let mut definition = Definition::of(trigger, zone).map_err(|e| not_supported(&e))?;
+    let asked_zone = request.zone.as_deref().map(zone).transpose()?;
+    let trigger = trigger(request, asked_zone.unwrap_or(Tz::UTC), now)?;
+    let mut notes: Vec<String> = given::two_zones(&trigger, asked_zone).into_iter().collect();
+    let mut definition = Definition::of(trigger, asked_zone.unwrap_or(Tz::UTC)).map_err(|e| not_supported(&e))?;
+    let zone = definition.zone;
     let at =
         |field: &str, text: &Option<String>| text.as_deref().map(|text| instant(field, text, zone, now)).transpose();
     (definition.start, definition.end) = (at("start", &request.start)?, at("end", &request.end)?);
@@ -268,7 +272,13 @@ fn define(request: &ScheduleRequest, now: Timestamp) -> ApiResult<Definition> {
     if definition.next_after(from).is_none() {
         return Err(ApiError::bad("bad-schedule", "within these bounds it is never due; see `start` and `end`"));
     }
-    Ok(definition)
+    let due = if let Trigger::At(at) = definition.trigger { Some(at) } else { None };
+    let instants =
+        [("at", &request.at, due), ("start", &request.start, definition.start), ("end", &request.end, definition.end)];
+    notes.extend(instants.into_iter().filter_map(|(field, text, at)| {
+        words::displaced(text.as_deref()?, zone, at?).map(|moved| format!("`{field}`: {moved}"))
+    }));
+    Ok((definition, notes))
 }
 
 fn not_supported(why: &BadDefinition) -> ApiError {
@@ -279,12 +289,15 @@ fn trigger(request: &ScheduleRequest, zone: Tz, now: Timestamp) -> ApiResult<Tri
     let ScheduleRequest { cron, every, at, after_now, .. } = request;
     match (cron, every, at, after_now) {
         (Some(crontab), None, None, None) => {
-            let crontab = Crontab::parse(crontab).map_err(|e| ApiError::bad("bad-crontab", format!("`cron`: {e}")))?;
-            if crontab.has_place_of_its_own() {
-                let message = format!("`cron`: `{crontab}`: an `H` is for tasks in manifests; write the values");
-                return Err(ApiError::bad("bad-crontab", message));
+            let read = given::crontab(crontab, false);
+            match read.map_err(|e| ApiError::bad("bad-crontab", format!("`cron`: {e}")))? {
+                Trigger::Cron(crontab) if crontab.has_place_of_its_own() => {
+                    let message =
+                        format!("`cron`: `{crontab}`: `H` and `~` are for tasks in manifests; write the values");
+                    Err(ApiError::bad("bad-crontab", message))
+                }
+                trigger => Ok(trigger),
             }
-            Ok(Trigger::Cron(crontab))
         }
         (None, Some(every), None, None) => match duration("every", every, YEAR)? {
             short if short < SHORTEST => Err(ApiError::bad("bad-duration", "`every` is 10ms or more")),

@@ -31,6 +31,8 @@ pub struct Host {
     pub name: String,
     /// Of the program.
     pub version: String,
+    /// The release of the IANA time zone database that is compiled in, such as `2026a`.
+    pub tzdata: &'static str,
     /// Its process id.
     pub pid: u32,
     /// Since when it is up.

@@ -104,6 +104,7 @@ fn task(name: &str, trigger: Trigger) -> Arc<Task> {
         retry: RetryPolicy::default(),
         supervision: Supervision::default(),
         runs_on: Vec::new(),
+        remarks: Vec::new(),
         limits: Limits::default(),
         budget: Default::default(),
         grants: Grants::default(),

@@ -204,6 +204,7 @@ fn task(name: &str, grants: Grants) -> Task {
         retry: RetryPolicy::default(),
         supervision: Default::default(),
         runs_on: Vec::new(),
+        remarks: Vec::new(),
         limits: Limits::default(),
         budget: Default::default(),
         grants,

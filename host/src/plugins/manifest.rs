@@ -21,7 +21,7 @@ use crate::config::kinds::{Kind, Of};
 use crate::config::reading;
 pub use crate::config::reading::BadFile as BadManifest;
 use crate::retry::RetryPolicy;
-use crate::schedule::{CatchUp, Chain, Crontab, Dst, Trigger};
+use crate::schedule::{CatchUp, Chain, Dst, Trigger, given};
 use crate::supervision::Supervision;
 use crate::task::{Budget, Directory, Grants, Limits, Name, Overlap, Task, TaskKey};
 
@@ -114,6 +114,7 @@ fn blank(name: Name) -> Task {
         retry: RetryPolicy::default(),
         supervision: Supervision::default(),
         runs_on: Vec::new(),
+        remarks: Vec::new(),
         limits: Limits::default(),
         budget: Default::default(),
         grants: Grants::default(),
@@ -180,8 +181,12 @@ fn draft(name: Name, mut task: TaskText) -> Result<Task, Wrong> {
         draft.retry = self::retry(retry.into_inner()).map_err(|what| (at, format!("`{place}.retry`: {what}")))?;
     }
 
-    let own_zone = if let Trigger::Cron(crontab) = &draft.trigger { crontab.zone() } else { None };
-    draft.zone = own_zone.or(task.zone.map(|zone| zone.0)).unwrap_or(draft.zone);
+    let zone = task.zone.as_ref().map(|zone| zone.0);
+    draft.zone = draft.trigger.zone_or(zone.unwrap_or(draft.zone));
+    draft.remarks.extend(given::two_zones(&draft.trigger, zone));
+    let at = task.at.as_ref().and_then(|at| at.get_ref().0.displaced(draft.zone));
+    draft.remarks.extend(at.map(|moved| format!("`at`: {moved}")));
+    draft.remarks.extend(timing.displaced(draft.zone));
     draft.overlap = task.overlap.map_or(draft.overlap, |overlap| overlap.0);
     draft.catch_up = task.catch_up.map_or(draft.catch_up, |catch_up| catch_up.0);
     draft.timing = timing.read(&draft.trigger, draft.catch_up, draft.zone, &place)?;
@@ -193,7 +198,10 @@ fn draft(name: Name, mut task: TaskText) -> Result<Task, Wrong> {
 /// When the task is due by itself.
 fn trigger(task: &TaskText, place: &str) -> Result<Option<Trigger>, Wrong> {
     let dst = task.dst.as_ref().map_or(Dst::default(), |dst| dst.get_ref().0);
-    let cron = |crontab: &Crontab| Trigger::Cron(crontab.clone().with_dst(dst));
+    let cron = |trigger: &Trigger| match trigger {
+        Trigger::Cron(crontab) => Trigger::Cron(crontab.clone().with_dst(dst)),
+        other => other.clone(),
+    };
     let mut triggers = Vec::new();
     triggers.extend(task.every.as_ref().map(|every| ("every", every.span(), Trigger::Every(every.get_ref().0))));
     triggers.extend(task.cron.as_ref().map(|text| ("cron", text.span(), cron(&text.get_ref().0))));

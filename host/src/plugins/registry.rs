@@ -25,6 +25,19 @@ pub(super) fn cut(mut reason: String) -> String {
     reason
 }
 
+/// Says in the log what of a version's schedules is not as it is written, and which of them are never due again.
+fn remark(version: &Version, now: Timestamp) {
+    /// Lines of one version: a manifest may have tens of thousands of tasks.
+    const MOST: usize = 20;
+    let remarks = version.tasks.iter().flat_map(|Ready { task, .. }| {
+        let done = task.plan().done(0, now);
+        task.remarks.iter().cloned().chain(done).map(move |remark| (&task.key, remark))
+    });
+    for (key, remark) in remarks.take(MOST) {
+        warn!(task.name = %key, "`{key}`: {remark}");
+    }
+}
+
 /// A task with all that its runs need. A run keeps the one it began with.
 #[derive(Clone, Debug)]
 pub struct Ready {
@@ -168,6 +181,7 @@ impl Registry {
                     let digest = version.component.digest();
                     let tasks = version.tasks.len();
                     info!(plugin = name, tenant.name = %tenant, digest, "Loaded plugin `{name}` ({}), {tasks} task(s)", &digest[..12]);
+                    remark(&version, now);
                     self.withdraw(plugin, &mut changes);
                     self.offer(&version, &mut changes);
                     *plugin = Plugin { version: Some((version, now)), quarantine: None };

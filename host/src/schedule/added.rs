@@ -18,7 +18,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 pub struct Definition {
     /// A crontab, an interval or an instant; nothing else can be added.
     pub trigger: Trigger,
-    /// The zone that a crontab is read in.
+    /// The zone by whose clocks it goes: the one that a crontab names, or the one that was given.
     pub zone: Tz,
     /// How long after it is due a run starts.
     pub delay: Duration,
@@ -88,13 +88,15 @@ impl Definition {
     /// [`BadDefinition::NotSupported`] if such a trigger cannot be added.
     pub fn of(trigger: Trigger, zone: Tz) -> Result<Self, BadDefinition> {
         word(&trigger)?;
+        let zone = trigger.zone_or(zone);
         Ok(Self { trigger, zone, delay: Duration::ZERO, start: None, end: None, times: None })
     }
 
     /// It in a line of JSON: the same text for the same definition.
     pub fn text(&self) -> String {
         let mut text = Text {
-            zone: (self.zone != Tz::UTC).then(|| self.zone.name().into()),
+            // What a crontab names itself is in its text.
+            zone: (self.zone != Tz::UTC && self.trigger.own_zone().is_none()).then(|| self.zone.name().into()),
             delay_ms: (self.delay > Duration::ZERO).then(|| millis(self.delay)),
             start_ms: self.start.map(Timestamp::as_millis),
             end_ms: self.end.map(Timestamp::as_millis),
@@ -126,8 +128,8 @@ impl Definition {
         };
         let zone = read.zone.map_or(Ok(Tz::UTC), |zone| Tz::from_str(&zone)).map_err(|e| unreadable(&e))?;
         Ok(Self {
+            zone: trigger.zone_or(zone),
             trigger,
-            zone,
             delay: Duration::from_millis(read.delay_ms.unwrap_or(0)),
             start: read.start_ms.map(Timestamp::from_millis),
             end: read.end_ms.map(Timestamp::from_millis),
@@ -144,8 +146,13 @@ impl Definition {
 
     /// The first instant after `after` that is due and within the bounds.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
-        let after = self.start.map_or(after, |start| after.max(start.minus(MILLISECOND)));
-        self.trigger.next_after(self.zone, after).filter(|next| self.end.is_none_or(|end| *next <= end))
+        self.plan().next_after(after)
+    }
+
+    /// It as a task's schedule would be. How many runs there were is not known here.
+    pub fn plan(&self) -> Plan<'_> {
+        let timing = Timing { start: self.start, end: self.end, delay: self.delay, ..Timing::default() };
+        Plan { timing, ..Plan::of(&self.trigger, self.zone) }
     }
 
     /// What has come due since `cursor`. What is later than `grace` was missed, and is dealt with as `catch_up` has it.
@@ -162,7 +169,8 @@ impl Definition {
             (Trigger::At(_), CatchUp::None) => CatchUp::Latest,
             _ => catch_up,
         };
-        let plan = Plan { trigger: &self.trigger, zone: self.zone, timing: Timing::default(), catch_up, seed: 0 };
+        let timing = Timing { start: self.start, ..Timing::default() };
+        let plan = Plan { timing, catch_up, ..Plan::of(&self.trigger, self.zone) };
         let due = plan.due(look, 0);
         let mut fire = due.fire;
         fire.retain(|at| self.end.is_none_or(|end| *at <= end));

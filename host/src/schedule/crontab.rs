@@ -1,6 +1,12 @@
 //! crontab(5): five fields, or a macro, read as cronie reads them; and what people want beside that: seconds, a place of
-//! one's own in the hour (`H`), a zone, and a say in what happens when the clocks change.
+//! one's own in the hour (`H`), days counted from a month's end or by its weeks (`L`, `W`, `#`), a zone, and a say in what
+//! happens when the clocks change.
+//!
+//! The cronie that is followed is that of its commit e6c2853 (May 2025), after its release 1.7.2: the first in which a range
+//! ends on Sunday again (`fri-sun`, `6-0`) and in which only a step may follow a `*`.
 
+mod coming;
+mod counting;
 mod error;
 mod expand;
 mod field;
@@ -15,9 +21,10 @@ use chrono_tz::Tz;
 pub use error::BadCrontab;
 use error::excerpt;
 use expand::expand;
-use field::{FIELDS, MONTHS, is_spread};
+use field::{DAYS, FIELDS, WEEKDAYS, is_spread};
 
-use super::calendar::{Calendar, Days, FIRST_SECOND};
+use super::calendar::{Calendar, Days, Extras, FIRST_SECOND};
+use super::counted::Counted;
 use super::walk::{self, Job};
 use super::zones::zone_named;
 use crate::time::Timestamp;
@@ -28,15 +35,16 @@ const LONGEST: usize = 1000;
 /// A crontab(5) expression: minute, hour, day-of-month, month and day-of-week, or one of the macros `@hourly`, `@daily`,
 /// `@midnight`, `@weekly`, `@monthly`, `@yearly` and `@annually`.
 ///
-/// Lists, ranges, steps, names of months and days in any case, 0 and 7 for Sunday. Where neither day field begins with
-/// `*`, it is enough that a day is in one of them. Unlike cronie, what follows a `*` must be a step, and `@reboot` is
-/// no schedule.
+/// Lists, ranges (`fri-sun`, too), steps, names of months and days in any case, 0 and 7 for Sunday, and `a~b`, one value of a
+/// range. Where neither day field begins with `*`, it is enough that a day is in one of them. Unlike in cronie, `a~b` is
+/// the same value for ever, a range that runs backwards is refused (cronie takes it, and nothing is ever due), and
+/// `@reboot` is no schedule.
 ///
-/// Beyond cronie: `CRON_TZ=Europe/Berlin ` or `TZ=Europe/Berlin ` before the fields is the zone whose clocks count; `H`,
+/// Beyond cronie: systemd's words (`hourly`, `quarterly`); days that are counted (`L`, `15W`, `fri#2`); `CRON_TZ=Europe/Berlin ` or `TZ=Europe/Berlin ` before the fields is the zone whose clocks count; `H`,
 /// `H(a-b)`, `H/n` and `H(a-b)/n` stand for values that a name spreads ([`Crontab::for_name`]); and there may be a field
 /// for seconds before the others ([`Crontab::parse_with_seconds`]).
 ///
-/// Small (56 bytes, and the text, which clones share): a host may hold a million.
+/// Small (56 bytes, and the text and what few have, which clones share): a host may hold a million.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crontab {
     text: Arc<str>,
@@ -83,6 +91,19 @@ const MACROS: [(&str, &str); 7] = [
     ("@annually", "0 0 1 1 *"),
 ];
 
+/// So does a word of systemd.time(7), in any case. Its weeks begin on Monday, those of cron on Sunday.
+const WORDS: [(&str, &str); 9] = [
+    ("minutely", "* * * * *"),
+    ("hourly", "0 * * * *"),
+    ("daily", "0 0 * * *"),
+    ("weekly", "0 0 * * 1"),
+    ("monthly", "0 0 1 * *"),
+    ("quarterly", "0 0 1 1,4,7,10 *"),
+    ("semiannually", "0 0 1 1,7 *"),
+    ("yearly", "0 0 1 1 *"),
+    ("annually", "0 0 1 1 *"),
+];
+
 impl Crontab {
     /// Read an expression of five fields. An `H` is spread for a task without a name until there is one.
     ///
@@ -103,14 +124,17 @@ impl Crontab {
         Self::read(text, Form::Seconds, "")
     }
 
-    /// The same with each `H` where `name` has it: on every host, in every version of Sexton.
+    /// The same with each `H` and `~` where `name` has it: on every host, in every version of Sexton.
     #[must_use]
     pub fn for_name(&self, name: &str) -> Self {
         if !self.spread {
             return self.clone();
         }
         let form = if self.seconds { Form::Seconds } else { Form::Minutes };
-        let named = Self::read(&self.text, form, name).expect("what is refused under one name is refused under all");
+        let Ok(named) = Self::read(&self.text, form, name) else {
+            debug_assert!(false, "`{}` is refused under the name `{name}`, and was not under another", self.text);
+            return self.clone();
+        };
         Self { text: Arc::clone(&self.text), dst: self.dst, ..named }
     }
 
@@ -135,7 +159,7 @@ impl Crontab {
         self.seconds
     }
 
-    /// Whether it has an `H`, which is at another place for each name.
+    /// Whether it has an `H` or a `~`, which is at another place for each name.
     pub fn has_place_of_its_own(&self) -> bool {
         self.spread
     }
@@ -159,21 +183,19 @@ impl Crontab {
             return Err(BadCrontab::Long(text.len()));
         }
         let (zone, plain) = own_zone(text.trim_matches(BLANKS))?;
-        let fields = match plain.strip_prefix('@') {
-            Some(_) => split(expand_macro(plain)?, Form::Minutes)?,
+        let fields = match stands_for(plain)? {
+            Some(fields) => split(fields, Form::Minutes)?,
             None => split(plain, form)?,
         };
-        let [second, minute, hour, days, months, weekdays] = fields;
+        let [second, minute, hour, days, _, weekdays] = fields;
         let mut sets = [0; 6];
         for (at, set) in sets.iter_mut().enumerate() {
             *set = if at == 0 && second == "0" { FIRST_SECOND } else { expand(at, fields[at], name)? };
         }
+        let counted = FIELDS[DAYS].counted(days)?.with(FIELDS[WEEKDAYS].counted(weekdays)?);
         let join = if days.starts_with('*') || weekdays.starts_with('*') { Days::Both } else { Days::Either };
-        let calendar = calendar(sets, join);
-        // All months have 28 days.
-        let earliest = calendar.days.trailing_zeros();
-        if join == Days::Both && earliest > 28 && earliest > longest_month(months) {
-            let hint = if is_spread(months) { " under some names" } else { "" };
+        let calendar = calendar(sets, counted, join);
+        if let Some(hint) = coming::never(&calendar, fields) {
             return Err(BadCrontab::Never(excerpt(plain), hint));
         }
         Ok(Self {
@@ -233,11 +255,22 @@ fn own_zone(text: &str) -> Result<(Option<Tz>, &str), BadCrontab> {
     Ok((None, text))
 }
 
-fn expand_macro(text: &str) -> Result<&'static str, BadCrontab> {
-    MACROS.iter().find(|(name, _)| *name == text).map(|(_, fields)| *fields).ok_or_else(|| {
-        let hint = if text == "@reboot" { " (for a run at every start: `on-start = true`)" } else { "" };
-        BadCrontab::Macro(excerpt(text), hint)
-    })
+/// The five fields that a macro or a word stands for; `None` if it is neither.
+fn stands_for(text: &str) -> Result<Option<&'static str>, BadCrontab> {
+    let known = MACROS.iter().find(|(name, _)| *name == text);
+    let known = known.or_else(|| WORDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)));
+    match known {
+        Some((_, fields)) => Ok(Some(fields)),
+        None if text.starts_with('@') => {
+            let hint = match text {
+                "@reboot" => " (for a run at every start: `on-start = true`)",
+                _ if text.starts_with("@every") => " (`@every 5m` stands alone, and a zone has no part in it)",
+                _ => "",
+            };
+            Err(BadCrontab::Macro(excerpt(text), hint))
+        }
+        None => Ok(None),
+    }
 }
 
 /// Six fields, the first being `0` if there are to be five.
@@ -268,11 +301,12 @@ fn split(text: &str, form: Form) -> Result<[&str; 6], BadCrontab> {
     Err(BadCrontab::Fields { text: excerpt(text), found, wanted, hint })
 }
 
-fn calendar(sets: [u64; 6], join: Days) -> Calendar {
+fn calendar(sets: [u64; 6], counted: Counted, join: Days) -> Calendar {
     const FITS: &str = "a value of a field is one of those that the field may hold";
     let [seconds, minutes, hours, days, months, weekdays] = sets;
+    let usual = seconds == FIRST_SECOND && counted.is_empty();
     Calendar {
-        seconds,
+        extras: (!usual).then(|| Arc::new(Extras { seconds, counted })),
         minutes,
         hours: u32::try_from(hours).expect(FITS),
         days: u32::try_from(days).expect(FITS),
@@ -280,25 +314,6 @@ fn calendar(sets: [u64; 6], join: Days) -> Calendar {
         weekdays: u8::try_from(weekdays).expect(FITS),
         join,
     }
-}
-
-/// How many days the longest of these months has, whatever the name is. With every 29th of them in 400 years, and every
-/// weekday on it, a crontab that needs both comes if and only if one of its months is long enough.
-fn longest_month(months: &str) -> u32 {
-    let days = |month: u32| match month {
-        2 => 29,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    };
-    let items = FIELDS[MONTHS].items(months).flatten();
-    let surely = items.map(|item| {
-        let longest = |phase| {
-            let (values, step) = item.starting_at(phase);
-            values.step_by(step as usize).map(days).max().unwrap_or(0)
-        };
-        (0..item.phases()).map(longest).min().unwrap_or(0)
-    });
-    surely.max().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use chrono_tz::Tz;
-
+use super::interval::Interval;
 use super::plan::MILLISECOND;
 use super::{CatchUp, Plan, Trigger};
 use crate::time::Timestamp;
@@ -112,12 +111,14 @@ impl Plan<'_> {
         let missed = match self.trigger {
             // Those that go by how earlier runs went are the scheduler's to know.
             Trigger::OnDemand | Trigger::OnStart | Trigger::After(_) | Trigger::Pace(_) => Missed::default(),
-            Trigger::Every(step) => every(*step, from, missed_until, wanted),
-            Trigger::Cron(_) | Trigger::At(_) => self.trigger.walk(self.zone, from, missed_until, wanted),
+            Trigger::Every(_) => {
+                self.interval().map_or_else(Missed::default, |all| every(all, from, missed_until, wanted))
+            }
+            Trigger::Cron(_) | Trigger::At(_) => self.walk(from, missed_until, wanted),
         };
         let mut reached = Reached { missed, on_time: Vec::new(), until: None };
         let (mut at, mut seen) = (missed_until, 0);
-        while let Some(next) = self.trigger.next_until(self.zone, at, to) {
+        while let Some(next) = self.next_until(at, to) {
             let start = self.start_of(next);
             if start > now || seen == COUNTED {
                 reached.until = Some(next.minus(MILLISECOND));
@@ -143,18 +144,18 @@ struct Reached {
     until: Option<Timestamp>,
 }
 
-impl Trigger {
+impl Plan<'_> {
     /// Instants in `(from, to]`: all of them gone through, or the latest found if they are too many.
-    fn walk(&self, zone: Tz, from: Timestamp, to: Timestamp, wanted: usize) -> Missed {
+    fn walk(&self, from: Timestamp, to: Timestamp, wanted: usize) -> Missed {
         let mut missed = Missed::default();
         let mut at = from;
-        while let Some(next) = self.next_until(zone, at, to) {
+        while let Some(next) = self.next_until(at, to) {
             if missed.count == COUNTED {
                 missed.uncounted = true;
                 missed.latest.clear();
                 let mut to = to;
                 while missed.latest.len() < wanted
-                    && let Some(last) = self.last_until(zone, from, to)
+                    && let Some(last) = self.last_until(from, to)
                 {
                     missed.latest.push_front(last);
                     to = last.minus(MILLISECOND);
@@ -167,18 +168,18 @@ impl Trigger {
         missed
     }
 
-    fn next_until(&self, zone: Tz, after: Timestamp, to: Timestamp) -> Option<Timestamp> {
-        self.next_after(zone, after).filter(|next| *next <= to)
+    fn next_until(&self, after: Timestamp, to: Timestamp) -> Option<Timestamp> {
+        self.unbounded_after(after).filter(|next| *next <= to)
     }
 
     /// The last instant in `(from, to]`, without going through those before: look back ever further until there is one,
     /// then halve what may hide a later one.
-    fn last_until(&self, zone: Tz, from: Timestamp, to: Timestamp) -> Option<Timestamp> {
+    fn last_until(&self, from: Timestamp, to: Timestamp) -> Option<Timestamp> {
         let mut nothing_after = to;
         let mut window = Duration::from_secs(60);
         let mut last = loop {
             let start = to.minus(window).max(from);
-            if let Some(found) = self.next_until(zone, start, to) {
+            if let Some(found) = self.next_until(start, to) {
                 break found;
             }
             if start == from {
@@ -187,10 +188,10 @@ impl Trigger {
             nothing_after = start;
             window *= 2;
         };
-        while let Some(later) = self.next_until(zone, last, to) {
+        while let Some(later) = self.next_until(last, to) {
             last = later;
             let middle = last.plus(nothing_after.since(last) / 2);
-            match self.next_until(zone, middle, to) {
+            match self.next_until(middle, to) {
                 Some(found) => last = found,
                 None => nothing_after = middle,
             }
@@ -219,14 +220,12 @@ impl Missed {
     }
 }
 
-/// Multiples of `step` in `(from, to]`, counted without going through them.
-fn every(step: Duration, from: Timestamp, to: Timestamp, wanted: usize) -> Missed {
-    let Some(step) = i64::try_from(step.as_millis()).ok().filter(|step| *step > 0) else { return Missed::default() };
-    let (before, last) = (from.as_millis().div_euclid(step), to.as_millis().div_euclid(step));
+/// Instants of an interval in `(from, to]`, counted without going through them.
+fn every(all: Interval, from: Timestamp, to: Timestamp, wanted: usize) -> Missed {
+    let (before, last) = (all.number_until(from), all.number_until(to));
     let count = u64::try_from(i128::from(last) - i128::from(before)).unwrap_or(0);
     let first = last - i64::try_from(count.min(wanted as u64)).unwrap_or(0) + 1;
-    let latest = (first..=last).filter_map(|n| n.checked_mul(step)).map(Timestamp::from_millis).collect();
-    Missed { count, uncounted: false, latest }
+    Missed { count, uncounted: false, latest: (first..=last).filter_map(|number| all.at(number)).collect() }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+use super::interval::Interval;
 use super::{CatchUp, Dst, Timing, Trigger};
 use crate::time::Timestamp;
 
@@ -28,7 +29,13 @@ pub struct Plan<'a> {
     pub seed: u64,
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    /// A trigger and nothing else, by the clocks of `zone` unless its text names another.
+    pub fn of(trigger: &'a Trigger, zone: Tz) -> Self {
+        let zone = trigger.zone_or(zone);
+        Self { trigger, zone, timing: Timing::default(), catch_up: CatchUp::None, seed: 0 }
+    }
+
     /// What the instants that it has been through belong to, in short. Another text is another schedule: none of its
     /// instants before the change was missed, and its runs are counted anew.
     ///
@@ -47,7 +54,12 @@ impl Plan<'_> {
                 };
                 format!("cron {crontab} {}{dst}", self.zone.name())
             }
-            Trigger::Every(interval) => format!("every {}ms", interval.as_millis()),
+            Trigger::Every(interval) => {
+                let by_calendar =
+                    self.interval().is_some_and(|interval| interval.is_on_calendar()) && self.zone != Tz::UTC;
+                let zone = if by_calendar { format!(" {}", self.zone.name()) } else { String::new() };
+                format!("every {}ms{zone}", interval.as_millis())
+            }
             Trigger::At(at) => format!("at {at}"),
             Trigger::After(_) => "after".to_owned(),
             Trigger::Pace(_) => "pace".to_owned(),
@@ -65,19 +77,51 @@ impl Plan<'_> {
         self.timing.times.map(|times| u64::from(times).saturating_sub(fired))
     }
 
-    /// Whether its schedule makes no more runs, after `fired` of them, and why, in words.
+    /// Why its schedule makes no more runs after `fired` of them, in words; `None` while there are more to come.
     pub fn done(&self, fired: u64, now: Timestamp) -> Option<String> {
+        let there = |at: Timestamp| at.to_utc().with_timezone(&self.zone).to_rfc3339();
         if let (Some(times), Some(0)) = (self.timing.times, self.left(fired)) {
             return Some(format!("ran {times} of {times} times"));
         }
-        let end = self.timing.end.filter(|end| end.plus(self.fixed()).plus(self.timing.jitter) < now)?;
-        Some(format!("ended at {}", end.to_utc().with_timezone(&self.zone).to_rfc3339()))
+        // So long after an instant its run has started.
+        let over = |at: Timestamp| at.plus(self.fixed()).plus(self.timing.jitter) < now;
+        if let Some(end) = self.timing.end.filter(|end| over(*end)) {
+            return Some(format!("ended at {}", there(end)));
+        }
+        match self.trigger {
+            Trigger::At(at) if fired > 0 => Some(format!("ran once, at {}", there(*at))),
+            Trigger::At(at) if over(*at) => Some(format!("was due once, at {}, which has passed", there(*at))),
+            Trigger::Cron(_) | Trigger::Every(_)
+                if self.next_after(now.minus(self.fixed() + self.timing.jitter + MILLISECOND)).is_none() =>
+            {
+                let end = self.timing.end.map(|end| format!(" before it ends at {}", there(end))).unwrap_or_default();
+                Some(format!("is not due any more{end}"))
+            }
+            _ => None,
+        }
     }
 
-    /// The first instant after `after` at which it is due, within its bounds; `None` if there is none.
+    /// The first instant after `after` at which it is due, within its bounds; `None` if there is none, or if it goes by how
+    /// earlier runs went, which only the scheduler knows.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         let after = self.timing.start.map_or(after, |start| after.max(start.minus(MILLISECOND)));
-        self.trigger.next_after(self.zone, after).filter(|next| self.timing.end.is_none_or(|end| *next <= end))
+        self.unbounded_after(after).filter(|next| self.timing.end.is_none_or(|end| *next <= end))
+    }
+
+    /// The same without regard to the bounds, but for where an interval is counted from.
+    pub(super) fn unbounded_after(&self, after: Timestamp) -> Option<Timestamp> {
+        match self.trigger {
+            Trigger::OnDemand | Trigger::OnStart | Trigger::After(_) | Trigger::Pace(_) => None,
+            Trigger::Cron(crontab) => crontab.next_after(self.zone, after),
+            Trigger::Every(_) => self.interval()?.next_after(after),
+            Trigger::At(at) => Some(*at).filter(|at| *at > after),
+        }
+    }
+
+    /// The instants of an interval.
+    pub(super) fn interval(&self) -> Option<Interval> {
+        let Trigger::Every(step) = self.trigger else { return None };
+        Interval::new(*step, self.timing.start, self.zone)
     }
 
     /// The instants, after `now` and after `fired` runs, at which it is due, and those at which the runs start then.

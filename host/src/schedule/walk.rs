@@ -40,7 +40,7 @@ pub(super) struct Job<'a> {
 impl Job<'_> {
     /// Seconds from one look at the clock to the next.
     fn tick(&self) -> i64 {
-        if self.calendar.seconds == FIRST_SECOND { 60 } else { 1 }
+        if self.calendar.seconds() == FIRST_SECOND { 60 } else { 1 }
     }
 
     /// The tick that a clock with this offset shows.

@@ -98,14 +98,12 @@ pub fn instant(text: &str, zone: Tz, now: Timestamp) -> Result<Timestamp, BadWor
 
 /// The time that `text` names, if the clock skips it: then `at`, the [`instant`] that it means, is one after the gap.
 pub(super) fn skipped(text: &str, zone: Tz, at: Timestamp) -> Option<(NaiveTime, NaiveTime)> {
-    let Meaning::Read(reading) = Words::read(text).ok()?.meaning else { return None };
-    let shown = local(reading.zone.unwrap_or(zone), at)?.time();
-    let named = match (reading.time, reading.day) {
-        (Some(time), _) => time,
-        (None, Some(Day::Now | Day::Next(_)) | None) => return None,
-        (None, Some(_)) => NaiveTime::MIN,
-    };
-    (reading.shifts.is_empty() && named != shown).then_some((named, shown))
+    Words::read(text).ok()?.skipped(zone, at)
+}
+
+/// The same as one line for people.
+pub fn displaced(text: &str, zone: Tz, at: Timestamp) -> Option<String> {
+    Words::read(text).ok()?.displaced(zone, at)
 }
 
 /// An instant that does not depend on when it is read: RFC 3339, or a whole date on the clocks of a zone.
@@ -128,6 +126,11 @@ impl Absolute {
         // What is beyond the calendar in one zone is so in all, but for a day.
         words.instant(Tz::UTC, Timestamp::default())?;
         Ok(Self(words))
+    }
+
+    /// What to say if the clock skips the time that is written, so that another is meant; one line.
+    pub fn displaced(&self, zone: Tz) -> Option<String> {
+        self.0.displaced(zone, self.instant(zone).ok()?)
     }
 
     /// The instant, by the clocks of `zone` unless the text names another.
@@ -164,6 +167,25 @@ impl Words {
             None => Meaning::Read(reading::read(text)?),
         };
         Ok(Self { text: excerpt(text.trim()), meaning })
+    }
+
+    /// The time that is written and the one that the clock shows at `at` instead, if it skips that.
+    fn skipped(&self, zone: Tz, at: Timestamp) -> Option<(NaiveTime, NaiveTime)> {
+        let Meaning::Read(reading) = &self.meaning else { return None };
+        let shown = local(reading.zone.unwrap_or(zone), at)?.time();
+        let named = match (reading.time, reading.day) {
+            (Some(time), _) => time,
+            (None, Some(Day::Now | Day::Next(_)) | None) => return None,
+            (None, Some(_)) => NaiveTime::MIN,
+        };
+        (reading.shifts.is_empty() && named != shown).then_some((named, shown))
+    }
+
+    /// What to say if the clock skips the time that is written, and `at` is meant.
+    fn displaced(&self, zone: Tz, at: Timestamp) -> Option<String> {
+        let (skipped, meant) = self.skipped(zone, at)?;
+        let [skipped, meant] = [skipped, meant].map(|time| time.format("%H:%M"));
+        Some(format!("the clock skips {skipped} in `{}`: {meant} is meant", self.text))
     }
 
     fn instant(&self, zone: Tz, now: Timestamp) -> Result<Timestamp, BadWords> {
@@ -280,6 +302,16 @@ fn moved(local: NaiveDateTime, shift: Shift) -> Option<NaiveDateTime> {
         (None, false) => local.checked_add_months(months),
         (None, true) => local.checked_sub_months(months),
     }
+}
+
+/// Whether a word is a whole date, or was meant as one: three numbers of which one has the four digits of a year.
+pub(super) fn is_date(word: &str) -> bool {
+    ['-', '/', '.'].into_iter().any(|separator| {
+        let fields: Vec<&str> = word.split(separator).collect();
+        fields.len() == 3
+            && fields.iter().all(|field| field.bytes().take_while(u8::is_ascii_digit).count() > 0)
+            && (fields[0].len() == 4 || fields[2].len() >= 4)
+    })
 }
 
 /// The beginning of a text that a message quotes, on one line.

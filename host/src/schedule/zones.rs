@@ -2,6 +2,9 @@
 
 use chrono_tz::{TZ_VARIANTS, Tz};
 
+/// The release of the IANA time zone database that is compiled in: by which rules clocks are set here.
+pub const TZDATA: &str = chrono_tz::IANA_TZDB_VERSION;
+
 /// The longest name of a zone that is looked at; the longest that exists has 32 letters.
 const LONGEST: usize = 64;
 

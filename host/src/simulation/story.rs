@@ -9,9 +9,9 @@ use serde::Serialize;
 use super::NoStory;
 use super::plan::Plan;
 use crate::catalog::Catalog;
-use crate::run::{Outcome, RunId, RunState};
+use crate::run::{Cause, Outcome, RunId, RunState};
 use crate::store::{RunFilter, RunInfo, Store};
-use crate::task::Task;
+use crate::task::{Task, TaskKey};
 use crate::time::Timestamp;
 
 /// Runs read in one go.
@@ -147,8 +147,18 @@ impl Story {
 /// What happened between two runs.
 #[derive(Clone, Debug)]
 pub(super) enum Gap {
-    Note { after: RunId, at: Timestamp, what: String },
-    Missed { after: RunId, from: Timestamp, to: Timestamp },
+    Note {
+        after: RunId,
+        at: Timestamp,
+        what: String,
+    },
+    /// With how far each task's schedule had come: what is up to there was dealt with, wherever the clock was set since.
+    Missed {
+        after: RunId,
+        from: Timestamp,
+        to: Timestamp,
+        cursors: BTreeMap<TaskKey, Timestamp>,
+    },
 }
 
 impl Gap {
@@ -261,20 +271,32 @@ fn is_skip(message: &str) -> bool {
 }
 
 fn fill<'a>(gap: &Gap, runs: &[RunInfo], tasks: impl Iterator<Item = &'a Task>) -> Vec<Line> {
-    let (from, to) = match gap {
+    let (before, from, to, cursors) = match gap {
         Gap::Note { at, what, .. } => {
             return vec![Line::Event(Event { at: there(*at, Tz::UTC), what: what.clone() })];
         }
-        Gap::Missed { from, to, .. } => (*from, *to),
+        Gap::Missed { after, from, to, cursors } => (*after, *from, *to, cursors),
     };
-    tasks.filter_map(|task| missed(task, from, to, runs)).map(Line::Missed).collect()
+    let from = |task: &Task| cursors.get(&task.key).copied().unwrap_or(from);
+    tasks.filter_map(|task| missed(task, before, from(task), to, runs)).map(Line::Missed).collect()
 }
 
-/// The instants of `task` after `from` and until `to` that no run was made for.
-fn missed(task: &Task, from: Timestamp, to: Timestamp, runs: &[RunInfo]) -> Option<Missed> {
-    let made: BTreeSet<_> = runs.iter().filter(|run| run.task == task.key).map(|run| run.due_at).collect();
-    let next = |after: Timestamp| task.trigger.next_after(task.zone, after).filter(|at| *at <= to);
+/// The instants of `task` after `from` and until `to` that no run was made for, although its schedule had some to make: the
+/// latest run before the gap is `before`.
+fn missed(task: &Task, before: RunId, from: Timestamp, to: Timestamp, runs: &[RunInfo]) -> Option<Missed> {
+    let of_task = runs.iter().filter(|run| run.task == task.key && run.cause == Cause::Schedule);
+    let fired = of_task.clone().filter(|run| run.id <= before).count();
+    let plan = task.plan();
+    let made: BTreeSet<_> = of_task.map(|run| run.due_at).collect();
+    let next = |after: Timestamp| plan.next_after(after).filter(|at| *at <= to);
     let due = std::iter::successors(next(from), |at| next(*at)).take(COUNTED as usize);
+    // Once the last of its runs is made there is nothing left to be missed.
+    let mut fired = fired as u64;
+    let due = due.take_while(|at| {
+        let left = plan.left(fired);
+        fired += u64::from(made.contains(at));
+        left != Some(0)
+    });
     let mut left = due.filter(|at| !made.contains(at));
     let first = left.next()?;
     let (count, last) = left.fold((1, first), |(count, _), at| (count + 1, at));

@@ -21,7 +21,7 @@ use crate::machine::sweeper::Sweeper;
 use crate::machine::worker::Worker;
 use crate::plugins::{Registry, single};
 use crate::run::{Cause, RunId};
-use crate::runtime::{Runtime, Services, VirtualTime};
+use crate::runtime::{Compiler, Runtime, Services, VirtualTime};
 use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
 use crate::store::{Admit, Enqueued, NewRun, RunFilter, Store};
 use crate::task::{Name, Overlap, TaskKey};
@@ -81,7 +81,11 @@ impl<'a> World<'a> {
             lock_waits: Arc::<LockWaits>::default(),
             virtual_time: Some(Arc::clone(&time)),
         });
-        let runtime = Runtime::new(config.runtime(), Arc::clone(&services)).map_err(|e| no_host(&e))?;
+        let mut settings = config.runtime();
+        if cfg!(test) {
+            settings.compiler = Compiler::InProcess; // the harness of unit tests is no program that compiles
+        }
+        let runtime = Runtime::new(settings, Arc::clone(&services)).map_err(|e| no_host(&e))?;
         let plugins = Arc::new(Registry::new(Arc::clone(&catalog)));
         let most = config.runtime.max_component;
         single::load(&plugins, &runtime, &plan.plugin, most, &plan.only, plan.start)
@@ -283,7 +287,9 @@ impl<'a> World<'a> {
     async fn left_out(&mut self, from: Timestamp) -> Result<(), NoStory> {
         let (after, to) = (self.latest().await?, self.time.now());
         if to > from {
-            self.gaps.push(Gap::Missed { after, from, to });
+            let states = self.store.task_states().await?;
+            let cursors = states.into_iter().filter_map(|(task, state)| Some((task, state.cursor?))).collect();
+            self.gaps.push(Gap::Missed { after, from, to, cursors });
         }
         Ok(())
     }

@@ -16,8 +16,11 @@ pub struct Explained {
     pub trigger: TriggerShape,
     /// What it means, such as `at 02:30 every Monday`.
     pub words: String,
-    /// By whose clocks.
+    /// By whose clocks: the zone that a crontab names goes before the one that is asked for.
     pub zone: String,
+    /// What deviates from what was written, a line each, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The next instants at which it fires, earliest first.
     pub next: Vec<FireShape>,
 }
@@ -35,20 +38,22 @@ pub struct FireShape {
 /// What a change of the clock has to do with an instant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MarkShape {
-    /// `gap` or `fold`.
+    /// `gap`, `fold` or `left-out`.
     pub kind: String,
     /// For people, such as `the clock skips 02:30: run at 03:00`.
     pub text: String,
 }
 
 impl Explained {
-    /// What `given` means in `zone`, and when it fires next after `from`, `count` times.
-    pub fn of(given: &Given, zone: Tz, from: Timestamp, count: usize) -> Self {
-        let explained = given.explain(zone, from, count);
+    /// What `given` means, and when it fires next after `from`, `count` times.
+    pub fn of(given: &Given, from: Timestamp, count: usize) -> Self {
+        let explained = given.explain(from, count);
+        let zone = given.zone;
         Self {
             trigger: TriggerShape::of(&given.trigger),
             words: explained.words,
             zone: zone.name().to_owned(),
+            notes: given.notes.clone(),
             next: explained.fires.iter().map(|fire| FireShape::of(fire, zone)).collect(),
         }
     }
@@ -57,14 +62,14 @@ impl Explained {
 impl FireShape {
     fn of(fire: &Fire, zone: Tz) -> Self {
         Self {
-            due: Due { at: fire.at, local: local(fire.at, zone), starts_at: None },
+            due: Due { at: fire.at, local: local(fire.at, zone), starts_at: None, mark: None },
             mark: fire.mark.as_ref().map(MarkShape::of),
         }
     }
 }
 
 impl MarkShape {
-    fn of(mark: &Mark) -> Self {
+    pub(super) fn of(mark: &Mark) -> Self {
         Self { kind: mark.as_str().to_owned(), text: mark.to_string() }
     }
 }

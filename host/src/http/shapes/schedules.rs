@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::schedule::MarkShape;
 use super::timing::local;
 use super::{Due, TriggerShape, millis};
-use crate::schedule::Definition;
+use crate::schedule::{Definition, explain};
 use crate::store::added::ScheduleInfo;
 use crate::task::Name;
 use crate::time::Timestamp;
@@ -28,7 +29,7 @@ pub struct ScheduleRequest {
     /// Due when this crontab(5) says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cron: Option<String>,
-    /// Due at every multiple of this since 1970.
+    /// Due at every multiple of this since 1970, or from `start` on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<String>,
     /// Due once, then.
@@ -37,7 +38,7 @@ pub struct ScheduleRequest {
     /// Due once, so long after now.
     #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
     pub after_now: Option<String>,
-    /// The zone of `cron`.
+    /// The zone of `cron`, unless that names one, and of the instants; whole days that are counted from `start` are its days.
     #[serde(default, alias = "timezone", skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
     /// How long after it is due a run starts.
@@ -96,6 +97,9 @@ pub struct ScheduleChanged {
     pub effect: ScheduleEffect,
     /// The schedule.
     pub schedule: ScheduleShape,
+    /// What deviates from what was asked for, a line each, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// `GET /v1/schedules`.
@@ -148,7 +152,7 @@ pub struct ScheduleShape {
     pub state: ScheduleState,
     /// When it is due.
     pub trigger: TriggerShape,
-    /// The zone that the trigger is read in.
+    /// The zone by whose clocks it goes: the one that a crontab names, or the one that was given.
     pub zone: String,
     /// How long after it is due a run starts.
     pub delay_ms: u64,
@@ -175,7 +179,8 @@ pub struct ScheduleShape {
 impl ScheduleShape {
     /// `info` and what its text says, as it is at `now`.
     pub fn of(info: &ScheduleInfo, definition: &Definition, state: ScheduleState, now: Timestamp) -> Self {
-        let next = definition.next_after(info.cursor.max(now.minus(Duration::from_millis(1))));
+        let from = info.cursor.max(now.minus(Duration::from_millis(1)));
+        let next = definition.next_after(from);
         Self {
             key: info.key.key.clone(),
             tenant: info.key.tenant.clone(),
@@ -192,6 +197,7 @@ impl ScheduleShape {
             next: next.filter(|_| state != ScheduleState::Finished).map(|at| Due {
                 at,
                 local: local(at, definition.zone),
+                mark: explain::mark(&definition.plan(), from, at).as_ref().map(MarkShape::of),
                 starts_at: Some(at.plus(definition.delay)).filter(|starts| *starts > at),
             }),
             fired: info.fired,

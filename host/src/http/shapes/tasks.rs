@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::following::Following;
 use super::millis;
+use super::schedule::MarkShape;
 use super::timing::{self, Around};
 use crate::pause::{PausedBy, Pauses};
 use crate::run::{HeldBack, Outcome, RunId, RunState};
@@ -37,6 +38,9 @@ pub struct TaskSummary {
     /// What bounds that, and by how much its runs start later, for people: `3 times, delay 5s`; none if nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timing: Option<String>,
+    /// What of its schedule deviates from what is written in the manifest, a line each, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// The next instants it is due, earliest first; none for a trigger that has none.
     pub next: Vec<Due>,
     /// Why its schedule makes no more runs, for people: `ran 3 of 3 times`; none while it goes on.
@@ -93,6 +97,9 @@ pub struct Due {
     pub at: Timestamp,
     /// RFC 3339 with the zone's offset.
     pub local: String,
+    /// What a change of the clock has to do with it; none if nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<MarkShape>,
     /// When the run starts, if that is later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts_at: Option<Timestamp>,
@@ -231,6 +238,7 @@ impl TaskSummary {
             trigger: TriggerShape::of(&task.trigger),
             zone: task.zone.name().to_owned(),
             timing: timing::words(task),
+            remarks: task.remarks.clone(),
             next: Due::list(task, fired, now, count),
             done: task.plan().done(fired, now),
             left_out: state.and_then(|state| state.left_out.clone()),
@@ -277,7 +285,7 @@ impl TaskDetail {
     pub fn of(task: &Task, state: &TaskState, summary: TaskSummary) -> Self {
         Self {
             summary,
-            words: explain::words(&task.trigger, task.zone),
+            words: explain::words(&task.plan()),
             around: Around::of(&task.timing),
             fired: state.fired,
             catch_up: match task.catch_up {

@@ -4,8 +4,9 @@ use chrono::SecondsFormat;
 use chrono_tz::Tz;
 use serde::Serialize;
 
+use super::schedule::MarkShape;
 use super::{Due, millis, rough};
-use crate::schedule::Timing;
+use crate::schedule::{Timing, explain};
 use crate::task::Task;
 use crate::time::Timestamp;
 
@@ -64,12 +65,19 @@ pub fn words(task: &Task) -> Option<String> {
 impl Due {
     /// The first `count` instants after `now` at which `task` is due, whose schedule has made `fired` runs.
     pub fn list(task: &Task, fired: u64, now: Timestamp, count: usize) -> Vec<Self> {
-        let due = |(at, starts): (Timestamp, Timestamp)| Self {
-            at,
-            local: local(at, task.zone),
-            starts_at: Some(starts).filter(|starts| *starts > at),
+        let plan = task.plan();
+        let mut after = now;
+        let due = |(at, starts): (Timestamp, Timestamp)| {
+            let mark = explain::mark(&plan, after.min(at), at).as_ref().map(MarkShape::of);
+            after = at;
+            Self { at, local: local(at, task.zone), mark, starts_at: Some(starts).filter(|starts| *starts > at) }
         };
-        task.plan().upcoming(now, fired).take(count).map(due).collect()
+        plan.upcoming(now, fired).take(count).map(due).collect()
+    }
+
+    /// What the clock has to do with it, for people: `, the clock skips 02:30: run at 03:00`; nothing if it has not.
+    pub fn marked(&self) -> String {
+        self.mark.as_ref().map(|mark| format!(", {}", mark.text)).unwrap_or_default()
     }
 
     /// By how much its run starts later, for people: `, starts 5s later`; nothing if it does not.

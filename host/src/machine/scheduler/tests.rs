@@ -5,4 +5,5 @@ mod missed;
 mod overlap;
 mod reacting;
 mod rig;
+mod simulated;
 mod world;

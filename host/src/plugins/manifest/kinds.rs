@@ -9,21 +9,21 @@ use schemars::{Schema, json_schema};
 
 use crate::config::kinds::{Kind, Period, Scalar};
 use crate::schedule::words::{Absolute, BadWords};
-use crate::schedule::{CatchUp, Crontab, Dst, zone_named};
+use crate::schedule::{CatchUp, Dst, Trigger, given, zone_named};
 use crate::task::{HttpHost, Overlap, Pattern};
 
 /// A crontab(5) expression.
 pub(super) struct Cron;
 
 impl Kind for Cron {
-    type Value = Crontab;
+    type Value = Trigger;
 
-    fn check(scalar: Scalar) -> Result<Crontab, String> {
-        Crontab::parse(&scalar.text("a crontab such as \"*/5 * * * *\"")?).map_err(|e| e.to_string())
+    fn check(scalar: Scalar) -> Result<Trigger, String> {
+        given::crontab(&scalar.text("a crontab such as \"*/5 * * * *\"")?, false)
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "string", "examples": ["*/5 * * * *", "0 9 * * mon-fri", "H H * * *", "@daily"] })
+        json_schema!({ "type": "string", "examples": ["*/5 * * * *", "0 9 * * mon-fri", "H H * * *", "0 9 * * mon#1", "@daily", "hourly", "@every 5m"] })
     }
 }
 
@@ -31,11 +31,10 @@ impl Kind for Cron {
 pub(super) struct CronSeconds;
 
 impl Kind for CronSeconds {
-    type Value = Crontab;
+    type Value = Trigger;
 
-    fn check(scalar: Scalar) -> Result<Crontab, String> {
-        let text = scalar.text("a crontab with seconds such as \"*/10 * * * * *\"")?;
-        Crontab::parse_with_seconds(&text).map_err(|e| e.to_string())
+    fn check(scalar: Scalar) -> Result<Trigger, String> {
+        given::crontab(&scalar.text("a crontab with seconds such as \"*/10 * * * * *\"")?, true)
     }
 
     fn schema() -> Schema {

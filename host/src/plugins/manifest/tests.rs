@@ -3,8 +3,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::schedule::Timing;
 use crate::schedule::{Cooldowns, Link, OnFailure, Pace};
+use crate::schedule::{Crontab, Timing};
 use crate::task::{Budget, HttpHost, Pattern};
 use crate::time::Timestamp;
 
@@ -108,6 +108,7 @@ directories = [{ host = "data", guest = "/data/" }, { host = "/srv/x", guest = "
         },
         supervision: Supervision { pause_after: Some(5), brake: Some(Duration::from_secs(30)) },
         runs_on: ["gpu", "eu-1"].map(|label| Name::new(label).unwrap()).to_vec(),
+        remarks: Vec::new(),
         limits: Limits {
             deadline: Duration::from_secs(90),
             grace: Duration::from_secs(5),

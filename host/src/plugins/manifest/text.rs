@@ -48,7 +48,7 @@ pub(super) struct ManifestText {
 pub(super) struct TaskText {
     /// One line for people.
     pub(super) description: Option<Of<Line>>,
-    /// Due at every multiple of this since 1970-01-01T00:00:00Z, such as "10s".
+    /// Due at every multiple of this since 1970-01-01T00:00:00Z, or from `start` on, such as "10s".
     #[schemars(with = "Option<Of<Every>>")]
     pub(super) every: Option<Spanned<Of<Every>>>,
     /// Due when this crontab(5) says, by the clocks of `zone`.

@@ -42,6 +42,14 @@ impl Written {
         }
     }
 
+    /// What of the bounds the clocks of `zone` skip, so that another instant is meant; a line each.
+    pub(super) fn displaced(&self, zone: Tz) -> Vec<String> {
+        let moved = |key: &str, written: &At<Absolute>| {
+            written.as_ref().and_then(|(_, date)| date.displaced(zone)).map(|moved| format!("`{key}`: {moved}"))
+        };
+        [moved("start", &self.start), moved("end", &self.end)].into_iter().flatten().collect()
+    }
+
     /// What they amount to, with the trigger and the catch-up policy of the task that is written at `place`.
     /// Dates are read by the clocks of `zone`.
     pub(super) fn read(self, trigger: &Trigger, catch_up: CatchUp, zone: Tz, place: &str) -> Result<Timing, Wrong> {

@@ -122,6 +122,7 @@ pub(super) fn task() -> Task {
         retry: RetryPolicy::default(),
         supervision: Default::default(),
         runs_on: Vec::new(),
+        remarks: Vec::new(),
         limits: limits(),
         budget: Default::default(),
         grants: Grants::default(),

@@ -16,7 +16,9 @@ pub enum BadCrontab {
         hint: &'static str,
     },
     /// A macro that does not exist.
-    #[error("`{0}` is no crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly or @annually{1}")]
+    #[error(
+        "`{0}` is no crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually or `@every 5m`{1}"
+    )]
     Macro(String, &'static str),
     /// A field with something wrong in it.
     #[error("{field} `{text}`: {problem}; use {allowed}")]

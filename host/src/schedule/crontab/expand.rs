@@ -16,7 +16,8 @@ use super::field::{FIELDS, Field, is_spread};
 use super::spread;
 
 /// What was expanded before, field by field: the crate takes some microseconds, and a million crontabs that are read at
-/// a start are made of a few hundred fields. A field with an `H` is known by `H` and what the crate was asked.
+/// a start are made of a few hundred fields. A field with an `H` or a `~` is known by `H` and what
+/// the crate was asked.
 static KNOWN: LazyLock<Mutex<[HashMap<String, u64>; 6]>> = LazyLock::new(Mutex::default);
 
 /// So many texts of a field are remembered, no longer than that: half a megabyte in all, whatever is added.
@@ -57,6 +58,9 @@ fn remember(known: &mut HashMap<String, u64>, key: String, bits: u64) {
 
 /// Have the `cron` crate expand one field, the others being what they like.
 fn ask(at: usize, text: &str, foreign: &str) -> Result<u64, BadCrontab> {
+    if foreign.is_empty() {
+        return Ok(0); // all of it is counted
+    }
     let mut fields = ["0", "0", "0", "1", "1", "*"];
     fields[at] = foreign;
     let schedule = Schedule::from_str(&fields.join(" ")).map_err(|e| BadCrontab::Field {
@@ -79,10 +83,11 @@ fn bits(values: &impl TimeUnitSpec) -> u64 {
     values.iter().fold(0, |bits, value| bits | (1 << value))
 }
 
-/// A field in the `cron` crate's dialect: no names, no `H`, no steps beyond a range, Sunday is 1.
+/// A field in the `cron` crate's dialect: no names, no `H`, no `~`, no steps beyond a range, Sunday is 1. Without the days that
+/// are counted, of which that crate knows nothing.
 pub(super) fn translate(field: &Field, text: &str, name: &str) -> Result<String, BadCrontab> {
     let mut foreign = String::with_capacity(16);
-    for item in field.items(text) {
+    for item in field.values(text) {
         let item = item?;
         let phase = if item.spread { spread::phase(name, field.name, item.phases()) } else { 0 };
         let (values, step) = item.starting_at(phase);

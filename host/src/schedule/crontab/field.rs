@@ -2,7 +2,9 @@
 
 use std::ops::RangeInclusive;
 
+use super::counting;
 use super::error::{BadCrontab, excerpt};
+use crate::schedule::counted::Counted;
 
 /// What one of the fields may hold.
 pub(super) struct Field {
@@ -19,14 +21,14 @@ pub(super) struct Field {
 }
 
 /// Seconds first; a crontab of five fields begins with the second of them.
-pub(super) const FIELDS: [Field; 6] = [
+pub(super) static FIELDS: [Field; 6] = [
     Field {
         name: "second",
         low: 0,
         high: 59,
         names: &[],
         spread: 59,
-        allowed: "0-59, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
+        allowed: "0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
         foreign: same,
     },
     Field {
@@ -35,7 +37,7 @@ pub(super) const FIELDS: [Field; 6] = [
         high: 59,
         names: &[],
         spread: 59,
-        allowed: "0-59, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
+        allowed: "0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
         foreign: same,
     },
     Field {
@@ -44,7 +46,7 @@ pub(super) const FIELDS: [Field; 6] = [
         high: 23,
         names: &[],
         spread: 23,
-        allowed: "0-23, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
+        allowed: "0-23, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
         foreign: same,
     },
     Field {
@@ -54,7 +56,7 @@ pub(super) const FIELDS: [Field; 6] = [
         names: &[],
         // Every month has these.
         spread: 28,
-        allowed: "1-31, `*`, `H` (1-28), `a-b`, `*/n`, `a-b/n` or a list of them",
+        allowed: "1-31, `*`, `H` (1-28), `a-b`, `a~b`, `*/n`, `a-b/n`, `L`, `L-n`, `nW`, `LW` or a list of them",
         foreign: same,
     },
     Field {
@@ -63,7 +65,7 @@ pub(super) const FIELDS: [Field; 6] = [
         high: 12,
         names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
         spread: 12,
-        allowed: "1-12, jan-dec, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
+        allowed: "1-12, jan-dec, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
         foreign: same,
     },
     Field {
@@ -73,30 +75,41 @@ pub(super) const FIELDS: [Field; 6] = [
         names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun"],
         // Sunday counts once.
         spread: 6,
-        allowed: "0-7 (0 and 7 are Sunday), sun-sat, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
+        allowed: "0-7 (0 and 7 are Sunday), sun-sat, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n`, `friL`, `fri#2` or a list of them",
         foreign: |day| day % 7 + 1,
     },
 ];
 
-/// Where the months are among them.
+/// Where the days of the month, the months and the days of the week are among them.
+pub(super) const DAYS: usize = 3;
 pub(super) const MONTHS: usize = 4;
+pub(super) const WEEKDAYS: usize = 5;
 
 fn same(value: u32) -> u32 {
     value
 }
 
-/// One item of a list: every `step`th value from `first` to `last`.
+/// One item of a list.
 #[derive(Clone, Copy)]
-pub(super) struct Item {
+pub(super) enum Item {
+    /// Every so many values of a range.
+    Values(Values),
+    /// Days that are counted.
+    Counted(Counted),
+}
+
+/// Every `step`th value from `first` to `last`.
+#[derive(Clone, Copy)]
+pub(super) struct Values {
     first: u32,
     last: u32,
     step: u32,
-    /// It begins with `H`: where it starts in its first step is the name's affair.
+    /// It begins with `H`, or has a `~`: where it starts in its first step is the name's affair.
     pub(super) spread: bool,
 }
 
-impl Item {
-    /// At how many places it may start: one, but for `H`.
+impl Values {
+    /// At how many places it may start: one, but for `H` and `~`.
     pub(super) fn phases(&self) -> u32 {
         if self.spread { self.step.min(self.last - self.first + 1) } else { 1 }
     }
@@ -105,11 +118,16 @@ impl Item {
     pub(super) fn starting_at(&self, phase: u32) -> (RangeInclusive<u32>, u32) {
         (self.first + phase..=self.last, self.step)
     }
+
+    /// The latest that its first value can be.
+    pub(super) fn latest_first(&self) -> u32 {
+        self.first + self.phases() - 1
+    }
 }
 
-/// Whether some item of a field begins with `H`.
+/// Whether the values of some item of a field depend on a name.
 pub(super) fn is_spread(text: &str) -> bool {
-    text.split(',').any(|item| item.starts_with('H'))
+    text.split(',').any(|item| item.starts_with('H') || item.contains('~'))
 }
 
 impl Field {
@@ -125,7 +143,34 @@ impl Field {
         })
     }
 
+    /// The items that are values.
+    pub(super) fn values(&self, text: &str) -> impl Iterator<Item = Result<Values, BadCrontab>> {
+        self.items(text).filter_map(|item| match item {
+            Ok(Item::Values(values)) => Some(Ok(values)),
+            Ok(Item::Counted(_)) => None,
+            Err(wrong) => Some(Err(wrong)),
+        })
+    }
+
+    /// The days that are counted, of all items together.
+    pub(super) fn counted(&self, text: &str) -> Result<Counted, BadCrontab> {
+        let mut counted = Counted::default();
+        for item in self.items(text) {
+            if let Item::Counted(days) = item? {
+                counted = counted.with(days);
+            }
+        }
+        Ok(counted)
+    }
+
     fn item(&self, item: &str) -> Result<Item, String> {
+        match counting::read(self, item) {
+            Some(counted) => counted.map(Item::Counted),
+            None => self.value_item(item).map(Item::Values),
+        }
+    }
+
+    fn value_item(&self, item: &str) -> Result<Values, String> {
         let (range, step) = match item.split_once('/') {
             Some((range, step)) => (range, Some(self.step(step)?)),
             None => (item, None),
@@ -133,10 +178,22 @@ impl Field {
         if let Some(bounds) = range.strip_prefix('H') {
             let (first, last) = self.bounds(bounds)?;
             // Without a step it is one value of the range: the step is all of it.
-            return Ok(Item { first, last, step: step.unwrap_or(last - first + 1), spread: true });
+            return Ok(Values { first, last, step: step.unwrap_or(last - first + 1), spread: true });
+        }
+        if let Some((first, last)) = range.split_once('~') {
+            if step.is_some() {
+                return Err("`a~b` is one value, which has no steps".into());
+            }
+            let bound = |text: &str, open| if text.is_empty() { Ok(open) } else { self.value(text) };
+            let (first, last) = rising(bound(first, self.low)?, bound(last, self.high)?, range)?;
+            return Ok(Values { first, last, step: last - first + 1, spread: true });
         }
         let (first, last) = match range.split_once('-') {
             _ if range == "*" => (self.low, self.high),
+            Some((first, last)) if self.ends_on_sunday(first, last) => match step {
+                None => (self.value(first)?, self.high),
+                Some(_) => return Err(format!("a step needs a range that rises; write `{}-7/n`", excerpt(first))),
+            },
             Some((first, last)) => self.range(first, last)?,
             None if step.is_some() => {
                 return Err(format!("a step needs a range before it (`{}-{}/n` or `*/n`)", excerpt(range), self.high));
@@ -146,7 +203,14 @@ impl Field {
                 (value, value)
             }
         };
-        Ok(Item { first, last, step: step.unwrap_or(1), spread: false })
+        Ok(Values { first, last, step: step.unwrap_or(1), spread: false })
+    }
+
+    /// Whether `fri-sun` is written, or `5-0`: a range to the end of the week.
+    fn ends_on_sunday(&self, first: &str, last: &str) -> bool {
+        std::ptr::eq(self, &FIELDS[WEEKDAYS])
+            && self.value(last) == Ok(0)
+            && self.value(first).is_ok_and(|first| first > 0)
     }
 
     /// What stands behind an `H`: nothing, or `(a-b)`.
@@ -167,14 +231,10 @@ impl Field {
     }
 
     fn range(&self, first: &str, last: &str) -> Result<(u32, u32), String> {
-        let (low, high) = (self.value(first)?, self.value(last)?);
-        if low > high {
-            return Err(format!("`{}` runs backwards", excerpt(&format!("{first}-{last}"))));
-        }
-        Ok((low, high))
+        rising(self.value(first)?, self.value(last)?, &format!("{first}-{last}"))
     }
 
-    fn value(&self, text: &str) -> Result<u32, String> {
+    pub(super) fn value(&self, text: &str) -> Result<u32, String> {
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
             return text
                 .parse()
@@ -185,6 +245,7 @@ impl Field {
         let named = self.names.iter().zip(self.low..).find(|(name, _)| name.eq_ignore_ascii_case(text));
         named.map(|(_, value)| value).ok_or_else(|| match text {
             "" => "a value is missing".into(),
+            "?" => "`?` is no value; for any day write `*`".into(),
             _ => format!("`{}` is no value", excerpt(text)),
         })
     }
@@ -197,4 +258,9 @@ impl Field {
         let step = if digits { text.parse().map_or(LARGE, |step: u32| step.min(LARGE)) } else { 0 };
         if step == 0 { Err(format!("`{}` is no step, which is 1 or more", excerpt(text))) } else { Ok(step) }
     }
+}
+
+/// The bounds of a range that is written as `text`.
+fn rising(low: u32, high: u32, text: &str) -> Result<(u32, u32), String> {
+    if low > high { Err(format!("`{}` runs backwards", excerpt(text))) } else { Ok((low, high)) }
 }

@@ -4,9 +4,11 @@ use super::*;
 
 mod beyond;
 mod changes;
+mod counted;
 mod cronie;
 mod fuzz;
 mod naive;
+mod people;
 mod walks;
 
 /// Say a figure past the harness, which keeps what tests that pass print to itself.
@@ -86,9 +88,17 @@ fn fields_are_read_as_crontab_5_says() {
 }
 
 #[test]
-fn macros_stand_for_their_fields() {
-    for (name, fields) in MACROS {
+fn macros_and_words_stand_for_their_fields() {
+    for (name, fields) in MACROS.into_iter().chain(WORDS) {
         assert_eq!(crontab(name).calendar, crontab(fields).calendar, "{name}");
+        assert_eq!(Crontab::parse_with_seconds(name).unwrap().calendar, crontab(fields).calendar, "{name}");
+    }
+    // cron's week begins on Sunday, systemd's on Monday.
+    assert_eq!(first("@weekly", Tz::UTC, "2026-01-01T00:00:00Z", 1), ["Sun 2026-01-04 00:00 +00:00"]);
+    assert_eq!(first("Weekly", Tz::UTC, "2026-01-01T00:00:00Z", 1), ["Mon 2026-01-05 00:00 +00:00"]);
+    assert_eq!(crontab("TZ=Asia/Tokyo daily").zone(), Some(Tz::Asia__Tokyo));
+    for text in ["@minutely", "weeklyy", "daily *", "hourly hourly"] {
+        assert!(Crontab::parse(text).is_err(), "{text}");
     }
 }
 
@@ -104,34 +114,40 @@ fn an_error_points_at_the_field_and_says_what_is_allowed() {
     let table = [
         (
             "61 * * * *",
-            "minute `61`: `61` is out of range; use 0-59, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
+            "minute `61`: `61` is out of range; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
         ),
-        ("* 24 * * *", "hour `24`: `24` is out of range; use 0-23, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them"),
+        (
+            "* 24 * * *",
+            "hour `24`: `24` is out of range; use 0-23, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
+        ),
         (
             "* * 0 * *",
-            "day-of-month `0`: `0` is out of range; use 1-31, `*`, `H` (1-28), `a-b`, `*/n`, `a-b/n` or a list of them",
+            "day-of-month `0`: `0` is out of range; use 1-31, `*`, `H` (1-28), `a-b`, `a~b`, `*/n`, `a-b/n`, `L`, `L-n`, `nW`, `LW` or a list of them",
         ),
         (
             "* * * may-april *",
-            "month `may-april`: `april` is no value; use 1-12, jan-dec, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
+            "month `may-april`: `april` is no value; use 1-12, jan-dec, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
         ),
         (
-            "* * * * fri-sun",
-            "day-of-week `fri-sun`: `fri-sun` runs backwards; use 0-7 (0 and 7 are Sunday), sun-sat, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
+            "* * * * fri-mon",
+            "day-of-week `fri-mon`: `fri-mon` runs backwards; use 0-7 (0 and 7 are Sunday), sun-sat, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n`, `friL`, `fri#2` or a list of them",
         ),
         (
             "5/15 * * * *",
-            "minute `5/15`: a step needs a range before it (`5-59/n` or `*/n`); use 0-59, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
+            "minute `5/15`: a step needs a range before it (`5-59/n` or `*/n`); use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
         ),
         (
             "*/0 * * * *",
-            "minute `*/0`: `0` is no step, which is 1 or more; use 0-59, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
+            "minute `*/0`: `0` is no step, which is 1 or more; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
         ),
         (
             "1,,2 * * * *",
-            "minute `1,,2`: a value is missing; use 0-59, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
+            "minute `1,,2`: a value is missing; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
         ),
-        ("* ? * * *", "hour `?`: `?` is no value; use 0-23, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them"),
+        (
+            "* ? * * *",
+            "hour `?`: `?` is no value; for any day write `*`; use 0-23, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
+        ),
         ("* * * *", "`* * * *` has 4 fields, a crontab has five: minute hour day-of-month month day-of-week"),
         (
             "0 * * * * *",
@@ -140,11 +156,11 @@ fn an_error_points_at_the_field_and_says_what_is_allowed() {
         ("", "`` has 0 fields, a crontab has five: minute hour day-of-month month day-of-week"),
         (
             "@Daily",
-            "`@Daily` is no crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly or @annually",
+            "`@Daily` is no crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually or `@every 5m`",
         ),
         (
             "@reboot",
-            "`@reboot` is no crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly or @annually (for a run at every start: `on-start = true`)",
+            "`@reboot` is no crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually or `@every 5m` (for a run at every start: `on-start = true`)",
         ),
         ("0 0 31 2 *", "`0 0 31 2 *` never comes; use days that these months have"),
         ("0 0 30-31 feb */2", "`0 0 30-31 feb */2` never comes; use days that these months have"),

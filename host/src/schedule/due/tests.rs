@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::schedule::{Crontab, Timing};
+use chrono_tz::Tz;
 
 const GRACE: Duration = Duration::from_secs(1);
 

@@ -1,14 +1,13 @@
 //! A month on paper: on which days a schedule fires, and how often.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use chrono::{Datelike, Days, NaiveDate};
-use chrono_tz::Tz;
 
+use super::clocks::left_out_until;
 use super::{Mark, mark, prose};
-use crate::schedule::{Trigger, local};
-use crate::time::Timestamp;
+use crate::schedule::plan::MILLISECOND;
+use crate::schedule::{Plan, local};
 
 /// So often at most a day's fires are counted one by one: every minute of a day of 25 hours.
 const COUNTED: u32 = 1500;
@@ -28,14 +27,14 @@ struct Day {
     odd: Option<Mark>,
 }
 
-/// A month as a calendar of weeks from Monday, by the clocks of `zone`: behind each day on which `trigger` fires stands
+/// A month as a calendar of weeks from Monday, by the clocks of its zone: behind each day on which `plan` fires stands
 /// how often (`x8640k` is thousands), and below what is odd about it where the clocks are set. Fits 80 columns; ends with a line end.
 ///
 /// Months are 1 to 12 of the years 1 to 9998; of any other the answer says that there is none.
-pub fn month(trigger: &Trigger, zone: Tz, year: i32, month: u32) -> String {
+pub fn month(plan: &Plan<'_>, year: i32, month: u32) -> String {
     let first = NaiveDate::from_ymd_opt(year, month, 1).filter(|_| (1..=9998).contains(&year));
     let Some(first) = first else { return format!("there is no month {year:04}-{month:02}\n") };
-    let mut drawn = format!("{} {}, {}\n", prose::month_name(month), year, zone.name());
+    let mut drawn = format!("{} {}, {}\n", prose::month_name(month), year, plan.zone.name());
     for weekday in prose::WEEKDAYS {
         let _ = write!(drawn, "{:<COLUMN$}", format!(" {}", &weekday[..3])); // a String takes all that is written
     }
@@ -44,7 +43,7 @@ pub fn month(trigger: &Trigger, zone: Tz, year: i32, month: u32) -> String {
     let mut notes = Vec::new();
     let mut all = Day { fires: 0, uncounted: false, odd: None };
     for date in first.iter_days().take_while(|date| date.month() == month) {
-        let day = day(trigger, zone, date);
+        let day = day(plan, date);
         let often = match day.fires {
             0 => String::new(),
             100_000.. => format!("x{}k", day.fires / 1000),
@@ -70,30 +69,29 @@ fn end_line(text: &mut String) {
     text.push('\n');
 }
 
-fn day(trigger: &Trigger, zone: Tz, date: NaiveDate) -> Day {
+fn day(plan: &Plan<'_>, date: NaiveDate) -> Day {
     let nothing = Day { fires: 0, uncounted: false, odd: None };
-    let end = date.checked_add_days(Days::new(1)).and_then(|next| local::day_start(zone, next));
-    let (Some(start), Some(end)) = (local::day_start(zone, date), end) else { return nothing };
-    if let Trigger::Every(step) = trigger {
-        return Day { fires: multiples(*step, start, end), ..nothing };
+    let end = date.checked_add_days(Days::new(1)).and_then(|next| local::day_start(plan.zone, next));
+    let (Some(start), Some(end)) = (local::day_start(plan.zone, date), end) else { return nothing };
+    let mut after = start.minus(MILLISECOND);
+    if let Some(all) = plan.interval().filter(|all| !all.is_on_calendar()) {
+        let before = plan.timing.start.map_or(after, |from| after.max(from.minus(MILLISECOND)));
+        let until = plan.timing.end.map_or(end.minus(MILLISECOND), |to| to.min(end.minus(MILLISECOND)));
+        let fires = all.number_until(until).saturating_sub(all.number_until(before));
+        return Day { fires: u64::try_from(fires).unwrap_or(0), ..nothing };
     }
     let mut day = nothing;
-    let mut after = start.minus(Duration::from_millis(1));
-    while let Some(at) = trigger.next_after(zone, after).filter(|at| *at < end) {
+    while let Some(at) = plan.next_after(after).filter(|at| *at < end) {
         if day.fires == u64::from(COUNTED) {
             day.uncounted = true;
             break;
         }
         day.fires += 1;
-        day.odd = day.odd.or_else(|| mark(trigger, zone, at));
+        day.odd = day.odd.or_else(|| mark(plan, after, at));
         after = at;
     }
+    if day.fires == 0 {
+        day.odd = left_out_until(plan, after, end.minus(MILLISECOND));
+    }
     day
-}
-
-/// How many multiples of `step` are in `[start, end)`.
-fn multiples(step: Duration, start: Timestamp, end: Timestamp) -> u64 {
-    let Some(step) = i64::try_from(step.as_millis()).ok().filter(|step| *step > 0) else { return 0 };
-    let before = |at: Timestamp| (at.as_millis() - 1).div_euclid(step);
-    u64::try_from(before(end) - before(start)).unwrap_or(0)
 }

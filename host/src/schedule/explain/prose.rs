@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use chrono_tz::Tz;
-
-use super::on_clock;
+use super::{counted, on_clock};
 use crate::schedule::calendar::{Calendar, Days, FIRST_SECOND};
-use crate::schedule::{Cooldowns, Crontab, Dst, Pace, Trigger};
+use crate::schedule::{Cooldowns, Crontab, Dst, Pace, Plan, Trigger};
 
 /// So many times of day are listed one by one; more are told by minutes and hours.
 const TIMES: usize = 6;
@@ -31,13 +29,13 @@ const MONTHS: [&str; 12] = [
 
 pub(super) const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
-/// What `trigger` means, in words: `at 02:30 every Monday`, `every 10 minutes`, `once, at ...`.
-pub fn words(trigger: &Trigger, zone: Tz) -> String {
-    match trigger {
+/// What a plan's trigger means, in words: `at 02:30 every Monday`, `every 10 minutes`, `once, at ...`.
+pub fn words(plan: &Plan<'_>) -> String {
+    match plan.trigger {
         Trigger::OnDemand => "on demand only".to_owned(),
         Trigger::OnStart => "whenever the host starts, or first sees it".to_owned(),
-        Trigger::Every(step) => every(*step),
-        Trigger::At(at) => format!("once, at {}", on_clock(zone, *at)),
+        Trigger::Every(step) => every(*step) + &counted_from(plan, *step),
+        Trigger::At(at) => format!("once, at {}", on_clock(plan.zone, *at)),
         Trigger::Cron(crontab) => of_crontab(crontab),
         Trigger::After(Cooldowns { success, fail }) => {
             let after = |cooldown: &Duration| humantime::format_duration(*cooldown).to_string();
@@ -52,8 +50,14 @@ pub fn words(trigger: &Trigger, zone: Tz) -> String {
 
 /// `every 10 minutes`: in the largest unit that makes it a whole number.
 fn every(step: Duration) -> String {
-    const UNITS: [(u128, &str); 5] =
-        [(86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1000, "second"), (1, "millisecond")];
+    const UNITS: [(u128, &str); 6] = [
+        (7 * 86_400_000, "week"),
+        (86_400_000, "day"),
+        (3_600_000, "hour"),
+        (60_000, "minute"),
+        (1000, "second"),
+        (1, "millisecond"),
+    ];
     let ms = step.as_millis();
     let (unit, name) =
         UNITS.into_iter().find(|(unit, _)| ms >= *unit && ms.is_multiple_of(*unit)).unwrap_or((1, "millisecond"));
@@ -63,9 +67,19 @@ fn every(step: Duration) -> String {
     }
 }
 
+/// From when on: what is written, or, where that is the question, since 1970.
+fn counted_from(plan: &Plan<'_>, step: Duration) -> String {
+    const TWO_DAYS: Duration = Duration::from_secs(2 * 86_400);
+    match plan.timing.start {
+        Some(start) => format!(", counted from {}", on_clock(plan.zone, start)),
+        None if step >= TWO_DAYS => ", counted from Thu 1970-01-01 00:00:00Z".to_owned(),
+        None => String::new(),
+    }
+}
+
 fn of_crontab(crontab: &Crontab) -> String {
     let mut words = match crontab.calendar() {
-        calendar if calendar.seconds == FIRST_SECOND => of_calendar(calendar),
+        calendar if calendar.seconds() == FIRST_SECOND => of_calendar(calendar),
         calendar => of_seconds(calendar),
     };
     if crontab.dst() == Dst::Utc {
@@ -78,7 +92,7 @@ fn of_crontab(crontab: &Crontab) -> String {
 
 /// `every 10 seconds`, `at second 5 and 35 of the minute, at 02:30 every Monday`.
 fn of_seconds(calendar: &Calendar) -> String {
-    let seconds = Set::new(calendar.seconds, 0, 59);
+    let seconds = Set::new(calendar.seconds(), 0, 59);
     let often = match seconds.step() {
         Some(1) if seconds.all() => "every second".to_owned(),
         Some(step) if step > 1 && seconds.goes_round(60) => format!("every {step} seconds"),
@@ -152,6 +166,9 @@ fn often(minutes: &Set, hours: &Set) -> Option<String> {
 
 /// On which days, with what joins it to a time: ` every Monday`, `, Monday to Friday`, ` on the 1st of every month`.
 fn days(calendar: &Calendar) -> String {
+    if let Some(days) = calendar.counted() {
+        return counted::days(calendar, days);
+    }
     let days = Set::new(calendar.days, 1, 31);
     let months = Set::new(calendar.months, 1, 12);
     let weekdays = weekdays(calendar.weekdays);
@@ -181,7 +198,7 @@ fn days(calendar: &Calendar) -> String {
 }
 
 /// With Monday as 1 and Sunday as 7.
-fn weekdays(bits: u8) -> Set {
+pub(super) fn weekdays(bits: u8) -> Set {
     Set::new(bits | ((bits & 1) << 7), 1, 7)
 }
 
@@ -194,7 +211,7 @@ fn weekday(day: u32) -> String {
     WEEKDAYS[day as usize - 1].to_owned()
 }
 
-fn ordinal(day: u32) -> String {
+pub(super) fn ordinal(day: u32) -> String {
     let end = match (day % 10, day / 10) {
         (_, 1) => "th",
         (1, _) => "st",
@@ -206,20 +223,20 @@ fn ordinal(day: u32) -> String {
 }
 
 /// The values that a field has, in order.
-struct Set {
-    values: Vec<u32>,
+pub(super) struct Set {
+    pub(super) values: Vec<u32>,
     /// How many it could have.
     most: usize,
 }
 
 impl Set {
-    fn new(bits: impl Into<u64>, low: u32, high: u32) -> Self {
+    pub(super) fn new(bits: impl Into<u64>, low: u32, high: u32) -> Self {
         let bits = bits.into();
         let values = (low..=high).filter(|value| bits & (1 << value) != 0).collect();
         Self { values, most: (high - low + 1) as usize }
     }
 
-    fn all(&self) -> bool {
+    pub(super) fn all(&self) -> bool {
         self.values.len() == self.most
     }
 
@@ -246,7 +263,7 @@ impl Set {
     }
 
     /// `every UNIT from 1 to 5`, `every 7th UNIT from 0 to 56`, or `LISTED 1, 3 and 5`; with `the` before single values.
-    fn told(&self, unit: &str, listed: &str, the: &str, name: impl Fn(u32) -> String) -> String {
+    pub(super) fn told(&self, unit: &str, listed: &str, the: &str, name: impl Fn(u32) -> String) -> String {
         let from_to = || format!("from {the}{} to {the}{}", name(self.values[0]), name(self.last()));
         match self.step() {
             Some(1) => format!("every {unit} {}", from_to()),
@@ -256,7 +273,7 @@ impl Set {
     }
 
     /// `1, 3 and 5 to 7`.
-    fn listed(&self, name: impl Fn(u32) -> String, last: &str) -> String {
+    pub(super) fn listed(&self, name: impl Fn(u32) -> String, last: &str) -> String {
         let part = |(from, to): (u32, u32)| match from == to {
             true => name(from),
             false => format!("{} to {}", name(from), name(to)),
@@ -279,7 +296,7 @@ impl Set {
 }
 
 /// `a`, `a and b`, `a, b and c`.
-fn list(parts: &[String], last: &str) -> String {
+pub(super) fn list(parts: &[String], last: &str) -> String {
     match parts {
         [] => String::new(),
         [one] => one.clone(),

@@ -131,6 +131,12 @@ impl Rig {
         self.work(takes).await;
     }
 
+    /// The same up to the last millisecond before `to`, which is then; what is due then is not looked at.
+    pub(super) async fn pass_to_just_before(&mut self, host: &mut Host, to: Timestamp) {
+        self.pass(host, to.minus(Duration::from_millis(1)), Duration::ZERO).await;
+        self.set(to);
+    }
+
     /// End the runs that have had their time and those that somebody wants ended, and claim those that may start.
     pub(super) async fn work(&mut self, takes: Duration) {
         let now = self.now();

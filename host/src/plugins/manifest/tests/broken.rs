@@ -133,7 +133,7 @@ every = "5ms""#,
         "a crontab with a bad hour",
         r#"[tasks.a]
 cron = "0 25 * * *""#,
-        "front.toml:2: `tasks.a.cron`: hour `25`: `25` is out of range; use 0-23, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
+        "front.toml:2: `tasks.a.cron`: hour `25`: `25` is out of range; use 0-23, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
     ),
     (
         "a crontab with seconds",

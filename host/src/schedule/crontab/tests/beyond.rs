@@ -54,7 +54,10 @@ fn seconds_are_read_only_where_they_are_asked_for() {
         "`* * * * *` has 5 fields, a crontab with seconds has six: second minute hour day-of-month month day-of-week (without seconds it is for `cron`)"
     );
     let late = Crontab::parse_with_seconds("60 * * * * *").unwrap_err().to_string();
-    assert_eq!(late, "second `60`: `60` is out of range; use 0-59, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them");
+    assert_eq!(
+        late,
+        "second `60`: `60` is out of range; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them"
+    );
 }
 
 #[test]
@@ -70,7 +73,7 @@ fn an_h_is_where_the_name_has_it_for_ever() {
         assert_eq!(values(months.into()), [month], "{name}");
         assert_eq!(values(weekdays.into()), [weekday], "{name}");
     }
-    assert_eq!(values(seconds("H * * * * *").for_name("report").calendar.seconds), [54]);
+    assert_eq!(values(seconds("H * * * * *").for_name("report").calendar.seconds()), [54]);
     assert_eq!(values(spread("H/15 * * * *", "report").minutes), [0, 15, 30, 45].map(|n| n + 1));
     assert_eq!(values(spread("H(0-29) * * * *", "report").minutes), [1]);
     assert_eq!(values(spread("H(30-59) * * * *", "report").minutes), [30 + 1]);
@@ -78,10 +81,25 @@ fn an_h_is_where_the_name_has_it_for_ever() {
     assert_eq!(values(spread("0 0 * * H(mon-fri)", "report").weekdays.into()), [1]);
 }
 
+/// cronie draws such a value when it loads a crontab; here it is drawn once and for all, as an `H` is.
+#[test]
+fn a_range_with_a_tilde_is_where_the_name_has_it_for_ever() {
+    let spread = |text: &str, name: &str| crontab(text).for_name(name).calendar;
+    assert_eq!(values(spread("0~59 * * * *", "report").minutes), [31]);
+    assert_eq!(values(spread("~ ~ * * *", "acme/report").minutes), [58]);
+    assert_eq!(values(spread("* ~ * * *", "acme/report").hours.into()), [1]);
+    assert_eq!(values(spread("0~29 * * * *", "report").minutes), values(spread("H(0-29) * * * *", "report").minutes));
+    assert_eq!(values(spread("5,0~29 * * * *", "report").minutes), [1, 5]);
+    assert!(crontab("0~59 * * * *").has_place_of_its_own() && !crontab("5 * * * *").has_place_of_its_own());
+    // Not under all names there is such a day.
+    assert!(refused("0 0 ~ 2 *").contains("never comes under some names"));
+    assert!(Crontab::parse("0 0 30~31 1 *").is_ok());
+}
+
 #[test]
 fn an_h_keeps_to_its_range_and_uses_all_of_it() {
     type Set = fn(&Calendar) -> u64;
-    let tables: [(&str, Set, u32, u32, u32); 9] = [
+    let tables: [(&str, Set, u32, u32, u32); 12] = [
         ("H * * * *", |c| c.minutes, 0, 59, 1),
         ("0 H * * *", |c| c.hours.into(), 0, 23, 1),
         ("0 0 H * *", |c| c.days.into(), 1, 28, 1),
@@ -91,6 +109,9 @@ fn an_h_keeps_to_its_range_and_uses_all_of_it() {
         ("H/15 * * * *", |c| c.minutes, 0, 59, 4),
         ("0 H(8-17)/5 * * *", |c| c.hours.into(), 8, 17, 2),
         ("0 0 * * H(1-7)", |c| c.weekdays.into(), 0, 6, 1),
+        ("~ * * * *", |c| c.minutes, 0, 59, 1),
+        ("0 20~ * * *", |c| c.hours.into(), 20, 23, 1),
+        ("0 0 1~31 * *", |c| c.days.into(), 1, 31, 1),
     ];
     for (text, field, low, high, each) in tables {
         let crontab = crontab(text);
@@ -132,7 +153,7 @@ fn an_h_is_shown_as_it_was_written_and_keeps_what_else_was_said() {
 
 #[test]
 fn what_is_wrong_with_an_h_is_said() {
-    let minute = "; use 0-59, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them";
+    let minute = "; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them";
     let table = [
         ("H(0-60) * * * *", "minute `H(0-60)`: `60` is out of range"),
         ("H(9-3) * * * *", "minute `H(9-3)`: `9-3` runs backwards"),
@@ -148,7 +169,7 @@ fn what_is_wrong_with_an_h_is_said() {
     }
     assert_eq!(
         refused("0 0 H(1-31) * *"),
-        "day-of-month `H(1-31)`: `H` keeps to 1-28, which every month has; use 1-31, `*`, `H` (1-28), `a-b`, `*/n`, `a-b/n` or a list of them"
+        "day-of-month `H(1-31)`: `H` keeps to 1-28, which every month has; use 1-31, `*`, `H` (1-28), `a-b`, `a~b`, `*/n`, `a-b/n`, `L`, `L-n`, `nW`, `LW` or a list of them"
     );
 }
 
@@ -198,7 +219,7 @@ fn a_zone_before_the_fields_goes_before_the_tasks() {
         ("TZ=UTC", "`` has 0 fields, a crontab has five: minute hour day-of-month month day-of-week"),
         (
             "ZT=UTC 0 9 * *",
-            "minute `ZT=UTC`: `ZT=UTC` is no value; use 0-59, `*`, `H`, `a-b`, `*/n`, `a-b/n` or a list of them",
+            "minute `ZT=UTC`: `ZT=UTC` is no value; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
         ),
     ];
     for (text, expected) in table {

@@ -1,0 +1,212 @@
+//! `sexton test` against a host: the same schedules, downtimes and set clocks, once simulated and once by a scheduler whose
+//! clock this test moves. Both must make the same runs, and tell as many instants as missed.
+
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::rig::{Rig, at};
+use crate::run::RunState;
+use crate::simulation::{Down, Line, Plan, Step, simulate};
+use crate::task::Name;
+use crate::time::Timestamp;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A program that succeeds at once.
+const PROGRAM: &str = r#"(component
+    (core module $m (func (export "run") (result i32) i32.const 0))
+    (core instance $i (instantiate $m))
+    (func $run (result (result)) (canon lift (core func $i "run")))
+    (instance $export (export "run" (func $run)))
+    (export "wasi:cli/run@0.2.0" (instance $export)))"#;
+
+/// What befalls a host, so long after its start by a clock that is right.
+#[derive(Clone, Copy, Debug)]
+enum Blow {
+    Down(Duration, Duration),
+    Step(Duration, i64),
+}
+
+/// What came of it: the runs in order, each with the instant that it was due at and how it stands, and how many instants were
+/// left out.
+type Came = (Vec<(Timestamp, String)>, u64);
+
+async fn simulated(text: &str, start: Timestamp, length: Duration, blows: &[Blow]) -> Came {
+    let place = tempfile::tempdir().unwrap();
+    let plugin = place.path().join("t.wasm");
+    std::fs::write(&plugin, wat::parse_str(PROGRAM).unwrap()).unwrap();
+    std::fs::write(place.path().join("t.toml"), format!("[tasks.t]\n{text}\n")).unwrap();
+    let mut plan = plan(&plugin, start, length);
+    for blow in blows {
+        match *blow {
+            Blow::Down(after, lasts) => {
+                plan.down.push(Down { from: start.plus(after), to: start.plus(after).plus(lasts) });
+            }
+            Blow::Step(after, by) => plan.steps.push(Step { at: start.plus(after), by }),
+        }
+    }
+    let story = simulate(&plan).await.unwrap_or_else(|no_story| panic!("{text}: {no_story}"));
+    let runs = story.runs().map(|run| {
+        let due = chrono::DateTime::parse_from_rfc3339(&run.due).unwrap().to_utc().into();
+        let state = if run.outcome == "skipped" { "cancelled".to_owned() } else { run.outcome.clone() };
+        (due, state)
+    });
+    let missed = story.lines.iter().map(|line| if let Line::Missed(missed) = line { missed.count } else { 0 });
+    (runs.collect(), missed.sum())
+}
+
+fn plan(plugin: &Path, start: Timestamp, length: Duration) -> Plan {
+    Plan {
+        plugin: plugin.to_owned(),
+        start,
+        length,
+        only: [Name::new("t").unwrap()].into(),
+        asked: Vec::new(),
+        down: Vec::new(),
+        steps: Vec::new(),
+        seed: 1,
+        outputs: false,
+    }
+}
+
+async fn hosted(text: &str, start: &str, length: Duration, blows: &[Blow]) -> Came {
+    let mut rig = Rig::new(start);
+    let begin = rig.now();
+    let mut host = rig.host(text).await;
+    let (mut set, mut left_out, mut said) = (0_i64, 0, None);
+    // What the host's clock shows when a right one has gone on for so long.
+    let shown = |after: Duration, set: i64| Timestamp::from_millis(begin.plus(after).as_millis() + set);
+    for blow in blows {
+        match *blow {
+            Blow::Down(after, lasts) => {
+                rig.pass_to_just_before(&mut host, shown(after, set)).await;
+                drop(host);
+                rig.set(shown(after + lasts, set));
+                host = rig.host(text).await;
+            }
+            Blow::Step(after, by) => {
+                rig.pass_to_just_before(&mut host, shown(after, set)).await;
+                set += by;
+                rig.set(shown(after, set));
+                host.look().await;
+            }
+        }
+        rig.work(Duration::ZERO).await;
+        let now = rig.state().await.left_out;
+        if now != said {
+            left_out += now.as_deref().map_or(0, sum_of_left_out);
+            said = now;
+        }
+    }
+    rig.pass(&mut host, shown(length, set), Duration::ZERO).await;
+    let mut runs = Vec::new();
+    for run in rig.runs().await {
+        assert!(!matches!(run.state, RunState::Running), "{run:?}");
+        runs.push((run.due_at, run.state.as_str().to_owned()));
+    }
+    (runs, left_out)
+}
+
+/// The last number of `72 missed since 2027-05-01T13:00:00.000Z, 1 run, 71 left out`.
+fn sum_of_left_out(said: &str) -> u64 {
+    said.strip_suffix(" left out").and_then(|rest| rest.rsplit(' ').next()).and_then(|n| n.parse().ok()).unwrap()
+}
+
+async fn both_come_to_the_same(text: &str, start: &str, length: Duration, blows: &[Blow]) -> Result<(), TestCaseError> {
+    let simulated = simulated(text, at(start), length, blows).await;
+    let hosted = hosted(text, start, length, blows).await;
+    prop_assert_eq!(&simulated.0, &hosted.0, "runs of\n{}\nwith {:?} from {}", text, blows, start);
+    prop_assert_eq!(simulated.1, hosted.1, "missed of\n{}\nwith {:?} from {}", text, blows, start);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_schedule_whose_times_are_used_up_misses_nothing_in_a_downtime_that_follows() {
+    let down = [Blow::Down(5 * MINUTE + MINUTE / 2, 3 * MINUTE)];
+    let came = simulated("every = \"1m\"\ntimes = 3", at("05-01 12:00:30"), 10 * MINUTE, &down).await;
+
+    assert_eq!((came.0.len(), came.1), (3, 0));
+    both_come_to_the_same("every = \"1m\"\ntimes = 3", "05-01 12:00:30", 10 * MINUTE, &down).await.unwrap();
+    // With one to come, what lies in the downtime is missed.
+    both_come_to_the_same("every = \"1m\"\ntimes = 7", "05-01 12:00:30", 10 * MINUTE, &down).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_dealt_with_before_the_clock_was_set_back_is_not_missed() {
+    let blows = [Blow::Step(MINUTE, -4_294_000), Blow::Down(2 * MINUTE, 3 * MINUTE)];
+    both_come_to_the_same("cron = \"*/20 * * * *\"", "03-27 11:07:00", 3 * 60 * MINUTE, &blows).await.unwrap();
+}
+
+/// A trigger, and what bounds it: instants of the weekend on which the clocks of Berlin are set forward.
+fn schedule() -> impl Strategy<Value = String> {
+    let trigger = prop::sample::select(vec![
+        "every = \"7m\"",
+        "every = \"1h\"",
+        "every = \"1d\"\nstart = \"2027-03-27 02:30\"",
+        "every = \"25m\"\nstart = \"2027-03-27 22:11\"",
+        "cron = \"*/20 * * * *\"",
+        "cron = \"30 2 * * *\"",
+        "cron = \"30 2 * * *\"\ndst = \"skip\"",
+        "cron = \"0,30 1-3 * * sunL\"",
+        "cron = \"*/10 2 * * *\"",
+        "cron = \"@every 40m\"",
+        "cron-seconds = \"30 */15 * * * *\"",
+        "cron = \"hourly\"",
+    ]);
+    let end = prop::option::weighted(0.2, Just("end = \"2027-03-28 11:00\""));
+    let times = prop::option::weighted(0.4, (1_u32..40).prop_map(|times| format!("times = {times}")));
+    let catch_up = prop::sample::select(vec![
+        "",
+        "",
+        "catch-up = \"latest\"",
+        "catch-up = \"all(3)\"",
+        "catch-up = \"all(1000)\"",
+        "catch-up = \"all(1000)\"\ncatch-up-within = \"90m\"",
+    ]);
+    let later = prop::sample::select(vec!["", "", "", "delay = \"90s\"", "spread = \"4m\"", "jitter = \"3m\""]);
+    (trigger, end, times, catch_up, later).prop_map(|(trigger, end, times, catch_up, later)| {
+        let lines =
+            [trigger, end.unwrap_or(""), times.as_deref().unwrap_or(""), catch_up, later, "zone = \"Europe/Berlin\""];
+        lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+    })
+}
+
+/// Downtimes and steps of the clock that follow one another, at full minutes or between them.
+fn blows() -> impl Strategy<Value = Vec<Blow>> {
+    let blow = (
+        1_u64..400,
+        0_u64..60,
+        prop_oneof![
+            3 => (1_u64..300, 0_u64..60).prop_map(|(minutes, seconds)| Blow::Down(Duration::ZERO, Duration::from_secs(minutes * 60 + seconds))),
+            1 => (-7200_i64..7200).prop_map(|seconds| Blow::Step(Duration::ZERO, seconds * 1000)),
+        ],
+    );
+    prop::collection::vec(blow, 0..4).prop_map(|blows| {
+        let mut after = Duration::ZERO;
+        let placed = blows.into_iter().map(|(minutes, seconds, blow)| {
+            after += Duration::from_secs(minutes * 60 + seconds);
+            let placed = match blow {
+                Blow::Down(_, lasts) => Blow::Down(after, lasts),
+                Blow::Step(_, by) => Blow::Step(after, by),
+            };
+            if let Blow::Down(_, lasts) = placed {
+                after += lasts;
+            }
+            placed
+        });
+        placed.collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn a_simulated_host_makes_the_runs_of_a_real_one(text in schedule(), blows in blows(), start in 0_u32..60) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let length = Duration::from_secs(30 * 3600) + Duration::from_millis(500);
+        runtime.block_on(both_come_to_the_same(&text, &format!("03-27 11:07:{start:02}"), length, &blows))?;
+    }
+}

@@ -1,0 +1,81 @@
+//! Days of a month that are counted: from its end (`L`, `L-3`), to the nearest weekday (`15W`, `LW`), or by its weeks
+//! (`fri#2`, `friL`). What Quartz and croner mean by them, with the weekdays of crontab(5): 0 and 7 are Sunday.
+//!
+//! A month is given by the weekday of its first day and its length; that is all that they depend on.
+
+/// Monday to Friday, bit n for the weekday n.
+const WORKDAYS: u64 = 0b011_1110;
+
+/// Sets of such days. Empty by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    /// Bit n: the day that is n days before the last (`L` is 0).
+    pub(super) before_last: u32,
+    /// Bit n: the day from Monday to Friday that is nearest to the nth, within the month (`15W`).
+    pub(super) near: u32,
+    /// Bit n: the same for the day that is n days before the last (`LW` is 0).
+    pub(super) near_before_last: u32,
+    /// Bit n at place p: the (p + 1)th weekday n of the month (`fri#2`).
+    pub(super) nth: [u8; 5],
+    /// Bit n: the last weekday n of the month (`friL`).
+    pub(super) last: u8,
+}
+
+impl Counted {
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Those of both.
+    pub(super) fn with(mut self, other: Self) -> Self {
+        self.before_last |= other.before_last;
+        self.near |= other.near;
+        self.near_before_last |= other.near_before_last;
+        self.last |= other.last;
+        self.nth.iter_mut().zip(other.nth).for_each(|(nth, others)| *nth |= others);
+        self
+    }
+
+    /// The days that the day-of-month field counts, bit n for the nth, in a month of `length` days of which the first is the
+    /// weekday `first`, 0 for Sunday.
+    pub(super) fn dates(&self, first: u32, length: u32) -> u64 {
+        let last = set(self.before_last).filter(|before| *before < length).map(|before| 1 << (length - before));
+        let near = set(self.near).filter(|day| *day <= length);
+        let near_last = set(self.near_before_last).filter(|before| *before < length).map(|before| length - before);
+        let near = near.chain(near_last).map(|day| 1 << nearest(day, first, length));
+        last.chain(near).fold(0, |days, day: u64| days | day)
+    }
+
+    /// The same for the day-of-week field.
+    pub(super) fn weekdays(&self, first: u32, length: u32) -> u64 {
+        // The first day of the month that is the weekday.
+        let earliest = |weekday: u32| 1 + (weekday + 7 - first) % 7;
+        let nth =
+            self.nth.iter().zip(0..).flat_map(|(weekdays, weeks)| {
+                set(u32::from(*weekdays)).map(move |weekday| earliest(weekday) + 7 * weeks)
+            });
+        let last = set(u32::from(self.last)).map(|weekday| {
+            let earliest = earliest(weekday);
+            earliest + (length - earliest) / 7 * 7
+        });
+        nth.chain(last).filter(|day| *day <= length).fold(0, |days, day| days | (1 << day))
+    }
+}
+
+/// The values of a set.
+fn set(bits: u32) -> impl Iterator<Item = u32> {
+    (0..u32::BITS).filter(move |value| bits & (1 << value) != 0)
+}
+
+/// The day from Monday to Friday that is nearest to `day`: a day before a Saturday, a day after a Sunday, and never in
+/// another month.
+fn nearest(day: u32, first: u32, length: u32) -> u32 {
+    let weekday = (first + day - 1) % 7;
+    match weekday {
+        _ if WORKDAYS & (1 << weekday) != 0 => day,
+        0 if day == length => day - 2,
+        0 => day + 1,
+        _ if day == 1 => day + 2,
+        _ => day - 1,
+    }
+}

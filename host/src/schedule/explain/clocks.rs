@@ -1,0 +1,131 @@
+//! What the setting of clocks has to do with an instant at which a schedule fires.
+
+use chrono::DateTime;
+use chrono_tz::Tz;
+
+use super::Mark;
+use crate::schedule::local::{self, Shown, shown};
+use crate::schedule::plan::MILLISECOND;
+use crate::schedule::{Crontab, Dst, Plan, Trigger, walk};
+use crate::time::Timestamp;
+
+/// How far before a displaced instant the change of the clock that displaced it is looked for, in seconds.
+const DISPLACED: i64 = 26 * 3600;
+
+/// What the clocks of its zone have to do with `plan` firing at `at`, for the first time after `after`. Crontabs go by clocks,
+/// and so do whole days that are counted from a start; an instant that was written down is marked where its clock shows it
+/// twice.
+pub fn mark(plan: &Plan<'_>, after: Timestamp, at: Timestamp) -> Option<Mark> {
+    match plan.trigger {
+        Trigger::Cron(crontab) if crontab.dst() == Dst::Utc => None,
+        Trigger::Cron(crontab) => {
+            let zone = plan.zone;
+            gap(crontab, zone, at).or_else(|| left_out(plan, crontab, after, at)).or_else(|| fold(plan, at))
+        }
+        Trigger::Every(_) => day_in_gap(plan, at),
+        Trigger::At(_) => fold(plan, at),
+        Trigger::OnDemand | Trigger::OnStart | Trigger::After(_) | Trigger::Pace(_) => None,
+    }
+}
+
+/// Whether the clock skips a time in `(after, until]` that was meant and that nothing is run for.
+pub(super) fn left_out_until(plan: &Plan<'_>, after: Timestamp, until: Timestamp) -> Option<Mark> {
+    match plan.trigger {
+        Trigger::Cron(crontab) if crontab.dst() != Dst::Utc => left_out(plan, crontab, after, until),
+        _ => None,
+    }
+}
+
+/// Whether a crontab fires at `at` in the place of a time that the clock skips.
+fn gap(crontab: &Crontab, zone: Tz, at: Timestamp) -> Option<Mark> {
+    if crontab.dst() != Dst::Vixie {
+        return None; // it makes up for nothing
+    }
+    let second = at.as_millis().div_euclid(1000);
+    let clock = second + walk::offset(zone, second)?;
+    let meant = crontab.first_meant(shown_from(crontab, clock)..clock + 1).is_some();
+    let sets_now = walk::offset(zone, second - 1)? != walk::offset(zone, second)?;
+    // A job at a fixed time is run once for what was skipped and for the minute after it together.
+    if meant && (!sets_now || crontab.follows_clock()) {
+        return None;
+    }
+    let change = last_change(zone, second)?;
+    let skipped = crontab.first_meant(skipped_by(zone, change)?)?;
+    Some(Mark::Gap { skipped: time_of_day(skipped), run_at: time_of_day(clock) })
+}
+
+/// The first time that was meant in `(after, at]` and is left out as the clock skips it. What follows the clock loses nothing as
+/// long as it still fires on that day.
+///
+/// Between two instants at which a schedule fires its calendar has no time that a clock shows, so there is seldom one to look at.
+fn left_out(plan: &Plan<'_>, crontab: &Crontab, after: Timestamp, at: Timestamp) -> Option<Mark> {
+    let after = plan.timing.start.map_or(after, |start| after.max(start.minus(MILLISECOND)));
+    let shown_at = |at: Timestamp| {
+        let second = at.as_millis().div_euclid(1000);
+        Some(second + walk::offset(plan.zone, second)?)
+    };
+    let skipped = crontab.first_meant(shown_at(after)? + 1..shown_at(at)?)?;
+    let clock = DateTime::from_timestamp(skipped, 0)?.naive_utc();
+    let Shown::Skipped(change) = shown(plan.zone, clock)? else { return None };
+    if change <= after || change > at {
+        return None;
+    }
+    let fires =
+        |from: Timestamp, until: Timestamp| plan.next_after(from.minus(MILLISECOND)).is_some_and(|next| next <= until);
+    let made_up = match (crontab.follows_clock(), crontab.dst()) {
+        (true, _) => {
+            let day = |date| local::day_start(plan.zone, date);
+            fires(day(clock.date())?, day(clock.date().succ_opt()?)?.minus(MILLISECOND))
+        }
+        (false, Dst::Vixie) => fires(change, change),
+        (false, Dst::Skip | Dst::Utc) => false,
+    };
+    (!made_up).then(|| Mark::LeftOut { skipped: format!("{} on {}", time_of_day(skipped), clock.date()) })
+}
+
+/// Whether a day that is counted from a start begins later, as the clock skips its time, or whether that comes twice.
+fn day_in_gap(plan: &Plan<'_>, at: Timestamp) -> Option<Mark> {
+    let interval = plan.interval().filter(|interval| interval.is_on_calendar())?;
+    let (meant, clock) = (interval.meant(interval.number_until(at))?, local::local(plan.zone, at)?);
+    if meant == clock {
+        return fold(plan, at);
+    }
+    let (skipped, run_at) = (meant.format("%H:%M").to_string(), clock.format("%H:%M").to_string());
+    Some(Mark::Gap { skipped, run_at })
+}
+
+/// The seconds that a clock does not show when it is set at `change`; none if it is set back.
+fn skipped_by(zone: Tz, change: i64) -> Option<std::ops::Range<i64>> {
+    Some(change + walk::offset(zone, change - 1)?..change + walk::offset(zone, change)?)
+}
+
+/// The first second that counts as the time that a clock shows: where there are no seconds it shows minutes.
+fn shown_from(crontab: &Crontab, clock: i64) -> i64 {
+    if crontab.has_seconds() { clock } else { clock - clock.rem_euclid(60) }
+}
+
+/// The last instant up to and with `second` at which the clocks of a zone were set.
+fn last_change(zone: Tz, second: i64) -> Option<i64> {
+    let mut from = second - DISPLACED;
+    let mut last = None;
+    while let Some(change) = walk::next_change(zone, from, second)? {
+        (from, last) = (change, Some(change));
+    }
+    last
+}
+
+/// Whether the clock shows the time of `at` twice.
+fn fold(plan: &Plan<'_>, at: Timestamp) -> Option<Mark> {
+    let clock = local::local(plan.zone, at)?;
+    let Shown::Twice(first, second) = shown(plan.zone, clock)? else { return None };
+    let other = if at == first { second } else { first };
+    let both = plan.next_after(other.minus(MILLISECOND)) == Some(other);
+    Some(Mark::Fold { time: clock.format("%H:%M").to_string(), first: at == first, both })
+}
+
+/// `02:30` for a wall clock's second, `02:30:10` if it is not the first of its minute.
+fn time_of_day(second: i64) -> String {
+    let second = second.rem_euclid(24 * 3600);
+    let minutes = format!("{:02}:{:02}", second / 3600, second / 60 % 60);
+    if second % 60 == 0 { minutes } else { format!("{minutes}:{:02}", second % 60) }
+}
