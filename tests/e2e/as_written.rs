@@ -18,7 +18,7 @@ fn shown(args: &[&str]) -> String {
 }
 
 fn explained(args: &[&str]) -> String {
-    shown(&[&["schedule", "explain", "--from", "2027-01-01"], args].concat())
+    shown(&[&["schedule", "explain", "--from", "2027-01-01"][..], args].concat())
 }
 
 #[test]
