@@ -487,6 +487,10 @@ pub trait Store:
     /// Delete an entry; whether there was one.
     async fn cache_delete(&self, key: CacheKey, claim: Option<ClaimKey>, now: Timestamp) -> Result<bool>;
 
+    /// The bytes that each tenant's entries take of its quota, expired ones included until they are deleted. A tenant that never
+    /// wrote one may be left out.
+    async fn cache_usage(&self) -> Result<BTreeMap<Name, u64>>;
+
     /// The keys of a tenant that begin with `prefix`, in order, after `after`, at most `limit`.
     async fn cache_list(
         &self,
@@ -508,8 +512,8 @@ pub trait Store:
     /// Write down what a schedule has to remember, unless somebody else did meanwhile. Whether it was written.
     async fn remember(&self, remember: Remember) -> Result<bool>;
 
-    /// Pause a task, or all tasks of a tenant, or all, those that come later included. A pause that is there already stays as
-    /// it is. `why` is for people.
+    /// Pauses a task, or all tasks of a tenant, or all, those that come later included. A pause that is there already goes on
+    /// since when it did; a `why`, which is for people, takes the place of the one that it had.
     async fn pause(&self, whom: Whom, why: Option<String>, now: Timestamp) -> Result<()>;
 
     /// End a pause, and no other: a task whose tenant, or all, are paused goes on being so, and so does one that was paused by

@@ -52,6 +52,16 @@ pub struct Pause {
     pub why: Option<String>,
 }
 
+impl Pause {
+    /// The pause that a request for one makes of the pause there was `before`. `None` if nothing changes: a pause goes on
+    /// since when it did, and keeps its reason unless another is given.
+    pub fn over(before: Option<&Self>, why: Option<&str>, now: Timestamp) -> Option<Self> {
+        let Some(before) = before else { return Some(Self { since: Some(now), why: why.map(str::to_owned) }) };
+        let why = why.filter(|why| before.why.as_deref() != Some(why))?;
+        Some(Self { since: before.since, why: Some(why.to_owned()) })
+    }
+}
+
 /// The end of an attempt, as far as it counts here.
 #[derive(Clone, Copy, Debug)]
 pub struct End {

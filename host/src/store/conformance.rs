@@ -108,7 +108,7 @@ macro_rules! promises {
                 what_was_due_while_many_were_paused_is_left_out
                 to_resume_many_resumes_none_that_was_paused_otherwise
                 to_resume_a_task_ends_no_pause_of_many
-                a_pause_of_many_that_is_there_stays_as_it_is
+                a_second_pause_changes_the_reason_if_it_gives_one_and_nothing_else
                 who_waits_for_runs_is_told_when_many_are_resumed
             }
             forcing {
@@ -191,6 +191,7 @@ macro_rules! promises {
                 a_write_beyond_the_quota_changes_nothing
                 expired_entries_and_replaced_values_give_room
                 the_quota_is_each_tenants_own
+                what_each_tenants_entries_take_of_its_quota_is_told
                 what_a_task_writes_is_counted_as_its_own
                 keys_are_listed_in_order_by_prefix
                 pruning_deletes_expired_entries

@@ -405,6 +405,10 @@ impl Store for PostgresStore {
         act!(self.guests, Some(locks), [key], |tx| cache::delete(tx, &key, claim, now))
     }
 
+    async fn cache_usage(&self) -> Result<BTreeMap<Name, u64>> {
+        read!(self, |tx| cache::usage_of_all(tx))
+    }
+
     async fn cache_list(
         &self,
         prefix: CacheKey,

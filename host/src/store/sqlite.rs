@@ -267,6 +267,10 @@ impl Store for SqliteStore {
         self.write(move |w| cache::delete(w, &key, claim, now)).await
     }
 
+    async fn cache_usage(&self) -> Result<BTreeMap<Name, u64>> {
+        self.read(cache::usage_of_all).await
+    }
+
     async fn cache_list(
         &self,
         prefix: CacheKey,

@@ -223,6 +223,18 @@ pub(crate) async fn the_quota_is_each_tenants_own(store: Tested) {
     set(&store, small("other")).await;
 }
 
+pub(crate) async fn what_each_tenants_entries_take_of_its_quota_is_told(store: Tested) {
+    let of = |tenant, value| CacheWrite { key: CacheKey { tenant: name(tenant), ..key("k") }, ..write("k", value) };
+    assert_eq!(store.cache_usage().await.unwrap().values().sum::<u64>(), 0);
+
+    set(&store, of("default", b"12345")).await;
+    set(&store, of("other", b"12")).await;
+    set(&store, of("other", b"1234")).await;
+
+    let usage = store.cache_usage().await.unwrap();
+    assert_eq!((usage[&name("default")], usage[&name("other")]), (6, 5), "keys count, too");
+}
+
 pub(crate) async fn what_a_task_writes_is_counted_as_its_own(store: Tested) {
     let (one, two) = (running(&store, "a").await.key, running(&store, "b").await.key);
     let by = |claim, text, value| CacheWrite { claim: Some(claim), budget: Some(10), ..write(text, value) };

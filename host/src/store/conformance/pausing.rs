@@ -96,16 +96,31 @@ pub(crate) async fn to_resume_a_task_ends_no_pause_of_many(store: Tested) {
     assert_eq!(taken(&store, 3).await, Vec::<String>::new());
 }
 
-pub(crate) async fn a_pause_of_many_that_is_there_stays_as_it_is(store: Tested) {
-    store.pause(crowd(), Some("first".into()), at(1)).await.unwrap();
-    store.pause(Whom::All, None, at(2)).await.unwrap();
-    store.pause(crowd(), Some("second".into()), at(3)).await.unwrap();
+pub(crate) async fn a_second_pause_changes_the_reason_if_it_gives_one_and_nothing_else(store: Tested) {
+    for whom in [Whom::Task(task("a")), crowd(), Whom::All] {
+        store.pause(whom.clone(), Some("first".into()), at(1)).await.unwrap();
+        store.pause(whom.clone(), None, at(2)).await.unwrap();
+        assert_eq!(
+            pause_of(&store, &whom).await,
+            (Some(at(1)), Some("first".to_owned())),
+            "no reason is given: {whom}"
+        );
 
+        store.pause(whom.clone(), Some("second".into()), at(3)).await.unwrap();
+        assert_eq!(pause_of(&store, &whom).await, (Some(at(1)), Some("second".to_owned())), "{whom}");
+    }
+}
+
+/// Since when `whom` is paused, and why.
+async fn pause_of(store: &Tested, whom: &Whom) -> (Option<Timestamp>, Option<String>) {
     let pauses = store.pauses().await.unwrap();
-
-    assert_eq!(pauses.all.unwrap().since, Some(at(2)));
-    let crowds = &pauses.tenants[&name("crowd")];
-    assert_eq!((crowds.since, crowds.why.as_deref(), pauses.tenants.len()), (Some(at(1)), Some("first"), 1));
+    let pause = match whom {
+        Whom::Task(task) => store.task_states().await.unwrap()[task].paused.clone(),
+        Whom::Tenant(tenant) => pauses.tenants.get(tenant).cloned(),
+        Whom::All => pauses.all,
+    };
+    let pause = pause.unwrap_or_else(|| panic!("{whom} is paused"));
+    (pause.since, pause.why)
 }
 
 pub(crate) async fn who_waits_for_runs_is_told_when_many_are_resumed(store: Tested) {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::errors::Step;
 use super::locks::{self, HOLDER};
-use super::rows::{instant, maybe_instant, named, number, to_int, to_sql};
+use super::rows::{instant, maybe_instant, name, named, number, to_int, to_sql};
 use super::tx::Tx;
 use crate::run::ClaimKey;
 use crate::store::{CacheKey, CacheWrite, Entry, EntryInfo, LockKind, LockName, StoreError, WriteIf, Written};
@@ -310,6 +310,12 @@ pub(super) async fn get(tx: &Tx, key: &CacheKey, now: Timestamp) -> Step<Option<
 }
 
 /// See [`crate::store::Store::cache_list`].
+/// See [`crate::store::Store::cache_usage`].
+pub(super) async fn usage_of_all(tx: &Tx) -> Step<BTreeMap<Name, u64>> {
+    let rows = tx.query("SELECT tenant, bytes FROM cache_usage", &[]).await?;
+    rows.iter().map(|row| Ok((name(row, 0)?, row.get::<_, i64>(1).max(0).unsigned_abs()))).collect()
+}
+
 pub(super) async fn list(
     tx: &Tx,
     prefix: &CacheKey,

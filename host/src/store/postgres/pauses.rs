@@ -19,8 +19,8 @@ pub(super) async fn pause(tx: &mut Tx, whom: &Whom, why: Option<&str>, now: Time
     let tenant = match whom {
         Whom::Task(task) => {
             let mut row = tasks::lock_one(tx, task).await?;
-            if row.paused.is_none() {
-                row.paused = Some(Pause { since: Some(now), why: why.map(|why| why.into_owned()) });
+            if let Some(pause) = Pause::over(row.paused.as_ref(), why.as_deref(), now) {
+                row.paused = Some(pause);
                 tasks::write(tx, &row).await?;
                 tx.told.changes = true;
             }
@@ -29,13 +29,16 @@ pub(super) async fn pause(tx: &mut Tx, whom: &Whom, why: Option<&str>, now: Time
         Whom::Tenant(tenant) => tenant.as_str(),
         Whom::All => ALL,
     };
-    let new = tx
+    // As `Pause::over` has it.
+    let changed = tx
         .execute(
-            "INSERT INTO pauses (tenant, since_at, why) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            "INSERT INTO pauses AS before (tenant, since_at, why) VALUES ($1, $2, $3) \
+             ON CONFLICT (tenant) DO UPDATE SET why = excluded.why \
+             WHERE excluded.why IS NOT NULL AND excluded.why IS DISTINCT FROM before.why",
             &[&tenant, &now.as_millis(), &why],
         )
         .await?;
-    tx.told.changes |= new > 0;
+    tx.told.changes |= changed > 0;
     Ok(())
 }
 

@@ -1,15 +1,18 @@
 //! Cache entries: each is written whole, with a version from the counter that fences come from, so that a key's
 //! versions grow even when it is deleted in between.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::claims::held;
 use super::errors::Step;
 use super::locks;
-use super::rows::{instant, maybe_instant, number, to_sql};
+use super::rows::{instant, maybe_instant, name, number, to_sql};
 use super::writer::Writing;
 use crate::run::ClaimKey;
 use crate::store::{CacheKey, CacheWrite, Entry, EntryInfo, LockKind, LockName, StoreError, WriteIf, Written};
+use crate::task::Name;
 use crate::time::Timestamp;
 
 /// An entry as a write finds it.
@@ -127,6 +130,13 @@ fn usage(conn: &Connection, tenant: &str) -> rusqlite::Result<i64> {
         .query_row([tenant], |row| row.get(0))
         .optional()
         .map(Option::unwrap_or_default)
+}
+
+/// See [`crate::store::Store::cache_usage`].
+pub(super) fn usage_of_all(conn: &Connection) -> rusqlite::Result<BTreeMap<Name, u64>> {
+    let mut statement = conn.prepare_cached("SELECT tenant, bytes FROM cache_usage")?;
+    let rows = statement.query_map([], |row| Ok((name(row, 0)?, row.get::<_, i64>(1)?.max(0).unsigned_abs())))?;
+    rows.collect()
 }
 
 /// Bytes that the entries have which a task was the last to write, expired ones included until they are deleted.

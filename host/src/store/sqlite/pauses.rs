@@ -16,24 +16,24 @@ pub(super) const ALL: &str = "";
 
 /// See [`crate::store::Store::pause`].
 pub(super) fn pause(w: &mut Writing, whom: &Whom, why: Option<&str>, now: Timestamp) -> Step<()> {
-    let pause = Pause { since: Some(now), why: why.map(str::to_owned) };
     match whom {
         Whom::Task(task) => {
             let id = w.ledger.intern(task);
-            if w.ledger.row(id).paused.is_some() {
-                return Ok(());
-            }
+            let Some(pause) = Pause::over(w.ledger.row(id).paused.as_ref(), why, now) else { return Ok(()) };
             w.ledger.change(id).paused = Some(pause);
         }
         Whom::Tenant(_) | Whom::All => {
             let tenant = tenant(whom);
-            let new = w
-                .conn
-                .prepare_cached("INSERT OR IGNORE INTO pauses (tenant, since_at, why) VALUES (?1, ?2, ?3)")?
-                .execute(params![tenant.map_or(ALL, |tenant| tenant.as_str()), now.as_millis(), why])?;
-            if new == 0 {
-                return Ok(());
-            }
+            let pauses = &w.ledger.pauses;
+            let before = tenant.map_or(pauses.all.as_ref(), |tenant| pauses.tenants.get(tenant));
+            let Some(pause) = Pause::over(before, why, now) else { return Ok(()) };
+            w.conn
+                .prepare_cached("INSERT OR REPLACE INTO pauses (tenant, since_at, why) VALUES (?1, ?2, ?3)")?
+                .execute(params![
+                    tenant.map_or(ALL, |tenant| tenant.as_str()),
+                    pause.since.map(Timestamp::as_millis),
+                    pause.why
+                ])?;
             match tenant {
                 Some(tenant) => drop(w.ledger.pauses.tenants.insert(tenant.clone(), pause)),
                 None => w.ledger.pauses.all = Some(pause),
