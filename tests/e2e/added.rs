@@ -165,7 +165,7 @@ fn schedules_go_on_after_a_crash() {
     });
     let later = host.get("/v1/schedules/later");
     assert_eq!((&later["state"], &later["fired"]), (&json!("active"), &json!(0)));
-    assert!(host.log().contains("Parked 2 added schedule(s)"), "{}", host.log());
+    assert!(host.log().contains("Loaded 2 schedule(s) that were added"), "{}", host.log());
 }
 
 #[test]

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 
 use super::error::{ApiError, ApiResult};
+use super::shapes::length;
 use super::{App, MAX_BODY};
 use crate::run::RunId;
 use crate::schedule::words;
@@ -224,8 +225,7 @@ pub(super) fn instant(parameter: &str, text: &str, zone: chrono_tz::Tz, now: Tim
 /// `bad-duration`, which names the parameter, if it has no unit, is no duration, or is longer than `at_most`.
 pub(super) fn duration(parameter: &str, text: &str, at_most: Duration) -> ApiResult<Duration> {
     let bad = |why: String| ApiError::bad("bad-duration", format!("`{parameter}`: {why}"));
-    let parsed = humantime::parse_duration(text)
-        .map_err(|e| bad(format!("`{text}` is not a duration such as `30s` or `1h 30m` ({e})")))?;
+    let parsed = length(text).map_err(bad)?;
     if parsed > at_most {
         return Err(bad(format!("`{text}` is longer than {}", humantime::format_duration(at_most))));
     }

@@ -56,7 +56,7 @@ pub(super) async fn locks(
 
 /// `GET /v1/tenants`.
 pub(super) async fn tenants(State(app): State<App>, _: ApiQuery<NoQuery>) -> ApiResult<Json<Tenants>> {
-    let (all, pauses) = (app.tenants.all(), app.store.pauses().await?);
+    let (all, pauses, cache) = (app.tenants.all(), app.store.pauses().await?, app.store.cache_usage().await?);
     let tenants = all.iter().map(|(name, limits)| {
         let used = app.budgets.tenant_use(name);
         TenantShape {
@@ -66,6 +66,7 @@ pub(super) async fn tenants(State(app): State<App>, _: ApiQuery<NoQuery>) -> Api
             fuel_left: used.fuel_left,
             fuel_per_minute: limits.fuel_per_minute,
             cache: limits.cache,
+            cache_used: cache.get(name).copied().unwrap_or_default(),
             held_back: used.held_back,
             paused: pauses.of(name, None).map(|(by, pause)| by.why(pause)),
         }

@@ -12,9 +12,12 @@ use serde_json::Value;
 use super::App;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, RunPath, Tenant};
+use super::shapes::ago;
 use super::shapes::live::{Live, LiveAttempt, Stack};
 use crate::run::{RunId, RunState};
 use crate::runtime::{RunHandle, TooManyWatch};
+use crate::store::RunInfo;
+use crate::time::Timestamp;
 
 /// Samples of a stack, unless asked for otherwise, and at most.
 const SAMPLES: usize = 3;
@@ -95,11 +98,26 @@ async fn under_way(app: &App, tenant: &Tenant, id: RunId) -> ApiResult<Arc<RunHa
     let here = &app.host.name;
     let message = match &run.host {
         Some(host) if run.state == RunState::Running && host != here => {
-            format!("run {id} is running on the host `{host}`, which has to be asked")
+            let message = format!("run {id} is running on the host `{host}`");
+            return Err(ApiError::new(StatusCode::CONFLICT, "not-running", message)
+                .hint("ask that host: `sexton hosts` shows its address, --url takes it"));
         }
-        _ => format!("run {id} is not running: it is {}", run.state),
+        _ => not_running(&run, app.clock.now()),
     };
-    Err(ApiError::new(StatusCode::CONFLICT, "not-running", message))
+    Err(ApiError::new(StatusCode::CONFLICT, "not-running", message).hint(format!("see `sexton show {id}`")))
+}
+
+/// `run 3 is not running (it failed 2m 0s ago)`.
+fn not_running(run: &RunInfo, now: Timestamp) -> String {
+    let since = run.ended_at.filter(|_| run.state.is_over()).map(|at| format!(" {}", ago(at, now))).unwrap_or_default();
+    let what = match run.state {
+        RunState::Failed => "it failed",
+        RunState::Succeeded => "it succeeded",
+        RunState::Cancelled => "it was cancelled",
+        RunState::Running => "it is about to start, or has just ended",
+        RunState::Waiting => "it waits",
+    };
+    format!("run {} is not running ({what}{since})", run.id)
 }
 
 fn too_many(error: TooManyWatch) -> ApiError {

@@ -21,14 +21,16 @@ const MAX_WHY: usize = 200;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PauseQuery {
-    why: Option<String>,
+    /// `why` is what it was called before.
+    #[serde(alias = "why")]
+    reason: Option<String>,
 }
 
 impl PauseQuery {
     fn why(self) -> ApiResult<Option<String>> {
-        match self.why {
+        match self.reason {
             Some(why) if why.is_empty() || why.chars().count() > MAX_WHY || why.chars().any(char::is_control) => {
-                Err(ApiError::bad("bad-query", format!("`why` is one line of 1 to {MAX_WHY} characters")))
+                Err(ApiError::bad("bad-query", format!("`reason` is one line of 1 to {MAX_WHY} characters")))
             }
             why => Ok(why),
         }
@@ -86,6 +88,8 @@ pub(super) async fn resume_many(
 
 async fn set_many(app: &App, Many(tenant): Many, pause: Option<Option<String>>) -> ApiResult<Json<PausedMany>> {
     let whom = tenant.clone().map_or(Whom::All, Whom::Tenant);
+    let before = app.store.pauses().await?;
+    let already = tenant.as_ref().map_or(before.all.is_some(), |tenant| before.tenants.contains_key(tenant));
     set(app, &whom, pause).await?;
     let pauses = app.store.pauses().await?;
     let pause = match &tenant {
@@ -94,7 +98,7 @@ async fn set_many(app: &App, Many(tenant): Many, pause: Option<Option<String>>) 
     };
     let (by, pause) = pause.unzip();
     let (at, why) = pause.map_or((None, None), |pause| (pause.since, pause.why));
-    Ok(Json(PausedMany { tenant, paused: by.is_some(), paused_by: by, paused_at: at, paused_why: why }))
+    Ok(Json(PausedMany { tenant, paused: by.is_some(), paused_by: by, paused_at: at, paused_why: why, already }))
 }
 
 /// `POST /v1/tasks/{task}/pause`.
@@ -123,10 +127,12 @@ async fn set_task(app: &App, key: TaskKey, pause: Option<Option<String>>) -> Api
     if !known && !app.store.task_states().await?.contains_key(&key) {
         return Err(no_task(app, &key));
     }
+    let already = state_of(app, &key).await?.paused.is_some();
     set(app, &Whom::Task(key.clone()), pause).await?;
     let (own, pauses) = (state_of(app, &key).await?.paused, app.store.pauses().await?);
-    let by = pauses.of(&key.tenant, own.as_ref()).map(|(by, _)| by);
-    Ok(Json(Paused { task: key.task, paused: by.is_some(), paused_by: by }))
+    let (by, pause) = pauses.of(&key.tenant, own.as_ref()).unzip();
+    let (at, why) = pause.map_or((None, None), |pause| (pause.since, pause.why.clone()));
+    Ok(Json(Paused { task: key.task, paused: by.is_some(), paused_by: by, paused_at: at, paused_why: why, already }))
 }
 
 /// Pause with this reason, or resume.

@@ -28,7 +28,12 @@ pub(super) async fn of_run(
     let output = match app.store.output(id).await? {
         Some(output) if run.state == RunState::Succeeded => output,
         _ => {
-            let message = format!("run {id} has no output: it is {}", run.state);
+            let message = match run.state {
+                RunState::Waiting | RunState::Running => format!("run {id} is {}, so it has no output yet", run.state),
+                RunState::Cancelled => format!("run {id} was cancelled, so it has no output"),
+                RunState::Failed => format!("run {id} failed, so it has no output"),
+                RunState::Succeeded => format!("the output of run {id} is not kept any more"),
+            };
             let error = ApiError::not_found("no-output", message);
             return Err(if run.state.is_over() { error } else { error.hint("GET /v1/runs/{run}/wait waits for it") });
         }

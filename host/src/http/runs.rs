@@ -122,6 +122,7 @@ pub(super) async fn wait(
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct KillQuery {
+    #[serde(alias = "why")]
     reason: Option<String>,
     #[serde(default)]
     now: bool,

@@ -202,7 +202,7 @@ fn refusal(app: &App, new: &AddSchedule, definition: &Definition) -> Option<ApiE
     if let Trigger::At(at) = definition.trigger
         && at.plus(JUST_NOW) < new.now
     {
-        let message = format!("{at} is over; an added schedule is due later than now");
+        let message = format!("{at} is in the past; give a time in the future");
         return Some(ApiError::bad("bad-instant", message));
     }
     let task = TaskKey { tenant: new.key.tenant.clone(), task: new.task.clone() };

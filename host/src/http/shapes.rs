@@ -82,6 +82,9 @@ pub struct TenantShape {
     pub fuel_per_minute: Option<u64>,
     /// Bytes that its cache entries may have together.
     pub cache: u64,
+    /// Bytes that they have.
+    #[serde(default)]
+    pub cache_used: u64,
     /// Why nothing of it starts.
     pub held_back: Option<HeldBack>,
     /// Which pause keeps all of it from starting, if one does.
@@ -175,6 +178,15 @@ pub struct Paused {
     /// Whose pause keeps it from starting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_by: Option<PausedBy>,
+    /// Since when that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<Timestamp>,
+    /// The reason of that pause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_why: Option<String>,
+    /// Whether it had a pause of its own before this request.
+    #[serde(default)]
+    pub already: bool,
 }
 
 /// `POST /v1/pause` and `/resume`, and the same of `/v1/tenants/{tenant}`.
@@ -188,8 +200,11 @@ pub struct PausedMany {
     pub paused_by: Option<PausedBy>,
     /// Since when.
     pub paused_at: Option<Timestamp>,
-    /// Why, if somebody said.
+    /// The reason, if one was given.
     pub paused_why: Option<String>,
+    /// Whether the pause that was asked for, or ended, was there before this request.
+    #[serde(default)]
+    pub already: bool,
 }
 
 /// `GET /v1/cache`.
@@ -270,6 +285,19 @@ pub struct FailureBody {
 /// How long before `now` an instant was, or how long after it will be: `3s ago`, `in 2m 5s`, `now`.
 pub fn ago(at: Timestamp, now: Timestamp) -> String {
     if at > now { format!("in {}", rough(at.since(now))) } else { format!("{} ago", rough(now.since(at))) }
+}
+
+/// Reads a length of time with its unit, such as `30s` or `1h 30m`.
+///
+/// # Errors
+///
+/// One line that says what to write.
+pub fn length(text: &str) -> Result<std::time::Duration, String> {
+    let text = text.trim();
+    humantime::parse_duration(text).map_err(|_| match text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
+        true => format!("`{text}` has no unit; write `{text}s` if seconds are meant"),
+        false => format!("`{text}` is not a duration; write one such as `30s` or `1h 30m`"),
+    })
 }
 
 /// A length of time in its two largest units: people compare, they do not compute.

@@ -112,17 +112,19 @@ pub(super) async fn show(
 #[serde(deny_unknown_fields)]
 pub(super) struct TriggerQuery {
     at: Option<String>,
-    after: Option<String>,
+    /// `after` is what it was called before.
+    #[serde(rename = "in", alias = "after")]
+    after_now: Option<String>,
     #[serde(default)]
     past_limits: bool,
 }
 
 impl TriggerQuery {
     fn due(&self, zone: Tz, now: Timestamp) -> ApiResult<Timestamp> {
-        match (&self.at, &self.after) {
+        match (&self.at, &self.after_now) {
             (None, None) => Ok(now),
-            (Some(_), Some(_)) => Err(ApiError::bad("bad-query", "`at` and `after` exclude each other")),
-            (None, Some(after)) => Ok(now.plus(duration("after", after, FURTHEST)?)),
+            (Some(_), Some(_)) => Err(ApiError::bad("bad-query", "`at` and `in` exclude each other")),
+            (None, Some(delay)) => Ok(now.plus(duration("in", delay, FURTHEST)?)),
             (Some(at), None) => instant("at", at, zone, now),
         }
     }
@@ -151,8 +153,8 @@ pub(super) async fn trigger(
     let task = known(&app, &key)?;
     let now = app.clock.now();
     let due_at = query.due(task.zone, now)?;
-    if query.past_limits && (query.at.is_some() || query.after.is_some()) {
-        return Err(ApiError::bad("bad-query", "`past_limits` is about now, so it excludes `at` and `after`"));
+    if query.past_limits && (query.at.is_some() || query.after_now.is_some()) {
+        return Err(ApiError::bad("bad-query", "`past_limits` is about now, so it excludes `at` and `in`"));
     }
     let note = match query.past_limits {
         true => Some(past_limits::note(&*app.store, &app.budgets, &task, now).await?),

@@ -362,7 +362,7 @@ async fn a_paused_task_says_so_to_who_triggers_it() {
     let rig = Rig::new();
     assert_eq!(
         rig.post("/v1/tasks/hello/pause", "").await.json(),
-        json!({ "task": "hello", "paused": true, "paused_by": "task" })
+        json!({ "task": "hello", "paused": true, "paused_by": "task", "paused_at": "2026-11-22T10:00:00.000Z", "already": false })
     );
     assert_eq!(rig.post("/v1/tasks/hello/runs", "").await.json()["paused"], true);
     assert_eq!(rig.get("/v1/tasks/hello").await.json()["paused"], true);

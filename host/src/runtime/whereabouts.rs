@@ -161,8 +161,8 @@ fn verdict(taken: &Taken, places: &[Vec<Place>]) -> Verdict {
     if let Doing::Waiting { since, .. } = &last.doing
         && taken.samples.iter().all(|sample| sample.doing == last.doing)
     {
-        let name = waits_in(&last.doing);
-        return Verdict::Waits(format!("{name} since {}", seconds(last.at.saturating_duration_since(*since))));
+        let name = has_been_waiting_in(&last.doing);
+        return Verdict::Waits(format!("{name} for {}", seconds(last.at.saturating_duration_since(*since))));
     }
     if taken.samples.iter().all(|sample| sample.doing == Doing::Queued) {
         return Verdict::Queued("queued, no turn on a processor".to_owned());
@@ -219,14 +219,20 @@ fn within(taken: &Taken, places: &[Vec<Place>]) -> Option<Place> {
 
 /// `waits in X for Y`.
 pub(super) fn waits_in(doing: &Doing) -> String {
-    match doing {
-        Doing::Waiting { call, what, .. } => {
-            let call = call.map_or("a host call".to_owned(), |call| format!("`{call}`"));
-            let what = what.as_deref().map(|what| format!(" for `{what}`")).unwrap_or_default();
-            format!("waits in {call}{what}")
-        }
-        Doing::Computing | Doing::Queued => String::new(),
-    }
+    waiting(doing).map(|(call, what)| format!("waits in {call}{what}")).unwrap_or_default()
+}
+
+/// `has been waiting in X for Y`, to be followed by a length of time.
+fn has_been_waiting_in(doing: &Doing) -> String {
+    waiting(doing).map(|(call, what)| format!("has been waiting in {call}{what}")).unwrap_or_default()
+}
+
+/// The host call that a guest waits in, and what for.
+fn waiting(doing: &Doing) -> Option<(String, String)> {
+    let Doing::Waiting { call, what, .. } = doing else { return None };
+    let call = call.map_or("a host call".to_owned(), |call| format!("`{call}`"));
+    let what = what.as_deref().map(|what| format!(" for `{what}`")).unwrap_or_default();
+    Some((call, what))
 }
 
 /// `function` (file:line).

@@ -121,6 +121,16 @@ pub enum Admit {
     Replacing,
 }
 
+impl Admit {
+    /// What a run says that was not let in because `others` of its task are not over.
+    pub(crate) fn skipped(others: i64) -> String {
+        match others {
+            ..=1 => "skipped: the previous run had not finished".to_owned(),
+            many => format!("skipped: {many} earlier runs had not finished"),
+        }
+    }
+}
+
 /// What became of a [`NewRun`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Enqueued {

@@ -54,7 +54,7 @@ pub struct ScheduleRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
     /// What its runs are given: a text as it is, anything else as JSON.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "input", skip_serializing_if = "Option::is_none")]
     pub data: Option<serde_json::Value>,
     /// Whether it takes the place of one that has the key.
     #[serde(default)]

@@ -10,8 +10,11 @@ async fn a_tenant_and_all_are_paused_and_resumed_apart() {
     let all = rig.post("/v1/pause", "").await.json();
 
     let at = "2026-11-22T10:00:00.000Z";
-    let said = json!({ "tenant": "acme", "paused": true, "paused_by": "tenant", "paused_at": at, "paused_why": "moving house" });
+    let said = json!({ "tenant": "acme", "paused": true, "paused_by": "tenant", "paused_at": at, "paused_why": "moving house", "already": false });
     assert_eq!(acmes, said);
+    let again = rig.post("/v1/tenants/acme/pause?reason=moving%20out", "").await.json();
+    assert_eq!([&again["already"], &again["paused_why"]], [&json!(true), &json!("moving out")]);
+    rig.post("/v1/tenants/acme/pause?reason=moving%20house", "").await;
     assert_eq!(all["paused_by"], "all");
     assert_eq!(rig.get("/v1/host").await.json()["all_paused"], json!({ "since": at, "why": null }));
     let task = rig.get("/v1/tasks").await.json()["tasks"][0].clone();

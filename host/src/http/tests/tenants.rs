@@ -90,6 +90,6 @@ async fn who_is_over_a_budget_waits_and_says_so() {
     let tenants = rig.get("/v1/tenants").await.json();
     assert_eq!(
         tenants["tenants"][0],
-        json!({ "name": "acme", "running": 0, "runs": 2, "fuel_left": 1_000_000, "fuel_per_minute": 1_000_000, "cache": 1000, "held_back": null })
+        json!({ "name": "acme", "running": 0, "runs": 2, "fuel_left": 1_000_000, "fuel_per_minute": 1_000_000, "cache": 1000, "cache_used": 0, "held_back": null })
     );
 }

@@ -109,7 +109,7 @@ impl AddedSchedules {
                 let loaded = self.load(&mut known).await;
                 let schedules = known.timetable.len();
                 if loaded == Loaded::All && !parked && schedules > 0 {
-                    info!(schedules, "Parked {schedules} added schedule(s) within {:?}", began.elapsed());
+                    info!(schedules, "Loaded {schedules} schedule(s) that were added, within {:?}", began.elapsed());
                 }
                 parked |= loaded == Loaded::All;
                 load_at = Instant::now() + loaded.again();

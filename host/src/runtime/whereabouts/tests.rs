@@ -56,12 +56,15 @@ fn a_guest_that_waits_says_in_what_for_what_and_since_when() {
     let since = Instant::now().checked_sub(Duration::from_millis(2100)).expect("the machine is up for longer");
     let waits =
         |call, what| judged(&[(waiting(call, what, since), 5, &["f"]), (waiting(call, what, since), 5, &["f"])]);
-    assert_eq!(waits(Some("locks.acquire"), None), Verdict::Waits("waits in `locks.acquire` since 2.1s".to_owned()));
+    assert_eq!(
+        waits(Some("locks.acquire"), None),
+        Verdict::Waits("has been waiting in `locks.acquire` for 2.1s".to_owned())
+    );
     assert_eq!(
         waits(Some("locks.acquire"), Some("door")),
-        Verdict::Waits("waits in `locks.acquire` for `door` since 2.1s".to_owned())
+        Verdict::Waits("has been waiting in `locks.acquire` for `door` for 2.1s".to_owned())
     );
-    assert_eq!(waits(None, None), Verdict::Waits("waits in a host call since 2.1s".to_owned()));
+    assert_eq!(waits(None, None), Verdict::Waits("has been waiting in a host call for 2.1s".to_owned()));
 }
 
 #[test]

@@ -164,8 +164,7 @@ async fn admit(tx: &mut Tx, tally: &mut Tally, wanted: Vec<Wanted<'_>>) -> Step<
             Admit::Always => {}
             Admit::Below(most) => {
                 let others = not_over(tx, one.task, i64::from(most), one.now).await?;
-                one.skipped = (others >= i64::from(most))
-                    .then(|| format!("skipped: {others} earlier of the task's runs not over"));
+                one.skipped = (others >= i64::from(most)).then(|| Admit::skipped(others));
             }
             Admit::Replacing => ended = replace(tx, tally, one.task, RunId(one.id), one.now).await?,
         }

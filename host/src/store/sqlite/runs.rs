@@ -56,7 +56,7 @@ pub(super) fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step
         Admit::Always | Admit::Replacing => None,
         Admit::Below(most) => {
             let others = not_over(w, task, i64::from(most), now)?;
-            (others >= i64::from(most)).then(|| format!("skipped: {others} earlier of the task's runs not over"))
+            (others >= i64::from(most)).then(|| Admit::skipped(others))
         }
     };
     let id = w.ledger.next_run();

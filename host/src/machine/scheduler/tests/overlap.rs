@@ -37,7 +37,7 @@ async fn with_skip_every_other_instant_of_a_week_is_run() {
     // It takes an hour and a half: started at each second instant.
     assert_eq!((started_one_by_one(&rig).await, rig.count(RunState::Cancelled).await), (72, 72));
     let skipped = rig.runs().await.into_iter().find(|run| run.state == RunState::Cancelled).unwrap();
-    assert_eq!(skipped.message.as_deref(), Some("skipped: 1 earlier of the task's runs not over"));
+    assert_eq!(skipped.message.as_deref(), Some("skipped: the previous run had not finished"));
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn with_queue_all_a_thousand_may_wait_and_what_is_due_beyond_is_skipped() 
     assert_eq!(rig.count(RunState::Waiting).await, Overlap::MOST_QUEUED as usize);
     assert_eq!(rig.count(RunState::Cancelled).await, 9);
     let last = rig.runs().await.pop().unwrap();
-    assert_eq!(last.message.as_deref(), Some("skipped: 1001 earlier of the task's runs not over"));
+    assert_eq!(last.message.as_deref(), Some("skipped: 1001 earlier runs had not finished"));
 }
 
 #[tokio::test]
