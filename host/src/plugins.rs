@@ -5,6 +5,7 @@
 //! that one goes on.
 
 pub mod directory;
+pub mod inspect;
 mod loading;
 pub mod manifest;
 mod outlet;

@@ -12,6 +12,7 @@ mod components;
 mod ended;
 mod engine;
 mod files;
+mod glance;
 mod guest;
 mod handle;
 mod lanes;
@@ -41,6 +42,7 @@ use std::time::Duration;
 pub use compiler::child::{as_children_do, compile_if_asked};
 pub use compiler::{CompileLimits, Compiler};
 pub use components::{Component, Kind, LoadError, digest};
+pub use glance::Glance;
 pub use link::{Prepared, Refusal};
 
 pub use handle::{LogLine, RunHandle, Stop, Wish};
@@ -121,7 +123,11 @@ pub struct Ended {
 #[non_exhaustive]
 pub enum RuntimeError {
     /// Most likely so much address space cannot be reserved.
-    #[error("cannot reserve {slots} slots of up to {max_memory} bytes of memory: {reason}")]
+    #[error(
+        "cannot reserve the address space for {slots} slots of up to {} each: {reason}; lower `[runtime] slots` or `max-memory`, or lift the limit of \
+         address space (`ulimit -v unlimited`, in a unit `LimitAS=infinity`)",
+        bytesize::ByteSize(*max_memory).display().iec()
+    )]
     Engine {
         /// As configured.
         slots: u32,

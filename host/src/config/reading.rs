@@ -1,11 +1,12 @@
-//! How the TOML files that people write for the host are read: one line about the first thing that is wrong, with where
-//! it is and what may stand there.
+//! How the TOML files that people write for the host are read: one line about each thing that is wrong, with where it is and
+//! what may stand there. A host needs the first of them, `sexton check` all.
 //!
 //! Manifests and the host's own configuration share it. What the values mean is theirs.
 
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
+use toml::de::{DeTable, DeValue};
 
 /// What is wrong with a file, in one line: `NAME.toml:LINE: what is wrong; what to do`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +39,73 @@ pub(crate) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Bad
     T::deserialize(document).map_err(|e| BadFile::new(file, text, e.span(), &explain(&e)))
 }
 
+/// The most errors of one file that are told. Whoever has more mends some and looks again.
+const MOST_ERRORS: usize = 20;
+
+/// What a file comes to, without those of its entries that are wrong.
+pub(crate) struct Readable<T> {
+    /// `None` if nothing of it can be read.
+    pub(crate) value: Option<T>,
+    /// What is wrong, at most [`MOST_ERRORS`] of it.
+    pub(crate) errors: Vec<BadFile>,
+    /// The keys, from the outermost, of the entries that were left out because they are wrong.
+    pub(crate) left_out: Vec<Vec<String>>,
+}
+
+/// Reads a file's `text` as a `T`, and leaves out each entry that is wrong in turn to see what else is.
+pub(crate) fn read_all<T: DeserializeOwned>(file: &str, text: &str) -> Readable<T> {
+    let (mut table, broken) = DeTable::parse_recoverable(text);
+    let not_toml =
+        |e: &toml::de::Error| BadFile::new(file, text, e.span(), &format!("this is not TOML: {}", e.message()));
+    let mut errors: Vec<BadFile> = broken.iter().take(MOST_ERRORS).map(not_toml).collect();
+    let mut left_out = Vec::new();
+    // What follows such an error depends on where the reader found its feet again.
+    while errors.is_empty() || !left_out.is_empty() {
+        let error = match T::deserialize(toml::Deserializer::from(table.clone())) {
+            Ok(value) => return Readable { value: Some(value), errors, left_out },
+            Err(error) => error,
+        };
+        errors.push(BadFile::new(file, text, error.span(), &explain(&error)));
+        let found = error.span().and_then(|at| leave_out(table.get_mut(), at.start));
+        match found {
+            Some(path) if errors.len() < MOST_ERRORS => left_out.push(path),
+            _ => break,
+        }
+    }
+    Readable { value: None, errors, left_out }
+}
+
+/// Takes the entry that the byte `at` is in out of `table`: the innermost of those whose key or value it is in. Returns its
+/// keys, from the outermost.
+fn leave_out(table: &mut DeTable<'_>, at: usize) -> Option<Vec<String>> {
+    let mut found = None;
+    search(table, at, &mut Vec::new(), &mut found);
+    let path = found?;
+    let (key, tables) = path.split_last()?;
+    let mut inner = table;
+    for name in tables {
+        let DeValue::Table(next) = inner.get_mut(name.as_str())?.get_mut() else { return None };
+        inner = next;
+    }
+    inner.remove(key.as_str())?;
+    Some(path)
+}
+
+/// Finds the entry that `at` is in. The span of a table with a header of its own is that header, so the search goes through all
+/// tables; the deepest that fits is the last that is found on its way.
+fn search(table: &DeTable<'_>, at: usize, path: &mut Vec<String>, found: &mut Option<Vec<String>>) {
+    for (key, value) in table {
+        path.push(key.get_ref().to_string());
+        if key.span().contains(&at) || value.span().contains(&at) {
+            *found = Some(path.clone());
+        }
+        if let DeValue::Table(table) = value.get_ref() {
+            search(table, at, path, found);
+        }
+        path.pop();
+    }
+}
+
 /// serde's words turned into ours.
 fn explain(error: &toml::de::Error) -> String {
     let path = path(error);
@@ -47,7 +115,7 @@ fn explain(error: &toml::de::Error) -> String {
         let key = names.next().unwrap_or_default();
         let known: Vec<&str> = names.collect();
         let place = if path.is_empty() { "at the top".into() } else { format!("in [{path}]") };
-        let meant = nearest(key, &known).map(|name| format!("did you mean `{name}`? ")).unwrap_or_default();
+        let meant = meant(key, &known, &path);
         return format!("unknown key `{key}` {place}; {meant}known keys: {}", known.join(", "));
     }
     if let Some(rest) = message.strip_prefix("missing field ") {
@@ -60,6 +128,55 @@ fn explain(error: &toml::de::Error) -> String {
         None => message.to_owned(),
     };
     if path.is_empty() { message } else { format!("`{path}`: {message}") }
+}
+
+/// Keys that other programs have, and what they are called here.
+const CALLED: &[(&str, &str)] = &[
+    ("timezone", "zone"),
+    ("time-zone", "zone"),
+    ("tz", "zone"),
+    ("schedule", "cron"),
+    ("interval", "every"),
+    ("timeout", "deadline"),
+    ("data", "input"),
+    ("retries", "retry"),
+    ("mode", "write"),
+    ("path", "host"),
+];
+
+/// Keys of a task's tables, for those who write them into the task itself. A test compares them with the schema.
+pub(crate) const WITHIN: &[(&str, &[&str])] = &[
+    (
+        "limits",
+        &[
+            "deadline",
+            "grace",
+            "fuel",
+            "memory",
+            "table-elements",
+            "host-calls",
+            "host-call-bytes",
+            "handles",
+            "files",
+            "output",
+            "log",
+            "stdio",
+        ],
+    ),
+    ("retry", &["attempts", "factor", "max-delay"]),
+    ("budget", &["fuel-per-minute"]),
+    ("grants", &["locks", "cache", "http", "directories"]),
+];
+
+/// What was probably meant by the unknown `key` in the table at `path`, which knows these others.
+fn meant(key: &str, known: &[&str], path: &str) -> String {
+    let called = CALLED.iter().find(|(other, _)| *other == key).map_or(key, |(_, here)| here);
+    let within = WITHIN.iter().find(|(table, keys)| keys.contains(&called) && known.contains(table));
+    match within {
+        Some((table, _)) => format!("`{called}` belongs in [{path}.{table}]; "),
+        None if known.contains(&called) => format!("did you mean `{called}`? "),
+        None => nearest(key, known).map(|name| format!("did you mean `{name}`? ")).unwrap_or_default(),
+    }
 }
 
 /// What serde found, as it stands in the file: without the type before it.

@@ -57,9 +57,38 @@ impl Manifest {
         Ok(Self { drafts, chains })
     }
 
+    /// Reads the text of a manifest, and finds all that is wrong with it that can be told at once: each error in its keys and
+    /// values, and of each task and chain without such errors the first that is in how they fit together. What is good of it is
+    /// the manifest that is returned.
+    pub fn examine(file_name: &str, text: &str) -> (Self, Vec<BadManifest>) {
+        let reading::Readable { value, mut errors, left_out } = reading::read_all::<ManifestText>(file_name, text);
+        let Some(manifest) = value else { return (Self { drafts: Vec::new(), chains: Vec::new() }, errors) };
+        let is_whole = |section: &str, name: &Name| {
+            !left_out.iter().any(|path| {
+                path.first().is_some_and(|s| s == section) && path.get(1).is_some_and(|n| n == name.as_str())
+            })
+        };
+        let mut judge = |(at, what): Wrong| errors.push(BadManifest::new(file_name, text, Some(at), &what));
+        let names: Vec<Name> = manifest.tasks.keys().cloned().collect();
+        let whole = manifest.tasks.into_iter().filter(|(name, _)| is_whole("tasks", name));
+        let drafts = whole.filter_map(|(name, task)| draft(name, task).map_err(&mut judge).ok()).collect();
+        let whole = manifest.chains.into_iter().filter(|(name, _)| is_whole("chains", name.get_ref()));
+        let chains = whole.filter_map(|(name, chain)| {
+            following::chain(name, chain, |name| names.contains(name)).map_err(&mut judge).ok()
+        });
+        let chains = chains.collect();
+        errors.sort_by_key(BadManifest::line);
+        (Self { drafts, chains }, errors)
+    }
+
     /// What holds for a plugin without a manifest: one task of its name, on demand only, default limits, no grants.
     pub fn for_plugin_without(plugin: &Name) -> Self {
         Self { drafts: vec![blank(plugin.clone())], chains: Vec::new() }
+    }
+
+    /// Whether it names tasks; if it does not, its plugin has the one that a plugin without a manifest has.
+    pub(super) fn defines_tasks(&self) -> bool {
+        !self.drafts.is_empty()
     }
 
     /// The tasks of `plugin`, which lies in `directory`. A manifest that defines none is as good as no manifest.

@@ -17,7 +17,7 @@ use crate::task::{Name, TaskKey};
 pub(super) const QUIET: Duration = Duration::from_millis(150);
 
 /// Largest manifest that is read, in bytes.
-const MAX_MANIFEST: u64 = 1 << 20;
+pub(super) const MAX_MANIFEST: u64 = 1 << 20;
 
 /// What tells one state of a file from another, without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +130,9 @@ impl Source {
         // An empty one is as good as none.
         let manifest = Manifest::parse(&manifest_file, &text).map_err(|error| error.to_string())?;
         if files.component.is_none() {
-            return Err(format!("there is a `{manifest_file}`, but no `{name}.wasm` beside it").into());
+            let misnamed = super::inspect::misnamed(&self.directory.join(&manifest_file));
+            let rename = misnamed.map(|other| format!("; rename `{other}`")).unwrap_or_default();
+            return Err(format!("there is a `{manifest_file}`, but no `{name}.wasm` beside it{rename}").into());
         }
         let wasm = self.read(&format!("{name}.wasm"), self.max_component).await?;
         let component = self

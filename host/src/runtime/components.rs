@@ -134,15 +134,7 @@ impl Component {
     ) -> Result<Self, LoadError> {
         let ty = compiled.component_type();
         let exports: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
-        let exported = |interface: &str| exports.iter().any(|export| export.starts_with(interface));
-        let kind = if exported("sexton:task/runner@0.1.") {
-            Kind::Task
-        } else if exported("wasi:cli/run@0.2.") {
-            Kind::Program
-        } else {
-            let names: Vec<String> = exports.iter().take(5).map(|name| format!("`{}`", clipped(name))).collect();
-            return Err(LoadError::NothingToRun(names.join(", ")));
-        };
+        let kind = kind_of(&exports)?;
         let count = ty.imports(engine).len();
         if count > MOST_IMPORTS {
             return Err(LoadError::TooManyImports { count, limit: MOST_IMPORTS });
@@ -174,6 +166,19 @@ impl Component {
     pub fn imports(&self) -> &[String] {
         &self.imports
     }
+}
+
+/// What a component with these exports can be run as.
+pub(super) fn kind_of(exports: &[&str]) -> Result<Kind, LoadError> {
+    let exported = |interface: &str| exports.iter().any(|export| export.starts_with(interface));
+    if exported("sexton:task/runner@0.1.") {
+        return Ok(Kind::Task);
+    }
+    if exported("wasi:cli/run@0.2.") {
+        return Ok(Kind::Program);
+    }
+    let names: Vec<String> = exports.iter().take(5).map(|name| format!("`{}`", clipped(name))).collect();
+    Err(LoadError::NothingToRun(names.join(", ")))
 }
 
 /// The most imports of a component. They are listed in messages, and each is looked up when it is linked; a component that

@@ -198,7 +198,7 @@ fn linker(engine: &wasmtime::Engine, grants: &Grants, virtual_time: bool) -> was
 }
 
 /// All that is wrong with what is imported, in one message.
-fn check(imports: &[String], task: &Task) -> Result<(), Refusal> {
+pub(super) fn check(imports: &[String], task: &Task) -> Result<(), Refusal> {
     let mut unknown = Vec::new();
     let mut missing = BTreeSet::new();
     let mut ungranted = Vec::new();

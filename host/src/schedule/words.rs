@@ -57,6 +57,14 @@ pub enum BadWords {
         /// What may stand there.
         wanted: &'static str,
     },
+    /// ISO 8601 allows it, RFC 3339 does not, and it looks like a sum of words.
+    #[error("the offset of `{text}` has no colon; write `{colon}`")]
+    Offset {
+        /// What is written.
+        text: String,
+        /// The same with a colon.
+        colon: String,
+    },
     /// Two words say the same kind of thing.
     #[error("`{word}` says {what} once more; leave one of them out")]
     Twice {
@@ -164,6 +172,9 @@ impl Words {
         }
         let meaning = match offset_instant(text.trim()) {
             Some(at) => Meaning::Instant(at),
+            None if let Some(colon) = with_colon(text.trim()) => {
+                return Err(BadWords::Offset { text: excerpt(text.trim()), colon });
+            }
             None => Meaning::Read(reading::read(text)?),
         };
         Ok(Self { text: excerpt(text.trim()), meaning })
@@ -224,6 +235,14 @@ fn offset_instant(text: &str) -> Option<Timestamp> {
     let other = || WITHOUT_SECONDS.iter().find_map(|format| DateTime::parse_from_str(text, format).ok());
     let at = DateTime::parse_from_rfc3339(text).ok().or_else(other)?;
     Some(at.with_timezone(&Utc).into())
+}
+
+/// An instant whose offset has no colon, such as `+0200`, with one.
+fn with_colon(text: &str) -> Option<String> {
+    let (rest, minutes) = text.split_at_checked(text.len().checked_sub(2)?)?;
+    let sign = rest.as_bytes().get(rest.len().checked_sub(3)?)?;
+    let colon = format!("{rest}:{minutes}");
+    (matches!(sign, b'+' | b'-') && offset_instant(&colon).is_some()).then_some(colon)
 }
 
 /// What is meant before anything is added to it. The outer `None` is beyond the calendar, the inner has passed.

@@ -229,7 +229,7 @@ pub(super) fn chains(
     texts.into_iter().map(|(name, text)| chain(name, text, &is_task)).collect()
 }
 
-fn chain(name: Spanned<Name>, text: ChainText, is_task: impl Fn(&Name) -> bool) -> Result<Chain, Wrong> {
+pub(super) fn chain(name: Spanned<Name>, text: ChainText, is_task: impl Fn(&Name) -> bool) -> Result<Chain, Wrong> {
     let (at, name) = (name.span(), name.into_inner());
     if is_task(&name) {
         return Err((at, format!("there is a task `{name}` and a chain `{name}`; rename one of them")));

@@ -81,7 +81,7 @@ impl Kind for Instant {
                 let text = Scalar::Text(text);
                 format!(
                     "{text} means another instant each time the manifest is read; write a date such as {LIKE_THIS}, or \
-                     use `sexton add --at`"
+                     use `sexton schedule add --at`"
                 )
             }
             wrong => wrong.to_string(),

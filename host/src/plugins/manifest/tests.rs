@@ -362,3 +362,53 @@ links = ["x"]
     };
     assert_eq!(parse(text).chains(&tenant, &plugin), [nightly, chain("other")]);
 }
+
+#[test]
+fn a_key_that_belongs_elsewhere_or_is_called_otherwise_is_told_its_place_and_its_name() {
+    for (text, told) in [
+        ("[tasks.a]\ndeadline = \"5s\"\n", "`deadline` belongs in [tasks.a.limits]"),
+        ("[tasks.a]\ntimeout = \"5s\"\n", "`deadline` belongs in [tasks.a.limits]"),
+        ("[tasks.a]\nattempts = 1\n", "`attempts` belongs in [tasks.a.retry]"),
+        ("[tasks.a]\nhttp = []\n", "`http` belongs in [tasks.a.grants]"),
+        ("[tasks.a]\ntimezone = \"UTC\"\n", "did you mean `zone`?"),
+        ("[tasks.a]\nschedule = \"@daily\"\n", "did you mean `cron`?"),
+        (
+            "[tasks.a.grants]\ndirectories = [{ host = \"a\", guest = \"/a\", mode = \"rw\" }]\n",
+            "did you mean `write`?",
+        ),
+        (
+            "[tasks.a.grants]\ndirectories = [\"/data\"]\n",
+            "write a table such as { host = \"/srv/data\", guest = \"/data\"",
+        ),
+    ] {
+        let error = Manifest::parse("front.toml", text).expect_err(text).to_string();
+        assert!(error.contains(told), "{text}: {error}");
+    }
+}
+
+#[test]
+fn the_tables_that_keys_belong_in_are_those_of_the_schema() {
+    let schema: serde_json::Value = serde_json::from_str(&schema()).expect("JSON");
+    let keys = |table: &str| schema["$defs"][table]["properties"].as_object().unwrap_or_else(|| panic!("{table}"));
+    let task = keys("TaskText");
+    for (table, within) in reading::WITHIN {
+        let name = format!("{}{}Text", table[..1].to_uppercase(), &table[1..]);
+        for key in *within {
+            assert!(keys(&name).contains_key(*key) && !task.contains_key(*key), "{table}.{key}");
+        }
+    }
+}
+
+#[test]
+fn as_many_errors_as_can_be_told_at_once_are_told_and_no_more_than_twenty() {
+    let lines: String = (0..50).map(|n| format!("wrong-{n} = 1\n")).collect();
+    let (_, errors) = Manifest::examine("front.toml", &format!("[tasks.a]\n{lines}[tasks.b]\n"));
+    assert_eq!(errors.len(), 20);
+
+    let (manifest, errors) = Manifest::examine("front.toml", "[tasks.a]\nevery = 10\n\n[tasks.b]\nevery = \"1s\"\n");
+    assert_eq!(errors.iter().map(BadManifest::line).collect::<Vec<_>>(), [2]);
+    assert_eq!(manifest.drafts.len(), 1, "what is good is kept");
+
+    let (manifest, errors) = Manifest::examine("front.toml", "[tasks.a\nevery = \"1s\"\n");
+    assert!(manifest.drafts.is_empty() && errors[0].to_string().contains("this is not TOML"), "{errors:?}");
+}

@@ -82,7 +82,7 @@ pub(super) struct TaskText {
     /// Nothing is due after this instant.
     #[schemars(with = "Option<Of<Instant>>")]
     pub(super) end: Option<Spanned<Of<Instant>>>,
-    /// So many runs its schedule makes, and no more.
+    /// Stop after this many scheduled runs (1 to 1,000,000).
     #[schemars(with = "Option<Of<Count<1, 1_000_000>>>")]
     pub(super) times: Option<Spanned<Of<Count<1, 1_000_000>>>>,
     /// A run starts so long after it is due.
@@ -115,7 +115,7 @@ pub(super) struct TaskText {
     /// What a scheduled run gets as input, and a triggered one that brings none.
     #[schemars(with = "Option<String>")]
     pub(super) input: Option<Spanned<String>>,
-    /// The same as a value that is handed over as JSON.
+    /// The same as a value, such as `{ page = 3 }`, that is handed over as JSON.
     #[schemars(with = "Option<serde_json::Value>")]
     pub(super) input_json: Option<Spanned<toml::Value>>,
     /// Arguments of a plain program, after its name.
@@ -223,6 +223,7 @@ pub(super) struct GrantsText {
 /// A directory that a task sees.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a table such as { host = \"/srv/data\", guest = \"/data\", write = true }")]
 pub(super) struct DirectoryText {
     /// Where it is on the host: absolute, or below the plugin directory.
     pub(super) host: Of<HostPath>,

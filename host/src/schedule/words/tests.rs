@@ -166,6 +166,7 @@ fn what_is_not_understood_is_told_in_one_line_with_what_may_stand_there() {
         ("", "no instant is written"),
         ("   ", "no instant is written"),
         ("UTC", "no instant is written"),
+        ("2027-03-28T14:30:00+0200", "has no colon; write `2027-03-28T14:30:00+02:00`"),
         ("soon", "`soon` is not understood; write a day"),
         ("tomorow", "`tomorow` is not understood"),
         ("at", "`at` is not understood"),

@@ -84,7 +84,7 @@ retry = { tries = 3 }",
         "an unknown key of a directory",
         r#"[tasks.a]
 grants = { directories = [{ host = "d", guest = "/d", mode = "rw" }] }"#,
-        "front.toml:2: unknown key `mode` in [tasks.a.grants.directories]; known keys: host, guest, write",
+        "front.toml:2: unknown key `mode` in [tasks.a.grants.directories]; did you mean `write`? known keys: host, guest, write",
     ),
     (
         "a name with a capital letter",
@@ -197,7 +197,7 @@ cron = "* * * * *""#,
         "an instant that is another one at each reading",
         r#"[tasks.a]
 at = "tomorrow 4am""#,
-        r#"front.toml:2: `tasks.a.at`: "tomorrow 4am" means another instant each time the manifest is read; write a date such as "2027-01-01 14:30" or "2027-01-01T00:00:00+01:00", or use `sexton add --at`"#,
+        r#"front.toml:2: `tasks.a.at`: "tomorrow 4am" means another instant each time the manifest is read; write a date such as "2027-01-01 14:30" or "2027-01-01T00:00:00+01:00", or use `sexton schedule add --at`"#,
     ),
     (
         "an instant with a word that means nothing",
@@ -209,7 +209,7 @@ at = "2027-01-01 14:30 CEST""#,
         "a TOML time",
         "[tasks.a]
 at = 14:30:00",
-        r#"front.toml:2: `tasks.a.at`: "14:30:00" means another instant each time the manifest is read; write a date such as "2027-01-01 14:30" or "2027-01-01T00:00:00+01:00", or use `sexton add --at`"#,
+        r#"front.toml:2: `tasks.a.at`: "14:30:00" means another instant each time the manifest is read; write a date such as "2027-01-01 14:30" or "2027-01-01T00:00:00+01:00", or use `sexton schedule add --at`"#,
     ),
     (
         "a text for a yes or no",
@@ -280,7 +280,7 @@ start = 2026-01-01T00:00:00Z"#,
         r#"[tasks.a]
 every = "1h"
 start = "tomorrow""#,
-        r#"front.toml:3: `tasks.a.start`: "tomorrow" means another instant each time the manifest is read; write a date such as "2027-01-01 14:30" or "2027-01-01T00:00:00+01:00", or use `sexton add --at`"#,
+        r#"front.toml:3: `tasks.a.start`: "tomorrow" means another instant each time the manifest is read; write a date such as "2027-01-01 14:30" or "2027-01-01T00:00:00+01:00", or use `sexton schedule add --at`"#,
     ),
     (
         "no times at all",

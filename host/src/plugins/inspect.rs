@@ -1,0 +1,195 @@
+//! A plugin as it lies on the disk, without a host: all that is wrong with it, and all that a host would object to later.
+//!
+//! Nothing is compiled or run here. What only a host can know (its limits, other plugins' names, whether a directory is there
+//! when a run starts) is left to it, or is a warning.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::manifest::Manifest;
+use super::source::{MAX_MANIFEST, list, read_file};
+use crate::config;
+use crate::runtime::{Glance, Kind};
+use crate::schedule::{Chain, Trigger};
+use crate::task::{Name, Task};
+use crate::time::Timestamp;
+
+/// What was found of a plugin.
+#[derive(Debug, Default)]
+pub struct Inspection {
+    /// The tasks that its manifest defines, but for those with errors.
+    pub tasks: Vec<Task>,
+    /// The chains, likewise.
+    pub chains: Vec<Chain>,
+    /// What its component is; `None` if it was not found, or cannot be used.
+    pub kind: Option<Kind>,
+    /// Why a host does not use it.
+    pub errors: Vec<String>,
+    /// What is probably not meant, or will fail later.
+    pub warnings: Vec<String>,
+}
+
+/// Looks at the manifest `file`, and at the component beside it, at the time `now`.
+pub fn inspect(file: &Path, now: Timestamp) -> Inspection {
+    let mut found = Inspection::default();
+    if let Err(why) = read(file, &mut found) {
+        found.errors.push(why);
+        return found;
+    }
+    component(file, &mut found);
+    let shown = file.display();
+    for task in &found.tasks {
+        let warnings =
+            [never_due(task, now), text_for_json(task)].into_iter().flatten().chain(absent_directories(task));
+        found.warnings.extend(warnings.map(|what| format!("{shown}: task `{}`: {what}", task.key.task)));
+    }
+    found
+}
+
+fn read(file: &Path, found: &mut Inspection) -> Result<(), String> {
+    let shown = file.display().to_string();
+    if file.extension().is_none_or(|ext| ext != "toml") {
+        return Err(match file.exists() {
+            true => format!("{shown}: is not a manifest; a manifest is called NAME.toml"),
+            false => format!("{shown}: there is no such file or directory"),
+        });
+    }
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let plugin = Name::new(stem).map_err(|e| format!("{shown}: the file is called as the plugin is: {e}"))?;
+    let bytes = read_file(file, MAX_MANIFEST).map_err(|e| format!("{shown}: cannot be read: {e}"))?;
+    let bytes = bytes.ok_or_else(|| format!("{shown}: is larger than {MAX_MANIFEST} bytes, the most that is read"))?;
+    let text = String::from_utf8(bytes).map_err(|e| format!("{shown}: not UTF-8: {e}"))?;
+    let (manifest, errors) = Manifest::examine(&shown, &text);
+    found.errors.extend(errors.iter().map(ToString::to_string));
+    // Of a manifest without tasks a host makes one, but not of one whose tasks are wrong.
+    if found.errors.is_empty() || manifest.defines_tasks() {
+        found.tasks = manifest.tasks(&Name::default_tenant(), &plugin, directory(file));
+    }
+    found.chains = manifest.chains(&Name::default_tenant(), &plugin);
+    Ok(())
+}
+
+/// Compares what the component imports with what the tasks are granted.
+fn component(file: &Path, found: &mut Inspection) {
+    let Some(wasm) = component_of(file) else {
+        let name = file.with_extension("wasm");
+        let what = match misnamed(file) {
+            Some(other) => format!("the component is called `{other}`; a host looks for NAME.wasm, in lower case"),
+            None => "there is no component beside it, so imports and grants were not compared".to_owned(),
+        };
+        found.warnings.push(format!("{}: {what}", name.display()));
+        return;
+    };
+    let shown = wasm.display();
+    let limit = config::Runtime::default().max_component;
+    let bytes = match read_file(&wasm, limit) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => {
+            return found.errors.push(format!("{shown}: has more than {limit} bytes, the limit of a host by default"));
+        }
+        Err(e) => return found.errors.push(format!("{shown}: cannot be read: {e}")),
+    };
+    match Glance::of(&bytes, limit) {
+        Err(why) => found.errors.push(format!("{shown}: {why}")),
+        Ok(glance) => {
+            found.kind = Some(glance.kind());
+            for task in &found.tasks {
+                if let Some(refusal) = glance.refusal(task) {
+                    found.errors.push(format!("{}: task `{}` {refusal}", file.display(), task.key.task));
+                }
+            }
+        }
+    }
+}
+
+/// The component that belongs to the manifest `file`: beside it, or where cargo puts it, if a crate is around.
+fn component_of(file: &Path) -> Option<PathBuf> {
+    let stem = file.file_stem()?.to_str()?;
+    let built = directory(file).join("target/wasm32-wasip2/release");
+    let places = [
+        file.with_extension("wasm"),
+        built.join(format!("{}.wasm", stem.replace('-', "_"))),
+        built.join(format!("{stem}.wasm")),
+    ];
+    places.into_iter().find(|place| place.is_file())
+}
+
+/// A file beside the manifest that differs from the component's name in upper and lower case only.
+pub(super) fn misnamed(file: &Path) -> Option<String> {
+    let wanted = file.with_extension("wasm").file_name()?.to_str()?.to_owned();
+    let names = directory(file).read_dir().ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| *name != wanted && name.eq_ignore_ascii_case(&wanted)).min()
+}
+
+fn directory(file: &Path) -> &Path {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// That a schedule makes no run any more.
+fn never_due(task: &Task, now: Timestamp) -> Option<String> {
+    match &task.trigger {
+        Trigger::At(at) if *at < now => Some(format!("`at` is over since {at}, so it is never due")),
+        Trigger::Cron(_) | Trigger::Every(_) | Trigger::At(_) if task.plan().upcoming(now, 0).next().is_none() => {
+            Some(task.plan().done(0, now).map_or("it is never due".to_owned(), |why| format!("it is never due: {why}")))
+        }
+        _ => None,
+    }
+}
+
+/// That `input-json` is a text with JSON in it, which the task gets as a text.
+fn text_for_json(task: &Task) -> Option<String> {
+    let serde_json::Value::String(text) = serde_json::from_slice(&task.input).ok()? else { return None };
+    let is_json = text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<serde_json::Value>(&text).is_ok();
+    is_json.then(|| {
+        "`input-json` is a text that has JSON in it, and the task gets it as a JSON string; write a TOML value, such as \
+         input-json = { page = 3 }, or put the text into `input`"
+            .to_owned()
+    })
+}
+
+fn absent_directories(task: &Task) -> impl Iterator<Item = String> {
+    let absent = task.grants.directories.iter().filter(|granted| !granted.host.is_dir());
+    absent.map(|granted| {
+        let host = granted.host.display();
+        format!("the granted directory `{host}` is not here; its runs are refused where it is not")
+    })
+}
+
+/// The names of the tasks that the plugins in `directory` have, those of plugins without a manifest included.
+pub fn tasks_in(directory: &Path) -> BTreeSet<Name> {
+    let Ok((plugins, _)) = list(directory) else { return BTreeSet::new() };
+    let mut names = BTreeSet::new();
+    for plugin in plugins.keys().filter_map(|name| Name::new(name.as_str()).ok()) {
+        let text = read_file(&directory.join(format!("{plugin}.toml")), MAX_MANIFEST).ok().flatten();
+        let text = String::from_utf8(text.unwrap_or_default()).unwrap_or_default();
+        let (manifest, _) = Manifest::examine("", &text);
+        names.extend(manifest.tasks(&Name::default_tenant(), &plugin, directory).into_iter().map(|task| task.key.task));
+    }
+    names
+}
+
+/// The tasks that `found` names as links of its chains, or as what it may enqueue, and that are not in `known`.
+pub fn unknown_tasks(found: &Inspection, known: &BTreeSet<Name>) -> Vec<String> {
+    let mut unknown = Vec::new();
+    for chain in &found.chains {
+        let names: BTreeSet<&Name> = chain.links.iter().map(|link| &link.task).collect();
+        for name in names.into_iter().filter(|name| !known.contains(*name)) {
+            unknown
+                .push(format!("chain `{}` has the link `{name}`, and no plugin here has such a task", chain.key.task));
+        }
+    }
+    for task in &found.tasks {
+        for pattern in
+            task.grants.schedule.iter().filter(|pattern| !known.iter().any(|name| pattern.matches(name.as_str())))
+        {
+            unknown.push(format!(
+                "task `{}` may schedule `{}`, and no plugin here has such a task",
+                task.key.task, pattern.0
+            ));
+        }
+    }
+    unknown
+}

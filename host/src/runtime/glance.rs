@@ -1,0 +1,97 @@
+//! What a component says of itself, read without compiling it: for those who check a plugin before a host has it.
+//!
+//! A host does not do this. It has components parsed in a child that it can do without.
+
+use wasmparser::{Parser, Payload};
+
+use super::components::{Kind, LoadError, kind_of, look};
+use super::link::{self, Refusal};
+use crate::task::Task;
+
+/// A component's imports, and what it is.
+#[derive(Clone, Debug)]
+pub struct Glance {
+    kind: Kind,
+    imports: Vec<String>,
+}
+
+impl Glance {
+    /// Reads the outermost imports and exports of `wasm`.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`], as a host says it, if that is not a component which can be run, or has more than `limit` bytes.
+    pub fn of(wasm: &[u8], limit: u64) -> Result<Self, LoadError> {
+        look(wasm, limit)?;
+        let (mut imports, mut exports) = (Vec::new(), Vec::new());
+        // What is within the component, core modules and further components, has imports of its own.
+        let mut depth = 0;
+        let mut read = |payload: Payload<'_>| -> wasmparser::Result<()> {
+            match payload {
+                Payload::Version { .. } => depth += 1,
+                Payload::End(_) => depth -= 1,
+                Payload::ComponentImportSection(section) if depth == 1 => {
+                    for import in section {
+                        imports.push(import?.name.name.to_owned());
+                    }
+                }
+                Payload::ComponentExportSection(section) if depth == 1 => {
+                    for export in section {
+                        exports.push(export?.name.name.to_owned());
+                    }
+                }
+                _ => {}
+            }
+            Ok(())
+        };
+        Parser::new(0)
+            .parse_all(wasm)
+            .try_for_each(|payload| read(payload?))
+            .map_err(|error| LoadError::Invalid(error.message().to_owned()))?;
+        let exports: Vec<&str> = exports.iter().map(String::as_str).collect();
+        Ok(Self { kind: kind_of(&exports)?, imports })
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What a host says if `task` cannot have what the component imports.
+    pub fn refusal(&self, task: &Task) -> Option<Refusal> {
+        link::check(&self.imports, task).err()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Glance;
+    use crate::runtime::{Kind, LoadError};
+
+    fn glance(wat: &str) -> Result<Glance, LoadError> {
+        Glance::of(&wat::parse_str(wat).expect("a component"), 1 << 20)
+    }
+
+    #[test]
+    fn only_the_outermost_imports_and_exports_count() {
+        let component = r#"(component
+            (import "wasi:http/outgoing-handler@0.2.0" (instance))
+            (component (import "inner:thing/x@1.0.0" (instance)))
+            (core module (import "env" "f" (func)))
+            (instance $run)
+            (export "wasi:cli/run@0.2.0" (instance $run)))"#;
+
+        let seen = glance(component).expect("a program");
+
+        assert_eq!(seen.kind(), Kind::Program);
+        assert_eq!(seen.imports, ["wasi:http/outgoing-handler@0.2.0"]);
+    }
+
+    #[test]
+    fn what_is_no_component_that_can_be_run_is_told_as_a_host_tells_it() {
+        assert!(matches!(glance("(module)"), Err(LoadError::CoreModule)));
+        assert!(matches!(glance("(component)"), Err(LoadError::NothingToRun(_))));
+        let half = &wat::parse_str(r#"(component (import "a" (instance)))"#).expect("a component")[..14];
+        assert!(matches!(Glance::of(half, 1 << 20), Err(LoadError::Invalid(_))));
+    }
+}
