@@ -1,5 +1,8 @@
 //! `new`: a task crate that builds, to begin with.
 
+mod sdk;
+mod template;
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
@@ -8,31 +11,57 @@ use super::args::NewArgs;
 use super::error::CliError;
 use super::screen::Screen;
 
-/// Write the crate. Nothing that is there is touched.
+/// Where the SDK of a new crate is.
+enum Sdk {
+    /// In a checkout of Sexton.
+    At(PathBuf),
+    /// In the new crate, where it is written to.
+    Carried,
+}
+
+/// Writes the crate. Nothing that is there is touched.
 pub(super) fn new(args: &NewArgs, screen: &Screen) -> Result<(), CliError> {
     let name = args.name.as_str();
     crate_name(name)?;
+    let sdk = sdk(args)?;
     let dir = args.path.clone().unwrap_or_else(|| PathBuf::from(name));
-    let shown = dir.display();
     make_dir(&dir)?;
-    let sdk = match &args.sdk_path {
-        Some(sdk) if !is_sdk(sdk) => {
-            return Err(CliError::usage(format!("`{}` is not the crate sexton-task", sdk.display()))
-                .hint("it is the directory `sdk` of Sexton's sources"));
-        }
-        Some(sdk) => Some(sdk.clone()),
-        None => find_sdk(),
-    };
-    let dependency = dependency(sdk.as_deref(), &dir)?;
-    for (file, text) in files(name, &dependency) {
+    for (file, text) in files(name, args.program, &sdk, &dir)? {
         write_new(&dir.join(file), &text)?;
     }
-    let artifact = name.replace('-', "_");
+    let shown = dir.display();
+    let [build, copy] = template::commands(name, args.program, "PLUGINS");
+    let first = if args.program { "" } else { " The first build takes a minute, because it compiles the SDK." };
     screen.text(&format!(
-        "Wrote `{shown}`. Build it, and drop it into the plugin directory of a host:\n\n  \
-         cd {shown} && cargo build --release --target wasm32-wasip2\n  \
-         cp {name}.toml PLUGINS/ && cp target/wasm32-wasip2/release/{artifact}.wasm PLUGINS/{name}.wasm\n"
+        "Wrote `{shown}`.{first} Build it, and copy it into the plugin directory of a host:\n\n  \
+         cd {shown} && {build}\n  {copy}\n"
     ))
+}
+
+fn sdk(args: &NewArgs) -> Result<Sdk, CliError> {
+    match &args.sdk_path {
+        Some(sdk) if !is_sdk(sdk) => Err(CliError::usage(format!("`{}` is not the crate sexton-task", sdk.display()))
+            .hint("it is the directory `sdk` of Sexton's sources")),
+        Some(sdk) => Ok(Sdk::At(sdk.clone())),
+        None => Ok(find_sdk().map_or(Sdk::Carried, Sdk::At)),
+    }
+}
+
+/// The files of the crate, by their paths within it.
+fn files(name: &str, program: bool, sdk: &Sdk, dir: &Path) -> Result<Vec<(String, String)>, CliError> {
+    if program {
+        return Ok(template::program(name));
+    }
+    let path = match sdk {
+        Sdk::At(sdk) => path_from(dir, sdk)?,
+        Sdk::Carried => sdk::NAME.to_owned(),
+    };
+    let mut files = template::task(name, &format!("{{ path = {} }}", toml::Value::from(path)));
+    if matches!(sdk, Sdk::Carried) {
+        files.push(("Cargo.lock".to_owned(), sdk::lock(name, &["serde", sdk::NAME])));
+        files.extend(sdk::files().into_iter().map(|(path, text)| (format!("{}/{path}", sdk::NAME), text)));
+    }
+    Ok(files)
 }
 
 /// What cargo takes is narrower than what Sexton takes.
@@ -52,20 +81,20 @@ fn make_dir(dir: &Path) -> Result<(), CliError> {
     match fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
         Ok(false) => {}
         Ok(true) => {
-            return Err(CliError::failed(format!("`{}` is there, and not empty", dir.display()))
+            return Err(CliError::failed(format!("the directory `{}` exists and is not empty", dir.display()))
                 .hint("give another directory with --path"));
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         Err(e) => return Err(cannot(e)),
     }
-    fs::create_dir_all(dir.join("src")).map_err(cannot)
+    fs::create_dir_all(dir).map_err(cannot)
 }
 
 fn write_new(file: &Path, text: &str) -> Result<(), CliError> {
-    fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(file)
+    let parent = file.parent().unwrap_or(Path::new("."));
+    let opened =
+        fs::create_dir_all(parent).and_then(|()| fs::OpenOptions::new().write(true).create_new(true).open(file));
+    opened
         .and_then(|mut opened| opened.write_all(text.as_bytes()))
         .map_err(|e| CliError::failed(format!("cannot write `{}`: {e}", file.display())))
 }
@@ -80,15 +109,14 @@ fn find_sdk() -> Option<PathBuf> {
     from.iter().flatten().flat_map(|start| start.ancestors()).map(|dir| dir.join("sdk")).find(|dir| is_sdk(dir))
 }
 
-/// The right side of `sexton-task =`.
-fn dependency(sdk: Option<&Path>, dir: &Path) -> Result<String, CliError> {
-    let Some(sdk) = sdk else { return Ok(format!("\"{}\"", env!("CARGO_PKG_VERSION"))) };
+/// The path of `sdk` as seen from `dir`.
+fn path_from(dir: &Path, sdk: &Path) -> Result<String, CliError> {
     let canonical = |path: &Path| {
         path.canonicalize().map_err(|e| CliError::failed(format!("cannot find `{}`: {e}", path.display())))
     };
     let path = relative(&canonical(sdk)?, &canonical(dir)?);
-    let path = path.to_str().ok_or_else(|| CliError::failed(format!("the path `{}` is not UTF-8", path.display())))?;
-    Ok(format!("{{ path = {} }}", toml::Value::from(path)))
+    let text = path.to_str().ok_or_else(|| CliError::failed(format!("the path `{}` is not UTF-8", path.display())))?;
+    Ok(text.to_owned())
 }
 
 /// The way to `target` from `base`, both absolute, so that the two may be moved together.
@@ -97,65 +125,6 @@ fn relative(target: &Path, base: &Path) -> PathBuf {
     let up = base.components().skip(common).map(|_| Component::ParentDir);
     up.chain(target.components().skip(common)).collect()
 }
-
-fn files(name: &str, dependency: &str) -> [(String, String); 5] {
-    let artifact = name.replace('-', "_");
-    let cargo = format!(
-        r#"[package]
-name = "{name}"
-version = "0.1.0"
-edition = "2024"
-
-[lib]
-crate-type = ["cdylib"]
-
-[dependencies]
-sexton-task = {dependency}
-
-# Small, and still able to say in which line it trapped.
-[profile.release]
-opt-level = "s"
-lto = true
-codegen-units = 1
-panic = "abort"
-debug = "line-tables-only"
-
-# On its own, wherever it lies.
-[workspace]
-"#
-    );
-    let manifest = format!(
-        r#"# What the host is told about {name}.wasm; `sexton check {name}.toml` reads it as the host does.
-[tasks.{name}]
-description = "Says hello"
-every = "1m"
-"#
-    );
-    let readme = format!(
-        "# {name}\n\nA task for Sexton.\n\n```sh\ncargo build --release --target wasm32-wasip2\ncp {name}.toml PLUGINS/ && cp \
-         target/wasm32-wasip2/release/{artifact}.wasm PLUGINS/{name}.wasm\n```\n\n`PLUGINS` is the plugin directory of a \
-         host, which takes it up at once: `sexton trigger {name} --wait`.\n"
-    );
-    [
-        ("Cargo.toml".to_owned(), cargo),
-        ("src/lib.rs".to_owned(), LIB.to_owned()),
-        (format!("{name}.toml"), manifest),
-        (".gitignore".to_owned(), "/target\n".to_owned()),
-        ("README.md".to_owned(), readme),
-    ]
-}
-
-const LIB: &str = r#"//! A task for Sexton.
-
-use sexton_task::{Failure, Output, Request, log};
-
-sexton_task::task!(run);
-
-fn run(request: Request) -> Result<Output, Failure> {
-    log::info!("attempt {} of run {}", request.attempt, request.run_id);
-    Ok(Output::text(format!("hello from {}", request.task)))
-}
-"#;
 
 #[cfg(test)]
 mod tests {
@@ -177,7 +146,12 @@ mod tests {
     fn a_new_crate_overwrites_nothing() {
         let parent = tempfile::tempdir().expect("a directory");
         let dir = parent.path().join("tidy-up");
-        let args = NewArgs { name: Name::new("tidy-up").expect("a name"), path: Some(dir.clone()), sdk_path: None };
+        let args = NewArgs {
+            name: Name::new("tidy-up").expect("a name"),
+            path: Some(dir.clone()),
+            sdk_path: None,
+            program: false,
+        };
 
         new(&args, &Screen::plain()).expect("an empty place");
         for file in ["Cargo.toml", "src/lib.rs", "tidy-up.toml", ".gitignore", "README.md"] {
@@ -192,9 +166,30 @@ mod tests {
     }
 
     #[test]
+    fn a_program_is_written_without_the_sdk() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let dir = parent.path().join("tidy-up");
+        let args = NewArgs {
+            name: Name::new("tidy-up").expect("a name"),
+            path: Some(dir.clone()),
+            sdk_path: None,
+            program: true,
+        };
+        let screen = Screen::plain();
+
+        new(&args, &screen).expect("an empty place");
+
+        assert!(dir.join("src/main.rs").is_file() && !dir.join("src/lib.rs").exists());
+        let cargo = std::fs::read_to_string(dir.join("Cargo.toml")).expect("it was written");
+        assert!(!cargo.contains("sexton"), "{cargo}");
+        let printed = String::from_utf8(screen.kept.lock().expect("no panics").clone()).expect("UTF-8");
+        assert!(printed.contains("cp tidy-up.toml target/wasm32-wasip2/release/tidy-up.wasm PLUGINS/"), "{printed}");
+    }
+
+    #[test]
     fn names_that_cargo_refuses_are_refused_first() {
         for name in ["1st", "a.b", "sexton-task", "test"] {
-            let args = NewArgs { name: Name::new(name).expect("a name"), path: None, sdk_path: None };
+            let args = NewArgs { name: Name::new(name).expect("a name"), path: None, sdk_path: None, program: false };
             assert_eq!(new(&args, &Screen::plain()).expect_err(name).exit() as u8, 2, "{name}");
         }
     }
