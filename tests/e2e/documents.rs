@@ -1,0 +1,160 @@
+//! What the documents quote of the program's messages is what it says. Quotes are searched for when something goes wrong.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The part of `docs/operating.md` whose first column has messages as they are found in logs and answers.
+const SYMPTOMS: &str = "## When something is wrong";
+
+/// Words with which commands begin that people type, as messages do not.
+const COMMANDS: &[&str] =
+    &["sexton", "cargo", "make", "rustup", "cp", "mv", "apt-get", "pg_dump", "sqlite3", "systemctl"];
+
+#[test]
+fn messages_that_the_documents_quote_are_messages_of_the_program() {
+    let sources = sources();
+    let mut missing = Vec::new();
+
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for quote in quotes(&text).into_iter().filter(|quote| is_message(quote)) {
+            for fragment in fragments(&quote).into_iter().filter(|fragment| !is_said(fragment, &sources)) {
+                missing.push(format!("{}: `{quote}`: no source has `{fragment}`", document.display()));
+            }
+        }
+    }
+
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn symptoms_in_the_operators_guide_are_searched_for_as_they_are_written_there() {
+    let sources = sources();
+    let guide = fs::read_to_string(root().join("docs/operating.md")).unwrap();
+    let table =
+        guide.split(SYMPTOMS).nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the guide has this part");
+    let mut seen = 0;
+
+    for row in table.lines().filter(|line| line.starts_with("| ")) {
+        let symptom = row.split(" | ").next().unwrap_or_default();
+        for quote in quotes(symptom).into_iter().filter(|quote| !COMMANDS.iter().any(|word| quote.starts_with(word))) {
+            for fragment in fragments(&quote) {
+                assert!(sources.iter().any(|text| text.contains(&fragment)), "no source has `{fragment}` of `{quote}`");
+                seen += 1;
+            }
+        }
+    }
+
+    assert!(seen >= 10, "only {seen} texts are looked for: has the table another form?");
+}
+
+#[test]
+fn the_words_of_a_message_are_told_from_what_stands_in_them() {
+    assert_eq!(fragments("took longer than 1m to compile"), ["took longer than", "to compile"]);
+    assert_eq!(fragments("spins in `f` (src/lib.rs:7)"), ["spins in"]);
+    assert_eq!(fragments("the disk ... is full"), ["the disk", "is full"]);
+    assert!(is_message("took longer than 1m to compile") && !is_message("fuel-per-minute"));
+    assert!(
+        !is_message("cp x.wasm plugins/.x") && !is_message("tomorrow 4am + 2 hours") && !is_message("trigger T --wait")
+    );
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
+/// What people read about the program; its design papers are about the past.
+fn documents() -> Vec<PathBuf> {
+    let mut documents = vec![root().join("README.md"), root().join("SECURITY.md")];
+    let entries = fs::read_dir(root().join("docs")).unwrap().flatten().map(|entry| entry.path());
+    documents.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    documents
+}
+
+/// The texts between backticks, blocks of code left out.
+fn quotes(text: &str) -> Vec<String> {
+    let prose: String = text.split("```").step_by(2).collect();
+    // A text with backticks in it stands between two of them.
+    let mut quotes: Vec<String> = prose.split("``").skip(1).step_by(2).map(tidy).collect();
+    let single: String = prose.split("``").step_by(2).collect::<Vec<_>>().join(" ");
+    quotes.extend(single.split('`').skip(1).step_by(2).map(tidy));
+    quotes
+}
+
+fn tidy(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a quote is a sentence of the program, rather than a command, a key, or a value.
+fn is_message(quote: &str) -> bool {
+    let code = ["--", "::", " + ", " - ", "&&", "=", "{", "}", "[", "]", "<", ">", "|", "*", "$", "\"", "×"];
+    let is_word = |word: &str| word.len() > 1 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'\'');
+    let first = quote.split(' ').next().unwrap_or_default();
+    !code.iter().any(|sign| quote.contains(sign))
+        && !COMMANDS.contains(&first)
+        && quote.split([' ', ',', ';', ':']).filter(|word| is_word(word)).count() >= 3
+}
+
+/// The parts of a message that are always the same: two words or more, between names, numbers and gaps.
+fn fragments(quote: &str) -> Vec<String> {
+    let outside: String = quote.split('`').step_by(2).collect::<Vec<_>>().join("\u{0}");
+    let varies = |word: &str| {
+        word.bytes().any(|b| b.is_ascii_digit())
+            || word.bytes().all(|b| b.is_ascii_uppercase())
+            || word.contains(['/', '(', '…'])
+    };
+    let mut fragments = vec![String::new()];
+    for word in outside.replace('\u{0}', " … ").split_whitespace() {
+        let (bare, ends) = (word.trim_end_matches([',', ';', ':', '.']), word.ends_with([',', ';', ':', '.']));
+        let last = fragments.last_mut().expect("there is one");
+        match bare {
+            varying if varies(varying) => fragments.push(String::new()),
+            bare => {
+                if !last.is_empty() {
+                    last.push(' ');
+                }
+                last.push_str(bare);
+                if ends {
+                    fragments.push(String::new());
+                }
+            }
+        }
+    }
+    fragments.retain(|fragment| fragment.contains(' '));
+    fragments.iter().map(|fragment| fragment.to_lowercase()).collect()
+}
+
+/// Whether a source has the fragment: whole, or put together from two of its texts, or from three words and a text of another.
+fn is_said(fragment: &str, sources: &[String]) -> bool {
+    let has = |part: &str| sources.iter().any(|text| text.contains(part));
+    let is_long = |part: &str| part.split(' ').count() >= 3;
+    let mut halves = fragment.match_indices(' ').map(|(at, _)| (&fragment[..at], &fragment[at + 1..]));
+    has(fragment)
+        || halves.any(|(left, right)| {
+            sources.iter().any(|text| text.contains(left) && text.contains(right))
+                || ((is_long(left) || is_long(right)) && has(left) && has(right))
+        })
+}
+
+/// The code of the program without comments and tests, a text for each file, in small letters and with single spaces.
+fn sources() -> Vec<String> {
+    let mut next = vec![root().join("host/src")];
+    let mut texts = Vec::new();
+    while let Some(path) = next.pop() {
+        if path.is_dir() {
+            next.extend(fs::read_dir(path).unwrap().flatten().map(|entry| entry.path()));
+            continue;
+        }
+        let is_test = path
+            .components()
+            .any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs" | "conformance")));
+        if !is_test && path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let lines = code.lines().filter(|line| !line.trim_start().starts_with("//")).map(str::trim);
+            // A line that ends in a backslash goes on in the next.
+            texts.push(lines.collect::<Vec<_>>().join(" ").replace("\\ ", "").to_lowercase());
+        }
+    }
+    texts
+}
