@@ -1,7 +1,7 @@
 //! The command line. `docs/cli.md` is its reference.
 //!
-//! All commands but `run`, `check`, `schedule`, `test`, `migrate`, `new`, `completions` and `schema` ask a host over its HTTP
-//! API, so they see what any other client sees. Nothing that a guest wrote reaches a terminal with its control characters in force.
+//! All commands but `run`, `check`, `schedule explain`, `test`, `migrate`, `new`, `completions` and `schema` ask a host over
+//! its HTTP API, so they see what any other client sees. Nothing that a guest wrote reaches a terminal with its control characters in force.
 
 mod args;
 mod cache;
@@ -31,17 +31,14 @@ mod trigger;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
-
-use args::{CacheCommand, Command, PauseArgs};
+use args::{CacheCommand, Command, ScheduleCommand};
 pub use args::{Cli, Hidden, RunArgs};
-use client::Client;
 pub use error::{CliError, Exit};
 use screen::Screen;
 
 /// Read the arguments, do what they say, and turn what went wrong into a line, a hint and an exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(e) => {
             // Help goes to stdout and is no error; a closed pipe there is nobody's concern.
@@ -59,53 +56,53 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
-    let client = || Client::new(&cli.url, cli.tenant.as_ref());
+    let before = &cli.before;
     match cli.command {
         Command::Run(args) => serve::run(args),
-        Command::Check(args) => check::check(&args.files, screen),
-        Command::Schedule(command) => schedule::schedule(&command, screen),
+        Command::Check(args) => check::check(&args, screen),
         Command::Test(args) => test::test(args, screen),
         Command::Migrate(args) => migrate::migrate(&args, screen),
         Command::Schema => check::schema(screen),
         Command::New(args) => new::new(&args, screen),
         Command::Completions { shell } => completions(shell, screen),
-        Command::Hosts(list) => hosts::hosts(&client()?, list, screen),
-        Command::Drain(args) => hosts::drain(&client()?, &args, screen),
-        Command::Tenants(list) => lists::tenants(&client()?, list, screen),
-        Command::Plugins(list) => lists::plugins(&client()?, list, screen),
-        Command::Tasks(list) => lists::tasks(&client()?, list, screen),
-        Command::Chains(list) => chains::chains(&client()?, list, screen),
-        Command::Runs(args) => lists::runs(&client()?, &args, screen),
-        Command::Locks(args) => locks::locks(&client()?, &args, screen),
-        Command::Show { run, list } => run_view::show(&client()?, run, list, screen),
-        Command::Logs { follow, what, list } => logs::logs(&client()?, &what, follow, list, screen),
-        Command::Trigger(args) => trigger::trigger(&client()?, &args, cli.tenant.as_ref(), screen),
-        Command::Kill(args) => trigger::kill(&client()?, &args, screen),
-        Command::Top(args) => top::top(&client()?, args, screen),
-        Command::Stack(args) => stack::stack(&client()?, &args, screen),
-        Command::Profile(args) => profile::profile(&client()?, &args, screen),
-        Command::Pause(args) => pausing::set_paused(&client()?, &args, true, cli.tenant.as_ref(), screen),
-        Command::Resume { task, all } => {
-            let args = PauseArgs { task, all, why: None };
-            pausing::set_paused(&client()?, &args, false, cli.tenant.as_ref(), screen)
+        Command::Hosts(asks) => hosts::hosts(&asks.client(before)?, asks.args, screen),
+        Command::Drain(asks) => hosts::drain(&asks.client(before)?, &asks.args, screen),
+        Command::Tenants(asks) => lists::tenants(&asks.client(before)?, asks.args, screen),
+        Command::Plugins(asks) => lists::plugins(&asks.client(before)?, asks.args, screen),
+        Command::Tasks(asks) => lists::tasks(&asks.client(before)?, asks.args, screen),
+        Command::Chains(asks) => chains::chains(&asks.client(before)?, asks.args, screen),
+        Command::Runs(asks) => lists::runs(&asks.client(before)?, &asks.args, screen),
+        Command::Locks(asks) => locks::locks(&asks.client(before)?, &asks.args, screen),
+        Command::Show(asks) => run_view::show(&asks.client(before)?, &asks.args, screen),
+        Command::Logs(asks) => logs::logs(&asks.client(before)?, &asks.args, screen),
+        Command::Trigger(asks) => trigger::trigger(&asks.client(before)?, &asks.args, screen),
+        Command::Kill(asks) => trigger::kill(&asks.client(before)?, &asks.args, screen),
+        Command::Result(asks) => trigger::result(&asks.client(before)?, &asks.args, screen),
+        Command::Top(asks) => top::top(&asks.client(before)?, asks.args, screen),
+        Command::Stack(asks) => stack::stack(&asks.client(before)?, &asks.args, screen),
+        Command::Profile(asks) => profile::profile(&asks.client(before)?, &asks.args, screen),
+        Command::Pause(asks) => pausing::pause(&asks.client(before)?, &asks.args, screen),
+        Command::Resume(asks) => pausing::resume(&asks.client(before)?, &asks.args, screen),
+        Command::Schedule(ScheduleCommand::Explain(args)) => schedule::explain(&args, screen),
+        Command::Schedule(ScheduleCommand::Add(asks)) | Command::Add(asks) => {
+            schedules::add(&asks.client(before)?, &asks.args, screen)
         }
-        Command::Add(args) => schedules::add(&client()?, &args, screen),
-        Command::List(args) => schedules::list(&client()?, &args, screen),
-        Command::Delete(args) => schedules::delete(&client()?, &args, screen),
-        Command::Result { what } => trigger::result(&client()?, &what, screen),
-        Command::Cache(command) => match command {
-            CacheCommand::Get { key } => cache::get(&client()?, &key, screen),
-            CacheCommand::Set(args) => cache::set(&client()?, &args, screen),
-            CacheCommand::List { prefix, after, list } => {
-                cache::list(&client()?, &prefix, after.as_deref(), list, screen)
-            }
-            CacheCommand::Delete { key } => cache::delete(&client()?, &key, screen),
-        },
+        Command::Schedule(ScheduleCommand::List(asks)) | Command::List(asks) => {
+            schedules::list(&asks.client(before)?, &asks.args, screen)
+        }
+        Command::Schedule(ScheduleCommand::Show(asks)) => schedules::show(&asks.client(before)?, &asks.args, screen),
+        Command::Schedule(ScheduleCommand::Delete(asks)) | Command::Delete(asks) => {
+            schedules::delete(&asks.client(before)?, &asks.args, screen)
+        }
+        Command::Cache(CacheCommand::Get(asks)) => cache::get(&asks.client(before)?, &asks.args.key, screen),
+        Command::Cache(CacheCommand::Set(asks)) => cache::set(&asks.client(before)?, &asks.args, screen),
+        Command::Cache(CacheCommand::List(asks)) => cache::list(&asks.client(before)?, &asks.args, screen),
+        Command::Cache(CacheCommand::Delete(asks)) => cache::delete(&asks.client(before)?, &asks.args.key, screen),
     }
 }
 
 fn completions(shell: clap_complete::Shell, screen: &Screen) -> Result<(), CliError> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "sexton", &mut script);
+    clap_complete::generate(shell, &mut Cli::commands(), "sexton", &mut script);
     screen.bytes(&script)
 }

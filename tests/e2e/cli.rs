@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::harness::{Host, SEXTON, state};
+use crate::harness::{Host, SEXTON, Setup, state};
 use crate::outcomes::PROBE;
 
 fn out(output: &Output) -> String {
@@ -188,8 +188,48 @@ fn new_writes_a_task_that_builds_runs_and_succeeds() {
     let manifest = fs::read_to_string(place.join("greet/greet.toml")).unwrap();
     host.add_bytes("greet", &component, Some(&manifest));
 
-    // At once, as one types it: who waits for the run waits for the plugin, too.
+    // `--wait` waits for a new plugin, too, but not for as long as a busy machine may take to compile it.
+    host.loaded("greet");
     let ran = host.cli(&["trigger", "greet", "--wait"]);
 
     assert!(ran.status.success(), "{}{}", out(&ran), err(&ran));
+}
+
+#[test]
+fn a_host_that_gets_too_little_address_space_says_what_to_lower_and_what_to_lift() {
+    let directory = Setup::default().directory();
+    let script = "ulimit -v 4000000; exec \"$0\" run --config sexton.toml";
+
+    let ended = Command::new("bash").args(["-c", script, SEXTON]).current_dir(directory.path()).output().unwrap();
+
+    assert_eq!(ended.status.code(), Some(1), "{}", err(&ended));
+    for part in ["`[runtime] slots`", "`max-memory`", "`ulimit -v unlimited`", "`LimitAS=infinity`"] {
+        assert!(err(&ended).contains(part), "{part}: {}", err(&ended));
+    }
+}
+
+#[test]
+fn a_plugin_directory_that_is_named_and_not_there_is_not_made() {
+    let directory = Setup::default().directory();
+
+    let ended =
+        Command::new(SEXTON).args(["run", "--plugins", "plugns"]).current_dir(directory.path()).output().unwrap();
+
+    assert_eq!(ended.status.code(), Some(2), "{}", err(&ended));
+    assert!(err(&ended).contains("hint: did you mean `plugins`?"), "{}", err(&ended));
+    assert!(!directory.path().join("plugns").exists());
+}
+
+#[test]
+fn an_empty_variable_names_no_tenant_and_a_wrong_one_is_told_by_its_name() {
+    let host = Host::with_plugins(&[("hello", "hello", "[tasks.hello]\n")]);
+    let tasks = |tenant: &str| {
+        let mut command = Command::new(SEXTON);
+        command.arg("tasks").env("SEXTON_URL", &host.url).env("SEXTON_TENANT", tenant).output().unwrap()
+    };
+
+    assert!(out(&tasks("")).contains("hello"), "{}", err(&tasks("")));
+    let wrong = tasks("No Tenant");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(err(&wrong).starts_with("error: `SEXTON_TENANT` does not name a tenant"), "{}", err(&wrong));
 }

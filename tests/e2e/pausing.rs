@@ -49,7 +49,7 @@ fn a_paused_tenant_stands_still_over_a_restart_while_others_go_on() {
     });
 
     let (said, _) = does(&host, &["pause", "--tenant", "acme", "--why", "moving house"]);
-    assert_eq!(said, "The tasks of tenant `acme` are paused: nothing of them starts.\n");
+    assert_eq!(said, "Paused all tasks of tenant `acme`. Runs in progress continue.\n");
     let paused = now(&host);
     let asked = trigger_acmes(&host, "beat", r#"{"do": "echo"}"#);
     let host = Host::start_in(host.kill());
@@ -70,7 +70,7 @@ fn a_paused_tenant_stands_still_over_a_restart_while_others_go_on() {
 
     let resumed = now(&host);
     let (said, _) = does(&host, &["resume", "--tenant", "acme"]);
-    assert!(said.starts_with("The tasks of tenant `acme` go on from now"), "{said}");
+    assert!(said.starts_with("Resumed all tasks of tenant `acme`"), "{said}");
     assert_eq!(state(&acmes_when_over(&host, asked)), "succeeded");
     let first = host.eventually("its schedule goes on", || {
         let runs = host.get("/v1/runs?tenant=acme&limit=1000");
@@ -91,7 +91,7 @@ fn all_are_paused_those_that_come_later_too_and_what_was_paused_by_itself_stays_
     let under_way = host.trigger("probe", r#"{"do": "sleep", "ms": 2000}"#);
     host.eventually("it runs", || (state(&host.get(&format!("/v1/runs/{under_way}"))) == "running").then_some(()));
 
-    assert_eq!(does(&host, &["pause", "--all"]).0, "All tasks are paused: nothing of them starts.\n");
+    assert_eq!(does(&host, &["pause", "--all"]).0, "Paused all tasks. Runs in progress continue.\n");
     let paused = now(&host);
     host.add("later", "probe", &BEATS.replace("beat", "later"));
     assert_eq!(state(&host.wait(under_way)), "succeeded", "what runs goes on");
@@ -103,11 +103,13 @@ fn all_are_paused_those_that_come_later_too_and_what_was_paused_by_itself_stays_
         assert_eq!(scheduled(&host, task, paused + MOMENT), Vec::<Value>::new());
     }
     assert!(host.get("/v1/host")["all_paused"]["since"].is_string());
-    assert!(does(&host, &["resume", "still"]).0.starts_with("Task `still` starts nothing yet: all tasks are paused"));
+    assert!(
+        does(&host, &["resume", "still"]).0.starts_with("`still` still starts nothing, because all tasks are paused")
+    );
     does(&host, &["pause", "still"]);
 
     let (said, _) = does(&host, &["resume", "--all"]);
-    assert!(said.starts_with("All tasks go on from now, but those that were paused by themselves"), "{said}");
+    assert!(said.starts_with("Resumed all tasks, except those that were paused one by one"), "{said}");
     for task in ["beat", "later"] {
         host.eventually("it goes on", || (scheduled(&host, task, paused + MOMENT).len() > 5).then_some(()));
     }
@@ -123,7 +125,7 @@ fn nobody_is_paused_unless_somebody_is_named() {
 
     assert_eq!(done.status.code(), Some(2));
     let said = String::from_utf8(done.stderr).unwrap();
-    assert!(said.starts_with("error: nobody is named that is to pause\nhint: sexton pause TASK, or"), "{said}");
+    assert!(said.starts_with("error: say what to pause: a task, --tenant NAME, or --all"), "{said}");
 }
 
 #[test]

@@ -99,8 +99,11 @@ fn a_run_that_waits_for_a_lock_says_so_and_where() {
 
     let verdict = |stack: &Value| stack["verdict"]["text"].as_str().unwrap().to_owned();
     assert_eq!(stack["verdict"]["kind"], "waits", "{stack}");
-    assert!(verdict(&stack).starts_with("waits in `locks.acquire`") && verdict(&stack).contains(" since "), "{stack}");
-    assert!(verdict(&sleeper).starts_with("waits in `wasi:io/poll`"), "{sleeper}");
+    assert!(
+        verdict(&stack).starts_with("has been waiting in `locks.acquire`") && verdict(&stack).contains(" for "),
+        "{stack}"
+    );
+    assert!(verdict(&sleeper).starts_with("has been waiting in `wasi:io/poll`"), "{sleeper}");
     for (stack, place) in [(&stack, "lock_wait"), (&sleeper, "sleep")] {
         let frames = list(&list(stack, "samples")[0], "stack");
         assert!(frames.iter().any(|frame| frame.as_str().unwrap().contains(place)), "`{place}` is not in {stack}");
@@ -253,7 +256,7 @@ fn what_is_under_way_is_listed_with_what_it_uses() {
     assert_eq!(rows.len(), 3, "{shown}");
     assert!(rows[0].contains("FUEL/S") && rows[0].contains("LANE"), "{shown}");
     assert!(rows[1].starts_with(&spinner.to_string()) && rows[1].contains("computes"), "most fuel first: {shown}");
-    assert!(rows[2].contains("waits in wasi:io/poll"), "{shown}");
+    assert!(rows[2].contains("has been waiting in wasi:io/poll"), "{shown}");
     let json = host.cli(&["top", "--json"]).stdout;
     assert!(serde_json::from_slice::<Value>(&json).unwrap()["attempts"].is_array());
     end(&host, &[sleeper, spinner]);

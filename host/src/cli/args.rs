@@ -1,21 +1,28 @@
 //! The commands and their arguments, as `--help` shows them.
 
-use std::convert::Infallible;
-use std::fmt;
-use std::net::SocketAddr;
+mod asking;
+mod help;
+mod hosts;
+mod runs;
+mod schedules;
+
+use std::ffi::OsString;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::LazyLock;
-use std::time::Duration;
 
-use chrono_tz::Tz;
-use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use super::hosts::DrainArgs;
-use super::schedules::{AddArgs, DeleteArgs, SchedulesArgs};
-use crate::run::{RunId, RunState};
-use crate::schedule::{TZDATA, zone};
+pub(super) use asking::{Asks, AsksHost, DEFAULT_URL, TenantArgs};
+pub(super) use hosts::{CacheCommand, CacheListArgs, CacheSetArgs, DrainArgs, LocksArgs};
+pub use hosts::{Hidden, RunArgs};
+pub(super) use runs::{
+    KillArgs, LogsArgs, PauseArgs, ProfileArgs, ResultArgs, ResumeArgs, RunOrTask, RunsArgs, ShowArgs, StackArgs,
+    TopArgs, TriggerArgs,
+};
+pub(super) use schedules::{AddArgs, DeleteArgs, ExplainArgs, ScheduleCommand, ScheduleKeyArgs, SchedulesArgs};
+
+use crate::schedule::TZDATA;
 use crate::task::Name;
 
 /// Schedules and supervises tasks compiled to WebAssembly components.
@@ -24,15 +31,12 @@ use crate::task::Name;
 #[command(
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no host answers, 4 not found, 5 waited too long, 6 in conflict with what is there.\n\
                         Example: sexton trigger hello --wait\n\
-                        When is it due: sexton schedule explain '30 2 * * mon' --tz Europe/Berlin"
+                        When is it due: sexton schedule explain '30 2 * * mon' --zone Europe/Berlin"
 )]
 pub struct Cli {
-    /// Where the host's API is
-    #[arg(long, visible_alias = "host", env = "SEXTON_URL", default_value = DEFAULT_URL, global = true, value_name = "URL")]
-    pub url: String,
-    /// Whose tasks, runs, locks and cache are meant [default: those of the default tenant]
-    #[arg(long, env = "SEXTON_TENANT", global = true, value_name = "NAME")]
-    pub tenant: Option<Name>,
+    /// What may stand before the command as well as behind it.
+    #[command(flatten)]
+    pub(super) before: TenantArgs,
     #[command(subcommand)]
     pub(super) command: Command,
 }
@@ -40,8 +44,6 @@ pub struct Cli {
 /// What `--version` says: the program's, and by which rules it sets clocks.
 static LONG_VERSION: LazyLock<String> =
     LazyLock::new(|| format!("{}\ntzdata {TZDATA} (compiled in)", env!("CARGO_PKG_VERSION")));
-
-pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:7070";
 
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum Command {
@@ -51,113 +53,86 @@ pub(super) enum Command {
     /// Check manifests without a host, and show when their tasks are due next
     #[command(after_help = "Example: sexton check plugins/*.toml")]
     Check(CheckArgs),
-    /// Say what a schedule means before a task has it
-    #[command(subcommand, after_help = "Example: sexton schedule explain '30 2 * * mon' --tz Europe/Berlin")]
+    /// Explain schedules; add, list, show and delete those that no manifest has
+    #[command(subcommand, after_help = "Example: sexton schedule explain '30 2 * * mon' --zone Europe/Berlin")]
     Schedule(ScheduleCommand),
-    /// Try a plugin's schedules without waiting: a host whose clock jumps, and what ran when
+    /// Simulate a plugin's schedules: a host whose clock jumps, and what runs when
     #[command(after_help = "Example: sexton test plugins/report.wasm --at 2027-03-28T01:00+01:00 --for 2d")]
     Test(super::test::TestArgs),
-    /// Move all that a store has into another, from SQLite to PostgreSQL or back, while no host uses them
+    /// Move all records of a store into another, from SQLite to PostgreSQL or back, while no host uses them
     #[command(
         after_help = "Example: sexton migrate --from sqlite:var/sexton.db --to postgres://sexton@db.example/jobs"
     )]
     Migrate(super::migrate::MigrateArgs),
-    /// List the hosts that share the store: which are up, and what each has under way
+    /// List the hosts that share the store: which are up, and how many runs each has in progress
     #[command(after_help = "Example: sexton hosts")]
-    Hosts(ListArgs),
-    /// Have a host take no more runs, and finish those it has
+    Hosts(AsksHost<ListArgs>),
+    /// Stop a host from taking new runs; runs in progress finish
     #[command(after_help = "Example: sexton drain --wait")]
-    Drain(DrainArgs),
-    /// List the tenants: what they use of the host, and what they may
+    Drain(AsksHost<DrainArgs>),
+    /// List the tenants: what they use of the host, and their limits
     #[command(after_help = "Example: sexton tenants")]
-    Tenants(ListArgs),
+    Tenants(AsksHost<ListArgs>),
     /// List the plugins, and why those in quarantine are not used
     #[command(after_help = "Example: sexton plugins --json")]
-    Plugins(ListArgs),
+    Plugins(Asks<ListArgs>),
     /// List the tasks: when they are due, and how they last went
     #[command(after_help = "Example: sexton tasks")]
-    Tasks(ListArgs),
+    Tasks(Asks<ListArgs>),
     /// List the chains: where each is, and how its links last ended
     #[command(after_help = "Example: sexton chains")]
-    Chains(ListArgs),
+    Chains(Asks<ListArgs>),
     /// List runs, newest first
     #[command(after_help = "Example: sexton runs --task hello --state failed --limit 10")]
-    Runs(RunsArgs),
+    Runs(Asks<RunsArgs>),
     /// Show a run with its attempts: outcome, accounts, message, backtrace, log, stdout
     #[command(after_help = "Example: sexton show 17")]
-    Show {
-        /// Id of the run
-        #[arg(value_parser = run_id)]
-        run: RunId,
-        #[command(flatten)]
-        list: ListArgs,
-    },
+    Show(Asks<ShowArgs>),
     /// Print the log of a run, or of a task's latest run
     #[command(after_help = "Example: sexton logs -f hello")]
-    Logs {
-        /// Go on as the log grows; for a task, through all runs to come
-        #[arg(short, long)]
-        follow: bool,
-        /// Id of the run, or name of the task
-        #[arg(value_name = "RUN|TASK")]
-        what: RunOrTask,
-        #[command(flatten)]
-        list: ListArgs,
-    },
+    Logs(Asks<LogsArgs>),
     /// Make a run of a task
     #[command(after_help = "Example: sexton trigger hello --input '{\"name\":\"Ada\"}' --wait")]
-    Trigger(TriggerArgs),
-    /// End a run: after its grace if it can hear of that, else at once; before it starts if it waits
+    Trigger(Asks<TriggerArgs>),
+    /// Stop a run. If it is running and supports cancellation, it gets its grace period first
     #[command(after_help = "Example: sexton kill 17 --reason 'wrong input'")]
-    Kill(KillArgs),
+    Kill(Asks<KillArgs>),
     /// Watch the runs that are going on this host: fuel, memory, age, lane, waits
     #[command(after_help = "Example: sexton top --once")]
-    Top(TopArgs),
+    Top(Asks<TopArgs>),
     /// Show where a run that is going is, and whether it spins, waits, or is slow
     #[command(after_help = "Example: sexton stack 17")]
-    Stack(StackArgs),
+    Stack(Asks<StackArgs>),
     /// Write a profile of a run that is going, for the Firefox Profiler
     #[command(after_help = "Example: sexton profile 17 --for 5s -o slow.json")]
-    Profile(ProfileArgs),
-    /// Let nothing of a task or chain, of a tenant's tasks, or of all, start until they are resumed
-    #[command(after_help = "Example: sexton pause --all --why 'the disk is being replaced'")]
-    Pause(PauseArgs),
-    /// Let what is paused go on; what was due meanwhile is left out
+    Profile(Asks<ProfileArgs>),
+    /// Pause a task, a chain, a tenant or everything; runs in progress continue
+    #[command(after_help = "Example: sexton pause --all --reason 'the disk is being replaced'")]
+    Pause(Asks<PauseArgs>),
+    /// End a pause; runs that were due meanwhile are not made up
     #[command(after_help = "Example: sexton resume hello")]
-    Resume {
-        /// Name of the task or chain [with --tenant and without it: all of the tenant's]
-        #[arg(conflicts_with = "all")]
-        task: Option<Name>,
-        /// All tasks; with --tenant all of the tenant's. Those that were paused by themselves stay so
-        #[arg(long)]
-        all: bool,
-    },
-    /// Add a schedule that makes runs of a task
-    #[command(
-        after_help = "Example: sexton add monday-report --task report --cron '0 9 * * mon' --timezone Europe/Berlin"
-    )]
-    Add(Box<AddArgs>),
-    /// List the schedules that were added, by key
-    #[command(after_help = "Example: sexton list --task report")]
-    List(SchedulesArgs),
-    /// Delete a schedule that was added; a run that it has made goes on
-    #[command(after_help = "Example: sexton delete monday-report")]
-    Delete(DeleteArgs),
-    /// Print what a run made, or what a task's latest good run made
+    Resume(Asks<ResumeArgs>),
+    /// Older form of `schedule add`
+    #[command(hide = true)]
+    Add(Box<Asks<AddArgs>>),
+    /// Older form of `schedule list`
+    #[command(hide = true)]
+    List(Asks<SchedulesArgs>),
+    /// Older form of `schedule delete`
+    #[command(hide = true)]
+    Delete(Asks<DeleteArgs>),
+    /// Print the output of a run, or of a task's latest run that succeeded
     #[command(after_help = "Example: sexton result frontpage > page.html")]
-    Result {
-        /// Id of the run, or name of the task
-        #[arg(value_name = "RUN|TASK")]
-        what: RunOrTask,
-    },
-    /// List the locks that are held, or show who waits for whom
+    Result(Asks<ResultArgs>),
+    /// List the locks that are held, or show which runs wait for which
     #[command(after_help = "Example: sexton locks --graph")]
-    Locks(LocksArgs),
+    Locks(Asks<LocksArgs>),
     /// Read and change cache entries
     #[command(subcommand, after_help = "Example: sexton cache list front/")]
     Cache(CacheCommand),
     /// Write a new task crate that builds
-    #[command(after_help = "Example: sexton new tidy-up")]
+    #[command(after_help = "Example: sexton new tidy-up\n\
+                            Example: sexton new nightly-report --program")]
     New(NewArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example: sexton completions bash > ~/.local/share/bash-completion/completions/sexton")]
@@ -170,104 +145,19 @@ pub(super) enum Command {
     Schema,
 }
 
-/// How a host is started.
-#[derive(Args, Clone, Debug, Default)]
-pub struct RunArgs {
-    /// Configuration file [default: sexton.toml, if it is there]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Directory with the plugins, over the configuration
-    #[arg(long, value_name = "DIR")]
-    pub plugins: Option<PathBuf>,
-    /// Directory for the database and compiled code, over the configuration
-    #[arg(long, value_name = "DIR")]
-    pub var: Option<PathBuf>,
-    /// Address of the API, over the configuration
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub listen: Option<SocketAddr>,
-    /// URL of the PostgreSQL database that has the store, over the configuration; better in the environment, if there is a
-    /// password in it
-    #[arg(long, env = "SEXTON_STORE_URL", hide_env_values = true, value_name = "URL")]
-    pub store_url: Option<Hidden>,
-}
-
-/// A text that may hold a password: it is never printed.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Hidden(pub(super) String);
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hidden")
-    }
-}
-
-impl FromStr for Hidden {
-    type Err = Infallible;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
 #[derive(Args, Clone, Debug)]
 pub(super) struct CheckArgs {
     /// Manifests (`NAME.toml`) [default: those in `plugins`]
     pub(super) files: Vec<PathBuf>,
-}
-
-#[derive(Clone, Debug, Subcommand)]
-pub(super) enum ScheduleCommand {
-    /// Show a crontab, an interval or an instant in words, and when it fires; gaps and folds of the clock are marked
-    #[command(after_help = "Example: sexton schedule explain '30 2 * * *' --tz Europe/Berlin --month 2027-03\n\
-                            Example: sexton schedule explain 'tomorrow 4am + 2 hours'")]
-    Explain(ExplainArgs),
-}
-
-#[derive(Args, Clone, Debug)]
-pub(super) struct ExplainArgs {
-    /// Five fields as crontab(5), `@daily`, `every 10m`, or an instant in words, such as `friday 17:00`
-    pub(super) schedule: String,
-    /// By whose clocks, unless the schedule names a zone itself [default: UTC]
-    #[arg(long = "tz", visible_alias = "zone", value_name = "ZONE", value_parser = zone)]
-    pub(super) zone: Option<Tz>,
-    /// The crontab has a field for seconds before the others, as `cron-seconds` has in a manifest
-    #[arg(long)]
-    pub(super) seconds: bool,
-    /// The task whose it would be: where `H` and `~` fall depends on that, with its tenant as TENANT/NAME
-    #[arg(long, value_name = "NAME")]
-    pub(super) task: Option<String>,
-    /// Nothing is due before, and intervals are counted from here, such as 2027-01-04
-    #[arg(long, value_name = "INSTANT")]
-    pub(super) start: Option<String>,
-    /// How many instants to show
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(super) next: u16,
-    /// Count from here, such as 2027-03-01 [default: now]
-    #[arg(long, value_name = "INSTANT")]
-    pub(super) from: Option<String>,
-    /// Draw a month with how often it fires on each day
-    #[arg(long, value_name = "YYYY-MM", conflicts_with = "json")]
-    pub(super) month: Option<Month>,
-    #[command(flatten)]
-    pub(super) list: ListArgs,
-}
-
-/// A month of a year of four digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Month {
-    pub(super) year: i32,
-    pub(super) month: u32,
-}
-
-impl FromStr for Month {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits = |text: &str, most| text.len() == most && text.bytes().all(|b| b.is_ascii_digit());
-        let month = text.split_once('-').filter(|(year, month)| digits(year, 4) && digits(month, 2));
-        month
-            .and_then(|(year, month)| Some(Self { year: year.parse().ok()?, month: month.parse().ok()? }))
-            .filter(|month| (1..=9998).contains(&month.year) && (1..=12).contains(&month.month))
-            .ok_or("write a month as 2027-03")
-    }
+    /// How many due instants to show of each task [default: 5, and 1 if there are more than 10 tasks]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub(super) next: Option<u16>,
+    /// Print errors and warnings only
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+    /// Print JSON
+    #[arg(long, conflicts_with = "quiet")]
+    pub(super) json: bool,
 }
 
 #[derive(Args, Clone, Copy, Debug)]
@@ -277,177 +167,6 @@ pub(super) struct ListArgs {
     pub(super) json: bool,
 }
 
-#[derive(Args, Clone, Copy, Debug)]
-pub(super) struct LocksArgs {
-    /// Show who holds what and who waits for it
-    #[arg(long)]
-    pub(super) graph: bool,
-    /// Print the graph for graphviz
-    #[arg(long, requires = "graph", conflicts_with = "json")]
-    pub(super) dot: bool,
-    #[command(flatten)]
-    pub(super) list: ListArgs,
-}
-
-#[derive(Args, Clone, Debug)]
-pub(super) struct RunsArgs {
-    /// Only of this task
-    #[arg(long)]
-    pub(super) task: Option<Name>,
-    /// Only in this state
-    #[arg(long, value_parser = PossibleValuesParser::new(RunState::ALL.map(RunState::as_str)))]
-    pub(super) state: Option<String>,
-    /// At most so many
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(super) limit: u16,
-    /// Only runs before this one
-    #[arg(long, value_name = "RUN", value_parser = run_id)]
-    pub(super) before: Option<RunId>,
-    #[command(flatten)]
-    pub(super) list: ListArgs,
-}
-
-#[derive(Args, Clone, Debug)]
-pub(super) struct TriggerArgs {
-    /// Name of the task
-    pub(super) task: Name,
-    /// What the run is given [default: what the manifest sets]
-    #[arg(long, value_name = "TEXT")]
-    pub(super) input: Option<String>,
-    /// File with what the run is given; `-` is stdin
-    #[arg(long, value_name = "FILE", conflicts_with = "input")]
-    pub(super) input_file: Option<PathBuf>,
-    /// Make no second run for this key
-    #[arg(long)]
-    pub(super) key: Option<String>,
-    /// Not before this instant: RFC 3339, or words such as "next friday 17:00", by the clocks of the task's zone
-    #[arg(long, value_name = "INSTANT", conflicts_with = "after")]
-    pub(super) at: Option<String>,
-    /// Not before this is over, such as 10s
-    #[arg(long, value_name = "DURATION")]
-    pub(super) after: Option<String>,
-    /// Now, although the task is paused, held back, over its budget or has as many runs as it may
-    #[arg(long, conflicts_with_all = ["at", "after"])]
-    pub(super) past_limits: bool,
-    /// Wait until the run is over, and print what it made
-    #[arg(long)]
-    pub(super) wait: bool,
-    /// How long to wait [default: for ever]
-    #[arg(long, value_name = "DURATION", requires = "wait", value_parser = humantime::parse_duration)]
-    pub(super) timeout: Option<Duration>,
-    #[command(flatten)]
-    pub(super) list: ListArgs,
-}
-
-#[derive(Args, Clone, Debug)]
-pub(super) struct PauseArgs {
-    /// Name of the task [with --tenant and without it: all of the tenant's]
-    #[arg(conflicts_with = "all")]
-    pub(super) task: Option<Name>,
-    /// All tasks, those that come later, too; with --tenant all of the tenant's
-    #[arg(long)]
-    pub(super) all: bool,
-    /// Shown wherever the pause is
-    #[arg(long, value_name = "TEXT")]
-    pub(super) why: Option<String>,
-}
-
-#[derive(Clone, Debug, Subcommand)]
-pub(super) enum CacheCommand {
-    /// Print the value of an entry
-    #[command(after_help = "Example: sexton cache get front/weather")]
-    Get {
-        /// Key of the entry
-        key: String,
-    },
-    /// Set an entry
-    #[command(after_help = "Example: sexton cache set front/motto 'Memento mori' --ttl 1h")]
-    Set(CacheSetArgs),
-    /// List entries by key
-    #[command(after_help = "Example: sexton cache list front/")]
-    List {
-        /// Only keys that begin with this
-        #[arg(default_value = "")]
-        prefix: String,
-        /// Only keys after this one
-        #[arg(long, value_name = "KEY")]
-        after: Option<String>,
-        #[command(flatten)]
-        list: ListArgs,
-    },
-    /// Delete an entry
-    #[command(after_help = "Example: sexton cache delete front/weather")]
-    Delete {
-        /// Key of the entry
-        key: String,
-    },
-}
-
-#[derive(Args, Clone, Debug)]
-pub(super) struct CacheSetArgs {
-    /// Key of the entry
-    pub(super) key: String,
-    /// The value
-    #[arg(required_unless_present = "file", conflicts_with = "file")]
-    pub(super) value: Option<String>,
-    /// File with the value; `-` is stdin
-    #[arg(long)]
-    pub(super) file: Option<PathBuf>,
-    /// When the entry ceases to be, such as 10m [default: never]
-    #[arg(long, value_name = "DURATION")]
-    pub(super) ttl: Option<String>,
-}
-
-#[derive(Args, Clone, Debug)]
-pub(super) struct KillArgs {
-    /// Id of the run
-    #[arg(value_parser = run_id)]
-    pub(super) run: RunId,
-    /// Kept with the run
-    #[arg(long)]
-    pub(super) reason: Option<String>,
-    /// Without its grace
-    #[arg(long)]
-    pub(super) now: bool,
-}
-
-#[derive(Args, Clone, Copy, Debug)]
-pub(super) struct TopArgs {
-    /// Print once instead of watching, as where stdout is no terminal
-    #[arg(long)]
-    pub(super) once: bool,
-    #[command(flatten)]
-    pub(super) list: ListArgs,
-}
-
-#[derive(Args, Clone, Debug)]
-pub(super) struct StackArgs {
-    /// Id of the run
-    #[arg(value_parser = run_id)]
-    pub(super) run: RunId,
-    /// How often to look
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=20))]
-    pub(super) samples: u16,
-    /// How long to wait in between, up to 1s
-    #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = humantime::parse_duration)]
-    pub(super) apart: Duration,
-    #[command(flatten)]
-    pub(super) list: ListArgs,
-}
-
-#[derive(Args, Clone, Debug)]
-pub(super) struct ProfileArgs {
-    /// Id of the run
-    #[arg(value_parser = run_id)]
-    pub(super) run: RunId,
-    /// For how long, up to 1m; ends with the run
-    #[arg(long = "for", value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
-    pub(super) length: Duration,
-    /// File to write; `-` is stdout [default: run-RUN.profile.json]
-    #[arg(short, long, value_name = "FILE")]
-    pub(super) output: Option<PathBuf>,
-}
-
 #[derive(Args, Clone, Debug)]
 pub(super) struct NewArgs {
     /// Name of the plugin and its task
@@ -455,58 +174,60 @@ pub(super) struct NewArgs {
     /// Directory to make [default: ./NAME]
     #[arg(long, value_name = "DIR")]
     pub(super) path: Option<PathBuf>,
-    /// Directory of the crate sexton-task [default: that of the checkout around, else the published crate]
-    #[arg(long, value_name = "DIR")]
+    /// Directory of the crate sexton-task [default: that of the checkout around, else a copy in the new crate]
+    #[arg(long, value_name = "DIR", conflicts_with = "program")]
     pub(super) sdk_path: Option<PathBuf>,
+    /// Write an ordinary program, which uses standard input and output and no SDK
+    #[arg(long)]
+    pub(super) program: bool,
 }
 
-/// A run by its id, or a task by its name. A number is always a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum RunOrTask {
-    Run(RunId),
-    Task(Name),
-}
+impl Cli {
+    /// All commands, with their help.
+    pub(super) fn commands() -> clap::Command {
+        help::with_groups(Self::command())
+    }
 
-impl FromStr for RunOrTask {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-            return run_id(text).map(Self::Run);
-        }
-        Name::new(text).map(Self::Task).map_err(|e| e.to_string())
+    /// Reads a command line.
+    pub(super) fn read<I: IntoIterator<Item = W>, W: Into<OsString> + Clone>(words: I) -> Result<Self, clap::Error> {
+        let mut commands = Self::commands();
+        let matches = commands.try_get_matches_from_mut(words)?;
+        refuse_unused(&matches, &commands)?;
+        Self::from_arg_matches(&matches).map_err(|e| e.format(&mut commands))
     }
 }
 
-impl FromStr for Name {
-    type Err = crate::task::BadName;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::new(text)
+/// Refuses `--url` and `--tenant` before a command that has no use for them, as that command itself does behind it.
+fn refuse_unused(matches: &ArgMatches, commands: &clap::Command) -> Result<(), clap::Error> {
+    let (mut innermost, mut named) = (commands, matches);
+    while let Some((name, matches)) = named.subcommand() {
+        let Some(command) = innermost.find_subcommand(name) else { break };
+        (innermost, named) = (command, matches);
     }
-}
-
-fn run_id(text: &str) -> Result<RunId, String> {
-    match text.parse() {
-        Ok(run @ RunId(0..)) => Ok(run),
-        _ => Err("a run's id is a whole number".to_owned()),
-    }
+    let is_written = |option: &str| matches.value_source(option).is_some();
+    let takes = |option: &str| innermost.get_arguments().any(|known| known.get_id() == option);
+    let Some(unused) = ["url", "tenant"].into_iter().find(|option| is_written(option) && !takes(option)) else {
+        return Ok(());
+    };
+    let mut error = clap::Error::new(ErrorKind::UnknownArgument).with_cmd(innermost);
+    error.insert(ContextKind::InvalidArg, ContextValue::String(format!("--{unused}")));
+    Err(error)
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, Parser};
-
     use super::{Cli, Command, RunOrTask};
     use crate::run::RunId;
 
     #[test]
     fn the_definition_of_the_commands_is_sound() {
-        Cli::command().debug_assert();
+        Cli::commands().debug_assert();
     }
 
     #[test]
     fn every_command_has_a_line_of_help_and_an_example() {
         fn look(command: &clap::Command, path: &str) {
-            for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
                 let path = format!("{path} {}", sub.get_name());
                 assert!(sub.get_about().is_some(), "`{path}` says nothing");
                 let example = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
@@ -514,7 +235,7 @@ mod tests {
                 look(sub, &path);
             }
         }
-        look(&Cli::command(), "");
+        look(&Cli::commands(), "");
     }
 
     #[test]
@@ -529,11 +250,11 @@ mod tests {
     fn what_excludes_each_other_is_refused() {
         for wrong in [
             "sexton trigger t --input a --input-file b",
-            "sexton trigger t --at 2026-01-01T00:00:00Z --after 1s",
-            "sexton trigger t --past-limits --after 1s",
+            "sexton trigger t --at 2026-01-01T00:00:00Z --in 1s",
+            "sexton trigger t --past-limits --in 1s",
             "sexton pause t --all",
             "sexton resume t --all",
-            "sexton resume t --why x",
+            "sexton resume t --reason x",
             "sexton drain --wait --undo",
             "sexton trigger t --timeout 5s",
             "sexton trigger t --wait --timeout 5",
@@ -546,13 +267,13 @@ mod tests {
             "sexton runs --state asleep",
             "sexton runs --limit 0",
             "sexton run --listen 7070",
-            "sexton schedule explain @daily --tz Europe/Belrin",
+            "sexton schedule explain @daily --zone Europe/Belrin",
             "sexton schedule explain @daily --next 0",
             "sexton schedule explain @daily --month 2027-13",
             "sexton schedule explain @daily --month 2027-03 --json",
             "sexton nonsense",
         ] {
-            let parsed = Cli::try_parse_from(wrong.split(' '));
+            let parsed = Cli::read(wrong.split(' '));
             assert_eq!(parsed.map_err(|e| e.exit_code()).err(), Some(2), "{wrong}");
         }
     }
@@ -560,9 +281,79 @@ mod tests {
     #[test]
     fn where_the_host_is_can_be_said_on_either_side_of_the_command() {
         for line in ["sexton --url http://localhost:1 tasks", "sexton tasks --host http://localhost:1"] {
-            let cli = Cli::try_parse_from(line.split(' ')).expect("a well-formed line");
-            assert_eq!(cli.url, "http://localhost:1");
-            assert!(matches!(cli.command, Command::Tasks(_)));
+            let cli = Cli::read(line.split(' ')).expect("a well-formed line");
+            let Command::Tasks(asks) = cli.command else { panic!("{line}: another command") };
+            let url = asks.about.host.url.or(cli.before.host.url);
+            assert_eq!(url.as_deref(), Some("http://localhost:1"));
+        }
+    }
+
+    #[test]
+    fn a_command_that_asks_no_host_takes_no_url_and_no_tenant_on_either_side() {
+        for command in
+            ["run", "check", "schedule explain @daily", "new x", "schema", "completions bash", "test x --at y --for z"]
+        {
+            for option in ["--url http://localhost:1", "--tenant acme", "--host localhost:1"] {
+                for line in [format!("sexton {option} {command}"), format!("sexton {command} {option}")] {
+                    let refused = Cli::read(line.split(' ')).map(drop).map_err(|e| e.exit_code());
+                    assert_eq!(refused, Err(2), "{line}");
+                }
+            }
+        }
+        for command in ["hosts", "drain", "tenants"] {
+            for line in [format!("sexton --tenant acme {command}"), format!("sexton {command} --tenant acme")] {
+                assert!(Cli::read(line.split(' ')).is_err(), "these are about all tenants: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn help_shows_options_of_the_host_only_where_a_command_uses_them() {
+        let help = |line: &str| Cli::read(line.split(' ')).expect_err("help is shown").to_string();
+
+        for asks in ["sexton tasks --help", "sexton schedule add --help", "sexton cache get --help"] {
+            assert!(help(asks).contains("--url") && help(asks).contains("--tenant"), "{asks}: {}", help(asks));
+        }
+        for alone in ["sexton run --help", "sexton new --help", "sexton schedule explain --help"] {
+            assert!(!help(alone).contains("--url") && !help(alone).contains("--tenant"), "{alone}: {}", help(alone));
+        }
+        let hosts = help("sexton hosts --help");
+        assert!(hosts.contains("--url") && !hosts.contains("--tenant"), "{hosts}");
+    }
+
+    #[test]
+    fn names_that_options_had_before_are_accepted_and_not_shown() {
+        for (old, command, hidden) in [
+            ("sexton schedule explain @daily --tz Europe/Berlin", "schedule explain", "--tz"),
+            ("sexton schedule explain @daily --timezone Europe/Berlin", "schedule explain", "--timezone"),
+            ("sexton schedule add k --task t --cron @daily --tz Europe/Berlin", "schedule add", "--tz"),
+            ("sexton schedule add k --task t --cron @daily --timezone Europe/Berlin", "schedule add", "--timezone"),
+            ("sexton schedule add k --task t --cron @daily --data x", "schedule add", "--data"),
+            ("sexton trigger t --after 10s", "trigger", "--after"),
+            ("sexton pause t --why x", "pause", "--why"),
+            ("sexton kill 1 --why x", "kill", "--why"),
+            ("sexton tasks --host localhost:1", "tasks", "--host"),
+            ("sexton add k --task t --every 1s", "", " add "),
+            ("sexton list --task t", "", " list "),
+            ("sexton delete k", "", " delete "),
+        ] {
+            Cli::read(old.split(' ')).unwrap_or_else(|e| panic!("{old}: {e}"));
+            let help = format!("sexton {command} --help");
+            let help = Cli::read(help.split_whitespace()).expect_err("help is shown").to_string();
+            assert!(!help.lines().any(|line| line.trim_start().starts_with(hidden.trim_start())), "{hidden}: {help}");
+        }
+    }
+
+    #[test]
+    fn an_address_to_listen_at_is_not_a_name_and_the_message_says_what_to_write() {
+        for (wrong, write) in [
+            ("localhost:7202", "`localhost:7202` is a name, not an address; write 127.0.0.1:7202"),
+            ("7202", "`7202` is not an address and a port; write 127.0.0.1:7202"),
+            (":7202", "write 127.0.0.1:7202"),
+            ("127.0.0.1", "write 127.0.0.1:7070"),
+        ] {
+            let refused = Cli::read(["sexton", "run", "--listen", wrong]).expect_err(wrong).to_string();
+            assert!(refused.contains(write), "{refused}");
         }
     }
 }

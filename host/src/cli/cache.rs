@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ureq::http::Method;
 
-use super::args::{CacheSetArgs, ListArgs};
+use super::args::{CacheListArgs, CacheSetArgs};
 use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
 use super::screen::{Screen, one_line};
@@ -48,19 +48,13 @@ pub(super) fn delete(client: &Client, key: &str, screen: &Screen) -> Result<(), 
     screen.line(&format!("Deleted `{}`.", one_line(key)))
 }
 
-pub(super) fn list(
-    client: &Client,
-    prefix: &str,
-    after: Option<&str>,
-    list: ListArgs,
-    screen: &Screen,
-) -> Result<(), CliError> {
-    let mut path = format!("/v1/cache?prefix={}", part(prefix));
-    if let Some(after) = after {
+pub(super) fn list(client: &Client, args: &CacheListArgs, screen: &Screen) -> Result<(), CliError> {
+    let mut path = format!("/v1/cache?prefix={}", part(&args.prefix));
+    if let Some(after) = &args.after {
         path.push_str(&format!("&after={}", part(after)));
     }
     let json = client.text(&path)?;
-    if list.json {
+    if args.list.json {
         return screen.json(&json);
     }
     let Entries { entries, next } = decode(&json)?;

@@ -1,71 +1,71 @@
-//! `check` and `schema`: manifests without a host.
+//! `check` and `schema`: manifests and their components, without a host.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::Serialize;
+
+use super::args::CheckArgs;
 use super::error::CliError;
 use super::lists;
 use super::screen::{Screen, one_line, safe};
 use crate::http::shapes::{Due, TriggerShape, timing};
-use crate::plugins::manifest::{self, Manifest};
-use crate::schedule::{Chain, Trigger, explain};
+use crate::plugins::inspect::{Inspection, inspect, tasks_in, unknown_tasks};
+use crate::plugins::manifest;
+use crate::schedule::{Trigger, explain};
 use crate::task::{Name, Task};
 
-/// Due instants shown of each task.
-const NEXT: usize = 5;
+/// Due instants shown of each task, and of many tasks, where a screenful is worth more than the future of each.
+const NEXT: u16 = 5;
+const NEXT_OF_MANY: u16 = 1;
 
 /// From this interval on it is asked which days are meant.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// From so many tasks on they are shown in one table, a line each.
+const MANY: usize = 11;
+
 /// Where manifests are looked for when none is named.
 const PLUGINS: &str = "plugins";
 
-/// Read the manifests as a host would, and show what they define. All are read, whatever is wrong with some.
-pub(super) fn check(files: &[PathBuf], screen: &Screen) -> Result<(), CliError> {
-    let files = expand(files)?;
-    let mut bad = Vec::new();
-    let mut owners: BTreeMap<Name, &Path> = BTreeMap::new();
-    for file in &files {
-        let (mut tasks, mut chains) = match read(file) {
-            Ok(defined) => defined,
-            Err(why) => {
-                bad.push(why);
-                continue;
-            }
-        };
-        let mut is_new = |what: &str, name: &Name| match owners.insert(name.clone(), file) {
-            Some(other) if other != file => {
-                let (file, other) = (file.display(), other.display());
-                bad.push(format!("{file}: the {what} `{name}` is defined by {other} too; rename one of them"));
-                false
-            }
-            _ => true,
-        };
-        tasks.retain(|task| is_new("task", &task.key.task));
-        chains.retain(|chain| is_new("chain", &chain.key.task));
-        show(file, &tasks, screen)?;
-        for Chain { key, links, .. } in &chains {
-            let links: Vec<&str> = links.iter().map(|link| link.task.as_str()).collect();
-            screen.line(&format!("chain {}: {}", key.task, links.join(", then ")))?;
-        }
+/// A manifest with what was found of its plugin.
+struct Checked {
+    file: PathBuf,
+    found: Inspection,
+}
+
+/// Reads the manifests as a host would, looks at their components, and shows what they define. All are read, whatever is wrong
+/// with some.
+pub(super) fn check(args: &CheckArgs, screen: &Screen) -> Result<(), CliError> {
+    let files = expand(&args.files)?;
+    let mut all: Vec<Checked> =
+        files.into_iter().map(|file| Checked { found: inspect(&file, screen.now), file }).collect();
+    refuse_twice(&mut all);
+    warn_of_unknown(&mut all);
+    let tasks: usize = all.iter().map(|checked| checked.found.tasks.len()).sum();
+    let next = usize::from(args.next.unwrap_or(if tasks < MANY { NEXT } else { NEXT_OF_MANY }));
+    match (args.json, args.quiet) {
+        (true, _) => screen.json(&json(&all, next, screen))?,
+        (false, true) => {}
+        (false, false) if tasks < MANY => each(&all, next, screen)?,
+        (false, false) => one_table(&all, next, screen)?,
     }
-    let Some((last, others)) = bad.split_last() else { return Ok(()) };
-    for why in others {
-        eprintln!("error: {}", safe(why));
+    if !args.json && !args.quiet {
+        screen.line(&summary(&all, tasks))?;
     }
-    let error = CliError::failed(last.as_str());
-    Err(match bad.len() {
-        1 => error,
-        many => error.hint(format!("{many} things are wrong in {} manifests", files.len())),
-    })
+    tell(&all)
 }
 
 /// The manifests that are meant: directories stand for those in them.
 fn expand(files: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
-    let named = if files.is_empty() { &[PathBuf::from(PLUGINS)][..] } else { files };
+    let default = [PathBuf::from(PLUGINS)];
+    if files.is_empty() && !default[0].is_dir() {
+        return Err(CliError::usage(format!("there is no directory `{PLUGINS}` here"))
+            .hint("name manifests, or directories with manifests: sexton check NAME.toml"));
+    }
     let mut manifests = Vec::new();
-    for path in named {
+    for path in if files.is_empty() { default.as_slice() } else { files } {
         if !path.is_dir() {
             manifests.push(path.clone());
             continue;
@@ -88,66 +88,225 @@ fn expand(files: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     Ok(manifests)
 }
 
-fn read(file: &Path) -> Result<(Vec<Task>, Vec<Chain>), String> {
-    let shown = file.display().to_string();
-    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    let plugin = Name::new(stem).map_err(|e| format!("{shown}: the file's name is the plugin's: {e}"))?;
-    if file.extension().is_none_or(|ext| ext != "toml") {
-        return Err(format!("{shown}: a manifest is called NAME.toml"));
+/// Names of tasks and chains belong to one plugin.
+fn refuse_twice(all: &mut [Checked]) {
+    let mut owners: BTreeMap<Name, PathBuf> = BTreeMap::new();
+    for Checked { file, found } in all {
+        let Inspection { tasks, chains, errors, .. } = found;
+        let mut is_new = |what: &str, name: &Name| match owners.insert(name.clone(), file.clone()) {
+            Some(other) if other != *file => {
+                let (file, other) = (file.display(), other.display());
+                errors.push(format!("{file}: the {what} `{name}` is defined by {other} too; rename one of them"));
+                false
+            }
+            _ => true,
+        };
+        tasks.retain(|task| is_new("task", &task.key.task));
+        chains.retain(|chain| is_new("chain", &chain.key.task));
     }
-    let text = std::fs::read_to_string(file).map_err(|e| format!("{shown}: cannot be read: {e}"))?;
-    let manifest = Manifest::parse(&shown, &text).map_err(|e| e.to_string())?;
-    let tenant = Name::default_tenant();
-    let tasks = manifest.tasks(&tenant, &plugin, file.parent().unwrap_or(Path::new(".")));
-    Ok((tasks, manifest.chains(&tenant, &plugin)))
 }
 
-fn show(file: &Path, tasks: &[Task], screen: &Screen) -> Result<(), CliError> {
-    let many = if tasks.len() == 1 { "1 task".to_owned() } else { format!("{} tasks", tasks.len()) };
-    screen.line(&format!("{}: {many}", one_line(&file.display().to_string())))?;
-    let mut table = screen.table(&["TASK", "WHEN", "ZONE", "NEXT THERE", "NEXT IN UTC", "", ""], "WHEN");
-    for task in tasks {
-        let (name, when) = (task.key.task.to_string(), TriggerShape::of(&task.trigger).text);
-        let when = lists::when(&when, timing::words(task).as_deref());
-        // What it means stands below how it is written, where it says more than that.
-        let tells_more = match task.trigger {
-            Trigger::Cron(_) | Trigger::At(_) => true,
-            Trigger::Every(step) => step >= DAY,
-            _ => false,
-        };
-        let words = tells_more.then(|| explain::words(&task.plan()));
-        let mut rows = Due::list(task, 0, screen.now, NEXT).into_iter().map(|due| {
-            let mark = due.mark.as_ref().map(|mark| mark.text.clone()).unwrap_or_default();
-            let age = format!("{}{}", screen.ago(due.at), due.later());
-            [due.local, due.at.to_string(), age, mark]
-        });
-        let [there, utc, age, mark] = rows.next().unwrap_or_else(|| {
-            let done = task.plan().done(0, screen.now);
-            [done.unwrap_or_else(|| "-".to_owned()), "-".to_owned(), String::new(), String::new()]
-        });
-        table.add_row(vec![name, one_line(&when), task.zone.name().to_owned(), there, utc, age, mark]);
-        for (row, when) in lines(rows, words) {
-            let [there, utc, age, mark] = row;
-            table.add_row(vec![String::new(), when, String::new(), there, utc, age, mark]);
-        }
+/// Links and grants that name tasks which no plugin of the same directory has.
+fn warn_of_unknown(all: &mut [Checked]) {
+    let mut known = BTreeMap::new();
+    for checked in &*all {
+        let names = checked.found.tasks.iter().map(|task| task.key.task.clone());
+        let directory = checked.file.parent().unwrap_or(Path::new("")).to_owned();
+        let place = if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory.clone() };
+        known.entry(directory).or_insert_with(|| tasks_in(&place)).extend(names);
     }
-    screen.print(&table)?;
-    for (task, remark) in tasks.iter().flat_map(|task| task.remarks.iter().map(move |remark| (task, remark))) {
-        screen.line(&format!("note: `{}`: {}", task.key.task, one_line(remark)))?;
+    for Checked { file, found } in all {
+        let Some(known) = known.get(file.parent().unwrap_or(Path::new(""))) else { continue };
+        let unknown = unknown_tasks(found, known);
+        found.warnings.extend(unknown.into_iter().map(|what| format!("{}: {what}", file.display())));
+    }
+}
+
+/// Each manifest with a table of its tasks.
+fn each(all: &[Checked], next: usize, screen: &Screen) -> Result<(), CliError> {
+    for Checked { file, found } in all.iter().filter(|checked| checked.is_shown()) {
+        screen.line(&format!("{}: {}", one_line(&file.display().to_string()), many(found.tasks.len(), "task")))?;
+        if !found.tasks.is_empty() {
+            let there = heading(found.tasks.iter());
+            let mut table = screen.table(&["TASK", "WHEN", "ZONE", &there, "NEXT (UTC)", "", ""], "WHEN");
+            for task in &found.tasks {
+                for row in rows(task, next, screen) {
+                    table.add_row(row);
+                }
+            }
+            screen.print(&table)?;
+        }
+        further(found, screen)?;
     }
     Ok(())
 }
 
-/// The further lines of a task: its further instants, and what it means beside the first of them.
-fn lines(rows: impl Iterator<Item = [String; 4]>, words: Option<String>) -> Vec<([String; 4], String)> {
-    let mut rows: Vec<_> = rows.map(|row| (row, String::new())).collect();
-    if let Some(words) = words {
-        match rows.first_mut() {
-            Some((_, when)) => *when = words,
-            None => rows.push((Default::default(), words)),
+/// All tasks in one table.
+fn one_table(all: &[Checked], next: usize, screen: &Screen) -> Result<(), CliError> {
+    let there = heading(all.iter().flat_map(|checked| &checked.found.tasks));
+    let mut table = screen.table(&["FILE", "TASK", "WHEN", "ZONE", &there, "NEXT (UTC)", "", ""], "WHEN");
+    for Checked { file, found } in all {
+        for task in &found.tasks {
+            for (n, row) in rows(task, next, screen).into_iter().take(next.max(1)).enumerate() {
+                let file = if n == 0 { one_line(&file.display().to_string()) } else { String::new() };
+                table.add_row(std::iter::once(file).chain(row));
+            }
         }
     }
+    screen.print(&table)?;
+    all.iter().try_for_each(|checked| further(&checked.found, screen))
+}
+
+/// What deviates from what is written, and the chains.
+fn further(found: &Inspection, screen: &Screen) -> Result<(), CliError> {
+    for (task, remark) in found.tasks.iter().flat_map(|task| task.remarks.iter().map(move |remark| (task, remark))) {
+        screen.line(&format!("note: `{}`: {}", task.key.task, one_line(remark)))?;
+    }
+    for chain in &found.chains {
+        let links: Vec<&str> = chain.links.iter().map(|link| link.task.as_str()).collect();
+        screen.line(&format!("chain {}: {}", chain.key.task, links.join(", then ")))?;
+    }
+    Ok(())
+}
+
+/// The heading of the instants that are told by the clocks of the tasks' zones.
+fn heading<'a>(mut tasks: impl Iterator<Item = &'a Task>) -> String {
+    match tasks.next() {
+        Some(first) if tasks.all(|task| task.zone == first.zone) => {
+            format!("NEXT ({})", first.zone.name().to_uppercase())
+        }
+        _ => "NEXT (IN ITS ZONE)".to_owned(),
+    }
+}
+
+/// A task with its next instants, one a row; and what its schedule means below how it is written, where it says more than that.
+fn rows(task: &Task, next: usize, screen: &Screen) -> Vec<[String; 7]> {
+    let (name, when) = (task.key.task.to_string(), TriggerShape::of(&task.trigger).text);
+    let when = one_line(&lists::when(&when, timing::words(task).as_deref()));
+    let tells_more = match task.trigger {
+        Trigger::Cron(_) | Trigger::At(_) => true,
+        Trigger::Every(step) => step >= DAY,
+        _ => false,
+    };
+    let words = if tells_more { explain::words(&task.plan()) } else { String::new() };
+    let mut instants = Due::list(task, 0, screen.now, next).into_iter().map(|due| {
+        let mark = due.mark.as_ref().map(|mark| mark.text.clone()).unwrap_or_default();
+        let age = format!("{}{}", screen.ago(due.at), due.later());
+        [due.local, due.at.to_string(), age, mark]
+    });
+    let first = instants.next().unwrap_or_else(|| {
+        let done = task.plan().done(0, screen.now);
+        [done.unwrap_or_else(|| "-".to_owned()), "-".to_owned(), String::new(), String::new()]
+    });
+    let mut further: Vec<[String; 4]> = instants.collect();
+    if further.is_empty() && !words.is_empty() {
+        further.push(Default::default());
+    }
+    let row = |name: String, when: String, zone: String, [there, utc, age, mark]: [String; 4]| {
+        [name, when, zone, there, utc, age, mark]
+    };
+    let mut rows = vec![row(name, when, task.zone.name().to_owned(), first)];
+    let mut words = Some(words);
+    rows.extend(
+        further.into_iter().map(|due| row(String::new(), words.take().unwrap_or_default(), String::new(), due)),
+    );
     rows
+}
+
+impl Checked {
+    /// Whether there is something to show but errors.
+    fn is_shown(&self) -> bool {
+        !self.found.tasks.is_empty() || !self.found.chains.is_empty() || self.found.errors.is_empty()
+    }
+}
+
+fn many(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// How many errors, how many warnings.
+fn counts(all: &[Checked]) -> (usize, usize) {
+    let sum = |of: fn(&Inspection) -> usize| all.iter().map(|checked| of(&checked.found)).sum();
+    (sum(|found| found.errors.len()), sum(|found| found.warnings.len()))
+}
+
+fn summary(all: &[Checked], tasks: usize) -> String {
+    let (errors, warnings) = counts(all);
+    let (manifests, tasks) = (many(all.len(), "manifest"), many(tasks, "task"));
+    format!("Checked {manifests} with {tasks}: {}, {}.", many(errors, "error"), many(warnings, "warning"))
+}
+
+/// Says on stderr what is wrong, and what is probably not meant.
+fn tell(all: &[Checked]) -> Result<(), CliError> {
+    for warning in all.iter().flat_map(|checked| &checked.found.warnings) {
+        eprintln!("warning: {}", safe(warning));
+    }
+    let errors: Vec<&String> = all.iter().flat_map(|checked| &checked.found.errors).collect();
+    let Some((last, others)) = errors.split_last() else { return Ok(()) };
+    for error in others {
+        eprintln!("error: {}", safe(error));
+    }
+    let failed = CliError::failed(last.as_str());
+    Err(match errors.len() {
+        1 => failed,
+        many => failed.hint(format!("{many} things are wrong in {} manifests", all.len())),
+    })
+}
+
+/// A manifest, for programs.
+#[derive(Serialize)]
+struct FileShape<'a> {
+    file: String,
+    kind: Option<&'static str>,
+    tasks: Vec<TaskShape>,
+    chains: Vec<ChainShape<'a>>,
+    errors: &'a [String],
+    warnings: &'a [String],
+}
+
+#[derive(Serialize)]
+struct TaskShape {
+    name: String,
+    trigger: TriggerShape,
+    zone: &'static str,
+    next: Vec<Due>,
+    remarks: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ChainShape<'a> {
+    name: &'a Name,
+    links: Vec<&'a Name>,
+}
+
+fn json(all: &[Checked], next: usize, screen: &Screen) -> String {
+    let task = |task: &Task| TaskShape {
+        name: task.key.task.to_string(),
+        trigger: TriggerShape::of(&task.trigger),
+        zone: task.zone.name(),
+        next: Due::list(task, 0, screen.now, next),
+        remarks: task.remarks.clone(),
+    };
+    let files: Vec<FileShape<'_>> = all
+        .iter()
+        .map(|Checked { file, found }| FileShape {
+            file: file.display().to_string(),
+            kind: found.kind.map(|kind| kind.as_str()),
+            tasks: found.tasks.iter().map(task).collect(),
+            chains: found
+                .chains
+                .iter()
+                .map(|chain| ChainShape {
+                    name: &chain.key.task,
+                    links: chain.links.iter().map(|link| &link.task).collect(),
+                })
+                .collect(),
+            errors: &found.errors,
+            warnings: &found.warnings,
+        })
+        .collect();
+    let (errors, warnings) = counts(all);
+    serde_json::json!({ "files": files, "errors": errors, "warnings": warnings }).to_string()
 }
 
 /// The JSON schema of manifests.
@@ -156,79 +315,4 @@ pub(super) fn schema(screen: &Screen) -> Result<(), CliError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::{check, schema};
-    use crate::cli::error::Exit;
-    use crate::cli::screen::Screen;
-
-    fn printed(screen: &Screen) -> String {
-        String::from_utf8(screen.kept.lock().expect("no panics").clone()).expect("UTF-8")
-    }
-
-    #[test]
-    fn a_good_manifest_is_shown_with_its_next_five_instants() {
-        let dir = tempfile::tempdir().expect("a directory");
-        fs::write(dir.path().join("clock.toml"), "[tasks.tick]\ncron = \"0 3 * * *\"\nzone = \"Europe/Berlin\"\n")
-            .expect("a file");
-        let screen = Screen::plain();
-
-        check(&[dir.path().to_owned()], &screen).expect("a good manifest");
-
-        let shown = printed(&screen);
-        assert!(shown.contains("clock.toml: 1 task\n"), "{shown}");
-        assert_eq!(shown.matches("T03:00:00+0").count(), 5, "{shown}");
-        assert!(shown.contains("\n      at 03:00 every day"), "{shown}");
-        assert!(shown.contains("cron 0 3 * * *") && shown.contains("Europe/Berlin"), "{shown}");
-    }
-
-    #[test]
-    fn chains_are_shown_and_have_no_name_that_a_task_has() {
-        let dir = tempfile::tempdir().expect("a directory");
-        fs::write(dir.path().join("a.toml"), "[tasks.x]\n[tasks.y]\n[chains.c]\nlinks = [\"x\", \"y\"]\n")
-            .expect("a file");
-        fs::write(dir.path().join("b.toml"), "[tasks.z]\n[chains.y]\nlinks = [\"z\"]\n").expect("a file");
-        let screen = Screen::plain();
-
-        let error = check(&[dir.path().to_owned()], &screen).expect_err("`y` is there twice");
-
-        assert!(printed(&screen).contains("chain c: x, then y\n"), "{}", printed(&screen));
-        assert!(format!("{error:?}").contains("the chain `y` is defined by"), "{error:?}");
-    }
-
-    #[test]
-    fn bad_manifests_are_all_told_and_the_good_ones_still_shown() {
-        let dir = tempfile::tempdir().expect("a directory");
-        for (file, text) in [
-            ("a.toml", "[tasks.same]\n"),
-            ("b.toml", "[tasks.same]\n[tasks.other]\n"),
-            ("c.toml", "[tasks.x]\nevry = \"1s\"\n"),
-        ] {
-            fs::write(dir.path().join(file), text).expect("a file");
-        }
-        let screen = Screen::plain();
-
-        let error = check(&[dir.path().to_owned()], &screen).expect_err("two of them are bad");
-
-        assert_eq!(error.exit(), Exit::Failed);
-        assert!(format!("{error:?}").contains("2 things are wrong in 3 manifests"), "{error:?}");
-        assert!(printed(&screen).contains("other"));
-    }
-
-    #[test]
-    fn a_place_without_manifests_is_said_to_be_one() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let error = check(&[dir.path().to_owned()], &Screen::plain()).expect_err("nothing is there");
-        assert_eq!(error.exit(), Exit::Usage);
-        let error = check(&[dir.path().join("absent.toml")], &Screen::plain()).expect_err("nothing is there");
-        assert_eq!(error.exit(), Exit::Failed);
-    }
-
-    #[test]
-    fn the_schema_is_json() {
-        let screen = Screen::plain();
-        schema(&screen).expect("it can be printed");
-        serde_json::from_str::<serde_json::Value>(&printed(&screen)).expect("JSON");
-    }
-}
+mod tests;

@@ -25,8 +25,8 @@ const MAX_ANSWER: u64 = 256 << 20;
 #[derive(Debug)]
 pub(super) struct Client {
     base: String,
-    /// What is added to every query.
-    tenant: Option<String>,
+    /// The tenant that it asks about, if one was named.
+    tenant: Option<Name>,
     agent: Agent,
 }
 
@@ -37,9 +37,13 @@ pub(super) fn part(text: &str) -> String {
 
 impl Client {
     /// A client of the host at `url`; `host:port` is enough. All that it asks is about `tenant`.
-    pub(super) fn new(url: &str, tenant: Option<&Name>) -> Result<Self, CliError> {
+    pub(super) fn new(url: &str, tenant: Option<Name>) -> Result<Self, CliError> {
         let url = if url.is_empty() { DEFAULT_URL } else { url };
         let bad = |why: &str| CliError::usage(format!("`{url}` is not where a host can be: {why}"));
+        let port = url.trim_start_matches(':');
+        if port.parse::<u16>().is_ok() {
+            return Err(bad("it is a port without an address").hint(format!("write 127.0.0.1:{port}")));
+        }
         if url.starts_with("https://") {
             return Err(bad("the API is plain HTTP on loopback")
                 .hint("for a host on another machine, forward its port by ssh -L"));
@@ -58,8 +62,12 @@ impl Client {
             .timeout_connect(Some(Duration::from_secs(5)))
             .user_agent(concat!("sexton/", env!("CARGO_PKG_VERSION")))
             .build();
-        let tenant = tenant.map(|name| format!("tenant={}", part(name.as_str())));
         Ok(Self { base, tenant, agent: config.new_agent() })
+    }
+
+    /// The tenant that it asks about, if one was named.
+    pub(super) fn tenant(&self) -> Option<&Name> {
+        self.tenant.as_ref()
     }
 
     fn unreachable(&self, error: &ureq::Error) -> CliError {
@@ -80,8 +88,10 @@ impl Client {
         body: impl AsSendBody,
         wait: Duration,
     ) -> Result<Response<Body>, CliError> {
-        let whose =
-            self.tenant.as_deref().map(|tenant| format!("{}{tenant}", if path.contains('?') { '&' } else { '?' }));
+        let whose = self
+            .tenant
+            .as_ref()
+            .map(|tenant| format!("{}tenant={}", if path.contains('?') { '&' } else { '?' }, part(tenant.as_str())));
         let uri = format!("{}{path}{}", self.base, whose.unwrap_or_default());
         let mut request = Request::builder().method(method).uri(uri);
         for (name, value) in headers {
@@ -166,7 +176,7 @@ mod tests {
         for fine in ["", "127.0.0.1:7070", "http://localhost:7070/", "http://[::1]:7070"] {
             assert!(Client::new(fine, None).is_ok(), "{fine}");
         }
-        for wrong in ["https://127.0.0.1", "ftp://x", "http://x/path", "http://", "::", "http://x?y"] {
+        for wrong in ["https://127.0.0.1", "ftp://x", "http://x/path", "http://", "::", "http://x?y", "7220", ":7220"] {
             assert!(Client::new(wrong, None).is_err(), "{wrong}");
         }
     }

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use clap::Args;
 use comfy_table::Cell;
 use serde::Deserialize;
 
-use super::args::ListArgs;
+use super::args::{DrainArgs, ListArgs};
 use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
 use super::screen::{Screen, one_line};
@@ -18,19 +17,6 @@ use crate::time::Timestamp;
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 const PATH: &str = "/v1/hosts";
-
-#[derive(Args, Clone, Debug)]
-pub(super) struct DrainArgs {
-    /// Name of the host [default: the one that answers]
-    #[arg(value_name = "HOST")]
-    pub(super) name: Option<String>,
-    /// Wait until it has nothing under way
-    #[arg(long, conflicts_with = "undo")]
-    pub(super) wait: bool,
-    /// Have it take runs again
-    #[arg(long)]
-    pub(super) undo: bool,
-}
 
 pub(super) fn hosts(client: &Client, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
     let json = client.text(PATH)?;
@@ -63,7 +49,11 @@ pub(super) fn drain(client: &Client, args: &DrainArgs, screen: &Screen) -> Resul
         None => answering(client)?,
     };
     let verb = if args.undo { "undrain" } else { "drain" };
-    let host: HostShape = decode(&client.post(&format!("{PATH}/{}/{verb}", part(&name)), &[], &[])?)?;
+    let json = client.post(&format!("{PATH}/{}/{verb}", part(&name)), &[], &[])?;
+    if args.json {
+        return screen.json(&json);
+    }
+    let host: HostShape = decode(&json)?;
     let shown = one_line(&host.name);
     screen.line(&match host.state {
         HostState::Gone => format!("Host `{shown}` is gone; when it starts it takes runs."),

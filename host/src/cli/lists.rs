@@ -26,7 +26,7 @@ pub(super) fn tenants(client: &Client, list: ListArgs, screen: &Screen) -> Resul
             tenant.name.to_string(),
             format!("{}{}", tenant.running, most(tenant.runs.map(u64::from))),
             tenant.fuel_left.map_or("-".to_owned(), |left| format!("{left}{} a minute", most(tenant.fuel_per_minute))),
-            bytesize::ByteSize(tenant.cache).display().iec().to_string(),
+            format!("{} of {}", size(tenant.cache_used), size(tenant.cache)),
             match (&tenant.paused, &tenant.held_back) {
                 (Some(paused), _) => one_line(paused),
                 (None, Some(held_back)) => screen.held_back(held_back),
@@ -35,6 +35,10 @@ pub(super) fn tenants(client: &Client, list: ListArgs, screen: &Screen) -> Resul
         ]);
     }
     screen.print(&table)
+}
+
+fn size(bytes: u64) -> String {
+    bytesize::ByteSize(bytes).display().iec().to_string()
 }
 
 pub(super) fn plugins(client: &Client, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
@@ -179,13 +183,14 @@ pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<
     if runs.is_empty() {
         return screen.line("There are no such runs.");
     }
-    let mut table = screen.table(&["RUN", "TASK", "STATE", "OUTCOME", "DUE", "AGE", "TOOK", "ATTEMPT", "SAID"], "SAID");
+    let mut table =
+        screen.table(&["RUN", "TASK", "STATE", "OUTCOME", "DUE", "AGE", "TOOK", "ATTEMPT", "MESSAGE"], "MESSAGE");
     for run in &runs {
         table.add_row(vec![
             Cell::new(run.id),
             Cell::new(&run.task.task),
             screen.state(run.state),
-            Cell::new(run.outcome.map_or("-", |outcome| outcome.as_str())),
+            Cell::new(outcome(run)),
             Cell::new(screen.clock(run.due_at)),
             Cell::new(screen.ago(run.due_at)),
             Cell::new(took(run, screen)),
@@ -200,10 +205,22 @@ pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<
     }
 }
 
-/// What there is to say about a run: why it waits or what was said of it, and how it came to be.
+/// How the run ended. While it goes on, or waits for its next attempt, it has not ended: how its last attempt did is said with
+/// its message.
+fn outcome(run: &RunInfo) -> &'static str {
+    run.outcome.filter(|_| run.state.is_over()).map_or("-", |outcome| outcome.as_str())
+}
+
+/// What there is to say about a run: why it waits or what was said of it, how its last attempt ended if there is another, and how
+/// it came to be.
 fn said(run: &RunInfo) -> String {
-    let said = run.why.as_deref().or(run.message.as_deref());
-    said.into_iter().chain(run.note.as_deref()).collect::<Vec<_>>().join("; ")
+    let last = run.outcome.filter(|_| !run.state.is_over()).map(|outcome| match &run.message {
+        Some(message) => format!("last attempt {outcome}: {message}"),
+        None => format!("last attempt {outcome}"),
+    });
+    let message = run.message.clone().filter(|_| last.is_none());
+    let said = [run.why.clone().or(message), last, run.note.clone()];
+    said.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn took(run: &RunInfo, screen: &Screen) -> String {

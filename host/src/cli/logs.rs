@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
-use super::args::{ListArgs, RunOrTask};
+use super::args::{ListArgs, LogsArgs, RunOrTask};
 use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
 use super::screen::{Screen, local, safe};
@@ -14,14 +14,9 @@ use crate::task::Name;
 /// How often a followed task is looked at for its next run.
 const NEXT_RUN: Duration = Duration::from_millis(500);
 
-pub(super) fn logs(
-    client: &Client,
-    what: &RunOrTask,
-    follow: bool,
-    list: ListArgs,
-    screen: &Screen,
-) -> Result<(), CliError> {
-    let task = match what {
+pub(super) fn logs(client: &Client, args: &LogsArgs, screen: &Screen) -> Result<(), CliError> {
+    let LogsArgs { follow, list, .. } = *args;
+    let task = match &args.what {
         RunOrTask::Run(run) => return one(client, *run, follow, list, screen),
         RunOrTask::Task(task) => task,
     };

@@ -1,6 +1,6 @@
 //! `pause` and `resume`: of a task, of a tenant's tasks, of all.
 
-use super::args::PauseArgs;
+use super::args::{ListArgs, PauseArgs, ResumeArgs};
 use super::client::{Client, decode, part};
 use super::error::CliError;
 use super::screen::{Screen, one_line};
@@ -8,63 +8,107 @@ use crate::http::shapes::{Paused, PausedMany};
 use crate::pause::PausedBy;
 use crate::supervision::Pause;
 use crate::task::Name;
+use crate::time::Timestamp;
 
-/// Pause, or resume what `args` name; `tenant` is the one that the command line names.
-pub(super) fn set_paused(
+/// Pauses what `args` and the client's tenant name.
+pub(super) fn pause(client: &Client, args: &PauseArgs, screen: &Screen) -> Result<(), CliError> {
+    let reason = args.reason.as_deref().map(|reason| format!("?reason={}", part(reason))).unwrap_or_default();
+    set(client, &whom(args.task.as_ref(), args.all, client, "pause")?, &reason, true, args.list, screen)
+}
+
+/// Ends such a pause, and no other.
+pub(super) fn resume(client: &Client, args: &ResumeArgs, screen: &Screen) -> Result<(), CliError> {
+    set(client, &whom(args.task.as_ref(), args.all, client, "resume")?, "", false, args.list, screen)
+}
+
+/// What a command line names: a task or chain, all of the tenant's, or everything.
+fn whom(task: Option<&Name>, all: bool, client: &Client, verb: &str) -> Result<Whom, CliError> {
+    match (task, client.tenant()) {
+        (Some(task), _) => Ok(Whom::Task(task.clone())),
+        (None, Some(tenant)) => Ok(Whom::Tenant(tenant.clone())),
+        (None, None) if all => Ok(Whom::All),
+        (None, None) => Err(CliError::usage(format!("say what to {verb}: a task, --tenant NAME, or --all"))),
+    }
+}
+
+enum Whom {
+    Task(Name),
+    Tenant(Name),
+    All,
+}
+
+fn set(
     client: &Client,
-    args: &PauseArgs,
+    whom: &Whom,
+    query: &str,
     pause: bool,
-    tenant: Option<&Name>,
+    list: ListArgs,
     screen: &Screen,
 ) -> Result<(), CliError> {
+    let path = match whom {
+        Whom::Task(task) => format!("/v1/tasks/{}", part(task.as_str())),
+        Whom::Tenant(tenant) => format!("/v1/tenants/{}", part(tenant.as_str())),
+        Whom::All => "/v1".to_owned(),
+    };
     let verb = if pause { "pause" } else { "resume" };
-    let why = args.why.as_deref().map(|why| format!("?why={}", part(why))).unwrap_or_default();
-    match (&args.task, tenant) {
-        (Some(task), _) => {
-            let path = format!("/v1/tasks/{}/{verb}{why}", part(task.as_str()));
-            let now: Paused = decode(&client.post(&path, &[], &[])?)?;
-            screen.line(&of_task(task, &now, pause, tenant))
-        }
-        (None, Some(tenant)) => {
-            let path = format!("/v1/tenants/{}/{verb}{why}", part(tenant.as_str()));
-            screen.line(&of_many(&decode(&client.post(&path, &[], &[])?)?, pause))
-        }
-        (None, None) if args.all => {
-            screen.line(&of_many(&decode(&client.post(&format!("/v1/{verb}{why}"), &[], &[])?)?, pause))
-        }
-        (None, None) => Err(CliError::usage(format!("nobody is named that is to {verb}"))
-            .hint(format!("sexton {verb} TASK, or --tenant NAME for all of a tenant's, or --all"))),
+    let json = client.post(&format!("{path}/{verb}{query}"), &[], &[])?;
+    if list.json {
+        return screen.json(&json);
     }
+    screen.line(&match whom {
+        Whom::Task(task) => of_task(task, &decode(&json)?, pause, client.tenant(), screen),
+        Whom::Tenant(_) | Whom::All => of_many(&decode(&json)?, pause, screen),
+    })
 }
 
-fn of_task(task: &Name, now: &Paused, pause: bool, tenant: Option<&Name>) -> String {
+fn of_task(task: &Name, now: &Paused, pause: bool, tenant: Option<&Name>, screen: &Screen) -> String {
     match now.paused_by {
-        _ if pause => format!("Task `{task}` is paused: nothing of it starts."),
-        None => format!("Task `{task}` goes on from now; what was due meanwhile is left out."),
+        _ if pause && now.already => {
+            already(&format!("`{task}`"), "was", now.paused_at, now.paused_why.as_deref(), screen)
+        }
+        _ if pause => format!("Paused `{task}`. Runs in progress continue."),
+        None if now.already => format!("Resumed `{task}`. Runs that were due while it was paused will not be made up."),
+        None => format!("`{task}` was not paused; if it was held back after crashes, it may start again."),
         Some(by) => {
             let whose = if by == PausedBy::All { "all tasks are" } else { "its tenant is" };
-            format!("Task `{task}` starts nothing yet: {whose} paused, until {}.", resume(by, tenant))
+            format!("`{task}` still starts nothing, because {whose} paused: {} ends that.", resume_command(by, tenant))
         }
     }
 }
 
-fn of_many(now: &PausedMany, pause: bool) -> String {
-    let whose = now.tenant.as_ref().map_or("All tasks".to_owned(), |tenant| format!("The tasks of tenant `{tenant}`"));
-    let said = Pause { since: now.paused_at, why: now.paused_why.clone() };
+fn of_many(now: &PausedMany, pause: bool, screen: &Screen) -> String {
+    let whose = now.tenant.as_ref().map_or("all tasks".to_owned(), |tenant| format!("all tasks of tenant `{tenant}`"));
     match now.paused_by {
-        _ if pause => format!("{whose} are paused: nothing of them starts."),
-        None => format!(
-            "{whose} go on from now, but those that were paused by themselves; what was due meanwhile is left out."
+        _ if pause && now.already => already(&whose, "were", now.paused_at, now.paused_why.as_deref(), screen),
+        _ if pause => format!("Paused {whose}. Runs in progress continue."),
+        None if now.already => format!(
+            "Resumed {whose}, except those that were paused one by one. Runs that were due meanwhile will not be made up."
         ),
+        None => format!("{} were not paused.", capital(&whose)),
         Some(by) => {
-            let why = one_line(&by.why(&said));
-            format!("{whose} start nothing yet: {why}; `sexton resume --all` ends that.")
+            let why = one_line(&by.why(&Pause { since: now.paused_at, why: now.paused_why.clone() }));
+            format!(
+                "{} still start nothing: {why}; {} ends that.",
+                capital(&whose),
+                resume_command(by, now.tenant.as_ref())
+            )
         }
     }
+}
+
+/// That a pause was there before; the reason is the one that holds now.
+fn already(whose: &str, verb: &str, since: Option<Timestamp>, why: Option<&str>, screen: &Screen) -> String {
+    let since = since.map(|since| format!(" since {}", screen.instant(since))).unwrap_or_default();
+    let why = why.map(|why| format!("; reason: {}", one_line(why))).unwrap_or_default();
+    capital(&format!("{whose} {verb} paused already{since}{why}"))
+}
+
+fn capital(text: &str) -> String {
+    text.strip_prefix("all").map_or_else(|| text.to_owned(), |rest| format!("All{rest}"))
 }
 
 /// The command that ends such a pause.
-pub(super) fn resume(by: PausedBy, tenant: Option<&Name>) -> String {
+pub(super) fn resume_command(by: PausedBy, tenant: Option<&Name>) -> String {
     match by {
         PausedBy::All => "`sexton resume --all`".to_owned(),
         _ => {

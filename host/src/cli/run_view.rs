@@ -1,22 +1,22 @@
 //! `show`: a run and all that is known of its attempts.
 
-use super::args::ListArgs;
+use super::args::ShowArgs;
 use super::client::{Client, decode};
 use super::error::CliError;
 use super::lists::indented;
 use super::logs::line_text;
 use super::screen::{Screen, one_line, safe};
 use crate::http::shapes::{LogEvent, RunDetail, rough};
-use crate::run::{Kept, RunId};
+use crate::run::Kept;
 use crate::runtime::LogLine;
 use crate::store::AttemptInfo;
 
 /// Lines of an attempt's log, stdout and stderr that are shown, from the end.
 const TAIL: usize = 20;
 
-pub(super) fn show(client: &Client, run: RunId, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
-    let json = client.text(&format!("/v1/runs/{run}"))?;
-    if list.json {
+pub(super) fn show(client: &Client, args: &ShowArgs, screen: &Screen) -> Result<(), CliError> {
+    let json = client.text(&format!("/v1/runs/{}", args.run))?;
+    if args.list.json {
         return screen.json(&json);
     }
     screen.text(&text(&decode(&json)?, screen))

@@ -2,7 +2,7 @@
 
 use chrono_tz::Tz;
 
-use super::args::{ExplainArgs, ScheduleCommand};
+use super::args::ExplainArgs;
 use super::error::CliError;
 use super::screen::{Screen, one_line};
 use crate::http::shapes::schedule::Explained;
@@ -11,13 +11,7 @@ use crate::schedule::given::{self, Given, Reading};
 use crate::schedule::{Trigger, words};
 use crate::time::Timestamp;
 
-pub(super) fn schedule(command: &ScheduleCommand, screen: &Screen) -> Result<(), CliError> {
-    match command {
-        ScheduleCommand::Explain(args) => explain(args, screen),
-    }
-}
-
-fn explain(args: &ExplainArgs, screen: &Screen) -> Result<(), CliError> {
+pub(super) fn explain(args: &ExplainArgs, screen: &Screen) -> Result<(), CliError> {
     let given = read(args, screen)?;
     let (from, count) = (given.from, usize::from(args.next));
     let given = given.given;

@@ -1,13 +1,12 @@
-//! `add`, `list` and `delete`: schedules that are added while a host runs.
+//! `schedule add`, `list`, `show` and `delete`: schedules that are added while a host runs.
 
 use std::path::Path;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args};
 use comfy_table::Cell;
 use ureq::http::Method;
 
-use super::args::ListArgs;
+use super::args::{AddArgs, DeleteArgs, ScheduleKeyArgs, SchedulesArgs};
 use super::client::{Client, decode, part};
 use super::error::CliError;
 use super::screen::{Screen, one_line};
@@ -18,90 +17,20 @@ use crate::http::shapes::schedules::{
 };
 use crate::task::Name;
 
-/// A schedule, as it is given on the command line.
-#[derive(Args, Clone, Debug)]
-#[command(group = ArgGroup::new("whose").required(true), group = ArgGroup::new("when").required(true))]
-pub(super) struct AddArgs {
-    /// Its key, by which it is found again: 1 to 64 of a-z, 0-9, `-`, `_` and `.`
-    pub(super) key: Name,
-    /// The task whose runs it makes
-    #[arg(long, group = "whose")]
-    pub(super) task: Option<Name>,
-    /// The same: the task that is called as its plugin is
-    #[arg(long, group = "whose")]
-    pub(super) plugin: Option<Name>,
-    /// Due when this crontab(5) says
-    #[arg(long, group = "when", value_name = "CRONTAB")]
-    pub(super) cron: Option<String>,
-    /// Due at every multiple of this since 1970, such as 10s
-    #[arg(long, group = "when", value_name = "DURATION")]
-    pub(super) every: Option<String>,
-    /// Due once, at this instant
-    #[arg(long, group = "when", value_name = "INSTANT")]
-    pub(super) at: Option<String>,
-    /// Due once, so long after now, such as 2h
-    #[arg(long = "in", group = "when", value_name = "DURATION")]
-    pub(super) after_now: Option<String>,
-    /// The zone of the crontab, by its name in the IANA database [default: UTC]
-    #[arg(long, visible_alias = "zone", value_name = "ZONE")]
-    pub(super) timezone: Option<String>,
-    /// How long after it is due a run starts
-    #[arg(long, value_name = "DURATION")]
-    pub(super) delay: Option<String>,
-    /// Nothing is due before
-    #[arg(long, value_name = "INSTANT")]
-    pub(super) start: Option<String>,
-    /// Nothing is due after
-    #[arg(long, value_name = "INSTANT")]
-    pub(super) end: Option<String>,
-    /// So many runs, and no more
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) times: Option<u32>,
-    /// What its runs are given; `@FILE` is the content of a file, `@-` stdin [default: what the manifest sets]
-    #[arg(long, value_name = "TEXT|@FILE")]
-    pub(super) data: Option<String>,
-    /// Put it in the place of one that has the key
-    #[arg(long)]
-    pub(super) replace: bool,
-    /// Only in the place of one that has this version
-    #[arg(long, value_name = "VERSION", requires = "replace")]
-    pub(super) if_version: Option<u64>,
-    #[command(flatten)]
-    pub(super) list: ListArgs,
-}
-
-#[derive(Args, Clone, Debug)]
-pub(super) struct SchedulesArgs {
-    /// Only those that make runs of this task
-    #[arg(long)]
-    pub(super) task: Option<Name>,
-    /// Only keys after this one
-    #[arg(long, value_name = "KEY")]
-    pub(super) after: Option<Name>,
-    /// At most so many
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(super) limit: u16,
-    #[command(flatten)]
-    pub(super) list: ListArgs,
-}
-
-#[derive(Args, Clone, Debug)]
-pub(super) struct DeleteArgs {
-    /// Key of the schedule
-    pub(super) key: Name,
-    /// Only if it has this version
-    #[arg(long, value_name = "VERSION")]
-    pub(super) if_version: Option<u64>,
-    #[command(flatten)]
-    pub(super) list: ListArgs,
-}
-
-fn data(text: &str) -> Result<serde_json::Value, CliError> {
-    let Some(file) = text.strip_prefix('@') else { return Ok(text.into()) };
-    let bytes = read_file(Path::new(file))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| CliError::usage(format!("`{file}` is not UTF-8: data of a schedule is text")))?;
-    Ok(text.into())
+/// The input of the schedule's runs, if the command line says one.
+fn input(args: &AddArgs) -> Result<Option<serde_json::Value>, CliError> {
+    let file = match (&args.input, &args.input_file, &args.data) {
+        (Some(text), ..) => return Ok(Some(text.as_str().into())),
+        (None, Some(file), _) => file.as_path(),
+        (None, None, Some(data)) => match data.strip_prefix('@') {
+            Some(file) => Path::new(file),
+            None => return Ok(Some(data.as_str().into())),
+        },
+        (None, None, None) => return Ok(None),
+    };
+    let text = String::from_utf8(read_file(file)?)
+        .map_err(|_| CliError::usage(format!("`{}` is not UTF-8: a schedule's input is text", file.display())))?;
+    Ok(Some(text.into()))
 }
 
 pub(super) fn add(client: &Client, args: &AddArgs, screen: &Screen) -> Result<(), CliError> {
@@ -113,12 +42,12 @@ pub(super) fn add(client: &Client, args: &AddArgs, screen: &Screen) -> Result<()
         every: args.every.clone(),
         at: args.at.clone(),
         after_now: args.after_now.clone(),
-        zone: args.timezone.clone(),
+        zone: args.zone.clone(),
         delay: args.delay.clone(),
         start: args.start.clone(),
         end: args.end.clone(),
         times: args.times,
-        data: args.data.as_deref().map(data).transpose()?,
+        data: input(args)?,
         replace: args.replace,
         version: args.if_version,
         ..ScheduleRequest::default()
@@ -174,7 +103,7 @@ pub(super) fn list(client: &Client, args: &SchedulesArgs, screen: &Screen) -> Re
     if schedules.is_empty() {
         return screen.line("There are no such schedules. Those of manifests are shown by `sexton tasks`.");
     }
-    let mut table = screen.table(&["KEY", "TASK", "STATE", "WHEN", "ZONE", "NEXT", "RUNS", "SKIPPED", "DATA"], "WHEN");
+    let mut table = screen.table(&["KEY", "TASK", "STATE", "WHEN", "ZONE", "NEXT", "RUNS", "SKIPPED", "INPUT"], "WHEN");
     for schedule in &schedules {
         table.add_row(vec![
             Cell::new(&schedule.key),
@@ -198,6 +127,36 @@ pub(super) fn list(client: &Client, args: &SchedulesArgs, screen: &Screen) -> Re
         Some(after) if screen.terminal => screen.line(&format!("\nThere may be more: --after {after}")),
         _ => Ok(()),
     }
+}
+
+pub(super) fn show(client: &Client, args: &ScheduleKeyArgs, screen: &Screen) -> Result<(), CliError> {
+    let json = client.text(&format!("/v1/schedules/{}", part(args.key.as_str())))?;
+    if args.list.json {
+        return screen.json(&json);
+    }
+    let schedule: ScheduleShape = decode(&json)?;
+    let next = schedule.next.as_ref().map(|due| format!("{} ({})", screen.clock_there(&due.local), screen.ago(due.at)));
+    let size = schedule.data_bytes.map(|size| bytesize::ByteSize(size).display().iec().to_string());
+    let state = match schedule.state {
+        ScheduleState::Resting => format!("resting: there is no task `{}`", schedule.task),
+        state => state.as_str().to_owned(),
+    };
+    let none = || "-".to_owned();
+    screen.line(&format!("Schedule {}", schedule.key))?;
+    for (name, value) in [
+        ("task", schedule.task.to_string()),
+        ("state", state),
+        ("when", when(&schedule)),
+        ("zone", one_line(&schedule.zone)),
+        ("next", next.unwrap_or_else(none)),
+        ("runs", schedule.fired.to_string()),
+        ("skipped", schedule.skipped.to_string()),
+        ("input", size.unwrap_or_else(none)),
+        ("version", schedule.version.to_string()),
+    ] {
+        screen.line(&format!("  {name:<12}{value}"))?;
+    }
+    Ok(())
 }
 
 fn state(schedule: &ScheduleShape, screen: &Screen) -> Cell {

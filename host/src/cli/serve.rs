@@ -1,9 +1,12 @@
 //! `run`: a host in the foreground.
 
+use std::path::Path;
+
 use anyhow::Context;
 
 use super::args::{Hidden, RunArgs};
 use super::error::CliError;
+use crate::config::reading::nearest;
 use crate::config::{Config, LogFormat};
 use crate::store::postgres::DatabaseUrl;
 
@@ -13,7 +16,26 @@ const CONTROL_THREADS: usize = 2;
 /// Start a host and stay until it is over.
 pub(super) fn run(args: RunArgs) -> Result<(), CliError> {
     let config = config(args.clone())?;
+    args.plugins.as_deref().map_or(Ok(()), is_there)?;
     start(config, args).map_err(|error| CliError::failed(format!("{error:#}")))
+}
+
+/// Refuses a plugin directory that is named and does not exist. It is made only where nobody named one, because a slip would
+/// otherwise start a host without plugins.
+fn is_there(plugins: &Path) -> Result<(), CliError> {
+    if plugins.is_dir() {
+        return Ok(());
+    }
+    let absent = CliError::usage(format!("there is no directory `{}`", plugins.display()));
+    let parent = plugins.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let others = parent.read_dir().into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
+    let others: Vec<String> = others.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let others: Vec<&str> = others.iter().map(String::as_str).collect();
+    let name = plugins.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    Err(match nearest(name, &others) {
+        Some(near) => absent.hint(format!("did you mean `{}`?", plugins.with_file_name(near).display())),
+        None => absent.hint(format!("make it: mkdir -p {}", plugins.display())),
+    })
 }
 
 /// The configuration, with what the command line says over it.
@@ -24,7 +46,7 @@ fn config(args: RunArgs) -> Result<Config, CliError> {
             return Err(CliError::usage(format!(
                 "`{listen}` can be reached from elsewhere, and the API lets everyone in"
             ))
-            .hint(format!("--listen 127.0.0.1:{}, and a proxy or `ssh -L` for other machines", listen.port())));
+            .hint(format!("write 127.0.0.1:{}; other machines reach that through `ssh -L`", listen.port())));
         }
         config.http.listen = listen;
     }
@@ -125,6 +147,26 @@ mod tests {
         let wrong = with("mysql://ada:secret@db.example/jobs").expect_err("another database");
         assert_eq!(wrong.exit(), Exit::Usage);
         assert!(!format!("{wrong:?}").contains("secret"), "{wrong:?}");
+    }
+
+    #[test]
+    fn a_plugin_directory_that_is_named_and_not_there_is_refused_with_the_one_that_was_meant() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let told = |name: &str| {
+            let args = RunArgs {
+                plugins: Some(dir.path().join(name)),
+                var: Some(dir.path().join("var")),
+                ..RunArgs::default()
+            };
+            format!("{:?}", super::run(args).expect_err("it is not there"))
+        };
+        assert!(told("plugns").contains("mkdir -p"));
+
+        std::fs::create_dir(dir.path().join("plugins")).expect("a directory");
+
+        let told = told("plugns");
+        assert!(told.contains("there is no directory") && told.contains("did you mean"), "{told}");
+        assert!(!dir.path().join("plugns").exists() && !dir.path().join("var").exists(), "nothing is made");
     }
 
     #[test]

@@ -52,11 +52,16 @@ fn heading(sample: &StackSample, before: Option<&StackSample>) -> String {
     }
 }
 
-/// `waits in locks.acquire for door since 2s`.
+/// `has been waiting in locks.acquire for door for 2.1s`.
 pub(super) fn waits(wait: &Wait) -> String {
     let call = wait.call.as_deref().map_or("a host call".to_owned(), one_line);
     let what = wait.what.as_deref().map(|what| format!(" for {}", one_line(what))).unwrap_or_default();
-    format!("waits in {call}{what} since {}", rough(Duration::from_millis(wait.for_ms)))
+    format!("has been waiting in {call}{what} for {}", brief(Duration::from_millis(wait.for_ms)))
+}
+
+/// A wait as the verdict tells it: in tenths of a second, where it is short.
+fn brief(time: Duration) -> String {
+    if time.as_secs() < 60 { format!("{:.1}s", time.as_secs_f64()) } else { rough(time) }
 }
 
 /// `text`, harmless, on one line that is as long as it takes: what counts, file and line, is at its end.
@@ -100,7 +105,7 @@ mod tests {
             "Run 17, attempt 2: spins in `spin\\u001b[2J`\n",
             "  after 10ms: computing; 50 fuel, 10ms in guest\n    spin\\u001b[2J (src/lib.rs:7)\n    run\n",
             "  50ms later: computing; 40 fuel more, 50ms in guest more\n    (the same stack)\n",
-            "waits in locks.acquire for \\u001b[2J since 1s; 0 fuel more",
+            "has been waiting in locks.acquire for \\u001b[2J for 1.5s; 0 fuel more",
         ] {
             assert!(shown.contains(expected), "`{expected}` is not in:\n{shown}");
         }

@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::error::{CliError, Exit};
 use super::screen::{Screen, one_line, safe};
+use crate::http::shapes::length;
 use crate::simulation::{self, Asked, Down, Line, NoStory, Plan, Run, Step, Story, Sum};
 use crate::task::Name;
 use crate::time::Timestamp;
@@ -24,7 +25,7 @@ pub(super) struct TestArgs {
     #[arg(long, value_name = "INSTANT", value_parser = instant)]
     pub(super) at: Timestamp,
     /// For how long it is watched, such as 2d
-    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = length)]
     pub(super) length: Duration,
     /// Follow the schedule of this task only; may be given again
     #[arg(long = "task", value_name = "TASK")]
@@ -229,11 +230,22 @@ fn summary(sum: &Sum) -> String {
 
 /// An instant as RFC 3339 has it, seconds left out if one likes.
 fn instant(text: &str) -> Result<Timestamp, String> {
+    if let Some(at) = read_instant(text) {
+        return Ok(at);
+    }
+    // ISO 8601 allows `+0200`.
+    let split = text.len().checked_sub(2).and_then(|at| text.split_at_checked(at));
+    let colon = split.map(|(rest, minutes)| format!("{rest}:{minutes}"));
+    Err(match colon.filter(|colon| read_instant(colon).is_some()) {
+        Some(colon) => format!("the offset of `{text}` has no colon; write {colon}"),
+        None => format!("`{text}` is not an instant with its offset, such as 2027-03-28T01:00+01:00"),
+    })
+}
+
+fn read_instant(text: &str) -> Option<Timestamp> {
     let parsed = DateTime::parse_from_rfc3339(text)
         .or_else(|_| DateTime::parse_from_str(&text.replace(['Z', 'z'], "+00:00"), "%Y-%m-%dT%H:%M%:z"));
-    parsed
-        .map(|at| at.to_utc().into())
-        .map_err(|_| format!("`{text}` is not an instant with its offset, such as 2027-03-28T01:00+01:00"))
+    parsed.ok().map(|at| at.to_utc().into())
 }
 
 /// `TASK`, `TASK=INPUT`, `TASK@INSTANT` or `TASK@INSTANT=INPUT`.
@@ -271,7 +283,7 @@ fn step(text: &str) -> Result<Step, String> {
         (_, Some(time)) => (-1, time),
         _ => return Err(format!("`{by}` does not say which way: +2h is forward, -2h is back")),
     };
-    let time = humantime::parse_duration(time).map_err(|e| format!("`{time}` is not a duration, such as 2h: {e}"))?;
+    let time = length(time)?;
     if time > LONGEST {
         return Err(format!("`{by}` is further than a clock can be set here"));
     }
@@ -295,6 +307,8 @@ mod tests {
         for bad in ["2027-03-28T01:00", "2027-03-28", "now", ""] {
             assert!(instant(bad).expect_err(bad).contains("with its offset"));
         }
+        let told = instant("2027-03-28T14:30:00+0200").expect_err("ISO 8601, and not RFC 3339");
+        assert!(told.ends_with("write 2027-03-28T14:30:00+02:00"), "{told}");
     }
 
     #[test]

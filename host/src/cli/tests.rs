@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -47,7 +46,7 @@ impl Host {
 
     fn sexton(&self, line: &str, screen: &Screen) -> Result<(), CliError> {
         let words = ["sexton", "--url", &self.url].into_iter().chain(line.split(' '));
-        dispatch(Cli::try_parse_from(words).expect("a well-formed line"), screen)
+        dispatch(Cli::read(words).expect("a well-formed line"), screen)
     }
 
     /// Take the next run that is due, as a worker would, and end it with `transition`.
@@ -68,8 +67,8 @@ fn output(body: &str) -> Transition {
 #[test]
 fn a_run_is_triggered_worked_off_and_looked_at() {
     let host = Host::new();
-    assert_eq!(host.prints("trigger hello --input x --key k"), "Run 1 of `hello` is on its way.\n");
-    assert_eq!(host.prints("trigger hello --key k"), "Run 1 of `hello` was made for this key before.\n");
+    assert_eq!(host.prints("trigger hello --input x --key k"), "Created run 1 of `hello`.\n");
+    assert_eq!(host.prints("trigger hello --key k"), "Run 1 of `hello` exists already for this key.\n");
     host.work(output("made"), Outcome::Succeeded);
 
     assert_eq!(host.prints("result hello"), "made");
@@ -137,7 +136,7 @@ fn exit_codes_tell_what_went_wrong() {
     assert_eq!(host.fails("trigger hello --key late --wait"), Exit::Failed);
     assert_eq!(host.fails("kill 1"), Exit::Failed, "it is over already");
 
-    let nobody = Cli::try_parse_from(["sexton", "--url", "http://127.0.0.1:1", "tasks"]).expect("a well-formed line");
+    let nobody = Cli::read(["sexton", "--url", "http://127.0.0.1:1", "tasks"]).expect("a well-formed line");
     assert_eq!(dispatch(nobody, &host.screen()).expect_err("no host").exit(), Exit::Unreachable);
 }
 
@@ -181,13 +180,19 @@ fn hosts_are_listed_and_drained_and_take_runs_again() {
 #[test]
 fn pausing_killing_and_resuming_say_what_they_did() {
     let host = Host::new();
-    assert_eq!(host.prints("pause hello"), "Task `hello` is paused: nothing of it starts.\n");
+    assert_eq!(host.prints("pause hello --reason one"), "Paused `hello`. Runs in progress continue.\n");
+    let again = host.prints("pause hello");
+    assert!(again.starts_with("`hello` was paused already since ") && again.ends_with("; reason: one\n"), "{again}");
+    let other = host.prints("pause hello --reason two");
+    assert!(other.ends_with("; reason: two\n"), "{other}");
+    assert!(host.prints("tasks --json").contains("\"two\""), "the second reason takes the place of the first");
     host.prints("trigger hello");
     assert_eq!(host.prints("kill 1 --reason enough"), "Run 1 is cancelled; it had not been running.\n");
-    assert!(host.prints("resume hello").starts_with("Task `hello` goes on from now"));
+    assert!(host.prints("resume hello").starts_with("Resumed `hello`. Runs that were due while it was paused"));
+    assert!(host.prints("resume hello").starts_with("`hello` was not paused"));
     assert_eq!(host.prints("locks"), "No lock is held.\n");
     assert!(
-        host.prints("tenants").contains("acme     0 of 2   1000000 of 1000000 a minute  1000 B"),
+        host.prints("tenants").contains("acme     0 of 2   1000000 of 1000000 a minute  0 B of 1000 B"),
         "{}",
         host.prints("tenants")
     );
@@ -200,5 +205,4 @@ fn pausing_killing_and_resuming_say_what_they_did() {
     assert!(graph.starts_with("ledger\n  1. run 99 of tick waits, exclusive, since "), "{graph}");
     assert!(host.prints("locks --graph --dot").starts_with("digraph locks {"));
     assert!(host.prints("locks --graph --json").contains("\"waiters\":"));
-    assert!(host.prints("completions bash").contains("_sexton"));
 }

@@ -272,7 +272,7 @@ mod tests {
 
         assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
         assert_eq!(shown.lines().count(), 2, "{shown}");
-        assert!(shown.contains("waits in locks.acquire for \\u001b[2J\\nx since 2s"), "{shown}");
+        assert!(shown.contains("has been waiting in locks.acquire for \\u001b[2J\\nx for 2.0s"), "{shown}");
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::{KillArgs, RunOrTask, TriggerArgs};
+use super::args::{KillArgs, ResultArgs, RunOrTask, TriggerArgs};
 use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
-use super::pausing::resume;
+use super::pausing::resume_command;
 use super::screen::{Screen, local, one_line};
 use crate::http::MAX_BODY;
 use crate::http::shapes::{KillEffect, Killed, RunDetail, Triggered};
@@ -16,8 +16,9 @@ use crate::pause::PausedBy;
 use crate::run::{RunId, RunState};
 use crate::task::Name;
 
-/// How long a task that is not there may take to appear, for who waits. A new plugin is compiled in less, mostly.
-const JUST_DROPPED_IN: Duration = Duration::from_secs(2);
+/// How long `--wait` waits for a task that does not exist, because its plugin may just have been copied. Most plugins are compiled
+/// in less than a tenth of that; a name that is a slip is told after it.
+const JUST_DROPPED_IN: Duration = Duration::from_secs(5);
 
 /// How long one request waits; a longer wait is several.
 const ONE_WAIT: Duration = Duration::from_secs(20);
@@ -43,12 +44,7 @@ pub(super) fn read_file(file: &Path) -> Result<Vec<u8>, CliError> {
     Ok(bytes)
 }
 
-pub(super) fn trigger(
-    client: &Client,
-    args: &TriggerArgs,
-    tenant: Option<&Name>,
-    screen: &Screen,
-) -> Result<(), CliError> {
+pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> Result<(), CliError> {
     let input = match (&args.input, &args.input_file) {
         (Some(text), _) => text.clone().into_bytes(),
         (None, Some(file)) => read_file(file)?,
@@ -57,8 +53,8 @@ pub(super) fn trigger(
     let mut path = format!("/v1/tasks/{}/runs", part(args.task.as_str()));
     if let Some(at) = &args.at {
         path.push_str(&format!("?at={}", part(at)));
-    } else if let Some(after) = &args.after {
-        path.push_str(&format!("?after={}", part(after)));
+    } else if let Some(delay) = &args.after_now {
+        path.push_str(&format!("?in={}", part(delay)));
     } else if args.past_limits {
         path.push_str("?past_limits=true");
     }
@@ -66,7 +62,7 @@ pub(super) fn trigger(
     let json =
         post_within(if args.wait { JUST_DROPPED_IN } else { Duration::ZERO }, || client.post(&path, &key, &input))?;
     let made: Triggered = decode(&json)?;
-    for note in notes(&args.task, &made, tenant) {
+    for note in notes(&args.task, &made, client.tenant()) {
         eprintln!("note: {note}");
     }
     if args.wait {
@@ -75,15 +71,17 @@ pub(super) fn trigger(
     if args.list.json {
         return screen.json(&json);
     }
-    let verb = if made.created { "is on its way" } else { "was made for this key before" };
     let replaced: Vec<_> = made.replaced.iter().map(ToString::to_string).collect();
     let replaced = match replaced.as_slice() {
         [] => String::new(),
-        runs => format!(", in the place of run {}", runs.join(", ")),
+        runs => format!(" in the place of run {}", runs.join(", ")),
     };
     let due = made.due_at.filter(|at| *at > screen.now);
-    let due = due.map(|at| format!(", due at {} ({})", local(at), screen.ago(at))).unwrap_or_default();
-    screen.line(&format!("Run {} of `{}` {verb}{replaced}{due}.", made.run, args.task))
+    let due = due.map(|at| format!("; it starts at {} ({})", local(at), screen.ago(at))).unwrap_or_default();
+    screen.line(&match made.created {
+        true => format!("Created run {} of `{}`{replaced}{due}.", made.run, args.task),
+        false => format!("Run {} of `{}` exists already for this key{due}.", made.run, args.task),
+    })
 }
 
 /// What there is to say to who triggers a run, beside that it was made.
@@ -95,10 +93,13 @@ fn notes(task: &Name, made: &Triggered, tenant: Option<&Name>) -> Vec<String> {
             let why = made.paused_why.as_deref().map(|why| format!(" ({})", one_line(why))).unwrap_or_default();
             notes.push(match made.paused_by {
                 Some(by @ PausedBy::Tenant) => {
-                    format!("the tenant of `{task}` is paused{why}, so its runs wait until {}", resume(by, tenant))
+                    format!(
+                        "the tenant of `{task}` is paused{why}, so its runs wait until {}",
+                        resume_command(by, tenant)
+                    )
                 }
                 Some(by @ PausedBy::All) => {
-                    format!("all tasks are paused{why}, so runs of `{task}` wait until {}", resume(by, tenant))
+                    format!("all tasks are paused{why}, so runs of `{task}` wait until {}", resume_command(by, tenant))
                 }
                 _ => format!("`{task}` is paused{why}, so its runs wait until `sexton resume {task}`"),
             });
@@ -174,8 +175,8 @@ fn output(client: &Client, path: &str, screen: &Screen) -> Result<(), CliError> 
     screen.bytes(&bytes)
 }
 
-pub(super) fn result(client: &Client, what: &RunOrTask, screen: &Screen) -> Result<(), CliError> {
-    let path = match what {
+pub(super) fn result(client: &Client, args: &ResultArgs, screen: &Screen) -> Result<(), CliError> {
+    let path = match &args.what {
         RunOrTask::Run(run) => format!("/v1/runs/{run}/output"),
         RunOrTask::Task(task) => format!("/v1/tasks/{}/result", part(task.as_str())),
     };
@@ -188,7 +189,11 @@ pub(super) fn kill(client: &Client, args: &KillArgs, screen: &Screen) -> Result<
     if let Some(reason) = &args.reason {
         path.push_str(&format!("&reason={}", part(reason)));
     }
-    let killed: Killed = decode(&client.post(&path, &[], &[])?)?;
+    let json = client.post(&path, &[], &[])?;
+    if args.list.json {
+        return screen.json(&json);
+    }
+    let killed: Killed = decode(&json)?;
     screen.line(&match killed.effect {
         KillEffect::Cancelled => format!("Run {run} is cancelled; it had not been running."),
         KillEffect::Stopping if killed.grace_ms > 0 => {

@@ -1,0 +1,201 @@
+//! Arguments of the commands about tasks and runs.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+
+use super::ListArgs;
+use crate::http::shapes::length;
+use crate::run::{RunId, RunState};
+use crate::task::Name;
+
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct RunsArgs {
+    /// Only of this task
+    #[arg(long)]
+    pub(in crate::cli) task: Option<Name>,
+    /// Only in this state
+    #[arg(long, value_parser = PossibleValuesParser::new(RunState::ALL.map(RunState::as_str)))]
+    pub(in crate::cli) state: Option<String>,
+    /// Show this many at most
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(in crate::cli) limit: u16,
+    /// Only runs before this one
+    #[arg(long, value_name = "RUN", value_parser = run_id)]
+    pub(in crate::cli) before: Option<RunId>,
+    #[command(flatten)]
+    pub(in crate::cli) list: ListArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct ShowArgs {
+    /// Id of the run
+    #[arg(value_parser = run_id)]
+    pub(in crate::cli) run: RunId,
+    #[command(flatten)]
+    pub(in crate::cli) list: ListArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct LogsArgs {
+    /// Follow the log as it grows; of a task, through all runs that start
+    #[arg(short, long)]
+    pub(in crate::cli) follow: bool,
+    /// Id of the run, or name of the task
+    #[arg(value_name = "RUN|TASK")]
+    pub(in crate::cli) what: RunOrTask,
+    #[command(flatten)]
+    pub(in crate::cli) list: ListArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct ResultArgs {
+    /// Id of the run, or name of the task
+    #[arg(value_name = "RUN|TASK")]
+    pub(in crate::cli) what: RunOrTask,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct TriggerArgs {
+    /// Name of the task
+    pub(in crate::cli) task: Name,
+    /// Input of the run [default: what the manifest sets]
+    #[arg(long, value_name = "TEXT")]
+    pub(in crate::cli) input: Option<String>,
+    /// File with the input of the run; `-` is stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "input")]
+    pub(in crate::cli) input_file: Option<PathBuf>,
+    /// Idempotency key: a second trigger with it returns the first run
+    #[arg(long)]
+    pub(in crate::cli) key: Option<String>,
+    /// Start at this instant: RFC 3339, or words such as "next friday 17:00", by the clocks of the task's zone
+    #[arg(long, value_name = "INSTANT", conflicts_with = "after_now")]
+    pub(in crate::cli) at: Option<String>,
+    /// Start after this delay, such as 10s
+    #[arg(long = "in", alias = "after", value_name = "DURATION")]
+    pub(in crate::cli) after_now: Option<String>,
+    /// Run now, ignoring pauses, back-off, fuel budgets and concurrency limits
+    #[arg(long, conflicts_with_all = ["at", "after_now"])]
+    pub(in crate::cli) past_limits: bool,
+    /// Wait until the run is over, and print its output
+    #[arg(long)]
+    pub(in crate::cli) wait: bool,
+    /// How long to wait [default: for ever]
+    #[arg(long, value_name = "DURATION", requires = "wait", value_parser = length)]
+    pub(in crate::cli) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(in crate::cli) list: ListArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct KillArgs {
+    /// Id of the run
+    #[arg(value_parser = run_id)]
+    pub(in crate::cli) run: RunId,
+    /// Reason, kept with the run
+    #[arg(long, alias = "why", value_name = "TEXT")]
+    pub(in crate::cli) reason: Option<String>,
+    /// Interrupt it at once, without its grace period
+    #[arg(long)]
+    pub(in crate::cli) now: bool,
+    #[command(flatten)]
+    pub(in crate::cli) list: ListArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct PauseArgs {
+    /// Name of the task or chain [with --tenant and without it: all of the tenant's]
+    #[arg(conflicts_with = "all")]
+    pub(in crate::cli) task: Option<Name>,
+    /// All tasks, also those that are added later; with --tenant all of the tenant's
+    #[arg(long)]
+    pub(in crate::cli) all: bool,
+    /// Reason, shown wherever the pause is
+    #[arg(long, alias = "why", value_name = "TEXT")]
+    pub(in crate::cli) reason: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) list: ListArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct ResumeArgs {
+    /// Name of the task or chain [with --tenant and without it: all of the tenant's]
+    #[arg(conflicts_with = "all")]
+    pub(in crate::cli) task: Option<Name>,
+    /// All tasks; with --tenant all of the tenant's. Tasks that were paused one by one stay paused
+    #[arg(long)]
+    pub(in crate::cli) all: bool,
+    #[command(flatten)]
+    pub(in crate::cli) list: ListArgs,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(in crate::cli) struct TopArgs {
+    /// Print once instead of watching, as where stdout is no terminal
+    #[arg(long)]
+    pub(in crate::cli) once: bool,
+    #[command(flatten)]
+    pub(in crate::cli) list: ListArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct StackArgs {
+    /// Id of the run
+    #[arg(value_parser = run_id)]
+    pub(in crate::cli) run: RunId,
+    /// How often to look
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=20))]
+    pub(in crate::cli) samples: u16,
+    /// How long to wait in between, up to 1s
+    #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = length)]
+    pub(in crate::cli) apart: Duration,
+    #[command(flatten)]
+    pub(in crate::cli) list: ListArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct ProfileArgs {
+    /// Id of the run
+    #[arg(value_parser = run_id)]
+    pub(in crate::cli) run: RunId,
+    /// For how long, up to 1m; ends with the run
+    #[arg(long = "for", value_name = "DURATION", default_value = "5s", value_parser = length)]
+    pub(in crate::cli) length: Duration,
+    /// File to write; `-` is stdout [default: run-RUN.profile.json]
+    #[arg(short, long, value_name = "FILE")]
+    pub(in crate::cli) output: Option<PathBuf>,
+}
+
+/// A run by its id, or a task by its name. A number is always a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum RunOrTask {
+    Run(RunId),
+    Task(Name),
+}
+
+impl FromStr for RunOrTask {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            return run_id(text).map(Self::Run);
+        }
+        Name::new(text).map(Self::Task).map_err(|e| e.to_string())
+    }
+}
+
+impl FromStr for Name {
+    type Err = crate::task::BadName;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::new(text)
+    }
+}
+
+pub(super) fn run_id(text: &str) -> Result<RunId, String> {
+    match text.parse() {
+        Ok(run @ RunId(0..)) => Ok(run),
+        _ => Err("a run's id is a whole number".to_owned()),
+    }
+}
