@@ -1,8 +1,13 @@
 //! What the host says of itself, on stderr.
 
+mod bounded;
+
 use std::io::IsTerminal;
 
+use anyhow::Context;
 use tracing_subscriber::EnvFilter;
+
+use bounded::Bounded;
 
 /// The environment's filter.
 const VARIABLE: &str = "SEXTON_LOG";
@@ -22,7 +27,9 @@ pub fn start(json: bool, filter: &str) -> anyhow::Result<LogFilter> {
         Err(_) => (filter.to_owned(), "the configuration's `log.filter`"),
     };
     let filter = EnvFilter::try_new(&filter).map_err(|error| anyhow::anyhow!("{from} is not a filter: {error}"))?;
-    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
+    let stderr = Bounded::new(std::io::stderr);
+    stderr.tell().context("cannot start a thread for the log")?;
+    let subscriber = tracing_subscriber::fmt().with_writer(stderr).with_target(false);
     let (started, change): (_, Change) = if json {
         let subscriber = subscriber.json().flatten_event(true).with_env_filter(filter).with_filter_reloading();
         let handle = subscriber.reload_handle();
