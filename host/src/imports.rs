@@ -26,6 +26,7 @@ use wasmtime::component::{HasData, ResourceTable};
 pub use ended::{Interrupt, Until, Why};
 
 use crate::run::ClaimKey;
+use crate::runtime::ledger::Ledger;
 use crate::runtime::{Order, RunHandle, Services, Stop};
 use crate::store::{CacheKey, LockKind, LockMode, LockName, StoreError};
 use crate::task::{Pattern, Task};
@@ -36,6 +37,8 @@ pub struct ImportsCtx {
     task: Arc<Task>,
     claim: ClaimKey,
     handle: Arc<RunHandle>,
+    /// What the host holds for the guest is charged to it.
+    ledger: Arc<Ledger>,
     until: Until,
     http: http::HttpCtx,
     /// The locks that the guest has handles to: asking for one of these again would be waiting for itself.
@@ -51,11 +54,16 @@ pub struct ImportsCtx {
 }
 
 impl ImportsCtx {
-    /// The context of the attempt `order`, which is over at `deadline`, however it goes.
-    pub fn new(services: Arc<Services>, order: &Order, deadline: Instant) -> Self {
+    /// The context of the attempt `order`, which is over at `deadline`, however it goes, and whose memory is that of `ledger`.
+    pub(crate) fn new(services: Arc<Services>, order: &Order, deadline: Instant, ledger: Arc<Ledger>) -> Self {
         let until = Until::new(Arc::clone(&order.handle), deadline);
         Self {
-            http: http::HttpCtx::new(&order.task.grants.http, Until::by_real_time(Arc::clone(&order.handle), deadline)),
+            http: http::HttpCtx::new(
+                &order.task.grants.http,
+                Until::by_real_time(Arc::clone(&order.handle), deadline),
+                Arc::clone(&ledger),
+            ),
+            ledger,
             services,
             task: Arc::clone(&order.task),
             claim: order.claim.key,
@@ -109,6 +117,14 @@ struct Imports;
 
 impl HasData for Imports {
     type Data<'a> = ImportsCtxView<'a>;
+}
+
+/// What the host takes for a handle, in bytes, whatever that is of: places in two tables, and a small thing of its own.
+pub(crate) const HANDLE: usize = 512;
+
+/// What the host holds in a table of handles, in bytes, besides what is charged where it is made.
+pub(crate) fn held_by(table: &mut ResourceTable) -> u64 {
+    table.iter_mut().map(|entry| (HANDLE + http::held_by(entry) + locks::held_by(entry)) as u64).sum()
 }
 
 /// Longest lock name, cache key or idempotency key that a guest may send, in bytes: they become keys of the store.

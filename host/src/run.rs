@@ -219,7 +219,7 @@ pub struct Claim {
 pub struct Accounts {
     /// Units of wasmtime's fuel.
     pub fuel: u64,
-    /// Most bytes of linear memory at any time.
+    /// Most bytes of memory at any time: linear memory, and what the host held for the guest.
     pub peak_memory: u64,
     /// Processor time of guest code.
     #[serde(rename = "guest_us", with = "micros")]

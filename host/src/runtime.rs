@@ -3,6 +3,7 @@
 //! It knows nothing of retries, schedules, or what a run is for: it loads a component, checks what it imports against
 //! what its task is granted, and runs it once per [`Order`], to an [`Ended`].
 
+mod all_memory;
 mod answers;
 mod attempt;
 pub mod bindings;
@@ -16,8 +17,11 @@ mod glance;
 mod guest;
 mod handle;
 mod lanes;
+pub(crate) mod ledger;
 mod limits;
 mod link;
+#[cfg(unix)]
+mod listing;
 mod loader;
 mod processor;
 mod profile;
@@ -25,6 +29,7 @@ mod resident;
 mod sampler;
 mod stack;
 mod stdio;
+pub(crate) mod streams;
 mod virtual_time;
 mod vitals;
 mod waits;
@@ -39,6 +44,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+#[cfg(test)]
+pub(crate) use all_memory::AllMemory;
 pub use compiler::child::{as_children_do, compile_if_asked};
 pub use compiler::{CompileLimits, Compiler};
 pub use components::{Component, Kind, LoadError, digest};
@@ -203,7 +210,9 @@ impl Runtime {
             }
         };
         let files = Arc::new(files::AllFiles::of_this_process());
-        let stage = Arc::new(attempt::Stage { engine: wasm, services, lanes, lines, words, files });
+        // After the engine has reserved its address space, which counts where data is limited.
+        let memory = Arc::new(all_memory::AllMemory::of_this_process());
+        let stage = Arc::new(attempt::Stage { engine: wasm, services, lanes, lines, words, files, memory });
         Ok(Arc::new(Self { stage, loader, ticker, max_memory, io: Mutex::new(Some(io)) }))
     }
 

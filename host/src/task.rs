@@ -188,7 +188,8 @@ pub struct Limits {
     pub grace: Duration,
     /// Units of wasmtime's fuel, about one an instruction, one a byte for bulk copies.
     pub fuel: u64,
-    /// Bytes of linear memory, all memories of the instance together.
+    /// Bytes of memory: all linear memories of the instance together, and what the host holds for the guest (bodies, fields,
+    /// streams, values, handles).
     pub memory: u64,
     /// Elements of all tables together.
     pub table_elements: u64,

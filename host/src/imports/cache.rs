@@ -10,6 +10,7 @@ use super::{
 };
 use crate::runtime::LogLine;
 use crate::runtime::bindings::sexton::task::cache::{self, Entry, Error, Host, HostRenewal, Refreshed};
+use crate::runtime::ledger::Charge;
 use crate::store::{self, CacheWrite, LockKind, LockMode, LockTaken, StoreError, WriteIf, Written};
 use crate::task::Pattern;
 use crate::time::Timestamp;
@@ -25,7 +26,10 @@ pub struct Renewal {
     key: String,
     /// Of the refresh lock; `None` once that is let go of.
     fence: Option<u64>,
+    /// Until it is published.
     last: Option<store::Entry>,
+    /// Of `last`, which may be a megabyte.
+    charge: Charge,
 }
 
 /// Let a guest of `linker` use the cache.
@@ -104,10 +108,11 @@ impl Host for ImportsCtxView<'_> {
                 Ok(page) => keys.extend(page.into_iter().map(|info| info.key).filter(|key| pattern.matches(key))),
                 Err(error) => return Ok(Err(wit_error(error, CALL)?)),
             }
+            // Now, as a task may be granted many patterns.
+            keys.sort_unstable();
+            keys.dedup();
+            keys.truncate(PAGE);
         }
-        keys.sort_unstable();
-        keys.dedup();
-        keys.truncate(PAGE);
         Ok(Ok(keys))
     }
 
@@ -120,8 +125,10 @@ impl Host for ImportsCtxView<'_> {
             Ok(Renewer::Another(last)) => Ok(Ok(Refreshed::Held(last.map(|entry| self.ctx.shown(entry))))),
             Ok(Renewer::This { fence, last }) => {
                 self.ctx.renewals.insert(key.clone());
-                // With a full table this is a trap, and the end of the run lets go of the entry.
-                let renewal = self.table.push(Renewal { key, fence: Some(fence), last })?;
+                // With no room for it, or a full table, this is a trap, and the end of the run lets go of the entry.
+                let size = last.as_ref().map_or(0, |last| last.value.len());
+                let charge = self.ctx.ledger.charge(2 * key.len() + size)?;
+                let renewal = self.table.push(Renewal { key, fence: Some(fence), last, charge })?;
                 Ok(Ok(Refreshed::Yours(renewal)))
             }
             Err(error) => Ok(Err(wit_error(error, REFRESH)?)),
@@ -148,7 +155,11 @@ impl HostRenewal for ImportsCtxView<'_> {
         let written = self.ctx.write(key.clone(), value, expires_in, only, "cache.[method]renewal.publish").await?;
         // After any other error the renewal is still this run's, and it may try again with, say, a smaller value.
         if matches!(written, Ok(_) | Err(Error::Conflict)) {
-            self.table.get_mut(&renewal)?.fence = None;
+            let published = self.table.get_mut(&renewal)?;
+            published.fence = None;
+            if let Some(last) = published.last.take() {
+                published.charge.shrink(last.value.len());
+            }
             self.ctx.renewals.remove(&key);
         }
         Ok(written)

@@ -7,6 +7,7 @@
 mod address;
 mod counted;
 mod exchange;
+mod held;
 mod target;
 
 use std::fmt;
@@ -22,16 +23,25 @@ use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
 
 use super::{ImportsCtxView, ImportsView, Until};
+use crate::runtime::ledger::Ledger;
 use crate::task::HttpHost;
 use exchange::{Answer, Exchange, Way};
+pub(super) use held::held_by;
 use target::Target;
 
 /// Connections that one attempt may have open at once. Each is a file descriptor of the host's.
 const MOST_CONNECTIONS: usize = 64;
 
+/// What a connection takes in the host, in bytes, besides what is written to it: buffers for reading and writing, which grow to 64 KiB
+/// each, those of TLS, and a part of a response that the guest has not read yet.
+const CONNECTION: usize = 256 << 10;
+
 /// Bytes of one list of header fields. They are kept in the host's memory, and a guest may hold as many lists as it may
 /// hold handles. No server accepts a longer head.
 const MOST_FIELDS: usize = 16 << 10;
+
+/// Bytes of a request's body that one write may bring, of which two lie in the host until they are sent.
+const BODY_CHUNK: usize = 64 << 10;
 
 /// What the requests of one attempt work on.
 pub(super) struct HttpCtx {
@@ -40,10 +50,11 @@ pub(super) struct HttpCtx {
 }
 
 impl HttpCtx {
-    pub(super) fn new(grants: &[HttpHost], until: Until) -> Self {
+    pub(super) fn new(grants: &[HttpHost], until: Until, ledger: Arc<Ledger>) -> Self {
         let sender = Sender {
             grants: grants.into(),
             until,
+            ledger,
             connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
             tls: exchange::public_tls(),
         };
@@ -84,13 +95,16 @@ pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmti
 ///
 /// If something is linked by that name already.
 pub fn add_types_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    types::add_to_linker::<T, WasiHttp>(linker, &LinkOptions::default().into(), |data| data.imports().http())
+    types::add_to_linker::<T, WasiHttp>(linker, &LinkOptions::default().into(), |data| data.imports().http())?;
+    held::count(linker)
 }
 
 /// Sends a guest's requests.
 struct Sender {
     grants: Arc<[HttpHost]>,
     until: Until,
+    /// What an exchange holds is charged to it.
+    ledger: Arc<Ledger>,
     connections: Arc<Semaphore>,
     tls: Arc<ClientConfig>,
 }
@@ -106,6 +120,11 @@ impl WasiHttpHooks for Sender {
     ) -> Box<dyn Future<Output = Result<Answer, Error>> + Send> {
         let prepared = self.prepare(request, options);
         Box::new(async move { prepared?.make().await })
+    }
+
+    /// It is charged to the run for as long as it lies there.
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK
     }
 
     fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
@@ -157,14 +176,18 @@ impl Sender {
         }
         let connection =
             Arc::clone(&self.connections).try_acquire_owned().map_err(|_| Error::ConnectionLimitReached)?;
+        let head =
+            held::size(request.headers()) + request.uri().path().len() + request.uri().query().map_or(0, str::len);
+        let charge = self.ledger.charge(CONNECTION + head).map_err(|_| Error::ConnectionLimitReached)?;
         let way = Way {
             target,
             options: options.unwrap_or_default(),
             grants: Arc::clone(&self.grants),
             until: self.until.clone(),
             tls: Arc::clone(&self.tls),
+            ledger: Arc::clone(&self.ledger),
         };
-        Ok(Exchange { request, way, connection })
+        Ok(Exchange { request, way, connection, charge: Arc::new(charge) })
     }
 }
 

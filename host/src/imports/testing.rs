@@ -14,7 +14,8 @@ use crate::imports::locks::LockWaits;
 use crate::lifecycle::Transition;
 use crate::retry::RetryPolicy;
 use crate::run::{Accounts, Cause, Claim, ClaimKey, Kept, Outcome, Report, RunId};
-use crate::runtime::{Order, RunHandle, Services};
+use crate::runtime::ledger::Ledger;
+use crate::runtime::{AllMemory, Order, RunHandle, Services};
 use crate::schedule::{CatchUp, Trigger};
 use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
 use crate::store::{ClaimRequest, Finish, LockKind, LockName, NewRun};
@@ -36,6 +37,11 @@ pub(crate) fn task_key(task: &str) -> TaskKey {
 pub(crate) fn until(left: Duration) -> Until {
     let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
     Until::new(Arc::new(RunHandle::new(key, task_key("caller"), 0)), Instant::now() + left)
+}
+
+/// The account of an attempt that has the memory that tasks usually have.
+pub(crate) fn ledger() -> Arc<Ledger> {
+    Ledger::new(Limits::default().memory, &Arc::new(AllMemory::of(u64::MAX)))
 }
 
 /// `work`, which must be done within the bound.
@@ -115,7 +121,7 @@ impl World {
         let handle = Arc::new(RunHandle::new(claim.key, claim.task.clone(), 64 << 10));
         let task = Arc::new(task(claim.task.task.as_str(), grants));
         let order = Order { claim: Arc::new(claim), task, handle };
-        let ctx = ImportsCtx::new(Arc::clone(&self.services), &order, Instant::now() + left);
+        let ctx = ImportsCtx::new(Arc::clone(&self.services), &order, Instant::now() + left, ledger());
         Guest { ctx, table: ResourceTable::new(), order, services: Arc::clone(&self.services) }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::run::{Accounts, Cause, Report};
 use crate::time::Timestamp;
 
+use super::all_memory::AllMemory;
 use super::bindings::exports::sexton::task::runner;
 use super::ended::{self, Evidence, Returned, Verdict};
 use super::files::AllFiles;
@@ -28,13 +29,14 @@ pub(super) struct Stage {
     pub(super) lines: Arc<Lines>,
     pub(super) words: Words,
     pub(super) files: Arc<AllFiles>,
+    pub(super) memory: Arc<AllMemory>,
 }
 
 /// Do it. When this is ready (or dropped) the guest's store is gone.
 pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: Order, turn: Arc<Turn>) -> Ended {
     let started_at = stage.services.clock.now();
     order.handle.begins(&stage.lines, &prepared, order.task.limits.grace);
-    let guest = match Guest::new(&stage.services, &stage.files, &order, prepared.kind(), &turn) {
+    let guest = match Guest::new(&stage, &order, prepared.kind(), &turn) {
         Ok(guest) => guest,
         Err(error) => return refused(error.to_string(), &order, started_at),
     };
@@ -64,7 +66,7 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
     let now = vitals.snapshot();
     let accounts = Accounts {
         fuel,
-        peak_memory: guest.space.peak_memory,
+        peak_memory: guest.space.ledger.peak(),
         guest: turn.used().saturating_sub(turn.used_by_host()),
         host: guest.meter.host_time(pauses.queued),
         queued: pauses.queued_first + pauses.queued,

@@ -14,6 +14,7 @@ use crate::task::Limits;
 use super::bindings::exports::sexton::task::runner;
 use super::components::Kind;
 use super::handle::Stop;
+use super::ledger::NoRoom;
 use super::limits::{Breach, Space};
 use super::stack::Stack;
 use super::watch::Interrupt;
@@ -181,14 +182,21 @@ fn trapped(
     if error.downcast_ref::<Trap>() == Some(&Trap::OutOfFuel) {
         return Verdict::other(Outcome::OutOfFuel, format!("used up its {} units of fuel", limits.fuel)).at(at);
     }
-    if space.memory_refused {
-        return Verdict::other(
-            Outcome::OutOfMemory,
-            format!("asked for more than its {} bytes of memory: {}", limits.memory, reason(error, stderr)),
-        )
-        .at(at);
+    if let Some(no_room) = error.downcast_ref::<NoRoom>() {
+        return Verdict::other(without_room(no_room), no_room.to_string()).at(at);
+    }
+    if let Some(no_room) = space.memory_refused {
+        return Verdict::other(without_room(&no_room), format!("{no_room}: {}", reason(error, stderr))).at(at);
     }
     Verdict::other(Outcome::Trapped, explained(error, limits, space, stderr)).at(at)
+}
+
+/// How an attempt ended that got no more memory. That other runs have it all is not its task's fault.
+fn without_room(no_room: &NoRoom) -> Outcome {
+    match no_room {
+        NoRoom::Task { .. } => Outcome::OutOfMemory,
+        NoRoom::Host { .. } => Outcome::Lost,
+    }
 }
 
 fn explained(error: &wasmtime::Error, limits: &Limits, space: &Space, stderr: &[u8]) -> String {

@@ -9,16 +9,18 @@ use wasmtime::{CallHook, StoreContextMut, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 
-use crate::imports::{ImportsCtx, ImportsCtxView, ImportsView};
+use crate::imports::{self, ImportsCtx, ImportsCtxView, ImportsView};
 use crate::time::Clock;
 
+use super::attempt::Stage;
 use super::components::Kind;
-use super::files::{AllFiles, Files};
+use super::files::Files;
 use super::lanes::Turn;
+use super::ledger::{Ledger, NoRoom};
 use super::limits::{Meter, Space};
 use super::stack::Stack;
 use super::stdio::{Capture, Input};
-use super::{LogLine, Order, RunHandle, Services};
+use super::{LogLine, Order, RunHandle};
 
 /// Fuel after which a guest yields: about half a millisecond of computing.
 pub(super) const SLICE: u64 = 1_000_000;
@@ -34,6 +36,9 @@ const FIRST_GUESS: Duration = Duration::from_micros(20);
 
 /// How long beyond its deadline a guest in virtual time may be kept waiting by the real world.
 const REAL_PATIENCE: Duration = Duration::from_secs(3600);
+
+/// What a call may add to the table of handles, in bytes, unless it says that it may be more: two handles.
+const CALL: usize = 2 * imports::HANDLE;
 
 /// Random bytes that one call may ask for: they are made one by one in a call that nothing interrupts.
 const MOST_RANDOM: u64 = 256 << 10;
@@ -93,14 +98,10 @@ pub(super) struct BadDirectory {
 }
 
 impl Guest {
-    pub(super) fn new(
-        services: &Arc<Services>,
-        files: &Arc<AllFiles>,
-        order: &Order,
-        kind: Kind,
-        turn: &Arc<Turn>,
-    ) -> Result<Self, BadDirectory> {
+    pub(super) fn new(stage: &Stage, order: &Order, kind: Kind, turn: &Arc<Turn>) -> Result<Self, BadDirectory> {
+        let Stage { services, files, memory, .. } = stage;
         let limits = &order.task.limits;
+        let ledger = Ledger::new(limits.memory, memory);
         let capture = |limit, level| Capture::new(limit, level, Arc::clone(&order.handle), Arc::clone(&services.clock));
         let stdout = match kind {
             Kind::Task => capture(limits.stdio, "stdout"),
@@ -113,9 +114,9 @@ impl Guest {
         Ok(Self {
             table,
             wasi: wasi(order, kind, &stdout, &stderr)?,
-            imports: ImportsCtx::new(Arc::clone(services), order, turn.deadline),
+            imports: ImportsCtx::new(Arc::clone(services), order, turn.deadline, Arc::clone(&ledger)),
             turn: Arc::clone(turn),
-            space: Space::new(limits),
+            space: Space::new(limits, ledger),
             files: Files::new(limits.files, files),
             meter: Meter::new(limits),
             stdout,
@@ -151,6 +152,7 @@ impl Guest {
         store.fuel_async_yield_interval(Some(SLICE))?;
         store.set_fuel(limits.fuel)?;
         store.set_hostcall_fuel(usize::try_from(limits.host_call_bytes).unwrap_or(usize::MAX));
+        store.set_max_component_handles(most_component_handles(limits.memory));
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| {
             let guest = store.data();
@@ -164,6 +166,21 @@ impl Guest {
         #[cfg(test)]
         store.call_hook(Self::crossed_by_the_clock);
         Ok(store)
+    }
+
+    /// What its memory is charged to.
+    pub(super) fn ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&self.space.ledger)
+    }
+
+    /// Count what the host holds for the guest's handles, if there may be much that was not counted.
+    fn takes_stock(&mut self) -> Result<(), NoRoom> {
+        let ledger = &self.space.ledger;
+        ledger.expects(CALL);
+        if !ledger.is_due() {
+            return Ok(());
+        }
+        ledger.counted(imports::held_by(&mut self.table))
     }
 
     /// Write `message` into the run's log.
@@ -187,7 +204,10 @@ impl Guest {
         }
         counted?;
         match hook {
-            CallHook::CallingHost => Self::looked_at(&mut store),
+            CallHook::CallingHost => {
+                Self::looked_at(&mut store);
+                store.data_mut().takes_stock()?;
+            }
             CallHook::ReturningFromHost => {
                 guest.seen.handle.sampler.is_in_no_call();
                 // A call that is dropped returns from the host function it is in; its stack still stands then.
@@ -233,7 +253,7 @@ impl Guest {
         seen.fuel = fuel;
         let vitals = &seen.handle.vitals;
         vitals.fuel_used(fuel);
-        vitals.has_memory(guest.space.memory());
+        vitals.has_memory(guest.space.ledger.total());
         vitals.called(guest.meter.host_calls(guest.turn.yields()));
         // Out of the fuel that it got for a slice. A call just before that is taken for it, which does no harm.
         let yields = fuel >= seen.yields_at;
@@ -300,6 +320,15 @@ fn wasi(order: &Order, kind: Kind, stdout: &Capture, stderr: &Capture) -> Result
         })?;
     }
     Ok(wasi.build())
+}
+
+/// Handles that a guest with so much memory may have, those to resources of its own included: wasmtime keeps tables of them, a few dozen
+/// bytes for each. They take a sixteenth of its memory at most, and no more than wasmtime lets any guest have.
+fn most_component_handles(memory: u64) -> usize {
+    const BYTES: u64 = 64;
+    const LEAST: u64 = 1_000;
+    const MOST: u64 = 100_000;
+    usize::try_from((memory / 16 / BYTES).clamp(LEAST, MOST)).expect("at most a hundred thousand")
 }
 
 /// When an attempt is over at the latest.

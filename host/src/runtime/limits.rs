@@ -3,11 +3,14 @@
 //! Fuel and the deadline are wasmtime's and `watch`'s; here are memory, tables, and the number of host calls.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmtime::{CallHook, ResourceLimiter};
 
 use crate::task::Limits;
+
+use super::ledger::{Ledger, NoRoom};
 
 /// A limit that a guest ran into in a host call: ends it as a trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,37 +29,22 @@ impl fmt::Display for Breach {
 
 impl std::error::Error for Breach {}
 
-/// Memory and tables: what there is, the most there was, and whether more was asked for than there may be.
+/// Linear memory and tables: what there is, and whether more was asked for than there may be.
 #[derive(Debug)]
 pub(super) struct Space {
-    memory: u64,
-    memory_limit: u64,
+    /// Linear memory, and what the host holds for the guest.
+    pub(super) ledger: Arc<Ledger>,
     elements: u64,
     elements_limit: u64,
-    /// Most bytes of linear memory at any time.
-    pub(super) peak_memory: u64,
-    /// Whether memory was refused.
-    pub(super) memory_refused: bool,
+    /// Why memory was refused, if it was.
+    pub(super) memory_refused: Option<NoRoom>,
     /// Whether table elements were refused.
     pub(super) table_refused: bool,
 }
 
 impl Space {
-    pub(super) fn new(limits: &Limits) -> Self {
-        Self {
-            memory: 0,
-            memory_limit: limits.memory,
-            elements: 0,
-            elements_limit: limits.table_elements,
-            peak_memory: 0,
-            memory_refused: false,
-            table_refused: false,
-        }
-    }
-
-    /// Bytes of linear memory that there are now.
-    pub(super) fn memory(&self) -> u64 {
-        self.memory
+    pub(super) fn new(limits: &Limits, ledger: Arc<Ledger>) -> Self {
+        Self { ledger, elements: 0, elements_limit: limits.table_elements, memory_refused: None, table_refused: false }
     }
 }
 
@@ -68,25 +56,18 @@ fn grown(total: u64, limit: u64, current: usize, desired: usize) -> Option<u64> 
 
 impl ResourceLimiter for Space {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let fits = maximum.is_none_or(|maximum| desired <= maximum);
-        let total = grown(self.memory, self.memory_limit, current, desired);
-        match total.filter(|_| fits) {
-            Some(total) => {
-                self.memory = total;
-                self.peak_memory = self.peak_memory.max(total);
-                Ok(true)
-            }
-            None => {
-                // A module that grows past the maximum it declared itself has not hit a limit of ours.
-                self.memory_refused |= total.is_none();
-                Ok(false)
-            }
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // A module that grows past the maximum it declared itself has not hit a limit of ours.
+            return Ok(false);
         }
+        let grown = self.ledger.grow(desired.saturating_sub(current) as u64);
+        self.memory_refused = grown.err().or(self.memory_refused);
+        Ok(grown.is_ok())
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
         // Allowed by its task, and still refused: by the pool, which has `max_memory` for each.
-        self.memory_refused = true;
+        self.memory_refused = Some(self.ledger.no_room());
         Ok(())
     }
 

@@ -17,7 +17,9 @@ use super::bindings::TaskPre;
 use super::components::{Component, Kind, one_line};
 use super::guest::Guest;
 use super::lanes::SPINS;
-use super::{files, waits};
+#[cfg(unix)]
+use super::listing;
+use super::{files, streams, waits};
 
 /// Why a task cannot run a component. A message of a few lines that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -173,6 +175,9 @@ fn linker(engine: &wasmtime::Engine, grants: &Grants, virtual_time: bool) -> was
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     waits::show_polls(&mut linker)?;
     files::count(&mut linker)?;
+    streams::count(&mut linker)?;
+    #[cfg(unix)]
+    listing::count(&mut linker)?;
     if virtual_time {
         waits::sleep_in_virtual_time(&mut linker)?;
     }

@@ -65,7 +65,7 @@ pub struct Vitals {
 pub struct Snapshot {
     /// Units of fuel, up to one slice too few while it computes.
     pub fuel: u64,
-    /// Bytes of linear memory that it has now.
+    /// Bytes of memory that it has now: linear memory, and what the host holds for it.
     pub memory: u64,
     /// Processor time.
     pub guest: Duration,

@@ -23,6 +23,12 @@ use super::virtual_time::{Sleeper, nap};
 /// What is shown of a guest that waits for pollables.
 const POLL: &str = "wasi:io/poll";
 
+/// Pollables in one call that take less than other calls do.
+const FEW: usize = 64;
+
+/// What the host takes for each of them while it waits, in bytes.
+const EACH: usize = 128;
+
 /// As `wasmtime-wasi` links it: with another version this would stand beside its functions instead of in their place.
 const INTERFACE: &str = "wasi:io/poll@0.2.12";
 
@@ -32,6 +38,11 @@ pub(super) fn show_polls(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let mut poll = linker.instance(INTERFACE)?;
     poll.func_wrap_async("poll", |mut guest: StoreContextMut<'_, Guest>, (list,): (Vec<Resource<DynPollable>>,)| {
         Box::new(async move {
+            // Every crowd has its list several times over for as long as it waits.
+            let _held = match list.len() {
+                0..FEW => None,
+                many => Some(guest.data().ledger().charge(many * EACH)?),
+            };
             let again = list.iter().map(|pollable| Resource::new_borrow(pollable.rep())).collect();
             let things = list.iter().map(Resource::rep).collect::<BTreeSet<_>>().len();
             // Most are asked for what is there already.

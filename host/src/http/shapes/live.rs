@@ -40,7 +40,7 @@ pub struct LiveAttempt {
     pub lane: String,
     /// Units of fuel; of a guest that computes, as of a moment ago.
     pub fuel: u64,
-    /// Bytes of linear memory that it has now.
+    /// Bytes of memory that it has now: linear memory, and what the host holds for it.
     pub memory: u64,
     /// Processor time.
     pub guest_us: u64,

@@ -181,7 +181,7 @@ pub struct LimitsShape {
     pub grace_ms: u64,
     /// Units of fuel.
     pub fuel: u64,
-    /// Bytes of linear memory.
+    /// Bytes of memory: linear memory, and what the host holds for the guest.
     pub memory: u64,
     /// Elements of all tables.
     pub table_elements: u64,

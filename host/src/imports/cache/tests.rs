@@ -6,7 +6,8 @@ use super::*;
 use crate::imports::Why;
 use crate::imports::testing::{Guest, QUOTA, World, grants, soon};
 use crate::lifecycle::Transition;
-use crate::runtime::Stop;
+use crate::runtime::ledger::{Ledger, NoRoom};
+use crate::runtime::{AllMemory, Stop};
 use crate::task::Task;
 
 async fn set(guest: &mut Guest, key: &str, value: &[u8]) -> Result<u64, Error> {
@@ -111,6 +112,41 @@ async fn keys_and_sizes_are_checked_by_every_function() {
 
     assert!(matches!(set(&mut guest, "one", &vec![0; LARGEST_VALUE + 1]).await, Err(Error::TooLarge)));
     assert!(set(&mut guest, "one", &vec![0; LARGEST_VALUE]).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_last_good_values_of_renewals_are_charged_until_they_are_published_or_dropped() {
+    let world = World::new();
+    let mut guest = world.guest().await;
+    let ledger = Arc::clone(&guest.ctx.ledger);
+    for key in ["published", "dropped"] {
+        set(&mut guest, key, &vec![0; 100_000]).await.unwrap();
+    }
+    let published = renew(&mut guest, "published").await;
+    let dropped = renew(&mut guest, "dropped").await;
+    assert!((200_000..201_000).contains(&ledger.held()), "{}", ledger.held());
+
+    publish(&mut guest, &published, &[0; 100_000]).await.unwrap().unwrap();
+    assert!(ledger.held() < 101_000, "{}", ledger.held());
+    assert!(guest.imports().last(Resource::new_borrow(published.rep())).unwrap().is_none());
+    let_go(&mut guest, dropped).await;
+
+    assert!(ledger.held() < 1000, "{}", ledger.held());
+}
+
+#[tokio::test]
+async fn a_run_has_no_more_renewals_than_its_memory_has_room_for_their_last_good_values() {
+    let world = World::new();
+    let mut guest = world.guest().await;
+    guest.ctx.ledger = Ledger::new(250_000, &Arc::new(AllMemory::of(u64::MAX)));
+    for key in ["a", "b", "c"] {
+        set(&mut guest, key, &vec![0; 100_000]).await.unwrap();
+    }
+    let _held = [renew(&mut guest, "a").await, renew(&mut guest, "b").await];
+
+    let refused = soon(guest.imports().refresh("c".to_owned(), 0)).await.unwrap_err();
+
+    assert!(refused.downcast_ref::<NoRoom>().is_some(), "{refused:#}");
 }
 
 #[tokio::test]

@@ -22,8 +22,10 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use super::counted::Counted;
+use super::held;
 use super::target::{Host, Target};
 use crate::imports::Until;
+use crate::runtime::ledger::{Charge, Ledger};
 use crate::task::HttpHost;
 
 /// How long a guest that sets no timeout waits for each thing, as wasmtime-wasi-http has it.
@@ -53,6 +55,8 @@ pub(super) struct Exchange {
     pub(super) way: Way,
     /// Given back when the connection is closed.
     pub(super) connection: OwnedSemaphorePermit,
+    /// Of what the connection takes in the host.
+    pub(super) charge: Arc<Charge>,
 }
 
 /// How to get to where a request goes.
@@ -62,6 +66,8 @@ pub(super) struct Way {
     pub(super) grants: Arc<[HttpHost]>,
     pub(super) until: Until,
     pub(super) tls: Arc<ClientConfig>,
+    /// What the host holds of the response is charged to it.
+    pub(super) ledger: Arc<Ledger>,
 }
 
 /// What is read and written: TCP, or TLS over it.
@@ -72,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 impl Exchange {
     /// Connect, send the request, and wait for the head of its response.
     pub(super) async fn make(self) -> Result<Answer, Error> {
-        let Self { mut request, way, connection: permit } = self;
+        let Self { mut request, way, connection: permit, charge } = self;
         let options = way.options;
         let last = way.until.deadline() + GRACE;
         let connected_by = until(options.connect_timeout, last);
@@ -95,12 +101,15 @@ impl Exchange {
                 (head.await, None)
             }
         };
-        let response = response.map_err(|_| Error::ConnectionReadTimeout)??;
+        let (mut head, incoming) = response.map_err(|_| Error::ConnectionReadTimeout)??.into_parts();
+        head.headers =
+            held::charged(&head.headers, &way.ledger).map_err(|_| Error::HttpResponseHeaderSectionSize(None))?;
 
         let patience = options.between_bytes_timeout.unwrap_or(DEFAULT_TIMEOUT);
-        let body = |incoming| TimedBody { incoming, patience, last, wait: None }.boxed_unsync();
+        let held = Held { ledger: Arc::clone(&way.ledger), _charge: Arc::clone(&charge) };
+        let body = TimedBody { incoming, patience, last, wait: None, held }.boxed_unsync();
         let transfer = async move {
-            let _permit = permit;
+            let _permit = (permit, charge);
             if let Some(connection) = connection
                 && let Err(error) = connection.await
             {
@@ -109,7 +118,7 @@ impl Exchange {
             }
             Ok(())
         };
-        Ok((response.map(body), Box::new(transfer)))
+        Ok((Response::from_parts(head, body), Box::new(transfer)))
     }
 }
 
@@ -169,6 +178,24 @@ struct TimedBody {
     last: Instant,
     /// Set while bytes are waited for: the time that a guest takes to come back for more is not the server's.
     wait: Option<Pin<Box<Sleep>>>,
+    held: Held,
+}
+
+/// What a response's body holds: a part of the connection's buffers, and its trailers.
+struct Held {
+    ledger: Arc<Ledger>,
+    _charge: Arc<Charge>,
+}
+
+impl Held {
+    /// The frame as it may be kept.
+    fn charged(&self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Error> {
+        match frame.trailers_ref().map(|trailers| held::charged(trailers, &self.ledger)) {
+            Some(Ok(trailers)) => Ok(Frame::trailers(trailers)),
+            Some(Err(_)) => Err(Error::HttpResponseTrailerSectionSize(None)),
+            None => Ok(frame),
+        }
+    }
 }
 
 impl Body for TimedBody {
@@ -179,7 +206,7 @@ impl Body for TimedBody {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) {
             this.wait = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(Error::from)));
+            return Poll::Ready(frame.map(|frame| this.held.charged(frame?)));
         }
         let (patience, last) = (this.patience, this.last);
         let wait =

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use super::*;
-use crate::imports::testing::{BOUND, soon, until};
+use crate::imports::testing::{BOUND, ledger, soon, until};
 use crate::imports::{Interrupt, Why};
 
 const AUTHORITY: &[u8] = include_bytes!("testdata/authority.der");
@@ -68,7 +68,7 @@ fn grant(host: &str, port: u16) -> HttpHost {
 }
 
 fn sender(grants: &[HttpHost]) -> Sender {
-    HttpCtx::new(grants, until(BOUND)).sender
+    HttpCtx::new(grants, until(BOUND), ledger()).sender
 }
 
 fn request(uri: &str) -> Request<WasiBody> {
@@ -220,7 +220,7 @@ async fn a_uri_that_can_be_read_in_two_ways_is_refused() {
 async fn a_server_that_never_answers_is_left_at_the_deadline() {
     let (address, mut sight) = server("").await;
     let until = until(Duration::from_millis(100));
-    let mut sender = HttpCtx::new(&[grant("127.0.0.1", address.port())], until.clone()).sender;
+    let mut sender = HttpCtx::new(&[grant("127.0.0.1", address.port())], until.clone(), ledger()).sender;
     let uri = format!("http://{address}/");
 
     let start = Instant::now();
@@ -236,7 +236,7 @@ async fn a_server_that_never_answers_is_left_at_the_deadline() {
 async fn an_exchange_ends_by_itself_if_nobody_drops_it() {
     let (address, _sight) = server("").await;
     let until = until(Duration::from_millis(50));
-    let mut sender = HttpCtx::new(&[grant("127.0.0.1", address.port())], until).sender;
+    let mut sender = HttpCtx::new(&[grant("127.0.0.1", address.port())], until, ledger()).sender;
 
     let ended = error(send(&mut sender, &format!("http://{address}/")).await);
 
@@ -318,6 +318,34 @@ async fn a_connection_counts_until_it_is_let_go_of() {
     assert_eq!(sender.connections.available_permits(), MOST_CONNECTIONS - 1);
 
     drop((response, transfer));
+    assert_eq!(sender.connections.available_permits(), MOST_CONNECTIONS);
+}
+
+#[tokio::test]
+async fn what_an_exchange_holds_is_charged_until_its_response_is_let_go_of() {
+    let (address, _sight) = server("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx: some words\r\n\r\nhe").await;
+    let mut sender = sender(&[grant("127.0.0.1", address.port())]);
+    let ledger = Arc::clone(&sender.ledger);
+
+    let (response, transfer) = send(&mut sender, &format!("http://{address}/")).await.unwrap();
+    assert!(ledger.held() > CONNECTION as u64);
+    let (head, body) = response.into_parts();
+    drop((body, transfer));
+    assert!((1..1000).contains(&ledger.held()), "its fields are there: {}", ledger.held());
+    drop(head);
+
+    assert_eq!(ledger.held(), 0);
+}
+
+#[tokio::test]
+async fn a_request_is_refused_when_the_memory_of_its_run_has_no_room_for_a_connection() {
+    let (address, _sight) = server("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let small = Ledger::new(CONNECTION as u64, &Arc::new(crate::runtime::AllMemory::of(u64::MAX)));
+    let mut sender = Sender { ledger: small, ..sender(&[grant("127.0.0.1", address.port())]) };
+
+    let refused = error(send(&mut sender, &format!("http://{address}/")).await);
+
+    assert!(matches!(refused, Error::ConnectionLimitReached), "{refused}");
     assert_eq!(sender.connections.available_permits(), MOST_CONNECTIONS);
 }
 

@@ -167,7 +167,7 @@ pub(super) struct LimitsText {
     pub(super) grace: Option<Of<Period<0, { 60 * 60 * 1000 }>>>,
     /// Units of fuel, about one an instruction. Default: 50000000000.
     pub(super) fuel: Option<Of<Count<1, { 1_000_000_000 * BILLION }>>>,
-    /// Linear memory. Default: "128 MiB".
+    /// Memory: the guest's own, and what the host holds for it (bodies, fields, streams, values, handles). Default: "128 MiB".
     pub(super) memory: Option<Of<Bytes<{ 64 * KIB }, { 4 * GIB }>>>,
     /// Elements of all tables. Default: 20000.
     pub(super) table_elements: Option<Of<Count<1, 10_000_000>>>,

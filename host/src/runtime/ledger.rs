@@ -1,0 +1,317 @@
+//! The memory of one attempt in one account: what its guest has, and what the host holds for it.
+//!
+//! A guest that cannot grow its own memory can still have the host keep things: bodies that are never sent, field lists,
+//! values, listings, handles. All of it counts against the task's limit of memory, in one of three ways:
+//!
+//! - linear memory, as wasmtime asks for it (`limits`);
+//! - a [`Charge`], for whatever the host makes or wraps itself: it is given back where the thing is dropped, wherever that is;
+//! - stock-taking, for what lies in the table of handles and cannot carry a charge ([`Ledger::expects`], [`Ledger::counted`]):
+//!   each call says how much it may have added at most, and once that is a lot, the table is looked through.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use super::all_memory::AllMemory;
+
+/// What calls may have added to the table of handles before it is looked through: little beside any memory, and much beside
+/// what one call adds.
+const UNSEEN: u64 = 256 << 10;
+
+/// A table that holds much is looked through only when a part of it may be new, so that looking costs each call the same.
+const UNSEEN_PART: u64 = 8;
+
+/// Why there is no more memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// The task's own limit.
+    Task {
+        /// In bytes.
+        limit: u64,
+        /// What the host held for it then, in bytes.
+        held: u64,
+    },
+    /// The runs of the host have all that there is for them together.
+    Host {
+        /// In bytes.
+        limit: u64,
+    },
+}
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Task { limit, held: 0 } => write!(f, "asked for more than its {limit} bytes of memory"),
+            Self::Task { limit, held } => write!(
+                f,
+                "asked for more than its {limit} bytes of memory, of which the host held {held} for it in handles, \
+                 requests, streams and values"
+            ),
+            Self::Host { limit } => write!(
+                f,
+                "asked for memory when the runs of this host together had the {limit} bytes that there are for them"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for NoRoom {}
+
+/// The account.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    limit: u64,
+    all: Arc<AllMemory>,
+    /// Linear memory and what the host holds.
+    total: AtomicU64,
+    peak: AtomicU64,
+    /// Of `total`, linear memory.
+    linear: AtomicU64,
+    /// Of `total`, what the table of handles held when it was last looked through.
+    table: AtomicU64,
+    /// What calls may have added to the table since.
+    unseen: AtomicU64,
+}
+
+impl Ledger {
+    /// The account of an attempt that may have `limit` bytes, together with `all` others.
+    pub(crate) fn new(limit: u64, all: &Arc<AllMemory>) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            all: Arc::clone(all),
+            total: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+            linear: AtomicU64::new(0),
+            table: AtomicU64::new(0),
+            unseen: AtomicU64::new(0),
+        })
+    }
+
+    /// All that there is now, in bytes.
+    pub(super) fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// The most there was at any time, in bytes.
+    pub(super) fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    /// What the host holds now, in bytes.
+    pub(crate) fn held(&self) -> u64 {
+        self.total().saturating_sub(self.linear.load(Ordering::Relaxed))
+    }
+
+    /// Why a guest that asks for more than its limit gets nothing.
+    pub(super) fn no_room(&self) -> NoRoom {
+        NoRoom::Task { limit: self.limit, held: self.held() }
+    }
+
+    fn take(&self, bytes: u64) -> Result<(), NoRoom> {
+        let fits = |total: u64| total.checked_add(bytes).filter(|total| *total <= self.limit);
+        let before = self.total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|_| self.no_room())?;
+        if !self.all.take(bytes) {
+            self.total.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(NoRoom::Host { limit: self.all.limit() });
+        }
+        self.peak.fetch_max(before + bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.total.fetch_sub(bytes, Ordering::Relaxed);
+        self.all.give_back(bytes);
+    }
+
+    /// Linear memory grows by `bytes`. It shrinks only at the end of the attempt.
+    pub(super) fn grow(&self, bytes: u64) -> Result<(), NoRoom> {
+        self.take(bytes)?;
+        self.linear.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The host holds `bytes` for the guest, until the charge is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRoom`] if that is more than there may be.
+    pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Result<Charge, NoRoom> {
+        let mut charge = Charge { ledger: Arc::clone(self), bytes: 0 };
+        charge.grow(bytes)?;
+        Ok(charge)
+    }
+
+    /// `bytes`, which are charged for as long as any part of them is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::charge`].
+    pub(crate) fn charged(self: &Arc<Self>, bytes: impl AsRef<[u8]> + Send + 'static) -> Result<Bytes, NoRoom> {
+        let charge = self.charge(bytes.as_ref().len() + size_of::<Charged<Vec<u8>>>())?;
+        Ok(Bytes::from_owner(Charged { bytes, _charge: charge }))
+    }
+
+    /// A call may add up to `bytes` to what the table of handles holds.
+    pub(crate) fn expects(&self, bytes: usize) {
+        self.unseen.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Whether the table may hold so much more than was counted that it is to be counted again.
+    pub(super) fn is_due(&self) -> bool {
+        let table = self.table.load(Ordering::Relaxed);
+        self.unseen.load(Ordering::Relaxed) > UNSEEN.max(table / UNSEEN_PART)
+    }
+
+    /// The table of handles holds `bytes` now.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRoom`] if that is more than there may be: the attempt has to end.
+    pub(super) fn counted(&self, bytes: u64) -> Result<(), NoRoom> {
+        let before = self.table.load(Ordering::Relaxed);
+        match bytes.checked_sub(before) {
+            Some(more) => self.take(more)?,
+            None => self.give_back(before - bytes),
+        }
+        self.table.store(bytes, Ordering::Relaxed);
+        self.unseen.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        // Charges keep the account; what is left is linear memory and the table, which went before it.
+        self.all.give_back(self.total());
+    }
+}
+
+/// What the host holds for a guest, in bytes. Dropping it gives them back.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    ledger: Arc<Ledger>,
+    bytes: u64,
+}
+
+impl Charge {
+    /// It is `bytes` more.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRoom`] if that is more than there may be; it stays what it was.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        self.ledger.take(bytes as u64)?;
+        self.bytes += bytes as u64;
+        Ok(())
+    }
+
+    /// It is `bytes` less.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let bytes = self.bytes.min(bytes as u64);
+        self.bytes -= bytes;
+        self.ledger.give_back(bytes);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.ledger.give_back(self.bytes);
+    }
+}
+
+/// Bytes with their charge.
+struct Charged<T> {
+    bytes: T,
+    _charge: Charge,
+}
+
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Charged<T> {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(limit: u64, all: u64) -> (Arc<Ledger>, Arc<AllMemory>) {
+        let all = Arc::new(AllMemory::of(all));
+        (Ledger::new(limit, &all), all)
+    }
+
+    #[test]
+    fn linear_memory_and_what_the_host_holds_share_one_limit() {
+        let (ledger, _) = ledger(1000, 5000);
+        ledger.grow(600).unwrap();
+
+        let body = ledger.charge(300).unwrap();
+
+        assert_eq!(ledger.charge(101).unwrap_err(), NoRoom::Task { limit: 1000, held: 300 });
+        assert_eq!(ledger.grow(101), Err(NoRoom::Task { limit: 1000, held: 300 }));
+        drop(body);
+        assert_eq!((ledger.total(), ledger.held(), ledger.peak()), (600, 0, 900));
+        ledger.grow(400).unwrap();
+    }
+
+    #[test]
+    fn bytes_are_charged_for_as_long_as_a_part_of_them_is_there() {
+        let (ledger, _) = ledger(1000, 5000);
+
+        let mut bytes = ledger.charged(vec![b'x'; 500]).unwrap();
+        let part = bytes.split_to(10);
+        drop(bytes);
+        assert!(ledger.held() >= 500);
+        drop(part);
+
+        assert_eq!(ledger.held(), 0);
+    }
+
+    #[test]
+    fn all_attempts_together_have_no_more_than_there_is_for_them() {
+        let (first, all) = ledger(1000, 1500);
+        let second = Ledger::new(1000, &all);
+        first.grow(1000).unwrap();
+        second.grow(500).unwrap();
+
+        assert_eq!(second.grow(1), Err(NoRoom::Host { limit: 1500 }));
+        assert_eq!(second.total(), 500);
+        drop(first);
+        second.grow(500).unwrap();
+    }
+
+    #[test]
+    fn the_table_is_looked_through_when_it_may_have_grown_by_much() {
+        let (ledger, _) = ledger(64 << 20, 64 << 20);
+
+        ledger.expects(256 << 10);
+        assert!(!ledger.is_due());
+        ledger.expects(1);
+        assert!(ledger.is_due());
+        ledger.counted(16 << 20).unwrap();
+        assert_eq!((ledger.held(), ledger.is_due()), (16 << 20, false));
+
+        ledger.expects(2 << 20);
+        assert!(!ledger.is_due(), "an eighth of what there is");
+        ledger.expects(1);
+        assert!(ledger.is_due());
+        ledger.counted(0).unwrap();
+        assert_eq!(ledger.held(), 0);
+        assert_eq!(ledger.counted(65 << 20), Err(NoRoom::Task { limit: 64 << 20, held: 0 }));
+    }
+
+    #[test]
+    fn a_charge_that_outlives_its_attempt_counts_until_it_is_dropped() {
+        let (ledger, all) = ledger(1000, 1000);
+        ledger.grow(100).unwrap();
+        let sent = ledger.charge(200).unwrap();
+
+        drop(ledger);
+        assert!(!all.take(701));
+        drop(sent);
+
+        assert!(all.take(1000));
+    }
+}

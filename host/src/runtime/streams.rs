@@ -1,0 +1,186 @@
+//! Streams whose buffers are charged to the run that they are a guest's of.
+//!
+//! What a guest writes lies in the host until it is sent or on the disk, and what is read ahead lies there until the guest takes it. A stream
+//! is wrapped where it is made, so that its charge goes with it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource, ResourceTable, ResourceTableError};
+use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
+use wasmtime_wasi::p2::bindings::filesystem::types::{ErrorCode, Host, HostDescriptor};
+use wasmtime_wasi::p2::pipe::{ClosedInputStream, ClosedOutputStream};
+use wasmtime_wasi::p2::{
+    DynInputStream, DynOutputStream, FsResult, InputStream, OutputStream, Pollable, StreamError, StreamResult,
+};
+
+use super::guest::Guest;
+use super::ledger::{Charge, Ledger};
+
+/// As `wasmtime-wasi` links it: with another version this would stand beside its functions instead of in their place.
+const INTERFACE: &str = "wasi:filesystem/types@0.2.12";
+
+/// What a stream reads ahead of a file at most, in bytes.
+const READ_AHEAD: usize = 64 << 10;
+
+/// An output stream: what is written is charged until nothing has it any more.
+struct HeldOutput {
+    stream: DynOutputStream,
+    ledger: Arc<Ledger>,
+}
+
+impl HeldOutput {
+    fn charged(&self, bytes: Bytes) -> StreamResult<Bytes> {
+        self.ledger.charged(bytes).map_err(|no_room| StreamError::Trap(no_room.into()))
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for HeldOutput {
+    async fn ready(&mut self) {
+        self.stream.ready().await;
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl OutputStream for HeldOutput {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let bytes = self.charged(bytes)?;
+        self.stream.write(bytes)
+    }
+
+    async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let bytes = self.charged(bytes)?;
+        self.stream.blocking_write_and_flush(bytes).await
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        self.stream.flush()
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        self.stream.check_write()
+    }
+
+    async fn cancel(&mut self) {
+        self.stream.cancel().await;
+    }
+}
+
+/// An input stream, whose charge covers what it reads ahead.
+struct HeldInput {
+    stream: DynInputStream,
+    _charge: Charge,
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for HeldInput {
+    async fn ready(&mut self) {
+        self.stream.ready().await;
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl InputStream for HeldInput {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        self.stream.read(size)
+    }
+
+    async fn blocking_read(&mut self, size: usize) -> StreamResult<Bytes> {
+        self.stream.blocking_read(size).await
+    }
+
+    fn skip(&mut self, size: usize) -> StreamResult<usize> {
+        self.stream.skip(size)
+    }
+
+    async fn blocking_skip(&mut self, size: usize) -> StreamResult<usize> {
+        self.stream.blocking_skip(size).await
+    }
+
+    async fn cancel(&mut self) {
+        self.stream.cancel().await;
+    }
+}
+
+/// Charge what is written to `stream` to `ledger`.
+///
+/// # Errors
+///
+/// If there is no such stream in `table`.
+pub(crate) fn hold_output(
+    table: &mut ResourceTable,
+    stream: &Resource<DynOutputStream>,
+    ledger: Arc<Ledger>,
+) -> Result<(), ResourceTableError> {
+    let place = table.get_mut(stream)?;
+    let stream = std::mem::replace(place, Box::new(ClosedOutputStream));
+    *place = Box::new(HeldOutput { stream, ledger });
+    Ok(())
+}
+
+fn hold_input(
+    table: &mut ResourceTable,
+    stream: &Resource<DynInputStream>,
+    charge: Charge,
+) -> Result<(), ResourceTableError> {
+    let place = table.get_mut(stream)?;
+    let stream = std::mem::replace(place, Box::new(ClosedInputStream));
+    *place = Box::new(HeldInput { stream, _charge: charge });
+    Ok(())
+}
+
+/// Charge the streams of files. After WASI is linked.
+pub(super) fn count(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    type At = (Resource<Descriptor>, u64);
+    linker.allow_shadowing(true);
+    let mut types = linker.instance(INTERFACE)?;
+    types.func_wrap(
+        "[method]descriptor.read-via-stream",
+        |mut guest: StoreContextMut<'_, Guest>, (file, offset): At| {
+            let guest = guest.data_mut();
+            let Ok(charge) = guest.ledger().charge(READ_AHEAD) else {
+                return Ok((Err(ErrorCode::InsufficientMemory),));
+            };
+            let opened = guest.filesystem().read_via_stream(file, offset);
+            if let Ok(stream) = &opened {
+                hold_input(guest.filesystem().table, stream, charge)?;
+            }
+            answer(guest, opened)
+        },
+    )?;
+    types.func_wrap(
+        "[method]descriptor.write-via-stream",
+        |mut guest: StoreContextMut<'_, Guest>, (file, offset): At| {
+            let opened = guest.data_mut().filesystem().write_via_stream(file, offset);
+            held(guest.data_mut(), opened)
+        },
+    )?;
+    types.func_wrap(
+        "[method]descriptor.append-via-stream",
+        |mut guest: StoreContextMut<'_, Guest>, (file,): (Resource<Descriptor>,)| {
+            let opened = guest.data_mut().filesystem().append_via_stream(file);
+            held(guest.data_mut(), opened)
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+type Answer<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
+
+fn held(guest: &mut Guest, opened: FsResult<Resource<DynOutputStream>>) -> Answer<Resource<DynOutputStream>> {
+    if let Ok(stream) = &opened {
+        let ledger = guest.ledger();
+        hold_output(guest.filesystem().table, stream, ledger)?;
+    }
+    answer(guest, opened)
+}
+
+fn answer<T>(guest: &mut Guest, opened: FsResult<T>) -> Answer<T> {
+    Ok((match opened {
+        Ok(opened) => Ok(opened),
+        Err(error) => Err(guest.filesystem().convert_error_code(error)?),
+    },))
+}
