@@ -24,6 +24,7 @@ mod hosts;
 mod hung;
 mod locks;
 mod many_hosts;
+mod memory;
 mod migrate;
 mod outcomes;
 mod pace;

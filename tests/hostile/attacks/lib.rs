@@ -25,6 +25,7 @@ macro_rules! attacks {
 
 attacks! {
     abort
+    body_hoard
     burn_fuel
     cache_crumbs
     cache_fill
@@ -47,6 +48,7 @@ attacks! {
     http_drip
     http_head_flood
     http_host
+    http_log_flood
     http_private_name
     http_redirect
     http_silent
@@ -71,6 +73,9 @@ attacks! {
     random_huge
     recurse
     refresh_kept
+    renewal_hoard
+    request_words
+    response_hoard
     schedule_bomb
     schedule_far
     sleep_for_ever
@@ -78,6 +83,7 @@ attacks! {
     spin_in_run
     stale_version
     stdout_flood
+    stream_hoard
     stream_sizes
     string_huge
     zeroes_huge

@@ -10,6 +10,7 @@ use crate::attack::{Attack, End, Weapon};
 use crate::ground::SECRET;
 use crate::host::Host;
 use crate::made;
+use crate::room::STARVED;
 use crate::vitals::{Vitals, forget_peak};
 
 /// The task that behaves: it is due ten times a second, and does nothing.
@@ -42,12 +43,14 @@ const OWN: u64 = 700 << 10;
 const WORDS: usize = 8 << 10;
 const STACK: usize = 64 << 10;
 
-/// One of the three.
+/// One of the four.
 #[derive(Clone, Copy)]
 pub(crate) enum Condition {
     Alone,
     AtOnce(usize),
     Beside,
+    /// So many on a host that has little memory.
+    Starved(usize),
 }
 
 /// How it went.
@@ -101,7 +104,7 @@ pub(crate) fn under(condition: Condition, host: &Host, attack: &Attack, at_start
 
     let many = match condition {
         Condition::Alone => 1,
-        Condition::AtOnce(many) => many.min(attack.most_at_once),
+        Condition::AtOnce(many) | Condition::Starved(many) => many.min(attack.most_at_once),
         Condition::Beside => FIGHTERS,
     };
     let runs = match attack.end {
@@ -110,7 +113,7 @@ pub(crate) fn under(condition: Condition, host: &Host, attack: &Attack, at_start
     };
     let overshoot = if many == 1 { OVERSHOOT.0 } else { OVERSHOOT.1 };
     for run in runs.iter().filter(|_| !attack.endless) {
-        judge(host, attack, run, overshoot)?;
+        judge(condition, host, attack, run, overshoot)?;
     }
     (attack.check)(host, attack, &runs)?;
     let took = start.elapsed();
@@ -124,7 +127,10 @@ pub(crate) fn under(condition: Condition, host: &Host, attack: &Attack, at_start
         end_all(host, &attack.task())?;
     }
     settled(host, attack, said, Vitals { rss, ..at_start })?;
-    let allowed = rss + OWN + many as u64 * (attack.memory_mib << 10);
+    let allowed = match condition {
+        Condition::Starved(_) => STARVED >> 10,
+        _ => rss + OWN + many as u64 * (attack.memory_mib << 10),
+    };
     ensure!(peak <= allowed, "the host had {} MiB, which is over {} MiB", peak >> 10, allowed >> 10);
     Ok(Passed { took, peak, late })
 }
@@ -209,7 +215,7 @@ fn ends(condition: Condition, host: &Host, attack: &Attack, names: &[String], st
 }
 
 /// Whether a run ended as it must, and what is kept of it can be shown to anyone.
-fn judge(host: &Host, attack: &Attack, run: &Value, overshoot: Duration) -> Result<()> {
+fn judge(condition: Condition, host: &Host, attack: &Attack, run: &Value, overshoot: Duration) -> Result<()> {
     let (outcomes, words, stack) = match attack.end {
         End::Runs { outcomes, words, stack } => (outcomes, words, stack),
         End::Either { outcomes } => (outcomes, "", ""),
@@ -219,6 +225,10 @@ fn judge(host: &Host, attack: &Attack, run: &Value, overshoot: Duration) -> Resu
         run["attempts"].as_array().and_then(|all| all.last()).with_context(|| format!("never tried: {run}"))?;
     let text = |field: &str| attempt[field].as_str().unwrap_or_default();
     let (outcome, message, backtrace) = (text("outcome"), text("message"), text("backtrace"));
+    if matches!(condition, Condition::Starved(_)) && outcome == "lost" {
+        // The others have all the memory.
+        return bounded(host, "message", message, WORDS);
+    }
     ensure!(outcomes.contains(&outcome), "{outcome}: {}", beginning(message));
     ensure!(message.contains(words), "expected `{words}` in its message `{}`", beginning(message));
     ensure!(backtrace.contains(stack), "expected `{stack}` in its stack `{}`", beginning(backtrace));

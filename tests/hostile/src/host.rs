@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::ground::Ground;
+use crate::room::Room;
 use crate::vitals::Vitals;
 
 /// How long something that must happen is waited for. Generous: machines that run this are busy.
@@ -48,22 +49,34 @@ pub(crate) struct Arms {
 /// A host that was started here.
 struct Own {
     child: Child,
+    /// After the child, which is in it.
+    _room: Option<Room>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Host {
-    /// Start `sexton` in `directory`, with `resolver` in the place of the system's.
+    /// Start one in `directory`.
     pub(crate) fn start(with: &Arms, directory: &Path) -> Result<Self> {
+        Self::start_in(None, include_str!("../sexton.toml"), with, directory)
+    }
+
+    /// Start one in `directory` that has no more memory than `room`, if there is such a thing.
+    pub(crate) fn starve(room: Option<Room>, with: &Arms, directory: &Path) -> Result<Self> {
+        Self::start_in(room, include_str!("../starved.toml"), with, directory)
+    }
+
+    fn start_in(room: Option<Room>, config: &str, with: &Arms, directory: &Path) -> Result<Self> {
         let sexton = with.sexton.as_ref().context("no `sexton` beside this program: `make hostile` builds it")?;
         let resolver = &with.resolver;
         let plugins = directory.join("plugins");
         fs::create_dir_all(&plugins)?;
-        fs::write(directory.join("sexton.toml"), include_str!("../sexton.toml"))?;
+        fs::write(directory.join("sexton.toml"), config)?;
         ensure!(resolver.exists(), "{} is not there: `make hostile` builds it", resolver.display());
+        let enter = room.as_ref().map(Room::enter).unwrap_or_default();
         // With as few files as a process commonly may have open: whatever the host needs more, it must see to.
-        let few_files = r#"ulimit -Sn 1024; exec "$0" run --config sexton.toml"#;
+        let few_files = format!(r#"{enter}ulimit -Sn 1024; exec "$0" run --config sexton.toml"#);
         let mut child = Command::new("sh")
-            .args(["-c", few_files])
+            .args(["-c", &few_files])
             .arg(sexton)
             .current_dir(directory)
             .env("LD_PRELOAD", resolver)
@@ -88,7 +101,7 @@ impl Host {
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
-        let own = Own { child, log };
+        let own = Own { child, _room: room, log };
         let url = url.recv_timeout(PATIENCE).with_context(|| format!("the host did not come up:\n{}", own.log()))?;
         Self::at(url, plugins, directory, with, Some(own))
     }

@@ -7,9 +7,10 @@ mod host;
 mod leak;
 mod list;
 mod made;
+mod room;
 mod vitals;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use clap::Parser;
 use attack::Attack;
 use conditions::{Condition, Passed};
 use host::{Arms, Host};
+use room::{Room, STARVED};
 
 /// Attack a host in every way that was thought of, and print what became of it.
 #[derive(Debug, Parser)]
@@ -56,6 +58,9 @@ struct Args {
 /// Resident memory that the host may have gained by all attacks together, in KiB: places of its pool that were used (a megabyte
 /// of memory, one of tables, and a stack each), and what its allocator and its store keep at hand.
 const GAINED: u64 = 600 << 10;
+
+/// How many of an attack at once on a host that is starved: as many as it has slots.
+const STARVED_AT_ONCE: usize = 16;
 
 /// What became of one attack.
 struct Row {
@@ -96,11 +101,18 @@ fn run(args: &Args) -> Result<bool> {
         .filter(|attack| !args.skip.iter().any(|skip| attack.name().contains(skip)))
         .filter(|attack| host.is_own() || !attack.own_host)
         .collect();
-    let passed = attack_all(&host, &attacks, args.at_once)?;
+    let mut rows = attack_all(&host, &attacks, args.at_once)?;
     if host.is_own() {
         let took = host.stop().context("after the attacks")?;
         println!("the host stopped within {took:.1?} of being asked to");
+        starve(&arms, directory.path(), &attacks, &mut rows)?;
     }
+    for row in &rows {
+        for failure in row.conditions.iter().filter_map(|condition| condition.as_ref().err()) {
+            println!("FAILED {}: {failure:#}", row.name);
+        }
+    }
+    let passed = rows.iter().filter(|row| row.conditions.iter().all(Result::is_ok)).count();
     println!("figure hostile_passed {passed} attacks");
     println!("figure hostile_total {} attacks", attacks.len());
     Ok(passed == attacks.len())
@@ -119,8 +131,8 @@ fn arms(args: &Args) -> Result<Arms> {
     Ok(Arms { sexton, resolver: beside.join("libhostile_resolver.so"), guests: args.guests.clone().unwrap_or(guests) })
 }
 
-/// Make all attacks, one after the other; how many the host withstood.
-fn attack_all(host: &Host, attacks: &[Attack], at_once: usize) -> Result<usize> {
+/// Make all attacks, one after the other; what became of each.
+fn attack_all(host: &Host, attacks: &[Attack], at_once: usize) -> Result<Vec<Row>> {
     conditions::deploy(host, attacks)?;
     // Once before it counts: threads, connections and pages that any run brings.
     host.trigger_many(conditions::PULSE, 20)?.into_iter().try_for_each(|run| host.wait(run).map(drop))?;
@@ -159,12 +171,41 @@ fn attack_all(host: &Host, attacks: &[Attack], at_once: usize) -> Result<usize> 
     as_before?;
     let gained = at_end.rss.saturating_sub(at_start.rss);
     anyhow::ensure!(gained <= GAINED, "the host gained {} MiB, which is over {} MiB", gained >> 10, GAINED >> 10);
-    for row in &rows {
-        for failure in row.conditions.iter().filter_map(|condition| condition.as_ref().err()) {
-            println!("FAILED {}: {failure:#}", row.name);
+    Ok(rows)
+}
+
+/// Make all attacks on a host that has little memory; what became of each is added to its row.
+fn starve(arms: &Arms, directory: &Path, attacks: &[Attack], rows: &mut [Row]) -> Result<()> {
+    let room = Room::of(STARVED);
+    let directory = directory.join("starved");
+    std::fs::create_dir(&directory)?;
+    match &room {
+        Some(_) => println!("\na host whose memory is limited to {} MiB", STARVED >> 20),
+        None => {
+            println!("\na host that must not take more than {} MiB (no control group can be made here)", STARVED >> 20)
         }
     }
-    Ok(rows.iter().filter(|row| row.conditions.iter().all(Result::is_ok)).count())
+    let host = Host::starve(room, arms, &directory)?;
+    conditions::deploy(&host, attacks)?;
+    let at_start = host.vitals()?;
+    let start = Instant::now();
+    for (attack, row) in attacks.iter().zip(rows) {
+        let starved = conditions::under(Condition::Starved(STARVED_AT_ONCE), &host, attack, at_start);
+        match &starved {
+            Ok(passed) => {
+                println!("{:<22} {:>7} ms {:>5} MiB", row.name, passed.took.as_millis(), passed.peak >> 10);
+            }
+            Err(failure) => println!("{:<22} FAILED\n    {failure:#}", row.name),
+        }
+        row.conditions.push(starved);
+    }
+    println!(
+        "{} attacks in {:.0?}; the host before: {at_start}; after: {}",
+        attacks.len(),
+        start.elapsed(),
+        host.vitals()?
+    );
+    host.stop().context("after it was starved").map(drop)
 }
 
 impl Row {

@@ -41,6 +41,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         runs(of!(rust "cache_crumbs"), &["timed-out"]),
         runs(of!(rust "cache_list"), &["timed-out", "trapped"]),
         runs(of!(rust "refresh_kept"), &["timed-out"]).before(last_good).check(last_good_stays),
+        runs(of!(rust "renewal_hoard"), &["succeeded", "timed-out", "out-of-memory"]).deadline_ms(4000),
         runs(of!(rust "stale_version"), &["killed"]).deadline_ms(30_000).endless().check(stale_writes_nothing),
         runs(of!(rust "schedule_bomb"), &["succeeded"]).endless().check(queue_is_bounded),
         runs(of!(rust "schedule_far"), &["succeeded", "timed-out"])

@@ -17,6 +17,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         runs(of!(rust "files"), &["succeeded"]),
         runs(of!(rust "path_escape"), &["succeeded"]).deadline_ms(4000).gear(writes_files),
         runs(of!(rust "file_flood"), &["succeeded"]).deadline_ms(4000).gear(reads_files),
+        runs(of!(rust "stream_hoard"), &["succeeded"]).deadline_ms(4000).gear(reads_files),
         runs(of!(rust "open_files"), &["timed-out", "trapped"]).deadline_ms(1500).gear(reads_files),
         runs(of!(rust "sockets"), &["succeeded"]).gear(host),
         runs(of!(rust "http_host"), &["succeeded"]).deadline_ms(4000).gear(host).check(pulse_goes_on),
@@ -33,6 +34,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         runs(of!(rust "http_head_flood"), &["succeeded", "timed-out"])
             .deadline_ms(1500)
             .gear(|ground| calls("heads", ground.heads.to_string())),
+        runs(of!(rust "http_log_flood"), &["timed-out", "trapped"]).check(log_is_bounded),
         runs(of!(rust "http_connections"), &["timed-out"]).gear(silent),
         runs(of!(rust "dns_hang"), &["timed-out"])
             .gear(|_| Gear { http: vec!["*.hangs.invalid".into()], ..Gear::default() })
@@ -68,6 +70,16 @@ fn writes_files(ground: &Ground) -> Gear {
 
 fn nobody_called(host: &Host, _: &Attack, _: &[Value]) -> Result<()> {
     ensure!(host.ground.inside_called() == 0, "the service inside was called");
+    Ok(())
+}
+
+/// What the libraries that the guest annoys may say in all, in lines.
+const COMPLAINTS: usize = 1000;
+
+fn log_is_bounded(host: &Host, _: &Attack, _: &[Value]) -> Result<()> {
+    let complaints = host.log(0).iter().filter(|line| line.contains("http request error")).count();
+    ensure!(complaints > 0 || !host.is_own(), "the library said nothing: the attack is none");
+    ensure!(complaints <= COMPLAINTS, "the host's log has {complaints} lines of it");
     Ok(())
 }
 
