@@ -12,7 +12,10 @@ mod compiler;
 mod components;
 mod ended;
 mod engine;
+mod file_streams;
+mod file_threads;
 mod files;
+mod filesystem;
 mod glance;
 mod guest;
 mod handle;
@@ -23,6 +26,7 @@ mod link;
 #[cfg(unix)]
 mod listing;
 mod loader;
+mod opening;
 mod processor;
 mod profile;
 mod resident;
@@ -168,12 +172,12 @@ pub struct Runtime {
     loader: loader::Loader,
     ticker: Arc<engine::Ticker>,
     max_memory: u64,
-    /// Where timers, sockets and files of guests are driven: neither the host's own work nor a guest delays them.
+    /// Where timers and sockets of guests are driven: neither the host's own work nor a guest delays them.
     io: Mutex<Option<tokio::runtime::Runtime>>,
 }
 
-/// Threads for what guests do with files and names, which the system only offers as blocking calls. A guest whose file
-/// hangs (a network drive) holds one of them.
+/// Threads for looking up names for guests, which the system only offers as blocking calls. Files have threads of their own
+/// (`file_threads`).
 const BLOCKING_THREADS: usize = 32;
 
 impl Runtime {
@@ -194,6 +198,7 @@ impl Runtime {
         let words = words::Words::start(Arc::clone(&lines))?;
         let loader = loader::Loader::start(wasm.clone(), apart, &config)?;
         let ticker = Arc::new(engine::Ticker::start(wasm.clone(), config.tick)?);
+        let file_threads = file_threads::FileThreads::new()?;
         // Last but one, as it must not be dropped where async code runs.
         let io = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -212,7 +217,7 @@ impl Runtime {
         let files = Arc::new(files::AllFiles::of_this_process());
         // After the engine has reserved its address space, which counts where data is limited.
         let memory = Arc::new(all_memory::AllMemory::of_this_process());
-        let stage = Arc::new(attempt::Stage { engine: wasm, services, lanes, lines, words, files, memory });
+        let stage = Arc::new(attempt::Stage { engine: wasm, services, lanes, lines, words, files, file_threads, memory });
         Ok(Arc::new(Self { stage, loader, ticker, max_memory, io: Mutex::new(Some(io)) }))
     }
 
@@ -239,7 +244,29 @@ impl Runtime {
     /// [`Refusal`], which says what the manifest would have to grant, or what else does not fit.
     pub fn prepare(&self, component: &Arc<Component>, task: &Arc<Task>) -> Result<Arc<Prepared>, Refusal> {
         let virtual_time = self.stage.services.virtual_time.is_some();
-        link::prepare(&self.stage.engine, self.max_memory, virtual_time, component, task).map(Arc::new)
+        let mut linking = link::Linking::of(&self.stage.engine, self.max_memory, virtual_time, component);
+        linking.prepare(task).map(Arc::new)
+    }
+
+    /// Links `component` for each of `tasks`. What is granted the same is linked once, so thousands of tasks of one plugin cost
+    /// little more than one.
+    ///
+    /// # Errors
+    ///
+    /// The first task that it cannot be linked for, and why.
+    pub fn prepare_all<'a>(
+        &self,
+        component: &Arc<Component>,
+        tasks: &'a [Arc<Task>],
+    ) -> Result<Vec<Arc<Prepared>>, (&'a Arc<Task>, Refusal)> {
+        let virtual_time = self.stage.services.virtual_time.is_some();
+        let mut linking = link::Linking::of(&self.stage.engine, self.max_memory, virtual_time, component);
+        tasks.iter().map(|task| linking.prepare(task).map(Arc::new).map_err(|refusal| (task, refusal))).collect()
+    }
+
+    /// What tenants may have.
+    pub fn tenants(&self) -> &Tenants {
+        &self.stage.services.tenants
     }
 
     /// Make one attempt. The guest runs on guest threads; when this returns (or is dropped) no instruction of it runs

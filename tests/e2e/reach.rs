@@ -60,6 +60,44 @@ fn a_directory_is_read_only_unless_said_and_nothing_beside_it_is_seen() {
     assert_eq!(fs::read_to_string(place.join("secret.txt")).unwrap(), "secret");
 }
 
+/// Makes a pipe to which nobody ever comes.
+fn pipe(path: &std::path::Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn a_pipe_in_a_granted_directory_is_refused_and_files_open_as_before() {
+    let host = Host::start();
+    let place = host.directory.path().join("files");
+    fs::create_dir(&place).unwrap();
+    pipe(&place.join("pipe"));
+    fs::write(place.join("file"), "content").unwrap();
+    let grants =
+        format!("http = [\"127.0.0.1:1\"]\ndirectories = [{{ host = {place:?}, guest = \"/files\", write = true }}]");
+    host.add(
+        "probe",
+        "probe",
+        &format!("{}\n", manifest(&grants)).replace("[tasks.probe]\n", "[tasks.probe]\noverlap = \"allow(64)\"\n"),
+    );
+
+    // More than there are threads for files.
+    for (input, many) in [
+        (r#"{"do": "read-file", "path": "/files/pipe"}"#, 41),
+        (r#"{"do": "write-file", "path": "/files/pipe", "content": "x"}"#, 10),
+    ] {
+        let runs: Vec<_> = (0..many).map(|_| host.trigger("probe", input)).collect();
+        for run in runs {
+            let answer = host.wait(run);
+            assert_ne!(outcome(&answer), "timed-out", "{answer}");
+            let attempt = &attempts(&answer)[0];
+            let told = attempt["log"]["text"].as_str().unwrap_or_default();
+            assert!(told.contains("cannot open `pipe`: it is a pipe"), "{attempt}");
+        }
+    }
+
+    assert_eq!(said(&host, r#"{"do": "read-file", "path": "/files/file"}"#).unwrap(), "content");
+}
+
 /// A server that answers every request with `answer`; its address.
 fn server(answer: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

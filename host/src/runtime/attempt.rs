@@ -10,6 +10,7 @@ use crate::time::Timestamp;
 use super::all_memory::AllMemory;
 use super::bindings::exports::sexton::task::runner;
 use super::ended::{self, Evidence, Returned, Verdict};
+use super::file_threads::FileThreads;
 use super::files::AllFiles;
 use super::guest::{Guest, SLICE, TYPICAL_SLICE};
 use super::lanes::{Lanes, Turn};
@@ -29,6 +30,7 @@ pub(super) struct Stage {
     pub(super) lines: Arc<Lines>,
     pub(super) words: Words,
     pub(super) files: Arc<AllFiles>,
+    pub(super) file_threads: FileThreads,
     pub(super) memory: Arc<AllMemory>,
 }
 
@@ -36,10 +38,7 @@ pub(super) struct Stage {
 pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: Order, turn: Arc<Turn>) -> Ended {
     let started_at = stage.services.clock.now();
     order.handle.begins(&stage.lines, &prepared, order.task.limits.grace);
-    let guest = match Guest::new(&stage, &order, prepared.kind(), &turn) {
-        Ok(guest) => guest,
-        Err(error) => return refused(error.to_string(), &order, started_at),
-    };
+    let guest = Guest::new(&stage, &order, prepared.kind(), &turn);
     let mut store = match guest.into_store(&stage.engine, &order) {
         Ok(store) => store,
         Err(error) => return refused(format!("cannot make room for it: {error:#}"), &order, started_at),
@@ -126,6 +125,10 @@ fn fuel_used(all: u64, left: u64, computed: Duration, unsettled: Duration) -> u6
 }
 
 async fn call(prepared: &Prepared, store: &mut wasmtime::Store<Guest>, order: &Order) -> wasmtime::Result<Returned> {
+    // On threads of its own, and within its deadline: where the directory lies may hang.
+    if let Err(why) = store.data_mut().open_granted(order).await {
+        return Ok(Returned::Refused(why));
+    }
     match prepared.start() {
         Start::Task(pre) => {
             let task = pre.instantiate_async(&mut *store).await?;

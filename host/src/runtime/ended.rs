@@ -26,6 +26,8 @@ pub(super) enum Returned {
     Task(Result<runner::Output, runner::Failure>),
     /// A program's: whether it said that it did well.
     Program(Result<(), ()>),
+    /// It was never started, for this reason.
+    Refused(String),
 }
 
 /// How an attempt ended.
@@ -125,6 +127,7 @@ fn answered(returned: Returned, limits: &Limits, stdout: &[u8]) -> Verdict {
         }
         Returned::Program(Ok(())) => exited(0, limits, stdout),
         Returned::Program(Err(())) => exited(1, limits, stdout),
+        Returned::Refused(why) => Verdict::refused(why),
     }
 }
 

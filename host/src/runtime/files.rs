@@ -6,18 +6,6 @@
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use wasmtime::StoreContextMut;
-use wasmtime::component::{Linker, Resource};
-use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
-use wasmtime_wasi::p2::bindings::filesystem::types::{
-    DescriptorFlags, ErrorCode, Host, HostDescriptor, OpenFlags, PathFlags,
-};
-
-use super::guest::Guest;
-
-/// As `wasmtime-wasi` links it: with another version this would stand beside its function instead of in its place.
-const INTERFACE: &str = "wasi:filesystem/types@0.2.12";
-
 /// Files that guests may have open together, as a part of those that the process may have: the rest is for connections, the
 /// store and components.
 const SHARE: u64 = 2;
@@ -92,15 +80,17 @@ pub(super) struct Files {
     all: Arc<AllFiles>,
     /// Whether its log says that it has too many.
     told: bool,
+    /// Whether its log says that it asked for what is neither a file nor a directory.
+    told_special: bool,
 }
 
 impl Files {
     pub(super) fn new(limit: u32, all: &Arc<AllFiles>) -> Self {
-        Self { limit, opened: Opened::default(), all: Arc::clone(all), told: false }
+        Self { limit, opened: Opened::default(), all: Arc::clone(all), told: false, told_special: false }
     }
 
     /// Why no more may be opened, if so.
-    fn refused(&mut self) -> Option<String> {
+    pub(super) fn refused(&mut self) -> Option<String> {
         if !self.opened.room(self.limit as usize) {
             return Some(format!("too many open files: it has {}, its limit of `files`", self.limit));
         }
@@ -109,44 +99,20 @@ impl Files {
         (!room).then(|| format!("too many open files: all runs of this host together have {all}"))
     }
 
-    fn open(&mut self, file: &Arc<File>) {
+    pub(super) fn open(&mut self, file: &Arc<File>) {
         self.opened.add(file);
         self.all.lock().add(file);
     }
-}
 
-/// Count the files that guests open. After WASI is linked.
-pub(super) fn count(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    type Asked = (Resource<Descriptor>, PathFlags, String, OpenFlags, DescriptorFlags);
-    linker.allow_shadowing(true);
-    linker.instance(INTERFACE)?.func_wrap_async(
-        "[method]descriptor.open-at",
-        |mut guest: StoreContextMut<'_, Guest>, (at, path_flags, path, open_flags, flags): Asked| {
-            Box::new(async move {
-                let guest = guest.data_mut();
-                if let Some(why) = guest.files.refused() {
-                    // There is no word for it in `wasi:filesystem`. Once in the log: whoever goes on trying would fill it.
-                    if !std::mem::replace(&mut guest.files.told, true) {
-                        guest.warns(why);
-                    }
-                    return Ok((Err(ErrorCode::Quota),));
-                }
-                let opened = guest.filesystem().open_at(at, path_flags, path, open_flags, flags).await;
-                let opened = match opened {
-                    Ok(opened) => opened,
-                    Err(error) => return Ok((Err(guest.filesystem().convert_error_code(error)?),)),
-                };
-                let file = match guest.filesystem().table.get(&opened)? {
-                    Descriptor::File(file) => Arc::clone(&file.file),
-                    Descriptor::Dir(directory) => Arc::clone(&directory.dir),
-                };
-                guest.files.open(&file);
-                Ok((Ok(opened),))
-            })
-        },
-    )?;
-    linker.allow_shadowing(false);
-    Ok(())
+    /// Whether the log is to say that it has too many: once, as a guest that goes on trying would fill it.
+    pub(super) fn tells(&mut self) -> bool {
+        !std::mem::replace(&mut self.told, true)
+    }
+
+    /// Whether the log is to say that it asked for what is neither a file nor a directory: once, likewise.
+    pub(super) fn tells_special(&mut self) -> bool {
+        !std::mem::replace(&mut self.told_special, true)
+    }
 }
 
 #[cfg(test)]

@@ -6,21 +6,24 @@ use std::time::{Duration, Instant};
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{CallHook, StoreContextMut, UpdateDeadline, WasmBacktrace};
+use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::imports::{self, ImportsCtx, ImportsCtxView, ImportsView};
 use crate::time::Clock;
 
 use super::attempt::Stage;
 use super::components::Kind;
+use super::file_threads::Pool;
 use super::files::Files;
+use super::filesystem::{self, Opened};
 use super::lanes::Turn;
 use super::ledger::{Ledger, NoRoom};
 use super::limits::{Meter, Space};
 use super::stack::Stack;
 use super::stdio::{Capture, Input};
-use super::{LogLine, Order, RunHandle};
+use super::{Order, RunHandle};
 
 /// Fuel after which a guest yields: about half a millisecond of computing.
 pub(super) const SLICE: u64 = 1_000_000;
@@ -52,6 +55,9 @@ pub(super) struct Guest {
     pub(super) space: Space,
     pub(super) meter: Meter,
     pub(super) files: Files,
+    file_threads: Arc<Pool>,
+    /// The directories that it is granted, once they are open.
+    granted: Vec<Opened>,
     pub(super) stdout: Capture,
     pub(super) stderr: Capture,
     /// Where it was when its call was dropped.
@@ -89,16 +95,8 @@ impl fmt::Debug for Guest {
     }
 }
 
-/// A directory that was granted cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot open the granted directory `{path}`: {reason}")]
-pub(super) struct BadDirectory {
-    path: String,
-    reason: String,
-}
-
 impl Guest {
-    pub(super) fn new(stage: &Stage, order: &Order, kind: Kind, turn: &Arc<Turn>) -> Result<Self, BadDirectory> {
+    pub(super) fn new(stage: &Stage, order: &Order, kind: Kind, turn: &Arc<Turn>) -> Self {
         let Stage { services, files, memory, .. } = stage;
         let limits = &order.task.limits;
         let ledger = Ledger::new(limits.memory, memory);
@@ -111,13 +109,15 @@ impl Guest {
         let stderr = capture(limits.stdio, "stderr");
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
-        Ok(Self {
+        Self {
             table,
-            wasi: wasi(order, kind, &stdout, &stderr)?,
+            wasi: wasi(order, kind, &stdout, &stderr),
             imports: ImportsCtx::new(Arc::clone(services), order, turn.deadline, Arc::clone(&ledger)),
             turn: Arc::clone(turn),
             space: Space::new(limits, ledger),
             files: Files::new(limits.files, files),
+            file_threads: stage.file_threads.of(&order.task.key),
+            granted: Vec::new(),
             meter: Meter::new(limits),
             stdout,
             stderr,
@@ -132,7 +132,33 @@ impl Guest {
                 spent: Duration::ZERO,
                 cost: FIRST_GUESS,
             },
-        })
+        }
+    }
+
+    /// Opens the directories that its task is granted. The error says which cannot be opened.
+    pub(super) async fn open_granted(&mut self, order: &Order) -> Result<(), String> {
+        let granted = &order.task.grants.directories;
+        if !granted.is_empty() {
+            self.granted = filesystem::open_granted(&self.file_threads, granted).await?;
+        }
+        Ok(())
+    }
+
+    /// The threads for what it does with files.
+    pub(super) fn file_threads(&self) -> Arc<Pool> {
+        Arc::clone(&self.file_threads)
+    }
+
+    /// What `wasi:filesystem` works on.
+    pub(super) fn filesystem_view(&mut self) -> filesystem::View<'_> {
+        filesystem::View {
+            wasi: WasiFilesystemCtxView { ctx: self.wasi.filesystem(), table: &mut self.table },
+            granted: &self.granted,
+            files: &mut self.files,
+            pool: &self.file_threads,
+            handle: &self.seen.handle,
+            clock: &*self.clock,
+        }
     }
 
     /// Its attempt in virtual time, if it lives there.
@@ -181,12 +207,6 @@ impl Guest {
             return Ok(());
         }
         ledger.counted(imports::held_by(&mut self.table))
-    }
-
-    /// Write `message` into the run's log.
-    pub(super) fn warns(&self, message: String) {
-        let at = self.clock.now();
-        self.seen.handle.log(LogLine { at, level: "warn".to_owned(), message });
     }
 
     fn crossed(mut store: StoreContextMut<'_, Self>, hook: CallHook) -> wasmtime::Result<()> {
@@ -298,7 +318,7 @@ impl Guest {
     }
 }
 
-fn wasi(order: &Order, kind: Kind, stdout: &Capture, stderr: &Capture) -> Result<WasiCtx, BadDirectory> {
+fn wasi(order: &Order, kind: Kind, stdout: &Capture, stderr: &Capture) -> WasiCtx {
     let task = &order.task;
     let mut wasi = WasiCtx::builder();
     wasi.stdout(stdout.clone()).stderr(stderr.clone()).arg(task.key.task.as_str()).args(&task.args);
@@ -312,14 +332,7 @@ fn wasi(order: &Order, kind: Kind, stdout: &Capture, stderr: &Capture) -> Result
     if let Some(sleeper) = order.handle.sleeper() {
         sleeper.furnish(&mut wasi);
     }
-    for directory in &task.grants.directories {
-        let perms = if directory.write { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-        wasi.preopened_dir(&directory.host, &directory.guest, perms).map_err(|e| BadDirectory {
-            path: directory.host.display().to_string(),
-            reason: e.root_cause().to_string(),
-        })?;
-    }
-    Ok(wasi.build())
+    wasi.build()
 }
 
 /// Handles that a guest with so much memory may have, those to resources of its own included: wasmtime keeps tables of them, a few dozen

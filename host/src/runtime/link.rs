@@ -1,6 +1,6 @@
 //! Checks what a component imports against what its task is granted, and links it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::guest::Guest;
 use super::lanes::SPINS;
 #[cfg(unix)]
 use super::listing;
-use super::{files, streams, waits};
+use super::{filesystem, streams, waits};
 
 /// Why a task cannot run a component. A message of a few lines that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +37,7 @@ pub struct Prepared {
 }
 
 /// How it is started.
+#[derive(Clone)]
 pub(super) enum Start {
     Task(TaskPre<Guest>),
     Program(CommandPre<Guest>),
@@ -133,40 +134,70 @@ impl Capability {
     }
 }
 
-/// Link `component` for `task`.
-///
-/// # Errors
-///
-/// [`Refusal`] if it imports what is not granted, or not known, or otherwise than it is; or if `task` is given more memory
-/// than `max_memory`, in bytes.
-pub(super) fn prepare(
-    engine: &wasmtime::Engine,
+/// What of a task decides how a component is linked for it: whether it may use each of these.
+type Shape = [bool; 4];
+
+fn shape(grants: &Grants) -> Shape {
+    [Capability::Cache, Capability::Http, Capability::Locks, Capability::Schedule].map(|one| one.granted(grants))
+}
+
+/// Links a component for tasks, once for all that are granted the same.
+pub(super) struct Linking<'a> {
+    engine: &'a wasmtime::Engine,
     max_memory: u64,
     virtual_time: bool,
-    component: &Component,
-    task: &Task,
-) -> Result<Prepared, Refusal> {
-    check(component.imports(), task)?;
-    if task.limits.memory > max_memory {
-        return Err(Refusal(format!(
-            "is given {} bytes of memory, and this host has at most {max_memory} for a task",
-            task.limits.memory
-        )));
+    component: &'a Component,
+    linked: HashMap<Shape, Start>,
+}
+
+impl<'a> Linking<'a> {
+    /// Tasks may be given up to `max_memory` bytes of memory.
+    pub(super) fn of(
+        engine: &'a wasmtime::Engine,
+        max_memory: u64,
+        virtual_time: bool,
+        component: &'a Component,
+    ) -> Self {
+        Self { engine, max_memory, virtual_time, component, linked: HashMap::new() }
     }
-    let kind = component.kind();
-    let pre = linker(engine, &task.grants, virtual_time)
-        .and_then(|linker| linker.instantiate_pre(&component.wasm))
-        .and_then(|pre| match kind {
-            Kind::Task => TaskPre::new(pre).map(Start::Task),
-            Kind::Program => CommandPre::new(pre).map(Start::Program),
-        });
-    let heeds = component.imports().iter().any(|import| import.starts_with("sexton:task/cancellation@"));
-    match pre {
-        Ok(start) => {
-            let hog = AtomicBool::new(false);
-            Ok(Prepared { kind, digest: component.digest().to_owned(), heeds, start, hog })
+
+    /// Links the component for `task`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] if it imports what is not granted, or not known, or otherwise than it is; or if `task` is given more
+    /// memory than it may be.
+    pub(super) fn prepare(&mut self, task: &Task) -> Result<Prepared, Refusal> {
+        let shape = shape(&task.grants);
+        let start = match self.linked.get(&shape) {
+            Some(start) => start.clone(),
+            None => {
+                let start = self.link(task)?;
+                self.linked.insert(shape, start.clone());
+                start
+            }
+        };
+        if task.limits.memory > self.max_memory {
+            return Err(Refusal(format!(
+                "is given {} bytes of memory, and this host has at most {} for a task",
+                task.limits.memory, self.max_memory
+            )));
         }
-        Err(error) => Err(Refusal(format!("does not fit this host: {}", one_line(&error)))),
+        let imports = self.component.imports();
+        let heeds = imports.iter().any(|import| import.starts_with("sexton:task/cancellation@"));
+        let (kind, digest) = (self.component.kind(), self.component.digest().to_owned());
+        Ok(Prepared { kind, digest, heeds, start, hog: AtomicBool::new(false) })
+    }
+
+    fn link(&self, task: &Task) -> Result<Start, Refusal> {
+        check(self.component.imports(), task)?;
+        let pre = linker(self.engine, &task.grants, self.virtual_time)
+            .and_then(|linker| linker.instantiate_pre(&self.component.wasm))
+            .and_then(|pre| match self.component.kind() {
+                Kind::Task => TaskPre::new(pre).map(Start::Task),
+                Kind::Program => CommandPre::new(pre).map(Start::Program),
+            });
+        pre.map_err(|error| Refusal(format!("does not fit this host: {}", one_line(&error))))
     }
 }
 
@@ -174,7 +205,8 @@ fn linker(engine: &wasmtime::Engine, grants: &Grants, virtual_time: bool) -> was
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     waits::show_polls(&mut linker)?;
-    files::count(&mut linker)?;
+    filesystem::add_to_linker(&mut linker)?;
+    // On top of that.
     streams::count(&mut linker)?;
     #[cfg(unix)]
     listing::count(&mut linker)?;

@@ -12,7 +12,6 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorType, DirectoryEntry, ErrorCode};
-use wasmtime_wasi::runtime::spawn_blocking;
 
 use super::guest::Guest;
 use super::ledger::{Charge, Ledger};
@@ -51,9 +50,9 @@ pub(super) fn count(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
                     Descriptor::Dir(directory) => Arc::clone(&directory.dir),
                     Descriptor::File(_) => return Ok((Err(ErrorCode::NotDirectory),)),
                 };
-                let ledger = guest.ledger();
+                let (ledger, threads) = (guest.ledger(), guest.file_threads());
                 // One that is given up ends by itself: the task's memory bounds it.
-                match spawn_blocking(move || read(&directory, &ledger)).await {
+                match threads.run(move || read(&directory, &ledger)).await {
                     Ok(listing) => Ok((Ok(guest.filesystem().table.push(listing)?),)),
                     Err(error) => Ok((Err(error),)),
                 }

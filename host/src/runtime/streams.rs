@@ -143,7 +143,7 @@ pub(super) fn count(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             let Ok(charge) = guest.ledger().charge(READ_AHEAD) else {
                 return Ok((Err(ErrorCode::InsufficientMemory),));
             };
-            let opened = guest.filesystem().read_via_stream(file, offset);
+            let opened = guest.filesystem_view().read_via_stream(file, offset);
             if let Ok(stream) = &opened {
                 hold_input(guest.filesystem().table, stream, charge)?;
             }
@@ -153,14 +153,14 @@ pub(super) fn count(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     types.func_wrap(
         "[method]descriptor.write-via-stream",
         |mut guest: StoreContextMut<'_, Guest>, (file, offset): At| {
-            let opened = guest.data_mut().filesystem().write_via_stream(file, offset);
+            let opened = guest.data_mut().filesystem_view().write_via_stream(file, offset);
             held(guest.data_mut(), opened)
         },
     )?;
     types.func_wrap(
         "[method]descriptor.append-via-stream",
         |mut guest: StoreContextMut<'_, Guest>, (file,): (Resource<Descriptor>,)| {
-            let opened = guest.data_mut().filesystem().append_via_stream(file);
+            let opened = guest.data_mut().filesystem_view().append_via_stream(file);
             held(guest.data_mut(), opened)
         },
     )?;

@@ -67,6 +67,7 @@ attacks! {
     output_flood
     panic
     path_escape
+    pipe_open
     poll_crowd
     poll_spin
     random_flood

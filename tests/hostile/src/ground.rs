@@ -45,6 +45,8 @@ impl Ground {
         symlink("../secret", open.join("planted"))?;
         symlink(directory.join("secret"), open.join("planted-root"))?;
         symlink("..", open.join("up"))?;
+        let made = std::process::Command::new("mkfifo").arg(open.join("pipe")).status()?;
+        anyhow::ensure!(made.success(), "cannot make a pipe");
 
         let called = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&called);

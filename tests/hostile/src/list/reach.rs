@@ -19,6 +19,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         runs(of!(rust "file_flood"), &["succeeded"]).deadline_ms(4000).gear(reads_files),
         runs(of!(rust "stream_hoard"), &["succeeded"]).deadline_ms(4000).gear(reads_files),
         runs(of!(rust "open_files"), &["timed-out", "trapped"]).deadline_ms(1500).gear(reads_files),
+        runs(of!(rust "pipe_open"), &["succeeded"]).deadline_ms(4000).gear(writes_files),
         runs(of!(rust "sockets"), &["succeeded"]).gear(host),
         runs(of!(rust "http_host"), &["succeeded"]).deadline_ms(4000).gear(host).check(pulse_goes_on),
         runs(of!(rust "http_redirect"), &["succeeded"]).deadline_ms(4000).gear(redirects).check(nobody_called),

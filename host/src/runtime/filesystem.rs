@@ -1,0 +1,286 @@
+//! `wasi:filesystem` as guests have it: that of `wasmtime-wasi`, with what a host needs that others' guests share.
+//!
+//! - What it does with files happens on the threads of the task's own pool (`file_threads`).
+//! - Only files and directories are opened, without waiting (`opening`), and they are counted (`files`).
+//! - Granted directories are opened on those threads, too: a network filesystem that hangs holds up no guest thread.
+
+use std::fs::FileTimes;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use wasmtime::component::{HasData, Linker, Resource};
+use wasmtime_wasi::filesystem::{Descriptor, Dir, WasiFilesystemCtxView};
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, DirectoryEntryStream, ErrorCode, Filesize,
+    Host, HostDescriptor, HostDirectoryEntryStream, MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
+};
+use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
+use wasmtime_wasi::{FsPerms, OpenMode};
+
+use crate::task::Directory;
+use crate::time::Clock;
+
+use super::file_streams::Pooled;
+use super::file_threads::Pool;
+use super::files::Files;
+use super::guest::Guest;
+use super::handle::{LogLine, RunHandle};
+use super::opening::{self, Refused, Wanted};
+
+/// A granted directory that is open, and what the guest calls it.
+pub(super) type Opened = (Dir, String);
+
+/// A guest's files, for the time of a call.
+pub(super) struct View<'a> {
+    pub(super) wasi: WasiFilesystemCtxView<'a>,
+    pub(super) granted: &'a [Opened],
+    pub(super) files: &'a mut Files,
+    pub(super) pool: &'a Arc<Pool>,
+    pub(super) handle: &'a RunHandle,
+    pub(super) clock: &'a dyn Clock,
+}
+
+struct GuestFilesystem;
+
+impl HasData for GuestFilesystem {
+    type Data<'a> = View<'a>;
+}
+
+/// Links it in the place of what WASI has. After WASI is linked.
+pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    types::add_to_linker::<Guest, GuestFilesystem>(linker, Guest::filesystem_view)?;
+    preopens::add_to_linker::<Guest, GuestFilesystem>(linker, Guest::filesystem_view)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// Opens the directories that a task is granted, or says which cannot be opened.
+pub(super) async fn open_granted(pool: &Arc<Pool>, granted: &[Directory]) -> Result<Vec<Opened>, String> {
+    let granted = granted.to_vec();
+    pool.run(move || granted.into_iter().map(open).collect()).await
+}
+
+fn open(granted: Directory) -> Result<Opened, String> {
+    use rustix::fs::{Mode, OFlags};
+    let (perms, mode) = match granted.write {
+        true => (FsPerms::ReadWrite, OpenMode::READ | OpenMode::WRITE),
+        false => (FsPerms::ReadOnly, OpenMode::READ),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(&granted.host, flags, Mode::empty()).map_err(|error| {
+        let path = granted.host.display();
+        format!("cannot open the granted directory `{path}`: {}", std::io::Error::from(error))
+    })?;
+    Ok((Dir::new(directory.into(), perms, mode, false), granted.guest))
+}
+
+impl View<'_> {
+    fn directory(&self, at: &Resource<Descriptor>) -> FsResult<Dir> {
+        match self.wasi.table.get(at)? {
+            Descriptor::Dir(directory) => Ok(directory.clone()),
+            Descriptor::File(_) => Err(ErrorCode::NotDirectory.into()),
+        }
+    }
+
+    fn warns(&self, message: String) {
+        self.handle.log(LogLine { at: self.clock.now(), level: "warn".to_owned(), message });
+    }
+
+    /// What the guest is told when it asked for what is neither a file nor a directory.
+    fn special(&mut self, path: &str, what: &str) -> FsError {
+        if self.files.tells_special() {
+            let path: String = path.chars().take(200).collect();
+            self.warns(format!("cannot open `{}`: it is {what}, not a file or a directory", path.escape_debug()));
+        }
+        ErrorCode::Unsupported.into()
+    }
+
+    /// Opens a path on a system that cannot open it in one call. What it is may change after the look at it, so a guest may
+    /// get a thread of its task to hang.
+    async fn open_in_steps(&mut self, at: Resource<Descriptor>, path: String, wanted: Wanted) -> FsResult<Descriptor> {
+        let follow = path_flags(wanted.follow);
+        let there = self.wasi.stat_at(Resource::new_borrow(at.rep()), follow, path.clone());
+        match self.pool.within(there).await.map(|stat| stat.type_) {
+            Ok(DescriptorType::RegularFile | DescriptorType::Directory | DescriptorType::SymbolicLink) | Err(_) => {}
+            Ok(_) => return Err(self.special(&path, "a pipe, a socket or a device")),
+        }
+        let opened = self.wasi.open_at(at, follow, path.clone(), wanted.open, wanted.flags);
+        let opened = self.pool.within(opened).await?;
+        let opened = self.wasi.table.delete(opened)?;
+        let special = match &opened {
+            Descriptor::File(file) => !file.file.metadata()?.is_file(),
+            Descriptor::Dir(_) => false,
+        };
+        if special { Err(self.special(&path, "a pipe, a socket or a device")) } else { Ok(opened) }
+    }
+}
+
+fn path_flags(follow: bool) -> PathFlags {
+    if follow { PathFlags::SYMLINK_FOLLOW } else { PathFlags::empty() }
+}
+
+fn time(wanted: NewTimestamp) -> Result<Option<SystemTime>, ErrorCode> {
+    match wanted {
+        NewTimestamp::NoChange => Ok(None),
+        NewTimestamp::Now => Ok(Some(SystemTime::now())),
+        NewTimestamp::Timestamp(at) => {
+            let since = Duration::from_secs(at.seconds).checked_add(Duration::from_nanos(at.nanoseconds.into()));
+            let at = since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
+            at.map(Some).ok_or(ErrorCode::Overflow)
+        }
+    }
+}
+
+impl preopens::Host for View<'_> {
+    fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
+        let open = |(directory, name): &Opened| {
+            let directory = self.wasi.table.push(Descriptor::Dir(directory.clone()))?;
+            Ok((directory, name.clone()))
+        };
+        self.granted.iter().map(open).collect()
+    }
+}
+
+impl Host for View<'_> {
+    fn convert_error_code(&mut self, error: FsError) -> wasmtime::Result<ErrorCode> {
+        self.wasi.convert_error_code(error)
+    }
+
+    fn filesystem_error_code(&mut self, error: Resource<wasmtime::Error>) -> wasmtime::Result<Option<ErrorCode>> {
+        self.wasi.filesystem_error_code(error)
+    }
+}
+
+/// Functions that are those of `wasmtime-wasi`, on the task's threads.
+macro_rules! on_its_threads {
+    ($(fn $name:ident($($arg:ident: $of:ty),*) -> $returned:ty;)*) => {
+        $(async fn $name(&mut self, at: Resource<Descriptor>, $($arg: $of),*) -> $returned {
+            self.pool.within(self.wasi.$name(at, $($arg),*)).await
+        })*
+    };
+}
+
+impl HostDescriptor for View<'_> {
+    on_its_threads! {
+        fn advise(offset: Filesize, length: Filesize, advice: Advice) -> FsResult<()>;
+        fn sync_data() -> FsResult<()>;
+        fn get_flags() -> FsResult<DescriptorFlags>;
+        fn get_type() -> FsResult<DescriptorType>;
+        fn set_size(size: Filesize) -> FsResult<()>;
+        fn set_times(accessed: NewTimestamp, modified: NewTimestamp) -> FsResult<()>;
+        fn read(length: Filesize, offset: Filesize) -> FsResult<(Vec<u8>, bool)>;
+        fn write(bytes: Vec<u8>, offset: Filesize) -> FsResult<Filesize>;
+        fn read_directory() -> FsResult<Resource<DirectoryEntryStream>>;
+        fn sync() -> FsResult<()>;
+        fn create_directory_at(path: String) -> FsResult<()>;
+        fn stat() -> FsResult<DescriptorStat>;
+        fn stat_at(flags: PathFlags, path: String) -> FsResult<DescriptorStat>;
+        fn link_at(flags: PathFlags, path: String, to: Resource<Descriptor>, new: String) -> FsResult<()>;
+        fn readlink_at(path: String) -> FsResult<String>;
+        fn remove_directory_at(path: String) -> FsResult<()>;
+        fn rename_at(path: String, to: Resource<Descriptor>, new: String) -> FsResult<()>;
+        fn symlink_at(to: String, path: String) -> FsResult<()>;
+        fn unlink_file_at(path: String) -> FsResult<()>;
+        fn is_same_object(other: Resource<Descriptor>) -> wasmtime::Result<bool>;
+        fn metadata_hash() -> FsResult<MetadataHashValue>;
+        fn metadata_hash_at(flags: PathFlags, path: String) -> FsResult<MetadataHashValue>;
+    }
+
+    async fn set_times_at(
+        &mut self,
+        at: Resource<Descriptor>,
+        flags: PathFlags,
+        path: String,
+        accessed: NewTimestamp,
+        modified: NewTimestamp,
+    ) -> FsResult<()> {
+        if !flags.contains(PathFlags::SYMLINK_FOLLOW) {
+            return self.pool.within(self.wasi.set_times_at(at, flags, path, accessed, modified)).await;
+        }
+        let directory = self.directory(&at)?;
+        let mut times = FileTimes::new();
+        times = time(accessed)?.map_or(times, |at| times.set_accessed(at));
+        times = time(modified)?.map_or(times, |at| times.set_modified(at));
+        let asked = path.clone();
+        match self.pool.run(move || opening::set_times(&directory, &asked, times)).await {
+            Ok(()) => Ok(()),
+            Err(Refused::Code(code)) => Err(code.into()),
+            Err(Refused::Special(what)) => Err(self.special(&path, what)),
+            Err(Refused::NotHere) => {
+                self.pool.within(self.wasi.set_times_at(at, flags, path, accessed, modified)).await
+            }
+        }
+    }
+
+    async fn open_at(
+        &mut self,
+        at: Resource<Descriptor>,
+        path_flags: PathFlags,
+        path: String,
+        open: OpenFlags,
+        flags: DescriptorFlags,
+    ) -> FsResult<Resource<Descriptor>> {
+        if let Some(why) = self.files.refused() {
+            // There is no word for it in `wasi:filesystem`.
+            if self.files.tells() {
+                self.warns(why);
+            }
+            return Err(ErrorCode::Quota.into());
+        }
+        let (directory, asked) = (self.directory(&at)?, path.clone());
+        let wanted = Wanted { follow: path_flags.contains(PathFlags::SYMLINK_FOLLOW), open, flags };
+        let opened = match self.pool.run(move || opening::open(&directory, &asked, wanted)).await {
+            Ok(opened) => opened,
+            Err(Refused::Code(code)) => return Err(code.into()),
+            Err(Refused::Special(what)) => return Err(self.special(&path, what)),
+            Err(Refused::NotHere) => self.open_in_steps(at, path, wanted).await?,
+        };
+        self.files.open(match &opened {
+            Descriptor::File(file) => &file.file,
+            Descriptor::Dir(directory) => &directory.dir,
+        });
+        Ok(self.wasi.table.push(opened)?)
+    }
+
+    fn read_via_stream(&mut self, at: Resource<Descriptor>, from: Filesize) -> FsResult<Resource<DynInputStream>> {
+        let stream = self.wasi.read_via_stream(at, from)?;
+        let stream = Pooled { stream: self.wasi.table.delete(stream)?, pool: Arc::clone(self.pool) };
+        Ok(self.wasi.table.push(Box::new(stream) as DynInputStream)?)
+    }
+
+    fn write_via_stream(&mut self, at: Resource<Descriptor>, from: Filesize) -> FsResult<Resource<DynOutputStream>> {
+        let stream = self.wasi.write_via_stream(at, from)?;
+        self.pooled(stream)
+    }
+
+    fn append_via_stream(&mut self, at: Resource<Descriptor>) -> FsResult<Resource<DynOutputStream>> {
+        let stream = self.wasi.append_via_stream(at)?;
+        self.pooled(stream)
+    }
+
+    fn drop(&mut self, at: Resource<Descriptor>) -> wasmtime::Result<()> {
+        HostDescriptor::drop(&mut self.wasi, at)
+    }
+}
+
+impl View<'_> {
+    fn pooled(&mut self, stream: Resource<DynOutputStream>) -> FsResult<Resource<DynOutputStream>> {
+        let stream = Pooled { stream: self.wasi.table.delete(stream)?, pool: Arc::clone(self.pool) };
+        Ok(self.wasi.table.push(Box::new(stream) as DynOutputStream)?)
+    }
+}
+
+impl HostDirectoryEntryStream for View<'_> {
+    async fn read_directory_entry(
+        &mut self,
+        stream: Resource<DirectoryEntryStream>,
+    ) -> FsResult<Option<DirectoryEntry>> {
+        self.wasi.read_directory_entry(stream).await
+    }
+
+    fn drop(&mut self, stream: Resource<DirectoryEntryStream>) -> wasmtime::Result<()> {
+        HostDirectoryEntryStream::drop(&mut self.wasi, stream)
+    }
+}
