@@ -13,6 +13,7 @@ pub mod lifecycle;
 pub mod machine;
 pub mod pause;
 pub mod plugins;
+mod regular_file;
 pub mod retry;
 pub mod run;
 pub mod runtime;

@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use crate::plugins::directory::Directory;
 use crate::plugins::outlet::{Outlet, Publishing};
 use crate::plugins::registry::Registry;
+use crate::regular_file;
 use crate::store::Store;
 use crate::time::Clock;
 use copies::Copies;
@@ -61,16 +62,18 @@ impl Sharing {
     pub fn of(mut own: Vec<Directory>, place: &Path, shared: Shared) -> io::Result<Self> {
         // What lies there is used without being asked about.
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(place)?;
+        regular_file::own_directory(place)?;
         let place = place.canonicalize()?;
         let (told, drops) = mpsc::unbounded_channel();
         let (mut copies, mut tenants) = (Vec::new(), BTreeMap::new());
         for directory in &mut own {
             let (name, dropped) = (directory.source.tenant.clone(), directory.source.directory.clone());
-            if dropped.starts_with(&place) {
+            if dropped.canonicalize()?.starts_with(&place) {
                 let what = format!("the plugin directory `{}` lies in it; choose another", dropped.display());
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
             }
             let used = directory.beside(&place.join(name.as_str()), Arc::clone(&shared.registry))?;
+            regular_file::own_directory(&used.source.directory)?;
             directory.outlet = Outlet::Publish(Publishing::new(Arc::clone(&shared.registry), told.clone()));
             let files = Copies::new(used.source.directory.clone(), Arc::clone(&used.still));
             let max_component = directory.source.max_component;

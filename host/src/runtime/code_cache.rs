@@ -1,13 +1,14 @@
 //! Compiled code on disk, so that a host that starts need not compile again.
 //!
 //! Loading compiled code is executing it. So only what this host wrote itself is loaded: the directory is this user's
-//! alone, and each file lies beside the digest of what was written. What does not match is compiled again.
+//! alone, as is each file, which lies beside the digest of what was written. What does not match is compiled again. The
+//! directory is opened once and used by its descriptor: one who may rename a directory above it changes nothing.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -21,6 +22,7 @@ use super::RuntimeError;
 use super::compiler::Failure;
 use super::components::{hex, one_line};
 use super::{resident, stack};
+use crate::regular_file::{self, own};
 
 /// How long compiled code is kept that nobody loads: of components that are gone, and of earlier versions of this host.
 const STALE: Duration = Duration::from_secs(60 * 24 * 3600);
@@ -31,7 +33,10 @@ const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3600);
 /// The directory of compiled code.
 #[derive(Debug)]
 pub(super) struct CodeCache {
+    /// As the system shows what is open as `pinned`.
     directory: PathBuf,
+    #[expect(dead_code, reason = "`directory` is good for as long as this is open")]
+    pinned: File,
     /// Of wasmtime's version and all settings that compiled code depends on.
     engine: u64,
 }
@@ -39,13 +44,19 @@ pub(super) struct CodeCache {
 impl CodeCache {
     /// Use `directory`, and make it if it is not there.
     pub(super) fn open(directory: PathBuf, engine: &Engine) -> Result<Self, RuntimeError> {
-        let prepared = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-        let prepared = prepared.and_then(|()| fs::set_permissions(&directory, Permissions::from_mode(0o700)));
-        if let Err(source) = prepared {
-            return Err(RuntimeError::CodeCache { path: directory, source });
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+        let pinned = match made.and_then(|()| regular_file::own_directory(&directory)) {
+            Ok(pinned) => pinned,
+            Err(source) => return Err(RuntimeError::CodeCache { path: directory, source }),
+        };
+        let open = PathBuf::from(format!("/proc/self/fd/{}", pinned.file.as_raw_fd()));
+        if pinned.was_open_to_others {
+            let path = directory.display();
+            tracing::warn!("Compiling everything again: others than this host's user could write to `{path}`");
+            clear(&open);
         }
-        prune(&directory);
-        Ok(Self { directory, engine: engine_hash(engine) })
+        prune(&open);
+        Ok(Self { directory: open, pinned: pinned.file, engine: engine_hash(engine) })
     }
 
     /// The component whose SHA-256 is `digest`, if its code is kept.
@@ -147,29 +158,32 @@ pub(super) fn engine_hash(engine: &Engine) -> u64 {
 
 /// The component in `path`; `None` if there is none, an error if it is not what was written.
 fn load(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
-    let expected = match fs::read_to_string(digest_path(path)) {
-        Ok(digest) => digest,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
+    let written = |path: &Path| match own(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
     };
-    match File::open(path).and_then(|file| digest_of(&file)) {
-        Ok(digest) if digest == expected => {}
-        Ok(_) => return Err("its digest is another".into()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
+    let (Some(digest), Some(code)) = (written(&digest_path(path))?, written(path)?) else { return Ok(None) };
+    let expected = io::read_to_string(digest.take(DIGEST)).map_err(|error| error.to_string())?;
+    if digest_of(&code).map_err(|error| error.to_string())? != expected {
+        return Err("its digest is another".into());
     }
-    let component = from_file(engine, path).map_err(|e| one_line(&e))?;
+    let component = from_file(engine, &code).map_err(|e| one_line(&e))?;
     resident::release(&component);
     Ok(Some(component))
 }
 
+/// Bytes of a digest in hex.
+const DIGEST: u64 = 64;
+
 #[expect(unsafe_code, reason = "loading compiled code cannot be checked by the compiler; see the proof")]
-fn from_file(engine: &Engine, path: &Path) -> wasmtime::Result<Component> {
+fn from_file(engine: &Engine, code: &File) -> wasmtime::Result<Component> {
     // SAFETY: the file is what `precompile_component` of this very program returned, in this process or in a child that was
-    // given nothing but the component: its digest was compared just now with the one written along with it, in a directory
-    // that only this user can write to, and it is never changed in place, only replaced by renaming, so that the mapping
-    // stays what it is. Wasmtime itself checks that version and settings are its own.
-    unsafe { Component::deserialize_file(engine, path) }
+    // given nothing but the component: it is this user's and nobody else may write to it, and the digest of what is open was
+    // compared just now with the one written along with it, which is this user's as well. It is never changed in place,
+    // only replaced by renaming, so that the mapping stays what it is. Wasmtime itself checks that version and settings
+    // are its own.
+    unsafe { Component::deserialize_file(engine, format!("/proc/self/fd/{}", code.as_raw_fd())) }
 }
 
 #[expect(unsafe_code, reason = "loading compiled code cannot be checked by the compiler; see the proof")]
@@ -203,6 +217,13 @@ fn prune(directory: &Path) {
         if stale(&file) {
             let _ = fs::remove_file(file.path());
         }
+    }
+}
+
+/// Remove everything. What cannot be removed is not loaded either: it is another user's.
+fn clear(directory: &Path) {
+    for file in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let _ = fs::remove_file(file.path());
     }
 }
 
@@ -347,6 +368,91 @@ mod tests {
         assert!(kept.is_ok(), "{kept:?}");
         assert_eq!(tries, 2);
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0, "nothing half-written is left");
+    }
+
+    /// A directory of compiled code with the component `1234` in it.
+    fn filled() -> (tempfile::TempDir, wasmtime::Engine) {
+        let place = tempfile::tempdir().unwrap();
+        let (engine, _) = engine::build(&config(place.path().into())).unwrap();
+        let cache = CodeCache::open(place.path().into(), &engine).unwrap();
+        let kept = cache.keep(&engine, "1234", |mut file| {
+            file.write_all(&engine.precompile_component(&component()).unwrap()).unwrap();
+            Ok(())
+        });
+        kept.unwrap();
+        assert!(cache.find(&engine, "1234").is_some());
+        (place, engine)
+    }
+
+    /// Gives a file to another user. Only root can.
+    fn give_away(path: &std::path::Path) -> bool {
+        std::os::unix::fs::chown(path, Some(12345), None).is_ok()
+    }
+
+    #[test]
+    fn a_directory_of_another_user_is_not_used_for_compiled_code() {
+        let (place, engine) = filled();
+        if !give_away(place.path()) {
+            println!("not tested: only root can give a directory to another user");
+            return;
+        }
+
+        let error = CodeCache::open(place.path().into(), &engine).unwrap_err();
+
+        let why = std::error::Error::source(&error).unwrap().to_string();
+        assert!(why.starts_with("it belongs to user 12345, and this process is user 0"), "{why}");
+    }
+
+    #[test]
+    fn a_file_that_others_could_have_written_is_not_loaded() {
+        use std::os::unix::fs::PermissionsExt as _;
+        for kind in ["cwasm", "sha256"] {
+            let file = |place: &tempfile::TempDir| {
+                let files = std::fs::read_dir(place.path()).unwrap().map(|file| file.unwrap().path());
+                files.into_iter().find(|path| path.extension().is_some_and(|extension| extension == kind)).unwrap()
+            };
+            let (place, engine) = filled();
+            let cache = CodeCache::open(place.path().into(), &engine).unwrap();
+            std::fs::set_permissions(file(&place), std::fs::Permissions::from_mode(0o666)).unwrap();
+            assert!(cache.find(&engine, "1234").is_none(), "{kind}: anybody may write to it");
+
+            let (place, engine) = filled();
+            let cache = CodeCache::open(place.path().into(), &engine).unwrap();
+            if give_away(&file(&place)) {
+                assert!(cache.find(&engine, "1234").is_none(), "{kind}: it is another user's");
+            }
+        }
+    }
+
+    #[test]
+    fn a_directory_that_others_could_write_to_is_emptied_and_closed_to_them() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (place, engine) = filled();
+        std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+
+        let cache = CodeCache::open(place.path().into(), &engine).unwrap();
+
+        assert!(cache.find(&engine, "1234").is_none());
+        assert_eq!(std::fs::metadata(place.path()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn one_who_puts_another_directory_in_its_place_changes_nothing() {
+        let (place, engine) = filled();
+        let (code, moved) = (place.path().join("code"), place.path().join("moved"));
+        std::fs::create_dir(&code).unwrap();
+        let cache = CodeCache::open(code.clone(), &engine).unwrap();
+        std::fs::rename(&code, &moved).unwrap();
+        std::fs::create_dir(&code).unwrap();
+
+        let kept = cache.keep(&engine, "5678", |mut file| {
+            file.write_all(&engine.precompile_component(&component()).unwrap()).unwrap();
+            Ok(())
+        });
+
+        assert!(kept.is_ok() && cache.find(&engine, "5678").is_some());
+        assert_eq!(std::fs::read_dir(&code).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(&moved).unwrap().count(), 2);
     }
 
     #[test]

@@ -264,7 +264,7 @@ impl Lines {
             let mut wasm = Vec::new();
             file.read_to_end(&mut wasm).map(|_| (file, wasm))
         };
-        let Ok((file, wasm)) = std::fs::File::open(source(&self.directory, digest)).and_then(read) else {
+        let Ok((file, wasm)) = crate::regular_file::open(&source(&self.directory, digest)).and_then(read) else {
             return Ok(None);
         };
         // Only what was loaded may explain what was run.
