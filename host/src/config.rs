@@ -16,11 +16,12 @@ use std::time::Duration;
 
 pub use reading::BadFile;
 
+use crate::regular_file;
 use crate::runtime::{CompileLimits, Compiler, RuntimeConfig};
 use crate::store::Retention;
 use crate::store::postgres::DatabaseUrl;
 use crate::task::Name;
-use crate::tenant::{TenantLimits, Tenants};
+use crate::tenant::{TenantLimits, Tenants, USUAL_TASKS};
 
 /// What the file is called where nobody names another.
 pub const FILE: &str = "sexton.toml";
@@ -201,6 +202,9 @@ pub struct Tenant {
     pub fuel_per_minute: Option<u64>,
     /// Bytes, keys and values, that its cache entries may have together, 1 KiB to 1 TiB. Default: `[cache] quota`.
     pub cache: Option<u64>,
+    /// Tasks and chains of all its plugins together, 1 to 1,000,000. Too few and a plugin with more is quarantined; each costs
+    /// memory, and all are looked at when plugins change or are listed. Default: 10,000.
+    pub tasks: Option<u32>,
 }
 
 /// Why there is no configuration.
@@ -229,7 +233,22 @@ impl Config {
     pub fn load(path: Option<&Path>) -> Result<Self, BadConfig> {
         let named = path.is_some();
         let path = path.unwrap_or(Path::new(FILE));
-        match std::fs::read_to_string(path) {
+        Self::of(std::fs::read_to_string(path), path, named)
+    }
+
+    /// Reads the configuration again while a host is up, which must not wait for anybody: only from a regular file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`], and if the file is no regular file.
+    pub fn load_again(path: Option<&Path>) -> Result<Self, BadConfig> {
+        let named = path.is_some();
+        let path = path.unwrap_or(Path::new(FILE));
+        Self::of(regular_file::open(path).and_then(std::io::read_to_string), path, named)
+    }
+
+    fn of(text: std::io::Result<String>, path: &Path, named: bool) -> Result<Self, BadConfig> {
+        match text {
             Ok(text) => Ok(Self::parse(&path.display().to_string(), &text)?),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && !named => Ok(Self::default()),
             Err(source) => Err(BadConfig::Unreadable { path: path.to_owned(), source }),
@@ -252,6 +271,7 @@ impl Config {
             runs: tenant.runs.map(u32::from),
             fuel_per_minute: tenant.fuel_per_minute,
             cache: tenant.cache.unwrap_or(self.cache.quota),
+            tasks: tenant.tasks.unwrap_or(USUAL_TASKS),
         };
         let named = self.tenants.iter().map(|(name, tenant)| (name.clone(), limits(tenant))).collect();
         Tenants::new(self.cache.quota, named)

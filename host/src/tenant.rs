@@ -17,7 +17,13 @@ pub struct TenantLimits {
     pub fuel_per_minute: Option<u64>,
     /// Bytes, keys and values, that its cache entries may have together.
     pub cache: u64,
+    /// Tasks and chains of all its plugins together.
+    pub tasks: u32,
 }
+
+/// Tasks and chains that a tenant may have unless the configuration says otherwise. Each is looked at whenever the plugins
+/// change and whenever tasks are listed, so ten times as many are felt by all others.
+pub const USUAL_TASKS: u32 = 10_000;
 
 /// The tenants of a host.
 #[derive(Debug)]
@@ -32,7 +38,7 @@ impl Tenants {
     /// The tenants `named`, and the default one, bounded by nothing but `cache` bytes unless it is among them.
     pub fn new(cache: u64, named: BTreeMap<Name, TenantLimits>) -> Self {
         let mut tenants = named;
-        let unbounded = TenantLimits { runs: None, fuel_per_minute: None, cache };
+        let unbounded = TenantLimits { runs: None, fuel_per_minute: None, cache, tasks: USUAL_TASKS };
         tenants.entry(Name::default_tenant()).or_insert(unbounded);
         Self(RwLock::new(Arc::new(tenants)))
     }
@@ -54,6 +60,26 @@ impl Tenants {
         let mut tenants = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let changed = tenants.iter().map(|(name, limits)| (name.clone(), *others.get(name).unwrap_or(limits)));
         *tenants = Arc::new(changed.collect());
+    }
+
+    /// Whether a plugin of `tenant` may have so many `tasks` (and chains), beside the `others` that its other plugins have.
+    ///
+    /// # Errors
+    ///
+    /// In words: which limit that is over, and where to raise it.
+    pub fn room_for_tasks(&self, tenant: &Name, tasks: usize, others: usize) -> Result<(), String> {
+        let most = self.get(tenant).map_or(USUAL_TASKS, |limits| limits.tasks);
+        if tasks.saturating_add(others) <= most as usize {
+            return Ok(());
+        }
+        let beside = match others {
+            0 => String::new(),
+            others => format!(" beside the {others} of other plugins"),
+        };
+        Err(format!(
+            "it has {tasks} tasks{beside}, and tenant `{tenant}` may have {most}; raise `[tenants.{tenant}] tasks` in \
+             the host's configuration, or take tasks away"
+        ))
     }
 
     /// Bytes that the tenant's cache entries may have together. One that is no more may have none.

@@ -1,21 +1,26 @@
 //! `run`: a host in the foreground.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 
 use super::args::{Hidden, RunArgs};
 use super::error::CliError;
 use crate::config::reading::nearest;
-use crate::config::{Config, LogFormat};
+use crate::config::{BadConfig, Config, LogFormat};
 use crate::store::postgres::DatabaseUrl;
 
 /// Threads of the host's own work. It waits much and computes little; guests have threads of their own.
 const CONTROL_THREADS: usize = 2;
 
+/// How long a host that has stopped waits for what it still reads, such as a plugin: longer is of no use to anybody, and a
+/// filesystem that hangs would keep the process for good.
+const LAST_READS: Duration = Duration::from_millis(500);
+
 /// Start a host and stay until it is over.
 pub(super) fn run(args: RunArgs) -> Result<(), CliError> {
-    let config = config(args.clone())?;
+    let config = config(args.clone(), Config::load)?;
     args.plugins.as_deref().map_or(Ok(()), is_there)?;
     start(config, args).map_err(|error| CliError::failed(format!("{error:#}")))
 }
@@ -38,9 +43,12 @@ fn is_there(plugins: &Path) -> Result<(), CliError> {
     })
 }
 
+/// How the configuration's file is read.
+type Load = fn(Option<&Path>) -> Result<Config, BadConfig>;
+
 /// The configuration, with what the command line says over it.
-fn config(args: RunArgs) -> Result<Config, CliError> {
-    let mut config = Config::load(args.config.as_deref()).map_err(|e| CliError::usage(e.to_string()))?;
+fn config(args: RunArgs, load: Load) -> Result<Config, CliError> {
+    let mut config = load(args.config.as_deref()).map_err(|e| CliError::usage(e.to_string()))?;
     if let Some(listen) = args.listen {
         if !listen.ip().is_loopback() {
             return Err(CliError::usage(format!(
@@ -100,7 +108,7 @@ fn may_open_many_files() {
 
 /// The configuration as it is now.
 fn again(args: RunArgs) -> anyhow::Result<Config> {
-    config(args).map_err(|error| anyhow::anyhow!("{}", error.message()))
+    config(args, Config::load_again).map_err(|error| anyhow::anyhow!("{}", error.message()))
 }
 
 /// The control plane's threads, and the host on them.
@@ -110,18 +118,20 @@ fn start(config: Config, args: RunArgs) -> anyhow::Result<()> {
     let log = crate::telemetry::start(config.log.format == LogFormat::Json, &config.log.filter)?;
     #[cfg(unix)]
     may_open_many_files();
-    tokio::runtime::Builder::new_multi_thread()
+    let threads = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("sexton-control")
         .enable_all()
         .build()
-        .context("cannot start the host's threads")?
-        .block_on(crate::host::run(config, log, Box::new(move || again(args.clone()))))
+        .context("cannot start the host's threads")?;
+    let over = threads.block_on(crate::host::run(config, log, Box::new(move || again(args.clone()))));
+    threads.shutdown_timeout(LAST_READS);
+    over
 }
 
 #[cfg(test)]
 mod tests {
-    use super::config;
+    use super::{Config, config};
     use crate::cli::args::RunArgs;
     use crate::cli::error::Exit;
 
@@ -132,14 +142,14 @@ mod tests {
         std::fs::write(&file, "[host]\nplugins = \"a\"\nvar = \"b\"\n").expect("a file");
         let args = RunArgs { config: Some(file), plugins: Some("c".into()), ..RunArgs::default() };
 
-        let config = config(args).expect("a good configuration");
+        let config = config(args, Config::load).expect("a good configuration");
 
         assert_eq!((config.host.plugins, config.host.var), ("c".into(), "b".into()));
     }
 
     #[test]
     fn a_database_can_be_named_beside_the_file_and_its_password_is_told_nobody() {
-        let with = |text: &str| config(RunArgs { store_url: text.parse().ok(), ..RunArgs::default() });
+        let with = |text: &str| config(RunArgs { store_url: text.parse().ok(), ..RunArgs::default() }, Config::load);
 
         assert_eq!(with("").expect("no database").store.url, None);
         let url = with("postgres://ada:secret@db.example/jobs").expect("a database").store.url;
@@ -172,12 +182,12 @@ mod tests {
     #[test]
     fn an_address_that_others_can_reach_is_refused() {
         let args = RunArgs { listen: Some(([0, 0, 0, 0], 7070).into()), ..RunArgs::default() };
-        assert_eq!(config(args).expect_err("not loopback").exit(), Exit::Usage);
+        assert_eq!(config(args, Config::load).expect_err("not loopback").exit(), Exit::Usage);
     }
 
     #[test]
     fn a_configuration_that_is_named_must_be_there() {
         let args = RunArgs { config: Some("/nowhere/sexton.toml".into()), ..RunArgs::default() };
-        assert_eq!(config(args).expect_err("it is not there").exit(), Exit::Usage);
+        assert_eq!(config(args, Config::load).expect_err("it is not there").exit(), Exit::Usage);
     }
 }

@@ -71,11 +71,12 @@ impl Config {
         for name in names {
             match (tenants.get(name), other.tenants.get(name)) {
                 (Some(one), Some(two)) => {
-                    let Tenant { plugins, runs, fuel_per_minute, cache } = one;
+                    let Tenant { plugins, runs, fuel_per_minute, cache, tasks } = one;
                     note(&format!("tenants.{name}.plugins"), *plugins == two.plugins);
                     note(&format!("tenants.{name}.runs"), *runs == two.runs);
                     note(&format!("tenants.{name}.fuel-per-minute"), *fuel_per_minute == two.fuel_per_minute);
                     note(&format!("tenants.{name}.cache"), *cache == two.cache);
+                    note(&format!("tenants.{name}.tasks"), *tasks == two.tasks);
                 }
                 _ => note(&format!("tenants.{name}"), false),
             }

@@ -55,6 +55,7 @@ plugins = "/srv/acme"
 runs = 4
 fuel-per-minute = 1_000_000
 cache = "2 MiB"
+tasks = 700
 [tenants.other]
 plugins = "other"
 [tenants.default]
@@ -93,6 +94,7 @@ runs = 9
                     runs: Some(4),
                     fuel_per_minute: Some(1_000_000),
                     cache: Some(2 << 20),
+                    tasks: Some(700),
                 },
             ),
             (name("other"), Tenant { plugins: Some("other".into()), ..Tenant::default() }),
@@ -103,9 +105,10 @@ runs = 9
     let tenants = config.tenants();
     assert_eq!(
         tenants.get(&name("acme")),
-        Some(TenantLimits { runs: Some(4), fuel_per_minute: Some(1_000_000), cache: 2 << 20 })
+        Some(TenantLimits { runs: Some(4), fuel_per_minute: Some(1_000_000), cache: 2 << 20, tasks: 700 })
     );
     assert_eq!(tenants.get(&name("default")).unwrap().runs, Some(9));
+    assert_eq!(tenants.get(&name("other")).unwrap().tasks, USUAL_TASKS);
     assert_eq!([tenants.cache(&name("other")), tenants.cache(&name("nobody"))], [1 << 20, 0]);
     let directories: Vec<_> = config.directories().into_iter().map(|(name, path)| format!("{name} {path:?}")).collect();
     assert_eq!(directories, [r#"default "/srv/plugins""#, r#"acme "/srv/acme""#, r#"other "other""#]);

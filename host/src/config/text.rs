@@ -70,6 +70,7 @@ section!(TenantText => Tenant {
     runs: Small<1, 10_000>,
     fuel_per_minute: Count<1, { 1_000_000_000 * 1_000_000_000 }>,
     cache: Bytes<1024, TIB>,
+    tasks: Number<1, 1_000_000>,
 });
 
 /// Not made by `section!`: it has a list.
@@ -227,6 +228,22 @@ impl<const MIN: u64, const MAX: u64> Kind for Small<MIN, MAX> {
     fn check(scalar: Scalar) -> Result<u16, String> {
         let number = Count::<MIN, MAX>::check(scalar)?;
         u16::try_from(number).map_err(|_| format!("{number} is out of range; write less"))
+    }
+
+    fn schema() -> Schema {
+        Count::<MIN, MAX>::schema()
+    }
+}
+
+/// A whole number that fits 32 bits.
+struct Number<const MIN: u64, const MAX: u64>;
+
+impl<const MIN: u64, const MAX: u64> Kind for Number<MIN, MAX> {
+    type Value = u32;
+
+    fn check(scalar: Scalar) -> Result<u32, String> {
+        let number = Count::<MIN, MAX>::check(scalar)?;
+        u32::try_from(number).map_err(|_| format!("{number} is out of range; write less"))
     }
 
     fn schema() -> Schema {

@@ -23,6 +23,12 @@ use crate::time::Timestamp;
 /// Runs shown.
 const RUNS: usize = 30;
 
+/// Tasks, chains and plugins shown. Every open page is made anew every few seconds, and a tenant may have thousands.
+const ROWS: usize = 500;
+
+/// Names of a plugin's tasks shown.
+const NAMES: usize = 20;
+
 /// Seconds after which a browser asks again.
 const REFRESH: u32 = 5;
 
@@ -36,7 +42,7 @@ border-bottom:1px solid #e4e6ea;overflow-wrap:anywhere}th{font-weight:600;white-
 
 /// `GET /`.
 pub(super) async fn page(State(app): State<App>, Tenant(tenant): Tenant, _: ApiQuery<NoQuery>) -> ApiResult<Response> {
-    let tasks = summaries(&app, &tenant).await?;
+    let (tasks, all_tasks) = summaries(&app, &tenant, ROWS).await?;
     let filter = RunFilter { tenant: Some(tenant.clone()), limit: RUNS, ..RunFilter::default() };
     let chains = chains::of_tenant(&app, &tenant).await?;
     let runs = app.store.runs(filter).await?;
@@ -45,7 +51,7 @@ pub(super) async fn page(State(app): State<App>, Tenant(tenant): Tenant, _: ApiQ
     plugins.retain(|plugin| plugin.tenant == tenant);
     plugins.sort_by(|a, b| a.name.cmp(&b.name));
     let (of, hosts) = (query_of(&tenant), hosts::all(&app).await?);
-    let shown = Shown { app: &app, of, hosts, tasks, chains, runs, locks, plugins, now: app.clock.now() };
+    let shown = Shown { app: &app, of, hosts, tasks, all_tasks, chains, runs, locks, plugins, now: app.clock.now() };
     let mut response = Html(shown.to_string()).into_response();
     let policy =
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -59,6 +65,8 @@ struct Shown<'a> {
     of: String,
     hosts: Vec<HostShape>,
     tasks: Vec<TaskSummary>,
+    /// How many tasks there are, those included that are not shown.
+    all_tasks: usize,
     chains: Vec<ChainShape>,
     runs: Vec<RunInfo>,
     locks: Vec<HeldLock>,
@@ -119,6 +127,18 @@ impl Shown<'_> {
         ago(at, self.now)
     }
 
+    /// A line that says where all of them are listed, if there are more than a page shows.
+    fn more(&self, f: &mut fmt::Formatter<'_>, all: usize, what: &str) -> fmt::Result {
+        if all <= ROWS {
+            return Ok(());
+        }
+        write!(
+            f,
+            "<p>The first {ROWS} of {all} {what}; <a href=\"/v1/{what}{}\">/v1/{what}</a> lists all.</p>",
+            self.of
+        )
+    }
+
     /// A line with those that share the store, if there are others.
     fn hosts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.hosts.len() < 2 {
@@ -140,7 +160,7 @@ impl Shown<'_> {
             return Ok(());
         }
         f.write_str("<h2>Chains</h2><table><tr><th>Chain<th>Round<th>Links<th>Now</tr>")?;
-        for chain in &self.chains {
+        for chain in self.chains.iter().take(ROWS) {
             write!(f, "<tr><td>{}<td>{}<td>", Text(chain.name.as_str()), chain.round)?;
             for (n, link) in chain.links.iter().enumerate() {
                 let (arrow, name) = (if n == 0 { "" } else { " → " }, Text(link.task.as_str()));
@@ -163,7 +183,8 @@ impl Shown<'_> {
             }
             f.write_str("</tr>")?;
         }
-        f.write_str("</table>")
+        f.write_str("</table>")?;
+        self.more(f, self.chains.len(), "chains")
     }
 
     fn tasks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -216,7 +237,8 @@ impl Shown<'_> {
             }
             write!(f, "<td><a href=\"/v1/tasks/{name}/result{}\">result</a></tr>", self.of)?;
         }
-        f.write_str("</table>")
+        f.write_str("</table>")?;
+        self.more(f, self.all_tasks, "tasks")
     }
 
     fn runs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -258,8 +280,12 @@ impl Shown<'_> {
             return f.write_str("<p>The plugin directory is empty.</p>");
         }
         f.write_str("<table><tr><th>Plugin<th>Kind<th>Tasks<th>Size<th>In use since<th>Not used because</tr>")?;
-        for plugin in &self.plugins {
-            let tasks: Vec<&str> = plugin.tasks.iter().map(|task| task.as_str()).collect();
+        for plugin in self.plugins.iter().take(ROWS) {
+            let mut tasks: Vec<&str> = plugin.tasks.iter().take(NAMES).map(|task| task.as_str()).collect();
+            let more = format!("and {} more", plugin.tasks.len().saturating_sub(NAMES));
+            if plugin.tasks.len() > NAMES {
+                tasks.push(&more);
+            }
             write!(f, "<tr><td>{}<td>{}", Text(&plugin.name), Text(plugin.kind.as_deref().unwrap_or("?")))?;
             write!(f, "<td>{}<td>{} KiB<td>", Text(&tasks.join(", ")), plugin.size.div_ceil(1024))?;
             match plugin.loaded_at {
@@ -268,7 +294,8 @@ impl Shown<'_> {
             }
             write!(f, "<td class=\"bad\">{}</tr>", Text(plugin.quarantine.as_deref().unwrap_or_default()))?;
         }
-        f.write_str("</table>")
+        f.write_str("</table>")?;
+        self.more(f, self.plugins.len(), "plugins")
     }
 
     fn locks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

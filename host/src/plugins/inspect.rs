@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::manifest::Manifest;
-use super::source::{MAX_MANIFEST, list, read_file};
+use super::source::{MAX_MANIFEST, list};
 use crate::config;
+use crate::regular_file;
 use crate::runtime::{Glance, Kind};
 use crate::schedule::{Chain, Trigger};
 use crate::task::{Name, Task};
@@ -56,7 +57,7 @@ fn read(file: &Path, found: &mut Inspection) -> Result<(), String> {
     }
     let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let plugin = Name::new(stem).map_err(|e| format!("{shown}: the file is called as the plugin is: {e}"))?;
-    let bytes = read_file(file, MAX_MANIFEST).map_err(|e| format!("{shown}: cannot be read: {e}"))?;
+    let bytes = regular_file::read(file, MAX_MANIFEST).map_err(|e| format!("{shown}: cannot be read: {e}"))?;
     let bytes = bytes.ok_or_else(|| format!("{shown}: is larger than {MAX_MANIFEST} bytes, the most that is read"))?;
     let text = String::from_utf8(bytes).map_err(|e| format!("{shown}: not UTF-8: {e}"))?;
     let (manifest, errors) = Manifest::examine(&shown, &text);
@@ -82,7 +83,7 @@ fn component(file: &Path, found: &mut Inspection) {
     };
     let shown = wasm.display();
     let limit = config::Runtime::default().max_component;
-    let bytes = match read_file(&wasm, limit) {
+    let bytes = match regular_file::read(&wasm, limit) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => {
             return found.errors.push(format!("{shown}: has more than {limit} bytes, the limit of a host by default"));
@@ -163,7 +164,7 @@ pub fn tasks_in(directory: &Path) -> BTreeSet<Name> {
     let Ok((plugins, _)) = list(directory) else { return BTreeSet::new() };
     let mut names = BTreeSet::new();
     for plugin in plugins.keys().filter_map(|name| Name::new(name.as_str()).ok()) {
-        let text = read_file(&directory.join(format!("{plugin}.toml")), MAX_MANIFEST).ok().flatten();
+        let text = regular_file::read(&directory.join(format!("{plugin}.toml")), MAX_MANIFEST).ok().flatten();
         let text = String::from_utf8(text.unwrap_or_default()).unwrap_or_default();
         let (manifest, _) = Manifest::examine("", &text);
         names.extend(manifest.tasks(&Name::default_tenant(), &plugin, directory).into_iter().map(|task| task.key.task));

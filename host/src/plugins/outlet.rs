@@ -102,19 +102,16 @@ impl Outlet {
         }
     }
 
-    /// Do with what was loaded what is to be done with it. Returns what should be loaded again in a moment.
+    /// Do with what was loaded what is to be done with it. Returns what is good by itself and cannot be published for now, as
+    /// another plugin is in its way.
     pub(super) fn take_up(&mut self, tenant: &Name, brought: Vec<(String, Brought)>, now: Timestamp) -> Vec<String> {
         let mut again = Vec::new();
         match self {
             Self::Use(registry) => {
-                let loaded = brought.into_iter().map(|(name, version)| {
-                    if version.as_ref().is_err_and(|rejected| rejected.for_now) {
-                        again.push(name.clone());
-                    }
-                    Loaded { name, version: version.map_err(|rejected| rejected.reason) }
-                });
-                let loaded = loaded.collect();
-                registry.take_up(tenant, loaded, now);
+                let loaded = brought
+                    .into_iter()
+                    .map(|(name, version)| Loaded { name, version: version.map_err(|rejected| rejected.reason) });
+                registry.take_up(tenant, loaded.collect(), now);
             }
             Self::Publish(publishing) => {
                 for (name, version) in brought {
@@ -133,11 +130,15 @@ impl Publishing {
         Self { registry, told, bad: BTreeMap::new(), taken: BTreeMap::new(), looked: false }
     }
 
-    /// Returns whether it should be loaded again in a moment.
+    /// Returns whether another plugin is in its way.
     fn take_up(&mut self, tenant: &Name, name: &str, version: Brought) -> bool {
         // One that all hosts would refuse is not published. What is in its way may go, and that is seen by nobody here.
-        let version = version
-            .and_then(|version| self.fitting(name, version).map_err(|reason| Rejected { reason, for_now: true }));
+        let mut in_the_way = false;
+        let version = version.and_then(|version| {
+            let fitting = self.fitting(tenant, name, version).map_err(Rejected::for_now);
+            in_the_way = fitting.is_err();
+            fitting
+        });
         match version {
             Ok(version) => {
                 self.forget(name);
@@ -153,17 +154,17 @@ impl Publishing {
                     warn!(plugin, tenant.name = %tenant, "Not published, plugin `{}`: {}", name.escape_debug(), reason.escape_debug());
                 }
                 self.tell(tenant, Dropped::Bad { plugin, reason, for_now });
-                for_now
+                in_the_way
             }
         }
     }
 
     /// The version, unless another plugin has a task or a chain of the same name as one of it: in use, or in the directory.
-    fn fitting(&self, name: &str, version: Version) -> Result<Version, String> {
+    fn fitting(&self, tenant: &Name, name: &str, version: Version) -> Result<Version, String> {
         let taken = version.keys().find_map(|key| Some((key, self.taken.get(key).filter(|other| *other != name)?)));
         match taken {
             Some((key, other)) => Err(format!("plugin `{other}` has a `{}` already; rename one of them", key.task)),
-            None => self.registry.fitting(name, version),
+            None => self.registry.fitting(tenant, name, version),
         }
     }
 

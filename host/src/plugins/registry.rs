@@ -10,6 +10,7 @@ use crate::plugins::PluginInfo;
 use crate::runtime::{Component, Prepared};
 use crate::schedule::Chain;
 use crate::task::{Name, Task, TaskKey};
+use crate::tenant::Tenants;
 use crate::time::Timestamp;
 
 /// Longest reason that is kept, in bytes: names that a component brings along may be of any length and number.
@@ -58,6 +59,11 @@ pub(super) struct Version {
 }
 
 impl Version {
+    /// How many tasks and chains it has.
+    fn count(&self) -> usize {
+        self.tasks.len() + self.chains.len()
+    }
+
     /// The names of its tasks and chains.
     pub(super) fn keys(&self) -> impl Iterator<Item = &TaskKey> {
         self.tasks.iter().map(|ready| &ready.task.key).chain(self.chains.iter().map(|chain| &chain.key))
@@ -98,6 +104,8 @@ pub struct Registry {
     said: Mutex<BTreeMap<(Name, String), Said>>,
     ready: RwLock<BTreeMap<TaskKey, Ready>>,
     catalog: Arc<Catalog>,
+    /// What bounds how many tasks each tenant has.
+    tenants: Option<Arc<Tenants>>,
 }
 
 /// Tasks that came, and tasks that went, while plugins were taken up.
@@ -111,7 +119,12 @@ struct Changes {
 impl Registry {
     /// A registry without plugins, that will tell `catalog` of the tasks it comes to know.
     pub fn new(catalog: Arc<Catalog>) -> Self {
-        Self { plugins: Mutex::default(), said: Mutex::default(), ready: RwLock::default(), catalog }
+        Self { plugins: Mutex::default(), said: Mutex::default(), ready: RwLock::default(), catalog, tenants: None }
+    }
+
+    /// The same, in which each tenant has no more tasks than it may.
+    pub fn bounded_by(self, tenants: Arc<Tenants>) -> Self {
+        Self { tenants: Some(tenants), ..self }
     }
 
     /// What the next run of `task` is made of; `None` if no plugin that loads offers it.
@@ -149,7 +162,11 @@ impl Registry {
     }
 
     /// The version of the plugin `name`, if it could be used beside all that is in use.
-    pub(super) fn fitting(&self, name: &str, version: Version) -> Result<Version, String> {
+    pub(super) fn fitting(&self, tenant: &Name, name: &str, version: Version) -> Result<Version, String> {
+        let others = self.plugins().get(tenant).map_or(0, |plugins| {
+            plugins.iter().filter(|(other, _)| *other != name).map(|(_, other)| other.count()).sum()
+        });
+        self.room_for(tenant, &version, others)?;
         self.unless_taken(name, version, &Changes::default())
     }
 
@@ -174,10 +191,17 @@ impl Registry {
         let mut tenants = self.plugins();
         let plugins = tenants.entry(tenant.clone()).or_default();
         let mut changes = Changes::default();
+        let mut count: usize = plugins.values().map(Plugin::count).sum();
         for Loaded { name, version } in loaded {
             let plugin = plugins.entry(name.clone()).or_default();
-            match version.and_then(|version| self.unless_taken(&name, version, &changes)) {
+            let others = count - plugin.count();
+            let fitting = version.and_then(|version| {
+                self.room_for(tenant, &version, others)?;
+                self.unless_taken(&name, version, &changes)
+            });
+            match fitting {
                 Ok(version) => {
+                    count = others + version.count();
                     let digest = version.component.digest();
                     let tasks = version.tasks.len();
                     info!(plugin = name, tenant.name = %tenant, digest, "Loaded plugin `{name}` ({}), {tasks} task(s)", &digest[..12]);
@@ -217,6 +241,11 @@ impl Registry {
 
     fn said(&self) -> MutexGuard<'_, BTreeMap<(Name, String), Said>> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the tenant may have the tasks of this version beside so many `others`.
+    fn room_for(&self, tenant: &Name, version: &Version, others: usize) -> Result<(), String> {
+        self.tenants.as_ref().map_or(Ok(()), |tenants| tenants.room_for_tasks(tenant, version.count(), others))
     }
 
     /// The version, unless another plugin than `name` has a task or a chain of the same name as one of it.
@@ -289,6 +318,11 @@ impl Registry {
 }
 
 impl Plugin {
+    /// How many tasks and chains are in use.
+    fn count(&self) -> usize {
+        self.version.as_ref().map_or(0, |(version, _)| version.count())
+    }
+
     fn info(&self, tenant: &Name, name: &str) -> PluginInfo {
         let version = self.version.as_ref();
         PluginInfo {

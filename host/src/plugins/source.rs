@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,8 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::plugins::manifest::Manifest;
 use crate::plugins::registry::{Ready, Version};
+use crate::regular_file;
 use crate::runtime::Runtime;
-use crate::task::{Name, TaskKey};
+use crate::schedule::Chain;
+use crate::task::{Name, Task};
 
 /// How long a file must not have changed before it is read.
 pub(super) const QUIET: Duration = Duration::from_millis(150);
@@ -22,11 +24,24 @@ pub(super) const MAX_MANIFEST: u64 = 1 << 20;
 /// What tells one state of a file from another, without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
+    device: u64,
     inode: u64,
     size: u64,
     written: (i64, i64),
     /// Also changed by renames and by what sets the time of writing back.
     changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &std::fs::Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.len(),
+            written: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
 }
 
 /// The two files of a plugin, as far as they are there.
@@ -42,9 +57,25 @@ impl Files {
         self.component.map_or(0, |component| component.size)
     }
 
-    /// Whether a file that was here is not in `now`.
+    /// Of plugin `name` in `directory`, as they are now.
+    pub(super) fn of(directory: &Path, name: &str) -> Self {
+        let stamp = |kind: &str| {
+            let metadata = std::fs::metadata(directory.join(format!("{name}.{kind}"))).ok()?;
+            Some(Stamp::of(&metadata))
+        };
+        Self { component: stamp("wasm"), manifest: stamp("toml") }
+    }
+
+    /// Whether there is neither.
+    pub(super) fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Whether a file that was here is not in `now`, or is a manifest of which nothing is left. Both may be the middle of
+    /// a change: editors move a file away or empty it before they write it anew.
     pub(super) fn lost_one_in(self, now: Self) -> bool {
-        (self.component.is_some() && now.component.is_none()) || (self.manifest.is_some() && now.manifest.is_none())
+        let emptied = |file: Option<Stamp>| file.is_none_or(|file| file.size == 0);
+        (self.component.is_some() && now.component.is_none()) || (!emptied(self.manifest) && emptied(now.manifest))
     }
 
     pub(super) fn is_new(self, now: SystemTime) -> bool {
@@ -74,12 +105,7 @@ pub(super) fn list(directory: &Path) -> io::Result<(BTreeMap<String, Files>, boo
             unsettled |= path.symlink_metadata().is_err();
             continue;
         };
-        let stamp = Stamp {
-            inode: meta.ino(),
-            size: meta.len(),
-            written: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        };
+        let stamp = Stamp::of(&meta);
         let files = plugins.entry(stem).or_default();
         match extension {
             Some("wasm") => files.component = Some(stamp),
@@ -115,70 +141,78 @@ impl From<String> for Rejected {
     }
 }
 
+impl Rejected {
+    /// What is wrong may be over a moment later.
+    pub(super) fn for_now(reason: String) -> Self {
+        Self { reason, for_now: true }
+    }
+
+    /// A file that cannot be read. Most of what the system says then passes: too many open files, no memory, a disk that is
+    /// away. What is another kind of file, or not for this user, stays so until it is changed.
+    fn unreadable(file: &str, error: &io::Error) -> Self {
+        use io::ErrorKind::{InvalidInput, IsADirectory, PermissionDenied};
+        let reason = format!("cannot read `{file}`: {error}");
+        Self { reason, for_now: !matches!(error.kind(), InvalidInput | IsADirectory | PermissionDenied) }
+    }
+}
+
+/// What a manifest says, and its text.
+type Defined = (String, Vec<Arc<Task>>, Vec<Arc<Chain>>);
+
 impl Source {
     /// Read, check, compile and link a plugin. The error is the reason to show.
     pub(super) async fn version(&self, name: &str, files: Files) -> Result<Version, Rejected> {
         let plugin = Name::new(name).map_err(|error| format!("{error}; rename the file"))?;
-        let manifest_file = format!("{name}.toml");
-        let text = match files.manifest {
-            Some(_) => {
-                let text = self.read(&manifest_file, MAX_MANIFEST).await?;
-                String::from_utf8(text).map_err(|error| format!("{manifest_file}: not UTF-8: {error}"))?
-            }
-            None => String::new(),
-        };
-        // An empty one is as good as none.
-        let manifest = Manifest::parse(&manifest_file, &text).map_err(|error| error.to_string())?;
+        let this = self.clone();
+        // Reading a large manifest takes as long as many requests to the API.
+        let (manifest, tasks, chains) = aside(move || this.define(&plugin, files.manifest.is_some())).await??;
         if files.component.is_none() {
-            let misnamed = super::inspect::misnamed(&self.directory.join(&manifest_file));
+            let misnamed = super::inspect::misnamed(&self.directory.join(format!("{name}.toml")));
             let rename = misnamed.map(|other| format!("; rename `{other}`")).unwrap_or_default();
-            return Err(format!("there is a `{manifest_file}`, but no `{name}.wasm` beside it{rename}").into());
+            return Err(format!("there is a `{name}.toml`, but no `{name}.wasm` beside it{rename}").into());
         }
-        let wasm = self.read(&format!("{name}.wasm"), self.max_component).await?;
+        let (this, file) = (self.clone(), format!("{name}.wasm"));
+        let wasm = aside(move || this.read(&file, this.max_component)).await??;
         let component = self
             .runtime
             .load(wasm)
             .await
             .map_err(|error| Rejected { reason: format!("{name}.wasm: {error}"), for_now: error.may_pass() })?;
-        let tasks = manifest
-            .tasks(&self.tenant, &plugin, &self.below)
-            .into_iter()
-            .map(|task| {
-                let task = Arc::new(task);
-                let prepared = self.runtime.prepare(&component, &task).map_err(|refusal| {
-                    let TaskKey { task, .. } = &task.key;
-                    format!("task `{task}` {refusal}")
-                })?;
-                Ok(Ready { task, prepared })
-            })
-            .collect::<Result<_, String>>()?;
-        let chains = manifest.chains(&self.tenant, &plugin).into_iter().map(Arc::new).collect();
-        Ok(Version { component, manifest: text, tasks, chains })
-    }
-
-    async fn read(&self, file: &str, limit: u64) -> Result<Vec<u8>, String> {
-        let path = self.directory.join(file);
-        let file = file.to_owned();
-        let read = tokio::task::spawn_blocking(move || {
-            read_file(&path, limit)
-                .map_err(|error| format!("cannot read `{file}`: {error}"))?
-                .ok_or_else(|| format!("`{file}` is larger than {limit} bytes, the most that is read"))
+        let (runtime, linked) = (Arc::clone(&self.runtime), Arc::clone(&component));
+        let tasks = aside(move || {
+            let prepared = runtime.prepare_all(&linked, &tasks);
+            let prepared = prepared.map_err(|(task, refusal)| format!("task `{}` {refusal}", task.key.task))?;
+            let ready = tasks.into_iter().zip(prepared).map(|(task, prepared)| Ready { task, prepared });
+            Ok::<Vec<Ready>, Rejected>(ready.collect())
         });
-        read.await.map_err(|error| format!("cannot read it: {error}"))?
+        Ok(Version { component, manifest, tasks: tasks.await??, chains })
+    }
+
+    /// What the manifest of `plugin` says, if it has one.
+    fn define(&self, plugin: &Name, has_manifest: bool) -> Result<Defined, Rejected> {
+        let file = format!("{plugin}.toml");
+        let text = match has_manifest {
+            true => String::from_utf8(self.read(&file, MAX_MANIFEST)?)
+                .map_err(|error| format!("{file}: not UTF-8: {error}"))?,
+            false => String::new(),
+        };
+        // An empty one is as good as none.
+        let manifest = Manifest::parse(&file, &text).map_err(|error| error.to_string())?;
+        let tasks = manifest.tasks(&self.tenant, plugin, &self.below);
+        let chains = manifest.chains(&self.tenant, plugin);
+        self.runtime.tenants().room_for_tasks(&self.tenant, tasks.len() + chains.len(), 0)?;
+        Ok((text, tasks.into_iter().map(Arc::new).collect(), chains.into_iter().map(Arc::new).collect()))
+    }
+
+    fn read(&self, file: &str, limit: u64) -> Result<Vec<u8>, Rejected> {
+        let read = regular_file::read(&self.directory.join(file), limit);
+        let bytes = read.map_err(|error| Rejected::unreadable(file, &error))?;
+        Ok(bytes.ok_or_else(|| format!("`{file}` is larger than {limit} bytes, the most that is read"))?)
     }
 }
 
-/// All of a file; `None` if that is more than `limit` bytes.
-pub(super) fn read_file(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    open_file(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= limit))
-}
-
-/// Open a plain file. A pipe or a device under a plugin's name would block the reader, or never end.
-fn open_file(path: &Path) -> io::Result<std::fs::File> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
-    }
-    std::fs::File::open(path)
+/// Does `work` on a thread for what takes its time.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Rejected> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Rejected::for_now(format!("loading it broke off: {error}")))
 }

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing::warn;
 
 use crate::plugins::outlet::Mark;
-use crate::plugins::source::{list, read_file};
+use crate::plugins::source::{MAX_MANIFEST, list};
+use crate::regular_file;
 use crate::runtime::digest;
 
 /// What was fetched for one tenant.
@@ -86,9 +87,9 @@ impl Copies {
 fn read(directory: &Path, limit: u64) -> io::Result<BTreeMap<String, Option<Mark>>> {
     let (plugins, _) = list(directory)?;
     let mark = |name: &str| {
-        let component = read_file(&directory.join(format!("{name}.wasm")), limit).ok()??;
-        let manifest = std::fs::read_to_string(directory.join(format!("{name}.toml"))).ok()?;
-        Some(Mark { digest: digest(&component), manifest })
+        let component = regular_file::read(&directory.join(format!("{name}.wasm")), limit).ok()??;
+        let manifest = regular_file::read(&directory.join(format!("{name}.toml")), MAX_MANIFEST).ok()??;
+        Some(Mark { digest: digest(&component), manifest: String::from_utf8(manifest).ok()? })
     };
     Ok(plugins.into_keys().map(|name| (name.clone(), mark(&name))).collect())
 }

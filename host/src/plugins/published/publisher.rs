@@ -12,7 +12,7 @@ use super::Shared;
 use super::copies::Copies;
 use super::rule::{self, Lies, Step};
 use crate::plugins::outlet::{Dropped, Mark};
-use crate::plugins::source::read_file;
+use crate::regular_file;
 use crate::runtime::digest;
 use crate::store::Result;
 use crate::store::published::{PluginKey, Publish, PublishedPlugin, TOLD_FOR};
@@ -99,7 +99,7 @@ impl Publisher {
                 () = told => {}
                 Some((tenant, dropped)) = self.drops.recv() => self.hear(&tenant, dropped),
                 () = tokio::time::sleep(wait) => {}
-                _ = over.changed() => {}
+                told = over.changed() => if told.is_err() { return },
             }
             while let Ok((tenant, dropped)) = self.drops.try_recv() {
                 self.hear(&tenant, dropped);
@@ -288,7 +288,7 @@ impl Publisher {
         let Some(tenant) = self.tenants.get(&key.tenant) else { return Ok(()) };
         let (path, limit) = (tenant.dropped.join(format!("{}.wasm", key.plugin)), tenant.max_component);
         let read = tokio::task::spawn_blocking(move || {
-            let component = read_file(&path, limit).ok().flatten()?;
+            let component = regular_file::read(&path, limit).ok().flatten()?;
             Some((digest(&component), Arc::new(component)))
         });
         let component = match read.await {
