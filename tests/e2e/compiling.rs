@@ -125,6 +125,22 @@ fn a_crash_of_the_compiler_is_the_end_of_one_component_and_a_better_file_heals_i
 }
 
 #[test]
+fn a_plugin_whose_compiler_was_killed_is_tried_again_and_said_to_be() {
+    let host = Host::start();
+    host.add_bytes("it", &takes(400, 0), Some("[tasks.it]\n"));
+
+    // As the system does when the machine has no memory left: it takes a child that compiles first.
+    signal(compiler_of(&host), "KILL");
+    let reason = host.quarantined("it");
+    host.loaded_after_all("it");
+
+    let expected = "it.wasm: was not compiled, as something ended the compiler: signal 9 (SIGKILL); most likely the machine \
+                    had no memory left; this may pass, so it is tried again in 5s";
+    assert_eq!(reason, expected);
+    assert_eq!(state(&host.run("it", "")), "succeeded");
+}
+
+#[test]
 fn a_component_that_is_taken_away_is_compiled_no_longer() {
     let host = Host::start();
     host.add_bytes("bomb", &takes_long(0), None);
@@ -188,6 +204,16 @@ fn a_compiler_is_confined() {
     assert_eq!(fs::read_to_string(of_child("oom_score_adj")).unwrap().trim(), "1000");
     let status = fs::read_to_string(of_child("status")).unwrap();
     assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    let capabilities = |of: &str, set: &str| {
+        let line = of.lines().find_map(|line| line.strip_prefix(&format!("{set}:\t"))).unwrap();
+        u64::from_str_radix(line, 16).unwrap()
+    };
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert_eq!(capabilities(&status, set), 0, "{set}: {status}");
+    }
+    // One who may not change the bounding set has nothing to gain by it.
+    let may_change_it = capabilities(&fs::read_to_string("/proc/self/status").unwrap(), "CapEff") & 1 << 8 != 0;
+    assert!(!may_change_it || capabilities(&status, "CapBnd") == 0, "{status}");
     // Only root may look into it.
     match (fs::read(of_child("environ")), fs::read_dir(of_child("fd"))) {
         (Ok(environ), Ok(files)) => assert_eq!((environ.len(), files.count()), (0, 3)),

@@ -227,6 +227,7 @@ impl Apart {
             // Its last limit, which comes a second later: for a child that does not end by the first signal.
             (None, Some(Signal::KILL)) if end.used_up(time) => LoadError::TooSlow { limit: time },
             (None, Some(Signal::XFSZ)) => LoadError::TooMuchCode { limit: self.most_code },
+            (None, Some(signal)) if !is_of_its_own_making(signal) => LoadError::Ended(crash(status, &said)),
             _ => LoadError::Crashed(crash(status, &said)),
         };
         Err(Failure::Error(error))
@@ -260,10 +261,17 @@ impl End {
     }
 }
 
+/// Whether a child brings this signal upon itself by what it does. Others are sent to it: by the system when the machine has no
+/// memory left, or by people.
+fn is_of_its_own_making(signal: Signal) -> bool {
+    let own = [Signal::ABORT, Signal::BUS, Signal::FPE, Signal::ILL, Signal::SEGV, Signal::SYS, Signal::TRAP];
+    own.contains(&signal)
+}
+
 fn crash(status: ExitStatus, said: &str) -> String {
     let end = status.to_string().replace("signal: ", "signal ").replace("exit status: ", "exit status ");
     match (status.signal(), said) {
-        (Some(9), _) => format!("{end}; was the machine out of memory?"),
+        (Some(9), _) => format!("{end}; most likely the machine had no memory left"),
         (_, "") => end,
         (_, said) => format!("{end}; it said: {said}"),
     }
@@ -288,6 +296,7 @@ mod tests {
     fn each_end_of_a_child_has_its_own_meaning() {
         let (apart, signal, code) = (apart(), ExitStatus::from_raw, |code: i32| ExitStatus::from_raw(code << 8));
         let crashed = |text: &str| LoadError::Crashed(text.into());
+        let ended = |text: &str| LoadError::Ended(text.into());
         let judge = |status, said: &str, used| apart.judge(&End { status, used, said: said.into() });
         let little = Some(Duration::from_secs(1));
 
@@ -300,7 +309,8 @@ mod tests {
             (signal(25), "", LoadError::TooMuchCode { limit: 1 << 20 }),
             (signal(11), "", crashed("signal 11 (SIGSEGV)")),
             (signal(6), "stack overflow", crashed("signal 6 (SIGABRT); it said: stack overflow")),
-            (signal(9), "", crashed("signal 9 (SIGKILL); was the machine out of memory?")),
+            (signal(9), "", ended("signal 9 (SIGKILL); most likely the machine had no memory left")),
+            (signal(15), "", ended("signal 15 (SIGTERM)")),
             (code(101), "index out of bounds", crashed("exit status 101; it said: index out of bounds")),
         ] {
             assert_eq!(judge(status, said, little), Err(Failure::Error(expected)), "{status} {said}");

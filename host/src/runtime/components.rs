@@ -66,6 +66,9 @@ pub enum LoadError {
     /// A bug in the compiler, which a component may have looked for.
     #[error("crashed the compiler: {0}")]
     Crashed(String),
+    /// Something else than the component ended the compiler: worth another try.
+    #[error("was not compiled, as something ended the compiler: {0}")]
+    Ended(String),
     /// The fault of this machine, not of the component: worth another try.
     #[error("could not be compiled: {0}")]
     NotCompiled(String),
@@ -83,7 +86,7 @@ pub enum LoadError {
 impl LoadError {
     /// Whether the same bytes may do better a moment later.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::NotCompiled(_) | Self::Stopped)
+        matches!(self, Self::Ended(_) | Self::NotCompiled(_) | Self::Stopped)
     }
 }
 

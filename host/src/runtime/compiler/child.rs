@@ -12,6 +12,9 @@ use rustix::process::{
     DumpableBehavior, Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_dumpable_behavior,
     set_parent_process_death_signal, setpriority_process, setrlimit,
 };
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
+};
 
 use super::names;
 use crate::runtime::code_cache::engine_hash;
@@ -228,6 +231,7 @@ fn confine(brief: &Brief) -> io::Result<()> {
     // Not possible if the host's own priority is lower still, which is as good.
     let _ = setpriority_process(None, PRIORITY);
     rustix::thread::set_no_new_privs(true)?;
+    drop_capabilities()?;
     // No core files, and no way for others of this user to look into the process.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // A signal that tells the reason comes at the first number, the end at the second.
@@ -248,6 +252,21 @@ fn confine(brief: &Brief) -> io::Result<()> {
     }
     // Whoever sees a process of this name sees one that is confined.
     Ok(rustix::thread::set_name(c"sexton-compile")?)
+}
+
+/// Gives up what a child of root, or of a host with capabilities, could do beyond its user's own files. For good: no new ones are
+/// granted to this process.
+fn drop_capabilities() -> io::Result<()> {
+    // Up to the last one that this system knows. Only a process that may change the set can, and one that may not has none to gain.
+    for number in 0..u64::BITS {
+        if remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)).is_err() {
+            break;
+        }
+    }
+    // Emptied with the permitted ones in any case, on systems that have such a set.
+    let _ = clear_ambient_capability_set();
+    let none = CapabilitySet::empty();
+    Ok(set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?)
 }
 
 /// Limit a resource, or leave it at less if it was limited to that before.
