@@ -4,6 +4,8 @@
 //! A plugin that does not load harms nobody: it is quarantined with its reason. Where an earlier version of it was good,
 //! that one goes on.
 
+mod again;
+pub mod apart;
 pub mod directory;
 pub mod inspect;
 mod loading;
@@ -11,8 +13,10 @@ pub mod manifest;
 mod outlet;
 pub mod published;
 mod registry;
+mod settling;
 pub mod single;
 mod source;
+mod watching;
 
 use serde::{Deserialize, Serialize};
 

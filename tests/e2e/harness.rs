@@ -76,8 +76,25 @@ impl Host {
 
     /// The same with further variables in its environment.
     pub(crate) fn start_in_with(directory: Arc<tempfile::TempDir>, environment: &[(&str, &str)]) -> Self {
+        Self::start_by(Command::new(SEXTON), directory, environment)
+    }
+
+    /// A host that gets no notifications from the file system, as where another program of the user has used them up; `None`
+    /// where the system does not let a process be without them.
+    pub(crate) fn start_without_notifications(directory: Arc<tempfile::TempDir>) -> Option<Self> {
+        let without = |run: &str| {
+            let mut command = Command::new("unshare");
+            let none = format!("echo 0 > /proc/sys/user/max_inotify_instances && exec {run} \"$@\"");
+            command.args(["--user", "--map-root-user", "sh", "-c", &none, "sh"]);
+            command
+        };
+        let possible = without("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        possible.then(|| Self::start_by(without(SEXTON), directory, &[]))
+    }
+
+    fn start_by(mut command: Command, directory: Arc<tempfile::TempDir>, environment: &[(&str, &str)]) -> Self {
         let company = in_company();
-        let mut child = Command::new(SEXTON)
+        let mut child = command
             .args(["run", "--config", "sexton.toml"])
             .current_dir(directory.path())
             .env_remove("SEXTON_URL")
@@ -148,6 +165,14 @@ impl Host {
                 panic!("plugin `{name}` is quarantined: {reason}");
             }
             plugin["digest"].as_str().map(drop)
+        });
+    }
+
+    /// Wait until a plugin that was quarantined is in use.
+    pub(crate) fn loaded_after_all(&self, name: &str) {
+        self.eventually(&format!("plugin `{name}` is in use after all"), || {
+            let plugin = self.plugin(name)?;
+            (plugin["digest"].is_string() && plugin["quarantine"].is_null()).then_some(())
         });
     }
 

@@ -34,6 +34,7 @@ mod policies;
 mod reach;
 mod readme;
 mod rooms;
+mod saving;
 mod schedules;
 mod shutdown;
 mod signals;

@@ -25,6 +25,7 @@ use crate::machine::sweeper::Sweeper;
 use crate::machine::timekeeper::Timekeeper;
 use crate::machine::worker::Worker;
 use crate::plugins::Registry;
+use crate::plugins::apart::Apart;
 use crate::plugins::directory::Directory;
 use crate::plugins::published::{Shared, Sharing};
 use crate::runtime::{Runtime, Services};
@@ -80,7 +81,7 @@ impl Parts {
             virtual_time: None,
         });
         let runtime = Runtime::new(config.runtime(), services)?;
-        let plugins = Arc::new(Registry::new(Arc::clone(&catalog)));
+        let plugins = Arc::new(Registry::new(Arc::clone(&catalog)).bounded_by(Arc::clone(&tenants)));
         let budgets = Arc::new(Budgets::new(Arc::clone(&catalog), Arc::clone(&tenants), Arc::clone(&clock)));
         Ok(Self {
             store,
@@ -100,7 +101,11 @@ impl Parts {
     }
 
     pub(super) fn directories(&self, config: &Config) -> anyhow::Result<Vec<Directory>> {
+        let all = config.directories();
         let open = |(tenant, path): (Name, PathBuf)| {
+            let others = all.iter().filter(|(other, _)| *other != tenant).map(|(_, path)| path.clone()).collect();
+            let may_lie_in_var = tenant == Name::default_tenant();
+            let apart = Apart { var: config.host.var.clone(), may_lie_in_var, others };
             Directory::open(
                 tenant,
                 &path,
@@ -109,9 +114,10 @@ impl Parts {
                 Arc::clone(&self.clock),
                 config.runtime.max_component,
             )
+            .map(|directory| directory.apart_from(apart))
             .with_context(|| format!("cannot use the plugin directory `{}`", path.display()))
         };
-        config.directories().into_iter().map(open).collect()
+        all.clone().into_iter().map(open).collect()
     }
 
     /// What takes up plugins on a host that shares them.

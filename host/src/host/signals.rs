@@ -92,9 +92,15 @@ impl Host {
 }
 
 impl Reloading {
-    /// Read the configuration again and take over what can be. One that is wrong changes nothing.
+    /// Read the configuration again and take over what can be, and look at the plugins again.
     fn reload(&mut self, host: &Host) {
+        self.take_over(host);
+        // After that: a plugin that was refused for a bound may be within the new one.
         host.knobs.rescan.send_modify(|count| *count += 1);
+    }
+
+    /// Read the configuration again and take over what can be. One that is wrong changes nothing.
+    fn take_over(&mut self, host: &Host) {
         let new = match (self.read)() {
             Ok(new) => new,
             Err(error) => {

@@ -40,6 +40,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (draining, drained) = watch::channel(false);
     let mut connections = JoinSet::new();
+    let mut failing = false;
     loop {
         let place = tokio::select! {
             place = places.clone().acquire_owned() => place.expect("the semaphore is never closed"),
@@ -48,10 +49,17 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
         };
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok((stream, _)) => {
+                    if std::mem::take(&mut failing) {
+                        tracing::info!("Accepting connections again");
+                    }
+                    stream
+                }
                 Err(e) => {
                     // Most often too many open files: others must close some first, so asking at once would spin.
-                    tracing::warn!(error = %e, "Could not accept a connection");
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(error = %e, "Could not accept a connection, trying again and again");
+                    }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }

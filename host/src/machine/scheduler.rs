@@ -69,7 +69,7 @@ impl Scheduler {
             if stand.since.is_some() {
                 tokio::select! {
                     _ = pauses.changed() => {}
-                    _ = stopping.changed() => {}
+                    told = stopping.changed() => if told.is_err() { return },
                 }
                 continue;
             }
@@ -91,7 +91,7 @@ impl Scheduler {
                 _ = catalog.changed() => known = false,
                 Ok(()) = ends.changed(), if reacting.heeds_hints() => reacting.hint(),
                 _ = pauses.changed() => {}
-                _ = stopping.changed() => {}
+                told = stopping.changed() => if told.is_err() { return },
             }
         }
     }

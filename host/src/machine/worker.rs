@@ -117,7 +117,7 @@ impl Worker {
                 () = self.budgets.freed(), if wait.is_some() => {}
                 _ = pauses.changed() => {}
                 _ = duties.changed() => {}
-                _ = stopping.changed() => {}
+                told = stopping.changed() => if told.is_err() { break },
             }
         }
         debug!(runs = under_way.len(), "Claiming no more runs");

@@ -1,25 +1,30 @@
 //! Watches the plugin directory of a tenant: what lies in it is loaded, and then used on this host, or handed to those who
 //! publish it (`outlet`).
 //!
-//! Notifications of the file system say when to look, and a slow poll looks anyway. A file that was changed a moment ago
-//! may be half-written, so it is left alone until it has been quiet; a rename of a finished file is taken up at once by
-//! that measure too, as its time of change is older.
+//! Notifications of the file system say when to look (`watching`), and a slow poll looks anyway. A file that was changed a moment
+//! ago may be half-written, so it is left alone until it has been quiet; a rename of a finished file is taken up at once by
+//! that measure too, as its time of change is older. What is missing is taken for gone only after a while (`settling`).
+//!
+//! The path of the directory may be a link that is switched to another release: it is resolved with each look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use notify::{RecursiveMode, Watcher};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
-use tracing::{debug, warn};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tracing::{debug, info, warn};
 
+use crate::plugins::again::Again;
+use crate::plugins::apart::Apart;
 use crate::plugins::loading::{Loading, Next};
 use crate::plugins::outlet::Outlet;
 use crate::plugins::registry::{Registry, Version};
+use crate::plugins::settling::{SETTLE, Settling};
 use crate::plugins::source::{Files, QUIET, Rejected, Source, list};
+use crate::plugins::watching::Watching;
 use crate::runtime::Runtime;
 use crate::task::Name;
 use crate::time::Clock;
@@ -34,6 +39,9 @@ const GATHER: Duration = Duration::from_millis(25);
 /// What loading a plugin brought.
 pub(super) type Brought = Result<Version, Rejected>;
 
+/// What lies in a directory, and whether some of it could not be looked at.
+type Listed = io::Result<(BTreeMap<String, Files>, bool)>;
+
 /// The plugin directory of one tenant.
 #[derive(Debug)]
 pub struct Directory {
@@ -41,12 +49,18 @@ pub struct Directory {
     pub(super) outlet: Outlet,
     /// Held by whoever changes more than one file in it, where those are to be seen together.
     pub(super) still: Arc<Mutex<()>>,
+    apart: Option<Apart>,
     clock: Arc<dyn Clock>,
     seen: BTreeMap<String, Files>,
-    loading: Loading<Brought>,
+    settling: Settling,
+    again: Again,
+    /// `None` for what was changed while it was loaded.
+    loading: Loading<Option<Brought>>,
     /// What was loaded, and is not in use yet; and when the first of it has waited long enough for others.
     gathered: Vec<(String, Brought)>,
     gathered_until: Instant,
+    /// Whether the directory could not be read the last time.
+    unreadable: bool,
 }
 
 impl Directory {
@@ -65,49 +79,89 @@ impl Directory {
     ) -> io::Result<Self> {
         let directory = made(path)?;
         let source = Source { below: directory.clone(), directory, runtime, tenant, max_component };
-        Ok(Self::of(source, Outlet::Use(registry), clock))
+        Ok(Self::of(source, Outlet::Use(registry), clock, SETTLE))
     }
 
     /// A directory of the same tenant at `path`, which is made if it is not there: for the same plugins as this one, so that
     /// relative grants mean what they mean here. What lies in it is used on this host.
+    ///
+    /// Only this host writes there, and both files of a plugin at once: what is missing has been taken away.
     pub(super) fn beside(&self, path: &Path, registry: Arc<Registry>) -> io::Result<Self> {
         let source = Source { directory: made(path)?, ..self.source.clone() };
-        Ok(Self::of(source, Outlet::Use(registry), Arc::clone(&self.clock)))
+        Ok(Self::of(source, Outlet::Use(registry), Arc::clone(&self.clock), Duration::ZERO))
     }
 
-    fn of(source: Source, outlet: Outlet, clock: Arc<dyn Clock>) -> Self {
-        let (still, seen, loading) = (Arc::default(), BTreeMap::new(), Loading::new());
-        Self { source, outlet, still, clock, seen, loading, gathered: Vec::new(), gathered_until: Instant::now() }
+    /// The same, which is not used when its path leads to what it is to be kept apart from.
+    #[must_use]
+    pub fn apart_from(self, apart: Apart) -> Self {
+        Self { apart: Some(apart), ..self }
     }
 
-    /// Load what is there, and then whatever changes, until `over` is set. Looks at once
+    fn of(source: Source, outlet: Outlet, clock: Arc<dyn Clock>, settle: Duration) -> Self {
+        Self {
+            source,
+            outlet,
+            still: Arc::default(),
+            apart: None,
+            clock,
+            seen: BTreeMap::new(),
+            settling: Settling::after(settle),
+            again: Again::default(),
+            loading: Loading::new(),
+            gathered: Vec::new(),
+            gathered_until: Instant::now(),
+            unreadable: false,
+        }
+    }
+
+    /// Load what is there, and then whatever changes, until `over` is set. Looks at once, and tries what is quarantined again,
     /// when `rescan` changes.
     pub async fn run(mut self, mut rescan: watch::Receiver<u64>, mut over: watch::Receiver<bool>) {
-        let (told, mut hints) = mpsc::channel(1);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.as_ref().is_ok_and(is_only_read) {
-                return;
-            }
-            // A hint is pending already if the channel is full, which is as good.
-            let _ = told.try_send(());
-        })
-        .and_then(|mut watcher| {
-            watcher.watch(&self.source.directory, RecursiveMode::NonRecursive)?;
-            Ok(watcher)
-        });
-        if let Err(error) = &watcher {
-            let path = self.source.directory.display();
-            warn!(error = %error, "Cannot watch `{path}`, looking every {POLL:?} instead");
-        }
+        let (watching, mut hints) = Watching::of(self.source.directory.clone());
+        let mut watching = Some(watching);
         loop {
-            let unsettled = self.look();
-            let pause = tokio::time::sleep(if unsettled { QUIET } else { POLL });
+            // A filesystem that hangs keeps this directory waiting, and nothing else.
+            let listed = tokio::select! {
+                listed = self.survey(&mut watching) => listed,
+                _ = over.changed() => return,
+            };
+            let unsettled = self.look(listed);
+            let pause = tokio::time::sleep(if unsettled { QUIET } else { self.rest() });
             tokio::select! {
                 () = self.load_until(pause) => {}
-                _ = hints.recv() => {}
-                Ok(()) = rescan.changed() => {}
+                // Not if there is nobody left to tell: the poll goes on.
+                Some(()) = hints.recv() => {}
+                Ok(()) = rescan.changed() => self.try_again(),
                 _ = over.changed() => return,
             }
+        }
+    }
+
+    /// How long to wait for the next look.
+    fn rest(&self) -> Duration {
+        let again = self.again.next().map(|at| at.saturating_duration_since(Instant::now()));
+        again.map_or(POLL, |again| again.clamp(QUIET, POLL))
+    }
+
+    /// See what lies in the directory, and watch it where it is now.
+    async fn survey(&self, watching: &mut Option<Watching>) -> Listed {
+        let (directory, still, watched) = (self.source.directory.clone(), Arc::clone(&self.still), watching.take());
+        let apart = self.apart.clone();
+        let survey = tokio::task::spawn_blocking(move || {
+            let watched = watched.map(|mut watched| {
+                watched.follow();
+                watched
+            });
+            let checked = apart.map_or(Ok(()), |apart| apart.check(&directory));
+            let _still = still.lock().unwrap_or_else(PoisonError::into_inner);
+            (watched, checked.and_then(|()| list(&directory)))
+        });
+        match survey.await {
+            Ok((watched, listed)) => {
+                *watching = watched;
+                listed
+            }
+            Err(error) => Err(io::Error::other(error)),
         }
     }
 
@@ -128,55 +182,75 @@ impl Directory {
 
     /// Note what has changed since the last look, to be loaded. Returns whether something was left alone because it is too
     /// new.
-    fn look(&mut self) -> bool {
+    fn look(&mut self, listed: Listed) -> bool {
         // Before anything is taken away: what was loaded of it would come back afterwards.
         self.take_up();
-        let listed = {
-            let _still = self.still.lock().unwrap_or_else(PoisonError::into_inner);
-            list(&self.source.directory)
-        };
         let (now_there, mut unsettled) = match listed {
             Ok(listed) => listed,
             Err(error) => {
                 // What is loaded stays: a directory that cannot be read says nothing about its plugins.
                 let path = self.source.directory.display();
-                warn!(error = %error, "Cannot read the plugin directory `{path}`");
+                if !std::mem::replace(&mut self.unreadable, true) {
+                    warn!(error = %error, "Cannot read the plugin directory `{path}`, so its plugins stay as they are");
+                }
                 return false;
             }
         };
+        if std::mem::take(&mut self.unreadable) {
+            info!("Reading the plugin directory `{}` again", self.source.directory.display());
+        }
         self.outlet.there(&self.source.tenant, now_there.keys());
-        let gone: Vec<String> = self.seen.keys().filter(|name| !now_there.contains_key(*name)).cloned().collect();
-        let some_gone = !gone.is_empty();
-        for name in &gone {
+        let names: BTreeSet<String> = self.seen.keys().chain(now_there.keys()).cloned().collect();
+        let mut gone = Vec::new();
+        for name in names {
+            let files = now_there.get(&name).copied().unwrap_or_default();
+            let before = self.seen.get(&name).copied().unwrap_or_default();
+            if files.is_new(SystemTime::now()) || self.settling.holds(&name, before, files, Instant::now()) {
+                unsettled = true;
+            } else if files.is_nothing() {
+                gone.push(name);
+            } else if before != files {
+                self.changed(name, before, files);
+            } else if self.again.is_due(&name, Instant::now()) {
+                self.loading.add(name, files.size());
+            }
+        }
+        self.take_away(&gone);
+        unsettled
+    }
+
+    /// A plugin is another than it was at the last look.
+    fn changed(&mut self, name: String, before: Files, now: Files) {
+        self.seen.insert(name.clone(), now);
+        self.again.forget(&name);
+        if before.lost_one_in(now) {
+            // What was taken away on purpose must not go on as the version before.
+            self.outlet.remove(&self.source.tenant, std::slice::from_ref(&name));
+        }
+        self.loading.add(name, now.size());
+    }
+
+    /// Plugins are no longer there.
+    fn take_away(&mut self, gone: &[String]) {
+        for name in gone {
             self.loading.give_up(name);
             self.seen.remove(name);
+            self.again.forget(name);
         }
-        self.outlet.remove(&self.source.tenant, &gone);
-        if some_gone {
+        self.outlet.remove(&self.source.tenant, gone);
+        if !gone.is_empty() {
             // What went may have been in the way of one that did not load.
-            for name in self.outlet.quarantined(&self.source.tenant) {
-                if !self.loading.has(&name) {
-                    self.seen.remove(&name);
-                }
-            }
+            self.try_again();
         }
+    }
 
-        for (name, files) in now_there {
-            if self.seen.get(&name) == Some(&files) {
-                continue;
+    /// Load what is quarantined once more, at the next look.
+    fn try_again(&mut self) {
+        for name in self.outlet.quarantined(&self.source.tenant) {
+            if !self.loading.has(&name) {
+                self.again.soon(&name, Instant::now());
             }
-            if files.is_new(SystemTime::now()) {
-                unsettled = true;
-                continue;
-            }
-            let before = self.seen.insert(name.clone(), files).unwrap_or_default();
-            if before.lost_one_in(files) {
-                // What was taken away on purpose must not go on as the version before.
-                self.outlet.remove(&self.source.tenant, std::slice::from_ref(&name));
-            }
-            self.loading.add(name, files.size());
         }
-        unsettled
     }
 
     fn begin(&mut self, name: String, turn: OwnedSemaphorePermit) {
@@ -186,11 +260,16 @@ impl Directory {
     }
 
     /// Keep what a load brought, to be used in a moment: the first plugin is long before the last is loaded.
-    fn settle(&mut self, name: String, version: Brought) {
-        if self.gathered.is_empty() {
-            self.gathered_until = Instant::now() + GATHER;
+    fn settle(&mut self, name: String, brought: Option<Brought>) {
+        match brought {
+            Some(brought) => {
+                if self.gathered.is_empty() {
+                    self.gathered_until = Instant::now() + GATHER;
+                }
+                self.gathered.push((name, brought));
+            }
+            None => self.again.soon(&name, Instant::now()),
         }
-        self.gathered.push((name, version));
         // Alone, it need not wait.
         if self.loading.is_idle() {
             self.take_up();
@@ -202,27 +281,37 @@ impl Directory {
         if self.gathered.is_empty() {
             return;
         }
-        let again = self.outlet.take_up(&self.source.tenant, std::mem::take(&mut self.gathered), self.clock.now());
-        for name in again {
-            // As if it had changed: it is loaded again at the next look.
-            self.seen.insert(name, Files::default());
+        let mut gathered = std::mem::take(&mut self.gathered);
+        for (name, brought) in &mut gathered {
+            match brought {
+                Err(rejected) if rejected.for_now => {
+                    let wait = humantime::format_duration(self.again.failed(name, Instant::now()));
+                    rejected.reason.push_str(&format!("; this may pass, so it is tried again in {wait}"));
+                }
+                _ => self.again.forget(name),
+            }
+        }
+        let in_the_way = self.outlet.take_up(&self.source.tenant, gathered, self.clock.now());
+        for name in in_the_way {
+            self.again.soon(&name, Instant::now() + POLL);
         }
     }
 }
 
-/// The directory at `path`, which is made if it is not there.
+/// The directory at `path`, which is made if it is not there. Links in the path stay: where they lead may change.
 fn made(path: &Path) -> io::Result<PathBuf> {
     std::fs::create_dir_all(path)?;
-    path.canonicalize()
+    // As relative grants are below it, whatever directory the host is in by then.
+    std::path::absolute(path)
 }
 
-/// Whether nothing was changed by what happened. Looking at the directory is such an event itself.
-fn is_only_read(event: &notify::Event) -> bool {
-    use notify::event::{AccessKind, AccessMode, EventKind};
-    matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write))
-}
-
-async fn load(source: Source, name: String, files: Files) -> Brought {
+/// Loads a plugin of these files. Returns nothing if they are others by then: what was read may be of both.
+async fn load(source: Source, name: String, files: Files) -> Option<Brought> {
     debug!(plugin = name, "Loading plugin `{}`", name.escape_debug());
-    source.version(&name, files).await
+    let version = source.version(&name, files).await;
+    if Name::new(&name).is_err() {
+        return Some(version); // nothing of it was read, and its file may have a name that is no text
+    }
+    let now = tokio::task::spawn_blocking(move || Files::of(&source.directory, &name)).await;
+    now.is_ok_and(|now| now == files).then_some(version)
 }

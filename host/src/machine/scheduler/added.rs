@@ -97,7 +97,7 @@ impl AddedSchedules {
             if pauses.borrow_and_update().since.is_some() {
                 tokio::select! {
                     _ = pauses.changed() => {}
-                    _ = stopping.changed() => {}
+                    told = stopping.changed() => if told.is_err() { return },
                 }
                 continue;
             }
@@ -124,7 +124,7 @@ impl AddedSchedules {
                 () = told => load_at = Instant::now(),
                 _ = catalog.changed() => self.wake(&mut known),
                 _ = pauses.changed() => {}
-                _ = stopping.changed() => {}
+                told = stopping.changed() => if told.is_err() { return },
             }
         }
     }

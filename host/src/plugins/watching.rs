@@ -1,0 +1,75 @@
+//! Watches a directory for changes, wherever its path leads at the time.
+//!
+//! The path may be a link that is switched to another release, or the directory may be removed and made again: a watch stays
+//! with what it was set on. So it is looked at again with each look at the directory. Where the system gives no
+//! watch (it has a limit for each user), the poll is what is left, and a watch is asked for again each time.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+/// What is watched: the directory itself, whatever it is called.
+type Identity = (u64, u64);
+
+/// A watch that follows a path.
+pub(super) struct Watching {
+    path: PathBuf,
+    told: mpsc::Sender<()>,
+    /// Of what is watched; dropping it ends the watch.
+    watched: Option<(Identity, RecommendedWatcher)>,
+    /// Whether the log says that there is no watch.
+    warned: bool,
+}
+
+impl Watching {
+    /// A watch of the directory at `path`, and how to hear of changes. Nothing is watched before [`Self::follow`].
+    pub(super) fn of(path: PathBuf) -> (Self, mpsc::Receiver<()>) {
+        // A hint is pending already if the channel is full, which is as good.
+        let (told, hints) = mpsc::channel(1);
+        (Self { path, told, watched: None, warned: false }, hints)
+    }
+
+    /// Watches what the path leads to now. May take as long as the filesystem does.
+    pub(super) fn follow(&mut self) {
+        let Ok(metadata) = std::fs::metadata(&self.path) else { return };
+        let identity = (metadata.dev(), metadata.ino());
+        if self.watched.as_ref().is_some_and(|(watched, _)| *watched == identity) {
+            return;
+        }
+        self.watched = None;
+        let path = self.path.display();
+        match self.watch() {
+            Ok(watcher) => {
+                self.watched = Some((identity, watcher));
+                if std::mem::take(&mut self.warned) {
+                    info!("Watching `{path}` again");
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.warned, true) {
+                    warn!(error = %error, "Cannot watch `{path}`, looking now and then instead");
+                }
+            }
+        }
+    }
+
+    fn watch(&self) -> notify::Result<RecommendedWatcher> {
+        let told = self.told.clone();
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if !event.as_ref().is_ok_and(is_only_read) {
+                let _ = told.try_send(());
+            }
+        })?;
+        watcher.watch(&self.path, RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    }
+}
+
+/// Whether nothing was changed by what happened. Looking at the directory is such an event itself.
+fn is_only_read(event: &notify::Event) -> bool {
+    use notify::event::{AccessKind, AccessMode, EventKind};
+    matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write))
+}
