@@ -217,7 +217,8 @@ impl Runtime {
         let files = Arc::new(files::AllFiles::of_this_process());
         // After the engine has reserved its address space, which counts where data is limited.
         let memory = Arc::new(all_memory::AllMemory::of_this_process());
-        let stage = Arc::new(attempt::Stage { engine: wasm, services, lanes, lines, words, files, file_threads, memory });
+        let stage =
+            Arc::new(attempt::Stage { engine: wasm, services, lanes, lines, words, files, file_threads, memory });
         Ok(Arc::new(Self { stage, loader, ticker, max_memory, io: Mutex::new(Some(io)) }))
     }
 
