@@ -13,6 +13,7 @@ pub mod ended;
 pub mod http;
 pub mod locks;
 pub mod log;
+mod refusals;
 pub mod schedule;
 pub mod settings;
 
@@ -24,6 +25,7 @@ use std::time::Instant;
 use wasmtime::component::{HasData, ResourceTable};
 
 pub use ended::{Interrupt, Until, Why};
+pub(crate) use refusals::{Refusal, Refusals};
 
 use crate::run::ClaimKey;
 use crate::runtime::ledger::Ledger;
@@ -40,6 +42,7 @@ pub struct ImportsCtx {
     /// What the host holds for the guest is charged to it.
     ledger: Arc<Ledger>,
     until: Until,
+    refusals: Refusals,
     http: http::HttpCtx,
     /// The locks that the guest has handles to: asking for one of these again would be waiting for itself.
     locks: HashMap<Arc<LockName>, LockMode>,
@@ -57,13 +60,13 @@ impl ImportsCtx {
     /// The context of the attempt `order`, which is over at `deadline`, however it goes, and whose memory is that of `ledger`.
     pub(crate) fn new(services: Arc<Services>, order: &Order, deadline: Instant, ledger: Arc<Ledger>) -> Self {
         let until = Until::new(Arc::clone(&order.handle), deadline);
+        let (task, handle) = (Arc::clone(&order.task), Arc::clone(&order.handle));
+        let refusals = Refusals::new(task, handle, Arc::clone(&services.clock));
+        let real_until = Until::by_real_time(Arc::clone(&order.handle), deadline);
         Self {
-            http: http::HttpCtx::new(
-                &order.task.grants.http,
-                Until::by_real_time(Arc::clone(&order.handle), deadline),
-                Arc::clone(&ledger),
-            ),
+            http: http::HttpCtx::new(&order.task.grants.http, real_until, Arc::clone(&ledger), refusals.clone()),
             ledger,
+            refusals,
             services,
             task: Arc::clone(&order.task),
             claim: order.claim.key,
@@ -80,6 +83,11 @@ impl ImportsCtx {
     /// What ends the attempt from outside, for waits that are not in this module (`wasi:io/poll`, clocks).
     pub fn until(&self) -> Until {
         self.until.clone()
+    }
+
+    /// Notes that the guest was refused something that its task is not granted.
+    pub(crate) fn refuses(&self, refusal: Refusal<'_>) {
+        self.refusals.note(refusal);
     }
 
     fn lock_name(&self, kind: LockKind, name: String) -> LockName {

@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod harmless;
 pub mod host;
 pub mod http;
 pub mod imports;

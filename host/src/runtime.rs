@@ -19,6 +19,7 @@ mod filesystem;
 mod glance;
 mod guest;
 mod handle;
+mod io_errors;
 mod lanes;
 pub(crate) mod ledger;
 mod limits;
@@ -29,8 +30,11 @@ mod loader;
 mod opening;
 mod processor;
 mod profile;
+mod read_only;
+mod refused;
 mod resident;
 mod sampler;
+mod sockets;
 mod stack;
 mod stdio;
 pub(crate) mod streams;
@@ -39,6 +43,7 @@ mod vitals;
 mod waits;
 mod watch;
 mod whereabouts;
+mod wording;
 mod words;
 
 #[cfg(test)]

@@ -277,6 +277,16 @@ pub struct HttpHost {
     pub port: Option<u16>,
 }
 
+impl fmt::Display for HttpHost {
+    /// As a manifest names it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => f.write_str(&self.host),
+        }
+    }
+}
+
 /// A directory that a task sees.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Directory {

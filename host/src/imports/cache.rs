@@ -5,8 +5,8 @@ use std::time::Duration;
 use wasmtime::component::{Linker, Resource};
 
 use super::{
-    Imports, ImportsCtx, ImportsCtxView, ImportsView, Interrupt, LARGEST_VALUE, LONGEST_NAME, granted, is_name,
-    store_failure,
+    Imports, ImportsCtx, ImportsCtxView, ImportsView, Interrupt, LARGEST_VALUE, LONGEST_NAME, Refusal, granted,
+    is_name, store_failure,
 };
 use crate::runtime::LogLine;
 use crate::runtime::bindings::sexton::task::cache::{self, Entry, Error, Host, HostRenewal, Refreshed};
@@ -198,6 +198,7 @@ impl ImportsCtx {
         if !is_name(key) {
             Err(Error::BadKey)
         } else if !granted(&self.task.grants.cache, key) {
+            self.refuses(Refusal::CacheKey(key));
             Err(Error::AccessDenied)
         } else {
             Ok(())

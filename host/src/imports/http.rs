@@ -13,16 +13,18 @@ mod target;
 use std::fmt;
 use std::sync::Arc;
 
-use ::http::Request;
+use ::http::{HeaderName, Request};
 use tokio::sync::Semaphore;
 use tokio_rustls::rustls::ClientConfig;
 use wasmtime::component::Linker;
 use wasmtime_wasi_http::p2::bindings::LinkOptions;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types};
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
+};
 
-use super::{ImportsCtxView, ImportsView, Until};
+use super::{ImportsCtxView, ImportsView, Refusal, Refusals, Until};
 use crate::runtime::ledger::Ledger;
 use crate::task::HttpHost;
 use exchange::{Answer, Exchange, Way};
@@ -50,9 +52,10 @@ pub(super) struct HttpCtx {
 }
 
 impl HttpCtx {
-    pub(super) fn new(grants: &[HttpHost], until: Until, ledger: Arc<Ledger>) -> Self {
+    pub(super) fn new(grants: &[HttpHost], until: Until, ledger: Arc<Ledger>, refusals: Refusals) -> Self {
         let sender = Sender {
             grants: grants.into(),
+            refusals,
             until,
             ledger,
             connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
@@ -102,6 +105,7 @@ pub fn add_types_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> 
 /// Sends a guest's requests.
 struct Sender {
     grants: Arc<[HttpHost]>,
+    refusals: Refusals,
     until: Until,
     /// What an exchange holds is charged to it.
     ledger: Arc<Ledger>,
@@ -125,6 +129,15 @@ impl WasiHttpHooks for Sender {
     /// It is charged to the run for as long as it lies there.
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         BODY_CHUNK
+    }
+
+    /// Called for each header that a guest sets or deletes. Those of answers were taken out before (`exchange`).
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        let forbidden = DEFAULT_FORBIDDEN_HEADERS.contains(name);
+        if forbidden {
+            self.refusals.note(Refusal::Header(name.as_str()));
+        }
+        forbidden
     }
 
     fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
@@ -172,6 +185,7 @@ impl Sender {
         }
         let target = Target::of(request.uri())?;
         if !target.is_granted(&self.grants) {
+            self.refusals.note(Refusal::Host(&target.to_string()));
             return Err(Error::HttpRequestDenied);
         }
         let connection =
@@ -183,6 +197,7 @@ impl Sender {
             target,
             options: options.unwrap_or_default(),
             grants: Arc::clone(&self.grants),
+            refusals: self.refusals.clone(),
             until: self.until.clone(),
             tls: Arc::clone(&self.tls),
             ledger: Arc::clone(&self.ledger),

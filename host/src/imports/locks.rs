@@ -16,7 +16,7 @@ use wasmtime::component::{Linker, Resource};
 pub use graph::{Deadlock, Member};
 pub use waits::{LockWaits, Place, Waits};
 
-use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, Interrupt, granted, is_name, store_failure};
+use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, Interrupt, Refusal, granted, is_name, store_failure};
 use crate::runtime::bindings::sexton::task::locks::{self, Error, Host, HostLock, Mode};
 use crate::runtime::{LogLine, Vitals};
 use crate::store::{self, LockKind, LockMode, LockName, LockTaken};
@@ -62,6 +62,7 @@ impl Host for ImportsCtxView<'_> {
             return Ok(Err(Error::BadName));
         }
         if !granted(&self.ctx.task.grants.locks, &name) {
+            self.ctx.refuses(Refusal::Lock(&name));
             return Ok(Err(Error::AccessDenied));
         }
         let lock = Arc::new(self.ctx.lock_name(LockKind::Named, name));

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use wasmtime::component::Linker;
 
-use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, LARGEST_VALUE, granted, is_name, store_failure};
+use super::{
+    Imports, ImportsCtx, ImportsCtxView, ImportsView, LARGEST_VALUE, Refusal, granted, is_name, store_failure,
+};
 use crate::run::{Cause, RunState};
 use crate::runtime::bindings::sexton::task::schedule::{self, Error, Host, When};
 use crate::store::{self, NewRun, RunFilter};
@@ -69,6 +71,7 @@ impl ImportsCtxView<'_> {
     ) -> wasmtime::Result<Result<String, Error>> {
         let ctx = &mut *self.ctx;
         if !granted(&ctx.task.grants.schedule, task) {
+            ctx.refuses(Refusal::Task(task));
             return Ok(Err(Error::AccessDenied));
         }
         // A pattern may cover texts that are no task's name.
@@ -117,8 +120,8 @@ async fn queue_is_full(ctx: &ImportsCtx, task: &TaskKey) -> store::Result<bool> 
         tenant: Some(task.tenant.clone()),
         task: Some(task.task.clone()),
         state: Some(RunState::Waiting),
-        before: None,
         limit: MOST_WAITING,
+        ..RunFilter::default()
     };
     Ok(ctx.services.store.runs(waiting).await?.len() >= MOST_WAITING)
 }

@@ -44,6 +44,12 @@ pub(crate) fn ledger() -> Arc<Ledger> {
     Ledger::new(Limits::default().memory, &Arc::new(AllMemory::of(u64::MAX)))
 }
 
+/// Where refusals of the attempt that `until` ends are noted.
+pub(crate) fn refusals(until: &Until) -> super::Refusals {
+    let clock = Arc::new(StillClock(AtomicI64::new(0)));
+    super::Refusals::new(Arc::new(task("caller", Grants::default())), Arc::clone(until.handle()), clock)
+}
+
 /// `work`, which must be done within the bound.
 pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(BOUND, work).await.expect("this should have happened by now")
@@ -197,7 +203,7 @@ pub(crate) fn grants(patterns: &[&str]) -> Grants {
     Grants { locks: patterns.clone(), cache: patterns.clone(), schedule: patterns, ..Grants::default() }
 }
 
-fn task(name: &str, grants: Grants) -> Task {
+pub(crate) fn task(name: &str, grants: Grants) -> Task {
     Task {
         key: task_key(name),
         plugin: Name::new("plugin").unwrap(),

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::run::{Accounts, Cause, Report};
+use crate::run::{Accounts, Cause, Outcome, Report};
 use crate::time::Timestamp;
 
 use super::all_memory::AllMemory;
@@ -19,7 +19,7 @@ use super::stack::Lines;
 use super::stdio;
 use super::watch::Watched;
 use super::words::Words;
-use super::{Ended, Order, Services};
+use super::{Ended, Order, Services, wording};
 
 /// What attempts need of the runtime.
 #[derive(Debug)]
@@ -41,7 +41,9 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
     let guest = Guest::new(&stage, &order, prepared.kind(), &turn);
     let mut store = match guest.into_store(&stage.engine, &order) {
         Ok(store) => store,
-        Err(error) => return refused(format!("cannot make room for it: {error:#}"), &order, started_at),
+        Err(error) => {
+            return refused(format!("cannot make room for it: {}", wording::of_error(&error)), &order, started_at);
+        }
     };
 
     let (result, pauses) = {
@@ -90,6 +92,7 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
         stdout: &stdout,
         stderr: &stderr,
     });
+    verdict.message = with_refusals(verdict.message.take(), verdict.outcome(), &order);
     prepared.behaved(&verdict.ending, turn.used());
     // Before anybody is told that it is over: what the guest held (memory, handles) is free then.
     drop(store);
@@ -170,7 +173,7 @@ pub(super) fn given_up(order: &Order, at: Timestamp) -> Ended {
 
 fn report(order: &Order, started_at: Timestamp, ended_at: Timestamp) -> Report {
     Report {
-        outcome: crate::run::Outcome::Refused,
+        outcome: Outcome::Refused,
         started_at,
         ended_at,
         message: None,
@@ -179,6 +182,18 @@ fn report(order: &Order, started_at: Timestamp, ended_at: Timestamp) -> Report {
         log: order.handle.kept_log(),
         stdout: crate::run::Kept::default(),
         stderr: crate::run::Kept::default(),
+    }
+}
+
+/// The message of an attempt that went wrong, with what the host refused its guest.
+fn with_refusals(message: Option<String>, outcome: Outcome, order: &Order) -> Option<String> {
+    let refused = match outcome {
+        Outcome::Succeeded | Outcome::Deferred => None,
+        _ => order.handle.refused.words(),
+    };
+    match (message, refused) {
+        (Some(message), Some(refused)) => Some(format!("{message}; refused: {refused}")),
+        (message, refused) => message.or(refused.map(|refused| format!("refused: {refused}"))),
     }
 }
 

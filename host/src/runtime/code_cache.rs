@@ -20,7 +20,8 @@ use wasmtime::component::Component;
 
 use super::RuntimeError;
 use super::compiler::Failure;
-use super::components::{hex, one_line};
+use super::components::hex;
+use super::wording;
 use super::{resident, stack};
 use crate::regular_file::{self, own};
 
@@ -107,7 +108,7 @@ impl CodeCache {
         let no_room = |error: io::Error| Failure::NoRoom(error.to_string());
         let memory = memory().map_err(no_room)?;
         compile(memory.try_clone().map_err(no_room)?)?;
-        from_memory(engine, &memory).map_err(|error| Failure::NoRoom(one_line(&error)))
+        from_memory(engine, &memory).map_err(|error| Failure::NoRoom(wording::of_error(&error)))
     }
 
     /// A file with `bytes` that has no name, and is gone when it is closed: on disk if there is room, else in memory.
@@ -168,7 +169,7 @@ fn load(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
     if digest_of(&code).map_err(|error| error.to_string())? != expected {
         return Err("its digest is another".into());
     }
-    let component = from_file(engine, &code).map_err(|e| one_line(&e))?;
+    let component = from_file(engine, &code).map_err(|e| wording::of_error(&e))?;
     resident::release(&component);
     Ok(Some(component))
 }

@@ -25,9 +25,10 @@ use rustix::process::Signal;
 
 use super::RuntimeError;
 use super::code_cache::engine_hash;
-use super::components::{LoadError, clipped};
+use super::components::LoadError;
 use super::engine::CodeSettings;
 use super::processor::Effort;
+use super::wording;
 use child::{Brief, Exit, Work};
 use waiting::{Patience, end, listen};
 
@@ -211,7 +212,7 @@ impl Apart {
     /// What an end means.
     fn judge(&self, end: &End) -> Result<(), Failure> {
         let status = end.status;
-        let said = clipped(&String::from_utf8_lossy(&end.said));
+        let said = wording::line(&String::from_utf8_lossy(&end.said));
         let CompileLimits { time, memory } = self.limits;
         let error = match (status.code().map(Exit::from_code), status.signal().and_then(Signal::from_named_raw)) {
             (Some(Exit::Done), _) => return Ok(()),

@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use sha2::{Digest, Sha256};
 
+use super::wording;
+
 /// Why a component is not used. One line each; the file's name is for the caller to add.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -145,7 +147,7 @@ impl Component {
         let imports = ty.imports(engine).map(|(name, _)| name.to_owned()).collect();
         // Made once now, rather than in the first run.
         if let Err(error) = compiled.initialize_copy_on_write_image() {
-            return Err(LoadError::Invalid(one_line(&error)));
+            return Err(LoadError::Invalid(wording::of_error(&error)));
         }
         Ok(Self { digest, size, kind, imports, wasm: compiled })
     }
@@ -180,7 +182,7 @@ pub(super) fn kind_of(exports: &[&str]) -> Result<Kind, LoadError> {
     if exported("wasi:cli/run@0.2.") {
         return Ok(Kind::Program);
     }
-    let names: Vec<String> = exports.iter().take(5).map(|name| format!("`{}`", clipped(name))).collect();
+    let names: Vec<String> = exports.iter().take(5).map(|name| format!("`{}`", wording::line(name))).collect();
     Err(LoadError::NothingToRun(names.join(", ")))
 }
 
@@ -208,31 +210,6 @@ pub(super) fn look(wasm: &[u8], limit: u64) -> Result<(), LoadError> {
     }
 }
 
-/// An error and its causes in one line.
-pub(super) fn one_line(error: &wasmtime::Error) -> String {
-    clipped(&format!("{error:#}"))
-}
-
-/// The most characters of a message, which may hold names from a component.
-const MESSAGE: usize = 500;
-
-/// A text in one line, of which the end is left out if it is long.
-pub(super) fn clipped(text: &str) -> String {
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-        if let Some((end, _)) = line.char_indices().nth(MESSAGE) {
-            line.truncate(end);
-            line.push('…');
-            break;
-        }
-    }
-    line
-}
-
 /// SHA-256 of a component, in hex: what it is known by.
 pub fn digest(wasm: &[u8]) -> String {
     hex(&Sha256::digest(wasm))
@@ -248,7 +225,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{LoadError, MESSAGE, clipped};
+    use super::LoadError;
     use std::time::Duration;
 
     #[test]
@@ -264,16 +241,5 @@ mod tests {
         assert!(slow.ends_with("raise `[runtime] compile-time`"), "{slow}");
         assert!(big.starts_with("needed more than 1 GiB of memory") && big.contains("compile-memory"), "{big}");
         assert!(code.starts_with("makes more than 512 MiB of compiled code;"), "{code}");
-    }
-
-    #[test]
-    fn a_message_with_a_name_of_a_megabyte_is_a_short_line() {
-        let name = "x".repeat(1 << 20);
-
-        let line = clipped(&format!("unknown\n  import `{name}`"));
-
-        assert!(line.starts_with("unknown import `xxx"), "{line}");
-        assert_eq!(line.chars().count(), MESSAGE + 1);
-        assert_eq!(clipped(" a\n b "), "a b");
     }
 }

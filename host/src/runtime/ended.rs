@@ -144,7 +144,7 @@ fn produced(output: Output, limits: &Limits) -> Verdict {
 
 fn exited(code: i32, limits: &Limits, stdout: &[u8]) -> Verdict {
     if code != 0 {
-        return Verdict::other(Outcome::FailedTransient, format!("exit code {code}"));
+        return Verdict::other(Outcome::FailedTransient, exit_words(code));
     }
     if stdout.len() as u64 > limits.output {
         return Verdict::other(
@@ -153,6 +153,15 @@ fn exited(code: i32, limits: &Limits, stdout: &[u8]) -> Verdict {
         );
     }
     produced(Output { content_type: Some("text/plain; charset=utf-8".into()), body: stdout.to_vec() }, limits)
+}
+
+/// How a program's exit is told. `exit` of WASI 0.2 passes on whether a program did well, and that alone: the code that a program
+/// names arrives as 1, which would be a wrong thing to say.
+fn exit_words(code: i32) -> String {
+    match code {
+        1 => "exit code other than 0; WASI 0.2 does not tell the host which".to_owned(),
+        code => format!("exit code {code}"),
+    }
 }
 
 fn trapped(
@@ -167,7 +176,8 @@ fn trapped(
         return match kind {
             Kind::Program => exited(exit.0, limits, stdout),
             // A library that gives up in the midst of things: a task is done when it has returned its answer.
-            Kind::Task => Verdict::other(Outcome::Trapped, format!("exited with code {} and gave no answer", exit.0)),
+            Kind::Task if exit.0 == 0 => Verdict::other(Outcome::Trapped, "exited and gave no answer"),
+            Kind::Task => Verdict::other(Outcome::Trapped, "exited with an error and gave no answer"),
         };
     }
     let at = error.downcast_ref::<WasmBacktrace>().map(Stack::of);
@@ -255,8 +265,9 @@ fn interrupted(interrupt: Interrupt, place: &str, limits: &Limits) -> Verdict {
             Verdict { claim_lost: true, ..Verdict::other(Outcome::Lost, format!("ended {place}: its claim was lost")) }
         }
         Interrupt::Panicked(words) => {
+            // Its words are the host's own, and may hold what is no guest's business.
             tracing::error!(panic = %words, "A host function panicked");
-            Verdict::other(Outcome::Trapped, format!("the host failed in a call of its: {words}"))
+            Verdict::other(Outcome::Trapped, "the host failed in a call that the guest made; the host's log says how")
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::task::TaskKey;
 use crate::time::Timestamp;
 
 use super::link::Prepared;
+use super::refused::Refused;
 use super::sampler::Sampler;
 use super::stack::Lines;
 use super::virtual_time::{Sleeper, VirtualTime};
@@ -75,6 +76,8 @@ pub struct RunHandle {
     pub started: Instant,
     /// What it has used, and what it is doing.
     pub vitals: Vitals,
+    /// What the host refused its guest.
+    pub refused: Refused,
     /// Where its guest is.
     pub(super) sampler: Sampler,
     /// What its accounts are compared with: what its guest took at least, and at most.
@@ -112,6 +115,7 @@ impl RunHandle {
             task,
             started: Instant::now(),
             vitals: Vitals::default(),
+            refused: Refused::default(),
             sampler: Sampler::default(),
             #[cfg(test)]
             stopwatches: Default::default(),

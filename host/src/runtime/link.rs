@@ -14,12 +14,12 @@ use crate::run::Outcome;
 use crate::task::{Grants, Task};
 
 use super::bindings::TaskPre;
-use super::components::{Component, Kind, one_line};
+use super::components::{Component, Kind};
 use super::guest::Guest;
 use super::lanes::SPINS;
 #[cfg(unix)]
 use super::listing;
-use super::{filesystem, streams, waits};
+use super::{filesystem, io_errors, read_only, sockets, streams, waits, wording};
 
 /// Why a task cannot run a component. A message of a few lines that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -197,7 +197,7 @@ impl<'a> Linking<'a> {
                 Kind::Task => TaskPre::new(pre).map(Start::Task),
                 Kind::Program => CommandPre::new(pre).map(Start::Program),
             });
-        pre.map_err(|error| Refusal(format!("does not fit this host: {}", one_line(&error))))
+        pre.map_err(|error| Refusal(format!("does not fit this host: {}", wording::of_error(&error))))
     }
 }
 
@@ -210,6 +210,9 @@ fn linker(engine: &wasmtime::Engine, grants: &Grants, virtual_time: bool) -> was
     streams::count(&mut linker)?;
     #[cfg(unix)]
     listing::count(&mut linker)?;
+    io_errors::word(&mut linker)?;
+    read_only::note_changes(&mut linker)?;
+    sockets::refuse(&mut linker)?;
     if virtual_time {
         waits::sleep_in_virtual_time(&mut linker)?;
     }

@@ -15,8 +15,9 @@ use wasmtime::Engine;
 
 use super::code_cache::CodeCache;
 use super::compiler::{Apart, Failure, names};
-use super::components::{self, Component, LoadError, look, one_line};
+use super::components::{self, Component, LoadError, look};
 use super::lanes::lower_priority;
+use super::wording;
 use super::{RuntimeConfig, RuntimeError};
 
 type Answer = tokio::sync::oneshot::Sender<Result<Component, LoadError>>;
@@ -230,7 +231,7 @@ impl Shared {
     /// Compile a component that is trusted.
     fn compile_here(&self, digest: &str, wasm: &[u8]) -> Result<Component, LoadError> {
         let compile = |mut code: File| {
-            let invalid = |error| Failure::Error(LoadError::Invalid(one_line(&error)));
+            let invalid = |error| Failure::Error(LoadError::Invalid(wording::of_error(&error)));
             let wasm = names::without_endless(wasm.into());
             let compiled = self.engine.precompile_component(&wasm).map_err(invalid)?;
             io::Write::write_all(&mut code, &compiled).map_err(|error| Failure::NoRoom(error.to_string()))
@@ -238,7 +239,9 @@ impl Shared {
         match whole(|| self.cache.keep(&self.engine, digest, compile)) {
             Ok(compiled) => Component::of(&self.engine, compiled, digest.to_owned(), wasm.len() as u64),
             Err(Failure::Error(error)) => Err(error),
-            Err(failure) => Err(LoadError::NotCompiled(format!("{failure:?}"))),
+            Err(Failure::NoRoom(reason)) => Err(LoadError::NotCompiled(format!("cannot keep its code: {reason}"))),
+            // Compiling here has no limit of time; were there one, the file would not be at fault.
+            Err(Failure::OutOfTime | Failure::Unwanted) => Err(LoadError::NotCompiled("it was given up".into())),
         }
     }
 

@@ -34,6 +34,7 @@ attacks! {
     defer_for_ever
     dns_hang
     environment
+    error_words
     escape_words
     exit_one
     exit_zero

@@ -81,6 +81,8 @@ impl Host {
             .current_dir(directory)
             .env("LD_PRELOAD", resolver)
             .env("SECRET_OF_THE_HOST", crate::ground::SECRET)
+            // Errors hold the host's stack then, which no guest may read.
+            .env("RUST_BACKTRACE", "1")
             .env_remove("SEXTON_URL")
             .env_remove("NOTIFY_SOCKET")
             .stdin(Stdio::null())

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use ::http::{Request, Response, Uri};
+use ::http::{HeaderMap, Request, Response, Uri};
 use futures_util::future::{Either, select};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
@@ -19,12 +19,12 @@ use tokio::time::{Sleep, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
+use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody};
 
 use super::counted::Counted;
 use super::held;
 use super::target::{Host, Target};
-use crate::imports::Until;
+use crate::imports::{Refusal, Refusals, Until};
 use crate::runtime::ledger::{Charge, Ledger};
 use crate::task::HttpHost;
 
@@ -64,6 +64,7 @@ pub(super) struct Way {
     pub(super) target: Target,
     pub(super) options: RequestOptions,
     pub(super) grants: Arc<[HttpHost]>,
+    pub(super) refusals: Refusals,
     pub(super) until: Until,
     pub(super) tls: Arc<ClientConfig>,
     /// What the host holds of the response is charged to it.
@@ -102,6 +103,7 @@ impl Exchange {
             }
         };
         let (mut head, incoming) = response.map_err(|_| Error::ConnectionReadTimeout)??.into_parts();
+        without_forbidden(&mut head.headers);
         head.headers =
             held::charged(&head.headers, &way.ledger).map_err(|_| Error::HttpResponseHeaderSectionSize(None))?;
 
@@ -124,7 +126,11 @@ impl Exchange {
 
 impl Way {
     async fn connect(&self) -> Result<Box<dyn Stream>, Error> {
-        let addresses = self.target.addresses(self.until.task(), &self.grants).await?;
+        let addresses = self.target.addresses(self.until.task(), &self.grants).await.inspect_err(|error| {
+            if matches!(error, Error::DestinationIpProhibited) {
+                self.refusals.note(Refusal::PrivateName(&self.target.to_string()));
+            }
+        })?;
         let tcp = self.connect_to_any(&addresses).await?;
         // Requests are written in one piece, and waited for.
         tcp.set_nodelay(true).map_err(Error::Connect)?;
@@ -163,6 +169,13 @@ fn path(uri: &Uri) -> String {
     match uri.query() {
         Some(query) => format!("{}?{query}", uri.path()),
         None => uri.path().to_owned(),
+    }
+}
+
+/// Takes out the headers that are the connection's, which no guest is shown. Left in, they would seem to be set by the guest.
+fn without_forbidden(headers: &mut HeaderMap) {
+    for name in DEFAULT_FORBIDDEN_HEADERS {
+        headers.remove(name);
     }
 }
 
@@ -206,7 +219,13 @@ impl Body for TimedBody {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) {
             this.wait = None;
-            return Poll::Ready(frame.map(|frame| this.held.charged(frame?)));
+            return Poll::Ready(frame.map(|frame| {
+                let mut frame = frame?;
+                if let Some(trailers) = frame.trailers_mut() {
+                    without_forbidden(trailers);
+                }
+                this.held.charged(frame)
+            }));
         }
         let (patience, last) = (this.patience, this.last);
         let wait =

@@ -1,6 +1,7 @@
 //! Where a request goes, as its URI says, and whether a task is granted that.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -61,6 +62,21 @@ impl Host {
                 None => granted == host,
             },
             (granted, host) => granted == host,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    /// As a grant names it: with the port unless that is one of the two which a grant without one stands for.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Name(name) => f.write_str(name)?,
+            Host::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]")?,
+            Host::Ip(ip) => write!(f, "{ip}")?,
+        }
+        match self.port {
+            80 | 443 => Ok(()),
+            port => write!(f, ":{port}"),
         }
     }
 }

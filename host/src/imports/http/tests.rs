@@ -13,7 +13,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use super::*;
-use crate::imports::testing::{BOUND, ledger, soon, until};
+use crate::imports::testing::{BOUND, ledger, refusals, soon, until};
 use crate::imports::{Interrupt, Why};
 
 const AUTHORITY: &[u8] = include_bytes!("testdata/authority.der");
@@ -68,7 +68,9 @@ fn grant(host: &str, port: u16) -> HttpHost {
 }
 
 fn sender(grants: &[HttpHost]) -> Sender {
-    HttpCtx::new(grants, until(BOUND), ledger()).sender
+    let until = until(BOUND);
+    let refusals = refusals(&until);
+    HttpCtx::new(grants, until, ledger(), refusals).sender
 }
 
 fn request(uri: &str) -> Request<WasiBody> {
@@ -220,7 +222,8 @@ async fn a_uri_that_can_be_read_in_two_ways_is_refused() {
 async fn a_server_that_never_answers_is_left_at_the_deadline() {
     let (address, mut sight) = server("").await;
     let until = until(Duration::from_millis(100));
-    let mut sender = HttpCtx::new(&[grant("127.0.0.1", address.port())], until.clone(), ledger()).sender;
+    let mut sender =
+        HttpCtx::new(&[grant("127.0.0.1", address.port())], until.clone(), ledger(), refusals(&until)).sender;
     let uri = format!("http://{address}/");
 
     let start = Instant::now();
@@ -236,7 +239,8 @@ async fn a_server_that_never_answers_is_left_at_the_deadline() {
 async fn an_exchange_ends_by_itself_if_nobody_drops_it() {
     let (address, _sight) = server("").await;
     let until = until(Duration::from_millis(50));
-    let mut sender = HttpCtx::new(&[grant("127.0.0.1", address.port())], until, ledger()).sender;
+    let refusals = refusals(&until);
+    let mut sender = HttpCtx::new(&[grant("127.0.0.1", address.port())], until, ledger(), refusals).sender;
 
     let ended = error(send(&mut sender, &format!("http://{address}/")).await);
 

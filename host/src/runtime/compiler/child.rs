@@ -18,9 +18,8 @@ use rustix::thread::{
 
 use super::names;
 use crate::runtime::code_cache::engine_hash;
-use crate::runtime::components::one_line;
 use crate::runtime::engine::CodeSettings;
-use crate::runtime::stack;
+use crate::runtime::{stack, wording};
 
 /// What a child is for. The first of its arguments: not a command for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,14 +177,14 @@ fn compile(brief: &Brief) -> Result<(), (Exit, String)> {
 }
 
 fn engine(reservation: u64) -> Result<wasmtime::Engine, (Exit, String)> {
-    CodeSettings { reservation }.compiling().map_err(|error| Exit::NotSetUp.because(one_line(&error)))
+    CodeSettings { reservation }.compiling().map_err(|error| Exit::NotSetUp.because(wording::of_error(&error)))
 }
 
 fn code(engine: &wasmtime::Engine, wasm: Vec<u8>) -> Result<Vec<u8>, (Exit, String)> {
     let wasm = names::without_endless(wasm.into());
     engine.precompile_component(&wasm).map_err(|error| match error.is::<wasmtime::OutOfMemory>() {
-        true => Exit::OutOfMemory.because(one_line(&error)),
-        false => Exit::Invalid.because(one_line(&error)),
+        true => Exit::OutOfMemory.because(wording::of_error(&error)),
+        false => Exit::Invalid.because(wording::of_error(&error)),
     })
 }
 

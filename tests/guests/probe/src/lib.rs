@@ -122,6 +122,12 @@ enum Do {
     },
     /// GET the URL, and go where redirects point, up to 10 times.
     HttpGetFollow { url: String },
+    /// GET the URL with the header `name`.
+    HttpHeader { url: String, name: String },
+    /// Connect to `address` by TCP.
+    TcpConnect { address: String },
+    /// Ask this many times for a lock that is not granted, then fail for good.
+    Refused { times: u32 },
     /// Enqueue `times` runs of `task`; their ids.
     Enqueue {
         task: String,
@@ -183,6 +189,11 @@ fn run(request: Request) -> Result<Output, Failure> {
         Do::HttpGet { url, timeout_ms } => capabilities::http_get(&url, timeout_ms)?,
         Do::HttpPost { url, body, bytes } => capabilities::http_post(&url, &body, bytes)?,
         Do::HttpGetFollow { url } => capabilities::http_get_follow(url)?,
+        Do::HttpHeader { url, name } => {
+            json!(sexton_task::http::get(&url).header(&name, "x").send().map_err(Failure::permanent)?.status)
+        }
+        Do::TcpConnect { address } => json!(std::net::TcpStream::connect(address).map(drop)?),
+        Do::Refused { times } => return Err(limits::refused(times)),
         Do::Enqueue { task, input, key, after_ms, times } => {
             capabilities::enqueue(&task, &input, key.as_deref(), after_ms, times.unwrap_or(1))?
         }

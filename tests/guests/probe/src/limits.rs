@@ -81,3 +81,13 @@ pub(crate) fn host_calls(count: u64) -> Value {
     }
     json!({ "calls": count })
 }
+
+/// Ask for locks that are not granted.
+pub(crate) fn refused(times: u32) -> Failure {
+    for n in 0..times {
+        if lock(&format!("c{n}")).acquire().is_ok() {
+            return Failure::permanent("was given a lock that is not granted");
+        }
+    }
+    Failure::permanent("was refused")
+}

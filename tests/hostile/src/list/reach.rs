@@ -14,6 +14,7 @@ pub(super) fn attacks() -> Vec<Attack> {
     let host = |ground: &Ground| Gear { settings: vec![("host", ground.host.clone())], ..Gear::default() };
     vec![
         runs(of!(rust "environment"), &["succeeded"]),
+        runs(of!(rust "error_words"), &["succeeded"]).deadline_ms(4000).gear(writes_files),
         runs(of!(rust "files"), &["succeeded"]),
         runs(of!(rust "path_escape"), &["succeeded"]).deadline_ms(4000).gear(writes_files),
         runs(of!(rust "file_flood"), &["succeeded"]).deadline_ms(4000).gear(reads_files),

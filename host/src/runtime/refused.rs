@@ -1,0 +1,56 @@
+//! What the host refused a guest because its task is not granted it. The guest sees an error code only; people read here.
+
+use std::sync::{Mutex, PoisonError};
+
+/// Refusals of one attempt, the first of each kind in words. A guest can neither flood it nor choose how many kinds there are.
+#[derive(Debug, Default)]
+pub struct Refused(Mutex<Vec<Kind>>);
+
+#[derive(Debug)]
+struct Kind {
+    name: &'static str,
+    words: String,
+    again: u64,
+}
+
+impl Refused {
+    /// Notes a refusal of this kind, and returns whether it is the first.
+    pub fn note(&self, kind: &'static str, words: impl FnOnce() -> String) -> bool {
+        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = kinds.iter_mut().find(|known| known.name == kind) {
+            known.again = known.again.saturating_add(1);
+            return false;
+        }
+        kinds.push(Kind { name: kind, words: words(), again: 0 });
+        true
+    }
+
+    /// Returns all of it in one sentence; `None` if nothing was refused.
+    pub fn words(&self) -> Option<String> {
+        let kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let words = |kind: &Kind| match kind.again {
+            0 => kind.words.clone(),
+            1 => format!("{} (and another {})", kind.words, kind.name),
+            more => format!("{} (and {more} more refusals of a {})", kind.words, kind.name),
+        };
+        let all: Vec<String> = kinds.iter().map(words).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Refused;
+
+    #[test]
+    fn the_first_refusal_of_each_kind_is_told_and_the_others_are_counted() {
+        let refused = Refused::default();
+        assert_eq!(refused.words(), None);
+
+        let firsts = [("lock", "a"), ("host", "b"), ("lock", "c"), ("host", "d"), ("host", "e")]
+            .map(|(kind, words)| refused.note(kind, || words.to_owned()));
+
+        assert_eq!(firsts, [true, true, false, false, false]);
+        assert_eq!(refused.words().unwrap(), "a (and another lock); b (and 2 more refusals of a host)");
+    }
+}
