@@ -6,6 +6,7 @@
 mod all_memory;
 mod answers;
 mod attempt;
+mod author;
 pub mod bindings;
 mod code_cache;
 mod compiler;
@@ -55,6 +56,7 @@ use std::time::Duration;
 
 #[cfg(test)]
 pub(crate) use all_memory::AllMemory;
+pub use author::is_of_author;
 pub use compiler::child::{as_children_do, compile_if_asked};
 pub use compiler::{CompileLimits, Compiler};
 pub use components::{Component, Kind, LoadError, digest};

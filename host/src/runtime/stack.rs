@@ -31,6 +31,9 @@ const LONGEST_NAME: usize = 256;
 /// Longest stack in words, in bytes.
 const LONGEST_STACK: usize = 32 << 10;
 
+/// Bytes of code before an instruction without a line in which one with a line is looked for.
+const NEAR: u64 = 64;
+
 /// Bytes of words of frames that are remembered. When there are more, all are forgotten: a task that traps at the same place
 /// again needs few.
 const REMEMBERED_BYTES: usize = 4 << 20;
@@ -352,7 +355,8 @@ impl DebugInfo {
             return Vec::new();
         };
         // DWARF counts from the start of the code section.
-        let Ok(mut frames) = context.find_frames((offset - code.start) as u64).skip_all_loads() else {
+        let address = (offset - code.start) as u64;
+        let Ok(mut frames) = context.find_frames(address).skip_all_loads() else {
             return Vec::new();
         };
         let mut places = Vec::new();
@@ -365,11 +369,21 @@ impl DebugInfo {
                     .as_ref()
                     .and_then(|location| location.file)
                     .map(|file| cut(file, 2 * LONGEST_NAME).to_owned()),
-                line: frame.location.as_ref().and_then(|location| location.line),
+                line: frame.location.as_ref().and_then(|location| {
+                    let innermost = places.is_empty();
+                    location.line.or_else(|| innermost.then(|| line_before(context, address, location.file)).flatten())
+                }),
             });
         }
         places
     }
+}
+
+/// The line of the last instruction before `address` that has one and is of the same file. Compilers make instructions that are
+/// of no line, such as the jump that closes a loop.
+fn line_before(context: &Context<Reader>, address: u64, file: Option<&str>) -> Option<u32> {
+    let at = |back: u64| context.find_location(address.checked_sub(back)?).ok().flatten();
+    (1..=NEAR).filter_map(at).find(|location| location.file == file && location.line.is_some())?.line
 }
 
 impl Sections {

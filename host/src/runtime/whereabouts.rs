@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::author::is_authors_place;
 use super::handle::RunHandle;
 use super::sampler::{Doing, Looking, Taken, TooManyWatch};
 use super::stack::{Place, Stack};
@@ -152,8 +153,42 @@ impl RunHandle {
 }
 
 /// The place of a frame's own function: what was inlined into it comes before.
-fn own(place: &[Place]) -> Option<&Place> {
-    place.last()
+fn own(places: &[Place]) -> Option<&Place> {
+    places.last()
+}
+
+/// The innermost place of a frame that is the author's: an author's function is often inlined into one that a macro made.
+fn authors(places: &[Place]) -> Option<&Place> {
+    places.iter().find(|place| is_authors_place(place))
+}
+
+/// Where a guest computes.
+struct Spot<'a> {
+    /// The function that tells one spot from another: the innermost, the author's where it has one of those inlined.
+    function: &'a Place,
+    /// What is told of it: the innermost function of the author's on the whole stack.
+    told: &'a Place,
+}
+
+impl<'a> Spot<'a> {
+    fn of(stack: &[u32], places: &'a [Vec<Place>]) -> Option<Self> {
+        let first = &places[*stack.first()? as usize];
+        let function = authors(first).or(own(first))?;
+        let told = stack.iter().find_map(|frame| authors(&places[*frame as usize])).unwrap_or(function);
+        Some(Self { function, told })
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.function.function == other.function.function && self.told.function == other.told.function
+    }
+
+    /// `function` (file:line), and where that is a function of others which the author's calls, its name.
+    fn words(&self) -> String {
+        if self.told.function == self.function.function {
+            return quoted(self.told);
+        }
+        format!("{}, in a call of `{}`", quoted(self.told), self.function.function)
+    }
 }
 
 fn verdict(taken: &Taken, places: &[Vec<Place>]) -> Verdict {
@@ -167,20 +202,22 @@ fn verdict(taken: &Taken, places: &[Vec<Place>]) -> Verdict {
     if taken.samples.iter().all(|sample| sample.doing == Doing::Queued) {
         return Verdict::Queued("queued, no turn on a processor".to_owned());
     }
-    let innermost = |stack: &[u32]| stack.first().and_then(|frame| own(&places[*frame as usize])).cloned();
-    let computing: Vec<Option<Place>> = taken
+    let computing: Vec<Option<Spot<'_>>> = taken
         .samples
         .iter()
-        .map(|sample| innermost(&sample.stack).filter(|_| sample.doing == Doing::Computing))
+        .map(|sample| Spot::of(&sample.stack, places).filter(|_| sample.doing == Doing::Computing))
         .collect();
     if let Some(Some(here)) = computing.last()
-        && computing.iter().all(|place| place.as_ref().is_some_and(|place| place.function == here.function))
+        && computing.iter().all(|spot| spot.as_ref().is_some_and(|spot| spot.is(here)))
     {
+        // Compilers make instructions that are of no line; another sample may have been at one that is.
+        let with_line = computing.iter().rev().flatten().find(|spot| spot.told.line.is_some());
+        let words = with_line.unwrap_or(here).words();
         // One look tells where it is, and not how long it has been there.
         return if computing.len() > 1 && last.fuel > first.fuel {
-            Verdict::Spins(format!("spins in {}", quoted(here)))
+            Verdict::Spins(format!("spins in {words}"))
         } else {
-            Verdict::Slow(format!("computes in {}", quoted(here)))
+            Verdict::Slow(format!("computes in {words}"))
         };
     }
     slow(taken, places)
@@ -190,12 +227,11 @@ fn verdict(taken: &Taken, places: &[Vec<Place>]) -> Verdict {
 fn slow(taken: &Taken, places: &[Vec<Place>]) -> Verdict {
     let mut seen = BTreeSet::new();
     for sample in &taken.samples {
-        seen.insert(match (&sample.doing, sample.stack.first()) {
-            (Doing::Waiting { .. }, _) => waits_in(&sample.doing),
-            (Doing::Queued, _) => "queued".to_owned(),
-            (Doing::Computing, frame) => frame
-                .and_then(|frame| own(&places[*frame as usize]))
-                .map_or("somewhere".to_owned(), |place| format!("`{}`", place.function)),
+        seen.insert(match &sample.doing {
+            Doing::Waiting { .. } => waits_in(&sample.doing),
+            Doing::Queued => "queued".to_owned(),
+            Doing::Computing => Spot::of(&sample.stack, places)
+                .map_or("somewhere".to_owned(), |spot| format!("`{}`", spot.function.function)),
         });
     }
     let seen: Vec<String> = seen.into_iter().collect();
@@ -203,10 +239,10 @@ fn slow(taken: &Taken, places: &[Vec<Place>]) -> Verdict {
     Verdict::Slow(format!("slow: busy in different places ({}){within}", seen.join(", ")))
 }
 
-/// The innermost function that all stacks have in common, counted from the outermost.
+/// The innermost function that all stacks have in common, counted from the outermost; the author's, if there is one.
 fn within(taken: &Taken, places: &[Vec<Place>]) -> Option<Place> {
     let outermost = |stack: &[u32]| -> Vec<Place> {
-        stack.iter().rev().filter_map(|frame| own(&places[*frame as usize])).cloned().collect()
+        stack.iter().rev().flat_map(|frame| places[*frame as usize].iter().rev()).cloned().collect()
     };
     let mut stacks = taken.samples.iter().filter(|sample| !sample.stack.is_empty()).map(|s| outermost(&s.stack));
     let mut common = stacks.next()?;
@@ -214,6 +250,8 @@ fn within(taken: &Taken, places: &[Vec<Place>]) -> Option<Place> {
         let same = common.iter().zip(&stack).take_while(|(a, b)| a.function == b.function).count();
         common.truncate(same);
     }
+    let own = common.iter().rposition(is_authors_place).unwrap_or(common.len().saturating_sub(1));
+    common.truncate(own + 1);
     common.pop()
 }
 

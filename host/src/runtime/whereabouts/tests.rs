@@ -26,6 +26,46 @@ fn waiting(call: Option<&'static str>, what: Option<&str>, since: Instant) -> Do
 
 use Doing::{Computing, Queued};
 
+/// What is said of a guest that computes where these samples found it. A frame is its places, innermost first.
+fn said_of(samples: &[&[&[Place]]]) -> String {
+    let sampler = Sampler::default();
+    let look = sampler.look(None, samples.len()).unwrap();
+    let mut frames: Vec<&[Place]> = Vec::new();
+    for (n, sample) in samples.iter().enumerate() {
+        frames.extend(*sample);
+        let names: Vec<String> = (frames.len() - sample.len()..frames.len()).map(|frame| frame.to_string()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        look.put(Computing, (n as u64 * 10, Duration::ZERO), &Stack::named(&names));
+    }
+    verdict(&look.taken(), &frames.iter().map(|places| places.to_vec()).collect::<Vec<_>>()).words().to_owned()
+}
+
+fn at(function: &str, file: &str, line: Option<u32>) -> Place {
+    Place { function: function.to_owned(), file: Some(file.to_owned()), line }
+}
+
+#[test]
+fn a_loop_that_was_inlined_into_what_a_macro_made_is_told_by_the_authors_own_function() {
+    let made = at("export_run", "/home/ada/greet/src/lib.rs", Some(6));
+    let step = at("wrapping_add", "/rustc/5980/library/core/src/num/mod.rs", Some(3));
+    let run = |line| at("run", "/home/ada/greet/src/lib.rs", line);
+
+    let said = said_of(&[&[&[step.clone(), run(Some(19)), made.clone()]], &[&[run(None), made.clone()]]]);
+
+    assert_eq!(said, "spins in `run` (/home/ada/greet/src/lib.rs:19)");
+}
+
+#[test]
+fn a_call_of_another_crate_is_told_by_the_line_of_the_author_that_made_it() {
+    let sha = at("sha2::compress", "/home/ada/.cargo/registry/src/x/sha2-0.10/src/lib.rs", Some(8));
+    let run = at("greet::run", "/home/ada/greet/src/lib.rs", Some(12));
+
+    let stack: &[&[Place]] = &[&[sha], &[run]];
+    let said = said_of(&[stack, stack]);
+
+    assert_eq!(said, "spins in `greet::run` (/home/ada/greet/src/lib.rs:12), in a call of `sha2::compress`");
+}
+
 #[test]
 fn a_guest_that_computes_in_one_function_spins_there_whatever_called_it() {
     let verdict =
