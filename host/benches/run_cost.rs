@@ -204,6 +204,7 @@ fn order(task: &Arc<Task>) -> Order {
             key,
             task: task.key.clone(),
             due_at: at,
+            run_at: at,
             cause: Cause::Demand,
             input: Vec::new(),
             failures: 0,

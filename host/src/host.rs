@@ -115,6 +115,7 @@ impl Host {
             tokio::spawn(parts.heartbeat(&config).run(over.subscribe())),
             tokio::spawn(parts.announcer(&config).run(over.subscribe())),
             tokio::spawn(parts.sweeper(&config, &knobs).run(over.subscribe())),
+            tokio::spawn(Arc::clone(&parts.summary).run(over.subscribe())),
             tokio::spawn(Arc::clone(&parts.budgets).watch(Arc::clone(&parts.live), over.subscribe())),
             tokio::spawn(http::serve(listener, http::router(parts.api()), api_over)),
         ];

@@ -10,6 +10,7 @@ pub mod host_pause;
 pub mod live;
 pub mod past_limits;
 pub mod scheduler;
+pub mod summary;
 pub mod sweeper;
 pub mod timekeeper;
 pub mod worker;

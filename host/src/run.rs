@@ -204,6 +204,8 @@ pub struct Claim {
     pub task: TaskKey,
     /// The instant the run was due.
     pub due_at: Timestamp,
+    /// The instant this attempt was to start: later than the run was due by a delay, a spread, or a pause before a retry.
+    pub run_at: Timestamp,
     /// Why it runs.
     pub cause: Cause,
     /// What it was given.

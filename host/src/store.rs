@@ -16,6 +16,7 @@ mod codes;
 pub(crate) mod conformance;
 mod hints;
 pub mod hosts;
+mod latest;
 mod making;
 pub mod postgres;
 pub mod published;
@@ -31,6 +32,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+pub use latest::LatestRuns;
 use making::ROW_BYTES;
 pub use making::{Admit, Begun, Enqueued, Fire, Fired, NewRun};
 pub use watching::{Remember, RunKey, Stands, Watched};
@@ -332,6 +334,8 @@ pub struct RunFilter {
     pub task: Option<Name>,
     /// Only in this state.
     pub state: Option<RunState>,
+    /// Only runs that were claimed at least once.
+    pub begun: bool,
     /// Only runs before this one (for the next page).
     pub before: Option<RunId>,
     /// At most this many.
@@ -537,8 +541,8 @@ pub trait Store:
     /// Runs, newest first.
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RunInfo>>;
 
-    /// The latest run (the one with the greatest id) of each task of a tenant that has any.
-    async fn latest_runs(&self, tenant: Name) -> Result<BTreeMap<Name, RunInfo>>;
+    /// The latest runs of each task of a tenant that has any, or of `task` alone.
+    async fn latest_runs(&self, tenant: Name, task: Option<Name>) -> Result<BTreeMap<Name, LatestRuns>>;
 
     /// One run.
     async fn run(&self, run: RunId) -> Result<Option<RunInfo>>;

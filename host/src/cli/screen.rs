@@ -7,6 +7,7 @@ use chrono::{DateTime, FixedOffset, Local, Utc};
 use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use super::error::CliError;
+use crate::harmless;
 use crate::http::shapes::ago;
 use crate::run::{HeldBack, RunState};
 use crate::time::Timestamp;
@@ -172,19 +173,15 @@ pub(super) fn local(at: Timestamp) -> String {
     at.to_utc().with_timezone(&Local).format("%Y-%m-%d %H:%M:%S %:z").to_string()
 }
 
-/// `text` with what a terminal would obey written out as `\u001b`: control characters but for line ends and tabs (the
-/// attack is a guest that moves the cursor, sets the title, or answers for the user), and characters that turn the
-/// reading direction (the attack is a line that reads differently than it is).
-///
-/// Written so that JSON, where such characters stand in strings only, stays the same JSON.
+/// `text` with what a terminal would obey written out.
 pub(super) fn safe(text: &str) -> Cow<'_, str> {
-    escaped(text, |c| c != '\n' && c != '\t')
+    harmless::lines(text)
 }
 
 /// As [`safe`], and on one line of bounded length: for cells of a table.
 pub(super) fn one_line(text: &str) -> String {
     const MOST: usize = 160;
-    let line = escaped(text.trim_end(), |_| true);
+    let line = harmless::line(text.trim_end());
     let mut short: String = line.chars().take(MOST).collect();
     if short.len() < line.len() {
         short.push('…');
@@ -192,68 +189,10 @@ pub(super) fn one_line(text: &str) -> String {
     short
 }
 
-fn escaped(text: &str, refused: impl Fn(char) -> bool) -> Cow<'_, str> {
-    let harmful = |c: char| {
-        let turns =
-            matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        turns || (c.is_control() && refused(c))
-    };
-    if !text.contains(harmful) {
-        return Cow::Borrowed(text);
-    }
-    let mut escaped = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match c {
-            '\n' if harmful(c) => escaped.push_str("\\n"),
-            '\t' if harmful(c) => escaped.push(' '),
-            c if harmful(c) => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => escaped.push(c),
-        }
-    }
-    Cow::Owned(escaped)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Screen, one_line, safe};
+    use super::{Screen, one_line};
     use crate::time::Timestamp;
-
-    #[test]
-    fn a_guest_cannot_make_the_terminal_do_anything() {
-        let attacks = [
-            "\u{1b}[2J",
-            "\u{1b}]0;title\u{7}",
-            "\u{9b}31m",
-            "\u{90}q",
-            "a\rb",
-            "\u{8}\u{8}",
-            "\u{7f}",
-            "\0",
-            "\u{202e}drowssap",
-        ];
-        for attack in attacks {
-            let shown = safe(attack);
-            assert!(
-                shown.chars().all(|c| !c.is_control() && !('\u{202a}'..='\u{202e}').contains(&c)),
-                "{attack:?}: {shown:?}"
-            );
-        }
-        assert_eq!(safe("\u{1b}[31mred"), "\\u001b[31mred");
-    }
-
-    #[test]
-    fn harmless_text_is_left_as_it_is() {
-        let text = "line\n\tnext: äöü 日本語 🔔";
-        assert_eq!(safe(text), text);
-    }
-
-    #[test]
-    fn json_stays_the_same_json_when_it_is_made_harmless() {
-        let value = serde_json::json!({ "message": "\u{1b}[2J\u{9b}\u{7f}\u{202e}" });
-        let shown = safe(&value.to_string()).into_owned();
-        assert!(!shown.contains('\u{9b}'));
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("still JSON"), value);
-    }
 
     #[test]
     fn a_cell_is_one_short_line() {

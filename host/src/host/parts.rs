@@ -21,6 +21,7 @@ use crate::machine::host_duty::HostDuty;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::machine::scheduler::{AddedSchedules, Scheduler};
+use crate::machine::summary::Summary;
 use crate::machine::sweeper::Sweeper;
 use crate::machine::timekeeper::Timekeeper;
 use crate::machine::worker::Worker;
@@ -48,6 +49,7 @@ pub(super) struct Parts {
     lock_waits: Arc<LockWaits>,
     pub(super) tenants: Arc<Tenants>,
     pub(super) budgets: Arc<Budgets>,
+    pub(super) summary: Arc<Summary>,
     pub(super) pause: Arc<HostPause>,
     pub(super) duty: Arc<HostDuty>,
     /// What the host says of itself.
@@ -94,6 +96,7 @@ impl Parts {
             lock_waits,
             tenants,
             budgets,
+            summary: Arc::default(),
             pause: Arc::default(),
             duty: Arc::default(),
             host,
@@ -155,6 +158,7 @@ impl Parts {
             plugins: Arc::clone(&self.plugins),
             live: Arc::clone(&self.live),
             budgets: Arc::clone(&self.budgets),
+            summary: Arc::clone(&self.summary),
             clock: Arc::clone(&self.clock),
         };
         Worker {

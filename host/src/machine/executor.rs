@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+use crate::harmless;
 use crate::lifecycle::{self, Ending, Transition};
 use crate::machine::alert;
 use crate::machine::budget::Budgets;
 use crate::machine::live::LiveRuns;
+use crate::machine::summary::Summary;
 use crate::plugins::Registry;
 use crate::run::{Accounts, Claim, ClaimKey, Kept, Outcome, Report};
 use crate::runtime::{Ended, Order, RunHandle, Runtime, Stop};
@@ -36,6 +38,8 @@ pub struct Executor {
     pub live: Arc<LiveRuns>,
     /// Charged with what attempts used.
     pub budgets: Arc<Budgets>,
+    /// Told how attempts ended.
+    pub summary: Arc<Summary>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -75,6 +79,7 @@ impl Executor {
             }
             _ => lifecycle::after(ended.ending, claim.failures, &task.retry, self.runtime.chance(claim.key), now),
         };
+        self.summary.count(ended.report.outcome, ended.report.started_at.since(claim.run_at));
         tell(claim, &ended.report, &transition);
         let supervision = task.supervision;
         Finish { claim: claim.key, transition, report: ended.report, supervision, expired_by: None }
@@ -166,21 +171,50 @@ pub fn report_without_guest(outcome: Outcome, started_at: Timestamp, ended_at: T
     }
 }
 
+/// Characters of a message that are logged; the run has all of it.
+const MESSAGE_IN_LOG: usize = 1000;
+
 fn tell(claim: &Claim, report: &Report, transition: &Transition) {
-    let (run, task, outcome) = (claim.key.run, &claim.task, report.outcome);
-    let took = report.ended_at.since(report.started_at);
-    let late = report.started_at.since(claim.due_at);
-    let next = match transition {
-        Transition::Wait { run_at, .. } => format!("; again at {run_at}"),
-        _ => String::new(),
+    let (run, task, outcome, attempt) = (claim.key.run, &claim.task, report.outcome, claim.key.attempt);
+    let took = rounded(report.ended_at.since(report.started_at));
+    let late = rounded(report.started_at.since(claim.run_at));
+    let (again, state) = match transition {
+        Transition::Wait { run_at, .. } => (format!("; again at {run_at}"), "waiting"),
+        Transition::Succeed(_) => (String::new(), "succeeded"),
+        Transition::Fail => (String::new(), "failed"),
+        Transition::Cancel => (String::new(), "cancelled"),
     };
     match &report.message {
         Some(message) if outcome != Outcome::Succeeded => {
-            let line = message.lines().next().unwrap_or_default().escape_debug();
-            warn!(run.id = %run, task.name = %task, run.attempt = claim.key.attempt, outcome = %outcome, "Run {run} of `{task}` {outcome} after {took:?}: {line}{next}");
+            let message = harmless::logged(message, MESSAGE_IN_LOG);
+            warn!(run.id = %run, task.name = %task, run.attempt = attempt, run.state = state, outcome = %outcome, "Run {run} of `{task}` {outcome} after {took}: {message}{again}");
+        }
+        // There are thousands of them: the summary tells how many.
+        _ if outcome == Outcome::Succeeded => {
+            debug!(run.id = %run, task.name = %task, run.attempt = attempt, run.state = state, outcome = %outcome, "Run {run} of `{task}` {outcome} in {took}, started {late} late");
         }
         _ => {
-            info!(run.id = %run, task.name = %task, run.attempt = claim.key.attempt, outcome = %outcome, "Run {run} of `{task}` {outcome} in {took:?}, {late:?} after it was due{next}");
+            info!(run.id = %run, task.name = %task, run.attempt = attempt, run.state = state, outcome = %outcome, "Run {run} of `{task}` {outcome} in {took}, started {late} late{again}");
         }
+    }
+}
+
+/// A length of time that was measured by a clock of milliseconds.
+fn rounded(time: Duration) -> String {
+    match u64::try_from(time.as_millis()) {
+        Ok(0) => "less than 1ms".to_owned(),
+        Ok(ms) => humantime::format_duration(Duration::from_millis(ms)).to_string(),
+        Err(_) => format!("{time:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_shorter_than_the_clock_can_tell_is_not_said_to_be_nothing() {
+        let said = [0, 400, 1_000, 61_500_000].map(|us| rounded(Duration::from_micros(us)));
+        assert_eq!(said, ["less than 1ms", "less than 1ms", "1ms", "1m 1s 500ms"]);
     }
 }

@@ -24,7 +24,8 @@ pub async fn note(store: &dyn Store, budgets: &Budgets, task: &Task, now: Timest
     limits.extend(budgets.held_back(key).map(|held_back| held_back.reason));
     let most = task.overlap.max_running();
     let (tenant, name) = (Some(key.tenant.clone()), Some(key.task.clone()));
-    let running = RunFilter { tenant, task: name, state: Some(RunState::Running), before: None, limit: most as usize };
+    let state = Some(RunState::Running);
+    let running = RunFilter { tenant, task: name, state, limit: most as usize, ..RunFilter::default() };
     if store.runs(running).await?.len() >= most as usize {
         limits.push(format!("`{}` has as many runs at once as it may, {most}", key.task));
     }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tracing::{debug, info, warn};
 
+use crate::harmless;
 use crate::plugins::again::Again;
 use crate::plugins::apart::Apart;
 use crate::plugins::loading::{Loading, Next};
@@ -307,7 +308,7 @@ fn made(path: &Path) -> io::Result<PathBuf> {
 
 /// Loads a plugin of these files. Returns nothing if they are others by then: what was read may be of both.
 async fn load(source: Source, name: String, files: Files) -> Option<Brought> {
-    debug!(plugin = name, "Loading plugin `{}`", name.escape_debug());
+    debug!(plugin = name, "Loading plugin `{}`", harmless::line(&name));
     let version = source.version(&name, files).await;
     if Name::new(&name).is_err() {
         return Some(version); // nothing of it was read, and its file may have a name that is no text

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
+use crate::harmless;
 use crate::plugins::directory::Brought;
-use crate::plugins::registry::{Loaded, Registry, Version, cut};
+use crate::plugins::registry::{Loaded, REASON_IN_LOG, Registry, Version, cut};
 use crate::plugins::source::Rejected;
 use crate::store::published::PublishedPlugin;
 use crate::task::{Name, TaskKey};
@@ -151,7 +152,7 @@ impl Publishing {
                 let (plugin, reason) = (name.to_owned(), cut(reason));
                 // It may be tried again and again.
                 if self.bad.insert(plugin.clone(), reason.clone()).as_ref() != Some(&reason) {
-                    warn!(plugin, tenant.name = %tenant, "Not published, plugin `{}`: {}", name.escape_debug(), reason.escape_debug());
+                    warn!(plugin, tenant.name = %tenant, "Not published, plugin `{}`: {}", harmless::line(name), harmless::logged(&reason, REASON_IN_LOG));
                 }
                 self.tell(tenant, Dropped::Bad { plugin, reason, for_now });
                 in_the_way

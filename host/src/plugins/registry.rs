@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tracing::{info, warn};
 
 use crate::catalog::Catalog;
+use crate::harmless;
 use crate::plugins::PluginInfo;
 use crate::runtime::{Component, Prepared};
 use crate::schedule::Chain;
@@ -15,6 +16,9 @@ use crate::time::Timestamp;
 
 /// Longest reason that is kept, in bytes: names that a component brings along may be of any length and number.
 const LONGEST_REASON: usize = 4 << 10;
+
+/// Characters of a reason that are logged; a list of plugins shows all of it.
+pub(super) const REASON_IN_LOG: usize = 2000;
 
 /// `reason` as it is shown and logged.
 pub(super) fn cut(mut reason: String) -> String {
@@ -213,7 +217,7 @@ impl Registry {
                 Err(reason) => {
                     let reason = cut(reason);
                     let still = if plugin.version.is_some() { "; the version before it stays in use" } else { "" };
-                    warn!(plugin = name, tenant.name = %tenant, "Quarantined plugin `{}`: {}{still}", name.escape_debug(), reason.escape_debug());
+                    warn!(plugin = name, tenant.name = %tenant, "Quarantined plugin `{}`: {}{still}", harmless::line(&name), harmless::logged(&reason, REASON_IN_LOG));
                     plugin.quarantine = Some(reason);
                 }
             }
@@ -228,7 +232,7 @@ impl Registry {
         let mut changes = Changes::default();
         for name in names {
             if let Some(plugin) = plugins.remove(name) {
-                info!(plugin = name, tenant.name = %tenant, "Plugin `{}` was taken away", name.escape_debug());
+                info!(plugin = name, tenant.name = %tenant, "Plugin `{}` was taken away", harmless::line(name));
                 self.withdraw(&plugin, &mut changes);
             }
         }

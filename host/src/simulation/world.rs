@@ -98,6 +98,7 @@ impl<'a> World<'a> {
             plugins,
             live: Arc::clone(&live),
             budgets: Arc::clone(&budgets),
+            summary: Arc::default(),
             clock: Arc::clone(&clock),
         });
         let worker = worker(&config, &services, executor, Arc::clone(&budgets));

@@ -150,6 +150,7 @@ macro_rules! promises {
             history {
                 runs_are_listed_newest_first
                 the_latest_run_of_every_task_of_a_tenant_is_told_at_once
+                the_latest_run_that_has_begun_is_not_hidden_by_runs_that_wait_or_never_began
                 runs_are_counted_by_state
                 the_latest_success_is_the_latest_runs
                 pruning_keeps_the_latest_runs

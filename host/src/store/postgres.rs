@@ -61,8 +61,8 @@ use self::tx::Tx;
 use super::hints::{Hints, Told};
 use super::{
     AttemptInfo, Begun, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, Enqueued, Entry, EntryInfo, Expired,
-    Extended, Finish, Fire, Fired, HeldLock, LockMode, LockName, LockTaken, NewRun, Remember, Result, Retention,
-    RunFilter, RunInfo, RunKey, Stands, Store, StoreError, StoreStats, TaskState, Watched, Written,
+    Extended, Finish, Fire, Fired, HeldLock, LatestRuns, LockMode, LockName, LockTaken, NewRun, Remember, Result,
+    Retention, RunFilter, RunInfo, RunKey, Stands, Store, StoreError, StoreStats, TaskState, Watched, Written,
 };
 use crate::pause::{Pauses, Whom};
 use crate::run::{ClaimKey, Output, RunId, RunState};
@@ -452,8 +452,8 @@ impl Store for PostgresStore {
         read!(self, |tx| queries::runs(tx, &filter))
     }
 
-    async fn latest_runs(&self, tenant: Name) -> Result<BTreeMap<Name, RunInfo>> {
-        read!(self, |tx| queries::latest_runs(tx, &tenant))
+    async fn latest_runs(&self, tenant: Name, task: Option<Name>) -> Result<BTreeMap<Name, LatestRuns>> {
+        read!(self, |tx| queries::latest_runs(tx, &tenant, task.as_ref()))
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunInfo>> {

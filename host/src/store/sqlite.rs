@@ -48,8 +48,8 @@ use self::readers::Readers;
 use self::writer::{Board, Command, Writer, Writing, command};
 use super::{
     AttemptInfo, Begun, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, Enqueued, Entry, EntryInfo, Expired,
-    Extended, Finish, Fire, Fired, HeldLock, LockMode, LockName, LockTaken, NewRun, Remember, Result, Retention,
-    RunFilter, RunInfo, RunKey, Stands, Store, StoreError, StoreStats, TaskState, Watched, Written,
+    Extended, Finish, Fire, Fired, HeldLock, LatestRuns, LockMode, LockName, LockTaken, NewRun, Remember, Result,
+    Retention, RunFilter, RunInfo, RunKey, Stands, Store, StoreError, StoreStats, TaskState, Watched, Written,
 };
 use crate::pause::{Pauses, Whom};
 use crate::run::{ClaimKey, Output, RunId, RunState};
@@ -313,8 +313,8 @@ impl Store for SqliteStore {
         self.read(move |conn| queries::runs(conn, &filter)).await
     }
 
-    async fn latest_runs(&self, tenant: Name) -> Result<BTreeMap<Name, RunInfo>> {
-        self.read(move |conn| queries::latest_runs(conn, &tenant)).await
+    async fn latest_runs(&self, tenant: Name, task: Option<Name>) -> Result<BTreeMap<Name, LatestRuns>> {
+        self.read(move |conn| queries::latest_runs(conn, &tenant, task.as_ref())).await
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunInfo>> {

@@ -75,6 +75,7 @@ impl Rig {
             input: Vec::new(),
             failures: 0,
             claimed_at: self.clock.now(),
+            run_at: self.clock.now(),
         })
     }
 

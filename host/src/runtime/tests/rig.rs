@@ -141,6 +141,7 @@ pub(super) fn order(task: &Arc<Task>) -> Order {
             key,
             task: task.key.clone(),
             due_at: now,
+            run_at: now,
             cause: Cause::Demand,
             input: b"the input".to_vec(),
             failures: 1,

@@ -6,7 +6,7 @@ use super::*;
 use crate::store::TaskState;
 
 pub(crate) async fn a_claim_carries_all_that_the_run_was_given(store: Tested) {
-    let given = NewRun { due_at: at(-5), cause: Cause::Schedule, input: b"in".to_vec(), ..new("a") };
+    let given = NewRun { due_at: at(-5), run_at: at(1), cause: Cause::Schedule, input: b"in".to_vec(), ..new("a") };
     let run = enqueue(&store, vec![given]).await[0];
 
     let claimed = claim(&store, &[("a", 1)], 8, 3).await;
@@ -14,6 +14,7 @@ pub(crate) async fn a_claim_carries_all_that_the_run_was_given(store: Tested) {
     let [claim] = &claimed.claims[..] else { panic!("{claimed:?}") };
     assert_eq!((claim.key.run, claim.key.attempt, &claim.task), (run, 1, &task("a")));
     assert_eq!((claim.due_at, claim.cause, &claim.input[..]), (at(-5), Cause::Schedule, &b"in"[..]));
+    assert_eq!(claim.run_at, at(1), "a delay is no lateness");
     assert_eq!((claim.failures, claim.claimed_at), (0, at(3)));
     let info = store.run(run).await.unwrap().unwrap();
     assert_eq!((info.state, info.attempt), (crate::run::RunState::Running, 1));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::run::{Kept, RunState};
-use crate::store::{Retention, RunFilter};
+use crate::store::{LatestRuns, Retention, RunFilter};
 
 const KEEP_ALL: Retention = Retention { runs: u64::MAX, age: Duration::MAX, bytes: u64::MAX };
 
@@ -77,28 +77,54 @@ pub(crate) async fn runs_are_listed_newest_first(store: Tested) {
 }
 
 pub(crate) async fn the_latest_run_of_every_task_of_a_tenant_is_told_at_once(store: Tested) {
-    failed(&store, "a").await;
+    let over = failed(&store, "a").await;
     let other_tenant = TaskKey { tenant: name("other"), task: name("a") };
     let waiting = enqueue(&store, vec![new("b"), new("a"), NewRun { task: other_tenant, ..new("a") }]).await;
     let finished = succeeded(&store, "c", 1, 0).await;
     succeeded(&store, "going", 1, 0).await;
     running(&store, "going").await;
 
-    let latest = store.latest_runs(Name::default_tenant()).await.unwrap();
+    let latest = store.latest_runs(Name::default_tenant(), None).await.unwrap();
 
-    let told: Vec<_> = latest.iter().map(|(task, run)| (task.as_str(), run.id, run.state)).collect();
+    let told: Vec<_> = latest.iter().map(|(task, runs)| (task.as_str(), ids(runs))).collect();
     let going = store.runs(RunFilter { task: Some(name("going")), limit: 1, ..all() }).await.unwrap()[0].id;
     assert_eq!(
         told,
         [
-            ("a", waiting[1], RunState::Waiting),
-            ("b", waiting[0], RunState::Waiting),
-            ("c", finished, RunState::Succeeded),
-            ("going", going, RunState::Running),
+            ("a", (Some(over), Some(waiting[1]))),
+            ("b", (None, Some(waiting[0]))),
+            ("c", (Some(finished), None)),
+            ("going", (Some(going), None)),
         ]
     );
-    assert_eq!(store.latest_runs(name("other")).await.unwrap()[&name("a")].id, waiting[2]);
-    assert!(store.latest_runs(name("nobody")).await.unwrap().is_empty());
+    let of_b = store.latest_runs(Name::default_tenant(), Some(name("b"))).await.unwrap();
+    assert_eq!(of_b.keys().collect::<Vec<_>>(), [&name("b")]);
+    assert_eq!(ids(&store.latest_runs(name("other"), None).await.unwrap()[&name("a")]), (None, Some(waiting[2])));
+    assert!(store.latest_runs(name("nobody"), None).await.unwrap().is_empty());
+}
+
+fn ids(runs: &LatestRuns) -> (Option<RunId>, Option<RunId>) {
+    (runs.begun.as_ref().map(|run| run.id), runs.waiting.as_ref().map(|run| run.id))
+}
+
+pub(crate) async fn the_latest_run_that_has_begun_is_not_hidden_by_runs_that_wait_or_never_began(store: Tested) {
+    let over = failed(&store, "a").await;
+    let far = NewRun { run_at: at(9000), ..new("a") };
+    let ids = enqueue(&store, vec![far.clone(), new("a"), new("a"), far]).await;
+    store.cancel(ids[1], "no", at(1)).await.unwrap();
+
+    let latest = store.latest_runs(Name::default_tenant(), Some(name("a"))).await.unwrap();
+
+    assert_eq!(self::ids(&latest[&name("a")]), (Some(over), Some(ids[2])));
+    for (filter, expected) in [
+        (RunFilter { begun: true, ..all() }, vec![over]),
+        (RunFilter { begun: true, task: Some(name("a")), ..all() }, vec![over]),
+        (RunFilter { begun: true, tenant: Some(name("default")), ..all() }, vec![over]),
+        (RunFilter { begun: true, state: Some(RunState::Waiting), ..all() }, vec![]),
+        (RunFilter { begun: true, task: Some(name("a")), state: Some(RunState::Cancelled), ..all() }, vec![]),
+    ] {
+        assert_eq!(listed(&store, filter.clone()).await, expected, "{filter:?}");
+    }
 }
 
 pub(crate) async fn runs_are_counted_by_state(store: Tested) {

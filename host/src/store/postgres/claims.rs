@@ -221,7 +221,8 @@ impl Claiming {
                  claimed_at = $4, host = $5, start_by_at = NULL \
                  FROM unnest($1::bigint[], $2::bigint[]) AS c(run, fence) \
                  WHERE r.id = ANY (ARRAY[c.run]) AND r.state + 0 = 0 AND coalesce(r.fence, 0) < c.fence \
-                 RETURNING r.id, r.attempt, r.fence, r.task, r.due_at, r.cause, r.input, r.failures, r.claimed_at",
+                 RETURNING r.id, r.attempt, r.fence, r.task, r.due_at, r.cause, r.input, r.failures, r.claimed_at, \
+                 r.run_at",
                 &[
                     &runs,
                     &fences,
@@ -253,6 +254,7 @@ fn claim(row: &Row, task: TaskKey) -> Step<Claim> {
         key: ClaimKey { run: RunId(row.get(0)), attempt: small(row, 1), fence: row.get::<_, i64>(2).unsigned_abs() },
         task,
         due_at: instant(row, 4),
+        run_at: instant(row, 9),
         cause: cause(row, 5)?,
         input: row.get::<_, Option<Vec<u8>>>(6).unwrap_or_default(),
         failures: small(row, 7),
@@ -264,7 +266,7 @@ fn claim(row: &Row, task: TaskKey) -> Step<Claim> {
 async fn taken(tx: &Tx, request: &ClaimRequest, fences: &[i64]) -> Step<Vec<Claim>> {
     let rows = tx
         .query(
-            "SELECT id, attempt, fence, task, due_at, cause, input, failures, claimed_at FROM runs_live \
+            "SELECT id, attempt, fence, task, due_at, cause, input, failures, claimed_at, run_at FROM runs_live \
              WHERE state = 1 AND host = $1 AND fence = ANY($2) ORDER BY fence",
             &[&request.host, &fences],
         )

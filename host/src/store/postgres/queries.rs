@@ -14,7 +14,7 @@ use super::tasks::{STANDING_COLUMNS, pause, standing};
 use super::tx::Tx;
 use crate::run::{Accounts, Kept, Output, Report, RunId, RunState};
 use crate::store::codes::state_code;
-use crate::store::{AttemptInfo, RunFilter, RunInfo, TaskState};
+use crate::store::{AttemptInfo, LatestRuns, RunFilter, RunInfo, TaskState};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
@@ -30,6 +30,7 @@ pub(super) async fn runs(tx: &Tx, filter: &RunFilter) -> Step<Vec<RunInfo>> {
         Some(state) if state.is_over() => format!("over_at < {NOT_OVER} AND state = {}", state_code(state)),
         Some(state) => format!("over_at = {NOT_OVER} AND state = {}", state_code(state)),
     };
+    let which = if filter.begun { format!("{which} AND attempt > 0") } else { which };
     let (tenant, task) = (filter.tenant.as_ref().map(Name::as_str), filter.task.as_ref().map(Name::as_str));
     if task.is_none() {
         // Of all tenants together, if that is what is asked for; else they are mostly one's own all the same.
@@ -55,13 +56,23 @@ pub(super) async fn runs(tx: &Tx, filter: &RunFilter) -> Step<Vec<RunInfo>> {
 }
 
 /// See [`crate::store::Store::latest_runs`].
-pub(super) async fn latest_runs(tx: &Tx, tenant: &Name) -> Step<BTreeMap<Name, RunInfo>> {
-    let sql = format!(
-        "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN LATERAL \
-         (SELECT * FROM runs WHERE task = t.id ORDER BY -id LIMIT 1) r {PAUSE_OF_MANY} WHERE t.tenant = $1"
+pub(super) async fn latest_runs(tx: &Tx, tenant: &Name, task: Option<&Name>) -> Step<BTreeMap<Name, LatestRuns>> {
+    let begun = "SELECT * FROM runs WHERE task = t.id AND attempt > 0 ORDER BY -id LIMIT 1".to_owned();
+    let waiting = format!(
+        "SELECT * FROM runs WHERE task = t.id AND over_at = {NOT_OVER} AND state = 0 AND attempt = 0 \
+         ORDER BY run_at, id LIMIT 1"
     );
-    let rows = tx.query(&sql, &[&tenant.as_str()]).await?;
-    rows.iter().map(|row| run_info(row).map(|run| (run.task.task.clone(), run))).collect()
+    let mut found = Vec::new();
+    for which in [begun, waiting] {
+        let sql = format!(
+            "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN LATERAL ({which}) r {PAUSE_OF_MANY} \
+             WHERE t.tenant = $1 AND ($2::text IS NULL OR t.name = $2)"
+        );
+        let rows = tx.query(&sql, &[&tenant.as_str(), &task.map(Name::as_str)]).await?;
+        found.push(rows.iter().map(run_info).collect::<Step<Vec<RunInfo>>>()?);
+    }
+    let waiting = found.pop().unwrap_or_default();
+    Ok(LatestRuns::of(found.pop().unwrap_or_default(), waiting))
 }
 
 /// See [`crate::store::Store::run`].

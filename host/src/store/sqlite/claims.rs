@@ -207,11 +207,11 @@ fn look(
 
 pub(super) fn take(w: &mut Writing, candidate: Candidate, request: &ClaimRequest) -> Step<Claim> {
     let fence = w.ledger.next_fence();
-    let (attempt, failures, cause, due_at, bytes) = w
+    let (attempt, failures, cause, due_at, run_at, bytes) = w
         .conn
         .prepare_cached(
             "UPDATE runs SET state = 1, attempt = attempt + 1, fence = ?2, lease_until = ?3, claimed_at = ?4, host = ?5, \
-             start_by_at = NULL WHERE id = ?1 RETURNING attempt, failures, cause, due_at, bytes",
+             start_by_at = NULL WHERE id = ?1 RETURNING attempt, failures, cause, due_at, run_at, bytes",
         )?
         .query_row(
             params![
@@ -221,7 +221,10 @@ pub(super) fn take(w: &mut Writing, candidate: Candidate, request: &ClaimRequest
                 request.now.as_millis(),
                 request.host
             ],
-            |row| Ok((row.get(0)?, row.get(1)?, cause(row, 2)?, instant(row, 3)?, row.get::<_, i64>(4)?)),
+            |row| {
+                let (due_at, run_at) = (instant(row, 3)?, instant(row, 4)?);
+                Ok((row.get(0)?, row.get(1)?, cause(row, 2)?, due_at, run_at, row.get::<_, i64>(5)?))
+            },
         )?;
     let input = if bytes > 0 { input(&w.conn, candidate.run)? } else { Vec::new() };
     let row = w.ledger.change(candidate.task);
@@ -231,6 +234,7 @@ pub(super) fn take(w: &mut Writing, candidate: Candidate, request: &ClaimRequest
         key: ClaimKey { run: candidate.run, attempt, fence: fence.unsigned_abs() },
         task: row.key.clone(),
         due_at,
+        run_at,
         cause,
         input,
         failures,

@@ -10,7 +10,7 @@ use super::rows::{
     task_key, to_sql,
 };
 use crate::run::{Accounts, Kept, Output, Report, RunId, RunState};
-use crate::store::{AttemptInfo, RunFilter, RunInfo, TaskState};
+use crate::store::{AttemptInfo, LatestRuns, RunFilter, RunInfo, TaskState};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
@@ -25,11 +25,14 @@ pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Ve
         Some(RunState::Running) => ("INDEXED BY runs_running", "r.state = 1".into()),
         over => {
             let condition = over.map_or("true".into(), |state| format!("r.state = {}", state_code(state)));
-            (if of_task { "INDEXED BY runs_of_task" } else { "NOT INDEXED" }, condition)
+            let of_task = if filter.begun { "INDEXED BY runs_begun" } else { "INDEXED BY runs_of_task" };
+            (if filter.tenant.is_some() || filter.task.is_some() { of_task } else { "NOT INDEXED" }, condition)
         }
     };
+    let begun = if filter.begun { "AND r.attempt > 0" } else { "" };
     let select = format!(
-        "SELECT {RUN_COLUMNS} FROM runs r {index} CROSS JOIN tasks t ON t.id = r.task WHERE r.id < ?1 AND {condition}"
+        "SELECT {RUN_COLUMNS} FROM runs r {index} CROSS JOIN tasks t ON t.id = r.task \
+         WHERE r.id < ?1 AND {condition} {begun}"
     );
     if !of_task {
         return conn
@@ -56,14 +59,24 @@ pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Ve
 }
 
 /// See [`crate::store::Store::latest_runs`].
-pub(super) fn latest_runs(conn: &Connection, tenant: &Name) -> rusqlite::Result<BTreeMap<Name, RunInfo>> {
-    conn.prepare_cached(&format!(
-        "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN runs r ON r.id = (SELECT max(id) FROM runs WHERE task = t.id) \
-         WHERE t.tenant = ?1"
-    ))?
-    .query_map([tenant.as_str()], run_info)?
-    .map(|run| run.map(|run| (run.task.task.clone(), run)))
-    .collect()
+pub(super) fn latest_runs(
+    conn: &Connection,
+    tenant: &Name,
+    task: Option<&Name>,
+) -> rusqlite::Result<BTreeMap<Name, LatestRuns>> {
+    // Each has an index of its own: neither a long queue nor runs that were skipped are read through.
+    let begun = "SELECT max(id) FROM runs INDEXED BY runs_begun WHERE task = t.id AND attempt > 0";
+    let waiting = "SELECT id FROM runs INDEXED BY runs_waiting WHERE task = t.id AND state = 0 AND attempt = 0 \
+                   ORDER BY run_at, id LIMIT 1";
+    let found = |which: &str| -> rusqlite::Result<Vec<RunInfo>> {
+        conn.prepare_cached(&format!(
+            "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN runs r ON r.id = ({which}) \
+             WHERE t.tenant = ?1 AND t.name = coalesce(?2, t.name)"
+        ))?
+        .query_map([Some(tenant.as_str()), task.map(|name| name.as_str())], run_info)?
+        .collect()
+    };
+    Ok(LatestRuns::of(found(begun)?, found(waiting)?))
 }
 
 /// See [`crate::store::Store::run`].

@@ -14,8 +14,8 @@ use super::rows::to_sql;
 pub(super) const APPLICATION_ID: i32 = 0x5358_544e;
 
 /// All migrations, the first first.
-const MIGRATIONS: [&str; 11] =
-    [FIRST, SUPERVISION, CACHE_BY_TASK, SCHEDULES, PAUSES, POLICIES, ADDED, PACE, HOSTS, TRANSFER, PUBLISHED];
+const MIGRATIONS: [&str; 12] =
+    [FIRST, SUPERVISION, CACHE_BY_TASK, SCHEDULES, PAUSES, POLICIES, ADDED, PACE, HOSTS, TRANSFER, PUBLISHED, BEGUN];
 
 /// The schema that this program works on.
 pub(super) const VERSION: usize = MIGRATIONS.len();
@@ -309,6 +309,11 @@ CREATE TABLE component_parts (
     body BLOB NOT NULL,
     PRIMARY KEY (digest, part)
 ) STRICT;
+";
+
+/// The latest run of a task that has begun is found at once, however many wait or were skipped since.
+const BEGUN: &str = "
+CREATE INDEX runs_begun ON runs (task, id) WHERE attempt > 0;
 ";
 
 #[cfg(test)]
