@@ -4,6 +4,7 @@
 //! the [`Store`] and the [`Catalog`]. There is no authentication: whoever may connect may do everything. Hence it is
 //! meant for loopback addresses only, and refuses what a web page on another site could make a browser send.
 
+mod absent;
 mod cache;
 mod chains;
 mod error;
@@ -149,6 +150,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/runs/{run}/log", get(log::log))
         .route("/v1/runs/{run}/stack", get(live::stack))
         .route("/v1/runs/{run}/profile", get(live::profile))
+        .route("/v1/runs/{run}/input", get(result::input_of_run))
         .route("/v1/runs/{run}/output", get(result::of_run))
         .route("/v1/runs/{run}/kill", post(runs::kill))
         .route("/v1/schedules", get(schedules::list).post(schedules::post))

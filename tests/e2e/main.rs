@@ -8,6 +8,7 @@ mod postgres;
 #[path = "../proxy/mod.rs"]
 mod proxy;
 
+mod absent;
 mod accounts;
 mod added;
 mod as_written;
@@ -20,8 +21,10 @@ mod documents;
 mod ending;
 mod explain;
 mod frontpage;
+mod host_log;
 mod hosts;
 mod hung;
+mod latest;
 mod locks;
 mod many_hosts;
 mod memory;
@@ -33,6 +36,7 @@ mod plugins;
 mod policies;
 mod reach;
 mod readme;
+mod refusals;
 mod rooms;
 mod saving;
 mod schedules;

@@ -187,3 +187,23 @@ fn tenants_whose_directories_are_not_apart_are_refused() {
         assert!(said.contains(expected), "`{expected}` is not in {said}");
     }
 }
+
+#[test]
+fn top_shows_an_operator_the_runs_of_all_tenants_and_a_tenant_what_others_use_together() {
+    let host = with_acme("");
+    add_acmes(&host, "probe", "probe", &PROBE.replace("\"2s\"", "\"50s\""));
+    let run = trigger_acmes(&host, "probe", r#"{"do": "spin"}"#);
+    let used = |live: &Value| live["attempts"][0]["guest_us"].as_u64().unwrap_or_default();
+    host.eventually("acme's run computes", || (used(&host.get("/v1/live?tenant=acme")) > 1000).then_some(()));
+
+    let top = |args: &[&str]| String::from_utf8(host.cli(args).stdout).unwrap();
+    let (all, own) = (top(&["top", "--once"]), top(&["top", "--once", "--tenant", "default"]));
+    let live = host.get("/v1/live?tenant=default");
+
+    assert!(all.contains("acme") && all.contains("probe"), "{all}");
+    assert!(own.starts_with("Nothing of this tenant is running.\nOf other tenants: 1 attempt, "), "{own}");
+    assert!(!own.contains("acme") && !own.contains("probe"), "no names are told: {own}");
+    assert_eq!((list(&live, "attempts").len(), &live["others"]["attempts"]), (0, &Value::from(1)), "{live}");
+    assert!(live["others"]["guest_us"].as_u64().unwrap() > 1000, "{live}");
+    host.request("POST", &format!("/v1/runs/{run}/kill?tenant=acme&now=true"), b"");
+}

@@ -85,10 +85,10 @@ pub(super) enum Command {
     /// List runs, newest first
     #[command(after_help = "Example: sexton runs --task hello --state failed --limit 10")]
     Runs(Asks<RunsArgs>),
-    /// Show a run with its attempts: outcome, accounts, message, backtrace, log, stdout
+    /// Show a run with its attempts: input, outcome, accounts, message, backtrace, log
     #[command(after_help = "Example: sexton show 17")]
     Show(Asks<ShowArgs>),
-    /// Print the log of a run, or of a task's latest run
+    /// Print the log of a run, or of a task's latest run that has begun
     #[command(after_help = "Example: sexton logs -f hello")]
     Logs(Asks<LogsArgs>),
     /// Make a run of a task

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes of an answer that is read as a whole; lists have at most a thousand rows.
 const MAX_ANSWER: u64 = 256 << 20;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Client {
     base: String,
     /// The tenant that it asks about, if one was named.

@@ -94,10 +94,14 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
     if tasks.is_empty() {
         return screen.line("There are no tasks. `sexton plugins` says what became of the plugins.");
     }
-    let mut table = screen.table(&["TASK", "WHEN", "ZONE", "NEXT", "LATEST RUN", "STATE", "ENDED"], "WHEN");
+    let mut columns = vec!["TASK", "WHEN", "ZONE", "NEXT", "LATEST RUN", "STATE", "ENDED"];
+    // Most tasks have no run that waits for long.
+    let some_wait = tasks.iter().any(|task| task.waiting.is_some());
+    columns.extend(some_wait.then_some("WAITING RUN"));
+    let mut table = screen.table(&columns, "WHEN");
     for task in &tasks {
         let last = task.last.as_ref();
-        table.add_row(vec![
+        let mut row = vec![
             Cell::new(&task.name),
             Cell::new(one_line(&when(&task.trigger.text, task.timing.as_deref()))),
             Cell::new(one_line(&task.zone)),
@@ -105,7 +109,9 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
             Cell::new(last.map_or("-".to_owned(), |last| last.run.to_string())),
             last.map_or(Cell::new("-"), |last| screen.state(last.state)),
             Cell::new(last.and_then(|last| last.ended_at).map_or("-".to_owned(), |at| screen.ago(at))),
-        ]);
+        ];
+        row.extend(some_wait.then(|| Cell::new(waiting(task, screen))));
+        table.add_row(row);
     }
     screen.print(&table)?;
     for task in &tasks {
@@ -119,6 +125,12 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
             screen.line(&format!("\n`{}`: {}", task.name, one_line(what)))?;
         }
     }
+    let Plugins { plugins } = decode(&client.text("/v1/plugins")?)?;
+    match plugins.iter().filter(|plugin| plugin.quarantine.is_some()).count() {
+        0 => {}
+        1 => screen.line("\n1 plugin is in quarantine, and its tasks are not listed; `sexton plugins` says why")?,
+        many => screen.line(&format!("\n{many} plugins are in quarantine; `sexton plugins` says why"))?,
+    }
     // The same for all that it is about, so it is said once.
     let many = |by: &PausedBy| *by != PausedBy::Task;
     if let Some((by, task)) = tasks.iter().find_map(|task| Some((task.paused_by.filter(many)?, task))) {
@@ -128,6 +140,15 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
         screen.line(&format!("\n{whose} start nothing: {said}"))?;
     }
     Ok(())
+}
+
+/// The run of a task that starts next, and when, unless that is now.
+fn waiting(task: &TaskSummary, screen: &Screen) -> String {
+    match &task.waiting {
+        Some(waiting) if waiting.run_at > screen.now => format!("{} ({})", waiting.run, screen.ago(waiting.run_at)),
+        Some(waiting) => waiting.run.to_string(),
+        None => "-".to_owned(),
+    }
 }
 
 /// A trigger, and what is around it.

@@ -1,18 +1,17 @@
-//! `logs`: a run's log as it grows, or a task's, run after run.
+//! `logs`: a run's log as it grows, or those of a task's runs.
+
+mod following;
 
 use std::io::{BufRead, BufReader};
-use std::time::Duration;
 
 use super::args::{ListArgs, LogsArgs, RunOrTask};
 use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
 use super::screen::{Screen, local, safe};
-use crate::http::shapes::{LogEvent, Runs};
+use crate::http::shapes::{LogEvent, Runs, TaskSummary};
 use crate::run::RunId;
+use crate::store::RunInfo;
 use crate::task::Name;
-
-/// How often a followed task is looked at for its next run.
-const NEXT_RUN: Duration = Duration::from_millis(500);
 
 pub(super) fn logs(client: &Client, args: &LogsArgs, screen: &Screen) -> Result<(), CliError> {
     let LogsArgs { follow, list, .. } = *args;
@@ -20,50 +19,40 @@ pub(super) fn logs(client: &Client, args: &LogsArgs, screen: &Screen) -> Result<
         RunOrTask::Run(run) => return one(client, *run, follow, list, screen),
         RunOrTask::Task(task) => task,
     };
-    // Unknown tasks with history are fine; those without are told apart from those that merely have not run.
-    let mut last = latest(client, task)?;
-    if last.is_none() {
-        client.text(&format!("/v1/tasks/{}", part(task.as_str())))?;
-        if !follow {
-            return Err(CliError::new(Exit::NotFound, format!("no run of `{task}` is kept")));
-        }
+    let latest = latest(client, task)?;
+    let Latest { begun, waiting } = &latest;
+    if let Some(waiting) = waiting {
+        eprintln!("note: {waiting}");
     }
-    if let Some(run) = last {
-        header(run, list, screen)?;
-        one(client, run, follow, list, screen)?;
-    }
-    if !follow {
-        return Ok(());
-    }
-    loop {
-        let newer = after(client, task, last)?;
-        if newer.is_empty() {
-            // Interrupted by the person who watches.
-            std::thread::sleep(NEXT_RUN);
+    match begun {
+        _ if follow => following::follow(client, task, begun.as_ref(), list, screen),
+        Some(run) => {
+            following::header(run.id, list, screen)?;
+            one(client, run.id, false, list, screen)
         }
-        for run in newer {
-            header(run, list, screen)?;
-            one(client, run, true, list, screen)?;
-            last = Some(run);
-        }
+        None => Err(CliError::new(Exit::NotFound, format!("no run of `{task}` that has begun is kept"))),
     }
 }
 
-fn latest(client: &Client, task: &Name) -> Result<Option<RunId>, CliError> {
-    let Runs { runs, .. } = decode(&client.text(&format!("/v1/runs?limit=1&task={}", part(task.as_str())))?)?;
-    Ok(runs.first().map(|run| run.id))
+/// What a command that is given a task shows: its latest run that has begun, and what to say of the run that waits.
+pub(super) struct Latest {
+    pub(super) begun: Option<RunInfo>,
+    pub(super) waiting: Option<String>,
 }
 
-/// Runs of `task` that came after `last`, oldest first.
-fn after(client: &Client, task: &Name, last: Option<RunId>) -> Result<Vec<RunId>, CliError> {
-    let Runs { runs, .. } = decode(&client.text(&format!("/v1/runs?limit=100&task={}", part(task.as_str())))?)?;
-    let mut newer: Vec<RunId> = runs.iter().map(|run| run.id).filter(|id| last.is_none_or(|last| *id > last)).collect();
-    newer.reverse();
-    Ok(newer)
-}
-
-fn header(run: RunId, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
-    if list.json { Ok(()) } else { screen.line(&format!("-- run {run}")) }
+/// The latest runs of `task`. A task that is not there is an error, unless runs of it are kept.
+pub(super) fn latest(client: &Client, task: &Name) -> Result<Latest, CliError> {
+    let name = part(task.as_str());
+    let Runs { runs, .. } = decode(&client.text(&format!("/v1/runs?limit=1&begun=true&task={name}"))?)?;
+    let begun = runs.into_iter().next();
+    let summary: Option<TaskSummary> = match client.text(&format!("/v1/tasks/{name}")) {
+        Ok(json) => Some(decode(&json)?),
+        Err(error) if error.exit() == Exit::NotFound && begun.is_some() => None,
+        Err(error) => return Err(error),
+    };
+    let waiting = summary.and_then(|summary| summary.waiting);
+    let waiting = waiting.map(|waiting| format!("run {} waits; it starts at {}", waiting.run, local(waiting.run_at)));
+    Ok(Latest { begun, waiting })
 }
 
 fn one(client: &Client, run: RunId, follow: bool, list: ListArgs, screen: &Screen) -> Result<(), CliError> {

@@ -1,35 +1,41 @@
 //! `show`: a run and all that is known of its attempts.
 
-use super::args::ShowArgs;
-use super::client::{Client, decode};
-use super::error::CliError;
-use super::lists::indented;
-use super::logs::line_text;
-use super::screen::{Screen, one_line, safe};
-use crate::http::shapes::{LogEvent, RunDetail, rough};
-use crate::run::Kept;
-use crate::runtime::LogLine;
-use crate::store::AttemptInfo;
+mod attempts;
 
-/// Lines of an attempt's log, stdout and stderr that are shown, from the end.
-const TAIL: usize = 20;
+use super::args::{RunOrTask, ShowArgs};
+use super::client::{Client, decode};
+use super::error::{CliError, Exit};
+use super::logs::latest;
+use super::screen::{Screen, one_line};
+use crate::http::shapes::{InputShape, RunDetail};
 
 pub(super) fn show(client: &Client, args: &ShowArgs, screen: &Screen) -> Result<(), CliError> {
-    let json = client.text(&format!("/v1/runs/{}", args.run))?;
+    let run = match &args.what {
+        RunOrTask::Run(run) => *run,
+        RunOrTask::Task(task) => {
+            let latest = latest(client, task)?;
+            if let Some(waiting) = latest.waiting {
+                eprintln!("note: {waiting}");
+            }
+            let none = || CliError::new(Exit::NotFound, format!("no run of `{task}` that has begun is kept"));
+            latest.begun.ok_or_else(none)?.id
+        }
+    };
+    let json = client.text(&format!("/v1/runs/{run}"))?;
     if args.list.json {
         return screen.json(&json);
     }
-    screen.text(&text(&decode(&json)?, screen))
+    screen.text(&text(&decode(&json)?, args.full, screen))
 }
 
-fn text(detail: &RunDetail, screen: &Screen) -> String {
+fn text(detail: &RunDetail, full: bool, screen: &Screen) -> String {
     let run = &detail.run;
     let mut rows = vec![
         ("task", run.task.to_string()),
         ("state", run.state.to_string()),
         ("cause", run.cause.as_str().to_owned()),
         ("due", screen.instant(run.due_at)),
-        ("made", screen.instant(run.created_at)),
+        ("created", screen.instant(run.created_at)),
     ];
     if !run.state.is_over() && run.claimed_at.is_none() || run.run_at > screen.now {
         rows.push(("starts", screen.instant(run.run_at)));
@@ -40,75 +46,35 @@ fn text(detail: &RunDetail, screen: &Screen) -> String {
     rows.extend(run.parent.map(|parent| ("parent", format!("run {parent}"))));
     rows.push(("attempt", format!("{} ({} failed)", run.attempt, run.failures)));
     rows.extend(run.outcome.map(|outcome| ("outcome", outcome.to_string())));
-    rows.extend(run.note.as_deref().map(|note| ("note", one_line(note))));
     rows.extend(run.why.as_deref().map(|why| ("waits", one_line(why))));
     rows.extend(run.note.as_deref().map(|note| ("note", one_line(note))));
-    rows.extend(run.message.as_deref().map(|message| ("said", one_line(message))));
+    // The last attempt says it, in full.
+    let said = run.message.as_deref().filter(|_| detail.attempts.is_empty());
+    rows.extend(said.map(|message| ("message", one_line(message))));
+    rows.push(("input", input(&detail.input, full)));
     let mut text = format!("Run {}\n", run.id);
     table(&mut text, &rows);
-    for attempt in &detail.attempts {
-        attempt_text(&mut text, attempt, screen);
-    }
+    attempts::write(&mut text, &detail.attempts, full, screen);
     text
+}
+
+/// What the run was given, on one line.
+fn input(input: &InputShape, full: bool) -> String {
+    let bytes = match input.bytes {
+        0 => return "none".to_owned(),
+        1 => "1 byte".to_owned(),
+        bytes => format!("{bytes} bytes"),
+    };
+    let shown = input.text.as_deref().map(|text| match full {
+        true => crate::harmless::line(text).into_owned(),
+        false => one_line(text),
+    });
+    shown.map_or(bytes.clone(), |shown| format!("{shown} ({bytes})"))
 }
 
 fn table(text: &mut String, rows: &[(&str, String)]) {
     for (name, value) in rows {
         text.push_str(&format!("  {name:<12}{value}\n"));
-    }
-}
-
-fn attempt_text(text: &mut String, attempt: &AttemptInfo, screen: &Screen) {
-    let report = &attempt.report;
-    let accounts = &report.accounts;
-    let took = rough(report.ended_at.since(report.started_at));
-    text.push_str(&format!("\nAttempt {}: {} after {took}\n", attempt.attempt, report.outcome));
-    table(
-        text,
-        &[
-            ("host", one_line(&attempt.host)),
-            ("started", screen.instant(report.started_at)),
-            ("ended", screen.instant(report.ended_at)),
-            ("fuel", accounts.fuel.to_string()),
-            ("peak memory", bytesize::ByteSize(accounts.peak_memory).display().iec().to_string()),
-            ("processor", humantime::format_duration(accounts.guest).to_string()),
-            ("in host", format!("{} ({} calls)", humantime::format_duration(accounts.host), accounts.host_calls)),
-            ("lock wait", humantime::format_duration(accounts.lock_wait).to_string()),
-            ("queued", humantime::format_duration(accounts.queued).to_string()),
-            ("bytes", format!("{} in, {} out", accounts.bytes_in, accounts.bytes_out)),
-        ],
-    );
-    for (name, said) in [("said", &report.message), ("backtrace", &report.backtrace)] {
-        if let Some(said) = said {
-            text.push_str(&format!("  {name}\n{}\n", indented(&indented(said))));
-        }
-    }
-    let log = Kept { text: report.log.text.lines().map(|line| log_line(line, screen)).collect(), cut: report.log.cut };
-    // These lines are made harmless already, one by one.
-    tail(text, "log", &log, str::to_owned);
-    tail(text, "stdout", &report.stdout, |line| safe(line).into_owned());
-    tail(text, "stderr", &report.stderr, |line| safe(line).into_owned());
-}
-
-fn log_line(json: &str, screen: &Screen) -> String {
-    match serde_json::from_str::<LogLine>(json) {
-        Ok(LogLine { at, level, message }) => line_text(&LogEvent::Line { attempt: 0, at, level, message }, screen),
-        Err(_) => format!("{}\n", safe(json)),
-    }
-}
-
-/// The end of what was kept, and whether that is all.
-fn tail(text: &mut String, name: &str, kept: &Kept, show: impl Fn(&str) -> String) {
-    let lines: Vec<&str> = kept.text.lines().collect();
-    if lines.is_empty() && !kept.cut {
-        return;
-    }
-    let from = lines.len().saturating_sub(TAIL);
-    let before = if from > 0 { format!(" (the last {TAIL} of {} lines)", lines.len()) } else { String::new() };
-    let cut = if kept.cut { ", cut at the task's limit" } else { "" };
-    text.push_str(&format!("  {name}{before}{cut}\n"));
-    for line in &lines[from..] {
-        text.push_str(&format!("    {}\n", show(line)));
     }
 }
 
@@ -119,28 +85,40 @@ mod tests {
     use super::{Screen, text};
     use crate::http::shapes::RunDetail;
 
+    const AT: &str = "2026-11-22T10:00:00.000Z";
+
+    fn detail(attempts: &serde_json::Value, attack: &str) -> RunDetail {
+        let detail = json!({
+            "run": {
+                "id": 17, "tenant": "default", "task": "hang", "state": "failed", "due_at": AT, "run_at": AT,
+                "created_at": AT, "claimed_at": AT, "ended_at": "2026-11-22T10:00:02.000Z", "cause": "schedule",
+                "attempt": 1, "failures": 1, "parent": null, "host": "box", "outcome": "timed-out", "message": attack,
+                "note": "past its limits",
+            },
+            "attempts": attempts,
+            "input": { "bytes": 14, "text": "{\"name\":\"Ada\"}", "cut": false },
+        });
+        serde_json::from_value(detail).expect("the API's own shape")
+    }
+
+    fn attempt(n: u32, message: &str, backtrace: &str, log: &str) -> serde_json::Value {
+        json!({
+            "attempt": n, "host": "box", "outcome": "timed-out", "started_at": AT,
+            "ended_at": "2026-11-22T10:00:02.000Z", "message": message, "backtrace": backtrace,
+            "accounts": { "fuel": 5, "peak_memory": 1 << 20, "guest_us": 2_000_000, "host_us": 10, "host_calls": 3 },
+            "log": { "text": log, "cut": !log.is_empty() }, "stdout": { "text": message, "cut": false },
+            "stderr": { "text": "", "cut": false },
+        })
+    }
+
     #[test]
     fn a_run_is_shown_with_what_its_guest_said_made_harmless() {
         let attack = "\u{1b}[2J\u{1b}]0;title\u{7}";
-        let at = "2026-11-22T10:00:00.000Z";
-        let line = json!({ "at": at, "level": "info", "message": attack });
-        let detail = json!({
-            "run": {
-                "id": 17, "tenant": "default", "task": "hang", "state": "failed", "due_at": at, "run_at": at,
-                "created_at": at, "claimed_at": at, "ended_at": "2026-11-22T10:00:02.000Z", "cause": "schedule",
-                "attempt": 1, "failures": 1, "parent": null, "host": "box", "outcome": "timed-out", "message": attack,
-            },
-            "attempts": [{
-                "attempt": 1, "host": "box", "outcome": "timed-out", "started_at": at,
-                "ended_at": "2026-11-22T10:00:02.000Z", "message": attack, "backtrace": format!("0: {attack}\n1: run"),
-                "accounts": { "fuel": 5, "peak_memory": 1 << 20, "guest_us": 2_000_000, "host_us": 10, "host_calls": 3 },
-                "log": { "text": format!("{line}\n"), "cut": true }, "stdout": { "text": attack, "cut": false },
-                "stderr": { "text": "", "cut": false },
-            }],
-        });
-        let detail: RunDetail = serde_json::from_value(detail).expect("the API's own shape");
-        let screen = Screen::plain();
-        let shown = text(&detail, &screen);
+        let line = json!({ "at": AT, "level": "info", "message": attack });
+        let attempts = json!([attempt(1, attack, &format!("0: {attack}\n1: run"), &format!("{line}\n"))]);
+
+        let shown = text(&detail(&attempts, attack), false, &Screen::plain());
+
         assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
         for expected in [
             "Run 17\n",
@@ -149,9 +127,59 @@ mod tests {
             "cut at the task's limit",
             "    1: run",
             "stdout\n",
+            "input       {\"name\":\"Ada\"} (14 bytes)\n",
         ] {
             assert!(shown.contains(expected), "`{expected}` is not in:\n{shown}");
         }
         assert!(!shown.contains("stderr"), "what is empty is left out");
+        assert_eq!(shown.matches("past its limits").count(), 1, "the note is shown once:\n{shown}");
+    }
+
+    const TRAP: &str = "core::panicking::panic_fmt (/rustc/0123/library/core/src/panicking.rs:75)\n\
+        std::panicking::begin_panic (/rustc/0123/library/std/src/panicking.rs:5)\n\
+        hang::inner (/home/ada/hang/src/lib.rs:19)\n\
+        hang::run (/home/ada/hang/src/lib.rs:7)\n\
+        sexton_task::runner::call (/home/ada/.cargo/registry/src/x/sexton-task-0.1.0/src/lib.rs:3)";
+
+    #[test]
+    fn a_trap_that_came_three_times_is_shown_once_with_the_frames_of_the_author() {
+        let attempts = json!([1, 2, 3].map(|n| attempt(n, "panicked", TRAP, "")));
+
+        let shown = text(&detail(&attempts, "panicked"), false, &Screen::plain());
+        let full = text(&detail(&attempts, "panicked"), true, &Screen::plain());
+
+        assert_eq!(shown.matches("hang::inner (/home/ada/hang/src/lib.rs:19)").count(), 1, "{shown}");
+        assert!(!shown.contains("core::panicking") && !shown.contains("sexton_task"), "{shown}");
+        for expected in ["Attempts 1 to 2: the same as attempt 3", "… 2 frames that are not the task's own", "--full"]
+        {
+            assert!(shown.contains(expected), "`{expected}` is not in:\n{shown}");
+        }
+        assert!(shown.lines().count() < 40, "{shown}");
+        assert_eq!(full.matches("core::panicking::panic_fmt (/rustc").count(), 3, "{full}");
+    }
+
+    #[test]
+    fn a_line_of_a_megabyte_is_cut_unless_all_is_asked_for() {
+        let long = "x".repeat(1 << 20);
+        let attempts = json!([attempt(1, &long, "", "")]);
+
+        let shown = text(&detail(&attempts, "short"), false, &Screen::plain());
+        let full = text(&detail(&attempts, "short"), true, &Screen::plain());
+
+        assert!(shown.lines().all(|line| line.chars().count() < 260), "{}", shown.len());
+        assert!(full.contains(&long));
+    }
+
+    #[test]
+    fn what_was_printed_is_shown_once_where_the_log_has_all_of_it() {
+        let line = json!({ "at": AT, "level": "stdout", "message": "printed" });
+        let mut whole = attempt(1, "failed", "", &format!("{line}\n"));
+        whole["log"]["cut"] = false.into();
+        whole["stdout"]["text"] = "printed\n".into();
+
+        let shown = text(&detail(&json!([whole.clone()]), "failed"), false, &Screen::plain());
+        let full = text(&detail(&json!([whole]), "failed"), true, &Screen::plain());
+
+        assert_eq!((shown.matches("printed").count(), full.matches("printed").count()), (1, 2), "{shown}{full}");
     }
 }

@@ -14,7 +14,7 @@ use super::client::{Client, decode};
 use super::error::CliError;
 use super::screen::{Screen, one_line};
 use super::stack::waits;
-use crate::http::shapes::live::{Live, LiveAttempt};
+use crate::http::shapes::live::{Live, LiveAttempt, Others};
 use crate::http::shapes::rough;
 use crate::run::RunId;
 
@@ -41,7 +41,7 @@ pub(super) fn top(client: &Client, args: TopArgs, screen: &Screen) -> Result<(),
     std::thread::sleep(ONCE);
     let live = look(client)?;
     let rows = rates.of(&live);
-    screen.text(&format!("{}{}", standing(&live), drawn(&rows, screen)))
+    screen.text(&format!("{}{}", standing(&live), drawn(&rows, live.others, screen)))
 }
 
 fn look(client: &Client) -> Result<Live, CliError> {
@@ -79,23 +79,39 @@ fn standing(live: &Live) -> String {
     }
 }
 
-fn drawn(rows: &[(u64, &LiveAttempt)], screen: &Screen) -> String {
-    if rows.is_empty() {
-        return "Nothing is running.\n".to_owned();
+fn drawn(rows: &[(u64, &LiveAttempt)], others: Others, screen: &Screen) -> String {
+    let others = match others.attempts {
+        0 => String::new(),
+        1 => format!("Of other tenants: 1 attempt, {} of processor time.\n", used(others.guest_us)),
+        many => format!("Of other tenants: {many} attempts, {} of processor time.\n", used(others.guest_us)),
+    };
+    match rows.is_empty() {
+        true if others.is_empty() => "Nothing is running.\n".to_owned(),
+        true => format!("Nothing of this tenant is running.\n{others}"),
+        false => format!("{}{others}", table(rows, screen)),
     }
-    let columns = ["RUN", "TASK", "AGE", "LANE", "FUEL/S", "FUEL", "MEMORY", "IN GUEST", "CALLS", "LOCK WAIT", "DOING"];
+}
+
+fn used(guest_us: u64) -> String {
+    rough(Duration::from_micros(guest_us))
+}
+
+fn table(rows: &[(u64, &LiveAttempt)], screen: &Screen) -> String {
+    let columns =
+        ["RUN", "TENANT", "TASK", "AGE", "LANE", "FUEL/S", "FUEL", "MEMORY", "IN GUEST", "CALLS", "LOCK WAIT", "DOING"];
     let mut table = screen.table(&columns, "DOING");
     for (rate, attempt) in rows {
         let doing = attempt.waiting.as_ref().map_or("computes".to_owned(), waits);
         table.add_row(vec![
             Cell::new(attempt.run),
+            Cell::new(&attempt.tenant),
             Cell::new(&attempt.task),
             Cell::new(rough(Duration::from_millis(attempt.age_ms))),
             Cell::new(one_line(&attempt.lane)),
             Cell::new(short(*rate)).set_alignment(CellAlignment::Right),
             Cell::new(short(attempt.fuel)).set_alignment(CellAlignment::Right),
             Cell::new(bytesize::ByteSize(attempt.memory).display().iec()),
-            Cell::new(rough(Duration::from_micros(attempt.guest_us))),
+            Cell::new(used(attempt.guest_us)),
             Cell::new(short(attempt.host_calls)).set_alignment(CellAlignment::Right),
             Cell::new(rough(Duration::from_millis(attempt.lock_wait_ms))),
             if attempt.ending { screen.alarm(&format!("to end; {doing}")) } else { Cell::new(doing) },
@@ -121,7 +137,7 @@ fn watch(client: &Client, rates: &mut Rates, screen: &Screen) -> Result<(), CliE
     let keys = Keys::take(screen)?;
     loop {
         let live = look(client)?;
-        let text = drawn(&rates.of(&live), screen);
+        let text = drawn(&rates.of(&live), live.others, screen);
         let heading = format!("{}{} under way; q ends\n\n", standing(&live), live.attempts.len());
         screen.text(&frame(&format!("{heading}{text}"), height()))?;
         if keys.end() {
@@ -237,7 +253,7 @@ mod tests {
 
     use super::{Rates, drawn, frame, short};
     use crate::cli::screen::Screen;
-    use crate::http::shapes::live::Live;
+    use crate::http::shapes::live::{Live, Others};
 
     fn live(age: u64, fuel: &[u64]) -> Live {
         let attempt = |(run, fuel): (usize, &u64)| {
@@ -268,11 +284,21 @@ mod tests {
     #[test]
     fn a_guest_cannot_draw_on_the_screen() {
         let live = live(1000, &[5]);
-        let shown = drawn(&Rates::default().of(&live), &Screen::plain());
+        let shown = drawn(&Rates::default().of(&live), Others::default(), &Screen::plain());
 
         assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
         assert_eq!(shown.lines().count(), 2, "{shown}");
         assert!(shown.contains("has been waiting in locks.acquire for \\u001b[2J\\nx for 2.0s"), "{shown}");
+    }
+
+    #[test]
+    fn a_host_that_is_busy_for_other_tenants_does_not_look_idle() {
+        let others = Others { attempts: 3, guest_us: 12_000_000 };
+        let shown = |fuel: &[u64]| drawn(&Rates::default().of(&live(1000, fuel)), others, &Screen::plain());
+
+        let line = "Of other tenants: 3 attempts, 12s of processor time.\n";
+        assert_eq!(shown(&[]), format!("Nothing of this tenant is running.\n{line}"));
+        assert!(shown(&[5]).ends_with(line), "{}", shown(&[5]));
     }
 
     #[test]

@@ -38,6 +38,17 @@ impl<S: Send + Sync> FromRequestParts<S> for Tenant {
     }
 }
 
+/// The tenant that `?tenant=NAME` names; none where the operator asks about all of the host.
+#[derive(Clone, Debug)]
+pub(super) struct NamedTenant(pub(super) Option<Name>);
+
+impl<S: Send + Sync> FromRequestParts<S> for NamedTenant {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
+        Ok(Self(parts.extensions.get::<Tenant>().map(|Tenant(tenant)| tenant.clone())))
+    }
+}
+
 /// Takes `tenant` out of the query of any request, so that no handler has to know of it but by [`Tenant`].
 pub(super) async fn tenant(State(app): State<App>, mut request: Request, next: Next) -> Response {
     match named_tenant(&app, request.uri()) {

@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use super::App;
 use super::error::{ApiError, ApiResult};
-use super::extract::{ApiQuery, NoQuery, RunPath, Tenant};
+use super::extract::{ApiQuery, NamedTenant, NoQuery, RunPath, Tenant};
 use super::shapes::ago;
-use super::shapes::live::{Live, LiveAttempt, Stack};
+use super::shapes::live::{Live, LiveAttempt, Others, Stack};
 use crate::run::{RunId, RunState};
 use crate::runtime::{RunHandle, TooManyWatch};
 use crate::store::RunInfo;
@@ -32,12 +32,13 @@ const PROFILE_MS: u64 = 5000;
 const MAX_PROFILE_MS: u64 = 60_000;
 
 /// `GET /v1/live`.
-pub(super) async fn list(State(app): State<App>, Tenant(tenant): Tenant, _: ApiQuery<NoQuery>) -> Json<Live> {
-    let mut live = app.live.all();
-    live.retain(|attempt| attempt.task.tenant == tenant);
+pub(super) async fn list(State(app): State<App>, NamedTenant(tenant): NamedTenant, _: ApiQuery<NoQuery>) -> Json<Live> {
+    let is_meant = |attempt: &RunHandle| tenant.as_ref().is_none_or(|tenant| attempt.task.tenant == *tenant);
+    let (mut live, others): (Vec<_>, Vec<_>) = app.live.all().into_iter().partition(|attempt| is_meant(attempt));
     live.sort_by_key(|attempt| (attempt.started, attempt.key.run));
     let attempts = live.iter().map(|attempt| LiveAttempt::of(attempt)).collect();
-    Json(Live { paused_at: app.pause.since(), draining: app.is_draining(), attempts })
+    let others = Others::of(others.iter().map(AsRef::as_ref));
+    Json(Live { paused_at: app.pause.since(), draining: app.is_draining(), attempts, others })
 }
 
 /// The query of a stack.

@@ -235,6 +235,14 @@ impl Shown<'_> {
                 }
                 None => f.write_str("&ndash;")?,
             }
+            if let Some(waiting) = &task.waiting {
+                let (run, of) = (waiting.run, &self.of);
+                write!(f, "<br><small><a href=\"/v1/runs/{run}{of}\">{run}</a> waits")?;
+                if waiting.run_at > self.now {
+                    write!(f, ", starts {}", self.age(waiting.run_at))?;
+                }
+                f.write_str("</small>")?;
+            }
             write!(f, "<td><a href=\"/v1/tasks/{name}/result{}\">result</a></tr>", self.of)?;
         }
         f.write_str("</table>")?;

@@ -7,10 +7,11 @@ use serde::Deserialize;
 use tracing::info;
 
 use super::App;
+use super::absent::no_task;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, TaskPath, Tenant};
 use super::shapes::{Paused, PausedMany};
-use super::tasks::{no_task, state_of};
+use super::tasks::state_of;
 use crate::pause::Whom;
 use crate::task::{Name, TaskKey};
 
@@ -125,7 +126,7 @@ async fn set_task(app: &App, key: TaskKey, pause: Option<Option<String>>) -> Api
     // known.
     let known = app.catalog.get(&key).is_some() || app.catalog.chains().contains_key(&key);
     if !known && !app.store.task_states().await?.contains_key(&key) {
-        return Err(no_task(app, &key));
+        return Err(no_task(app, &key).await?);
     }
     let already = state_of(app, &key).await?.paused.is_some();
     set(app, &Whom::Task(key.clone()), pause).await?;

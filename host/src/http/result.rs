@@ -1,4 +1,4 @@
-//! What runs made, served as what their guests say it is, with nothing trusted about it.
+//! What runs made, served as what their guests say it is, and what they were given; with nothing trusted about it.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -41,6 +41,22 @@ pub(super) async fn of_run(
     Ok(serve(&app, id, run.ended_at, output, &headers))
 }
 
+/// `GET /v1/runs/{run}/input`: the bytes that it was given.
+pub(super) async fn input_of_run(
+    State(app): State<App>,
+    tenant: Tenant,
+    RunPath(id): RunPath,
+    _: ApiQuery<NoQuery>,
+) -> ApiResult<Response> {
+    tenant.run(&app, id).await?;
+    let mut response = Body::from(app.store.input(id).await?.unwrap_or_default()).into_response();
+    let headers = response.headers_mut();
+    guard::sandbox(headers);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(CONTENT_TYPE, content_type(None));
+    Ok(response)
+}
+
 /// `GET /v1/tasks/{task}/result`: the output of its latest run that succeeded.
 pub(super) async fn of_task(
     State(app): State<App>,
@@ -50,7 +66,7 @@ pub(super) async fn of_task(
 ) -> ApiResult<Response> {
     // The store is asked first: results outlive plugins.
     let Some((id, ended_at)) = app.store.latest_success(key.clone()).await? else {
-        tasks::known(&app, &key)?;
+        tasks::known(&app, &key).await?;
         return Err(ApiError::not_found("no-result", format!("no run of `{}` has succeeded yet", key.task)));
     };
     let Some(output) = app.store.output(id).await? else {

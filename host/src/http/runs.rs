@@ -9,10 +9,11 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::App;
+use super::absent::Absent;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, RunPath, Tenant, duration};
 use super::placing::Placing;
-use super::shapes::{KillEffect, Killed, RunDetail, Runs, millis};
+use super::shapes::{InputShape, KillEffect, Killed, RunDetail, Runs, millis};
 use super::watch::Changes;
 use crate::run::{RunId, RunState};
 use crate::runtime::Stop;
@@ -36,6 +37,8 @@ const MAX_REASON: usize = 200;
 pub(super) struct ListQuery {
     task: Option<Name>,
     state: Option<RunState>,
+    #[serde(default)]
+    begun: bool,
     limit: Option<usize>,
     before: Option<RunId>,
 }
@@ -50,18 +53,28 @@ pub(super) async fn list(
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(ApiError::bad("bad-query", format!("`limit` is 1 to {MAX_PAGE}, not {limit}")));
     }
-    let (task, state, before) = (query.task, query.state, query.before);
-    let mut runs = app.store.runs(RunFilter { tenant: Some(tenant), task, state, before, limit }).await?;
+    let ListQuery { task, state, begun, before, .. } = query;
+    let mut runs = app.store.runs(RunFilter { tenant: Some(tenant), task, state, begun, before, limit }).await?;
     let placing = Placing::of(&app).await?;
-    runs.iter_mut().for_each(|run| say_why_it_waits(&app, &placing, run));
+    {
+        let absent = Absent::of(&app);
+        runs.iter_mut().for_each(|run| say_why_it_waits(&app, &placing, &absent, run));
+    }
     let next = if runs.len() == limit { runs.last().map(|run| run.id) } else { None };
     Ok(Json(Runs { runs, next }))
 }
 
-/// A run that is due and waits may be held back by a budget, or be for hosts that are not there. What the store says of its task
-/// goes before that: a budget comes in by itself, and so may a host.
-fn say_why_it_waits(app: &App, placing: &Placing<'_>, run: &mut RunInfo) {
-    if run.state == RunState::Waiting && run.run_at <= app.clock.now() {
+/// A run that waits may be of a task that is not there. One that is due may be held back by a budget, or be for hosts that are
+/// not there. What the store says of its task goes before that: a budget comes in by itself, and so may a host.
+fn say_why_it_waits(app: &App, placing: &Placing<'_>, absent: &Absent<'_>, run: &mut RunInfo) {
+    if run.state != RunState::Waiting {
+        return;
+    }
+    if let Some(why) = absent.why_runs_wait(&run.task) {
+        run.why = Some(why);
+        return;
+    }
+    if run.run_at <= app.clock.now() {
         let past_limits = run.forced && run.attempt == 0;
         let over = || app.budgets.held_back(&run.task).filter(|_| !past_limits);
         run.held_back = match placing.is_elsewhere(&run.task) {
@@ -73,9 +86,11 @@ fn say_why_it_waits(app: &App, placing: &Placing<'_>, run: &mut RunInfo) {
 }
 
 async fn detail(app: &App, mut run: RunInfo) -> ApiResult<Json<RunDetail>> {
-    say_why_it_waits(app, &Placing::of(app).await?, &mut run);
+    let placing = Placing::of(app).await?;
+    say_why_it_waits(app, &placing, &Absent::of(app), &mut run);
     let attempts = app.store.attempts(run.id).await?;
-    Ok(Json(RunDetail { run, attempts }))
+    let input = InputShape::of(&app.store.input(run.id).await?.unwrap_or_default());
+    Ok(Json(RunDetail { run, attempts, input }))
 }
 
 /// `GET /v1/runs/{run}`.

@@ -12,12 +12,12 @@ use chrono_tz::Tz;
 use serde::Deserialize;
 
 use super::App;
+use super::absent::no_task;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, Tenant, duration, instant, query_of};
 use super::shapes::schedules::{
     AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
 };
-use super::tasks::no_task;
 use crate::schedule::{self, BadDefinition, Definition, Trigger, given, words};
 use crate::store::StoreError;
 use crate::store::added::{AddSchedule, Added, ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey};
@@ -179,7 +179,7 @@ async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult
         now,
     };
     // Whoever asks once more for what is there is told so, even if it could not be added now.
-    let answer = match refusal(app, &new, &definition) {
+    let answer = match refusal(app, &new, &definition).await? {
         None => app.store.add_schedule(new).await?,
         Some(refusal) => existing(app, &new).await?.ok_or(refusal)?,
     };
@@ -198,15 +198,18 @@ async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult
 }
 
 /// Why a schedule that is well-formed is not added: it would do nothing.
-fn refusal(app: &App, new: &AddSchedule, definition: &Definition) -> Option<ApiError> {
+async fn refusal(app: &App, new: &AddSchedule, definition: &Definition) -> ApiResult<Option<ApiError>> {
     if let Trigger::At(at) = definition.trigger
         && at.plus(JUST_NOW) < new.now
     {
         let message = format!("{at} is in the past; give a time in the future");
-        return Some(ApiError::bad("bad-instant", message));
+        return Ok(Some(ApiError::bad("bad-instant", message)));
     }
     let task = TaskKey { tenant: new.key.tenant.clone(), task: new.task.clone() };
-    app.catalog.get(&task).is_none().then(|| no_task(app, &task))
+    match app.catalog.get(&task) {
+        Some(_) => Ok(None),
+        None => no_task(app, &task).await.map(Some),
+    }
 }
 
 /// The schedule that is there, if adding `new` would change nothing; what else there is to say of its key.

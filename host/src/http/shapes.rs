@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use tasks::{Due, LastRun, LimitsShape, Retry, TaskDetail, TaskSummary, Tasks, TriggerShape};
+pub use tasks::{Due, LastRun, LimitsShape, Retry, TaskDetail, TaskSummary, Tasks, TriggerShape, WaitingRun};
 
 use crate::pause::PausedBy;
 use crate::plugins::PluginInfo;
@@ -115,6 +115,38 @@ pub struct RunDetail {
     pub run: RunInfo,
     /// Its attempts that are over, first to last.
     pub attempts: Vec<AttemptInfo>,
+    /// What it was given.
+    #[serde(default)]
+    pub input: InputShape,
+}
+
+/// The beginning of what a run was given; `GET /v1/runs/{run}/input` has all of it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct InputShape {
+    /// How long it is.
+    pub bytes: usize,
+    /// Its first 4 KiB; none where that is no text.
+    pub text: Option<String>,
+    /// Whether there is more.
+    pub cut: bool,
+}
+
+impl InputShape {
+    /// Bytes that are shown.
+    const SHOWN: usize = 4 << 10;
+
+    /// What is shown of `input`.
+    pub fn of(input: &[u8]) -> Self {
+        let cut = input.len() > Self::SHOWN;
+        let shown = &input[..input.len().min(Self::SHOWN)];
+        let text = match std::str::from_utf8(shown) {
+            Ok(text) => Some(text),
+            // A character may have been cut in two.
+            Err(error) if cut && error.error_len().is_none() => std::str::from_utf8(&shown[..error.valid_up_to()]).ok(),
+            Err(_) => None,
+        };
+        Self { bytes: input.len(), text: text.map(str::to_owned), cut }
+    }
 }
 
 /// `POST /v1/tasks/{task}/runs`.

@@ -11,6 +11,7 @@ use chrono_tz::Tz;
 use serde::Deserialize;
 
 use super::App;
+use super::absent::no_task;
 use super::chains::following;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, TaskPath, Tenant, duration, instant, query_of};
@@ -18,7 +19,7 @@ use super::placing::Placing;
 use super::shapes::{TaskDetail, TaskSummary, Tasks, Triggered};
 use crate::machine::past_limits;
 use crate::run::{Cause, HeldBack};
-use crate::store::{Admit, Enqueued, NewRun, RunFilter, RunInfo, TaskState};
+use crate::store::{Admit, Enqueued, NewRun, TaskState};
 use crate::task::{Name, Overlap, Task, TaskKey};
 use crate::time::Timestamp;
 
@@ -36,7 +37,7 @@ const AT_A_TIME: usize = 50;
 /// The summaries of the first tasks of `tenant` by name, `most` of them, and how many tasks it has in all.
 pub(super) async fn summaries(app: &App, tenant: &Name, most: usize) -> ApiResult<(Vec<TaskSummary>, usize)> {
     let states = app.store.task_states().await?;
-    let (latest, pauses) = (app.store.latest_runs(tenant.clone()).await?, app.store.pauses().await?);
+    let (latest, pauses) = (app.store.latest_runs(tenant.clone(), None).await?, app.store.pauses().await?);
     let (tasks, now) = (app.catalog.tasks(), app.clock.now());
     let of_tenant = || tasks.values().filter(|task| task.key.tenant == *tenant);
     let mut following = following(app, of_tenant().take(most)).await?;
@@ -57,12 +58,6 @@ pub(super) async fn summaries(app: &App, tenant: &Name, most: usize) -> ApiResul
     Ok((summaries, of_tenant().count()))
 }
 
-async fn last_run(app: &App, key: &TaskKey) -> ApiResult<Option<RunInfo>> {
-    let (tenant, task) = (Some(key.tenant.clone()), Some(key.task.clone()));
-    let mut latest = app.store.runs(RunFilter { tenant, task, limit: 1, ..RunFilter::default() }).await?;
-    Ok(latest.pop())
-}
-
 /// Why nothing of a task starts for a while. That its tenant has no room for a moment is told of runs only.
 fn held_back(app: &App, placing: &Placing<'_>, key: &TaskKey) -> Option<HeldBack> {
     if placing.is_elsewhere(key) {
@@ -71,21 +66,12 @@ fn held_back(app: &App, placing: &Placing<'_>, key: &TaskKey) -> Option<HeldBack
     app.held_back().or_else(|| app.budgets.held_back(key).filter(|held_back| held_back.until.is_some()))
 }
 
-/// The task, or an error that names those there are.
-pub(super) fn known(app: &App, key: &TaskKey) -> ApiResult<Arc<Task>> {
-    app.catalog.get(key).ok_or_else(|| no_task(app, key))
-}
-
-pub(super) fn no_task(app: &App, key: &TaskKey) -> ApiError {
-    let tasks = app.catalog.tasks();
-    let names: Vec<&str> =
-        tasks.keys().filter(|known| known.tenant == key.tenant).map(|known| known.task.as_str()).collect();
-    let hint = match names.as_slice() {
-        [] => "no plugin offers any task; GET /v1/plugins says why".to_owned(),
-        few @ [..] if few.len() <= 10 => format!("the tasks are: {}", few.join(", ")),
-        many => format!("GET /v1/tasks lists all {}", many.len()),
-    };
-    ApiError::not_found("no-such-task", format!("there is no task `{}`", key.task)).hint(hint)
+/// The task, or an error that says why it is not there.
+pub(super) async fn known(app: &App, key: &TaskKey) -> ApiResult<Arc<Task>> {
+    match app.catalog.get(key) {
+        Some(task) => Ok(task),
+        None => Err(no_task(app, key).await?),
+    }
 }
 
 pub(super) async fn state_of(app: &App, key: &TaskKey) -> ApiResult<TaskState> {
@@ -107,10 +93,10 @@ pub(super) async fn show(
     TaskPath(key): TaskPath,
     _: ApiQuery<NoQuery>,
 ) -> ApiResult<Json<TaskDetail>> {
-    let task = known(&app, &key)?;
+    let task = known(&app, &key).await?;
     let state = state_of(&app, &key).await?;
-    let last = last_run(&app, &key).await?;
-    let summary = TaskSummary::of(&task, Some(&state), last.as_ref(), app.clock.now(), NEXT_IN_DETAIL);
+    let latest = app.store.latest_runs(key.tenant.clone(), Some(key.task.clone())).await?.remove(&key.task);
+    let summary = TaskSummary::of(&task, Some(&state), latest.as_ref(), app.clock.now(), NEXT_IN_DETAIL);
     let following = following(&app, std::iter::once(&task)).await?.remove(&key);
     let held_back = held_back(&app, &Placing::of(&app).await?, &key);
     let summary = TaskSummary { held_back, following, ..summary };
@@ -161,7 +147,7 @@ pub(super) async fn trigger(
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> ApiResult<Response> {
-    let task = known(&app, &key)?;
+    let task = known(&app, &key).await?;
     let now = app.clock.now();
     let due_at = query.due(task.zone, now)?;
     if query.past_limits && (query.at.is_some() || query.after_now.is_some()) {

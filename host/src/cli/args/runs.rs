@@ -32,16 +32,19 @@ pub(in crate::cli) struct RunsArgs {
 
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct ShowArgs {
-    /// Id of the run
-    #[arg(value_parser = run_id)]
-    pub(in crate::cli) run: RunId,
+    /// Id of the run, or name of the task: its latest run that has begun
+    #[arg(value_name = "RUN|TASK")]
+    pub(in crate::cli) what: RunOrTask,
+    /// Show every attempt and frame, and lines as long as they are
+    #[arg(long)]
+    pub(in crate::cli) full: bool,
     #[command(flatten)]
     pub(in crate::cli) list: ListArgs,
 }
 
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct LogsArgs {
-    /// Follow the log as it grows; of a task, through all runs that start
+    /// Follow the log as it grows; of a task, all of its runs that are going or start later
     #[arg(short, long)]
     pub(in crate::cli) follow: bool,
     /// Id of the run, or name of the task

@@ -19,8 +19,30 @@ pub struct Live {
     /// Whether it is being drained: it claims nothing.
     #[serde(default)]
     pub draining: bool,
-    /// Oldest first.
+    /// Oldest first: those of the tenant that was named, or of all.
     pub attempts: Vec<LiveAttempt>,
+    /// All that other tenants have under way, together.
+    #[serde(default)]
+    pub others: Others,
+}
+
+/// What attempts of other tenants come to, so that a busy host does not look idle. Nothing tells whose they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Others {
+    /// Attempts under way.
+    pub attempts: usize,
+    /// Processor time that those have used.
+    pub guest_us: u64,
+}
+
+impl Others {
+    /// The sum over `attempts`.
+    pub fn of<'a>(attempts: impl Iterator<Item = &'a RunHandle>) -> Self {
+        attempts.fold(Self::default(), |sum, attempt| Self {
+            attempts: sum.attempts + 1,
+            guest_us: sum.guest_us.saturating_add(micros(attempt.vitals.snapshot().guest)),
+        })
+    }
 }
 
 /// An attempt that is under way: what it has used up to now, and what it is doing.

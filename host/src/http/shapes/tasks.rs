@@ -9,7 +9,7 @@ use super::timing::{self, Around};
 use crate::pause::{PausedBy, Pauses};
 use crate::run::{HeldBack, Outcome, RunId, RunState};
 use crate::schedule::{CatchUp, Cooldowns, Pace, Trigger, explain};
-use crate::store::{RunInfo, TaskState};
+use crate::store::{LatestRuns, RunInfo, TaskState};
 use crate::task::{Budget, Grants, Limits, Name, Overlap, Task};
 use crate::time::Timestamp;
 
@@ -71,8 +71,11 @@ pub struct TaskSummary {
     /// Labels, all of which a host must have to run it; none: every host may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs_on: Vec<Name>,
-    /// Its latest run.
+    /// Its latest run that has begun: the run with the greatest id of those that were ever started.
     pub last: Option<LastRun>,
+    /// The run that starts next of those that wait and have not begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitingRun>,
     /// Why nothing of it starts: it is over a budget, its own or its tenant's, or no host is up that may run it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBack>,
@@ -105,7 +108,18 @@ pub struct Due {
     pub starts_at: Option<Timestamp>,
 }
 
-/// The latest run of a task.
+/// A run that waits for its start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WaitingRun {
+    /// Which.
+    pub run: RunId,
+    /// The instant it is due.
+    pub due_at: Timestamp,
+    /// When it starts at the earliest.
+    pub run_at: Timestamp,
+}
+
+/// The latest run of a task that has begun.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LastRun {
     /// Which.
@@ -224,9 +238,24 @@ impl TriggerShape {
     }
 }
 
+impl LastRun {
+    fn of(run: &RunInfo) -> Self {
+        let RunInfo { id, state, due_at, ended_at, outcome, .. } = *run;
+        Self { run: id, state, due_at, ended_at, outcome }
+    }
+}
+
 impl TaskSummary {
     /// `task` with what else is known of it, and its next `count` due instants.
-    pub fn of(task: &Task, state: Option<&TaskState>, last: Option<&RunInfo>, now: Timestamp, count: usize) -> Self {
+    pub fn of(
+        task: &Task,
+        state: Option<&TaskState>,
+        latest: Option<&LatestRuns>,
+        now: Timestamp,
+        count: usize,
+    ) -> Self {
+        let last = latest.and_then(|latest| latest.begun.as_ref());
+        let waiting = latest.and_then(|latest| latest.waiting.as_ref());
         let pause = state.and_then(|state| state.paused.as_ref());
         let standing = state.map(|state| state.standing).unwrap_or_default();
         let fired = state.map_or(0, |state| state.fired);
@@ -257,13 +286,8 @@ impl TaskSummary {
                 Overlap::Allow(n) => format!("allow({n})"),
             },
             runs_on: task.runs_on.clone(),
-            last: last.map(|run| LastRun {
-                run: run.id,
-                state: run.state,
-                due_at: run.due_at,
-                ended_at: run.ended_at,
-                outcome: run.outcome,
-            }),
+            last: last.map(LastRun::of),
+            waiting: waiting.map(|run| WaitingRun { run: run.id, due_at: run.due_at, run_at: run.run_at }),
             held_back: None,
             following: None,
         }

@@ -1,0 +1,78 @@
+//! Why something is not there: a task that is asked for, or the task of a run that waits.
+//!
+//! What another tenant owns is not there, without a word.
+
+use super::App;
+use super::error::{ApiError, ApiResult};
+use crate::config::reading::nearest;
+use crate::plugins::PluginInfo;
+use crate::task::TaskKey;
+
+/// Most names that are listed in a hint.
+const MOST_NAMES: usize = 10;
+
+/// Which plugins there are at one moment, and what is wrong with them.
+pub(super) struct Absent<'a> {
+    app: &'a App,
+    /// Those in quarantine, once they are needed.
+    quarantined: std::cell::OnceCell<Vec<PluginInfo>>,
+}
+
+impl<'a> Absent<'a> {
+    pub(super) fn of(app: &'a App) -> Self {
+        Self { app, quarantined: std::cell::OnceCell::new() }
+    }
+
+    /// The plugin in quarantine that `task` is probably of, and why it is there.
+    fn quarantine(&self, task: &TaskKey) -> Option<(&str, &str)> {
+        let plugins = self.quarantined.get_or_init(|| {
+            let mut plugins = (self.app.plugins)();
+            plugins.retain(|plugin| plugin.quarantine.is_some());
+            plugins
+        });
+        let named = format!("[tasks.{}", task.task);
+        let of_tenant = || plugins.iter().filter(|plugin| plugin.tenant == task.tenant);
+        let reason = |plugin: &PluginInfo| plugin.quarantine.clone().unwrap_or_default();
+        let plugin = of_tenant()
+            .find(|plugin| plugin.name == task.task.as_str())
+            .or_else(|| of_tenant().find(|plugin| reason(plugin).contains(&named)))?;
+        Some((&plugin.name, plugin.quarantine.as_deref()?))
+    }
+
+    /// Why runs of `task` wait: no plugin of this host offers it. None if one does.
+    pub(super) fn why_runs_wait(&self, task: &TaskKey) -> Option<String> {
+        if self.app.catalog.get(task).is_some() {
+            return None;
+        }
+        Some(match self.quarantine(task) {
+            Some((plugin, reason)) => {
+                let first = reason.lines().next().unwrap_or_default();
+                format!("its plugin `{plugin}` is in quarantine: {first}")
+            }
+            None => format!("no plugin of this host offers the task `{}`: its plugin was taken away", task.task),
+        })
+    }
+}
+
+/// The error that `task` is not there, with why, or what may have been meant.
+pub(super) async fn no_task(app: &App, task: &TaskKey) -> ApiResult<ApiError> {
+    let not_found = |why: &str| ApiError::not_found("no-such-task", format!("there is no task `{}`{why}", task.task));
+    if let Some((plugin, reason)) = Absent::of(app).quarantine(task) {
+        return Ok(not_found(&format!(": the plugin `{plugin}` is in quarantine")).hint(reason.to_owned()));
+    }
+    if app.store.task_states().await?.contains_key(task) {
+        let hint = "put the plugin back, or see `sexton plugins` for what is in use; `sexton runs` shows runs of it that are kept";
+        return Ok(not_found(" any more: its plugin was taken away, or offers it no longer").hint(hint));
+    }
+    let tasks = app.catalog.tasks();
+    let names: Vec<&str> =
+        tasks.keys().filter(|known| known.tenant == task.tenant).map(|known| known.task.as_str()).collect();
+    let meant =
+        nearest(task.task.as_str(), &names).map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
+    let hint = match names.as_slice() {
+        [] => "no plugin offers any task; `sexton plugins` (GET /v1/plugins) says why".to_owned(),
+        few @ [..] if few.len() <= MOST_NAMES => format!("{meant}the tasks are: {}", few.join(", ")),
+        many => format!("{meant}`sexton tasks` (GET /v1/tasks) lists all {}", many.len()),
+    };
+    Ok(not_found("").hint(hint))
+}
