@@ -263,7 +263,7 @@ mod tests {
             "sexton show -1",
             "sexton stack 1 --samples 0",
             "sexton profile 1 --for 5",
-            "sexton show x",
+            "sexton show X",
             "sexton runs --state asleep",
             "sexton runs --limit 0",
             "sexton run --listen 7070",
