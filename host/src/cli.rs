@@ -1,9 +1,11 @@
 //! The command line. `docs/cli.md` is its reference.
 //!
-//! All commands but `run`, `check`, `schedule explain`, `test`, `migrate`, `new`, `completions` and `schema` ask a host over
-//! its HTTP API, so they see what any other client sees. Nothing that a guest wrote reaches a terminal with its control characters in force.
+//! All commands but `run`, `check`, `schedule explain`, `test`, `migrate`, `backup`, `restore`, `new`, `completions` and
+//! `schema` ask a host over its HTTP API, so they see what any other client sees. Nothing that a guest wrote reaches a
+//! terminal with its control characters in force.
 
 mod args;
+mod backup;
 mod cache;
 mod chains;
 mod check;
@@ -61,6 +63,8 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
         Command::Run(args) => serve::run(args),
         Command::Check(args) => check::check(&args, screen),
         Command::Test(args) => test::test(args, screen),
+        Command::Backup(args) => backup::backup(&args, screen),
+        Command::Restore(args) => backup::restore(&args, screen),
         Command::Migrate(args) => migrate::migrate(&args, screen),
         Command::Schema => check::schema(screen),
         Command::New(args) => new::new(&args, screen),

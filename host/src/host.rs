@@ -3,6 +3,7 @@
 mod parts;
 mod signals;
 mod store;
+mod var;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -77,8 +78,7 @@ impl Host {
     ///
     /// When the store, the plugin directory, the code cache or the address cannot be had; with what to do.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(&config.host.var)
-            .with_context(|| format!("cannot make the directory `{}`", config.host.var.display()))?;
+        var::prepare(&config).with_context(|| format!("cannot make the directory `{}`", config.host.var.display()))?;
         keep_apart(&config)?;
         let listener = TcpListener::bind(config.http.listen).await.with_context(|| {
             format!(

@@ -14,6 +14,7 @@ pub mod lifecycle;
 pub mod machine;
 pub mod pause;
 pub mod plugins;
+mod private;
 mod regular_file;
 pub mod retry;
 pub mod run;

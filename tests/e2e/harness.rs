@@ -92,7 +92,8 @@ impl Host {
         possible.then(|| Self::start_by(without(SEXTON), directory, &[]))
     }
 
-    fn start_by(mut command: Command, directory: Arc<tempfile::TempDir>, environment: &[(&str, &str)]) -> Self {
+    /// The same by another command that becomes a host with the arguments that it is given.
+    pub(crate) fn start_by(mut command: Command, directory: Arc<tempfile::TempDir>, environment: &[(&str, &str)]) -> Self {
         let company = in_company();
         let mut child = command
             .args(["run", "--config", "sexton.toml"])

@@ -64,6 +64,12 @@ pub(super) enum Command {
         after_help = "Example: sexton migrate --from sqlite:var/sexton.db --to postgres://sexton@db.example/jobs"
     )]
     Migrate(super::migrate::MigrateArgs),
+    /// Copy a host's store into a new file, also while the host is up
+    #[command(after_help = "Example: sexton backup /backups/sexton.db --var /var/lib/sexton/var")]
+    Backup(super::backup::BackupArgs),
+    /// Put a copy in the place of a host's store while the host is down; what was there is kept aside
+    #[command(after_help = "Example: sexton restore /backups/sexton-2027-03-01.db --var /var/lib/sexton/var")]
+    Restore(super::backup::RestoreArgs),
     /// List the hosts that share the store: which are up, and how many runs each has in progress
     #[command(after_help = "Example: sexton hosts")]
     Hosts(AsksHost<ListArgs>),

@@ -14,7 +14,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,6 +23,7 @@ use tokio::task::JoinSet;
 use crate::plugins::directory::Directory;
 use crate::plugins::outlet::{Outlet, Publishing};
 use crate::plugins::registry::Registry;
+use crate::private;
 use crate::regular_file;
 use crate::store::Store;
 use crate::time::Clock;
@@ -61,7 +61,7 @@ impl Sharing {
     /// When it cannot be made, or one of `own` lies in it.
     pub fn of(mut own: Vec<Directory>, place: &Path, shared: Shared) -> io::Result<Self> {
         // What lies there is used without being asked about.
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(place)?;
+        private::make_directory(place)?;
         regular_file::own_directory(place)?;
         let place = place.canonicalize()?;
         let (told, drops) = mpsc::unbounded_channel();
@@ -72,6 +72,7 @@ impl Sharing {
                 let what = format!("the plugin directory `{}` lies in it; choose another", dropped.display());
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
             }
+            private::make_directory(&place.join(name.as_str()))?;
             let used = directory.beside(&place.join(name.as_str()), Arc::clone(&shared.registry))?;
             regular_file::own_directory(&used.source.directory)?;
             directory.outlet = Outlet::Publish(Publishing::new(Arc::clone(&shared.registry), told.clone()));

@@ -1,6 +1,8 @@
 //! The parts of a host, and the hand that turns its clock.
 
 use std::collections::VecDeque;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,7 +65,11 @@ pub(super) struct World<'a> {
 impl<'a> World<'a> {
     pub(super) async fn new(plan: &'a Plan) -> Result<Self, NoStory> {
         let no_host = |error: &dyn std::fmt::Display| NoStory::NoHost(error.to_string());
-        let place = tempfile::Builder::new().prefix("sexton-test-").tempdir().map_err(|e| no_host(&e))?;
+        let place = tempfile::Builder::new()
+            .prefix("sexton-test-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()
+            .map_err(|e| no_host(&e))?;
         let mut config = Config::default();
         config.host.var = place.path().to_owned();
         let time = VirtualTime::new(plan.start, plan.seed);

@@ -5,14 +5,18 @@
 //! `ledger` rest on it.
 
 mod added;
+pub mod backup;
 mod cache;
 mod checkpoint;
 mod claims;
+mod epoch;
 mod errors;
 mod finish;
+mod fit;
 mod forced;
 mod hosts;
 mod ledger;
+mod lock;
 mod locks;
 mod open;
 mod pauses;
@@ -31,7 +35,6 @@ mod watching;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -98,7 +101,7 @@ pub struct SqliteStore {
     commands: Option<Sender<Box<dyn Command>>>,
     writer: Option<JoinHandle<()>>,
     /// Let go of when the connections are closed: the next host may have the file then.
-    lock: Option<File>,
+    lock: Option<lock::Lock>,
 }
 
 impl SqliteStore {

@@ -2,7 +2,7 @@
 //! fetched again when the host is started again.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,6 +10,7 @@ use tracing::warn;
 
 use crate::plugins::outlet::Mark;
 use crate::plugins::source::{MAX_MANIFEST, list};
+use crate::private;
 use crate::regular_file;
 use crate::runtime::digest;
 
@@ -99,7 +100,7 @@ fn put(directory: &Path, still: &Mutex<()>, name: &str, manifest: &str, componen
     let kinds = [("toml", manifest.as_bytes()), ("wasm", component)];
     let new = |kind: &str| directory.join(format!(".{name}.{kind}.new"));
     for (kind, bytes) in kinds {
-        std::fs::write(new(kind), bytes)?;
+        private::make_file(&new(kind))?.write_all(bytes)?;
     }
     let _still = still.lock().unwrap_or_else(PoisonError::into_inner);
     for (kind, _) in kinds {

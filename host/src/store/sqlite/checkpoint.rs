@@ -9,8 +9,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
-use tracing::warn;
+use tracing::{debug, warn};
 
+use super::epoch;
 use super::writer::Board;
 
 /// After how many pages in the WAL its changes are carried into the database. More of them share a page then (the ends
@@ -58,7 +59,9 @@ impl Checkpoints {
         if self.under_way {
             if self.carried.swap(false, Ordering::Acquire) {
                 self.under_way = false;
-                carry(conn, &self.board, &self.path);
+                if carry(conn, &self.board, &self.path) {
+                    self.note(epoch::after_checkpoint(conn));
+                }
                 // If a reader holds on to an old state, or there is no room, the WAL goes on growing: try later, not each time.
                 self.at = pages + PAGES;
             }
@@ -66,7 +69,15 @@ impl Checkpoints {
             // Small again: it has begun anew since.
             self.at = self.at.min(pages.max(1) + PAGES);
         } else if let Some(begin) = &self.begin {
+            self.note(epoch::before_checkpoint(conn));
             self.under_way = begin.send(()).is_ok();
+        }
+    }
+
+    /// An epoch that could not be written only makes it harder to tell a copy from the store.
+    fn note(&self, written: rusqlite::Result<()>) {
+        if let Err(e) = written {
+            debug!(path = %self.path.display(), error = %e, "Cannot write down how far the store has come");
         }
     }
 }
@@ -82,11 +93,19 @@ impl Drop for Checkpoints {
     }
 }
 
-/// Carry what there is in the WAL. Nobody waits for it but who asks, and it waits for nobody.
-fn carry(conn: &Connection, board: &Board, path: &Path) {
-    match conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(0)) {
-        Ok(0) => drop(board.syncs.fetch_add(SYNCS, Ordering::Relaxed)),
-        Ok(_) => {}
-        Err(e) => warn!(path = %path.display(), error = %e, "Cannot make a checkpoint; trying again later"),
+/// Carries what there is in the WAL; returns whether that was all of it. Only the caller waits for it, and it waits for
+/// no reader.
+fn carry(conn: &Connection, board: &Board, path: &Path) -> bool {
+    let numbers = |row: &rusqlite::Row<'_>| Ok([row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?]);
+    match conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], numbers) {
+        Ok([0, in_log, carried]) => {
+            board.syncs.fetch_add(SYNCS, Ordering::Relaxed);
+            in_log == carried
+        }
+        Ok(_) => false,
+        Err(e) => {
+            warn!(path = %path.display(), error = %e, "Cannot make a checkpoint; trying again later");
+            false
+        }
     }
 }

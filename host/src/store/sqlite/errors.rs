@@ -42,7 +42,7 @@ pub(super) fn translate(error: &rusqlite::Error, path: &Path) -> StoreError {
                 "`{path}` is not a SQLite database: move it away, or name another file for the store"
             )),
             ErrorCode::DatabaseCorrupt => StoreError::Unusable(format!(
-                "`{path}` is damaged: restore it from a backup, or save what can be read with `sqlite3 {path} .recover`"
+                "`{path}` is damaged: restore it from a backup (`sexton restore FILE`), or save what can be read with `sqlite3 {path} .recover`"
             )),
             ErrorCode::ReadOnly | ErrorCode::PermissionDenied => read_only(&path.to_string()),
             ErrorCode::CannotOpen => StoreError::Unusable(format!(

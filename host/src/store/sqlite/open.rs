@@ -1,15 +1,15 @@
 //! Opening a store's file: seeing that it is ours, whole, and nobody else's, before anything is done with it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
-use rustix::fs::{FlockOperation, flock};
 
+use super::epoch::Identity;
 use super::errors::{read_only, translate};
-use super::{Durability, SqliteOptions, claims, schema};
+use super::lock::{Lock, beside};
+use super::{Durability, SqliteOptions, claims, epoch, fit, schema};
+use crate::private;
 use crate::store::{Result, StoreError};
 
 /// Files up to this size are read through when they are opened (about 10 ms). Larger ones are too slow to: there only
@@ -28,7 +28,7 @@ pub(super) struct Opened {
     /// Those that read.
     pub(super) readers: Vec<Connection>,
     /// Keeps other hosts out for as long as it is open.
-    pub(super) lock: File,
+    pub(super) lock: Lock,
 }
 
 /// Open (or make) the store at `path`.
@@ -37,9 +37,13 @@ pub(super) struct Opened {
 ///
 /// [`StoreError::Unusable`] and [`StoreError::DiskFull`], each a line that says what to do.
 pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened> {
-    let lock = lock(path)?;
+    let mut lock = Lock::take(path)?;
+    lock.tell(None);
+    keep_private(path);
+    fit::check(path, lock.last.as_ref())?;
     let mut writer = Connection::open(path).map_err(|e| translate(&e, path))?;
-    prepare(&mut writer, path, options)?;
+    let found = prepare(&mut writer, path, options, lock.last.as_ref())?;
+    lock.tell(Some(&found));
     let checkpoints = Connection::open(path).map_err(|e| translate(&e, path))?;
     set_up(&checkpoints, options).map_err(|e| translate(&e, path))?;
     let readers = (0..options.readers.max(1))
@@ -49,58 +53,17 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened> {
     Ok(Opened { writer, checkpoints, readers, lock })
 }
 
-/// Keep other hosts out of the store at `path`. The lock goes with the process, however that ends.
-fn lock(path: &Path) -> Result<File> {
-    let lock_path = beside(path, ".lock");
-    let cannot = |e: std::io::Error| match e.kind() {
-        std::io::ErrorKind::NotFound => {
-            StoreError::Unusable(format!("cannot make `{}`: its directory does not exist", path.display()))
-        }
-        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-            read_only(&path.display().to_string())
-        }
-        std::io::ErrorKind::StorageFull => StoreError::DiskFull(path.display().to_string()),
-        _ => StoreError::Unusable(format!("cannot lock `{}`: {e}", lock_path.display())),
-    };
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false) // another host's words are in it, if it is another's
-        .open(&lock_path)
-        .map_err(cannot)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut holder = String::new();
-            // Only for the message: without it the message is shorter.
-            drop(file.read_to_string(&mut holder));
-            let holder = if holder.trim().is_empty() { "another host" } else { holder.trim() };
-            return Err(StoreError::Unusable(format!(
-                "`{}` is in use by {holder}: stop that one, or name another file for this host's store",
-                path.display()
-            )));
-        }
-        Err(e) => return Err(cannot(e.into())),
+/// Has none but this user open the store's files. SQLite makes the others with the mode of the database.
+fn keep_private(path: &Path) {
+    for ending in ["", "-wal", "-shm", "-journal"] {
+        private::close_to_others(&beside(path, ending));
     }
-    // A full disk must not keep a host from a store that may have room inside.
-    let told = file
-        .set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "the process with id {}", std::process::id()));
-    drop(told);
-    Ok(file)
+    // If it cannot be made SQLite says why.
+    drop(private::options().create(true).truncate(false).open(path));
 }
 
-/// `path` with `ending` added to its file name.
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
-}
-
-/// Check a file, set the connection up, and bring the file to this program's schema.
-fn prepare(conn: &mut Connection, path: &Path, options: &SqliteOptions) -> Result<()> {
+/// Checks a file, sets the connection up, and brings the file to this program's schema. Returns what it says of itself.
+fn prepare(conn: &mut Connection, path: &Path, options: &SqliteOptions, last: Option<&Identity>) -> Result<Identity> {
     let sql = |e: rusqlite::Error| translate(&e, path);
     // SQLite opens what it cannot write for reading, and says so only with the first write.
     if conn.is_readonly(rusqlite::MAIN_DB).map_err(sql)? {
@@ -108,25 +71,47 @@ fn prepare(conn: &mut Connection, path: &Path, options: &SqliteOptions) -> Resul
     }
     conn.busy_timeout(Duration::from_secs(5)).map_err(sql)?;
     let version = known(conn, path)?;
-    let size = std::fs::metadata(path).map_or(0, |meta| meta.len());
-    if size <= CHECKED_BYTES {
-        let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sql)?;
-        if found != "ok" {
-            return Err(StoreError::Unusable(format!(
-                "`{0}` is damaged ({found}): restore it from a backup, or save what can be read with `sqlite3 {0} .recover`",
-                path.display()
-            )));
-        }
+    check_whole(conn, path)?;
+    if version >= schema::IDENTITY_SINCE {
+        epoch::adopt(conn, last).map_err(sql)?;
     }
     set_up(conn, options).map_err(sql)?;
     schema::migrate(conn, version).map_err(sql)?;
+    let found = epoch::begin(conn).map_err(sql)?;
     // Nobody else can have the file, so whoever has claims in it is of an earlier life.
     claims::abandon(conn, None).map_err(sql)?;
-    Ok(())
+    Ok(found)
+}
+
+/// Refuses a file that is damaged, if it is small enough to be read through.
+fn check_whole(conn: &Connection, path: &Path) -> Result<()> {
+    let size = std::fs::metadata(path).map_or(0, |meta| meta.len());
+    if size <= CHECKED_BYTES { read_through(conn, path) } else { Ok(()) }
+}
+
+/// Reads all of a file, and refuses one that is damaged.
+///
+/// # Errors
+///
+/// [`StoreError::Unusable`], with what is wrong.
+pub(super) fn read_through(conn: &Connection, path: &Path) -> Result<()> {
+    let found: String =
+        conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|e| translate(&e, path))?;
+    if found == "ok" {
+        return Ok(());
+    }
+    Err(StoreError::Unusable(format!(
+        "`{0}` is damaged ({found}): restore it from a backup (`sexton restore FILE`), or save what can be read with `sqlite3 {0} .recover`",
+        path.display()
+    )))
 }
 
 /// The schema's number, of a file that is a store of this program's and not newer than it.
-fn known(conn: &Connection, path: &Path) -> Result<usize> {
+///
+/// # Errors
+///
+/// [`StoreError::Unusable`] for any other file.
+pub(super) fn known(conn: &Connection, path: &Path) -> Result<usize> {
     let sql = |e: rusqlite::Error| translate(&e, path);
     let number = |pragma| conn.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0)).map_err(sql);
     let (application, version) = (number("application_id")?, number("user_version")?);

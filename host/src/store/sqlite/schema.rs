@@ -14,11 +14,14 @@ use super::rows::to_sql;
 pub(super) const APPLICATION_ID: i32 = 0x5358_544e;
 
 /// All migrations, the first first.
-const MIGRATIONS: [&str; 12] =
-    [FIRST, SUPERVISION, CACHE_BY_TASK, SCHEDULES, PAUSES, POLICIES, ADDED, PACE, HOSTS, TRANSFER, PUBLISHED, BEGUN];
+const MIGRATIONS: [&str; 13] =
+    [FIRST, SUPERVISION, CACHE_BY_TASK, SCHEDULES, PAUSES, POLICIES, ADDED, PACE, HOSTS, TRANSFER, PUBLISHED, BEGUN, IDENTITY];
 
 /// The schema that this program works on.
 pub(super) const VERSION: usize = MIGRATIONS.len();
+
+/// The first schema whose files say which store they are ([`IDENTITY`]).
+pub(super) const IDENTITY_SINCE: usize = 13;
 
 /// Bring a file from schema `from` to [`VERSION`]. Each migration is a transaction, so that one that is cut short by a
 /// crash or a full disk has not happened.
@@ -314,6 +317,20 @@ CREATE TABLE component_parts (
 /// The latest run of a task that has begun is found at once, however many wait or were skipped since.
 const BEGUN: &str = "
 CREATE INDEX runs_begun ON runs (task, id) WHERE attempt > 0;
+";
+
+/// Which store a file is, and how far it has come: see `epoch.rs`.
+const IDENTITY: &str = "
+CREATE TABLE identity (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    store TEXT NOT NULL, -- an id that nothing else has
+    epoch INTEGER NOT NULL, -- grows each time that the log begins anew
+    cookie INTEGER NOT NULL, -- SQLite's schema_version and
+    version INTEGER NOT NULL, -- the user_version, as they were when the epoch was set
+    copied_at INTEGER, -- in a copy that no host has used yet
+    knows_all INTEGER NOT NULL -- whether such a copy knows all numbers that were given out after it was made
+) STRICT;
+INSERT INTO identity VALUES (1, lower(hex(randomblob(8))), 1, 0, 0, NULL, 0);
 ";
 
 #[cfg(test)]

@@ -1,0 +1,239 @@
+//! Copies of a store file, and putting one in its place.
+//!
+//! A copy says in itself that it is one ([`super::epoch`]), so that a host takes no log for its own that belongs to another
+//! state, and gives out no number again that was given out after the copy was made.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use super::epoch::{self, GivenOut, Identity};
+use super::errors::translate;
+use super::lock::{Lock, beside};
+use super::open::{known, read_through};
+use super::{fit, schema};
+use crate::private;
+use crate::store::{Result, StoreError};
+use crate::time::Timestamp;
+
+/// A restored store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// What lay there before, if anything did: the database, or only its log where the copy had been put in its place
+    /// already.
+    pub aside: Vec<PathBuf>,
+}
+
+/// Writes what the store at `path` has at this moment into the new file `to`, also while a host uses the store. Blocks.
+///
+/// # Errors
+///
+/// [`StoreError::Unusable`] where there is no store, `to` is there already, or a file does not fit its log;
+/// [`StoreError::DiskFull`].
+pub fn backup(path: &Path, to: &Path, now: Timestamp) -> Result<()> {
+    if !path.is_file() {
+        return Err(StoreError::Unusable(format!("there is no store `{}`", path.display())));
+    }
+    if to.symlink_metadata().is_ok() {
+        return Err(exists(to));
+    }
+    // While a host has the file they fit: it has seen to that. Let go of at once, so that no host waits for a backup.
+    if let Ok(lock) = Lock::take(path) {
+        fit::check(path, lock.last.as_ref())?;
+    }
+    let source = fit::with_log(path).map_err(|e| translate(&e, path))?;
+    known(&source, path)?;
+
+    let part = Part::make(to)?;
+    let target = part.path.to_string_lossy().into_owned();
+    // One transaction that only reads: commits go on beside it.
+    source.execute("VACUUM INTO ?1", [target]).map_err(|e| translate(&e, to))?;
+    let mut copy = Connection::open(&part.path).map_err(|e| translate(&e, to))?;
+    seal(&mut copy, to, |conn| epoch::mark_copy(conn, now, false))?;
+    drop(copy);
+    part.finish(to)
+}
+
+/// Puts the copy `from` in the place of the store at `path`, which no host may be using, and keeps aside what lay there.
+/// Blocks.
+///
+/// `from` may be `path` itself: a copy that was put there already, beside a log that is not its own.
+///
+/// # Errors
+///
+/// [`StoreError::Unusable`] where a host uses the store, or the copy is no store, damaged, or of a newer schema: nothing
+/// was changed. [`StoreError::DiskFull`], in the same way.
+pub fn restore(from: &Path, path: &Path, now: Timestamp) -> Result<Restored> {
+    let mut lock = Lock::take(path)?;
+    lock.tell(None);
+    let in_place = same(from, path);
+    let part = Part::make(&beside(path, ".restoring"))?;
+    take_in(from, &part.path, in_place)?;
+
+    let mut copy = Connection::open(&part.path).map_err(|e| translate(&e, from))?;
+    known(&copy, from)?;
+    read_through(&copy, from)?;
+    let before = if in_place { None } else { state(path, lock.last.as_ref()) };
+    let epochs = [before.as_ref().map(|before| before.0), lock.last.as_ref().map(|last| last.epoch)];
+    let mut found = None;
+    seal(&mut copy, from, |conn| {
+        if let Some((_, given_out)) = &before {
+            given_out.raise(conn)?;
+        }
+        found = Some(epoch::raise(conn, &epochs)?);
+        epoch::mark_copy(conn, now, before.is_some())
+    })?;
+    drop(copy);
+
+    let aside = put_aside(path, in_place, now).map_err(|e| failed(path, "keep aside", &e))?;
+    part.replace(path)?;
+    // Now the log belongs to nothing here. A crash before this line leaves a marked copy beside it, which is refused.
+    for ending in ["-wal", "-shm", "-journal"] {
+        remove(&beside(path, ending)).map_err(|e| failed(path, "remove the log of", &e))?;
+    }
+    lock.tell(found.as_ref());
+    Ok(Restored { aside })
+}
+
+/// Brings a copy to this program's schema, has `mark` say what it is, and makes it one file.
+fn seal(copy: &mut Connection, at: &Path, mark: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<()> {
+    let sql = |e: rusqlite::Error| translate(&e, at);
+    copy.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(())).map_err(sql)?;
+    let version = known(copy, at)?;
+    schema::migrate(copy, version).map_err(sql)?;
+    mark(copy).map_err(sql)
+}
+
+/// Copies a file to restore, with what its own log has if it has one.
+fn take_in(from: &Path, part: &Path, in_place: bool) -> Result<()> {
+    // A store that a host has open changes while it is copied.
+    let _still = if !in_place && beside(from, ".lock").exists() { Some(Lock::take(from)?) } else { None };
+    copy_into(from, &private_again(part)?).map_err(|e| failed(from, "read", &e))?;
+    let log = beside(from, "-wal");
+    if !in_place && log.is_file() {
+        fit::check(from, None)?;
+        let into = private::make_file(&beside(part, "-wal")).map_err(|e| failed(part, "make", &e))?;
+        copy_into(&log, &into).map_err(|e| failed(&log, "read", &e))?;
+    }
+    Ok(())
+}
+
+/// How far the store at `path` has come, as far as that can be read.
+fn state(path: &Path, last: Option<&Identity>) -> Option<(i64, GivenOut)> {
+    if !path.is_file() {
+        return None;
+    }
+    // Without the log some of the numbers that were given out are not known.
+    fit::check(path, last).ok()?;
+    let conn = fit::with_log(path).ok()?;
+    Some((epoch::find(&conn).ok()?.identity.epoch, GivenOut::of(&conn).ok()?))
+}
+
+/// Gives what lies at `path` a second name, so that there is a store there at every moment.
+fn put_aside(path: &Path, in_place: bool, now: Timestamp) -> io::Result<Vec<PathBuf>> {
+    let name = format!(".before-restore-{}", now.to_utc().format("%Y%m%dT%H%M%S%3fZ"));
+    let aside = beside(path, &name);
+    let mut kept = Vec::new();
+    for ending in ["", "-wal", "-journal"] {
+        let (old, new) = (beside(path, ending), beside(&aside, ending));
+        let is_empty = fs::metadata(&old).map_or(true, |file| file.len() == 0);
+        if is_empty || (in_place && ending.is_empty()) {
+            continue;
+        }
+        if fs::hard_link(&old, &new).is_err() {
+            // Not every file system has second names.
+            copy_into(&old, &private::options().create_new(true).open(&new)?)?;
+        }
+        kept.push(new);
+    }
+    Ok(kept)
+}
+
+/// A file that is being written beside its place. Gone when this is dropped, unless it was put there.
+struct Part {
+    path: PathBuf,
+}
+
+impl Part {
+    fn make(place: &Path) -> Result<Self> {
+        let path = beside(place, ".part");
+        private::make_file(&path).map_err(|e| failed(&path, "make", &e))?;
+        Ok(Self { path })
+    }
+
+    /// Gives it its name, if nothing has it.
+    fn finish(self, to: &Path) -> Result<()> {
+        self.write_through()?;
+        match fs::hard_link(&self.path, to) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Err(exists(to)),
+            // Not every file system has second names.
+            Err(_) if to.symlink_metadata().is_ok() => return Err(exists(to)),
+            Err(_) => fs::rename(&self.path, to).map_err(|e| failed(to, "make", &e))?,
+        }
+        write_names_through(to);
+        Ok(())
+    }
+
+    /// Puts it in the place of `path`.
+    fn replace(self, path: &Path) -> Result<()> {
+        self.write_through()?;
+        fs::rename(&self.path, path).map_err(|e| failed(path, "replace", &e))?;
+        write_names_through(path);
+        Ok(())
+    }
+
+    fn write_through(&self) -> Result<()> {
+        File::open(&self.path).and_then(|file| file.sync_all()).map_err(|e| failed(&self.path, "write", &e))
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        for ending in ["", "-wal", "-shm", "-journal"] {
+            // Not there if it was put in place.
+            let _ = fs::remove_file(beside(&self.path, ending));
+        }
+    }
+}
+
+fn private_again(path: &Path) -> Result<File> {
+    private::options().open(path).map_err(|e| failed(path, "write", &e))
+}
+
+fn copy_into(from: &Path, mut to: &File) -> io::Result<()> {
+    io::copy(&mut File::open(from)?, &mut to).map(drop)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Names of files outlive a power cut once their directory is written. Where that cannot be asked for it is not needed.
+fn write_names_through(path: &Path) {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    drop(File::open(directory).and_then(|directory| directory.sync_all()));
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+fn exists(to: &Path) -> StoreError {
+    StoreError::Unusable(format!("`{}` is there already: name a file that is not", to.display()))
+}
+
+fn failed(path: &Path, what: &str, error: &io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::StorageFull => StoreError::DiskFull(path.display().to_string()),
+        _ => StoreError::Unusable(format!("cannot {what} `{}`: {error}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests;
