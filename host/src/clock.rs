@@ -1,12 +1,17 @@
 //! Clocks: the system's, and the store's, by which all hosts go that share one.
 
+mod steady;
+
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::store::{Result, Store};
 use crate::time::{Clock, Timestamp};
+pub use steady::SETTLES;
+use steady::Steady;
 
 /// How often the store is asked for the time, of which the answer with the shortest way counts. A way that took long there and
 /// not back (or the other way round) makes the clock wrong by up to half of that.
@@ -22,6 +27,33 @@ impl Clock for SystemClock {
     }
 }
 
+/// The system's clock, as a host without a shared store goes by it: a clock that is set far off for a moment is not followed
+/// ([`steady`]).
+#[derive(Debug)]
+pub struct HostClock(Mutex<Steady>);
+
+impl HostClock {
+    /// A clock that shows what the system's shows now.
+    pub fn start() -> Self {
+        Self(Mutex::new(Steady::new(wall() - since_boot())))
+    }
+}
+
+impl Clock for HostClock {
+    fn now(&self) -> Timestamp {
+        let mut steady = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let boot = since_boot();
+        if let Some(turn) = steady.see(wall() - boot, boot) {
+            turn.tell("this machine's clock");
+        }
+        from_micros(boot + steady.ahead())
+    }
+
+    fn doubt(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).doubt("this machine's clock")
+    }
+}
+
 /// The store's time, kept on this host: what the store said last, and what has passed since by a clock that nobody sets. So
 /// whatever the system's clock says, or is set to, has no part in it.
 ///
@@ -30,6 +62,8 @@ impl Clock for SystemClock {
 pub struct StoreClock {
     /// By how much the store's time is ahead of [`since_boot`], in microseconds.
     ahead: AtomicI64,
+    /// What keeps it from following the store's clock where that is set far off for a moment.
+    steady: Mutex<Steady>,
 }
 
 /// How far two clocks are apart, as far as can be told.
@@ -49,7 +83,11 @@ impl StoreClock {
     /// The store's.
     pub async fn of(store: &dyn Store) -> Result<Option<Self>> {
         let measured = measure(|| store.time(), since_boot).await?;
-        Ok(measured.map(|measured| Self { ahead: AtomicI64::new(measured.ahead) }))
+        Ok(measured.map(|measured| Self::ahead_by(measured.ahead)))
+    }
+
+    fn ahead_by(ahead: i64) -> Self {
+        Self { ahead: AtomicI64::new(ahead), steady: Mutex::new(Steady::new(ahead)) }
     }
 
     /// Ask `store` again. Returns by how many milliseconds this clock was set: 0 while it shows what the store may have meant.
@@ -60,7 +98,11 @@ impl StoreClock {
     pub async fn correct(&self, store: &dyn Store) -> Result<i64> {
         let Some(measured) = measure(|| store.time(), since_boot).await? else { return Ok(0) };
         let before = self.ahead.load(Ordering::Relaxed);
-        let ahead = measured.corrected(before);
+        let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = steady.see(measured.corrected(before), since_boot()) {
+            turn.tell("the database's clock");
+        }
+        let ahead = steady.ahead();
         self.ahead.store(ahead, Ordering::Relaxed);
         Ok((ahead - before) / 1000)
     }
@@ -68,8 +110,11 @@ impl StoreClock {
 
 impl Clock for StoreClock {
     fn now(&self) -> Timestamp {
-        let now = since_boot().saturating_add(self.ahead.load(Ordering::Relaxed));
-        Timestamp::from_millis(now.div_euclid(1000))
+        from_micros(since_boot().saturating_add(self.ahead.load(Ordering::Relaxed)))
+    }
+
+    fn doubt(&self) -> Option<String> {
+        self.steady.lock().unwrap_or_else(PoisonError::into_inner).doubt("the database's clock")
     }
 }
 
@@ -101,6 +146,15 @@ async fn measure<A: Future<Output = Result<Option<Timestamp>>>>(
         }
     }
     Ok(best)
+}
+
+/// Microseconds since the Unix epoch by the system's clock.
+fn wall() -> i64 {
+    chrono::Utc::now().timestamp_micros()
+}
+
+fn from_micros(micros: i64) -> Timestamp {
+    Timestamp::from_millis(micros.div_euclid(1000))
 }
 
 /// Microseconds by a clock that only goes forward, also while the machine sleeps.
@@ -169,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_stores_clock_goes_on_by_itself() {
-        let clock = StoreClock { ahead: AtomicI64::new(1_800_000_000_000_000 - since_boot()) };
+        let clock = StoreClock::ahead_by(1_800_000_000_000_000 - since_boot());
 
         let first = clock.now();
         // What it is about is that time passes.

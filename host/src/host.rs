@@ -119,7 +119,7 @@ impl Host {
             tokio::spawn(Arc::clone(&parts.budgets).watch(Arc::clone(&parts.live), over.subscribe())),
             tokio::spawn(http::serve(listener, http::router(parts.api()), api_over)),
         ];
-        last.extend(parts.timekeeper().map(|timekeeper| tokio::spawn(timekeeper.run(over.subscribe()))));
+        last.push(tokio::spawn(parts.timekeeper().run(over.subscribe())));
         let Parts { store, catalog, live, clock, runtime, pause, duty, .. } = parts;
         Ok(Self { store, catalog, live, clock, address, runtime, pause, duty, knobs, stopping, over, first, last })
     }

@@ -25,7 +25,7 @@ pub use added::{BadDefinition, Definition, Looked};
 pub use awaited::{AfterEnd, AfterState, Awaited, Memory, SET_BACK};
 pub use chain::{BETWEEN_ROUNDS, Chain, ChainState, Link, LinkEnd, OnFailure, Went};
 pub use crontab::{BadCrontab, Crontab, Dst};
-pub use due::{Due, Look};
+pub use due::{Due, IMPLAUSIBLE, Look, plausible};
 pub use pace::{Going, PaceState, Paced};
 pub use plan::{Plan, seed};
 pub(crate) use zones::zone_named;

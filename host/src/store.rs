@@ -20,6 +20,7 @@ mod latest;
 mod making;
 pub mod postgres;
 pub mod published;
+pub mod repairs;
 pub mod sqlite;
 pub mod transfer;
 mod watching;
@@ -380,7 +381,7 @@ pub struct StoreStats {
 /// Where runs, locks and the cache are kept. See the module for what every method promises.
 #[async_trait]
 pub trait Store:
-    added::Schedules + hosts::Hosts + published::Plugins + Send + Sync + std::fmt::Debug + 'static
+    added::Schedules + hosts::Hosts + published::Plugins + repairs::Repairs + Send + Sync + std::fmt::Debug + 'static
 {
     /// Make runs, in one transaction. The answers are in the order of `runs`.
     async fn enqueue(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<Enqueued>>;
@@ -523,8 +524,8 @@ pub trait Store:
     /// End a pause, and no other: a task whose tenant, or all, are paused goes on being so, and so does one that was paused by
     /// itself when its tenant, or all, are resumed. The cursors are set to `now`: what was due meanwhile is left out.
     ///
-    /// To resume a task by itself, paused or not, also forgets what went wrong with it and what it left out, and lets it go if it
-    /// was held back.
+    /// To resume a task by itself, paused or not, also forgets what went wrong with it and what it left out, lets it go if it
+    /// was held back, and sets a cursor back that is ahead of `now`, as the clock was.
     async fn resume(&self, whom: Whom, now: Timestamp) -> Result<()>;
 
     /// [`Store::pause`] or [`Store::resume`] of one task, in short.

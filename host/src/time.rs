@@ -82,4 +82,9 @@ impl<'de> Deserialize<'de> for Timestamp {
 pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
     /// The instant it is now.
     fn now(&self) -> Timestamp;
+
+    /// Why what it shows may be wrong, for people; `None` while there is no reason to think so.
+    fn doubt(&self) -> Option<String> {
+        None
+    }
 }

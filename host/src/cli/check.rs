@@ -189,7 +189,7 @@ fn rows(task: &Task, next: usize, screen: &Screen) -> Vec<[String; 7]> {
         _ => false,
     };
     let words = if tells_more { explain::words(&task.plan()) } else { String::new() };
-    let mut instants = Due::list(task, 0, screen.now, next).into_iter().map(|due| {
+    let mut instants = Due::list(task, None, 0, screen.now, next).into_iter().map(|due| {
         let mark = due.mark.as_ref().map(|mark| mark.text.clone()).unwrap_or_default();
         let age = format!("{}{}", screen.ago(due.at), due.later());
         [due.local, due.at.to_string(), age, mark]
@@ -284,7 +284,7 @@ fn json(all: &[Checked], next: usize, screen: &Screen) -> String {
         name: task.key.task.to_string(),
         trigger: TriggerShape::of(&task.trigger),
         zone: task.zone.name(),
-        next: Due::list(task, 0, screen.now, next),
+        next: Due::list(task, None, 0, screen.now, next),
         remarks: task.remarks.clone(),
     };
     let files: Vec<FileShape<'_>> = all

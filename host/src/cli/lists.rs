@@ -121,7 +121,7 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
         for remark in &task.remarks {
             screen.line(&format!("\n`{}`: {}", task.name, one_line(remark)))?;
         }
-        if let Some(what) = &task.left_out {
+        for what in [&task.set_back, &task.left_out].into_iter().flatten() {
             screen.line(&format!("\n`{}`: {}", task.name, one_line(what)))?;
         }
     }

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::{Knobs, store};
 use crate::catalog::Catalog;
-use crate::clock::{StoreClock, SystemClock};
+use crate::clock::{HostClock, StoreClock};
 use crate::config::Config;
 use crate::http::{ApiState, HostInfo};
 use crate::imports::locks::LockWaits;
@@ -30,8 +30,9 @@ use crate::plugins::apart::Apart;
 use crate::plugins::directory::Directory;
 use crate::plugins::published::{Shared, Sharing};
 use crate::runtime::{Runtime, Services};
+use crate::schedule::IMPLAUSIBLE;
 use crate::store::Store;
-use crate::store::hosts::HostRecord;
+use crate::store::hosts::{HostInfo, HostRecord};
 use crate::task::Name;
 use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
@@ -44,6 +45,8 @@ pub(super) struct Parts {
     pub(super) clock: Arc<dyn Clock>,
     /// The same clock, if it is one that has to be kept with the store's.
     store_clock: Option<Arc<StoreClock>>,
+    /// Whether a host was up when the clock was implausibly far ahead of now.
+    found_ahead: bool,
     pub(super) runtime: Arc<Runtime>,
     plugins: Arc<Registry>,
     lock_waits: Arc<LockWaits>,
@@ -63,9 +66,10 @@ impl Parts {
         let store_clock = StoreClock::of(&*store).await?.map(Arc::new);
         let clock: Arc<dyn Clock> = match &store_clock {
             Some(clock) => clock.clone(),
-            None => Arc::new(SystemClock),
+            None => Arc::new(HostClock::start()),
         };
         let host = record(config, address, clock.now());
+        let found_ahead = is_ahead(&store.hosts().await?, clock.now());
         // First: an earlier life that goes on has to give up what it has, and then nobody has it.
         take_over(&*store, host.clone(), config.machine.lease, host.started_at).await?;
         let lost = store.abandon(&host.name).await?;
@@ -91,6 +95,7 @@ impl Parts {
             live: Arc::default(),
             clock,
             store_clock,
+            found_ahead,
             runtime,
             plugins,
             lock_waits,
@@ -209,10 +214,13 @@ impl Parts {
         }
     }
 
-    /// Nothing is to be kept where the clock is the system's.
-    pub(super) fn timekeeper(&self) -> Option<Timekeeper> {
-        let clock = Arc::clone(self.store_clock.as_ref()?);
-        Some(Timekeeper { store: Arc::clone(&self.store), clock })
+    pub(super) fn timekeeper(&self) -> Timekeeper {
+        Timekeeper {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            kept: self.store_clock.clone(),
+            found_ahead: self.found_ahead,
+        }
     }
 
     pub(super) fn api(&self) -> Arc<ApiState> {
@@ -237,6 +245,12 @@ impl Parts {
             duty: Arc::clone(&self.duty),
         })
     }
+}
+
+/// Whether one of `hosts` was up at an instant that is implausibly far ahead: then it went by a clock that was wrong, and
+/// has left more of such instants.
+fn is_ahead(hosts: &[HostInfo], now: Timestamp) -> bool {
+    hosts.iter().any(|host| host.seen_at.since(now) > IMPLAUSIBLE)
 }
 
 /// What a host that starts says of itself.

@@ -14,7 +14,10 @@ use crate::run::RunId;
 pub(super) async fn health(State(app): State<App>, _: ApiQuery<NoQuery>) -> ApiResult<Json<serde_json::Value>> {
     // No run has this id: the cheapest question that the store must really be asked.
     match app.store.run(RunId(0)).await {
-        Ok(_) => Ok(Json(serde_json::json!({ "status": "ok" }))),
+        Ok(_) => Ok(Json(match app.clock.doubt() {
+            None => serde_json::json!({ "status": "ok" }),
+            Some(doubt) => serde_json::json!({ "status": "ok", "clock": doubt }),
+        })),
         Err(e) => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unhealthy", e.to_string())),
     }
 }
@@ -28,6 +31,7 @@ pub(super) async fn host(State(app): State<App>, _: ApiQuery<NoQuery>) -> ApiRes
         pid: app.host.pid,
         started_at: app.host.started_at,
         now: app.clock.now(),
+        clock: app.clock.doubt(),
         paused_at: app.pause.since(),
         draining: app.is_draining(),
         all_paused: app.store.pauses().await?.all,

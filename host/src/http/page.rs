@@ -97,6 +97,9 @@ impl Display for Shown<'_> {
         if let Some(since) = self.app.pause.since() {
             write!(f, "<p class=\"bad\">Paused by a signal since {}: nothing starts here.</p>", Text(&second(since)))?;
         }
+        if let Some(doubt) = self.app.clock.doubt() {
+            write!(f, "<p class=\"bad\">{}</p>", Text(&doubt))?;
+        }
         if self.app.is_draining() {
             f.write_str("<p class=\"bad\">Draining: no run is taken here.</p>")?;
         }
@@ -200,7 +203,7 @@ impl Shown<'_> {
                 write!(f, "<br><small>{}</small>", Text(description))?;
             }
             write!(f, "<td>{} <small>({})", Text(&task.trigger.text), Text(&task.zone))?;
-            for about in [&task.timing, &task.left_out].into_iter().flatten() {
+            for about in [&task.timing, &task.set_back, &task.left_out].into_iter().flatten() {
                 write!(f, "<br>{}", Text(about))?;
             }
             f.write_str("</small><td>")?;

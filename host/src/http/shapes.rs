@@ -39,6 +39,9 @@ pub struct Host {
     pub started_at: Timestamp,
     /// The time it is, by its clock.
     pub now: Timestamp,
+    /// Why that may be wrong, for people: the clock was set far off a moment ago. None while there is no reason to think so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<String>,
     /// Since when a signal has this host start nothing; none if it does not.
     pub paused_at: Option<Timestamp>,
     /// Whether it is being drained: it takes no runs.

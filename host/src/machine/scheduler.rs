@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::catalog::Catalog;
 use crate::machine::host_pause::HostPause;
@@ -151,8 +151,8 @@ impl Scheduler {
                 }
                 timetable.starts(task.key.clone());
             }
-            let by_time = matches!(task.trigger, Trigger::Cron(_) | Trigger::Every(_) | Trigger::At(_));
-            timetable.put(task, progress, by_time.then_some(now));
+            let by_clock = timetable::by_clock(&task);
+            timetable.put(task, progress, by_clock.then_some(now));
         }
         true
     }
@@ -199,10 +199,12 @@ impl Scheduler {
     async fn fire_due(&self, timetable: &mut Timetable) -> Duration {
         loop {
             let now = self.clock.now();
-            let due = timetable.take_due(now, BATCH);
+            timetable.see(now);
+            let mut due = timetable.take_due(now, BATCH);
             if due.is_empty() {
                 break;
             }
+            self.read_again(&mut due, now).await;
             let fired = join_all(due.iter().map(|(task, before)| self.fire(task, before, now))).await;
             for ((task, before), fired) in due.into_iter().zip(fired) {
                 match fired {
@@ -215,6 +217,25 @@ impl Scheduler {
             }
         }
         timetable.next().map_or(LOOK_AGAIN, |at| at.since(self.clock.now()).min(LOOK_AGAIN))
+    }
+}
+
+impl Scheduler {
+    /// Reads again how far those have come that wait because the clock was set back: somebody may have had them go on.
+    async fn read_again(&self, due: &mut [(Arc<Task>, Progress)], now: Timestamp) {
+        if !due.iter().any(|(_, before)| firing::waits_for_clock(before, now)) {
+            return;
+        }
+        match self.store.task_states().await {
+            Ok(states) => {
+                for (task, before) in due.iter_mut().filter(|(_, before)| firing::waits_for_clock(before, now)) {
+                    if let Some(cursor) = states.get(&task.key).and_then(|state| state.cursor) {
+                        before.cursor = Some(cursor);
+                    }
+                }
+            }
+            Err(error) => debug!(error = %error, "Cannot read what schedules have come to, trying again"),
+        }
     }
 }
 

@@ -1,18 +1,23 @@
-//! Keeps this host's clock with the store's, where the store has one: many hosts must agree on the time, or one would take the
-//! others' runs for lost.
+//! Keeps the host's clock: with the store's, where the store has one, as many hosts must agree on the time or one would take
+//! the others' runs for lost; and mends what a clock that was wrong has left in the store.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use crate::clock::{StoreClock, SystemClock};
+use crate::clock::{SETTLES, StoreClock, SystemClock};
+use crate::schedule::IMPLAUSIBLE;
 use crate::store::Store;
+use crate::store::repairs::Repaired;
 use crate::time::{Clock, Timestamp};
 
 /// How often the store is asked. Clocks of machines drift apart by less than a millisecond in that time.
 const EVERY: Duration = Duration::from_secs(10);
+
+/// How often the clock is looked at, which notices that it was set.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How far the system's clock may be from the store's before people are told, who see both.
 const FAR: Duration = Duration::from_secs(1);
@@ -20,28 +25,52 @@ const FAR: Duration = Duration::from_secs(1);
 /// What the timekeeper needs.
 #[derive(Debug)]
 pub struct Timekeeper {
-    /// Whose time it is.
+    /// Whose time it is, and what is mended.
     pub store: Arc<dyn Store>,
     /// What shows it here.
-    pub clock: Arc<StoreClock>,
+    pub clock: Arc<dyn Clock>,
+    /// The same clock, if it has to be kept with the store's.
+    pub kept: Option<Arc<StoreClock>>,
+    /// Whether the store had instants at the start that are [implausibly](IMPLAUSIBLE) far ahead.
+    pub found_ahead: bool,
+}
+
+/// Whether what is in the store has to be mended.
+#[derive(Debug)]
+struct Watch {
+    latest: Timestamp,
+    /// The clock was set back by more than is plausible.
+    set_back: bool,
+    /// Since when it has to be. It waits until the clock has stood for a while: one that is wrong right after a machine
+    /// was started is set right then.
+    ahead_since: Option<Instant>,
 }
 
 impl Timekeeper {
-    /// Correct the clock now and then, until `over` is set.
+    /// Look at the clock, and correct it now and then, until `over` is set.
     pub async fn run(self, mut over: watch::Receiver<bool>) {
         let mut told = self.tell_if_far();
+        let mut corrected = Instant::now();
+        let mut watch = Watch::new(self.clock.now(), self.found_ahead);
         loop {
             tokio::select! {
-                () = tokio::time::sleep(EVERY) => {}
+                () = tokio::time::sleep(LOOK) => {}
                 _ = over.changed() => return,
             }
-            self.correct().await;
-            told = told || self.tell_if_far();
+            if corrected.elapsed() >= EVERY {
+                corrected = Instant::now();
+                self.correct().await;
+                told = told || self.tell_if_far();
+            }
+            if watch.must_mend(self.clock.now(), self.clock.doubt().is_some()) && self.mend().await {
+                watch.mended();
+            }
         }
     }
 
     async fn correct(&self) {
-        match self.clock.correct(&*self.store).await {
+        let Some(clock) = &self.kept else { return };
+        match clock.correct(&*self.store).await {
             Ok(by) if by.unsigned_abs() >= u64::try_from(FAR.as_millis()).unwrap_or(u64::MAX) => {
                 warn!(by_ms = by, "The database's clock was set, or is another's now: the time has moved by {by} ms");
             }
@@ -51,15 +80,64 @@ impl Timekeeper {
         }
     }
 
+    /// Bring back what was written by a clock that was far ahead. Returns whether the store did it.
+    async fn mend(&self) -> bool {
+        let now = self.clock.now();
+        match self.store.repair_instants(now).await {
+            Ok(repaired) => {
+                if repaired != Repaired::default() {
+                    let Repaired { tasks, runs, schedules, entries } = repaired;
+                    warn!(
+                        tasks,
+                        runs,
+                        schedules,
+                        entries,
+                        "The store had instants that are far ahead of {now}, from a clock that was wrong: {tasks} task(s), {runs} run(s), {schedules} added schedule(s) and {entries} cache entries go on from now"
+                    );
+                }
+                true
+            }
+            Err(error) => {
+                warn!(error = %error, "Cannot mend what a wrong clock has left in the store, trying again");
+                false
+            }
+        }
+    }
+
     /// Tell people once that this machine's clock is wrong, if it is. Returns whether that was told.
     fn tell_if_far(&self) -> bool {
-        let off = off(SystemClock.now(), self.clock.now());
+        let Some(clock) = &self.kept else { return false };
+        let off = off(SystemClock.now(), clock.now());
         if let Some((by, way)) = off {
             warn!(
                 "The clock of this machine is {by:?} {way} the database's, by which all hosts of the store go: set it right, or what other programs say of times does not agree with what is said here"
             );
         }
         off.is_some()
+    }
+}
+
+impl Watch {
+    fn new(now: Timestamp, found_ahead: bool) -> Self {
+        Self { latest: now, set_back: false, ahead_since: found_ahead.then(Instant::now) }
+    }
+
+    /// Whether the store is to be mended now. `doubted` is whether the clock may be wrong at the moment.
+    fn must_mend(&mut self, now: Timestamp, doubted: bool) -> bool {
+        if self.latest.since(now) > IMPLAUSIBLE {
+            // It was believed for a while before it was set back, and stood for a while since.
+            self.latest = now;
+            self.set_back = true;
+        }
+        self.latest = self.latest.max(now);
+        if doubted {
+            self.ahead_since = self.ahead_since.map(|_| Instant::now());
+        }
+        self.set_back || self.ahead_since.is_some_and(|since| since.elapsed() >= SETTLES)
+    }
+
+    fn mended(&mut self) {
+        (self.set_back, self.ahead_since) = (false, None);
     }
 }
 
@@ -83,5 +161,32 @@ mod tests {
         assert_eq!(off(at(5_000), at(4_000)), None);
         assert_eq!(off(at(5_001), at(4_000)), Some((Duration::from_millis(1001), "ahead of")));
         assert_eq!(off(at(4_000), at(3_604_000)), Some((Duration::from_secs(3600), "behind")));
+    }
+
+    #[test]
+    fn the_store_is_mended_when_the_clock_was_set_back_by_more_than_is_plausible() {
+        let at = |days: u64| Timestamp::from_millis(0).plus(Duration::from_secs(days * 86_400));
+        let mut watch = Watch::new(at(3650), false);
+
+        assert!(!watch.must_mend(at(3651), false));
+        assert!(!watch.must_mend(at(3649), false), "by two days");
+        assert!(watch.must_mend(at(10), false));
+        assert!(watch.must_mend(at(10), false), "until it is");
+        watch.mended();
+        assert!(!watch.must_mend(at(10), false));
+    }
+
+    #[test]
+    fn what_was_ahead_at_the_start_is_mended_once_the_clock_has_stood_for_a_while() {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let mut watch = Watch::new(now, true);
+
+        assert!(!watch.must_mend(now, false));
+        watch.ahead_since = Instant::now().checked_sub(SETTLES);
+        assert!(!watch.must_mend(now, true), "the clock was set again");
+        watch.ahead_since = Instant::now().checked_sub(SETTLES);
+        assert!(watch.must_mend(now, false));
+        watch.mended();
+        assert!(!watch.must_mend(now, false));
     }
 }

@@ -15,6 +15,15 @@ const COUNTED: u64 = 10_000;
 /// Whatever grace is asked for, what is later than this was missed: it bounds the instants that are on time.
 const LONGEST_GRACE: Duration = Duration::from_secs(60);
 
+/// A stored instant that is further ahead of now than this was written by a clock that was wrong. People set clocks back by
+/// a wrong zone or a wrong date, which is hours or a day; a schedule that waited for longer would look dead.
+pub const IMPLAUSIBLE: Duration = Duration::from_secs(2 * 24 * 3600);
+
+/// Returns `cursor` if a clock that was set back for a good reason may have left it ahead of `now`.
+pub fn plausible(cursor: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    cursor.filter(|cursor| cursor.since(now) <= IMPLAUSIBLE)
+}
+
 /// What is to be done about a task now, and when to look again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Due {
@@ -28,7 +37,7 @@ pub struct Due {
     pub uncounted: bool,
     /// The first of those that were missed, if there are any.
     pub missed_since: Option<Timestamp>,
-    /// The cursor for the next look. Never before the one that was given.
+    /// The cursor for the next look. Never before the one that was given, unless that was [implausible](IMPLAUSIBLE).
     pub cursor: Timestamp,
     /// When the next run starts; `None` if there is none to come. Runs that are to be made now may be the last: then the
     /// next look tells.
@@ -55,11 +64,12 @@ impl Plan<'_> {
     ///
     /// What is on time is run in any case, what was missed as `catch_up` has it. A task that is seen for the first time
     /// starts from now and has missed nothing, except that a [`Trigger::At`] in the past is an instant that was missed.
-    /// No instant up to the cursor is ever given again, wherever the clock is set.
+    /// No instant up to the cursor is ever given again, wherever the clock is set, unless the cursor is
+    /// [implausible](IMPLAUSIBLE): then the schedule goes on from now.
     pub fn due(&self, look: Look, fired: u64) -> Due {
         let Look { cursor, now, grace } = look;
         let cursor = match (cursor, self.trigger) {
-            (Some(cursor), _) => cursor,
+            (Some(cursor), _) => plausible(Some(cursor), now).unwrap_or(now),
             (None, Trigger::At(at)) if *at <= now => at.minus(MILLISECOND),
             (None, _) => now,
         };

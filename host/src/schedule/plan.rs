@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 use super::interval::Interval;
-use super::{CatchUp, Dst, Timing, Trigger};
+use super::{CatchUp, Dst, Timing, Trigger, plausible};
 use crate::time::Timestamp;
 
 /// The step between two instants.
@@ -124,10 +124,18 @@ impl<'a> Plan<'a> {
         Interval::new(*step, self.timing.start, self.zone)
     }
 
-    /// The instants, after `now` and after `fired` runs, at which it is due, and those at which the runs start then.
-    pub fn upcoming(&self, now: Timestamp, fired: u64) -> impl Iterator<Item = (Timestamp, Timestamp)> {
+    /// The instants, after `now` and after `fired` runs, at which it is due, and those at which the runs start then. None up
+    /// to `cursor` comes again.
+    pub fn upcoming(
+        &self,
+        now: Timestamp,
+        cursor: Option<Timestamp>,
+        fired: u64,
+    ) -> impl Iterator<Item = (Timestamp, Timestamp)> {
         let left = self.left(fired).map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
-        let first = self.next_after(now.minus(self.fixed()));
+        let then = now.minus(self.fixed());
+        // Also without a clock that was set: what was dealt with just now may be ahead of that by a moment.
+        let first = self.next_after(plausible(cursor, now).map_or(then, |cursor| cursor.max(then)));
         std::iter::successors(first, |at| self.next_after(*at)).take(left).map(|at| (at, self.start_of(at)))
     }
 
@@ -209,7 +217,7 @@ mod tests {
     fn nothing_is_due_before_its_start_after_its_end_or_beyond_its_times() {
         let timing = Timing { start: Some(s(120)), end: Some(s(300)), times: Some(3), ..Timing::default() };
         let plan = plan(timing, "a");
-        let upcoming = |now, fired| plan.upcoming(s(now), fired).map(|(at, _)| at).collect::<Vec<_>>();
+        let upcoming = |now, fired| plan.upcoming(s(now), None, fired).map(|(at, _)| at).collect::<Vec<_>>();
 
         assert_eq!(upcoming(0, 0), [s(120), s(180), s(240)]);
         assert_eq!(upcoming(120, 1), [s(180), s(240)]);

@@ -145,6 +145,15 @@ pub struct ScheduleProgress {
     pub fired: u64,
 }
 
+impl ScheduleProgress {
+    /// It as a schedule goes on from it at `now`: from there, if a clock that was wrong has left it far ahead. The store is
+    /// [mended](super::repairs::Repairs::repair_instants) apart from that, and says how far it has come when it is fired.
+    #[must_use]
+    pub fn plausible(self, now: Timestamp) -> Self {
+        Self { cursor: crate::schedule::plausible(Some(self.cursor), now).unwrap_or(now), ..self }
+    }
+}
+
 /// Many due instants, to be dealt with in one transaction.
 #[derive(Clone, Debug)]
 pub struct FireAdded {

@@ -22,6 +22,7 @@ pub(crate) mod model;
 pub(crate) mod pausing;
 pub(crate) mod policies;
 pub(crate) mod published;
+pub(crate) mod repairs;
 pub(crate) mod replacing;
 pub(crate) mod runs;
 pub(crate) mod supervising;
@@ -101,6 +102,13 @@ macro_rules! promises {
                 a_replaced_run_whose_host_died_is_buried_as_replaced
                 an_instant_that_was_fired_before_replaces_nothing
                 of_several_instants_at_once_only_the_last_is_left
+            }
+            repairs {
+                what_a_wrong_clock_has_left_goes_on_from_now
+                what_was_put_far_ahead_on_purpose_stays_there
+                a_claim_by_a_wrong_clock_is_over_after_the_longest_lease
+                entries_and_added_schedules_of_a_wrong_clock_go_on_from_now
+                to_resume_a_task_has_it_go_on_whose_clock_was_set_back
             }
             pausing {
                 nothing_of_a_paused_tenant_is_claimed_and_all_else_is

@@ -28,6 +28,7 @@ mod policies;
 mod prune;
 mod published;
 mod queries;
+mod repairs;
 mod rows;
 mod schema;
 mod tally;

@@ -25,6 +25,7 @@ mod prune;
 mod published;
 mod queries;
 mod readers;
+mod repairs;
 mod rows;
 mod runs;
 mod schema;

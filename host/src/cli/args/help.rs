@@ -8,7 +8,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Tasks and runs", &["tasks", "chains", "runs", "show", "logs", "result", "trigger", "kill", "pause", "resume"]),
     ("Schedules", &["schedule"]),
     ("Inside running tasks", &["top", "stack", "profile", "locks", "cache"]),
-    ("Hosts", &["run", "hosts", "drain", "tenants", "plugins", "migrate"]),
+    ("Hosts", &["run", "hosts", "drain", "tenants", "plugins", "migrate", "backup", "restore"]),
     ("Authors", &["new", "check", "test", "schema"]),
     ("Other", &["completions", "help"]),
 ];

@@ -49,6 +49,9 @@ pub struct TaskSummary {
     /// What its schedule left out last because it was missed, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<String>,
+    /// Why its schedule makes no runs for a while, for people: the clock was set back. None while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_back: Option<String>,
     /// Nothing of it starts while set.
     pub paused: bool,
     /// Whether that pause is its own (`task`), its tenant's (`tenant`), or that of all (`all`).
@@ -258,7 +261,7 @@ impl TaskSummary {
         let waiting = latest.and_then(|latest| latest.waiting.as_ref());
         let pause = state.and_then(|state| state.paused.as_ref());
         let standing = state.map(|state| state.standing).unwrap_or_default();
-        let fired = state.map_or(0, |state| state.fired);
+        let (fired, cursor) = state.map_or((0, None), |state| (state.fired, state.cursor));
         Self {
             name: task.key.task.clone(),
             tenant: task.key.tenant.clone(),
@@ -268,7 +271,8 @@ impl TaskSummary {
             zone: task.zone.name().to_owned(),
             timing: timing::words(task),
             remarks: task.remarks.clone(),
-            next: Due::list(task, fired, now, count),
+            next: Due::list(task, cursor, fired, now, count),
+            set_back: timing::set_back(task, cursor, now),
             done: task.plan().done(fired, now),
             left_out: state.and_then(|state| state.left_out.clone()),
             paused: pause.is_some(),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::schedule::MarkShape;
 use super::{Due, millis, rough};
-use crate::schedule::{Timing, explain};
+use crate::schedule::{SET_BACK, Timing, Trigger, explain, plausible};
 use crate::task::Task;
 use crate::time::Timestamp;
 
@@ -62,9 +62,22 @@ pub fn words(task: &Task) -> Option<String> {
     (!words.is_empty()).then(|| words.join(", "))
 }
 
+/// Why a schedule makes no runs although instants of it pass, for people: its clock was set back. `None` if it was not.
+pub fn set_back(task: &Task, cursor: Option<Timestamp>, now: Timestamp) -> Option<String> {
+    let by_clock = matches!(task.trigger, Trigger::Cron(_) | Trigger::Every(_) | Trigger::At(_));
+    let cursor = plausible(cursor, now).filter(|cursor| by_clock && cursor.since(now) > SET_BACK)?;
+    Some(format!(
+        "the clock was set back by {}: what is due up to {} was dealt with; `sexton resume {}` lets it go on from now",
+        rough(cursor.since(now)),
+        local(cursor, task.zone),
+        task.key.task
+    ))
+}
+
 impl Due {
-    /// The first `count` instants after `now` at which `task` is due, whose schedule has made `fired` runs.
-    pub fn list(task: &Task, fired: u64, now: Timestamp, count: usize) -> Vec<Self> {
+    /// The first `count` instants after `now` at which `task` is due, whose schedule has come to `cursor` and has made `fired`
+    /// runs.
+    pub fn list(task: &Task, cursor: Option<Timestamp>, fired: u64, now: Timestamp, count: usize) -> Vec<Self> {
         let plan = task.plan();
         let mut after = now;
         let due = |(at, starts): (Timestamp, Timestamp)| {
@@ -72,7 +85,7 @@ impl Due {
             after = at;
             Self { at, local: local(at, task.zone), mark, starts_at: Some(starts).filter(|starts| *starts > at) }
         };
-        plan.upcoming(now, fired).take(count).map(due).collect()
+        plan.upcoming(now, cursor, fired).take(count).map(due).collect()
     }
 
     /// What the clock has to do with it, for people: `, the clock skips 02:30: run at 03:00`; nothing if it has not.
@@ -118,7 +131,7 @@ mod tests {
 
     #[test]
     fn an_instant_says_by_how_much_its_run_starts_later() {
-        let due = |text: &str| Due::list(&task(text), 0, Timestamp::from_millis(0), 1).remove(0);
+        let due = |text: &str| Due::list(&task(text), None, 0, Timestamp::from_millis(0), 1).remove(0);
 
         assert_eq!((due("").starts_at, due("").later().as_str()), (None, ""));
         let later = due("delay = \"90s\"");

@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 
 use crate::catalog::{Catalog, Tasks};
 use crate::machine::host_pause::HostPause;
-use crate::schedule::{Definition, Looked};
+use crate::schedule::{Definition, IMPLAUSIBLE, Looked};
 use crate::store::Store;
 use crate::store::added::{DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, ScheduleProgress};
 use crate::task::Task;
@@ -83,6 +83,8 @@ struct Known {
     timetable: Timetable,
     /// The greatest version that was loaded.
     version: u64,
+    /// What the clock showed last.
+    latest: Option<Timestamp>,
 }
 
 impl AddedSchedules {
@@ -141,7 +143,7 @@ impl AddedSchedules {
         };
         let loaded = if page.len() == PAGE { Loaded::Page } else { Loaded::All };
         for (n, schedule) in page.into_iter().enumerate() {
-            known.take_up(&schedule);
+            known.take_up(&schedule, self.clock.now());
             if n % TURN == TURN - 1 {
                 tokio::task::yield_now().await;
             }
@@ -162,6 +164,10 @@ impl AddedSchedules {
     async fn fire_due(&self, known: &mut Known) -> Duration {
         loop {
             let now = self.clock.now();
+            if known.latest.replace(now).is_some_and(|latest| latest.since(now) > IMPLAUSIBLE) {
+                // The clock was set back so far that nothing would come up: all is read again with the next look.
+                *known = Known { latest: Some(now), ..Known::default() };
+            }
             let slots = known.timetable.take_due(now, BATCH);
             if slots.is_empty() {
                 break;
@@ -190,7 +196,7 @@ impl AddedSchedules {
             }
         };
         for ((due, slot), fired) in due.into_iter().zip(slots).zip(fired) {
-            known.settle(slot, &due, fired);
+            known.settle(slot, &due, fired, now);
         }
     }
 }
@@ -234,8 +240,9 @@ impl Batch {
 
 impl Known {
     /// Put a schedule on the timetable as the store has it, or take it off.
-    fn take_up(&mut self, loaded: &LoadedSchedule) {
+    fn take_up(&mut self, loaded: &LoadedSchedule, now: Timestamp) {
         let LoadedSchedule { id, version, progress, ref task, .. } = *loaded;
+        let progress = progress.plausible(now);
         self.version = self.version.max(version);
         if loaded.deleted {
             return self.timetable.forget(id);
@@ -253,7 +260,7 @@ impl Known {
     }
 
     /// Put a schedule back, with what came of its being fired.
-    fn settle(&mut self, slot: Slot, due: &DueSchedule, fired: FiredSchedule) {
+    fn settle(&mut self, slot: Slot, due: &DueSchedule, fired: FiredSchedule, now: Timestamp) {
         // Nothing else changes the timetable while the store is at it, so the slot is still the schedule's.
         match fired {
             FiredSchedule::Done { finished: true, .. } | FiredSchedule::Stale(None) => self.timetable.forget(due.id),
@@ -261,7 +268,9 @@ impl Known {
                 debug!(schedule.id = due.id, run.id = ?run, "Fired an added schedule");
                 self.go_on(slot, ScheduleProgress { cursor: due.cursor, fired });
             }
-            FiredSchedule::Stale(Some((version, progress))) if version == due.version => self.go_on(slot, progress),
+            FiredSchedule::Stale(Some((version, progress))) if version == due.version => {
+                self.go_on(slot, progress.plausible(now));
+            }
             // It says something else now, and is loaded with the next look at what has changed.
             FiredSchedule::Stale(Some(_)) => self.timetable.forget(due.id),
         }

@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 use super::Scheduler;
 use super::timetable::Progress;
 use crate::run::Cause;
-use crate::schedule::{Due, Look};
+use crate::schedule::{Due, Look, SET_BACK};
 use crate::store::{Admit, Enqueued, Fire, Fired, NewRun};
 use crate::task::{Overlap, Task};
 use crate::time::Timestamp;
@@ -16,8 +16,13 @@ use crate::time::Timestamp;
 /// An instant that is dealt with within this of being due was not missed.
 const PUNCTUAL: Duration = Duration::from_secs(2);
 
-/// A clock that was set back by more than this is worth a warning.
-const CLOCK_SET_BACK: Duration = Duration::from_secs(5);
+/// How often a task is looked at that waits because the clock was set back.
+const LOOK_AGAIN_AHEAD: Duration = Duration::from_secs(2);
+
+/// Whether a task makes no runs because the clock was set back, as far as is known here.
+pub(super) fn waits_for_clock(before: &Progress, now: Timestamp) -> bool {
+    before.cursor.is_some_and(|cursor| cursor.since(now) > SET_BACK)
+}
 
 impl Scheduler {
     /// Fire one task. Returns how far it has come, and when to look at it again.
@@ -32,9 +37,18 @@ impl Scheduler {
         let mut progress = Progress { cursor: Some(due.cursor), ..before.clone() };
         // The first sight of a task is written down too: what is missed from now on can be told.
         if due.fire.is_empty() && due.left_out == 0 && before.cursor.is_some() {
-            if due.behind > CLOCK_SET_BACK {
-                warn!(task.name = %task.key, "The clock is {:?} behind what `{}` has done; it waits until then", due.behind, task.key);
+            if due.behind > SET_BACK {
+                if !before.told {
+                    let (key, behind) =
+                        (&task.key, humantime::format_duration(Duration::from_secs(due.behind.as_secs())));
+                    warn!(task.name = %key, "`{key}` waits: the clock was set back by {behind}, and what is due until then was dealt with; `sexton resume {}` lets it go on from now", key.task);
+                }
+                progress.told = true;
+                // Looked at before the next instant, as somebody may have it go on.
+                let soon = now.plus(LOOK_AGAIN_AHEAD);
+                return Ok((progress, due.next.map(|next| next.min(soon))));
             }
+            progress.told = false;
             return Ok((progress, due.next));
         }
         let fire = Fire {

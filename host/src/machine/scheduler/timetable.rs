@@ -5,6 +5,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::reacting::Reacting;
+use crate::schedule::{IMPLAUSIBLE, Trigger};
 use crate::store::TaskState;
 use crate::task::{Task, TaskKey};
 use crate::time::Timestamp;
@@ -18,12 +19,14 @@ pub(super) struct Progress {
     pub(super) fired: u64,
     /// What its trigger remembers.
     pub(super) memory: Option<String>,
+    /// It was told that it waits, because the clock was set back.
+    pub(super) told: bool,
 }
 
 impl Progress {
     /// As the store has it.
     pub(super) fn of(state: &TaskState) -> Self {
-        Self { cursor: state.cursor, fired: state.fired, memory: state.memory.clone() }
+        Self { cursor: state.cursor, fired: state.fired, memory: state.memory.clone(), told: false }
     }
 }
 
@@ -41,6 +44,8 @@ pub(super) struct Entry {
 pub struct Timetable {
     entries: HashMap<TaskKey, Entry>,
     order: BinaryHeap<Reverse<(Timestamp, TaskKey)>>,
+    /// What the clock showed last.
+    latest: Option<Timestamp>,
     /// Tasks that were due at this host's start, so that they are so only once.
     started: HashSet<TaskKey>,
     /// What goes by how earlier runs went; of who turns the clock himself ([`Scheduler::look`](super::Scheduler::look)).
@@ -68,6 +73,19 @@ impl Timetable {
     /// Forget all tasks but those.
     pub(super) fn keep(&mut self, keep: impl Fn(&TaskKey) -> bool) {
         self.entries.retain(|key, _| keep(key));
+    }
+
+    /// Has all be looked at that go by the clock, if that was set back so far that none would come up.
+    pub(super) fn see(&mut self, now: Timestamp) {
+        let latest = self.latest.replace(now).filter(|latest| latest.since(now) > IMPLAUSIBLE);
+        if latest.is_none() {
+            return;
+        }
+        self.order.clear();
+        for (key, entry) in self.entries.iter_mut().filter(|(_, entry)| by_clock(&entry.task)) {
+            entry.look_at = Some(now);
+            self.order.push(Reverse((now, key.clone())));
+        }
     }
 
     /// Whether the task was due at this host's start.
@@ -100,4 +118,9 @@ impl Timetable {
     pub(super) fn next(&self) -> Option<Timestamp> {
         self.order.peek().map(|Reverse((at, _))| *at)
     }
+}
+
+/// Whether a task is due at instants of the clock.
+pub(super) fn by_clock(task: &Task) -> bool {
+    matches!(task.trigger, Trigger::Cron(_) | Trigger::Every(_) | Trigger::At(_))
 }

@@ -55,7 +55,7 @@ pub(super) async fn resume(tx: &mut Tx, whom: &Whom, now: Timestamp) -> Step<()>
     }
     // What was due meanwhile is dealt with. The rows are locked in everybody's order, which an UPDATE does not keep to.
     tx.execute(
-        "WITH late AS (SELECT id FROM tasks WHERE ($1::text IS NULL OR tenant = $1) AND cursor_at < $2 \
+        "WITH late AS (SELECT id FROM tasks WHERE ($1::text IS NULL OR tenant = $1) AND cursor_at <> $2 \
          ORDER BY id FOR UPDATE) \
          UPDATE tasks t SET cursor_at = $2 FROM late WHERE t.id = late.id",
         &[&tenant, &now.as_millis()],
@@ -68,10 +68,11 @@ pub(super) async fn resume(tx: &mut Tx, whom: &Whom, now: Timestamp) -> Step<()>
 
 async fn resume_task(tx: &mut Tx, task: &TaskKey, now: Timestamp) -> Step<()> {
     let mut row = tasks::lock_one(tx, task).await?;
-    if row.paused.is_none() && row.standing == Standing::default() && row.left_out.is_none() {
+    let is_ahead = row.cursor > Some(now);
+    if row.paused.is_none() && row.standing == Standing::default() && row.left_out.is_none() && !is_ahead {
         return Ok(());
     }
-    if row.paused.take().is_some() {
+    if row.paused.take().is_some() || is_ahead {
         row.cursor = Some(now);
     }
     row.standing = Standing::default();

@@ -225,14 +225,33 @@ impl Ledger {
         row.paused.is_some() || self.pauses.all.is_some() || self.pauses.tenants.contains_key(&row.key.tenant)
     }
 
-    /// What was due before `now` by the schedules of `tenant`'s tasks (of all, without one) is dealt with.
+    /// The schedules of `tenant`'s tasks (of all, without one) go on from `now`: what was due before is dealt with.
     pub(super) fn leave_out(&mut self, tenant: Option<&Name>, now: Timestamp) {
         for (id, row) in &mut self.rows {
-            if tenant.is_none_or(|tenant| row.key.tenant == *tenant) && row.cursor.is_some_and(|cursor| cursor < now) {
+            if tenant.is_none_or(|tenant| row.key.tenant == *tenant) && row.cursor.is_some_and(|cursor| cursor != now) {
                 row.cursor = Some(now);
                 self.changed.insert(*id);
             }
         }
+    }
+
+    /// Set back to `now` what schedules have come to, and until when tasks are held back, where that is beyond `limit`; and forget
+    /// when runs are due, as that was set back too. Returns how many tasks were changed.
+    pub(super) fn bring_back(&mut self, now: Timestamp, limit: Timestamp) -> u64 {
+        let never = Timestamp::from_millis(i64::MIN);
+        let mut changed = 0;
+        for (id, row) in &mut self.rows {
+            (row.not_before, row.held_not_before) = (never, never);
+            let ahead = [row.cursor, row.standing.held_until].map(|at| at.is_some_and(|at| at > limit));
+            if ahead == [false, false] {
+                continue;
+            }
+            row.cursor = row.cursor.map(|at| if at > limit { now } else { at });
+            row.standing.held_until = row.standing.held_until.map(|at| if at > limit { now } else { at });
+            self.changed.insert(*id);
+            changed += 1;
+        }
+        changed
     }
 
     /// Remember that no waiting run of the task is due before `at`.

@@ -80,11 +80,12 @@ fn tenant(whom: &Whom) -> Option<&Name> {
 fn resume_task(w: &mut Writing, task: &TaskKey, now: Timestamp) {
     let id = w.ledger.intern(task);
     let row = w.ledger.row(id);
-    if row.paused.is_none() && row.standing == Standing::default() && row.left_out.is_none() {
+    let is_ahead = row.cursor > Some(now);
+    if row.paused.is_none() && row.standing == Standing::default() && row.left_out.is_none() && !is_ahead {
         return;
     }
     let row = w.ledger.change(id);
-    if row.paused.take().is_some() {
+    if row.paused.take().is_some() || is_ahead {
         row.cursor = Some(now);
     }
     row.standing = Standing::default();

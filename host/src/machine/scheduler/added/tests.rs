@@ -268,3 +268,32 @@ async fn a_change_counts_at_once_and_from_then_on() {
     assert_eq!(rig.known.timetable.len(), 1);
     assert_eq!(rig.runs().await[0].state, RunState::Waiting);
 }
+
+#[tokio::test]
+async fn a_clock_that_was_ten_years_ahead_for_a_moment_stops_no_added_schedule() {
+    for mended_first in [true, false] {
+        let mut rig = Rig::new(CatchUp::None);
+        rig.minutely("a").await;
+        rig.look(at(60)).await;
+        rig.work().await;
+        rig.look(at(3650 * DAY)).await;
+        rig.work().await;
+
+        let mend = async |rig: &Rig| rig.scheduler.store.repair_instants(rig.clock.now()).await.unwrap();
+        rig.look(at(90)).await;
+        if mended_first {
+            mend(&rig).await;
+        }
+        rig.look(at(91)).await;
+        mend(&rig).await;
+        for minute in 2..=5 {
+            rig.look(at(60 * minute)).await;
+            rig.work().await;
+        }
+
+        let mut due = rig.due().await;
+        due.retain(|seconds| *seconds < DAY);
+        // The first instant after it was mended may go into finding that out.
+        assert!(due.ends_with(&[180, 240, 300]), "mended first: {mended_first}: {due:?}");
+    }
+}

@@ -104,6 +104,45 @@ async fn a_clock_set_back_runs_nothing_twice_and_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_ten_years_ahead_for_a_moment_stops_no_schedule() {
+    for down in [false, true] {
+        for text in ["every = \"1h\"", "cron = \"0 * * * *\"", "at = 2027-05-01T14:00:00Z"] {
+            let mut rig = Rig::new("05-01 12:30:00");
+            let mut host = rig.host(text).await;
+            rig.pass(&mut host, at("05-01 12:40:00"), SECOND).await;
+
+            rig.set(at("05-01 12:40:00").plus(DAY * 3650));
+            host.look().await;
+            rig.set(at("05-01 12:41:00"));
+            if down {
+                host = rig.host(text).await;
+            }
+            rig.pass(&mut host, at("05-01 14:30:00"), SECOND).await;
+
+            let due = rig.due().await;
+            assert_eq!(due.last(), Some(&at("05-01 14:00:00")), "{text}, down: {down}");
+            assert_eq!(due.len(), if text.starts_with("at") { 1 } else { 2 }, "{text}, down: {down}: {due:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_task_whose_clock_was_set_back_goes_on_as_soon_as_it_is_resumed() {
+    let mut rig = Rig::new("05-01 12:30:00");
+    let mut host = rig.host("every = \"1h\"").await;
+    rig.set(at("05-01 18:30:00"));
+    host.look().await;
+    rig.set(at("05-01 12:40:00"));
+    rig.pass(&mut host, at("05-01 13:10:00"), SECOND).await;
+    assert_eq!(rig.due().await, [], "what is due up to half past six was dealt with");
+
+    rig.store.set_paused(key(), false, rig.now()).await.unwrap();
+    rig.pass(&mut host, at("05-01 15:30:00"), SECOND).await;
+
+    assert_eq!(rig.due().await, [at("05-01 14:00:00"), at("05-01 15:00:00")]);
+}
+
+#[tokio::test]
 async fn a_schedule_that_was_changed_while_no_host_was_up_has_missed_nothing_before() {
     let mut rig = Rig::new("05-01 11:30:00");
     let mut host = rig.host("every = \"1h\"\ncatch-up = \"all(1000)\"").await;

@@ -1,0 +1,102 @@
+//! What becomes of instants that a clock which was wrong has left.
+
+use super::*;
+use crate::schedule::IMPLAUSIBLE;
+use crate::store::added::{AddSchedule, ScheduleKey};
+use crate::store::repairs::Repaired;
+use crate::store::{CacheKey, CacheWrite, WriteIf};
+
+/// `seconds` after the instant that the wrong clock shows: ten years ahead.
+fn ahead(seconds: i64) -> Timestamp {
+    at(10 * 365 * 86_400 + seconds)
+}
+
+fn due_ahead(text: &str, seconds: i64) -> NewRun {
+    NewRun::of(task(text), ahead(seconds), Cause::Demand)
+}
+
+pub(crate) async fn what_a_wrong_clock_has_left_goes_on_from_now(store: Tested) {
+    let waiting = store.enqueue(vec![due_ahead("a", 60)], ahead(0)).await.unwrap()[0].run();
+    store.enqueue(vec![due_ahead("b", 0)], ahead(0)).await.unwrap();
+    let tried =
+        store.claim(ClaimRequest { now: ahead(0), ..request(&[("b", 1)], 1, 0) }).await.unwrap().claims.remove(0);
+    let wait = Transition::Wait { run_at: ahead(3600), failed: true };
+    store.finish(ending(tried.key, Outcome::FailedTransient, wait).into()).await.unwrap();
+    store.fire(fire("a", vec![], ahead(7), ahead(7))).await.unwrap();
+    let before = store.task_states().await.unwrap()[&task("a")].cursor;
+
+    let repaired = store.repair_instants(at(100)).await.unwrap();
+
+    assert_eq!(before, Some(ahead(7)));
+    assert_eq!(store.task_states().await.unwrap()[&task("a")].cursor, Some(at(100)));
+    assert_eq!(store.run(waiting).await.unwrap().unwrap().run_at, at(160), "it keeps its delay");
+    assert_eq!(store.run(tried.key.run).await.unwrap().unwrap().run_at, at(100), "it is tried again");
+    assert_eq!((repaired.tasks, repaired.runs), (1, 2));
+    let tasks = [("a", 9), ("b", 9)];
+    assert_eq!(store.claim(request(&tasks, 9, 101)).await.unwrap().claims.len(), 1);
+    assert_eq!(store.claim(request(&tasks, 9, 161)).await.unwrap().claims.len(), 1);
+    assert_eq!(store.repair_instants(at(200)).await.unwrap(), Repaired::default());
+}
+
+pub(crate) async fn what_was_put_far_ahead_on_purpose_stays_there(store: Tested) {
+    let run = enqueue(&store, vec![due_ahead("a", 0)]).await[0];
+    store.fire(fire("a", vec![], at(0).plus(IMPLAUSIBLE), at(0))).await.unwrap();
+
+    let repaired = store.repair_instants(at(0)).await.unwrap();
+
+    assert_eq!(repaired, Repaired::default());
+    assert_eq!(store.run(run).await.unwrap().unwrap().run_at, ahead(0));
+    assert_eq!(store.task_states().await.unwrap()[&task("a")].cursor, Some(at(0).plus(IMPLAUSIBLE)));
+}
+
+pub(crate) async fn a_claim_by_a_wrong_clock_is_over_after_the_longest_lease(store: Tested) {
+    store.enqueue(vec![due_ahead("a", 0)], ahead(0)).await.unwrap();
+    store.claim(ClaimRequest { now: ahead(0), ..request(&[("a", 1)], 1, 0) }).await.unwrap();
+
+    store.repair_instants(at(0)).await.unwrap();
+
+    assert_eq!(store.expired(at(3599), 9).await.unwrap().len(), 0);
+    assert_eq!(store.expired(at(3601), 9).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn entries_and_added_schedules_of_a_wrong_clock_go_on_from_now(store: Tested) {
+    let tenant = Name::default_tenant();
+    let key = CacheKey { tenant: tenant.clone(), key: "k".into() };
+    let write = CacheWrite {
+        key: key.clone(),
+        value: b"v".to_vec(),
+        expires_at: Some(ahead(60)),
+        claim: None,
+        only: WriteIf::Always,
+        quota: 1 << 20,
+        budget: None,
+        now: ahead(0),
+    };
+    store.cache_write(write).await.unwrap();
+    let add = AddSchedule {
+        key: ScheduleKey { tenant, key: name("s") },
+        task: name("a"),
+        definition: r#"{"every_ms":1000}"#.into(),
+        data: None,
+        cursor: ahead(0),
+        replace: false,
+        version: None,
+        now: ahead(0),
+    };
+    store.add_schedule(add).await.unwrap();
+
+    let repaired = store.repair_instants(at(0)).await.unwrap();
+
+    assert_eq!((repaired.schedules, repaired.entries), (1, 1));
+    assert!(store.cache_get(key.clone(), at(59)).await.unwrap().is_some());
+    assert!(store.cache_get(key, at(60)).await.unwrap().is_none());
+    assert_eq!(store.load_schedules(0, 9).await.unwrap()[0].progress.cursor, at(0));
+}
+
+pub(crate) async fn to_resume_a_task_has_it_go_on_whose_clock_was_set_back(store: Tested) {
+    store.fire(fire("a", vec![], at(3600), at(3600))).await.unwrap();
+
+    store.set_paused(task("a"), false, at(10)).await.unwrap();
+
+    assert_eq!(store.task_states().await.unwrap()[&task("a")].cursor, Some(at(10)));
+}

@@ -1,0 +1,42 @@
+//! Mending instants that a clock which was wrong has left: see [`crate::store::repairs`].
+
+use async_trait::async_trait;
+use rusqlite::params;
+
+use super::SqliteStore;
+use super::errors::Step;
+use super::writer::Writing;
+use crate::store::Result;
+use crate::store::repairs::{LONGEST_LEASE, Repaired, Repairs, limit};
+use crate::time::Timestamp;
+
+#[async_trait]
+impl Repairs for SqliteStore {
+    async fn repair_instants(&self, now: Timestamp) -> Result<Repaired> {
+        self.write(move |w| repair(w, now)).await
+    }
+}
+
+/// Runs that wait and were made by a clock that was ahead are moved by as much as it was.
+const NOT_TRIED: &str = "UPDATE runs SET run_at = ?1 + (run_at - created_at), start_by_at = ?1 + (start_by_at - created_at), created_at = ?1 \
+     WHERE state = 0 AND attempt = 0 AND run_at > ?2 AND created_at > ?2";
+
+/// Those that were tried by such a clock are tried again.
+const TRIED: &str = "UPDATE runs SET run_at = ?1 WHERE state = 0 AND attempt > 0 AND run_at > ?2 AND claimed_at > ?2";
+
+fn repair(w: &mut Writing, now: Timestamp) -> Step<Repaired> {
+    let instants = params![now.as_millis(), limit(now).as_millis()];
+    let change = |sql: &str| Ok::<_, rusqlite::Error>(w.conn.execute(sql, instants)? as u64);
+    let runs = change(NOT_TRIED)? + change(TRIED)?;
+    let claims = w.conn.execute(
+        "UPDATE runs SET lease_until = ?1 WHERE state = 1 AND lease_until > ?2",
+        params![now.plus(LONGEST_LEASE).as_millis(), limit(now).as_millis()],
+    )? as u64;
+    let schedules = change("UPDATE schedules SET cursor_at = ?1 WHERE cursor_at > ?2 AND finished_at IS NULL")?;
+    let entries = change("UPDATE entries SET expires_at = ?1 + (expires_at - set_at), set_at = ?1 WHERE set_at > ?2")?;
+    change("UPDATE hosts SET alive_until = ?1, seen_at = ?1 WHERE seen_at > ?2")?;
+    let tasks = w.ledger.bring_back(now, limit(now));
+    w.ledger.look_up_start_by(&w.conn)?;
+    (w.told.runs, w.told.changes, w.told.schedules) = (true, true, true);
+    Ok(Repaired { tasks, runs: runs + claims, schedules, entries })
+}
