@@ -21,7 +21,7 @@ use crate::runtime::{CompileLimits, Compiler, RuntimeConfig};
 use crate::store::Retention;
 use crate::store::postgres::DatabaseUrl;
 use crate::task::Name;
-use crate::tenant::{TenantLimits, Tenants, USUAL_TASKS};
+use crate::tenant::{BacklogLimits, TenantLimits, Tenants, USUAL_TASKS};
 
 /// What the file is called where nobody names another.
 pub const FILE: &str = "sexton.toml";
@@ -49,6 +49,8 @@ pub struct Config {
     pub retention: Kept,
     /// The guests' cache.
     pub cache: Cache,
+    /// What tasks may ask for that has to wait.
+    pub enqueued: Enqueued,
     /// Its log.
     pub log: Log,
     /// Whom it works for besides the default tenant, and what each may have.
@@ -171,6 +173,18 @@ pub struct Cache {
     pub quota: u64,
 }
 
+/// What tasks may ask for that has to wait. Retention begins when a run is over, so it does not bound runs that wait.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Enqueued {
+    /// Bytes of inputs of the runs of one task that tasks asked for and that wait, 1 KiB to 1 TiB. Too little refuses honest
+    /// fan-outs; what is allowed may be on the disk until it is due. Default: 64 MiB.
+    pub task: u64,
+    /// The same of all tasks of a tenant together. Default: 256 MiB.
+    pub tenant: u64,
+    /// How far ahead a run that a task asks for may be due, 1 h to 3660 days. What is due later is refused. Default: 3660 days.
+    pub horizon: Duration,
+}
+
 /// The host's log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Log {
@@ -272,9 +286,17 @@ impl Config {
             fuel_per_minute: tenant.fuel_per_minute,
             cache: tenant.cache.unwrap_or(self.cache.quota),
             tasks: tenant.tasks.unwrap_or(USUAL_TASKS),
+            backlog: self.backlog(),
         };
-        let named = self.tenants.iter().map(|(name, tenant)| (name.clone(), limits(tenant))).collect();
+        let mut named: BTreeMap<_, _> =
+            self.tenants.iter().map(|(name, tenant)| (name.clone(), limits(tenant))).collect();
+        named.entry(Name::default_tenant()).or_insert_with(|| limits(&Tenant::default()));
         Tenants::new(self.cache.quota, named)
+    }
+
+    fn backlog(&self) -> BacklogLimits {
+        let Enqueued { task, tenant, horizon } = self.enqueued;
+        BacklogLimits { task, tenant, horizon }
     }
 
     /// Where the plugins of each tenant lie, those of the default tenant first.
@@ -391,6 +413,13 @@ impl Default for Kept {
 impl Default for Cache {
     fn default() -> Self {
         Self { quota: 256 << 20 }
+    }
+}
+
+impl Default for Enqueued {
+    fn default() -> Self {
+        let BacklogLimits { task, tenant, horizon } = BacklogLimits::default();
+        Self { task, tenant, horizon }
     }
 }
 

@@ -50,6 +50,8 @@ pub struct ImportsCtx {
     renewals: HashSet<String>,
     /// Whether its log says that it may not have more of the cache.
     told_full: bool,
+    /// Whether its log says that no further run may wait.
+    told_backlog: bool,
     /// Runs that it has asked for.
     enqueued: u32,
     /// How often it has asked to be continued.
@@ -75,6 +77,7 @@ impl ImportsCtx {
             locks: HashMap::new(),
             renewals: HashSet::new(),
             told_full: false,
+            told_backlog: false,
             enqueued: 0,
             continued: 0,
         }

@@ -10,6 +10,7 @@
 //! `store::conformance` is the test text that every store passes.
 
 pub mod added;
+pub mod backlog;
 mod cache;
 mod codes;
 #[cfg(test)]
@@ -381,7 +382,15 @@ pub struct StoreStats {
 /// Where runs, locks and the cache are kept. See the module for what every method promises.
 #[async_trait]
 pub trait Store:
-    added::Schedules + hosts::Hosts + published::Plugins + repairs::Repairs + Send + Sync + std::fmt::Debug + 'static
+    added::Schedules
+    + hosts::Hosts
+    + published::Plugins
+    + repairs::Repairs
+    + backlog::Backlog
+    + Send
+    + Sync
+    + std::fmt::Debug
+    + 'static
 {
     /// Make runs, in one transaction. The answers are in the order of `runs`.
     async fn enqueue(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<Enqueued>>;

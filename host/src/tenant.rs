@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use crate::task::Name;
 
@@ -19,6 +20,26 @@ pub struct TenantLimits {
     pub cache: u64,
     /// Tasks and chains of all its plugins together.
     pub tasks: u32,
+    /// What its tasks may ask for that has to wait.
+    pub backlog: BacklogLimits,
+}
+
+/// What tasks may ask for that has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BacklogLimits {
+    /// Bytes of inputs of one task's runs that tasks asked for and that wait.
+    pub task: u64,
+    /// The same of all tasks of the tenant together.
+    pub tenant: u64,
+    /// How far ahead such a run may be due.
+    pub horizon: Duration,
+}
+
+impl Default for BacklogLimits {
+    /// 64 MiB, 256 MiB, and ten years.
+    fn default() -> Self {
+        Self { task: 64 << 20, tenant: 256 << 20, horizon: Duration::from_secs(3660 * 24 * 3600) }
+    }
 }
 
 /// Tasks and chains that a tenant may have unless the configuration says otherwise. Each is looked at whenever the plugins
@@ -38,7 +59,8 @@ impl Tenants {
     /// The tenants `named`, and the default one, bounded by nothing but `cache` bytes unless it is among them.
     pub fn new(cache: u64, named: BTreeMap<Name, TenantLimits>) -> Self {
         let mut tenants = named;
-        let unbounded = TenantLimits { runs: None, fuel_per_minute: None, cache, tasks: USUAL_TASKS };
+        let backlog = BacklogLimits::default();
+        let unbounded = TenantLimits { runs: None, fuel_per_minute: None, cache, tasks: USUAL_TASKS, backlog };
         tenants.entry(Name::default_tenant()).or_insert(unbounded);
         Self(RwLock::new(Arc::new(tenants)))
     }
@@ -80,6 +102,11 @@ impl Tenants {
             "it has {tasks} tasks{beside}, and tenant `{tenant}` may have {most}; raise `[tenants.{tenant}] tasks` in \
              the host's configuration, or take tasks away"
         ))
+    }
+
+    /// What the tenant's tasks may ask for that has to wait.
+    pub fn backlog(&self, tenant: &Name) -> BacklogLimits {
+        self.get(tenant).map_or_else(BacklogLimits::default, |limits| limits.backlog)
     }
 
     /// Bytes that the tenant's cache entries may have together. One that is no more may have none.

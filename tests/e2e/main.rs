@@ -16,6 +16,7 @@ mod backup;
 mod bad_input;
 mod cache;
 mod cli;
+mod clock;
 mod compiling;
 mod crash;
 mod documents;

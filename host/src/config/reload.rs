@@ -1,6 +1,6 @@
 //! Which of its settings a host takes over while it is up, and which need a restart.
 
-use super::{Cache, Config, Host, Http, Kept, Log, Machine, Runtime, Store, Tenant};
+use super::{Cache, Config, Enqueued, Host, Http, Kept, Log, Machine, Runtime, Store, Tenant};
 use crate::task::Name;
 
 impl Config {
@@ -11,6 +11,7 @@ impl Config {
         mixed.machine.grace = new.machine.grace;
         mixed.retention = new.retention.clone();
         mixed.cache = new.cache.clone();
+        mixed.enqueued = new.enqueued.clone();
         mixed.log.filter.clone_from(&new.log.filter);
         for (name, tenant) in &mut mixed.tenants {
             if let Some(new) = new.tenants.get(name) {
@@ -29,7 +30,7 @@ impl Config {
     /// The keys whose values are not the same in `other`, such as `machine.poll`.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         // Taken apart whole, so that no key is forgotten here.
-        let Self { host, http, store, runtime, machine, retention, cache, log, tenants } = self;
+        let Self { host, http, store, runtime, machine, retention, cache, enqueued, log, tenants } = self;
         let mut found = Vec::new();
         let mut note = |key: &str, same: bool| found.extend((!same).then(|| key.to_owned()));
         let Host { name, labels, plugins, publish, var } = host;
@@ -64,6 +65,10 @@ impl Config {
         note("retention.bytes", *bytes == other.retention.bytes);
         let Cache { quota } = cache;
         note("cache.quota", *quota == other.cache.quota);
+        let Enqueued { task, tenant, horizon } = enqueued;
+        note("enqueued.task", *task == other.enqueued.task);
+        note("enqueued.tenant", *tenant == other.enqueued.tenant);
+        note("enqueued.horizon", *horizon == other.enqueued.horizon);
         let Log { format, filter } = log;
         note("log.format", *format == other.log.format);
         note("log.filter", *filter == other.log.filter);

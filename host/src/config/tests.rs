@@ -47,6 +47,10 @@ age = "1d"
 bytes = "1 GiB"
 [cache]
 quota = "1 MiB"
+[enqueued]
+task = "1 MiB"
+tenant = "2 MiB"
+horizon = "30d"
 [log]
 format = "json"
 filter = "warn,sexton=debug"
@@ -85,6 +89,7 @@ runs = 9
         machine: Machine { lease: Duration::from_secs(60), poll: Duration::from_millis(200), grace: Duration::ZERO },
         retention: Kept { runs: 5, age: Duration::from_secs(86_400), bytes: 1 << 30 },
         cache: Cache { quota: 1 << 20 },
+        enqueued: Enqueued { task: 1 << 20, tenant: 2 << 20, horizon: Duration::from_secs(30 * 86_400) },
         log: Log { format: LogFormat::Json, filter: "warn,sexton=debug".into() },
         tenants: BTreeMap::from([
             (
@@ -105,7 +110,13 @@ runs = 9
     let tenants = config.tenants();
     assert_eq!(
         tenants.get(&name("acme")),
-        Some(TenantLimits { runs: Some(4), fuel_per_minute: Some(1_000_000), cache: 2 << 20, tasks: 700 })
+        Some(TenantLimits {
+            runs: Some(4),
+            fuel_per_minute: Some(1_000_000),
+            cache: 2 << 20,
+            tasks: 700,
+            backlog: BacklogLimits { task: 1 << 20, tenant: 2 << 20, horizon: Duration::from_secs(30 * 86_400) },
+        })
     );
     assert_eq!(tenants.get(&name("default")).unwrap().runs, Some(9));
     assert_eq!(tenants.get(&name("other")).unwrap().tasks, USUAL_TASKS);

@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use super::kinds::{Bytes, Count, Kind, Of, Period, Scalar};
 use super::names::{HostName, Label, SchemaName};
-use super::{Cache, Config, Host, Http, Kept, Log, LogFormat, Machine, Runtime, Store, Synchronous, Tenant};
+use super::{Cache, Config, Enqueued, Host, Http, Kept, Log, LogFormat, Machine, Runtime, Store, Synchronous, Tenant};
 use crate::store::postgres::DatabaseUrl;
 use crate::task::Name;
 
@@ -64,6 +64,11 @@ section!(RetentionText => Kept {
     bytes: Bytes<MIB, TIB>,
 });
 section!(CacheText => Cache { quota: Bytes<1024, TIB> });
+section!(EnqueuedText => Enqueued {
+    task: Bytes<1024, TIB>,
+    tenant: Bytes<1024, TIB>,
+    horizon: Period<HOUR, { 3660 * DAY }>,
+});
 section!(LogText => Log { format: Format, filter: Filter });
 section!(TenantText => Tenant {
     plugins: Dir,
@@ -107,6 +112,7 @@ pub(super) struct ConfigText {
     machine: MachineText,
     retention: RetentionText,
     cache: CacheText,
+    enqueued: EnqueuedText,
     log: LogText,
     tenants: BTreeMap<Name, Spanned<TenantText>>,
 }
@@ -126,6 +132,7 @@ impl ConfigText {
             machine: self.machine.into(),
             retention: self.retention.into(),
             cache: self.cache.into(),
+            enqueued: self.enqueued.into(),
             log: self.log.into(),
             tenants: tenants.collect::<Result<_, Wrong>>()?,
         })

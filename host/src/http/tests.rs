@@ -138,7 +138,13 @@ impl Rig {
             loaded_at: None,
             quarantine: Some("<script>alert(1)</script> is no component".to_owned()),
         };
-        let acme_limits = TenantLimits { runs: Some(2), fuel_per_minute: Some(1_000_000), cache: 1000, tasks: 1000 };
+        let acme_limits = TenantLimits {
+            runs: Some(2),
+            fuel_per_minute: Some(1_000_000),
+            cache: 1000,
+            tasks: 1000,
+            backlog: Default::default(),
+        };
         let tenants = Arc::new(Tenants::new(2_000_000, BTreeMap::from([(acme(), acme_limits)])));
         let budgets = Arc::new(Budgets::new(catalog.clone(), tenants.clone(), Arc::new(Stopped)));
         let (pause, duty) = (Arc::<HostPause>::default(), Arc::<HostDuty>::default());

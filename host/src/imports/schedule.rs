@@ -7,10 +7,13 @@ use wasmtime::component::Linker;
 use super::{
     Imports, ImportsCtx, ImportsCtxView, ImportsView, LARGEST_VALUE, Refusal, granted, is_name, store_failure,
 };
-use crate::run::{Cause, RunState};
+use crate::run::Cause;
+use crate::runtime::LogLine;
 use crate::runtime::bindings::sexton::task::schedule::{self, Error, Host, When};
-use crate::store::{self, NewRun, RunFilter};
+use crate::store::NewRun;
+use crate::store::backlog::Waiting;
 use crate::task::{Name, TaskKey};
+use crate::tenant::BacklogLimits;
 use crate::time::Timestamp;
 
 /// Runs that one attempt may ask for: enough to fan out, too few to flood the store.
@@ -18,10 +21,7 @@ const MOST_RUNS: u32 = 100;
 
 /// Runs of one task that may wait while tasks ask for more of them. A task that asks for two of itself each time would have the
 /// store grow without end; with a thousand ahead of it, a run is not soon anyway.
-const MOST_WAITING: usize = 1000;
-
-/// The last instant of the year 9999. A later one cannot be written as RFC 3339, and nobody waits for it.
-const LAST_INSTANT: Timestamp = Timestamp::from_millis(253_402_300_799_999);
+const MOST_WAITING: u64 = 1000;
 
 /// Let a guest of `linker` enqueue runs.
 ///
@@ -83,19 +83,28 @@ impl ImportsCtxView<'_> {
         if input.len() > LARGEST_VALUE || ctx.enqueued >= MOST_RUNS {
             return Ok(Err(Error::TooLarge));
         }
-        match ctx.until.unless_ended(in_call, queue_is_full(ctx, &task)).await? {
-            Ok(false) => {}
-            Ok(true) => {
-                // For the rest of the attempt: it is not to ask the store again and again.
-                ctx.enqueued = MOST_RUNS;
-                return Ok(Err(Error::TooLarge));
-            }
-            Err(error) => return Ok(Err(Error::Other(store_failure(error, in_call)?))),
-        }
-        ctx.enqueued += 1;
-        ctx.handle.vitals.handed_over(input.len());
         let now = ctx.services.clock.now();
+        let limits = ctx.services.tenants.backlog(&task.tenant);
         let due_at = due(when, now);
+        if due_at.since(now) > limits.horizon {
+            let horizon = humantime::format_duration(limits.horizon);
+            return Ok(Err(Error::Other(format!("a run may be due at most {horizon} ahead"))));
+        }
+        // Also if it is refused: each time the store is asked.
+        ctx.enqueued += 1;
+        let waiting = match ctx.until.unless_ended(in_call, ctx.services.store.waiting(task.clone())).await? {
+            Ok(waiting) => waiting,
+            Err(error) => return Ok(Err(Error::Other(store_failure(error, in_call)?))),
+        };
+        if let Some(full) = full(waiting, &task, input.len(), limits) {
+            ctx.tell_full(full);
+            if waiting.runs >= MOST_WAITING {
+                // For the rest of the attempt, as there will hardly be room before its end.
+                ctx.enqueued = MOST_RUNS;
+            }
+            return Ok(Err(Error::TooLarge));
+        }
+        ctx.handle.vitals.handed_over(input.len());
         let run = NewRun {
             // Runs are claimed by `run_at`, earliest first: one that is "due since 1970" must not overtake the others.
             run_at: due_at.max(now),
@@ -114,26 +123,44 @@ impl ImportsCtxView<'_> {
     }
 }
 
-/// Whether as many runs of `task` wait as may. Attempts that ask at the same moment may each add one more.
-async fn queue_is_full(ctx: &ImportsCtx, task: &TaskKey) -> store::Result<bool> {
-    let waiting = RunFilter {
-        tenant: Some(task.tenant.clone()),
-        task: Some(task.task.clone()),
-        state: Some(RunState::Waiting),
-        limit: MOST_WAITING,
-        ..RunFilter::default()
-    };
-    Ok(ctx.services.store.runs(waiting).await?.len() >= MOST_WAITING)
+impl ImportsCtx {
+    /// Says in the run's log, once, why its runs are refused: a guest is told only that there is no room.
+    fn tell_full(&mut self, message: String) {
+        if !std::mem::replace(&mut self.told_backlog, true) {
+            self.handle.log(LogLine { at: self.services.clock.now(), level: "warn".to_owned(), message });
+        }
+    }
 }
 
-/// The instant that a guest means, within the calendar.
+/// Why no further run of `task` may wait with an input of `bytes`, if none may. Attempts that ask at the same moment may each
+/// add one more.
+fn full(waiting: Waiting, task: &TaskKey, bytes: usize, limits: BacklogLimits) -> Option<String> {
+    let name = &task.task;
+    if waiting.runs >= MOST_WAITING {
+        return Some(format!("no further run of `{name}` was made: {MOST_WAITING} wait, as many as may"));
+    }
+    let sums = [
+        (waiting.bytes, limits.task, format!("of runs of `{name}`"), "task"),
+        (waiting.tenant_bytes, limits.tenant, format!("of the runs of tenant `{}`", task.tenant), "tenant"),
+    ];
+    sums.into_iter().filter(|_| bytes > 0).find_map(|(used, most, whose, key)| {
+        (used.saturating_add(bytes as u64) > most).then(|| {
+            let most = bytesize::ByteSize::b(most).display().iec();
+            format!(
+                "no further run of `{name}` was made: inputs {whose} that tasks asked for and that wait may take {most} \
+                 together (`[enqueued] {key}`)"
+            )
+        })
+    })
+}
+
+/// The instant that a guest means.
 fn due(when: When, now: Timestamp) -> Timestamp {
-    let at = match when {
+    match when {
         When::Now => now,
         When::At(ms) => Timestamp::from_millis(i64::try_from(ms).unwrap_or(i64::MAX)),
         When::After(ms) => now.plus(Duration::from_millis(ms)),
-    };
-    at.min(LAST_INSTANT)
+    }
 }
 
 #[cfg(test)]

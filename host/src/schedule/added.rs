@@ -48,6 +48,8 @@ pub struct Looked {
     pub fire: Option<Timestamp>,
     /// How many instants before that are left out.
     pub left_out: u64,
+    /// Whether there are more than that: too many to count.
+    pub uncounted: bool,
     /// Everything up to here is dealt with.
     pub cursor: Timestamp,
     /// The first instant after that; `None`: nothing will ever be due again.
@@ -161,7 +163,7 @@ impl Definition {
         // A look that goes no further than the end finds the latest instant before it, however long that is ago.
         let until = self.end.map_or(now, |end| now.min(end.plus(MILLISECOND)));
         if until <= from {
-            return Looked { fire: None, left_out: 0, cursor, next: self.next_after(cursor) };
+            return Looked { fire: None, left_out: 0, uncounted: false, cursor, next: self.next_after(cursor) };
         }
         let look = Look { cursor: Some(from), now: until, grace: grace.saturating_sub(now.since(until)) };
         // Who wants something done once wants it done late rather than never.
@@ -176,7 +178,13 @@ impl Definition {
         fire.retain(|at| self.end.is_none_or(|end| *at <= end));
         let latest = fire.pop();
         let left_out = due.left_out + fire.len() as u64;
-        Looked { fire: latest, left_out, cursor: due.cursor, next: self.next_after(due.cursor) }
+        Looked {
+            fire: latest,
+            left_out,
+            uncounted: due.uncounted,
+            cursor: due.cursor,
+            next: self.next_after(due.cursor),
+        }
     }
 }
 
@@ -266,7 +274,13 @@ mod tests {
 
         let look = |catch_up| bounded.look(at(0), at(days), GRACE, catch_up);
 
-        let latest = Looked { fire: Some(at(120)), left_out: 1, cursor: look(CatchUp::None).cursor, next: None };
+        let latest = Looked {
+            fire: Some(at(120)),
+            left_out: 1,
+            uncounted: false,
+            cursor: look(CatchUp::None).cursor,
+            next: None,
+        };
         assert_eq!(look(CatchUp::Latest), latest);
         assert_eq!(look(CatchUp::All(5)), latest);
         assert_eq!((look(CatchUp::None).fire, look(CatchUp::None).left_out), (None, 2));
@@ -285,6 +299,6 @@ mod tests {
     fn of_several_instants_at_once_the_latest_is_fired() {
         let look = every(1).look(at(0), at(2), GRACE, CatchUp::None);
 
-        assert_eq!(look, Looked { fire: Some(at(2)), left_out: 1, cursor: at(2), next: Some(at(3)) });
+        assert_eq!(look, Looked { fire: Some(at(2)), left_out: 1, uncounted: false, cursor: at(2), next: Some(at(3)) });
     }
 }

@@ -193,12 +193,25 @@ pub struct DueSchedule {
     pub delay: Duration,
     /// How many instants before that are left out.
     pub left_out: u64,
+    /// Whether there are more than that: too many to count.
+    pub uncounted: bool,
     /// What is dealt with then.
     pub cursor: Timestamp,
     /// How many runs it makes at most.
     pub times: Option<u32>,
     /// Nothing will be due any more.
     pub last: bool,
+}
+
+impl DueSchedule {
+    /// What is said of the run that the schedule with this key makes.
+    pub(super) fn note(&self, key: &Name) -> String {
+        let more = if self.uncounted { "more than " } else { "" };
+        match self.left_out {
+            0 => format!("added schedule `{key}`"),
+            n => format!("added schedule `{key}`; {more}{n} instant(s) before it left out"),
+        }
+    }
 }
 
 /// What became of a [`DueSchedule`].

@@ -59,6 +59,7 @@ macro_rules! promises {
                 a_running_run_is_asked_to_end
                 a_run_that_is_over_or_absent_is_not_cancelled
                 a_run_whose_end_was_asked_for_is_not_tried_again
+                bytes_that_wait_because_tasks_asked_for_them_are_told
             }
             claims {
                 a_claim_carries_all_that_the_run_was_given

@@ -10,6 +10,7 @@
 //! `LISTEN` and `NOTIFY` (`listen`) carry hints only.
 
 mod added;
+mod backlog;
 mod cache;
 mod claims;
 mod connect;

@@ -5,6 +5,7 @@
 //! `ledger` rest on it.
 
 mod added;
+mod backlog;
 pub mod backup;
 mod cache;
 mod checkpoint;

@@ -1,5 +1,6 @@
 //! What tests preload into a host (`LD_PRELOAD`) whose clock is to be wrong: the time of day is off by as many seconds as the
-//! variable `SKEWED_CLOCK_SECONDS` says. All other clocks are as they are.
+//! variable `SKEWED_CLOCK_SECONDS` says, or the file that `SKEWED_CLOCK_FILE` names, which a test may change while the host
+//! runs. All other clocks are as they are.
 //!
 //! The system's clock is everybody's, and not for a test to set.
 #![expect(unsafe_code, reason = "a function of libc is stood in for, by its C name and with its C types")]
@@ -8,8 +9,13 @@ use std::ffi::c_int;
 use std::sync::OnceLock;
 
 static OFF_BY: OnceLock<libc::time_t> = OnceLock::new();
+static FILE: OnceLock<Option<std::ffi::OsString>> = OnceLock::new();
 
 fn off_by() -> libc::time_t {
+    if let Some(file) = FILE.get_or_init(|| std::env::var_os("SKEWED_CLOCK_FILE")) {
+        // Asked for each time, as the clock is to be set while the host runs. Reading a file asks for no time of day.
+        return std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    }
     *OFF_BY.get_or_init(|| std::env::var("SKEWED_CLOCK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::schedule::MarkShape;
 use super::{Due, millis, rough};
 use crate::schedule::{SET_BACK, Timing, Trigger, explain, plausible};
-use crate::task::Task;
+use crate::task::{Name, Task};
 use crate::time::Timestamp;
 
 /// What bounds when a task is due, and by how much its runs start later; what is not bounded is none.
@@ -66,8 +66,12 @@ pub fn words(task: &Task) -> Option<String> {
 pub fn set_back(task: &Task, cursor: Option<Timestamp>, now: Timestamp) -> Option<String> {
     let by_clock = matches!(task.trigger, Trigger::Cron(_) | Trigger::Every(_) | Trigger::At(_));
     let cursor = plausible(cursor, now).filter(|cursor| by_clock && cursor.since(now) > SET_BACK)?;
+    let whose = match &task.key.tenant {
+        tenant if *tenant == Name::default_tenant() => String::new(),
+        tenant => format!(" --tenant {tenant}"),
+    };
     Some(format!(
-        "the clock was set back by {}: what is due up to {} was dealt with; `sexton resume {}` lets it go on from now",
+        "the clock was set back by {}: what is due up to {} was dealt with; `sexton resume {}{whose}` lets it go on from now",
         rough(cursor.since(now)),
         local(cursor, task.zone),
         task.key.task
@@ -110,7 +114,6 @@ mod tests {
 
     use super::*;
     use crate::plugins::manifest::Manifest;
-    use crate::task::Name;
 
     fn task(text: &str) -> Task {
         let manifest = Manifest::parse("t.toml", &format!("[tasks.t]\nevery = \"1h\"\n{text}")).unwrap();

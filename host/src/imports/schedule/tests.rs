@@ -4,6 +4,7 @@ use super::*;
 use crate::imports::testing::{BOUND, Guest, World, grants, soon};
 use crate::lifecycle::Transition;
 use crate::run::RunId;
+use crate::tenant::{TenantLimits, Tenants};
 
 async fn enqueue(guest: &mut Guest, task: &str, key: Option<&str>) -> Result<RunId, Error> {
     let mut view = guest.imports();
@@ -112,14 +113,11 @@ async fn a_run_is_due_when_it_was_asked_for_and_never_overtakes() {
     world.know(&["other"]);
     let mut guest = world.guest().await;
     let now = world.services.clock.now();
-    let far = Timestamp::from_millis(253_402_300_799_999);
 
     for (when, due_at, run_at) in [
         (When::Now, now, now),
         (When::After(5), now.plus(Duration::from_millis(5)), now.plus(Duration::from_millis(5))),
         (When::At(7), Timestamp::from_millis(7), now),
-        (When::At(u64::MAX), far, far),
-        (When::After(u64::MAX), far, far),
     ] {
         let run = soon(guest.imports().enqueue("other".to_owned(), when, vec![], None)).await.unwrap().unwrap();
         let info = world.services.store.run(run.parse().unwrap()).await.unwrap().unwrap();
@@ -136,9 +134,83 @@ async fn a_task_that_asks_for_more_and_more_runs_is_refused_when_a_thousand_wait
         dedup: Some(n.to_string()),
         ..NewRun::of(TaskKey { tenant: Name::default_tenant(), task: Name::new("other").unwrap() }, now, Cause::Demand)
     };
-    soon(world.services.store.enqueue((1..MOST_WAITING).map(run).collect(), now)).await.unwrap();
+    soon(world.services.store.enqueue((1..1000).map(run).collect(), now)).await.unwrap();
     let mut guest = world.guest().await;
 
     enqueue(&mut guest, "other", None).await.unwrap();
     assert!(matches!(enqueue(&mut guest, "other", None).await, Err(Error::TooLarge)));
+}
+
+const KIB: usize = 1 << 10;
+
+/// A host on which inputs of runs that wait may take 1 MiB of each task, and 3 MiB together.
+fn narrow(tasks: &[&str]) -> World {
+    let world = World::new();
+    world.know(tasks);
+    let backlog = BacklogLimits { task: 1 << 20, tenant: 3 << 20, ..BacklogLimits::default() };
+    let limits = TenantLimits { runs: None, fuel_per_minute: None, cache: 0, tasks: 1000, backlog };
+    world.services.tenants.change(&Tenants::new(0, [(Name::default_tenant(), limits)].into()));
+    world
+}
+
+async fn enqueue_bytes(guest: &mut Guest, task: &str, bytes: usize) -> Result<String, Error> {
+    soon(guest.imports().enqueue(task.to_owned(), When::After(1000), vec![7; bytes], None)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_task_is_refused_more_runs_when_the_inputs_of_those_that_wait_take_all_that_they_may() {
+    let world = narrow(&["a", "b"]);
+    let mut guest = world.guest().await;
+
+    for _ in 0..7 {
+        enqueue_bytes(&mut guest, "a", 128 * KIB).await.unwrap();
+    }
+    for _ in 0..2 {
+        assert!(matches!(enqueue_bytes(&mut guest, "a", 128 * KIB).await, Err(Error::TooLarge)), "each row takes some");
+    }
+    assert!(enqueue_bytes(&mut guest, "a", 0).await.is_ok(), "a run without input takes no room");
+    assert!(enqueue_bytes(&mut guest, "b", 128 * KIB).await.is_ok(), "another task has room of its own");
+
+    let log = guest.order.handle.kept_log().text;
+    assert_eq!(log.matches("[enqueued] task").count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn all_tasks_of_a_tenant_share_what_inputs_of_waiting_runs_may_take() {
+    let world = narrow(&["a", "b", "c", "d"]);
+    let mut guest = world.guest().await;
+
+    for task in ["a", "b", "c"] {
+        for _ in 0..7 {
+            enqueue_bytes(&mut guest, task, 128 * KIB).await.unwrap();
+        }
+    }
+    // 21 of 24 places are taken.
+    let last: Vec<bool> = [
+        enqueue_bytes(&mut guest, "d", 128 * KIB).await,
+        enqueue_bytes(&mut guest, "d", 128 * KIB).await,
+        enqueue_bytes(&mut guest, "d", 128 * KIB).await,
+    ]
+    .iter()
+    .map(Result::is_ok)
+    .collect();
+
+    assert_eq!(last, [true, true, false]);
+    let log = guest.order.handle.kept_log().text;
+    assert!(log.contains("[enqueued] tenant"), "{log}");
+}
+
+#[tokio::test]
+async fn a_run_that_is_due_beyond_the_horizon_is_refused() {
+    let world = World::new();
+    world.know(&["other"]);
+    let mut guest = world.guest().await;
+    let ten_years = 3660 * 24 * 3600 * 1000;
+
+    for when in [When::At(u64::MAX), When::After(u64::MAX), When::After(ten_years + 1)] {
+        let answer = soon(guest.imports().enqueue("other".to_owned(), when, vec![], None)).await.unwrap();
+        assert!(matches!(&answer, Err(Error::Other(why)) if why.contains("ahead")), "{when:?}: {answer:?}");
+    }
+    let answer = soon(guest.imports().enqueue("other".to_owned(), When::After(ten_years), vec![], None)).await.unwrap();
+    assert!(answer.is_ok(), "{answer:?}");
 }

@@ -55,7 +55,16 @@ impl Rig {
             }
         });
         let limits = tenants.iter().map(|(tenant, runs, fuel_per_minute)| {
-            (name(tenant), TenantLimits { runs: *runs, fuel_per_minute: *fuel_per_minute, cache: 1, tasks: 1 })
+            (
+                name(tenant),
+                TenantLimits {
+                    runs: *runs,
+                    fuel_per_minute: *fuel_per_minute,
+                    cache: 1,
+                    tasks: 1,
+                    backlog: Default::default(),
+                },
+            )
         });
         let tenants = Arc::new(Tenants::new(1, limits.collect()));
         let clock = Arc::new(Hand(AtomicI64::new(1_000_000)));

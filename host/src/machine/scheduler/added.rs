@@ -308,6 +308,7 @@ impl Parked {
             due_at: looked.fire,
             delay,
             left_out: looked.left_out,
+            uncounted: looked.uncounted,
             cursor: looked.cursor,
             times,
             last: looked.next.is_none(),

@@ -52,6 +52,7 @@ fn due(loaded: &LoadedSchedule, seconds: i64) -> DueSchedule {
         due_at: Some(at(seconds)),
         delay: Duration::ZERO,
         left_out: 0,
+        uncounted: false,
         cursor: at(seconds),
         times: None,
         last: false,
@@ -179,12 +180,16 @@ pub(crate) async fn many_schedules_are_fired_in_one_go(store: Tested) {
     let all = loaded(&store).await;
     let delayed = DueSchedule { delay: Duration::from_secs(5), left_out: 2, ..due(&all[0], 60) };
 
-    let fired = fire_at(&store, vec![delayed, due(&all[1], 60), due(&all[3], 60)], 61).await;
+    let long = DueSchedule { left_out: 10_000, uncounted: true, ..due(&all[1], 60) };
+
+    let fired = fire_at(&store, vec![delayed, long, due(&all[3], 60)], 61).await;
 
     let run = store.run(run_of(&fired[0])).await.unwrap().unwrap();
     assert_eq!((run.task, run.state, run.cause), (task("a"), RunState::Waiting, Cause::Schedule));
     assert_eq!((run.due_at, run.run_at, run.created_at), (at(60), at(65), at(61)));
     assert_eq!(run.note.as_deref(), Some("added schedule `a`; 2 instant(s) before it left out"));
+    let long = store.run(run_of(&fired[1])).await.unwrap().unwrap();
+    assert_eq!(long.note.as_deref(), Some("added schedule `b`; more than 10000 instant(s) before it left out"));
     assert_eq!(store.input(run.id).await.unwrap().unwrap(), b"data");
     assert_eq!(store.input(run_of(&fired[2])).await.unwrap().unwrap(), b"own");
     let info = store.schedule(key("b")).await.unwrap().unwrap();

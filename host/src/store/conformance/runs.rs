@@ -196,3 +196,24 @@ pub(crate) async fn a_run_whose_end_was_asked_for_is_not_tried_again(store: Test
     let later = at(2).plus(Duration::from_secs(60)).since(at(0)).as_secs();
     assert!(claim(&store, &[("a", 1)], 1, later as i64).await.claims.is_empty());
 }
+
+pub(crate) async fn bytes_that_wait_because_tasks_asked_for_them_are_told(store: Tested) {
+    let asked =
+        |text: &str, bytes: usize| NewRun { input: vec![7; bytes], ..NewRun::of(task(text), at(0), Cause::Task) };
+    let by_people = NewRun { input: vec![7; 5000], ..new("a") };
+    enqueue(&store, vec![asked("a", 1000), asked("a", 0), asked("b", 300), by_people]).await;
+    let other = TaskKey { tenant: name("crowd"), task: name("a") };
+    enqueue(&store, vec![NewRun { task: other.clone(), ..asked("a", 70) }]).await;
+    let waiting = async |key: TaskKey| {
+        let waiting = store.waiting(key).await.unwrap();
+        // A few bytes more than the input for each that has one.
+        (waiting.runs, waiting.bytes / 100, waiting.tenant_bytes / 100)
+    };
+
+    assert_eq!(waiting(task("a")).await, (3, 10, 13));
+    assert_eq!(waiting(task("b")).await, (1, 3, 13));
+    assert_eq!(waiting(other).await, (1, 0, 0));
+    assert_eq!(waiting(task("none")).await, (0, 0, 13));
+    claim(&store, &[("a", 9), ("b", 9)], 9, 1).await;
+    assert_eq!(waiting(task("a")).await, (0, 0, 0));
+}

@@ -23,12 +23,14 @@ struct Migration {
 }
 
 /// All migrations, the first first.
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration { number: 8, serves: 8, text: FIRST },
     Migration { number: 9, serves: 8, text: HOSTS },
     Migration { number: 10, serves: 8, text: TRANSFER },
     Migration { number: 11, serves: 8, text: PUBLISHED },
     Migration { number: 12, serves: 8, text: BEGUN },
+    // What 13 is for SQLite is about files.
+    Migration { number: 14, serves: 8, text: BACKLOG },
 ];
 
 /// The schema that this program works on.
@@ -336,6 +338,11 @@ CREATE TABLE transfer (
 /// The latest run of a task that has begun is found at once, however many wait. Of those that are over, nearly all have begun.
 const BEGUN: &str = "
 CREATE INDEX runs_begun ON runs_live (task, (-id)) WHERE attempt > 0;
+";
+
+/// What waits because tasks asked for it.
+const BACKLOG: &str = "
+CREATE INDEX runs_asked_for ON runs_live (task) INCLUDE (bytes) WHERE state = 0 AND cause = 3;
 ";
 
 /// Plugins that were published.

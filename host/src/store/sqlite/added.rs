@@ -300,16 +300,12 @@ fn make(
 ) -> Step<RunId> {
     let Current { key, data, .. } = current;
     let run_at = due_at.plus(due.delay);
-    let missed = match due.left_out {
-        0 => String::new(),
-        n => format!("; {n} instant(s) before it left out"),
-    };
     let run = NewRun {
         run_at,
         input: data.unwrap_or_else(|| task.input.clone()),
         dedup: Some(format!("added:{key}:{}", due_at.as_millis())),
         start_by: task.start_within.map(|within| run_at.max(now).plus(within)),
-        note: Some(format!("added schedule `{key}`{missed}")),
+        note: Some(due.note(&key)),
         schedule: Some(key),
         ..NewRun::of(task.key.clone(), due_at, Cause::Schedule)
     };

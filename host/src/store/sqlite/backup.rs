@@ -39,10 +39,10 @@ pub fn backup(path: &Path, to: &Path, now: Timestamp) -> Result<()> {
     if to.symlink_metadata().is_ok() {
         return Err(exists(to));
     }
-    // While a host has the file they fit: it has seen to that. Let go of at once, so that no host waits for a backup.
-    if let Ok(lock) = Lock::take(path) {
-        fit::check(path, lock.last.as_ref())?;
-    }
+    // Without the lock, as no host is to be kept from starting. So a host may carry its log over between two looks at the
+    // files: then the second time finds that they fit.
+    let last = Lock::last(path);
+    fit::check(path, last.as_ref()).or_else(|_| fit::check(path, last.as_ref()))?;
     let source = fit::with_log(path).map_err(|e| translate(&e, path))?;
     known(&source, path)?;
 

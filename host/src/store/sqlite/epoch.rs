@@ -7,10 +7,9 @@
 //! A copy of a store may be put in its place. Then numbers that were given out after the copy was made must not be given
 //! out again, because fences, versions and run ids are known outside of the store.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tracing::warn;
 
-use super::schema;
 use crate::time::Timestamp;
 
 /// By how many run ids, and versions of schedules and plugins, a store goes on that does not know how many were given out
@@ -79,8 +78,8 @@ pub(super) fn mark_copy(conn: &Connection, at: Timestamp, knows_all: bool) -> ru
     conn.execute("UPDATE identity SET copied_at = ?1, knows_all = ?2", params![at.as_millis(), knows_all]).map(drop)
 }
 
-/// Makes a copy that was put in the place of a store that store, before its first log is begun, because a copy that has a
-/// log is refused. `last` is what the last process found that opened the file.
+/// Makes a copy that was put in the place of a store that very store. This comes before its first log is begun, because a copy
+/// that has a log is refused. `last` is what the last process found that opened the file.
 ///
 /// # Errors
 ///
@@ -106,7 +105,8 @@ pub(super) fn adopt(conn: &mut Connection, last: Option<&Identity>) -> rusqlite:
     tx.commit()
 }
 
-/// Begins a life of the store: all that its log has is carried over, and the log begun anew.
+/// Begins a life of the store: all that its log has is carried over, and the log begun anew. Returns what the database
+/// alone says then: that outlives a power cut, whatever becomes of the log.
 ///
 /// # Errors
 ///
@@ -114,15 +114,18 @@ pub(super) fn adopt(conn: &mut Connection, last: Option<&Identity>) -> rusqlite:
 pub(super) fn begin(conn: &Connection) -> rusqlite::Result<Identity> {
     let found = find(conn)?.identity;
     // An odd epoch stays, or a log that was cut off here again and again would be ever further ahead of its database.
-    set(conn, found.epoch | 1)?;
-    checkpoint(conn)?;
-    let epoch = (found.epoch | 1) + 1;
-    set(conn, epoch)?;
-    Ok(Identity { epoch, ..found })
+    let carried = found.epoch | 1;
+    let begun = set(conn, carried).and_then(|()| checkpoint(conn)).and_then(|()| set(conn, carried + 1));
+    match begun {
+        Ok(()) => Ok(Identity { epoch: carried, ..found }),
+        // It only makes it harder to tell a copy from the store, and there may be room inside the file.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => Ok(found),
+        Err(error) => Err(error),
+    }
 }
 
 /// Carries all of the log into the database.
-pub(super) fn checkpoint(conn: &Connection) -> rusqlite::Result<()> {
+fn checkpoint(conn: &Connection) -> rusqlite::Result<()> {
     conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 

@@ -87,5 +87,9 @@ pub(super) fn with_log(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 fn is_no_table(error: &rusqlite::Error) -> bool {
-    matches!(error, rusqlite::Error::SqliteFailure(code, _) if code.code == ErrorCode::Unknown)
+    match error {
+        rusqlite::Error::SqlInputError { .. } => true,
+        rusqlite::Error::SqliteFailure(code, _) => code.code == ErrorCode::Unknown,
+        _ => false,
+    }
 }

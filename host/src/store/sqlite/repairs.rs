@@ -1,7 +1,6 @@
 //! Mending instants that a clock which was wrong has left: see [`crate::store::repairs`].
 
 use async_trait::async_trait;
-use rusqlite::params;
 
 use super::SqliteStore;
 use super::errors::Step;
@@ -25,12 +24,12 @@ const NOT_TRIED: &str = "UPDATE runs SET run_at = ?1 + (run_at - created_at), st
 const TRIED: &str = "UPDATE runs SET run_at = ?1 WHERE state = 0 AND attempt > 0 AND run_at > ?2 AND claimed_at > ?2";
 
 fn repair(w: &mut Writing, now: Timestamp) -> Step<Repaired> {
-    let instants = params![now.as_millis(), limit(now).as_millis()];
+    let instants = [now.as_millis(), limit(now).as_millis()];
     let change = |sql: &str| Ok::<_, rusqlite::Error>(w.conn.execute(sql, instants)? as u64);
     let runs = change(NOT_TRIED)? + change(TRIED)?;
     let claims = w.conn.execute(
         "UPDATE runs SET lease_until = ?1 WHERE state = 1 AND lease_until > ?2",
-        params![now.plus(LONGEST_LEASE).as_millis(), limit(now).as_millis()],
+        [now.plus(LONGEST_LEASE).as_millis(), limit(now).as_millis()],
     )? as u64;
     let schedules = change("UPDATE schedules SET cursor_at = ?1 WHERE cursor_at > ?2 AND finished_at IS NULL")?;
     let entries = change("UPDATE entries SET expires_at = ?1 + (expires_at - set_at), set_at = ?1 WHERE set_at > ?2")?;

@@ -14,8 +14,22 @@ use super::rows::to_sql;
 pub(super) const APPLICATION_ID: i32 = 0x5358_544e;
 
 /// All migrations, the first first.
-const MIGRATIONS: [&str; 13] =
-    [FIRST, SUPERVISION, CACHE_BY_TASK, SCHEDULES, PAUSES, POLICIES, ADDED, PACE, HOSTS, TRANSFER, PUBLISHED, BEGUN, IDENTITY];
+const MIGRATIONS: [&str; 14] = [
+    FIRST,
+    SUPERVISION,
+    CACHE_BY_TASK,
+    SCHEDULES,
+    PAUSES,
+    POLICIES,
+    ADDED,
+    PACE,
+    HOSTS,
+    TRANSFER,
+    PUBLISHED,
+    BEGUN,
+    IDENTITY,
+    BACKLOG,
+];
 
 /// The schema that this program works on.
 pub(super) const VERSION: usize = MIGRATIONS.len();
@@ -331,6 +345,11 @@ CREATE TABLE identity (
     knows_all INTEGER NOT NULL -- whether such a copy knows all numbers that were given out after it was made
 ) STRICT;
 INSERT INTO identity VALUES (1, lower(hex(randomblob(8))), 1, 0, 0, NULL, 0);
+";
+
+/// What waits because tasks asked for it.
+const BACKLOG: &str = "
+CREATE INDEX runs_asked_for ON runs (task, bytes) WHERE state = 0 AND cause = 3;
 ";
 
 #[cfg(test)]

@@ -111,16 +111,12 @@ impl Firing<'_> {
         let task = &self.fire.tasks[due.task];
         let key = &row.key;
         let run_at = due_at.plus(due.delay);
-        let missed = match due.left_out {
-            0 => String::new(),
-            n => format!("; {n} instant(s) before it left out"),
-        };
         NewRun {
             run_at,
             input: row.data.clone().unwrap_or_else(|| task.input.clone()),
             dedup: Some(format!("added:{key}:{}", due_at.as_millis())),
             start_by: task.start_within.map(|within| run_at.max(self.fire.now).plus(within)),
-            note: Some(format!("added schedule `{key}`{missed}")),
+            note: Some(due.note(key)),
             schedule: Some(key.clone()),
             ..NewRun::of(task.key.clone(), due_at, Cause::Schedule)
         }
