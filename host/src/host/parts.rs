@@ -32,7 +32,7 @@ use crate::plugins::published::{Shared, Sharing};
 use crate::runtime::{Runtime, Services};
 use crate::schedule::IMPLAUSIBLE;
 use crate::store::Store;
-use crate::store::hosts::{HostInfo, HostRecord};
+use crate::store::hosts::{self, HostRecord};
 use crate::task::Name;
 use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
@@ -249,7 +249,7 @@ impl Parts {
 
 /// Whether one of `hosts` was up at an instant that is implausibly far ahead: then it went by a clock that was wrong, and
 /// has left more of such instants.
-fn is_ahead(hosts: &[HostInfo], now: Timestamp) -> bool {
+fn is_ahead(hosts: &[hosts::HostInfo], now: Timestamp) -> bool {
     hosts.iter().any(|host| host.seen_at.since(now) > IMPLAUSIBLE)
 }
 

@@ -191,6 +191,7 @@ async fn added_schedules(store: &dyn Store) {
         due_at: Some(at(60)),
         delay: Duration::ZERO,
         left_out: 0,
+        uncounted: false,
         cursor: at(60),
         times: None,
         last: schedule.id == loaded[0].id,
