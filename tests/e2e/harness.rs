@@ -93,7 +93,11 @@ impl Host {
     }
 
     /// The same by another command that becomes a host with the arguments that it is given.
-    pub(crate) fn start_by(mut command: Command, directory: Arc<tempfile::TempDir>, environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_by(
+        mut command: Command,
+        directory: Arc<tempfile::TempDir>,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let company = in_company();
         let mut child = command
             .args(["run", "--config", "sexton.toml"])
