@@ -3,10 +3,10 @@
 #![no_main]
 
 use chrono_tz::{TZ_VARIANTS, Tz};
+use domain::schedule::explain::explain;
+use domain::schedule::{BadCrontab, Crontab, Dst, Plan, Trigger};
+use domain::time::Timestamp;
 use libfuzzer_sys::fuzz_target;
-use sexton::schedule::explain::explain;
-use sexton::schedule::{BadCrontab, Crontab, Dst, Plan, Trigger};
-use sexton::time::Timestamp;
 
 fuzz_target!(|input: (u16, u32, u8, &str)| {
     let (zone, day, dst, text) = input;

@@ -3,11 +3,11 @@
 #![no_main]
 
 use chrono_tz::TZ_VARIANTS;
+use domain::schedule::given::{self, Reading};
+use domain::schedule::words::{Absolute, instant};
+use domain::schedule::zone;
+use domain::time::Timestamp;
 use libfuzzer_sys::fuzz_target;
-use sexton::schedule::given::{self, Reading};
-use sexton::schedule::words::{Absolute, instant};
-use sexton::schedule::zone;
-use sexton::time::Timestamp;
 
 fuzz_target!(|input: (u16, i64, &str)| {
     let (place, now, text) = input;
