@@ -533,8 +533,7 @@ pub trait Store:
     /// End a pause, and no other: a task whose tenant, or all, are paused goes on being so, and so does one that was paused by
     /// itself when its tenant, or all, are resumed. The cursors are set to `now`: what was due meanwhile is left out.
     ///
-    /// To resume a task by itself, paused or not, also forgets what went wrong with it and what it left out, lets it go if it
-    /// was held back, and sets a cursor back that is ahead of `now`, as the clock was.
+    /// A task by itself, paused or not, also forgets failures and what it left out, is let go, and its cursor is not ahead.
     async fn resume(&self, whom: Whom, now: Timestamp) -> Result<()>;
 
     /// [`Store::pause`] or [`Store::resume`] of one task, in short.
