@@ -55,7 +55,7 @@ fn commands(console: &str) -> String {
     let typed = typed.filter(|line| !line.starts_with("export PATH"));
     typed
         .map(|line| match line.split(' ').next() {
-            Some("cargo") => format!("{share}\n{line} --locked\n"),
+            Some("cargo") => format!("{share}\n{line}\n"),
             _ if line.starts_with("sexton trigger") => format!("{IS_IN_USE}\n{line}\n"),
             _ => format!("{line}\n"),
         })

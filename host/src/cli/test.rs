@@ -46,7 +46,7 @@ pub(super) struct TestArgs {
     #[arg(long)]
     pub(super) show_output: bool,
     /// Print runs' ids and the fuel they used, too
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     pub(super) verbose: bool,
     /// Print JSON
     #[arg(long)]

@@ -131,13 +131,12 @@ fn directory(file: &Path) -> &Path {
 
 /// That a schedule makes no run any more.
 fn never_due(task: &Task, now: Timestamp) -> Option<String> {
-    match &task.trigger {
-        Trigger::At(at) if *at < now => Some(format!("`at` is over since {at}, so it is never due")),
-        Trigger::Cron(_) | Trigger::Every(_) | Trigger::At(_) if task.plan().upcoming(now, 0).next().is_none() => {
-            Some(task.plan().done(0, now).map_or("it is never due".to_owned(), |why| format!("it is never due: {why}")))
-        }
-        _ => None,
-    }
+    let by_the_clock = matches!(task.trigger, Trigger::Cron(_) | Trigger::Every(_) | Trigger::At(_));
+    let is_over = by_the_clock && task.plan().upcoming(now, 0).next().is_none();
+    is_over.then(|| match task.plan().done(0, now) {
+        Some(why) => format!("its schedule makes no run: it {why}"),
+        None => "its schedule makes no run".to_owned(),
+    })
 }
 
 /// That `input-json` is a text with JSON in it, which the task gets as a text.

@@ -175,8 +175,8 @@ fn what_will_fail_or_never_be_due_is_a_warning() {
     ended.expect("warnings are no errors");
     assert_eq!(errors, Vec::<String>::new());
     for part in [
-        "task `old`: `at` is over since 2020-01-01",
-        "task `never`: it is never due: ended at 2020-01-01",
+        "task `old`: its schedule makes no run: it was due once, at 2020-01-01",
+        "task `never`: its schedule makes no run: it ended at 2020-01-01",
         "task `text`: `input-json` is a text that has JSON in it",
         "the granted directory `/nowhere/at/all` is not here",
         "chain `c` has the link `absent`, and no plugin here has such a task",
