@@ -132,7 +132,7 @@ fn directory(file: &Path) -> &Path {
 /// That a schedule makes no run any more.
 fn never_due(task: &Task, now: Timestamp) -> Option<String> {
     let by_the_clock = matches!(task.trigger, Trigger::Cron(_) | Trigger::Every(_) | Trigger::At(_));
-    let is_over = by_the_clock && task.plan().upcoming(now, 0).next().is_none();
+    let is_over = by_the_clock && task.plan().upcoming(now, None, 0).next().is_none();
     is_over.then(|| match task.plan().done(0, now) {
         Some(why) => format!("its schedule makes no run: it {why}"),
         None => "its schedule makes no run".to_owned(),
