@@ -22,7 +22,7 @@ fuzz_target!(|text: &str| {
     assert!(!tasks.is_empty());
     for task in tasks {
         let plan = task.plan();
-        let upcoming: Vec<_> = plan.upcoming(now, 0).take(3).collect();
+        let upcoming: Vec<_> = plan.upcoming(now, None, 0).take(3).collect();
         assert!(upcoming.is_sorted(), "{upcoming:?}");
         assert!(!TriggerShape::of(&task.trigger).text.is_empty());
         assert!(!explain::words(&plan).is_empty());
