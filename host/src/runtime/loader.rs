@@ -240,8 +240,8 @@ impl Shared {
             Ok(compiled) => Component::of(&self.engine, compiled, digest.to_owned(), wasm.len() as u64),
             Err(Failure::Error(error)) => Err(error),
             Err(Failure::NoRoom(reason)) => Err(LoadError::NotCompiled(format!("cannot keep its code: {reason}"))),
-            // Compiling here has no limit of time; were there one, the file would not be at fault.
-            Err(Failure::OutOfTime | Failure::Unwanted) => Err(LoadError::NotCompiled("it was given up".into())),
+            // Compiling here takes no turns; were it given up, the file would not be at fault.
+            Err(Failure::TurnOver | Failure::Unwanted) => Err(LoadError::NotCompiled("it was given up".into())),
         }
     }
 
