@@ -34,8 +34,9 @@ chaos: guests postgres ## Three hosts on one database, killed, stopped and cut o
 	cargo build --quiet -p sexton -p chaos && $(TARGET)/debug/chaos $(CHAOS)
 
 MUTANTS =
+# In bounded memory: a change may make something grow for ever.
 mutants: ## Change the domain a line at a time: does a test notice? `cargo install cargo-mutants --locked` first; see docs/testing.md
-	CARGO_PROFILE_TEST_OPT_LEVEL=1 cargo mutants -p sexton-domain-alone -o $(TARGET)/mutants --timeout 120 $(MUTANTS)
+	ulimit -Sv 8388608 && CARGO_PROFILE_TEST_OPT_LEVEL=1 cargo mutants -p sexton-domain-alone -o $(TARGET)/mutants --timeout 120 $(MUTANTS)
 
 FUZZ = crontab
 SECONDS = 60

@@ -1,5 +1,6 @@
 //! The API over a real store: what it answers, what it refuses, and that nobody holds up anybody else.
 
+mod any;
 mod bad;
 mod connections;
 mod hosts;

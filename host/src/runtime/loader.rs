@@ -180,9 +180,9 @@ impl Shared {
         if let Some(compiled) = whole(|| Ok(self.cache.find(&self.engine, &digest))).unwrap_or_default() {
             return reply(answer, Component::of(&self.engine, compiled, digest, size));
         }
-        if self.apart.is_none() {
+        let Some(apart) = &self.apart else {
             return reply(answer, self.compile_here(&digest, &wasm));
-        }
+        };
         let file = match self.cache.nameless(&wasm) {
             Ok(file) => file,
             Err(error) => return reply(answer, Err(LoadError::NotCompiled(format!("cannot keep its bytes: {error}")))),
@@ -192,7 +192,7 @@ impl Shared {
         let source = Source { digest, size, file };
         match known {
             Some(_) => self.put(|queue| queue.slow.push_back((source, answer))),
-            None => self.compile(source, Some(AT_FIRST), answer),
+            None => self.compile(source, Some(AT_FIRST).filter(|turn| *turn < apart.limits.time), answer),
         }
     }
 
