@@ -2,7 +2,7 @@
 # A wrapper around rustc (RUSTC_WRAPPER) that has coverage counted in the crates below, for libFuzzer to go by. All others are
 # compiled as usual: what a compiler or a database does is not what is looked for, and counting it makes a target slow.
 set -euo pipefail
-counted=' sexton sexton_domain_alone crontab words manifest toml toml_parser cron humantime '
+counted=' sexton sexton_domain_alone crontab words manifest http component toml toml_parser cron humantime wasmparser gimli addr2line '
 name=
 for ((n = 1; n < $#; n++)); do
   if [ "${!n}" = --crate-name ]; then next=$((n + 1)); name=${!next}; fi
