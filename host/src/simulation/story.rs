@@ -288,7 +288,8 @@ fn missed(task: &Task, before: RunId, from: Timestamp, to: Timestamp, runs: &[Ru
     let fired = of_task.clone().filter(|run| run.id <= before).count();
     let plan = task.plan();
     let made: BTreeSet<_> = of_task.map(|run| run.due_at).collect();
-    let next = |after: Timestamp| plan.next_after(after).filter(|at| *at <= to);
+    // What is still to start then is dealt with when it does.
+    let next = |after: Timestamp| plan.next_after(after).filter(|at| *at <= to && plan.start_of(*at) <= to);
     let due = std::iter::successors(next(from), |at| next(*at)).take(COUNTED as usize);
     // Once the last of its runs is made there is nothing left to be missed.
     let mut fired = fired as u64;
