@@ -68,6 +68,22 @@ fn the_stack_of_a_guest_that_spins_says_where_it_spins() {
 }
 
 #[test]
+fn a_loop_in_the_task_s_own_function_is_told_by_its_line_and_not_by_that_of_the_macro() {
+    let manifest = "[tasks.tight]\n[tasks.tight.limits]\ndeadline = \"1h\"\nfuel = 1_000_000_000_000_000\n";
+    let host = Host::with_plugins(&[("tight", "tight", manifest)]);
+    let run = computing(&host, "tight", "");
+
+    let stack = host.get(&format!("/v1/runs/{run}/stack"));
+
+    assert_eq!(stack["verdict"]["kind"], "spins", "{stack}");
+    let verdict = stack["verdict"]["text"].as_str().unwrap();
+    let line = verdict.rsplit(':').next().unwrap().trim_end_matches(')').parse::<u32>().unwrap_or_default();
+    assert!(verdict.contains("run`") && !verdict.contains("export"), "{verdict}");
+    assert!((7..=11).contains(&line), "the loop is in lines 9 to 11: {stack}");
+    end(&host, &[run]);
+}
+
+#[test]
 fn a_guest_that_is_busy_here_and_there_is_not_said_to_spin() {
     let host = host();
     let run = computing(&host, "heedful", r#"{"do": "wander"}"#);

@@ -193,7 +193,8 @@ fn trapped(
         return Verdict::other(Outcome::Lost, "the host had no place for it");
     }
     if error.downcast_ref::<Trap>() == Some(&Trap::OutOfFuel) {
-        return Verdict::other(Outcome::OutOfFuel, format!("used up its {} units of fuel", limits.fuel)).at(at);
+        return Verdict::other(Outcome::OutOfFuel, format!("used up its {} units of fuel", limits.fuel))
+            .at(at.map(Stack::ahead));
     }
     if let Some(no_room) = error.downcast_ref::<NoRoom>() {
         return Verdict::other(without_room(no_room), no_room.to_string()).at(at);

@@ -233,7 +233,8 @@ impl Guest {
                 // A call that is dropped returns from the host function it is in; its stack still stands then.
                 if guest.turn.ending() && guest.stack.is_none() {
                     let stack = Stack::of(&WasmBacktrace::force_capture(&store));
-                    store.data_mut().stack = Some(stack);
+                    let guest = store.data_mut();
+                    guest.stack = Some(if guest.turn.in_yield() { stack.ahead() } else { stack });
                 }
             }
             CallHook::CallingWasm => {}
@@ -295,6 +296,7 @@ impl Guest {
     /// Give those who look at the guest its stack, as it enters the host.
     fn gives(store: &mut StoreContextMut<'_, Self>, now: Instant, yields: bool) {
         let stack = Stack::of(&WasmBacktrace::force_capture(&*store));
+        let stack = if yields { stack.ahead() } else { stack };
         let handle = &store.data().seen.handle;
         handle.sampler.give(now, handle.used(), &stack);
         if !yields {

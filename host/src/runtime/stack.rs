@@ -31,6 +31,9 @@ const LONGEST_NAME: usize = 256;
 /// Longest stack in words, in bytes.
 const LONGEST_STACK: usize = 32 << 10;
 
+/// Bytes of the head of a loop, at most: its opcode and its type.
+const HEAD: usize = 8;
+
 /// Bytes of code before an instruction without a line in which one with a line is looked for.
 const NEAR: u64 = 64;
 
@@ -49,6 +52,8 @@ pub(super) struct Frame {
     function: Box<str>,
     /// Where the instruction is, in bytes from the start of the component's file.
     offset: Option<usize>,
+    /// Whether the guest stands at the head of a loop or of a function: what it does is told by the instructions that follow.
+    ahead: bool,
 }
 
 /// Where in the source something is.
@@ -79,8 +84,17 @@ impl Stack {
                 None => format!("function {}", frame.func_index()).into(),
             },
             offset: frame.module_offset(),
+            ahead: false,
         };
         Self(backtrace.frames().iter().map(frame).collect())
+    }
+
+    /// The same of a guest that has yielded or come to the end of its fuel, which it does at the head of a loop or of a function.
+    pub(super) fn ahead(mut self) -> Self {
+        if let Some(innermost) = self.0.first_mut() {
+            innermost.ahead = true;
+        }
+        self
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -95,7 +109,7 @@ impl Stack {
     /// A stack of functions with these names.
     #[cfg(test)]
     pub(super) fn named(functions: &[&str]) -> Self {
-        Self(functions.iter().map(|name| Frame { function: (*name).into(), offset: None }).collect())
+        Self(functions.iter().map(|name| Frame { function: (*name).into(), offset: None, ahead: false }).collect())
     }
 
     /// The functions' names alone.
@@ -124,7 +138,7 @@ fn lines(places: &[Vec<Place>]) -> String {
 /// Of each frame, as far as `info` knows: the function, after those that were inlined into it, innermost first.
 fn places(frames: &[Frame], info: Option<&DebugInfo>) -> Vec<Vec<Place>> {
     let place = |frame: &Frame| {
-        let known = frame.offset.zip(info).map(|(offset, info)| info.at(offset, &frame.function));
+        let known = frame.offset.zip(info).map(|(offset, info)| info.at(offset, frame));
         let nameless = || vec![Place { function: plain(&frame.function), file: None, line: None }];
         known.filter(|known| !known.is_empty()).unwrap_or_else(nameless)
     };
@@ -349,8 +363,19 @@ impl DebugInfo {
         Some(Self { modules }).filter(|info| !info.modules.is_empty())
     }
 
-    /// What is at `offset` bytes into the component's file: the function and those inlined into it, innermost first.
-    fn at(&self, offset: usize, function: &str) -> Vec<Place> {
+    /// What is at `offset` bytes into the component's file, where `frame` is: the function and those inlined into it, innermost
+    /// first.
+    ///
+    /// The head of a loop belongs to whatever the loop was inlined into. Of a guest that stands there, the function is told that
+    /// the first instructions of the loop are of.
+    fn at(&self, offset: usize, frame: &Frame) -> Vec<Place> {
+        let here = self.exactly_at(offset, &frame.function);
+        let mut following =
+            (1..=HEAD).filter(|_| frame.ahead).map(|bytes| self.exactly_at(offset + bytes, &frame.function));
+        following.find(|places| are_within(places, &here)).unwrap_or(here)
+    }
+
+    fn exactly_at(&self, offset: usize, function: &str) -> Vec<Place> {
         let Some((code, context)) = self.modules.iter().find(|(code, _)| code.contains(&offset)) else {
             return Vec::new();
         };
@@ -384,6 +409,12 @@ impl DebugInfo {
 fn line_before(context: &Context<Reader>, address: u64, file: Option<&str>) -> Option<u32> {
     let at = |back: u64| context.find_location(address.checked_sub(back)?).ok().flatten();
     (1..=NEAR).filter_map(at).find(|location| location.file == file && location.line.is_some())?.line
+}
+
+/// Whether `places` are of functions that were inlined into what `outer` is.
+fn are_within(places: &[Place], outer: &[Place]) -> bool {
+    let mut pairs = places.iter().rev().zip(outer.iter().rev());
+    places.len() > outer.len() && pairs.all(|(a, b)| a.function == b.function && a.file == b.file)
 }
 
 impl Sections {
