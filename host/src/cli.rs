@@ -81,6 +81,7 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
         Command::Logs(asks) => logs::logs(&asks.client(before)?, &asks.args, screen),
         Command::Trigger(asks) => trigger::trigger(&asks.client(before)?, &asks.args, screen),
         Command::Kill(asks) => trigger::kill(&asks.client(before)?, &asks.args, screen),
+        Command::Release(asks) => trigger::release(&asks.client(before)?, &asks.args, screen),
         Command::Result(asks) => trigger::result(&asks.client(before)?, &asks.args, screen),
         Command::Top(asks) => top::top(&asks.client(before)?, asks.args, screen),
         Command::Stack(asks) => stack::stack(&asks.client(before)?, &asks.args, screen),

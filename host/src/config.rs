@@ -151,6 +151,10 @@ pub struct Machine {
     /// How long runs may go on after the host was asked to stop, 0 to 1 h. Too short ends runs that were nearly done; too
     /// long and the service manager (whose own limit must be longer) kills the host. Default: 10 s.
     pub grace: Duration,
+    /// A run is held back once its host has died so often while the run was under way, 0 to 1000; 0 never holds one back. With
+    /// 1 every run that a crash meets waits for an operator; with too many, a run that kills its host does so as often.
+    /// Default: 2.
+    pub suspect_after: u16,
 }
 
 /// How much history is kept of each task. Whatever is reached first counts.
@@ -398,9 +402,21 @@ impl Default for Runtime {
     }
 }
 
+impl Machine {
+    /// How many deaths of its host hold a run back; `None` if no number does.
+    pub fn suspect_after(&self) -> Option<u32> {
+        Some(u32::from(self.suspect_after)).filter(|deaths| *deaths > 0)
+    }
+}
+
 impl Default for Machine {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(15), poll: Duration::from_secs(1), grace: Duration::from_secs(10) }
+        Self {
+            lease: Duration::from_secs(15),
+            poll: Duration::from_secs(1),
+            grace: Duration::from_secs(10),
+            suspect_after: 2,
+        }
     }
 }
 

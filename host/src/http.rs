@@ -153,6 +153,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/runs/{run}/input", get(result::input_of_run))
         .route("/v1/runs/{run}/output", get(result::of_run))
         .route("/v1/runs/{run}/kill", post(runs::kill))
+        .route("/v1/runs/{run}/release", post(runs::release))
         .route("/v1/schedules", get(schedules::list).post(schedules::post))
         .route("/v1/schedules/{key}", schedule)
         .route("/v1/cache", get(cache::list))

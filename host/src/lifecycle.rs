@@ -24,6 +24,9 @@ pub enum Transition {
         /// Whether the attempt counts as a failure.
         failed: bool,
     },
+    /// The run waits until an operator releases it, because it is suspected of killing its host. The attempt counts as a
+    /// failure.
+    HoldBack,
 }
 
 /// How long a deferred run may ask to be left alone; a guest's larger wish is cut to this.
@@ -62,6 +65,15 @@ pub fn after(ending: Ending, failures: u32, policy: &RetryPolicy, chance: f64, n
             Some(delay) => Transition::Wait { run_at: now.plus(delay), failed: true },
             None => Transition::Fail,
         },
+    }
+}
+
+/// What becomes of a run that was `next` to do after its host has died `deaths` times while it was under way: a run that
+/// would be tried again is held back from the death `suspect_after` on. `None` never holds a run back.
+pub fn after_death(next: Transition, deaths: u32, suspect_after: Option<u32>) -> Transition {
+    match next {
+        Transition::Wait { .. } if suspect_after.is_some_and(|most| deaths >= most) => Transition::HoldBack,
+        next => next,
     }
 }
 
@@ -114,6 +126,18 @@ mod tests {
         let once = RetryPolicy { attempts: 1, ..policy() };
         assert_eq!(after(Ending::Other(Outcome::Lost), 0, &once, 0.5, NOW), wait(Duration::ZERO, true));
         assert_eq!(after(Ending::Other(Outcome::Lost), 1, &once, 0.5, NOW), Transition::Fail);
+    }
+
+    #[test]
+    fn a_run_that_would_be_tried_again_is_held_back_once_its_host_has_died_often_enough() {
+        let again = || wait(Duration::ZERO, true);
+        assert_eq!(after_death(again(), 1, Some(2)), again());
+        assert_eq!(after_death(again(), 2, Some(2)), Transition::HoldBack);
+        assert_eq!(after_death(again(), 3, Some(2)), Transition::HoldBack, "it was released after the second death");
+        assert_eq!(after_death(again(), 9, None), again());
+        for over in [Transition::Fail, Transition::Cancel] {
+            assert_eq!(after_death(over.clone(), 9, Some(2)), over);
+        }
     }
 
     #[test]

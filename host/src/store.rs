@@ -18,6 +18,7 @@ pub(crate) mod conformance;
 mod hints;
 pub mod hosts;
 mod latest;
+mod loss;
 mod making;
 pub mod postgres;
 pub mod published;
@@ -35,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 pub use latest::LatestRuns;
+pub use loss::{Death, Expired, LossPolicy, Released};
 use making::ROW_BYTES;
 pub use making::{Admit, Begun, Enqueued, Fire, Fired, NewRun};
 pub use watching::{Remember, RunKey, Stands, Watched};
@@ -98,6 +100,8 @@ pub struct ClaimRequest {
     /// The tasks that the host can run, with how many runs of each may be running at once on all hosts together; 0 for one
     /// of which nothing is to be taken but what is [forced](NewRun::forced).
     pub tasks: Arc<BTreeMap<TaskKey, u32>>,
+    /// What decides about lost runs of those tasks. It is stored with each run that is taken.
+    pub policies: Arc<BTreeMap<TaskKey, LossPolicy>>,
     /// At most this many.
     pub limit: usize,
     /// How many of them may be each tenant's; one that is not named has no bound. Places go first to the tenant that has the
@@ -150,23 +154,8 @@ pub struct Finish {
     pub supervision: Supervision,
     /// If set, the claim must also have expired by then: how a sweeper buries what another host left.
     pub expired_by: Option<Timestamp>,
-}
-
-/// A run whose lease is over, as found by [`Store::expired`].
-#[derive(Clone, Debug)]
-pub struct Expired {
-    /// The claim that was not extended.
-    pub claim: ClaimKey,
-    /// Whose run.
-    pub task: TaskKey,
-    /// Attempts that failed before.
-    pub failures: u32,
-    /// When it was claimed.
-    pub claimed_at: Timestamp,
-    /// Who had it.
-    pub host: String,
-    /// Whether somebody wanted it ended.
-    pub cancel_requested: bool,
+    /// Set if the attempt was lost because its host died: the death is counted for the run.
+    pub death: Option<Death>,
 }
 
 /// What [`Store::cancel`] did.
@@ -322,9 +311,20 @@ pub struct RunInfo {
     /// Of a run that waits: why it does not start at `run_at`. A store knows where its task is paused or held back for its
     /// crashes; what a budget has to do with it the host adds that is asked.
     pub why: Option<String>,
+    /// How often its host died while it was under way.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deaths: u32,
+    /// Since when it is held back because it is suspected of killing its host ([`Store::release_run`] lets it start).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspected_at: Option<Timestamp>,
     /// The budget that has to do with it, for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBack>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Which runs to list, newest first.
@@ -450,6 +450,9 @@ pub trait Store:
 
     /// Cancel a run that waits; ask for the end of one that runs.
     async fn cancel(&self, run: RunId, reason: &str, now: Timestamp) -> Result<Cancelled>;
+
+    /// Lets a run start that is held back ([`Transition::HoldBack`]). The deaths that were counted stay counted.
+    async fn release_run(&self, run: RunId, now: Timestamp) -> Result<Released>;
 
     /// Delete history beyond `retention`, expired cache entries too, a bounded piece of it. Returns how many runs went
     /// (0: nothing is left to do).

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::harness::{Host, Setup, attempts, id, list, state};
+use crate::harness::{Host, Setup, attempts, id, list, run_of, state};
 
 const RUNS: usize = 500;
 const CRASHES: u32 = 20;
@@ -22,7 +22,8 @@ cache = ["*"]
 
 #[test]
 fn after_twenty_kills_no_run_is_lost_no_outcome_doubled_no_lock_held_and_no_entry_torn() {
-    let mut host = Host::with(&Setup::default());
+    // Runs that are under way at two kills are no suspects here: this test kills the host on purpose.
+    let mut host = Host::with(&Setup { config: "[machine]\nsuspect-after = 0\n".to_owned() });
     host.add("load", "load", LOAD);
     let mut runs = Vec::new();
     for n in 0..RUNS {
@@ -84,6 +85,85 @@ fn after_twenty_kills_no_run_is_lost_no_outcome_doubled_no_lock_held_and_no_entr
     for run in again {
         host.request("POST", &format!("/v1/runs/{run}/kill"), b"");
     }
+}
+
+/// A task whose run is under way until it is ended.
+const LASTING: &str = r#"
+[tasks.load]
+[tasks.load.retry]
+attempts = 3
+[tasks.load.grants]
+locks = ["*"]
+cache = ["*"]
+"#;
+
+const FOR_LONG: &str = r#"{"lock": "one", "key": "one", "counter": "one", "ms": 600000}"#;
+
+/// Waits until the run is under way with its attempt `number`, or does not start by itself; then what the host says of it.
+fn under_way_or_not(host: &Host, run: i64, number: u64) -> serde_json::Value {
+    host.eventually("the run is under way, held back or over", || {
+        let answer = host.get(&format!("/v1/runs/{run}"));
+        let (of_run, state) = (run_of(&answer).clone(), state(&answer).to_owned());
+        let under_way = state == "running" && of_run["attempt"].as_u64() == Some(number);
+        let held_back = state == "waiting" && of_run["suspected_at"].is_string();
+        (under_way || held_back || state == "failed").then_some(of_run)
+    })
+}
+
+#[test]
+fn a_run_that_kills_its_host_is_tried_no_more_often_than_its_task_allows() {
+    let mut host = Host::with(&Setup { config: "[machine]\nsuspect-after = 0\n".to_owned() });
+    host.add("load", "load", LASTING);
+    let run = host.trigger("load", FOR_LONG);
+
+    for kills in 1..=5 {
+        under_way_or_not(&host, run, kills);
+        host = Host::start_in(host.kill());
+    }
+
+    let answer = host.wait(run);
+    assert_eq!((state(&answer), attempts(&answer).len()), ("failed", 3), "{answer}");
+}
+
+#[test]
+fn a_run_is_held_back_after_its_host_died_twice_until_an_operator_releases_it() {
+    let mut host = Host::start();
+    host.add("load", "load", LASTING);
+    let run = host.trigger("load", FOR_LONG);
+
+    const ALERT: &str = "is held back: it is suspected of killing its host";
+    let mut told = 0;
+    for kills in 1..=5 {
+        under_way_or_not(&host, run, kills);
+        host = Host::start_in(host.kill());
+        let held_back = under_way_or_not(&host, run, kills + 1)["suspected_at"].is_string();
+        if held_back && told == 0 {
+            host.eventually("the alert is told", || host.log().contains(ALERT).then_some(()));
+        }
+        told += host.log().matches(ALERT).count();
+    }
+
+    assert_eq!(told, 1, "the alert is told once");
+    let held = host.get(&format!("/v1/runs/{run}"));
+    assert_eq!((state(&held), attempts(&held).len()), ("waiting", 2), "{held}");
+    let hint = format!("`sexton release {run}`");
+    for command in [&["show", &run.to_string()][..], &["runs"]] {
+        let shown = String::from_utf8(host.cli(command).stdout).unwrap();
+        assert!(shown.contains("suspected of killing its host") && shown.contains(&hint), "{shown}");
+    }
+    let page = String::from_utf8(host.request("GET", "/", b"").1).unwrap();
+    assert!(page.contains("suspected of killing its host"), "{page}");
+
+    assert!(host.cli(&["release", &run.to_string()]).status.success());
+    host.eventually("the released run is under way", || {
+        let answer = host.get(&format!("/v1/runs/{run}"));
+        (state(&answer) == "running" && run_of(&answer)["attempt"] == 3).then_some(())
+    });
+    let again = host.cli(&["release", &run.to_string()]);
+    assert!(
+        !again.status.success() && String::from_utf8_lossy(&again.stderr).contains("is not held back"),
+        "{again:?}"
+    );
 }
 
 /// As a careful client does it: with a key, so that asking again makes no second run.

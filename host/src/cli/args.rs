@@ -17,8 +17,8 @@ pub(super) use asking::{Asks, AsksHost, DEFAULT_URL, TenantArgs};
 pub(super) use hosts::{CacheCommand, CacheListArgs, CacheSetArgs, DrainArgs, LocksArgs};
 pub use hosts::{Hidden, RunArgs};
 pub(super) use runs::{
-    KillArgs, LogsArgs, PauseArgs, ProfileArgs, ResultArgs, ResumeArgs, RunOrTask, RunsArgs, ShowArgs, StackArgs,
-    TopArgs, TriggerArgs,
+    KillArgs, LogsArgs, PauseArgs, ProfileArgs, ReleaseArgs, ResultArgs, ResumeArgs, RunOrTask, RunsArgs, ShowArgs,
+    StackArgs, TopArgs, TriggerArgs,
 };
 pub(super) use schedules::{AddArgs, DeleteArgs, ExplainArgs, ScheduleCommand, ScheduleKeyArgs, SchedulesArgs};
 
@@ -103,6 +103,9 @@ pub(super) enum Command {
     /// Stop a run. If it is running and supports cancellation, it gets its grace period first
     #[command(after_help = "Example: sexton kill 17 --reason 'wrong input'")]
     Kill(Asks<KillArgs>),
+    /// Let a run start that is held back because it is suspected of killing its host
+    #[command(after_help = "Example: sexton release 17")]
+    Release(Asks<ReleaseArgs>),
     /// Watch the runs that are going on this host: fuel, memory, age, lane, waits
     #[command(after_help = "Example: sexton top --once")]
     Top(Asks<TopArgs>),

@@ -1,17 +1,17 @@
-//! `trigger`, `kill` and `result`: what one does to runs and tasks, and what comes of it.
+//! `trigger`, `kill`, `release` and `result`: what one does to runs and tasks, and what comes of it.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::{KillArgs, ResultArgs, RunOrTask, TriggerArgs};
+use super::args::{KillArgs, ReleaseArgs, ResultArgs, RunOrTask, TriggerArgs};
 use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
 use super::pausing::resume_command;
 use super::screen::{Screen, local, one_line};
 use crate::http::MAX_BODY;
-use crate::http::shapes::{KillEffect, Killed, RunDetail, Triggered};
+use crate::http::shapes::{KillEffect, Killed, ReleasedRun, RunDetail, Triggered};
 use crate::pause::PausedBy;
 use crate::run::{RunId, RunState};
 use crate::task::Name;
@@ -181,6 +181,15 @@ pub(super) fn result(client: &Client, args: &ResultArgs, screen: &Screen) -> Res
         RunOrTask::Task(task) => format!("/v1/tasks/{}/result", part(task.as_str())),
     };
     output(client, &path, screen)
+}
+
+pub(super) fn release(client: &Client, args: &ReleaseArgs, screen: &Screen) -> Result<(), CliError> {
+    let json = client.post(&format!("/v1/runs/{}/release", args.run), &[], &[])?;
+    if args.list.json {
+        return screen.json(&json);
+    }
+    let released: ReleasedRun = decode(&json)?;
+    screen.line(&format!("Run {} may start now.", released.run))
 }
 
 pub(super) fn kill(client: &Client, args: &KillArgs, screen: &Screen) -> Result<(), CliError> {

@@ -55,10 +55,11 @@ impl Config {
         note("runtime.max-component", *max_component == other.runtime.max_component);
         note("runtime.compile-time", *compile_time == other.runtime.compile_time);
         note("runtime.compile-memory", *compile_memory == other.runtime.compile_memory);
-        let Machine { lease, poll, grace } = machine;
+        let Machine { lease, poll, grace, suspect_after } = machine;
         note("machine.lease", *lease == other.machine.lease);
         note("machine.poll", *poll == other.machine.poll);
         note("machine.grace", *grace == other.machine.grace);
+        note("machine.suspect-after", *suspect_after == other.machine.suspect_after);
         let Kept { runs, age, bytes } = retention;
         note("retention.runs", *runs == other.retention.runs);
         note("retention.age", *age == other.retention.age);

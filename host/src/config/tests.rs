@@ -41,6 +41,7 @@ compile-memory = "2 GiB"
 lease = "1m"
 poll = "200ms"
 grace = "0s"
+suspect-after = 3
 [retention]
 runs = 5
 age = "1d"
@@ -86,7 +87,12 @@ runs = 9
             compile_time: Duration::from_secs(5),
             compile_memory: 2 << 30,
         },
-        machine: Machine { lease: Duration::from_secs(60), poll: Duration::from_millis(200), grace: Duration::ZERO },
+        machine: Machine {
+            lease: Duration::from_secs(60),
+            poll: Duration::from_millis(200),
+            grace: Duration::ZERO,
+            suspect_after: 3,
+        },
         retention: Kept { runs: 5, age: Duration::from_secs(86_400), bytes: 1 << 30 },
         cache: Cache { quota: 1 << 20 },
         enqueued: Enqueued { task: 1 << 20, tenant: 2 << 20, horizon: Duration::from_secs(30 * 86_400) },

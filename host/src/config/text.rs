@@ -57,6 +57,7 @@ section!(MachineText => Machine {
     lease: Period<SECOND, HOUR>,
     poll: Period<10, { 60 * SECOND }>,
     grace: Period<0, HOUR>,
+    suspect_after: Small<0, 1000>,
 });
 section!(RetentionText => Kept {
     runs: Count<1, 1_000_000>,

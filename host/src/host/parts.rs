@@ -198,6 +198,7 @@ impl Parts {
             catalog: Arc::clone(&self.catalog),
             clock: Arc::clone(&self.clock),
             every: config.machine.lease / 3,
+            suspect_after: config.machine.suspect_after(),
             retention: knobs.retention.subscribe(),
         }
     }

@@ -13,11 +13,11 @@ use super::absent::Absent;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, RunPath, Tenant, duration};
 use super::placing::Placing;
-use super::shapes::{InputShape, KillEffect, Killed, RunDetail, Runs, millis};
+use super::shapes::{InputShape, KillEffect, Killed, ReleasedRun, RunDetail, Runs, millis};
 use super::watch::Changes;
-use crate::run::{RunId, RunState};
+use crate::run::{HeldBack, RunId, RunState};
 use crate::runtime::Stop;
-use crate::store::{Cancelled, RunFilter, RunInfo};
+use crate::store::{Cancelled, Released, RunFilter, RunInfo};
 use crate::task::Name;
 
 /// Runs of a page, unless asked for otherwise, and at most.
@@ -68,6 +68,11 @@ pub(super) async fn list(
 /// not there. What the store says of its task goes before that: a budget comes in by itself, and so may a host.
 fn say_why_it_waits(app: &App, placing: &Placing<'_>, absent: &Absent<'_>, run: &mut RunInfo) {
     if run.state != RunState::Waiting {
+        return;
+    }
+    if run.suspected_at.is_some() {
+        // Until an operator releases it, nothing else has to do with its start.
+        run.held_back = run.why.clone().map(|reason| HeldBack { reason, until: None });
         return;
     }
     if let Some(why) = absent.why_runs_wait(&run.task) {
@@ -178,4 +183,27 @@ pub(super) async fn kill(
     tracing::info!(run.id = %id, ?effect, "Asked to end run {id}");
     let status = if effect == KillEffect::Cancelled { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(Killed { run: id, effect, grace_ms: millis(grace) })))
+}
+
+/// `POST /v1/runs/{run}/release`: lets a run start that is held back because it is suspected of killing its host.
+pub(super) async fn release(
+    State(app): State<App>,
+    tenant: Tenant,
+    RunPath(id): RunPath,
+    _: ApiQuery<NoQuery>,
+) -> ApiResult<Json<ReleasedRun>> {
+    tenant.run(&app, id).await?;
+    match app.store.release_run(id, app.clock.now()).await? {
+        Released::Done => {
+            tracing::info!(run.id = %id, "Released run {id}, which was suspected of killing its host");
+            Ok(Json(ReleasedRun { run: id }))
+        }
+        Released::NotHeld(state) => {
+            let message = format!("run {id} is not held back: it is {state}");
+            let error = ApiError::new(StatusCode::CONFLICT, "run-not-held-back", message);
+            Err(error.hint(
+                "only a run that is suspected of killing its host is released; a pause ends with `sexton resume`",
+            ))
+        }
+    }
 }

@@ -191,6 +191,13 @@ pub struct Killed {
     pub grace_ms: u64,
 }
 
+/// `POST /v1/runs/{run}/release`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReleasedRun {
+    /// The run, which may start now.
+    pub run: RunId,
+}
+
 /// What became of a wish to end a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -203,6 +203,7 @@ impl Rig {
             host: "box".to_owned(),
             tasks: Arc::new(tasks),
             limit: 1,
+            policies: Arc::default(),
             tenants: BTreeMap::new(),
             lease: Duration::from_secs(30),
             now: NOW,
@@ -211,8 +212,14 @@ impl Rig {
     }
 
     pub(crate) async fn finish(&self, claim: &Claim, transition: Transition, report: Report) {
-        let finish =
-            Finish { claim: claim.key, transition, report, supervision: Supervision::default(), expired_by: None };
+        let finish = Finish {
+            claim: claim.key,
+            transition,
+            report,
+            supervision: Supervision::default(),
+            expired_by: None,
+            death: None,
+        };
         self.store.finish(Arc::new(finish)).await.expect("the claim holds");
     }
 

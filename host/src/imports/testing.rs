@@ -145,6 +145,7 @@ impl World {
             host: "here".to_owned(),
             tasks: Arc::new(BTreeMap::from([(task_key(name), 1000)])),
             limit: 1,
+            policies: Arc::default(),
             tenants: BTreeMap::new(),
             lease: Duration::from_secs(3600),
             now: self.clock.now(),
@@ -188,6 +189,7 @@ impl Guest {
             report,
             supervision: Default::default(),
             expired_by: None,
+            death: None,
         };
         self.services.store.finish(Arc::new(finish)).await.unwrap();
     }

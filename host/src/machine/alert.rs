@@ -4,6 +4,7 @@
 
 use tracing::{error, warn};
 
+use crate::run::RunId;
 use crate::schedule::LinkEnd;
 use crate::supervision::Consequence;
 use crate::task::TaskKey;
@@ -19,6 +20,11 @@ pub fn tell(task: &TaskKey, after: &Consequence) {
         let crashes = standing.crashes;
         warn!(alert = "task-held-back", task.name = %task, crashes, until = %until, "Task `{task}` is held back until {until} after {crashes} crashes in a row");
     }
+}
+
+/// Tells that a run is held back because its host died `deaths` times while it was under way.
+pub fn suspected(task: &TaskKey, run: RunId, deaths: u32) {
+    error!(alert = "run-suspected", run.id = %run, task.name = %task, deaths, "Run {run} of `{task}` is held back: it is suspected of killing its host, which died {deaths} times while the run was under way; `sexton release {run}` lets it start");
 }
 
 /// Tell that a link of a chain did not succeed, once it is written; and why the chain is paused, if it is for that.

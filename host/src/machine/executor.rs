@@ -82,7 +82,7 @@ impl Executor {
         self.summary.count(ended.report.outcome, ended.report.started_at.since(claim.run_at));
         tell(claim, &ended.report, &transition);
         let supervision = task.supervision;
-        Finish { claim: claim.key, transition, report: ended.report, supervision, expired_by: None }
+        Finish { claim: claim.key, transition, report: ended.report, supervision, expired_by: None, death: None }
     }
 
     /// Hand the outcome to the store until it takes it, or until the claim is lost.
@@ -112,7 +112,8 @@ impl Executor {
         let report = report_without_guest(Outcome::Refused, claim.claimed_at, now, message);
         let transition = Transition::Wait { run_at: now.plus(PLUGIN_GONE), failed: false };
         let supervision = Supervision::default();
-        self.finish(claim, Finish { claim: claim.key, transition, report, supervision, expired_by: None }).await;
+        self.finish(claim, Finish { claim: claim.key, transition, report, supervision, expired_by: None, death: None })
+            .await;
     }
 }
 

@@ -7,13 +7,13 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use crate::catalog::Catalog;
-use crate::lifecycle::{self, Ending};
+use crate::lifecycle::{self, Ending, Transition};
 use crate::machine::alert;
 use crate::machine::executor::report_without_guest;
 use crate::machine::live::LiveRuns;
 use crate::retry::RetryPolicy;
 use crate::run::Outcome;
-use crate::store::{Expired, Finish, Retention, Store, StoreError};
+use crate::store::{Expired, Finish, LossPolicy, Retention, Store, StoreError};
 use crate::time::Clock;
 
 /// Expired claims looked at in one go.
@@ -42,6 +42,8 @@ pub struct Sweeper {
     pub clock: Arc<dyn Clock>,
     /// How often to look for expired claims.
     pub every: Duration,
+    /// A run is held back once its host has died so often while it was under way; `None` never holds one back.
+    pub suspect_after: Option<u32>,
     /// What history to keep.
     pub retention: watch::Receiver<Retention>,
 }
@@ -84,8 +86,14 @@ impl Sweeper {
                     ours += 1;
                     continue;
                 }
-                match self.store.finish(Arc::new(self.obituary(&dead))).await {
-                    Ok(consequence) => alert::tell(&dead.task, &consequence),
+                let finish = Arc::new(self.obituary(&dead));
+                match self.store.finish(Arc::clone(&finish)).await {
+                    Ok(consequence) => {
+                        alert::tell(&dead.task, &consequence);
+                        if finish.transition == Transition::HoldBack {
+                            alert::suspected(&dead.task, dead.claim.run, dead.deaths.saturating_add(1));
+                        }
+                    }
                     // Its host came back in time, or another sweeper was first.
                     Err(StoreError::ClaimLost(_)) => {}
                     Err(error) => return Err(error),
@@ -102,18 +110,29 @@ impl Sweeper {
         let now = self.clock.now();
         let (run, task) = (dead.claim.run, &dead.task);
         warn!(run.id = %run, task.name = %task, "Run {run} of `{task}` was lost by host `{}`", dead.host);
-        // How often a task that is not known here may be tried others know, or who comes later: it is not given up.
-        let known = self.catalog.get(task);
-        let unknown = || RetryPolicy { attempts: u32::MAX, ..RetryPolicy::default() };
-        let policy = known.as_ref().map_or_else(unknown, |task| task.retry.clone());
+        // The claim has stored the policy. Where it has not, because a host of an older version made it, a host that knows the
+        // task decides: a run whose policy nobody knows is never given up.
+        let known = || self.catalog.get(task).map(|task| LossPolicy::of(&task));
+        let unknown = LossPolicy { attempts: u32::MAX, pause_after: None };
+        let policy = dead.policy.or_else(known).unwrap_or(unknown);
+        let retry = RetryPolicy { attempts: policy.attempts, ..RetryPolicy::default() };
         let outcome = if dead.cancel_requested { Outcome::Killed } else { Outcome::Lost };
-        let message = format!("host `{}` stopped without writing an outcome", dead.host);
+        let message = match &dead.death {
+            Some(_) => format!("host `{}` stopped without writing an outcome", dead.host),
+            None => format!("host `{}` let go of the run without writing an outcome", dead.host),
+        };
+        let next = lifecycle::after(Ending::Other(outcome), dead.failures, &retry, rand::random(), now);
+        let transition = match &dead.death {
+            Some(_) => lifecycle::after_death(next, dead.deaths.saturating_add(1), self.suspect_after),
+            None => next,
+        };
         Finish {
             claim: dead.claim,
-            transition: lifecycle::after(Ending::Other(outcome), dead.failures, &policy, rand::random(), now),
+            transition,
             report: report_without_guest(outcome, dead.claimed_at, now, message),
-            supervision: known.map(|task| task.supervision).unwrap_or_default(),
+            supervision: policy.supervision(),
             expired_by: Some(now),
+            death: dead.death.clone(),
         }
     }
 
@@ -179,17 +198,37 @@ mod tests {
                 catalog: Arc::default(),
                 clock: Arc::new(At(START.plus(Duration::from_secs(3600)))),
                 every: LEASE,
+                suspect_after: Some(2),
                 retention: watch::channel(Retention { runs: 10, age: LEASE, bytes: 1 << 20 }).1,
             };
             sweeper.catalog.replace(BTreeMap::from([(key.clone(), Arc::new(task))]));
             Self { sweeper, task: key, _place: place }
         }
 
+        /// Claims the run as a host that does not store the policy of its task.
         async fn claim(&self, now: Timestamp) -> ClaimKey {
-            let tasks = Arc::new(BTreeMap::from([(self.task.clone(), 1)]));
-            let request =
-                ClaimRequest { host: "here".into(), tasks, limit: 1, tenants: BTreeMap::new(), lease: LEASE, now };
+            self.claim_with(&[], now).await
+        }
+
+        /// Claims the run as a host that knows its task's `policy`.
+        async fn claim_with(&self, policy: &[LossPolicy], now: Timestamp) -> ClaimKey {
+            let of_task = |value| (self.task.clone(), value);
+            let request = ClaimRequest {
+                host: "here".into(),
+                tasks: Arc::new(BTreeMap::from([(self.task.clone(), 1)])),
+                policies: Arc::new(policy.iter().copied().map(of_task).collect()),
+                limit: 1,
+                tenants: BTreeMap::new(),
+                lease: LEASE,
+                now,
+            };
             self.sweeper.store.claim(request).await.unwrap().claims.remove(0).key
+        }
+
+        /// Has the host die and start again, and buries what it had.
+        async fn die(&self) {
+            self.sweeper.store.abandon("here").await.unwrap();
+            self.sweeper.bury().await.unwrap();
         }
 
         async fn state(&self, claim: ClaimKey) -> RunState {
@@ -232,7 +271,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_lost_run_whose_task_is_not_known_here_waits_for_those_who_know_it() {
-        let rig = Rig::new().await;
+        let mut rig = Rig::new().await;
+        rig.sweeper.suspect_after = None;
         let lost = rig.claim(START).await;
         rig.sweeper.catalog.replace(BTreeMap::new());
 
@@ -242,6 +282,70 @@ mod tests {
             rig.sweeper.bury().await.unwrap();
             assert_eq!(rig.state(lost).await, RunState::Waiting);
             rig.claim(START.plus(Duration::from_secs(3600 * 24 * hours))).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lost_run_whose_task_is_not_known_here_fails_when_the_attempts_that_its_claim_stored_are_used_up() {
+        let mut rig = Rig::new().await;
+        rig.sweeper.suspect_after = None;
+        rig.sweeper.catalog.replace(BTreeMap::new());
+        let policy = LossPolicy { attempts: 3, pause_after: Some(1) };
+        let mut states = Vec::new();
+
+        for hours in 0..3 {
+            let claim = rig.claim_with(&[policy], START.plus(Duration::from_secs(3600 * 24 * hours))).await;
+            rig.die().await;
+            states.push(rig.state(claim).await);
+        }
+
+        assert_eq!(states, [RunState::Waiting, RunState::Waiting, RunState::Failed]);
+        let stands = rig.sweeper.store.task_states().await.unwrap();
+        assert!(stands[&rig.task].paused.is_some(), "the stored policy pauses the task");
+    }
+
+    #[tokio::test]
+    async fn a_run_is_held_back_once_its_host_has_died_twice_while_it_was_under_way() {
+        let rig = Rig::new().await;
+        let policy = LossPolicy { attempts: 9, pause_after: None };
+        let info = async |claim: ClaimKey| rig.sweeper.store.run(claim.run).await.unwrap().unwrap();
+
+        let first = rig.claim_with(&[policy], START).await;
+        rig.die().await;
+        assert_eq!((info(first).await.deaths, info(first).await.suspected_at), (1, None));
+        let second = rig.claim_with(&[policy], START.plus(Duration::from_secs(3600))).await;
+        rig.die().await;
+
+        let held = info(second).await;
+        assert_eq!((held.state, held.deaths), (RunState::Waiting, 2));
+        assert_eq!(held.suspected_at, Some(rig.sweeper.clock.now()));
+        let why = held.why.unwrap();
+        assert!(why.contains("suspected of killing its host") && why.contains("`sexton release 1`"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_run_that_its_host_let_go_of_is_no_suspect() {
+        let rig = Rig::new().await;
+        let policy = LossPolicy { attempts: 9, pause_after: None };
+        let host = crate::store::hosts::HostRecord {
+            name: "here".into(),
+            instance: 1,
+            version: String::new(),
+            address: String::new(),
+            labels: Vec::new(),
+            slots: 1,
+            attempts: 0,
+            plugins: 0,
+            started_at: START,
+        };
+        let forever = Duration::from_secs(3600 * 24 * 365);
+        crate::machine::announcer::take_over(&*rig.sweeper.store, host, forever, START).await.unwrap();
+
+        for days in 0..3 {
+            let claim = rig.claim_with(&[policy], START.plus(Duration::from_secs(3600 * 24 * days))).await;
+            rig.sweeper.bury().await.unwrap();
+            let info = rig.sweeper.store.run(claim.run).await.unwrap().unwrap();
+            assert_eq!((info.state, info.deaths, info.suspected_at), (RunState::Waiting, 0, None));
         }
     }
 

@@ -16,7 +16,7 @@ use crate::machine::executor::Executor;
 use crate::machine::host_duty::{Duty, HostDuty};
 use crate::machine::host_pause::HostPause;
 use crate::run::Claim;
-use crate::store::{ClaimRequest, Claimed, Store};
+use crate::store::{ClaimRequest, Claimed, LossPolicy, Store};
 use crate::task::{Name, TaskKey};
 use crate::time::Clock;
 
@@ -162,6 +162,7 @@ impl Worker {
             .claim(ClaimRequest {
                 host: self.host.clone(),
                 tasks: Arc::clone(&tasks.offered),
+                policies: Arc::clone(&tasks.policies),
                 limit: free.min(self.store.batch()),
                 tenants: standing.shares.clone(),
                 lease: self.lease,
@@ -181,6 +182,8 @@ impl Worker {
 /// only what is forced is taken.
 struct Claimable {
     offered: Arc<BTreeMap<TaskKey, u32>>,
+    /// What decides about their runs if this host dies.
+    policies: Arc<BTreeMap<TaskKey, LossPolicy>>,
     left_out: BTreeMap<TaskKey, u32>,
 }
 
@@ -188,9 +191,10 @@ impl Claimable {
     /// Those of which a host with these labels may run something.
     fn of(catalog: &Catalog, labels: &[Name]) -> Self {
         let tasks = catalog.tasks();
-        let here = tasks.iter().filter(|(_, task)| task.may_run_on(labels));
-        let offered = here.map(|(key, task)| (key.clone(), task.overlap.max_running())).collect();
-        Self { offered: Arc::new(offered), left_out: BTreeMap::new() }
+        let here = || tasks.iter().filter(|(_, task)| task.may_run_on(labels));
+        let offered = here().map(|(key, task)| (key.clone(), task.overlap.max_running())).collect();
+        let policies = here().map(|(key, task)| (key.clone(), LossPolicy::of(task))).collect();
+        Self { offered: Arc::new(offered), policies: Arc::new(policies), left_out: BTreeMap::new() }
     }
 
     /// Leave those in `over` out, and no others. Costs as much as has changed, but for a copy while a claim is under way.
@@ -238,7 +242,8 @@ mod tests {
     fn what_is_over_its_budget_is_left_out_and_comes_back() {
         let task = |text: &str| TaskKey { tenant: Name::default_tenant(), task: Name::new(text).unwrap() };
         let all = BTreeMap::from([(task("a"), 1), (task("b"), 2), (task("c"), 3)]);
-        let mut tasks = Claimable { offered: Arc::new(all.clone()), left_out: BTreeMap::new() };
+        let mut tasks =
+            Claimable { offered: Arc::new(all.clone()), policies: Arc::default(), left_out: BTreeMap::new() };
         let mut offered = |over: &[&str]| {
             tasks.leave_out(&over.iter().map(|text| task(text)).collect());
             tasks.offered.iter().map(|(key, most)| format!("{key} {most}")).collect::<Vec<_>>().join(", ")

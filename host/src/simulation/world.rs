@@ -336,6 +336,7 @@ fn sweeper(config: &Config, services: &Services, live: Arc<LiveRuns>) -> Sweeper
         catalog: Arc::clone(&services.catalog),
         clock: Arc::clone(&services.clock),
         every: config.machine.lease,
+        suspect_after: config.machine.suspect_after(),
         retention: watch::Sender::new(config.retention()).subscribe(),
     }
 }

@@ -18,6 +18,7 @@ pub(crate) mod hints;
 pub(crate) mod history;
 pub(crate) mod hosts;
 pub(crate) mod locks;
+pub(crate) mod losses;
 pub(crate) mod model;
 pub(crate) mod pausing;
 pub(crate) mod policies;
@@ -92,6 +93,17 @@ macro_rules! promises {
                 a_sweeper_buries_only_what_has_expired
                 an_attempt_keeps_all_that_is_written_down
                 many_finishes_at_once_are_all_written
+            }
+            losses {
+                a_lost_run_tells_the_policy_that_its_latest_claim_stored
+                a_lost_run_tells_whether_its_host_died
+                deaths_of_a_runs_host_are_counted_while_it_is_tried_again
+                a_suspect_does_not_start_until_it_is_released
+                who_waits_for_runs_is_told_of_one_that_is_released
+                a_suspect_may_be_cancelled
+                the_death_of_a_host_that_was_only_stopped_is_taken_back
+                the_death_of_a_host_that_was_started_again_is_never_taken_back
+                a_run_whose_end_was_asked_for_is_cancelled_and_not_held_back
             }
             replacing {
                 a_run_with_nothing_before_it_replaces_nothing
@@ -292,6 +304,7 @@ fn request(tasks: &[(&str, u32)], limit: usize, seconds: i64) -> ClaimRequest {
         host: "one".into(),
         tasks: Arc::new(tasks.iter().map(|(text, most)| (task(text), *most)).collect::<BTreeMap<_, _>>()),
         limit,
+        policies: Arc::default(),
         tenants: BTreeMap::new(),
         lease: LEASE,
         now: at(seconds),
@@ -331,7 +344,14 @@ fn report(outcome: Outcome) -> Report {
 }
 
 fn ending(claim: ClaimKey, outcome: Outcome, transition: Transition) -> Finish {
-    Finish { claim, transition, report: report(outcome), supervision: Supervision::default(), expired_by: None }
+    Finish {
+        claim,
+        transition,
+        report: report(outcome),
+        supervision: Supervision::default(),
+        expired_by: None,
+        death: None,
+    }
 }
 
 fn success(claim: ClaimKey) -> Finish {

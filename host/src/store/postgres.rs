@@ -21,6 +21,7 @@ mod hosts;
 mod lane;
 mod listen;
 mod locks;
+mod loss;
 mod making;
 mod over;
 mod partitions;
@@ -63,8 +64,8 @@ use self::tx::Tx;
 use super::hints::{Hints, Told};
 use super::{
     AttemptInfo, Begun, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, Enqueued, Entry, EntryInfo, Expired,
-    Extended, Finish, Fire, Fired, HeldLock, LatestRuns, LockMode, LockName, LockTaken, NewRun, Remember, Result,
-    Retention, RunFilter, RunInfo, RunKey, Stands, Store, StoreError, StoreStats, TaskState, Watched, Written,
+    Extended, Finish, Fire, Fired, HeldLock, LatestRuns, LockMode, LockName, LockTaken, NewRun, Released, Remember,
+    Result, Retention, RunFilter, RunInfo, RunKey, Stands, Store, StoreError, StoreStats, TaskState, Watched, Written,
 };
 use crate::pause::{Pauses, Whom};
 use crate::run::{ClaimKey, Output, RunId, RunState};
@@ -346,6 +347,10 @@ impl Store for PostgresStore {
     async fn cancel(&self, run: RunId, reason: &str, now: Timestamp) -> Result<Cancelled> {
         let reason = reason.to_owned();
         act!(self.acts, [reason], |tx| policies::cancel(tx, run, &reason, now))
+    }
+
+    async fn release_run(&self, run: RunId, now: Timestamp) -> Result<Released> {
+        act!(self.acts, [], |tx| loss::release(tx, run, now))
     }
 
     async fn prune(&self, retention: Retention, now: Timestamp) -> Result<u64> {

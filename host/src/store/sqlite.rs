@@ -19,6 +19,7 @@ mod hosts;
 mod ledger;
 mod lock;
 mod locks;
+mod loss;
 mod open;
 mod pauses;
 mod policies;
@@ -53,8 +54,8 @@ use self::readers::Readers;
 use self::writer::{Board, Command, Writer, Writing, command};
 use super::{
     AttemptInfo, Begun, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, Enqueued, Entry, EntryInfo, Expired,
-    Extended, Finish, Fire, Fired, HeldLock, LatestRuns, LockMode, LockName, LockTaken, NewRun, Remember, Result,
-    Retention, RunFilter, RunInfo, RunKey, Stands, Store, StoreError, StoreStats, TaskState, Watched, Written,
+    Extended, Finish, Fire, Fired, HeldLock, LatestRuns, LockMode, LockName, LockTaken, NewRun, Released, Remember,
+    Result, Retention, RunFilter, RunInfo, RunKey, Stands, Store, StoreError, StoreStats, TaskState, Watched, Written,
 };
 use crate::pause::{Pauses, Whom};
 use crate::run::{ClaimKey, Output, RunId, RunState};
@@ -233,6 +234,10 @@ impl Store for SqliteStore {
     async fn cancel(&self, run: RunId, reason: &str, now: Timestamp) -> Result<Cancelled> {
         let reason = reason.to_owned();
         self.write(move |w| runs::cancel(w, run, &reason, now)).await
+    }
+
+    async fn release_run(&self, run: RunId, now: Timestamp) -> Result<Released> {
+        self.write(move |w| loss::release(w, run, now)).await
     }
 
     async fn prune(&self, retention: Retention, now: Timestamp) -> Result<u64> {

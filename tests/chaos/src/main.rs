@@ -153,10 +153,11 @@ impl Ground {
     }
 
     fn config(&self, name: &str, proxy: &Proxy) -> String {
-        // Everything is kept, so that everything can be looked at in the end.
+        // Everything is kept, so that everything can be looked at in the end. No run is suspected of killing its host, because
+        // here hosts are killed on purpose, again and again.
         format!(
             "[host]\nname = {name:?}\n[http]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = {:?}\nschema = {:?}\n\
-             [machine]\nlease = \"{}ms\"\n[runtime]\nslots = 64\n[retention]\nruns = 1000000\nbytes = \"100 GiB\"\n",
+             [machine]\nlease = \"{}ms\"\nsuspect-after = 0\n[runtime]\nslots = 64\n[retention]\nruns = 1000000\nbytes = \"100 GiB\"\n",
             self.cluster.url_by_way_of(name, proxy.address()),
             audit::SCHEMA,
             LEASE.as_millis(),

@@ -61,6 +61,23 @@ fn a_host_that_was_stopped_for_longer_than_its_lease_changes_nothing_when_it_wak
 }
 
 #[test]
+fn the_death_of_a_host_that_was_only_stopped_is_taken_back_when_it_wakes() {
+    let fleet = fleet();
+    let (a, b) = (fleet.host("a"), fleet.host("b"));
+    a.add("load", "load", LOAD);
+    stand_aside(&b);
+    let run = a.trigger("load", r#"{"lock": "ledger", "key": "page", "counter": "count", "ms": 50000}"#);
+    is_held(&a, "ledger");
+    let deaths = || run_of(&b.get(&format!("/v1/runs/{run}")))["deaths"].clone();
+
+    a.signal("STOP");
+    b.eventually("the host is presumed dead", || (deaths() == 1).then_some(()));
+    a.signal("CONT");
+
+    b.eventually("the death is taken back", || deaths().is_null().then_some(()));
+}
+
+#[test]
 fn a_lock_whose_holder_died_with_its_host_lets_a_run_on_another_go_on() {
     let fleet = fleet();
     let (a, b) = (fleet.host("a"), fleet.host("b"));

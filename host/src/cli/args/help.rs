@@ -5,7 +5,10 @@ use clap::Command;
 
 /// The commands in groups, in the order they are shown.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Tasks and runs", &["tasks", "chains", "runs", "show", "logs", "result", "trigger", "kill", "pause", "resume"]),
+    (
+        "Tasks and runs",
+        &["tasks", "chains", "runs", "show", "logs", "result", "trigger", "kill", "release", "pause", "resume"],
+    ),
     ("Schedules", &["schedule"]),
     ("Inside running tasks", &["top", "stack", "profile", "locks", "cache"]),
     ("Hosts", &["run", "hosts", "drain", "tenants", "plugins", "migrate", "backup", "restore"]),

@@ -108,6 +108,15 @@ pub(in crate::cli) struct KillArgs {
     pub(in crate::cli) list: ListArgs,
 }
 
+#[derive(Args, Clone, Copy, Debug)]
+pub(in crate::cli) struct ReleaseArgs {
+    /// Id of the run
+    #[arg(value_parser = run_id)]
+    pub(in crate::cli) run: RunId,
+    #[command(flatten)]
+    pub(in crate::cli) list: ListArgs,
+}
+
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct PauseArgs {
     /// Name of the task or chain [with --tenant and without it: all of the tenant's]

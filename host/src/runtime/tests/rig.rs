@@ -76,6 +76,7 @@ impl Rig {
             host: "here".into(),
             tasks: Arc::new(BTreeMap::from([(task.key.clone(), 10)])),
             limit: n,
+            policies: Arc::default(),
             tenants: BTreeMap::new(),
             lease: Duration::from_secs(60),
             now,

@@ -17,13 +17,13 @@ use self::choice::{Candidate, Group, Open};
 use super::errors::Step;
 use super::lane::Work;
 use super::policies;
-use super::rows::{cause, instant, maybe_instant, small, task_key, to_sql};
+use super::rows::{cause, instant, maybe_instant, small, task_key, to_int, to_sql};
 use super::tally::{self, Tally};
 use super::tasks::{STANDING_COLUMNS, pause, standing};
 use super::tx::{Ask, Tx};
 use crate::run::{Cause, Claim, ClaimKey, RunId, RunState};
 use crate::store::codes::cause_code;
-use crate::store::{ClaimRequest, Claimed, Result};
+use crate::store::{ClaimRequest, Claimed, LossPolicy, Result};
 use crate::supervision::Standing;
 use crate::task::TaskKey;
 use crate::time::Timestamp;
@@ -215,10 +215,17 @@ impl Claiming {
         fences.sort_unstable();
         self.drawn.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&fences);
         let runs: Vec<i64> = candidates.iter().map(|candidate| candidate.run.0).collect();
+        let policies = names.iter().filter_map(|(task, key)| Some((*task, request.policies.get(key)?)));
+        let (tasks, policies): (Vec<i64>, Vec<&LossPolicy>) = policies.unzip();
+        let attempts: Vec<i32> = policies.iter().map(|policy| to_int(policy.attempts)).collect();
+        let pause_after: Vec<Option<i32>> = policies.iter().map(|policy| policy.pause_after.map(to_int)).collect();
         let rows = tx
             .query(
                 "UPDATE runs_live r SET state = 1, attempt = r.attempt + 1, fence = c.fence, lease_until = $3, \
-                 claimed_at = $4, host = $5, start_by_at = NULL \
+                 claimed_at = $4, host = $5, start_by_at = NULL, \
+                 attempts_limit = coalesce(($7::int[])[array_position($6::bigint[], r.task)], r.attempts_limit), \
+                 pause_after = CASE WHEN array_position($6::bigint[], r.task) IS NULL THEN r.pause_after \
+                 ELSE ($8::int[])[array_position($6::bigint[], r.task)] END \
                  FROM unnest($1::bigint[], $2::bigint[]) AS c(run, fence) \
                  WHERE r.id = ANY (ARRAY[c.run]) AND r.state + 0 = 0 AND coalesce(r.fence, 0) < c.fence \
                  RETURNING r.id, r.attempt, r.fence, r.task, r.due_at, r.cause, r.input, r.failures, r.claimed_at, \
@@ -229,6 +236,9 @@ impl Claiming {
                     &request.now.plus(request.lease).as_millis(),
                     &request.now.as_millis(),
                     &request.host,
+                    &tasks,
+                    &attempts,
+                    &pause_after,
                 ],
             )
             .await?;

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use tokio_postgres::Row;
 
 use super::errors::Step;
-use super::rows::{instant, number, small, task_key, to_int, to_sql};
+use super::rows::{instant, maybe_instant, number, small, task_key, to_int, to_sql};
 use super::tx::Tx;
 use crate::run::{ClaimKey, RunId};
-use crate::store::{Expired, Extended};
+use crate::store::{Death, Expired, Extended, LossPolicy};
 use crate::time::Timestamp;
 
 /// Claims as three columns.
@@ -51,13 +51,19 @@ pub(super) async fn extend(tx: &mut Tx, claims: &[ClaimKey], until: Timestamp) -
 pub(super) async fn expired(tx: &Tx, now: Timestamp, limit: usize) -> Step<Vec<Expired>> {
     let rows = tx
         .query(
-            "SELECT r.id, r.attempt, r.fence, t.tenant, t.name, r.failures, r.claimed_at, r.host, r.cancel IS NOT NULL \
+            "SELECT r.id, r.attempt, r.fence, t.tenant, t.name, r.failures, r.claimed_at, r.host, r.cancel IS NOT NULL, \
+             r.attempts_limit, r.pause_after, r.deaths, r.lease_until, h.instance, h.alive_until \
              FROM runs_live r JOIN tasks t ON t.id = ANY (ARRAY[r.task]) \
+             LEFT JOIN hosts h ON h.name = r.host COLLATE \"C\" \
              WHERE r.state = 1 AND r.lease_until < $1 ORDER BY r.id LIMIT $2",
             &[&now.as_millis(), &to_sql(limit)],
         )
         .await?;
     let each = rows.iter().map(|row| {
+        let host = row.get::<_, Option<String>>(7).unwrap_or_default();
+        let announced = row.get::<_, Option<i64>>(13).zip(maybe_instant(row, 14));
+        let some = |column| row.get::<_, Option<i32>>(column).map(i32::unsigned_abs);
+        let policy = some(9).map(|attempts| LossPolicy { attempts, pause_after: some(10) });
         Ok(Expired {
             claim: ClaimKey {
                 run: RunId(row.get(0)),
@@ -67,8 +73,11 @@ pub(super) async fn expired(tx: &Tx, now: Timestamp, limit: usize) -> Step<Vec<E
             task: task_key(row, 3)?,
             failures: small(row, 5),
             claimed_at: instant(row, 6),
-            host: row.get::<_, Option<String>>(7).unwrap_or_default(),
             cancel_requested: row.get(8),
+            policy,
+            deaths: small(row, 11),
+            death: Death::of(&host, row.get(12), announced, now),
+            host,
         })
     });
     each.collect()

@@ -12,10 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-use self::written::{Ended, Ending};
+pub(in crate::store::postgres) use self::written::Ended;
+use self::written::Ending;
 use super::errors::Step;
 use super::extend::columns;
 use super::lane::Work;
+use super::loss;
 use super::prune;
 use super::tally::Tally;
 use super::tasks::{self, STANDING_COLUMNS, pause, standing};
@@ -87,6 +89,7 @@ impl Work for Finishing {
         for (place, consequence) in consequences(tx, &ended, &mut stands).await? {
             answers[place] = Ok(consequence);
         }
+        loss::count(tx, &ended).await?;
         let ended: Vec<Ended<'_>> = ended.into_iter().map(|(_, ended)| ended).collect();
         written::rest(tx, &ended, &tally(&ended)).await?;
         Ok(answers)

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use tokio_postgres::Row;
 
 use super::errors::{Remedy, Step};
+use super::loss;
 use super::rows::{instant, small, to_int};
 use super::tx::Tx;
 use super::{PostgresStore, READ_PATIENCE, act, read};
@@ -40,7 +41,7 @@ const ANNOUNCE: &str = "INSERT INTO hosts (name, instance, version, address, lab
      alive_until = excluded.alive_until WHERE $12::boolean OR hosts.instance = excluded.instance RETURNING draining";
 
 /// See [`Hosts::announce`].
-async fn announce(tx: &Tx, announcement: &Announcement) -> Step<Announced> {
+async fn announce(tx: &mut Tx, announcement: &Announcement) -> Step<Announced> {
     let Announcement { host, takes_over, alive_until, now } = announcement;
     let row = tx
         .query_opt(
@@ -61,6 +62,11 @@ async fn announce(tx: &Tx, announcement: &Announcement) -> Step<Announced> {
             ],
         )
         .await?;
+    match (takes_over, &row) {
+        (true, _) => loss::confirm(tx, &host.name).await?,
+        (false, Some(_)) => loss::take_back(tx, &host.name, host.instance, *now).await?,
+        (false, None) => {}
+    }
     Ok(match row {
         Some(row) => Announced { draining: row.get(0), replaced: false },
         None => Announced { draining: false, replaced: true },
@@ -106,5 +112,9 @@ async fn set_draining(tx: &Tx, host: &str, draining: bool) -> Step<bool> {
 
 /// See [`Hosts::forget_hosts`].
 async fn forget(tx: &Tx, before: Timestamp) -> Step<u64> {
-    tx.execute("DELETE FROM hosts WHERE seen_at < $1", &[&before.as_millis()]).await
+    let gone = tx.execute("DELETE FROM hosts WHERE seen_at < $1", &[&before.as_millis()]).await?;
+    if gone > 0 {
+        loss::confirm_unlisted(tx).await?;
+    }
+    Ok(gone)
 }

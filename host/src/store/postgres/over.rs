@@ -7,12 +7,13 @@
 //! somebody last counted them.
 
 /// What a run that is over keeps of what it was.
-const KEPT: [&str; 17] = [
+const KEPT: [&str; 18] = [
     "id",
     "task",
     "cause",
     "forced",
     "attempt",
+    "deaths",
     "due_at",
     "run_at",
     "created_at",

@@ -10,6 +10,7 @@ use super::tasks::{pause, standing};
 use crate::pause::PausedBy;
 use crate::run::{Cause, Outcome, RunId, RunState};
 use crate::store::codes::{self, word};
+use crate::store::loss::{NEVER, why_suspected};
 use crate::store::{LockKind, LockMode, RunInfo, StoreError};
 use crate::supervision::Pause;
 use crate::task::{Name, TaskKey};
@@ -115,7 +116,7 @@ pub(super) fn named(row: &Row, column: usize) -> Step<String> {
 /// What [`run_info`] reads of a run `r` and its task `t`, in its order.
 pub(super) const RUN_COLUMNS: &str = "r.id, t.tenant, t.name, r.state, r.due_at, r.run_at, r.created_at, r.claimed_at, \
      r.over_at, r.cause, r.attempt, r.failures, r.parent, r.host, r.outcome, coalesce(r.cancel, r.message), \
-     t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until, r.note, r.forced, p.tenant, p.since_at, p.why";
+     t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until, r.note, r.forced, p.tenant, p.since_at, p.why, r.deaths, r.suspected_at";
 
 /// Where [`RUN_COLUMNS`] are read from, besides runs `r` and tasks `t`: the narrowest pause of many that is about the run.
 pub(super) const PAUSE_OF_MANY: &str = "LEFT JOIN LATERAL (SELECT tenant, since_at, why FROM pauses \
@@ -133,20 +134,25 @@ pub(super) fn run_info(row: &Row) -> Step<RunInfo> {
         let by = if tenant.is_empty() { PausedBy::All } else { PausedBy::Tenant };
         (by, Pause { since: maybe_instant(row, 25), why: row.get(26) })
     });
+    let (due_at, claimed_at) = (instant(row, 4), maybe_instant(row, 7));
+    let id = RunId(row.get(0));
+    let (deaths, suspected_at) = (small(row, 27), maybe_instant(row, 28).filter(|_| state == RunState::Waiting));
     let why = match pause(row, 16).map(|pause| (PausedBy::Task, pause)).or(of_many) {
+        _ if suspected_at.is_some() => Some(why_suspected(id, deaths)),
         // Nothing but a place keeps it.
         _ if state != RunState::Waiting || (forced && attempt == 0) => None,
         Some((by, pause)) => Some(by.why(&pause)),
         None => standing(row, 16).why_held(run_at, cause, attempt),
     };
     Ok(RunInfo {
-        id: RunId(row.get(0)),
+        id,
         task: task_key(row, 1)?,
         state,
-        due_at: instant(row, 4),
-        run_at,
+        due_at,
+        // One that is or was held back has no instant.
+        run_at: if run_at == NEVER { suspected_at.or(claimed_at).unwrap_or(due_at) } else { run_at },
         created_at: instant(row, 6),
-        claimed_at: maybe_instant(row, 7),
+        claimed_at,
         ended_at: over_at(row, 8),
         cause,
         attempt,
@@ -158,6 +164,8 @@ pub(super) fn run_info(row: &Row) -> Step<RunInfo> {
         note: row.get(22),
         forced,
         why,
+        deaths,
+        suspected_at,
         held_back: None,
     })
 }

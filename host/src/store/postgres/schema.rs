@@ -23,7 +23,7 @@ struct Migration {
 }
 
 /// All migrations, the first first.
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration { number: 8, serves: 8, text: FIRST },
     Migration { number: 9, serves: 8, text: HOSTS },
     Migration { number: 10, serves: 8, text: TRANSFER },
@@ -31,6 +31,7 @@ const MIGRATIONS: [Migration; 6] = [
     Migration { number: 12, serves: 8, text: BEGUN },
     // What 13 is for SQLite is about files.
     Migration { number: 14, serves: 8, text: BACKLOG },
+    Migration { number: 15, serves: 8, text: LOSSES },
 ];
 
 /// The schema that this program works on.
@@ -373,5 +374,26 @@ CREATE TABLE component_parts (
     part int NOT NULL, -- from 0
     body bytea NOT NULL,
     PRIMARY KEY (digest, part)
+);
+";
+
+/// What decides about a run whose host went away. An older program leaves a run alone that is held back, as its `run_at` never
+/// comes.
+const LOSSES: &str = "
+-- Attempts in all, as the latest claim knew them; none if no claim has stored them.
+ALTER TABLE runs ADD COLUMN attempts_limit int;
+-- The task is paused after so many failed runs in a row, as the same claim knew it; none if it never is.
+ALTER TABLE runs ADD COLUMN pause_after int;
+-- How often its host died while it was under way.
+ALTER TABLE runs ADD COLUMN deaths int NOT NULL DEFAULT 0;
+-- Since when it is held back as a suspect. Its run_at is the latest instant there is then.
+ALTER TABLE runs ADD COLUMN suspected_at bigint;
+-- Deaths that are taken back if the same life of the host announces itself again.
+CREATE TABLE presumed_deaths (
+    host text COLLATE \"C\" NOT NULL,
+    instance bigint NOT NULL,
+    run bigint NOT NULL,
+    fence bigint NOT NULL, -- of the claim that was lost
+    PRIMARY KEY (host, instance, run, fence)
 );
 ";

@@ -103,7 +103,8 @@ async fn enqueue(store: &PostgresStore, runs: Vec<NewRun>) -> Vec<RunId> {
 async fn claimed(store: &PostgresStore, text: &str, now: Timestamp) -> Vec<Claim> {
     let tasks = Arc::new(BTreeMap::from([(task(text), 99)]));
     let host = "one".into();
-    let request = ClaimRequest { host, tasks, limit: 9, tenants: BTreeMap::new(), lease: LEASE, now };
+    let request =
+        ClaimRequest { host, tasks, limit: 9, policies: Arc::default(), tenants: BTreeMap::new(), lease: LEASE, now };
     store.claim(request).await.unwrap().claims
 }
 
@@ -126,7 +127,7 @@ fn finish(claim: ClaimKey, outcome: Outcome, transition: Transition, at: Timesta
         stdout: Kept::default(),
         stderr: Kept::default(),
     };
-    Finish { claim, transition, report, supervision: Supervision::default(), expired_by: None }
+    Finish { claim, transition, report, supervision: Supervision::default(), expired_by: None, death: None }
 }
 
 fn success(claim: ClaimKey, at: Timestamp) -> Finish {

@@ -9,10 +9,10 @@ use super::errors::Step;
 use super::forced::take_forced;
 use super::ledger::TaskId;
 use super::policies;
-use super::rows::{cause, cause_code, instant, task_key, to_sql};
+use super::rows::{cause, cause_code, instant, maybe_instant, task_key, to_sql};
 use super::writer::Writing;
 use crate::run::{Cause, Claim, ClaimKey, RunId, RunState};
-use crate::store::{ClaimRequest, Claimed, Expired, Extended, StoreError};
+use crate::store::{ClaimRequest, Claimed, Death, Expired, Extended, LossPolicy, StoreError};
 use crate::task::Name;
 use crate::time::Timestamp;
 
@@ -207,11 +207,14 @@ fn look(
 
 pub(super) fn take(w: &mut Writing, candidate: Candidate, request: &ClaimRequest) -> Step<Claim> {
     let fence = w.ledger.next_fence();
+    let policy = request.policies.get(&w.ledger.row(candidate.task).key);
     let (attempt, failures, cause, due_at, run_at, bytes) = w
         .conn
         .prepare_cached(
             "UPDATE runs SET state = 1, attempt = attempt + 1, fence = ?2, lease_until = ?3, claimed_at = ?4, host = ?5, \
-             start_by_at = NULL WHERE id = ?1 RETURNING attempt, failures, cause, due_at, run_at, bytes",
+             start_by_at = NULL, attempts_limit = coalesce(?6, attempts_limit), \
+             pause_after = CASE WHEN ?6 IS NULL THEN pause_after ELSE ?7 END \
+             WHERE id = ?1 RETURNING attempt, failures, cause, due_at, run_at, bytes",
         )?
         .query_row(
             params![
@@ -219,7 +222,9 @@ pub(super) fn take(w: &mut Writing, candidate: Candidate, request: &ClaimRequest
                 fence,
                 request.now.plus(request.lease).as_millis(),
                 request.now.as_millis(),
-                request.host
+                request.host,
+                policy.map(|policy| policy.attempts),
+                policy.and_then(|policy| policy.pause_after)
             ],
             |row| {
                 let (due_at, run_at) = (instant(row, 3)?, instant(row, 4)?);
@@ -307,18 +312,26 @@ pub(super) fn extend(w: &mut Writing, claims: &[ClaimKey], until: Timestamp) -> 
 /// See [`crate::store::Store::expired`].
 pub(super) fn expired(conn: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<Expired>> {
     conn.prepare_cached(
-        "SELECT r.id, r.attempt, r.fence, t.tenant, t.name, r.failures, r.claimed_at, r.host, r.cancel IS NOT NULL \
-         FROM runs r INDEXED BY runs_running JOIN tasks t ON t.id = r.task \
+        "SELECT r.id, r.attempt, r.fence, t.tenant, t.name, r.failures, r.claimed_at, r.host, r.cancel IS NOT NULL, \
+         r.attempts_limit, r.pause_after, r.deaths, r.lease_until, h.instance, h.alive_until \
+         FROM runs r INDEXED BY runs_running JOIN tasks t ON t.id = r.task LEFT JOIN hosts h ON h.name = r.host \
          WHERE r.state = 1 AND r.lease_until < ?1 ORDER BY r.id LIMIT ?2",
     )?
     .query_map(params![now.as_millis(), to_sql(limit)], |row| {
+        let host = row.get::<_, Option<String>>(7)?.unwrap_or_default();
+        let announced = row.get::<_, Option<i64>>(13)?.zip(maybe_instant(row, 14)?);
+        let pause_after = row.get(10)?;
+        let policy = row.get::<_, Option<u32>>(9)?.map(|attempts| LossPolicy { attempts, pause_after });
         Ok(Expired {
             claim: ClaimKey { run: RunId(row.get(0)?), attempt: row.get(1)?, fence: super::rows::number(row, 2)? },
             task: task_key(row, 3)?,
             failures: row.get(5)?,
             claimed_at: instant(row, 6)?,
-            host: row.get::<_, Option<String>>(7)?.unwrap_or_default(),
             cancel_requested: row.get(8)?,
+            policy,
+            deaths: row.get(11)?,
+            death: Death::of(&host, row.get(12)?, announced, now),
+            host,
         })
     })?
     .collect()

@@ -4,11 +4,13 @@ use rusqlite::{Connection, params};
 
 use super::claims::{Held, held};
 use super::errors::Step;
+use super::loss;
 use super::prune;
 use super::rows::{outcome_code, state_code, to_sql};
 use super::writer::Writing;
 use crate::lifecycle::Transition;
 use crate::run::{ClaimKey, Outcome, Output, Report, RunId, RunState};
+use crate::store::loss::NEVER;
 use crate::store::{Finish, ROW_BYTES, StoreError};
 use crate::supervision::{self, Consequence, End};
 
@@ -33,8 +35,12 @@ pub(super) fn finish(w: &mut Writing, finish: &Finish) -> Step<Consequence> {
         Transition::Fail => RunState::Failed,
         Transition::Cancel => RunState::Cancelled,
         // Who asked for its end may have done so after its host looked last.
-        Transition::Wait { .. } if held.cancel.is_some() => RunState::Cancelled,
-        Transition::Wait { run_at, failed } => {
+        Transition::Wait { .. } | Transition::HoldBack if held.cancel.is_some() => RunState::Cancelled,
+        Transition::Wait { .. } | Transition::HoldBack => {
+            let (run_at, failed) = match finish.transition {
+                Transition::Wait { run_at, failed } => (run_at, failed),
+                _ => (NEVER, true),
+            };
             w.conn
                 .prepare_cached(
                     "UPDATE runs SET state = 0, run_at = ?2, failures = failures + ?3, bytes = bytes + ?4, \
@@ -49,7 +55,11 @@ pub(super) fn finish(w: &mut Writing, finish: &Finish) -> Step<Consequence> {
                     message
                 ])?;
             let row = w.ledger.change(held.task);
-            row.not_before = row.not_before.min(*run_at);
+            row.not_before = row.not_before.min(run_at);
+            if let Some(death) = &finish.death {
+                let suspected_at = (finish.transition == Transition::HoldBack).then_some(report.ended_at);
+                loss::count(&w.conn, claim, death, suspected_at)?;
+            }
             RunState::Waiting
         }
     };
@@ -63,7 +73,7 @@ pub(super) fn finish(w: &mut Writing, finish: &Finish) -> Step<Consequence> {
                 claim.run.0,
                 state_code(entered),
                 report.ended_at.as_millis(),
-                matches!(finish.transition, Transition::Fail | Transition::Wait { failed: true, .. }),
+                matches!(finish.transition, Transition::Fail | Transition::HoldBack | Transition::Wait { failed: true, .. }),
                 bytes,
                 outcome_code(report.outcome),
                 message

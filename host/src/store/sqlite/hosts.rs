@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
+use super::loss;
 use super::rows::instant;
+use super::writer::Writing;
 use crate::store::Result;
 use crate::store::hosts::{Announced, Announcement, HostInfo, HostRecord, Hosts};
 use crate::time::Timestamp;
@@ -12,7 +14,7 @@ use crate::time::Timestamp;
 #[async_trait]
 impl Hosts for SqliteStore {
     async fn announce(&self, announcement: Announcement) -> Result<Announced> {
-        self.write(move |w| Ok(announce(&w.conn, &announcement)?)).await
+        self.write(move |w| Ok(announce(w, &announcement)?)).await
     }
 
     async fn hosts(&self) -> Result<Vec<HostInfo>> {
@@ -38,9 +40,10 @@ const ANNOUNCE: &str = "INSERT INTO hosts (name, instance, version, address, lab
      alive_until = excluded.alive_until WHERE ?12 OR hosts.instance = excluded.instance RETURNING draining";
 
 /// See [`Hosts::announce`].
-fn announce(conn: &Connection, announcement: &Announcement) -> rusqlite::Result<Announced> {
+fn announce(w: &mut Writing, announcement: &Announcement) -> rusqlite::Result<Announced> {
     let Announcement { host, takes_over, alive_until, now } = announcement;
-    let draining = conn
+    let draining = w
+        .conn
         .prepare_cached(ANNOUNCE)?
         .query_row(
             params![
@@ -60,6 +63,11 @@ fn announce(conn: &Connection, announcement: &Announcement) -> rusqlite::Result<
             |row| row.get(0),
         )
         .optional()?;
+    match (takes_over, draining) {
+        (true, _) => loss::confirm(&w.conn, &host.name)?,
+        (false, Some(_)) => loss::take_back(w, &host.name, host.instance, *now)?,
+        (false, None) => {}
+    }
     Ok(match draining {
         Some(draining) => Announced { draining, replaced: false },
         None => Announced { draining: false, replaced: true },
@@ -104,5 +112,9 @@ fn set_draining(conn: &Connection, host: &str, draining: bool) -> rusqlite::Resu
 
 /// See [`Hosts::forget_hosts`].
 fn forget(conn: &Connection, before: Timestamp) -> rusqlite::Result<usize> {
-    conn.prepare_cached("DELETE FROM hosts WHERE seen_at < ?1")?.execute([before.as_millis()])
+    let gone = conn.prepare_cached("DELETE FROM hosts WHERE seen_at < ?1")?.execute([before.as_millis()])?;
+    if gone > 0 {
+        loss::confirm_unlisted(conn)?;
+    }
+    Ok(gone)
 }

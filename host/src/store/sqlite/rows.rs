@@ -7,6 +7,7 @@ use crate::pause::PausedBy;
 use crate::run::{Cause, Outcome, RunId, RunState};
 use crate::store::codes;
 pub(super) use crate::store::codes::{cause_code, kind_code, mode_code, outcome_code, state_code};
+use crate::store::loss::{NEVER, why_suspected};
 use crate::store::{LockKind, LockMode, RunInfo};
 use crate::supervision::{Pause, Standing};
 use crate::task::{Name, TaskKey};
@@ -110,7 +111,7 @@ pub(super) const RUN_COLUMNS: &str = "r.id, t.tenant, t.name, r.state, r.due_at,
      t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until, r.note, r.forced, \
      (SELECT tenant FROM pauses WHERE tenant IN ('', t.tenant) ORDER BY tenant DESC LIMIT 1), \
      (SELECT since_at FROM pauses WHERE tenant IN ('', t.tenant) ORDER BY tenant DESC LIMIT 1), \
-     (SELECT why FROM pauses WHERE tenant IN ('', t.tenant) ORDER BY tenant DESC LIMIT 1)";
+     (SELECT why FROM pauses WHERE tenant IN ('', t.tenant) ORDER BY tenant DESC LIMIT 1), r.deaths, r.suspected_at";
 
 /// A run from a row of [`RUN_COLUMNS`].
 pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
@@ -120,20 +121,25 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
     };
     let (state, run_at, cause, attempt) = (state(row, 3)?, instant(row, 5)?, cause(row, 9)?, row.get(10)?);
     let forced = row.get(23)?;
+    let (due_at, claimed_at) = (instant(row, 4)?, maybe_instant(row, 7)?);
+    let id = RunId(row.get(0)?);
+    let (deaths, suspected_at) = (row.get(27)?, maybe_instant(row, 28)?.filter(|_| state == RunState::Waiting));
     let why = match pause(row, 16)?.map(|pause| (PausedBy::Task, pause)).or(pause_of_many(row, 24)?) {
+        _ if suspected_at.is_some() => Some(why_suspected(id, deaths)),
         // Nothing but a place keeps it.
         _ if state != RunState::Waiting || (forced && attempt == 0) => None,
         Some((by, pause)) => Some(by.why(&pause)),
         None => standing(row, 16)?.why_held(run_at, cause, attempt),
     };
     Ok(RunInfo {
-        id: RunId(row.get(0)?),
+        id,
         task: task_key(row, 1)?,
         state,
-        due_at: instant(row, 4)?,
-        run_at,
+        due_at,
+        // One that is or was held back has no instant.
+        run_at: if run_at == NEVER { suspected_at.or(claimed_at).unwrap_or(due_at) } else { run_at },
         created_at: instant(row, 6)?,
-        claimed_at: maybe_instant(row, 7)?,
+        claimed_at,
         ended_at: maybe_instant(row, 8)?,
         cause,
         attempt,
@@ -145,6 +151,8 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
         note: row.get(22)?,
         forced,
         why,
+        deaths,
+        suspected_at,
         held_back: None,
     })
 }

@@ -14,7 +14,7 @@ use super::rows::to_sql;
 pub(super) const APPLICATION_ID: i32 = 0x5358_544e;
 
 /// All migrations, the first first.
-const MIGRATIONS: [&str; 14] = [
+const MIGRATIONS: [&str; 15] = [
     FIRST,
     SUPERVISION,
     CACHE_BY_TASK,
@@ -29,6 +29,7 @@ const MIGRATIONS: [&str; 14] = [
     BEGUN,
     IDENTITY,
     BACKLOG,
+    LOSSES,
 ];
 
 /// The schema that this program works on.
@@ -350,6 +351,26 @@ INSERT INTO identity VALUES (1, lower(hex(randomblob(8))), 1, 0, 0, NULL, 0);
 /// What waits because tasks asked for it.
 const BACKLOG: &str = "
 CREATE INDEX runs_asked_for ON runs (task, bytes) WHERE state = 0 AND cause = 3;
+";
+
+/// What decides about a run whose host went away.
+const LOSSES: &str = "
+-- Attempts in all, as the latest claim knew them; none if no claim has stored them.
+ALTER TABLE runs ADD COLUMN attempts_limit INTEGER;
+-- The task is paused after so many failed runs in a row, as the same claim knew it; none if it never is.
+ALTER TABLE runs ADD COLUMN pause_after INTEGER;
+-- How often its host died while it was under way.
+ALTER TABLE runs ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0;
+-- Since when it is held back as a suspect. Its run_at is the latest instant there is then.
+ALTER TABLE runs ADD COLUMN suspected_at INTEGER;
+-- Deaths that are taken back if the same life of the host announces itself again.
+CREATE TABLE presumed_deaths (
+    host TEXT NOT NULL,
+    instance INTEGER NOT NULL,
+    run INTEGER NOT NULL,
+    fence INTEGER NOT NULL, -- of the claim that was lost
+    PRIMARY KEY (host, instance, run, fence)
+) STRICT, WITHOUT ROWID;
 ";
 
 #[cfg(test)]

@@ -66,7 +66,15 @@ async fn claim(store: &SqliteStore) -> ClaimKey {
     let tasks = Arc::new([(task(), 1000)].into());
     let lease = std::time::Duration::from_secs(30);
     store
-        .claim(ClaimRequest { host: "one".into(), tasks, limit: 1, tenants: BTreeMap::new(), lease, now: NOW })
+        .claim(ClaimRequest {
+            host: "one".into(),
+            tasks,
+            limit: 1,
+            policies: Arc::default(),
+            tenants: BTreeMap::new(),
+            lease,
+            now: NOW,
+        })
         .await
         .unwrap()
         .claims[0]
@@ -86,7 +94,7 @@ fn finish(claim: ClaimKey) -> Finish {
         stderr: Kept::default(),
     };
     let transition = crate::lifecycle::Transition::Succeed(Output { content_type: None, body: b"made".to_vec() });
-    Finish { claim, transition, report, supervision: Supervision::default(), expired_by: None }
+    Finish { claim, transition, report, supervision: Supervision::default(), expired_by: None, death: None }
 }
 
 /// The line that opening `path` fails with.
@@ -175,7 +183,15 @@ async fn how_a_task_stands_outlives_a_crash() {
     enqueue(&after, vec![]).await.unwrap();
     let tasks = Arc::new([(task(), 9)].into());
     let lease = std::time::Duration::from_secs(30);
-    let request = ClaimRequest { host: "one".into(), tasks, limit: 9, tenants: BTreeMap::new(), lease, now: NOW };
+    let request = ClaimRequest {
+        host: "one".into(),
+        tasks,
+        limit: 9,
+        policies: Arc::default(),
+        tenants: BTreeMap::new(),
+        lease,
+        now: NOW,
+    };
     assert!(after.claim(request).await.unwrap().claims.is_empty());
 }
 
@@ -441,7 +457,15 @@ async fn asking_for_runs_in_vain_costs_no_wait_for_the_disk() {
     let tasks = Arc::new(BTreeMap::new());
     let lease = std::time::Duration::from_secs(30);
     store
-        .claim(ClaimRequest { host: "one".into(), tasks, limit: 1, tenants: BTreeMap::new(), lease, now: NOW })
+        .claim(ClaimRequest {
+            host: "one".into(),
+            tasks,
+            limit: 1,
+            policies: Arc::default(),
+            tenants: BTreeMap::new(),
+            lease,
+            now: NOW,
+        })
         .await
         .unwrap();
 

@@ -194,6 +194,14 @@ pub struct RunRecord {
     pub note: Option<String>,
     /// Why somebody wants it ended.
     pub cancel: Option<String>,
+    /// Attempts in all, as its latest claim knew them.
+    pub attempts_limit: Option<u32>,
+    /// Failed runs in a row after which its task is paused, as the same claim knew them.
+    pub pause_after: Option<u32>,
+    /// How often its host died while it was under way.
+    pub deaths: u32,
+    /// Since when it is held back as a suspect.
+    pub suspected_at: Option<Timestamp>,
     /// What it was given.
     #[serde(serialize_with = "hex")]
     pub input: Vec<u8>,

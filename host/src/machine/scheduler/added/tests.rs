@@ -114,6 +114,7 @@ impl Rig {
             host: "one".into(),
             tasks: Arc::new([(key, 1000)].into()),
             limit: 1000,
+            policies: Default::default(),
             tenants: Default::default(),
             lease: Duration::from_secs(30),
             now,
@@ -136,6 +137,7 @@ impl Rig {
                 report,
                 supervision: Supervision::default(),
                 expired_by: None,
+                death: None,
             };
             self.scheduler.store.finish(Arc::new(finish)).await.unwrap();
         }

@@ -167,6 +167,7 @@ impl Rig {
             report: report_without_guest(outcome, end, end, String::new()),
             supervision: Supervision::default(),
             expired_by: None,
+            death: None,
         };
         self.store.finish(Arc::new(finish)).await.unwrap();
     }
@@ -175,7 +176,8 @@ impl Rig {
     pub(super) async fn claim_up_to(&self, most: u32) -> Vec<Claim> {
         let tasks = Arc::new(BTreeMap::from([(key(), most)]));
         let (host, lease, now) = ("here".to_owned(), DAY, self.now());
-        let request = ClaimRequest { host, tasks, limit: 1000, tenants: BTreeMap::new(), lease, now };
+        let request =
+            ClaimRequest { host, tasks, limit: 1000, policies: Arc::default(), tenants: BTreeMap::new(), lease, now };
         self.store.claim(request).await.unwrap().claims
     }
 

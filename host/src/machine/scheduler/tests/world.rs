@@ -151,6 +151,7 @@ impl World {
             host: "here".into(),
             tasks: Arc::new(tasks),
             limit: 100,
+            policies: Arc::default(),
             tenants: BTreeMap::new(),
             lease: 400 * DAY,
             now: self.now(),
@@ -197,7 +198,7 @@ impl World {
             stderr: kept(),
         };
         let supervision = Supervision { pause_after: None, brake: None };
-        let finish = Finish { claim, transition, report, supervision, expired_by: None };
+        let finish = Finish { claim, transition, report, supervision, expired_by: None, death: None };
         self.store.finish(Arc::new(finish)).await.unwrap();
     }
 

@@ -116,13 +116,17 @@ impl Model {
             Transition::Succeed(_) => RunState::Succeeded,
             Transition::Fail => RunState::Failed,
             Transition::Cancel => RunState::Cancelled,
-            Transition::Wait { .. } if run.cancelled => RunState::Cancelled,
+            Transition::Wait { .. } | Transition::HoldBack if run.cancelled => RunState::Cancelled,
             Transition::Wait { run_at, .. } => {
                 run.run_at = (run_at.as_millis() - super::at(0).as_millis()) / 1000;
                 RunState::Waiting
             }
+            Transition::HoldBack => {
+                run.run_at = i64::MAX;
+                RunState::Waiting
+            }
         };
-        if matches!(transition, Transition::Fail | Transition::Wait { failed: true, .. }) {
+        if matches!(transition, Transition::Fail | Transition::HoldBack | Transition::Wait { failed: true, .. }) {
             run.failures += 1;
         }
         self.locks.retain(|(held, ..)| held.run != claim.run);

@@ -12,6 +12,7 @@ use super::{Held, Stands, of_row};
 use crate::lifecycle::Transition;
 use crate::run::{ClaimKey, Outcome, Output, Report, RunState};
 use crate::store::codes::{outcome_code, state_code};
+use crate::store::loss::NEVER;
 use crate::store::postgres::errors::Step;
 use crate::store::postgres::over::{Over, moving};
 use crate::store::postgres::rows::{code, state, text, to_int, to_sql};
@@ -53,19 +54,23 @@ impl<'a> Ending<'a> {
         match &self.finish.transition {
             Transition::Succeed(_) => RunState::Succeeded,
             Transition::Fail => RunState::Failed,
-            Transition::Cancel | Transition::Wait { .. } => RunState::Cancelled,
+            Transition::Cancel | Transition::Wait { .. } | Transition::HoldBack => RunState::Cancelled,
         }
     }
 
     /// Whether it counts as a failure of the run.
     fn failed(&self) -> i32 {
-        i32::from(matches!(self.finish.transition, Transition::Fail | Transition::Wait { failed: true, .. }))
+        i32::from(matches!(
+            self.finish.transition,
+            Transition::Fail | Transition::HoldBack | Transition::Wait { failed: true, .. }
+        ))
     }
 
     /// When it is to start again, if it is.
     fn run_at(&self) -> Option<Timestamp> {
         match &self.finish.transition {
             Transition::Wait { run_at, .. } => Some(*run_at),
+            Transition::HoldBack => Some(NEVER),
             _ => None,
         }
     }
@@ -86,17 +91,17 @@ fn bytes_of_logs(report: &Report) -> i64 {
 
 /// The end of an attempt whose claim held.
 #[derive(Debug)]
-pub(super) struct Ended<'a> {
-    pub(super) finish: &'a Arc<Finish>,
-    pub(super) claim: ClaimKey,
-    pub(super) task: i64,
-    pub(super) outcome: Outcome,
+pub(in crate::store::postgres) struct Ended<'a> {
+    pub(in crate::store::postgres) finish: &'a Arc<Finish>,
+    pub(in crate::store::postgres) claim: ClaimKey,
+    pub(in crate::store::postgres) task: i64,
+    pub(in crate::store::postgres) outcome: Outcome,
     /// The state that its run came into.
-    pub(super) entered: RunState,
-    pub(super) ended_at: Timestamp,
+    pub(in crate::store::postgres) entered: RunState,
+    pub(in crate::store::postgres) ended_at: Timestamp,
     /// Bytes that the run has.
-    pub(super) bytes: i64,
-    pub(super) host: String,
+    pub(in crate::store::postgres) bytes: i64,
+    pub(in crate::store::postgres) host: String,
 }
 
 impl<'a> Ended<'a> {

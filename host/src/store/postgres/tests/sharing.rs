@@ -31,8 +31,15 @@ async fn take_all(store: Arc<PostgresStore>, host: &'static str, texts: Vec<Stri
     let mut claims = Vec::new();
     loop {
         let tasks = tasks.clone();
-        let request =
-            ClaimRequest { host: host.into(), tasks, limit: 7, tenants: BTreeMap::new(), lease: LEASE, now: NOW };
+        let request = ClaimRequest {
+            host: host.into(),
+            tasks,
+            limit: 7,
+            policies: Arc::default(),
+            tenants: BTreeMap::new(),
+            lease: LEASE,
+            now: NOW,
+        };
         let claimed = store.claim(request).await.unwrap();
         // A task that the other host is at just now may have more: then it is said when to look again.
         if claimed.claims.is_empty() && claimed.next_run_at.is_none() {

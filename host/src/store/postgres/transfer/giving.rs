@@ -174,7 +174,8 @@ fn runs() -> String {
     format!(
         "SELECT r.id, t.tenant, t.name, r.state, r.cause, r.forced, r.attempt, r.failures, r.outcome, r.bytes, r.due_at, \
          r.run_at, r.created_at, r.claimed_at, r.over_at, r.fence, r.start_by_at, r.parent, r.host, r.dedup, r.schedule, \
-         r.message, r.note, r.cancel, r.input, r.content_type, r.output \
+         r.message, r.note, r.cancel, r.input, r.content_type, r.output, r.attempts_limit, r.pause_after, r.deaths, \
+         r.suspected_at \
          FROM {page} r JOIN tasks t ON t.id = r.task ORDER BY r.id"
     )
 }
@@ -207,6 +208,10 @@ fn run_record(row: &Row) -> Step<RunRecord> {
         input: row.get::<_, Option<Vec<u8>>>(24).unwrap_or_default(),
         content_type: row.get(25),
         output: row.get::<_, Option<Vec<u8>>>(26).unwrap_or_default(),
+        attempts_limit: row.get::<_, Option<i32>>(27).map(i32::unsigned_abs),
+        pause_after: row.get::<_, Option<i32>>(28).map(i32::unsigned_abs),
+        deaths: small(row, 29),
+        suspected_at: maybe_instant(row, 30),
     })
 }
 

@@ -253,10 +253,11 @@ async fn write_runs(tx: &Tx, new: &[(&RunRecord, i64)]) -> Step<()> {
     tx.execute(
         "INSERT INTO runs (id, over_at, task, state, cause, forced, attempt, failures, outcome, bytes, due_at, run_at, \
          created_at, claimed_at, fence, lease_until, start_by_at, parent, host, dedup, schedule, message, note, cancel, \
-         input, content_type, output) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], \
+         input, content_type, output, attempts_limit, pause_after, deaths, suspected_at) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], \
          $5::smallint[], $6::boolean[], $7::int[], $8::int[], $9::smallint[], $10::bigint[], $11::bigint[], $12::bigint[], \
          $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::text[], $20::text[], \
-         $21::text[], $22::text[], $23::text[], $24::text[], $25::bytea[], $26::text[], $27::bytea[])",
+         $21::text[], $22::text[], $23::text[], $24::text[], $25::bytea[], $26::text[], $27::bytea[], $28::int[], $29::int[], $30::int[], \
+         $31::bigint[])",
         &[
             &each(new, |(one, _)| one.id.0),
             &each(new, |(one, _)| over_at(one)),
@@ -285,6 +286,10 @@ async fn write_runs(tx: &Tx, new: &[(&RunRecord, i64)]) -> Step<()> {
             &each(new, |(one, _)| (!one.input.is_empty()).then_some(&one.input[..])),
             &each(new, |(one, _)| one.content_type.as_deref()),
             &each(new, |(one, _)| one.has_output().then_some(&one.output[..])),
+            &each(new, |(one, _)| one.attempts_limit.map(to_int)),
+            &each(new, |(one, _)| one.pause_after.map(to_int)),
+            &each(new, |(one, _)| to_int(one.deaths)),
+            &each(new, |(one, _)| millis(one.suspected_at)),
         ],
     )
     .await?;

@@ -160,7 +160,8 @@ fn plugin(row: &Row<'_>) -> rusqlite::Result<PluginRecord> {
 /// Runs are looked at one after the other, whatever else there is to join: so it is not left to the planner.
 const RUNS: &str = "SELECT r.id, t.tenant, t.name, r.state, r.cause, r.forced, r.attempt, r.failures, r.outcome, r.bytes, \
      r.due_at, r.run_at, r.created_at, r.claimed_at, r.ended_at, r.fence, r.start_by_at, r.parent, r.host, r.dedup, \
-     r.schedule, r.message, r.note, r.cancel, i.body, o.content_type, o.body \
+     r.schedule, r.message, r.note, r.cancel, i.body, o.content_type, o.body, r.attempts_limit, r.pause_after, r.deaths, \
+     r.suspected_at \
      FROM runs r CROSS JOIN tasks t ON t.id = r.task LEFT JOIN inputs i ON i.run = r.id LEFT JOIN outputs o ON o.run = r.id \
      WHERE r.id > ?1 ORDER BY r.id LIMIT ?2";
 
@@ -192,6 +193,10 @@ fn run_record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         input: row.get::<_, Option<Vec<u8>>>(24)?.unwrap_or_default(),
         content_type: row.get(25)?,
         output: row.get::<_, Option<Vec<u8>>>(26)?.unwrap_or_default(),
+        attempts_limit: row.get(27)?,
+        pause_after: row.get(28)?,
+        deaths: row.get(29)?,
+        suspected_at: maybe_instant(row, 30)?,
     })
 }
 

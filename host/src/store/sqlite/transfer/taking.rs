@@ -152,8 +152,8 @@ fn run(w: &mut Writing, record: &RunRecord) -> Step<()> {
         .prepare_cached(
             "INSERT INTO runs (id, task, state, cause, forced, attempt, failures, outcome, bytes, due_at, run_at, \
              created_at, claimed_at, ended_at, fence, lease_until, start_by_at, parent, host, dedup, schedule, message, \
-             note, cancel) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-             ?20, ?21, ?22, ?23, ?24) ON CONFLICT (id) DO NOTHING",
+             note, cancel, attempts_limit, pause_after, deaths, suspected_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
+             ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28) ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![
             record.id.0,
@@ -181,6 +181,10 @@ fn run(w: &mut Writing, record: &RunRecord) -> Step<()> {
             record.message,
             record.note,
             record.cancel,
+            record.attempts_limit,
+            record.pause_after,
+            record.deaths,
+            record.suspected_at.map(Timestamp::as_millis),
         ])?;
     if new == 0 {
         return Ok(());

@@ -10,8 +10,8 @@ use crate::run::{Accounts, Cause, Claim, Kept, Outcome, Output, Report, RunId, R
 use crate::store::added::{AddSchedule, DueSchedule, FireAdded, FiredTask, ScheduleFilter, ScheduleKey};
 use crate::store::published::{PluginKey, Publish};
 use crate::store::{
-    Begun, CacheKey, CacheWrite, Cancelled, ClaimRequest, Enqueued, Finish, Fire, LockKind, LockMode, LockName, NewRun,
-    RunFilter, Store, StoreError, WriteIf, Written,
+    Begun, CacheKey, CacheWrite, Cancelled, ClaimRequest, Death, Enqueued, Finish, Fire, LockKind, LockMode, LockName,
+    LossPolicy, NewRun, Released, RunFilter, Store, StoreError, WriteIf, Written,
 };
 use crate::supervision::Supervision;
 use crate::task::{Name, TaskKey};
@@ -43,7 +43,8 @@ async fn make(store: &dyn Store, run: NewRun) -> RunId {
 async fn claim(store: &dyn Store, task: &TaskKey) -> Claim {
     let tasks: BTreeMap<_, _> = [(task.clone(), 100)].into();
     let (tasks, tenants, lease) = (Arc::new(tasks), BTreeMap::new(), Duration::from_secs(30));
-    let request = ClaimRequest { host: "one".into(), tasks, limit: 1, tenants, lease, now: at(5) };
+    let policies = Arc::new([(task.clone(), LossPolicy { attempts: 4, pause_after: Some(2) })].into());
+    let request = ClaimRequest { host: "one".into(), tasks, limit: 1, policies, tenants, lease, now: at(5) };
     store.claim(request).await.unwrap().claims.remove(0)
 }
 
@@ -74,7 +75,14 @@ fn report(outcome: Outcome, said: &str) -> Report {
 }
 
 async fn finish(store: &dyn Store, claim: &Claim, transition: Transition, report: Report) {
-    let finish = Finish { claim: claim.key, transition, report, supervision: Supervision::default(), expired_by: None };
+    let finish = Finish {
+        claim: claim.key,
+        transition,
+        report,
+        supervision: Supervision::default(),
+        expired_by: None,
+        death: None,
+    };
     store.finish(finish.into()).await.unwrap();
 }
 
@@ -136,6 +144,18 @@ async fn runs(store: &dyn Store) {
     let deferred = claim(store, &task("waits-again")).await;
     let later = Transition::Wait { run_at: at(3_600), failed: false };
     finish(store, &deferred, later, report(Outcome::Deferred, "")).await;
+
+    make(store, NewRun::of(task("suspect"), at(0), Cause::Demand)).await;
+    let suspect = claim(store, &task("suspect")).await;
+    let held_back = Finish {
+        claim: suspect.key,
+        transition: Transition::HoldBack,
+        report: report(Outcome::Lost, "lost"),
+        supervision: Supervision::default(),
+        expired_by: None,
+        death: Some(Death { host: "one".into(), presumed: None }),
+    };
+    store.finish(held_back.into()).await.unwrap();
 
     let called_off = make(store, NewRun::of(task("many"), at(0), Cause::Demand)).await;
     assert_eq!(store.cancel(called_off, "no\0more", at(7)).await.unwrap(), Cancelled::Done);
@@ -283,9 +303,16 @@ pub(in crate::store) async fn goes_on(store: &dyn Store) {
         report: report(Outcome::Lost, "lost"),
         supervision: Supervision::default(),
         expired_by: Some(at(10)),
+        death: None,
     };
     store.finish(buried.into()).await.unwrap();
     assert_eq!(store.run(expired[0].claim.run).await.unwrap().unwrap().state, RunState::Cancelled);
+
+    // What decides about lost runs is known, and a suspect is held back until it is released.
+    assert_eq!(expired[0].policy, Some(LossPolicy { attempts: 4, pause_after: Some(2) }));
+    let suspect = known.iter().find(|run| run.task == task("suspect")).unwrap();
+    assert!(suspect.deaths == 1 && suspect.suspected_at.is_some(), "{suspect:?}");
+    assert_eq!(store.release_run(suspect.id, at(10)).await.unwrap(), Released::Done);
 
     // An instant that was fired is not fired again; numbers go on.
     let due = NewRun { dedup: Some("at:60000".into()), ..NewRun::of(task("fires"), at(60), Cause::Schedule) };

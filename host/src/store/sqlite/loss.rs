@@ -1,0 +1,88 @@
+//! Runs whose host died, and those of them that are held back. See `store/loss.rs`.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::errors::Step;
+use super::ledger::TaskId;
+use super::rows::{state, to_sql};
+use super::writer::Writing;
+use crate::run::{ClaimKey, RunId};
+use crate::store::{Death, Released, StoreError};
+use crate::time::Timestamp;
+
+/// Counts a death for the run of `claim`, which waits again, or is held back since `suspected_at`.
+pub(super) fn count(
+    conn: &Connection,
+    claim: ClaimKey,
+    death: &Death,
+    suspected_at: Option<Timestamp>,
+) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE runs SET deaths = deaths + 1, suspected_at = ?2 WHERE id = ?1")?
+        .execute(params![claim.run.0, suspected_at.map(Timestamp::as_millis)])?;
+    if let Some(instance) = death.presumed {
+        conn.prepare_cached("INSERT OR IGNORE INTO presumed_deaths VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+            death.host,
+            instance,
+            claim.run.0,
+            to_sql(claim.fence)
+        ])?;
+    }
+    Ok(())
+}
+
+/// Takes back the deaths that were presumed of a life of `host` that is there, and lets those runs go that were held back.
+pub(super) fn take_back(w: &mut Writing, host: &str, instance: i64, now: Timestamp) -> rusqlite::Result<()> {
+    let runs: Vec<i64> = w
+        .conn
+        .prepare_cached("DELETE FROM presumed_deaths WHERE host = ?1 AND instance = ?2 RETURNING run")?
+        .query_map(params![host, instance], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for run in runs {
+        w.conn
+            .prepare_cached("UPDATE runs SET deaths = max(deaths - 1, 0) WHERE id = ?1 AND state < 2")?
+            .execute([run])?;
+        let_go(w, RunId(run), now)?;
+    }
+    Ok(())
+}
+
+/// Lets a run start that is held back; whether it was.
+fn let_go(w: &mut Writing, run: RunId, now: Timestamp) -> rusqlite::Result<bool> {
+    let task = w
+        .conn
+        .prepare_cached(
+            "UPDATE runs SET run_at = ?2, suspected_at = NULL WHERE id = ?1 AND state = 0 AND suspected_at IS NOT NULL \
+             RETURNING task",
+        )?
+        .query_row(params![run.0, now.as_millis()], |row| row.get(0))
+        .optional()?;
+    let Some(task) = task else { return Ok(false) };
+    let row = w.ledger.change(TaskId(task));
+    row.not_before = row.not_before.min(now);
+    w.told.runs = true;
+    w.told.changes = true;
+    Ok(true)
+}
+
+/// See [`crate::store::Store::release_run`].
+pub(super) fn release(w: &mut Writing, run: RunId, now: Timestamp) -> Step<Released> {
+    if let_go(w, run, now)? {
+        return Ok(Released::Done);
+    }
+    let found = w
+        .conn
+        .prepare_cached("SELECT state FROM runs WHERE id = ?1")?
+        .query_row([run.0], |row| state(row, 0))
+        .optional()?;
+    Ok(Released::NotHeld(found.ok_or(StoreError::NoRun(run))?))
+}
+
+/// Forgets which deaths were presumed of `host`: its name has a later life, so they are certain.
+pub(super) fn confirm(conn: &Connection, host: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached("DELETE FROM presumed_deaths WHERE host = ?1")?.execute([host]).map(drop)
+}
+
+/// The same of all hosts that are not listed any more.
+pub(super) fn confirm_unlisted(conn: &Connection) -> rusqlite::Result<()> {
+    conn.prepare_cached("DELETE FROM presumed_deaths WHERE host NOT IN (SELECT name FROM hosts)")?.execute([]).map(drop)
+}
