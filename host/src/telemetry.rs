@@ -1,6 +1,7 @@
 //! What the host says of itself, on stderr.
 
 mod bounded;
+mod lines;
 
 use std::io::IsTerminal;
 
@@ -8,6 +9,8 @@ use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
 use bounded::Bounded;
+use lines::Lines;
+pub use lines::lost_lines;
 
 /// The environment's filter.
 const VARIABLE: &str = "SEXTON_LOG";
@@ -27,9 +30,11 @@ pub fn start(json: bool, filter: &str) -> anyhow::Result<LogFilter> {
         Err(_) => (filter.to_owned(), "the configuration's `log.filter`"),
     };
     let filter = EnvFilter::try_new(&filter).map_err(|error| anyhow::anyhow!("{from} is not a filter: {error}"))?;
-    let stderr = Bounded::new(std::io::stderr);
+    // A line that cannot be written is counted by `Lines`. What `tracing-subscriber` would say of it on stderr itself panics where
+    // stderr is closed.
+    let stderr = Bounded::new(Lines::new(json));
     stderr.tell().context("cannot start a thread for the log")?;
-    let subscriber = tracing_subscriber::fmt().with_writer(stderr).with_target(false);
+    let subscriber = tracing_subscriber::fmt().with_writer(stderr).with_target(false).log_internal_errors(false);
     let (started, change): (_, Change) = if json {
         let subscriber = subscriber.json().flatten_event(true).with_env_filter(filter).with_filter_reloading();
         let handle = subscriber.reload_handle();

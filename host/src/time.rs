@@ -5,8 +5,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+
+/// More than any zone is from UTC.
+const MARGIN: TimeDelta = TimeDelta::days(2);
 
 /// Milliseconds since 1970-01-01T00:00:00Z, without leap seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,13 +26,11 @@ impl Timestamp {
         self.0
     }
 
-    /// The instant as chrono knows it; the ends of chrono's calendar where this one goes beyond.
+    /// The instant as chrono knows it; where this one goes beyond, nearly the ends of chrono's calendar. Not quite, because
+    /// chrono panics where an instant's local time, in whatever zone, is beyond.
     pub fn to_utc(self) -> DateTime<Utc> {
-        DateTime::from_timestamp_millis(self.0).unwrap_or(if self.0 < 0 {
-            DateTime::<Utc>::MIN_UTC
-        } else {
-            DateTime::<Utc>::MAX_UTC
-        })
+        let (first, last) = (DateTime::<Utc>::MIN_UTC + MARGIN, DateTime::<Utc>::MAX_UTC - MARGIN);
+        DateTime::from_timestamp_millis(self.0).unwrap_or(if self.0 < 0 { first } else { last }).clamp(first, last)
     }
 
     /// How long after `earlier` this is; zero if it is not.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::args::CheckArgs;
 use super::error::CliError;
 use super::lists;
-use super::screen::{Screen, one_line, safe};
+use super::screen::{Screen, aside, one_line, safe};
 use crate::http::shapes::{Due, TriggerShape, timing};
 use crate::plugins::inspect::{Inspection, inspect, tasks_in, unknown_tasks};
 use crate::plugins::manifest;
@@ -239,12 +239,12 @@ fn summary(all: &[Checked], tasks: usize) -> String {
 /// Says on stderr what is wrong, and what is probably not meant.
 fn tell(all: &[Checked]) -> Result<(), CliError> {
     for warning in all.iter().flat_map(|checked| &checked.found.warnings) {
-        eprintln!("warning: {}", safe(warning));
+        aside(&format!("warning: {}", safe(warning)));
     }
     let errors: Vec<&String> = all.iter().flat_map(|checked| &checked.found.errors).collect();
     let Some((last, others)) = errors.split_last() else { return Ok(()) };
     for error in others {
-        eprintln!("error: {}", safe(error));
+        aside(&format!("error: {}", safe(error)));
     }
     let failed = CliError::failed(last.as_str());
     Err(match errors.len() {

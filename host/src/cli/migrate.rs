@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::Hidden;
 use super::error::{CliError, Exit};
-use super::screen::{Screen, one_line};
+use super::screen::{Screen, aside, one_line};
 use crate::store::StoreError;
 use crate::store::postgres::{DatabaseUrl, PostgresOptions, PostgresStore};
 use crate::store::sqlite::SqliteStore;
@@ -187,7 +187,7 @@ impl Shown {
             Told::Done => match (self.about, self.bar.take()) {
                 (Some((Work::Copying, _)), Some(bar)) => bar.finish(),
                 (_, Some(bar)) => bar.finish_and_clear(),
-                (Some((Work::Copying, kind)), None) => eprintln!("{} {kind} moved", self.records),
+                (Some((Work::Copying, kind)), None) => aside(&format!("{} {kind} moved", self.records)),
                 _ => {}
             },
         }

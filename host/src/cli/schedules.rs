@@ -9,7 +9,7 @@ use ureq::http::Method;
 use super::args::{AddArgs, DeleteArgs, ScheduleKeyArgs, SchedulesArgs};
 use super::client::{Client, decode, part};
 use super::error::CliError;
-use super::screen::{Screen, one_line};
+use super::screen::{Screen, aside, one_line};
 use super::trigger::read_file;
 use crate::http::shapes::rough;
 use crate::http::shapes::schedules::{
@@ -68,10 +68,10 @@ pub(super) fn add(client: &Client, args: &AddArgs, screen: &Screen) -> Result<()
     let next = schedule.next.as_ref().map(|due| format!(" ({}{})", screen.clock_there(&due.local), due.marked()));
     let next = next.unwrap_or_default();
     for note in &notes {
-        eprintln!("note: {}", one_line(note));
+        aside(&format!("note: {}", one_line(note)));
     }
     if schedule.state == ScheduleState::Paused {
-        eprintln!("note: `{0}` is paused, so nothing is made until `sexton resume {0}`", schedule.task);
+        aside(&format!("note: `{0}` is paused, so nothing is made until `sexton resume {0}`", schedule.task));
     }
     screen.line(&format!("Schedule `{}` of `{}` {verb}: {}{next}.", schedule.key, schedule.task, when(&schedule)))
 }

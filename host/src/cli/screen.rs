@@ -163,6 +163,11 @@ impl Screen {
     }
 }
 
+/// Writes a line to stderr, beside what a command prints. Where stderr is closed, nobody reads it.
+pub(super) fn aside(line: &str) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
 fn clock(at: DateTime<FixedOffset>, now: DateTime<FixedOffset>) -> String {
     let today = at.date_naive() == now.date_naive();
     at.format(if today { "%H:%M:%S %:z" } else { "%Y-%m-%d %H:%M:%S %:z" }).to_string()

@@ -9,7 +9,7 @@ use super::args::{KillArgs, ReleaseArgs, ResultArgs, RunOrTask, TriggerArgs};
 use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
 use super::pausing::resume_command;
-use super::screen::{Screen, local, one_line};
+use super::screen::{Screen, aside, local, one_line};
 use crate::http::MAX_BODY;
 use crate::http::shapes::{KillEffect, Killed, ReleasedRun, RunDetail, Triggered};
 use crate::pause::PausedBy;
@@ -63,7 +63,7 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
         post_within(if args.wait { JUST_DROPPED_IN } else { Duration::ZERO }, || client.post(&path, &key, &input))?;
     let made: Triggered = decode(&json)?;
     for note in notes(&args.task, &made, client.tenant()) {
-        eprintln!("note: {note}");
+        aside(&format!("note: {note}"));
     }
     if args.wait {
         return wait(client, args, made.run, screen);
