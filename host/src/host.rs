@@ -4,6 +4,7 @@ mod parts;
 mod signals;
 mod store;
 mod var;
+mod wiring;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,7 +19,6 @@ use tracing::{info, warn};
 
 use crate::catalog::Catalog;
 use crate::config::Config;
-use crate::http;
 use crate::machine::host_duty::HostDuty;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
@@ -30,6 +30,7 @@ use crate::tenant::Tenants;
 use crate::time::Clock;
 use parts::Parts;
 use signals::{Leave, Reloading, Signals};
+use wiring::Wiring;
 
 pub use signals::ReadAgain;
 
@@ -52,7 +53,7 @@ pub struct Host {
     runtime: Arc<Runtime>,
     pause: Arc<HostPause>,
     duty: Arc<HostDuty>,
-    knobs: Knobs,
+    knobs: Arc<Knobs>,
     /// Set: nothing new is started.
     stopping: watch::Sender<bool>,
     /// Set: the loops that serve attempts under way end, too.
@@ -87,41 +88,34 @@ impl Host {
             )
         })?;
         let address = listener.local_addr()?;
-        let parts = Parts::open(&config, address).await?;
-        let (directories, sharing) = match config.host.publish {
-            true => (Vec::new(), Some(parts.sharing(&config)?)),
-            false => (parts.directories(&config)?, None),
-        };
-
+        let parts = Arc::new(Parts::open(&config, address).await?);
         let knobs = Knobs {
             rescan: watch::Sender::new(0),
             poll: watch::Sender::new(config.machine.poll),
             retention: watch::Sender::new(config.retention()),
             tenants: Arc::clone(&parts.tenants),
         };
+        let knobs = Arc::new(knobs);
         let (stopping, over) = (watch::Sender::new(false), watch::Sender::new(false));
-        let mut api_over = over.subscribe();
-        let api_over = async move { drop(api_over.wait_for(|over| *over).await) };
-        let mut first = vec![
-            tokio::spawn(parts.scheduler().run(stopping.subscribe())),
-            tokio::spawn(parts.added_schedules().run(stopping.subscribe())),
-            tokio::spawn(parts.worker(&config, &knobs).run(stopping.subscribe())),
-        ];
-        first.extend(
-            directories.into_iter().map(|d| tokio::spawn(d.run(knobs.rescan.subscribe(), stopping.subscribe()))),
-        );
-        first.extend(sharing.map(|sharing| tokio::spawn(sharing.run(knobs.rescan.subscribe(), stopping.subscribe()))));
-        let mut last = vec![
-            tokio::spawn(parts.heartbeat(&config).run(over.subscribe())),
-            tokio::spawn(parts.announcer(&config).run(over.subscribe())),
-            tokio::spawn(parts.sweeper(&config, &knobs).run(over.subscribe())),
-            tokio::spawn(Arc::clone(&parts.summary).run(over.subscribe())),
-            tokio::spawn(Arc::clone(&parts.budgets).watch(Arc::clone(&parts.live), over.subscribe())),
-            tokio::spawn(http::serve(listener, http::router(parts.api()), api_over)),
-        ];
-        last.push(tokio::spawn(parts.timekeeper().run(over.subscribe())));
-        let Parts { store, catalog, live, clock, runtime, pause, duty, .. } = parts;
-        Ok(Self { store, catalog, live, clock, address, runtime, pause, duty, knobs, stopping, over, first, last })
+        let wiring = Wiring { config: Arc::new(config), parts: Arc::clone(&parts), knobs: Arc::clone(&knobs) };
+        let first = wiring.first(&stopping)?;
+        let last = wiring.last(&over, listener)?;
+        let Parts { store, catalog, live, clock, runtime, pause, duty, .. } = &*parts;
+        Ok(Self {
+            store: Arc::clone(store),
+            catalog: Arc::clone(catalog),
+            live: Arc::clone(live),
+            clock: Arc::clone(clock),
+            address,
+            runtime: Arc::clone(runtime),
+            pause: Arc::clone(pause),
+            duty: Arc::clone(duty),
+            knobs,
+            stopping,
+            over,
+            first,
+            last,
+        })
     }
 
     /// Stop in three steps: start nothing new; wait up to `grace` for what is under way, which hears of it if it can;
@@ -178,7 +172,7 @@ impl Host {
 ///
 /// # Errors
 ///
-/// As [`Host::start`]; and when another process has taken this one's place in the store, which ends it as well.
+/// As [`Host::start`]; when another process has taken this one's place in the store, which ends it as well; and [`Broken`].
 pub async fn run(config: Config, log: LogFilter, read: ReadAgain) -> anyhow::Result<()> {
     let mut signals = Signals::take()?;
     let (name, plugins) = (config.host_name(), config.host.plugins.clone());
@@ -187,13 +181,13 @@ pub async fn run(config: Config, log: LogFilter, read: ReadAgain) -> anyhow::Res
     notify_systemd(&[sd_notify::NotifyState::Ready]);
 
     let leave = signals.heed(&host, Reloading { config, read, log }).await;
-    let grace = match leave {
+    let grace = match &leave {
         Leave::Signal(by, grace) => {
             info!("Stopping on {by}");
-            grace
+            *grace
         }
         // It has said so.
-        Leave::Replaced => Duration::ZERO,
+        Leave::Replaced | Leave::Broken(_) => Duration::ZERO,
     };
     notify_systemd(&[sd_notify::NotifyState::Stopping]);
     host.stop(grace, async {
@@ -206,8 +200,14 @@ pub async fn run(config: Config, log: LogFilter, read: ReadAgain) -> anyhow::Res
         Leave::Replaced => anyhow::bail!(
             "another process is host `{name}` of this store now; give each host a `[host] name` of its own"
         ),
+        Leave::Broken(why) => Err(Broken(why).into()),
     }
 }
+
+/// Why a host ended that was not asked to: a part of it panicked that cannot begin again.
+#[derive(Debug, thiserror::Error)]
+#[error("the host cannot go on: {0}; start it again, and report this")]
+pub struct Broken(String);
 
 /// Compiled code lies in `var` and is executed as it is, so those who may drop plugins must not be able to write there; and
 /// what lies in a tenant's directory is that tenant's alone.

@@ -45,6 +45,7 @@ use crate::machine::live::LiveRuns;
 use crate::plugins::PluginInfo;
 use crate::run::HeldBack;
 use crate::store::{LockWait, Store};
+use crate::supervisor::Supervisor;
 use crate::task::Name;
 use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
@@ -79,6 +80,8 @@ pub struct ApiState {
     pub pause: Arc<HostPause>,
     /// Whether it takes runs.
     pub duty: Arc<HostDuty>,
+    /// What has panicked on this host.
+    pub supervisor: Arc<Supervisor>,
 }
 
 impl ApiState {
@@ -123,6 +126,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
     Router::new()
         .route("/", get(page::page))
         .route("/v1/health", get(host::health))
+        .route("/livez", get(host::health))
         .route("/v1/host", get(host::host))
         .route("/v1/hosts", get(hosts::list))
         .route("/v1/hosts/{host}/drain", post(hosts::drain))

@@ -2,6 +2,9 @@
 //!
 //! The way of a run, and which file to open for what, is in `ARCHITECTURE.md`.
 
+// What prints to a terminal that is gone panics: `cli::screen` and `telemetry` write instead.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod catalog;
 pub mod cli;
 pub mod clock;
@@ -23,6 +26,7 @@ pub mod schedule;
 pub mod simulation;
 pub mod store;
 pub mod supervision;
+pub mod supervisor;
 pub mod task;
 pub mod telemetry;
 pub mod tenant;

@@ -49,4 +49,5 @@ mod simulate;
 mod tenants;
 mod terminal;
 mod thin_line;
+mod unseen;
 mod views;

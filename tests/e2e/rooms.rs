@@ -100,6 +100,41 @@ fn no_room_knows_what_it_must_not() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+/// What begins threads and tasks, or catches panics, besides the supervisor: the file, and why a panic there is not unseen.
+const UNSUPERVISED: &[(&str, &str)] = &[
+    ("supervisor.rs", "it is the supervisor"),
+    ("cli/top.rs", "a command for people, who see it"),
+    ("machine/worker.rs", "a run's pipeline notes its own panic"),
+    ("store/postgres/connect.rs", "a connection's end is seen by those who use it"),
+    ("store/postgres/listen.rs", "a connection's end is seen by the listener, which makes another"),
+    ("runtime/handle.rs", "a timer of one attempt, which its deadline ends as well"),
+    ("runtime/watch.rs", "it hands the panic on to the run's pipeline"),
+];
+
+#[test]
+fn loops_and_threads_are_begun_by_the_supervisor() {
+    let source = source();
+    let mut unseen = Vec::new();
+
+    for file in files(&source).into_iter().filter(|file| !is_test(file)) {
+        let name = file.strip_prefix(&source).unwrap().display().to_string();
+        // The stores' test text is no code of the host.
+        let text_of_tests = name.starts_with("store/conformance");
+        if text_of_tests || UNSUPERVISED.iter().any(|(known, _)| *known == name) {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        for line in text.split("#[cfg(test)]").next().unwrap_or_default().lines() {
+            let begins = ["tokio::spawn(", "thread::spawn(", "thread::Builder", "catch_unwind"];
+            if !line.trim_start().starts_with("//") && begins.iter().any(|word| line.contains(word)) {
+                unseen.push(format!("{name}: {}", line.trim()));
+            }
+        }
+    }
+
+    assert!(unseen.is_empty(), "have these begun by `Supervisor`: {}", unseen.join("\n"));
+}
+
 #[test]
 fn the_rules_name_files_that_exist() {
     let source = source();
@@ -108,6 +143,9 @@ fn the_rules_name_files_that_exist() {
         for room in *rooms {
             assert!(source.join(room).exists(), "{room} is not in host/src");
         }
+    }
+    for (file, _) in UNSUPERVISED {
+        assert!(source.join(file).exists(), "{file} is not in host/src");
     }
 }
 

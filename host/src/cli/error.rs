@@ -21,6 +21,8 @@ pub enum Exit {
     TimedOut = 5,
     /// Something else is there already, or somebody was first.
     Conflict = 6,
+    /// A host ended because a part of it panicked that cannot begin again.
+    Broken = 7,
 }
 
 /// Why a command ended early.

@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::args::{Hidden, RunArgs};
-use super::error::CliError;
+use super::error::{CliError, Exit};
 use crate::config::reading::nearest;
 use crate::config::{BadConfig, Config, LogFormat};
+use crate::host::Broken;
 use crate::store::postgres::DatabaseUrl;
 
 /// Threads of the host's own work. It waits much and computes little; guests have threads of their own.
@@ -22,7 +23,10 @@ const LAST_READS: Duration = Duration::from_millis(500);
 pub(super) fn run(args: RunArgs) -> Result<(), CliError> {
     let config = config(args.clone(), Config::load)?;
     args.plugins.as_deref().map_or(Ok(()), is_there)?;
-    start(config, args).map_err(|error| CliError::failed(format!("{error:#}")))
+    start(config, args).map_err(|error| match error.is::<Broken>() {
+        true => CliError::new(Exit::Broken, format!("{error:#}")),
+        false => CliError::failed(format!("{error:#}")),
+    })
 }
 
 /// Refuses a plugin directory that is named and does not exist. It is made only where nobody named one, because a slip would

@@ -1,10 +1,11 @@
 //! What a host's loops and its API are made of.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::{Knobs, store};
@@ -20,7 +21,7 @@ use crate::machine::heartbeat::Heartbeat;
 use crate::machine::host_duty::HostDuty;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
-use crate::machine::scheduler::{AddedSchedules, Scheduler};
+use crate::machine::scheduler::{AddedSchedules, Scheduler, Started};
 use crate::machine::summary::Summary;
 use crate::machine::sweeper::Sweeper;
 use crate::machine::timekeeper::Timekeeper;
@@ -33,6 +34,7 @@ use crate::runtime::{Runtime, Services};
 use crate::schedule::IMPLAUSIBLE;
 use crate::store::Store;
 use crate::store::hosts::{self, HostRecord};
+use crate::supervisor::Supervisor;
 use crate::task::Name;
 use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
@@ -55,6 +57,10 @@ pub(super) struct Parts {
     pub(super) summary: Arc<Summary>,
     pub(super) pause: Arc<HostPause>,
     pub(super) duty: Arc<HostDuty>,
+    /// The places of runs under way.
+    slots: Arc<Semaphore>,
+    /// The tasks that were due at the host's start.
+    started: Started,
     /// What the host says of itself.
     host: HostRecord,
 }
@@ -104,28 +110,33 @@ impl Parts {
             summary: Arc::default(),
             pause: Arc::default(),
             duty: Arc::default(),
+            slots: Arc::new(Semaphore::new(config.runtime.slots as usize)),
+            started: Arc::default(),
             host,
         })
     }
 
+    /// The plugin directory of each tenant.
     pub(super) fn directories(&self, config: &Config) -> anyhow::Result<Vec<Directory>> {
         let all = config.directories();
-        let open = |(tenant, path): (Name, PathBuf)| {
-            let others = all.iter().filter(|(other, _)| *other != tenant).map(|(_, path)| path.clone()).collect();
-            let may_lie_in_var = tenant == Name::default_tenant();
-            let apart = Apart { var: config.host.var.clone(), may_lie_in_var, others };
-            Directory::open(
-                tenant,
-                &path,
-                Arc::clone(&self.plugins),
-                Arc::clone(&self.runtime),
-                Arc::clone(&self.clock),
-                config.runtime.max_component,
-            )
-            .map(|directory| directory.apart_from(apart))
-            .with_context(|| format!("cannot use the plugin directory `{}`", path.display()))
-        };
-        all.clone().into_iter().map(open).collect()
+        all.iter().map(|(tenant, path)| self.directory(config, tenant, path)).collect()
+    }
+
+    pub(super) fn directory(&self, config: &Config, tenant: &Name, path: &Path) -> anyhow::Result<Directory> {
+        let all = config.directories();
+        let others = all.into_iter().filter(|(other, _)| other != tenant).map(|(_, path)| path).collect();
+        let may_lie_in_var = *tenant == Name::default_tenant();
+        let apart = Apart { var: config.host.var.clone(), may_lie_in_var, others };
+        Directory::open(
+            tenant.clone(),
+            path,
+            Arc::clone(&self.plugins),
+            Arc::clone(&self.runtime),
+            Arc::clone(&self.clock),
+            config.runtime.max_component,
+        )
+        .map(|directory| directory.apart_from(apart))
+        .with_context(|| format!("cannot use the plugin directory `{}`", path.display()))
     }
 
     /// What takes up plugins on a host that shares them.
@@ -148,6 +159,7 @@ impl Parts {
             live: Arc::clone(&self.live),
             clock: Arc::clone(&self.clock),
             pause: Arc::clone(&self.pause),
+            started: Arc::clone(&self.started),
         }
     }
 
@@ -174,7 +186,8 @@ impl Parts {
             budgets: Arc::clone(&self.budgets),
             host: self.host.name.clone(),
             labels: self.host.labels.clone(),
-            slots: config.runtime.slots,
+            slots: Arc::clone(&self.slots),
+            places: config.runtime.slots,
             lease: config.machine.lease,
             poll: knobs.poll.subscribe(),
             pause: Arc::clone(&self.pause),
@@ -244,6 +257,7 @@ impl Parts {
             budgets: Arc::clone(&self.budgets),
             pause: Arc::clone(&self.pause),
             duty: Arc::clone(&self.duty),
+            supervisor: Arc::clone(Supervisor::of_process()),
         })
     }
 }

@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::Host;
 use crate::config::Config;
+use crate::supervisor::Supervisor;
 use crate::telemetry::LogFilter;
 
 /// How the configuration is read again.
@@ -23,12 +24,14 @@ pub(super) struct Signals {
 }
 
 /// Why a host stops.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Leave {
     /// This signal said so; how long runs may go on.
     Signal(&'static str, Duration),
     /// Another process has its name.
     Replaced,
+    /// A part of it panicked that cannot begin again; which, and how.
+    Broken(String),
 }
 
 /// What the host's configuration is now, and where a new one comes from.
@@ -65,6 +68,7 @@ impl Signals {
                 _ = self.terminate.recv() => return Leave::Signal("SIGTERM", reloading.config.machine.grace),
                 _ = self.interrupt.recv() => return Leave::Signal("SIGINT", reloading.config.machine.grace),
                 () = host.duty.replaced() => return Leave::Replaced,
+                why = Supervisor::of_process().broken() => return Leave::Broken(why),
                 _ = self.pause.recv() => host.pause(),
                 _ = self.resume.recv() => host.go_on(),
                 _ = self.reload.recv() => reloading.reload(host),

@@ -3,23 +3,35 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 
 use super::App;
-use super::error::{ApiError, ApiResult};
+use super::error::ApiResult;
 use super::extract::{ApiQuery, NoQuery, Tenant};
-use super::shapes::{Host, Locks, Plugins, TenantShape, Tenants};
+use super::shapes::{FailureBody, Health, Host, Locks, Plugins, TenantShape, Tenants};
 use crate::run::RunId;
+use crate::telemetry::lost_lines;
 
-/// `GET /v1/health`: whether the store answers; what a watchdog asks.
-pub(super) async fn health(State(app): State<App>, _: ApiQuery<NoQuery>) -> ApiResult<Json<serde_json::Value>> {
+/// `GET /v1/health`, and `GET /livez`: whether the store answers and no part of the host is down; what a watchdog asks.
+pub(super) async fn health(State(app): State<App>, _: ApiQuery<NoQuery>) -> Response {
+    let parts = app.supervisor.faults();
     // No run has this id: the cheapest question that the store must really be asked.
-    match app.store.run(RunId(0)).await {
-        Ok(_) => Ok(Json(match app.clock.doubt() {
-            None => serde_json::json!({ "status": "ok" }),
-            Some(doubt) => serde_json::json!({ "status": "ok", "clock": doubt }),
-        })),
-        Err(e) => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unhealthy", e.to_string())),
-    }
+    let store = app.store.run(RunId(0)).await.err().map(|error| error.to_string());
+    let down = || {
+        let down: Vec<String> =
+            parts.iter().filter(|fault| fault.down).map(|fault| format!("`{}`", fault.part)).collect();
+        (!down.is_empty()).then(|| format!("panicked and is down for now: {}", down.join(", ")))
+    };
+    let error = store.or_else(down).map(|message| FailureBody { code: "unhealthy".to_owned(), message, hint: None });
+    let (status, word) = match error {
+        None => (StatusCode::OK, "ok"),
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "down"),
+    };
+    (
+        status,
+        Json(Health { status: word.to_owned(), error, parts, lost_log_lines: lost_lines(), clock: app.clock.doubt() }),
+    )
+        .into_response()
 }
 
 /// `GET /v1/host`.

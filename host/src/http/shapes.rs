@@ -21,6 +21,7 @@ use crate::plugins::PluginInfo;
 use crate::run::{HeldBack, Outcome, RunId, RunState};
 use crate::store::{AttemptInfo, EntryInfo, HeldLock, RunInfo, StoreStats};
 use crate::supervision::Pause;
+use crate::supervisor::Fault;
 use crate::task::Name;
 use crate::time::Timestamp;
 
@@ -54,6 +55,30 @@ pub struct Host {
     pub runs: BTreeMap<RunState, u64>,
     /// What its store has done since it was opened.
     pub store: StoreStats,
+}
+
+/// `GET /v1/health`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok`, or `down`.
+    pub status: String,
+    /// Why it is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<FailureBody>,
+    /// The parts of the host that have panicked since it was started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Fault>,
+    /// What is odd about the clock, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<String>,
+    /// Lines of its log that could not be written.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost_log_lines: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// `GET /v1/plugins`.

@@ -36,6 +36,7 @@ use crate::schedule::{CatchUp, Trigger};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{ClaimRequest, Finish, LockKind, LockMode, LockName, LockTaken, LockWait, Store};
 use crate::supervision::Supervision;
+use crate::supervisor::{Supervisor, guarded};
 use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
 use crate::tenant::{TenantLimits, Tenants};
 use crate::time::{Clock, Timestamp};
@@ -63,6 +64,7 @@ pub(crate) struct Rig {
     budgets: Arc<Budgets>,
     pause: Arc<HostPause>,
     duty: Arc<HostDuty>,
+    supervisor: Arc<Supervisor>,
     pub(crate) router: Router,
     _dir: tempfile::TempDir,
 }
@@ -149,6 +151,7 @@ impl Rig {
         let tenants = Arc::new(Tenants::new(2_000_000, BTreeMap::from([(acme(), acme_limits)])));
         let budgets = Arc::new(Budgets::new(catalog.clone(), tenants.clone(), Arc::new(Stopped)));
         let (pause, duty) = (Arc::<HostPause>::default(), Arc::<HostDuty>::default());
+        let supervisor = Arc::<Supervisor>::default();
         let state = ApiState {
             store: store.clone(),
             catalog: catalog.clone(),
@@ -171,8 +174,9 @@ impl Rig {
             pause: pause.clone(),
             duty: duty.clone(),
             tenants,
+            supervisor: supervisor.clone(),
         };
-        Self { store, live, catalog, budgets, pause, duty, router: router(Arc::new(state)), _dir: dir }
+        Self { store, live, catalog, budgets, pause, duty, supervisor, router: router(Arc::new(state)), _dir: dir }
     }
 
     async fn ask(&self, request: Request<Body>) -> Answer {
@@ -457,4 +461,40 @@ async fn the_host_tells_about_itself() {
     assert_eq!((&host["name"], &host["pid"], &host["runs"]["waiting"]), (&json!("box"), &json!(7), &json!(1)));
     assert_eq!(rig.get("/v1/locks").await.json(), json!({ "locks": [] }));
     assert_eq!(rig.get("/v1/plugins").await.json()["plugins"][0]["name"], "broken");
+}
+
+#[tokio::test]
+async fn health_shows_what_has_panicked_and_fails_while_a_part_is_down() {
+    let rig = Rig::new();
+    rig.supervisor.note("a run's pipeline", &guarded::<()>(|| panic!("no good")).unwrap_err());
+
+    let after = rig.get("/v1/health").await;
+    assert_eq!(after.status, StatusCode::OK);
+    let part = &after.json()["parts"][0];
+    assert_eq!((&part["part"], &part["panics"], &part["down"]), (&json!("a run's pipeline"), &json!(1), &json!(false)));
+    assert!(part["message"].as_str().is_some_and(|message| message.starts_with("no good")), "{part}");
+    assert!(part["first_at"].is_string() && part["last_at"].is_string(), "{part}");
+
+    let (_over, stop) = tokio::sync::watch::channel(false);
+    async fn fails() {
+        panic!("again")
+    }
+    let part = rig.supervisor.part("sweeper", stop, fails);
+    let down = async {
+        loop {
+            let answer = rig.get("/livez").await;
+            if answer.status != StatusCode::OK {
+                return answer.json();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let down = tokio::time::timeout(BOUND, down).await.expect("it goes down");
+    assert_eq!(down["status"], "down");
+    let error = &down["error"];
+    assert_eq!(
+        (&error["code"], &error["message"]),
+        (&json!("unhealthy"), &json!("panicked and is down for now: `sweeper`"))
+    );
+    part.abort();
 }

@@ -28,7 +28,7 @@ use crate::time::{Clock, Timestamp};
 pub use added::AddedSchedules;
 use reacting::Reacting;
 use timetable::Progress;
-pub use timetable::Timetable;
+pub use timetable::{Started, Timetable};
 
 /// The longest sleep: a clock that was set, or a machine that slept, is noticed after no more than this.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -52,6 +52,8 @@ pub struct Scheduler {
     pub clock: Arc<dyn Clock>,
     /// While it lasts nothing is made here.
     pub pause: Arc<HostPause>,
+    /// The tasks that were due at this host's start.
+    pub started: Started,
 }
 
 impl Scheduler {
@@ -59,7 +61,7 @@ impl Scheduler {
     pub async fn run(self, mut stopping: watch::Receiver<bool>) {
         let mut catalog = self.catalog.changes();
         let mut ends = self.store.changes();
-        let mut timetable = Timetable::default();
+        let mut timetable = Timetable::of(Arc::clone(&self.started));
         let mut reacting = Reacting::default();
         let mut known = false;
         let mut pauses = self.pause.changes();

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinError, JoinSet};
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 use crate::catalog::Catalog;
 use crate::machine::budget::{Budgets, Standing};
@@ -17,6 +16,7 @@ use crate::machine::host_duty::{Duty, HostDuty};
 use crate::machine::host_pause::HostPause;
 use crate::run::Claim;
 use crate::store::{ClaimRequest, Claimed, LossPolicy, Store};
+use crate::supervisor::{Supervisor, caught};
 use crate::task::{Name, TaskKey};
 use crate::time::Clock;
 
@@ -40,8 +40,10 @@ pub struct Worker {
     pub host: String,
     /// What it is called besides: a task that asks for others is left to hosts that have them.
     pub labels: Vec<Name>,
-    /// Runs at once.
-    pub slots: u32,
+    /// The places of runs under way. They outlive a worker that panics, and the runs with them.
+    pub slots: Arc<Semaphore>,
+    /// How many places there are.
+    pub places: u32,
     /// How long a claim holds unless it is extended.
     pub lease: Duration,
     /// How long to wait at most before looking again.
@@ -52,27 +54,16 @@ pub struct Worker {
     pub duty: Arc<HostDuty>,
 }
 
-/// A run's pipeline does not panic; if it does, the run's lease ends and it is tried again.
-fn tell(done: Result<(), JoinError>) {
-    if let Err(error) = done {
-        error!(error = %error, "A run's pipeline broke");
-    }
-}
-
 impl Worker {
     /// Take and do runs until `stopping` is set, then wait until those under way are over.
     pub async fn run(self, mut stopping: watch::Receiver<bool>) {
         let hint = self.store.runs_hint();
-        let slots = Arc::new(Semaphore::new(self.slots as usize));
+        let slots = Arc::clone(&self.slots);
         let mut catalog = self.catalog.changes();
         let mut tasks = Claimable::of(&self.catalog, &self.labels);
-        let mut under_way = JoinSet::new();
         let (mut pauses, mut duties) = (self.pause.changes(), self.duty.changes());
 
         while !*stopping.borrow() {
-            while let Some(done) = under_way.try_join_next() {
-                tell(done);
-            }
             if catalog.has_changed().unwrap_or(false) {
                 catalog.mark_unchanged();
                 tasks = Claimable::of(&self.catalog, &self.labels);
@@ -97,7 +88,7 @@ impl Worker {
                     }
                     Ok(claimed) => {
                         for claim in claimed.claims {
-                            under_way.spawn(self.attempt(claim, &slots));
+                            tokio::spawn(self.attempt(claim, &slots));
                         }
                         continue;
                     }
@@ -120,10 +111,9 @@ impl Worker {
                 told = stopping.changed() => if told.is_err() { break },
             }
         }
-        debug!(runs = under_way.len(), "Claiming no more runs");
-        while let Some(done) = under_way.join_next().await {
-            tell(done);
-        }
+        debug!(free = slots.available_permits(), "Claiming no more runs");
+        // All places are free again when the runs under way are over.
+        drop(slots.acquire_many(self.places).await);
     }
 
     /// An attempt at a run that was claimed. It is counted from now on, not only once it is polled.
@@ -134,7 +124,10 @@ impl Worker {
         let (executor, busy) = (Arc::clone(&self.executor), self.duty.busy());
         let attempt = self.budgets.begin(&claim);
         async move {
-            executor.execute(claim).await;
+            // A run's pipeline does not panic; if it does, the run's lease ends and it is tried again.
+            if let Err(panic) = caught(Box::pin(executor.execute(claim))).await {
+                Supervisor::of_process().note("a run's pipeline", &panic);
+            }
             drop((attempt, busy));
             drop(slot); // the last thing given back: see DESIGN, release order
         }

@@ -27,6 +27,7 @@ use crate::plugins::settling::{SETTLE, Settling};
 use crate::plugins::source::{Files, QUIET, Rejected, Source, list};
 use crate::plugins::watching::Watching;
 use crate::runtime::Runtime;
+use crate::supervisor::{Supervisor, caught};
 use crate::task::Name;
 use crate::time::Clock;
 
@@ -120,6 +121,11 @@ impl Directory {
     pub async fn run(mut self, mut rescan: watch::Receiver<u64>, mut over: watch::Receiver<bool>) {
         let (watching, mut hints) = Watching::of(self.source.directory.clone());
         let mut watching = Some(watching);
+        if let Outlet::Use(registry) = &self.outlet {
+            // Those that another life of this loop has loaded: what was taken away meanwhile is found to be gone.
+            let known = registry.names(&self.source.tenant);
+            self.seen.extend(known.into_iter().map(|name| (name, Files::default())));
+        }
         loop {
             // A filesystem that hangs keeps this directory waiting, and nothing else.
             let listed = tokio::select! {
@@ -309,7 +315,14 @@ fn made(path: &Path) -> io::Result<PathBuf> {
 /// Loads a plugin of these files. Returns nothing if they are others by then: what was read may be of both.
 async fn load(source: Source, name: String, files: Files) -> Option<Brought> {
     debug!(plugin = name, "Loading plugin `{}`", harmless::line(&name));
-    let version = source.version(&name, files).await;
+    let version = match caught(Box::pin(source.version(&name, files))).await {
+        Ok(version) => version,
+        // A plugin that makes the host panic is the only one that is not used for it.
+        Err(panic) => {
+            Supervisor::of_process().note("loading a plugin", &panic);
+            Err(Rejected::from(format!("the host panicked while it loaded it: {panic}")))
+        }
+    };
     if Name::new(&name).is_err() {
         return Some(version); // nothing of it was read, and its file may have a name that is no text
     }

@@ -26,6 +26,7 @@ use crate::plugins::registry::Registry;
 use crate::private;
 use crate::regular_file;
 use crate::store::Store;
+use crate::supervisor::caught;
 use crate::time::Clock;
 use copies::Copies;
 use publisher::{Publisher, Tenant};
@@ -89,11 +90,11 @@ impl Sharing {
         let looked = watch::Sender::new(false);
         let mut directories = JoinSet::new();
         for directory in self.own {
-            directories.spawn(directory.run(rescan.clone(), over.clone()));
+            directories.spawn(caught(Box::pin(directory.run(rescan.clone(), over.clone()))));
         }
         for directory in self.copies {
             let (rescan, over, mut looked) = (rescan.clone(), over.clone(), looked.subscribe());
-            directories.spawn(async move {
+            directories.spawn(caught(Box::pin(async move {
                 let mut ended = over.clone();
                 // What was withdrawn or replaced while this host was down is not used for a moment.
                 tokio::select! {
@@ -101,9 +102,17 @@ impl Sharing {
                     _ = ended.changed() => return,
                 }
                 directory.run(rescan, over).await;
-            });
+            })));
         }
-        self.publisher.run(looked, over).await;
-        while directories.join_next().await.is_some() {}
+        let publishing = self.publisher.run(looked, over);
+        let loading = async {
+            while let Some(done) = directories.join_next().await {
+                // The directories hang together, so a panic of one is a panic of all.
+                if let Ok(Err(panic)) = done {
+                    panic.resume();
+                }
+            }
+        };
+        tokio::join!(publishing, loading);
     }
 }

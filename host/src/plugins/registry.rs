@@ -180,6 +180,11 @@ impl Registry {
         tenants.values().flat_map(BTreeMap::values).filter(|plugin| plugin.version.is_some()).count()
     }
 
+    /// The names of all plugins of `tenant`, in use or not.
+    pub(super) fn names(&self, tenant: &Name) -> Vec<String> {
+        self.plugins().get(tenant).into_iter().flatten().map(|(name, _)| name.clone()).collect()
+    }
+
     /// The names of all plugins of `tenant` of which what lies in the directory is not used.
     pub(super) fn quarantined(&self, tenant: &Name) -> Vec<String> {
         let tenants = self.plugins();

@@ -80,13 +80,22 @@ impl Files {
 
     pub(super) fn is_new(self, now: SystemTime) -> bool {
         [self.component, self.manifest].into_iter().flatten().any(|stamp| {
-            let at = SystemTime::UNIX_EPOCH
-                + Duration::new(stamp.written.0.unsigned_abs(), 0)
-                + Duration::from_nanos(stamp.written.1.unsigned_abs());
-            // A time in the future says nothing about how long the file has been quiet.
-            now.duration_since(at).is_ok_and(|quiet| quiet < QUIET)
+            // A time in the future, or one that is no time at all, says nothing about how long the file has been quiet.
+            let quiet = time_of(stamp.written).and_then(|at| now.duration_since(at).ok());
+            quiet.is_some_and(|quiet| quiet < QUIET)
         })
     }
+}
+
+/// The instant of a file's time, which is any number of seconds (some file systems keep whatever they are told) and
+/// nanoseconds; `None` if that is beyond what instants can be.
+fn time_of((seconds, nanos): (i64, i64)) -> Option<SystemTime> {
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    let at = match seconds >= 0 {
+        true => SystemTime::UNIX_EPOCH.checked_add(whole)?,
+        false => SystemTime::UNIX_EPOCH.checked_sub(whole)?,
+    };
+    at.checked_add(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)))
 }
 
 /// The plugins that lie in `directory`, and whether some entry could not be looked at.
@@ -215,4 +224,26 @@ impl Source {
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Rejected> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Rejected::for_now(format!("loading it broke off: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(written: (i64, i64)) -> Files {
+        Files { component: Some(Stamp { inode: 1, size: 1, written, changed: (0, 0) }), manifest: None }
+    }
+
+    #[test]
+    fn whatever_a_files_time_is_whether_it_is_new_can_be_told() {
+        let second = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        for seconds in [i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX - 1, i64::MAX] {
+            for nanos in [0, 1, 999_999_999, i64::MAX, -1] {
+                let told = files((seconds, nanos)).is_new(second(1_000));
+                assert!(!told, "{seconds} {nanos}");
+            }
+        }
+        assert!(files((999, 900_000_000)).is_new(second(1_000)));
+        assert!(!files((-1_000, 0)).is_new(second(1_000)), "a second before 1970 is none after it");
+    }
 }

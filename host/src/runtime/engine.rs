@@ -10,6 +10,7 @@ use std::time::Duration;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use super::{RuntimeConfig, RuntimeError};
+use crate::supervisor::{After, Supervisor};
 
 /// Stack of guest code. Deep enough for recursive parsers, shallow enough that endless recursion traps in microseconds.
 const WASM_STACK: usize = 1 << 20;
@@ -151,9 +152,8 @@ impl Ticker {
     pub(super) fn start(engine: wasmtime::Engine, tick: Duration) -> Result<Self, RuntimeError> {
         let state = Arc::new(TickerState::default());
         let ticking = Arc::clone(&state);
-        let thread = std::thread::Builder::new()
-            .name("sexton-ticker".into())
-            .spawn(move || ticking.tick(&engine, tick))
+        let thread = Supervisor::of_process()
+            .thread("sexton-ticker", After::Again, move || ticking.tick(&engine, tick))
             .map_err(RuntimeError::Thread)?;
         Ok(Self { state, thread: Mutex::new(Some(thread)) })
     }
@@ -192,6 +192,7 @@ impl Ticker {
 impl TickerState {
     fn tick(&self, engine: &wasmtime::Engine, tick: Duration) {
         let mut idle = 0;
+        self.asleep.store(false, Ordering::SeqCst);
         while !self.stopping.load(Ordering::SeqCst) {
             std::thread::park_timeout(tick);
             engine.increment_epoch();

@@ -25,6 +25,7 @@ use super::answers::Answers;
 use super::engine::Ticker;
 use super::processor;
 use super::vitals::Lane;
+use crate::supervisor::{After, Supervisor};
 use queues::{Gear, Job, Queues};
 
 /// What the faster threads give way to the host's own by. Linux counts niceness by thread.
@@ -38,6 +39,8 @@ const SLOW_NICE: i32 = 10;
 thread_local! {
     /// What kind of guest thread this is, if it is one.
     static GUEST_THREAD: Cell<Option<Gear>> = const { Cell::new(None) };
+    /// Whether this thread goes after others.
+    static LOWERED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether this is a thread that goes on with guests, and gives `answers` as it does.
@@ -88,9 +91,9 @@ impl Lanes {
             for n in 0..cores {
                 let shared = Arc::clone(&lanes.shared);
                 let io = io.clone();
-                let thread = std::thread::Builder::new()
-                    .name(format!("sexton-{name}-{n}"))
-                    .spawn(move || shared.serve(gear, &io))
+                let serve = move || shared.serve(gear, &io);
+                let thread = Supervisor::of_process()
+                    .thread(&format!("sexton-{name}-{n}"), After::Again, serve)
                     .map_err(RuntimeError::Thread)?;
                 lanes.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
             }
@@ -217,7 +220,7 @@ impl Shared {
         let _io = io.enter();
         lower_priority(if gear == Gear::Fast { FAST_NICE } else { SLOW_NICE });
         GUEST_THREAD.set(Some(gear));
-        self.ticker.busy();
+        let _busy = Busy::begin(&self.ticker);
         let mut done = None;
         while let Some((job, lane)) = self.next(gear, done.take()) {
             if !job.metadata().is_new() {
@@ -231,7 +234,6 @@ impl Shared {
         }
         GUEST_THREAD.set(None);
         self.answers.give();
-        self.ticker.idle();
     }
 
     /// The next guest, once there is one; `None` when the threads are to end. Who had the last turn is charged for it.
@@ -267,8 +269,27 @@ impl Shared {
     }
 }
 
-/// Let this thread go after others where they want the processor, too.
+/// That a guest thread is at work, until this is dropped.
+struct Busy<'a>(&'a Ticker);
+
+impl<'a> Busy<'a> {
+    fn begin(ticker: &'a Ticker) -> Self {
+        ticker.busy();
+        Self(ticker)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.idle();
+    }
+}
+
+/// Lets this thread go after others where they want the processor, too. Once: a thread that does its work again has done so.
 pub(super) fn lower_priority(by: i32) {
+    if LOWERED.replace(true) {
+        return;
+    }
     if let Err(error) = rustix::process::nice(by) {
         tracing::debug!(%error, "Could not lower the priority of a thread");
     }

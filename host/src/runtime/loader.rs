@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use super::components::{self, Component, LoadError, look};
 use super::lanes::lower_priority;
 use super::wording;
 use super::{RuntimeConfig, RuntimeError};
+use crate::supervisor::{After, Supervisor};
 
 type Answer = tokio::sync::oneshot::Sender<Result<Component, LoadError>>;
 
@@ -97,9 +97,8 @@ impl Loader {
         for n in 0..threads {
             let shared = Arc::clone(&shared);
             let with_slow = n > 0;
-            std::thread::Builder::new()
-                .name(format!("sexton-load-{n}"))
-                .spawn(move || shared.work(with_slow))
+            Supervisor::of_process()
+                .thread(&format!("sexton-load-{n}"), After::Again, move || shared.work(with_slow))
                 .map_err(RuntimeError::Thread)?;
         }
         Ok(Self { shared, max_component: config.max_component })
@@ -260,8 +259,8 @@ impl Shared {
 
 /// A panic while code is made or loaded is a bug, and must not keep other components from being loaded.
 fn whole<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    std::panic::catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(Failure::Error(LoadError::Crashed("it panicked".into()))))
+    let done = Supervisor::of_process().watched("component loader", work);
+    done.unwrap_or_else(|| Err(Failure::Error(LoadError::Crashed("it panicked".into()))))
 }
 
 fn reply(answer: Answer, loaded: Result<Component, LoadError>) {

@@ -20,6 +20,7 @@ use wasmtime::WasmBacktrace;
 use super::compiler::Apart;
 use super::components::hex;
 use super::processor::Effort;
+use crate::supervisor::guarded;
 
 /// Components whose debug information is kept at hand. Each takes a few times the size of its file.
 const AT_HAND: usize = 8;
@@ -299,7 +300,8 @@ impl Lines {
             unreadable.insert(digest.to_owned());
             return Ok(None);
         }
-        Ok(std::panic::catch_unwind(|| DebugInfo::read(&wasm)).ok().flatten())
+        // A panic is the fault of what is read, which is the guest's: nobody is alarmed by it.
+        Ok(guarded(|| DebugInfo::read(&wasm)).ok().flatten())
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::RuntimeError;
 use super::lanes::lower_priority;
 use super::stack::{Lines, Stack};
+use crate::supervisor::{After, Supervisor};
 
 /// What the thread gives way to all others by: as those do on which guests spin.
 const NICE: i32 = 10;
@@ -57,11 +58,10 @@ impl Words {
     ///
     /// [`RuntimeError::Thread`] if the system gives no more threads.
     pub(super) fn start(lines: Arc<Lines>) -> Result<Self, RuntimeError> {
-        let (queue, asked) = mpsc::channel(WAITING);
+        let (queue, mut asked) = mpsc::channel(WAITING);
         let found_by = Arc::clone(&lines);
-        std::thread::Builder::new()
-            .name("sexton-words".into())
-            .spawn(move || answer(&found_by, asked))
+        Supervisor::of_process()
+            .thread("sexton-words", After::Again, move || answer(&found_by, &mut asked))
             .map_err(RuntimeError::Thread)?;
         Ok(Self { lines, queue, patience: PATIENCE })
     }
@@ -98,7 +98,7 @@ impl Words {
     }
 }
 
-fn answer(lines: &Lines, mut asked: mpsc::Receiver<Asked>) {
+fn answer(lines: &Lines, asked: &mut mpsc::Receiver<Asked>) {
     lower_priority(NICE);
     lines.effort.of_this_thread();
     while let Some(Asked { digest, stack, answer }) = asked.blocking_recv() {
@@ -106,8 +106,8 @@ fn answer(lines: &Lines, mut asked: mpsc::Receiver<Asked>) {
             continue; // whoever asked has lost patience
         }
         // What is read is the guest's own. One that makes its reader panic goes without words.
-        let words = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| lines.words(&digest, &stack)));
-        let words = words.unwrap_or_else(|_| stack.names());
+        let words = Supervisor::of_process().watched("stack to words", || lines.words(&digest, &stack));
+        let words = words.unwrap_or_else(|| stack.names());
         // An error is that nobody waits for it any more.
         let _ = answer.send(words);
     }

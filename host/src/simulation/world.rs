@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::NoStory;
@@ -115,6 +115,7 @@ impl<'a> World<'a> {
             live: Arc::clone(&live),
             clock,
             pause: Arc::default(),
+            started: Arc::default(),
         };
         let world = Self {
             plan,
@@ -196,7 +197,7 @@ impl<'a> World<'a> {
             }
             let next_due = self.scheduler.look(&mut self.timetable).await;
             self.sweeper.bury().await?;
-            let room = usize::from(self.attempts.len() < self.worker.slots as usize);
+            let room = usize::from(self.attempts.len() < self.worker.places as usize);
             let claimed = self.worker.take(room).await?;
             let took = !claimed.claims.is_empty();
             for claim in claimed.claims {
@@ -321,7 +322,8 @@ fn worker(config: &Config, services: &Services, executor: Arc<Executor>, budgets
         host: config.host_name(),
         // A host that has whatever is asked for: what the others are like is not the plugin's to say.
         labels: services.catalog.tasks().values().flat_map(|task| task.runs_on.clone()).collect(),
-        slots: config.runtime.slots,
+        slots: Arc::new(Semaphore::new(config.runtime.slots as usize)),
+        places: config.runtime.slots,
         lease: LEASE,
         poll: watch::Sender::new(config.machine.poll).subscribe(),
         pause: Arc::default(),

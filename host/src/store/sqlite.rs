@@ -60,6 +60,7 @@ use super::{
 use crate::pause::{Pauses, Whom};
 use crate::run::{ClaimKey, Output, RunId, RunState};
 use crate::supervision::Consequence;
+use crate::supervisor::{After, Supervisor};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
@@ -136,10 +137,14 @@ impl SqliteStore {
             .map_err(|e| translate(&e, &path))?;
         let readers = Readers::start(opened.readers).map_err(no_thread)?;
         let (commands, queue) = channel();
-        let writer = std::thread::Builder::new()
-            .name("store-write".into())
-            .spawn(move || writer.serve(&queue))
-            .map_err(no_thread)?;
+        let mut writer = Some((writer, queue));
+        // What a panic leaves half done there is not known, and neither is what was answered: a start reads all of it anew.
+        let serve = move || {
+            if let Some((writer, queue)) = writer.take() {
+                writer.serve(&queue);
+            }
+        };
+        let writer = Supervisor::of_process().thread("store-write", After::EndHost, serve).map_err(no_thread)?;
         Ok(Arc::new(Self {
             path,
             board,

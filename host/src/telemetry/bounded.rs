@@ -13,6 +13,8 @@ use tracing::callsite::Identifier;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::OptionalWriter;
 
+use crate::supervisor::{After, Supervisor};
+
 /// How often a place may log.
 #[derive(Clone, Copy)]
 struct Rate {
@@ -115,7 +117,7 @@ impl<M> Bounded<M> {
     /// If the system gives no thread.
     pub(super) fn tell(&self) -> std::io::Result<()> {
         let places = Arc::clone(&self.places);
-        let told = std::thread::Builder::new().name("sexton-log".into()).spawn(move || {
+        let told = Supervisor::of_process().thread("sexton-log", After::Again, move || {
             loop {
                 places.wait();
                 std::thread::sleep(TOLD_AFTER); // lines that are left out meanwhile are told with the first

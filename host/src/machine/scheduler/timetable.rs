@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::reacting::Reacting;
 use crate::schedule::{IMPLAUSIBLE, Trigger};
@@ -39,6 +39,9 @@ pub(super) struct Entry {
     look_at: Option<Timestamp>,
 }
 
+/// Tasks that were due at a host's start. Known for as long as the host is up, also if its scheduler is begun again.
+pub type Started = Arc<Mutex<HashSet<TaskKey>>>;
+
 /// All tasks, and the order in which they come up.
 #[derive(Debug, Default)]
 pub struct Timetable {
@@ -47,12 +50,17 @@ pub struct Timetable {
     /// What the clock showed last.
     latest: Option<Timestamp>,
     /// Tasks that were due at this host's start, so that they are so only once.
-    started: HashSet<TaskKey>,
+    started: Started,
     /// What goes by how earlier runs went; of who turns the clock himself ([`Scheduler::look`](super::Scheduler::look)).
     pub(super) reacting: Reacting,
 }
 
 impl Timetable {
+    /// A timetable without tasks, of a host on which these were started.
+    pub(super) fn of(started: Started) -> Self {
+        Self { started, ..Self::default() }
+    }
+
     pub(super) fn put(&mut self, task: Arc<Task>, progress: Progress, look_at: Option<Timestamp>) {
         let key = task.key.clone();
         if let Some(at) = look_at {
@@ -90,12 +98,12 @@ impl Timetable {
 
     /// Whether the task was due at this host's start.
     pub(super) fn has_started(&self, key: &TaskKey) -> bool {
-        self.started.contains(key)
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
     }
 
     /// The task was due at this host's start.
     pub(super) fn starts(&mut self, key: TaskKey) {
-        self.started.insert(key);
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
     }
 
     /// Take up to `limit` tasks that are to be looked at by `now`. They come back by [`Timetable::put`].

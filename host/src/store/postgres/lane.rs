@@ -16,6 +16,7 @@ use super::Shared;
 use super::errors::{Failure, Remedy, Step};
 use super::tx::Tx;
 use crate::store::{Result, StoreError};
+use crate::supervisor::Supervisor;
 
 /// How long a transaction may take before its connection counts as broken. Less than a third of the shortest lease that
 /// is of use; more than a busy database needs.
@@ -61,14 +62,15 @@ impl<W: Work> Lane<W> {
         let (queue, asked) = mpsc::unbounded_channel();
         let (work, asked) = (Arc::new(work), Arc::new(Mutex::new(asked)));
         for shard in shards {
-            let server = Server {
+            let server = Arc::new(Server {
                 shared: Arc::clone(shared),
                 work: Arc::clone(&work),
                 shard: *shard,
                 most,
                 asked: asked.clone(),
-            };
-            tokio::spawn(server.serve());
+            });
+            // What a panic was at is rolled back with its connection, or told by whoever looks for it.
+            Supervisor::of_process().service("store lane", move || Arc::clone(&server).serve());
         }
         Self { queue }
     }
@@ -93,7 +95,7 @@ struct Server<W: Work> {
 
 impl<W: Work> Server<W> {
     /// Until nobody can ask any more.
-    async fn serve(self) {
+    async fn serve(self: Arc<Self>) {
         loop {
             let mut batch = Vec::new();
             {

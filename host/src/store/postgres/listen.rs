@@ -19,6 +19,7 @@ use tracing::{debug, warn};
 use super::Shared;
 use super::connect::Connector;
 use crate::store::hints::Told;
+use crate::supervisor::Supervisor;
 
 /// How long before a connection that broke is made again.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -39,15 +40,16 @@ impl Listener {
     /// Listen, until the store is dropped. `instance` tells this store's notifications from others'.
     pub(super) fn start(connector: Connector, schema: &str, instance: i64, shared: Weak<Shared>) -> Self {
         let (pending, wake) = (Arc::<AtomicU8>::default(), Arc::<Notify>::default());
-        let listening = Listening {
+        let listening = Arc::new(Listening {
             connector,
             channel: format!("sexton_{schema}"),
             instance,
             shared,
             pending: pending.clone(),
             wake: wake.clone(),
-        };
-        Self { pending, wake, task: tokio::spawn(listening.run()) }
+        });
+        let task = Supervisor::of_process().service("store listener", move || Arc::clone(&listening).run());
+        Self { pending, wake, task }
     }
 
     /// Have the other hosts told.
@@ -82,7 +84,7 @@ enum Over {
 }
 
 impl Listening {
-    async fn run(self) {
+    async fn run(self: Arc<Self>) {
         loop {
             let (config, tls) = self.connector.parts();
             let over = match tls {

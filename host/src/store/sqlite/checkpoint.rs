@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 
 use super::epoch;
 use super::writer::Board;
+use crate::supervisor::{After, Supervisor};
 
 /// After how many pages in the WAL its changes are carried into the database. More of them share a page then (the ends
 /// of tables and indexes are in nearly every commit), at the price of a larger WAL file: 4096 pages are 16 MiB.
@@ -42,10 +43,11 @@ impl Checkpoints {
         let (begin, begun) = channel();
         let carried = Arc::new(AtomicBool::new(false));
         let (done, counted, at) = (carried.clone(), board.clone(), path.to_owned());
-        let thread = std::thread::Builder::new().name("store-checkpoint".into()).spawn(move || {
-            for () in begun {
+        let thread = Supervisor::of_process().thread("store-checkpoint", After::Again, move || {
+            while let Ok(()) = begun.recv() {
+                // Also after a panic, or there would never be another checkpoint.
+                let _done = Done(&done);
                 carry(&conn, &counted, &at);
-                done.store(true, Ordering::Release);
             }
         })?;
         let path = path.to_owned();
@@ -90,6 +92,15 @@ impl Drop for Checkpoints {
         {
             warn!(path = %self.path.display(), "The thread that makes checkpoints has panicked");
         }
+    }
+}
+
+/// Says when this is dropped that the thread has done its part.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 

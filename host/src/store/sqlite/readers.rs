@@ -9,6 +9,8 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use crate::supervisor::{After, Supervisor};
+
 /// A piece of reading, with the way of its answer in it.
 type Query = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -28,7 +30,7 @@ impl Readers {
             .into_iter()
             .map(|conn| {
                 let queries = queries.clone();
-                std::thread::Builder::new().name("store-read".into()).spawn(move || serve(&conn, &queries))
+                Supervisor::of_process().thread("store-read", After::Again, move || serve(&conn, &queries))
             })
             .collect::<std::io::Result<Vec<_>>>()?;
         Ok(Self { queue: Some(queue), threads })
@@ -63,7 +65,7 @@ fn serve(conn: &Connection, queries: &Mutex<Receiver<Query>>) {
         let next = queries.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(query) = next else { return };
         // A panic in a query takes its answer's sender with it, and must not take the thread.
-        drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| query(conn))));
+        Supervisor::of_process().watched("store query", || query(conn));
     }
 }
 

@@ -5,7 +5,6 @@
 //! whole transaction is rolled back and its commands are run again, each alone: a command that cannot succeed hurts
 //! nobody else. Commands therefore run any number of times, until one run of theirs is committed.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -21,6 +20,7 @@ use super::errors::{Failure, Step, translate};
 use super::ledger::Ledger;
 use crate::store::hints::{Hints, Told};
 use crate::store::{Result, StoreError};
+use crate::supervisor::Supervisor;
 
 /// For how long a transaction takes in more commands. Longer makes the first one wait, shorter means more waits for
 /// the disk; under load most of what gathers has gathered during the commit before.
@@ -214,7 +214,8 @@ impl Writer {
     /// One command. A panic in it is a fault of this program's, and yet no reason to leave all others without a store.
     fn step(&mut self, command: &mut Box<dyn Command>) -> std::result::Result<(), Broken> {
         let writing = &mut self.writing;
-        catch_unwind(AssertUnwindSafe(|| command.run(writing))).map_err(|_| Broken::Panic)?.map_err(Broken::from)
+        let done = Supervisor::of_process().watched("store command", || command.run(writing));
+        done.ok_or(Broken::Panic)?.map_err(Broken::from)
     }
 
     fn commit(&mut self) -> std::result::Result<(), Broken> {

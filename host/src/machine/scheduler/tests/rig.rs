@@ -97,8 +97,14 @@ impl Rig {
     /// A host that starts now, and has the task `t` of which its manifest says `text`.
     pub(super) async fn host(&self, text: &str) -> Host {
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock) as Arc<dyn Clock>);
-        let scheduler =
-            Scheduler { store, catalog: Arc::default(), live: Arc::default(), clock, pause: Arc::default() };
+        let scheduler = Scheduler {
+            store,
+            catalog: Arc::default(),
+            live: Arc::default(),
+            clock,
+            pause: Arc::default(),
+            started: Arc::default(),
+        };
         let mut host = Host { scheduler, timetable: Timetable::default() };
         host.sees(text).await;
         host

@@ -100,6 +100,7 @@ impl World {
             live: Arc::default(),
             clock: self.clock.clone(),
             pause: Arc::default(),
+            started: Arc::default(),
         };
         Host { scheduler, reacting: Reacting::default() }
     }

@@ -1,0 +1,191 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+
+use super::*;
+
+/// How long a test waits for what must happen.
+const BOUND: Duration = Duration::from_secs(60);
+
+fn supervisor() -> Arc<Supervisor> {
+    // Has the hook in place, which remembers where panics are.
+    Supervisor::of_process();
+    Arc::default()
+}
+
+fn of<'a>(faults: &'a [Fault], part: &str) -> &'a Fault {
+    faults.iter().find(|fault| fault.part == part).unwrap_or_else(|| panic!("no fault of {part} in {faults:?}"))
+}
+
+#[tokio::test]
+async fn a_loop_that_panics_is_begun_again_and_its_panics_are_shown() {
+    let supervisor = supervisor();
+    let (over, stop) = watch::channel(false);
+    let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+    let mut times = 0;
+
+    let part = supervisor.part("it", stop, move || {
+        times += 1;
+        let (begun, times) = (begun.clone(), times);
+        async move {
+            begun.send(times).unwrap();
+            assert!(times > 2, "fault {times}");
+            std::future::pending().await
+        }
+    });
+    for expected in 1..=3 {
+        let begun = tokio::time::timeout(BOUND, begins.recv()).await.expect("it begins again");
+        assert_eq!(begun, Some(expected));
+    }
+
+    let faults = supervisor.faults();
+    let fault = of(&faults, "it");
+    assert_eq!((fault.panics, fault.down), (2, false));
+    assert!(fault.message.starts_with("fault 2 (") && fault.message.contains("supervisor/tests.rs:"), "{fault:?}");
+    assert!(fault.first_at <= fault.last_at);
+    drop(over);
+    part.abort();
+}
+
+async fn fails() {
+    panic!("always")
+}
+
+#[tokio::test]
+async fn a_part_is_down_until_it_is_begun_again() {
+    let supervisor = supervisor();
+    let (over, stop) = watch::channel(false);
+
+    let part = supervisor.part("it", stop, fails);
+    // The pauses grow: it is down for most of the time.
+    while !supervisor.faults().first().is_some_and(|fault| fault.down && fault.panics >= 3) {
+        tokio::time::sleep(Duration::from_millis(5)).await; // nothing tells when a part goes down
+    }
+
+    over.send_replace(true);
+    tokio::time::timeout(BOUND, part).await.expect("a stop ends its pause").unwrap();
+}
+
+#[tokio::test]
+async fn a_loop_that_ends_although_the_host_is_up_is_begun_again_and_one_that_is_to_end_ends() {
+    let supervisor = supervisor();
+    let (over, stop) = watch::channel(false);
+    let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+
+    let ended = stop.clone();
+    let part = supervisor.part("it", stop, move || {
+        let (begun, mut ended) = (begun.clone(), ended.clone());
+        async move {
+            begun.send(()).unwrap();
+            if SEEN.fetch_add(1, Ordering::SeqCst) > 0 {
+                let _ = ended.wait_for(|over| *over).await;
+            }
+        }
+    });
+    static SEEN: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..2 {
+        tokio::time::timeout(BOUND, begins.recv()).await.expect("it begins again");
+    }
+    assert_eq!(of(&supervisor.faults(), "it").message, "it ended by itself");
+
+    over.send_replace(true);
+    tokio::time::timeout(BOUND, part).await.expect("it ends").unwrap();
+    assert_eq!(of(&supervisor.faults(), "it").panics, 1);
+}
+
+#[tokio::test]
+async fn a_factory_that_panics_is_asked_again() {
+    let supervisor = supervisor();
+    let (_over, stop) = watch::channel(false);
+    let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+    let mut times = 0;
+
+    let part = supervisor.part("it", stop, move || {
+        times += 1;
+        assert!(times > 1, "not yet");
+        let begun = begun.clone();
+        async move {
+            begun.send(()).unwrap();
+            std::future::pending().await
+        }
+    });
+
+    tokio::time::timeout(BOUND, begins.recv()).await.expect("it begins");
+    part.abort();
+}
+
+#[tokio::test]
+async fn a_service_that_nobody_needs_ends_and_one_that_panics_does_not() {
+    let supervisor = supervisor();
+    let mut times = 0;
+
+    let service = supervisor.service("it", move || {
+        times += 1;
+        let times = times;
+        async move { assert!(times > 1, "once") }
+    });
+
+    tokio::time::timeout(BOUND, service).await.expect("it ends").unwrap();
+    assert_eq!(of(&supervisor.faults(), "it").panics, 1);
+}
+
+#[test]
+fn a_thread_that_panics_does_its_work_again() {
+    let supervisor = supervisor();
+    let (done, results) = mpsc::channel();
+    let mut times = 0;
+
+    let thread = supervisor.thread("worker", After::Again, move || {
+        times += 1;
+        assert!(times > 2, "fault {times}");
+        done.send(times).unwrap();
+    });
+
+    assert_eq!(results.recv_timeout(BOUND).unwrap(), 3);
+    thread.unwrap().join().unwrap();
+    assert_eq!(of(&supervisor.faults(), "worker").panics, 2);
+}
+
+#[tokio::test]
+async fn a_thread_whose_work_cannot_begin_again_ends_the_host_with_the_reason() {
+    let supervisor = supervisor();
+
+    let thread = supervisor.thread("writer", After::EndHost, || panic!("half done")).unwrap();
+    let why = tokio::time::timeout(BOUND, supervisor.broken()).await.expect("the host is told");
+
+    assert!(why.starts_with("the part `writer` panicked: half done ("), "{why}");
+    assert!(of(&supervisor.faults(), "writer").down);
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_panic_outside_of_all_parts_is_noted_with_its_thread() {
+    let process = Supervisor::of_process();
+
+    fn unseen() {
+        panic!("unseen")
+    }
+    let thread = thread::Builder::new().name("stray-17".into()).spawn(unseen).unwrap();
+    assert!(thread.join().is_err());
+
+    let faults = process.faults();
+    let fault = of(&faults, "thread stray-17");
+    assert!(fault.message.starts_with("unseen (") && !fault.down, "{fault:?}");
+}
+
+#[tokio::test]
+async fn a_panic_that_is_handed_on_keeps_its_message_and_its_place() {
+    let first = caught(fails()).await.unwrap_err();
+
+    let second = guarded::<()>(|| first.clone().resume()).unwrap_err();
+
+    assert_eq!(first, second);
+}
+
+#[test]
+fn pauses_double_up_to_the_longest_and_begin_anew_after_a_good_while() {
+    let mut pause = Pause::default();
+    let millis = |pause: Duration| pause.as_millis();
+    let first: Vec<_> = (0..10).map(|_| millis(pause.after(Duration::ZERO))).collect();
+    assert_eq!(first, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000]);
+    assert_eq!(millis(pause.after(WELL)), 100);
+}
