@@ -124,6 +124,8 @@ impl Api {
             tenants,
             pause: Arc::default(),
             duty: Arc::default(),
+            supervisor: Arc::default(),
+            waiting: Default::default(),
         };
         Self { runtime, router: router(Arc::new(state)), left: REQUESTS, _directory: directory }
     }

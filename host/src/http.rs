@@ -17,6 +17,7 @@ pub mod lock_graph;
 mod log;
 mod page;
 mod pauses;
+mod places;
 mod placing;
 mod result;
 mod runs;
@@ -27,6 +28,7 @@ pub mod shapes;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
+mod waiting;
 mod watch;
 
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 
 pub use serve::serve;
+pub use waiting::WaitingPlaces;
 
 use crate::catalog::Catalog;
 use crate::machine::budget::Budgets;
@@ -82,6 +85,8 @@ pub struct ApiState {
     pub duty: Arc<HostDuty>,
     /// What has panicked on this host.
     pub supervisor: Arc<Supervisor>,
+    /// Requests that wait for something.
+    pub waiting: WaitingPlaces,
 }
 
 impl ApiState {

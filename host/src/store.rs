@@ -312,7 +312,7 @@ pub struct RunInfo {
     /// crashes; what a budget has to do with it the host adds that is asked.
     pub why: Option<String>,
     /// How often its host died while it was under way.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "loss::is_zero")]
     pub deaths: u32,
     /// Since when it is held back because it is suspected of killing its host ([`Store::release_run`] lets it start).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -320,11 +320,6 @@ pub struct RunInfo {
     /// The budget that has to do with it, for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBack>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 /// Which runs to list, newest first.

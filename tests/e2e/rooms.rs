@@ -104,6 +104,7 @@ fn no_room_knows_what_it_must_not() {
 const UNSUPERVISED: &[(&str, &str)] = &[
     ("supervisor.rs", "it is the supervisor"),
     ("cli/top.rs", "a command for people, who see it"),
+    ("cli/logs/following.rs", "a command for people, who see it"),
     ("machine/worker.rs", "a run's pipeline notes its own panic"),
     ("store/postgres/connect.rs", "a connection's end is seen by those who use it"),
     ("store/postgres/listen.rs", "a connection's end is seen by the listener, which makes another"),

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use super::args::{ListArgs, LogsArgs, RunOrTask};
 use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
-use super::screen::{Screen, local, safe};
+use super::screen::{Screen, aside, local, safe};
 use crate::http::shapes::{LogEvent, Runs, TaskSummary};
 use crate::run::RunId;
 use crate::store::RunInfo;
@@ -22,7 +22,7 @@ pub(super) fn logs(client: &Client, args: &LogsArgs, screen: &Screen) -> Result<
     let latest = latest(client, task)?;
     let Latest { begun, waiting } = &latest;
     if let Some(waiting) = waiting {
-        eprintln!("note: {waiting}");
+        aside(&format!("note: {waiting}"));
     }
     match begun {
         _ if follow => following::follow(client, task, begun.as_ref(), list, screen),

@@ -12,7 +12,7 @@ use super::{Knobs, store};
 use crate::catalog::Catalog;
 use crate::clock::{HostClock, StoreClock};
 use crate::config::Config;
-use crate::http::{ApiState, HostInfo};
+use crate::http::{ApiState, HostInfo, WaitingPlaces};
 use crate::imports::locks::LockWaits;
 use crate::machine::announcer::{Announcer, take_over};
 use crate::machine::budget::Budgets;
@@ -258,6 +258,7 @@ impl Parts {
             pause: Arc::clone(&self.pause),
             duty: Arc::clone(&self.duty),
             supervisor: Arc::clone(Supervisor::of_process()),
+            waiting: WaitingPlaces::default(),
         })
     }
 }

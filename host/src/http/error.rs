@@ -1,6 +1,7 @@
 //! What the API answers when it does not do what it was asked: one shape, whatever went wrong.
 
 use axum::Json;
+use axum::http::header::RETRY_AFTER;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -17,13 +18,15 @@ pub(super) struct ApiError {
     code: &'static str,
     message: String,
     hint: Option<String>,
+    /// Seconds after which it may be asked again.
+    retry_after: Option<u64>,
 }
 
 pub(super) type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: one_line(&message.into()), hint: None }
+        Self { status, code, message: one_line(&message.into()), hint: None, retry_after: None }
     }
 
     /// The request itself is wrong.
@@ -54,6 +57,13 @@ impl ApiError {
         self.hint = Some(hint.into());
         self
     }
+
+    /// After how many seconds the caller may ask again.
+    #[must_use]
+    pub(super) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
 }
 
 /// Messages quote what the caller sent: kept to one line of bounded length, so that they can be printed and logged.
@@ -79,7 +89,11 @@ struct Inner<'a> {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let inner = Inner { code: self.code, message: &self.message, hint: self.hint.as_deref() };
-        (self.status, Json(Body { error: inner })).into_response()
+        let mut response = (self.status, Json(Body { error: inner })).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }
 

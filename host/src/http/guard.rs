@@ -2,7 +2,7 @@
 //!
 //! Loopback keeps other machines out, not the web pages in a browser on this one. Two ways of theirs are closed here:
 //! a name of the attacker's that suddenly resolves to 127.0.0.1 (DNS rebinding: the `Host` header gives it away), and
-//! a form or script of another site that posts to us (`Origin` and `Sec-Fetch-Site` give it away).
+//! a form, script, frame or picture of another site that asks us (`Origin` and `Sec-Fetch-Site` give it away).
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -19,6 +19,8 @@ use super::error::{ApiError, ApiResult};
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// Refuse what a foreign page may have sent, and mark every answer as not for foreign pages.
 pub(super) async fn guard(request: Request, next: Next) -> Response {
@@ -48,20 +50,24 @@ fn check(request: &Request) -> ApiResult<()> {
         )
         .hint("ask for it as localhost, 127.0.0.1 or [::1]"));
     }
-    if request.method().is_safe() {
+    let headers = request.headers();
+    // A link that a person follows is taken from anywhere: nothing changes by it, and its answer is shown to that person alone.
+    // Frames, scripts and pictures of other sites are not: each could hold a connection, and learn from how long that takes.
+    let header = |name| headers.get(name).map(HeaderValue::as_bytes);
+    if request.method().is_safe() && header(FETCH_MODE) == Some(b"navigate") && header(FETCH_DEST) == Some(b"document")
+    {
         return Ok(());
     }
-    let headers = request.headers();
     let foreign = |what: &str| {
         ApiError::new(StatusCode::FORBIDDEN, "foreign-origin", format!("a page of another site sent this ({what})"))
-            .hint("requests that change something are taken from programs and from this host's own page only")
+            .hint("requests are taken from programs, from this host's own page, and from links that a person follows")
     };
     if let Some(origin) = headers.get(ORIGIN)
         && origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://")) != Some(host.as_str())
     {
         return Err(foreign("its Origin differs"));
     }
-    match headers.get(FETCH_SITE).map(HeaderValue::as_bytes) {
+    match header(FETCH_SITE) {
         // What browsers call "same-site" includes every other port of localhost.
         None | Some(b"same-origin" | b"none") => Ok(()),
         Some(_) => Err(foreign("its Sec-Fetch-Site says so")),

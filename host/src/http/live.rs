@@ -14,6 +14,7 @@ use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NamedTenant, NoQuery, RunPath, Tenant};
 use super::shapes::ago;
 use super::shapes::live::{Live, LiveAttempt, Others, Stack};
+use super::waiting::MayWait;
 use crate::run::{RunId, RunState};
 use crate::runtime::{RunHandle, TooManyWatch};
 use crate::store::RunInfo;
@@ -53,12 +54,14 @@ pub(super) struct StackQuery {
 pub(super) async fn stack(
     State(app): State<App>,
     tenant: Tenant,
+    may_wait: MayWait,
     RunPath(id): RunPath,
     ApiQuery(query): ApiQuery<StackQuery>,
 ) -> ApiResult<Json<Stack>> {
     let samples = within("samples", query.samples.unwrap_or(SAMPLES), 1, MAX_SAMPLES)?;
     let apart = within("apart_ms", query.apart_ms.unwrap_or(APART_MS), 1, MAX_APART_MS)?;
     let attempt = under_way(&app, &tenant, id).await?;
+    let _waiting = may_wait.begin(&app)?;
     let seen = attempt.whereabouts(samples, Duration::from_millis(apart)).await.map_err(too_many)?;
     Ok(Json(Stack::of(&attempt, &seen)))
 }
@@ -74,11 +77,13 @@ pub(super) struct ProfileQuery {
 pub(super) async fn profile(
     State(app): State<App>,
     tenant: Tenant,
+    may_wait: MayWait,
     RunPath(id): RunPath,
     ApiQuery(query): ApiQuery<ProfileQuery>,
 ) -> ApiResult<Json<Value>> {
     let length = within("for_ms", query.for_ms.unwrap_or(PROFILE_MS), 1, MAX_PROFILE_MS)?;
     let attempt = under_way(&app, &tenant, id).await?;
+    let _waiting = may_wait.begin(&app)?;
     let profile = attempt.profile(Duration::from_millis(length), app.clock.now()).await;
     Ok(Json(profile.map_err(too_many)?))
 }

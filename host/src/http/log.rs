@@ -16,6 +16,7 @@ use super::App;
 use super::error::ApiResult;
 use super::extract::{ApiQuery, RunPath, Tenant};
 use super::shapes::LogEvent;
+use super::waiting::{MayWait, Waiting};
 use super::watch::Changes;
 use crate::run::RunId;
 use crate::runtime::{LogLine, RunHandle};
@@ -36,12 +37,16 @@ pub(super) struct LogQuery {
 pub(super) async fn log(
     State(app): State<App>,
     tenant: Tenant,
+    may_wait: MayWait,
     RunPath(run): RunPath,
     ApiQuery(query): ApiQuery<LogQuery>,
 ) -> ApiResult<Response> {
-    tenant.run(&app, run).await?;
+    let over = tenant.run(&app, run).await?.state.is_over();
+    // The log of a run that is over ends by itself.
+    let waits = query.follow && !over;
+    let _waiting = if waits { Some(may_wait.begin(&app)?) } else { None };
     let changes = Changes::of(&*app.store);
-    let reader = Reader { app, run, follow: query.follow, ended: 0, sent: 0, over: false, changes };
+    let reader = Reader { _waiting, app, run, follow: query.follow, ended: 0, sent: 0, over: false, changes };
     let chunks = stream::unfold(reader, |mut reader| async move {
         let text = reader.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(text)), reader))
@@ -51,6 +56,8 @@ pub(super) async fn log(
 
 /// Where somebody is in a run's log. Lines of attempts that are over come from the store, others from the live attempt.
 struct Reader {
+    /// Held for as long as the log is followed.
+    _waiting: Option<Waiting>,
     app: App,
     run: RunId,
     follow: bool,

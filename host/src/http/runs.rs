@@ -14,6 +14,7 @@ use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, RunPath, Tenant, duration};
 use super::placing::Placing;
 use super::shapes::{InputShape, KillEffect, Killed, ReleasedRun, RunDetail, Runs, millis};
+use super::waiting::MayWait;
 use super::watch::Changes;
 use crate::run::{HeldBack, RunId, RunState};
 use crate::runtime::Stop;
@@ -120,6 +121,7 @@ pub(super) struct WaitQuery {
 pub(super) async fn wait(
     State(app): State<App>,
     tenant: Tenant,
+    may_wait: MayWait,
     RunPath(id): RunPath,
     ApiQuery(query): ApiQuery<WaitQuery>,
 ) -> ApiResult<Json<RunDetail>> {
@@ -129,10 +131,14 @@ pub(super) async fn wait(
     };
     let end = Instant::now() + timeout;
     let mut changes = Changes::of(&*app.store);
+    let mut waiting = None;
     loop {
         let run = tenant.run(&app, id).await?;
         if run.state.is_over() || Instant::now() >= end {
             return detail(&app, run).await;
+        }
+        if waiting.is_none() {
+            waiting = Some(may_wait.begin(&app)?);
         }
         changes.next(end).await;
     }

@@ -1,21 +1,35 @@
 //! Connections: how many, how slow, how large. One that stalls is ended; none holds up another.
 
+use std::convert::Infallible;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes};
+use hyper::Request;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 
-/// Connections at once. Each may cost up to [`MAX_HEAD`] and a body, so more would be memory; a next one waits.
+use super::places::{Place, Places, UnderWay};
+use crate::supervisor::{Supervisor, caught};
+
+/// Connections at once. Each may cost up to [`MAX_HEAD`] and a body, so more would be memory; where all are taken, one that is
+/// idle or slow makes room for the next (see `places`). Twice as many as requests may wait (`waiting::MAX_WAITING`).
 const MAX_CONNECTIONS: usize = 512;
+
+/// How often room is made for a connection that waits for a place.
+const MAKE_ROOM: Duration = Duration::from_millis(50);
 
 /// Bytes that a request's line and headers may have together.
 const MAX_HEAD: usize = 16 << 10;
@@ -36,17 +50,22 @@ const DRAIN: Duration = Duration::from_secs(1);
 ///
 /// Errors of single connections end only them.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+    serve_at_most(MAX_CONNECTIONS, listener, router, shutdown).await;
+}
+
+/// [`serve`] with at most so many connections at once.
+pub(super) async fn serve_at_most(
+    most: usize,
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) {
     let mut shutdown = pin!(shutdown);
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (room, places) = (Arc::new(Semaphore::new(most)), Arc::new(Places::default()));
     let (draining, drained) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut failing = false;
     loop {
-        let place = tokio::select! {
-            place = places.clone().acquire_owned() => place.expect("the semaphore is never closed"),
-            // Ends the waiting for a free place.
-            () = &mut shutdown => break,
-        };
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
@@ -67,10 +86,18 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
             // Ends the accepting.
             () = &mut shutdown => break,
         };
-        let (router, drained) = (router.clone(), drained.clone());
+        let free = tokio::select! {
+            free = free_place(&room, &places) => free,
+            // Ends the waiting for a free place.
+            () = &mut shutdown => break,
+        };
+        let (router, drained, taken) = (router.clone(), drained.clone(), places.take());
         connections.spawn(async move {
-            connection(stream, router, drained).await;
-            drop(place);
+            let ended = caught(connection(stream, router, drained, Arc::clone(&taken.place))).await;
+            if let Err(panic) = ended {
+                Supervisor::of_process().note("a connection to the API", &panic);
+            }
+            drop((taken, free));
         });
         while connections.try_join_next().is_some() {}
     }
@@ -82,12 +109,35 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, mut drained: watch::Receiver<bool>) {
+/// A place for one more connection. Others make room for it if they must.
+async fn free_place(room: &Arc<Semaphore>, places: &Places) -> OwnedSemaphorePermit {
+    loop {
+        let free = Arc::clone(room).acquire_owned();
+        if room.available_permits() == 0 {
+            places.make_room(Instant::now());
+        }
+        if let Ok(free) = tokio::time::timeout(MAKE_ROOM, free).await {
+            return free.expect("the semaphore is never closed");
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router, mut drained: watch::Receiver<bool>, place: Arc<Place>) {
     // Answers are small and complete when they are written: waiting to fill a packet would only delay them.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    let service = TowerToHyperService::new(router.into_service::<hyper::body::Incoming>());
+    let routes = TowerToHyperService::new(router.into_service::<Incoming>());
+    let of_requests = Arc::clone(&place);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let (routes, place) = (routes.clone(), Arc::clone(&of_requests));
+        let under_way = place.begin();
+        request.extensions_mut().insert(place);
+        async move {
+            let response = routes.call(request).await?;
+            Ok::<_, Infallible>(response.map(|body| Answer { body, _under_way: under_way }))
+        }
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -98,6 +148,8 @@ async fn connection(stream: TcpStream, router: Router, mut drained: watch::Recei
     let shutdown = async { drained.wait_for(|draining| *draining).await.is_ok() };
     let ended = tokio::select! {
         ended = &mut serving => ended,
+        // Another connection needs the place.
+        () = place.closed() => return,
         // The host shuts down: the request under way is answered, and no other is read.
         _ = shutdown => {
             serving.as_mut().graceful_shutdown();
@@ -107,5 +159,31 @@ async fn connection(stream: TcpStream, router: Router, mut drained: watch::Recei
     if let Err(e) = ended {
         // A client that went away or stalled is its own business.
         tracing::debug!(error = %e, "A connection to the API ended early");
+    }
+}
+
+/// The body of an answer. Its request is under way until the last of it is handed over, or it is dropped.
+struct Answer {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -21,7 +21,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{ApiState, HostInfo, router};
+use super::{ApiState, HostInfo, WaitingPlaces, router};
 use crate::catalog::Catalog;
 use crate::lifecycle::Transition;
 use crate::machine::budget::Budgets;
@@ -55,6 +55,9 @@ impl Clock for Stopped {
 
 /// Longer than anything here takes, so that a test that waits in vain ends.
 const BOUND: Duration = Duration::from_secs(20);
+
+/// Requests of a rig that may wait at once.
+const WAITING: usize = 10;
 
 /// A host's API without the host: a store in a file, tasks `hello` and `tick`, and a plugin in quarantine.
 pub(crate) struct Rig {
@@ -175,6 +178,7 @@ impl Rig {
             duty: duty.clone(),
             tenants,
             supervisor: supervisor.clone(),
+            waiting: WaitingPlaces::of(WAITING),
         };
         Self { store, live, catalog, budgets, pause, duty, supervisor, router: router(Arc::new(state)), _dir: dir }
     }

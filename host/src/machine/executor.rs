@@ -184,6 +184,7 @@ fn tell(claim: &Claim, report: &Report, transition: &Transition) {
         Transition::Succeed(_) => (String::new(), "succeeded"),
         Transition::Fail => (String::new(), "failed"),
         Transition::Cancel => (String::new(), "cancelled"),
+        Transition::HoldBack => (String::new(), "waiting"),
     };
     match &report.message {
         Some(message) if outcome != Outcome::Succeeded => {

@@ -156,8 +156,33 @@ async fn a_page_of_another_site_cannot_change_anything() {
         let answer = rig.ask(post.body(Body::empty()).expect("a request")).await;
         assert_eq!(answer.status.as_u16(), status, "{name}: {value}");
     }
-    let read = request(Method::GET, "/v1/tasks").header("origin", "http://evil.example");
-    let answer = rig.ask(read.body(Body::empty()).expect("a request")).await;
-    assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin", "it may be sent, and cannot be read");
-    assert!(!answer.headers.contains_key("access-control-allow-origin"));
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_cannot_ask_for_anything_but_by_a_link_that_a_person_follows() {
+    let rig = Rig::new();
+    let site = |site| ("sec-fetch-site", site);
+    let (navigate, document) = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"));
+    for (headers, status) in [
+        (&[("origin", "http://evil.example")] as &[_], 403),
+        (&[("origin", "null")], 403),
+        (&[site("cross-site"), ("sec-fetch-mode", "no-cors")], 403),
+        (&[site("same-site"), ("sec-fetch-mode", "cors")], 403),
+        (&[site("cross-site"), navigate, ("sec-fetch-dest", "iframe")], 403),
+        (&[site("cross-site"), navigate], 403),
+        (&[site("cross-site")], 403),
+        (&[site("cross-site"), navigate, document], 200),
+        (&[site("same-origin"), ("sec-fetch-mode", "cors")], 200),
+        (&[site("none"), navigate, document], 200),
+        (&[], 200),
+    ] {
+        for method in [Method::GET, Method::HEAD] {
+            let read =
+                headers.iter().fold(request(method, "/v1/tasks"), |read, (name, value)| read.header(*name, *value));
+            let answer = rig.ask(read.body(Body::empty()).expect("a request")).await;
+            assert_eq!(answer.status.as_u16(), status, "{headers:?}");
+            assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin");
+            assert!(!answer.headers.contains_key("access-control-allow-origin"));
+        }
+    }
 }

@@ -1,0 +1,168 @@
+//! The connections that are open, and which of them is closed when there is no room for another.
+//!
+//! A client that opens connections and says nothing, or sends or reads slowly, must not keep others out. So where all places are
+//! taken, the connection that has been idle for longest makes room; where none is idle, the one whose request has been under way
+//! for longest, if that is long. Requests that wait by right ([`super::waiting`]) are bounded apart, and left alone.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// How long a request that does not wait by right is under way at least before its connection makes room for another.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// The open connections.
+#[derive(Debug, Default)]
+pub(super) struct Places(Mutex<Open>);
+
+#[derive(Debug, Default)]
+struct Open {
+    numbers: u64,
+    places: BTreeMap<u64, Arc<Place>>,
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Place {
+    standing: Mutex<Standing>,
+    close: Notify,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    /// Requests under way: 0 or 1.
+    requests: u32,
+    /// The request waits by right.
+    waiting: bool,
+    /// Since when it is as it is.
+    since: Instant,
+    /// It is closed to make room.
+    closing: bool,
+}
+
+/// A request under way, until this is dropped.
+#[derive(Debug)]
+pub(super) struct UnderWay(Arc<Place>);
+
+/// A place that is taken, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Taken {
+    places: Arc<Places>,
+    number: u64,
+    /// The connection.
+    pub(super) place: Arc<Place>,
+}
+
+impl Places {
+    /// Takes a place for a connection.
+    pub(super) fn take(self: &Arc<Self>) -> Taken {
+        let standing = Standing { requests: 0, waiting: false, since: Instant::now(), closing: false };
+        let place = Arc::new(Place { standing: Mutex::new(standing), close: Notify::new() });
+        let mut open = self.open();
+        open.numbers += 1;
+        let number = open.numbers;
+        open.places.insert(number, Arc::clone(&place));
+        Taken { places: Arc::clone(self), number, place }
+    }
+
+    /// Closes a connection to make room for another at `now`, if there is one that may be closed.
+    pub(super) fn make_room(&self, now: Instant) {
+        let open = self.open();
+        let oldest = |may_go: fn(&Standing, Instant) -> bool| {
+            let standing = open.places.values().map(|place| (*place.standing(), place));
+            let fit = standing.filter(|(standing, _)| !standing.closing && may_go(standing, now));
+            fit.min_by_key(|(standing, _)| standing.since).map(|(_, place)| place)
+        };
+        let idle = oldest(|standing, _| standing.requests == 0);
+        let slow = || oldest(|standing, now| !standing.waiting && now.duration_since(standing.since) >= SLOW);
+        if let Some(place) = idle.or_else(slow) {
+            place.standing().closing = true;
+            place.close.notify_one();
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // Nothing that is done under the lock leaves it half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request begins.
+    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
+        let mut standing = self.standing();
+        standing.requests += 1;
+        standing.since = Instant::now();
+        UnderWay(Arc::clone(self))
+    }
+
+    /// Whether the request under way waits by right.
+    pub(super) fn set_waiting(&self, waiting: bool) {
+        let mut standing = self.standing();
+        standing.waiting = waiting;
+        standing.since = Instant::now();
+    }
+
+    /// Completes when the connection is to be closed.
+    pub(super) async fn closed(&self) {
+        self.close.notified().await;
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut standing = self.0.standing();
+        standing.requests = standing.requests.saturating_sub(1);
+        standing.since = Instant::now();
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.places.open().places.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closing(places: &[&Taken]) -> Vec<bool> {
+        places.iter().map(|taken| taken.place.standing().closing).collect()
+    }
+
+    #[tokio::test]
+    async fn the_longest_idle_connection_makes_room_then_slow_ones_and_never_one_that_waits() {
+        let places = Arc::new(Places::default());
+        let (waits, slow, first, second) = (places.take(), places.take(), places.take(), places.take());
+        let _waits = waits.place.begin();
+        waits.place.set_waiting(true);
+        let _slow = slow.place.begin();
+        let all = [&waits, &slow, &first, &second];
+        // It has been idle since later than the first.
+        drop(second.place.begin());
+        let now = Instant::now();
+
+        places.make_room(now);
+        assert_eq!(closing(&all), [false, false, true, false]);
+        tokio::time::timeout(Duration::from_secs(60), first.place.closed()).await.expect("it is told");
+        places.make_room(now);
+        assert_eq!(closing(&all), [false, false, true, true]);
+        places.make_room(now);
+        assert_eq!(closing(&all), [false, false, true, true], "it is not slow yet");
+        for _ in 0..2 {
+            places.make_room(now + SLOW);
+        }
+        assert_eq!(closing(&all), [false, true, true, true]);
+
+        drop(first);
+        assert_eq!(places.open().places.len(), 3);
+    }
+}
