@@ -11,7 +11,7 @@ use crate::harness::{Host, attempts, outcome};
 /// A task that makes the attack `attack`.
 fn manifest(attack: &str, grants: &str) -> String {
     format!(
-        "[tasks.{attack}]\n[tasks.{attack}.retry]\nattempts = 1\n[tasks.{attack}.limits]\ndeadline = \"30s\"\nmemory = \"32 MiB\"\n\
+        "[tasks.{attack}]\n[tasks.{attack}.retry]\nattempts = 1\n[tasks.{attack}.limits]\ndeadline = \"30s\"\nmemory = \"16 MiB\"\n\
          [tasks.{attack}.settings]\nattack = \"{attack}\"\n\
          [tasks.{attack}.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\nschedule = [\"*\"]\nhttp = [\"127.0.0.1:1\"]\n{grants}\n"
     )
@@ -42,12 +42,12 @@ fn ends_at_its_own_limit(name: &str) {
     assert_eq!(outcome(&run), "out-of-memory", "{run}");
     let message = attempts(&run)[0]["message"].as_str().unwrap();
     assert!(
-        message.starts_with("asked for more than its 33554432 bytes of memory, of which the host held "),
+        message.starts_with("asked for more than its 16777216 bytes of memory, of which the host held "),
         "{message}"
     );
     let peak = attempts(&run)[0]["accounts"]["peak_memory"].as_u64().unwrap();
-    assert!((24 << 20..=32 << 20).contains(&peak), "{peak} bytes are in its accounts");
-    assert!(grown <= (32 << 20) + OWN, "the host has grown by {} MiB", grown >> 20);
+    assert!((12 << 20..=16 << 20).contains(&peak), "{peak} bytes are in its accounts");
+    assert!(grown <= (16 << 20) + OWN, "the host has grown by {} MiB", grown >> 20);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn renewals_that_were_published_hold_nothing() {
     let (run, grown) = attack("renewal-hoard");
 
     assert_eq!(outcome(&run), "succeeded", "{run}");
-    assert!(grown <= (32 << 20) + OWN, "the host has grown by {} MiB", grown >> 20);
+    assert!(grown <= (16 << 20) + OWN, "the host has grown by {} MiB", grown >> 20);
 }
 
 #[test]

@@ -7,7 +7,7 @@ pub(crate) fn run(request: &Request) -> Result<Output, Failure> {
     let value = vec![b'v'; 1 << 20];
     let key = format!("hostile/renewal/{}", request.run_id);
     let mut kept = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..40 {
         let Ok(Refreshed::Yours(renewal)) = host::refresh(&key, 0) else { break };
         // Full at some time, as others do the same.
         if renewal.publish(&value, Some(2000)).is_err() {

@@ -4,7 +4,7 @@ use crate::prelude::*;
 use wasip2::http::types::{Fields, Method, OutgoingRequest, Scheme};
 
 pub(crate) fn run(_: &Request) -> Result<Output, Failure> {
-    let long = "m".repeat(4 << 20);
+    let long = "m".repeat(2 << 20);
     let request = OutgoingRequest::new(Fields::new());
     let taken = [
         request.set_method(&Method::Other(long.clone())).is_ok(),

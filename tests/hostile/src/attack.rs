@@ -132,6 +132,10 @@ impl Attack {
         Self { fuel, ..self }
     }
 
+    pub(crate) fn memory_mib(self, memory_mib: u64) -> Self {
+        Self { memory_mib, ..self }
+    }
+
     pub(crate) fn deadline_ms(self, deadline_ms: u64) -> Self {
         Self { deadline_ms, ..self }
     }

@@ -18,7 +18,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         runs(of!(rust "files"), &["succeeded"]),
         runs(of!(rust "path_escape"), &["succeeded"]).deadline_ms(4000).gear(writes_files),
         runs(of!(rust "file_flood"), &["succeeded"]).deadline_ms(4000).gear(reads_files),
-        runs(of!(rust "stream_hoard"), &["succeeded"]).deadline_ms(4000).gear(reads_files),
+        runs(of!(rust "stream_hoard"), &["succeeded"]).memory_mib(4).deadline_ms(4000).gear(reads_files),
         runs(of!(rust "open_files"), &["timed-out", "trapped"]).deadline_ms(1500).gear(reads_files),
         runs(of!(rust "pipe_open"), &["succeeded"]).deadline_ms(4000).gear(writes_files),
         runs(of!(rust "sockets"), &["succeeded"]).gear(host),

@@ -9,9 +9,19 @@ pub(super) fn attacks() -> Vec<Attack> {
         runs(of!(rust "memory_bomb"), &["out-of-memory"]).deadline_ms(4000).says("33554432 bytes of memory"),
         runs(of!(text "memory_declared"), &["out-of-memory"]),
         quarantined(of!(text "memory_declared_huge"), "memory"),
-        runs(of!(rust "body_hoard"), &["out-of-memory"]).deadline_ms(4000).says("of which the host held"),
-        runs(of!(rust "response_hoard"), &["out-of-memory", "trapped"]).deadline_ms(8000),
-        runs(of!(rust "request_words"), &["out-of-memory"]).deadline_ms(8000).says("of which the host held"),
+        // Little memory of its own, as it takes time to use it up in small pieces.
+        runs(of!(rust "body_hoard"), &["out-of-memory"])
+            .memory_mib(4)
+            .deadline_ms(10_000)
+            .says("of which the host held"),
+        runs(of!(rust "response_hoard"), &["out-of-memory"])
+            .memory_mib(4)
+            .deadline_ms(10_000)
+            .says("of which the host held"),
+        runs(of!(rust "request_words"), &["out-of-memory"])
+            .memory_mib(16)
+            .deadline_ms(10_000)
+            .says("of which the host held"),
         quarantined(of!(text "memory_many"), "memories"),
         runs(of!(text "memory_grow_loop"), &["timed-out"]),
         runs(of!(rust "memory_copy"), &["timed-out", "out-of-fuel"]),
