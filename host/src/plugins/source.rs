@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     fn files(written: (i64, i64)) -> Files {
-        Files { component: Some(Stamp { inode: 1, size: 1, written, changed: (0, 0) }), manifest: None }
+        Files { component: Some(Stamp { device: 1, inode: 1, size: 1, written, changed: (0, 0) }), manifest: None }
     }
 
     #[test]
