@@ -352,6 +352,17 @@ pub(crate) fn took(attempt: &Value) -> Duration {
     (at("ended_at") - at("started_at")).to_std().expect("it ended after it started")
 }
 
+/// How long the last attempt at a run took since its host had taken it, which is when its time begins. On a busy machine a guest
+/// is said to have started a good while later.
+pub(crate) fn took_of_its_time(answer: &Value) -> Duration {
+    let at = |value: &Value| {
+        let text = value.as_str().unwrap_or_else(|| panic!("an instant is missing in {answer}"));
+        chrono::DateTime::parse_from_rfc3339(text).expect("RFC 3339")
+    };
+    let ended = attempts(answer).last().map(|attempt| at(&attempt["ended_at"])).expect("an attempt");
+    (ended - at(&run_of(answer)["claimed_at"])).to_std().expect("it ended after it was claimed")
+}
+
 /// The directory that `make guests` and `make examples` build into.
 pub(crate) fn guests() -> PathBuf {
     let binary = Path::new(SEXTON);
