@@ -68,7 +68,9 @@ fn of_task(task: &Name, now: &Paused, pause: bool, tenant: Option<&Name>, screen
         }
         _ if pause => format!("Paused `{task}`. Runs in progress continue."),
         None if now.already => format!("Resumed `{task}`. Runs that were due while it was paused will not be made up."),
-        None => format!("`{task}` was not paused; if it was held back after crashes, it may start again."),
+        None => format!(
+            "`{task}` was not paused; if it was held back after crashes, or its clock was set back, it goes on from now."
+        ),
         Some(by) => {
             let whose = if by == PausedBy::All { "all tasks are" } else { "its tenant is" };
             format!("`{task}` still starts nothing, because {whose} paused: {} ends that.", resume_command(by, tenant))

@@ -95,7 +95,9 @@ impl Turn {
                 "{clock} was set {}: the host goes by the time of before, until the clock has stood for {SETTLES:?}",
                 way(by)
             ),
-            Self::RightAgain(by) => info!(by_ms = by / 1000, "{clock} is right again: it was {} for a moment", way(by)),
+            Self::RightAgain(by) => {
+                info!(by_ms = by / 1000, "{clock} is right again: it was set {} for a moment", way(by))
+            }
             Self::Believed(by) => {
                 warn!(by_ms = by / 1000, "{clock} was set {}, and has stood since: the host goes by it now", way(by));
             }
