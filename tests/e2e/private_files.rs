@@ -62,7 +62,7 @@ fn nothing_below_var_is_ever_open_to_others_whatever_the_umask() {
     });
     looking.store(false, Ordering::Relaxed);
     let found = look.join().unwrap();
-    assert!(found.is_empty(), "{found:o?}");
+    assert!(found.is_empty(), "{found:?}");
     for file in ["sexton.db", "sexton.db-wal", "sexton.db-shm", "sexton.db.lock", "code", "published", "copy.db"] {
         assert!(var.join(file).exists(), "{file} was not looked at");
     }
@@ -86,7 +86,7 @@ fn files_that_an_earlier_version_left_open_are_closed_at_the_start_and_that_is_t
 
     let mut found = BTreeMap::new();
     open_to_others(&var, &mut found);
-    assert!(found.is_empty(), "{found:o?}");
+    assert!(found.is_empty(), "{found:?}");
     for file in ["var`", "sexton.db`", "sexton.db.lock`"] {
         let told =
             host.log().lines().filter(|line| line.contains("was open to other users") && line.contains(file)).count();
