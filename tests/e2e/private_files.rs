@@ -14,10 +14,10 @@ const TASK: &str = "[tasks.load]\n[tasks.load.grants]\nlocks = [\"*\"]\ncache = 
 const INPUT: &str = r#"{"lock": "a", "key": "b", "counter": "c", "ms": 1}"#;
 
 /// Files and directories at and below `path` that others may do anything with, and the mode of each.
-fn open_to_others(path: &Path, found: &mut BTreeMap<PathBuf, u32>) {
+fn open_to_others(path: &Path, found: &mut BTreeMap<PathBuf, String>) {
     let Ok(metadata) = fs::symlink_metadata(path) else { return };
     if metadata.mode() & 0o077 != 0 && !metadata.is_symlink() {
-        found.insert(path.to_owned(), metadata.mode() & 0o7777);
+        found.insert(path.to_owned(), format!("{:o}", metadata.mode() & 0o7777));
     }
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         open_to_others(&entry.path(), found);
