@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::{Command, Output};
 
+use chrono::{Datelike, NaiveDate, Utc, Weekday};
 use serde_json::{Value, json};
 
 use crate::harness::{Host, SEXTON};
@@ -56,7 +57,7 @@ fn the_zone_that_a_crontab_names_is_the_one_that_is_shown_and_a_second_one_is_sa
     }
     let json: Value =
         serde_json::from_str(&explained(&[text, "--tz", "Europe/Berlin", "--json", "--next", "1"])).unwrap();
-    assert_eq!((&json["zone"], &json["next"][0]["local"]), (&"Asia/Tokyo".into(), &"2027-01-02T09:00:00+09:00".into()));
+    assert_eq!((&json["zone"], &json["next"][0]["local"]), (&"Asia/Tokyo".into(), &"2027-01-01T09:00:00+09:00".into()));
     assert_eq!(json["notes"].as_array().map(Vec::len), Some(1));
     assert!(!explained(&[text]).contains("note:"));
 }
@@ -80,24 +81,36 @@ fn seconds_a_task_and_a_start_can_be_said_to_schedule_explain() {
     assert!(shown(&["--version"]).contains("tzdata 20"), "{}", shown(&["--version"]));
 }
 
-/// The clocks of Berlin skip 02:30 on the 28th of March 2027.
-const MANIFEST: &str = "[tasks.over]\nat = \"2020-01-01 00:00\"\n\
-    [tasks.never]\ncron = \"0 9 1 1 *\"\nend = \"2027-01-01 00:00\"\nstart = \"2026-02-01\"\n\
-    [tasks.skipping]\ncron = \"30 2 28 3 *\"\nzone = \"Europe/Berlin\"\ndst = \"skip\"\nstart = \"2027-01-01\"\n\
-    [tasks.zones]\ncron = \"CRON_TZ=Asia/Tokyo 0 9 * * *\"\nzone = \"Europe/Berlin\"\n";
+/// The day of next year on which the clocks of Berlin skip 02:30: the last Sunday of March.
+fn skipping_day() -> NaiveDate {
+    let march = NaiveDate::from_ymd_opt(Utc::now().year() + 1, 3, 1).unwrap();
+    march.iter_days().take(31).filter(|day| day.weekday() == Weekday::Sun).last().unwrap()
+}
+
+/// Tasks that are over, never due, due on that day, and by the clocks of two zones.
+fn manifest(day: NaiveDate) -> String {
+    let (year, day) = (day.year(), day.day());
+    format!(
+        "[tasks.over]\nat = \"2020-01-01 00:00\"\n\
+         [tasks.never]\ncron = \"0 9 1 1 *\"\nend = \"2127-01-01 00:00\"\nstart = \"2126-02-01\"\n\
+         [tasks.skipping]\ncron = \"30 2 {day} 3 *\"\nzone = \"Europe/Berlin\"\ndst = \"skip\"\nstart = \"{year}-01-01\"\n\
+         [tasks.zones]\ncron = \"CRON_TZ=Asia/Tokyo 0 9 * * *\"\nzone = \"Europe/Berlin\"\n"
+    )
+}
 
 #[test]
 fn what_deviates_from_a_manifest_is_said_by_check_by_the_hosts_log_and_by_the_api() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("odd.toml");
-    fs::write(&file, MANIFEST).unwrap();
-    let host = Host::with_plugins(&[("odd", "hello", MANIFEST)]);
+    let (day, manifest) = (skipping_day(), manifest(skipping_day()));
+    fs::write(&file, &manifest).unwrap();
+    let host = Host::with_plugins(&[("odd", "hello", &manifest)]);
 
     let checked = shown(&["check", file.to_str().unwrap()]);
     let tasks = String::from_utf8(host.cli(&["tasks"]).stdout).unwrap();
 
     let over = "was due once, at 2020-01-01T00:00:00+00:00, which has passed";
-    let never = "is not due any more before it ends at 2027-01-01T00:00:00+00:00";
+    let never = "is not due any more before it ends at 2127-01-01T00:00:00+00:00";
     let zones = "the crontab names Asia/Tokyo, which goes before the zone Europe/Berlin beside it";
     for words in [over, never, zones] {
         assert!(checked.contains(words), "`{words}` is not in:\n{checked}");
@@ -110,9 +123,9 @@ fn what_deviates_from_a_manifest_is_said_by_check_by_the_hosts_log_and_by_the_ap
     let task = host.get("/v1/tasks/zones");
     assert_eq!((&task["zone"], &task["remarks"]), (&"Asia/Tokyo".into(), &json!([zones])));
     // The next fire of what skips a year says so.
-    let left_out = "the clock skips 02:30 on 2027-03-28: left out";
-    assert!(checked.contains(left_out), "{checked}");
-    assert_eq!(host.get("/v1/tasks/skipping")["next"][0]["mark"]["text"], left_out);
+    let left_out = format!("the clock skips 02:30 on {day}: left out");
+    assert!(checked.contains(&left_out), "{checked}");
+    assert_eq!(host.get("/v1/tasks/skipping")["next"][0]["mark"]["text"], left_out.as_str());
     assert_eq!(host.get("/v1/host")["tzdata"].as_str().map(str::len), Some(5));
 }
 
@@ -120,11 +133,12 @@ fn what_deviates_from_a_manifest_is_said_by_check_by_the_hosts_log_and_by_the_ap
 fn an_instant_in_a_gap_is_said_to_be_moved_by_check_and_by_the_answer_to_add() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("gap.toml");
-    fs::write(&file, "[tasks.t]\nat = \"2027-03-28 02:30\"\nzone = \"Europe/Berlin\"\n").unwrap();
+    let gap = format!("{} 02:30", skipping_day());
+    fs::write(&file, format!("[tasks.t]\nat = \"{gap}\"\nzone = \"Europe/Berlin\"\n")).unwrap();
     let host = Host::with_plugins(&[("hello", "hello", "[tasks.hello]\n")]);
 
     let checked = shown(&["check", file.to_str().unwrap()]);
-    let added = host.cli(&["add", "gap", "--task", "hello", "--at", "2027-03-28 02:30", "--timezone", "Europe/Berlin"]);
+    let added = host.cli(&["add", "gap", "--task", "hello", "--at", &gap, "--timezone", "Europe/Berlin"]);
     let zones = host.cli(&[
         "add",
         "zones",
@@ -136,7 +150,7 @@ fn an_instant_in_a_gap_is_said_to_be_moved_by_check_and_by_the_answer_to_add() {
         "Europe/Berlin",
     ]);
 
-    let moved = "`at`: the clock skips 02:30 in `2027-03-28 02:30`: 03:00 is meant";
+    let moved = format!("`at`: the clock skips 02:30 in `{gap}`: 03:00 is meant");
     assert!(checked.contains(&format!("note: `t`: {moved}")), "{checked}");
     let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(added.status.success() && said(&added).contains(&format!("note: {moved}")), "{}", said(&added));

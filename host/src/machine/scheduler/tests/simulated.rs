@@ -201,7 +201,7 @@ fn blows() -> impl Strategy<Value = Vec<Blow>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
     fn a_simulated_host_makes_the_runs_of_a_real_one(text in schedule(), blows in blows(), start in 0_u32..60) {
