@@ -175,7 +175,7 @@ fn what_is_wrong_is_told_in_one_line_with_where_it_is_and_what_to_do() {
     let table = [
         (
             "[htp]\n",
-            "sexton.toml:1: unknown key `htp` at the top; did you mean `http`? known keys: host, http, store, runtime, machine, retention, cache, log, tenants",
+            "sexton.toml:1: unknown key `htp` at the top; did you mean `http`? known keys: host, http, store, runtime, machine, retention, cache, enqueued, log, tenants",
         ),
         ("[http]\nport = 80\n", "sexton.toml:2: unknown key `port` in [http]; known keys: listen"),
         (

@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::reacting::Reacting;
-use crate::schedule::{IMPLAUSIBLE, Trigger};
+use crate::schedule::{SET_BACK, Trigger};
 use crate::store::TaskState;
 use crate::task::{Task, TaskKey};
 use crate::time::Timestamp;
@@ -83,9 +83,9 @@ impl Timetable {
         self.entries.retain(|key, _| keep(key));
     }
 
-    /// Has all be looked at that go by the clock, if that was set back so far that none would come up.
+    /// Has all be looked at that go by the clock, if that was set back: they would come up only when it has caught up.
     pub(super) fn see(&mut self, now: Timestamp) {
-        let latest = self.latest.replace(now).filter(|latest| latest.since(now) > IMPLAUSIBLE);
+        let latest = self.latest.replace(now).filter(|latest| latest.since(now) > SET_BACK);
         if latest.is_none() {
             return;
         }
