@@ -255,7 +255,7 @@ fn what_is_wrong_is_told_in_one_line_with_where_it_is_and_what_to_do() {
         ),
         (
             "[tenants.acme]\nplugins = \"a\"\nfuel = 1\n",
-            "sexton.toml:3: unknown key `fuel` in [tenants.acme]; did you mean `fuel-per-minute`? known keys: plugins, runs, fuel-per-minute, cache",
+            "sexton.toml:3: unknown key `fuel` in [tenants.acme]; did you mean `fuel-per-minute`? known keys: plugins, runs, fuel-per-minute, cache, tasks",
         ),
         (
             "[tenants.acme]\nplugins = \"a\"\nruns = 0\n",
