@@ -225,13 +225,11 @@ fn judge(condition: Condition, host: &Host, attack: &Attack, run: &Value, oversh
         run["attempts"].as_array().and_then(|all| all.last()).with_context(|| format!("never tried: {run}"))?;
     let text = |field: &str| attempt[field].as_str().unwrap_or_default();
     let (outcome, message, backtrace) = (text("outcome"), text("message"), text("backtrace"));
-    if matches!(condition, Condition::Starved(_)) && outcome == "lost" {
-        // The others have all the memory.
-        return bounded(host, "message", message, WORDS);
-    }
-    ensure!(outcomes.contains(&outcome), "{outcome}: {}", beginning(message));
-    ensure!(message.contains(words), "expected `{words}` in its message `{}`", beginning(message));
-    ensure!(backtrace.contains(stack), "expected `{stack}` in its stack `{}`", beginning(backtrace));
+    // On a host that is starved the others may have all the memory, and many share little time.
+    let starved = matches!(condition, Condition::Starved(_)) && ["lost", "timed-out"].contains(&outcome);
+    ensure!(starved || outcomes.contains(&outcome), "{outcome}: {}", beginning(message));
+    ensure!(starved || message.contains(words), "expected `{words}` in its message `{}`", beginning(message));
+    ensure!(starved || backtrace.contains(stack), "expected `{stack}` in its stack `{}`", beginning(backtrace));
     bounded(host, "message", message, WORDS)?;
     bounded(host, "stack", backtrace, STACK)?;
     for field in ["log", "stdout", "stderr"] {
