@@ -50,7 +50,7 @@ pub(crate) fn options() -> OpenOptions {
 /// When it cannot be made.
 pub(crate) fn make_file(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => options().create_new(true).open(path),
     }
 }

@@ -46,7 +46,7 @@ impl Wiring {
     pub(super) fn first(&self, stopping: &watch::Sender<bool>) -> anyhow::Result<Vec<JoinHandle<()>>> {
         // All of them are opened before a loop begins, so that a start that fails has begun none.
         let plugins = match self.config.host.publish {
-            true => Plugins::Shared(self.parts.sharing(&self.config)?),
+            true => Plugins::Shared(Box::new(self.parts.sharing(&self.config)?)),
             false => Plugins::Own(self.parts.directories(&self.config)?),
         };
         let mut first = vec![
@@ -58,8 +58,8 @@ impl Wiring {
             Plugins::Shared(sharing) => {
                 let mut opened = Some(sharing);
                 first.push(self.part("shared plugins", stopping, move |wiring, stop| {
-                    let sharing = opened.take().map_or_else(|| wiring.parts.sharing(&wiring.config), Ok);
-                    must(sharing).run(wiring.knobs.rescan.subscribe(), stop)
+                    let again = || wiring.parts.sharing(&wiring.config).map(Box::new);
+                    must(opened.take().map_or_else(again, Ok)).run(wiring.knobs.rescan.subscribe(), stop)
                 }));
             }
             Plugins::Own(directories) => {
@@ -117,7 +117,7 @@ impl Wiring {
 /// Where plugins come from.
 enum Plugins {
     Own(Vec<Directory>),
-    Shared(Sharing),
+    Shared(Box<Sharing>),
 }
 
 /// What a loop needs to begin. Without it the loop cannot begin now: its supervisor says why, and tries again.
