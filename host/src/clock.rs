@@ -28,7 +28,7 @@ impl Clock for SystemClock {
 }
 
 /// The system's clock, as a host without a shared store goes by it: a clock that is set far off for a moment is not followed
-/// ([`steady`]).
+/// (`clock/steady.rs`).
 #[derive(Debug)]
 pub struct HostClock(Mutex<Steady>);
 

@@ -1,6 +1,6 @@
 //! Copies of a store file, and putting one in its place.
 //!
-//! A copy says in itself that it is one ([`super::epoch`]), so that a host takes no log for its own that belongs to another
+//! A copy says in itself that it is one (`epoch.rs`), so that a host takes no log for its own that belongs to another
 //! state, and gives out no number again that was given out after the copy was made.
 
 use std::fs::{self, File};
