@@ -44,6 +44,7 @@ fn what_is_not_over_after_the_grace_is_interrupted_and_done_by_the_next_host() {
 #[test]
 fn a_host_whose_compiled_code_would_lie_where_authors_write_does_not_start() {
     let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("plugins")).unwrap();
 
     let refused = std::process::Command::new(crate::harness::SEXTON)
         .args(["run", "--listen", "127.0.0.1:0", "--plugins", "plugins", "--var", "plugins/var"])
