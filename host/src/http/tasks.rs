@@ -120,7 +120,9 @@ impl TriggerQuery {
     fn due(&self, zone: Tz, now: Timestamp) -> ApiResult<Timestamp> {
         match (&self.at, &self.after_now) {
             (None, None) => Ok(now),
-            (Some(_), Some(_)) => Err(ApiError::bad("bad-query", "`at` and `in` (or `after`) exclude each other; keep one of them")),
+            (Some(_), Some(_)) => {
+                Err(ApiError::bad("bad-query", "`at` and `in` (or `after`) exclude each other; keep one of them"))
+            }
             (None, Some(delay)) => Ok(now.plus(duration("in", delay, FURTHEST)?)),
             (Some(at), None) => instant("at", at, zone, now),
         }

@@ -296,9 +296,9 @@ impl Guest {
     /// Give those who look at the guest its stack, as it enters the host.
     fn gives(store: &mut StoreContextMut<'_, Self>, now: Instant, yields: bool) {
         let stack = Stack::of(&WasmBacktrace::force_capture(&*store));
-        let stack = if yields { stack.ahead() } else { stack };
         let handle = &store.data().seen.handle;
-        handle.sampler.give(now, handle.used(), &stack);
+        // A guest that is cut by the ticker stands at the head of a loop as well, and cannot be told from one that makes a call.
+        handle.sampler.give(now, handle.used(), &stack.clone().ahead());
         if !yields {
             handle.sampler.rests(stack);
         }

@@ -32,8 +32,9 @@ const LONGEST_NAME: usize = 256;
 /// Longest stack in words, in bytes.
 const LONGEST_STACK: usize = 32 << 10;
 
-/// Bytes of the head of a loop, at most: its opcode and its type.
-const HEAD: usize = 8;
+/// Bytes from the head of a loop in which its first instruction with a place of its own is looked for: the opcode and the type
+/// of the loop, and the operands of that instruction, which compilers often give to no line.
+const HEAD: usize = 16;
 
 /// Bytes of code before an instruction without a line in which one with a line is looked for.
 const NEAR: u64 = 64;
@@ -413,10 +414,11 @@ fn line_before(context: &Context<Reader>, address: u64, file: Option<&str>) -> O
     (1..=NEAR).filter_map(at).find(|location| location.file == file && location.line.is_some())?.line
 }
 
-/// Whether `places` are of functions that were inlined into what `outer` is.
+/// Whether `places` are of functions that were inlined into what `outer` is. Files are not compared: an instruction that a
+/// macro made has the macro's file, while what was inlined beside it names the file that calls the macro.
 fn are_within(places: &[Place], outer: &[Place]) -> bool {
     let mut pairs = places.iter().rev().zip(outer.iter().rev());
-    places.len() > outer.len() && pairs.all(|(a, b)| a.function == b.function && a.file == b.file)
+    places.len() > outer.len() && pairs.all(|(a, b)| a.function == b.function)
 }
 
 impl Sections {

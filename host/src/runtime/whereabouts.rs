@@ -158,8 +158,11 @@ fn own(places: &[Place]) -> Option<&Place> {
 }
 
 /// The innermost place of a frame that is the author's: an author's function is often inlined into one that a macro made.
+/// A closure has no name that tells it from others, so the function that it is written in goes before it.
 fn authors(places: &[Place]) -> Option<&Place> {
-    places.iter().find(|place| is_authors_place(place))
+    let mut own = places.iter().filter(|place| is_authors_place(place)).peekable();
+    let innermost = own.peek().copied();
+    own.find(|place| !place.function.starts_with("{closure")).or(innermost)
 }
 
 /// Where a guest computes.
