@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use wasmparser::{Encoding, Parser, Payload};
 use wasmtime::WasmBacktrace;
 
+use super::author::is_authors_place;
 use super::compiler::Apart;
 use super::components::hex;
 use super::processor::Effort;
@@ -373,9 +374,12 @@ impl DebugInfo {
     /// the first instructions of the loop are of.
     fn at(&self, offset: usize, frame: &Frame) -> Vec<Place> {
         let here = self.exactly_at(offset, &frame.function);
-        let mut following =
+        let following =
             (1..=HEAD).filter(|_| frame.ahead).map(|bytes| self.exactly_at(offset + bytes, &frame.function));
-        following.find(|places| are_within(places, &here)).unwrap_or(here)
+        // What the first instructions are of is the author's function, whichever of the library's was inlined into it there.
+        let authors = |places: Vec<Place>| places.into_iter().skip_while(|place| !is_authors_place(place)).collect();
+        let mut loops = following.map(authors).filter(|places: &Vec<Place>| are_within(places, &here));
+        loops.next().unwrap_or(here)
     }
 
     fn exactly_at(&self, offset: usize, function: &str) -> Vec<Place> {
