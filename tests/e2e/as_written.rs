@@ -83,8 +83,9 @@ fn seconds_a_task_and_a_start_can_be_said_to_schedule_explain() {
 
 /// The day of next year on which the clocks of Berlin skip 02:30: the last Sunday of March.
 fn skipping_day() -> NaiveDate {
-    let march = NaiveDate::from_ymd_opt(Utc::now().year() + 1, 3, 1).unwrap();
-    march.iter_days().take(31).rfind(|day| day.weekday() == Weekday::Sun).unwrap()
+    let year = Utc::now().year() + 1;
+    let mut last_seven = (25..=31).map(|day| NaiveDate::from_ymd_opt(year, 3, day).unwrap());
+    last_seven.find(|day| day.weekday() == Weekday::Sun).unwrap()
 }
 
 /// Tasks that are over, never due, due on that day, and by the clocks of two zones.
