@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::company::{InCompany, in_company};
+use crate::compiled;
 
 /// How long a test waits for something that must happen. Generous: machines that run tests are busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
@@ -36,8 +37,18 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// A directory for a host that has these settings, and no plugins yet.
+    /// A directory for a host that has these settings, and no plugins yet. The host need not compile what another test's
+    /// host did, unless compiling is what is set.
     pub(crate) fn directory(&self) -> Arc<tempfile::TempDir> {
+        let directory = self.new_directory();
+        if !self.config.contains("compile-") {
+            compiled::lend(directory.path());
+        }
+        directory
+    }
+
+    /// The same with no file but the settings.
+    pub(crate) fn new_directory(&self) -> Arc<tempfile::TempDir> {
         let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         fs::create_dir(directory.path().join("plugins")).expect("a plugin directory");
         fs::write(directory.path().join("sexton.toml"), config(&self.config)).expect("a configuration");
@@ -296,13 +307,15 @@ impl Drop for Host {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        compiled::collect(self.directory.path());
     }
 }
 
 /// One request to anybody.
 pub(crate) fn request(url: &str, method: &str, body: &[u8]) -> (u16, Vec<u8>) {
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into();
+    // Buffers of the usual size are cleared for each request, which is most of what a request costs without optimization.
+    let config = ureq::Agent::config_builder().input_buffer_size(8 << 10).output_buffer_size(8 << 10);
+    let agent: ureq::Agent = config.http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into();
     let request = http::Request::builder().method(method).uri(url).body(body.to_vec()).expect("a request");
     let mut response = agent.run(request).unwrap_or_else(|error| panic!("{method} {url}: {error}"));
     let body = response.body_mut().with_config().limit(64 << 20).read_to_vec().expect("a body");

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod company;
+mod compiled;
 mod harness;
 #[path = "../postgres/mod.rs"]
 mod postgres;

@@ -34,7 +34,7 @@ fn without_umask(directory: &Arc<tempfile::TempDir>) -> Host {
 #[test]
 fn nothing_below_var_is_ever_open_to_others_whatever_the_umask() {
     let setup = Setup { config: "[host]\npublish = true\n".into() };
-    let directory = setup.directory();
+    let directory = setup.new_directory();
     drop_in(directory.path(), "load", &guest("load"), Some(TASK));
     let var = directory.path().join("var");
     let (looking, place) = (Arc::new(AtomicBool::new(true)), var.clone());
@@ -70,7 +70,7 @@ fn nothing_below_var_is_ever_open_to_others_whatever_the_umask() {
 
 #[test]
 fn files_that_an_earlier_version_left_open_are_closed_at_the_start_and_that_is_told() {
-    let directory = Setup::default().directory();
+    let directory = Setup::default().new_directory();
     let host = Host::start_in(directory);
     host.signal("TERM");
     let (content, log, directory) = host.ended();
