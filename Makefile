@@ -11,14 +11,14 @@ GUESTS = $(notdir $(wildcard tests/guests/*))
 # Cargo writes start-hang as start_hang.
 put = for name in $(1); do cp $(BUILT)/$$(echo $$name | tr - _).wasm $(2)/.$$name.new && mv $(2)/.$$name.new $(2)/$$name.wasm || exit; done
 
-.PHONY: run test hostile leak chaos mutants fuzz lint bench bench-hung bench-schedules bench-store soak examples guests wasm-target postgres
+.PHONY: run test hostile leak chaos mutants fuzz guards lint bench bench-hung bench-schedules bench-store soak examples guests wasm-target postgres
 
 run: examples ## Try it: the examples, their remotes, and the host
 	cargo build --quiet -p sexton -p example-frontpage-remotes
 	scripts/run.sh $(TARGET)/debug
 
 test: guests examples postgres ## Every test
-	cargo build --quiet -p sexton -p example-frontpage-remotes -p skewed-clock && cargo test
+	cargo build --quiet -p sexton -p example-frontpage-remotes -p skewed-clock && cargo test -- --test-threads 4
 	$(MAKE) hostile && $(MAKE) leak LEAK=1000 && $(MAKE) chaos CHAOS='--seconds 30 --runs 200'
 	$(MAKE) chaos CHAOS='--seconds 30 --runs 200 --break-fence'
 
@@ -43,7 +43,10 @@ SECONDS = 60
 fuzz: ## Any bytes at all for one reader of texts, a target of fuzz/: `make fuzz FUZZ=crontab SECONDS=3600`
 	scripts/fuzz.sh $(FUZZ) $(SECONDS)
 
-lint: wasm-target ## Formatting, clippy for the host and for guests, and the documentation
+guards: ## Who uses whom, circles of files, and what is too long: see tests/guards
+	cargo run --quiet -p guards
+
+lint: wasm-target guards ## Formatting, structure, clippy for the host and for guests, and the documentation
 	cargo fmt --check && cargo clippy --all-targets -- -D warnings
 	cargo clippy --profile guest --target wasm32-wasip2 $(EXAMPLES:%=-p example-%) -p 'guest-*' -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --quiet

@@ -8,6 +8,12 @@ use serde_json::Value;
 use crate::ground::Ground;
 use crate::host::Host;
 
+/// The deadline of an attack that its deadline ends, in milliseconds: what must be seen needs no longer.
+const SOON: u64 = 400;
+
+/// The deadline of an attack that must end before it. Fifty at once on a machine with much other work take seconds.
+const AMPLE: u64 = 60_000;
+
 /// One attack.
 #[derive(Clone, Copy)]
 pub(crate) struct Attack {
@@ -80,12 +86,16 @@ pub(crate) struct Gear {
 
 impl Attack {
     fn new((file, source, weapon): Of, end: End) -> Self {
+        let ends_at_its_deadline = match end {
+            End::Runs { outcomes, .. } | End::Either { outcomes } => outcomes.contains(&"timed-out"),
+            End::Quarantined { .. } => false,
+        };
         Self {
             file,
             source,
             weapon,
             end,
-            deadline_ms: 400,
+            deadline_ms: if ends_at_its_deadline { SOON } else { AMPLE },
             memory_mib: 32,
             fuel: 1_000_000_000_000,
             gear: |_| Gear::default(),

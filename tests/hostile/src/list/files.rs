@@ -25,7 +25,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         either(of!(made function_wide), &["succeeded"]).most_at_once(SOME),
         either(of!(made blocks_deep), &["succeeded"]).most_at_once(SOME),
         quarantined(of!(made components_deep), "").most_at_once(SOME),
-        Attack::runs(of!(made names_long), &["trapped"]).deadline_ms(4000).hung_in("function 2\n"),
-        Attack::runs(of!(made debug_bomb), &["trapped"]).deadline_ms(4000),
+        Attack::runs(of!(made names_long), &["trapped"]).hung_in("function 2\n"),
+        Attack::runs(of!(made debug_bomb), &["trapped"]),
     ]
 }

@@ -17,26 +17,23 @@ const MOST_WAITING: usize = 1064;
 pub(super) fn attacks() -> Vec<Attack> {
     let runs = Attack::runs;
     vec![
-        runs(of!(rust "string_huge"), &["trapped"]).deadline_ms(4000).says("to the host in one call"),
-        runs(of!(rust "list_huge"), &["trapped"]).deadline_ms(4000).says("to the host in one call"),
-        runs(of!(rust "list_of_lists"), &["trapped", "succeeded"]).deadline_ms(4000),
-        runs(of!(rust "name_flood"), &["succeeded"]).deadline_ms(4000),
-        runs(of!(rust "handle_flood"), &["trapped"]).deadline_ms(4000).says("handles"),
+        runs(of!(rust "string_huge"), &["trapped"]).says("to the host in one call"),
+        runs(of!(rust "list_huge"), &["trapped"]).says("to the host in one call"),
+        runs(of!(rust "list_of_lists"), &["trapped", "succeeded"]),
+        runs(of!(rust "name_flood"), &["succeeded"]),
+        runs(of!(rust "handle_flood"), &["trapped"]).says("handles"),
         runs(of!(rust "field_flood"), &["timed-out", "trapped"]).deadline_ms(1500),
         runs(of!(rust "log_flood"), &["timed-out", "trapped"]).deadline_ms(1500).check(is_cut::<LOG>),
         runs(of!(rust "stdout_flood"), &["timed-out", "trapped"]).deadline_ms(1500).check(is_cut::<STDIO>),
-        runs(of!(rust "output_flood"), &["failed-permanent"])
-            .deadline_ms(4000)
-            .says("over its limit")
-            .check(made_nothing),
-        runs(of!(rust "failure_flood"), &["failed-permanent"]).deadline_ms(4000),
-        runs(of!(rust "escape_words"), &["failed-permanent"]).deadline_ms(4000).check(is_harmless),
+        runs(of!(rust "output_flood"), &["failed-permanent"]).says("over its limit").check(made_nothing),
+        runs(of!(rust "failure_flood"), &["failed-permanent"]),
+        runs(of!(rust "escape_words"), &["failed-permanent"]).check(is_harmless),
         runs(of!(rust "header_words"), &["succeeded"]).check(is_plain),
         runs(of!(rust "lock_names"), &["timed-out", "succeeded"]),
         runs(of!(rust "lock_hoard"), &["timed-out", "trapped"]),
         runs(of!(rust "lock_queue"), &["timed-out"]),
-        runs(of!(rust "lock_trap"), &["trapped"]).deadline_ms(10_000).says("a panic with 20 locks"),
-        runs(of!(rust "lock_ungranted"), &["succeeded"]).deadline_ms(4000),
+        runs(of!(rust "lock_trap"), &["trapped"]).says("a panic with 20 locks"),
+        runs(of!(rust "lock_ungranted"), &["succeeded"]),
         runs(of!(rust "cache_fill"), &["succeeded", "timed-out"]).deadline_ms(1000).check(quota_holds),
         runs(of!(rust "cache_crumbs"), &["timed-out"]),
         runs(of!(rust "cache_list"), &["timed-out", "trapped"]),

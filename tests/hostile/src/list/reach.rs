@@ -14,21 +14,17 @@ pub(super) fn attacks() -> Vec<Attack> {
     let host = |ground: &Ground| Gear { settings: vec![("host", ground.host.clone())], ..Gear::default() };
     vec![
         runs(of!(rust "environment"), &["succeeded"]),
-        runs(of!(rust "error_words"), &["succeeded"]).deadline_ms(4000).gear(writes_files),
+        runs(of!(rust "error_words"), &["succeeded"]).gear(writes_files),
         runs(of!(rust "files"), &["succeeded"]),
-        runs(of!(rust "path_escape"), &["succeeded"]).deadline_ms(4000).gear(writes_files),
-        runs(of!(rust "file_flood"), &["succeeded"]).deadline_ms(4000).gear(reads_files),
-        runs(of!(rust "stream_hoard"), &["succeeded"]).memory_mib(4).deadline_ms(4000).gear(reads_files),
+        runs(of!(rust "path_escape"), &["succeeded"]).gear(writes_files),
+        runs(of!(rust "file_flood"), &["succeeded"]).gear(reads_files),
+        runs(of!(rust "stream_hoard"), &["succeeded"]).memory_mib(4).gear(reads_files),
         runs(of!(rust "open_files"), &["timed-out", "trapped"]).deadline_ms(1500).gear(reads_files),
-        runs(of!(rust "pipe_open"), &["succeeded"]).deadline_ms(4000).gear(writes_files),
+        runs(of!(rust "pipe_open"), &["succeeded"]).gear(writes_files),
         runs(of!(rust "sockets"), &["succeeded"]).gear(host),
-        runs(of!(rust "http_host"), &["succeeded"]).deadline_ms(4000).gear(host).check(pulse_goes_on),
-        runs(of!(rust "http_redirect"), &["succeeded"]).deadline_ms(4000).gear(redirects).check(nobody_called),
-        runs(of!(rust "http_private_name"), &["succeeded"])
-            .deadline_ms(4000)
-            .gear(inside)
-            .on_own_host()
-            .check(nobody_called),
+        runs(of!(rust "http_host"), &["succeeded"]).gear(host).check(pulse_goes_on),
+        runs(of!(rust "http_redirect"), &["succeeded"]).gear(redirects).check(nobody_called),
+        runs(of!(rust "http_private_name"), &["succeeded"]).gear(inside).on_own_host().check(nobody_called),
         runs(of!(rust "http_silent"), &["timed-out"]).gear(silent).hung_in("http"),
         runs(of!(rust "http_drip"), &["timed-out"]).gear(|ground| calls("drip", ground.drip.to_string())),
         runs(of!(rust "http_body_flood"), &["timed-out", "out-of-memory"])

@@ -1,0 +1,205 @@
+//! Applies the rules of a house to the code that was read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use crate::circles::circles;
+use crate::references::{self, Target};
+use crate::source::{Code, Crate};
+
+/// What is read, and the rules that it must keep.
+#[derive(Debug, Clone, Copy)]
+pub struct House {
+    pub crates: &'static [Crate],
+    pub rooms: &'static [Room],
+    pub rules: &'static [Rule],
+    /// The most lines of a file.
+    pub longest_file: usize,
+    /// The most lines of a function.
+    pub longest_function: usize,
+    /// The most files of a circle.
+    pub largest_circle: usize,
+}
+
+/// A part of the code with one job.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    pub name: &'static str,
+    /// Its modules, by full path; what lies within them belongs to it.
+    pub modules: &'static [&'static str],
+}
+
+/// What some rooms may not use.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    pub rooms: &'static [&'static str],
+    /// Full paths of this code (`sexton::http`), crates (`tokio`), ends of paths (`Utc::now`), or the word `async`.
+    pub may_not_use: &'static [&'static [&'static str]],
+    pub because: &'static str,
+}
+
+/// What the checks found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// One line for each broken rule.
+    pub faults: Vec<String>,
+    /// Which room uses which, with the number of files that do, and the circles of files.
+    pub drawing: String,
+    pub longest_function: usize,
+    pub largest_circle: usize,
+}
+
+/// A path that a file uses, resolved.
+struct Use {
+    from: usize,
+    line: usize,
+    target: Target,
+}
+
+/// Checks `code` by all rules of `house`.
+#[must_use]
+pub fn all(code: &Code, house: &House) -> Report {
+    let mut report = Report::default();
+    lengths(code, house, &mut report);
+    for module in house.rooms.iter().flat_map(|room| room.modules) {
+        let path: Vec<String> = module.split("::").map(str::to_owned).collect();
+        if !code.modules.contains_key(&path) {
+            report.faults.push(format!("the rules name the module `{module}`, which is not there"));
+        }
+    }
+    let uses = uses(code);
+    rules(code, house, &uses, &mut report);
+    structure(code, house, &uses, &mut report);
+    report
+}
+
+fn lengths(code: &Code, house: &House, report: &mut Report) {
+    for file in &code.measured {
+        if file.lines > house.longest_file {
+            report.faults.push(format!("{} has {} lines, the most is {}", file.name, file.lines, house.longest_file));
+        }
+        for function in &file.functions {
+            report.longest_function = report.longest_function.max(function.lines);
+            if function.lines > house.longest_function {
+                report.faults.push(format!(
+                    "{}:{}: `{}` has {} lines, the most is {}",
+                    file.name, function.line, function.name, function.lines, house.longest_function
+                ));
+            }
+        }
+    }
+}
+
+/// Resolves every path of every module.
+fn uses(code: &Code) -> Vec<Use> {
+    let mut found = Vec::new();
+    for (path, module) in &code.modules {
+        for mention in references::mentions(module) {
+            for target in references::resolve(code, path, &mention.path) {
+                // A module that passes on what another defines does not use it.
+                let passes_on = mention.is_re_export && matches!(target, Target::Own { .. });
+                if !passes_on {
+                    found.push(Use { from: module.file, line: mention.line, target });
+                }
+            }
+        }
+    }
+    found
+}
+
+fn rules(code: &Code, house: &House, uses: &[Use], report: &mut Report) {
+    let rooms = rooms_of_files(code, house);
+    let mut faults = BTreeSet::new();
+    for rule in house.rules {
+        let forbidden = || rule.may_not_use.iter().flat_map(|group| group.iter());
+        let applies = |file: usize| rooms.get(&file).is_some_and(|room| rule.rooms.contains(room));
+        for each in uses.iter().filter(|each| applies(each.from)) {
+            let path = match &each.target {
+                Target::Own { path, .. } | Target::Foreign(path) => path,
+            };
+            for word in forbidden().filter(|word| names(path, word)) {
+                faults.insert((each.from, each.line, *word, rule.because));
+            }
+        }
+        if forbidden().any(|word| *word == "async") {
+            for module in code.modules.values().filter(|module| applies(module.file)) {
+                if let Some(line) = references::first_async(module) {
+                    faults.insert((module.file, line, "async", rule.because));
+                }
+            }
+        }
+    }
+    for (file, line, word, because) in faults {
+        report.faults.push(format!("{}:{line}: `{word}` must not be used here: {because}", code.files[file]));
+    }
+}
+
+/// Whether `path` begins with the names of `word`, or holds them where they name a function of a type.
+fn names(path: &[String], word: &str) -> bool {
+    let word: Vec<&str> = word.split("::").collect();
+    let is_type = word.first().is_some_and(|name| name.starts_with(char::is_uppercase));
+    match is_type {
+        true => path.windows(word.len()).any(|window| window == word.as_slice()),
+        false => path.len() >= word.len() && path[..word.len()] == word,
+    }
+}
+
+fn rooms_of_files(code: &Code, house: &House) -> BTreeMap<usize, &'static str> {
+    let mut found = BTreeMap::new();
+    for (path, module) in &code.modules {
+        let path = path.join("::");
+        for room in house.rooms {
+            let within =
+                |module: &str| path == module || path.strip_prefix(module).is_some_and(|rest| rest.starts_with("::"));
+            if room.modules.iter().any(|module| within(module)) {
+                found.insert(module.file, room.name);
+            }
+        }
+    }
+    found
+}
+
+/// Finds circles, and draws who uses whom.
+fn structure(code: &Code, house: &House, uses: &[Use], report: &mut Report) {
+    let rooms = rooms_of_files(code, house);
+    let mut edges = BTreeSet::new();
+    for each in uses {
+        if let Target::Own { file, .. } = each.target
+            && file != each.from
+        {
+            edges.insert((each.from, file));
+        }
+    }
+    let circles = circles(&edges);
+    report.largest_circle = circles.first().map_or(0, Vec::len);
+    let mut between: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for (from, to) in &edges {
+        if let (Some(from), Some(to)) = (rooms.get(from), rooms.get(to))
+            && from != to
+        {
+            *between.entry((from, to)).or_default() += 1;
+        }
+    }
+    for room in house.rooms {
+        let used: Vec<String> = between
+            .iter()
+            .filter(|((from, _), _)| *from == room.name)
+            .map(|((_, to), files)| format!("{to} ({files})"))
+            .collect();
+        let _ = writeln!(
+            report.drawing,
+            "{} -> {}",
+            room.name,
+            if used.is_empty() { "-".to_owned() } else { used.join(", ") }
+        );
+    }
+    for circle in circles.iter().filter(|circle| circle.len() > 3) {
+        let names: Vec<&str> = circle.iter().map(|file| code.files[*file].as_str()).collect();
+        let _ = writeln!(report.drawing, "circle of {} files: {}", names.len(), names.join(" "));
+    }
+    if report.largest_circle > house.largest_circle {
+        report
+            .faults
+            .push(format!("a circle of {} files, the most is {}", report.largest_circle, house.largest_circle));
+    }
+}

@@ -1,0 +1,121 @@
+//! The rules of this house. The names of rooms are those of ARCHITECTURE.md.
+
+use crate::check::{House, Room, Rule};
+use crate::source::Crate;
+
+/// Crates that know a database.
+const DATABASES: &[&str] = &[
+    "rusqlite",
+    "libsqlite3_sys",
+    "tokio_postgres",
+    "deadpool",
+    "deadpool_postgres",
+    "tokio_postgres_rustls",
+    "postgres_types",
+];
+
+/// Crates that know WebAssembly.
+const WASMTIME: &[&str] = &[
+    "wasmtime",
+    "wasmtime_wasi",
+    "wasmtime_wasi_http",
+    "wasmtime_wasi_io",
+    "wasmtime_environ",
+    "wasmparser",
+    "cranelift_codegen",
+];
+
+/// Ways to ask what time of day it is.
+const CLOCKS: &[&str] = &["Utc::now", "Local::now", "SystemTime::now"];
+
+/// The rules, and what is read to check them.
+pub const HOUSE: House = House {
+    crates: &[
+        Crate { name: "sexton", root: "host/src/lib.rs" },
+        Crate { name: "sexton_task", root: "sdk/src/lib.rs" },
+        Crate { name: "hostile", root: "tests/hostile/src/main.rs" },
+        Crate { name: "chaos", root: "tests/chaos/src/main.rs" },
+        Crate { name: "guards", root: "tests/guards/src/lib.rs" },
+        Crate { name: "e2e", root: "tests/e2e/main.rs" },
+    ],
+    rooms: &[
+        Room {
+            name: "domain",
+            modules: &[
+                "sexton::lifecycle",
+                "sexton::pause",
+                "sexton::retry",
+                "sexton::run",
+                "sexton::schedule",
+                "sexton::supervision",
+                "sexton::task",
+                "sexton::tenant",
+                "sexton::time",
+            ],
+        },
+        Room { name: "store", modules: &["sexton::store"] },
+        Room { name: "runtime", modules: &["sexton::runtime"] },
+        Room { name: "imports", modules: &["sexton::imports"] },
+        Room { name: "machine", modules: &["sexton::machine"] },
+        Room { name: "plugins", modules: &["sexton::plugins"] },
+        Room { name: "config", modules: &["sexton::config"] },
+        Room { name: "http", modules: &["sexton::http"] },
+        Room { name: "cli", modules: &["sexton::cli"] },
+        Room { name: "simulation", modules: &["sexton::simulation"] },
+        Room { name: "host", modules: &["sexton::host"] },
+        Room { name: "catalog", modules: &["sexton::catalog"] },
+    ],
+    rules: &[
+        Rule {
+            rooms: &["domain"],
+            may_not_use: &[
+                WASMTIME,
+                DATABASES,
+                CLOCKS,
+                &["Instant::now", "tokio", "tracing", "std::fs", "std::net", "std::process", "async"],
+            ],
+            because: "the domain knows no IO, clock, SQL or wasmtime",
+        },
+        Rule {
+            rooms: &["store"],
+            may_not_use: &[
+                WASMTIME,
+                CLOCKS,
+                &["sexton::runtime", "sexton::imports", "sexton::machine", "sexton::http", "sexton::lifecycle::after"],
+            ],
+            because: "the store keeps facts: it decides nothing and asks no clock",
+        },
+        Rule {
+            rooms: &["machine", "plugins", "config", "http", "cli", "simulation", "host", "catalog"],
+            may_not_use: &[WASMTIME, DATABASES],
+            because: "only `runtime` and `imports` know wasmtime, and only the store knows SQL",
+        },
+        Rule {
+            rooms: &["runtime"],
+            may_not_use: &[
+                DATABASES,
+                &["sexton::machine", "sexton::http", "sexton::cli", "sexton::retry", "sexton::schedule"],
+            ],
+            because: "the runtime runs a component; what follows is decided elsewhere",
+        },
+        Rule {
+            rooms: &["imports"],
+            may_not_use: &[DATABASES, &["sexton::machine", "sexton::http", "sexton::cli"]],
+            because: "a capability knows its guest and the store",
+        },
+        Rule {
+            rooms: &["http"],
+            may_not_use: &[&["sexton::runtime::Runtime", "sexton::imports", "sexton::cli", "sexton::simulation"]],
+            because: "the API shows and accepts: it runs nothing",
+        },
+        Rule {
+            rooms: &["simulation"],
+            may_not_use: &[&["sexton::http", "sexton::cli", "sexton::host", "SystemClock", "Instant::now"]],
+            because: "a simulated host has a clock of its own and no network",
+        },
+    ],
+    longest_file: 600,
+    longest_function: 80,
+    // `runtime` and `imports` are one circle: an attempt under way has no room of its own yet. This number only goes down.
+    largest_circle: 46,
+};

@@ -1,0 +1,139 @@
+//! Each rule is shown to fail on a fault that is planted in a small house.
+
+use std::fs;
+
+use crate::check::{self, House, Report, Room, Rule};
+use crate::house::HOUSE;
+use crate::source::{self, Crate};
+
+const SMALL: House = House {
+    crates: &[Crate { name: "small", root: "src/lib.rs" }],
+    rooms: &[
+        Room { name: "domain", modules: &["small::domain"] },
+        Room { name: "http", modules: &["small::http"] },
+        Room { name: "store", modules: &["small::store"] },
+    ],
+    rules: &[
+        Rule {
+            rooms: &["domain"],
+            may_not_use: &[&["tokio", "Utc::now", "async", "small::store"]],
+            because: "the domain is pure",
+        },
+        Rule { rooms: &["http"], may_not_use: &[&["rusqlite", "small::store::sqlite"]], because: "SQL is the store's" },
+    ],
+    longest_file: 40,
+    longest_function: 10,
+    largest_circle: 3,
+};
+
+/// Checks a house with these files in `src`, besides rooms that are empty.
+fn report(files: &[(&str, &str)]) -> Report {
+    let place = tempfile::tempdir().expect("a directory");
+    let empty = [
+        ("lib.rs", "pub mod domain;\npub mod http;\npub mod store;\n"),
+        ("domain.rs", ""),
+        ("http.rs", ""),
+        ("store.rs", "pub mod sqlite;\npub use sqlite::Sqlite;\n"),
+        ("store/sqlite.rs", "pub struct Sqlite;\n"),
+    ];
+    for (name, text) in empty.iter().chain(files) {
+        let path = place.path().join("src").join(name);
+        fs::create_dir_all(path.parent().expect("it lies in a directory")).expect("a directory");
+        fs::write(path, text).expect("a file");
+    }
+    check::all(&source::read(place.path(), SMALL.crates).expect("it is Rust"), &SMALL)
+}
+
+fn faults(files: &[(&str, &str)]) -> Vec<String> {
+    report(files).faults
+}
+
+#[test]
+fn a_house_that_keeps_its_rules_has_no_faults() {
+    assert_eq!(faults(&[]), Vec::<String>::new());
+}
+
+#[test]
+fn a_forbidden_crate_is_found_after_a_test_module_in_a_group_and_in_a_macro() {
+    let text = "#[cfg(test)]\nmod tests { use rusqlite::Row; }\n\
+                use std::{fmt, io};\nuse {rusqlite::{Row, Connection as C}, std::fs};\n\
+                fn f() { println!(\"{}\", rusqlite::version()); }\n";
+    let because = "`rusqlite` must not be used here: SQL is the store's";
+    assert_eq!(
+        faults(&[("http.rs", text)]),
+        [format!("src/http.rs:4: {because}"), format!("src/http.rs:5: {because}")],
+        "the use in the test module is allowed, those after it are not"
+    );
+}
+
+#[test]
+fn a_forbidden_module_is_found_behind_a_re_export_a_group_an_alias_and_super() {
+    for text in [
+        "use crate::store::Sqlite;",
+        "use crate::{domain, store::{Sqlite as Database}};",
+        "use super::store as kept;\nfn f(_: kept::sqlite::Sqlite) {}",
+        "fn f(_: crate::store::sqlite::Sqlite) {}",
+        "mod inner { use super::super::store::sqlite::*; }",
+    ] {
+        let found = faults(&[("http.rs", text)]);
+        assert!(found.iter().any(|fault| fault.contains("`small::store::sqlite`")), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn a_clock_and_an_async_function_are_found_in_the_domain() {
+    let found = faults(&[("domain.rs", "use chrono::Utc;\nfn f() {\n    let _ = Utc::now();\n}\nasync fn g() {}\n")]);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("src/domain.rs:3: `Utc::now`"), "{found:?}");
+    assert!(found[1].starts_with("src/domain.rs:5: `async`"), "{found:?}");
+}
+
+#[test]
+fn a_file_and_a_function_that_are_too_long_are_found_in_tests_too() {
+    let long = format!("fn long() {{\n{}}}\n", "    f();\n".repeat(10));
+    let file = "// A line.\n".repeat(41);
+    let found = faults(&[("domain.rs", "#[cfg(test)]\nmod tests;\n"), ("domain/tests.rs", &long), ("http.rs", &file)]);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.contains(&"src/domain/tests.rs:1: `long` has 12 lines, the most is 10".to_owned()), "{found:?}");
+    assert!(found.contains(&"src/http.rs has 41 lines, the most is 40".to_owned()), "{found:?}");
+}
+
+#[test]
+fn a_circle_of_four_files_is_found_and_what_only_tests_use_makes_none() {
+    let ring = |last: &str| {
+        report(&[
+            ("http.rs", "pub mod a;\npub mod b;\npub mod c;\npub mod d;\n"),
+            ("http/a.rs", "use super::b::B;\npub struct A;\n"),
+            ("http/b.rs", "use super::c::C;\npub struct B;\n"),
+            ("http/c.rs", "use super::d::D;\npub struct C;\n"),
+            ("http/d.rs", last),
+        ])
+    };
+    let circle = ring("pub fn f() -> super::a::A { super::a::A }\npub struct D;\n");
+    assert_eq!((circle.largest_circle, circle.faults), (4, vec!["a circle of 4 files, the most is 3".to_owned()]));
+    assert!(circle.drawing.contains("circle of 4 files: src/http/a.rs"), "{}", circle.drawing);
+
+    let open = ring("pub struct D;\n#[cfg(test)]\nmod tests { use super::super::a::A; }\n");
+    assert_eq!((open.largest_circle, open.faults), (0, vec![]));
+}
+
+#[test]
+fn the_drawing_tells_which_room_uses_which() {
+    let drawing = report(&[("http.rs", "use crate::store::Sqlite as S;\n")]).drawing;
+    assert!(drawing.contains("http -> store (1)\n"), "{drawing}");
+}
+
+#[test]
+fn a_room_whose_module_is_gone_is_a_fault() {
+    let found = faults(&[("lib.rs", "pub mod http;\npub mod store;\n")]);
+    assert_eq!(found, ["the rules name the module `small::domain`, which is not there"]);
+}
+
+#[test]
+fn rooms_of_rules_are_rooms_of_the_house() {
+    for rule in HOUSE.rules {
+        for name in rule.rooms {
+            assert!(HOUSE.rooms.iter().any(|room| room.name == *name), "{name}");
+        }
+    }
+}
