@@ -45,6 +45,7 @@ use crate::machine::budget::Budgets;
 use crate::machine::host_duty::{Duty, HostDuty};
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
+use crate::ops::Ops;
 use crate::plugins::PluginInfo;
 use crate::run::HeldBack;
 use crate::store::{LockWait, Store};
@@ -61,6 +62,8 @@ pub type LockWaits = Arc<dyn Fn(&Name) -> Vec<LockWait> + Send + Sync>;
 
 /// What the API works on.
 pub struct ApiState {
+    /// What people ask for.
+    pub ops: Ops,
     /// Runs, locks and the cache.
     pub store: Arc<dyn Store>,
     /// The tasks there are.

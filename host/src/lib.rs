@@ -15,6 +15,7 @@ pub mod http;
 pub mod imports;
 pub mod lifecycle;
 pub mod machine;
+pub mod ops;
 pub mod pause;
 pub mod plugins;
 mod private;

@@ -8,7 +8,6 @@ pub mod heartbeat;
 pub mod host_duty;
 pub mod host_pause;
 pub mod live;
-pub mod past_limits;
 pub mod scheduler;
 pub mod summary;
 pub mod sweeper;

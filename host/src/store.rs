@@ -23,6 +23,7 @@ mod making;
 pub mod postgres;
 pub mod published;
 pub mod repairs;
+pub mod rules;
 pub mod sqlite;
 pub mod transfer;
 mod watching;

@@ -26,6 +26,7 @@ use crate::machine::summary::Summary;
 use crate::machine::sweeper::Sweeper;
 use crate::machine::timekeeper::Timekeeper;
 use crate::machine::worker::Worker;
+use crate::ops::Ops;
 use crate::plugins::Registry;
 use crate::plugins::apart::Apart;
 use crate::plugins::directory::Directory;
@@ -239,7 +240,15 @@ impl Parts {
 
     pub(super) fn api(&self) -> Arc<ApiState> {
         let (plugins, lock_waits) = (Arc::clone(&self.plugins), Arc::clone(&self.lock_waits));
+        let ops = Ops {
+            store: Arc::clone(&self.store),
+            catalog: Arc::clone(&self.catalog),
+            live: Arc::clone(&self.live),
+            budgets: Arc::clone(&self.budgets),
+            clock: Arc::clone(&self.clock),
+        };
         Arc::new(ApiState {
+            ops,
             store: Arc::clone(&self.store),
             catalog: Arc::clone(&self.catalog),
             live: Arc::clone(&self.live),

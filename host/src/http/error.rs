@@ -6,6 +6,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::ops::OpError;
 use crate::run::RunId;
 use crate::store::StoreError;
 use crate::task::Name;
@@ -113,6 +114,21 @@ impl From<StoreError> for ApiError {
                 tracing::error!(error = %error, "The store failed a request of the API");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store-failed", error.to_string())
             }
+        }
+    }
+}
+
+impl From<OpError> for ApiError {
+    fn from(error: OpError) -> Self {
+        let message = error.to_string();
+        match error {
+            // Handlers that know which plugins there are say more: `absent::no_task`.
+            OpError::NoTask(_) => Self::not_found("no-such-task", message),
+            OpError::RunIsOver(..) => Self::new(StatusCode::CONFLICT, "run-is-over", message),
+            OpError::RunNotHeldBack(..) => Self::new(StatusCode::CONFLICT, "run-not-held-back", message).hint(
+                "only a run that is suspected of killing its host is released; a pause ends with `sexton resume`",
+            ),
+            OpError::Store(error) => error.into(),
         }
     }
 }

@@ -4,14 +4,13 @@ use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use serde::Deserialize;
-use tracing::info;
 
 use super::App;
 use super::absent::no_task;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, TaskPath, Tenant};
 use super::shapes::{Paused, PausedMany};
-use super::tasks::state_of;
+use crate::ops::{self, OpError, PauseState, Principal};
 use crate::pause::Whom;
 use crate::task::{Name, TaskKey};
 
@@ -89,14 +88,7 @@ pub(super) async fn resume_many(
 
 async fn set_many(app: &App, Many(tenant): Many, pause: Option<Option<String>>) -> ApiResult<Json<PausedMany>> {
     let whom = tenant.clone().map_or(Whom::All, Whom::Tenant);
-    let before = app.store.pauses().await?;
-    let already = tenant.as_ref().map_or(before.all.is_some(), |tenant| before.tenants.contains_key(tenant));
-    set(app, &whom, pause).await?;
-    let pauses = app.store.pauses().await?;
-    let pause = match &tenant {
-        Some(tenant) => pauses.of(tenant, None).map(|(by, pause)| (by, pause.clone())),
-        None => pauses.all.map(|pause| (crate::pause::PausedBy::All, pause)),
-    };
+    let PauseState { pause, already } = set(app, &whom, pause).await?;
     let (by, pause) = pause.unzip();
     let (at, why) = pause.map_or((None, None), |pause| (pause.since, pause.why));
     Ok(Json(PausedMany { tenant, paused: by.is_some(), paused_by: by, paused_at: at, paused_why: why, already }))
@@ -122,32 +114,19 @@ pub(super) async fn resume(
 }
 
 async fn set_task(app: &App, key: TaskKey, pause: Option<Option<String>>) -> ApiResult<Json<Paused>> {
-    // A chain as well. One whose plugin is quarantined right now can be paused and resumed all the same, once it has been
-    // known.
-    let known = app.catalog.get(&key).is_some() || app.catalog.chains().contains_key(&key);
-    if !known && !app.store.task_states().await?.contains_key(&key) {
-        return Err(no_task(app, &key).await?);
-    }
-    let already = state_of(app, &key).await?.paused.is_some();
-    set(app, &Whom::Task(key.clone()), pause).await?;
-    let (own, pauses) = (state_of(app, &key).await?.paused, app.store.pauses().await?);
-    let (by, pause) = pauses.of(&key.tenant, own.as_ref()).unzip();
-    let (at, why) = pause.map_or((None, None), |pause| (pause.since, pause.why.clone()));
+    let PauseState { pause, already } = match set(app, &Whom::Task(key.clone()), pause).await {
+        Err(OpError::NoTask(_)) => return Err(no_task(app, &key).await?),
+        state => state?,
+    };
+    let (by, pause) = pause.unzip();
+    let (at, why) = pause.map_or((None, None), |pause| (pause.since, pause.why));
     Ok(Json(Paused { task: key.task, paused: by.is_some(), paused_by: by, paused_at: at, paused_why: why, already }))
 }
 
-/// Pause with this reason, or resume.
-async fn set(app: &App, whom: &Whom, pause: Option<Option<String>>) -> ApiResult<()> {
-    let now = app.clock.now();
+/// Pauses with this reason, or resumes.
+async fn set(app: &App, whom: &Whom, pause: Option<Option<String>>) -> ops::Result<PauseState> {
     match pause {
-        Some(why) => {
-            app.store.pause(whom.clone(), why.clone(), now).await?;
-            info!(why, "Paused {whom}");
-        }
-        None => {
-            app.store.resume(whom.clone(), now).await?;
-            info!("Resumed {whom}");
-        }
+        Some(why) => app.ops.pause(&Principal::Operator, whom, why).await,
+        None => app.ops.resume(&Principal::Operator, whom).await,
     }
-    Ok(())
 }

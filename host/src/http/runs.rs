@@ -16,9 +16,9 @@ use super::placing::Placing;
 use super::shapes::{InputShape, KillEffect, Killed, ReleasedRun, RunDetail, Runs, millis};
 use super::waiting::MayWait;
 use super::watch::Changes;
+use crate::ops::{EndRun, Ended, Principal};
 use crate::run::{HeldBack, RunId, RunState};
-use crate::runtime::Stop;
-use crate::store::{Cancelled, Released, RunFilter, RunInfo};
+use crate::store::{RunFilter, RunInfo};
 use crate::task::Name;
 
 /// Runs of a page, unless asked for otherwise, and at most.
@@ -166,27 +166,12 @@ pub(super) async fn kill(
         return Err(ApiError::bad("bad-query", format!("`reason` is one line of at most {MAX_REASON} characters")));
     }
     tenant.run(&app, id).await?;
-    // At once, whatever the store does; and written down, lest a crash before the outcome is lets the run go on.
-    let live = app.live.get(id);
-    let grace = live.as_ref().map_or(Duration::ZERO, |attempt| {
-        if query.now {
-            attempt.stop(Stop::Killed(reason.clone()));
-            return Duration::ZERO;
-        }
-        attempt.ask_to_end(Stop::Killed(reason.clone()))
-    });
-    let effect = match (live, app.store.cancel(id, &reason, app.clock.now()).await) {
-        (Some(_), _) => KillEffect::Stopping,
-        (None, wish) => match wish? {
-            Cancelled::Done => KillEffect::Cancelled,
-            Cancelled::Requested => KillEffect::Requested,
-            Cancelled::Over(state) => {
-                let message = format!("run {id} is over already: {state}");
-                return Err(ApiError::new(StatusCode::CONFLICT, "run-is-over", message));
-            }
-        },
+    let ended = app.ops.end_run(&Principal::Operator, id, EndRun { reason, at_once: query.now }).await?;
+    let (effect, grace) = match ended {
+        Ended::Cancelled => (KillEffect::Cancelled, Duration::ZERO),
+        Ended::Stopping(grace) => (KillEffect::Stopping, grace),
+        Ended::Requested => (KillEffect::Requested, Duration::ZERO),
     };
-    tracing::info!(run.id = %id, ?effect, "Asked to end run {id}");
     let status = if effect == KillEffect::Cancelled { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(Killed { run: id, effect, grace_ms: millis(grace) })))
 }
@@ -199,17 +184,6 @@ pub(super) async fn release(
     _: ApiQuery<NoQuery>,
 ) -> ApiResult<Json<ReleasedRun>> {
     tenant.run(&app, id).await?;
-    match app.store.release_run(id, app.clock.now()).await? {
-        Released::Done => {
-            tracing::info!(run.id = %id, "Released run {id}, which was suspected of killing its host");
-            Ok(Json(ReleasedRun { run: id }))
-        }
-        Released::NotHeld(state) => {
-            let message = format!("run {id} is not held back: it is {state}");
-            let error = ApiError::new(StatusCode::CONFLICT, "run-not-held-back", message);
-            Err(error.hint(
-                "only a run that is suspected of killing its host is released; a pause ends with `sexton resume`",
-            ))
-        }
-    }
+    app.ops.release_run(&Principal::Operator, id).await?;
+    Ok(Json(ReleasedRun { run: id }))
 }

@@ -17,10 +17,10 @@ use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, TaskPath, Tenant, duration, instant, query_of};
 use super::placing::Placing;
 use super::shapes::{TaskDetail, TaskSummary, Tasks, Triggered};
-use crate::machine::past_limits;
-use crate::run::{Cause, HeldBack};
-use crate::store::{Admit, Enqueued, NewRun, TaskState};
-use crate::task::{Name, Overlap, Task, TaskKey};
+use crate::ops::{OpError, Principal, TriggerRun};
+use crate::run::HeldBack;
+use crate::store::TaskState;
+use crate::task::{Name, Task, TaskKey};
 use crate::time::Timestamp;
 
 /// Longest idempotency key, in bytes.
@@ -117,23 +117,22 @@ pub(super) struct TriggerQuery {
 }
 
 impl TriggerQuery {
-    fn due(&self, zone: Tz, now: Timestamp) -> ApiResult<Timestamp> {
+    fn due(&self, zone: Tz, now: Timestamp) -> ApiResult<Option<Timestamp>> {
         match (&self.at, &self.after_now) {
-            (None, None) => Ok(now),
+            (None, None) => Ok(None),
             (Some(_), Some(_)) => {
                 Err(ApiError::bad("bad-query", "`at` and `in` (or `after`) exclude each other; keep one of them"))
             }
-            (None, Some(delay)) => Ok(now.plus(duration("in", delay, FURTHEST)?)),
-            (Some(at), None) => instant("at", at, zone, now),
+            (None, Some(delay)) => Ok(Some(now.plus(duration("in", delay, FURTHEST)?))),
+            (Some(at), None) => instant("at", at, zone, now).map(Some),
         }
     }
 }
 
-fn dedup(headers: &HeaderMap) -> ApiResult<Option<String>> {
+fn idempotency_key(headers: &HeaderMap) -> ApiResult<Option<String>> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     match key.to_str() {
-        // Apart from the scheduler's keys, so that no caller can stand in for a scheduled run.
-        Ok(key) if (1..=MAX_DEDUP).contains(&key.len()) => Ok(Some(format!("key:{key}"))),
+        Ok(key) if (1..=MAX_DEDUP).contains(&key.len()) => Ok(Some(key.to_owned())),
         _ => {
             let message = format!("an Idempotency-Key has 1 to {MAX_DEDUP} visible ASCII characters");
             Err(ApiError::bad("bad-idempotency-key", message))
@@ -155,47 +154,25 @@ pub(super) async fn trigger(
     if query.past_limits && (query.at.is_some() || query.after_now.is_some()) {
         return Err(ApiError::bad("bad-query", "`past_limits` is about now, so it excludes `at` and `in`"));
     }
-    let note = match query.past_limits {
-        true => Some(past_limits::note(&*app.store, &app.budgets, &task, now).await?),
-        false => None,
+    let input = if body.is_empty() { None } else { Some(body.to_vec()) };
+    let asked = TriggerRun { due_at, input, key: idempotency_key(&headers)?, past_limits: query.past_limits };
+    let made = match app.ops.trigger(&Principal::Operator, &key, asked).await {
+        // It was there a moment ago: that it is gone is told in full.
+        Err(OpError::NoTask(_)) => return Err(no_task(&app, &key).await?),
+        made => made?,
     };
-    let run = NewRun {
-        input: if body.is_empty() { task.input.clone() } else { body.to_vec() },
-        dedup: dedup(&headers)?,
-        // What is wanted later must not end now what is running now; it waits for its place.
-        // And what goes past limits is beside it.
-        admit: match task.overlap {
-            Overlap::Replace if due_at <= now && !query.past_limits => Admit::Replacing,
-            _ => Admit::Always,
-        },
-        forced: query.past_limits,
-        note: note.clone(),
-        ..NewRun::of(key.clone(), due_at, Cause::Demand)
-    };
-    let made = app.store.enqueue(vec![run], now).await?.pop().expect("a store answers for each run it is given");
-    let created = !matches!(made, Enqueued::Existing(_));
-    let status = if created { StatusCode::ACCEPTED } else { StatusCode::OK };
-    let run = made.run();
-    let replaced = match made {
-        Enqueued::Replacing { ended, .. } => ended,
-        _ => Vec::new(),
-    };
-    app.live.make_way(&replaced, run);
-    let (own, pauses) = (state_of(&app, &key).await?.paused, app.store.pauses().await?);
-    let (paused_by, pause) = pauses.of(&key.tenant, own.as_ref()).unzip();
-    let paused_why = pause.and_then(|pause| pause.why.clone());
-    let (paused, note) = (paused_by.is_some(), note.filter(|_| created));
-    let held_back = app.held_back();
+    let status = if made.created { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let (paused_by, paused_why) = made.paused.unzip();
     let answer = Triggered {
-        run,
-        due_at: Some(due_at).filter(|_| created),
-        created,
-        replaced,
-        paused,
+        run: made.run,
+        due_at: made.due_at,
+        created: made.created,
+        replaced: made.replaced,
+        paused: paused_by.is_some(),
         paused_by,
-        paused_why,
-        note,
-        held_back,
+        paused_why: paused_why.flatten(),
+        note: made.note,
+        held_back: app.held_back(),
     };
     Ok((status, [(LOCATION, format!("/v1/runs/{}{}", answer.run, query_of(&key.tenant)))], Json(answer))
         .into_response())

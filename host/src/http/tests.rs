@@ -28,6 +28,7 @@ use crate::machine::budget::Budgets;
 use crate::machine::host_duty::HostDuty;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
+use crate::ops::Ops;
 use crate::plugins::PluginInfo;
 use crate::retry::RetryPolicy;
 use crate::run::{Accounts, Claim, Kept, Outcome, Output, Report, RunId};
@@ -155,11 +156,20 @@ impl Rig {
         let budgets = Arc::new(Budgets::new(catalog.clone(), tenants.clone(), Arc::new(Stopped)));
         let (pause, duty) = (Arc::<HostPause>::default(), Arc::<HostDuty>::default());
         let supervisor = Arc::<Supervisor>::default();
-        let state = ApiState {
+        let clock: Arc<dyn Clock> = Arc::new(Stopped);
+        let ops = Ops {
             store: store.clone(),
             catalog: catalog.clone(),
             live: live.clone(),
-            clock: Arc::new(Stopped),
+            budgets: budgets.clone(),
+            clock: clock.clone(),
+        };
+        let state = ApiState {
+            ops,
+            store: store.clone(),
+            catalog: catalog.clone(),
+            live: live.clone(),
+            clock,
             plugins: Arc::new(move || vec![quarantined.clone()]),
             lock_waits: Arc::new(|tenant| {
                 let lock = LockName { tenant: tenant.clone(), kind: LockKind::Named, name: "ledger".to_owned() };

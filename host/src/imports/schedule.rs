@@ -7,11 +7,11 @@ use wasmtime::component::Linker;
 use super::{
     Imports, ImportsCtx, ImportsCtxView, ImportsView, LARGEST_VALUE, Refusal, granted, is_name, store_failure,
 };
-use crate::run::Cause;
 use crate::runtime::LogLine;
 use crate::runtime::bindings::sexton::task::schedule::{self, Error, Host, When};
 use crate::store::NewRun;
 use crate::store::backlog::Waiting;
+use crate::store::rules::runs::Request;
 use crate::task::{Name, TaskKey};
 use crate::tenant::BacklogLimits;
 use crate::time::Timestamp;
@@ -105,14 +105,7 @@ impl ImportsCtxView<'_> {
             return Ok(Err(Error::TooLarge));
         }
         ctx.handle.vitals.handed_over(input.len());
-        let run = NewRun {
-            // Runs are claimed by `run_at`, earliest first: one that is "due since 1970" must not overtake the others.
-            run_at: due_at.max(now),
-            input,
-            dedup,
-            parent: Some(ctx.claim.run),
-            ..NewRun::of(task, due_at, Cause::Task)
-        };
+        let run = NewRun::requested(Request { task, due_at, input, dedup, parent: ctx.claim.run }, now);
         match ctx.until.unless_ended(in_call, ctx.services.store.enqueue(vec![run], now)).await? {
             Ok(made) => match made.first() {
                 Some(enqueued) => Ok(Ok(enqueued.run().to_string())),

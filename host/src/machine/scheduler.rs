@@ -20,9 +20,8 @@ use tracing::{debug, warn};
 use crate::catalog::Catalog;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
-use crate::run::Cause;
 use crate::schedule::Trigger;
-use crate::store::{Begun, Store, TaskState};
+use crate::store::{Begun, NewRun, Store, TaskState};
 use crate::task::{Task, TaskKey};
 use crate::time::{Clock, Timestamp};
 pub use added::AddedSchedules;
@@ -184,7 +183,7 @@ impl Scheduler {
     }
 
     async fn start(&self, task: &Task, now: Timestamp) -> bool {
-        let run = self.new_run(task, now, Cause::Start, None);
+        let run = NewRun::on_start(task, now);
         match self.store.enqueue(vec![run], now).await {
             Ok(made) => {
                 made.iter().for_each(|made| self.made(task, made));

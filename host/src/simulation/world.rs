@@ -21,12 +21,13 @@ use crate::machine::live::LiveRuns;
 use crate::machine::scheduler::{Scheduler, Timetable};
 use crate::machine::sweeper::Sweeper;
 use crate::machine::worker::Worker;
+use crate::ops::{OpError, Ops, Principal, TriggerRun};
 use crate::plugins::{Registry, single};
-use crate::run::{Cause, RunId};
+use crate::run::RunId;
 use crate::runtime::{Compiler, Runtime, Services, VirtualTime};
 use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
-use crate::store::{Admit, Enqueued, NewRun, RunFilter, Store};
-use crate::task::{Name, Overlap, TaskKey};
+use crate::store::{RunFilter, Store};
+use crate::task::{Name, TaskKey};
 use crate::time::{Clock, Timestamp};
 
 /// Attempts and jumps of the clock. A minute's work of a good machine, and more lines than anybody reads.
@@ -44,7 +45,7 @@ pub(super) struct World<'a> {
     store: Arc<dyn Store>,
     runtime: Arc<Runtime>,
     catalog: Arc<Catalog>,
-    live: Arc<LiveRuns>,
+    ops: Ops,
     budgets: Arc<Budgets>,
     scheduler: Scheduler,
     timetable: Timetable,
@@ -109,6 +110,13 @@ impl<'a> World<'a> {
         });
         let worker = worker(&config, &services, executor, Arc::clone(&budgets));
         let sweeper = sweeper(&config, &services, Arc::clone(&live));
+        let ops = Ops {
+            store: Arc::clone(&store),
+            catalog: Arc::clone(&catalog),
+            live: Arc::clone(&live),
+            budgets: Arc::clone(&budgets),
+            clock: Arc::clone(&clock),
+        };
         let scheduler = Scheduler {
             store: Arc::clone(&store),
             catalog: Arc::clone(&catalog),
@@ -123,7 +131,7 @@ impl<'a> World<'a> {
             store,
             runtime,
             catalog,
-            live,
+            ops,
             budgets,
             scheduler,
             timetable: Timetable::default(),
@@ -270,19 +278,12 @@ impl<'a> World<'a> {
     }
 
     async fn ask(&mut self, asked: Asked) -> Result<(), NoStory> {
-        let now = self.time.now();
-        let Some(task) = self.catalog.get(&key(&asked.task)) else { return Ok(()) };
-        let run = NewRun {
-            input: asked.input.unwrap_or_else(|| task.input.clone()),
-            admit: if task.overlap == Overlap::Replace { Admit::Replacing } else { Admit::Always },
-            ..NewRun::of(task.key.clone(), now, Cause::Demand)
-        };
-        for made in self.store.enqueue(vec![run], now).await? {
-            if let Enqueued::Replacing { run, ended } = made {
-                self.live.make_way(&ended, run);
-            }
+        let asked_for = TriggerRun { input: asked.input, ..TriggerRun::default() };
+        match self.ops.trigger(&Principal::Simulation, &key(&asked.task), asked_for).await {
+            Ok(_) | Err(OpError::NoTask(_)) => Ok(()),
+            Err(OpError::Store(error)) => Err(error.into()),
+            Err(other) => Err(NoStory::NoHost(other.to_string())),
         }
-        Ok(())
     }
 
     async fn note(&mut self, at: Timestamp, what: String) -> Result<(), NoStory> {

@@ -56,6 +56,7 @@ pub const HOUSE: House = House {
         Room { name: "store", modules: &["sexton::store"] },
         Room { name: "runtime", modules: &["sexton::runtime"] },
         Room { name: "imports", modules: &["sexton::imports"] },
+        Room { name: "ops", modules: &["sexton::ops"] },
         Room { name: "machine", modules: &["sexton::machine"] },
         Room { name: "plugins", modules: &["sexton::plugins"] },
         Room { name: "config", modules: &["sexton::config"] },
@@ -86,7 +87,7 @@ pub const HOUSE: House = House {
             because: "the store keeps facts: it decides nothing and asks no clock",
         },
         Rule {
-            rooms: &["machine", "plugins", "config", "http", "cli", "simulation", "host", "catalog"],
+            rooms: &["ops", "machine", "plugins", "config", "http", "cli", "simulation", "host", "catalog"],
             may_not_use: &[WASMTIME, DATABASES],
             because: "only `runtime` and `imports` know wasmtime, and only the store knows SQL",
         },
@@ -107,6 +108,11 @@ pub const HOUSE: House = House {
             rooms: &["http"],
             may_not_use: &[&["sexton::runtime::Runtime", "sexton::imports", "sexton::cli", "sexton::simulation"]],
             because: "the API shows and accepts: it runs nothing",
+        },
+        Rule {
+            rooms: &["ops"],
+            may_not_use: &[&["sexton::http", "sexton::cli", "sexton::config", "sexton::plugins", "axum", "http"]],
+            because: "operations are decided for every face alike",
         },
         Rule {
             rooms: &["simulation"],

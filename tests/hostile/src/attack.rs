@@ -11,6 +11,9 @@ use crate::host::Host;
 /// The deadline of an attack that its deadline ends, in milliseconds: what must be seen needs no longer.
 const SOON: u64 = 400;
 
+/// The deadline of an attack that its deadline ends at a certain place: fifty at once must all have come there.
+pub(crate) const REACHED: u64 = 3000;
+
 /// The deadline of an attack that must end before it. Fifty at once on a machine with much other work take seconds.
 const AMPLE: u64 = 60_000;
 
@@ -130,8 +133,9 @@ impl Attack {
         self
     }
 
-    /// With this in the stack of each run.
+    /// With this in the stack of each run, which has time to come there.
     pub(crate) fn hung_in(mut self, place: &'static str) -> Self {
+        self.deadline_ms = self.deadline_ms.max(REACHED);
         if let End::Runs { stack, .. } = &mut self.end {
             *stack = place;
         }

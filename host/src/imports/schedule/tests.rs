@@ -3,6 +3,7 @@
 use super::*;
 use crate::imports::testing::{BOUND, Guest, World, grants, soon};
 use crate::lifecycle::Transition;
+use crate::run::Cause;
 use crate::run::RunId;
 use crate::tenant::{TenantLimits, Tenants};
 

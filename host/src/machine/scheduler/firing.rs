@@ -7,10 +7,9 @@ use tracing::{debug, info, warn};
 
 use super::Scheduler;
 use super::timetable::Progress;
-use crate::run::Cause;
 use crate::schedule::{Due, Look, SET_BACK};
-use crate::store::{Admit, Enqueued, Fire, Fired, NewRun};
-use crate::task::{Overlap, Task};
+use crate::store::{Enqueued, Fire, Fired, NewRun};
+use crate::task::Task;
 use crate::time::Timestamp;
 
 /// An instant that is dealt with within this of being due was not missed.
@@ -111,42 +110,11 @@ impl Scheduler {
         let missed = due.left_out + due.made_up as u64;
         let least = if due.uncounted { "at least " } else { "" };
         let run = |(place, due_at): (usize, &Timestamp)| {
-            let dedup = Some(format!("at:{}", due_at.as_millis()));
-            let usual = self.new_run(task, *due_at, Cause::Schedule, dedup);
             if place >= due.made_up {
-                return usual;
+                return NewRun::scheduled(task, *due_at);
             }
-            NewRun {
-                // Behind those that wait already, and with all the time to start that others have.
-                run_at: now,
-                start_by: task.timing.start_within.map(|within| now.plus(within)),
-                // They are asked for: that there are others before them is no reason to skip them, they wait for their turn.
-                admit: if usual.admit == Admit::Replacing { Admit::Replacing } else { Admit::Always },
-                note: Some(format!("{least}{missed} missed, {} run", due.made_up)),
-                ..usual
-            }
+            NewRun::made_up(task, *due_at, format!("{least}{missed} missed, {} run", due.made_up), now)
         };
         due.fire.iter().enumerate().map(run).collect()
-    }
-
-    /// A run of `task` that is due at `due_at`, by its schedule or a host's start.
-    pub(super) fn new_run(&self, task: &Task, due_at: Timestamp, cause: Cause, dedup: Option<String>) -> NewRun {
-        let admit = match task.overlap {
-            Overlap::Skip => Admit::Below(1),
-            Overlap::QueueOne => Admit::Below(2),
-            // Those that wait, and the one that is running.
-            Overlap::QueueAll => Admit::Below(Overlap::MOST_QUEUED + 1),
-            Overlap::Replace => Admit::Replacing,
-            Overlap::Allow(n) => Admit::Below(n),
-        };
-        let run_at = task.plan().start_of(due_at);
-        NewRun {
-            run_at,
-            input: task.input.clone(),
-            admit,
-            dedup,
-            start_by: task.timing.start_within.map(|within| run_at.plus(within)),
-            ..NewRun::of(task.key.clone(), due_at, cause)
-        }
     }
 }

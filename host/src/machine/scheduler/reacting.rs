@@ -13,7 +13,7 @@ use tracing::warn;
 use super::{AFTER_ERROR, LOOK_AGAIN, Scheduler};
 use crate::catalog::Catalog;
 use crate::machine::alert;
-use crate::run::{Cause, RunState};
+use crate::run::RunState;
 use crate::schedule::{AfterState, Awaited, Chain, ChainState, Cooldowns, Memory, Pace, Paced, Timing, Trigger};
 use crate::store::{self, Admit, Fire, Fired, NewRun, Remember, RunKey, Watched};
 use crate::task::{Overlap, Task, TaskKey};
@@ -285,7 +285,7 @@ impl Scheduler {
         }
         let key = format!("after:{}@{}", seen.fired, seen.now.as_millis());
         let memory = Memory::After(AfterState { awaits: key.clone(), ended: None });
-        let run = NewRun { admit: admit(seen), dedup: Some(key), ..scheduled(task, due, seen) };
+        let run = NewRun { admit: admit(seen), ..NewRun::following(task, due, key, seen.now) };
         self.make(task, run, &memory, seen).await
     }
 
@@ -302,9 +302,10 @@ impl Scheduler {
                 if let Some(later) = not_now(&task.timing, seen.now, seen) {
                     return Ok(later);
                 }
-                let dedup = Some(format!("pace:{}@{}", seen.fired, seen.now.as_millis()));
+                let dedup = format!("pace:{}@{}", seen.fired, seen.now.as_millis());
                 // Somebody may have asked for one in between.
-                let run = NewRun { admit: Admit::Below(pace.max), dedup, ..scheduled(task, seen.now, seen) };
+                let run =
+                    NewRun { admit: Admit::Below(pace.max), ..NewRun::following(task, seen.now, dedup, seen.now) };
                 Ok(match self.make(task, run, &Memory::Pace(state), seen).await? {
                     Next::ENDS => Next { at: Some(seen.now.plus(pace.from)), ends: true },
                     other => other,
@@ -332,7 +333,7 @@ impl Scheduler {
         let dedup = format!("chain:{}:{}@{}", chain.key.task, seen.fired, seen.now.as_millis());
         let memory = Memory::Chain(chain.made(&state, dedup.clone(), seen.now));
         let note = Some(chain.note(&state));
-        let run = NewRun { admit: admit(seen), dedup: Some(dedup), note, ..scheduled(&task, seen.now, seen) };
+        let run = NewRun { admit: admit(seen), note, ..NewRun::following(&task, seen.now, dedup, seen.now) };
         self.make(&task, run, &memory, seen).await
     }
 
@@ -376,15 +377,6 @@ impl Scheduler {
             Fired::Paused => Next::LATER,
             Fired::Stale => Next::at(seen.now),
         })
-    }
-}
-
-/// A run of a task as its schedule makes it.
-fn scheduled(task: &Task, due_at: Timestamp, seen: &Seen<'_>) -> NewRun {
-    NewRun {
-        input: task.input.clone(),
-        start_by: task.timing.start_within.map(|within| seen.now.plus(within)),
-        ..NewRun::of(task.key.clone(), due_at, Cause::Schedule)
     }
 }
 

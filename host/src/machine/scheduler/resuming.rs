@@ -8,7 +8,6 @@ use tracing::warn;
 use super::Scheduler;
 use super::timetable::{Progress, Timetable};
 use crate::machine::host_pause::Over;
-use crate::run::Cause;
 use crate::schedule::Trigger;
 use crate::store::{Enqueued, Fire, NewRun, Result};
 use crate::task::Task;
@@ -46,7 +45,7 @@ impl Scheduler {
     ) -> Result<Progress> {
         let run = |due_at| NewRun {
             note: Some(format!("its host was paused by a signal since {}", pause.from)),
-            ..self.new_run(task, due_at, Cause::Schedule, Some(format!("at:{}", due_at.as_millis())))
+            ..NewRun::scheduled(task, due_at)
         };
         let (runs, cursor) = (due.map(run).into_iter().collect(), pause.to.max(before.cursor.unwrap_or(pause.to)));
         let fire = Fire {

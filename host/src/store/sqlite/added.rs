@@ -14,12 +14,11 @@ use super::prune::PIECE;
 use super::rows::{instant, maybe_instant, name, number, task_key, to_sql};
 use super::runs::enqueue_one;
 use super::writer::Writing;
-use crate::run::{Cause, RunId};
 use crate::store::added::{
     AddSchedule, Added, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, ScheduleError,
     ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress, Schedules,
 };
-use crate::store::{Enqueued, NewRun, Result};
+use crate::store::{NewRun, Result};
 use crate::task::Name;
 use crate::time::Timestamp;
 
@@ -258,7 +257,8 @@ fn fire_one(w: &mut Writing, due: &DueSchedule, id: TaskId, task: &FiredTask, no
     {
         skipped = busy(w, &current.key, &task.key.tenant)?;
         if !skipped {
-            run = Some(make(w, due, due_at, current, task, now)?);
+            let made = NewRun::added(task, due, due_at, &current.key, current.data, now);
+            run = Some(enqueue_one(w, &made, now)?.run());
             fired += 1;
         }
     }
@@ -288,27 +288,4 @@ fn busy(w: &Writing, key: &Name, tenant: &Name) -> rusqlite::Result<bool> {
         }
     }
     Ok(false)
-}
-
-fn make(
-    w: &mut Writing,
-    due: &DueSchedule,
-    due_at: Timestamp,
-    current: Current,
-    task: &FiredTask,
-    now: Timestamp,
-) -> Step<RunId> {
-    let Current { key, data, .. } = current;
-    let run_at = due_at.plus(due.delay);
-    let run = NewRun {
-        run_at,
-        input: data.unwrap_or_else(|| task.input.clone()),
-        dedup: Some(format!("added:{key}:{}", due_at.as_millis())),
-        start_by: task.start_within.map(|within| run_at.max(now).plus(within)),
-        note: Some(due.note(&key)),
-        schedule: Some(key),
-        ..NewRun::of(task.key.clone(), due_at, Cause::Schedule)
-    };
-    let made: Enqueued = enqueue_one(w, &run, now)?;
-    Ok(made.run())
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::of;
-use crate::attack::Attack;
+use crate::attack::{Attack, REACHED};
 use crate::conditions::end_all;
 use crate::host::{CACHE_QUOTA, Host};
 
@@ -37,7 +37,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         runs(of!(rust "cache_fill"), &["succeeded", "timed-out"]).deadline_ms(1000).check(quota_holds),
         runs(of!(rust "cache_crumbs"), &["timed-out"]),
         runs(of!(rust "cache_list"), &["timed-out", "trapped"]),
-        runs(of!(rust "refresh_kept"), &["timed-out"]).before(last_good).check(last_good_stays),
+        runs(of!(rust "refresh_kept"), &["timed-out"]).deadline_ms(REACHED).before(last_good).check(last_good_stays),
         runs(of!(rust "renewal_hoard"), &["succeeded", "timed-out", "out-of-memory"]).deadline_ms(4000),
         runs(of!(rust "stale_version"), &["killed"]).deadline_ms(30_000).endless().check(stale_writes_nothing),
         runs(of!(rust "schedule_bomb"), &["succeeded"]).endless().check(queue_is_bounded),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::run::{Cause, RunId};
+use crate::run::RunId;
 use crate::store::added::{DueSchedule, FireAdded, FiredSchedule, ScheduleProgress};
 use crate::store::postgres::errors::Step;
 use crate::store::postgres::making::make;
@@ -87,7 +87,8 @@ impl Firing<'_> {
                 if self.busy.contains(&owner) {
                     self.done(place, None, true);
                 } else {
-                    runs.push(self.run(due, row, due_at));
+                    let task = &self.fire.tasks[due.task];
+                    runs.push(NewRun::added(task, due, due_at, &row.key, row.data.clone(), self.fire.now));
                     made_for.push((place, owner.clone()));
                     making.insert(owner);
                 }
@@ -104,22 +105,6 @@ impl Firing<'_> {
             self.done(place, Some(made.run()), false);
         }
         Ok(later)
-    }
-
-    /// The run that is due.
-    fn run(&self, due: &DueSchedule, row: &Row, due_at: Timestamp) -> NewRun {
-        let task = &self.fire.tasks[due.task];
-        let key = &row.key;
-        let run_at = due_at.plus(due.delay);
-        NewRun {
-            run_at,
-            input: row.data.clone().unwrap_or_else(|| task.input.clone()),
-            dedup: Some(format!("added:{key}:{}", due_at.as_millis())),
-            start_by: task.start_within.map(|within| run_at.max(self.fire.now).plus(within)),
-            note: Some(due.note(key)),
-            schedule: Some(key.clone()),
-            ..NewRun::of(task.key.clone(), due_at, Cause::Schedule)
-        }
     }
 
     /// The due schedule at `place` is dealt with.

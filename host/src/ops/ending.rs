@@ -1,0 +1,76 @@
+//! Ending a run, and letting one go on that is held back.
+
+use std::time::Duration;
+
+use tracing::info;
+
+use super::{OpError, Ops, Principal, Result};
+use crate::run::RunId;
+use crate::runtime::Stop;
+use crate::store::{Cancelled, Released};
+
+/// How a run is to end.
+#[derive(Clone, Debug)]
+pub struct EndRun {
+    /// What is told of the run afterwards.
+    pub reason: String,
+    /// Whether the guest is ended without being asked first.
+    pub at_once: bool,
+}
+
+/// What became of a run that was to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It waited, and is cancelled.
+    Cancelled,
+    /// It is running on this host, and has so long to end by itself.
+    Stopping(Duration),
+    /// It is running on another host, which will be told with its next heartbeat.
+    Requested,
+}
+
+impl Ops {
+    /// Ends a run.
+    ///
+    /// # Errors
+    ///
+    /// [`OpError::RunIsOver`]; the store's errors.
+    pub async fn end_run(&self, by: &Principal, run: RunId, end: EndRun) -> Result<Ended> {
+        let EndRun { reason, at_once } = end;
+        // The attempt is told at once, whatever the store does. The store is told as well, because a crash before the
+        // outcome is written would let the run go on.
+        let live = self.live.get(run);
+        let grace = live.as_ref().map_or(Duration::ZERO, |attempt| {
+            if at_once {
+                attempt.stop(Stop::Killed(reason.clone()));
+                return Duration::ZERO;
+            }
+            attempt.ask_to_end(Stop::Killed(reason.clone()))
+        });
+        let ended = match (live, self.store.cancel(run, &reason, self.clock.now()).await) {
+            (Some(_), _) => Ended::Stopping(grace),
+            (None, wish) => match wish? {
+                Cancelled::Done => Ended::Cancelled,
+                Cancelled::Requested => Ended::Requested,
+                Cancelled::Over(state) => return Err(OpError::RunIsOver(run, state)),
+            },
+        };
+        info!(run.id = %run, principal = %by, ?ended, "Asked to end run {run}");
+        Ok(ended)
+    }
+
+    /// Lets a run start that is held back because it is suspected of killing its host.
+    ///
+    /// # Errors
+    ///
+    /// [`OpError::RunNotHeldBack`]; the store's errors.
+    pub async fn release_run(&self, by: &Principal, run: RunId) -> Result<()> {
+        match self.store.release_run(run, self.clock.now()).await? {
+            Released::Done => {
+                info!(run.id = %run, principal = %by, "Released run {run}, which was suspected of killing its host");
+                Ok(())
+            }
+            Released::NotHeld(state) => Err(OpError::RunNotHeldBack(run, state)),
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What keeps runs of a task from starting at a moment: told of a run that starts all the same.
+
+use super::{Ops, Result};
+use crate::run::RunState;
+use crate::store::RunFilter;
+use crate::task::Task;
+use crate::time::Timestamp;
+
+/// Returns what a run of `task` that is made at `now` goes past, in words: its note.
+pub(super) async fn gone_past(ops: &Ops, task: &Task, now: Timestamp) -> Result<String> {
+    let key = &task.key;
+    let mut limits = Vec::new();
+    let state = ops.state_of(key).await?;
+    let pauses = ops.store.pauses().await?;
+    limits.extend(state.paused.map(|pause| format!("`{}` is {pause}", key.task)));
+    limits.extend(pauses.of(&key.tenant, None).map(|(by, pause)| by.why(pause)));
+    if let Some(until) = state.standing.held_until.filter(|_| state.standing.holds(now)) {
+        limits.push(format!("`{}` is held back until {until}", key.task));
+    }
+    limits.extend(ops.budgets.held_back(key).map(|held_back| held_back.reason));
+    let most = task.overlap.max_running();
+    let running = RunFilter {
+        tenant: Some(key.tenant.clone()),
+        task: Some(key.task.clone()),
+        state: Some(RunState::Running),
+        limit: most as usize,
+        ..RunFilter::default()
+    };
+    if ops.store.runs(running).await?.len() >= most as usize {
+        limits.push(format!("`{}` has as many runs at once as it may, {most}", key.task));
+    }
+    Ok(match limits.as_slice() {
+        [] => "past its limits, of which none held it back".to_owned(),
+        limits => format!("past its limits: {}", limits.join("; ")),
+    })
+}

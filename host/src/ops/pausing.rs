@@ -1,0 +1,74 @@
+//! Pausing and resuming: a task, all tasks of a tenant, all tasks.
+
+use tracing::info;
+
+use super::{OpError, Ops, Principal, Result};
+use crate::pause::{PausedBy, Whom};
+use crate::supervision::Pause;
+use crate::task::TaskKey;
+
+/// How it stands after a pause or a resumption.
+#[derive(Clone, Debug)]
+pub struct PauseState {
+    /// The pause that holds now, if one does, and whose it is: a task that was resumed may be paused with its tenant.
+    pub pause: Option<(PausedBy, Pause)>,
+    /// Whether the pause in question held before.
+    pub already: bool,
+}
+
+impl Ops {
+    /// Pauses `whom`, for the reason `why`, which is for people.
+    ///
+    /// # Errors
+    ///
+    /// [`OpError::NoTask`] for a task that was never there; the store's errors.
+    pub async fn pause(&self, by: &Principal, whom: &Whom, why: Option<String>) -> Result<PauseState> {
+        let already = self.is_paused(whom).await?;
+        self.store.pause(whom.clone(), why.clone(), self.clock.now()).await?;
+        info!(principal = %by, why, "Paused {whom}");
+        self.pause_state(whom, already).await
+    }
+
+    /// Ends the pause of `whom`, and no other.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Ops::pause`].
+    pub async fn resume(&self, by: &Principal, whom: &Whom) -> Result<PauseState> {
+        let already = self.is_paused(whom).await?;
+        self.store.resume(whom.clone(), self.clock.now()).await?;
+        info!(principal = %by, "Resumed {whom}");
+        self.pause_state(whom, already).await
+    }
+
+    /// Returns the pause that keeps a task from starting.
+    pub(super) async fn pause_of(&self, task: &TaskKey) -> Result<Option<(PausedBy, Pause)>> {
+        let (own, pauses) = (self.state_of(task).await?.paused, self.store.pauses().await?);
+        Ok(pauses.of(&task.tenant, own.as_ref()).map(|(by, pause)| (by, pause.clone())))
+    }
+
+    /// Whether `whom` is paused by a pause of its own. A chain is paused as a task is; one whose plugin is quarantined can
+    /// be paused and resumed all the same, once it has been known.
+    async fn is_paused(&self, whom: &Whom) -> Result<bool> {
+        match whom {
+            Whom::All => Ok(self.store.pauses().await?.all.is_some()),
+            Whom::Tenant(tenant) => Ok(self.store.pauses().await?.tenants.contains_key(tenant)),
+            Whom::Task(task) => {
+                let is_offered = self.catalog.get(task).is_some() || self.catalog.chains().contains_key(task);
+                match self.store.task_states().await?.get(task) {
+                    None if !is_offered => Err(OpError::NoTask(task.clone())),
+                    state => Ok(state.is_some_and(|state| state.paused.is_some())),
+                }
+            }
+        }
+    }
+
+    async fn pause_state(&self, whom: &Whom, already: bool) -> Result<PauseState> {
+        let pause = match whom {
+            Whom::Task(task) => self.pause_of(task).await?,
+            Whom::Tenant(tenant) => self.store.pauses().await?.of(tenant, None).map(|(by, pause)| (by, pause.clone())),
+            Whom::All => self.store.pauses().await?.all.map(|pause| (PausedBy::All, pause)),
+        };
+        Ok(PauseState { pause, already })
+    }
+}

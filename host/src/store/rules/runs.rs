@@ -1,0 +1,174 @@
+//! What a run is that is asked for: one function for each way in which a run comes to be.
+//!
+//! `docs/design/0013-what-a-run-is.md` lists the ways, where they differ, and why.
+
+use std::time::Duration;
+
+use crate::run::{Cause, RunId};
+use crate::store::added::{DueSchedule, FiredTask};
+use crate::store::{Admit, NewRun};
+use crate::task::{Name, Overlap, Task, TaskKey};
+use crate::time::Timestamp;
+
+/// What a person or a program asks of a task, by the API or in a simulation.
+#[derive(Clone, Debug, Default)]
+pub struct Demand {
+    /// When the run is due; `None`: now.
+    pub due_at: Option<Timestamp>,
+    /// What the run is given; `None`: what the task's own runs are.
+    pub input: Option<Vec<u8>>,
+    /// The caller's idempotency key.
+    pub key: Option<String>,
+    /// What the run is to go past, in words, if it starts whatever holds its task back.
+    pub past_limits: Option<String>,
+}
+
+/// What a task asks for in an attempt.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The task whose run it is.
+    pub task: TaskKey,
+    /// When it is due.
+    pub due_at: Timestamp,
+    /// What it is given, as it is: a task that gives nothing means nothing.
+    pub input: Vec<u8>,
+    /// At most one run of the task has this key.
+    pub dedup: Option<String>,
+    /// The run that asks.
+    pub parent: RunId,
+}
+
+impl Admit {
+    /// When the schedule of a task with this policy gets a further run.
+    pub fn by_schedule(overlap: Overlap) -> Self {
+        match overlap {
+            Overlap::Skip => Self::Below(1),
+            Overlap::QueueOne => Self::Below(2),
+            // Those that wait, and the one that is running.
+            Overlap::QueueAll => Self::Below(Overlap::MOST_QUEUED + 1),
+            Overlap::Replace => Self::Replacing,
+            Overlap::Allow(n) => Self::Below(n),
+        }
+    }
+
+    /// When a run of a task with this policy is let in that is asked for and due at `due_at`. It is never skipped: the
+    /// caller waits for it. A run that is due later must not end now what is running now, and a run past limits is beside
+    /// the others.
+    fn on_demand(overlap: Overlap, due_at: Timestamp, past_limits: bool, now: Timestamp) -> Self {
+        match overlap {
+            Overlap::Replace if due_at <= now && !past_limits => Self::Replacing,
+            _ => Self::Always,
+        }
+    }
+}
+
+impl NewRun {
+    /// Returns the run of `task` that is demanded at `now`.
+    pub fn demanded(task: &Task, demand: Demand, now: Timestamp) -> Self {
+        let due_at = demand.due_at.unwrap_or(now);
+        let past_limits = demand.past_limits.is_some();
+        Self {
+            input: demand.input.unwrap_or_else(|| task.input.clone()),
+            // Apart from the scheduler's keys, so that no caller can stand in for a scheduled run.
+            dedup: demand.key.map(|key| format!("key:{key}")),
+            admit: Admit::on_demand(task.overlap, due_at, past_limits, now),
+            forced: past_limits,
+            note: demand.past_limits,
+            ..Self::of(task.key.clone(), due_at, Cause::Demand)
+        }
+    }
+
+    /// Returns the run that `request` asks for at `now`.
+    ///
+    /// Such a run is beside the others, whatever the task's overlap policy: a run that continues itself must not end
+    /// itself, and of a hundred pieces of work that are handed out none replaces another.
+    pub fn requested(request: Request, now: Timestamp) -> Self {
+        Self {
+            // Runs are claimed by `run_at`, earliest first: one that is "due since 1970" must not overtake the others.
+            run_at: request.due_at.max(now),
+            input: request.input,
+            dedup: request.dedup,
+            parent: Some(request.parent),
+            ..Self::of(request.task, request.due_at, Cause::Task)
+        }
+    }
+
+    /// Returns the run of `task` that its schedule calls for at `due_at`.
+    pub fn scheduled(task: &Task, due_at: Timestamp) -> Self {
+        let dedup = Some(format!("at:{}", due_at.as_millis()));
+        Self { dedup, ..Self::by_clock(task, due_at, Cause::Schedule) }
+    }
+
+    /// Returns the run of `task` that a host's start calls for.
+    pub fn on_start(task: &Task, now: Timestamp) -> Self {
+        Self::by_clock(task, now, Cause::Start)
+    }
+
+    fn by_clock(task: &Task, due_at: Timestamp, cause: Cause) -> Self {
+        let run_at = task.plan().start_of(due_at);
+        Self {
+            run_at,
+            input: task.input.clone(),
+            admit: Admit::by_schedule(task.overlap),
+            start_by: start_by(task.timing.start_within, run_at),
+            ..Self::of(task.key.clone(), due_at, cause)
+        }
+    }
+
+    /// Returns the run that makes up at `now` for an instant of `task`'s schedule that was missed.
+    pub fn made_up(task: &Task, due_at: Timestamp, note: String, now: Timestamp) -> Self {
+        let usual = Self::scheduled(task, due_at);
+        Self {
+            // Behind those that wait already, and with all the time to start that others have.
+            run_at: now,
+            start_by: start_by(task.timing.start_within, now),
+            // They are asked for: that there are others before them is no reason to skip them, they wait for their turn.
+            admit: if usual.admit == Admit::Replacing { Admit::Replacing } else { Admit::Always },
+            note: Some(note),
+            ..usual
+        }
+    }
+
+    /// Returns the run of `task`, due at `due_at`, that follows the end of another: by `after`, `pace`, or a chain.
+    ///
+    /// It is never skipped, because the trigger makes no more runs than there may be.
+    pub fn following(task: &Task, due_at: Timestamp, dedup: String, now: Timestamp) -> Self {
+        Self {
+            input: task.input.clone(),
+            dedup: Some(dedup),
+            start_by: start_by(task.timing.start_within, now),
+            ..Self::of(task.key.clone(), due_at, Cause::Schedule)
+        }
+    }
+
+    /// Returns the run that the added schedule `key`, which gives its runs `data`, calls for at `due_at`.
+    ///
+    /// Its overlap is its own: one run of a key at a time, whatever its task allows.
+    pub(in crate::store) fn added(
+        task: &FiredTask,
+        due: &DueSchedule,
+        due_at: Timestamp,
+        key: &Name,
+        data: Option<Vec<u8>>,
+        now: Timestamp,
+    ) -> Self {
+        let run_at = due_at.plus(due.delay);
+        Self {
+            run_at,
+            input: data.unwrap_or_else(|| task.input.clone()),
+            dedup: Some(format!("added:{key}:{}", due_at.as_millis())),
+            start_by: start_by(task.start_within, run_at.max(now)),
+            note: Some(due.note(key)),
+            schedule: Some(key.clone()),
+            ..Self::of(task.key.clone(), due_at, Cause::Schedule)
+        }
+    }
+}
+
+/// Until when a run starts at the latest that may start from `run_at` on.
+fn start_by(within: Option<Duration>, run_at: Timestamp) -> Option<Timestamp> {
+    within.map(|within| run_at.plus(within))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+use std::path::Path;
+
+use super::*;
+use crate::plugins::manifest::Manifest;
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+fn later(seconds: u64) -> Timestamp {
+    NOW.plus(Duration::from_secs(seconds))
+}
+
+fn earlier(seconds: u64) -> Timestamp {
+    NOW.minus(Duration::from_secs(seconds))
+}
+
+/// A task whose runs are given `own` unless something else is said.
+fn task(lines: &str) -> Task {
+    let text = format!("[tasks.a]\ninput = \"own\"\nevery = \"1h\"\n{lines}\n");
+    let plugin = Name::new("a").unwrap();
+    let manifest = Manifest::parse("a.toml", &text).unwrap();
+    manifest.tasks(&Name::default_tenant(), &plugin, Path::new("/")).remove(0)
+}
+
+fn request(input: &[u8], due_at: Timestamp) -> Request {
+    let task = task("").key;
+    Request { task, due_at, input: input.to_vec(), dedup: None, parent: RunId(7) }
+}
+
+#[test]
+fn a_demand_gives_its_input_or_that_of_the_task_and_a_task_gives_what_it_gives() {
+    let demanded = |input: Option<&[u8]>| {
+        let demand = Demand { input: input.map(<[u8]>::to_vec), ..Demand::default() };
+        NewRun::demanded(&task(""), demand, NOW).input
+    };
+    assert_eq!(demanded(None), b"own");
+    assert_eq!(demanded(Some(b"")), b"");
+    assert_eq!(demanded(Some(b"said")), b"said");
+    assert_eq!(NewRun::requested(request(b"", NOW), NOW).input, b"");
+}
+
+#[test]
+fn a_demand_replaces_only_now_and_within_limits_and_is_never_skipped() {
+    let replace = task("overlap = \"replace\"");
+    let admit = |due_at, past_limits: Option<&str>| {
+        let demand = Demand { due_at, past_limits: past_limits.map(str::to_owned), ..Demand::default() };
+        NewRun::demanded(&replace, demand, NOW).admit
+    };
+    assert_eq!(admit(None, None), Admit::Replacing);
+    assert_eq!(admit(Some(earlier(1)), None), Admit::Replacing);
+    assert_eq!(admit(Some(later(1)), None), Admit::Always, "a run that is due later ends nothing now");
+    assert_eq!(admit(None, Some("past its limits")), Admit::Always, "a run past limits is beside the others");
+    let skip = task("overlap = \"skip\"");
+    assert_eq!(NewRun::demanded(&skip, Demand::default(), NOW).admit, Admit::Always, "somebody waits for it");
+}
+
+#[test]
+fn only_schedules_bound_the_start_of_a_run_in_time() {
+    let task = task("start-within = \"30s\"");
+    let starts = |run: NewRun| run.start_by;
+    assert_eq!(starts(NewRun::demanded(&task, Demand::default(), NOW)), None);
+    assert_eq!(starts(NewRun::requested(request(b"", NOW), NOW)), None);
+    assert_eq!(starts(NewRun::scheduled(&task, earlier(60))), Some(earlier(30)));
+    assert_eq!(starts(NewRun::on_start(&task, NOW)), Some(later(30)));
+    assert_eq!(starts(NewRun::made_up(&task, earlier(60), String::new(), NOW)), Some(later(30)), "counted from now");
+    assert_eq!(starts(NewRun::following(&task, earlier(5), "k".to_owned(), NOW)), Some(later(30)), "counted from now");
+}
+
+#[test]
+fn the_overlap_policy_is_the_schedules() {
+    let admit = |policy: &str| NewRun::scheduled(&task(&format!("overlap = \"{policy}\"")), NOW).admit;
+    assert_eq!(admit("skip"), Admit::Below(1));
+    assert_eq!(admit("queue-one"), Admit::Below(2));
+    assert_eq!(admit("allow(3)"), Admit::Below(3));
+    assert_eq!(admit("replace"), Admit::Replacing);
+    let made_up = |policy: &str| {
+        let task = task(&format!("overlap = \"{policy}\""));
+        NewRun::made_up(&task, earlier(60), String::new(), NOW).admit
+    };
+    assert_eq!(made_up("skip"), Admit::Always, "catching up asked for it");
+    assert_eq!(made_up("replace"), Admit::Replacing);
+}
+
+#[test]
+fn nobody_stands_in_for_a_run_of_the_schedule() {
+    let key = |key: &str| {
+        let demand = Demand { key: Some(key.to_owned()), ..Demand::default() };
+        NewRun::demanded(&task(""), demand, NOW).dedup
+    };
+    let scheduled = NewRun::scheduled(&task(""), NOW).dedup;
+    assert_eq!(scheduled.as_deref(), Some("at:1000000"));
+    assert_ne!(key("at:1000000"), scheduled);
+}
+
+#[test]
+fn a_request_that_was_due_long_ago_does_not_overtake_others() {
+    let run = NewRun::requested(request(b"", earlier(3600)), NOW);
+    assert_eq!((run.due_at, run.run_at), (earlier(3600), NOW));
+    let run = NewRun::requested(request(b"", later(3600)), NOW);
+    assert_eq!((run.due_at, run.run_at), (later(3600), later(3600)));
+}
+
+#[test]
+fn a_run_of_an_added_schedule_has_its_data_or_the_input_of_the_task() {
+    let fired = FiredTask { key: task("").key, input: b"own".to_vec(), start_within: Some(Duration::from_secs(30)) };
+    let due = DueSchedule {
+        id: 1,
+        version: 1,
+        expect: NOW,
+        task: 0,
+        due_at: Some(NOW),
+        delay: Duration::from_secs(5),
+        left_out: 2,
+        uncounted: false,
+        cursor: NOW,
+        times: None,
+        last: false,
+    };
+    let key = Name::new("nightly").unwrap();
+    let run = NewRun::added(&fired, &due, earlier(60), &key, None, NOW);
+    assert_eq!((run.input.as_slice(), run.run_at), (b"own".as_slice(), earlier(55)));
+    assert_eq!(run.start_by, Some(later(30)), "counted from now, as it is late already");
+    assert_eq!(run.schedule, Some(key.clone()));
+    assert_eq!(run.note.as_deref(), Some("added schedule `nightly`; 2 instant(s) before it left out"));
+    assert_eq!(NewRun::added(&fired, &due, NOW, &key, Some(b"data".to_vec()), NOW).input, b"data");
+}
