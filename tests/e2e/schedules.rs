@@ -239,5 +239,5 @@ fn a_run_that_finds_no_place_in_time_is_cancelled_and_says_why() {
     assert_eq!(scheduled(&all, "running"), 1, "{all:?}");
     let late = all.iter().find(|run| run["state"] == "cancelled").unwrap();
     let said = late["message"].as_str().unwrap();
-    assert!(said.starts_with("not started by 2") && said.ends_with(": 300ms was its time to start"), "{late}");
+    assert!(said.starts_with("not started by 2") && said.ends_with(": its start-within of 300ms was over"), "{late}");
 }

@@ -110,13 +110,7 @@ impl<'a> World<'a> {
         });
         let worker = worker(&config, &services, executor, Arc::clone(&budgets));
         let sweeper = sweeper(&config, &services, Arc::clone(&live));
-        let ops = Ops {
-            store: Arc::clone(&store),
-            catalog: Arc::clone(&catalog),
-            live: Arc::clone(&live),
-            budgets: Arc::clone(&budgets),
-            clock: Arc::clone(&clock),
-        };
+        let ops = ops(&services, &live, &budgets);
         let scheduler = Scheduler {
             store: Arc::clone(&store),
             catalog: Arc::clone(&catalog),
@@ -311,6 +305,16 @@ impl<'a> World<'a> {
 
 fn key(task: &Name) -> TaskKey {
     TaskKey { tenant: Name::default_tenant(), task: task.clone() }
+}
+
+fn ops(services: &Services, live: &Arc<LiveRuns>, budgets: &Arc<Budgets>) -> Ops {
+    Ops {
+        store: Arc::clone(&services.store),
+        catalog: Arc::clone(&services.catalog),
+        live: Arc::clone(live),
+        budgets: Arc::clone(budgets),
+        clock: Arc::clone(&services.clock),
+    }
 }
 
 fn worker(config: &Config, services: &Services, executor: Arc<Executor>, budgets: Arc<Budgets>) -> Worker {

@@ -1,3 +1,13 @@
 //! Decisions that every store takes alike: pure functions from the facts that a store has read to what it writes.
+//!
+//! A store reads facts, a rule decides, the store writes. Where a statement of SQL must decide by itself, because nothing is
+//! read before it, a comment there names the rule that it follows, and the conformance text holds it to it.
 
+pub(super) mod added;
+pub(super) mod cache;
+pub(super) mod claims;
+pub(super) mod finish;
+pub(super) mod pausing;
+pub(super) mod retention;
 pub mod runs;
+pub(super) mod waiting;

@@ -28,7 +28,7 @@ pub(crate) async fn a_run_that_was_not_started_in_time_is_never_claimed_and_says
 
     let info = store.run(run).await.unwrap().unwrap();
     assert_eq!((info.state, info.ended_at, info.attempt), (RunState::Cancelled, Some(asked.now), 0));
-    let said = format!("not started by {}: 3s was its time to start", at(3));
+    let said = format!("not started by {}: its start-within of 3s was over", at(3));
     assert_eq!(info.message, Some(said));
     let counts = store.counts().await.unwrap();
     assert_eq!((counts[&RunState::Waiting], counts[&RunState::Cancelled]), (0, 1));

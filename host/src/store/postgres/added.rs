@@ -6,7 +6,6 @@
 mod firing;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
@@ -21,12 +20,10 @@ use crate::store::added::{
     AddSchedule, Added, FireAdded, FiredSchedule, LoadedSchedule, ScheduleError, ScheduleFilter, ScheduleInfo,
     ScheduleKey, ScheduleProgress, Schedules,
 };
+use crate::store::rules::added::{self as rules, DELETED_FOR, Decision, Stored};
 use crate::store::{Result, StoreError};
 use crate::task::Name;
 use crate::time::Timestamp;
-
-/// How long the row of a deleted schedule stays. A host that has not looked for that long finds out when it fires it.
-const DELETED_FOR: Duration = Duration::from_secs(3600);
 
 #[async_trait]
 impl Schedules for PostgresStore {
@@ -81,19 +78,11 @@ fn info(row: &Row) -> Step<ScheduleInfo> {
     })
 }
 
-/// A row, deleted or not.
-#[derive(Debug)]
-struct Found {
-    id: i64,
-    info: ScheduleInfo,
-    data: Option<Vec<u8>>,
-    deleted: bool,
-}
-
-async fn find(tx: &Tx, key: &ScheduleKey) -> Step<Option<Found>> {
+/// The row of `key`, deleted or not.
+async fn find(tx: &Tx, key: &ScheduleKey) -> Step<Option<Stored>> {
     let sql = format!("SELECT {INFO_COLUMNS}, id, data, deleted FROM schedules WHERE tenant = $1 AND key = $2");
     let Some(row) = tx.query_opt(&sql, &[&key.tenant.as_str(), &key.key.as_str()]).await? else { return Ok(None) };
-    Ok(Some(Found { info: info(&row)?, id: row.get(11), data: row.get(12), deleted: row.get(13) }))
+    Ok(Some(Stored { info: info(&row)?, id: row.get(11), data: row.get(12), deleted: row.get(13) }))
 }
 
 /// See [`Schedules::schedules`].
@@ -138,60 +127,20 @@ async fn next_version(tx: &Tx) -> Step<i64> {
     Ok(tx.query_one("UPDATE counters SET schedules = schedules + 1 RETURNING schedules", &[]).await?.get(0))
 }
 
-/// Whether a schedule is the one that its caller has looked at.
-fn expect(found: &ScheduleInfo, version: Option<u64>) -> std::result::Result<(), ScheduleError> {
-    match version {
-        Some(version) if version != found.version => {
-            Err(ScheduleError::Preempted { key: found.key.key.clone(), version: found.version })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// What is to be done about a schedule that somebody adds.
-#[derive(Debug)]
-enum Judged {
-    /// Nothing: it is there.
-    Same(ScheduleInfo),
-    /// It is to be written; whether in the place of another.
-    Write { replaces: bool },
-}
-
-/// Judge it by what there is. In `doubt` it may have been written already, and what was written by then is no other.
-fn judge(new: &AddSchedule, found: Option<Found>, doubt: bool) -> std::result::Result<Judged, ScheduleError> {
-    let Some(Found { info, data, .. }) = found.filter(|found| !found.deleted) else {
-        return match new.version {
-            Some(_) => Err(ScheduleError::NotFound(new.key.key.clone())),
-            None => Ok(Judged::Write { replaces: false }),
-        };
-    };
-    let same = info.task == new.task && info.definition == new.definition && data == new.data;
-    if doubt && same && info.created_at == new.now {
-        return Ok(Judged::Same(info));
-    }
-    expect(&info, new.version)?;
-    match info.finished_at {
-        Some(at) if !new.replace => Err(ScheduleError::AlreadyFinished { key: new.key.key.clone(), at }),
-        None if same => Ok(Judged::Same(info)),
-        None if !new.replace => Err(ScheduleError::AlreadyExists(new.key.key.clone())),
-        _ => Ok(Judged::Write { replaces: true }),
-    }
-}
-
 /// See [`Schedules::add_schedule`].
 async fn add(tx: &mut Tx, new: &AddSchedule) -> Step<Added> {
     // Where nothing is to be written, nobody else is kept waiting.
     let found = find(tx, &new.key).await?;
-    if let Judged::Same(info) = judge(new, found, tx.doubt).map_err(StoreError::from)? {
+    if let Decision::Keep(info) = rules::add(new, found, tx.doubt).map_err(StoreError::from)? {
         return Ok(Added::Existing(info));
     }
     // A number is an id once, and a version once: that of a row that was pruned comes back for no other.
     let version = next_version(tx).await?;
     // What others have added until now is to be seen from here on; more than that cannot come.
     let found = find(tx, &new.key).await?;
-    let replaces = match judge(new, found, tx.doubt).map_err(StoreError::from)? {
-        Judged::Same(info) => return Ok(Added::Existing(info)),
-        Judged::Write { replaces } => replaces,
+    let replaces = match rules::add(new, found, tx.doubt).map_err(StoreError::from)? {
+        Decision::Keep(info) => return Ok(Added::Existing(info)),
+        Decision::Write { replaces } => replaces,
     };
     let sql = format!(
         "INSERT INTO schedules (id, version, tenant, key, task, definition, data, created_at, cursor_at) \
@@ -222,8 +171,8 @@ async fn add(tx: &mut Tx, new: &AddSchedule) -> Step<Added> {
 /// See [`Schedules::delete_schedule`].
 async fn delete(tx: &mut Tx, key: &ScheduleKey, version: Option<u64>, now: Timestamp) -> Step<ScheduleInfo> {
     let doubt = tx.doubt;
-    let there = |found: Option<Found>| match found {
-        Some(found) if !found.deleted => expect(&found.info, version).map(|()| found),
+    let there = |found: Option<Stored>| match found {
+        Some(found) if !found.deleted => rules::expect(&found.info, version).map(|()| found),
         // If it may have been done before, and is so, it was.
         Some(found) if doubt && found.info.finished_at == Some(now) => Ok(found),
         _ => Err(ScheduleError::NotFound(key.key.clone())),

@@ -11,40 +11,19 @@ use super::locks::{self, HOLDER};
 use super::rows::{instant, maybe_instant, name, named, number, to_int, to_sql};
 use super::tx::Tx;
 use crate::run::ClaimKey;
-use crate::store::{CacheKey, CacheWrite, Entry, EntryInfo, LockKind, LockName, StoreError, WriteIf, Written};
+use crate::store::rules::cache::{self as rules, Condition, Found, Usage};
+use crate::store::{CacheKey, CacheWrite, Entry, EntryInfo, StoreError, WriteIf, Written};
 use crate::task::Name;
 use crate::time::Timestamp;
 
-/// What a write finds.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    /// Bytes that the tenant's entries have, expired ones included until they are deleted.
-    used: i64,
-    /// Bytes that the entries have which the writing task was the last to write.
-    used_by_task: i64,
-    entry: Option<Found>,
-}
-
-/// An entry as a write finds it.
-#[derive(Clone, Copy, Debug)]
-struct Found {
-    version: u64,
-    /// Of its value.
-    bytes: i64,
-    /// Not expired.
-    alive: bool,
-    /// The task that wrote it, if it was a task.
-    writer: Option<i64>,
-}
-
 /// Bytes more or less: a tenant's, and those that tasks wrote.
 #[derive(Debug, Default)]
-pub(super) struct Usage {
+pub(super) struct Sums {
     tenants: BTreeMap<String, i64>,
     tasks: BTreeMap<i64, i64>,
 }
 
-impl Usage {
+impl Sums {
     pub(super) fn count(&mut self, tenant: &str, writer: Option<i64>, bytes: i64) {
         *self.tenants.entry(tenant.to_owned()).or_default() += bytes;
         if let Some(task) = writer {
@@ -84,17 +63,17 @@ pub(super) async fn write(tx: &mut Tx, write: &CacheWrite) -> Step<Written> {
     if !is_allowed(tx, write, seen.entry).await? {
         return if tx.doubt { written_before(tx, write, writer).await } else { Ok(Written::Conflict) };
     }
-    if too_much(write, writer, &seen).is_some() {
+    if rules::exceeded(write, writer, &seen).is_some() {
         // What has expired is absent to everyone, so deleting it changes nothing that a refusal must not change.
         delete_expired(tx, Some(write.key.tenant.as_str()), write.now, usize::MAX).await?;
         seen = look(tx, write, writer).await?;
-        if let Some(full) = too_much(write, writer, &seen) {
+        if let Some(full) = rules::exceeded(write, writer, &seen) {
             return Err(full.into());
         }
     }
     let version = put(tx, write, writer, seen.entry).await?;
     if let (WriteIf::Refreshing(_), Some(claim)) = (write.only, write.claim) {
-        locks::release(tx, &refreshed(&write.key), claim).await?;
+        locks::release(tx, &rules::refresh_lock(&write.key), claim).await?;
     }
     Ok(Written::Yes(version))
 }
@@ -133,7 +112,7 @@ async fn enter(tx: &Tx, tenant: &Name, claim: Option<ClaimKey>) -> Step<Option<i
     Ok(writer)
 }
 
-async fn look(tx: &Tx, write: &CacheWrite, writer: Option<i64>) -> Step<Seen> {
+async fn look(tx: &Tx, write: &CacheWrite, writer: Option<i64>) -> Step<Usage> {
     let CacheKey { tenant, key } = &write.key;
     let row = tx
         .query_one(
@@ -146,24 +125,18 @@ async fn look(tx: &Tx, write: &CacheWrite, writer: Option<i64>) -> Step<Seen> {
     let entry = row.get::<_, Option<i64>>(2).map(|version| Found {
         version: version.unsigned_abs(),
         bytes: row.get(3),
-        alive: maybe_instant(&row, 4).is_none_or(|at| at > write.now),
+        is_alive: maybe_instant(&row, 4).is_none_or(|at| at > write.now),
         writer: row.get(5),
     });
-    Ok(Seen { used: row.get(0), used_by_task: row.get(1), entry })
-}
-
-/// The lock that is held by who refreshes an entry.
-fn refreshed(key: &CacheKey) -> LockName {
-    LockName { tenant: key.tenant.clone(), kind: LockKind::Refresh, name: key.key.clone() }
+    Ok(Usage { of_tenant: row.get(0), of_task: row.get(1), entry })
 }
 
 async fn is_allowed(tx: &Tx, write: &CacheWrite, found: Option<Found>) -> Step<bool> {
-    Ok(match (write.only, write.claim) {
-        (WriteIf::Always, _) => true,
-        (WriteIf::Absent, _) => found.is_none_or(|entry| !entry.alive),
-        (WriteIf::Version(version), _) => found.is_some_and(|entry| entry.alive && entry.version == version),
-        (WriteIf::Refreshing(fence), Some(claim)) => locks::holds(tx, &refreshed(&write.key), claim, fence).await?,
-        (WriteIf::Refreshing(_), None) => false,
+    Ok(match rules::condition(write, found) {
+        Condition::Is(holds) => holds,
+        Condition::WhileRefreshing(claim, fence) => {
+            locks::holds(tx, &rules::refresh_lock(&write.key), claim, fence).await?
+        }
     })
 }
 
@@ -188,32 +161,14 @@ async fn written_before(tx: &Tx, write: &CacheWrite, writer: Option<i64>) -> Ste
     Ok(row.map_or(Written::Conflict, |row| Written::Yes(number(&row, 0))))
 }
 
-/// Whose share of the cache a write would exceed, if it would.
-fn too_much(write: &CacheWrite, writer: Option<i64>, seen: &Seen) -> Option<StoreError> {
-    let key = to_sql(write.key.key.len());
-    let size = key + to_sql(write.value.len());
-    let old = seen.entry.map_or(0, |entry| key + entry.bytes);
-    // A value that shrinks is let in even where the quota was lowered below what is there.
-    if size > old && seen.used - old + size > to_sql(write.quota) {
-        return Some(StoreError::CacheFull { used: seen.used.unsigned_abs(), quota: write.quota });
-    }
-    let (Some(_), Some(budget)) = (writer, write.budget) else { return None };
-    // What another has written so far is counted in as this task's from now on.
-    let old = if seen.entry.is_some_and(|entry| entry.writer == writer) { old } else { 0 };
-    if size > old && seen.used_by_task - old + size > to_sql(budget) {
-        return Some(StoreError::CacheBudget { used: seen.used_by_task.unsigned_abs(), budget });
-    }
-    None
-}
-
 /// Write the entry, and count it in in the place of the one before. Its version.
 async fn put(tx: &Tx, write: &CacheWrite, writer: Option<i64>, old: Option<Found>) -> Step<u64> {
     let CacheKey { tenant, key } = &write.key;
-    let mut usage = Usage::default();
+    let mut usage = Sums::default();
     if let Some(old) = old {
-        usage.count(tenant.as_str(), old.writer, -(to_sql(key.len()) + old.bytes));
+        usage.count(tenant.as_str(), old.writer, -rules::size(&write.key, old.bytes));
     }
-    usage.count(tenant.as_str(), writer, to_sql(key.len()) + to_sql(write.value.len()));
+    usage.count(tenant.as_str(), writer, rules::size(&write.key, to_sql(write.value.len())));
     usage.write(tx).await?;
     let row = tx
         .query_one(
@@ -245,7 +200,7 @@ pub(super) async fn delete(tx: &mut Tx, key: &CacheKey, claim: Option<ClaimKey>,
         )
         .await?;
     let Some(row) = row else { return Ok(false) };
-    let mut usage = Usage::default();
+    let mut usage = Sums::default();
     usage.count(key.tenant.as_str(), row.get(1), -row.get::<_, i64>(0));
     usage.write(tx).await?;
     Ok(maybe_instant(&row, 2).is_none_or(|at| at > now))
@@ -284,7 +239,7 @@ pub(super) async fn delete_expired(tx: &mut Tx, tenant: Option<&str>, now: Times
     if gone.is_empty() {
         return Ok(0);
     }
-    let mut usage = Usage::default();
+    let mut usage = Sums::default();
     for row in &gone {
         usage.count(row.get(0), row.get(1), -row.get::<_, i64>(2));
     }

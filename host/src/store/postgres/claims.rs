@@ -23,6 +23,7 @@ use super::tasks::{STANDING_COLUMNS, pause, standing};
 use super::tx::{Ask, Tx};
 use crate::run::{Cause, Claim, ClaimKey, RunId, RunState};
 use crate::store::codes::cause_code;
+use crate::store::rules::claims::sooner;
 use crate::store::{ClaimRequest, Claimed, LossPolicy, Result};
 use crate::supervision::Standing;
 use crate::task::TaskKey;
@@ -56,10 +57,6 @@ struct Head {
     running: i64,
     /// How many may be.
     most: u32,
-}
-
-fn sooner(next_run_at: &mut Option<Timestamp>, at: Timestamp) {
-    *next_run_at = Some(next_run_at.map_or(at, |other| other.min(at)));
 }
 
 /// Each task that has a run which waits, with the first of them: from one to the next by index, so that a million runs of one

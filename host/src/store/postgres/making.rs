@@ -19,6 +19,7 @@ use super::tasks::{self, intern};
 use super::tx::Tx;
 use crate::run::{RunId, RunState};
 use crate::store::codes::{cause_code, state_code};
+use crate::store::rules::finish::replaced_by;
 use crate::store::{Admit, Enqueued, Fire, Fired, NewRun, ROW_BYTES, Result};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
@@ -370,7 +371,7 @@ impl<'a> Columns<'a> {
 
 /// Call off all runs of a task that are not over, in the sense of [`Admit`], in favour of the run `by`. Returns them.
 async fn replace(tx: &mut Tx, tally: &mut Tally, task: i64, by: RunId, now: Timestamp) -> Step<Vec<RunId>> {
-    let reason = format!("replaced by run {by}");
+    let reason = replaced_by(by);
     let which = "WHERE r.state = 0 AND r.task = $1 AND (r.run_at <= $3 OR r.attempt > 0)";
     let called_off = moving(&Over::called_off("$3::bigint", "$2::text"), which, "");
     let sql = format!("{called_off} SELECT id, bytes FROM gone");

@@ -6,6 +6,7 @@ use super::rows::{maybe_instant, name, text};
 use super::tasks;
 use super::tx::Tx;
 use crate::pause::{Pauses, Whom};
+use crate::store::rules::pausing as rules;
 use crate::supervision::{Pause, Standing};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
@@ -68,13 +69,15 @@ pub(super) async fn resume(tx: &mut Tx, whom: &Whom, now: Timestamp) -> Step<()>
 
 async fn resume_task(tx: &mut Tx, task: &TaskKey, now: Timestamp) -> Step<()> {
     let mut row = tasks::lock_one(tx, task).await?;
-    let is_ahead = row.cursor > Some(now);
-    if row.paused.is_none() && row.standing == Standing::default() && row.left_out.is_none() && !is_ahead {
-        return Ok(());
-    }
-    if row.paused.take().is_some() || is_ahead {
-        row.cursor = Some(now);
-    }
+    let stands = rules::Paused {
+        cursor: row.cursor,
+        is_paused: row.paused.is_some(),
+        standing: &row.standing,
+        has_left_out: row.left_out.is_some(),
+    };
+    let Some(cursor) = rules::resume(stands, now) else { return Ok(()) };
+    row.cursor = cursor;
+    row.paused = None;
     row.standing = Standing::default();
     row.left_out = None;
     tasks::write(tx, &row).await?;

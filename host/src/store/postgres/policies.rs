@@ -12,6 +12,7 @@ use super::tally::Tally;
 use super::tasks;
 use super::tx::Tx;
 use crate::run::{RunId, RunState};
+use crate::store::rules::finish::started_too_late;
 use crate::store::{Begun, Cancelled, StoreError};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
@@ -90,9 +91,8 @@ pub(super) async fn cancel_those(tx: &mut Tx, late: &[Row], now: Timestamp) -> S
     let (mut runs, mut said) = (Vec::with_capacity(late.len()), Vec::with_capacity(late.len()));
     for row in late {
         let (run_at, start_by) = (instant(row, 3), instant(row, 4));
-        let time = humantime::format_duration(start_by.since(run_at));
         runs.push(row.get::<_, i64>(0));
-        said.push(format!("not started by {start_by}: {time} was its time to start"));
+        said.push(started_too_late(start_by, run_at));
         called_off(&mut tally, row.get(1), row.get(2));
     }
     call_off(tx, &runs, &said, now).await?;

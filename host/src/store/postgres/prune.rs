@@ -11,19 +11,13 @@ use super::tally::Tally;
 use super::tx::Tx;
 use crate::run::{ClaimKey, RunId, RunState};
 use crate::store::codes::state_code;
+use crate::store::rules::retention::{ATTEMPTS, LOOK_BEHIND};
 use crate::store::{ROW_BYTES, Retention};
 use crate::time::Timestamp;
 
 /// How many runs (or entries, or schedules) are deleted in one transaction. Each such wait for the disk, and each look for what
 /// is next, serves as many; those who want the same rows wait for some ten milliseconds.
 pub(super) const PIECE: usize = 512;
-
-/// How many of a task's oldest runs are looked at for those that are too old. Runs are over in nearly the order in which
-/// they were made, and what is overlooked now is found when the ones before it have gone.
-const LOOK_BEHIND: usize = 100;
-
-/// Attempts at a run that are kept besides the first: the latest ones. A run may be deferred for ever.
-const ATTEMPTS: u32 = 100;
 
 /// Find up to `limit` runs that go: the oldest of each task, by number, by bytes and by age.
 pub(super) async fn surplus(tx: &Tx, retention: &Retention, now: Timestamp, limit: usize) -> Step<Vec<RunId>> {

@@ -10,7 +10,7 @@ use super::tasks::{pause, standing};
 use crate::pause::PausedBy;
 use crate::run::{Cause, Outcome, RunId, RunState};
 use crate::store::codes::{self, word};
-use crate::store::loss::{NEVER, why_suspected};
+use crate::store::rules::waiting::Facts;
 use crate::store::{LockKind, LockMode, RunInfo, StoreError};
 use crate::supervision::Pause;
 use crate::task::{Name, TaskKey};
@@ -128,44 +128,45 @@ pub(super) fn run_info(row: &Row) -> Step<RunInfo> {
         None => None,
         Some(_) => Some(outcome(row, 14)?),
     };
-    let (state, run_at, cause, attempt) = (state(row, 3)?, instant(row, 5), cause(row, 9)?, small(row, 10));
-    let forced = row.get(23);
     let of_many = row.get::<_, Option<&str>>(24).map(|tenant| {
         let by = if tenant.is_empty() { PausedBy::All } else { PausedBy::Tenant };
         (by, Pause { since: maybe_instant(row, 25), why: row.get(26) })
     });
-    let (due_at, claimed_at) = (instant(row, 4), maybe_instant(row, 7));
-    let id = RunId(row.get(0));
-    let (deaths, suspected_at) = (small(row, 27), maybe_instant(row, 28).filter(|_| state == RunState::Waiting));
-    let why = match pause(row, 16).map(|pause| (PausedBy::Task, pause)).or(of_many) {
-        _ if suspected_at.is_some() => Some(why_suspected(id, deaths)),
-        // Nothing but a place keeps it.
-        _ if state != RunState::Waiting || (forced && attempt == 0) => None,
-        Some((by, pause)) => Some(by.why(&pause)),
-        None => standing(row, 16).why_held(run_at, cause, attempt),
+    let facts = Facts {
+        run: RunId(row.get(0)),
+        state: state(row, 3)?,
+        due_at: instant(row, 4),
+        run_at: instant(row, 5),
+        claimed_at: maybe_instant(row, 7),
+        cause: cause(row, 9)?,
+        attempt: small(row, 10),
+        forced: row.get(23),
+        deaths: small(row, 27),
+        suspected_at: maybe_instant(row, 28),
+        pause: pause(row, 16).map(|pause| (PausedBy::Task, pause)).or(of_many),
+        standing: standing(row, 16),
     };
     Ok(RunInfo {
-        id,
+        id: facts.run,
         task: task_key(row, 1)?,
-        state,
-        due_at,
-        // One that is or was held back has no instant.
-        run_at: if run_at == NEVER { suspected_at.or(claimed_at).unwrap_or(due_at) } else { run_at },
+        state: facts.state,
+        due_at: facts.due_at,
+        run_at: facts.shown_run_at(),
         created_at: instant(row, 6),
-        claimed_at,
+        claimed_at: facts.claimed_at,
         ended_at: over_at(row, 8),
-        cause,
-        attempt,
+        cause: facts.cause,
+        attempt: facts.attempt,
         failures: small(row, 11),
         parent: row.get::<_, Option<i64>>(12).map(RunId),
         host: row.get(13),
         outcome,
         message: row.get(15),
         note: row.get(22),
-        forced,
-        why,
-        deaths,
-        suspected_at,
+        forced: facts.forced,
+        why: facts.why(),
+        deaths: facts.deaths,
+        suspected_at: facts.suspected_at(),
         held_back: None,
     })
 }

@@ -1,7 +1,6 @@
 //! Added schedules: rows that people write, and that make runs by the thousand in one transaction.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -18,12 +17,10 @@ use crate::store::added::{
     AddSchedule, Added, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, ScheduleError,
     ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress, Schedules,
 };
-use crate::store::{NewRun, Result};
+use crate::store::rules::added::{self as rules, DELETED_FOR, Decision, Firing, Stored};
+use crate::store::{NewRun, Result, StoreError};
 use crate::task::Name;
 use crate::time::Timestamp;
-
-/// How long the row of a deleted schedule stays. A host that has not looked for that long finds out when it fires it.
-const DELETED_FOR: Duration = Duration::from_secs(3600);
 
 #[async_trait]
 impl Schedules for SqliteStore {
@@ -75,20 +72,13 @@ fn info(row: &Row<'_>) -> rusqlite::Result<ScheduleInfo> {
     })
 }
 
-/// A row, deleted or not.
-struct Found {
-    id: i64,
-    info: ScheduleInfo,
-    data: Option<Vec<u8>>,
-    deleted: bool,
-}
-
-fn find(conn: &Connection, key: &ScheduleKey) -> rusqlite::Result<Option<Found>> {
+/// The row of `key`, deleted or not.
+fn find(conn: &Connection, key: &ScheduleKey) -> rusqlite::Result<Option<Stored>> {
     conn.prepare_cached(&format!(
         "SELECT {INFO_COLUMNS}, id, data, deleted FROM schedules WHERE tenant = ?1 AND key = ?2"
     ))?
     .query_row([key.tenant.as_str(), key.key.as_str()], |row| {
-        Ok(Found { info: info(row)?, id: row.get(11)?, data: row.get(12)?, deleted: row.get(13)? })
+        Ok(Stored { info: info(row)?, id: row.get(11)?, data: row.get(12)?, deleted: row.get(13)? })
     })
     .optional()
 }
@@ -134,36 +124,13 @@ fn next_version(conn: &Connection) -> rusqlite::Result<i64> {
         .query_row([], |row| row.get(0))
 }
 
-/// Whether a schedule is the one that its caller has looked at.
-fn expect(found: &ScheduleInfo, version: Option<u64>) -> std::result::Result<(), ScheduleError> {
-    match version {
-        Some(version) if version != found.version => {
-            Err(ScheduleError::Preempted { key: found.key.key.clone(), version: found.version })
-        }
-        _ => Ok(()),
-    }
-}
-
 /// See [`Schedules::add_schedule`].
 fn add(w: &mut Writing, new: &AddSchedule) -> Step<Added> {
-    let found = find(&w.conn, &new.key)?.filter(|found| !found.deleted);
-    let replaces = found.is_some();
-    match found {
-        None if new.version.is_some() => refuse(ScheduleError::NotFound(new.key.key.clone()))?,
-        None => {}
-        Some(Found { info, data, .. }) => {
-            expect(&info, new.version).map_err(crate::store::StoreError::from)?;
-            let same = info.task == new.task && info.definition == new.definition && data == new.data;
-            match info.finished_at {
-                Some(at) if !new.replace => {
-                    refuse(ScheduleError::AlreadyFinished { key: new.key.key.clone(), at })?;
-                }
-                None if same => return Ok(Added::Existing(info)),
-                None if !new.replace => refuse(ScheduleError::AlreadyExists(new.key.key.clone()))?,
-                _ => {}
-            }
-        }
-    }
+    let found = find(&w.conn, &new.key)?;
+    let replaces = match rules::add(new, found, false).map_err(StoreError::from)? {
+        Decision::Keep(info) => return Ok(Added::Existing(info)),
+        Decision::Write { replaces } => replaces,
+    };
     // A number is an id once, and a version once: that of a row that was pruned comes back for no other.
     let version = next_version(&w.conn)?;
     let info = w
@@ -191,17 +158,12 @@ fn add(w: &mut Writing, new: &AddSchedule) -> Step<Added> {
     Ok(if replaces { Added::Replaced(info) } else { Added::New(info) })
 }
 
-/// Say no. Nothing was written yet.
-fn refuse(error: ScheduleError) -> Step<()> {
-    Err(crate::store::StoreError::from(error).into())
-}
-
 /// See [`Schedules::delete_schedule`].
 fn delete(w: &mut Writing, key: &ScheduleKey, version: Option<u64>, now: Timestamp) -> Step<ScheduleInfo> {
     let Some(found) = find(&w.conn, key)?.filter(|found| !found.deleted) else {
-        return Err(crate::store::StoreError::from(ScheduleError::NotFound(key.key.clone())).into());
+        return Err(StoreError::from(ScheduleError::NotFound(key.key.clone())).into());
     };
-    expect(&found.info, version).map_err(crate::store::StoreError::from)?;
+    rules::expect(&found.info, version).map_err(StoreError::from)?;
     let version = next_version(&w.conn)?;
     w.conn
         .prepare_cached("UPDATE schedules SET version = ?2, data = NULL, finished_at = ?3, deleted = 1 WHERE id = ?1")?
@@ -247,22 +209,19 @@ fn fire_one(w: &mut Writing, due: &DueSchedule, id: TaskId, task: &FiredTask, no
         })
         .optional()?;
     let Some(current) = current else { return Ok(FiredSchedule::Stale(None)) };
-    if current.version != due.version || current.progress.cursor != due.expect {
-        return Ok(FiredSchedule::Stale(Some((current.version, current.progress))));
-    }
-    let mut fired = current.progress.fired;
-    let (mut run, mut skipped) = (None, false);
-    if let Some(due_at) = due.due_at
-        && !w.ledger.is_paused(w.ledger.row(id))
-    {
-        skipped = busy(w, &current.key, &task.key.tenant)?;
-        if !skipped {
-            let made = NewRun::added(task, due, due_at, &current.key, current.data, now);
-            run = Some(enqueue_one(w, &made, now)?.run());
-            fired += 1;
+    let Current { version, progress, key, data } = current;
+    let is_paused = w.ledger.is_paused(w.ledger.row(id));
+    let is_busy = due.due_at.is_some() && !is_paused && busy(w, &key, &task.key.tenant)?;
+    let (run, skipped) = match rules::fire(due, version, progress, is_paused, is_busy) {
+        Firing::Stale => return Ok(FiredSchedule::Stale(Some((version, progress)))),
+        Firing::Move { skipped } => (None, skipped),
+        Firing::Make(due_at) => {
+            let made = NewRun::added(task, due, due_at, &key, data, now);
+            (Some(enqueue_one(w, &made, now)?.run()), false)
         }
-    }
-    let finished = due.last || (run.is_some() && due.times.is_some_and(|times| fired >= u64::from(times)));
+    };
+    let fired = progress.fired + u64::from(run.is_some());
+    let finished = rules::is_finished(due, run.is_some(), fired);
     w.conn
         .prepare_cached(
             "UPDATE schedules SET cursor_at = ?2, fired = ?3, skipped = skipped + ?4, finished_at = ?5 WHERE id = ?1",

@@ -11,29 +11,18 @@ use super::locks;
 use super::rows::{instant, maybe_instant, name, number, to_sql};
 use super::writer::Writing;
 use crate::run::ClaimKey;
-use crate::store::{CacheKey, CacheWrite, Entry, EntryInfo, LockKind, LockName, StoreError, WriteIf, Written};
+use crate::store::rules::cache::{self as rules, Condition, Found, Usage};
+use crate::store::{CacheKey, CacheWrite, Entry, EntryInfo, WriteIf, Written};
 use crate::task::Name;
 use crate::time::Timestamp;
-
-/// An entry as a write finds it.
-#[derive(Clone, Copy, Debug)]
-struct Found {
-    version: u64,
-    /// Of its value.
-    bytes: i64,
-    /// Not expired.
-    alive: bool,
-    /// The row of the task that wrote it, if it was a task.
-    writer: Option<i64>,
-}
 
 fn find(conn: &Connection, key: &CacheKey, now: Timestamp) -> rusqlite::Result<Option<Found>> {
     conn.prepare_cached(
         "SELECT version, length(value), expires_at, writer FROM entries WHERE tenant = ?1 AND key = ?2",
     )?
     .query_row(params![key.tenant.as_str(), key.key], |row| {
-        let alive = maybe_instant(row, 2)?.is_none_or(|at| at > now);
-        Ok(Found { version: number(row, 0)?, bytes: row.get(1)?, alive, writer: row.get(3)? })
+        let is_alive = maybe_instant(row, 2)?.is_none_or(|at| at > now);
+        Ok(Found { version: number(row, 0)?, bytes: row.get(1)?, is_alive, writer: row.get(3)? })
     })
     .optional()
 }
@@ -46,13 +35,11 @@ pub(super) fn write(w: &mut Writing, write: &CacheWrite) -> Step<Written> {
         None => None,
     };
     let found = find(&w.conn, &write.key, write.now)?;
-    let refreshed = LockName { tenant: tenant.clone(), kind: LockKind::Refresh, name: key.clone() };
-    let allowed = match (write.only, write.claim) {
-        (WriteIf::Always, _) => true,
-        (WriteIf::Absent, _) => found.is_none_or(|entry| !entry.alive),
-        (WriteIf::Version(version), _) => found.is_some_and(|entry| entry.alive && entry.version == version),
-        (WriteIf::Refreshing(fence), Some(claim)) => locks::holds(&w.conn, &refreshed, claim, fence)?,
-        (WriteIf::Refreshing(_), None) => false,
+    let allowed = match rules::condition(write, found) {
+        Condition::Is(holds) => holds,
+        Condition::WhileRefreshing(claim, fence) => {
+            locks::holds(&w.conn, &rules::refresh_lock(&write.key), claim, fence)?
+        }
     };
     if !allowed {
         return Ok(Written::Conflict);
@@ -75,53 +62,39 @@ pub(super) fn write(w: &mut Writing, write: &CacheWrite) -> Step<Written> {
             writer
         ])?;
     if let (WriteIf::Refreshing(_), Some(claim)) = (write.only, write.claim) {
-        locks::release(w, &refreshed, claim)?;
+        locks::release(w, &rules::refresh_lock(&write.key), claim)?;
     }
     Ok(Written::Yes(version.unsigned_abs()))
 }
 
 /// Count the new value in, in the place of the old one, unless that is more than the tenant or the `writer` may have.
 fn make_room(conn: &Connection, write: &CacheWrite, writer: Option<i64>, found: Option<Found>) -> Step<()> {
-    let CacheKey { tenant, key } = &write.key;
+    let tenant = &write.key.tenant;
     let mut found = found;
-    if too_much(conn, write, writer, found)?.is_some() {
+    if rules::exceeded(write, writer, &usage_at(conn, write, writer, found)?).is_some() {
         // What has expired is absent to everyone, so deleting it changes nothing that a refusal must not change.
         delete_expired(conn, Some(tenant.as_str()), write.now, i64::MAX)?;
         found = find(conn, &write.key, write.now)?;
-        if let Some(full) = too_much(conn, write, writer, found)? {
+        if let Some(full) = rules::exceeded(write, writer, &usage_at(conn, write, writer, found)?) {
             return Err(full.into());
         }
     }
     if let Some(old) = found {
-        count(conn, tenant.as_str(), old.writer, -(to_sql(key.len()) + old.bytes))?;
+        count(conn, tenant.as_str(), old.writer, -rules::size(&write.key, old.bytes))?;
     }
-    count(conn, tenant.as_str(), writer, to_sql(key.len()) + to_sql(write.value.len()))?;
+    count(conn, tenant.as_str(), writer, rules::size(&write.key, to_sql(write.value.len())))?;
     Ok(())
 }
 
-/// Whose share of the cache a write would exceed, if it would.
-fn too_much(
+/// What there is as `write` by the task `writer` comes, which has found an entry or not.
+fn usage_at(
     conn: &Connection,
     write: &CacheWrite,
     writer: Option<i64>,
-    found: Option<Found>,
-) -> rusqlite::Result<Option<StoreError>> {
-    let key = to_sql(write.key.key.len());
-    let size = key + to_sql(write.value.len());
-    let old = found.map_or(0, |entry| key + entry.bytes);
-    let used = usage(conn, write.key.tenant.as_str())?;
-    // A value that shrinks is let in even where the quota was lowered below what is there.
-    if size > old && used - old + size > to_sql(write.quota) {
-        return Ok(Some(StoreError::CacheFull { used: used.unsigned_abs(), quota: write.quota }));
-    }
-    let (Some(task), Some(budget)) = (writer, write.budget) else { return Ok(None) };
-    // What another has written so far is counted in as this task's from now on.
-    let old = if found.is_some_and(|entry| entry.writer == writer) { old } else { 0 };
-    let used = usage_of_task(conn, task)?;
-    if size > old && used - old + size > to_sql(budget) {
-        return Ok(Some(StoreError::CacheBudget { used: used.unsigned_abs(), budget }));
-    }
-    Ok(None)
+    entry: Option<Found>,
+) -> rusqlite::Result<Usage> {
+    let of_task = writer.map(|task| usage_of_task(conn, task)).transpose()?.unwrap_or_default();
+    Ok(Usage { of_tenant: usage(conn, write.key.tenant.as_str())?, of_task, entry })
 }
 
 /// Bytes that a tenant's entries have, expired ones included until they are deleted.
@@ -172,8 +145,8 @@ pub(super) fn delete(w: &mut Writing, key: &CacheKey, claim: Option<ClaimKey>, n
     w.conn
         .prepare_cached("DELETE FROM entries WHERE tenant = ?1 AND key = ?2")?
         .execute(params![key.tenant.as_str(), key.key])?;
-    count(&w.conn, key.tenant.as_str(), found.writer, -(to_sql(key.key.len()) + found.bytes))?;
-    Ok(found.alive)
+    count(&w.conn, key.tenant.as_str(), found.writer, -rules::size(key, found.bytes))?;
+    Ok(found.is_alive)
 }
 
 /// Delete up to `limit` entries that have expired, of one tenant or of all. Returns how many there were.

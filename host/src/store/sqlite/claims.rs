@@ -12,6 +12,7 @@ use super::policies;
 use super::rows::{cause, cause_code, instant, maybe_instant, task_key, to_sql};
 use super::writer::Writing;
 use crate::run::{Cause, Claim, ClaimKey, RunId, RunState};
+use crate::store::rules::claims::{Places, sooner};
 use crate::store::{ClaimRequest, Claimed, Death, Expired, Extended, LossPolicy, StoreError};
 use crate::task::Name;
 use crate::time::Timestamp;
@@ -79,10 +80,6 @@ pub(super) fn claim(w: &mut Writing, request: &ClaimRequest) -> Step<Claimed> {
     Ok(Claimed { claims, next_run_at })
 }
 
-pub(super) fn sooner(next_run_at: &mut Option<Timestamp>, at: Timestamp) {
-    *next_run_at = Some(next_run_at.map_or(at, |other| other.min(at)));
-}
-
 /// Which of the due runs of `tasks` are taken where tenants are told apart: each has its own choice of as many as it may, and
 /// of all those chosen come first those of the tenants that have the fewest runs under way.
 fn choose_fairly(
@@ -97,11 +94,9 @@ fn choose_fairly(
     }
     let mut found = Vec::new();
     for (tenant, mut tasks) in by_tenant {
-        let share = request.tenants.get(&tenant);
-        let room = share.map_or(request.limit, |share| request.limit.min(share.room as usize));
+        let Places { running, room } = Places::of_tenant(request, &tenant);
         let mut chosen = choose(w, &mut tasks, room, request.now, next_run_at)?;
         chosen.sort_unstable_by_key(|c| (c.rank, c.run_at, c.run));
-        let running = share.map_or(0, |share| share.running as usize);
         found.extend(chosen.into_iter().zip(running..));
     }
     found.sort_unstable_by_key(|(c, under_way)| (*under_way, c.run_at, c.run));
@@ -135,7 +130,7 @@ fn choose(
     tasks.sort_unstable();
     let mut found: Vec<Candidate> = Vec::new();
     // First each task's fair share, then all that those with more in store can give. Mostly the first is enough.
-    let share = limit.div_ceil(tasks.len().max(1));
+    let share = Places { running: 0, room: limit }.share_of_each(tasks.len());
     let mut more = Vec::new();
     for (place, open) in tasks.iter().enumerate() {
         // The heads of the tasks before are all earlier than whatever this one and those after it have.

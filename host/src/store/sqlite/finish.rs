@@ -9,8 +9,8 @@ use super::prune;
 use super::rows::{outcome_code, state_code, to_sql};
 use super::writer::Writing;
 use crate::lifecycle::Transition;
-use crate::run::{ClaimKey, Outcome, Output, Report, RunId, RunState};
-use crate::store::loss::NEVER;
+use crate::run::{ClaimKey, Output, Report, RunId, RunState};
+use crate::store::rules::finish as rules;
 use crate::store::{Finish, ROW_BYTES, StoreError};
 use crate::supervision::{self, Consequence, End};
 
@@ -24,45 +24,33 @@ pub(super) fn finish(w: &mut Writing, finish: &Finish) -> Step<Consequence> {
     let report = &finish.report;
     let mut bytes = record(&w.conn, claim, held.host.as_deref().unwrap_or_default(), report)?;
     bytes -= prune::forget_attempts(&w.conn, claim)?;
-    // Who was told to end it by way of the store does not know why, and who found it dead neither.
     let asked = held.cancel.as_deref();
-    let message = asked.filter(|_| report.outcome == Outcome::Killed).or(report.message.as_deref()).or(asked);
-    let entered = match &finish.transition {
-        Transition::Succeed(output) => {
-            bytes += keep_output(&w.conn, claim.run, output)?;
-            RunState::Succeeded
+    let message = rules::message(report, asked);
+    if let Transition::Succeed(output) = &finish.transition {
+        bytes += keep_output(&w.conn, claim.run, output)?;
+    }
+    let entered = rules::state_after(&finish.transition, asked.is_some());
+    if let Some(run_at) = rules::starts_again_at(&finish.transition).filter(|_| !entered.is_over()) {
+        w.conn
+            .prepare_cached(
+                "UPDATE runs SET state = 0, run_at = ?2, failures = failures + ?3, bytes = bytes + ?4, \
+                 outcome = ?5, message = ?6, lease_until = NULL, cancel = NULL WHERE id = ?1",
+            )?
+            .execute(params![
+                claim.run.0,
+                run_at.as_millis(),
+                rules::is_failure(&finish.transition),
+                bytes,
+                outcome_code(report.outcome),
+                message
+            ])?;
+        let row = w.ledger.change(held.task);
+        row.not_before = row.not_before.min(run_at);
+        if let Some(death) = &finish.death {
+            let suspected_at = (finish.transition == Transition::HoldBack).then_some(report.ended_at);
+            loss::count(&w.conn, claim, death, suspected_at)?;
         }
-        Transition::Fail => RunState::Failed,
-        Transition::Cancel => RunState::Cancelled,
-        // Who asked for its end may have done so after its host looked last.
-        Transition::Wait { .. } | Transition::HoldBack if held.cancel.is_some() => RunState::Cancelled,
-        Transition::Wait { .. } | Transition::HoldBack => {
-            let (run_at, failed) = match finish.transition {
-                Transition::Wait { run_at, failed } => (run_at, failed),
-                _ => (NEVER, true),
-            };
-            w.conn
-                .prepare_cached(
-                    "UPDATE runs SET state = 0, run_at = ?2, failures = failures + ?3, bytes = bytes + ?4, \
-                     outcome = ?5, message = ?6, lease_until = NULL, cancel = NULL WHERE id = ?1",
-                )?
-                .execute(params![
-                    claim.run.0,
-                    run_at.as_millis(),
-                    failed,
-                    bytes,
-                    outcome_code(report.outcome),
-                    message
-                ])?;
-            let row = w.ledger.change(held.task);
-            row.not_before = row.not_before.min(run_at);
-            if let Some(death) = &finish.death {
-                let suspected_at = (finish.transition == Transition::HoldBack).then_some(report.ended_at);
-                loss::count(&w.conn, claim, death, suspected_at)?;
-            }
-            RunState::Waiting
-        }
-    };
+    }
     if entered.is_over() {
         w.conn
             .prepare_cached(
@@ -73,7 +61,7 @@ pub(super) fn finish(w: &mut Writing, finish: &Finish) -> Step<Consequence> {
                 claim.run.0,
                 state_code(entered),
                 report.ended_at.as_millis(),
-                matches!(finish.transition, Transition::Fail | Transition::HoldBack | Transition::Wait { failed: true, .. }),
+                rules::is_failure(&finish.transition),
                 bytes,
                 outcome_code(report.outcome),
                 message

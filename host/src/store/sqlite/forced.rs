@@ -1,13 +1,14 @@
 //! Runs that go past limits because a person wants to see them run: taken before all others, and whatever else holds
 //! their tasks and tenants back.
 
-use super::claims::{Candidate, sooner, take};
+use super::claims::{Candidate, take};
 use super::errors::Step;
 use super::ledger::TaskId;
 use super::rows::instant;
 use super::writer::Writing;
 use crate::run::{Claim, RunId};
 use crate::store::ClaimRequest;
+use crate::store::rules::claims::sooner;
 use crate::time::Timestamp;
 
 /// All that wait, earliest first. Only a first attempt is one: what is tried again, or deferred itself, waits like others,

@@ -7,6 +7,7 @@ use super::errors::Step;
 use super::rows::{maybe_instant, name};
 use super::writer::Writing;
 use crate::pause::{Pauses, Whom};
+use crate::store::rules::pausing as rules;
 use crate::supervision::{Pause, Standing};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
@@ -80,14 +81,16 @@ fn tenant(whom: &Whom) -> Option<&Name> {
 fn resume_task(w: &mut Writing, task: &TaskKey, now: Timestamp) {
     let id = w.ledger.intern(task);
     let row = w.ledger.row(id);
-    let is_ahead = row.cursor > Some(now);
-    if row.paused.is_none() && row.standing == Standing::default() && row.left_out.is_none() && !is_ahead {
-        return;
-    }
+    let stands = rules::Paused {
+        cursor: row.cursor,
+        is_paused: row.paused.is_some(),
+        standing: &row.standing,
+        has_left_out: row.left_out.is_some(),
+    };
+    let Some(cursor) = rules::resume(stands, now) else { return };
     let row = w.ledger.change(id);
-    if row.paused.take().is_some() || is_ahead {
-        row.cursor = Some(now);
-    }
+    row.cursor = cursor;
+    row.paused = None;
     row.standing = Standing::default();
     row.left_out = None;
     w.told.runs = true;

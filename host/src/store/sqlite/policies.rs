@@ -8,6 +8,7 @@ use super::rows::instant;
 use super::writer::Writing;
 use crate::run::RunState;
 use crate::store::Begun;
+use crate::store::rules::finish::started_too_late;
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
@@ -52,8 +53,7 @@ pub(super) fn cancel_late(w: &mut Writing, now: Timestamp) -> Step<u64> {
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     for (run, task, bytes, run_at, start_by) in &late {
-        let time = humantime::format_duration(start_by.since(*run_at));
-        let message = format!("not started by {start_by}: {time} was its time to start");
+        let message = started_too_late(*start_by, *run_at);
         w.conn
             .prepare_cached("UPDATE runs SET state = 4, ended_at = ?2, message = ?3 WHERE id = ?1")?
             .execute(params![run, now.as_millis(), message])?;

@@ -7,18 +7,12 @@ use super::ledger::TaskId;
 use super::rows::{instant, state, to_sql};
 use super::writer::Writing;
 use crate::run::{ClaimKey, RunId};
+use crate::store::rules::retention::{ATTEMPTS, LOOK_BEHIND};
 use crate::store::{ROW_BYTES, Retention};
 use crate::time::Timestamp;
 
 /// How many runs (or entries) are deleted in one go. About 2 ms of the writer's time, which all others wait for.
 pub(super) const PIECE: usize = 128;
-
-/// How far behind a run that stays others are looked for that are too old. Runs are over in nearly the order in which
-/// they were made, and what is overlooked now is found when the one before it has gone.
-const LOOK_BEHIND: usize = 100;
-
-/// Attempts at a run that are kept besides the first: the latest ones. A run may be deferred for ever.
-const ATTEMPTS: u32 = 100;
 
 /// What a task has beyond `retention`.
 struct Task {

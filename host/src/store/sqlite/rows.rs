@@ -7,7 +7,7 @@ use crate::pause::PausedBy;
 use crate::run::{Cause, Outcome, RunId, RunState};
 use crate::store::codes;
 pub(super) use crate::store::codes::{cause_code, kind_code, mode_code, outcome_code, state_code};
-use crate::store::loss::{NEVER, why_suspected};
+use crate::store::rules::waiting::Facts;
 use crate::store::{LockKind, LockMode, RunInfo};
 use crate::supervision::{Pause, Standing};
 use crate::task::{Name, TaskKey};
@@ -119,40 +119,42 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
         rusqlite::types::ValueRef::Null => None,
         _ => Some(outcome(row, 14)?),
     };
-    let (state, run_at, cause, attempt) = (state(row, 3)?, instant(row, 5)?, cause(row, 9)?, row.get(10)?);
-    let forced = row.get(23)?;
-    let (due_at, claimed_at) = (instant(row, 4)?, maybe_instant(row, 7)?);
-    let id = RunId(row.get(0)?);
-    let (deaths, suspected_at) = (row.get(27)?, maybe_instant(row, 28)?.filter(|_| state == RunState::Waiting));
-    let why = match pause(row, 16)?.map(|pause| (PausedBy::Task, pause)).or(pause_of_many(row, 24)?) {
-        _ if suspected_at.is_some() => Some(why_suspected(id, deaths)),
-        // Nothing but a place keeps it.
-        _ if state != RunState::Waiting || (forced && attempt == 0) => None,
-        Some((by, pause)) => Some(by.why(&pause)),
-        None => standing(row, 16)?.why_held(run_at, cause, attempt),
+    let pause = pause(row, 16)?.map(|pause| (PausedBy::Task, pause)).or(pause_of_many(row, 24)?);
+    let facts = Facts {
+        run: RunId(row.get(0)?),
+        state: state(row, 3)?,
+        due_at: instant(row, 4)?,
+        run_at: instant(row, 5)?,
+        claimed_at: maybe_instant(row, 7)?,
+        cause: cause(row, 9)?,
+        attempt: row.get(10)?,
+        forced: row.get(23)?,
+        deaths: row.get(27)?,
+        suspected_at: maybe_instant(row, 28)?,
+        pause,
+        standing: standing(row, 16)?,
     };
     Ok(RunInfo {
-        id,
+        id: facts.run,
         task: task_key(row, 1)?,
-        state,
-        due_at,
-        // One that is or was held back has no instant.
-        run_at: if run_at == NEVER { suspected_at.or(claimed_at).unwrap_or(due_at) } else { run_at },
+        state: facts.state,
+        due_at: facts.due_at,
+        run_at: facts.shown_run_at(),
         created_at: instant(row, 6)?,
-        claimed_at,
+        claimed_at: facts.claimed_at,
         ended_at: maybe_instant(row, 8)?,
-        cause,
-        attempt,
+        cause: facts.cause,
+        attempt: facts.attempt,
         failures: row.get(11)?,
         parent: row.get::<_, Option<i64>>(12)?.map(RunId),
         host: row.get(13)?,
         outcome,
         message: row.get(15)?,
         note: row.get(22)?,
-        forced,
-        why,
-        deaths,
-        suspected_at,
+        forced: facts.forced,
+        why: facts.why(),
+        deaths: facts.deaths,
+        suspected_at: facts.suspected_at(),
         held_back: None,
     })
 }

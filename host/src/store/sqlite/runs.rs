@@ -7,6 +7,7 @@ use super::ledger::TaskId;
 use super::rows::{cause_code, state, state_code, to_sql};
 use super::writer::Writing;
 use crate::run::{RunId, RunState};
+use crate::store::rules::finish::replaced_by;
 use crate::store::{Admit, Cancelled, Enqueued, Fire, Fired, NewRun, ROW_BYTES, StoreError};
 use crate::supervision::goes_through;
 use crate::task::Name;
@@ -113,7 +114,7 @@ pub(super) fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step
 
 /// Call off all runs of a task that are not over, in the sense of [`Admit`], in favour of the run `by`. Returns them.
 fn replace(w: &mut Writing, task: TaskId, by: RunId, now: Timestamp) -> rusqlite::Result<Vec<RunId>> {
-    let reason = format!("replaced by run {by}");
+    let reason = replaced_by(by);
     let mut ended = Vec::new();
     if w.ledger.row(task).count(RunState::Waiting) > 0 {
         let mut bytes = 0;

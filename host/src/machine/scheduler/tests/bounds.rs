@@ -158,7 +158,7 @@ async fn a_run_that_nobody_starts_in_time_is_cancelled_and_says_so() {
 
     let late = &rig.runs().await[1];
     assert_eq!((late.state, late.ended_at), (RunState::Cancelled, Some(rig.now())));
-    let said = "not started by 2027-05-01T13:00:03.000Z: 3s was its time to start";
+    let said = "not started by 2027-05-01T13:00:03.000Z: its start-within of 3s was over";
     assert_eq!(late.message.as_deref(), Some(said));
 }
 
@@ -173,7 +173,7 @@ async fn what_is_made_up_for_has_all_its_time_to_start() {
 
     let states: Vec<_> = rig.runs().await.iter().map(|run| (run.state, run.message.clone())).collect();
     assert_eq!(states[0].0, RunState::Succeeded);
-    let said = "not started by 2027-05-02T11:31:30.000Z: 1m 30s was its time to start";
+    let said = "not started by 2027-05-02T11:31:30.000Z: its start-within of 1m 30s was over";
     assert_eq!(states[1], (RunState::Cancelled, Some(said.to_owned())));
 }
 

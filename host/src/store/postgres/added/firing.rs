@@ -10,6 +10,7 @@ use crate::store::postgres::rows::{instant, name, number, to_sql};
 use crate::store::postgres::tally::Tally;
 use crate::store::postgres::tasks;
 use crate::store::postgres::tx::Tx;
+use crate::store::rules::added::{self as rules, Firing as Decision};
 use crate::store::{Enqueued, NewRun};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
@@ -79,21 +80,21 @@ impl Firing<'_> {
             let owner = (self.fire.tasks[due.task].key.tenant.clone(), row.key.clone());
             if making.contains(&owner) {
                 later.push(place);
-            } else if row.finished {
                 continue;
-            } else if row.version != due.version || row.progress.cursor != due.expect {
-                self.answers[place] = FiredSchedule::Stale(Some((row.version, row.progress)));
-            } else if let Some(due_at) = due.due_at.filter(|_| !self.paused[due.task]) {
-                if self.busy.contains(&owner) {
-                    self.done(place, None, true);
-                } else {
+            }
+            if row.finished {
+                continue;
+            }
+            let (paused, busy) = (self.paused[due.task], self.busy.contains(&owner));
+            match rules::fire(due, row.version, row.progress, paused, busy) {
+                Decision::Stale => self.answers[place] = FiredSchedule::Stale(Some((row.version, row.progress))),
+                Decision::Move { skipped } => self.done(place, None, skipped),
+                Decision::Make(due_at) => {
                     let task = &self.fire.tasks[due.task];
                     runs.push(NewRun::added(task, due, due_at, &row.key, row.data.clone(), self.fire.now));
                     made_for.push((place, owner.clone()));
                     making.insert(owner);
                 }
-            } else {
-                self.done(place, None, false);
             }
         }
         let made = make(tx, tally, &runs, self.fire.now).await?;
@@ -115,7 +116,7 @@ impl Firing<'_> {
         row.progress.fired += u64::from(run.is_some());
         row.skipped += i64::from(skipped);
         let fired = row.progress.fired;
-        row.finished = due.last || (run.is_some() && due.times.is_some_and(|times| fired >= u64::from(times)));
+        row.finished = rules::is_finished(due, run.is_some(), fired);
         row.changed = true;
         self.answers[place] = FiredSchedule::Done { run, fired, finished: row.finished };
     }

@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{due, sooner};
+use super::due;
 use crate::run::RunId;
 use crate::store::ClaimRequest;
 use crate::store::postgres::errors::Step;
 use crate::store::postgres::rows::instant;
 use crate::store::postgres::tx::Tx;
+use crate::store::rules::claims::{Places, sooner};
 use crate::task::Name;
 use crate::time::Timestamp;
 
@@ -37,10 +38,7 @@ pub(super) struct Candidate {
 /// Tasks that share so many places: those of a tenant, or all where tenants are not told apart.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// Runs that are under way already.
-    running: usize,
-    /// How many may be taken.
-    room: usize,
+    places: Places,
     open: Vec<Open>,
 }
 
@@ -48,16 +46,12 @@ impl Group {
     /// The groups that `open` come in.
     pub(super) fn of(open: Vec<Open>, request: &ClaimRequest) -> Vec<Self> {
         if request.tenants.is_empty() {
-            return vec![Self { running: 0, room: request.limit, open }];
+            return vec![Self { places: Places::of_all(request), open }];
         }
         let mut groups: BTreeMap<Name, Self> = BTreeMap::new();
         for open in open {
-            let share = request.tenants.get(&open.tenant);
-            let group = groups.entry(open.tenant.clone()).or_insert_with(|| Self {
-                running: share.map_or(0, |share| share.running as usize),
-                room: share.map_or(request.limit, |share| request.limit.min(share.room as usize)),
-                open: Vec::new(),
-            });
+            let places = Places::of_tenant(request, &open.tenant);
+            let group = groups.entry(open.tenant.clone()).or_insert_with(|| Self { places, open: Vec::new() });
             group.open.push(open);
         }
         groups.into_values().collect()
@@ -65,7 +59,7 @@ impl Group {
 
     /// What each of its tasks gets first.
     fn share(&self) -> usize {
-        self.room.div_ceil(self.open.len().max(1))
+        self.places.share_of_each(self.open.len())
     }
 }
 
@@ -83,7 +77,9 @@ pub(super) async fn choose(
     // Those that have given their share and could give more, where others have not filled theirs.
     let more: Vec<&Open> = groups
         .iter()
-        .filter(|group| group.open.iter().map(|open| seen.count(open, group.share())).sum::<usize>() < group.room)
+        .filter(|group| {
+            group.open.iter().map(|open| seen.count(open, group.share())).sum::<usize>() < group.places.room
+        })
         .flat_map(|group| group.open.iter().filter(|open| seen.has_more(open) && open.room > group.share()))
         .collect();
     if !more.is_empty() {
@@ -95,8 +91,8 @@ pub(super) async fn choose(
     for group in &groups {
         let mut chosen: Vec<Candidate> = group.open.iter().flat_map(|open| seen.of(open)).collect();
         chosen.sort_unstable_by_key(|c| (c.rank, c.run_at, c.run));
-        chosen.truncate(group.room);
-        found.extend((group.running..).zip(chosen));
+        chosen.truncate(group.places.room);
+        found.extend((group.places.running..).zip(chosen));
     }
     if tenants {
         found.sort_unstable_by_key(|(under_way, c)| (*under_way, c.run_at, c.run));

@@ -12,7 +12,6 @@ use super::{Held, Stands, of_row};
 use crate::lifecycle::Transition;
 use crate::run::{ClaimKey, Outcome, Output, Report, RunState};
 use crate::store::codes::{outcome_code, state_code};
-use crate::store::loss::NEVER;
 use crate::store::postgres::errors::Step;
 use crate::store::postgres::over::{Over, moving};
 use crate::store::postgres::rows::{code, state, text, to_int, to_sql};
@@ -20,6 +19,7 @@ use crate::store::postgres::schema::NOT_OVER;
 use crate::store::postgres::tally::{self, Tally};
 use crate::store::postgres::tasks::STANDING_COLUMNS;
 use crate::store::postgres::tx::{Ask, Tx};
+use crate::store::rules::finish as rules;
 use crate::store::{Finish, ROW_BYTES};
 use crate::time::Timestamp;
 
@@ -48,31 +48,20 @@ impl<'a> Ending<'a> {
         }
     }
 
-    /// The state that its run comes into, if it comes to an end. One that was to wait again does not if its end was asked for: who
-    /// asked may have done so after its host looked last.
+    /// The state that its run comes into, if it is over then.
     fn entered(&self) -> RunState {
-        match &self.finish.transition {
-            Transition::Succeed(_) => RunState::Succeeded,
-            Transition::Fail => RunState::Failed,
-            Transition::Cancel | Transition::Wait { .. } | Transition::HoldBack => RunState::Cancelled,
-        }
+        // A run that is to wait again is over only if its end was asked for.
+        rules::state_after(&self.finish.transition, true)
     }
 
     /// Whether it counts as a failure of the run.
     fn failed(&self) -> i32 {
-        i32::from(matches!(
-            self.finish.transition,
-            Transition::Fail | Transition::HoldBack | Transition::Wait { failed: true, .. }
-        ))
+        i32::from(rules::is_failure(&self.finish.transition))
     }
 
     /// When it is to start again, if it is.
     fn run_at(&self) -> Option<Timestamp> {
-        match &self.finish.transition {
-            Transition::Wait { run_at, .. } => Some(*run_at),
-            Transition::HoldBack => Some(NEVER),
-            _ => None,
-        }
+        rules::starts_again_at(&self.finish.transition)
     }
 }
 
@@ -144,8 +133,8 @@ fn again_sql() -> String {
     )
 }
 
-/// Ends runs. Of those that were to wait again (`waits`) the ones whose end somebody has asked for. Who was told to end one by way of
-/// the store does not know why, and who found it dead neither: the run says what was asked.
+/// Ends runs; of those that were to wait again (`waits`) the ones whose end was asked for. What the run says is
+/// [`rules::message`], in SQL because the row has not been read before.
 fn over_sql() -> String {
     let which = format!(
         "USING unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::bigint[], \

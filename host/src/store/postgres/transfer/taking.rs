@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::run::{Accounts, Kept, RunState};
 use crate::store::codes::{cause_code, outcome_code, state_code};
-use crate::store::postgres::cache::Usage;
+use crate::store::postgres::cache::Sums;
 use crate::store::postgres::errors::Step;
 use crate::store::postgres::rows::{code, to_int, to_sql};
 use crate::store::postgres::schema::NOT_OVER;
@@ -138,7 +138,7 @@ async fn entries(tx: &Tx, records: &[EntryRecord]) -> Step<()> {
             ],
         )
         .await?;
-    let mut usage = Usage::default();
+    let mut usage = Sums::default();
     for row in &rows {
         usage.count(row.get(0), row.get(1), row.get(2));
     }

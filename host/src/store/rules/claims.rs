@@ -1,0 +1,40 @@
+//! How many of the due runs a host may take, of all and of each tenant.
+
+use crate::store::ClaimRequest;
+use crate::task::Name;
+use crate::time::Timestamp;
+
+/// The places of tasks that share them: those of a tenant, or of all where tenants are not told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Places {
+    /// Runs that are under way already.
+    pub(in crate::store) running: usize,
+    /// How many more may be taken.
+    pub(in crate::store) room: usize,
+}
+
+impl Places {
+    /// Returns those that all tasks share.
+    pub(in crate::store) fn of_all(request: &ClaimRequest) -> Self {
+        Self { running: 0, room: request.limit }
+    }
+
+    /// Returns those of `tenant`.
+    pub(in crate::store) fn of_tenant(request: &ClaimRequest, tenant: &Name) -> Self {
+        let share = request.tenants.get(tenant);
+        Self {
+            running: share.map_or(0, |share| share.running as usize),
+            room: share.map_or(request.limit, |share| request.limit.min(share.room as usize)),
+        }
+    }
+
+    /// Returns how many runs of each of so many tasks are looked for first: mostly that is enough.
+    pub(in crate::store) fn share_of_each(self, tasks: usize) -> usize {
+        self.room.div_ceil(tasks.max(1))
+    }
+}
+
+/// Moves `next` to `at`, if that is sooner.
+pub(in crate::store) fn sooner(next: &mut Option<Timestamp>, at: Timestamp) {
+    *next = Some(next.map_or(at, |other| other.min(at)));
+}

@@ -1,0 +1,24 @@
+//! What resuming changes of a task.
+
+use crate::supervision::Standing;
+use crate::time::Timestamp;
+
+/// How a task stands that is resumed.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Paused<'a> {
+    pub(in crate::store) cursor: Option<Timestamp>,
+    pub(in crate::store) is_paused: bool,
+    pub(in crate::store) standing: &'a Standing,
+    pub(in crate::store) has_left_out: bool,
+}
+
+/// Returns the cursor that the task has from `now` on; `None` if resuming it changes nothing. Otherwise its failures, and what
+/// it left out, are forgotten as well.
+pub(in crate::store) fn resume(task: Paused<'_>, now: Timestamp) -> Option<Option<Timestamp>> {
+    // The clock was set back since.
+    let is_ahead = task.cursor > Some(now);
+    if !task.is_paused && *task.standing == Standing::default() && !task.has_left_out && !is_ahead {
+        return None;
+    }
+    Some(if task.is_paused || is_ahead { Some(now) } else { task.cursor })
+}
