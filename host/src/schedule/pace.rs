@@ -252,6 +252,43 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_is_answered_by_one_long_wait_and_then_it_goes_on_as_before() {
+        let pace = pace(1, 3, 1_000, 10_000);
+        let running = PaceState { interval: Duration::from_secs(2), started: at(0), failed: None };
+        let failed = Going { alive: 1, failed: Some(at(500)) };
+
+        assert_eq!(pace.look(Some(&running), failed, at(10_499)), Paced::At(at(10_500)));
+        let Paced::Start(next) = pace.look(Some(&running), failed, at(10_500)) else { panic!("it is due") };
+
+        let remembered = PaceState { interval: pace.to, started: at(10_500), failed: Some(at(500)) };
+        assert_eq!(next, remembered);
+        let too_few = Going { alive: 0, ..failed };
+        assert_eq!(pace.look(Some(&next), too_few, at(10_500)), Paced::At(at(15_500)), "half of the longest");
+    }
+
+    #[test]
+    fn a_start_or_a_failure_further_ahead_than_clocks_differ_is_not_waited_for() {
+        let pace = pace(0, 3, 1_000, 10_000);
+        let now = at(100_000);
+        let starts = |started, failed| {
+            let before = PaceState { interval: pace.from, started, failed: None };
+            pace.look(Some(&before), Going { alive: 1, failed }, now).next(now).expect("not full")
+        };
+        let (a_little, more) = (now.plus(SET_BACK), now.plus(SET_BACK + Duration::from_millis(1)));
+
+        assert_eq!([starts(a_little, None), starts(more, None)], [a_little.plus(pace.from), now]);
+        let long_ago = at(0);
+        assert_eq!([starts(long_ago, Some(a_little)), starts(long_ago, Some(more))], [a_little.plus(pace.to), now]);
+    }
+
+    #[test]
+    fn the_next_start_is_now_or_an_instant_to_come_or_cannot_be_told() {
+        let state = PaceState { interval: Duration::from_secs(1), started: at(5), failed: None };
+        let next = [Paced::Start(state), Paced::At(at(9)), Paced::Full].map(|paced| paced.next(at(5)));
+        assert_eq!(next, [Some(at(5)), Some(at(9)), None]);
+    }
+
+    #[test]
     fn what_is_remembered_is_read_again() {
         let state = PaceState { interval: Duration::from_millis(1500), started: at(7), failed: Some(at(3)) };
         let text = serde_json::to_string(&state).unwrap();

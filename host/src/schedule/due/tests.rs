@@ -232,3 +232,98 @@ fn an_instant_that_waits_for_its_jitter_is_run_once_when_that_is_over() {
     assert!(ran.len() >= 29 && all.starts_with(&ran), "{ran:?}");
     assert!(late > 20, "{late} of {} were shifted", ran.len());
 }
+
+#[test]
+fn a_cursor_further_ahead_than_people_set_clocks_back_is_of_a_wrong_clock() {
+    let now = s(1_000_000);
+    let due = |cursor| every(10).due(Tz::UTC, Look { cursor: Some(cursor), now, grace: GRACE }, CatchUp::None);
+    let furthest = now.plus(Duration::from_secs(2 * 24 * 3600));
+
+    let waited_for = due(furthest);
+    let wrong = due(furthest.plus(MILLISECOND));
+
+    assert_eq!((waited_for.cursor, waited_for.behind), (furthest, Duration::from_secs(172_800)));
+    assert_eq!(wrong, Due { cursor: now, next: Some(s(1_000_010)), ..Due::default() }, "it goes on from now");
+}
+
+#[test]
+fn an_instant_is_on_time_for_as_long_as_the_grace_after_its_start_and_for_a_minute_at_most() {
+    let trigger = every(3600);
+    let second = Duration::from_secs(1);
+    let timing = Timing { delay: 2 * second, spread: 60 * second, jitter: 600 * second, ..Timing::default() };
+    let plan = Plan { trigger: &trigger, zone: Tz::UTC, timing, catch_up: CatchUp::None, seed: 7 };
+    for (grace, lasts) in [(GRACE, GRACE), (60 * second, 60 * second), (Duration::MAX, 60 * second)] {
+        for at in (1..50).map(|n| s(n * 3600)) {
+            let last = plan.start_of(at).plus(lasts);
+            let due = |now| plan.due(Look { cursor: Some(at.minus(MILLISECOND)), now, grace }, 0);
+
+            let (early, first) = (due(plan.start_of(at).minus(MILLISECOND)), due(plan.start_of(at)));
+            assert_eq!((early.fire, early.cursor < at, early.next), (vec![], true, Some(plan.start_of(at))));
+            assert_eq!((first.fire, due(last).fire), (vec![at], vec![at]), "{at} with {grace:?}");
+            let late = due(last.plus(MILLISECOND));
+            assert_eq!((late.fire, late.left_out, late.missed_since), (vec![], 1, Some(at)), "{at} with {grace:?}");
+        }
+    }
+}
+
+#[test]
+fn a_run_that_waited_for_one_before_it_is_on_time_with_that() {
+    let trigger = every(1);
+    let timing = Timing { jitter: Duration::from_secs(20), ..Timing::default() };
+    let plan = Plan { trigger: &trigger, zone: Tz::UTC, timing, catch_up: CatchUp::None, seed: 7 };
+    let overtaken = (1..).map(s).find(|at| plan.start_of(*at).since(plan.start_of(at.plus(GRACE))) > 5 * GRACE);
+    let (first, second) = overtaken.map(|at| (at, at.plus(GRACE))).expect("jitter brings two of them out of order");
+
+    let now = plan.start_of(first);
+    let due = plan.due(Look { cursor: Some(first.minus(MILLISECOND)), now, grace: GRACE }, 0);
+
+    assert_eq!((&due.fire[..2], due.left_out), (&[first, second][..], 0));
+}
+
+#[test]
+fn more_runs_than_one_look_takes_are_made_by_the_looks_after_it() {
+    // A hundred days of jitter: for minutes on end there is hardly an instant whose run is still to start.
+    let trigger = Trigger::Every(Duration::from_millis(10));
+    let timing = Timing { jitter: Duration::from_secs(100 * 24 * 3600), ..Timing::default() };
+    let plan = Plan { trigger: &trigger, zone: Tz::UTC, timing, catch_up: CatchUp::All(u32::MAX), seed: 7 };
+    let (from, now) = (s(0), s(100 * 24 * 3600 + 50));
+    let look = |cursor| plan.due(Look { cursor: Some(cursor), now, grace: LONGEST_GRACE }, 0);
+
+    let first = look(from);
+    let second = look(first.cursor);
+
+    assert_eq!(first.fire.len(), 10_000);
+    assert_eq!((first.cursor, first.left_out), (first.fire[9999].plus(Duration::from_millis(9)), 0));
+    assert_eq!(second.fire[0], first.fire[9999].plus(Duration::from_millis(10)), "none is left out between them");
+}
+
+#[test]
+fn a_schedule_makes_no_more_of_what_was_missed_than_it_has_runs_left() {
+    let trigger = every(10);
+    let timing = Timing { times: Some(5), ..Timing::default() };
+    let plan = Plan { trigger: &trigger, zone: Tz::UTC, timing, catch_up: CatchUp::All(9), seed: 0 };
+    let made = |fired| {
+        let due = plan.due(look(90, s(150)), fired);
+        (due.fire, due.made_up)
+    };
+
+    assert_eq!(made(0), ([100, 110, 120, 130, 140].map(s).to_vec(), 5));
+    assert_eq!(made(3), ([100, 110].map(s).to_vec(), 2));
+    assert_eq!(made(5), (vec![], 0));
+    let done = plan.due(look(90, s(150)), 5);
+    assert_eq!((done.cursor, done.next, done.missed_since), (s(150), None, None));
+}
+
+#[test]
+fn nothing_was_missed_before_a_start_or_after_an_end() {
+    let trigger = every(10);
+    let timing = Timing { start: Some(s(120)), end: Some(s(140)), ..Timing::default() };
+    let plan = Plan { trigger: &trigger, zone: Tz::UTC, timing, catch_up: CatchUp::All(9), seed: 0 };
+
+    let long_after = plan.due(look(0, s(1000)), 0);
+    let before = plan.due(look(0, s(119)), 0);
+
+    assert_eq!((long_after.fire, long_after.left_out, long_after.next), ([120, 130, 140].map(s).to_vec(), 0, None));
+    assert_eq!(long_after.missed_since, Some(s(120)));
+    assert_eq!((before.fire, before.next), (vec![], Some(s(120))));
+}
