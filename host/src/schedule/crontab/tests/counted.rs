@@ -256,3 +256,28 @@ fn a_counted_day_follows_the_clocks_like_any_other() {
     let lord_howe = first("15 2 * 10 sun#1", Tz::Australia__Lord_Howe, "2027-10-01T00:00:00Z", 1);
     assert_eq!(lord_howe, ["Sun 2027-10-03 02:30 +11:00"]);
 }
+
+#[test]
+fn a_day_that_is_counted_in_two_ways_is_still_meant() {
+    // The 30th of April 2027 is a Friday: the last day, the last workday, the last and the fifth Friday.
+    for text in ["0 0 L,LW * *", "0 0 L,30W * *", "0 0 * * fri#5,friL", "0 0 L * friL"] {
+        assert_eq!(first(text, Tz::UTC, "2027-04-29T12:00:00Z", 1), ["Fri 2027-04-30 00:00 +00:00"], "{text}");
+    }
+}
+
+#[test]
+fn the_day_thirty_days_before_the_last_comes_in_the_longest_months_only() {
+    for text in ["0 0 L-30 * *", "0 0 L-30W * *"] {
+        let months: Vec<String> = first(text, Tz::UTC, "2020-01-01T00:00:00Z", 7 * 28);
+        let long = ["-01-", "-03-", "-05-", "-07-", "-08-", "-10-", "-12-"];
+        assert!(months.iter().all(|at| long.iter().any(|month| at.contains(month))), "{text}: {months:?}");
+        assert!(months.iter().any(|at| at.contains(" 2047-")), "seven in each year: {text}: {months:?}");
+    }
+}
+
+#[test]
+fn a_crontab_without_what_few_have_takes_no_room_for_it() {
+    for (text, has_extras) in [("0 9 * * *", false), ("0 9 L * *", true), ("0 9 * * fri#1", true)] {
+        assert_eq!(crontab(text).calendar.extras.is_some(), has_extras, "{text}");
+    }
+}
