@@ -201,11 +201,12 @@ impl Attack {
     pub(crate) fn manifest(&self, task: &str, ground: &Ground) -> String {
         let mut gear = (self.gear)(ground);
         gear.settings.push(("attack", self.name()));
+        // No brake: an attempt that is lost for want of memory is made again, and must not wait for minutes then.
         // The guest in Rust imports HTTP whatever it does: a host that nobody has.
         gear.http.push("127.0.0.1:1".to_owned());
         let settings: String = gear.settings.iter().map(|(key, value)| format!("{key} = {value:?}\n")).collect();
         format!(
-            "[tasks.{task}]\noverlap = \"allow(64)\"\n\
+            "[tasks.{task}]\noverlap = \"allow(64)\"\nbrake = \"off\"\n\
              [tasks.{task}.retry]\nattempts = 1\n\
              [tasks.{task}.limits]\ndeadline = \"{}ms\"\nfuel = {}\nmemory = \"{} MiB\"\n\
              [tasks.{task}.settings]\n{settings}\
