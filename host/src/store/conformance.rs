@@ -329,7 +329,7 @@ async fn running(store: &Tested, text: &str) -> Claim {
 }
 
 /// A report with nothing in it but the outcome, of an attempt that ended in second 1.
-fn report(outcome: Outcome) -> Report {
+pub(super) fn report(outcome: Outcome) -> Report {
     Report {
         outcome,
         started_at: at(0),

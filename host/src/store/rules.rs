@@ -11,3 +11,6 @@ pub(super) mod pausing;
 pub(super) mod retention;
 pub mod runs;
 pub(super) mod waiting;
+
+#[cfg(test)]
+mod tests;
