@@ -83,7 +83,8 @@ pub fn read(text: &str, reading: Reading<'_>, now: Timestamp) -> Result<Given, S
     if let Some(rest) = plain.strip_prefix("every").filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t'])) {
         return every(rest.trim(), "every").map(|step| given(Trigger::Every(step)));
     }
-    match crontab(plain, reading.seconds) {
+    // What is around the fields of a crontab is for its own reader, as wherever else one is written.
+    match crontab(text, reading.seconds) {
         Ok(Trigger::Cron(crontab)) => {
             let named = reading.name.map_or_else(|| crontab.clone(), |name| crontab.for_name(name));
             return Ok(given(Trigger::Cron(named)));

@@ -232,8 +232,13 @@ fn offset_instant(text: &str) -> Option<Timestamp> {
     if text.as_bytes().get(4) != Some(&b'-') {
         return None;
     }
-    let other = || WITHOUT_SECONDS.iter().find_map(|format| DateTime::parse_from_str(text, format).ok());
-    let at = DateTime::parse_from_rfc3339(text).ok().or_else(other)?;
+    // RFC 3339 has `T` and `Z` in any case, as all words are.
+    let text = text.to_ascii_uppercase();
+    // chrono takes an offset without a colon, too.
+    let has_colon = text.len().checked_sub(3).is_some_and(|at| text.as_bytes()[at] == b':');
+    let other = || WITHOUT_SECONDS.iter().find_map(|format| DateTime::parse_from_str(&text, format).ok());
+    let other = || other().filter(|_| has_colon);
+    let at = DateTime::parse_from_rfc3339(&text).ok().or_else(other)?;
     Some(at.with_timezone(&Utc).into())
 }
 
@@ -333,9 +338,14 @@ pub(super) fn is_date(word: &str) -> bool {
     })
 }
 
+/// `c`, or a space for what would end a line or is obeyed by a terminal.
+pub(super) fn on_one_line(c: char) -> char {
+    if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c }
+}
+
 /// The beginning of a text that a message quotes, on one line.
 pub(super) fn excerpt(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(60).collect()
+    text.chars().map(on_one_line).take(60).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What is said about a text that is no crontab expression: one line, however long the text and whatever is in it.
 
+use crate::schedule::words::on_one_line;
+
 /// Why a text is not a crontab expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadCrontab {
@@ -53,9 +55,8 @@ pub enum BadCrontab {
 /// The beginning of a text that a message quotes: on one line, and no more than 48 bytes.
 pub(super) fn excerpt(text: &str) -> String {
     const MOST: usize = 48;
-    let plain = |c: char| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c };
     let mut excerpt = String::new();
-    for c in text.chars().map(plain) {
+    for c in text.chars().map(on_one_line) {
         if excerpt.len() + c.len_utf8() > MOST {
             break;
         }

@@ -48,7 +48,7 @@ pub fn words(plan: &Plan<'_>) -> String {
     }
 }
 
-/// `every 10 minutes`: in the largest unit that makes it a whole number.
+/// `every 10 minutes`: in the largest unit that makes it a whole number, and such that it reads as that interval.
 fn every(step: Duration) -> String {
     const UNITS: [(u128, &str); 6] = [
         (7 * 86_400_000, "week"),
@@ -56,12 +56,12 @@ fn every(step: Duration) -> String {
         (3_600_000, "hour"),
         (60_000, "minute"),
         (1000, "second"),
-        (1, "millisecond"),
+        (1, "ms"),
     ];
     let ms = step.as_millis();
-    let (unit, name) =
-        UNITS.into_iter().find(|(unit, _)| ms >= *unit && ms.is_multiple_of(*unit)).unwrap_or((1, "millisecond"));
+    let (unit, name) = UNITS.into_iter().find(|(unit, _)| ms >= *unit && ms.is_multiple_of(*unit)).unwrap_or((1, "ms"));
     match ms / unit {
+        many if name == "ms" => format!("every {many} ms"),
         1 => format!("every {name}"),
         many => format!("every {many} {name}s"),
     }

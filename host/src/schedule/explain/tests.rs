@@ -185,7 +185,7 @@ fn the_other_triggers_are_told_in_words() {
     assert_eq!(every(60_000), "every minute");
     assert_eq!(every(5_400_000), "every 90 minutes");
     assert_eq!(every(86_400_000), "every day");
-    assert_eq!(every(1500), "every 1500 milliseconds");
+    assert_eq!(every(1500), "every 1500 ms");
     let once = Trigger::At(at("2027-07-04T12:30:00Z"));
     assert_eq!(told(&once, Berlin), "once, at Sun 2027-07-04 14:30:00 +02:00 CEST");
     assert_eq!(told(&Trigger::OnDemand, Berlin), "on demand only");

@@ -30,6 +30,35 @@ fn a_schedule_is_taken_for_what_it_looks_like() {
 }
 
 #[test]
+fn an_interval_in_words_reads_as_that_interval() {
+    for ms in [10, 15, 1000, 1001, 90_000, 3_600_000, 86_400_000, 604_800_000, 31_622_400_000] {
+        let given = Given {
+            trigger: Trigger::Every(Duration::from_millis(ms)),
+            zone: Berlin,
+            notes: Vec::new(),
+            start: None,
+            skipped: None,
+        };
+        let explained = given.explain(NOW, 0).words;
+        let words = explained.split(", counted from").next().expect("some words");
+        assert_eq!(in_berlin(words).map(|given| given.trigger), Ok(given.trigger), "{words}");
+    }
+}
+
+#[test]
+fn a_crontab_that_manifests_refuse_is_not_explained() {
+    for blank in ["\n", "\r", "\u{a0}", "\u{2028}"] {
+        for text in [format!("{blank}0 9 * * mon"), format!("*/5 * * * *{blank}"), format!("@daily{blank}")] {
+            assert!(crontab(&text, false).is_err(), "{text:?}");
+            let wrong = in_berlin(&text).expect_err(&text);
+            assert!(!wrong.contains(['\n', '\r', '\u{2028}']), "{wrong:?}");
+        }
+    }
+    // Spaces and tabs are what crontab(5) has around its fields.
+    assert!(in_berlin(" \t0 9 * * mon \t").is_ok() && crontab(" \t0 9 * * mon \t", false).is_ok());
+}
+
+#[test]
 fn an_instant_whose_time_the_clock_skips_is_marked() {
     let mark = |text| {
         let explained = in_berlin(text).expect("an instant").explain(NOW, 1);

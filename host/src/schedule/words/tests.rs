@@ -104,6 +104,25 @@ fn a_time_is_the_next_one_and_a_day_the_next_one() {
 }
 
 #[test]
+fn capitals_and_small_letters_mean_the_same() {
+    for text in
+        ["2027-03-28T14:30+02:00", "2027-03-28T14:30:15.5Z", "2027-03-28T14:30Z", "28 MARCH 2027 4PM EUROPE/BERLIN"]
+    {
+        let [upper, lower] = [text.to_ascii_uppercase(), text.to_ascii_lowercase()].map(|text| read(&text, NOW));
+        assert_eq!(upper, lower, "{text}");
+        assert!(upper.is_ok(), "{text}: {upper:?}");
+    }
+}
+
+#[test]
+fn what_is_refused_is_one_line_whatever_separates_lines_in_it() {
+    for text in ["today\u{2028}9:00", "today 9:00\u{2029}+ 1 minute", "9999-12-31\u{2028}+ 1 year", "soon\u{85}later"] {
+        let wrong = read(text, NOW).expect_err(text).to_string();
+        assert!(!wrong.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')), "{wrong:?}");
+    }
+}
+
+#[test]
 fn sums_keep_the_time_of_day_over_days_and_the_length_over_hours() {
     #[rustfmt::skip]
     hold(NOW, &[
@@ -167,6 +186,8 @@ fn what_is_not_understood_is_told_in_one_line_with_what_may_stand_there() {
         ("   ", "no instant is written"),
         ("UTC", "no instant is written"),
         ("2027-03-28T14:30:00+0200", "has no colon; write `2027-03-28T14:30:00+02:00`"),
+        ("2027-03-28T14:30+0200", "has no colon; write `2027-03-28T14:30+02:00`"),
+        ("2027-03-28t14:30 +0200", "has no colon; write `2027-03-28t14:30 +02:00`"),
         ("soon", "`soon` is not understood; write a day"),
         ("tomorow", "`tomorow` is not understood"),
         ("at", "`at` is not understood"),
