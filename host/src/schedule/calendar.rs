@@ -16,6 +16,10 @@ const MONTHS_OF_CYCLE: u32 = 400 * 12;
 /// The seconds of a crontab that has no field for them: the first of each minute.
 pub(super) const FIRST_SECOND: u64 = 1;
 
+/// The pattern of a week, in seven bits, times this is that pattern six times, end to end: more than any month, whatever its
+/// first weekday is.
+const SIX_WEEKS: u64 = 0x8_1020_4081;
+
 /// How the two day fields go together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Days {
@@ -131,11 +135,10 @@ impl Calendar {
     fn days_of(&self, year: i32, month: u32) -> u64 {
         let Some(first) = NaiveDate::from_ymd_opt(year, month, 1) else { return 0 };
         let length = u32::from(first.num_days_in_month());
-        // A week's pattern, turned so that bit 1 is the weekday of the 1st, and laid end to end over the month.
+        // The week's pattern, laid end to end over the month, and moved so that bit 1 is the weekday of the 1st.
         let turn = first.weekday().num_days_from_sunday();
-        let (mut days, weekdays) = (u64::from(self.days), u64::from(self.weekdays));
-        let week = ((weekdays >> turn) | (weekdays << (7 - turn))) & 0x7f;
-        let mut weeks = (0..5).fold(0, |weeks, n| weeks | (week << (1 + 7 * n)));
+        let mut days = u64::from(self.days);
+        let mut weeks = u64::from(self.weekdays) * SIX_WEEKS >> turn << 1;
         if let Some(counted) = self.counted() {
             days |= counted.dates(turn, length);
             weeks |= counted.weekdays(turn, length);

@@ -97,9 +97,7 @@ impl Interval {
 
     /// The first instant after `at`.
     pub(super) fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
-        let number = self.number_until(at).checked_add(1)?;
-        // Two days of a calendar are one instant where a zone leaves a day out.
-        (0..=AROUND).filter_map(|more| self.at(number.checked_add(more)?)).find(|next| *next > at)
+        self.at(self.number_until(at).checked_add(1)?)
     }
 }
 
@@ -157,6 +155,25 @@ mod tests {
         assert_eq!(interval.next_after(start), Some(at("2027-03-28T00:40:00Z")));
         assert_eq!(interval.next_after(at("2027-03-28T00:40:00Z")), Some(at("2027-03-28T02:10:00Z")));
         assert_eq!((interval.at(-1), interval.number_until(at("2027-03-01T00:00:00Z"))), (None, -1));
+    }
+
+    #[test]
+    fn a_start_at_a_time_that_comes_twice_is_that_very_instant() {
+        // 02:30 comes at 00:30 UTC, and again an hour later.
+        for start in ["2027-10-31T00:30:00Z", "2027-10-31T01:30:00Z"] {
+            let interval = Interval::new(Duration::from_secs(86_400), Some(at(start)), Berlin).unwrap();
+            assert_eq!(interval.next_after(at("2027-10-30T12:00:00Z")), Some(at(start)));
+            assert_eq!(interval.next_after(at(start)), Some(at("2027-11-01T01:30:00Z")));
+        }
+    }
+
+    #[test]
+    fn less_than_a_millisecond_is_no_step() {
+        for start in [None, Some(at("2027-01-01T00:00:00Z"))] {
+            let new = |step| Interval::new(step, start, Berlin).is_some();
+            let [none, less, least] = [Duration::ZERO, Duration::from_micros(999), Duration::from_millis(1)].map(new);
+            assert_eq!((none, less, least), (false, false, true));
+        }
     }
 
     proptest! {

@@ -95,6 +95,8 @@ mod tests {
         assert_eq!(shown(Berlin, time("2027-03-28 02:59")), change);
         assert_eq!(shown(Berlin, time("2027-03-28 01:59")), Some(Shown::Once(at("2027-03-28T00:59:00Z"))));
         assert_eq!(shown(Berlin, time("2027-03-28 03:00")), Some(Shown::Once(at("2027-03-28T01:00:00Z"))));
+        // Before 1970, too.
+        assert_eq!(shown(Berlin, time("1940-04-01 02:30")), Some(Shown::Skipped(at("1940-04-01T01:00:00Z"))));
     }
 
     #[test]
@@ -103,8 +105,9 @@ mod tests {
         assert_eq!(shown(Berlin, time("2027-10-31 02:30")), Some(Shown::Twice(first, second)));
         assert_eq!(shown(Berlin, time("2027-10-31 01:59")), Some(Shown::Once(at("2027-10-30T23:59:00Z"))));
         assert_eq!(shown(Berlin, time("2027-10-31 03:00")), Some(Shown::Once(at("2027-10-31T02:00:00Z"))));
-        assert_eq!(shown(Berlin, time("2027-10-31 02:30")).expect("shown").first_after(first), second);
-        assert_eq!(shown(Berlin, time("2027-10-31 02:30")).expect("shown").first_after(second), second);
+        let after = |after| shown(Berlin, time("2027-10-31 02:30")).expect("shown").first_after(after);
+        let before = first.minus(std::time::Duration::from_millis(1));
+        assert_eq!([after(before), after(first), after(second)], [first, second, second]);
     }
 
     #[test]

@@ -229,6 +229,62 @@ mod tests {
     }
 
     #[test]
+    fn each_run_keeps_its_jitter_in_all_versions() {
+        let timing = Timing { jitter: Duration::from_secs(3600), ..Timing::default() };
+        let later = |n: i64| plan(timing, "backup").start_of(s(n * 60)).since(s(n * 60)).as_millis();
+        assert_eq!([1, 2, 3].map(later), JITTER, "a change moves the runs of all who have a jitter");
+    }
+
+    const JITTER: [u128; 3] = [3_527_069, 1_113_030, 2_567_961];
+
+    #[test]
+    fn a_task_that_was_due_once_is_done_when_it_ran_or_could_have() {
+        let trigger = Trigger::At(s(600));
+        let timing = Timing { delay: Duration::from_secs(10), jitter: Duration::from_secs(5), ..Timing::default() };
+        let once = Plan { trigger: &trigger, ..plan(timing, "a") };
+        assert_eq!((once.done(0, s(599)), once.done(0, s(615))), (None, None));
+        let passed = once.done(0, s(615).plus(MILLISECOND));
+        assert_eq!(passed.as_deref(), Some("was due once, at 1970-01-01T00:10:00+00:00, which has passed"));
+        let berlin = Plan { zone: Tz::Europe__Berlin, ..once };
+        assert_eq!(berlin.done(1, s(600)).as_deref(), Some("ran once, at 1970-01-01T01:10:00+01:00"));
+    }
+
+    #[test]
+    fn a_schedule_is_done_once_its_last_run_has_started() {
+        let yearly = Trigger::Cron(super::super::Crontab::parse("0 0 1 1 *").unwrap());
+        let (new_year, end) = (s(365 * 86_400), s(400 * 86_400));
+        let timing = Timing {
+            end: Some(end),
+            delay: Duration::from_secs(10),
+            jitter: Duration::from_secs(5),
+            ..Timing::default()
+        };
+        let bound = Plan { trigger: &yearly, ..plan(timing, "a") };
+
+        let could_start = new_year.plus(Duration::from_secs(15));
+        assert_eq!((bound.done(1, new_year), bound.done(1, could_start)), (None, None));
+        let over = bound.done(1, could_start.plus(MILLISECOND));
+        assert_eq!(over.as_deref(), Some("is not due any more before it ends at 1971-02-05T00:00:00+00:00"));
+        let endless = Plan { timing: Timing { end: None, ..timing }, ..bound };
+        assert_eq!(endless.done(1, end), None);
+    }
+
+    #[test]
+    fn a_zone_makes_another_schedule_of_days_from_a_start_and_not_of_other_intervals() {
+        let start = Timing { start: Some(s(0)), ..Timing::default() };
+        let identity = |hours: u64, timing, zone| {
+            let every = Trigger::Every(Duration::from_secs(hours * 3600));
+            Plan { trigger: &every, zone, ..plan(timing, "a") }.identity()
+        };
+
+        let bound = "from 1970-01-01T00:00:00.000Z";
+        assert_eq!(identity(48, start, Tz::Europe__Berlin), format!("every 172800000ms Europe/Berlin {bound}"));
+        assert_eq!(identity(48, start, Tz::UTC), format!("every 172800000ms {bound}"));
+        assert_eq!(identity(36, start, Tz::Europe__Berlin), format!("every 129600000ms {bound}"));
+        assert_eq!(identity(48, Timing::default(), Tz::Europe__Berlin), "every 172800000ms");
+    }
+
+    #[test]
     fn what_is_due_makes_another_schedule_and_when_it_starts_does_not() {
         let usual = plan(Timing::default(), "a");
         let bound = plan(Timing { end: Some(s(60)), ..Timing::default() }, "a");

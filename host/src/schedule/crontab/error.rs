@@ -64,3 +64,26 @@ pub(super) fn excerpt(text: &str) -> String {
     }
     excerpt
 }
+
+#[cfg(test)]
+mod tests {
+    use super::excerpt;
+
+    #[test]
+    fn a_message_quotes_48_bytes_at_most_without_cutting_a_letter_in_two() {
+        let table = [
+            ("a".repeat(48), "a".repeat(48)),
+            ("a".repeat(49), "a".repeat(48)),
+            ("\u{e9}".repeat(25), "\u{e9}".repeat(24)),
+            (format!("a{}", "\u{e9}".repeat(25)), format!("a{}", "\u{e9}".repeat(23))),
+        ];
+        for (text, quoted) in table {
+            assert_eq!(excerpt(&text), quoted);
+        }
+    }
+
+    #[test]
+    fn whatever_would_begin_another_line_is_quoted_as_a_blank() {
+        assert_eq!(excerpt("a\nb\rc\u{85}d\u{2028}e\u{2029}f\u{0}g"), "a b c d e f g");
+    }
+}

@@ -106,3 +106,25 @@ pub(super) fn translate(field: &Field, text: &str, name: &str) -> Result<String,
     }
     Ok(foreign)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_hundred_short_fields_are_remembered() {
+        let mut known = HashMap::new();
+        for n in 0..REMEMBERED {
+            remember(&mut known, n.to_string(), n as u64);
+        }
+        assert_eq!((known.len(), known["0"], known["511"]), (512, 0, 511));
+
+        remember(&mut known, "one more".into(), 7);
+        assert_eq!(known, HashMap::from([("one more".to_owned(), 7)]), "room is made for what is read now");
+
+        let [longest, longer] = [64, 65].map(|length| "1".repeat(length));
+        remember(&mut known, longest.clone(), 1);
+        remember(&mut known, longer.clone(), 1);
+        assert!(known.contains_key(&longest) && !known.contains_key(&longer));
+    }
+}

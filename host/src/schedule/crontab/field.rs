@@ -98,6 +98,9 @@ pub(super) enum Item {
     Counted(Counted),
 }
 
+/// A step beyond all ranges: only the first value is left, as with any that is larger.
+const BEYOND: u32 = 100;
+
 /// Every `step`th value from `first` to `last`.
 #[derive(Clone, Copy)]
 pub(super) struct Values {
@@ -177,8 +180,8 @@ impl Field {
         };
         if let Some(bounds) = range.strip_prefix('H') {
             let (first, last) = self.bounds(bounds)?;
-            // Without a step it is one value of the range: the step is all of it.
-            return Ok(Values { first, last, step: step.unwrap_or(last - first + 1), spread: true });
+            // Without a step it is one value of the range.
+            return Ok(Values { first, last, step: step.unwrap_or(BEYOND), spread: true });
         }
         if let Some((first, last)) = range.split_once('~') {
             if step.is_some() {
@@ -186,7 +189,7 @@ impl Field {
             }
             let bound = |text: &str, open| if text.is_empty() { Ok(open) } else { self.value(text) };
             let (first, last) = rising(bound(first, self.low)?, bound(last, self.high)?, range)?;
-            return Ok(Values { first, last, step: last - first + 1, spread: true });
+            return Ok(Values { first, last, step: BEYOND, spread: true });
         }
         let (first, last) = match range.split_once('-') {
             _ if range == "*" => (self.low, self.high),
@@ -251,11 +254,8 @@ impl Field {
     }
 
     fn step(&self, text: &str) -> Result<u32, String> {
-        /// Beyond all ranges.
-        const LARGE: u32 = 100;
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        // A step that is too large is just as good as one that is large: only the first value is left.
-        let step = if digits { text.parse().map_or(LARGE, |step: u32| step.min(LARGE)) } else { 0 };
+        let step = if digits { text.parse().map_or(BEYOND, |step: u32| step.min(BEYOND)) } else { 0 };
         if step == 0 { Err(format!("`{}` is no step, which is 1 or more", excerpt(text))) } else { Ok(step) }
     }
 }

@@ -11,7 +11,6 @@ pub(super) fn phase(name: &str, field: &str, phases: u32) -> u32 {
     sha.update(name);
     sha.update([0]);
     sha.update(field);
-    let digest = sha.finalize();
-    let hash = digest.iter().take(8).fold(0, |hash: u64, byte| (hash << 8) | u64::from(*byte));
+    let hash = u64::from_be_bytes(*sha.finalize().first_chunk().expect("a SHA-256 has 32 bytes"));
     u32::try_from(hash % u64::from(phases.max(1))).expect("less than a u32")
 }

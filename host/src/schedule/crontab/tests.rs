@@ -88,6 +88,23 @@ fn fields_are_read_as_crontab_5_says() {
 }
 
 #[test]
+fn a_day_that_is_in_both_day_fields_is_due() {
+    // The 13th of February 2026 is a Friday.
+    let fridays = first("0 0 13 * 5", Tz::UTC, "2026-02-06T12:00:00Z", 2);
+    assert_eq!(fridays, ["Fri 2026-02-13 00:00 +00:00", "Fri 2026-02-20 00:00 +00:00"]);
+}
+
+#[test]
+fn a_second_is_meant_if_all_fields_hold_it() {
+    let crontab = Crontab::parse_with_seconds("15 30 9 15 3 *").unwrap();
+    let means = |text: &str| crontab.calendar.contains(at(text).as_millis() / 1000);
+    assert!(means("2027-03-15T09:30:15Z") && means("1969-03-15T09:30:15Z"));
+    for other in ["04-15T09:30:15", "03-16T09:30:15", "03-15T10:30:15", "03-15T09:31:15", "03-15T09:30:16"] {
+        assert!(!means(&format!("2027-{other}Z")), "{other}");
+    }
+}
+
+#[test]
 fn macros_and_words_stand_for_their_fields() {
     for (name, fields) in MACROS.into_iter().chain(WORDS) {
         assert_eq!(crontab(name).calendar, crontab(fields).calendar, "{name}");
@@ -141,6 +158,10 @@ fn an_error_points_at_the_field_and_says_what_is_allowed() {
             "minute `*/0`: `0` is no step, which is 1 or more; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
         ),
         (
+            "*/ * * * *",
+            "minute `*/`: `` is no step, which is 1 or more; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
+        ),
+        (
             "1,,2 * * * *",
             "minute `1,,2`: a value is missing; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
         ),
@@ -161,6 +182,14 @@ fn an_error_points_at_the_field_and_says_what_is_allowed() {
         (
             "@reboot",
             "`@reboot` is no crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually or `@every 5m` (for a run at every start: `on-start = true`)",
+        ),
+        (
+            "@every5m",
+            "`@every5m` is no crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually or `@every 5m` (`@every 5m` stands alone, and a zone has no part in it)",
+        ),
+        (
+            "0 0 0 1 1 * 2027",
+            "`0 0 0 1 1 * 2027` has 7 fields, a crontab has five: minute hour day-of-month month day-of-week (years are no part of it)",
         ),
         ("0 0 31 2 *", "`0 0 31 2 *` never comes; use days that these months have"),
         ("0 0 30-31 feb */2", "`0 0 30-31 feb */2` never comes; use days that these months have"),

@@ -12,7 +12,8 @@ fn in_berlin(text: &str) -> Result<Given, String> {
 
 #[test]
 fn a_schedule_is_taken_for_what_it_looks_like() {
-    for cron in ["*/5 * * * *", "30 2 * * mon", "0 0 1 1 1", " @daily ", "0,30 9-17 1 1 1"] {
+    let longest = format!("{}* * * * *", " ".repeat(991));
+    for cron in ["*/5 * * * *", "30 2 * * mon", "0 0 1 1 1", " @daily ", "0,30 9-17 1 1 1", &longest] {
         assert!(matches!(in_berlin(cron), Ok(Given { trigger: Trigger::Cron(_), .. })), "{cron}");
     }
     for (text, ms) in [
@@ -87,7 +88,7 @@ fn what_is_wrong_is_told_by_what_it_was_taken_for() {
         ("every 99 years", "out of range"),
         ("soon", "`soon` is not understood"),
         ("", "no instant is written"),
-        (&"* ".repeat(501), "at most 1000 bytes"),
+        (&format!("{}* * * * *", " ".repeat(992)), "a schedule has at most 1000 bytes, this text has 1001"),
     ] {
         let wrong = in_berlin(text).expect_err(text);
         assert!(wrong.contains(words) && !wrong.contains('\n'), "{text}: {wrong}");
