@@ -1,8 +1,8 @@
 //! Crontabs in a zone whose clocks are set forward and back, by the rule of Vixie's cron, which cronie keeps.
 //!
-//! Jobs whose minute or hour begins with `*` follow the clock. Fixed-time jobs that fall into a gap of up to three hours
-//! run once right after it, and are not repeated when the clock is set back by up to three hours. A change of more than
-//! that (a country moving over the date line) is a new clock: nothing is made up for, and what comes again runs again.
+//! Jobs whose minute or hour begins with `*` follow the clock. Fixed-time jobs that fall into a gap of less than three hours
+//! run once right after it, and are not repeated when the clock is set back by up to three hours. A larger change
+//! (a country moving over the date line) is a new clock: nothing is made up for, and what comes again runs again.
 //!
 //! cronie does this by waking up every minute, with a *virtual* minute that trails or leads the clock's. Here the same
 //! is worked out from one change of the clock to the next, leaping over the time in which nothing is due. A crontab with

@@ -5,14 +5,11 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 /// The release of the IANA time zone database that is compiled in: by which rules clocks are set here.
 pub const TZDATA: &str = chrono_tz::IANA_TZDB_VERSION;
 
-/// The longest name of a zone that is looked at; the longest that exists has 32 letters.
+/// The longest text for which a zone is looked for that was meant; the longest name has 32 letters.
 const LONGEST: usize = 64;
 
 /// The zone of the IANA database with this name, in any case; `Z` is UTC.
 pub(super) fn named(text: &str) -> Option<Tz> {
-    if text.len() > LONGEST {
-        return None;
-    }
     if text.eq_ignore_ascii_case("z") {
         return Some(Tz::UTC);
     }

@@ -231,6 +231,40 @@ fn a_change_of_the_clock_is_treated_as_by_vixies_rule() {
     assert_eq!(first("30 2 * * *", berlin, "2026-10-25T01:10:00Z", 1), ["Mon 2026-10-26 02:30 +01:00"]);
 }
 
+#[test]
+fn what_falls_into_a_gap_is_made_up_for_from_its_first_minute_to_its_last_and_once() {
+    for text in ["0 2 * * *", "59 2 * * *", "*/20 2 * * *", "0,59 2 * * *"] {
+        let found = first(text, Tz::Europe__Berlin, "2026-03-28T12:00:00Z", 2);
+        // What follows the clock is not made up for.
+        let expected =
+            if text.starts_with('*') { "Mon 2026-03-30 02:00 +02:00" } else { "Sun 2026-03-29 03:00 +02:00" };
+        assert_eq!(found[0], expected, "{text}");
+        assert!(found[1].starts_with("Mon 2026-03-30 02"), "{text}: {found:?}");
+    }
+    // What is due when the clock is set is due once, with what it skips.
+    let both = first("0 2,3 * * *", Tz::Europe__Berlin, "2026-03-28T12:00:00Z", 2);
+    assert_eq!(both, ["Sun 2026-03-29 03:00 +02:00", "Mon 2026-03-30 02:00 +02:00"]);
+}
+
+#[test]
+fn a_clock_that_is_set_forward_by_three_hours_is_a_new_one_and_one_that_is_set_back_as_much_is_not() {
+    // Casey's went from 02:00 to 05:00, and later from 02:00 to 23:00; Samoa's left out a day.
+    let casey = Tz::Antarctica__Casey;
+    let forward = first("30 3 * * *", casey, "2009-10-17T12:00:00Z", 1);
+    assert_eq!(forward, ["Mon 2009-10-19 03:30 +11:00"]);
+    let back = first("30 23 * * *", casey, "2010-03-04T00:00:00Z", 2);
+    assert_eq!(back, ["Thu 2010-03-04 23:30 +11:00", "Fri 2010-03-05 23:30 +08:00"]);
+    let samoa = first("30 3 * * *", Tz::Pacific__Apia, "2011-12-30T00:00:00Z", 1);
+    assert_eq!(samoa, ["Sat 2011-12-31 03:30 +14:00"]);
+}
+
+#[test]
+fn a_clock_that_is_a_few_minutes_ahead_is_a_late_look_at_it() {
+    // Singapore's went from 00:00:00 to 00:04:35: every job's minutes are gone through.
+    let found = first("2 * * * *", Tz::Asia__Singapore, "1905-05-31T17:00:00Z", 2);
+    assert_eq!(found, ["Thu 1905-06-01 00:04 +07:00", "Thu 1905-06-01 01:02 +07:00"]);
+}
+
 /// The bits against the `cron` crate's own search, where that goes by the same rule (both day fields needed).
 #[test]
 fn the_calendar_agrees_with_the_cron_crate() {
