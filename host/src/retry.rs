@@ -72,6 +72,11 @@ mod tests {
     }
 
     #[test]
+    fn unless_a_manifest_says_there_are_three_attempts_and_no_delay_is_over_a_quarter_of_an_hour() {
+        assert_eq!(RetryPolicy::default(), policy(3, 5, 2.0, 900, 0.2));
+    }
+
+    #[test]
     fn jitter_spreads_the_delay_to_both_sides_but_never_beyond_the_longest() {
         let policy = policy(4, 10, 2.0, 20, 0.2);
         assert_eq!(delays(&policy, 0.0), [8, 16, 16]);

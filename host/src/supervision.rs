@@ -277,6 +277,26 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_goes_on_since_when_it_did_and_takes_another_reason_only() {
+        let pause = |since, why: Option<&str>| Pause { since: Some(at(since)), why: why.map(str::to_owned) };
+        let (plain, broken) = (pause(1, None), pause(1, Some("broken")));
+
+        assert_eq!(Pause::over(None, None, at(5)), Some(pause(5, None)));
+        assert_eq!(Pause::over(None, Some("broken"), at(5)), Some(pause(5, Some("broken"))));
+        assert_eq!(Pause::over(Some(&plain), Some("broken"), at(5)), Some(pause(1, Some("broken"))));
+        assert_eq!(Pause::over(Some(&broken), Some("late"), at(5)), Some(pause(1, Some("late"))));
+        for (before, why) in [(&plain, None), (&broken, None), (&broken, Some("broken"))] {
+            assert_eq!(Pause::over(Some(before), why, at(5)), None, "nothing changes: {before:?} and {why:?}");
+        }
+    }
+
+    #[test]
+    fn unless_a_manifest_says_a_task_is_never_paused_and_held_back_for_five_minutes_at_most() {
+        let usual = Supervision { pause_after: None, brake: Some(Duration::from_secs(300)) };
+        assert_eq!(Supervision::default(), usual);
+    }
+
+    #[test]
     fn a_run_that_waits_is_told_what_holds_it_unless_a_person_asked_for_it() {
         let held = Standing { failures: 0, crashes: 4, held_until: Some(at(2000)) };
         let why = |run_at, cause, attempt| held.why_held(at(run_at), cause, attempt);

@@ -25,7 +25,7 @@ mod reading;
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
 
-use super::local::{Shown, local, shown};
+use super::local::{local, shown};
 use crate::time::Timestamp;
 use reading::{Day, Reading, Shift, Unit};
 
@@ -301,11 +301,11 @@ fn shifted(at: Timestamp, shift: Shift, zone: Tz) -> Option<Timestamp> {
         let by = if shift.back { -by } else { by };
         return at.as_millis().checked_add(by).map(Timestamp::from_millis);
     }
-    let shown = shown(zone, moved(local(zone, at)?, shift)?)?;
-    Some(match shown {
-        Shown::Twice(..) if !shift.back => shown.first_after(at),
-        _ => shown.first(),
-    })
+    // The clock may be showing this very time for the second time.
+    if shift.count == 0 {
+        return Some(at);
+    }
+    Some(shown(zone, moved(local(zone, at)?, shift)?)?.first())
 }
 
 /// `local` and a stretch of the calendar; `None` beyond its end.

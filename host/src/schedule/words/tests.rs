@@ -143,6 +143,7 @@ fn sums_keep_the_time_of_day_over_days_and_the_length_over_hours() {
         ("in 1h 30m", "Wed 2027-03-24 12:45:30 +01:00"),
         ("in 1h30m", "Wed 2027-03-24 12:45:30 +01:00"),
         ("in 1 hour and 30 minutes", "Wed 2027-03-24 12:45:30 +01:00"),
+        ("in 1 hour 30 minutes", "Wed 2027-03-24 12:45:30 +01:00"),
         ("in an hour", "Wed 2027-03-24 12:15:30 +01:00"),
         ("in 90s", "Wed 2027-03-24 11:17:00 +01:00"),
         ("next week", "Wed 2027-03-31 11:15:30 +02:00"),
@@ -151,6 +152,7 @@ fn sums_keep_the_time_of_day_over_days_and_the_length_over_hours() {
         ("next year", "Fri 2028-03-24 11:15:30 +01:00"),
         ("next day noon", "Thu 2027-03-25 12:00:00 +01:00"),
         ("tomorrow 4am + 2 hours", "Thu 2027-03-25 06:00:00 +01:00"),
+        ("tomorrow + 1 day 14:30", "Fri 2027-03-26 14:30:00 +01:00"),
         ("noon tomorrow + 1 day", "Fri 2027-03-26 12:00:00 +01:00"),
         ("friday 17:00 - 2 hours", "Fri 2027-03-26 15:00:00 +01:00"),
         ("2027-01-31 + 1 month", "Sun 2027-02-28 00:00:00 +01:00"),
@@ -170,7 +172,15 @@ fn in_a_gap_it_is_the_first_instant_after_it_and_in_a_fold_the_first_that_is_ahe
         ("2027-03-27 02:30 + 24 hours", "Sun 2027-03-28 03:30:00 +02:00"),
         ("2027-10-31 02:30", "Sun 2027-10-31 02:30:00 +02:00"),
         ("2027-10-31 02:30 + 1 hour", "Sun 2027-10-31 02:30:00 +01:00"),
+        ("2027-10-30 02:30 + 1 day", "Sun 2027-10-31 02:30:00 +02:00"),
+        ("2027-11-01 02:30 - 1 day", "Sun 2027-10-31 02:30:00 +02:00"),
     ]);
+    // No days are no change, also while the clock shows a time for the second time.
+    for now in ["2027-10-31T00:45:00Z", "2027-10-31T01:45:00Z"] {
+        for text in ["now + 0 days", "now - 0 weeks"] {
+            assert_eq!(instant(text, Berlin, at(now)), Ok(at(now)), "{text} at {now}");
+        }
+    }
     // 02:45, the first time: 02:30 comes once more.
     hold("2027-10-31T00:45:00Z", &[("2:30", "Sun 2027-10-31 02:30:00 +01:00")]);
     hold("2027-10-31T00:45:00Z", &[("today 2:30", "Sun 2027-10-31 02:30:00 +01:00")]);
@@ -188,6 +198,11 @@ fn what_is_not_understood_is_told_in_one_line_with_what_may_stand_there() {
         ("2027-03-28T14:30:00+0200", "has no colon; write `2027-03-28T14:30:00+02:00`"),
         ("2027-03-28T14:30+0200", "has no colon; write `2027-03-28T14:30+02:00`"),
         ("2027-03-28t14:30 +0200", "has no colon; write `2027-03-28t14:30 +02:00`"),
+        ("tomorrow 4am +0200", "missing after `0200`; write seconds"),
+        ("4amz", "`4amz` is not understood"),
+        ("28.03.2027T14:30", "28.03.2027t14:30`"),
+        ("next min", "`min` is not understood; write a weekday"),
+        ("in 2 hours minutes", "`minutes` is not understood; write a day"),
         ("soon", "`soon` is not understood; write a day"),
         ("tomorow", "`tomorow` is not understood"),
         ("at", "`at` is not understood"),
@@ -241,6 +256,43 @@ fn what_is_not_understood_is_told_in_one_line_with_what_may_stand_there() {
         assert!(wrong.contains(words), "{text:?}: {wrong}");
         assert!(!wrong.contains(char::is_control) && wrong.len() < 400, "{text:?}: {wrong:?}");
     }
+}
+
+#[test]
+fn a_time_that_the_clock_skips_is_told_with_the_one_that_is_meant() {
+    let written = "2027-03-28 02:30";
+    let told = Some(format!("the clock skips 02:30 in `{written}`: 03:00 is meant"));
+    let gap = at("2027-03-28T01:00:00Z");
+    let date = Absolute::read(written).expect("a date");
+
+    assert_eq!((&displaced(written, Berlin, gap), &date.displaced(Berlin)), (&told, &told));
+    assert_eq!(date.displaced(Tz::UTC), None);
+    for text in ["2027-03-28 03:00", "2027-03-27 02:30 + 1 day", "2027-03-28T01:00:00Z"] {
+        assert_eq!(
+            (displaced(text, Berlin, gap), Absolute::read(text).unwrap().displaced(Berlin)),
+            (None, None),
+            "{text}"
+        );
+    }
+    assert_eq!((displaced("now", Berlin, gap), displaced("soon", Berlin, gap)), (None, None));
+}
+
+#[test]
+fn a_word_is_taken_for_a_date_if_it_is_three_numbers_and_one_of_them_a_year() {
+    for date in ["2027-03-28", "28.03.2027", "3/28/2027", "2027-13-99", "28-03-2027", "2027/3/8th", "1.1.20270"] {
+        assert!(is_date(date), "{date}");
+    }
+    for other in ["27-03-28", "1-2-3", "2027-03", "3/28/27", "2027--28", "a-b-2027", "2027-03-28-01", "2027", "", "--"]
+    {
+        assert!(!is_date(other), "{other}");
+    }
+}
+
+#[test]
+fn an_instant_has_120_bytes_at_most() {
+    let padded = |length: usize| format!("{}now", " ".repeat(length - 3));
+    assert_eq!(instant(&padded(120), Berlin, at(NOW)), Ok(at(NOW)));
+    assert_eq!(instant(&padded(121), Berlin, at(NOW)), Err(BadWords::Long(121)));
 }
 
 #[test]
