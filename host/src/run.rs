@@ -300,3 +300,65 @@ pub struct Report {
     /// What it wrote to stderr.
     pub stderr: Kept,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_the_same_in_texts_and_in_json() {
+        for state in RunState::ALL {
+            assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{}\"", state.as_str()));
+            assert_eq!(format!("{state:>10}"), format!("{:>10}", state.as_str()), "as a column of a table");
+        }
+        for cause in [Cause::Schedule, Cause::Start, Cause::Demand, Cause::Task] {
+            assert_eq!(serde_json::to_string(&cause).unwrap(), format!("\"{}\"", cause.as_str()));
+        }
+        for outcome in Outcome::ALL {
+            assert_eq!(serde_json::to_string(&outcome).unwrap(), format!("\"{outcome}\""));
+        }
+    }
+
+    #[test]
+    fn a_run_is_over_in_three_of_its_states() {
+        assert_eq!(RunState::ALL.map(RunState::is_over), [false, false, true, true, true]);
+    }
+
+    #[test]
+    fn a_run_is_read_by_its_number() {
+        assert_eq!("42".parse(), Ok(RunId(42)));
+        assert!("x".parse::<RunId>().is_err() && "".parse::<RunId>().is_err());
+        assert_eq!(format!("{:>4}", RunId(42)), "  42");
+    }
+
+    #[test]
+    fn what_holds_a_run_back_is_told_with_its_end_if_that_is_known() {
+        let held = |until| HeldBack { reason: "over its budget".to_owned(), until }.to_string();
+        assert_eq!(held(None), "over its budget");
+        assert_eq!(held(Some(Timestamp::from_millis(0))), "over its budget until 1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn accounts_are_read_as_they_were_written_and_by_those_who_knew_less() {
+        let us = Duration::from_micros;
+        let accounts = Accounts {
+            fuel: 1,
+            peak_memory: 2,
+            guest: us(3),
+            host: us(4),
+            queued: us(5),
+            lock_wait: us(6),
+            host_calls: 7,
+            bytes_in: 8,
+            bytes_out: 9,
+        };
+        let written = serde_json::to_string(&accounts).unwrap();
+        assert!(written.contains(r#""guest_us":3,"host_us":4,"queued_us":5,"lock_wait_us":6"#), "{written}");
+        assert_eq!(serde_json::from_str::<Accounts>(&written).unwrap(), accounts);
+
+        let older = r#"{"fuel":1,"peak_memory":2,"guest_us":3,"host_us":4,"host_calls":7}"#;
+        let none = Duration::ZERO;
+        let read = Accounts { queued: none, lock_wait: none, bytes_in: 0, bytes_out: 0, ..accounts };
+        assert_eq!(serde_json::from_str::<Accounts>(older).unwrap(), read);
+    }
+}

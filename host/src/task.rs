@@ -343,6 +343,78 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_quoted_where_it_is_debugged_and_read_only_if_it_is_one() {
+        assert_eq!(format!("{:?}", Name::new("page").unwrap()), r#""page""#);
+        assert_eq!(serde_json::from_str::<Name>(r#""page""#).unwrap().as_str(), "page");
+        assert!(serde_json::from_str::<Name>(r#""a page""#).is_err());
+    }
+
+    #[test]
+    fn a_host_is_named_with_its_port_if_that_is_the_only_one() {
+        let named = |port| HttpHost { host: "example.org".to_owned(), port }.to_string();
+        assert_eq!([named(None), named(Some(8080))], ["example.org", "example.org:8080"]);
+    }
+
+    #[test]
+    fn what_one_attempt_may_use_is_finite_and_what_the_guide_says() {
+        let mib = 1024 * 1024;
+        let usual = Limits {
+            deadline: Duration::from_secs(60),
+            grace: Duration::from_secs(1),
+            fuel: 50_000_000_000,
+            memory: 128 * mib,
+            table_elements: 20_000,
+            host_calls: 1_000_000,
+            host_call_bytes: 8 * mib,
+            handles: 1_000,
+            files: 64,
+            output: mib,
+            log: mib / 4,
+            stdio: mib / 4,
+        };
+        assert_eq!(Limits::default(), usual);
+    }
+
+    #[test]
+    fn a_host_runs_a_task_if_it_has_all_labels_that_are_asked_for() {
+        let labels = |names: &[&str]| names.iter().map(|name| Name::new(name).unwrap()).collect::<Vec<_>>();
+        let task = |runs_on: &[&str]| Task {
+            key: TaskKey { tenant: Name::default_tenant(), task: Name::new("page").unwrap() },
+            plugin: Name::new("page").unwrap(),
+            description: None,
+            trigger: Trigger::OnDemand,
+            zone: chrono_tz::Tz::UTC,
+            overlap: Overlap::Skip,
+            timing: Timing::default(),
+            catch_up: CatchUp::None,
+            retry: RetryPolicy::default(),
+            supervision: Supervision::default(),
+            runs_on: labels(runs_on),
+            remarks: Vec::new(),
+            limits: Limits::default(),
+            budget: Budget::default(),
+            grants: Grants::default(),
+            settings: BTreeMap::new(),
+            input: Vec::new(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+        };
+
+        let table: [(&[&str], &[&str], bool); 5] = [
+            (&[], &[], true),
+            (&[], &["gpu"], true),
+            (&["gpu"], &[], false),
+            (&["gpu"], &["big", "gpu"], true),
+            (&["gpu", "eu"], &["big", "gpu"], false),
+        ];
+        for (asked, has, runs) in table {
+            assert_eq!(task(asked).may_run_on(&labels(has)), runs, "{asked:?} on {has:?}");
+        }
+        let other = Task { key: TaskKey { tenant: Name::new("acme").unwrap(), ..task(&[]).key }, ..task(&[]) };
+        assert_ne!(task(&[]).plan().seed, other.plan().seed, "a place in a spread is a task's own");
+    }
+
+    #[test]
     fn only_allow_lets_runs_overlap() {
         let all = [Overlap::Skip, Overlap::QueueOne, Overlap::QueueAll, Overlap::Replace, Overlap::Allow(5)];
         assert_eq!(all.map(Overlap::max_running), [1, 1, 1, 1, 5]);

@@ -114,3 +114,82 @@ impl Tenants {
         self.get(tenant).map_or(0, |limits| limits.cache)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(name: &str) -> Name {
+        Name::new(name).unwrap()
+    }
+
+    /// What a tenant with so many tasks may have.
+    fn limits(tasks: u32) -> TenantLimits {
+        let backlog = BacklogLimits { task: 1, tenant: 2, horizon: Duration::from_secs(3) };
+        TenantLimits { runs: Some(2), fuel_per_minute: Some(7), cache: 100, tasks, backlog }
+    }
+
+    fn with_acme(tasks: u32) -> Tenants {
+        Tenants::new(50, BTreeMap::from([(name("acme"), limits(tasks))]))
+    }
+
+    #[test]
+    fn the_default_tenant_is_always_there_and_bounded_by_little_unless_it_is_named() {
+        let backlog =
+            BacklogLimits { task: 67_108_864, tenant: 268_435_456, horizon: Duration::from_secs(316_224_000) };
+        let usual = TenantLimits { runs: None, fuel_per_minute: None, cache: 50, tasks: 10_000, backlog };
+        let default = Name::default_tenant();
+
+        for tenants in [Tenants::only_default(50), with_acme(3)] {
+            assert_eq!(tenants.get(&default), Some(usual));
+        }
+        let named = Tenants::new(50, BTreeMap::from([(default.clone(), limits(3))]));
+        assert_eq!(named.get(&default), Some(limits(3)));
+    }
+
+    #[test]
+    fn a_tenant_has_what_it_was_given_and_one_that_is_not_there_has_no_cache() {
+        let tenants = with_acme(3);
+        let (acme, nobody) = (name("acme"), name("nobody"));
+
+        assert_eq!(tenants.all().keys().map(Name::as_str).collect::<Vec<_>>(), ["acme", "default"]);
+        assert_eq!((tenants.get(&acme), tenants.get(&nobody)), (Some(limits(3)), None));
+        assert_eq!((tenants.cache(&acme), tenants.cache(&nobody)), (100, 0));
+        assert_eq!(tenants.backlog(&acme), limits(3).backlog);
+        assert_eq!(tenants.backlog(&nobody), BacklogLimits::default());
+    }
+
+    #[test]
+    fn a_change_is_of_the_tenants_that_are_there_and_adds_none() {
+        let tenants = with_acme(3);
+
+        tenants.change(&Tenants::new(60, BTreeMap::from([(name("acme"), limits(9)), (name("new"), limits(1))])));
+        assert_eq!((tenants.get(&name("acme")), tenants.get(&name("new"))), (Some(limits(9)), None));
+        assert_eq!(tenants.cache(&Name::default_tenant()), 60);
+
+        tenants.change(&Tenants::only_default(70));
+        assert_eq!((tenants.get(&name("acme")), tenants.cache(&Name::default_tenant())), (Some(limits(9)), 70));
+    }
+
+    #[test]
+    fn a_plugin_may_have_as_many_tasks_as_its_tenant_has_left() {
+        let (tenants, acme) = (with_acme(5), name("acme"));
+
+        assert_eq!(
+            [(5, 0), (2, 3)].map(|(tasks, others)| tenants.room_for_tasks(&acme, tasks, others)),
+            [Ok(()), Ok(())]
+        );
+        let beside = tenants.room_for_tasks(&acme, 3, 3).unwrap_err();
+        assert_eq!(
+            beside,
+            "it has 3 tasks beside the 3 of other plugins, and tenant `acme` may have 5; raise `[tenants.acme] tasks` \
+             in the host's configuration, or take tasks away"
+        );
+        assert!(tenants.room_for_tasks(&acme, 6, 0).unwrap_err().starts_with("it has 6 tasks, and tenant `acme`"));
+        assert!(tenants.room_for_tasks(&acme, usize::MAX, 1).is_err());
+        let nobody = name("nobody");
+        assert!(
+            tenants.room_for_tasks(&nobody, 10_000, 0).is_ok() && tenants.room_for_tasks(&nobody, 10_001, 0).is_err()
+        );
+    }
+}

@@ -30,7 +30,9 @@ impl Timestamp {
     /// chrono panics where an instant's local time, in whatever zone, is beyond.
     pub fn to_utc(self) -> DateTime<Utc> {
         let (first, last) = (DateTime::<Utc>::MIN_UTC + MARGIN, DateTime::<Utc>::MAX_UTC - MARGIN);
-        DateTime::from_timestamp_millis(self.0).unwrap_or(if self.0 < 0 { first } else { last }).clamp(first, last)
+        DateTime::from_timestamp_millis(self.0)
+            .unwrap_or(if self.0.is_negative() { first } else { last })
+            .clamp(first, last)
     }
 
     /// How long after `earlier` this is; zero if it is not.
@@ -87,5 +89,34 @@ pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
     /// Why what it shows may be wrong, for people; `None` while there is no reason to think so.
     fn doubt(&self) -> Option<String> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_beyond_the_calendar_is_nearly_at_its_end() {
+        let year = |ms| chrono::Datelike::year(&Timestamp::from_millis(ms).to_utc());
+        let [first, last] = [chrono::NaiveDate::MIN, chrono::NaiveDate::MAX].map(|day| chrono::Datelike::year(&day));
+        assert_eq!([i64::MIN, 0, i64::MAX].map(year), [first, 1970, last]);
+        for end in [i64::MIN, i64::MAX] {
+            // It has a local time in every zone.
+            let shown = chrono_tz::TZ_VARIANTS.map(|zone| Timestamp::from_millis(end).to_utc().with_timezone(&zone));
+            assert!(shown.iter().all(|local| !local.to_string().is_empty()));
+        }
+    }
+
+    #[test]
+    fn a_clock_is_trusted_unless_it_says_otherwise() {
+        #[derive(Debug)]
+        struct Stopped;
+        impl Clock for Stopped {
+            fn now(&self) -> Timestamp {
+                Timestamp::from_millis(7)
+            }
+        }
+        assert_eq!((Stopped.now(), Stopped.doubt()), (Timestamp::from_millis(7), None));
     }
 }

@@ -268,6 +268,29 @@ mod tests {
     }
 
     #[test]
+    fn an_interval_is_counted_from_its_start_and_a_delay_is_of_its_runs() {
+        let from_seven = Definition { start: Some(at(7)), delay: Duration::from_secs(5), ..every(60) };
+
+        let look = from_seven.look(at(0), at(68), GRACE, CatchUp::None);
+
+        assert_eq!((look.fire, look.next), (Some(at(67)), Some(at(127))));
+        assert_eq!((look.left_out, from_seven.plan().start_of(at(67))), (1, at(72)));
+    }
+
+    #[test]
+    fn an_instant_without_bounds_needs_no_definition_of_its_own() {
+        let once = Definition::of(Trigger::At(at(60)), Tz::UTC).unwrap();
+        assert_eq!(once.plain_instant(), Some(at(60)));
+        let delayed = Definition { delay: GRACE, ..once.clone() };
+        let [bound_by_start, bound_by_end] =
+            [(Some(at(0)), None), (None, Some(at(99)))].map(|(start, end)| Definition { start, end, ..once.clone() });
+        let counted = Definition { times: Some(1), ..once };
+        for other in [delayed, bound_by_start, bound_by_end, counted, every(60)] {
+            assert_eq!(other.plain_instant(), None, "{other:?}");
+        }
+    }
+
+    #[test]
     fn of_what_was_missed_the_latest_instant_before_the_end_is_caught_up() {
         let bounded = Definition { end: Some(at(150)), ..every(60) };
         let days = 3 * 24 * 3600;

@@ -58,6 +58,8 @@ fn gap(crontab: &Crontab, zone: Tz, at: Timestamp) -> Option<Mark> {
 /// long as it still fires on that day.
 ///
 /// Between two instants at which a schedule fires its calendar has no time that a clock shows, so there is seldom one to look at.
+/// A time that the clock skips between what it shows at two instants is skipped between these: had the clock been set back over
+/// it, it would have been shown.
 fn left_out(plan: &Plan<'_>, crontab: &Crontab, after: Timestamp, at: Timestamp) -> Option<Mark> {
     let after = plan.timing.start.map_or(after, |start| after.max(start.minus(MILLISECOND)));
     let shown_at = |at: Timestamp| {
@@ -67,9 +69,6 @@ fn left_out(plan: &Plan<'_>, crontab: &Crontab, after: Timestamp, at: Timestamp)
     let skipped = crontab.first_meant(shown_at(after)? + 1..shown_at(at)?)?;
     let clock = DateTime::from_timestamp(skipped, 0)?.naive_utc();
     let Shown::Skipped(change) = shown(plan.zone, clock)? else { return None };
-    if change <= after || change > at {
-        return None;
-    }
     let fires =
         |from: Timestamp, until: Timestamp| plan.next_after(from.minus(MILLISECOND)).is_some_and(|next| next <= until);
     let made_up = match (crontab.follows_clock(), crontab.dst()) {

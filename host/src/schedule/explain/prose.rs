@@ -95,7 +95,7 @@ fn of_seconds(calendar: &Calendar) -> String {
     let seconds = Set::new(calendar.seconds(), 0, 59);
     let often = match seconds.step() {
         Some(1) if seconds.all() => "every second".to_owned(),
-        Some(step) if step > 1 && seconds.goes_round(60) => format!("every {step} seconds"),
+        Some(step) if seconds.goes_round(60) => format!("every {step} seconds"),
         _ => format!("at {} of the minute", seconds.told("second", "second ", "", |second| second.to_string())),
     };
     match of_calendar(calendar).strip_prefix("every minute") {
@@ -143,7 +143,7 @@ fn minutes_of_hours(minutes: &Set, hours: &Set) -> String {
     let full = *minutes.values == [0];
     match hours.step() {
         _ if full && hours.all() => "every hour".to_owned(),
-        Some(step) if full && step > 1 && hours.goes_round(24) => format!("every {step} hours from 00:00"),
+        Some(step) if full && hours.goes_round(24) => format!("every {step} hours from 00:00"),
         _ => {
             let on = minutes.told("minute", "minute ", "", |minute| minute.to_string());
             let of = if hours.all() { "every hour".to_owned() } else { of_hours() };
@@ -157,9 +157,7 @@ fn often(minutes: &Set, hours: &Set) -> Option<String> {
     match minutes.step() {
         Some(1) if minutes.all() => Some("every minute".to_owned()),
         // The two halves of some hours are better told as such.
-        Some(step) if step > 1 && minutes.goes_round(60) && (step < 30 || hours.all()) => {
-            Some(format!("every {step} minutes"))
-        }
+        Some(step) if minutes.goes_round(60) && (step < 30 || hours.all()) => Some(format!("every {step} minutes")),
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-use chrono_tz::{Australia::Lord_Howe, Europe::Berlin, Pacific::Apia, TZ_VARIANTS};
+use chrono_tz::{America::New_York, Asia::Singapore, Australia::Lord_Howe, Europe::Berlin, Pacific::Apia, TZ_VARIANTS};
 use proptest::prelude::*;
 
 use std::time::Duration;
@@ -30,6 +30,8 @@ fn seconds_a_zone_of_its_own_and_utc_are_told_too() {
         (with_seconds("* * * * * *"), "every second"),
         (with_seconds("*/10 * * * * *"), "every 10 seconds"),
         (with_seconds("5,35 * * * * *"), "at second 5 and 35 of the minute"),
+        (with_seconds("10-20 * * * * *"), "at every second from 10 to 20 of the minute"),
+        (with_seconds("*/7 * * * * *"), "at every 7th second from 0 to 56 of the minute"),
         (with_seconds("*/10 30 2 * * mon"), "every 10 seconds, at 02:30 every Monday"),
         (with_seconds("0 30 2 * * *"), "at 02:30 every day"),
         (cron("CRON_TZ=Asia/Tokyo 0 9 * * *"), "at 09:00 every day, by the clocks of Asia/Tokyo"),
@@ -54,6 +56,8 @@ fn a_time_that_is_left_out_is_marked_on_the_instant_after_it() {
 
     let nightly = first(&skip("30 2 * * *"), Berlin, "2027-03-27T12:00:00Z");
     assert_eq!(nightly, ("Mon 2027-03-29 02:30:00 +02:00 CEST".into(), left_out("02:30 on 2027-03-28")));
+    let two = explained(&skip("30 2 * * *"), Berlin, at("2027-03-26T12:00:00Z"), 2).fires;
+    assert_eq!([&two[0].mark, &two[1].mark].map(Option::is_some), [false, true], "it is marked once, where it is");
     let yearly = first(&skip("30 2 28 3 *"), Berlin, "2027-01-01T00:00:00Z");
     assert_eq!(yearly, ("Tue 2028-03-28 02:30:00 +02:00 CEST".into(), left_out("02:30 on 2027-03-28")));
     // What follows the clock has lost all of an hour that is the only one of its day, and nothing of more hours.
@@ -69,6 +73,9 @@ fn a_time_that_is_left_out_is_marked_on_the_instant_after_it() {
     let trigger = skip("30 2 * * *");
     let later = Plan { timing, ..Plan::of(&trigger, Berlin) };
     assert_eq!(explain(&later, at("2027-03-01T00:00:00Z"), 1).fires[0].mark, None);
+    // By UTC nothing is left out, also on a day on which it is not due by the clocks of the zone.
+    let utc = Trigger::Cron(Crontab::parse("30 2 14 3 *").unwrap().with_dst(Dst::Utc));
+    assert!(!month(&Plan::of(&utc, New_York), 2027, 3).contains("skips"));
     assert!(
         month(&Plan::of(&trigger, Berlin), 2027, 3).contains("\n 28: the clock skips 02:30 on 2027-03-28: left out\n")
     );
@@ -85,6 +92,7 @@ fn a_day_counted_from_a_start_is_marked_where_its_time_is_skipped() {
     let mark = fires[0].mark.as_ref().map(Mark::to_string);
     assert_eq!(mark.as_deref(), Some("the clock skips 02:30: run at 03:00"));
     assert_eq!((fires[1].local.as_str(), &fires[1].mark), ("Mon 2027-03-29 02:30:00 +02:00 CEST", &None));
+    assert!(month(&plan, 2027, 3).contains("\n 28: the clock skips 02:30: run at 03:00\n"));
     assert_eq!(words(&plan), "every day, counted from Mon 2027-03-01 02:30:00 +01:00 CET");
     assert_eq!(
         told(&Trigger::Every(Duration::from_secs(14 * 86_400)), Berlin),
@@ -141,6 +149,8 @@ fn a_crontab_is_told_in_words() {
         ("0 */2 * * *", "every 2 hours from 00:00"),
         ("15 */2 * * *", "at minute 15 past every 2nd hour from 0 to 22"),
         ("0 */6 * * *", "at 00:00, 06:00, 12:00 and 18:00 every day"),
+        ("0 1,2,3,5,7,11 * * *", "at 01:00, 02:00, 03:00, 05:00, 07:00 and 11:00 every day"),
+        ("5,20,50 1,9,11 * * *", "at minute 5, 20 and 50 past the hours 1, 9 and 11"),
         ("0,30 9-17 * * mon-fri", "at minute 0 and 30 past every hour from 9 to 17, Monday to Friday"),
         ("0 9-17 * * *", "at minute 0 past every hour from 9 to 17"),
         ("30 2 * * *", "at 02:30 every day"),
@@ -212,6 +222,14 @@ fn what_a_gap_does_is_marked() {
     );
     assert!(explained(&cron("0 3 * * *"), Berlin, at("2027-03-28T00:00:00Z"), 1).fires[0].mark.is_none());
 
+    // An hour before the gap is none of it.
+    let before = explained(&cron("30 1,2 * * *"), Berlin, at("2027-03-28T00:45:00Z"), 1).fires;
+    assert_eq!(before[0].mark.as_ref().map(Mark::to_string).as_deref(), Some("the clock skips 02:30: run at 03:00"));
+
+    // What follows the clock is made up for, too, where that was set forward by a few minutes.
+    let few = explained(&cron("2 * * * *"), Singapore, at("1905-05-31T17:00:00Z"), 1).fires;
+    assert_eq!(few[0].mark.as_ref().map(Mark::to_string).as_deref(), Some("the clock skips 00:02: run at 00:04:35"));
+
     // A gap of half an hour: 02:15 is skipped on Lord Howe.
     let short = explained(&cron("15 2 * * *"), Lord_Howe, at("2027-10-02T00:00:00Z"), 1).fires;
     assert_eq!(short[0].mark.as_ref().map(Mark::to_string).as_deref(), Some("the clock skips 02:15: run at 02:30"));
@@ -270,7 +288,10 @@ March 2027, Europe/Berlin
 
 #[test]
 fn a_month_fits_eighty_columns_whatever_is_drawn() {
+    let each_second = Trigger::Cron(Crontab::parse_with_seconds("* * * * * *").unwrap());
     for (trigger, days, all) in [
+        (each_second, ["31 x1500+", "30 x1500+"], "at least 46500 times in all"),
+        (cron("0 0 * * *"), ["31 x1\n", "30 x1 "], "31 times in all"),
         (cron("* * * * *"), ["31 x1500", "30 x1440"], "44700 times in all"),
         (Trigger::Every(Duration::from_millis(10)), ["31 x9000k", "30 x8640k"], "268200000 times in all"),
         (Trigger::At(at("2027-10-31T00:30:00Z")), ["31 x1", "30\n"], "1 time in all"),
