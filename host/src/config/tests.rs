@@ -14,10 +14,8 @@ fn an_empty_file_is_the_default() {
     assert_eq!(parse("[http]\n[runtime]\n"), Config::default());
 }
 
-#[test]
-fn everything_that_the_configuration_can_say_is_understood() {
-    let config = parse(
-        r#"
+/// A configuration that says everything.
+const WHOLE: &str = r#"
 [host]
 name = "Bell-1"
 labels = ["gpu", "eu"]
@@ -65,10 +63,10 @@ tasks = 700
 plugins = "other"
 [tenants.default]
 runs = 9
-"#,
-    );
+"#;
 
-    let expected = Config {
+fn whole() -> Config {
+    Config {
         host: Host {
             name: Some("Bell-1".into()),
             labels: vec![name("gpu"), name("eu")],
@@ -111,8 +109,18 @@ runs = 9
             (name("other"), Tenant { plugins: Some("other".into()), ..Tenant::default() }),
             (name("default"), Tenant { runs: Some(9), ..Tenant::default() }),
         ]),
-    };
-    assert_eq!(config, expected);
+    }
+}
+
+#[test]
+fn everything_that_the_configuration_can_say_is_understood() {
+    assert_eq!(parse(WHOLE), whole());
+}
+
+#[test]
+fn limits_of_tenants_and_places_of_files_follow_from_a_configuration() {
+    let config = whole();
+
     let tenants = config.tenants();
     assert_eq!(
         tenants.get(&name("acme")),
@@ -170,105 +178,104 @@ fn a_url_from_elsewhere_takes_the_place_of_the_files_and_has_no_file_beside_it()
     }
 }
 
+/// Configurations with a mistake, and what is said of it.
+const WRONG: &[(&str, &str)] = &[
+    (
+        "[htp]\n",
+        "sexton.toml:1: unknown key `htp` at the top; did you mean `http`? known keys: host, http, store, runtime, machine, retention, cache, enqueued, log, tenants",
+    ),
+    ("[http]\nport = 80\n", "sexton.toml:2: unknown key `port` in [http]; known keys: listen"),
+    (
+        "[http]\nlisten = 7070\n",
+        "sexton.toml:2: `http.listen`: 7070 is not a text; write an address and a port such as \"127.0.0.1:7070\"",
+    ),
+    (
+        "[http]\nlisten = \"7070\"\n",
+        "sexton.toml:2: `http.listen`: \"7070\" is not an address and a port; write one such as \"127.0.0.1:7070\" or \"[::1]:7070\"",
+    ),
+    (
+        "[http]\nlisten = \"0.0.0.0:80\"\n",
+        "sexton.toml:2: `http.listen`: \"0.0.0.0:80\" can be reached from elsewhere, and the API lets everyone in; write \"127.0.0.1:80\"",
+    ),
+    (
+        "[host]\nname = \"a b\"\n",
+        "sexton.toml:2: `host.name`: \"a b\" is not a name; write 1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`",
+    ),
+    ("[host]\npublish = \"yes\"\n", "sexton.toml:2: `host.publish`: \"yes\" is not allowed here; write true or false"),
+    (
+        "[host]\nlabels = \"gpu\"\n",
+        "sexton.toml:2: `host.labels`: \"gpu\" is not allowed here; write a list in brackets",
+    ),
+    (
+        "[store]\nurl = \"mysql://ada:secret@db.example/jobs\"\n",
+        "sexton.toml:2: `store.url`: a database's URL begins with `postgres://`; write the URL of a PostgreSQL database such as \"postgres://sexton@db.example/sexton\"",
+    ),
+    (
+        "[store]\npath = \"a.db\"\nurl = \"postgres://db.example/jobs\"\n",
+        "sexton.toml:1: `store.url` names a database, and `store.path` is of a file; take one of them away",
+    ),
+    (
+        "[log]\n[store]\nsynchronous = \"full\"\nurl = \"postgres://db.example/jobs\"\n",
+        "sexton.toml:2: `store.url` names a database, and `store.synchronous` is of a file; take one of them away",
+    ),
+    (
+        "[store]\nschema = \"Sexton\"\n",
+        "sexton.toml:2: `store.schema`: \"Sexton\" is not the name of a schema; write 1 to 63 of a-z, 0-9 and `_`, beginning with a letter",
+    ),
+    ("[host]\nvar = \"\"\n", "sexton.toml:2: `host.var`: there is no such path; write another"),
+    (
+        "[store]\nsynchronous = \"off\"\n",
+        "sexton.toml:2: `store.synchronous`: \"off\" is not known; write \"full\" (nothing is lost) or \"normal\" (a power failure may cost the last moments)",
+    ),
+    (
+        "[runtime]\nslots = 0\n",
+        "sexton.toml:2: `runtime.slots`: 0 is out of range; write a whole number from 1 to 10000",
+    ),
+    ("[runtime]\ntick = 5\n", "sexton.toml:2: `runtime.tick`: 5 has no unit; write \"5s\" if seconds are meant"),
+    (
+        "[runtime]\nmax-memory = \"8 GiB\"\n",
+        "sexton.toml:2: `runtime.max-memory`: \"8 GiB\" is out of range; write \"1 MiB\" to \"4 GiB\"",
+    ),
+    (
+        "[machine]\nlease = \"10ms\"\n",
+        "sexton.toml:2: `machine.lease`: \"10ms\" is out of range; write \"1s\" to \"1h\"",
+    ),
+    (
+        "[retention]\nage = \"0s\"\n",
+        "sexton.toml:2: `retention.age`: \"0s\" is out of range; write \"1m\" to \"3660d\"",
+    ),
+    ("[log]\nformat = \"xml\"\n", "sexton.toml:2: `log.format`: \"xml\" is not known; write \"text\" or \"json\""),
+    (
+        "[log]\nfilter = \"sexton=loud\"\n",
+        "sexton.toml:2: `log.filter`: \"sexton=loud\" is not a filter; write one such as \"info\" or \"warn,sexton=debug\"",
+    ),
+    (
+        "[tenants.acme]\nruns = 3\n",
+        "sexton.toml:1: `tenants.acme`: `plugins` is missing; add the directory with its plugins",
+    ),
+    (
+        "[tenants.default]\nplugins = \"a\"\n",
+        "sexton.toml:1: `tenants.default.plugins`: the default tenant's directory is `[host] plugins`; set that",
+    ),
+    (
+        "[tenants.acme]\nplugins = \"a\"\nfuel = 1\n",
+        "sexton.toml:3: unknown key `fuel` in [tenants.acme]; did you mean `fuel-per-minute`? known keys: plugins, runs, fuel-per-minute, cache, tasks",
+    ),
+    (
+        "[tenants.acme]\nplugins = \"a\"\nruns = 0\n",
+        "sexton.toml:3: `tenants.acme.runs`: 0 is out of range; write a whole number from 1 to 10000",
+    ),
+    (
+        "[tenants.ACME]\nplugins = \"a\"\n",
+        "sexton.toml:1: `tenants`: `ACME` is not a name: use 1 to 64 of a-z, 0-9, `-`, `_` and `.`, beginning with a letter or a digit",
+    ),
+    ("log = 3\n", "sexton.toml:1: `log`: 3 is not allowed here; write a table"),
+];
+
 #[test]
 fn what_is_wrong_is_told_in_one_line_with_where_it_is_and_what_to_do() {
-    let table = [
-        (
-            "[htp]\n",
-            "sexton.toml:1: unknown key `htp` at the top; did you mean `http`? known keys: host, http, store, runtime, machine, retention, cache, enqueued, log, tenants",
-        ),
-        ("[http]\nport = 80\n", "sexton.toml:2: unknown key `port` in [http]; known keys: listen"),
-        (
-            "[http]\nlisten = 7070\n",
-            "sexton.toml:2: `http.listen`: 7070 is not a text; write an address and a port such as \"127.0.0.1:7070\"",
-        ),
-        (
-            "[http]\nlisten = \"7070\"\n",
-            "sexton.toml:2: `http.listen`: \"7070\" is not an address and a port; write one such as \"127.0.0.1:7070\" or \"[::1]:7070\"",
-        ),
-        (
-            "[http]\nlisten = \"0.0.0.0:80\"\n",
-            "sexton.toml:2: `http.listen`: \"0.0.0.0:80\" can be reached from elsewhere, and the API lets everyone in; write \"127.0.0.1:80\"",
-        ),
-        (
-            "[host]\nname = \"a b\"\n",
-            "sexton.toml:2: `host.name`: \"a b\" is not a name; write 1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`",
-        ),
-        (
-            "[host]\npublish = \"yes\"\n",
-            "sexton.toml:2: `host.publish`: \"yes\" is not allowed here; write true or false",
-        ),
-        (
-            "[host]\nlabels = \"gpu\"\n",
-            "sexton.toml:2: `host.labels`: \"gpu\" is not allowed here; write a list in brackets",
-        ),
-        (
-            "[store]\nurl = \"mysql://ada:secret@db.example/jobs\"\n",
-            "sexton.toml:2: `store.url`: a database's URL begins with `postgres://`; write the URL of a PostgreSQL database such as \"postgres://sexton@db.example/sexton\"",
-        ),
-        (
-            "[store]\npath = \"a.db\"\nurl = \"postgres://db.example/jobs\"\n",
-            "sexton.toml:1: `store.url` names a database, and `store.path` is of a file; take one of them away",
-        ),
-        (
-            "[log]\n[store]\nsynchronous = \"full\"\nurl = \"postgres://db.example/jobs\"\n",
-            "sexton.toml:2: `store.url` names a database, and `store.synchronous` is of a file; take one of them away",
-        ),
-        (
-            "[store]\nschema = \"Sexton\"\n",
-            "sexton.toml:2: `store.schema`: \"Sexton\" is not the name of a schema; write 1 to 63 of a-z, 0-9 and `_`, beginning with a letter",
-        ),
-        ("[host]\nvar = \"\"\n", "sexton.toml:2: `host.var`: there is no such path; write another"),
-        (
-            "[store]\nsynchronous = \"off\"\n",
-            "sexton.toml:2: `store.synchronous`: \"off\" is not known; write \"full\" (nothing is lost) or \"normal\" (a power failure may cost the last moments)",
-        ),
-        (
-            "[runtime]\nslots = 0\n",
-            "sexton.toml:2: `runtime.slots`: 0 is out of range; write a whole number from 1 to 10000",
-        ),
-        ("[runtime]\ntick = 5\n", "sexton.toml:2: `runtime.tick`: 5 has no unit; write \"5s\" if seconds are meant"),
-        (
-            "[runtime]\nmax-memory = \"8 GiB\"\n",
-            "sexton.toml:2: `runtime.max-memory`: \"8 GiB\" is out of range; write \"1 MiB\" to \"4 GiB\"",
-        ),
-        (
-            "[machine]\nlease = \"10ms\"\n",
-            "sexton.toml:2: `machine.lease`: \"10ms\" is out of range; write \"1s\" to \"1h\"",
-        ),
-        (
-            "[retention]\nage = \"0s\"\n",
-            "sexton.toml:2: `retention.age`: \"0s\" is out of range; write \"1m\" to \"3660d\"",
-        ),
-        ("[log]\nformat = \"xml\"\n", "sexton.toml:2: `log.format`: \"xml\" is not known; write \"text\" or \"json\""),
-        (
-            "[log]\nfilter = \"sexton=loud\"\n",
-            "sexton.toml:2: `log.filter`: \"sexton=loud\" is not a filter; write one such as \"info\" or \"warn,sexton=debug\"",
-        ),
-        (
-            "[tenants.acme]\nruns = 3\n",
-            "sexton.toml:1: `tenants.acme`: `plugins` is missing; add the directory with its plugins",
-        ),
-        (
-            "[tenants.default]\nplugins = \"a\"\n",
-            "sexton.toml:1: `tenants.default.plugins`: the default tenant's directory is `[host] plugins`; set that",
-        ),
-        (
-            "[tenants.acme]\nplugins = \"a\"\nfuel = 1\n",
-            "sexton.toml:3: unknown key `fuel` in [tenants.acme]; did you mean `fuel-per-minute`? known keys: plugins, runs, fuel-per-minute, cache, tasks",
-        ),
-        (
-            "[tenants.acme]\nplugins = \"a\"\nruns = 0\n",
-            "sexton.toml:3: `tenants.acme.runs`: 0 is out of range; write a whole number from 1 to 10000",
-        ),
-        (
-            "[tenants.ACME]\nplugins = \"a\"\n",
-            "sexton.toml:1: `tenants`: `ACME` is not a name: use 1 to 64 of a-z, 0-9, `-`, `_` and `.`, beginning with a letter or a digit",
-        ),
-        ("log = 3\n", "sexton.toml:1: `log`: 3 is not allowed here; write a table"),
-    ];
-    for (text, expected) in table {
-        assert_eq!(Config::parse("sexton.toml", text).unwrap_err().to_string(), expected, "{text}");
+    for (text, expected) in WRONG {
+        assert_eq!(Config::parse("sexton.toml", text).unwrap_err().to_string(), *expected, "{text}");
     }
 }
 

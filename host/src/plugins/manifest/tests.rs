@@ -21,9 +21,8 @@ fn one(text: &str) -> Task {
     task
 }
 
-#[test]
-fn everything_that_a_manifest_can_say_is_understood() {
-    let task = one(r#"
+/// A manifest that says everything of a task.
+const WHOLE: &str = r#"
 [tasks.page]
 description = "A page"
 cron = "0 9 * * mon-fri"
@@ -77,11 +76,12 @@ cache = ["front/*", "*"]
 schedule = ["page"]
 http = ["127.0.0.1:8080", "*.Example.org", "[::1]:8080", "fe80::1", "localhost"]
 directories = [{ host = "data", guest = "/data/" }, { host = "/srv/x", guest = "/", write = true }]
-"#);
+"#;
 
+fn whole() -> Task {
     let key = TaskKey { tenant: Name::default_tenant(), task: Name::new("page").unwrap() };
     let host = |host: &str, port| HttpHost { host: host.into(), port };
-    let expected = Task {
+    Task {
         key,
         plugin: Name::new("front").unwrap(),
         description: Some("A page".into()),
@@ -144,8 +144,12 @@ directories = [{ host = "data", guest = "/data/" }, { host = "/srv/x", guest = "
         input: br#"{"remotes":["a","b"],"share":0.5,"since":"2026-01-01T00:00:00Z"}"#.to_vec(),
         args: vec!["-v".into()],
         env: [("LANG".to_owned(), "C".to_owned())].into(),
-    };
-    assert_eq!(task, expected);
+    }
+}
+
+#[test]
+fn everything_that_a_manifest_can_say_is_understood() {
+    assert_eq!(one(WHOLE), whole());
 }
 
 #[test]
