@@ -12,12 +12,15 @@
 pub mod added;
 pub mod backlog;
 mod cache;
+mod claim;
 mod codes;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod hints;
 pub mod hosts;
+mod info;
 mod latest;
+mod lock;
 mod loss;
 mod making;
 pub mod postgres;
@@ -30,22 +33,22 @@ mod watching;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+pub use claim::{Cancelled, ClaimRequest, Claimed, Extended, Finish, TenantShare};
+pub use info::{AttemptInfo, Retention, RunFilter, RunInfo, StoreStats, TaskState};
 pub use latest::LatestRuns;
+pub use lock::{HeldLock, LockKind, LockMode, LockName, LockTaken, LockWait};
 pub use loss::{Death, Expired, LossPolicy, Released};
 use making::ROW_BYTES;
 pub use making::{Admit, Begun, Enqueued, Fire, Fired, NewRun};
 pub use watching::{Remember, RunKey, Stands, Watched};
 
-use crate::lifecycle::Transition;
 use crate::pause::{Pauses, Whom};
-use crate::run::{Cause, Claim, ClaimKey, HeldBack, Output, Report, RunId, RunState};
-use crate::supervision::{Consequence, Pause, Standing, Supervision};
+use crate::run::{ClaimKey, Output, RunId, RunState};
+use crate::supervision::Consequence;
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
@@ -93,288 +96,6 @@ pub enum StoreError {
 /// What a store method returns.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// What a host asks for when it has room for runs.
-#[derive(Clone, Debug)]
-pub struct ClaimRequest {
-    /// Who asks, shown with the run.
-    pub host: String,
-    /// The tasks that the host can run, with how many runs of each may be running at once on all hosts together; 0 for one
-    /// of which nothing is to be taken but what is [forced](NewRun::forced).
-    pub tasks: Arc<BTreeMap<TaskKey, u32>>,
-    /// What decides about lost runs of those tasks. It is stored with each run that is taken.
-    pub policies: Arc<BTreeMap<TaskKey, LossPolicy>>,
-    /// At most this many.
-    pub limit: usize,
-    /// How many of them may be each tenant's; one that is not named has no bound. Places go first to the tenant that has the
-    /// fewest runs under way. Empty: tenants are not told apart.
-    pub tenants: BTreeMap<Name, TenantShare>,
-    /// How long the claims hold unless they are extended.
-    pub lease: Duration,
-    /// The time it is.
-    pub now: Timestamp,
-}
-
-/// What a tenant has under way on a host, and may have more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TenantShare {
-    /// Attempts under way on the host that asks.
-    pub running: u32,
-    /// How many more may be claimed.
-    pub room: u32,
-}
-
-/// What a host got.
-#[derive(Clone, Debug, Default)]
-pub struct Claimed {
-    /// The runs, earliest `run_at` first.
-    pub claims: Vec<Claim>,
-    /// When the earliest of the waiting runs that are not due yet (of the tasks asked for) will be, or one of those that
-    /// are to start in time is too late; a hint.
-    pub next_run_at: Option<Timestamp>,
-}
-
-/// The answer to [`Store::extend`].
-#[derive(Clone, Debug, Default)]
-pub struct Extended {
-    /// Claims that are no longer this host's: end them, write nothing.
-    pub lost: Vec<ClaimKey>,
-    /// Claims that hold, and that somebody wants ended.
-    pub cancelled: Vec<ClaimKey>,
-}
-
-/// The end of an attempt, written in one transaction with the release of all the run's locks.
-#[derive(Clone, Debug)]
-pub struct Finish {
-    /// Proof that one may.
-    pub claim: ClaimKey,
-    /// What becomes of the run.
-    pub transition: Transition,
-    /// What is written down about the attempt.
-    pub report: Report,
-    /// What is done about the task if this is one failure of many.
-    pub supervision: Supervision,
-    /// If set, the claim must also have expired by then: how a sweeper buries what another host left.
-    pub expired_by: Option<Timestamp>,
-    /// Set if the attempt was lost because its host died: the death is counted for the run.
-    pub death: Option<Death>,
-}
-
-/// What [`Store::cancel`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cancelled {
-    /// It was waiting and is cancelled now.
-    Done,
-    /// It is running: its host is told with the next [`Store::extend`].
-    Requested,
-    /// It was over before.
-    Over(RunState),
-}
-
-/// Exclusive, or shared with others that share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LockMode {
-    /// One holder.
-    Exclusive,
-    /// Any number of holders that all share.
-    Shared,
-}
-
-/// What locks are for: those that guests name, and those that a cache refresh takes on its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LockKind {
-    /// Taken through the `locks` import.
-    Named,
-    /// Taken by `cache.refresh` on the entry's key.
-    Refresh,
-}
-
-/// Which lock.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct LockName {
-    /// Whose.
-    pub tenant: Name,
-    /// Named or refresh.
-    pub kind: LockKind,
-    /// The name, or the key of the entry.
-    pub name: String,
-}
-
-/// What became of an attempt to take a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LockTaken {
-    /// It is this run's. The fence is greater for each later holder of any lock.
-    Yes {
-        /// The number.
-        fence: u64,
-    },
-    /// This run (an example of those that do, where it is shared) holds it.
-    HeldBy(RunId),
-}
-
-/// A lock that is held.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct HeldLock {
-    /// Which.
-    #[serde(flatten)]
-    pub lock: LockName,
-    /// How.
-    pub mode: LockMode,
-    /// By which run.
-    pub run: RunId,
-    /// Of which task.
-    pub task: Name,
-    /// Its fence.
-    pub fence: u64,
-    /// Since when.
-    pub since: Timestamp,
-}
-
-/// A run that waits for a lock, as its host knows it, which keeps a queue of those who wait there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LockWait {
-    /// Which lock.
-    #[serde(flatten)]
-    pub lock: LockName,
-    /// How it wants it.
-    pub mode: LockMode,
-    /// Which run.
-    pub run: RunId,
-    /// Of which task.
-    pub task: Name,
-    /// Since when.
-    pub since: Timestamp,
-    /// Its place in the queue, from 1.
-    pub place: u32,
-}
-
-/// What a task's schedule has come to. Kept by the store, so that restarts and other hosts go on from there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TaskState {
-    /// The last instant that was dealt with.
-    pub cursor: Option<Timestamp>,
-    /// Runs that its schedule has made, those that were skipped included.
-    pub fired: u64,
-    /// What a trigger that goes by how earlier runs went has to remember, in its own words.
-    pub memory: Option<String>,
-    /// The schedule that all this belongs to, in short ([`Plan::identity`](crate::schedule::Plan::identity)); `None` if
-    /// that was not written down.
-    pub schedule: Option<String>,
-    /// What was left out last because it was missed, for people: "4 missed since ..., left out".
-    pub left_out: Option<String>,
-    /// Nothing of the task starts while set; nor while one of [`Store::pauses`] is about it.
-    pub paused: Option<Pause>,
-    /// How its latest runs went.
-    pub standing: Standing,
-}
-
-/// A run as people see it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RunInfo {
-    /// Which.
-    pub id: RunId,
-    /// Whose.
-    #[serde(flatten)]
-    pub task: TaskKey,
-    /// Where it is in its life.
-    pub state: RunState,
-    /// The instant it was due.
-    pub due_at: Timestamp,
-    /// The earliest its next attempt may start.
-    pub run_at: Timestamp,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When its last attempt was claimed.
-    pub claimed_at: Option<Timestamp>,
-    /// When it was over.
-    pub ended_at: Option<Timestamp>,
-    /// Why it exists.
-    pub cause: Cause,
-    /// The attempt it is at; 0 before the first.
-    pub attempt: u32,
-    /// Attempts that failed.
-    pub failures: u32,
-    /// The run that enqueued it.
-    pub parent: Option<RunId>,
-    /// The host that has (or had) it.
-    pub host: Option<String>,
-    /// How the last attempt ended.
-    pub outcome: Option<crate::run::Outcome>,
-    /// What was said of the last attempt, or why it was skipped.
-    pub message: Option<String>,
-    /// It was to start although its task is paused, held back, or at a limit: its first attempt.
-    #[serde(default)]
-    pub forced: bool,
-    /// What there is to say about how it came to be: that others were missed, or that it goes past limits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-    /// Of a run that waits: why it does not start at `run_at`. A store knows where its task is paused or held back for its
-    /// crashes; what a budget has to do with it the host adds that is asked.
-    pub why: Option<String>,
-    /// How often its host died while it was under way.
-    #[serde(default, skip_serializing_if = "loss::is_zero")]
-    pub deaths: u32,
-    /// Since when it is held back because it is suspected of killing its host ([`Store::release_run`] lets it start).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub suspected_at: Option<Timestamp>,
-    /// The budget that has to do with it, for programs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_back: Option<HeldBack>,
-}
-
-/// Which runs to list, newest first.
-#[derive(Clone, Debug, Default)]
-pub struct RunFilter {
-    /// Only of this tenant.
-    pub tenant: Option<Name>,
-    /// Only of this task.
-    pub task: Option<Name>,
-    /// Only in this state.
-    pub state: Option<RunState>,
-    /// Only runs that were claimed at least once.
-    pub begun: bool,
-    /// Only runs before this one (for the next page).
-    pub before: Option<RunId>,
-    /// At most this many.
-    pub limit: usize,
-}
-
-/// An attempt as people see it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct AttemptInfo {
-    /// Which, from 1.
-    pub attempt: u32,
-    /// Who tried.
-    pub host: String,
-    /// All that is written down about it.
-    #[serde(flatten)]
-    pub report: Report,
-}
-
-/// How much history is kept, of each task. Runs that are not over are never pruned; of their attempts the first and the
-/// latest hundred are kept.
-#[derive(Clone, Debug)]
-pub struct Retention {
-    /// The latest so many runs.
-    pub runs: u64,
-    /// Those that ended less than this ago.
-    pub age: Duration,
-    /// Inputs, outputs, logs: the latest runs that have no more than so many bytes together.
-    pub bytes: u64,
-}
-
-/// What a store has done since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct StoreStats {
-    /// Transactions committed (each one wait for the disk).
-    pub commits: u64,
-    /// Times that the disk was waited for, checkpoints included.
-    pub syncs: u64,
-    /// Requests that were served by those commits.
-    pub writes: u64,
-}
-
 /// Where runs, locks and the cache are kept. See the module for what every method promises.
 #[async_trait]
 pub trait Store:
@@ -415,7 +136,7 @@ pub trait Store:
     /// tasks and tenants back; where there are any, they are all that is taken.
     ///
     /// Else, runs of paused tasks (see [`Store::fire`]), and more of a task than it may have at once, are left alone; of a task that is
-    /// held back ([`Standing::holds`]) all but those that [`goes_through`](crate::supervision::goes_through) lets pass.
+    /// held back ([`Standing::holds`](crate::supervision::Standing::holds)) all but those that [`goes_through`](crate::supervision::goes_through) lets pass.
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed>;
 
     /// Hold on to claims until `until`.
@@ -423,7 +144,7 @@ pub trait Store:
 
     /// Write down the end of an attempt, and release its locks.
     ///
-    /// A run whose end was asked for ([`Store::cancel`]) does not wait again: [`Transition::Wait`] cancels it then, as
+    /// A run whose end was asked for ([`Store::cancel`]) does not wait again: [`Transition::Wait`](crate::lifecycle::Transition::Wait) cancels it then, as
     /// its host may have looked just before it was asked. If it was killed, the reason that was given is what is said of
     /// the run.
     ///
@@ -447,7 +168,7 @@ pub trait Store:
     /// Cancel a run that waits; ask for the end of one that runs.
     async fn cancel(&self, run: RunId, reason: &str, now: Timestamp) -> Result<Cancelled>;
 
-    /// Lets a run start that is held back ([`Transition::HoldBack`]). The deaths that were counted stay counted.
+    /// Lets a run start that is held back ([`Transition::HoldBack`](crate::lifecycle::Transition::HoldBack)). The deaths that were counted stay counted.
     async fn release_run(&self, run: RunId, now: Timestamp) -> Result<Released>;
 
     /// Delete history beyond `retention`, expired cache entries too, a bounded piece of it. Returns how many runs went

@@ -1,0 +1,136 @@
+//! What a store tells of tasks and runs, and what of it is kept and counted.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::run::{Cause, HeldBack, Outcome, Report, RunId, RunState};
+use crate::supervision::{Pause, Standing};
+use crate::task::{Name, TaskKey};
+use crate::time::Timestamp;
+
+/// What a task's schedule has come to. Kept by the store, so that restarts and other hosts go on from there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskState {
+    /// The last instant that was dealt with.
+    pub cursor: Option<Timestamp>,
+    /// Runs that its schedule has made, those that were skipped included.
+    pub fired: u64,
+    /// What a trigger that goes by how earlier runs went has to remember, in its own words.
+    pub memory: Option<String>,
+    /// The schedule that all this belongs to, in short ([`Plan::identity`](crate::schedule::Plan::identity)); `None` if
+    /// that was not written down.
+    pub schedule: Option<String>,
+    /// What was left out last because it was missed, for people: "4 missed since ..., left out".
+    pub left_out: Option<String>,
+    /// Nothing of the task starts while set; nor while one of [`Store::pauses`](super::Store::pauses) is about it.
+    pub paused: Option<Pause>,
+    /// How its latest runs went.
+    pub standing: Standing,
+}
+
+/// A run as people see it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// Which.
+    pub id: RunId,
+    /// Whose.
+    #[serde(flatten)]
+    pub task: TaskKey,
+    /// Where it is in its life.
+    pub state: RunState,
+    /// The instant it was due.
+    pub due_at: Timestamp,
+    /// The earliest its next attempt may start.
+    pub run_at: Timestamp,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its last attempt was claimed.
+    pub claimed_at: Option<Timestamp>,
+    /// When it was over.
+    pub ended_at: Option<Timestamp>,
+    /// Why it exists.
+    pub cause: Cause,
+    /// The attempt it is at; 0 before the first.
+    pub attempt: u32,
+    /// Attempts that failed.
+    pub failures: u32,
+    /// The run that enqueued it.
+    pub parent: Option<RunId>,
+    /// The host that has (or had) it.
+    pub host: Option<String>,
+    /// How the last attempt ended.
+    pub outcome: Option<Outcome>,
+    /// What was said of the last attempt, or why it was skipped.
+    pub message: Option<String>,
+    /// It was to start although its task is paused, held back, or at a limit: its first attempt.
+    #[serde(default)]
+    pub forced: bool,
+    /// What there is to say about how it came to be: that others were missed, or that it goes past limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Of a run that waits: why it does not start at `run_at`. A store knows where its task is paused or held back for its
+    /// crashes; what a budget has to do with it the host adds that is asked.
+    pub why: Option<String>,
+    /// How often its host died while it was under way.
+    #[serde(default, skip_serializing_if = "super::loss::is_zero")]
+    pub deaths: u32,
+    /// Since when it is held back because it is suspected of killing its host ([`Store::release_run`](super::Store::release_run) lets it start).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspected_at: Option<Timestamp>,
+    /// The budget that has to do with it, for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
+}
+
+/// Which runs to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilter {
+    /// Only of this tenant.
+    pub tenant: Option<Name>,
+    /// Only of this task.
+    pub task: Option<Name>,
+    /// Only in this state.
+    pub state: Option<RunState>,
+    /// Only runs that were claimed at least once.
+    pub begun: bool,
+    /// Only runs before this one (for the next page).
+    pub before: Option<RunId>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// An attempt as people see it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AttemptInfo {
+    /// Which, from 1.
+    pub attempt: u32,
+    /// Who tried.
+    pub host: String,
+    /// All that is written down about it.
+    #[serde(flatten)]
+    pub report: Report,
+}
+
+/// How much history is kept, of each task. Runs that are not over are never pruned; of their attempts the first and the
+/// latest hundred are kept.
+#[derive(Clone, Debug)]
+pub struct Retention {
+    /// The latest so many runs.
+    pub runs: u64,
+    /// Those that ended less than this ago.
+    pub age: Duration,
+    /// Inputs, outputs, logs: the latest runs that have no more than so many bytes together.
+    pub bytes: u64,
+}
+
+/// What a store has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StoreStats {
+    /// Transactions committed (each one wait for the disk).
+    pub commits: u64,
+    /// Times that the disk was waited for, checkpoints included.
+    pub syncs: u64,
+    /// Requests that were served by those commits.
+    pub writes: u64,
+}
