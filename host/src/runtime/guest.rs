@@ -180,11 +180,15 @@ impl Guest {
         store.set_hostcall_fuel(usize::try_from(limits.host_call_bytes).unwrap_or(usize::MAX));
         store.set_max_component_handles(most_component_handles(limits.memory));
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|store| {
+        store.epoch_deadline_callback(|mut store| {
             let guest = store.data();
-            guest.turn.tick(guest.meter.in_host_since().unwrap_or_else(Instant::now));
+            let now = guest.meter.in_host_since().unwrap_or_else(Instant::now);
+            guest.turn.tick(now);
             // It was taken for a host call, as it entered the host.
             guest.seen.handle.sampler.is_in_no_call();
+            if guest.seen.handle.sampler.wants(now) {
+                Self::shows_where_it_yields(&mut store, now);
+            }
             // Whether a guest that yields goes on is for `watch` to say.
             Ok(UpdateDeadline::Yield(1))
         });
@@ -229,6 +233,12 @@ impl Guest {
                 store.data_mut().takes_stock()?;
             }
             CallHook::ReturningFromHost => {
+                let now = guest.meter.went_on().unwrap_or_else(Instant::now);
+                // Only here is it known that it was a call: the ticker's yields enter the host in the same way.
+                if guest.seen.handle.sampler.wants(now) {
+                    Self::shows_the_call(&mut store, now);
+                }
+                let guest = store.data_mut();
                 guest.seen.handle.sampler.is_in_no_call();
                 // A call that is dropped returns from the host function it is in; its stack still stands then.
                 if guest.turn.ending() && guest.stack.is_none() {
@@ -278,34 +288,47 @@ impl Guest {
         vitals.called(guest.meter.host_calls(guest.turn.yields()));
         // Out of the fuel that it got for a slice. A call just before that is taken for it, which does no harm.
         let yields = fuel >= seen.yields_at;
-        guest.turn.at_slice_end(yields);
         if yields {
+            guest.turn.slice_ends();
             seen.yields_at = fuel.saturating_add(SLICE);
             seen.handle.sampler.is_in_no_call();
         } else {
+            guest.turn.calls();
             seen.handle.sampler.enters_call(now);
         }
         let affordable = (seen.spent + seen.cost) * BUDGET <= now.saturating_duration_since(seen.handle.started);
-        if seen.handle.sampler.wants(now) {
-            Self::gives(store, now, yields);
-        } else if affordable && !yields {
+        let wanted = seen.handle.sampler.wants(now);
+        if yields && wanted {
+            Self::shows_where_it_yields(store, now);
+        } else if !yields && (wanted || affordable) {
             Self::rests(store);
         }
     }
 
-    /// Give those who look at the guest its stack, as it enters the host.
-    fn gives(store: &mut StoreContextMut<'_, Self>, now: Instant, yields: bool) {
-        let stack = Stack::of(&WasmBacktrace::force_capture(&*store));
+    /// Gives those who look at the guest its stack, as it yields.
+    fn shows_where_it_yields(store: &mut StoreContextMut<'_, Self>, now: Instant) {
+        let stack = Stack::of(&WasmBacktrace::force_capture(&*store)).ahead();
         let handle = &store.data().seen.handle;
-        // A guest that is cut by the ticker stands at the head of a loop as well, and cannot be told from one that makes a call.
-        handle.sampler.give(now, handle.used(), &stack.clone().ahead());
-        if !yields {
-            handle.sampler.rests(stack);
+        handle.sampler.give(now, handle.used(), &stack);
+    }
+
+    /// Gives those who look at the guest its stack in the host call that it returns from. One that has yielded is in none.
+    fn shows_the_call(store: &mut StoreContextMut<'_, Self>, now: Instant) {
+        if !store.data().turn.ending() && store.data().seen.handle.sampler.is_in_call() {
+            let handle = Self::rests(store);
+            let stack = handle.sampler.resting().map(|(_, stack)| stack).unwrap_or_default();
+            handle.sampler.give(now, handle.used(), &stack);
         }
     }
 
     /// The guest comes to rest in the host call that it is in, as far as one knows: take its stack there.
     pub(super) fn rests(store: &mut StoreContextMut<'_, Self>) -> Arc<RunHandle> {
+        let guest = store.data();
+        if !guest.seen.handle.sampler.is_in_call() {
+            // It called where it has also come to the end of its slice, and was taken for a guest that yields.
+            guest.turn.calls();
+            guest.seen.handle.sampler.enters_call(guest.meter.in_host_since().unwrap_or_else(Instant::now));
+        }
         if !store.data().seen.handle.sampler.has_come_to_rest() {
             let start = Instant::now();
             let stack = Stack::of(&WasmBacktrace::force_capture(&*store));

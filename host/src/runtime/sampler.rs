@@ -164,6 +164,11 @@ impl Sampler {
         self.in_call.store(0, Ordering::Relaxed);
     }
 
+    /// Whether the guest is in a host call.
+    pub(super) fn is_in_call(&self) -> bool {
+        self.in_call.load(Ordering::Relaxed) != 0
+    }
+
     /// The guest comes to rest in the host call that it is in, with this stack.
     pub(super) fn rests(&self, stack: Stack) {
         *self.rest() = Some((self.in_call.load(Ordering::Relaxed), stack));
@@ -297,6 +302,12 @@ impl Looking<'_> {
     /// When the last sample was taken.
     pub(super) fn last(&self) -> Option<Instant> {
         self.look.taken().samples.last().map(|sample| sample.at)
+    }
+
+    /// How many samples were taken up to now.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.look.taken().samples.len()
     }
 
     /// All that was taken, in the order of time.

@@ -4,5 +4,6 @@ mod accounts;
 mod any;
 mod ending;
 mod loading;
+mod looking;
 mod outcomes;
 mod rig;

@@ -170,9 +170,14 @@ impl Turn {
         self.ticked.load(Ordering::Relaxed)
     }
 
-    /// The guest enters the host, because its slice of fuel is used up or for some other reason.
-    pub(in crate::runtime) fn at_slice_end(&self, is: bool) {
-        self.slice_end.store(is, Ordering::Relaxed);
+    /// The guest enters the host because its slice of fuel is used up.
+    pub(in crate::runtime) fn slice_ends(&self) {
+        self.slice_end.store(true, Ordering::Relaxed);
+    }
+
+    /// The guest enters the host for some other reason.
+    pub(in crate::runtime) fn calls(&self) {
+        self.slice_end.store(false, Ordering::Relaxed);
     }
 
     /// Whether the guest, whose turn is over, has stopped in a yield rather than in a call.

@@ -11,7 +11,7 @@ use crate::task::{Limits, Task};
 /// A program that goes round `inner` times, calls the host, and does that `outer` times over; then sleeps for an hour if
 /// `nap`. How often it has called the host is in its accounts: that tells how far it got. `call` is the host's function:
 /// `get` takes next to no time, `fill` a good deal of it and no fuel.
-fn telling(inner: u32, outer: u32, call: &str, nap: bool) -> Vec<u8> {
+pub(super) fn telling(inner: u32, outer: u32, call: &str, nap: bool) -> Vec<u8> {
     let nap = if nap { "(call $block (call $after (i64.const 3600000000000)))" } else { "" };
     component(&format!(
         r#"(import "wasi:random/insecure@0.2.0" (instance $random
@@ -60,13 +60,13 @@ fn telling(inner: u32, outer: u32, call: &str, nap: bool) -> Vec<u8> {
 }
 
 /// Rounds between two calls: with what a round costs, a quarter of a slice of fuel or so.
-const ROUNDS: u32 = 50_000;
+pub(super) const ROUNDS: u32 = 50_000;
 
 /// Rounds that take some milliseconds: what it costs to read a thread's clock is nothing beside them.
 const MANY_ROUNDS: u32 = 20 * ROUNDS;
 
 /// As good as for ever.
-const ENDLESS: u32 = u32::MAX;
+pub(super) const ENDLESS: u32 = u32::MAX;
 
 fn plenty() -> Limits {
     Limits { fuel: u64::MAX / 4, host_calls: u64::MAX / 4, ..limits() }
