@@ -3,6 +3,7 @@
 
 #![expect(unused_imports, reason = "some is for the other parts of the host, which are not here")]
 
+mod lengths;
 pub mod lifecycle;
 pub mod pause;
 pub mod retry;

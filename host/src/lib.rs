@@ -13,6 +13,7 @@ mod harmless;
 pub mod host;
 pub mod http;
 pub mod imports;
+mod lengths;
 pub mod lifecycle;
 pub mod machine;
 pub mod ops;

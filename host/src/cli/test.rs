@@ -10,6 +10,7 @@ use clap::Args;
 use super::error::{CliError, Exit};
 use super::screen::{Screen, one_line, safe};
 use crate::http::shapes::length;
+use crate::lengths;
 use crate::simulation::{self, Asked, Down, Line, NoStory, Plan, Run, Step, Story, Sum};
 use crate::task::Name;
 use crate::time::Timestamp;
@@ -61,7 +62,7 @@ const THREADS: usize = 2;
 
 pub(super) fn test(args: TestArgs, screen: &Screen) -> Result<(), CliError> {
     if args.length > LONGEST {
-        let longest = humantime::format_duration(LONGEST);
+        let longest = lengths::exact(LONGEST);
         return Err(CliError::usage(format!("--for is longer than {longest}, the most that can be simulated")));
     }
     let expected = args.expect.as_deref().map(expected).transpose()?;

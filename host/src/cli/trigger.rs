@@ -12,6 +12,7 @@ use super::pausing::resume_command;
 use super::screen::{Screen, aside, local, one_line};
 use crate::http::MAX_BODY;
 use crate::http::shapes::{KillEffect, Killed, ReleasedRun, RunDetail, Triggered};
+use crate::lengths;
 use crate::pause::PausedBy;
 use crate::run::{RunId, RunState};
 use crate::task::Name;
@@ -206,7 +207,7 @@ pub(super) fn kill(client: &Client, args: &KillArgs, screen: &Screen) -> Result<
     screen.line(&match killed.effect {
         KillEffect::Cancelled => format!("Run {run} is cancelled; it had not been running."),
         KillEffect::Stopping if killed.grace_ms > 0 => {
-            let grace = humantime::format_duration(Duration::from_millis(killed.grace_ms));
+            let grace = lengths::exact(Duration::from_millis(killed.grace_ms));
             format!("Run {run} is told to end, and is interrupted after {grace}.")
         }
         KillEffect::Stopping => format!("Run {run} is being ended."),

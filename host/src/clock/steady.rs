@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use crate::lengths;
+
 /// A clock may be set by this much and be believed at once: more than zones and daylight saving differ by would be too
 /// much for claims and schedules, less would make machines wait that were suspended in a way that this one cannot see.
 const AT_ONCE: i64 = 3600 * 1_000_000;
@@ -109,7 +111,7 @@ impl Turn {
 fn way(by: i64) -> String {
     // Whole minutes say enough of what is more than an hour.
     let length = Duration::from_secs(by.unsigned_abs() / 60_000_000 * 60);
-    format!("{} {}", if by < 0 { "back by" } else { "forward by" }, humantime::format_duration(length))
+    format!("{} {}", if by < 0 { "back by" } else { "forward by" }, lengths::about(length))
 }
 
 #[cfg(test)]

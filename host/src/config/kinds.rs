@@ -10,6 +10,8 @@ use bytesize::ByteSize;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use crate::lengths;
+
 /// The longest time that anything may be set to: a year.
 pub(crate) const YEAR_MS: u64 = 366 * 24 * 3600 * 1000;
 
@@ -152,13 +154,9 @@ impl<const MIN: u64, const MAX: u64> Kind for Period<MIN, MAX> {
     }
 }
 
-/// A bound as one writes it. Not in years, which are not whole days.
+/// A bound as one writes it.
 fn shown(ms: u64) -> String {
-    const DAY: u64 = 24 * 3600 * 1000;
-    if ms > 0 && ms.is_multiple_of(DAY) {
-        return format!("{}d", ms / DAY);
-    }
-    humantime::format_duration(Duration::from_millis(ms)).to_string()
+    lengths::exact(Duration::from_millis(ms))
 }
 
 /// A size from `MIN` to `MAX` bytes; a text with its unit, or a bare number of bytes.

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::error::{ApiError, ApiResult};
 use super::shapes::length;
 use super::{App, MAX_BODY};
+use crate::lengths;
 use crate::run::RunId;
 use crate::schedule::words;
 use crate::store::{CacheKey, RunInfo};
@@ -238,7 +239,7 @@ pub(super) fn duration(parameter: &str, text: &str, at_most: Duration) -> ApiRes
     let bad = |why: String| ApiError::bad("bad-duration", format!("`{parameter}`: {why}"));
     let parsed = length(text).map_err(bad)?;
     if parsed > at_most {
-        return Err(bad(format!("`{text}` is longer than {}", humantime::format_duration(at_most))));
+        return Err(bad(format!("`{text}` is longer than {}", lengths::exact(at_most))));
     }
     Ok(parsed)
 }

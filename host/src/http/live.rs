@@ -113,7 +113,7 @@ async fn under_way(app: &App, tenant: &Tenant, id: RunId) -> ApiResult<Arc<RunHa
     Err(ApiError::new(StatusCode::CONFLICT, "not-running", message).hint(format!("see `sexton show {id}`")))
 }
 
-/// `run 3 is not running (it failed 2m 0s ago)`.
+/// `run 3 is not running (it failed 2m ago)`.
 fn not_running(run: &RunInfo, now: Timestamp) -> String {
     let since = run.ended_at.filter(|_| run.state.is_over()).map(|at| format!(" {}", ago(at, now))).unwrap_or_default();
     let what = match run.state {

@@ -7,6 +7,7 @@ use wasmtime::component::Linker;
 use super::{
     Imports, ImportsCtx, ImportsCtxView, ImportsView, LARGEST_VALUE, Refusal, granted, is_name, store_failure,
 };
+use crate::lengths;
 use crate::runtime::LogLine;
 use crate::runtime::bindings::sexton::task::schedule::{self, Error, Host, When};
 use crate::store::NewRun;
@@ -87,7 +88,7 @@ impl ImportsCtxView<'_> {
         let limits = ctx.services.tenants.backlog(&task.tenant);
         let due_at = due(when, now);
         if due_at.since(now) > limits.horizon {
-            let horizon = humantime::format_duration(limits.horizon);
+            let horizon = lengths::exact(limits.horizon);
             return Ok(Err(Error::Other(format!("a run may be due at most {horizon} ahead"))));
         }
         // Also if it is refused: each time the store is asked.

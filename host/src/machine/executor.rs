@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use crate::harmless;
+use crate::lengths;
 use crate::lifecycle::{self, Ending, Transition};
 use crate::machine::alert;
 use crate::machine::budget::Budgets;
@@ -205,7 +206,7 @@ fn tell(claim: &Claim, report: &Report, transition: &Transition) {
 fn rounded(time: Duration) -> String {
     match u64::try_from(time.as_millis()) {
         Ok(0) => "less than 1ms".to_owned(),
-        Ok(ms) => humantime::format_duration(Duration::from_millis(ms)).to_string(),
+        Ok(ms) => lengths::about(Duration::from_millis(ms)),
         Err(_) => format!("{time:?}"),
     }
 }
@@ -217,6 +218,6 @@ mod tests {
     #[test]
     fn a_time_that_is_shorter_than_the_clock_can_tell_is_not_said_to_be_nothing() {
         let said = [0, 400, 1_000, 61_500_000].map(|us| rounded(Duration::from_micros(us)));
-        assert_eq!(said, ["less than 1ms", "less than 1ms", "1ms", "1m 1s 500ms"]);
+        assert_eq!(said, ["less than 1ms", "less than 1ms", "1ms", "1m 1s"]);
     }
 }

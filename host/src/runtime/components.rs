@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use sha2::{Digest, Sha256};
 
+use crate::lengths;
+
 use super::wording;
 
 /// Why a component is not used. One line each; the file's name is for the caller to add.
@@ -93,7 +95,7 @@ impl LoadError {
 }
 
 fn period(time: Duration) -> String {
-    humantime::format_duration(time).to_string()
+    lengths::exact(time)
 }
 
 fn bytes(size: u64) -> String {

@@ -7,6 +7,7 @@ use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::imports;
+use crate::lengths;
 use crate::lifecycle::Ending;
 use crate::run::{Outcome, Output};
 use crate::task::Limits;
@@ -254,7 +255,7 @@ fn panic_words(stderr: &[u8]) -> Option<String> {
 fn interrupted(interrupt: Interrupt, place: &str, limits: &Limits) -> Verdict {
     match interrupt {
         Interrupt::Deadline => {
-            let limit = humantime::format_duration(limits.deadline);
+            let limit = lengths::exact(limits.deadline);
             Verdict::other(Outcome::TimedOut, format!("still going at its deadline of {limit}, {place}"))
         }
         Interrupt::Stopped(Stop::Killed(why)) => Verdict::other(Outcome::Killed, why),

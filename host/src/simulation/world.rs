@@ -15,6 +15,7 @@ use super::story::{self, Gap, Story};
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::imports::locks::LockWaits;
+use crate::lengths;
 use crate::machine::budget::Budgets;
 use crate::machine::executor::Executor;
 use crate::machine::live::LiveRuns;
@@ -230,7 +231,7 @@ impl<'a> World<'a> {
                 Blow::Step(by) => {
                     self.time.set_clock(by);
                     let back = if by < 0 { "back" } else { "forward" };
-                    let by_words = humantime::format_duration(Duration::from_millis(by.unsigned_abs()));
+                    let by_words = lengths::exact(Duration::from_millis(by.unsigned_abs()));
                     self.note(now, format!("the clock is set {back} by {by_words}")).await?;
                     if self.down.is_none() {
                         self.left_out(now).await?;
@@ -243,7 +244,7 @@ impl<'a> World<'a> {
                         now,
                         format!(
                             "the host goes down, for {}",
-                            humantime::format_duration(until.since(self.plan.start.plus(self.time.passed())))
+                            lengths::about(until.since(self.plan.start.plus(self.time.passed())))
                         ),
                     )
                     .await?;

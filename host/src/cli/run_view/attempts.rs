@@ -4,6 +4,7 @@ use super::table;
 use crate::cli::logs::line_text;
 use crate::cli::screen::{Screen, one_line, safe};
 use crate::http::shapes::{LogEvent, rough};
+use crate::lengths;
 use crate::run::Kept;
 use crate::runtime::{LogLine, is_of_author};
 use crate::store::AttemptInfo;
@@ -58,10 +59,10 @@ fn attempt(text: &mut String, attempt: &AttemptInfo, full: bool, screen: &Screen
             ("ended", screen.instant(report.ended_at)),
             ("fuel", accounts.fuel.to_string()),
             ("peak memory", bytesize::ByteSize(accounts.peak_memory).display().iec().to_string()),
-            ("processor", humantime::format_duration(accounts.guest).to_string()),
-            ("in host", format!("{} ({} calls)", humantime::format_duration(accounts.host), accounts.host_calls)),
-            ("lock wait", humantime::format_duration(accounts.lock_wait).to_string()),
-            ("queued", humantime::format_duration(accounts.queued).to_string()),
+            ("processor", lengths::about(accounts.guest)),
+            ("in host", format!("{} ({} calls)", lengths::about(accounts.host), accounts.host_calls)),
+            ("lock wait", lengths::about(accounts.lock_wait)),
+            ("queued", lengths::about(accounts.queued)),
             ("bytes", format!("{} in, {} out", accounts.bytes_in, accounts.bytes_out)),
         ],
     );

@@ -6,6 +6,7 @@ use super::following::Following;
 use super::millis;
 use super::schedule::MarkShape;
 use super::timing::{self, Around};
+use crate::lengths;
 use crate::pause::{PausedBy, Pauses};
 use crate::run::{HeldBack, Outcome, RunId, RunState};
 use crate::schedule::{CatchUp, Cooldowns, Pace, Trigger, explain};
@@ -225,15 +226,15 @@ impl TriggerShape {
             Trigger::OnDemand => ("demand", "on demand".to_owned()),
             Trigger::OnStart => ("start", "when the host starts".to_owned()),
             Trigger::Cron(crontab) => ("cron", format!("cron {crontab}")),
-            Trigger::Every(interval) => ("every", format!("every {}", humantime::format_duration(*interval))),
+            Trigger::Every(interval) => ("every", format!("every {}", lengths::exact(*interval))),
             Trigger::At(at) => ("at", format!("at {at}")),
             Trigger::After(Cooldowns { success, fail }) => {
-                let [success, fail] = [success, fail].map(|cooldown| humantime::format_duration(*cooldown).to_string());
+                let [success, fail] = [success, fail].map(|cooldown| lengths::exact(*cooldown));
                 let unless = if success == fail { String::new() } else { format!(", {fail} after a failure") };
                 ("after", format!("{success} after its end{unless}"))
             }
             Trigger::Pace(Pace { min, max, from, to }) => {
-                let [from, to] = [from, to].map(|interval| humantime::format_duration(*interval));
+                let [from, to] = [from, to].map(|interval| lengths::exact(*interval));
                 ("pace", format!("{min} to {max} at once, one every {from} to {to}"))
             }
         };

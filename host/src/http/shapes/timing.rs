@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::schedule::MarkShape;
 use super::{Due, millis, rough};
+use crate::lengths;
 use crate::schedule::{SET_BACK, Timing, Trigger, explain, plausible};
 use crate::task::{Name, Task};
 use crate::time::Timestamp;
@@ -58,7 +59,7 @@ pub fn words(task: &Task) -> Option<String> {
     let later = later.into_iter().filter(|(_, by)| !by.is_zero());
     let within = [("start within", start_within), ("catch up within", catch_up_within)];
     let within = within.into_iter().filter_map(|(word, by)| Some((word, by?)));
-    words.extend(later.chain(within).map(|(word, by)| format!("{word} {}", humantime::format_duration(by))));
+    words.extend(later.chain(within).map(|(word, by)| format!("{word} {}", lengths::exact(by))));
     (!words.is_empty()).then(|| words.join(", "))
 }
 

@@ -7,6 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::Scheduler;
 use super::timetable::Progress;
+use crate::lengths;
 use crate::schedule::{Due, Look, SET_BACK};
 use crate::store::{Enqueued, Fire, Fired, NewRun};
 use crate::task::Task;
@@ -38,8 +39,7 @@ impl Scheduler {
         if due.fire.is_empty() && due.left_out == 0 && before.cursor.is_some() {
             if due.behind > SET_BACK {
                 if !before.told {
-                    let (key, behind) =
-                        (&task.key, humantime::format_duration(Duration::from_secs(due.behind.as_secs())));
+                    let (key, behind) = (&task.key, lengths::about(Duration::from_secs(due.behind.as_secs())));
                     warn!(task.name = %key, "`{key}` waits: the clock was set back by {behind}, and what is due until then was dealt with; `sexton resume {}` lets it go on from now", key.task);
                 }
                 progress.told = true;

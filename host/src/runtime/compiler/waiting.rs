@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use crate::lengths;
 use crate::runtime::compiler::{Failure, trouble};
 use crate::runtime::components::LoadError;
 use crate::runtime::processor::process_time;
@@ -52,7 +53,7 @@ impl Patience {
         }
         let left = self.until.saturating_duration_since(now);
         if left.is_zero() {
-            let period = humantime::format_duration(self.standstill);
+            let period = lengths::exact(self.standstill);
             let reason = format!("the compiler computed nothing for {period}, and did not end");
             return Err(Failure::Error(LoadError::NotCompiled(reason)));
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{counted, on_clock};
+use crate::lengths;
 use crate::schedule::calendar::{Calendar, Days, FIRST_SECOND};
 use crate::schedule::{Cooldowns, Crontab, Dst, Pace, Plan, Trigger};
 
@@ -38,11 +39,11 @@ pub fn words(plan: &Plan<'_>) -> String {
         Trigger::At(at) => format!("once, at {}", on_clock(plan.zone, *at)),
         Trigger::Cron(crontab) => of_crontab(crontab),
         Trigger::After(Cooldowns { success, fail }) => {
-            let after = |cooldown: &Duration| humantime::format_duration(*cooldown).to_string();
+            let after = |cooldown: &Duration| lengths::exact(*cooldown);
             format!("again and again, {} after a success and {} after a failure", after(success), after(fail))
         }
         Trigger::Pace(Pace { min, max, from, to }) => {
-            let of = |interval: &Duration| humantime::format_duration(*interval).to_string();
+            let of = |interval: &Duration| lengths::exact(*interval);
             format!("{min} to {max} at once, one started every {} to {}", of(from), of(to))
         }
     }

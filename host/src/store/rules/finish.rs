@@ -1,5 +1,6 @@
 //! What the end of an attempt makes of its run.
 
+use crate::lengths;
 use crate::lifecycle::Transition;
 use crate::run::{Outcome, Report, RunId, RunState};
 use crate::store::loss::NEVER;
@@ -39,7 +40,7 @@ pub(in crate::store) fn message<'a>(report: &'a Report, asked: Option<&'a str>) 
 
 /// Returns what is said of a run whose first attempt did not start in time.
 pub(in crate::store) fn started_too_late(start_by: Timestamp, run_at: Timestamp) -> String {
-    let time = humantime::format_duration(start_by.since(run_at));
+    let time = lengths::exact(start_by.since(run_at));
     format!("not started by {start_by}: its start-within of {time} was over")
 }
 

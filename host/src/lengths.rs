@@ -1,0 +1,98 @@
+//! Lengths of time as people read them: `1d 2h`, `1m 30s`, `250ms`. One form everywhere, which the host reads as well where a length
+//! of time is written.
+
+use std::time::Duration;
+
+/// The units, the largest first, in nanoseconds. Larger ones than days have no fixed length.
+const UNITS: [(u128, &str); 7] = [
+    (DAY, "d"),
+    (3_600_000_000_000, "h"),
+    (60_000_000_000, "m"),
+    (1_000_000_000, "s"),
+    (1_000_000, "ms"),
+    (1_000, "us"),
+    (1, "ns"),
+];
+
+const DAY: u128 = 86_400_000_000_000;
+
+/// The mean length of a year: a quarter of a day more than 365, of which one in four years has another.
+const YEAR: (u128, &str) = (DAY * 365 + DAY / 4, "y");
+
+/// All of `length`, for what somebody has written or has to write: `366d`, `1d 2h 3m 4s`.
+pub(crate) fn exact(length: Duration) -> String {
+    let mut rest = length.as_nanos();
+    let mut parts = Vec::new();
+    for (unit, name) in UNITS {
+        if rest >= unit {
+            parts.push(format!("{}{name}", rest / unit));
+            rest %= unit;
+        }
+    }
+    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+}
+
+/// `length` in its largest unit and the one below that, for what was measured: `10y 7d`, `1d 2h`, `1m 30s`. What is left is cut off.
+pub(crate) fn about(length: Duration) -> String {
+    let nanos = length.as_nanos();
+    // Hours beside years say nothing, so that days come after years.
+    let units = [&[YEAR], &UNITS[..]].concat();
+    let Some(largest) = units.iter().position(|(unit, _)| nanos >= *unit) else { return "0s".to_owned() };
+    let (unit, name) = units[largest];
+    let whole = format!("{}{name}", nanos / unit);
+    match units.get(largest + 1) {
+        Some((below, name)) if nanos % unit >= *below => format!("{whole} {}{name}", nanos % unit / below),
+        _ => whole,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    const DAYS: u64 = 86_400;
+
+    #[test]
+    fn what_somebody_has_written_is_told_whole_and_reads_as_the_same() {
+        let lengths = [
+            (Duration::ZERO, "0s"),
+            (Duration::from_millis(250), "250ms"),
+            (seconds(90), "1m 30s"),
+            (seconds(7 * DAYS), "7d"),
+            (seconds(31 * DAYS), "31d"),
+            (seconds(366 * DAYS), "366d"),
+            (seconds(DAYS + 2 * 3600 + 3 * 60 + 4), "1d 2h 3m 4s"),
+            (Duration::from_nanos(1_002_003_004), "1s 2ms 3us 4ns"),
+        ];
+
+        for (length, text) in lengths {
+            assert_eq!(exact(length), text);
+            assert_eq!(humantime::parse_duration(text).ok(), Some(length), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_measured_is_told_in_two_units_with_years_and_their_days() {
+        let lengths = [
+            (seconds(3660 * DAYS), "10y 7d"),
+            (seconds(3652 * DAYS + DAYS / 2), "10y"),
+            (seconds(365 * DAYS + DAYS / 4), "1y"),
+            (seconds(365 * DAYS), "365d"),
+            (seconds(DAYS + 2 * 3600 + 3 * 60), "1d 2h"),
+            (seconds(2 * 3600 + 5), "2h"),
+            (seconds(61), "1m 1s"),
+            (Duration::from_micros(1_234_567), "1s 234ms"),
+            (Duration::from_nanos(1_234_567), "1ms 234us"),
+            (Duration::from_nanos(7), "7ns"),
+            (Duration::ZERO, "0s"),
+        ];
+
+        for (length, text) in lengths {
+            assert_eq!(about(length), text);
+        }
+    }
+}
