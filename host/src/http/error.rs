@@ -52,6 +52,15 @@ impl ApiError {
             .hint("runs are deleted after a while; GET /v1/runs lists those that are kept")
     }
 
+    /// The store did not do what the request takes. What it says may name files, and what others have in it, so that only the
+    /// host's log has that.
+    pub(super) fn store_failed(details: &str) -> Self {
+        let id = told_in_log(details);
+        let message = format!("the store failed this request, which may be sent again (error {id})");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store-failed", message)
+            .hint(format!("if it fails again: the host's log says why beside error.id={id}"))
+    }
+
     /// What the caller may do about it.
     #[must_use]
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -109,11 +118,12 @@ impl From<StoreError> for ApiError {
                     .hint("delete entries, or raise the cache quota in the host's configuration")
             }
             StoreError::Schedule(why) => super::schedules::refused(&why),
-            StoreError::DiskFull(_) => Self::new(full, "disk-full", error.to_string()),
-            StoreError::Unusable(_) | StoreError::Other(_) => {
-                tracing::error!(error = %error, "The store failed a request of the API");
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store-failed", error.to_string())
+            StoreError::DiskFull(_) => {
+                let id = told_in_log(&error.to_string());
+                Self::new(full, "disk-full", format!("the host's disk is full, so nothing was changed (error {id})"))
+                    .hint(format!("make room for the store; the host's log says where beside error.id={id}"))
             }
+            StoreError::Unusable(_) | StoreError::Other(_) => Self::store_failed(&error.to_string()),
         }
     }
 }
@@ -133,6 +143,13 @@ impl From<OpError> for ApiError {
     }
 }
 
+/// Writes what went wrong into the host's log. Returns the id that stands beside it there, for the caller.
+pub(super) fn told_in_log(details: &str) -> String {
+    let id = format!("{:08x}", rand::random::<u32>());
+    tracing::error!(error.id = %id, error = details, "The store failed a request of the API (error {id})");
+    id
+}
+
 pub(super) async fn no_route(uri: Uri) -> ApiError {
     ApiError::not_found("no-such-route", format!("there is nothing at `{}`", uri.path()))
         .hint("the API is under /v1, such as /v1/tasks and /v1/runs; / is a page for people")
@@ -145,4 +162,63 @@ pub(super) async fn wrong_method(method: Method, uri: Uri) -> ApiError {
         format!("`{}` does not answer to {method}", uri.path()),
     )
     .hint("the header `Allow` of this answer names the methods it answers to")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The error as the caller gets it, and what the host's log has of it.
+    fn told(error: StoreError) -> (ApiError, String) {
+        let log = Log::default();
+        let kept = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || kept.clone()).finish();
+        let error = tracing::subscriber::with_default(subscriber, || ApiError::from(error));
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        (error, log)
+    }
+
+    #[test]
+    fn the_words_of_the_store_stay_in_the_host_s_log_under_an_id_that_the_caller_gets() {
+        let words = "near `SELECT secret FROM runs`: /var/lib/sexton/sexton.db";
+        let failures = [
+            (StoreError::Other(words.to_owned()), "store-failed"),
+            (StoreError::Unusable(words.to_owned()), "store-failed"),
+            (StoreError::DiskFull(words.to_owned()), "disk-full"),
+        ];
+
+        for (failure, code) in failures {
+            let (error, log) = told(failure);
+            let said = format!("{} {}", error.message, error.hint.clone().unwrap_or_default());
+            assert_eq!(error.code, code);
+            for leaked in ["SELECT", "/var/lib"] {
+                assert!(!said.contains(leaked), "{said}");
+            }
+            let id = error.message.split("(error ").nth(1).unwrap().trim_end_matches(')');
+            assert!(log.contains(id) && log.contains(words), "{log}");
+            assert!(said.matches(id).count() == 2, "{said}");
+        }
+    }
+
+    #[test]
+    fn two_failures_have_two_ids() {
+        let failed = || told(StoreError::Other("locked".into())).0;
+        assert_ne!(failed().message, failed().message);
+    }
 }
