@@ -5,7 +5,10 @@
 //! not sound, because what the part was at is half done, the host ends and says so. Whatever panics outside of a part is noted as
 //! well, by the hook that every panic passes.
 //!
-//! What has panicked, when and how often, is told as an alert and shown by `GET /v1/health`, which fails while a part is down.
+//! What has panicked, when and how often, is told as an alert and shown by `GET /v1/health`, which fails while a part is down, or
+//! while a loop [hangs](pulse).
+
+mod pulse;
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -24,8 +27,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
+pub use pulse::{Hung, rests, works};
+
 use crate::clock::SystemClock;
 use crate::time::{Clock, Timestamp};
+use pulse::Pulses;
 
 /// The first pause before a part is begun again, doubled each time up to the last. The first is short, because most panics come
 /// from one bad piece of work; the last keeps a part that always panics from taking a core and flooding the log.
@@ -148,6 +154,7 @@ pub struct Supervisor {
     faults: Mutex<BTreeMap<String, Fault>>,
     /// Set once: why the host has to end.
     broken: watch::Sender<Option<String>>,
+    pulses: Pulses,
 }
 
 impl Supervisor {
@@ -197,12 +204,14 @@ impl Supervisor {
         R: Future<Output = ()>,
     {
         let mut pause = Pause::default();
+        let pulse = self.pulses.begin(&name);
         loop {
             let since = Instant::now();
             let ended = match guarded(&mut begin) {
-                Ok(part) => caught(Box::pin(part)).await,
+                Ok(part) => caught(Arc::clone(&pulse).of(Box::pin(part))).await,
                 Err(panic) => Err(panic),
             };
+            pulse.stops();
             let panic = match ended {
                 Ok(()) if over.as_ref().is_none_or(is_over) => return,
                 Ok(()) => Panic { message: "it ended by itself".into(), place: None },
@@ -246,6 +255,33 @@ impl Supervisor {
                 supervisor.note_up(&part);
             }
         })
+    }
+
+    /// Watches from now on whether loops hang. Once is enough for a process.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no more threads.
+    pub fn watch_loops(self: &Arc<Self>) -> std::io::Result<()> {
+        static WATCHED: Mutex<bool> = Mutex::new(false);
+        let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*watched {
+            let supervisor = Arc::clone(self);
+            drop(self.thread("sexton-pulse", After::Again, move || supervisor.pulses.watch())?);
+            *watched = true;
+        }
+        Ok(())
+    }
+
+    /// The loops that hang.
+    pub fn hung(&self) -> Vec<Hung> {
+        self.pulses.hung()
+    }
+
+    /// As if so much time had passed in which the process was not stopped.
+    #[cfg(test)]
+    pub fn passes(&self, time: Duration) {
+        self.pulses.is_awake_for(time);
     }
 
     /// Notes a panic that was caught where it did no harm to what goes on around it.

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::http;
 use crate::plugins::directory::Directory;
 use crate::plugins::published::Sharing;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Supervisor, rests};
 
 /// What the loops are made of, each time that they begin.
 #[derive(Clone)]
@@ -44,6 +44,7 @@ impl Wiring {
     ///
     /// When a plugin directory cannot be used.
     pub(super) fn first(&self, stopping: &watch::Sender<bool>) -> anyhow::Result<Vec<JoinHandle<()>>> {
+        Supervisor::of_process().watch_loops()?;
         // All of them are opened before a loop begins, so that a start that fails has begun none.
         let plugins = match self.config.host.publish {
             true => Plugins::Shared(Box::new(self.parts.sharing(&self.config)?)),
@@ -94,6 +95,7 @@ impl Wiring {
                 let announcer = wiring.parts.announcer(&wiring.config);
                 async move {
                     announcer.run(stop.clone()).await;
+                    rests(None);
                     // Where another process has the host's name, there is nothing more to announce until the host has ended.
                     drop(stop.wait_for(|over| *over).await);
                 }

@@ -1,35 +1,61 @@
 //! What the host says of itself, its tenants, its plugins and the locks that are held.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::App;
-use super::error::ApiResult;
+use super::error::{ApiResult, told_in_log};
 use super::extract::{ApiQuery, NoQuery, Tenant};
 use super::shapes::{FailureBody, Health, Host, Locks, Plugins, TenantShape, Tenants};
+use crate::lengths;
 use crate::run::RunId;
 use crate::telemetry::lost_lines;
 
-/// `GET /v1/health`, and `GET /livez`: whether the store answers and no part of the host is down; what a watchdog asks.
+/// `GET /v1/health`, and `GET /livez`: whether the store answers, and no part of the host is down or hangs; what a watchdog asks.
 pub(super) async fn health(State(app): State<App>, _: ApiQuery<NoQuery>) -> Response {
     let parts = app.supervisor.faults();
     // No run has this id: the cheapest question that the store must really be asked.
-    let store = app.store.run(RunId(0)).await.err().map(|error| error.to_string());
+    let store = app.store.run(RunId(0)).await.err().map(|error| {
+        let id = told_in_log(&error.to_string());
+        format!("the store does not answer; the host's log says why beside error.id={id}")
+    });
+    let hung = app.supervisor.hung();
     let down = || {
         let down: Vec<String> =
             parts.iter().filter(|fault| fault.down).map(|fault| format!("`{}`", fault.part)).collect();
         (!down.is_empty()).then(|| format!("panicked and is down for now: {}", down.join(", ")))
     };
-    let error = store.or_else(down).map(|message| FailureBody { code: "unhealthy".to_owned(), message, hint: None });
+    let hangs = || {
+        let silent = hung.iter().map(|hung| {
+            let silent = lengths::about(Duration::from_millis(hung.silent_ms));
+            format!("`{}` has not come round for {silent}", hung.part)
+        });
+        let words = silent.collect::<Vec<_>>().join(", ");
+        (!words.is_empty()).then(|| format!("hangs, so that the host should be started again: {words}"))
+    };
+    let error = store.or_else(down).or_else(hangs).map(|message| FailureBody {
+        code: "unhealthy".to_owned(),
+        message,
+        hint: None,
+    });
     let (status, word) = match error {
         None => (StatusCode::OK, "ok"),
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "down"),
     };
     (
         status,
-        Json(Health { status: word.to_owned(), error, parts, lost_log_lines: lost_lines(), clock: app.clock.doubt() }),
+        Json(Health {
+            status: word.to_owned(),
+            error,
+            parts,
+            hung,
+            lost_log_lines: lost_lines(),
+            clock: app.clock.doubt(),
+        }),
     )
         .into_response()
 }

@@ -16,12 +16,13 @@ use serde::{Deserialize, Serialize};
 
 pub use tasks::{Due, LastRun, LimitsShape, Retry, TaskDetail, TaskSummary, Tasks, TriggerShape, WaitingRun};
 
+use crate::lengths;
 use crate::pause::PausedBy;
 use crate::plugins::PluginInfo;
 use crate::run::{HeldBack, Outcome, RunId, RunState};
 use crate::store::{AttemptInfo, EntryInfo, HeldLock, RunInfo, StoreStats};
 use crate::supervision::Pause;
-use crate::supervisor::Fault;
+use crate::supervisor::{Fault, Hung};
 use crate::task::Name;
 use crate::time::Timestamp;
 
@@ -68,6 +69,9 @@ pub struct Health {
     /// The parts of the host that have panicked since it was started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Fault>,
+    /// The loops of the host that hang.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hung: Vec<Hung>,
     /// What is odd about the clock, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<String>,
@@ -367,16 +371,11 @@ pub fn length(text: &str) -> Result<std::time::Duration, String> {
     })
 }
 
-/// A length of time in its two largest units: people compare, they do not compute.
+/// A length of time in its two largest units: people compare, they do not compute. Parts of a second count below a second only.
 pub fn rough(length: std::time::Duration) -> String {
-    let seconds = length.as_secs();
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    match seconds {
+    match length.as_secs() {
         0 => format!("{}ms", length.subsec_millis()),
-        1..60 => format!("{seconds}s"),
-        60..3600 => format!("{minutes}m {}s", seconds % 60),
-        3600..86_400 => format!("{hours}h {}m", minutes % 60),
-        _ => format!("{days}d {}h", hours % 24),
+        seconds => lengths::about(std::time::Duration::from_secs(seconds)),
     }
 }
 

@@ -512,3 +512,36 @@ async fn health_shows_what_has_panicked_and_fails_while_a_part_is_down() {
     );
     part.abort();
 }
+
+#[tokio::test]
+async fn health_fails_while_a_loop_hangs_and_says_which() {
+    let rig = Rig::new();
+    let (_over, stop) = tokio::sync::watch::channel(false);
+    let begun = Arc::new(tokio::sync::Notify::new());
+    let begins = Arc::clone(&begun);
+    let part = rig.supervisor.part("sweeper", stop, move || {
+        let begins = Arc::clone(&begins);
+        async move {
+            crate::supervisor::works();
+            begins.notify_one();
+            std::future::pending().await
+        }
+    });
+    begun.notified().await;
+
+    assert_eq!(rig.get("/livez").await.status, StatusCode::OK);
+    rig.supervisor.passes(Duration::from_secs(600));
+    let hangs = rig.get("/livez").await;
+
+    assert_eq!(hangs.status, StatusCode::SERVICE_UNAVAILABLE);
+    let hangs = hangs.json();
+    assert_eq!(
+        (&hangs["status"], &hangs["hung"]),
+        (&json!("down"), &json!([{ "part": "sweeper", "silent_ms": 600_000 }]))
+    );
+    assert_eq!(
+        hangs["error"]["message"],
+        "hangs, so that the host should be started again: `sweeper` has not come round for 10m"
+    );
+    part.abort();
+}

@@ -13,6 +13,7 @@ use crate::plugins::Registry;
 use crate::runtime::Stop;
 use crate::store::hosts::{Announced, Announcement, HostRecord};
 use crate::store::{Result, Store};
+use crate::supervisor::{rests, works};
 use crate::time::{Clock, Timestamp};
 
 /// How often a host that drains says how much it still has under way, for those who wait for that.
@@ -54,6 +55,7 @@ impl Announcer {
         let often = self.lease / 3;
         while self.duty.now() != Duty::Replaced {
             let wait = if self.duty.now() == Duty::Draining { often.min(WHILE_DRAINING) } else { often };
+            rests(Some(wait));
             tokio::select! {
                 () = tokio::time::sleep(wait) => self.look().await,
                 () = self.duty.asked() => self.look().await,
@@ -64,6 +66,7 @@ impl Announcer {
 
     /// Say that it is there, and do what is wanted of it.
     async fn look(&self) {
+        works();
         match self.announce(self.lease).await {
             Ok(Announced { replaced: true, .. }) => self.give_up(),
             Ok(Announced { draining, .. }) => self.heed(draining),
@@ -74,6 +77,7 @@ impl Announcer {
 
     /// Whoever looks need not wait until it counts as gone. If this fails they have to.
     async fn leave(&self) {
+        works();
         if let Err(error) = self.announce(Duration::ZERO).await {
             warn!(error = %error, "Cannot say that this host stops");
         }

@@ -17,6 +17,7 @@ use crate::catalog::Catalog;
 use crate::machine::live::LiveRuns;
 use crate::run::{Claim, ClaimKey, HeldBack};
 use crate::store::TenantShare;
+use crate::supervisor::{rests, works};
 use crate::task::{Name, TaskKey};
 use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
@@ -195,17 +196,20 @@ impl Budgets {
     pub async fn watch(self: Arc<Self>, live: Arc<LiveRuns>, mut over: watch::Receiver<bool>) {
         let mut charged = self.charged.subscribe();
         loop {
+            rests(None);
             tokio::select! {
                 // Sleeps while nobody who has a budget has anything under way.
                 some = charged.wait_for(|attempts| *attempts > 0) => drop(some),
                 _ = over.changed() => return,
             }
+            works();
             let attempts: Vec<ClaimKey> = self.books().attempts.keys().copied().collect();
             for key in attempts {
                 if let Some(handle) = live.get(key.run).filter(|handle| handle.key == key) {
                     self.used(key, handle.vitals.snapshot().fuel);
                 }
             }
+            rests(Some(LOOK));
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
                 _ = over.changed() => return,

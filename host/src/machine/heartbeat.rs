@@ -9,6 +9,7 @@ use tracing::{debug, warn};
 use crate::machine::live::LiveRuns;
 use crate::runtime::Stop;
 use crate::store::Store;
+use crate::supervisor::{rests, works};
 use crate::time::Clock;
 
 /// What the heartbeat needs.
@@ -31,10 +32,12 @@ impl Heartbeat {
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut last_good = Instant::now();
         loop {
+            rests(Some(self.lease / 3));
             tokio::select! {
                 _ = beat.tick() => {}
                 _ = over.changed() => return,
             }
+            works();
             let started = Instant::now();
             match self.beat().await {
                 Ok(()) => last_good = started,

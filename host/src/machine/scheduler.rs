@@ -22,6 +22,7 @@ use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::schedule::Trigger;
 use crate::store::{Begun, NewRun, Store, TaskState};
+use crate::supervisor::{rests, works};
 use crate::task::{Task, TaskKey};
 use crate::time::{Clock, Timestamp};
 pub use added::AddedSchedules;
@@ -66,8 +67,10 @@ impl Scheduler {
         let mut pauses = self.pause.changes();
         let mut over = pauses.borrow().over;
         while !*stopping.borrow() {
+            works();
             let stand = *pauses.borrow_and_update();
             if stand.since.is_some() {
+                rests(None);
                 tokio::select! {
                     _ = pauses.changed() => {}
                     told = stopping.changed() => if told.is_err() { return },
@@ -87,6 +90,7 @@ impl Scheduler {
                 true => self.fire_due(&mut timetable).await.min(self.react(&mut reacting).await),
                 false => AFTER_ERROR,
             };
+            rests(Some(sleep));
             tokio::select! {
                 () = tokio::time::sleep(sleep) => {}
                 _ = catalog.changed() => known = false,

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::info;
 
+use crate::lengths;
 use crate::run::Outcome;
+use crate::supervisor::{rests, works};
 
 /// How often it is said, where anything ended.
 const EVERY: Duration = Duration::from_secs(60);
@@ -35,7 +37,9 @@ impl Summary {
     pub async fn run(self: std::sync::Arc<Self>, mut over: watch::Receiver<bool>) {
         let mut since = Instant::now();
         loop {
+            rests(Some(EVERY));
             let ended = tokio::time::timeout(EVERY, over.wait_for(|over| *over)).await.is_ok();
+            works();
             self.say(since.elapsed());
             since = Instant::now();
             if ended {
@@ -61,8 +65,8 @@ impl Counts {
         let attempts: u64 = self.outcomes.values().sum();
         let each: Vec<String> = self.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
         let noun = if attempts == 1 { "attempt" } else { "attempts" };
-        let within = humantime::format_duration(Duration::from_secs(within.as_secs().max(1)));
-        let late = humantime::format_duration(Duration::from_millis(self.latest.as_millis().try_into().ok()?));
+        let within = lengths::about(Duration::from_secs(within.as_secs().max(1)));
+        let late = lengths::about(Duration::from_millis(self.latest.as_millis().try_into().ok()?));
         Some(format!("{attempts} {noun} ended in the last {within}: {}; started at most {late} late", each.join(", ")))
     }
 }

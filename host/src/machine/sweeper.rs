@@ -14,6 +14,7 @@ use crate::machine::live::LiveRuns;
 use crate::retry::RetryPolicy;
 use crate::run::Outcome;
 use crate::store::{Expired, Finish, LossPolicy, Retention, Store, StoreError};
+use crate::supervisor::{rests, works};
 use crate::time::Clock;
 
 /// Expired claims looked at in one go.
@@ -58,9 +59,10 @@ impl Sweeper {
             interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
         loop {
+            rests(Some(self.every));
             let done = tokio::select! {
                 _ = sweep.tick() => self.bury().await,
-                _ = late.tick() => self.store.cancel_late(self.clock.now()).await.map(drop),
+                _ = late.tick() => self.cancel_late().await,
                 _ = prune.tick() => self.prune().await,
                 _ = over.changed() => return,
             };
@@ -77,6 +79,7 @@ impl Sweeper {
     /// The store's.
     pub async fn bury(&self) -> crate::store::Result<()> {
         loop {
+            works();
             let now = self.clock.now();
             let expired = self.store.expired(now, BATCH).await?;
             let all = expired.len() == BATCH;
@@ -136,9 +139,16 @@ impl Sweeper {
         }
     }
 
+    async fn cancel_late(&self) -> crate::store::Result<()> {
+        works();
+        self.store.cancel_late(self.clock.now()).await.map(drop)
+    }
+
     async fn prune(&self) -> crate::store::Result<()> {
+        works();
         self.store.forget_hosts(self.clock.now().minus(HOSTS_FOR)).await?;
         loop {
+            works();
             let retention = self.retention.borrow().clone();
             let gone = self.store.prune(retention, self.clock.now()).await?;
             if gone == 0 {

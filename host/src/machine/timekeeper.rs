@@ -11,6 +11,7 @@ use crate::clock::{SETTLES, StoreClock, SystemClock};
 use crate::schedule::IMPLAUSIBLE;
 use crate::store::Store;
 use crate::store::repairs::Repaired;
+use crate::supervisor::{rests, works};
 use crate::time::{Clock, Timestamp};
 
 /// How often the store is asked. Clocks of machines drift apart by less than a millisecond in that time.
@@ -53,10 +54,12 @@ impl Timekeeper {
         let mut corrected = Instant::now();
         let mut watch = Watch::new(self.clock.now(), self.found_ahead);
         loop {
+            rests(Some(LOOK));
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
                 _ = over.changed() => return,
             }
+            works();
             if corrected.elapsed() >= EVERY {
                 corrected = Instant::now();
                 self.correct().await;

@@ -16,7 +16,7 @@ use crate::machine::host_duty::{Duty, HostDuty};
 use crate::machine::host_pause::HostPause;
 use crate::run::Claim;
 use crate::store::{ClaimRequest, Claimed, LossPolicy, Store};
-use crate::supervisor::{Supervisor, caught};
+use crate::supervisor::{Supervisor, caught, rests, works};
 use crate::task::{Name, TaskKey};
 use crate::time::Clock;
 
@@ -64,6 +64,7 @@ impl Worker {
         let (mut pauses, mut duties) = (self.pause.changes(), self.duty.changes());
 
         while !*stopping.borrow() {
+            works();
             if catalog.has_changed().unwrap_or(false) {
                 catalog.mark_unchanged();
                 tasks = Claimable::of(&self.catalog, &self.labels);
@@ -100,6 +101,8 @@ impl Worker {
             };
             drop(claiming);
 
+            // Places become free, and pauses end, when they do.
+            rests(wait.filter(|wait| *wait != Duration::MAX));
             tokio::select! {
                 () = &mut hinted, if wait.is_some() => {}
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
@@ -112,6 +115,7 @@ impl Worker {
             }
         }
         debug!(free = slots.available_permits(), "Claiming no more runs");
+        rests(None);
         // All places are free again when the runs under way are over.
         drop(slots.acquire_many(self.places).await);
     }
