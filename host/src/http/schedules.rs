@@ -163,10 +163,13 @@ fn read(body: &[u8]) -> ApiResult<ScheduleRequest> {
 
 async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult<Response> {
     let now = app.clock.now();
-    let (definition, notes) = define(&request, now)?;
+    let task = task_of(&request)?;
+    let owner = TaskKey { tenant: key.tenant.clone(), task: task.clone() };
+    // As `schedule explain --task` is given it, so that both show the same instants.
+    let (definition, notes) = define(&request, &format!("{owner}/{}", key.key), now)?;
     let new = AddSchedule {
         key,
-        task: task_of(&request)?,
+        task,
         definition: definition.text(),
         data: request.data.map(bytes),
         cursor: match definition.trigger {
@@ -242,8 +245,8 @@ fn bytes(data: serde_json::Value) -> Vec<u8> {
     }
 }
 
-/// What is asked for, and what of that deviates from what is written, a line each.
-fn define(request: &ScheduleRequest, now: Timestamp) -> ApiResult<(Definition, Vec<String>)> {
+/// What is asked for, and what of that deviates from what is written, a line each. `H` and `~` fall by `name`.
+fn define(request: &ScheduleRequest, name: &str, now: Timestamp) -> ApiResult<(Definition, Vec<String>)> {
     let manifests = [
         ("after", &request.after),
         ("pace", &request.pace),
@@ -257,6 +260,7 @@ fn define(request: &ScheduleRequest, now: Timestamp) -> ApiResult<(Definition, V
     let trigger = trigger(request, asked_zone.unwrap_or(Tz::UTC), now)?;
     let mut notes: Vec<String> = given::two_zones(&trigger, asked_zone).into_iter().collect();
     let mut definition = Definition::of(trigger, asked_zone.unwrap_or(Tz::UTC)).map_err(|e| not_supported(&e))?;
+    definition = definition.for_name(name);
     let zone = definition.zone;
     let at =
         |field: &str, text: &Option<String>| text.as_deref().map(|text| instant(field, text, zone, now)).transpose();
@@ -293,14 +297,7 @@ fn trigger(request: &ScheduleRequest, zone: Tz, now: Timestamp) -> ApiResult<Tri
     match (cron, every, at, after_now) {
         (Some(crontab), None, None, None) => {
             let read = given::crontab(crontab, false);
-            match read.map_err(|e| ApiError::bad("bad-crontab", format!("`cron`: {e}")))? {
-                Trigger::Cron(crontab) if crontab.has_place_of_its_own() => {
-                    let message =
-                        format!("`cron`: `{crontab}`: `H` and `~` are for tasks in manifests; write the values");
-                    Err(ApiError::bad("bad-crontab", message))
-                }
-                trigger => Ok(trigger),
-            }
+            read.map_err(|e| ApiError::bad("bad-crontab", format!("`cron`: {e}")))
         }
         (None, Some(every), None, None) => match duration("every", every, YEAR)? {
             short if short < SHORTEST => Err(ApiError::bad("bad-duration", "`every` is 10ms or more")),
@@ -328,7 +325,7 @@ async fn shapes(app: &App, found: &[ScheduleInfo]) -> ApiResult<Vec<ScheduleShap
     let (tasks, states, now) = (app.catalog.tasks(), app.store.task_states().await?, app.clock.now());
     let shape = |info: &ScheduleInfo| {
         let definition = Definition::read(&info.definition)
-            .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "store-failed", e.to_string()))?;
+            .map_err(|e| ApiError::store_failed(&format!("added schedule `{}`: {e}", info.key.key)))?;
         let task = TaskKey { tenant: info.key.tenant.clone(), task: info.task.clone() };
         let state = if info.finished_at.is_some() {
             ScheduleState::Finished

@@ -28,6 +28,8 @@ pub struct Definition {
     pub end: Option<Timestamp>,
     /// So many runs are made, and no more.
     pub times: Option<u32>,
+    /// The name that its `H` and `~` fall by, if its crontab has any.
+    pub name: Option<Box<str>>,
 }
 
 /// Why a text or a trigger is no [`Definition`].
@@ -62,6 +64,8 @@ pub struct Looked {
 struct Text<'a> {
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     cron: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    name: Option<std::borrow::Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     every_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,7 +95,18 @@ impl Definition {
     pub fn of(trigger: Trigger, zone: Tz) -> Result<Self, BadDefinition> {
         word(&trigger)?;
         let zone = trigger.zone_or(zone);
-        Ok(Self { trigger, zone, delay: Duration::ZERO, start: None, end: None, times: None })
+        Ok(Self { trigger, zone, delay: Duration::ZERO, start: None, end: None, times: None, name: None })
+    }
+
+    /// The same with each `H` and `~` where `name` has it. The name is written down with it.
+    #[must_use]
+    pub fn for_name(self, name: &str) -> Self {
+        match self.trigger {
+            Trigger::Cron(crontab) if crontab.has_place_of_its_own() => {
+                Self { trigger: Trigger::Cron(crontab.for_name(name)), name: Some(name.into()), ..self }
+            }
+            trigger => Self { trigger, ..self },
+        }
     }
 
     /// It in a line of JSON: the same text for the same definition.
@@ -103,6 +118,7 @@ impl Definition {
             start_ms: self.start.map(Timestamp::as_millis),
             end_ms: self.end.map(Timestamp::as_millis),
             times: self.times,
+            name: self.name.as_deref().map(Into::into),
             ..Text::default()
         };
         match &self.trigger {
@@ -129,13 +145,18 @@ impl Definition {
             _ => return Err(unreadable(&"it needs one of `cron`, `every_ms` and `at_ms`")),
         };
         let zone = read.zone.map_or(Ok(Tz::UTC), |zone| Tz::from_str(&zone)).map_err(|e| unreadable(&e))?;
-        Ok(Self {
+        let definition = Self {
             zone: trigger.zone_or(zone),
             trigger,
             delay: Duration::from_millis(read.delay_ms.unwrap_or(0)),
             start: read.start_ms.map(Timestamp::from_millis),
             end: read.end_ms.map(Timestamp::from_millis),
             times: read.times,
+            name: None,
+        };
+        Ok(match read.name {
+            Some(name) => definition.for_name(&name),
+            None => definition,
         })
     }
 
@@ -235,6 +256,22 @@ mod tests {
             assert_eq!(Definition::read(&text).unwrap().text(), text);
         }
         assert_eq!(plain.text(), r#"{"cron":"*/5 9-17 * * mon-fri"}"#);
+    }
+
+    #[test]
+    fn what_falls_by_a_name_falls_by_the_same_name_when_it_is_read_again() {
+        let cron = |text: &str| Trigger::Cron(Crontab::parse(text).unwrap());
+        let named = |text, name| Definition::of(cron(text), Tz::UTC).unwrap().for_name(name);
+
+        for text in ["H H * * *", "0~59 4 * * *"] {
+            let definition = named(text, "report/nightly");
+            let again = Definition::read(&definition.text()).unwrap();
+            assert_eq!(again, definition, "{}", definition.text());
+            let as_explained = Crontab::parse(text).unwrap().for_name("report/nightly");
+            assert_eq!(again.trigger, Trigger::Cron(as_explained));
+            assert_ne!(again.next_after(at(0)), named(text, "report/weekly").next_after(at(0)));
+        }
+        assert_eq!(named("5 4 * * *", "report/nightly").text(), r#"{"cron":"5 4 * * *"}"#);
     }
 
     #[test]

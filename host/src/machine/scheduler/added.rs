@@ -20,6 +20,7 @@ use crate::machine::host_pause::HostPause;
 use crate::schedule::{Definition, IMPLAUSIBLE, Looked};
 use crate::store::Store;
 use crate::store::added::{DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, ScheduleProgress};
+use crate::supervisor::{rests, works};
 use crate::task::Task;
 use crate::time::{Clock, Timestamp};
 use parked::{Parked, Plan, Slot, Timetable};
@@ -96,7 +97,9 @@ impl AddedSchedules {
         let (began, mut parked, mut load_at) = (Instant::now(), false, Instant::now());
         let mut pauses = self.pause.changes();
         while !*stopping.borrow() {
+            works();
             if pauses.borrow_and_update().since.is_some() {
+                rests(None);
                 tokio::select! {
                     _ = pauses.changed() => {}
                     told = stopping.changed() => if told.is_err() { return },
@@ -121,6 +124,7 @@ impl AddedSchedules {
                 self.wake(&mut known);
             }
             let sleep = self.fire_due(&mut known).await.min(load_at.saturating_duration_since(Instant::now()));
+            rests(Some(sleep));
             tokio::select! {
                 () = tokio::time::sleep(sleep) => {}
                 () = told => load_at = Instant::now(),
@@ -163,6 +167,7 @@ impl AddedSchedules {
     /// Fire all that is due. Returns how long nothing will be.
     async fn fire_due(&self, known: &mut Known) -> Duration {
         loop {
+            works();
             let now = self.clock.now();
             if known.latest.replace(now).is_some_and(|latest| latest.since(now) > IMPLAUSIBLE) {
                 // The clock was set back so far that nothing would come up: all is read again with the next look.
@@ -318,5 +323,5 @@ impl Parked {
 
 fn instant(at: Timestamp) -> Definition {
     let trigger = crate::schedule::Trigger::At(at);
-    Definition { trigger, zone: chrono_tz::Tz::UTC, delay: Duration::ZERO, start: None, end: None, times: None }
+    Definition::of(trigger, chrono_tz::Tz::UTC).expect("an instant can be added")
 }
