@@ -11,7 +11,7 @@ use super::error::CliError;
 use super::lists;
 use super::screen::{Screen, aside, one_line, safe};
 use crate::http::shapes::{Due, TriggerShape, timing};
-use crate::plugins::inspect::{Inspection, inspect, tasks_in, unknown_tasks};
+use crate::plugins::inspect::{Inspection, NO_COMPONENT, inspect, tasks_in, unknown_tasks};
 use crate::plugins::manifest;
 use crate::schedule::{Trigger, explain};
 use crate::task::{Name, Task};
@@ -238,8 +238,9 @@ fn summary(all: &[Checked], tasks: usize) -> String {
 
 /// Says on stderr what is wrong, and what is probably not meant.
 fn tell(all: &[Checked]) -> Result<(), CliError> {
-    for warning in all.iter().flat_map(|checked| &checked.found.warnings) {
-        aside(&format!("warning: {}", safe(warning)));
+    let warnings: Vec<&String> = all.iter().flat_map(|checked| &checked.found.warnings).collect();
+    for warning in folded(&warnings) {
+        aside(&format!("warning: {}", safe(&warning)));
     }
     let errors: Vec<&String> = all.iter().flat_map(|checked| &checked.found.errors).collect();
     let Some((last, others)) = errors.split_last() else { return Ok(()) };
@@ -251,6 +252,26 @@ fn tell(all: &[Checked]) -> Result<(), CliError> {
         1 => failed,
         many => failed.hint(format!("{many} things are wrong in {} manifests", all.len())),
     })
+}
+
+/// The warnings as people read them: that there is no component is said once for all manifests, because whoever checks manifests alone
+/// is told nothing by it.
+fn folded(warnings: &[&String]) -> Vec<String> {
+    const NAMED: usize = 3;
+    let (bare, others): (Vec<&String>, Vec<&String>) =
+        warnings.iter().copied().partition(|warning| warning.ends_with(NO_COMPONENT));
+    let mut folded: Vec<String> = others.into_iter().cloned().collect();
+    if bare.len() <= NAMED {
+        folded.extend(bare.into_iter().cloned());
+        return folded;
+    }
+    let name = |warning: &&String| warning.trim_end_matches(NO_COMPONENT).trim_end_matches(": ").to_owned();
+    let named: Vec<String> = bare.iter().take(NAMED).map(name).collect();
+    let (named, count, more) = (named.join(", "), bare.len(), bare.len() - NAMED);
+    folded.push(format!(
+        "{count} components are missing, so imports and grants were not compared: {named} and {more} more"
+    ));
+    folded
 }
 
 /// A manifest, for programs.

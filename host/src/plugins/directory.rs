@@ -18,16 +18,17 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tracing::{debug, info, warn};
 
 use crate::harmless;
+use crate::lengths;
 use crate::plugins::again::Again;
 use crate::plugins::apart::Apart;
 use crate::plugins::loading::{Loading, Next};
 use crate::plugins::outlet::Outlet;
 use crate::plugins::registry::{Registry, Version};
 use crate::plugins::settling::{SETTLE, Settling};
-use crate::plugins::source::{Files, QUIET, Rejected, Source, list};
+use crate::plugins::source::{Files, Listing, QUIET, Rejected, Source, list};
 use crate::plugins::watching::Watching;
 use crate::runtime::Runtime;
-use crate::supervisor::{Supervisor, caught};
+use crate::supervisor::{Supervisor, caught, rests, works};
 use crate::task::Name;
 use crate::time::Clock;
 
@@ -41,8 +42,8 @@ const GATHER: Duration = Duration::from_millis(25);
 /// What loading a plugin brought.
 pub(super) type Brought = Result<Version, Rejected>;
 
-/// What lies in a directory, and whether some of it could not be looked at.
-type Listed = io::Result<(BTreeMap<String, Files>, bool)>;
+/// What lies in a directory, if it could be read.
+type Listed = io::Result<Listing>;
 
 /// The plugin directory of one tenant.
 #[derive(Debug)]
@@ -63,6 +64,8 @@ pub struct Directory {
     gathered_until: Instant,
     /// Whether the directory could not be read the last time.
     unreadable: bool,
+    /// Files that the log has said to be called by the wrong name.
+    misnamed: BTreeSet<String>,
 }
 
 impl Directory {
@@ -113,6 +116,7 @@ impl Directory {
             gathered: Vec::new(),
             gathered_until: Instant::now(),
             unreadable: false,
+            misnamed: BTreeSet::new(),
         }
     }
 
@@ -127,13 +131,17 @@ impl Directory {
             self.seen.extend(known.into_iter().map(|name| (name, Files::default())));
         }
         loop {
-            // A filesystem that hangs keeps this directory waiting, and nothing else.
+            // A filesystem that hangs keeps this directory waiting, and nothing else: to end the host would not mend it.
+            rests(None);
             let listed = tokio::select! {
                 listed = self.survey(&mut watching) => listed,
                 _ = over.changed() => return,
             };
+            works();
             let unsettled = self.look(listed);
-            let pause = tokio::time::sleep(if unsettled { QUIET } else { self.rest() });
+            let pause = if unsettled { QUIET } else { self.rest() };
+            rests(Some(pause));
+            let pause = tokio::time::sleep(pause);
             tokio::select! {
                 () = self.load_until(pause) => {}
                 // Not if there is nobody left to tell: the poll goes on.
@@ -192,7 +200,7 @@ impl Directory {
     fn look(&mut self, listed: Listed) -> bool {
         // Before anything is taken away: what was loaded of it would come back afterwards.
         self.take_up();
-        let (now_there, mut unsettled) = match listed {
+        let Listing { plugins: now_there, mut unsettled, misnamed } = match listed {
             Ok(listed) => listed,
             Err(error) => {
                 // What is loaded stays: a directory that cannot be read says nothing about its plugins.
@@ -206,6 +214,7 @@ impl Directory {
         if std::mem::take(&mut self.unreadable) {
             info!("Reading the plugin directory `{}` again", self.source.directory.display());
         }
+        self.tell_misnamed(misnamed);
         self.outlet.there(&self.source.tenant, now_there.keys());
         let names: BTreeSet<String> = self.seen.keys().chain(now_there.keys()).cloned().collect();
         let mut gone = Vec::new();
@@ -224,6 +233,16 @@ impl Directory {
         }
         self.take_away(&gone);
         unsettled
+    }
+
+    /// Warns of files that no plugin has because of how they are called, once for as long as they lie there.
+    fn tell_misnamed(&mut self, misnamed: BTreeSet<String>) {
+        let directory = self.source.directory.display();
+        for name in misnamed.difference(&self.misnamed) {
+            let (name, wanted) = (harmless::line(name), harmless::line(&name.to_ascii_lowercase()).to_string());
+            warn!(file = %name, "Ignoring `{name}` in `{directory}`: rename it to `{wanted}`, because plugins are called NAME.wasm and NAME.toml");
+        }
+        self.misnamed = misnamed;
     }
 
     /// A plugin is another than it was at the last look.
@@ -292,7 +311,7 @@ impl Directory {
         for (name, brought) in &mut gathered {
             match brought {
                 Err(rejected) if rejected.for_now => {
-                    let wait = humantime::format_duration(self.again.failed(name, Instant::now()));
+                    let wait = lengths::about(self.again.failed(name, Instant::now()));
                     rejected.reason.push_str(&format!("; this may pass, so it is tried again in {wait}"));
                 }
                 _ => self.again.forget(name),

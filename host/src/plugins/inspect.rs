@@ -7,13 +7,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::manifest::Manifest;
-use super::source::{MAX_MANIFEST, list};
+use super::source::{Listing, MAX_MANIFEST, list};
 use crate::config;
 use crate::regular_file;
 use crate::runtime::{Glance, Kind};
 use crate::schedule::{Chain, Trigger};
 use crate::task::{Name, Task};
 use crate::time::Timestamp;
+
+/// What is said of a manifest without a component.
+pub const NO_COMPONENT: &str = "there is no component beside it, so imports and grants were not compared";
 
 /// What was found of a plugin.
 #[derive(Debug, Default)]
@@ -76,7 +79,7 @@ fn component(file: &Path, found: &mut Inspection) {
         let name = file.with_extension("wasm");
         let what = match misnamed(file) {
             Some(other) => format!("the component is called `{other}`; a host looks for NAME.wasm, in lower case"),
-            None => "there is no component beside it, so imports and grants were not compared".to_owned(),
+            None => NO_COMPONENT.to_owned(),
         };
         found.warnings.push(format!("{}: {what}", name.display()));
         return;
@@ -160,7 +163,7 @@ fn absent_directories(task: &Task) -> impl Iterator<Item = String> {
 
 /// The names of the tasks that the plugins in `directory` have, those of plugins without a manifest included.
 pub fn tasks_in(directory: &Path) -> BTreeSet<Name> {
-    let Ok((plugins, _)) = list(directory) else { return BTreeSet::new() };
+    let Ok(Listing { plugins, .. }) = list(directory) else { return BTreeSet::new() };
     let mut names = BTreeSet::new();
     for plugin in plugins.keys().filter_map(|name| Name::new(name.as_str()).ok()) {
         let text = regular_file::read(&directory.join(format!("{plugin}.toml")), MAX_MANIFEST).ok().flatten();

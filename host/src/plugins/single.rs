@@ -41,7 +41,7 @@ pub async fn load(
     let cannot = |error| format!("cannot read `{shown}`: {error}");
     std::fs::metadata(file).map_err(cannot)?;
     let directory: PathBuf = directory.canonicalize().map_err(cannot)?;
-    let (plugins, _) = list(&directory).map_err(cannot)?;
+    let plugins = list(&directory).map_err(cannot)?.plugins;
     let files = plugins.get(name).copied().unwrap_or_default();
     let tenant = Name::default_tenant();
     let (below, runtime) = (directory.clone(), Arc::clone(runtime));

@@ -1,6 +1,6 @@
 //! The files of plugins: which lie in a directory, and what one of them is made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -98,14 +98,31 @@ fn time_of((seconds, nanos): (i64, i64)) -> Option<SystemTime> {
     at.checked_add(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)))
 }
 
-/// The plugins that lie in `directory`, and whether some entry could not be looked at.
-pub(super) fn list(directory: &Path) -> io::Result<(BTreeMap<String, Files>, bool)> {
-    let mut plugins: BTreeMap<String, Files> = BTreeMap::new();
-    let mut unsettled = false;
+/// What lies in a directory of plugins.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// By name.
+    pub(super) plugins: BTreeMap<String, Files>,
+    /// Whether some entry could not be looked at.
+    pub(super) unsettled: bool,
+    /// Files that would belong to a plugin if their extension were in lower case.
+    pub(super) misnamed: BTreeSet<String>,
+}
+
+/// The plugins that lie in `directory`.
+pub(super) fn list(directory: &Path) -> io::Result<Listing> {
+    let Listing { mut plugins, mut unsettled, mut misnamed } = Listing::default();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         let Some(stem) = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()) else { continue };
         let extension = path.extension().and_then(OsStr::to_str);
+        let in_lower_case = extension.map(str::to_ascii_lowercase);
+        if !stem.starts_with('.')
+            && in_lower_case.as_deref() != extension
+            && matches!(in_lower_case.as_deref(), Some("wasm" | "toml"))
+        {
+            misnamed.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+        }
         if stem.starts_with('.') || !matches!(extension, Some("wasm" | "toml")) {
             continue;
         }
@@ -121,7 +138,7 @@ pub(super) fn list(directory: &Path) -> io::Result<(BTreeMap<String, Files>, boo
             _ => files.manifest = Some(stamp),
         }
     }
-    Ok((plugins, unsettled))
+    Ok(Listing { plugins, unsettled, misnamed })
 }
 
 /// What a load needs to know.

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{check, schema};
+use super::{check, folded, schema};
 use crate::cli::args::CheckArgs;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::screen::Screen;
@@ -203,4 +203,20 @@ fn the_schema_is_json() {
     let screen = Screen::plain();
     schema(&screen).expect("it can be printed");
     serde_json::from_str::<Value>(&printed(&screen)).expect("JSON");
+}
+
+#[test]
+fn that_components_are_missing_is_one_warning_for_a_whole_directory() {
+    let bare = |n: usize| {
+        format!("plugins/p{n}.wasm: there is no component beside it, so imports and grants were not compared")
+    };
+    let other = "plugins/p2.toml: task `tick`: its schedule makes no run".to_owned();
+    let few = [bare(1), other.clone(), bare(2)];
+    let many: Vec<String> = (1..=300).map(bare).chain([other.clone()]).collect();
+    let folded = |warnings: &[String]| folded(&warnings.iter().collect::<Vec<_>>());
+
+    assert_eq!(folded(&few), [other.clone(), bare(1), bare(2)]);
+    let all = "300 components are missing, so imports and grants were not compared: \
+               plugins/p1.wasm, plugins/p2.wasm, plugins/p3.wasm and 297 more";
+    assert_eq!(folded(&many), [other, all.to_owned()]);
 }

@@ -86,7 +86,7 @@ impl Copies {
 }
 
 fn read(directory: &Path, limit: u64) -> io::Result<BTreeMap<String, Option<Mark>>> {
-    let (plugins, _) = list(directory)?;
+    let plugins = list(directory)?.plugins;
     let mark = |name: &str| {
         let component = regular_file::read(&directory.join(format!("{name}.wasm")), limit).ok()??;
         let manifest = regular_file::read(&directory.join(format!("{name}.toml")), MAX_MANIFEST).ok()??;
