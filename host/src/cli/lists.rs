@@ -193,6 +193,9 @@ pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<
     if let Some(state) = &args.state {
         path.push_str(&format!("&state={}", part(state)));
     }
+    if args.begun {
+        path.push_str("&begun=true");
+    }
     if let Some(before) = args.before {
         path.push_str(&format!("&before={before}"));
     }

@@ -20,6 +20,9 @@ pub(in crate::cli) struct RunsArgs {
     /// Only in this state
     #[arg(long, value_parser = PossibleValuesParser::new(RunState::ALL.map(RunState::as_str)))]
     pub(in crate::cli) state: Option<String>,
+    /// Only runs that have begun, without those that wait for their first attempt
+    #[arg(long)]
+    pub(in crate::cli) begun: bool,
     /// Show this many at most
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(in crate::cli) limit: u16,
