@@ -39,11 +39,10 @@ impl Counted {
     /// The days that the day-of-month field counts, bit n for the nth, in a month of `length` days of which the first is the
     /// weekday `first`, 0 for Sunday.
     pub(super) fn dates(&self, first: u32, length: u32) -> u64 {
-        let last = set(self.before_last).filter(|before| *before < length).map(|before| 1 << (length - before));
-        let near = set(self.near).filter(|day| *day <= length);
-        let near_last = set(self.near_before_last).filter(|before| *before < length).map(|before| length - before);
-        let near = near.chain(near_last).map(|day| 1 << nearest(day, first, length));
-        last.chain(near).fold(0, |days, day: u64| days | day)
+        let before_last = |bits| set(bits).filter_map(move |before| length.checked_sub(before).filter(|day| *day >= 1));
+        let near = set(self.near).filter(|day| *day <= length).chain(before_last(self.near_before_last));
+        let near = near.map(|day| nearest(day, first, length));
+        before_last(self.before_last).chain(near).fold(0, |days, day| days | (1 << day))
     }
 
     /// The same for the day-of-week field.

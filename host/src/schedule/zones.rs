@@ -72,6 +72,8 @@ mod tests {
             ("new york", "did you mean `America/New_York`?"),
             ("qqqq", "IANA"),
             ("", "IANA"),
+            (&format!("{:>64}", "Europe/Belrin"), "did you mean `Europe/Berlin`?"),
+            (&format!("{:>65}", "Europe/Belrin"), "IANA"),
             (&"x".repeat(5000), "IANA"),
             ("a\nb", "`a b`"),
         ] {
