@@ -288,9 +288,9 @@ March 2027, Europe/Berlin
 
 #[test]
 fn a_month_fits_eighty_columns_whatever_is_drawn() {
-    let each_second = Trigger::Cron(Crontab::parse_with_seconds("* * * * * *").unwrap());
+    let each_second = Trigger::Cron(Crontab::parse_with_seconds("* * * 30,31 * *").unwrap());
     for (trigger, days, all) in [
-        (each_second, ["31 x1500+", "30 x1500+"], "at least 46500 times in all"),
+        (each_second, ["31 x1500+", "30 x1500+"], "at least 3000 times in all"),
         (cron("0 0 * * *"), ["31 x1\n", "30 x1 "], "31 times in all"),
         (cron("* * * * *"), ["31 x1500", "30 x1440"], "44700 times in all"),
         (Trigger::Every(Duration::from_millis(10)), ["31 x9000k", "30 x8640k"], "268200000 times in all"),
