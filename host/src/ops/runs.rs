@@ -66,7 +66,7 @@ impl Ops {
         };
         self.live.make_way(&replaced, run);
         if created {
-            debug!(run.id = %run, task.name = %task.key, principal = %by, "Run {run} of `{}` was asked for", task.key);
+            debug!(run.id = %run, task.name = %task.key, principal = %by, "Made run {run} of `{}`, which was asked for", task.key);
         }
         Ok(Triggered {
             run,
