@@ -9,9 +9,9 @@ use serde_json::Value;
 use crate::attack::{Attack, End, Weapon};
 use crate::ground::SECRET;
 use crate::host::Host;
-use crate::made;
 use crate::room::STARVED;
 use crate::vitals::{Vitals, forget_peak};
+use crate::{machine, made};
 
 /// The task that behaves: it is due ten times a second, and does nothing.
 pub(crate) const PULSE: &str = "hostile-pulse";
@@ -99,6 +99,11 @@ pub(crate) fn under(condition: Condition, host: &Host, attack: &Attack, at_start
     forget_peak(host.pid);
     let rss = host.vitals()?.rss;
     let said = host.log(0).len();
+    // Before the attack, so that what the host makes of it is no excuse.
+    let slowdown = match condition {
+        Condition::Beside => machine::slowdown(Duration::from_millis(200)),
+        _ => 1.0,
+    };
     let begun = now(host)?;
     let start = Instant::now();
 
@@ -120,7 +125,7 @@ pub(crate) fn under(condition: Condition, host: &Host, attack: &Attack, at_start
     let peak = host.vitals()?.peak;
 
     let late = match condition {
-        Condition::Beside => lateness(host, begun)?,
+        Condition::Beside => lateness(host, begun, slowdown)?,
         _ => Default::default(),
     };
     if attack.endless {
@@ -260,7 +265,7 @@ fn beginning(text: &str) -> String {
 }
 
 /// How late the pulse began since `begun`: median and worst.
-fn lateness(host: &Host, begun: DateTime<Utc>) -> Result<(Duration, Duration)> {
+fn lateness(host: &Host, begun: DateTime<Utc>, slowdown: f64) -> Result<(Duration, Duration)> {
     let until = now(host)?;
     let path = format!("/v1/runs?task={PULSE}&limit=200");
     let pulses = host.eventually("the pulse is over", || {
@@ -286,7 +291,12 @@ fn lateness(host: &Host, begun: DateTime<Utc>) -> Result<(Duration, Duration)> {
     }
     late.sort_unstable();
     let (median, worst) = (late[late.len() / 2], late[late.len() - 1]);
-    ensure!(median <= LATE.0 && worst <= LATE.1, "a task that behaves was late: {late:?}");
+    // On a machine that is busy with other programs everything takes longer, by as much as that took which was measured.
+    let allowed = (LATE.0.mul_f64(slowdown), LATE.1.mul_f64(slowdown));
+    ensure!(
+        median <= allowed.0 && worst <= allowed.1,
+        "a task that behaves was late, where the machine took {slowdown:.1} times as long for anything: {late:?}"
+    );
     Ok((median, worst))
 }
 

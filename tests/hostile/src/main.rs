@@ -6,6 +6,7 @@ mod ground;
 mod host;
 mod leak;
 mod list;
+mod machine;
 mod made;
 mod room;
 mod vitals;
