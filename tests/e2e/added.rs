@@ -224,6 +224,26 @@ fn a_paused_task_makes_no_runs_of_its_schedules() {
 }
 
 #[test]
+fn values_that_a_name_spreads_fall_where_schedule_explain_shows_them_for_task_and_key() {
+    let host = host();
+    let added = |key: &str| {
+        let (status, answer) = put(&host, key, &json!({"task": "probe", "cron": "H H * * *"}));
+        assert_eq!(status, 201, "{answer}");
+        answer["schedule"]["next"]["at"].as_str().unwrap().to_owned()
+    };
+
+    let (nightly, weekly) = (added("nightly"), added("weekly"));
+
+    assert_ne!(nightly, weekly, "each falls by its own key");
+    let explained = host.get("/v1/schedule/explain?schedule=H%20H%20*%20*%20*&task=probe/nightly&next=1");
+    assert!(explained.to_string().contains(&nightly), "{nightly} is not in {explained}");
+    let offline = said(&host.cli(&["schedule", "explain", "H H * * *", "--task", "probe/nightly", "--json"]), 0);
+    assert!(offline.contains(&nightly), "{nightly} is not in {offline}");
+    assert_eq!(host.get("/v1/schedules/nightly")["trigger"]["text"], "cron H H * * *");
+    assert_eq!(host.get("/v1/schedules/nightly")["next"]["at"], json!(nightly), "read again it is the same");
+}
+
+#[test]
 fn a_schedule_that_makes_no_sense_is_refused_with_a_reason() {
     let host = host();
     let over = "2020-01-01T00:00:00Z";

@@ -152,3 +152,18 @@ fn a_host_that_looks_at_its_directory_does_not_take_that_for_a_change() {
     println!("idle, the host used {idle} hundredths of a second in three seconds");
     assert!(idle < 60, "{idle} hundredths of a second of processor time in three seconds");
 }
+
+#[test]
+fn a_file_whose_extension_is_in_capitals_is_told_once_with_its_right_name() {
+    let host = Host::with_plugins(&[("noop", "noop", "[tasks.noop]\n")]);
+
+    std::fs::write(host.plugin_path("shout.WASM"), b"not even a component").unwrap();
+    std::fs::write(host.plugin_path("shout.TOML"), b"").unwrap();
+
+    let told = |name: &str| host.log().lines().filter(|line| line.contains(&format!("Ignoring `{name}`"))).count();
+    host.eventually("both are told", || (told("shout.WASM") + told("shout.TOML") == 2).then_some(()));
+    assert!(host.log().contains("rename it to `shout.wasm`"), "{}", host.log());
+    // Another look at the directory, which still has them.
+    host.add("later", "noop", "[tasks.later]\n");
+    assert_eq!((told("shout.WASM"), told("shout.TOML")), (1, 1), "{}", host.log());
+}

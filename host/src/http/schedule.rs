@@ -24,7 +24,7 @@ pub(super) struct ExplainQuery {
     zone: Option<String>,
     /// `true`: a crontab has a field for seconds.
     seconds: Option<bool>,
-    /// The task whose it would be.
+    /// The task whose it would be, or `TASK/KEY` for a schedule that is added.
     task: Option<String>,
     start: Option<String>,
     next: Option<usize>,
@@ -61,8 +61,13 @@ pub(super) async fn explain(
     })
 }
 
-/// The full name of a tenant's task, on which `H` and `~` depend; there need be none.
-fn whole_name(tenant: &Name, task: &str) -> ApiResult<String> {
-    let task = Name::new(task).map_err(|wrong| ApiError::bad("bad-name", format!("`task`: {wrong}")))?;
-    Ok(TaskKey { tenant: tenant.clone(), task }.to_string())
+/// The full name of a tenant's task, and of a schedule that was added for it where the key is named as well (`TASK/KEY`): `H` and `~`
+/// depend on it. There need be none.
+fn whole_name(tenant: &Name, asked: &str) -> ApiResult<String> {
+    let name = |text| Name::new(text).map_err(|wrong| ApiError::bad("bad-name", format!("`task`: {wrong}")));
+    let owner = |task| name(task).map(|task| TaskKey { tenant: tenant.clone(), task }.to_string());
+    match asked.split_once('/') {
+        Some((task, key)) => Ok(format!("{}/{}", owner(task)?, name(key)?)),
+        None => owner(asked),
+    }
 }

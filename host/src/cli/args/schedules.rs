@@ -42,7 +42,8 @@ pub(in crate::cli) struct ExplainArgs {
     /// The crontab has a field for seconds before the others, as `cron-seconds` has in a manifest
     #[arg(long)]
     pub(in crate::cli) seconds: bool,
-    /// The task whose it would be: where `H` and `~` fall depends on that, with its tenant as TENANT/NAME
+    /// The task whose it would be: where `H` and `~` fall depends on that, with its tenant as TENANT/NAME; of an
+    /// added schedule NAME/KEY
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) task: Option<String>,
     /// Nothing is due before, and intervals are counted from here, such as 2027-01-04
