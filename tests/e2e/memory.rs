@@ -59,7 +59,8 @@ fn ends_at_its_own_limit(host: &Host, name: &str) {
 /// the host's memory is looked at.
 #[test]
 fn what_the_host_holds_for_a_run_counts_against_its_memory_and_the_host_outlives_all_of_it() {
-    let hoards = ["body-hoard", "response-hoard", "request-words", "renewal-hoard"].map(|attack| task(attack, "30s"));
+    // They end long before that on a quiet machine: what is looked at is what they hold.
+    let hoards = ["body-hoard", "response-hoard", "request-words", "renewal-hoard"].map(|attack| task(attack, "2m"));
     let manifest = hoards.concat() + &task("http-log-flood", "2s");
     let host = Host::with_plugins(&[("hostile", "hostile", &manifest)]);
 
