@@ -123,6 +123,25 @@ fn what_is_refused_is_one_line_whatever_separates_lines_in_it() {
 }
 
 #[test]
+fn a_weekday_is_known_by_its_short_names_and_its_long_one() {
+    let names: [(&[&str], u32); 7] = [
+        (&["thu", "thur", "thurs", "thursday"], 25),
+        (&["fri", "friday"], 26),
+        (&["sat", "saturday"], 27),
+        (&["sun", "sunday"], 28),
+        (&["mon", "monday"], 29),
+        (&["tue", "tues", "tuesday"], 30),
+        (&["wed", "wednesday"], 31),
+    ];
+    for (names, day) in names {
+        for name in names {
+            let meant = Ok(at(&format!("2027-03-{day}T12:00:00Z")));
+            assert_eq!(instant(&format!("{name} noon"), Tz::UTC, at("2027-03-24T12:00:00Z")), meant, "{name}");
+        }
+    }
+}
+
+#[test]
 fn sums_keep_the_time_of_day_over_days_and_the_length_over_hours() {
     #[rustfmt::skip]
     hold(NOW, &[
@@ -202,6 +221,7 @@ fn what_is_not_understood_is_told_in_one_line_with_what_may_stand_there() {
         ("4amz", "`4amz` is not understood"),
         ("28.03.2027T14:30", "28.03.2027t14:30`"),
         ("next min", "`min` is not understood; write a weekday"),
+        ("in 1 hour 14 july", "`14` says the day once more"),
         ("in 2 hours minutes", "`minutes` is not understood; write a day"),
         ("soon", "`soon` is not understood; write a day"),
         ("tomorow", "`tomorow` is not understood"),
@@ -210,6 +230,7 @@ fn what_is_not_understood_is_told_in_one_line_with_what_may_stand_there() {
         ("14", "`14` is not understood; write a time as `14:30`"),
         ("1430", "`1430` is not understood; write a time as `14:30`"),
         ("friday at 5", "`5` is not understood"),
+        ("014:30", "`014:30` is not understood; write a time"),
         ("25:00", "no `25:00`; write a time"),
         ("12:60", "no `12:60`"),
         ("24:00", "no `24:00`"),
