@@ -9,9 +9,6 @@ use crate::schedule::plan::MILLISECOND;
 use crate::schedule::{Crontab, Dst, Plan, Trigger, walk};
 use crate::time::Timestamp;
 
-/// How far before a displaced instant the change of the clock that displaced it is looked for, in seconds.
-const DISPLACED: i64 = 26 * 3600;
-
 /// What the clocks of its zone have to do with `plan` firing at `at`, for the first time after `after`. Crontabs go by clocks,
 /// and so do whole days that are counted from a start; an instant that was written down is marked where its clock shows it
 /// twice.
@@ -36,21 +33,20 @@ pub(super) fn left_out_until(plan: &Plan<'_>, after: Timestamp, until: Timestamp
     }
 }
 
-/// Whether a crontab fires at `at` in the place of a time that the clock skips.
+/// Whether a crontab fires at `at` in the place of a time that the clock skips: it is made up for when the clock is set.
 fn gap(crontab: &Crontab, zone: Tz, at: Timestamp) -> Option<Mark> {
     if crontab.dst() != Dst::Vixie {
         return None; // it makes up for nothing
     }
-    let second = at.as_millis().div_euclid(1000);
-    let clock = second + walk::offset(zone, second)?;
-    let meant = crontab.first_meant(shown_from(crontab, clock)..clock + 1).is_some();
-    let sets_now = walk::offset(zone, second - 1)? != walk::offset(zone, second)?;
+    let skipped = skipped_by(zone, at.as_millis().div_euclid(1000))?;
+    let clock = skipped.end;
+    // Where there are no seconds a clock shows minutes.
+    let shown = if crontab.has_seconds() { clock } else { clock - clock.rem_euclid(60) };
     // A job at a fixed time is run once for what was skipped and for the minute after it together.
-    if meant && (!sets_now || crontab.follows_clock()) {
+    if crontab.follows_clock() && crontab.first_meant(shown..clock + 1).is_some() {
         return None;
     }
-    let change = last_change(zone, second)?;
-    let skipped = crontab.first_meant(skipped_by(zone, change)?)?;
+    let skipped = crontab.first_meant(skipped)?;
     Some(Mark::Gap { skipped: time_of_day(skipped), run_at: time_of_day(clock) })
 }
 
@@ -93,24 +89,9 @@ fn day_in_gap(plan: &Plan<'_>, at: Timestamp) -> Option<Mark> {
     Some(Mark::Gap { skipped, run_at })
 }
 
-/// The seconds that a clock does not show when it is set at `change`; none if it is set back.
+/// The seconds that a clock does not show if it is set at `change`; none if it is set back, or not at all.
 fn skipped_by(zone: Tz, change: i64) -> Option<std::ops::Range<i64>> {
     Some(change + walk::offset(zone, change - 1)?..change + walk::offset(zone, change)?)
-}
-
-/// The first second that counts as the time that a clock shows: where there are no seconds it shows minutes.
-fn shown_from(crontab: &Crontab, clock: i64) -> i64 {
-    if crontab.has_seconds() { clock } else { clock - clock.rem_euclid(60) }
-}
-
-/// The last instant up to and with `second` at which the clocks of a zone were set.
-fn last_change(zone: Tz, second: i64) -> Option<i64> {
-    let mut from = second - DISPLACED;
-    let mut last = None;
-    while let Some(change) = walk::next_change(zone, from, second)? {
-        (from, last) = (change, Some(change));
-    }
-    last
 }
 
 /// Whether the clock shows the time of `at` twice.

@@ -257,6 +257,17 @@ fn a_counted_day_follows_the_clocks_like_any_other() {
     assert_eq!(lord_howe, ["Sun 2027-10-03 02:30 +11:00"]);
 }
 
+/// Whatever the name is under which it is tried, and wherever its `~` falls under that.
+#[test]
+fn a_crontab_that_would_never_come_under_some_name_is_refused_under_all() {
+    let last_days = ["28~30", "29~30", "29~31", "27~31", "1~30"].map(|days| format!("0 0 {days} 2 */7,fri#5"));
+    let weekends = ["5~6", "4~6", "3~6", "2~6", "1~6"].map(|days| format!("0 0 15W * */8,{days}"));
+    for text in last_days.iter().chain(&weekends) {
+        let wrong = Crontab::parse(text).expect_err(text).to_string();
+        assert!(wrong.contains("never comes under some names"), "{text}: {wrong}");
+    }
+}
+
 #[test]
 fn a_day_that_is_counted_in_two_ways_is_still_meant() {
     // The 30th of April 2027 is a Friday: the last day, the last workday, the last and the fifth Friday.
