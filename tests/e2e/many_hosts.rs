@@ -177,18 +177,25 @@ fn an_entry_that_one_hosts_run_wrote_is_read_by_anothers() {
 fn a_lock_that_is_held_on_one_host_makes_a_run_on_another_wait_until_it_is_released() {
     let fleet = Fleet::new();
     let (a, b) = (fleet.host("a"), fleet.host("b"));
-    a.add("holds", "probe", &probe("holds"));
-    b.add("waits", "probe", &probe("waits"));
-    let holder = a.trigger("holds", r#"{"do": "lock-hold", "name": "ledger", "how": "sleep", "ms": 10000}"#);
-    is_held(&b, "ledger");
+    let patient = |name: &str| probe(name).replace("\"50s\"", "\"5m\"");
+    a.add("holds", "probe", &patient("holds"));
+    b.add("waits", "probe", &patient("waits"));
+    // The lock is held for as long as a machine needs that is busy with other things: mostly the first is enough.
+    let contend = |ms: u32| {
+        let input = format!(r#"{{"do": "lock-hold", "name": "ledger", "how": "sleep", "ms": {ms}}}"#);
+        let holder = a.trigger("holds", &input);
+        is_held(&b, "ledger");
+        let refused = b.run("waits", r#"{"do": "lock-wait", "name": "ledger", "ms": 0}"#);
+        let waiter = b.wait(b.trigger("waits", r#"{"do": "lock-wait", "name": "ledger", "ms": 170000}"#));
+        let waited = attempts(&waiter)[0]["accounts"]["lock_wait_us"].as_u64().unwrap() > 0;
+        (said(&b, id(&refused)) == "held" && waited).then_some((holder, waiter))
+    };
 
-    let refused = b.run("waits", r#"{"do": "lock-wait", "name": "ledger", "ms": 0}"#);
-    let waiter = b.wait(b.trigger("waits", r#"{"do": "lock-wait", "name": "ledger", "ms": 40000}"#));
+    let (holder, waiter) =
+        [10_000, 30_000, 120_000].into_iter().find_map(contend).expect("one run is refused, and another waits");
 
-    assert_eq!(said(&b, id(&refused)), "held", "it was released already: a busy machine");
     let held = a.wait(holder);
     assert!(at(&attempts(&waiter)[0]["ended_at"]) >= at(&attempts(&held)[0]["ended_at"]), "{held} {waiter}");
-    assert!(attempts(&waiter)[0]["accounts"]["lock_wait_us"].as_u64().unwrap() > 0, "{waiter}");
     let fence = |run: &Value| said(&b, id(run))["fence"].as_u64().unwrap();
     assert!(fence(&waiter) > fence(&held), "the later holder has the greater fence");
 }
