@@ -39,6 +39,8 @@ struct State {
     set: i64,
     /// Below zero for a moment when an attempt was given up in its sleep.
     awake: i64,
+    /// How often an attempt began or awoke.
+    stirs: u64,
     /// By instant, in nanoseconds since the start, and by the order in which they came.
     due: BTreeMap<(u64, u64), Due>,
     came: u64,
@@ -62,7 +64,7 @@ fn nanos(time: Duration) -> u64 {
 impl VirtualTime {
     /// Time that stands at `start`. What is left to chance follows from `seed`.
     pub fn new(start: Timestamp, seed: u64) -> Arc<Self> {
-        let state = State { passed: 0, set: 0, awake: 0, due: BTreeMap::new(), came: 0 };
+        let state = State { passed: 0, set: 0, awake: 0, stirs: 0, due: BTreeMap::new(), came: 0 };
         Arc::new(Self { origin: Instant::now(), start, seed, state: Mutex::new(state), quiet: Notify::new() })
     }
 
@@ -86,7 +88,10 @@ impl VirtualTime {
 
     /// Somebody is awake until this is dropped.
     pub fn busy(self: &Arc<Self>) -> Busy {
-        self.state().awake += 1;
+        let mut state = self.state();
+        state.awake += 1;
+        state.stirs += 1;
+        drop(state);
         Busy(Arc::clone(self))
     }
 
@@ -106,6 +111,11 @@ impl VirtualTime {
     /// Whether nobody is awake.
     pub fn is_quiet(&self) -> bool {
         self.state().awake == 0
+    }
+
+    /// How often an attempt began or awoke so far. While the number stays, and all are asleep, nothing has happened.
+    pub fn stirs(&self) -> u64 {
+        self.state().stirs
     }
 
     /// When the next one wakes, as [`VirtualTime::passed`] has it.
@@ -346,6 +356,7 @@ impl Sleeper {
         if std::mem::take(&mut bed.asleep) {
             let mut state = self.time.state();
             state.awake += 1;
+            state.stirs += 1;
             if state.awake == 0 {
                 self.time.quiet.notify_waiters();
             }

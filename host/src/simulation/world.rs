@@ -198,6 +198,7 @@ impl<'a> World<'a> {
                 self.happens()?;
                 continue;
             }
+            let before = self.time.stirs();
             let next_due = self.scheduler.look(&mut self.timetable).await;
             self.sweeper.bury().await?;
             let room = usize::from(self.attempts.len() < self.worker.places as usize);
@@ -213,13 +214,15 @@ impl<'a> World<'a> {
                     drop(busy);
                 });
             }
-            // What was taken may be over by now, with another attempt to come: then all is looked at again.
+            // What was taken may be over by now, with another attempt to come: then all is looked at again. So may an attempt
+            // be that was asleep before the look and awoke since, because another run takes its place.
             // Hints follow answers: whoever was to hear of what was written last has heard it before the claim was answered.
-            if !took && self.time.is_quiet() {
+            if !took && self.time.is_quiet() && self.time.stirs() == before {
                 let now = self.time.passed();
                 let when = |at| Some(self.time.when(at)).filter(|at| *at > now).unwrap_or(now + LOOK_AGAIN);
                 return Ok(next_due.into_iter().chain(claimed.next_run_at).map(when).min());
             }
+            self.happens()?;
         }
     }
 
