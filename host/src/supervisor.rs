@@ -6,7 +6,7 @@
 //! well, by the hook that every panic passes.
 //!
 //! What has panicked, when and how often, is told as an alert and shown by `GET /v1/health`, which fails while a part is down, or
-//! while a loop [hangs](pulse).
+//! while a loop hangs (`pulse`).
 
 mod pulse;
 

@@ -138,7 +138,7 @@ impl Calendar {
         // The week's pattern, laid end to end over the month, and moved so that bit 1 is the weekday of the 1st.
         let turn = first.weekday().num_days_from_sunday();
         let mut days = u64::from(self.days);
-        let mut weeks = u64::from(self.weekdays) * SIX_WEEKS >> turn << 1;
+        let mut weeks = ((u64::from(self.weekdays) * SIX_WEEKS) >> turn) << 1;
         if let Some(counted) = self.counted() {
             days |= counted.dates(turn, length);
             weeks |= counted.weekdays(turn, length);

@@ -1,4 +1,4 @@
-//! Checks of Sexton's source. [`source`] reads it, [`references`] resolves names to files, [`check`] applies the rules of
+//! Checks of Sexton's source. [`source`] reads it, `references` resolves names to files, [`check`] applies the rules of
 //! [`house`].
 
 pub mod check;
