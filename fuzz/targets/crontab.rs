@@ -1,43 +1,152 @@
-//! Any text as a crontab: it is refused in one line, or it means instants that only ever grow.
+//! Any text as a crontab: it is refused in one line, or means the instants that a second reader finds, whichever face reads it.
 
 #![no_main]
 
+#[path = "../oracles/crontab.rs"]
+mod oracle;
+
 use chrono_tz::{TZ_VARIANTS, Tz};
 use domain::schedule::explain::explain;
-use domain::schedule::{BadCrontab, Crontab, Dst, Plan, Trigger};
+use domain::schedule::given::{self, Reading};
+use domain::schedule::{BadCrontab, Crontab, Definition, Dst, Plan, Trigger};
 use domain::time::Timestamp;
 use libfuzzer_sys::fuzz_target;
+use oracle::Manual;
+
+/// How many days the second reader walks before it gives up: beyond the 29th of February on some weekday, mostly.
+const DAYS: i64 = 3000;
+
+/// Whose crontab it is.
+const NAME: &str = "acme/report";
 
 fuzz_target!(|input: (u16, u32, u8, &str)| {
-    let (zone, day, dst, text) = input;
+    let (zone, day, choice, text) = input;
     let zone = TZ_VARIANTS[usize::from(zone) % TZ_VARIANTS.len()];
     // From 1952 on, for two hundred years.
-    let start = Timestamp::from_millis((i64::from(day % 73_000) - 6_500) * 86_400_000 + i64::from(day % 86_400) * 1000);
-    let dst = [Dst::Vixie, Dst::Skip, Dst::Utc][usize::from(dst % 3)];
-    for read in [Crontab::parse as fn(&str) -> Result<Crontab, BadCrontab>, Crontab::parse_with_seconds] {
-        match read(text) {
-            Ok(crontab) => check(&crontab.with_dst(dst), text, zone, start),
-            Err(wrong) => assert_one_line(&wrong.to_string()),
+    let start = i64::from(day % 73_000) * 86_400 - 6_500 * 86_400 + i64::from(day % 86_400);
+    let case = Case { text, zone, start: Timestamp::from_millis(start * 1000) };
+    let seconds = choice & 1 == 1;
+    let read = if seconds { Crontab::parse_with_seconds } else { Crontab::parse };
+    let manual = Manual::read(text, seconds, NAME);
+    match (read(text), manual) {
+        (Ok(crontab), Some(manual)) => {
+            case.check_meaning(&crontab, &manual);
+            case.check_faces(&crontab, seconds);
+            match choice >> 1 & 3 {
+                0 if !seconds => case.check_changes(&crontab, &manual),
+                1 => case.check_order(crontab.with_dst(Dst::Skip)),
+                2 => case.check_order(crontab),
+                _ => {}
+            }
+        }
+        (Ok(_), None) => panic!("`{text}` is read, and the manual does not allow it"),
+        (Err(wrong), manual) => {
+            assert_one_line(&wrong.to_string());
+            case.check_refused(seconds);
+            let never = matches!(wrong, BadCrontab::Never(..));
+            match manual {
+                // Whether some name makes it never come is not for the manual.
+                Some(manual) if never => assert!(manual.spread || !manual.ever_comes(), "`{text}` comes: {wrong}"),
+                Some(_) => panic!("the manual allows `{text}`: {wrong}"),
+                None => assert!(!never, "{wrong}"),
+            }
         }
     }
 });
 
-fn check(crontab: &Crontab, text: &str, zone: Tz, start: Timestamp) {
-    assert_eq!(crontab.to_string(), text);
-    let named = crontab.for_name("acme/report");
-    let mut last = start;
-    for _ in 0..3 {
-        let Some(next) = named.next_after(zone, last) else { panic!("`{text}` never comes after {last} in {zone}") };
-        assert!(next > last, "`{text}` in {zone}: {next} after {last}");
-        let middle = Timestamp::from_millis(last.as_millis() + (next.as_millis() - last.as_millis()) / 2);
-        assert_eq!(named.next_after(zone, middle), Some(next), "`{text}` in {zone} after {middle}");
-        last = next;
+struct Case<'a> {
+    text: &'a str,
+    zone: Tz,
+    start: Timestamp,
+}
+
+impl Case<'_> {
+    /// By a clock that nobody sets it comes when the manual says.
+    fn check_meaning(&self, crontab: &Crontab, manual: &Manual) {
+        let text = self.text;
+        assert_eq!(crontab.to_string(), text);
+        assert_eq!((crontab.zone(), crontab.has_place_of_its_own()), (manual.zone, manual.spread), "`{text}`");
+        let named = crontab.for_name(NAME).with_dst(Dst::Utc);
+        let mut last = self.start.as_millis().div_euclid(1000);
+        for _ in 0..3 {
+            let next = named.next_after(self.zone, Timestamp::from_millis(last * 1000));
+            let next = next.unwrap_or_else(|| panic!("`{text}` never comes after {last}")).as_millis() / 1000;
+            match manual.next_after(last, DAYS) {
+                Some(expected) => assert_eq!(next, expected, "`{text}` after {last}"),
+                None => {
+                    assert!(next > last + (DAYS - 1) * 86_400 && manual.means(next), "`{text}` after {last}: {next}")
+                }
+            }
+            last = next;
+        }
     }
-    let trigger = Trigger::Cron(named);
-    let explained = explain(&Plan::of(&trigger, zone), start, 3);
-    assert!(!explained.words.is_empty() && explained.fires.iter().all(|fire| fire.at > start));
+
+    /// It means the same wherever it is written.
+    fn check_faces(&self, crontab: &Crontab, seconds: bool) {
+        let text = self.text;
+        let trigger = Trigger::Cron(crontab.clone());
+        assert_eq!(given::crontab(text, seconds).as_ref(), Ok(&trigger), "as a manifest reads `{text}`");
+        let reading = Reading { zone: Some(self.zone), seconds, name: Some(NAME), start: None };
+        let given = given::read(text, reading, self.start);
+        let given = given.unwrap_or_else(|wrong| panic!("`schedule explain` refuses `{text}`: {wrong}"));
+        let named = crontab.for_name(NAME);
+        let Trigger::Cron(other) = &given.trigger else { panic!("`{text}` is explained as {:?}", given.trigger) };
+        assert_eq!(given.zone, crontab.zone().unwrap_or(self.zone), "`{text}`");
+        assert_eq!(other.next_after(given.zone, self.start), named.next_after(given.zone, self.start), "`{text}`");
+        if !seconds {
+            let definition = Definition::of(trigger, self.zone).expect("a crontab can be added");
+            let again = Definition::read(&definition.text());
+            assert_eq!(again.as_ref(), Ok(&definition), "`{text}` as the store keeps it");
+        }
+    }
+
+    /// What a manifest refuses as a crontab, `sexton schedule explain` does not take for one.
+    fn check_refused(&self, seconds: bool) {
+        let reading = Reading { zone: Some(self.zone), seconds, name: Some(NAME), start: None };
+        let given = given::read(self.text, reading, self.start);
+        let taken = given.is_ok_and(|given| matches!(given.trigger, Trigger::Cron(_)));
+        assert!(!taken, "`{}` is refused in a manifest, and explained", self.text);
+    }
+
+    /// Where the clocks are set it is run when cron would.
+    fn check_changes(&self, crontab: &Crontab, manual: &Manual) {
+        let zone = manual.zone.unwrap_or(self.zone);
+        let Some(change) = oracle::next_change(zone, self.start.as_millis().div_euclid(1000), 400) else { return };
+        let (from, to) = (change - 5 * 3600, change + 26 * 3600);
+        let named = crontab.for_name(NAME);
+        let mut found = Vec::new();
+        let mut last = Timestamp::from_millis(from * 1000);
+        while let Some(next) = named.next_after(self.zone, last).filter(|next| next.as_millis() <= to * 1000) {
+            found.push(next.as_millis() / 1000);
+            last = next;
+        }
+        assert_eq!(found, manual.fires(zone, from, to), "`{}` in {zone} around {change}", self.text);
+    }
+
+    /// Instants only ever grow, do not depend on where one starts, and are those that are explained.
+    fn check_order(&self, crontab: Crontab) {
+        let Self { text, zone, start } = *self;
+        let named = crontab.for_name(NAME);
+        let mut last = start;
+        let mut fires = Vec::new();
+        for _ in 0..3 {
+            let Some(next) = named.next_after(zone, last) else {
+                panic!("`{text}` never comes after {last} in {zone}")
+            };
+            assert!(next > last, "`{text}` in {zone}: {next} after {last}");
+            let middle = Timestamp::from_millis(last.as_millis() + (next.as_millis() - last.as_millis()) / 2);
+            assert_eq!(named.next_after(zone, middle), Some(next), "`{text}` in {zone} after {middle}");
+            fires.push(next);
+            last = next;
+        }
+        let trigger = Trigger::Cron(named);
+        let explained = explain(&Plan::of(&trigger, zone), start, 3);
+        assert!(!explained.words.is_empty());
+        assert!(explained.fires.iter().map(|fire| fire.at).eq(fires), "`{text}` in {zone} after {start}");
+    }
 }
 
 fn assert_one_line(message: &str) {
-    assert!(message.len() < 300 && !message.contains(char::is_control), "{message:?}");
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    assert!(message.len() < 300 && !message.contains(breaks), "{message:?}");
 }

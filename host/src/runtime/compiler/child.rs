@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{
@@ -195,8 +196,11 @@ fn code(engine: &wasmtime::Engine, wasm: Vec<u8>) -> Result<Vec<u8>, (Exit, Stri
 ///
 /// What a child would say of it.
 pub fn as_children_do(wasm: &[u8]) -> Result<(usize, bool), String> {
+    // An engine takes longer to make than most of what is tried takes to read.
+    static ENGINE: LazyLock<Result<wasmtime::Engine, (Exit, String)>> = LazyLock::new(|| engine(1 << 20));
     let readable = stack::can_be_read(wasm);
-    let code = engine(1 << 20).and_then(|engine| code(&engine, wasm.to_vec())).map_err(|(_, reason)| reason)?;
+    let engine = ENGINE.as_ref().map_err(|(_, reason)| reason.clone())?;
+    let code = code(engine, wasm.to_vec()).map_err(|(_, reason)| reason)?;
     Ok((code.len(), readable))
 }
 

@@ -1,0 +1,177 @@
+//! The API of a host over a store in a folder, with tasks of two tenants, and runs in all states.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use sexton::catalog::Catalog;
+use sexton::http::{ApiState, HostInfo, router};
+use sexton::lifecycle::Transition;
+use sexton::machine::budget::Budgets;
+use sexton::machine::live::LiveRuns;
+use sexton::ops::Ops;
+use sexton::plugins::PluginInfo;
+use sexton::plugins::manifest::Manifest;
+use sexton::run::{Accounts, Cause, Claim, Kept, Outcome, Output, Report};
+use sexton::runtime::RunHandle;
+use sexton::store::sqlite::{SqliteOptions, SqliteStore};
+use sexton::store::{ClaimRequest, Finish, NewRun, Store};
+use sexton::supervision::Supervision;
+use sexton::task::{Name, TaskKey};
+use sexton::tenant::{TenantLimits, Tenants};
+use sexton::time::{Clock, Timestamp};
+
+const TASKS: &str = r#"
+[tasks.hello]
+description = "<b>greets</b>"
+overlap = "allow(9)"
+[tasks.tick]
+every = "10s"
+[tasks.report]
+cron = "H 3 * * mon"
+zone = "Europe/Berlin"
+[tasks.later]
+after = "10m"
+[chains.row]
+links = ["hello", "tick"]
+"#;
+
+#[derive(Debug)]
+struct Stopped;
+
+const NOW: Timestamp = Timestamp::from_millis(1_805_883_330_000);
+
+impl Clock for Stopped {
+    fn now(&self) -> Timestamp {
+        NOW
+    }
+}
+
+pub struct Api {
+    pub runtime: tokio::runtime::Runtime,
+    pub router: Router,
+    _directory: tempfile::TempDir,
+}
+
+impl Api {
+    pub fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        // In memory where there is such a place, as each change waits for the disk.
+        let memory = Path::new("/dev/shm");
+        let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let directory = directory.expect("a directory");
+        let store = SqliteStore::open(directory.path().join("sexton.db"), &SqliteOptions::default()).expect("a store");
+        let [acme, plugin] = ["acme", "f"].map(|name| Name::new(name).expect("a name"));
+        let manifest = Manifest::parse("f.toml", TASKS).expect("a manifest");
+        let tasks = [Name::default_tenant(), acme.clone()];
+        let tasks = tasks.iter().flat_map(|tenant| manifest.tasks(tenant, &plugin, Path::new("/plugins")));
+        let catalog = Arc::new(Catalog::default());
+        catalog.replace(tasks.map(|task| (task.key.clone(), Arc::new(task))).collect());
+        let limits = TenantLimits {
+            runs: Some(2),
+            fuel_per_minute: Some(1_000_000),
+            cache: 1000,
+            tasks: 100,
+            backlog: Default::default(),
+        };
+        let tenants = Arc::new(Tenants::new(2_000_000, BTreeMap::from([(acme, limits)])));
+        let clock: Arc<dyn Clock> = Arc::new(Stopped);
+        let live = Arc::<LiveRuns>::default();
+        runtime.block_on(make_runs(&*store, &catalog, &live));
+        let budgets = Arc::new(Budgets::new(Arc::clone(&catalog), Arc::clone(&tenants), Arc::clone(&clock)));
+        let ops = Ops {
+            store: store.clone(),
+            catalog: Arc::clone(&catalog),
+            live: Arc::clone(&live),
+            budgets: Arc::clone(&budgets),
+            clock: Arc::clone(&clock),
+        };
+        let state = ApiState {
+            ops,
+            store,
+            live,
+            budgets,
+            catalog,
+            clock,
+            plugins: Arc::new(|| vec![quarantined()]),
+            lock_waits: Arc::new(|_| Vec::new()),
+            host: host(),
+            tenants,
+            pause: Arc::default(),
+            duty: Arc::default(),
+            supervisor: Arc::default(),
+            waiting: Default::default(),
+        };
+        Self { runtime, router: router(Arc::new(state)), _directory: directory }
+    }
+}
+
+/// Runs 1 to 5 of `hello`: succeeded, failed, under way, waiting and waiting.
+async fn make_runs(store: &dyn Store, catalog: &Catalog, live: &LiveRuns) {
+    let hello = TaskKey { tenant: Name::default_tenant(), task: Name::new("hello").expect("a name") };
+    for _ in 0..5 {
+        let run = NewRun { input: b"{\"page\": 3}".to_vec(), ..NewRun::of(hello.clone(), NOW, Cause::Demand) };
+        store.enqueue(vec![run], NOW).await.expect("a run is made");
+    }
+    let output = Output { content_type: Some("application/json".to_owned()), body: b"{\"pages\": 3}".to_vec() };
+    let log = "{\"at\":\"2027-03-24T10:15:30.000Z\",\"level\":\"info\",\"message\":\"hello\"}\nno JSON\n".to_owned();
+    let first = claim(store, catalog).await;
+    finish(store, &first, Transition::Succeed(output), report(Outcome::Succeeded, String::new())).await;
+    let second = claim(store, catalog).await;
+    finish(store, &second, Transition::Fail, report(Outcome::FailedPermanent, log)).await;
+    let third = claim(store, catalog).await;
+    live.insert(Arc::new(RunHandle::new(third.key, third.task.clone(), 1 << 16)));
+}
+
+async fn claim(store: &dyn Store, catalog: &Catalog) -> Claim {
+    let request = ClaimRequest {
+        host: "box".to_owned(),
+        tasks: Arc::new(catalog.tasks().keys().map(|key| (key.clone(), 10)).collect()),
+        limit: 1,
+        policies: Arc::default(),
+        tenants: BTreeMap::new(),
+        lease: Duration::from_secs(30),
+        now: NOW,
+    };
+    store.claim(request).await.expect("a claim").claims.pop().expect("a run is due")
+}
+
+async fn finish(store: &dyn Store, claim: &Claim, transition: Transition, report: Report) {
+    let supervision = Supervision::default();
+    let finish = Finish { claim: claim.key, transition, report, supervision, expired_by: None, death: None };
+    store.finish(Arc::new(finish)).await.expect("the claim holds");
+}
+
+fn report(outcome: Outcome, log: String) -> Report {
+    Report {
+        outcome,
+        started_at: NOW,
+        ended_at: NOW,
+        message: Some("<i>said</i>".to_owned()),
+        backtrace: None,
+        accounts: Accounts::default(),
+        log: Kept { text: log, cut: false },
+        stdout: Kept::default(),
+        stderr: Kept::default(),
+    }
+}
+
+fn quarantined() -> PluginInfo {
+    PluginInfo {
+        published_by: None,
+        name: "broken".to_owned(),
+        tenant: Name::default_tenant(),
+        digest: None,
+        size: 8,
+        kind: None,
+        tasks: Vec::new(),
+        loaded_at: None,
+        quarantine: Some("<script>alert(1)</script> is no component".to_owned()),
+    }
+}
+
+fn host() -> HostInfo {
+    HostInfo { name: "box".to_owned(), labels: Vec::new(), version: "0.1.0".to_owned(), started_at: NOW, pid: 7 }
+}
