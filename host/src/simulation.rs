@@ -13,7 +13,7 @@ mod story;
 mod world;
 
 pub use plan::{Asked, Down, Plan, Step};
-pub use story::{Attempt, Event, Line, Missed, Run, Story, Sum};
+pub use story::{Attempt, Event, LeftOut, Line, Run, Story, Sum};
 
 use world::World;
 

@@ -137,7 +137,7 @@ fn a_host_that_was_down_catches_up_as_the_task_has_it_and_tells_what_was_left_ou
     assert_eq!(latest.len(), 5, "{story:?}");
     assert_eq!(latest[1], "latest 05:00:00+01:00 05:30:00+01:00");
     assert_eq!(
-        told(&story, "missed", &["task", "first", "last", "count"]),
+        told(&story, "left-out", &["task", "first", "last", "count"]),
         [
             "latest 2027-01-10T02:00:00+01:00 2027-01-10T04:00:00+01:00 3",
             "none 2027-01-10T02:00:00+01:00 2027-01-10T05:00:00+01:00 4"
@@ -186,7 +186,7 @@ fn a_clock_that_is_set_back_or_forward_makes_no_instant_run_twice() {
     assert_eq!(told(&back, "event", &["what"]), ["the clock is set back by 2h"]);
     // It shows 8:30 at the end.
     assert_eq!(hours(&forward), ["01", "02", "03", "06", "07", "08"], "{forward:?}");
-    assert_eq!(told(&forward, "missed", &["count", "last"]), ["2 2027-01-10T05:00:00+01:00"]);
+    assert_eq!(told(&forward, "left-out", &["count", "last"]), ["2 2027-01-10T05:00:00+01:00"]);
 }
 
 #[test]

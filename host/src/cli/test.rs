@@ -185,13 +185,14 @@ fn row(line: &Line, verbose: bool) -> Vec<String> {
                 said.join("; "),
             )
         }
-        Line::Missed(missed) => {
-            let note = match missed.count {
-                1 => "1 missed, and left out".to_owned(),
-                many => format!("{many} missed until {}, and left out", missed.last),
+        Line::LeftOut(left_out) => {
+            let note = match (left_out.count, left_out.more) {
+                (1, false) => "missed".to_owned(),
+                (many, more) => format!("{} missed and left out, until {}", at_least(many, more), left_out.last),
             };
-            let row = vec![missed.first.clone(), missed.task.clone(), "schedule".to_owned(), dash(), dash(), dash()];
-            ([row, vec!["missed".to_owned()]].concat(), extra(dash(), dash()), note)
+            let row =
+                vec![left_out.first.clone(), left_out.task.clone(), "schedule".to_owned(), dash(), dash(), dash()];
+            ([row, vec!["left out".to_owned()]].concat(), extra(dash(), dash()), note)
         }
         Line::Event(event) => {
             let row = std::iter::once(event.at.clone()).chain(std::iter::repeat_with(dash).take(6)).collect();
@@ -221,12 +222,17 @@ fn aligned(rows: &[Vec<String>]) -> Vec<String> {
 
 fn summary(sum: &Sum) -> String {
     let mut parts: Vec<String> = sum.outcomes.iter().map(|(outcome, runs)| format!("{runs} {outcome}")).collect();
-    if sum.missed > 0 {
-        parts.push(format!("{} missed", sum.missed));
+    if sum.left_out > 0 {
+        parts.push(format!("{} left out", at_least(sum.left_out, sum.left_out_more)));
     }
     parts.extend(sum.paused.as_deref().map(one_line));
     let runs = if sum.runs == 1 { "1 run".to_owned() } else { format!("{} runs", sum.runs) };
     format!("{runs}: {}", parts.join(", "))
+}
+
+/// A sum, or the least that it is.
+fn at_least(count: u64, more: bool) -> String {
+    if more { format!("more than {count}") } else { count.to_string() }
 }
 
 /// An instant as RFC 3339 has it, seconds left out if one likes.

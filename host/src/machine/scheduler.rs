@@ -26,6 +26,7 @@ use crate::supervisor::{rests, works};
 use crate::task::{Task, TaskKey};
 use crate::time::{Clock, Timestamp};
 pub use added::AddedSchedules;
+pub use firing::PUNCTUAL;
 use reacting::Reacting;
 use timetable::Progress;
 pub use timetable::{Started, Timetable};

@@ -92,6 +92,48 @@ impl Calendar {
         Some(self.day_after(today)? * SECONDS_OF_DAY + self.time_from(0)?)
     }
 
+    /// How many seconds in `(after, to]` are meant, counted by days.
+    pub(super) fn count(&self, after: i64, to: i64) -> u64 {
+        let (first_day, last_day) = (after.div_euclid(SECONDS_OF_DAY), to.div_euclid(SECONDS_OF_DAY));
+        let up_to = |second: i64| {
+            let day = second.div_euclid(SECONDS_OF_DAY);
+            if self.means_day(day) { self.times_until(second.rem_euclid(SECONDS_OF_DAY)) } else { 0 }
+        };
+        let whole_day = self.times_until(SECONDS_OF_DAY - 1);
+        let days = self.days_until(first_day, last_day);
+        // All of the days from the first to the one before the last, without what comes before them, and with the last.
+        (days * whole_day + up_to(to)).saturating_sub(up_to(after))
+    }
+
+    /// How many days in `first..last` are meant.
+    fn days_until(&self, first: i64, last: i64) -> u64 {
+        let mut days = u64::from(first < last && self.means_day(first));
+        let mut day = first;
+        while let Some(next) = date(day).and_then(|today| self.day_after(today)).filter(|next| *next < last) {
+            days += 1;
+            day = next;
+        }
+        days
+    }
+
+    fn means_day(&self, day: i64) -> bool {
+        date(day).is_some_and(|date| {
+            self.has_month(date.month()) && has(self.days_of(date.year(), date.month()), date.day())
+        })
+    }
+
+    /// How many seconds of a day, up to and with the `time`th, are meant.
+    fn times_until(&self, time: i64) -> u64 {
+        let time = u32::try_from(time).expect("a day has 86,400 seconds");
+        let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
+        let below = |set: u64, value: u32| u64::from((set & !(!0 << value)).count_ones());
+        let (hours, seconds) = (u64::from(self.hours), u64::from(self.seconds().count_ones()));
+        let an_hour = u64::from(self.minutes.count_ones()) * seconds;
+        let of_minute = if has(self.minutes, minute) { below(self.seconds(), second + 1) } else { 0 };
+        let of_hour = if has(hours, hour) { below(self.minutes, minute) * seconds + of_minute } else { 0 };
+        below(hours, hour) * an_hour + of_hour
+    }
+
     /// The first day after `today` that is meant, counted from 1970-01-01.
     fn day_after(&self, today: NaiveDate) -> Option<i64> {
         let (mut year, mut month) = (today.year(), today.month());

@@ -25,12 +25,19 @@ use field::{DAYS, FIELDS, WEEKDAYS, is_spread};
 
 use super::calendar::{Calendar, Days, Extras, FIRST_SECOND};
 use super::counted::Counted;
-use super::walk::{self, Job};
+use super::walk::{self, Count, Job};
 use super::zones::zone_named;
 use crate::time::Timestamp;
 
 /// The longest text that is read, in bytes: all minutes as a list take 169.
 const LONGEST: usize = 1000;
+
+/// Seconds that are counted at most: 50 years of 366 days. A host that was down is down for less.
+const LONGEST_COUNT: i64 = 50 * 366 * 24 * 3600;
+
+/// Instants that are counted one by one at most, because the clock is set near them. A crontab of minutes has 360 after each
+/// change of the clock, so this is enough for fifty years of two changes each.
+const AROUND_CHANGES: u64 = 40_000;
 
 /// A crontab(5) expression: minute, hour, day-of-month, month and day-of-week, or one of the macros `@hourly`, `@daily`,
 /// `@midnight`, `@weekly`, `@monthly`, `@yearly` and `@annually`.
@@ -170,12 +177,26 @@ impl Crontab {
         let after = after.as_millis().div_euclid(1000);
         let second = match self.dst {
             Dst::Utc => self.calendar.next_after(after)?,
-            dst => {
-                let job = Job { calendar: &self.calendar, wild: self.wild, makes_up: dst == Dst::Vixie };
-                walk::next_after(job, self.zone.unwrap_or(zone), after)?
-            }
+            Dst::Vixie | Dst::Skip => walk::next_after(self.job(), self.zone.unwrap_or(zone), after)?,
         };
         Some(Timestamp::from_millis(second.checked_mul(1000)?))
+    }
+
+    /// How many instants there are in `(after, to]`, without going through them: a year of minutes takes less than a
+    /// millisecond. No more than [`LONGEST_COUNT`] after `after` is counted, so that a clock that is wrong costs nothing.
+    pub(super) fn count(&self, zone: Tz, after: Timestamp, to: Timestamp) -> Count {
+        let second = |at: Timestamp| at.as_millis().div_euclid(1000);
+        let (after, wanted) = (second(after), second(to));
+        let to = wanted.min(after.saturating_add(LONGEST_COUNT));
+        let count = match self.dst {
+            Dst::Utc => Count { instants: self.calendar.count(after, to), complete: true },
+            Dst::Vixie | Dst::Skip => walk::count(self.job(), self.zone.unwrap_or(zone), after, to, AROUND_CHANGES),
+        };
+        Count { complete: count.complete && to == wanted, ..count }
+    }
+
+    fn job(&self) -> Job<'_> {
+        Job { calendar: &self.calendar, wild: self.wild, makes_up: self.dst == Dst::Vixie }
     }
 
     fn read(text: &str, form: Form, name: &str) -> Result<Self, BadCrontab> {

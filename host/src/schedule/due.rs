@@ -8,9 +8,15 @@ use super::plan::MILLISECOND;
 use super::{CatchUp, Plan, Trigger};
 use crate::time::Timestamp;
 
-/// So many instants of a crontab are gone through to count what was missed, so that a look stays short. A crontab of
-/// every minute comes to it after a week, one of every second after three hours.
-const COUNTED: u64 = 10_000;
+/// So many runs a look makes, so that it stays short. The next look makes those after them.
+const MOST_RUNS: u64 = 10_000;
+
+/// So many missed instants of a crontab are gone through one by one. The rest is counted by days
+/// ([`Crontab::count`](super::Crontab)).
+const ONE_BY_ONE: u64 = 2_000;
+
+/// Days of an interval that are gone through at most: half a century. A zone may have left some of them out.
+const MOST_DAYS: i64 = 50 * 366;
 
 /// Whatever grace is asked for, what is later than this was missed: it bounds the instants that are on time.
 const LONGEST_GRACE: Duration = Duration::from_secs(60);
@@ -37,6 +43,8 @@ pub struct Due {
     pub uncounted: bool,
     /// The first of those that were missed, if there are any.
     pub missed_since: Option<Timestamp>,
+    /// The last of those that are left out, if there are any.
+    pub left_out_until: Option<Timestamp>,
     /// The cursor for the next look. Never before the one that was given, unless that was [implausible](IMPLAUSIBLE).
     pub cursor: Timestamp,
     /// When the next run starts; `None` if there is none to come. Runs that are to be made now may be the last: then the
@@ -100,7 +108,11 @@ impl Plan<'_> {
         }
         let cursor = until.unwrap_or(nothing.cursor);
         let next = self.next_start(cursor);
-        Due { fire, made_up, left_out, uncounted: missed.uncounted, missed_since, cursor, next, ..nothing }
+        // What is run comes after what is left out.
+        let before_runs = fire.first().map_or(cursor.min(to), |first| first.minus(MILLISECOND));
+        let left_out_until = if left_out > 0 { self.last_until(from, before_runs) } else { None };
+        let uncounted = missed.uncounted;
+        Due { fire, made_up, left_out, uncounted, missed_since, left_out_until, cursor, next, ..nothing }
     }
 
     /// When the first run starts that is due after `cursor`.
@@ -121,16 +133,17 @@ impl Plan<'_> {
         let missed = match self.trigger {
             // Those that go by how earlier runs went are the scheduler's to know.
             Trigger::OnDemand | Trigger::OnStart | Trigger::After(_) | Trigger::Pace(_) => Missed::default(),
-            Trigger::Every(_) => {
-                self.interval().map_or_else(Missed::default, |all| every(all, from, missed_until, wanted))
-            }
+            Trigger::Every(_) => self.interval().map_or_else(Missed::default, |all| match all.is_on_calendar() {
+                true => days(all, from, missed_until, wanted),
+                false => every(all, from, missed_until, wanted),
+            }),
             Trigger::Cron(_) | Trigger::At(_) => self.walk(from, missed_until, wanted),
         };
         let mut reached = Reached { missed, on_time: Vec::new(), until: None };
         let (mut at, mut seen) = (missed_until, 0);
         while let Some(next) = self.next_until(at, to) {
             let start = self.start_of(next);
-            if start > now || seen == COUNTED {
+            if start > now || seen == MOST_RUNS {
                 reached.until = Some(next.minus(MILLISECOND));
                 break;
             }
@@ -160,8 +173,15 @@ impl Plan<'_> {
         let mut missed = Missed::default();
         let mut at = from;
         while let Some(next) = self.next_until(at, to) {
-            if missed.count == COUNTED {
-                missed.uncounted = true;
+            if missed.count == ONE_BY_ONE {
+                match self.trigger {
+                    Trigger::Cron(crontab) => {
+                        let rest = crontab.count(self.zone, at, to);
+                        missed.count += rest.instants;
+                        missed.uncounted = !rest.complete;
+                    }
+                    _ => missed.uncounted = true,
+                }
                 missed.latest.clear();
                 let mut to = to;
                 while missed.latest.len() < wanted
@@ -230,6 +250,22 @@ impl Missed {
     }
 }
 
+/// Days of an interval in `(from, to]`. They are gone through, as two of them are one instant where a zone left a day out.
+fn days(all: Interval, from: Timestamp, to: Timestamp, wanted: usize) -> Missed {
+    let mut missed = Missed::default();
+    let (before, last) = (all.number_until(from), all.number_until(to));
+    let first = before.saturating_add(1).max(last.saturating_sub(MOST_DAYS));
+    missed.uncounted = first > before.saturating_add(1);
+    let instants = (first..=last).filter_map(|number| all.at(number)).filter(|at| *at > from);
+    let mut latest = None;
+    for at in instants {
+        if latest.replace(at) != Some(at) {
+            missed.add(at, wanted);
+        }
+    }
+    missed
+}
+
 /// Instants of an interval in `(from, to]`, counted without going through them.
 fn every(all: Interval, from: Timestamp, to: Timestamp, wanted: usize) -> Missed {
     let (before, last) = (all.number_until(from), all.number_until(to));
@@ -238,5 +274,7 @@ fn every(all: Interval, from: Timestamp, to: Timestamp, wanted: usize) -> Missed
     Missed { count, uncounted: false, latest: (first..=last).filter_map(|number| all.at(number)).collect() }
 }
 
+#[cfg(test)]
+mod sums;
 #[cfg(test)]
 mod tests;

@@ -94,6 +94,59 @@ pub(super) fn next_after(job: Job<'_>, zone: Tz, after: i64) -> Option<i64> {
     }
 }
 
+/// The instants that were counted; `complete` if there are no more than that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) instants: u64,
+    pub(super) complete: bool,
+}
+
+/// How many instants there are in `(after, to]`, in seconds since the Unix epoch.
+///
+/// Where no clock is set, days of the calendar are counted; around a change, instants one by one, at most `most` of them.
+pub(super) fn count(job: Job<'_>, zone: Tz, after: i64, to: i64, most: u64) -> Count {
+    let mut count = Count { instants: 0, complete: false };
+    let _ = count_into(&mut count, job, zone, (after, to), most);
+    count
+}
+
+/// `None` where chrono's calendar ends, or there are too many around changes.
+fn count_into(count: &mut Count, job: Job<'_>, zone: Tz, (after, to): (i64, i64), most: u64) -> Option<()> {
+    let (mut at, mut left) = (after, most);
+    while at < to {
+        // What follows the clock is as usual right after it was set; what does not has caught up after a probe.
+        let behind = if job.wild { None } else { next_change(zone, at - PROBE, at)? };
+        let until = match behind {
+            Some(change) => change + PROBE,
+            None => match next_change(zone, at, to)? {
+                Some(change) if change == at + 1 => {
+                    if job.wild {
+                        change
+                    } else {
+                        change + PROBE
+                    }
+                }
+                change => {
+                    let until = change.map_or(to, |change| change - 1);
+                    let offset = offset(zone, at)?;
+                    count.instants += job.calendar.count(at + offset, until + offset);
+                    at = until;
+                    continue;
+                }
+            },
+        };
+        let until = until.min(to);
+        while let Some(next) = next_after(job, zone, at).filter(|next| *next <= until) {
+            left = left.checked_sub(1)?;
+            count.instants += 1;
+            at = next;
+        }
+        at = until;
+    }
+    count.complete = true;
+    Some(())
+}
+
 impl<'a> Walk<'a> {
     /// The state at `now`, had cron been up for a while.
     fn at(job: Job<'a>, zone: Tz, now: i64) -> Option<Self> {

@@ -1,6 +1,6 @@
 //! What ran when, as people and programs are told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::SecondsFormat;
 use chrono_tz::Tz;
@@ -9,16 +9,15 @@ use serde::Serialize;
 use super::NoStory;
 use super::plan::Plan;
 use crate::catalog::Catalog;
-use crate::run::{Cause, Outcome, RunId, RunState};
-use crate::store::{RunFilter, RunInfo, Store};
+use crate::machine::scheduler::PUNCTUAL;
+use crate::run::{Outcome, RunId, RunState};
+use crate::schedule::Look;
+use crate::store::{RunFilter, RunInfo, Store, TaskState};
 use crate::task::{Task, TaskKey};
 use crate::time::Timestamp;
 
 /// Runs read in one go.
 const PAGE: usize = 500;
-
-/// Instants of a task that are gone through to count what was missed at once.
-const COUNTED: u64 = 10_000;
 
 /// What came of a plan. No figure or name in it is the real world's.
 #[derive(Clone, Debug, Serialize)]
@@ -39,8 +38,9 @@ pub struct Story {
 pub enum Line {
     /// A run.
     Run(Run),
-    /// Instants of a task that no run was made for.
-    Missed(Missed),
+    /// Instants of a task that were missed and are left out.
+    #[serde(rename = "left-out")]
+    LeftOut(LeftOut),
     /// Something that befell the host.
     Event(Event),
 }
@@ -93,17 +93,21 @@ pub struct Attempt {
     pub message: Option<String>,
 }
 
-/// Instants of a task that no run was made for, as the host was down or its clock was set forward.
+/// Instants of a task that were missed, as the host was down or its clock was set forward, and that no run is made for. Those
+/// that are made up for have runs.
 #[derive(Clone, Debug, Serialize)]
-pub struct Missed {
+pub struct LeftOut {
     /// Of which task.
     pub task: String,
     /// The first of them.
     pub first: String,
-    /// The last of them, of those that were counted.
+    /// The last of them.
     pub last: String,
-    /// How many they are, or at least are.
+    /// How many they are.
     pub count: u64,
+    /// Whether there are more than `count`: too many to be counted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 /// Something that befell the host.
@@ -122,8 +126,11 @@ pub struct Sum {
     pub runs: u64,
     /// How many of them by [`Run::outcome`].
     pub outcomes: BTreeMap<String, u64>,
-    /// How many instants were missed.
-    pub missed: u64,
+    /// How many instants were missed and are left out.
+    pub left_out: u64,
+    /// Whether there are more than `left_out`: too many to be counted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub left_out_more: bool,
     /// Why the task is paused at the end, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
@@ -139,33 +146,32 @@ impl Story {
     pub fn runs(&self) -> impl Iterator<Item = &Run> {
         self.lines.iter().filter_map(|line| match line {
             Line::Run(run) => Some(run),
-            Line::Missed(_) | Line::Event(_) => None,
+            Line::LeftOut(_) | Line::Event(_) => None,
         })
     }
 }
 
-/// What happened between two runs.
+/// What happened between two runs: after the run with this id.
 #[derive(Clone, Debug)]
-pub(super) enum Gap {
-    Note {
-        after: RunId,
-        at: Timestamp,
-        what: String,
-    },
-    /// With how far each task's schedule had come: what is up to there was dealt with, wherever the clock was set since.
-    Missed {
-        after: RunId,
-        from: Timestamp,
-        to: Timestamp,
-        cursors: BTreeMap<TaskKey, Timestamp>,
-    },
+pub(super) struct Gap {
+    pub(super) after: RunId,
+    pub(super) lines: Vec<Line>,
 }
 
 impl Gap {
-    fn after(&self) -> RunId {
-        match self {
-            Self::Note { after, .. } | Self::Missed { after, .. } => *after,
-        }
+    pub(super) fn event(after: RunId, at: Timestamp, what: String) -> Self {
+        Self { after, lines: vec![Line::Event(Event { at: there(at, Tz::UTC), what })] }
+    }
+
+    /// What the next look at the clock, at `now`, leaves out of the schedules of `tasks`.
+    pub(super) fn left_out<'a>(
+        after: RunId,
+        now: Timestamp,
+        tasks: impl Iterator<Item = &'a Task>,
+        states: &BTreeMap<TaskKey, TaskState>,
+    ) -> Self {
+        let lines = tasks.filter_map(|task| left_out(task, states.get(&task.key), now));
+        Self { after, lines: lines.map(Line::LeftOut).collect() }
     }
 }
 
@@ -180,15 +186,13 @@ pub(super) async fn tell(plan: &Plan, store: &dyn Store, catalog: &Catalog, gaps
     let mut lines = Vec::new();
     let mut gaps_left = gaps.iter().peekable();
     for info in &runs {
-        while let Some(gap) = gaps_left.next_if(|gap| gap.after() < info.id) {
-            lines.extend(fill(gap, &runs, tasks.values().map(AsRef::as_ref)));
+        while let Some(gap) = gaps_left.next_if(|gap| gap.after < info.id) {
+            lines.extend(gap.lines.iter().cloned());
         }
         let zone = tasks.get(&info.task).map_or(Tz::UTC, |task| task.zone);
         lines.push(Line::Run(run(plan, store, info, zone).await?));
     }
-    for gap in gaps_left {
-        lines.extend(fill(gap, &runs, tasks.values().map(AsRef::as_ref)));
-    }
+    lines.extend(gaps_left.flat_map(|gap| gap.lines.iter().cloned()));
     let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
     for line in &lines {
         match line {
@@ -197,7 +201,11 @@ pub(super) async fn tell(plan: &Plan, store: &dyn Store, catalog: &Catalog, gaps
                 sum.runs += 1;
                 *sum.outcomes.entry(run.outcome.clone()).or_default() += 1;
             }
-            Line::Missed(missed) => sums.entry(missed.task.clone()).or_default().missed += missed.count,
+            Line::LeftOut(left_out) => {
+                let sum = sums.entry(left_out.task.clone()).or_default();
+                sum.left_out += left_out.count;
+                sum.left_out_more |= left_out.more;
+            }
             Line::Event(_) => {}
         }
     }
@@ -270,37 +278,15 @@ fn is_skip(message: &str) -> bool {
     message.starts_with("skipped")
 }
 
-fn fill<'a>(gap: &Gap, runs: &[RunInfo], tasks: impl Iterator<Item = &'a Task>) -> Vec<Line> {
-    let (before, from, to, cursors) = match gap {
-        Gap::Note { at, what, .. } => {
-            return vec![Line::Event(Event { at: there(*at, Tz::UTC), what: what.clone() })];
-        }
-        Gap::Missed { after, from, to, cursors } => (*after, *from, *to, cursors),
-    };
-    let from = |task: &Task| cursors.get(&task.key).copied().unwrap_or(from);
-    tasks.filter_map(|task| missed(task, before, from(task), to, runs)).map(Line::Missed).collect()
-}
-
-/// The instants of `task` after `from` and until `to` that no run was made for, although its schedule had some to make: the
-/// latest run before the gap is `before`.
-fn missed(task: &Task, before: RunId, from: Timestamp, to: Timestamp, runs: &[RunInfo]) -> Option<Missed> {
-    let of_task = runs.iter().filter(|run| run.task == task.key && run.cause == Cause::Schedule);
-    let fired = of_task.clone().filter(|run| run.id <= before).count();
-    let plan = task.plan();
-    let made: BTreeSet<_> = of_task.map(|run| run.due_at).collect();
-    // What is still to start then is dealt with when it does.
-    let next = |after: Timestamp| plan.next_after(after).filter(|at| *at <= to && plan.start_of(*at) <= to);
-    let due = std::iter::successors(next(from), |at| next(*at)).take(COUNTED as usize);
-    // Once the last of its runs is made there is nothing left to be missed.
-    let mut fired = fired as u64;
-    let due = due.take_while(|at| {
-        let left = plan.left(fired);
-        fired += u64::from(made.contains(at));
-        left != Some(0)
-    });
-    let mut left = due.filter(|at| !made.contains(at));
-    let first = left.next()?;
-    let (count, last) = left.fold((1, first), |(count, _), at| (count + 1, at));
+/// What a look at `now` leaves out of a task's schedule: the same that the scheduler does, which looks right after.
+fn left_out(task: &Task, state: Option<&TaskState>, now: Timestamp) -> Option<LeftOut> {
+    // While it is paused, what is due is not missed.
+    if state.is_some_and(|state| state.paused.is_some()) {
+        return None;
+    }
+    let (cursor, fired) = state.map_or((None, 0), |state| (state.cursor, state.fired));
+    let due = task.plan().due(Look { cursor, now, grace: PUNCTUAL }, fired);
     let there = |at| there(at, task.zone);
-    Some(Missed { task: task.key.to_string(), first: there(first), last: there(last), count })
+    let (first, last) = (there(due.missed_since?), there(due.left_out_until?));
+    Some(LeftOut { task: task.key.to_string(), first, last, count: due.left_out, more: due.uncounted })
 }

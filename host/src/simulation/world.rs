@@ -54,11 +54,12 @@ pub(super) struct World<'a> {
     sweeper: Sweeper,
     attempts: JoinSet<()>,
     blows: VecDeque<(Duration, Blow)>,
-    /// Since when it is down, by its own clock.
-    down: Option<Timestamp>,
+    down: bool,
     /// Asked for while the host was down.
     late: Vec<Asked>,
     gaps: Vec<Gap>,
+    /// The latest run there was when the host was up again, or its clock was set forward, since its last look at that.
+    unseen: Option<RunId>,
     things: usize,
     /// Holds the store, and compiled code. Dropped last.
     _place: tempfile::TempDir,
@@ -134,9 +135,10 @@ impl<'a> World<'a> {
             sweeper,
             attempts: JoinSet::new(),
             blows: plan.blows().into(),
-            down: None,
+            down: false,
             late: Vec::new(),
             gaps: Vec::new(),
+            unseen: None,
             things: 0,
             _place: place,
         };
@@ -160,7 +162,7 @@ impl<'a> World<'a> {
     pub(super) async fn go_on(&mut self) -> Result<(), NoStory> {
         loop {
             self.take_blows().await?;
-            let next = if self.down.is_none() { self.settle().await? } else { None };
+            let next = if !self.down { self.settle().await? } else { None };
             let next = next.into_iter().chain(self.blows.front().map(|(at, _)| *at)).chain(self.time.next()).min();
             match next.filter(|next| *next <= self.plan.length) {
                 Some(next) => self.time.pass_to(next),
@@ -236,12 +238,10 @@ impl<'a> World<'a> {
                     let back = if by < 0 { "back" } else { "forward" };
                     let by_words = lengths::exact(Duration::from_millis(by.unsigned_abs()));
                     self.note(now, format!("the clock is set {back} by {by_words}")).await?;
-                    if self.down.is_none() {
-                        self.left_out(now).await?;
-                    }
+                    self.unseen = Some(self.latest().await?);
                 }
                 Blow::Down { until } => {
-                    self.down = Some(now);
+                    self.down = true;
                     self.give_up().await;
                     self.note(
                         now,
@@ -253,20 +253,24 @@ impl<'a> World<'a> {
                     .await?;
                 }
                 Blow::Up => {
-                    let since = self.down.take().unwrap_or(now);
+                    self.down = false;
                     self.timetable = Timetable::default();
                     self.store.abandon(&self.worker.host).await?;
                     self.note(now, "the host is up again".to_owned()).await?;
-                    self.left_out(since).await?;
+                    self.unseen = Some(self.latest().await?);
                     for asked in std::mem::take(&mut self.late) {
                         self.ask(asked).await?;
                     }
                 }
-                Blow::Asked(asked) if self.down.is_some() => self.late.push(asked),
+                Blow::Asked(asked) if self.down => self.late.push(asked),
                 Blow::Asked(asked) => self.ask(asked).await?,
             }
         }
-        Ok(())
+        // Several may come at once. What is left out is told once, as the scheduler looks once.
+        match self.unseen.take_if(|_| !self.down) {
+            Some(after) => self.left_out(after).await,
+            None => Ok(()),
+        }
     }
 
     /// End all attempts as they stand; nothing is written for them.
@@ -286,18 +290,14 @@ impl<'a> World<'a> {
 
     async fn note(&mut self, at: Timestamp, what: String) -> Result<(), NoStory> {
         let after = self.latest().await?;
-        self.gaps.push(Gap::Note { after, at, what });
+        self.gaps.push(Gap::event(after, at, what));
         Ok(())
     }
 
-    /// What was due since `from` by the host's clock was not seen in time.
-    async fn left_out(&mut self, from: Timestamp) -> Result<(), NoStory> {
-        let (after, to) = (self.latest().await?, self.time.now());
-        if to > from {
-            let states = self.store.task_states().await?;
-            let cursors = states.into_iter().filter_map(|(task, state)| Some((task, state.cursor?))).collect();
-            self.gaps.push(Gap::Missed { after, from, to, cursors });
-        }
+    /// Tell what was not seen in time, as the scheduler is about to find it.
+    async fn left_out(&mut self, after: RunId) -> Result<(), NoStory> {
+        let (states, tasks) = (self.store.task_states().await?, self.catalog.tasks());
+        self.gaps.push(Gap::left_out(after, self.time.now(), tasks.values().map(AsRef::as_ref), &states));
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use crate::task::Task;
 use crate::time::Timestamp;
 
 /// An instant that is dealt with within this of being due was not missed.
-const PUNCTUAL: Duration = Duration::from_secs(2);
+pub const PUNCTUAL: Duration = Duration::from_secs(2);
 
 /// How often a task is looked at that waits because the clock was set back.
 const LOOK_AGAIN_AHEAD: Duration = Duration::from_secs(2);

@@ -53,8 +53,8 @@ async fn simulated(text: &str, start: Timestamp, length: Duration, blows: &[Blow
         let state = if run.outcome == "skipped" { "cancelled".to_owned() } else { run.outcome.clone() };
         (due, state)
     });
-    let missed = story.lines.iter().map(|line| if let Line::Missed(missed) = line { missed.count } else { 0 });
-    (runs.collect(), missed.sum())
+    let left_out = story.lines.iter().map(|line| if let Line::LeftOut(left_out) = line { left_out.count } else { 0 });
+    (runs.collect(), left_out.sum())
 }
 
 fn plan(plugin: &Path, start: Timestamp, length: Duration) -> Plan {
@@ -137,6 +137,35 @@ async fn a_schedule_whose_times_are_used_up_misses_nothing_in_a_downtime_that_fo
 async fn what_was_dealt_with_before_the_clock_was_set_back_is_not_missed() {
     let blows = [Blow::Step(MINUTE, -4_294_000), Blow::Down(2 * MINUTE, 3 * MINUTE)];
     both_come_to_the_same("cron = \"*/20 * * * *\"", "03-27 11:07:00", 3 * 60 * MINUTE, &blows).await.unwrap();
+}
+
+#[tokio::test]
+async fn minutes_that_two_blows_at_once_hide_are_left_out_once() {
+    let blows = [Blow::Step(2 * MINUTE, 3_600_000), Blow::Down(2 * MINUTE, 60 * MINUTE)];
+
+    let came = simulated("cron = \"* * * * *\"", at("05-01 12:00:30"), 200 * MINUTE, &blows).await;
+
+    // From 12:03 to 14:02; it is back at 14:02:30 by its own clock.
+    assert_eq!(came.1, 120);
+}
+
+#[tokio::test]
+async fn a_host_that_is_down_before_its_first_look_has_missed_nothing() {
+    let down = [Blow::Down(Duration::ZERO, 120 * MINUTE)];
+
+    let came = simulated("cron = \"* * * * *\"", at("05-01 12:00:00"), 130 * MINUTE, &down).await;
+
+    assert_eq!((came.0.len(), came.0[0].0, came.1), (10, at("05-01 14:01:00"), 0));
+}
+
+#[tokio::test]
+async fn a_year_of_minutes_that_a_simulated_host_leaves_out_is_summed_exactly() {
+    let year = 365 * 24 * 60;
+    let down = [Blow::Down(2 * MINUTE, year * MINUTE)];
+
+    let came = simulated("cron = \"* * * * *\"", at("05-01 12:00:30"), (year + 5) * MINUTE, &down).await;
+
+    assert_eq!((came.0.len(), came.1), (5, u64::from(year)));
 }
 
 /// A trigger, and what bounds it: instants of the weekend on which the clocks of Berlin are set forward.
