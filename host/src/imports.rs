@@ -167,7 +167,7 @@ fn store_failure(error: StoreError, in_call: &'static str) -> Result<String, Int
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 #[cfg(test)]
 mod tests {

@@ -31,6 +31,7 @@ mod loader;
 mod opening;
 mod processor;
 mod profile;
+mod quota;
 mod read_only;
 mod refused;
 mod resident;
@@ -224,8 +225,17 @@ impl Runtime {
         let files = Arc::new(files::AllFiles::of_this_process());
         // After the engine has reserved its address space, which counts where data is limited.
         let memory = Arc::new(all_memory::AllMemory::of_this_process());
-        let stage =
-            Arc::new(attempt::Stage { engine: wasm, services, lanes, lines, words, files, file_threads, memory });
+        let stage = Arc::new(attempt::Stage {
+            engine: wasm,
+            services,
+            lanes,
+            lines,
+            words,
+            files,
+            file_threads,
+            directories: Arc::default(),
+            memory,
+        });
         Ok(Arc::new(Self { stage, loader, ticker, max_memory, io: Mutex::new(Some(io)) }))
     }
 

@@ -296,6 +296,25 @@ pub struct Directory {
     pub guest: String,
     /// Whether the guest may change what is there.
     pub write: bool,
+    /// What may be there, if the guest may change that.
+    #[serde(flatten)]
+    pub quota: Option<Quota>,
+}
+
+/// What a directory may hold at most, all that is below it taken together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Quota {
+    /// Lengths of its files, in bytes. Default: 1 GiB.
+    #[serde(rename = "quota")]
+    pub bytes: u64,
+    /// Files, directories and links, each of which takes place of its own. Default: 100,000.
+    pub entries: u64,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self { bytes: 1 << 30, entries: 100_000 }
+    }
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ mod pausing;
 mod plugins;
 mod policies;
 mod private_files;
+mod quota;
 mod reach;
 mod readme;
 mod refusals;

@@ -34,6 +34,14 @@ pub(crate) enum Refusal<'a> {
     Header(&'a str),
     /// A change below a directory that may only be read.
     Write(&'a str),
+    /// More in a directory, by the guest's name for it, than that may hold.
+    Quota {
+        guest: &'a str,
+        /// What it holds: bytes and entries.
+        used: (u64, u64),
+        /// Whether its number of entries is what was reached.
+        by_entries: bool,
+    },
     /// A socket of its own, or a look-up of a name.
     Socket(&'a str),
 }
@@ -49,6 +57,7 @@ impl Refusal<'_> {
             Self::PrivateName(_) => "private name",
             Self::Header(_) => "header",
             Self::Write(_) => "write",
+            Self::Quota { .. } => "write past a quota",
             Self::Socket(_) => "socket",
         }
     }
@@ -89,6 +98,27 @@ impl Refusal<'_> {
                 let line = grants.directories.iter().find(|directory| !directory.write).as_ref().map(line);
                 let line = line.unwrap_or_else(|| "write = true".to_owned());
                 format!("to change {} is not granted, as its directory may only be read; {}", shown(path), add(line))
+            }
+            Self::Quota { guest, used: (bytes, entries), by_entries } => {
+                let granted = grants.directories.iter().find(|directory| directory.guest == *guest);
+                let quota = granted.and_then(|directory| directory.quota).unwrap_or_default();
+                let size = |bytes: u64| bytesize::ByteSize::b(bytes).display().iec().to_string().replace(".0 ", " ");
+                let (reached, line) = match by_entries {
+                    true => (
+                        format!("it holds {entries} of {} files, directories and links", quota.entries),
+                        format!("entries = {}", quota.entries),
+                    ),
+                    false => (
+                        format!("its files take {bytes} of {} bytes", quota.bytes),
+                        format!("quota = \"{}\"", size(quota.bytes)),
+                    ),
+                };
+                format!(
+                    "{} is full: {reached}; delete some, or raise `{line}` of that directory in [[tasks.{}.grants.directories]] in {}.toml",
+                    shown(guest),
+                    task.key.task,
+                    task.plugin
+                )
             }
             Self::Socket(what) => format!(
                 "{what} is not granted, and cannot be: a task reaches other machines by HTTP, which `http = [\"HOST\"]` grants"
@@ -156,8 +186,12 @@ mod tests {
     use crate::task::{Directory, Grants, HttpHost};
 
     fn task() -> Task {
-        let directory =
-            |guest: &str, write| Directory { host: format!("/srv{guest}").into(), guest: guest.into(), write };
+        let directory = |guest: &str, write| Directory {
+            host: format!("/srv{guest}").into(),
+            guest: guest.into(),
+            write,
+            quota: None,
+        };
         let grants = Grants {
             http: vec![
                 HttpHost { host: "example.org".into(), port: None },
@@ -189,6 +223,15 @@ mod tests {
         for (refusal, part) in [
             (Refusal::PrivateName("db.internal"), "`db.internal` leads to no public address"),
             (Refusal::Header("host"), "the header `host` is the host's to set"),
+            (
+                Refusal::Quota { guest: "/open", used: (1 << 30, 3), by_entries: false },
+                "`/open` is full: its files take 1073741824 of 1073741824 bytes; delete some, or raise `quota = \"1 GiB\"` of that \
+                 directory in [[tasks.flaky.grants.directories]] in plugin.toml",
+            ),
+            (
+                Refusal::Quota { guest: "/open", used: (9, 100_000), by_entries: true },
+                "`/open` is full: it holds 100000 of 100000 files, directories and links; delete some, or raise `entries = 100000` of",
+            ),
             (Refusal::Socket("a TCP socket"), "a TCP socket is not granted, and cannot be"),
         ] {
             let words = refusal.words(&task());

@@ -15,6 +15,8 @@ mod timing;
 use std::ops::Range;
 use std::path::Path;
 
+use toml::Spanned;
+
 use text::{GrantsText, LimitsText, ManifestText, RetryText, TaskText};
 
 use crate::config::kinds::{Kind, Of};
@@ -23,7 +25,7 @@ pub use crate::config::reading::BadFile as BadManifest;
 use crate::retry::RetryPolicy;
 use crate::schedule::{CatchUp, Chain, Dst, Trigger, given};
 use crate::supervision::Supervision;
-use crate::task::{Budget, Directory, Grants, Limits, Name, Overlap, Task, TaskKey};
+use crate::task::{Budget, Directory, Grants, Limits, Name, Overlap, Quota, Task, TaskKey};
 
 /// How many runs of a task that has no schedule may be running at once, unless its manifest says.
 const ON_DEMAND_AT_ONCE: u32 = 16;
@@ -337,7 +339,22 @@ fn grants(text: GrantsText, place: &str) -> Result<Grants, Wrong> {
     for granted in text.directories {
         let at = granted.span();
         let granted = granted.into_inner();
-        let granted = Directory { host: granted.host.0, guest: granted.guest.0, write: granted.write };
+        let bounds = [
+            ("quota", granted.quota.as_ref().map(Spanned::span)),
+            ("entries", granted.entries.as_ref().map(Spanned::span)),
+        ];
+        if let Some((key, Some(at))) = bounds.into_iter().find(|(_, at)| at.is_some() && !granted.write) {
+            let what = format!(
+                "`{place}.grants.directories.{key}`: the directory may only be read; leave it out, or add `write = true`"
+            );
+            return Err((at, what));
+        }
+        let usual = Quota::default();
+        let quota = granted.write.then(|| Quota {
+            bytes: granted.quota.map_or(usual.bytes, |quota| quota.into_inner().0),
+            entries: granted.entries.map_or(usual.entries, |entries| entries.into_inner().0),
+        });
+        let granted = Directory { host: granted.host.0, guest: granted.guest.0, write: granted.write, quota };
         if directories.iter().any(|other| other.guest == granted.guest) {
             let what = format!("`{place}.grants.directories`: two are seen as \"{}\"; rename one", granted.guest);
             return Err((at, what));

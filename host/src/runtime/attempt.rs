@@ -15,6 +15,7 @@ use super::files::AllFiles;
 use super::guest::{Guest, SLICE, TYPICAL_SLICE};
 use super::lanes::{Lanes, Turn};
 use super::link::{Prepared, Start};
+use super::quota::Directories;
 use super::stack::Lines;
 use super::stdio;
 use super::watch::Watched;
@@ -31,6 +32,7 @@ pub(super) struct Stage {
     pub(super) words: Words,
     pub(super) files: Arc<AllFiles>,
     pub(super) file_threads: FileThreads,
+    pub(super) directories: Arc<Directories>,
     pub(super) memory: Arc<AllMemory>,
 }
 

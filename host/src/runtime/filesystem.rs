@@ -2,9 +2,11 @@
 //!
 //! - What it does with files happens on the threads of the task's own pool (`file_threads`).
 //! - Only files and directories are opened, without waiting (`opening`), and they are counted (`files`).
+//! - What makes a granted directory larger is charged to its quota (`quota`).
 //! - Granted directories are opened on those threads, too: a network filesystem that hangs holds up no guest thread.
 
-use std::fs::FileTimes;
+use std::collections::HashMap;
+use std::fs::{File, FileTimes};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +20,7 @@ use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 use wasmtime_wasi::{FsPerms, OpenMode};
 
+use crate::imports::Refusals;
 use crate::task::Directory;
 use crate::time::Clock;
 
@@ -27,14 +30,26 @@ use super::files::Files;
 use super::guest::Guest;
 use super::handle::{LogLine, RunHandle};
 use super::opening::{self, Refused, Wanted};
+use super::quota::{Denied, Directories, Grant, Output, Place};
 
-/// A granted directory that is open, and what the guest calls it.
-pub(super) type Opened = (Dir, String);
+/// A granted directory that is open.
+#[derive(Clone)]
+pub(super) struct Opened {
+    directory: Dir,
+    /// What the guest calls it.
+    name: String,
+    /// What it may hold, if the guest may change that.
+    grant: Option<Arc<Grant>>,
+}
+
+/// What a guest's descriptors are below, by their place in its table.
+pub(super) type Below = HashMap<u32, Arc<Grant>>;
 
 /// A guest's files, for the time of a call.
 pub(super) struct View<'a> {
     pub(super) wasi: WasiFilesystemCtxView<'a>,
     pub(super) granted: &'a [Opened],
+    pub(super) below: &'a mut Below,
     pub(super) files: &'a mut Files,
     pub(super) pool: &'a Arc<Pool>,
     pub(super) handle: &'a RunHandle,
@@ -57,27 +72,33 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
 }
 
 /// Opens the directories that a task is granted, or says which cannot be opened.
-pub(super) async fn open_granted(pool: &Arc<Pool>, granted: &[Directory]) -> Result<Vec<Opened>, String> {
-    let granted = granted.to_vec();
-    pool.run(move || granted.into_iter().map(open).collect()).await
+pub(super) async fn open_granted(
+    pool: &Arc<Pool>,
+    granted: &[Directory],
+    directories: &Arc<Directories>,
+    refusals: Refusals,
+) -> Result<Vec<Opened>, String> {
+    let (granted, directories) = (granted.to_vec(), Arc::clone(directories));
+    pool.run(move || granted.into_iter().map(|granted| open(granted, &directories, &refusals)).collect()).await
 }
 
-fn open(granted: Directory) -> Result<Opened, String> {
+fn open(granted: Directory, directories: &Directories, refusals: &Refusals) -> Result<Opened, String> {
     use rustix::fs::{Mode, OFlags};
     let (perms, mode) = match granted.write {
         true => (FsPerms::ReadWrite, OpenMode::READ | OpenMode::WRITE),
         false => (FsPerms::ReadOnly, OpenMode::READ),
     };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let directory = rustix::fs::open(&granted.host, flags, Mode::empty()).map_err(|error| {
-        let path = granted.host.display();
-        format!("cannot open the granted directory `{path}`: {}", std::io::Error::from(error))
-    })?;
-    Ok((Dir::new(directory.into(), perms, mode, false), granted.guest))
+    let cannot =
+        |error: std::io::Error| format!("cannot open the granted directory `{}`: {error}", granted.host.display());
+    let directory = rustix::fs::open(&granted.host, flags, Mode::empty()).map_err(|error| cannot(error.into()))?;
+    let directory = Dir::new(directory.into(), perms, mode, false);
+    let grant = Grant::of(directories, &granted, Arc::clone(&directory.dir), refusals.clone()).map_err(cannot)?;
+    Ok(Opened { directory, name: granted.guest, grant })
 }
 
 impl View<'_> {
-    fn directory(&self, at: &Resource<Descriptor>) -> FsResult<Dir> {
+    pub(super) fn directory(&self, at: &Resource<Descriptor>) -> FsResult<Dir> {
         match self.wasi.table.get(at)? {
             Descriptor::Dir(directory) => Ok(directory.clone()),
             Descriptor::File(_) => Err(ErrorCode::NotDirectory.into()),
@@ -99,7 +120,12 @@ impl View<'_> {
 
     /// Opens a path on a system that cannot open it in one call. What it is may change after the look at it, so a guest may
     /// get a thread of its task to hang.
-    async fn open_in_steps(&mut self, at: Resource<Descriptor>, path: String, wanted: Wanted) -> FsResult<Descriptor> {
+    pub(super) async fn open_in_steps(
+        &mut self,
+        at: Resource<Descriptor>,
+        path: String,
+        wanted: Wanted,
+    ) -> FsResult<Descriptor> {
         let follow = path_flags(wanted.follow);
         let there = self.wasi.stat_at(Resource::new_borrow(at.rep()), follow, path.clone());
         match self.pool.within(there).await.map(|stat| stat.type_) {
@@ -135,9 +161,12 @@ fn time(wanted: NewTimestamp) -> Result<Option<SystemTime>, ErrorCode> {
 
 impl preopens::Host for View<'_> {
     fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
-        let open = |(directory, name): &Opened| {
-            let directory = self.wasi.table.push(Descriptor::Dir(directory.clone()))?;
-            Ok((directory, name.clone()))
+        let open = |opened: &Opened| {
+            let directory = self.wasi.table.push(Descriptor::Dir(opened.directory.clone()))?;
+            if let Some(grant) = &opened.grant {
+                self.below.insert(directory.rep(), Arc::clone(grant));
+            }
+            Ok((directory, opened.name.clone()))
         };
         self.granted.iter().map(open).collect()
     }
@@ -149,8 +178,23 @@ impl Host for View<'_> {
     }
 
     fn filesystem_error_code(&mut self, error: Resource<wasmtime::Error>) -> wasmtime::Result<Option<ErrorCode>> {
+        if let Some(denied) = self.wasi.table.get(&error)?.downcast_ref::<Denied>() {
+            return Ok(Some(denied.into()));
+        }
         self.wasi.filesystem_error_code(error)
     }
+}
+
+/// Functions that change what is below a granted directory: charged where that has a quota.
+macro_rules! charged {
+    ($(fn $name:ident, $charged:ident($($arg:ident: $of:ty),*) -> $returned:ty;)*) => {
+        $(async fn $name(&mut self, at: Resource<Descriptor>, $($arg: $of),*) -> $returned {
+            match self.grant_of(&at) {
+                Some(grant) => self.$charged(&grant, at, $($arg),*).await,
+                None => self.pool.within(self.wasi.$name(at, $($arg),*)).await,
+            }
+        })*
+    };
 }
 
 /// Functions that are those of `wasmtime-wasi`, on the task's threads.
@@ -168,24 +212,27 @@ impl HostDescriptor for View<'_> {
         fn sync_data() -> FsResult<()>;
         fn get_flags() -> FsResult<DescriptorFlags>;
         fn get_type() -> FsResult<DescriptorType>;
-        fn set_size(size: Filesize) -> FsResult<()>;
         fn set_times(accessed: NewTimestamp, modified: NewTimestamp) -> FsResult<()>;
         fn read(length: Filesize, offset: Filesize) -> FsResult<(Vec<u8>, bool)>;
-        fn write(bytes: Vec<u8>, offset: Filesize) -> FsResult<Filesize>;
         fn read_directory() -> FsResult<Resource<DirectoryEntryStream>>;
         fn sync() -> FsResult<()>;
-        fn create_directory_at(path: String) -> FsResult<()>;
         fn stat() -> FsResult<DescriptorStat>;
         fn stat_at(flags: PathFlags, path: String) -> FsResult<DescriptorStat>;
-        fn link_at(flags: PathFlags, path: String, to: Resource<Descriptor>, new: String) -> FsResult<()>;
         fn readlink_at(path: String) -> FsResult<String>;
-        fn remove_directory_at(path: String) -> FsResult<()>;
-        fn rename_at(path: String, to: Resource<Descriptor>, new: String) -> FsResult<()>;
-        fn symlink_at(to: String, path: String) -> FsResult<()>;
-        fn unlink_file_at(path: String) -> FsResult<()>;
         fn is_same_object(other: Resource<Descriptor>) -> wasmtime::Result<bool>;
         fn metadata_hash() -> FsResult<MetadataHashValue>;
         fn metadata_hash_at(flags: PathFlags, path: String) -> FsResult<MetadataHashValue>;
+    }
+
+    charged! {
+        fn set_size, charged_set_size(size: Filesize) -> FsResult<()>;
+        fn write, charged_write(bytes: Vec<u8>, offset: Filesize) -> FsResult<Filesize>;
+        fn create_directory_at, charged_create_directory_at(path: String) -> FsResult<()>;
+        fn remove_directory_at, charged_remove_directory_at(path: String) -> FsResult<()>;
+        fn symlink_at, charged_symlink_at(to: String, path: String) -> FsResult<()>;
+        fn unlink_file_at, charged_unlink_file_at(path: String) -> FsResult<()>;
+        fn link_at, charged_link_at(flags: PathFlags, path: String, to: Resource<Descriptor>, new: String) -> FsResult<()>;
+        fn rename_at, charged_rename_at(path: String, to: Resource<Descriptor>, new: String) -> FsResult<()>;
     }
 
     async fn set_times_at(
@@ -230,18 +277,30 @@ impl HostDescriptor for View<'_> {
             return Err(ErrorCode::Quota.into());
         }
         let (directory, asked) = (self.directory(&at)?, path.clone());
-        let wanted = Wanted { follow: path_flags.contains(PathFlags::SYMLINK_FOLLOW), open, flags };
-        let opened = match self.pool.run(move || opening::open(&directory, &asked, wanted)).await {
+        let wanted = Wanted { follow: path_flags.contains(PathFlags::SYMLINK_FOLLOW), open, flags, writes: false };
+        let grant = self.grant_of(&at);
+        let opened = match &grant {
+            Some(grant) => self.charged_open(grant, directory, asked, wanted).await,
+            None => self.pool.run(move || opening::open(&directory, &asked, wanted)).await,
+        };
+        let opened = match opened {
             Ok(opened) => opened,
             Err(Refused::Code(code)) => return Err(code.into()),
             Err(Refused::Special(what)) => return Err(self.special(&path, what)),
-            Err(Refused::NotHere) => self.open_in_steps(at, path, wanted).await?,
+            Err(Refused::NotHere) => match &grant {
+                Some(grant) => self.charged_open_in_steps(grant, at, path, wanted).await?,
+                None => self.open_in_steps(at, path, wanted).await?,
+            },
         };
         self.files.open(match &opened {
             Descriptor::File(file) => &file.file,
             Descriptor::Dir(directory) => &directory.dir,
         });
-        Ok(self.wasi.table.push(opened)?)
+        let opened = self.wasi.table.push(opened)?;
+        if let Some(grant) = grant {
+            self.below.insert(opened.rep(), grant);
+        }
+        Ok(opened)
     }
 
     fn read_via_stream(&mut self, at: Resource<Descriptor>, from: Filesize) -> FsResult<Resource<DynInputStream>> {
@@ -251,24 +310,45 @@ impl HostDescriptor for View<'_> {
     }
 
     fn write_via_stream(&mut self, at: Resource<Descriptor>, from: Filesize) -> FsResult<Resource<DynOutputStream>> {
+        let (file, grant) = (self.file_of(&at)?, self.grant_of(&at));
         let stream = self.wasi.write_via_stream(at, from)?;
-        self.pooled(stream)
+        self.output(stream, file, Place::At(from), grant)
     }
 
     fn append_via_stream(&mut self, at: Resource<Descriptor>) -> FsResult<Resource<DynOutputStream>> {
+        let (file, grant) = (self.file_of(&at)?, self.grant_of(&at));
         let stream = self.wasi.append_via_stream(at)?;
-        self.pooled(stream)
+        self.output(stream, file, Place::End, grant)
     }
 
     fn drop(&mut self, at: Resource<Descriptor>) -> wasmtime::Result<()> {
+        self.below.remove(&at.rep());
         HostDescriptor::drop(&mut self.wasi, at)
     }
 }
 
 impl View<'_> {
-    fn pooled(&mut self, stream: Resource<DynOutputStream>) -> FsResult<Resource<DynOutputStream>> {
-        let stream = Pooled { stream: self.wasi.table.delete(stream)?, pool: Arc::clone(self.pool) };
-        Ok(self.wasi.table.push(Box::new(stream) as DynOutputStream)?)
+    fn file_of(&self, at: &Resource<Descriptor>) -> FsResult<Option<Arc<File>>> {
+        match self.wasi.table.get(at)? {
+            Descriptor::File(file) => Ok(Some(Arc::clone(&file.file))),
+            Descriptor::Dir(_) => Ok(None),
+        }
+    }
+
+    /// A stream into `file`, in the place of that of `wasmtime-wasi`, which has checked that there may be one.
+    fn output(
+        &mut self,
+        stream: Resource<DynOutputStream>,
+        file: Option<Arc<File>>,
+        place: Place,
+        grant: Option<Arc<Grant>>,
+    ) -> FsResult<Resource<DynOutputStream>> {
+        let stream = self.wasi.table.delete(stream)?;
+        let stream: DynOutputStream = match (file, grant) {
+            (Some(file), Some(grant)) => Box::new(Output::new(&file, place, grant, self.pool)),
+            _ => Box::new(Pooled { stream, pool: Arc::clone(self.pool) }),
+        };
+        Ok(self.wasi.table.push(stream)?)
     }
 }
 

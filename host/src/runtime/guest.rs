@@ -10,17 +10,18 @@ use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::imports::{self, ImportsCtx, ImportsCtxView, ImportsView};
+use crate::imports::{self, ImportsCtx, ImportsCtxView, ImportsView, Refusals};
 use crate::time::Clock;
 
 use super::attempt::Stage;
 use super::components::Kind;
 use super::file_threads::Pool;
 use super::files::Files;
-use super::filesystem::{self, Opened};
+use super::filesystem::{self, Below, Opened};
 use super::lanes::Turn;
 use super::ledger::{Ledger, NoRoom};
 use super::limits::{Meter, Space};
+use super::quota::Directories;
 use super::stack::Stack;
 use super::stdio::{Capture, Input};
 use super::{Order, RunHandle};
@@ -58,6 +59,9 @@ pub(super) struct Guest {
     file_threads: Arc<Pool>,
     /// The directories that it is granted, once they are open.
     granted: Vec<Opened>,
+    /// Which of these its descriptors are below.
+    below: Below,
+    directories: Arc<Directories>,
     pub(super) stdout: Capture,
     pub(super) stderr: Capture,
     /// Where it was when its call was dropped.
@@ -118,6 +122,8 @@ impl Guest {
             files: Files::new(limits.files, files),
             file_threads: stage.file_threads.of(&order.task.key),
             granted: Vec::new(),
+            below: Below::new(),
+            directories: Arc::clone(&stage.directories),
             meter: Meter::new(limits),
             stdout,
             stderr,
@@ -139,7 +145,8 @@ impl Guest {
     pub(super) async fn open_granted(&mut self, order: &Order) -> Result<(), String> {
         let granted = &order.task.grants.directories;
         if !granted.is_empty() {
-            self.granted = filesystem::open_granted(&self.file_threads, granted).await?;
+            let refusals = Refusals::new(Arc::clone(&order.task), Arc::clone(&order.handle), Arc::clone(&self.clock));
+            self.granted = filesystem::open_granted(&self.file_threads, granted, &self.directories, refusals).await?;
         }
         Ok(())
     }
@@ -154,6 +161,7 @@ impl Guest {
         filesystem::View {
             wasi: WasiFilesystemCtxView { ctx: self.wasi.filesystem(), table: &mut self.table },
             granted: &self.granted,
+            below: &mut self.below,
             files: &mut self.files,
             pool: &self.file_threads,
             handle: &self.seen.handle,

@@ -6,6 +6,7 @@
 
 use std::fs::{File, FileTimes};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt as _;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
@@ -23,6 +24,8 @@ pub(super) struct Wanted {
     pub(super) follow: bool,
     pub(super) open: OpenFlags,
     pub(super) flags: DescriptorFlags,
+    /// Whether it is to be open for writing though nothing in `open` and `flags` says so: what did was done apart.
+    pub(super) writes: bool,
 }
 
 /// Why there is no descriptor.
@@ -43,8 +46,14 @@ impl From<io::Error> for Refused {
 }
 
 impl Wanted {
+    /// The same with other flags for opening, open for what it would have been open for.
+    pub(super) fn without(self, flags: OpenFlags) -> Self {
+        Self { open: self.open & !flags, writes: self.mode().contains(OpenMode::WRITE), ..self }
+    }
+
     fn mode(self) -> OpenMode {
-        let writes = self.open.intersects(OpenFlags::CREATE | OpenFlags::TRUNCATE)
+        let writes = self.writes
+            || self.open.intersects(OpenFlags::CREATE | OpenFlags::TRUNCATE)
             || self.flags.contains(DescriptorFlags::WRITE);
         // What is not opened for writing is opened for reading: the system opens nothing for neither.
         let reads = self.flags.contains(DescriptorFlags::READ) || !self.flags.contains(DescriptorFlags::WRITE);
@@ -95,6 +104,15 @@ pub(super) fn open(directory: &Dir, path: &str, wanted: Wanted) -> Result<Descri
     wanted.check(directory.perms).map_err(Refused::Code)?;
     let file = open_below(&directory.dir, path, wanted.system_flags())?;
     descriptor(file, directory.perms, wanted)
+}
+
+/// What is at `path` below `directory`, links not followed, so that it can be looked at even when it has lost that name. `None` if there
+/// is nothing, or this system has no way to tell.
+pub(super) fn look(directory: &Dir, path: &str) -> Option<OwnedFd> {
+    let path = path.trim_end_matches('/');
+    let (flags, resolve) =
+        (OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS);
+    openat2(&directory.dir, path, flags, Mode::empty(), resolve).ok()
 }
 
 /// Sets the times of what a path below `directory` leads to, links followed.
@@ -174,7 +192,7 @@ mod tests {
     use super::*;
 
     fn wanted(open: OpenFlags, flags: DescriptorFlags) -> Wanted {
-        Wanted { follow: true, open, flags }
+        Wanted { follow: true, open, flags, writes: false }
     }
 
     fn directory(path: &std::path::Path, perms: FsPerms) -> Dir {

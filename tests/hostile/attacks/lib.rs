@@ -32,6 +32,7 @@ attacks! {
     cache_list
     clock_spin
     defer_for_ever
+    disk_flood
     dns_hang
     environment
     error_words

@@ -15,6 +15,9 @@ use anyhow::{Context, Result};
 /// What must stay as it is, and must never be seen in anything that a guest made.
 pub(crate) const SECRET: &str = "what nobody is to see";
 
+/// Bytes and entries that the directory may hold which attacks are to fill.
+pub(crate) const SMALL_BOX: (u64, u64) = (1 << 20, 60);
+
 /// The surroundings of the attacks.
 pub(crate) struct Ground {
     directory: PathBuf,
@@ -42,6 +45,8 @@ impl Ground {
         fs::create_dir_all(&open)?;
         fs::write(directory.join("secret"), SECRET)?;
         fs::write(open.join("a"), "a")?;
+        fs::create_dir_all(directory.join("small"))?;
+        fs::write(directory.join("small/a"), "a")?;
         symlink("../secret", open.join("planted"))?;
         symlink(directory.join("secret"), open.join("planted-root"))?;
         symlink("..", open.join("up"))?;
@@ -76,10 +81,31 @@ impl Ground {
         format!("directories = [{{ host = {:?}, guest = \"/box\", write = {write} }}]", self.directory.join("box"))
     }
 
+    /// A directory that attacks are to fill, as a line of a manifest.
+    pub(crate) fn small_box(&self) -> String {
+        let (bytes, entries) = SMALL_BOX;
+        let place = self.directory.join("small");
+        format!(
+            "directories = [{{ host = {place:?}, guest = \"/small\", write = true, quota = {bytes}, entries = {entries} }}]"
+        )
+    }
+
+    /// What that directory holds: bytes of files, and entries.
+    pub(crate) fn small_box_holds(&self) -> Result<(u64, u64)> {
+        let mut holds = (0, 0);
+        for entry in fs::read_dir(self.directory.join("small"))? {
+            // What a run removes meanwhile is not there.
+            let Ok(stat) = entry?.metadata() else { continue };
+            holds.1 += 1;
+            holds.0 += if stat.is_file() { stat.len() } else { 0 };
+        }
+        Ok(holds)
+    }
+
     /// Whether what lies beside that directory is as it was, and nothing was added.
     pub(crate) fn untouched(&self) -> Result<bool> {
         let beside: Vec<_> = fs::read_dir(&self.directory)?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
-        let known = beside.iter().all(|name| ["box", "secret"].iter().any(|known| name == known));
+        let known = beside.iter().all(|name| ["box", "secret", "small"].iter().any(|known| name == known));
         Ok(known && fs::read_to_string(self.directory.join("secret"))? == SECRET)
     }
 

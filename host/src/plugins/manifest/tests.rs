@@ -75,7 +75,7 @@ locks = ["remote-*"]
 cache = ["front/*", "*"]
 schedule = ["page"]
 http = ["127.0.0.1:8080", "*.Example.org", "[::1]:8080", "fe80::1", "localhost"]
-directories = [{ host = "data", guest = "/data/" }, { host = "/srv/x", guest = "/", write = true }]
+directories = [{ host = "data", guest = "/data/" }, { host = "/srv/x", guest = "/", write = true, quota = "100MiB", entries = 7 }]
 "#;
 
 fn whole() -> Task {
@@ -136,8 +136,13 @@ fn whole() -> Task {
                 host("localhost", None),
             ],
             directories: vec![
-                Directory { host: "/plugins/data".into(), guest: "/data".into(), write: false },
-                Directory { host: "/srv/x".into(), guest: "/".into(), write: true },
+                Directory { host: "/plugins/data".into(), guest: "/data".into(), write: false, quota: None },
+                Directory {
+                    host: "/srv/x".into(),
+                    guest: "/".into(),
+                    write: true,
+                    quota: Some(Quota { bytes: 100 << 20, entries: 7 }),
+                },
             ],
         },
         settings: [("colour".to_owned(), "blue".to_owned())].into(),

@@ -232,4 +232,10 @@ pub(super) struct DirectoryText {
     /// Whether the guest may change what is there. Default: false.
     #[serde(default)]
     pub(super) write: bool,
+    /// The most that all files below it may hold together, whatever task wrote them; with `write = true`. Default: "1 GiB".
+    #[schemars(with = "Option<Of<Bytes<{ 4 * KIB }, { 1024 * 1024 * GIB }>>>")]
+    pub(super) quota: Option<Spanned<Of<Bytes<{ 4 * KIB }, { 1024 * 1024 * GIB }>>>>,
+    /// The most files, directories and links that there may be below it; with `write = true`. Default: 100000.
+    #[schemars(with = "Option<Of<Count<1, 10_000_000>>>")]
+    pub(super) entries: Option<Spanned<Of<Count<1, 10_000_000>>>>,
 }

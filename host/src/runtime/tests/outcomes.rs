@@ -186,6 +186,7 @@ async fn a_granted_directory_that_is_not_there_refuses_the_run() {
         host: rig.directory.path().join("missing"),
         guest: "/data".into(),
         write: false,
+        quota: None,
     });
 
     let ended = rig.run_task(program("", "i32.const 0"), Task { ..task }).await;

@@ -1,6 +1,7 @@
 //! One task that does whatever its input says, for the end-to-end tests: `{"do": "spin"}`, `{"do": "sleep", "ms": 50}`.
 
 mod capabilities;
+mod files;
 mod limits;
 mod values;
 
@@ -31,6 +32,8 @@ enum Do {
     FailPermanent,
     /// Defer for `ms`; with a `key`, only if that cache entry does not exist yet (it is made).
     Deferred { ms: u64, key: Option<String> },
+    /// Change files; what became of each step, `ok` or an error.
+    Files { steps: Vec<files::Step> },
     /// Spin for ever.
     Spin,
     /// Sleep.
@@ -200,6 +203,7 @@ fn run(request: Request) -> Result<Output, Failure> {
         Do::Continue { left, after_ms } => capabilities::continue_later(left, after_ms)?,
         Do::ReadFile { path } => json!(std::fs::read_to_string(path)?),
         Do::WriteFile { path, content } => json!(std::fs::write(path, content)?),
+        Do::Files { steps } => files::steps(steps),
         Do::Env => json!(std::env::vars().collect::<std::collections::BTreeMap<_, _>>()),
         Do::Args => json!(std::env::args().collect::<Vec<_>>()),
     };

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::of;
 use crate::attack::{Attack, Gear};
 use crate::conditions::PULSE;
-use crate::ground::Ground;
+use crate::ground::{Ground, SMALL_BOX};
 use crate::host::Host;
 
 pub(super) fn attacks() -> Vec<Attack> {
@@ -18,6 +18,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         runs(of!(rust "files"), &["succeeded"]),
         runs(of!(rust "path_escape"), &["succeeded"]).gear(writes_files),
         runs(of!(rust "file_flood"), &["succeeded"]).gear(reads_files),
+        runs(of!(rust "disk_flood"), &["succeeded"]).gear(fills_files).check(disk_has_room),
         runs(of!(rust "stream_hoard"), &["succeeded"]).memory_mib(4).gear(reads_files),
         runs(of!(rust "open_files"), &["timed-out", "trapped"]).deadline_ms(1500).gear(reads_files),
         runs(of!(rust "pipe_open"), &["succeeded"]).gear(writes_files),
@@ -64,6 +65,16 @@ fn reads_files(ground: &Ground) -> Gear {
 
 fn writes_files(ground: &Ground) -> Gear {
     Gear { grants: ground.open_box(true), ..Gear::default() }
+}
+
+fn fills_files(ground: &Ground) -> Gear {
+    Gear { grants: ground.small_box(), ..Gear::default() }
+}
+
+fn disk_has_room(host: &Host, _: &Attack, _: &[Value]) -> Result<()> {
+    let (bytes, entries) = host.ground.small_box_holds()?;
+    ensure!(bytes <= SMALL_BOX.0 && entries <= SMALL_BOX.1, "{bytes} bytes and {entries} entries are there");
+    Ok(())
 }
 
 fn nobody_called(host: &Host, _: &Attack, _: &[Value]) -> Result<()> {

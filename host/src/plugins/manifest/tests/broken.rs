@@ -84,7 +84,7 @@ retry = { tries = 3 }",
         "an unknown key of a directory",
         r#"[tasks.a]
 grants = { directories = [{ host = "d", guest = "/d", mode = "rw" }] }"#,
-        "front.toml:2: unknown key `mode` in [tasks.a.grants.directories]; did you mean `write`? known keys: host, guest, write",
+        "front.toml:2: unknown key `mode` in [tasks.a.grants.directories]; did you mean `write`? known keys: host, guest, write, quota, entries",
     ),
     (
         "a name with a capital letter",
@@ -540,6 +540,25 @@ guest = "/data""#,
 host = "data"
 guest = "data""#,
         r#"front.toml:4: `tasks.a.grants.directories.guest`: "data" is not an absolute path; write one such as "/data""#,
+    ),
+    (
+        "a quota of a directory that may only be read",
+        r#"[tasks.a]
+[[tasks.a.grants.directories]]
+host = "data"
+guest = "/data"
+quota = "10 MiB""#,
+        r#"front.toml:5: `tasks.a.grants.directories.quota`: the directory may only be read; leave it out, or add `write = true`"#,
+    ),
+    (
+        "a quota without a unit that there is",
+        r#"[tasks.a]
+[[tasks.a.grants.directories]]
+host = "data"
+guest = "/data"
+write = true
+quota = "10 elephants""#,
+        r#"front.toml:6: `tasks.a.grants.directories.quota`: "10 elephants" is not a size; write one such as "64 MiB", "512 KiB" or "1 GB""#,
     ),
     (
         "two directories at one place",

@@ -1,0 +1,268 @@
+//! What a guest changes below a granted directory that has a quota.
+//!
+//! A change of names is that of `wasmtime-wasi`, on a table of its own: so it goes on apart from the guest, whose table is not
+//! needed for it.
+
+use std::sync::Arc;
+
+use wasmtime::component::{Resource, ResourceTable};
+use wasmtime_wasi::filesystem::{Descriptor, Dir, File as WasiFile, WasiFilesystemCtx, WasiFilesystemCtxView};
+use wasmtime_wasi::p2::bindings::filesystem::types::{ErrorCode, Filesize, HostDescriptor as _, OpenFlags, PathFlags};
+use wasmtime_wasi::p2::{FsError, FsResult};
+
+use super::Grant;
+use super::room::{Denied, Named, Place, Room};
+use super::walk::Used;
+use crate::runtime::file_threads::Pool;
+use crate::runtime::filesystem::View;
+use crate::runtime::opening::{Refused, Wanted};
+
+type At = Resource<Descriptor>;
+
+/// A name more.
+const ENTRY: Used = Used { bytes: 0, entries: 1 };
+
+impl From<Denied> for FsError {
+    fn from(denied: Denied) -> Self {
+        ErrorCode::from(&denied).into()
+    }
+}
+
+/// The directories of one change.
+#[derive(Default)]
+struct Apart {
+    table: ResourceTable,
+    ctx: WasiFilesystemCtx,
+}
+
+impl Apart {
+    fn add(&mut self, directory: Dir) -> FsResult<At> {
+        Ok(self.table.push(Descriptor::Dir(directory))?)
+    }
+
+    fn wasi(&mut self) -> WasiFilesystemCtxView<'_> {
+        WasiFilesystemCtxView { ctx: &mut self.ctx, table: &mut self.table }
+    }
+}
+
+/// Charges `more`; whoever has the room then gives it back unless it is used.
+async fn charged(pool: &Pool, mut room: Room, more: Used) -> Result<Room, Denied> {
+    pool.run(move || room.charge(more).map(|()| room)).await
+}
+
+/// Looks at what may lose the name `path`.
+async fn named(pool: &Pool, room: Room, directory: Dir, path: String) -> (Room, Option<Named>) {
+    pool.run(move || {
+        let named = room.named(&directory, &path);
+        (room, named)
+    })
+    .await
+}
+
+async fn lost_name(pool: &Pool, mut room: Room, named: Option<Named>) {
+    if let Some(named) = named {
+        pool.run(move || room.lost_name(&named)).await;
+    }
+}
+
+impl View<'_> {
+    /// The granted directory that a descriptor is below, if that has a quota.
+    pub(in crate::runtime) fn grant_of(&self, at: &At) -> Option<Arc<Grant>> {
+        self.below.get(&at.rep()).cloned()
+    }
+
+    fn writable(&self, at: &At) -> FsResult<WasiFile> {
+        let Descriptor::File(file) = self.wasi.table.get(at)? else { return Err(ErrorCode::BadDescriptor.into()) };
+        if file.perms.write_not_permitted() {
+            return Err(ErrorCode::NotPermitted.into());
+        }
+        Ok(file.clone())
+    }
+
+    /// Does `work` alone in the directory, on the task's threads.
+    async fn alone<T: Send + 'static>(
+        &mut self,
+        grant: &Arc<Grant>,
+        work: impl FnOnce(&mut Room) -> T + Send + 'static,
+    ) -> T {
+        let pool = Arc::clone(self.pool);
+        grant.alone(move |mut room| async move { pool.run(move || work(&mut room)).await }).await
+    }
+
+    pub(in crate::runtime) async fn charged_write(
+        &mut self,
+        grant: &Arc<Grant>,
+        at: At,
+        bytes: Vec<u8>,
+        offset: Filesize,
+    ) -> FsResult<Filesize> {
+        let file = self.writable(&at)?.file;
+        let written = self.alone(grant, move |room| room.write(&file, &bytes, Place::At(offset))).await?;
+        Ok(written as Filesize)
+    }
+
+    pub(in crate::runtime) async fn charged_set_size(&mut self, grant: &Arc<Grant>, at: At, size: u64) -> FsResult<()> {
+        let file = self.writable(&at)?.file;
+        Ok(self.alone(grant, move |room| room.set_size(&file, size)).await?)
+    }
+
+    pub(in crate::runtime) async fn charged_open(
+        &mut self,
+        grant: &Arc<Grant>,
+        directory: Dir,
+        path: String,
+        wanted: Wanted,
+    ) -> Result<Descriptor, Refused> {
+        self.alone(grant, move |room| room.open(&directory, &path, wanted)).await
+    }
+
+    /// Opens a path where that takes several calls. What it leads to is charged as if it were new: too much is charged, until the
+    /// directory is measured again.
+    pub(in crate::runtime) async fn charged_open_in_steps(
+        &mut self,
+        grant: &Arc<Grant>,
+        at: At,
+        path: String,
+        wanted: Wanted,
+    ) -> FsResult<Descriptor> {
+        let more = if wanted.open.contains(OpenFlags::CREATE) { ENTRY } else { Used::default() };
+        self.alone(grant, move |room| room.charge(more)).await?;
+        let opened = self.open_in_steps(at, path, wanted).await;
+        match &opened {
+            Ok(Descriptor::File(file)) => {
+                let file = Arc::clone(&file.file);
+                self.alone(grant, move |room| room.opened(&file)).await;
+            }
+            Ok(Descriptor::Dir(_)) => {}
+            Err(_) => self.alone(grant, move |room| room.give_back(more)).await,
+        }
+        opened
+    }
+
+    pub(in crate::runtime) async fn charged_create_directory_at(
+        &mut self,
+        grant: &Arc<Grant>,
+        at: At,
+        path: String,
+    ) -> FsResult<()> {
+        let (directory, pool) = (self.directory(&at)?, Arc::clone(self.pool));
+        let work = move |room| async move {
+            let mut room = charged(&pool, room, ENTRY).await?;
+            let mut apart = Apart::default();
+            let at = apart.add(directory)?;
+            let made = pool.within(apart.wasi().create_directory_at(at, path)).await;
+            made.inspect_err(|_| room.give_back(ENTRY))
+        };
+        grant.alone(work).await
+    }
+
+    pub(in crate::runtime) async fn charged_symlink_at(
+        &mut self,
+        grant: &Arc<Grant>,
+        at: At,
+        to: String,
+        path: String,
+    ) -> FsResult<()> {
+        let (directory, pool) = (self.directory(&at)?, Arc::clone(self.pool));
+        let link = Used { bytes: to.len() as u64, entries: 1 };
+        let work = move |room| async move {
+            let mut room = charged(&pool, room, link).await?;
+            let mut apart = Apart::default();
+            let at = apart.add(directory)?;
+            let made = pool.within(apart.wasi().symlink_at(at, to, path)).await;
+            made.inspect_err(|_| room.give_back(link))
+        };
+        grant.alone(work).await
+    }
+
+    pub(in crate::runtime) async fn charged_link_at(
+        &mut self,
+        grant: &Arc<Grant>,
+        at: At,
+        flags: PathFlags,
+        path: String,
+        to: At,
+        new: String,
+    ) -> FsResult<()> {
+        let (from, into) = self.both(&at, &to)?;
+        let pool = Arc::clone(self.pool);
+        let work = move |room| async move {
+            let mut room = charged(&pool, room, ENTRY).await?;
+            let mut apart = Apart::default();
+            let (from, into) = (apart.add(from)?, apart.add(into)?);
+            let made = pool.within(apart.wasi().link_at(from, flags, path, into, new)).await;
+            made.inspect_err(|_| room.give_back(ENTRY))
+        };
+        grant.alone(work).await
+    }
+
+    /// The directories between which a file gets another name. Bytes of one account do not become another's, as between
+    /// filesystems.
+    fn both(&self, at: &At, to: &At) -> FsResult<(Dir, Dir)> {
+        match (self.grant_of(at), self.grant_of(to)) {
+            (Some(from), Some(to)) if !from.shares_account(&to) => return Err(ErrorCode::CrossDevice.into()),
+            // What may only be read refuses it.
+            _ => {}
+        }
+        Ok((self.directory(at)?, self.directory(to)?))
+    }
+
+    pub(in crate::runtime) async fn charged_unlink_file_at(
+        &mut self,
+        grant: &Arc<Grant>,
+        at: At,
+        path: String,
+    ) -> FsResult<()> {
+        let (directory, pool) = (self.directory(&at)?, Arc::clone(self.pool));
+        let work = move |room| async move {
+            let (room, named) = named(&pool, room, directory.clone(), path.clone()).await;
+            let mut apart = Apart::default();
+            let at = apart.add(directory)?;
+            pool.within(apart.wasi().unlink_file_at(at, path)).await?;
+            lost_name(&pool, room, named).await;
+            Ok(())
+        };
+        grant.alone(work).await
+    }
+
+    pub(in crate::runtime) async fn charged_remove_directory_at(
+        &mut self,
+        grant: &Arc<Grant>,
+        at: At,
+        path: String,
+    ) -> FsResult<()> {
+        let (directory, pool) = (self.directory(&at)?, Arc::clone(self.pool));
+        let work = move |mut room: Room| async move {
+            let mut apart = Apart::default();
+            let at = apart.add(directory)?;
+            pool.within(apart.wasi().remove_directory_at(at, path)).await?;
+            room.give_back(ENTRY);
+            Ok(())
+        };
+        grant.alone(work).await
+    }
+
+    pub(in crate::runtime) async fn charged_rename_at(
+        &mut self,
+        grant: &Arc<Grant>,
+        at: At,
+        path: String,
+        to: At,
+        new: String,
+    ) -> FsResult<()> {
+        let (from, into) = self.both(&at, &to)?;
+        let pool = Arc::clone(self.pool);
+        let work = move |room| async move {
+            let (room, moved) = named(&pool, room, from.clone(), path.clone()).await;
+            let (room, replaced) = named(&pool, room, into.clone(), new.clone()).await;
+            // Two names of one file: then nothing happens.
+            let same = matches!((&moved, &replaced), (Some(moved), Some(replaced)) if moved.is(replaced));
+            let mut apart = Apart::default();
+            let (from, into) = (apart.add(from)?, apart.add(into)?);
+            pool.within(apart.wasi().rename_at(from, path, into, new)).await?;
+            lost_name(&pool, room, replaced.filter(|_| !same)).await;
+            Ok(())
+        };
+        grant.alone(work).await
+    }
+}

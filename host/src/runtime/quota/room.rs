@@ -1,0 +1,291 @@
+//! A granted directory while one guest changes it: what it makes larger is charged first.
+//!
+//! All of it blocks, and belongs on the threads for files, but for being made and dropped.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustix::fs::{FileType, Mode, OFlags, fstat};
+use tokio::sync::OwnedMutexGuard;
+use wasmtime_wasi::filesystem::{Descriptor, Dir};
+use wasmtime_wasi::p2::bindings::filesystem::types::{ErrorCode, OpenFlags};
+
+use super::walk::{Id, Used, id, length};
+use super::{Account, Grant, State};
+use crate::imports::Refusal;
+use crate::runtime::opening::{self, Refused, Wanted};
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::runtime) enum Denied {
+    /// It would have gone past the directory's quota.
+    #[error("the quota of its directory is used up")]
+    Full,
+    /// The system would not.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl From<&Denied> for ErrorCode {
+    fn from(denied: &Denied) -> Self {
+        match denied {
+            Denied::Full => Self::Quota,
+            Denied::Io(error) => Self::from(error),
+        }
+    }
+}
+
+/// Where a write begins.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::runtime) enum Place {
+    At(u64),
+    End,
+}
+
+/// Something below a directory that may lose its name.
+#[derive(Debug)]
+pub(super) struct Named {
+    file: OwnedFd,
+    id: Id,
+}
+
+/// The right to change what a directory holds, alone.
+pub(in crate::runtime) struct Room {
+    grant: Arc<Grant>,
+    account: Arc<Account>,
+    state: OwnedMutexGuard<State>,
+}
+
+impl Room {
+    pub(super) fn new(grant: Arc<Grant>, account: Arc<Account>, state: OwnedMutexGuard<State>) -> Self {
+        Self { grant, account, state }
+    }
+
+    /// Charges what is about to be added. What is not given back stays charged until the directory is measured again.
+    pub(super) fn charge(&mut self, more: Used) -> Result<(), Denied> {
+        if more == Used::default() {
+            return Ok(());
+        }
+        if self.state.is_stale(Instant::now()) {
+            self.measure()?;
+        }
+        if !self.fits(more) {
+            self.state.tidy();
+        }
+        if !self.fits(more) && self.state.may_be_measured_again(Instant::now()) {
+            self.measure()?;
+        }
+        if !self.fits(more) {
+            self.refuse(more);
+            return Err(Denied::Full);
+        }
+        self.state.used.bytes += more.bytes;
+        self.state.used.entries += more.entries;
+        Ok(())
+    }
+
+    pub(super) fn give_back(&mut self, less: Used) {
+        let used = &mut self.state.used;
+        used.bytes = used.bytes.saturating_sub(less.bytes);
+        used.entries = used.entries.saturating_sub(less.entries);
+    }
+
+    fn fits(&self, more: Used) -> bool {
+        let (used, quota) = (self.state.used, self.grant.quota);
+        let within =
+            |used: u64, more: u64, most: u64| more == 0 || used.checked_add(more).is_some_and(|sum| sum <= most);
+        self.state.measured.is_some_and(|last| last.whole)
+            && within(used.bytes, more.bytes, quota.bytes)
+            && within(used.entries, more.entries, quota.entries)
+    }
+
+    fn measure(&mut self) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let open = |path: &Path| rustix::fs::open(path, flags, Mode::empty());
+        // Where the directory was moved, the guest still has it.
+        let root = match open(&self.account.path) {
+            Ok(root) => root,
+            Err(_) => rustix::fs::openat(&*self.grant.directory, c".", flags, Mode::empty())?,
+        };
+        self.state.measure(root, self.grant.quota.entries)
+    }
+
+    fn refuse(&self, more: Used) {
+        let (used, quota) = (self.state.used, self.grant.quota);
+        let whole = self.state.measured.is_some_and(|last| last.whole);
+        let by_entries = !whole || (more.entries > 0 && used.entries.saturating_add(more.entries) > quota.entries);
+        self.grant.refusals.note(Refusal::Quota {
+            guest: &self.grant.guest,
+            used: (used.bytes, used.entries),
+            by_entries,
+        });
+    }
+}
+
+#[cfg(test)]
+impl Room {
+    /// What is charged once files that were closed are forgotten.
+    pub(super) fn used(&mut self) -> Used {
+        self.state.tidy();
+        self.state.used
+    }
+
+    /// Has it count from what was measured, and not measure again.
+    pub(super) fn keep_measured(&mut self) {
+        let at = Instant::now() + std::time::Duration::from_secs(3600);
+        self.state.measured = self.state.measured.map(|last| super::Measured { at, ..last });
+    }
+}
+
+/// Files.
+impl Room {
+    /// Writes all of `bytes`, or what the system takes of it until it fails.
+    pub(in crate::runtime) fn write(&mut self, file: &File, bytes: &[u8], place: Place) -> Result<usize, Denied> {
+        let before = file.metadata()?.len();
+        let start = match place {
+            Place::At(offset) => offset,
+            Place::End => before,
+        };
+        let end = start.checked_add(bytes.len() as u64).ok_or_else(|| io::Error::from(rustix::io::Errno::FBIG))?;
+        let growth = if bytes.is_empty() { 0 } else { end.saturating_sub(before) };
+        self.charge(Used { bytes: growth, entries: 0 })?;
+        let written = write_all(file, bytes, place);
+        self.settle(file, before, growth);
+        Ok(written?)
+    }
+
+    /// Sets a file's length.
+    pub(in crate::runtime) fn set_size(&mut self, file: &File, size: u64) -> Result<(), Denied> {
+        let before = file.metadata()?.len();
+        let growth = size.saturating_sub(before);
+        self.charge(Used { bytes: growth, entries: 0 })?;
+        let set = file.set_len(size);
+        self.settle(file, before, growth);
+        Ok(set?)
+    }
+
+    /// Counts what became of a file that had `before` bytes, for which `charged` were charged.
+    fn settle(&mut self, file: &File, before: u64, charged: u64) {
+        let Ok(stat) = fstat(file) else { return };
+        let used = &mut self.state.used.bytes;
+        *used = used.saturating_sub(charged).saturating_add(length(&stat)).saturating_sub(before);
+        if let Some(nameless) = self.state.open.get_mut(&id(&stat)).and_then(|open| open.nameless.as_mut()) {
+            *nameless = length(&stat);
+        }
+    }
+
+    /// Opens a file or a directory. What that makes is charged, what it empties is given back.
+    pub(in crate::runtime) fn open(
+        &mut self,
+        directory: &Dir,
+        path: &str,
+        wanted: Wanted,
+    ) -> Result<Descriptor, Refused> {
+        let (creates, empties) = (OpenFlags::CREATE, OpenFlags::TRUNCATE);
+        let exclusive = wanted.open.contains(creates | OpenFlags::EXCLUSIVE);
+        let there = match exclusive {
+            // What is there already is an error, which the system tells.
+            true => Err(Refused::Code(ErrorCode::NoEntry)),
+            false => opening::open(directory, path, wanted.without(creates | empties)),
+        };
+        let opened = match there {
+            Err(Refused::Code(ErrorCode::NoEntry)) if wanted.open.contains(creates) => {
+                let entry = Used { bytes: 0, entries: 1 };
+                self.charge(entry).map_err(|denied| Refused::Code((&denied).into()))?;
+                let made = opening::open(directory, path, wanted.without(empties));
+                if made.is_err() {
+                    self.give_back(entry);
+                }
+                made?
+            }
+            there => there?,
+        };
+        if let Descriptor::File(file) = &opened {
+            if wanted.open.contains(empties) {
+                self.set_size(&file.file, 0).map_err(|denied| Refused::Code((&denied).into()))?;
+            }
+            self.opened(&file.file);
+        }
+        Ok(opened)
+    }
+
+    /// Notes that a guest has a file open.
+    pub(super) fn opened(&mut self, file: &Arc<File>) {
+        let Ok(stat) = fstat(file) else { return };
+        if self.state.open.len() >= self.state.tidied_at {
+            self.state.tidy();
+        }
+        let files = &mut self.state.open.entry(id(&stat)).or_default().files;
+        files.retain(|file| file.strong_count() > 0);
+        files.push(Arc::downgrade(file));
+    }
+}
+
+/// Names.
+impl Room {
+    /// Looks at what is at `path`, links not followed, before it may lose that name.
+    pub(super) fn named(&self, directory: &Dir, path: &str) -> Option<Named> {
+        let file = opening::look(directory, path)?;
+        let id = id(&fstat(&file).ok()?);
+        Some(Named { file, id })
+    }
+
+    /// Gives back what has lost a name: a file's bytes if that was its last one, and nobody has it open.
+    pub(super) fn lost_name(&mut self, named: &Named) {
+        self.give_back(Used { bytes: 0, entries: 1 });
+        let Ok(stat) = fstat(&named.file) else { return };
+        let takes_bytes = matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Symlink);
+        if stat.st_nlink > 0 || !takes_bytes {
+            return;
+        }
+        let bytes = length(&stat);
+        if let Some(open) = self.state.open.get_mut(&named.id) {
+            open.files.retain(|file| file.strong_count() > 0);
+            if !open.files.is_empty() {
+                open.nameless = Some(bytes);
+                return;
+            }
+        }
+        self.give_back(Used { bytes, entries: 0 });
+    }
+}
+
+impl Named {
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+fn write_all(file: &File, bytes: &[u8], place: Place) -> io::Result<usize> {
+    let mut written = 0;
+    while written < bytes.len() {
+        let rest = &bytes[written..];
+        let now = match place {
+            Place::At(offset) => file.write_at(rest, offset + written as u64),
+            Place::End => append(file, rest),
+        };
+        match now {
+            Ok(0) => break,
+            Ok(now) => written += now,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // What was written before counts, and the next write tells.
+            Err(error) if written == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(written)
+}
+
+fn append(file: &File, bytes: &[u8]) -> io::Result<usize> {
+    use rustix::io::{Errno, ReadWriteFlags, pwritev2};
+    match pwritev2(file, &[io::IoSlice::new(bytes)], 0, ReadWriteFlags::APPEND) {
+        // Everybody who appends here is a guest, and they come one at a time.
+        Err(Errno::NOSYS | Errno::NOTSUP) => file.write_at(bytes, file.metadata()?.len()),
+        written => Ok(written?),
+    }
+}
