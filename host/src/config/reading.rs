@@ -8,6 +8,11 @@ use std::ops::Range;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
+use crate::schedule::words::{excerpt, on_one_line};
+
+/// The most characters that are said of an error. All keys of a task take some four hundred.
+const LONGEST: usize = 1000;
+
 /// What is wrong with a file, in one line: `NAME.toml:LINE: what is wrong; what to do`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: {what}")]
@@ -21,8 +26,12 @@ impl BadFile {
     /// Something wrong at the bytes `at` of `text`.
     pub(crate) fn new(file: &str, text: &str, at: Option<Range<usize>>, what: &str) -> Self {
         let before = at.and_then(|at| text.get(..at.start)).unwrap_or_default();
-        // Control characters are possible wherever the file is quoted; the message stays one line that a terminal takes.
-        let what = what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        // Anything is possible wherever the file is quoted; the message stays one line of bounded length that a terminal takes.
+        let mut what: String = what.chars().map(on_one_line).collect();
+        if let Some((end, _)) = what.char_indices().nth(LONGEST) {
+            what.truncate(end);
+            what.push('…');
+        }
         Self { file: file.to_owned(), line: before.matches('\n').count() + 1, what }
     }
 
@@ -116,7 +125,7 @@ fn explain(error: &toml::de::Error) -> String {
         let known: Vec<&str> = names.collect();
         let place = if path.is_empty() { "at the top".into() } else { format!("in [{path}]") };
         let meant = meant(key, &known, &path);
-        return format!("unknown key `{key}` {place}; {meant}known keys: {}", known.join(", "));
+        return format!("unknown key `{}` {place}; {meant}known keys: {}", excerpt(key), known.join(", "));
     }
     if let Some(rest) = message.strip_prefix("missing field ") {
         return format!("{rest} is missing in [{path}]; add it");
@@ -214,6 +223,11 @@ fn path(error: &toml::de::Error) -> String {
 pub(crate) fn nearest<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
     // Below this, Jaro-Winkler finds words alike that nobody would mistake for one another.
     const ALIKE: f64 = 0.8;
+    // No key has half as many letters, and comparing takes as long as a text is.
+    const LONGEST: usize = 64;
+    if text.len() > LONGEST {
+        return None;
+    }
     let text = text.to_lowercase();
     let near = |name: &&'a str| (strsim::jaro_winkler(&text, &name.to_lowercase()), *name);
     let best = known.iter().map(near).max_by(|a, b| a.0.total_cmp(&b.0))?;

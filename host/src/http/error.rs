@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::ops::OpError;
 use crate::run::RunId;
+use crate::schedule::words::on_one_line;
 use crate::store::StoreError;
 use crate::task::Name;
 use crate::tenant::Tenants;
@@ -78,7 +79,7 @@ impl ApiError {
 
 /// Messages quote what the caller sent: kept to one line of bounded length, so that they can be printed and logged.
 fn one_line(text: &str) -> String {
-    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
+    let mut line: String = text.chars().map(on_one_line).take(500).collect();
     line.truncate(line.trim_end().len());
     line
 }

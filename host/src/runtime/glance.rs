@@ -6,6 +6,7 @@ use wasmparser::{Parser, Payload};
 
 use super::components::{Kind, LoadError, kind_of, look};
 use super::link::{self, Refusal};
+use super::wording;
 use crate::task::Task;
 
 /// A component's imports, and what it is.
@@ -47,7 +48,7 @@ impl Glance {
         Parser::new(0)
             .parse_all(wasm)
             .try_for_each(|payload| read(payload?))
-            .map_err(|error| LoadError::Invalid(error.message().to_owned()))?;
+            .map_err(|error| LoadError::Invalid(wording::line(error.message())))?;
         let exports: Vec<&str> = exports.iter().map(String::as_str).collect();
         Ok(Self { kind: kind_of(&exports)?, imports })
     }
@@ -85,6 +86,15 @@ mod tests {
 
         assert_eq!(seen.kind(), Kind::Program);
         assert_eq!(seen.imports, ["wasi:http/outgoing-handler@0.2.0"]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_component_is_told_in_one_line() {
+        let module_without_its_magic_number = b"\0asm\x0d\0\x01\0\x01\x08not wasm";
+
+        let wrong = Glance::of(module_without_its_magic_number, 1 << 20).expect_err("no module").to_string();
+
+        assert!(wrong.contains("magic") && !wrong.contains(char::is_control), "{wrong:?}");
     }
 
     #[test]

@@ -5,6 +5,10 @@
 //! error is formatted where it leaves the host: it passes [`of_error`], and other text that was not written for outsiders
 //! passes [`line`].
 
+use std::borrow::Cow;
+
+use crate::harmless;
+
 /// The most characters of a line, which may hold names from a component.
 const LONGEST: usize = 500;
 
@@ -30,7 +34,10 @@ pub(super) fn line(text: &str) -> String {
             break;
         }
     }
-    line
+    match harmless::line(&line) {
+        Cow::Borrowed(_) => line,
+        Cow::Owned(harmless) => harmless,
+    }
 }
 
 /// Splits `word` into what stands before an absolute path, and the last part of that path. A word without one is returned whole.
@@ -68,6 +75,13 @@ mod tests {
         ] {
             assert_eq!(line(text), told);
         }
+    }
+
+    #[test]
+    fn a_name_of_a_component_cannot_make_a_terminal_do_anything() {
+        let told = line("`\u{1b}[2J\u{0}\u{202e}` is not a valid name\u{2028}\u{85}of an import");
+
+        assert_eq!(told, "`\\u001b[2J\\u0000\\u202e` is not a valid name of an import");
     }
 
     #[test]

@@ -339,12 +339,12 @@ pub(super) fn is_date(word: &str) -> bool {
 }
 
 /// `c`, or a space for what would end a line or is obeyed by a terminal.
-pub(super) fn on_one_line(c: char) -> char {
+pub(crate) fn on_one_line(c: char) -> char {
     if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c }
 }
 
 /// The beginning of a text that a message quotes, on one line.
-pub(super) fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     text.chars().map(on_one_line).take(60).collect()
 }
 

@@ -421,3 +421,29 @@ fn as_many_errors_as_can_be_told_at_once_are_told_and_no_more_than_twenty() {
     let (manifest, errors) = Manifest::examine("front.toml", "[tasks.a\nevery = \"1s\"\n");
     assert!(manifest.drafts.is_empty() && errors[0].to_string().contains("this is not TOML"), "{errors:?}");
 }
+
+#[test]
+fn however_much_of_a_manifest_a_message_quotes_it_is_one_line_of_bounded_length() {
+    let long = "x".repeat(100_000);
+    for text in [
+        format!("[tasks.a]\n{long} = 1\n"),
+        format!("[tasks.a]\nevery = \"{}\"\n", "9999d ".repeat(10_000)),
+        format!("[tasks.a]\nevery = {{ {long} = 1 }}\n"),
+        format!("[tasks.a]\nretry = \"{long}\"\n"),
+        format!("[tasks.a]\nsettings = {{ {long} = 1 }}\n"),
+        format!("[tasks.{long}]\n"),
+        "[tasks.a]\n\"every\u{2028}zone\" = 1\n".to_owned(),
+        "[tasks.a]\non-start = \"\\u001b\\u2029\\u0085\"\n".to_owned(),
+    ] {
+        let (_, errors) = Manifest::examine("front.toml", &text);
+        let error = Manifest::parse("front.toml", &text).expect_err("it is wrong");
+        assert!(errors.contains(&error), "{error}: {errors:?}");
+        let error = error.to_string();
+        let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        assert!(error.chars().count() < 1100 && !error.contains(breaks), "{} bytes: {error:?}", error.len());
+    }
+    let error =
+        Manifest::parse("front.toml", &format!("[tasks.a]\n{long} = 1\n")).expect_err("an unknown key").to_string();
+    assert!(error.contains("known keys: description, every, "), "what may stand there is told all the same: {error}");
+    assert_eq!(reading::nearest(&"every".repeat(20), &["every"]), None, "comparing takes as long as a text is");
+}
