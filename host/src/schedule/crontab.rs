@@ -71,7 +71,7 @@ pub struct Crontab {
 pub enum Dst {
     /// As with Vixie's cron. What begins with `*` (in second, minute or hour) follows the clock. A fixed time that falls
     /// into a gap is due once right after it, and one that comes twice is due the first time only. A change by more than
-    /// three hours is a new clock: nothing is made up for, and what comes again is due again.
+    /// three hours, or a gap of just three, is a new clock: nothing is made up for, and what comes again is due again.
     #[default]
     Vixie,
     /// The same, but what falls into a gap is left out.
