@@ -11,6 +11,7 @@ pub mod bindings;
 mod code_cache;
 mod compiler;
 mod components;
+mod config;
 mod ended;
 mod engine;
 mod file_streams;
@@ -29,6 +30,7 @@ mod link;
 mod listing;
 mod loader;
 mod opening;
+mod order;
 mod processor;
 mod profile;
 mod quota;
@@ -51,9 +53,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 #[cfg(test)]
 pub(crate) use all_memory::AllMemory;
@@ -61,8 +61,10 @@ pub use author::is_of_author;
 pub use compiler::child::{as_children_do, compile_if_asked};
 pub use compiler::{CompileLimits, Compiler};
 pub use components::{Component, Kind, LoadError, digest};
+pub use config::{RuntimeConfig, RuntimeError};
 pub use glance::Glance;
 pub use link::{Prepared, Refusal};
+pub use order::{Ended, Order, Services};
 
 pub use handle::{LogLine, RunHandle, Stop, Wish};
 pub use sampler::{Doing, TooManyWatch};
@@ -70,108 +72,9 @@ pub use virtual_time::{Busy, Sleeper, VirtualTime};
 pub use vitals::{Lane, Snapshot, Vitals, Waiting};
 pub use whereabouts::{Seen, Verdict, Whereabouts};
 
-use crate::catalog::Catalog;
-use crate::imports::locks::LockWaits;
-use crate::lifecycle::Ending;
-use crate::run::{Claim, ClaimKey, Report};
-use crate::store::Store;
+use crate::run::ClaimKey;
 use crate::task::Task;
 use crate::tenant::Tenants;
-use crate::time::Clock;
-
-/// How the runtime is set up.
-#[derive(Clone, Debug)]
-pub struct RuntimeConfig {
-    /// Where compiled code is kept, by digest. Only this host may be able to write there: what lies in it is executed.
-    pub code_cache: PathBuf,
-    /// Threads that run guests. Fewer than cores starves guests, more makes them fight; 0 is one per core.
-    pub guest_threads: usize,
-    /// Runs at once, and instances that memory is reserved for.
-    pub slots: u32,
-    /// The most memory that any task may be given, in bytes (address space is reserved for it, per slot).
-    pub max_memory: u64,
-    /// How often a guest that does not yield is asked to. Longer is less overhead, and later ends.
-    pub tick: Duration,
-    /// Largest component file that is read, in bytes.
-    pub max_component: u64,
-    /// Where components are compiled.
-    pub compiler: Compiler,
-}
-
-/// What guests' imports work on.
-#[derive(Debug)]
-pub struct Services {
-    /// Runs, locks and the cache.
-    pub store: Arc<dyn Store>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// The tasks there are, for the `schedule` import.
-    pub catalog: Arc<Catalog>,
-    /// The tenants, and what each may have.
-    pub tenants: Arc<Tenants>,
-    /// Who waits for which lock, on this host.
-    pub lock_waits: Arc<LockWaits>,
-    /// The time that guests live in, where it is not the real one: `clock` is to be the same.
-    pub virtual_time: Option<Arc<VirtualTime>>,
-}
-
-/// One attempt to be made.
-#[derive(Clone, Debug)]
-pub struct Order {
-    /// What was claimed.
-    pub claim: Arc<Claim>,
-    /// The task, as it was when it was claimed.
-    pub task: Arc<Task>,
-    /// How others watch and end it.
-    pub handle: Arc<RunHandle>,
-}
-
-/// An attempt that is over. Nothing of its guest is left.
-#[derive(Clone, Debug)]
-pub struct Ended {
-    /// What follows from it.
-    pub ending: Ending,
-    /// What is written down about it.
-    pub report: Report,
-    /// Set if the attempt was ended because its claim was lost: nothing may be written for it.
-    pub claim_lost: bool,
-}
-
-/// Why a runtime cannot be set up.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RuntimeError {
-    /// Most likely so much address space cannot be reserved.
-    #[error(
-        "cannot reserve the address space for {slots} slots of up to {} each: {reason}; lower `[runtime] slots` or `max-memory`, or lift the limit of \
-         address space (`ulimit -v unlimited`, in a unit `LimitAS=infinity`)",
-        bytesize::ByteSize(*max_memory).display().iec()
-    )]
-    Engine {
-        /// As configured.
-        slots: u32,
-        /// As configured, in bytes.
-        max_memory: u64,
-        /// What wasmtime said.
-        reason: String,
-    },
-    /// The directory for compiled code cannot be used.
-    #[error("cannot use `{}` for compiled code", path.display())]
-    CodeCache {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Nobody in this program would compile.
-    #[error(
-        "this program cannot compile components apart: its `main` must begin with `sexton::runtime::compile_if_asked`"
-    )]
-    NoCompiler,
-    /// The system gives no more threads.
-    #[error("cannot start a thread")]
-    Thread(#[source] std::io::Error),
-}
 
 /// Loads components and runs them. One for each host.
 #[derive(Debug)]

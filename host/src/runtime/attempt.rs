@@ -39,7 +39,8 @@ pub(super) struct Stage {
 /// Do it. When this is ready (or dropped) the guest's store is gone.
 pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: Order, turn: Arc<Turn>) -> Ended {
     let started_at = stage.services.clock.now();
-    order.handle.begins(&stage.lines, &prepared, order.task.limits.grace);
+    let grace = if prepared.heeds() { order.task.limits.grace } else { Duration::ZERO };
+    order.handle.begins(&stage.lines, prepared.digest(), grace);
     let guest = Guest::new(&stage, &order, prepared.kind(), &turn);
     let mut store = match guest.into_store(&stage.engine, &order) {
         Ok(store) => store,

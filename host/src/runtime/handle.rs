@@ -15,7 +15,6 @@ use crate::run::{ClaimKey, Kept, RunId};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
-use super::link::Prepared;
 use super::refused::Refused;
 use super::sampler::Sampler;
 use super::stack::Lines;
@@ -130,11 +129,11 @@ impl RunHandle {
         }
     }
 
-    /// Its guest begins: `prepared`, which has `grace` to end by itself once it is told, if it can hear of that.
-    pub(super) fn begins(&self, lines: &Arc<Lines>, prepared: &Arc<Prepared>, grace: Duration) {
+    /// Its guest begins, which has `grace` to end by itself once it is told. `lines` explain its component, which has this digest.
+    pub(super) fn begins(&self, lines: &Arc<Lines>, digest: &Arc<str>, grace: Duration) {
         // It begins once.
-        let _ = self.grace.set(if prepared.heeds() { grace } else { Duration::ZERO });
-        self.sampler.begins(lines, prepared);
+        let _ = self.grace.set(grace);
+        self.sampler.begins(lines, digest);
     }
 
     /// It begins in virtual `time`, and may take so long.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ pub struct Refusal(String);
 /// A component that is linked for a task, ready to be started any number of times.
 pub struct Prepared {
     kind: Kind,
-    digest: String,
+    digest: Arc<str>,
     heeds: bool,
     start: Start,
     /// Whether its last run had to be ended while it spun.
@@ -49,7 +50,7 @@ impl Prepared {
     }
 
     /// Of its component.
-    pub(super) fn digest(&self) -> &str {
+    pub(super) fn digest(&self) -> &Arc<str> {
         &self.digest
     }
 
@@ -185,7 +186,7 @@ impl<'a> Linking<'a> {
         }
         let imports = self.component.imports();
         let heeds = imports.iter().any(|import| import.starts_with("sexton:task/cancellation@"));
-        let (kind, digest) = (self.component.kind(), self.component.digest().to_owned());
+        let (kind, digest) = (self.component.kind(), Arc::from(self.component.digest()));
         Ok(Prepared { kind, digest, heeds, start, hog: AtomicBool::new(false) })
     }
 

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::link::Prepared;
 use super::stack::{Frame, Lines, Stack};
 
 /// Who may look at one run at once. Each slows it a little.
@@ -111,7 +110,8 @@ impl Look {
 #[derive(Debug)]
 struct About {
     lines: Arc<Lines>,
-    prepared: Arc<Prepared>,
+    /// Its component's.
+    digest: Arc<str>,
 }
 
 /// The meeting place of a guest and those who look at it.
@@ -147,10 +147,10 @@ impl Default for Sampler {
 
 /// What the guest's thread calls.
 impl Sampler {
-    /// The guest begins; `lines` explain the component that was prepared for it.
-    pub(super) fn begins(&self, lines: &Arc<Lines>, prepared: &Arc<Prepared>) {
+    /// The guest begins; `lines` explain its component, which has this digest.
+    pub(super) fn begins(&self, lines: &Arc<Lines>, digest: &Arc<str>) {
         // It begins once.
-        let _ = self.about.set(About { lines: Arc::clone(lines), prepared: Arc::clone(prepared) });
+        let _ = self.about.set(About { lines: Arc::clone(lines), digest: Arc::clone(digest) });
     }
 
     /// The guest enters a host call.
@@ -248,7 +248,7 @@ impl Sampler {
 
     /// What explains the guest's code, and its component's digest; none before it has begun.
     pub(super) fn lines(&self) -> Option<(Arc<Lines>, String)> {
-        self.about.get().map(|about| (Arc::clone(&about.lines), about.prepared.digest().to_owned()))
+        self.about.get().map(|about| (Arc::clone(&about.lines), about.digest.to_string()))
     }
 
     /// How many look.

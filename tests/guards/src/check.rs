@@ -45,6 +45,8 @@ pub struct Report {
     pub faults: Vec<String>,
     /// Which room uses which, with the number of files that do, and the circles of files.
     pub drawing: String,
+    /// `FILE -> FILE` for each use within a circle: what one would have to cut.
+    pub edges: Vec<String>,
     pub longest_function: usize,
     pub largest_circle: usize,
 }
@@ -196,6 +198,8 @@ fn structure(code: &Code, house: &House, uses: &[Use], report: &mut Report) {
     for circle in circles.iter().filter(|circle| circle.len() > 3) {
         let names: Vec<&str> = circle.iter().map(|file| code.files[*file].as_str()).collect();
         let _ = writeln!(report.drawing, "circle of {} files: {}", names.len(), names.join(" "));
+        let within = edges.iter().filter(|(from, to)| circle.contains(from) && circle.contains(to));
+        report.edges.extend(within.map(|(from, to)| format!("{} -> {}", code.files[*from], code.files[*to])));
     }
     if report.largest_circle > house.largest_circle {
         report

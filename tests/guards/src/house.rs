@@ -122,6 +122,6 @@ pub const HOUSE: House = House {
     ],
     longest_file: 600,
     longest_function: 80,
-    // `runtime` and `imports` are one circle: an attempt under way has no room of its own yet. This number only goes down.
-    largest_circle: 46,
+    // That of `store::postgres`; `runtime` and `imports` have one of 22. This number only goes down.
+    largest_circle: 29,
 };

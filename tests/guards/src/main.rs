@@ -1,5 +1,6 @@
 //! Reads Sexton's source and checks the structure that ARCHITECTURE.md promises: which room may use what, circles of files,
-//! and the length of files and functions. Prints what breaks a rule, then the figures.
+//! and the length of files and functions. Prints what breaks a rule, then the figures. With `--edges` also which file of a circle
+//! uses which.
 #![expect(clippy::print_stdout, reason = "the report is printed")]
 
 use std::path::Path;
@@ -29,6 +30,11 @@ fn run(root: &Path) -> Result<bool> {
         println!("{fault}");
     }
     print!("{}", report.drawing);
+    if std::env::args().any(|argument| argument == "--edges") {
+        for edge in &report.edges {
+            println!("{edge}");
+        }
+    }
     println!("figure functions_max {} lines", report.longest_function);
     println!("figure file_circle_max {} files", report.largest_circle);
     println!("figure guards_faults {} faults", report.faults.len());

@@ -97,7 +97,9 @@ fn scan(tokens: TokenStream, found: &mut Vec<Mention>) {
             other => {
                 end(&mut path, &mut began);
                 colons = 0;
-                if let TokenTree::Group(group) = other {
+                if let TokenTree::Group(group) = other
+                    && !is_visibility(&group.stream())
+                {
                     groups.push(group.stream());
                 }
             }
@@ -107,6 +109,11 @@ fn scan(tokens: TokenStream, found: &mut Vec<Mention>) {
     for group in groups {
         scan(group, found);
     }
+}
+
+/// Whether it is what is in the brackets of `pub(in crate::runtime)`, which uses nothing of the module that it names.
+fn is_visibility(tokens: &TokenStream) -> bool {
+    matches!(tokens.clone().into_iter().next(), Some(TokenTree::Ident(first)) if first == "in")
 }
 
 /// What a path leads to.

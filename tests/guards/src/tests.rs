@@ -115,6 +115,12 @@ fn a_circle_of_four_files_is_found_and_what_only_tests_use_makes_none() {
 
     let open = ring("pub struct D;\n#[cfg(test)]\nmod tests { use super::super::a::A; }\n");
     assert_eq!((open.largest_circle, open.faults), (0, vec![]));
+
+    let shown = ring(
+        "pub(in crate::http) struct D;
+",
+    );
+    assert_eq!((shown.largest_circle, shown.faults), (0, vec![]), "to be seen within a module is no use of it");
 }
 
 #[test]
