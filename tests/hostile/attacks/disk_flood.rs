@@ -8,7 +8,7 @@ use wasip2::filesystem::types::{
 use wasip2::io::streams::{OutputStream, StreamError};
 
 /// More than the directory may hold, of bytes and of names.
-const TOO_MUCH: usize = 2 << 20;
+const TOO_MUCH: usize = 512 << 10;
 const TOO_MANY: usize = 200;
 
 const PIECE: usize = 4096;
@@ -62,12 +62,14 @@ impl Place {
     /// Whether a way to make names is refused before there are too many. They are removed.
     fn names(&self, make: impl Fn(&str) -> Result<(), ErrorCode>) -> bool {
         let names: Vec<_> = (0..TOO_MANY).map(|n| self.name(&n.to_string())).collect();
-        let refused = names.iter().map(|name| make(name)).find(Result::is_err).is_some_and(|done| full(&done));
-        for name in &names {
-            let _ = self.directory.unlink_file_at(name);
-            let _ = self.directory.remove_directory_at(name);
+        let mut made = 0;
+        let last = names.iter().map(|name| make(name)).inspect(|done| made += usize::from(done.is_ok())).find(Result::is_err);
+        for name in &names[..made] {
+            if self.directory.unlink_file_at(name).is_err() {
+                let _ = self.directory.remove_directory_at(name);
+            }
         }
-        refused
+        last.is_some_and(|done| full(&done))
     }
 }
 

@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 pub(crate) const SECRET: &str = "what nobody is to see";
 
 /// Bytes and entries that the directory may hold which attacks are to fill.
-pub(crate) const SMALL_BOX: (u64, u64) = (1 << 20, 60);
+pub(crate) const SMALL_BOX: (u64, u64) = (256 << 10, 60);
 
 /// The surroundings of the attacks.
 pub(crate) struct Ground {
