@@ -15,17 +15,19 @@ folder=$(realpath -m "${CARGO_TARGET_DIR:-target}")/fuzz
 
 # The versions that Sexton is built with; only libFuzzer's own crates are added to them.
 cp Cargo.lock fuzz/Cargo.lock
+machine=$(rustc -vV | sed -n 's/^host: //p')
 RUSTC_WRAPPER=$PWD/fuzz/rustc.sh CARGO_TARGET_DIR=$folder "${CARGO:-cargo}" build --quiet \
-  --manifest-path fuzz/Cargo.toml --features "$features" --bin "$name"
+  --manifest-path fuzz/Cargo.toml --features "$features" --bin "$name" --target "$machine"
+program=$folder/$machine/debug/$name
 mkdir -p "$folder/corpus/$name" "$folder/found"
 if [ "$seconds" = keep ]; then
   kept=$(mktemp -d)
   trap 'rm -rf "$kept"' EXIT
-  "$folder/debug/$name" -merge=1 -set_cover_merge=1 -use_counters=0 "$kept" "fuzz/corpus/$name" "$folder/corpus/$name"
+  "$program" -merge=1 -set_cover_merge=1 -use_counters=0 "$kept" "fuzz/corpus/$name" "$folder/corpus/$name"
   rm -f "fuzz/corpus/$name"/*
   # They come in the order of how much each adds: the first 80 reach nine tenths of it.
   ls -tr "$kept" | head -n 80 | while read -r input; do cp "$kept/$input" "fuzz/corpus/$name"; done
   exit
 fi
-exec "$folder/debug/$name" -max_total_time="$seconds" -timeout=60 -max_len="${MAX_LEN:-$longest}" -print_final_stats=1 \
+exec "$program" -max_total_time="$seconds" -timeout=60 -max_len="${MAX_LEN:-$longest}" -print_final_stats=1 \
   -dict="fuzz/dictionaries/$name.dict" -artifact_prefix="$folder/found/$name-" "${@:3}" "$folder/corpus/$name" "fuzz/corpus/$name"
