@@ -12,12 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use sexton::attempt::{Order, RunHandle};
 use sexton::catalog::Catalog;
+use sexton::imports::Services;
+use sexton::imports::bindings::TaskPre;
+use sexton::imports::bindings::exports::sexton::task::runner;
 use sexton::retry::RetryPolicy;
 use sexton::run::{Cause, Claim, ClaimKey, Outcome, RunId};
-use sexton::runtime::bindings::TaskPre;
-use sexton::runtime::bindings::exports::sexton::task::runner;
-use sexton::runtime::{Compiler, Order, Prepared, RunHandle, Runtime, RuntimeConfig, Services};
+use sexton::runtime::{Compiler, Prepared, Runtime, RuntimeConfig};
 use sexton::schedule::{CatchUp, Trigger};
 use sexton::store::sqlite::{SqliteOptions, SqliteStore};
 use sexton::supervision::Supervision;

@@ -17,12 +17,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use crate::attempt::Stop;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::machine::host_duty::HostDuty;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
-use crate::runtime::{Runtime, Stop};
+use crate::runtime::Runtime;
 use crate::store::{Retention, Store};
 use crate::task::Name;
 use crate::telemetry::LogFilter;

@@ -7,14 +7,15 @@
 //! Errors that a guest can act on are the WIT errors of each interface. What ends the run instead, the deadline, a kill
 //! or a lost claim, is an [`Interrupt`], raised inside the host function so that the trap carries the guest's stack.
 
+pub mod bindings;
 pub mod cache;
 pub mod cancellation;
-pub mod ended;
+pub(crate) mod held_stream;
 pub mod http;
 pub mod locks;
 pub mod log;
-mod refusals;
 pub mod schedule;
+mod services;
 pub mod settings;
 
 use std::collections::{HashMap, HashSet};
@@ -24,12 +25,10 @@ use std::time::Instant;
 
 use wasmtime::component::{HasData, ResourceTable};
 
-pub use ended::{Interrupt, Until, Why};
-pub(crate) use refusals::{Refusal, Refusals};
+pub use services::Services;
 
+use crate::attempt::{Interrupt, Ledger, Order, Refusal, Refusals, RunHandle, Stop, Until, Why};
 use crate::run::ClaimKey;
-use crate::runtime::ledger::Ledger;
-use crate::runtime::{Order, RunHandle, Services, Stop};
 use crate::store::{CacheKey, LockKind, LockMode, LockName, StoreError};
 use crate::task::{Pattern, Task};
 

@@ -5,10 +5,12 @@
 // What prints to a terminal that is gone panics: `cli::screen` and `telemetry` write instead.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
+pub mod attempt;
 pub mod catalog;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod cpu_time;
 mod harmless;
 pub mod host;
 pub mod http;

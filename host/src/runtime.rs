@@ -3,16 +3,18 @@
 //! It knows nothing of retries, schedules, or what a run is for: it loads a component, checks what it imports against
 //! what its task is granted, and runs it once per [`Order`], to an [`Ended`].
 
-mod all_memory;
 mod answers;
 mod attempt;
+mod attempt_env;
 mod author;
-pub mod bindings;
+mod backtrace;
+mod classify;
 mod code_cache;
 mod compiler;
 mod components;
 mod config;
-mod ended;
+mod debug_info;
+mod debug_lines;
 mod engine;
 mod file_streams;
 mod file_threads;
@@ -20,43 +22,33 @@ mod files;
 mod filesystem;
 mod glance;
 mod guest;
-mod handle;
 mod io_errors;
 mod lanes;
-pub(crate) mod ledger;
 mod limits;
 mod link;
 #[cfg(unix)]
 mod listing;
 mod loader;
 mod opening;
-mod order;
-mod processor;
 mod profile;
 mod quota;
 mod read_only;
-mod refused;
 mod resident;
-mod sampler;
 mod sockets;
-mod stack;
 mod stdio;
-pub(crate) mod streams;
-mod virtual_time;
-mod vitals;
+mod streams;
+mod symbolizer;
+mod virtual_clocks;
 mod waits;
 mod watch;
 mod whereabouts;
 mod wording;
-mod words;
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-#[cfg(test)]
-pub(crate) use all_memory::AllMemory;
 pub use author::is_of_author;
 pub use compiler::child::{as_children_do, compile_if_asked};
 pub use compiler::{CompileLimits, Compiler};
@@ -64,14 +56,11 @@ pub use components::{Component, Kind, LoadError, digest};
 pub use config::{RuntimeConfig, RuntimeError};
 pub use glance::Glance;
 pub use link::{Prepared, Refusal};
-pub use order::{Ended, Order, Services};
 
-pub use handle::{LogLine, RunHandle, Stop, Wish};
-pub use sampler::{Doing, TooManyWatch};
-pub use virtual_time::{Busy, Sleeper, VirtualTime};
-pub use vitals::{Lane, Snapshot, Vitals, Waiting};
 pub use whereabouts::{Seen, Verdict, Whereabouts};
 
+use crate::attempt::{AllMemory, Ended, Order};
+use crate::imports::Services;
 use crate::run::ClaimKey;
 use crate::task::Task;
 use crate::tenant::Tenants;
@@ -79,7 +68,7 @@ use crate::tenant::Tenants;
 /// Loads components and runs them. One for each host.
 #[derive(Debug)]
 pub struct Runtime {
-    stage: Arc<attempt::Stage>,
+    env: Arc<attempt_env::AttemptEnv>,
     loader: loader::Loader,
     ticker: Arc<engine::Ticker>,
     max_memory: u64,
@@ -105,8 +94,8 @@ impl Runtime {
             threads => threads,
         };
         let apart = config.compiler.apart(&wasm, code, config.max_component)?;
-        let lines = Arc::new(stack::Lines::new(config.code_cache.clone(), apart.clone()));
-        let words = words::Words::start(Arc::clone(&lines))?;
+        let lines = Arc::new(debug_lines::DebugLines::new(config.code_cache.clone(), apart.clone()));
+        let symbolizer_thread = symbolizer::SymbolizerThread::start(Arc::clone(&lines))?;
         let loader = loader::Loader::start(wasm.clone(), apart, &config)?;
         let ticker = Arc::new(engine::Ticker::start(wasm.clone(), config.tick)?);
         let file_threads = file_threads::FileThreads::new()?;
@@ -127,24 +116,24 @@ impl Runtime {
         };
         let files = Arc::new(files::AllFiles::of_this_process());
         // After the engine has reserved its address space, which counts where data is limited.
-        let memory = Arc::new(all_memory::AllMemory::of_this_process());
-        let stage = Arc::new(attempt::Stage {
+        let memory = Arc::new(AllMemory::of_this_process());
+        let env = Arc::new(attempt_env::AttemptEnv {
             engine: wasm,
             services,
             lanes,
-            lines,
-            words,
+            symbolizer: lines,
+            symbolizer_thread,
             files,
             file_threads,
             directories: Arc::default(),
             memory,
         });
-        Ok(Arc::new(Self { stage, loader, ticker, max_memory, io: Mutex::new(Some(io)) }))
+        Ok(Arc::new(Self { env, loader, ticker, max_memory, io: Mutex::new(Some(io)) }))
     }
 
     /// The engine, for measuring what wasmtime costs by itself.
     pub fn engine(&self) -> &wasmtime::Engine {
-        &self.stage.engine
+        &self.env.engine
     }
 
     /// Check and compile a component, or find it compiled. The bytes of its file are `wasm`. One that takes long lets those
@@ -164,8 +153,8 @@ impl Runtime {
     ///
     /// [`Refusal`], which says what the manifest would have to grant, or what else does not fit.
     pub fn prepare(&self, component: &Arc<Component>, task: &Arc<Task>) -> Result<Arc<Prepared>, Refusal> {
-        let virtual_time = self.stage.services.virtual_time.is_some();
-        let mut linking = link::Linking::of(&self.stage.engine, self.max_memory, virtual_time, component);
+        let virtual_time = self.env.services.virtual_time.is_some();
+        let mut linking = link::Linking::of(&self.env.engine, self.max_memory, virtual_time, component);
         linking.prepare(task).map(Arc::new)
     }
 
@@ -180,43 +169,43 @@ impl Runtime {
         component: &Arc<Component>,
         tasks: &'a [Arc<Task>],
     ) -> Result<Vec<Arc<Prepared>>, (&'a Arc<Task>, Refusal)> {
-        let virtual_time = self.stage.services.virtual_time.is_some();
-        let mut linking = link::Linking::of(&self.stage.engine, self.max_memory, virtual_time, component);
+        let virtual_time = self.env.services.virtual_time.is_some();
+        let mut linking = link::Linking::of(&self.env.engine, self.max_memory, virtual_time, component);
         tasks.iter().map(|task| linking.prepare(task).map(Arc::new).map_err(|refusal| (task, refusal))).collect()
     }
 
     /// What tenants may have.
     pub fn tenants(&self) -> &Tenants {
-        &self.stage.services.tenants
+        &self.env.services.tenants
     }
 
     /// Make one attempt. The guest runs on guest threads; when this returns (or is dropped) no instruction of it runs
     /// any more, and what it held is free.
     pub async fn run(&self, prepared: &Arc<Prepared>, order: Order) -> Ended {
         let tenant = order.task.key.tenant.clone();
-        if let Some(time) = &self.stage.services.virtual_time {
+        if let Some(time) = &self.env.services.virtual_time {
             order.handle.lives_in(time, order.task.limits.deadline);
         }
         let turn = lanes::Turn::new(guest::deadline(&order), tenant, prepared.is_hog(), Arc::clone(&order.handle));
         let turn = Arc::new(turn);
-        order.handle.vitals.was_given(order.claim.input.len());
-        let attempt = attempt::attempt(Arc::clone(&self.stage), Arc::clone(prepared), order.clone(), Arc::clone(&turn));
-        match self.stage.lanes.wait(self.stage.lanes.spawn(turn, attempt)).await {
+        order.handle.usage.was_given(order.claim.input.len());
+        let attempt = attempt::attempt(Arc::clone(&self.env), Arc::clone(prepared), order.clone(), Arc::clone(&turn));
+        match self.env.lanes.wait(self.env.lanes.spawn(turn, attempt)).await {
             Some(ended) => ended,
-            None => attempt::given_up(&order, self.stage.services.clock.now()),
+            None => attempt::given_up(&order, self.env.services.clock.now()),
         }
     }
 
     /// From 0 to 1: what the jitter of a retry after the attempt `claim` draws from.
     pub fn chance(&self, claim: ClaimKey) -> f64 {
-        self.stage.services.virtual_time.as_ref().map_or_else(rand::random, |time| time.chance(claim))
+        self.env.services.virtual_time.as_ref().map_or_else(rand::random, |time| time.chance(claim))
     }
 
     /// Stop: guests that are still there are dropped where they stand. Waits for the threads that run them.
     ///
     /// Not to be called from a guest's import.
     pub fn stop(&self) {
-        self.stage.lanes.stop();
+        self.env.lanes.stop();
         self.ticker.stop();
         if let Some(io) = self.io.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // Not waited for: a blocking call that hangs would hang the host.

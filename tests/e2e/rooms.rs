@@ -11,7 +11,7 @@ const UNSUPERVISED: &[(&str, &str)] = &[
     ("machine/worker.rs", "a run's pipeline notes its own panic"),
     ("store/postgres/connect.rs", "a connection's end is seen by those who use it"),
     ("store/postgres/listen.rs", "a connection's end is seen by the listener, which makes another"),
-    ("runtime/handle.rs", "a timer of one attempt, which its deadline ends as well"),
+    ("attempt/handle.rs", "a timer of one attempt, which its deadline ends as well"),
     ("runtime/watch.rs", "it hands the panic on to the run's pipeline"),
 ];
 

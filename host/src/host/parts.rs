@@ -8,11 +8,11 @@ use anyhow::Context;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use super::{Knobs, store};
 use crate::catalog::Catalog;
 use crate::clock::{HostClock, StoreClock};
 use crate::config::Config;
 use crate::http::{ApiState, HostInfo, WaitingPlaces};
+use crate::imports::Services;
 use crate::imports::locks::LockWaits;
 use crate::machine::announcer::{Announcer, take_over};
 use crate::machine::budget::Budgets;
@@ -31,7 +31,7 @@ use crate::plugins::Registry;
 use crate::plugins::apart::Apart;
 use crate::plugins::directory::Directory;
 use crate::plugins::published::{Shared, Sharing};
-use crate::runtime::{Runtime, Services};
+use crate::runtime::Runtime;
 use crate::schedule::IMPLAUSIBLE;
 use crate::store::Store;
 use crate::store::hosts::{self, HostRecord};
@@ -39,6 +39,8 @@ use crate::supervisor::Supervisor;
 use crate::task::Name;
 use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
+
+use super::{Knobs, store};
 
 /// What the loops and the API are made of.
 pub(super) struct Parts {

@@ -9,16 +9,17 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::attempt::{RunHandle, TooManyWatch};
+use crate::run::{RunId, RunState};
+use crate::store::RunInfo;
+use crate::time::Timestamp;
+
 use super::App;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NamedTenant, NoQuery, RunPath, Tenant};
 use super::shapes::ago;
 use super::shapes::live::{Live, LiveAttempt, Others, Stack};
 use super::waiting::MayWait;
-use crate::run::{RunId, RunState};
-use crate::runtime::{RunHandle, TooManyWatch};
-use crate::store::RunInfo;
-use crate::time::Timestamp;
 
 /// Samples of a stack, unless asked for otherwise, and at most.
 const SAMPLES: usize = 3;

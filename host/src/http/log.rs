@@ -12,15 +12,16 @@ use futures_util::stream;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use crate::attempt::{LogLine, RunHandle};
+use crate::run::RunId;
+use crate::store::{AttemptInfo, StoreError};
+
 use super::App;
 use super::error::ApiResult;
 use super::extract::{ApiQuery, RunPath, Tenant};
 use super::shapes::LogEvent;
 use super::waiting::{MayWait, Waiting};
 use super::watch::Changes;
-use crate::run::RunId;
-use crate::runtime::{LogLine, RunHandle};
-use crate::store::{AttemptInfo, StoreError};
 
 /// How long to wait for a line before looking whether the attempt still is what it was.
 const POLL: Duration = Duration::from_secs(1);

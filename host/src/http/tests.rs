@@ -21,7 +21,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{ApiState, HostInfo, WaitingPlaces, router};
+use crate::attempt::{RunHandle, Stop};
 use crate::catalog::Catalog;
 use crate::lifecycle::Transition;
 use crate::machine::budget::Budgets;
@@ -32,7 +32,6 @@ use crate::ops::Ops;
 use crate::plugins::PluginInfo;
 use crate::retry::RetryPolicy;
 use crate::run::{Accounts, Claim, Kept, Outcome, Output, Report, RunId};
-use crate::runtime::{RunHandle, Stop};
 use crate::schedule::{CatchUp, Trigger};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{ClaimRequest, Finish, LockKind, LockMode, LockName, LockTaken, LockWait, Store};
@@ -41,6 +40,8 @@ use crate::supervisor::{Supervisor, guarded};
 use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
 use crate::tenant::{TenantLimits, Tenants};
 use crate::time::{Clock, Timestamp};
+
+use super::{ApiState, HostInfo, WaitingPlaces, router};
 
 /// 2026-11-22T10:00:00Z, for ever.
 #[derive(Debug)]

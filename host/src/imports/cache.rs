@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use wasmtime::component::{Linker, Resource};
 
-use super::{
-    Imports, ImportsCtx, ImportsCtxView, ImportsView, Interrupt, LARGEST_VALUE, LONGEST_NAME, Refusal, granted,
-    is_name, store_failure,
-};
-use crate::runtime::LogLine;
-use crate::runtime::bindings::sexton::task::cache::{self, Entry, Error, Host, HostRenewal, Refreshed};
-use crate::runtime::ledger::Charge;
+use crate::attempt::{Charge, Interrupt, LogLine, Refusal};
+use crate::imports::bindings::sexton::task::cache::{self, Entry, Error, Host, HostRenewal, Refreshed};
 use crate::store::{self, CacheWrite, LockKind, LockMode, LockTaken, StoreError, WriteIf, Written};
 use crate::task::Pattern;
 use crate::time::Timestamp;
+
+use super::{
+    Imports, ImportsCtx, ImportsCtxView, ImportsView, LARGEST_VALUE, LONGEST_NAME, granted, is_name, store_failure,
+};
 
 /// Keys that one `list` returns.
 const PAGE: usize = 1000;
@@ -222,7 +221,7 @@ impl ImportsCtx {
             return Ok(Err(Error::TooLarge));
         }
         let now = self.services.clock.now();
-        self.handle.vitals.handed_over(value.len());
+        self.handle.usage.handed_over(value.len());
         let write = CacheWrite {
             key: self.cache_key(key),
             value,
@@ -300,7 +299,7 @@ impl ImportsCtx {
     /// The entry as guests see it.
     fn shown(&self, entry: store::Entry) -> Entry {
         let age = self.services.clock.now().since(entry.set_at);
-        self.handle.vitals.was_given(entry.value.len());
+        self.handle.usage.was_given(entry.value.len());
         Entry {
             value: entry.value,
             version: entry.version,

@@ -1,16 +1,17 @@
 //! The `cancellation` import: a guest hears that it is to end before it is interrupted.
 //!
-//! Who wants a run to end tells its [`RunHandle`](crate::runtime::RunHandle); that its deadline is near is told by nobody, and found out here.
+//! Who wants a run to end tells its [`RunHandle`](crate::attempt::RunHandle); that its deadline is near is told by nobody, and found out here.
 
 use std::time::{Duration, Instant};
 
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
-use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, Until};
-use crate::runtime::Wish;
-use crate::runtime::bindings::sexton::task::cancellation::{self, Host, Reason};
+use crate::attempt::{Until, Wish};
+use crate::imports::bindings::sexton::task::cancellation::{self, Host, Reason};
 use crate::task::Limits;
+
+use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView};
 
 /// Let a guest of `linker` hear of its end.
 ///

@@ -24,9 +24,10 @@ use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
 };
 
-use super::{ImportsCtxView, ImportsView, Refusal, Refusals, Until};
-use crate::runtime::ledger::Ledger;
+use crate::attempt::{Ledger, Refusal, Refusals, Until};
 use crate::task::HttpHost;
+
+use super::{ImportsCtxView, ImportsView};
 use exchange::{Answer, Exchange, Way};
 pub(super) use held::held_by;
 use target::Target;

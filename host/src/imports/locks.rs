@@ -16,10 +16,11 @@ use wasmtime::component::{Linker, Resource};
 pub use graph::{Deadlock, Member};
 pub use waits::{LockWaits, Place, Waits};
 
-use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, Interrupt, Refusal, granted, is_name, store_failure};
-use crate::runtime::bindings::sexton::task::locks::{self, Error, Host, HostLock, Mode};
-use crate::runtime::{LogLine, Vitals};
+use crate::attempt::{Interrupt, LogLine, Refusal, Usage};
+use crate::imports::bindings::sexton::task::locks::{self, Error, Host, HostLock, Mode};
 use crate::store::{self, LockKind, LockMode, LockName, LockTaken};
+
+use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, granted, is_name, store_failure};
 
 /// How long the first in a queue trusts the store's hint before it asks again. A hint may get lost on its way from another
 /// host, so this is how late such a release is noticed; shorter costs the store a transaction each time.
@@ -201,13 +202,13 @@ async fn ask_in_turn(
 
 /// A wait for a lock. However it ends, its time is counted.
 struct Wait<'a> {
-    vitals: &'a Vitals,
+    usage: &'a Usage,
     since: Instant,
 }
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        self.vitals.waited_for_lock(self.since.elapsed());
+        self.usage.waited_for_lock(self.since.elapsed());
     }
 }
 
@@ -220,7 +221,7 @@ impl ImportsCtx {
             since: self.services.clock.now(),
             holds: self.locks.iter().map(|(lock, mode)| (Arc::clone(lock), *mode)).collect(),
         })?;
-        Ok(Wait { vitals: &self.handle.vitals, since: Instant::now() })
+        Ok(Wait { usage: &self.handle.usage, since: Instant::now() })
     }
 
     /// Put the circle into the run's log, as its error is only a word.

@@ -2,9 +2,10 @@
 
 use wasmtime::component::Linker;
 
+use crate::attempt::LogLine;
+use crate::imports::bindings::sexton::task::log::{self, Host, Level};
+
 use super::{Imports, ImportsCtxView, ImportsView};
-use crate::runtime::LogLine;
-use crate::runtime::bindings::sexton::task::log::{self, Host, Level};
 
 /// Longest message that is kept of a line, in bytes.
 const LONGEST_LINE: usize = 8 << 10;
@@ -30,7 +31,7 @@ impl Host for ImportsCtxView<'_> {
             Level::Error => "error",
         };
         let at = self.ctx.services.clock.now();
-        self.ctx.handle.vitals.handed_over(message.len());
+        self.ctx.handle.usage.handed_over(message.len());
         self.ctx.handle.log(LogLine { at, level: level.to_owned(), message: cut(message) });
         Ok(())
     }

@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use wasmtime::component::Linker;
 
-use super::{
-    Imports, ImportsCtx, ImportsCtxView, ImportsView, LARGEST_VALUE, Refusal, granted, is_name, store_failure,
-};
+use crate::attempt::{LogLine, Refusal};
+use crate::imports::bindings::sexton::task::schedule::{self, Error, Host, When};
 use crate::lengths;
-use crate::runtime::LogLine;
-use crate::runtime::bindings::sexton::task::schedule::{self, Error, Host, When};
 use crate::store::NewRun;
 use crate::store::backlog::Waiting;
 use crate::store::rules::runs::Request;
 use crate::task::{Name, TaskKey};
 use crate::tenant::BacklogLimits;
 use crate::time::Timestamp;
+
+use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, LARGEST_VALUE, granted, is_name, store_failure};
 
 /// Runs that one attempt may ask for: enough to fan out, too few to flood the store.
 const MOST_RUNS: u32 = 100;
@@ -105,7 +104,7 @@ impl ImportsCtxView<'_> {
             }
             return Ok(Err(Error::TooLarge));
         }
-        ctx.handle.vitals.handed_over(input.len());
+        ctx.handle.usage.handed_over(input.len());
         let run = NewRun::requested(Request { task, due_at, input, dedup, parent: ctx.claim.run }, now);
         match ctx.until.unless_ended(in_call, ctx.services.store.enqueue(vec![run], now)).await? {
             Ok(made) => match made.first() {

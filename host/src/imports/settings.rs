@@ -2,8 +2,9 @@
 
 use wasmtime::component::Linker;
 
+use crate::imports::bindings::sexton::task::settings::{self, Host};
+
 use super::{Imports, ImportsCtxView, ImportsView};
-use crate::runtime::bindings::sexton::task::settings::{self, Host};
 
 /// Let a guest of `linker` read its settings.
 ///

@@ -8,20 +8,21 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use wasmtime::component::ResourceTable;
 
-use super::{ImportsCtx, ImportsCtxView, ImportsView, Until};
+use crate::attempt::{AllMemory, Ledger, Order, RunHandle, Until};
 use crate::catalog::Catalog;
+use crate::imports::Services;
 use crate::imports::locks::LockWaits;
 use crate::lifecycle::Transition;
 use crate::retry::RetryPolicy;
 use crate::run::{Accounts, Cause, Claim, ClaimKey, Kept, Outcome, Report, RunId};
-use crate::runtime::ledger::Ledger;
-use crate::runtime::{AllMemory, Order, RunHandle, Services};
 use crate::schedule::{CatchUp, Trigger};
 use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
 use crate::store::{ClaimRequest, Finish, LockKind, LockName, NewRun};
 use crate::task::{Grants, Limits, Name, Overlap, Pattern, Task, TaskKey};
 use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
+
+use super::{ImportsCtx, ImportsCtxView, ImportsView};
 
 /// How long a test waits for what must happen, before it calls it a failure.
 pub(crate) const BOUND: Duration = Duration::from_secs(10);

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::attempt::Stop;
 use crate::machine::host_duty::{Duty, HostDuty};
 use crate::machine::live::LiveRuns;
 use crate::plugins::Registry;
-use crate::runtime::Stop;
 use crate::store::hosts::{Announced, Announcement, HostRecord};
 use crate::store::{Result, Store};
 use crate::supervisor::{rests, works};
@@ -121,8 +121,8 @@ impl Announcer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attempt::RunHandle;
     use crate::run::{ClaimKey, RunId};
-    use crate::runtime::RunHandle;
     use crate::store::sqlite::{SqliteOptions, SqliteStore};
     use crate::task::{Name, TaskKey};
 

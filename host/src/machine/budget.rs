@@ -206,7 +206,7 @@ impl Budgets {
             let attempts: Vec<ClaimKey> = self.books().attempts.keys().copied().collect();
             for key in attempts {
                 if let Some(handle) = live.get(key.run).filter(|handle| handle.key == key) {
-                    self.used(key, handle.vitals.snapshot().fuel);
+                    self.used(key, handle.usage.snapshot().fuel);
                 }
             }
             rests(Some(LOOK));

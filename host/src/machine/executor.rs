@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use crate::harmless;
-use crate::lengths;
+use crate::attempt::{Ended, Order, RunHandle, Stop};
 use crate::lifecycle::{self, Ending, Transition};
 use crate::machine::alert;
 use crate::machine::budget::Budgets;
@@ -14,11 +13,12 @@ use crate::machine::live::LiveRuns;
 use crate::machine::summary::Summary;
 use crate::plugins::Registry;
 use crate::run::{Accounts, Claim, ClaimKey, Kept, Outcome, Report};
-use crate::runtime::{Ended, Order, RunHandle, Runtime, Stop};
+use crate::runtime::Runtime;
 use crate::store::{Finish, Store, StoreError};
 use crate::supervision::Supervision;
 use crate::task::Task;
 use crate::time::{Clock, Timestamp};
+use crate::{harmless, lengths};
 
 /// How long to wait before an outcome that the store would not take is offered again: doubled each time up to the last.
 const FINISH_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));

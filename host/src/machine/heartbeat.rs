@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
+use crate::attempt::Stop;
 use crate::machine::live::LiveRuns;
-use crate::runtime::Stop;
 use crate::store::Store;
 use crate::supervisor::{rests, works};
 use crate::time::Clock;

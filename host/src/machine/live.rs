@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::attempt::RunHandle;
 use crate::run::{ClaimKey, RunId};
-use crate::runtime::RunHandle;
 
 /// All attempts that are under way on this host, by run.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ impl LiveRuns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::Stop;
+    use crate::attempt::Stop;
     use crate::task::{Name, TaskKey};
 
     #[test]

@@ -164,9 +164,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::attempt::RunHandle;
     use crate::plugins::manifest::Manifest;
     use crate::run::{Cause, ClaimKey, RunState};
-    use crate::runtime::RunHandle;
     use crate::store::sqlite::{SqliteOptions, SqliteStore};
     use crate::store::{ClaimRequest, NewRun};
     use crate::task::{Name, TaskKey};

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tracing::info;
 
-use super::{OpError, Ops, Principal, Result};
+use crate::attempt::Stop;
 use crate::run::RunId;
-use crate::runtime::Stop;
 use crate::store::{Cancelled, Released};
+
+use super::{OpError, Ops, Principal, Result};
 
 /// How a run is to end.
 #[derive(Clone, Debug)]

@@ -4,45 +4,26 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::attempt::{Ended, Order};
+use crate::imports::bindings::exports::sexton::task::runner;
 use crate::run::{Accounts, Cause, Outcome, Report};
 use crate::time::Timestamp;
 
-use super::all_memory::AllMemory;
-use super::bindings::exports::sexton::task::runner;
-use super::ended::{self, Evidence, Returned, Verdict};
-use super::file_threads::FileThreads;
-use super::files::AllFiles;
+use super::attempt_env::AttemptEnv;
+use super::classify::{self, Evidence, Returned, Verdict};
 use super::guest::{Guest, SLICE, TYPICAL_SLICE};
-use super::lanes::{Lanes, Turn};
+use super::lanes::Turn;
 use super::link::{Prepared, Start};
-use super::quota::Directories;
-use super::stack::Lines;
-use super::stdio;
 use super::watch::Watched;
-use super::words::Words;
-use super::{Ended, Order, Services, wording};
-
-/// What attempts need of the runtime.
-#[derive(Debug)]
-pub(super) struct Stage {
-    pub(super) engine: wasmtime::Engine,
-    pub(super) services: Arc<Services>,
-    pub(super) lanes: Lanes,
-    pub(super) lines: Arc<Lines>,
-    pub(super) words: Words,
-    pub(super) files: Arc<AllFiles>,
-    pub(super) file_threads: FileThreads,
-    pub(super) directories: Arc<Directories>,
-    pub(super) memory: Arc<AllMemory>,
-}
+use super::{stdio, wording};
 
 /// Do it. When this is ready (or dropped) the guest's store is gone.
-pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: Order, turn: Arc<Turn>) -> Ended {
-    let started_at = stage.services.clock.now();
+pub(super) async fn attempt(env: Arc<AttemptEnv>, prepared: Arc<Prepared>, order: Order, turn: Arc<Turn>) -> Ended {
+    let started_at = env.services.clock.now();
     let grace = if prepared.heeds() { order.task.limits.grace } else { Duration::ZERO };
-    order.handle.begins(&stage.lines, prepared.digest(), grace);
-    let guest = Guest::new(&stage, &order, prepared.kind(), &turn);
-    let mut store = match guest.into_store(&stage.engine, &order) {
+    order.handle.begins(&env.symbolizer, prepared.digest(), grace);
+    let guest = Guest::new(&env, &order, prepared.kind(), &turn);
+    let mut store = match guest.into_store(&env.engine, &order) {
         Ok(store) => store,
         Err(error) => {
             return refused(format!("cannot make room for it: {}", wording::of_error(&error)), &order, started_at);
@@ -51,7 +32,7 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
 
     let (result, pauses) = {
         let call = pin!(Some(call(&prepared, &mut store, &order)));
-        Watched::new(call, &stage.lanes, &turn, Arc::clone(&order.handle)).await
+        Watched::new(call, &env.lanes, &turn, Arc::clone(&order.handle)).await
     };
 
     let limits = &order.task.limits;
@@ -60,14 +41,14 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
     let computed = pauses.settled.saturating_sub(turn.used_by_host());
     let fuel = fuel_used(limits.fuel, left, computed, pauses.unsettled);
     // wasmtime takes that trap for a call, too.
-    let no_calls = pauses.yields + u64::from(ended::out_of_fuel(&result));
-    let vitals = &order.handle.vitals;
+    let no_calls = pauses.yields + u64::from(classify::out_of_fuel(&result));
+    let usage = &order.handle.usage;
     let handed_over = match &result {
         Ok(Ok(Returned::Task(Ok(output)))) => output.body.len(),
         _ => 0,
     };
-    vitals.handed_over(handed_over);
-    let now = vitals.snapshot();
+    usage.handed_over(handed_over);
+    let now = usage.snapshot();
     let accounts = Accounts {
         fuel,
         peak_memory: guest.space.ledger.peak(),
@@ -81,7 +62,7 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
     };
     let (stdout, stdout_cut) = guest.stdout.take();
     let (stderr, stderr_cut) = guest.stderr.take();
-    let mut verdict = ended::classify(Evidence {
+    let mut verdict = classify::classify(Evidence {
         result,
         limits,
         kind: prepared.kind(),
@@ -102,10 +83,10 @@ pub(super) async fn attempt(stage: Arc<Stage>, prepared: Arc<Prepared>, order: O
 
     let stdout = stdio::kept(&stdout, stdout_cut, limits.stdio);
     let stderr = stdio::kept(&stderr, stderr_cut, limits.stdio);
-    let ended_at = stage.services.clock.now();
+    let ended_at = env.services.clock.now();
     let backtrace = match verdict.stack.take() {
         // Found on a thread for what takes its time, as others' guests are waiting for this one.
-        Some(stack) => Some(stage.words.of(prepared.digest(), stack).await),
+        Some(stack) => Some(env.symbolizer_thread.words(prepared.digest(), stack).await),
         None => None,
     };
     finish(verdict, Report { accounts, backtrace, stdout, stderr, ..report(&order, started_at, ended_at) })

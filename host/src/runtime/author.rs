@@ -1,7 +1,7 @@
 //! Which frames of a guest's stack are the author's own: what is left without the standard library, the SDK, bindings and
 //! other crates. A reader can change those, and looks for them first.
 
-use super::stack::Place;
+use crate::attempt::stack::Place;
 
 /// Crates, as the first part of a function's name, that come with the language or with the SDK.
 const FOREIGN_CRATES: &[&str] = &[

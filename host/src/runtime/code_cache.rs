@@ -5,7 +5,6 @@
 //! directory is opened once and used by its descriptor: one who may rename a directory above it changes nothing.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -18,12 +17,12 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::RuntimeError;
+use crate::regular_file::{self, own};
+
 use super::compiler::Failure;
 use super::components::hex;
-use super::wording;
-use super::{resident, stack};
-use crate::regular_file::{self, own};
+use super::engine::engine_hash;
+use super::{RuntimeError, debug_info, resident, wording};
 
 /// How long compiled code is kept that nobody loads: of components that are gone, and of earlier versions of this host.
 const STALE: Duration = Duration::from_secs(60 * 24 * 3600);
@@ -132,8 +131,8 @@ impl CodeCache {
 impl CodeCache {
     /// Keep a component that can tell lines, for stacks of its runs. It may be gone from where it came when they are wanted.
     pub(super) fn keep_source(&self, digest: &str, wasm: &[u8]) {
-        let path = stack::source(&self.directory, digest);
-        if !stack::has_lines(wasm) {
+        let path = debug_info::source(&self.directory, digest);
+        if !debug_info::has_lines(wasm) {
             return;
         }
         if fs::metadata(&path).is_ok_and(|file| file.len() == wasm.len() as u64) {
@@ -143,18 +142,6 @@ impl CodeCache {
             tracing::warn!(path = %path.display(), %error, "Could not keep a component: its stacks will not tell lines");
         }
     }
-}
-
-/// What this program does to a component before it is compiled. Another number when that changes: code of another number is made
-/// anew.
-const PREPARED: u32 = 2;
-
-/// Of all that the code depends on which `engine` makes and loads. The same in every process of this program.
-pub(super) fn engine_hash(engine: &Engine) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    PREPARED.hash(&mut hasher);
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    hasher.finish()
 }
 
 /// The component in `path`; `None` if there is none, an error if it is not what was written.
@@ -292,8 +279,9 @@ impl Drop for Half {
 mod tests {
     use std::io::Write as _;
 
-    use super::{CodeCache, Failure, LEFT_BEHIND, engine_hash};
+    use super::{CodeCache, Failure, LEFT_BEHIND};
     use crate::runtime::engine::CodeSettings;
+    use crate::runtime::engine::engine_hash;
     use crate::runtime::{Compiler, RuntimeConfig, engine};
     use std::path::PathBuf;
     use std::time::{Duration, SystemTime};

@@ -23,12 +23,11 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::RuntimeError;
-use super::code_cache::engine_hash;
+use crate::cpu_time::Effort;
+
 use super::components::LoadError;
-use super::engine::CodeSettings;
-use super::processor::Effort;
-use super::wording;
+use super::engine::{CodeSettings, engine_hash};
+use super::{RuntimeError, wording};
 use child::{Brief, Exit, Work};
 use waiting::{Patience, end, listen};
 

@@ -2,15 +2,17 @@
 //!
 //! Fuel repeats, the epoch makes a guest yield, the deadline ends it (`watch`): each alone has holes, all three are on.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+
+use crate::supervisor::{After, Supervisor};
 
 use super::{RuntimeConfig, RuntimeError};
-use crate::supervisor::{After, Supervisor};
 
 /// Stack of guest code. Deep enough for recursive parsers, shallow enough that endless recursion traps in microseconds.
 const WASM_STACK: usize = 1 << 20;
@@ -212,4 +214,16 @@ impl TickerState {
         }
         self.asleep.store(false, Ordering::SeqCst);
     }
+}
+
+/// What this program does to a component before it is compiled. Another number when that changes: code of another number is made
+/// anew.
+const PREPARED: u32 = 2;
+
+/// Of all that the code depends on which `engine` makes and loads. The same in every process of this program.
+pub(super) fn engine_hash(engine: &Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    PREPARED.hash(&mut hasher);
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
 }

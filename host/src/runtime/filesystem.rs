@@ -10,25 +10,23 @@ use std::fs::{File, FileTimes};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use wasmtime::component::{HasData, Linker, Resource};
+use wasmtime::component::{HasData, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, Dir, WasiFilesystemCtxView};
+use wasmtime_wasi::p2::bindings::filesystem::preopens;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
     Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, DirectoryEntryStream, ErrorCode, Filesize,
     Host, HostDescriptor, HostDirectoryEntryStream, MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
 };
-use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 use wasmtime_wasi::{FsPerms, OpenMode};
 
-use crate::imports::Refusals;
+use crate::attempt::{LogLine, Refusals, RunHandle};
 use crate::task::Directory;
 use crate::time::Clock;
 
 use super::file_streams::Pooled;
 use super::file_threads::Pool;
 use super::files::Files;
-use super::guest::Guest;
-use super::handle::{LogLine, RunHandle};
 use super::opening::{self, Refused, Wanted};
 use super::quota::{Denied, Directories, Grant, Output, Place};
 
@@ -56,19 +54,11 @@ pub(super) struct View<'a> {
     pub(super) clock: &'a dyn Clock,
 }
 
-struct GuestFilesystem;
+/// Says to the bindings that the host's side is a [`View`].
+pub(super) struct GuestFilesystem;
 
 impl HasData for GuestFilesystem {
     type Data<'a> = View<'a>;
-}
-
-/// Links it in the place of what WASI has. After WASI is linked.
-pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    linker.allow_shadowing(true);
-    types::add_to_linker::<Guest, GuestFilesystem>(linker, Guest::filesystem_view)?;
-    preopens::add_to_linker::<Guest, GuestFilesystem>(linker, Guest::filesystem_view)?;
-    linker.allow_shadowing(false);
-    Ok(())
 }
 
 /// Opens the directories that a task is granted, or says which cannot be opened.

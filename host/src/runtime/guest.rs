@@ -10,21 +10,22 @@ use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::imports::{self, ImportsCtx, ImportsCtxView, ImportsView, Refusals};
+use crate::attempt::stack::Stack;
+use crate::attempt::{Ledger, NoRoom, Order, Refusals, RunHandle, Sleeper};
+use crate::imports::{self, ImportsCtx, ImportsCtxView, ImportsView};
 use crate::time::Clock;
 
-use super::attempt::Stage;
+use super::attempt_env::AttemptEnv;
+use super::backtrace::stack_of;
 use super::components::Kind;
 use super::file_threads::Pool;
 use super::files::Files;
 use super::filesystem::{self, Below, Opened};
 use super::lanes::Turn;
-use super::ledger::{Ledger, NoRoom};
 use super::limits::{Meter, Space};
 use super::quota::Directories;
-use super::stack::Stack;
 use super::stdio::{Capture, Input};
-use super::{Order, RunHandle};
+use super::virtual_clocks;
 
 /// Fuel after which a guest yields: about half a millisecond of computing.
 pub(super) const SLICE: u64 = 1_000_000;
@@ -100,8 +101,8 @@ impl fmt::Debug for Guest {
 }
 
 impl Guest {
-    pub(super) fn new(stage: &Stage, order: &Order, kind: Kind, turn: &Arc<Turn>) -> Self {
-        let Stage { services, files, memory, .. } = stage;
+    pub(super) fn new(env: &AttemptEnv, order: &Order, kind: Kind, turn: &Arc<Turn>) -> Self {
+        let AttemptEnv { services, files, memory, .. } = env;
         let limits = &order.task.limits;
         let ledger = Ledger::new(limits.memory, memory);
         let capture = |limit, level| Capture::new(limit, level, Arc::clone(&order.handle), Arc::clone(&services.clock));
@@ -120,10 +121,10 @@ impl Guest {
             turn: Arc::clone(turn),
             space: Space::new(limits, ledger),
             files: Files::new(limits.files, files),
-            file_threads: stage.file_threads.of(&order.task.key),
+            file_threads: env.file_threads.of(&order.task.key),
             granted: Vec::new(),
             below: Below::new(),
-            directories: Arc::clone(&stage.directories),
+            directories: Arc::clone(&env.directories),
             meter: Meter::new(limits),
             stdout,
             stderr,
@@ -170,7 +171,7 @@ impl Guest {
     }
 
     /// Its attempt in virtual time, if it lives there.
-    pub(super) fn sleeper(&self) -> Option<Arc<super::Sleeper>> {
+    pub(super) fn sleeper(&self) -> Option<Arc<Sleeper>> {
         self.seen.handle.sleeper().cloned()
     }
 
@@ -250,7 +251,7 @@ impl Guest {
                 guest.seen.handle.sampler.is_in_no_call();
                 // A call that is dropped returns from the host function it is in; its stack still stands then.
                 if guest.turn.ending() && guest.stack.is_none() {
-                    let stack = Stack::of(&WasmBacktrace::force_capture(&store));
+                    let stack = stack_of(&WasmBacktrace::force_capture(&store));
                     let guest = store.data_mut();
                     guest.stack = Some(if guest.turn.in_yield() { stack.ahead() } else { stack });
                 }
@@ -290,10 +291,10 @@ impl Guest {
         let fuel = seen.limit.saturating_sub(left);
         seen.fuel_known = fuel != seen.fuel;
         seen.fuel = fuel;
-        let vitals = &seen.handle.vitals;
-        vitals.fuel_used(fuel);
-        vitals.has_memory(guest.space.ledger.total());
-        vitals.called(guest.meter.host_calls(guest.turn.yields()));
+        let usage = &seen.handle.usage;
+        usage.fuel_used(fuel);
+        usage.has_memory(guest.space.ledger.total());
+        usage.called(guest.meter.host_calls(guest.turn.yields()));
         // Out of the fuel that it got for a slice. A call just before that is taken for it, which does no harm.
         let yields = fuel >= seen.yields_at;
         if yields {
@@ -315,7 +316,7 @@ impl Guest {
 
     /// Gives those who look at the guest its stack, as it yields.
     fn shows_where_it_yields(store: &mut StoreContextMut<'_, Self>, now: Instant) {
-        let stack = Stack::of(&WasmBacktrace::force_capture(&*store)).ahead();
+        let stack = stack_of(&WasmBacktrace::force_capture(&*store)).ahead();
         let handle = &store.data().seen.handle;
         handle.sampler.give(now, handle.used(), &stack);
     }
@@ -339,7 +340,7 @@ impl Guest {
         }
         if !store.data().seen.handle.sampler.has_come_to_rest() {
             let start = Instant::now();
-            let stack = Stack::of(&WasmBacktrace::force_capture(&*store));
+            let stack = stack_of(&WasmBacktrace::force_capture(&*store));
             let seen = &mut store.data_mut().seen;
             seen.handle.sampler.rests(stack);
             let cost = start.elapsed();
@@ -363,7 +364,7 @@ fn wasi(order: &Order, kind: Kind, stdout: &Capture, stderr: &Capture) -> WasiCt
         wasi.stdin(Input(MemoryInputPipe::new(order.claim.input.clone())));
     }
     if let Some(sleeper) = order.handle.sleeper() {
-        sleeper.furnish(&mut wasi);
+        virtual_clocks::furnish(sleeper, &mut wasi);
     }
     wasi.build()
 }

@@ -20,12 +20,13 @@ use async_task::{Builder, Task, WithInfo};
 
 pub(super) use turn::{SPINS, Turn};
 
+use crate::attempt::Lane;
+use crate::cpu_time;
+use crate::supervisor::{After, Supervisor};
+
 use super::RuntimeError;
 use super::answers::Answers;
 use super::engine::Ticker;
-use super::processor;
-use super::vitals::Lane;
-use crate::supervisor::{After, Supervisor};
 use queues::{Gear, Job, Queues};
 
 /// What the faster threads give way to the host's own by. Linux counts niceness by thread.
@@ -262,7 +263,7 @@ impl Shared {
             state.sleeping += 1;
             self.ticker.idle();
             state = threads.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-            processor::slept();
+            cpu_time::slept();
             self.ticker.busy();
             state.sleeping -= 1;
         }

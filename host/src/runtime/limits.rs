@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use wasmtime::{CallHook, ResourceLimiter};
 
+use crate::attempt::{Ledger, NoRoom};
 use crate::task::Limits;
-
-use super::ledger::{Ledger, NoRoom};
 
 /// A limit that a guest ran into in a host call: ends it as a trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

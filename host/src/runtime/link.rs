@@ -8,19 +8,21 @@ use std::time::Duration;
 
 use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 
 use crate::imports;
+use crate::imports::bindings::TaskPre;
 use crate::lifecycle::Ending;
 use crate::run::Outcome;
 use crate::task::{Grants, Task};
 
-use super::bindings::TaskPre;
 use super::components::{Component, Kind};
+use super::filesystem::GuestFilesystem;
 use super::guest::Guest;
 use super::lanes::SPINS;
 #[cfg(unix)]
 use super::listing;
-use super::{filesystem, io_errors, read_only, sockets, streams, waits, wording};
+use super::{io_errors, read_only, sockets, streams, waits, wording};
 
 /// Why a task cannot run a component. A message of a few lines that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -206,7 +208,7 @@ fn linker(engine: &wasmtime::Engine, grants: &Grants, virtual_time: bool) -> was
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     waits::show_polls(&mut linker)?;
-    filesystem::add_to_linker(&mut linker)?;
+    link_filesystem(&mut linker)?;
     // On top of that.
     streams::count(&mut linker)?;
     #[cfg(unix)]
@@ -269,4 +271,12 @@ pub(super) fn check(imports: &[String], task: &Task) -> Result<(), Refusal> {
         ));
     }
     if message.is_empty() { Ok(()) } else { Err(Refusal(message.join("\n"))) }
+}
+/// Links files in the place of what WASI has. After WASI is linked.
+fn link_filesystem(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    types::add_to_linker::<Guest, GuestFilesystem>(linker, Guest::filesystem_view)?;
+    preopens::add_to_linker::<Guest, GuestFilesystem>(linker, Guest::filesystem_view)?;
+    linker.allow_shadowing(false);
+    Ok(())
 }

@@ -13,8 +13,9 @@ use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorType, DirectoryEntry, ErrorCode};
 
+use crate::attempt::{Charge, Ledger};
+
 use super::guest::Guest;
-use super::ledger::{Charge, Ledger};
 
 /// As `wasmtime-wasi` links it: with another version this would stand beside its functions instead of in their place.
 const INTERFACE: &str = "wasi:filesystem/types@0.2.12";
@@ -132,7 +133,7 @@ fn descriptor_type(kind: FileType) -> DescriptorType {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::AllMemory;
+    use crate::attempt::AllMemory;
 
     fn listing(memory: u64, files: usize) -> (Result<Listing, ErrorCode>, Arc<Ledger>) {
         let directory = tempfile::tempdir().unwrap();

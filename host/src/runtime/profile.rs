@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::handle::RunHandle;
-use super::sampler::{Doing, Sample, Taken, TooManyWatch};
-use super::stack::{Place, Stack};
-use super::whereabouts::waits_in;
+use crate::attempt::stack::{Place, Stack};
+use crate::attempt::{Doing, RunHandle, Sample, Taken, TooManyWatch};
 use crate::time::Timestamp;
+
+use super::whereabouts::waits_in;
 
 /// How often a guest that computes gives a sample.
 const COMPUTING: Duration = Duration::from_millis(1);

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::imports::Refusals;
+use crate::attempt::Refusals;
 use crate::task::{Directory, Quota};
 
 use room::Room;

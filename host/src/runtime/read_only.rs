@@ -9,8 +9,10 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
     DescriptorFlags, ErrorCode, Host, HostDescriptor, NewTimestamp, OpenFlags, PathFlags,
 };
 
+use crate::attempt::Refusal;
+use crate::imports::ImportsView;
+
 use super::guest::Guest;
-use crate::imports::{ImportsView, Refusal};
 
 /// As `wasmtime-wasi` links it: with another version this would stand beside its functions instead of in their place.
 const INTERFACE: &str = "wasi:filesystem/types@0.2.12";

@@ -7,8 +7,10 @@ use wasmtime_wasi::p2::TcpSocket;
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddressFamily, Network};
 use wasmtime_wasi::p2::bindings::sockets::{ip_name_lookup, udp};
 
+use crate::attempt::Refusal;
+use crate::imports::ImportsView;
+
 use super::guest::Guest;
-use crate::imports::{ImportsView, Refusal};
 
 /// The interfaces as `wasmtime-wasi` links them: with another version these would stand beside its functions.
 const TCP: &str = "wasi:sockets/tcp-create-socket@0.2.12";

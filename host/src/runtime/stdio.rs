@@ -11,10 +11,9 @@ use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamResult};
 
+use crate::attempt::{LogLine, RunHandle};
 use crate::run::Kept;
 use crate::time::Clock;
-
-use super::handle::{LogLine, RunHandle};
 
 /// Longer lines go to the log in pieces: a guest that never ends a line must not be buffered for ever.
 const LONGEST_LINE: usize = 8 << 10;
@@ -71,7 +70,7 @@ pub(super) fn kept(bytes: &[u8], cut: bool, limit: u64) -> Kept {
 
 impl Captured {
     fn write(&mut self, bytes: &[u8]) {
-        self.handle.vitals.handed_over(bytes.len());
+        self.handle.usage.handed_over(bytes.len());
         let room = self.limit - self.bytes.len();
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.cut |= bytes.len() > room;

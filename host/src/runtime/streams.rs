@@ -3,70 +3,24 @@
 //! What a guest writes lies in the host until it is sent or on the disk, and what is read ahead lies there until the guest takes it. A stream
 //! is wrapped where it is made, so that its charge goes with it.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceTable, ResourceTableError};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::filesystem::types::{ErrorCode, Host, HostDescriptor};
-use wasmtime_wasi::p2::pipe::{ClosedInputStream, ClosedOutputStream};
-use wasmtime_wasi::p2::{
-    DynInputStream, DynOutputStream, FsResult, InputStream, OutputStream, Pollable, StreamError, StreamResult,
-};
+use wasmtime_wasi::p2::pipe::ClosedInputStream;
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsResult, InputStream, Pollable, StreamResult};
+
+use crate::attempt::Charge;
+use crate::imports::held_stream::hold_output;
 
 use super::guest::Guest;
-use super::ledger::{Charge, Ledger};
 
 /// As `wasmtime-wasi` links it: with another version this would stand beside its functions instead of in their place.
 const INTERFACE: &str = "wasi:filesystem/types@0.2.12";
 
 /// What a stream reads ahead of a file at most, in bytes.
 const READ_AHEAD: usize = 64 << 10;
-
-/// An output stream: what is written is charged until nothing has it any more.
-struct HeldOutput {
-    stream: DynOutputStream,
-    ledger: Arc<Ledger>,
-}
-
-impl HeldOutput {
-    fn charged(&self, bytes: Bytes) -> StreamResult<Bytes> {
-        self.ledger.charged(bytes).map_err(|no_room| StreamError::Trap(no_room.into()))
-    }
-}
-
-#[wasmtime_wasi::async_trait]
-impl Pollable for HeldOutput {
-    async fn ready(&mut self) {
-        self.stream.ready().await;
-    }
-}
-
-#[wasmtime_wasi::async_trait]
-impl OutputStream for HeldOutput {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        let bytes = self.charged(bytes)?;
-        self.stream.write(bytes)
-    }
-
-    async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
-        let bytes = self.charged(bytes)?;
-        self.stream.blocking_write_and_flush(bytes).await
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        self.stream.flush()
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        self.stream.check_write()
-    }
-
-    async fn cancel(&mut self) {
-        self.stream.cancel().await;
-    }
-}
 
 /// An input stream, whose charge covers what it reads ahead.
 struct HeldInput {
@@ -102,22 +56,6 @@ impl InputStream for HeldInput {
     async fn cancel(&mut self) {
         self.stream.cancel().await;
     }
-}
-
-/// Charge what is written to `stream` to `ledger`.
-///
-/// # Errors
-///
-/// If there is no such stream in `table`.
-pub(crate) fn hold_output(
-    table: &mut ResourceTable,
-    stream: &Resource<DynOutputStream>,
-    ledger: Arc<Ledger>,
-) -> Result<(), ResourceTableError> {
-    let place = table.get_mut(stream)?;
-    let stream = std::mem::replace(place, Box::new(ClosedOutputStream));
-    *place = Box::new(HeldOutput { stream, ledger });
-    Ok(())
 }
 
 fn hold_input(

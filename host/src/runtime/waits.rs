@@ -14,11 +14,11 @@ use wasmtime_wasi::WasiView;
 use wasmtime_wasi::p2::bindings::io::poll::{Host, HostPollable};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
+use crate::attempt::{Sleeper, nap};
 use crate::imports::ImportsView;
+use crate::imports::bindings::sexton::task::locks::{Host as _, Mode};
 
-use super::bindings::sexton::task::locks::{Host as _, Mode};
 use super::guest::Guest;
-use super::virtual_time::{Sleeper, nap};
 
 /// What is shown of a guest that waits for pollables.
 const POLL: &str = "wasi:io/poll";
@@ -51,7 +51,7 @@ pub(super) fn show_polls(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
                 return Ok((ready?,));
             }
             let handle = Guest::rests(&mut guest);
-            let _shown = handle.vitals.waits(POLL, None);
+            let _shown = handle.usage.waits(POLL, None);
             let table = guest.data_mut().ctx().table;
             let ready = table.poll(again);
             Ok((match handle.sleeper() {
@@ -70,7 +70,7 @@ pub(super) fn show_polls(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
                     return ready;
                 }
                 let handle = Guest::rests(&mut guest);
-                let _shown = handle.vitals.waits(POLL, None);
+                let _shown = handle.usage.waits(POLL, None);
                 let table = guest.data_mut().ctx().table;
                 let ready = table.block(again);
                 match handle.sleeper() {

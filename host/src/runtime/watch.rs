@@ -2,7 +2,7 @@
 //!
 //! A guest that computes yields every millisecond or so, and is dropped at the first yield after its end. A guest that
 //! waits in a host call is woken: once to let the host call end itself with a trap that says where it was
-//! (`imports::ended`), and then it is dropped as well. Dropping a call unwinds its stack, in the course of which `guest`
+//! ([`Until`](crate::attempt::Until)), and then it is dropped as well. Dropping a call unwinds its stack, in the course of which `guest`
 //! records the backtrace; no instruction of the guest runs after that.
 
 use std::panic::AssertUnwindSafe;
@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::handle::{RunHandle, Stop};
+use crate::attempt::{RunHandle, Why};
+
 use super::lanes::{Lanes, Turn};
 
 /// How long after the deadline a host call may still end itself before it is dropped. Tokio's timers count in
@@ -26,13 +27,11 @@ const SETTLE: Duration = Duration::from_millis(10);
 /// How long that may take on a machine that has no processor time for it.
 const SETTLE_WITHIN: Duration = Duration::from_millis(30);
 
-/// Why a call was ended.
+/// Why a call did not return.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Interrupt {
-    /// Its time is used up.
-    Deadline,
-    /// Somebody stopped it.
-    Stopped(Stop),
+pub(super) enum Cut {
+    /// Its run is over.
+    Over(Why),
     /// A host function panicked, with these words.
     Panicked(String),
 }
@@ -78,10 +77,10 @@ impl<'a, F: Future> Watched<'a, F> {
         Self { call, alarm: None, lanes, turn, handle, polled: None, due_since: None, pauses: Pauses::default() }
     }
 
-    fn due(&self, now: Instant) -> Option<Interrupt> {
+    fn due(&self, now: Instant) -> Option<Why> {
         match self.handle.stopped() {
-            Some(stop) => Some(Interrupt::Stopped(stop)),
-            None => (now >= self.turn.deadline || self.handle.is_over(self.turn.used())).then_some(Interrupt::Deadline),
+            Some(stop) => Some(Why::Stopped(stop)),
+            None => (now >= self.turn.deadline || self.handle.is_over(self.turn.used())).then_some(Why::Deadline),
         }
     }
 
@@ -94,12 +93,12 @@ impl<'a, F: Future> Watched<'a, F> {
     }
 
     /// Whether a call that is due is to be dropped although it was polled once more.
-    fn had_its_chance(&mut self, interrupt: &Interrupt, computing: bool, now: Instant) -> bool {
+    fn had_its_chance(&mut self, why: &Why, computing: bool, now: Instant) -> bool {
         if computing {
             return !self.may_settle(now);
         }
         // In a host call, which says where it was if it ends itself.
-        *interrupt != Interrupt::Deadline || now >= self.turn.deadline + GRACE || self.handle.is_over(self.turn.used())
+        *why != Why::Deadline || now >= self.turn.deadline + GRACE || self.handle.is_over(self.turn.used())
     }
 
     /// Poll the call, and take down what that took.
@@ -114,7 +113,7 @@ impl<'a, F: Future> Watched<'a, F> {
         self.turn.end_at(end);
         self.settle(self.turn.used().saturating_sub(before), start, end);
         let used = self.turn.used();
-        self.handle.vitals.guest_used(used.saturating_sub(self.turn.used_by_host()));
+        self.handle.usage.guest_used(used.saturating_sub(self.turn.used_by_host()));
         self.polled = Some(end);
         (polled, end)
     }
@@ -161,7 +160,7 @@ impl<'a, F: Future> Watched<'a, F> {
 
 impl<F: Future> Future for Watched<'_, F> {
     /// What the call came to, or why it was ended; and what was seen of it.
-    type Output = (Result<F::Output, Interrupt>, Pauses);
+    type Output = (Result<F::Output, Cut>, Pauses);
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
@@ -181,9 +180,9 @@ impl<F: Future> Future for Watched<'_, F> {
             this.pauses.queued_first = start.duration_since(this.turn.came);
         }
         let due = this.due(start);
-        if let Some(interrupt) = due.clone().filter(|_| computing && !this.may_settle(start)) {
+        if let Some(why) = due.clone().filter(|_| computing && !this.may_settle(start)) {
             this.drop_call();
-            return Poll::Ready((Err(interrupt), this.pauses));
+            return Poll::Ready((Err(Cut::Over(why)), this.pauses));
         }
 
         let (polled, end) = this.take_turn(start, cx);
@@ -191,13 +190,13 @@ impl<F: Future> Future for Watched<'_, F> {
             (Ok(Poll::Ready(returned)), _) => Poll::Ready((Ok(returned), this.pauses)),
             (Err(panic), _) => {
                 this.drop_call();
-                Poll::Ready((Err(Interrupt::Panicked(words(&*panic))), this.pauses))
+                Poll::Ready((Err(Cut::Panicked(words(&*panic))), this.pauses))
             }
-            (Ok(Poll::Pending), Some(interrupt)) if this.had_its_chance(&interrupt, computing, end) => {
+            (Ok(Poll::Pending), Some(why)) if this.had_its_chance(&why, computing, end) => {
                 // Nobody has counted the yield in which it stands, if it does.
                 this.pauses.yields += u64::from(this.turn.in_yield());
                 this.drop_call();
-                Poll::Ready((Err(interrupt), this.pauses))
+                Poll::Ready((Err(Cut::Over(why)), this.pauses))
             }
             (Ok(Poll::Pending), _) => {
                 this.set_alarm(cx);

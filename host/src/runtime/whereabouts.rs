@@ -6,10 +6,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::attempt::stack::{Place, Stack};
+use crate::attempt::{Doing, Looking, RunHandle, Sample, Taken, TooManyWatch};
+
 use super::author::is_authors_place;
-use super::handle::RunHandle;
-use super::sampler::{Doing, Looking, Taken, TooManyWatch};
-use super::stack::{Place, Stack};
 
 /// How long a guest that computes may take to come by where its stack can be taken. One that takes longer has no turn: a
 /// hundred guests that spin on one processor get theirs ten times in that time.
@@ -115,7 +115,7 @@ impl RunHandle {
     /// The host call that the guest waits in, and its stack there, if it was taken. A call that does not say that it waits
     /// counts if it takes longer than `short`.
     pub(super) fn resting(&self, short: Duration) -> Option<(Doing, Stack)> {
-        let waiting = self.vitals.snapshot().waiting;
+        let waiting = self.usage.snapshot().waiting;
         let (since, stack) = self.sampler.resting()?;
         let doing = match waiting {
             Some(waiting) => Doing::Waiting { call: Some(waiting.call), what: waiting.what, since: waiting.since },
@@ -127,20 +127,20 @@ impl RunHandle {
 
     /// Fuel and processor time up to now.
     pub(super) fn used(&self) -> (u64, Duration) {
-        let vitals = self.vitals.snapshot();
-        (vitals.fuel, vitals.guest)
+        let usage = self.usage.snapshot();
+        (usage.fuel, usage.guest)
     }
 
     /// Where all frames of `taken` are. Found on a thread for what takes its time.
     pub(super) async fn places(&self, taken: &Taken) -> Vec<Vec<Place>> {
-        let Some((lines, digest)) = self.sampler.lines() else { return Vec::new() };
+        let Some((symbolizer, digest)) = self.sampler.symbolizer() else { return Vec::new() };
         let frames = taken.frames.clone();
-        let found = tokio::task::spawn_blocking(move || lines.places(&digest, &frames)).await;
+        let found = tokio::task::spawn_blocking(move || symbolizer.places(&digest, &frames)).await;
         // What reads the guest's debug information may give up on it, but then nothing of it is known at all.
         found.unwrap_or_else(|_| vec![Vec::new(); taken.frames.len()])
     }
 
-    fn seen(&self, sample: &super::sampler::Sample, places: &[Vec<Place>]) -> Seen {
+    fn seen(&self, sample: &Sample, places: &[Vec<Place>]) -> Seen {
         let stack = sample.stack.iter().flat_map(|frame| &places[*frame as usize]).map(Place::to_string).collect();
         Seen {
             age: sample.at.saturating_duration_since(self.started),

@@ -9,11 +9,10 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::NoStory;
-use super::plan::{Asked, Blow, Plan};
-use super::story::{self, Gap, Story};
+use crate::attempt::VirtualTime;
 use crate::catalog::Catalog;
 use crate::config::Config;
+use crate::imports::Services;
 use crate::imports::locks::LockWaits;
 use crate::lengths;
 use crate::machine::budget::Budgets;
@@ -25,11 +24,15 @@ use crate::machine::worker::Worker;
 use crate::ops::{OpError, Ops, Principal, TriggerRun};
 use crate::plugins::{Registry, single};
 use crate::run::RunId;
-use crate::runtime::{Compiler, Runtime, Services, VirtualTime};
+use crate::runtime::{Compiler, Runtime};
 use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
 use crate::store::{RunFilter, Store};
 use crate::task::{Name, TaskKey};
 use crate::time::{Clock, Timestamp};
+
+use super::NoStory;
+use super::plan::{Asked, Blow, Plan};
+use super::story::{self, Gap, Story};
 
 /// Attempts and jumps of the clock. A minute's work of a good machine, and more lines than anybody reads.
 const MOST: usize = 200_000;

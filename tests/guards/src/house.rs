@@ -54,6 +54,7 @@ pub const HOUSE: House = House {
             ],
         },
         Room { name: "store", modules: &["sexton::store"] },
+        Room { name: "attempt", modules: &["sexton::attempt"] },
         Room { name: "runtime", modules: &["sexton::runtime"] },
         Room { name: "imports", modules: &["sexton::imports"] },
         Room { name: "ops", modules: &["sexton::ops"] },
@@ -92,6 +93,22 @@ pub const HOUSE: House = House {
             because: "only `runtime` and `imports` know wasmtime, and only the store knows SQL",
         },
         Rule {
+            rooms: &["attempt"],
+            may_not_use: &[
+                WASMTIME,
+                DATABASES,
+                &[
+                    "sexton::runtime",
+                    "sexton::imports",
+                    "sexton::machine",
+                    "sexton::http",
+                    "sexton::cli",
+                    "sexton::plugins",
+                ],
+            ],
+            because: "an attempt under way is what imports, runtime and machine stand on",
+        },
+        Rule {
             rooms: &["runtime"],
             may_not_use: &[
                 DATABASES,
@@ -101,8 +118,8 @@ pub const HOUSE: House = House {
         },
         Rule {
             rooms: &["imports"],
-            may_not_use: &[DATABASES, &["sexton::machine", "sexton::http", "sexton::cli"]],
-            because: "a capability knows its guest and the store",
+            may_not_use: &[DATABASES, &["sexton::runtime", "sexton::machine", "sexton::http", "sexton::cli"]],
+            because: "a capability knows its attempt and the store, not what runs it",
         },
         Rule {
             rooms: &["http"],

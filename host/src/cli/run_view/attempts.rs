@@ -1,13 +1,15 @@
 //! The attempts of a run, as `show` has them: what came several times once, and of a stack what the author can change.
 
-use super::table;
+use crate::attempt::LogLine;
 use crate::cli::logs::line_text;
 use crate::cli::screen::{Screen, one_line, safe};
 use crate::http::shapes::{LogEvent, rough};
 use crate::lengths;
 use crate::run::Kept;
-use crate::runtime::{LogLine, is_of_author};
+use crate::runtime::is_of_author;
 use crate::store::AttemptInfo;
+
+use super::table;
 
 /// Lines of an attempt's log, stdout and stderr that are shown, from the end.
 const TAIL: usize = 20;

@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::millis;
+use crate::attempt::{Doing, RunHandle};
 use crate::run::RunId;
-use crate::runtime::{Doing, RunHandle, Seen, Whereabouts};
+use crate::runtime::{Seen, Whereabouts};
 use crate::task::Name;
 use crate::time::Timestamp;
+
+use super::millis;
 
 /// `GET /v1/live`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,7 +42,7 @@ impl Others {
     pub fn of<'a>(attempts: impl Iterator<Item = &'a RunHandle>) -> Self {
         attempts.fold(Self::default(), |sum, attempt| Self {
             attempts: sum.attempts + 1,
-            guest_us: sum.guest_us.saturating_add(micros(attempt.vitals.snapshot().guest)),
+            guest_us: sum.guest_us.saturating_add(micros(attempt.usage.snapshot().guest)),
         })
     }
 }
@@ -135,8 +137,8 @@ pub struct StackSample {
 impl LiveAttempt {
     /// What can be seen of `attempt` now.
     pub fn of(attempt: &RunHandle) -> Self {
-        let vitals = attempt.vitals.snapshot();
-        let waiting = vitals.waiting.map(|waiting| Wait {
+        let usage = attempt.usage.snapshot();
+        let waiting = usage.waiting.map(|waiting| Wait {
             call: Some(waiting.call.to_owned()),
             what: waiting.what,
             for_ms: millis(waiting.since.elapsed()),
@@ -149,14 +151,14 @@ impl LiveAttempt {
             tenant: attempt.task.tenant.clone(),
             attempt: attempt.key.attempt,
             age_ms: millis(attempt.started.elapsed()),
-            lane: vitals.lane.as_str().to_owned(),
-            fuel: vitals.fuel,
-            memory: vitals.memory,
-            guest_us: micros(vitals.guest),
-            host_calls: vitals.host_calls,
-            lock_wait_ms: millis(vitals.lock_wait) + waits.map_or(0, |wait| wait.for_ms),
-            bytes_in: vitals.bytes_in,
-            bytes_out: vitals.bytes_out,
+            lane: usage.lane.as_str().to_owned(),
+            fuel: usage.fuel,
+            memory: usage.memory,
+            guest_us: micros(usage.guest),
+            host_calls: usage.host_calls,
+            lock_wait_ms: millis(usage.lock_wait) + waits.map_or(0, |wait| wait.for_ms),
+            bytes_in: usage.bytes_in,
+            bytes_out: usage.bytes_out,
             waiting,
             lookers: attempt.lookers(),
             ending: attempt.asked().is_some(),

@@ -8,10 +8,11 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{BOUND, NOW, Rig, report, request};
+use crate::attempt::{LogLine, RunHandle};
 use crate::lifecycle::Transition;
 use crate::run::{Outcome, Output, RunId};
-use crate::runtime::{LogLine, RunHandle};
+
+use super::{BOUND, NOW, Rig, report, request};
 
 fn say(handle: &Arc<RunHandle>, message: &str) {
     handle.log(LogLine { at: NOW, level: "info".to_owned(), message: message.to_owned() });

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use super::*;
-use crate::imports::Why;
+use crate::attempt::{AllMemory, Ledger, NoRoom, Stop, Why};
 use crate::imports::testing::{Guest, QUOTA, World, grants, soon};
 use crate::lifecycle::Transition;
-use crate::runtime::ledger::{Ledger, NoRoom};
-use crate::runtime::{AllMemory, Stop};
 use crate::task::Task;
+
+use super::*;
 
 async fn set(guest: &mut Guest, key: &str, value: &[u8]) -> Result<u64, Error> {
     soon(guest.imports().set(key.to_owned(), value.to_vec(), None)).await.unwrap()

@@ -21,12 +21,12 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody};
 
+use crate::attempt::{Charge, Ledger, Refusal, Refusals, Until};
+use crate::task::HttpHost;
+
 use super::counted::Counted;
 use super::held;
 use super::target::{Host, Target};
-use crate::imports::{Refusal, Refusals, Until};
-use crate::runtime::ledger::{Charge, Ledger};
-use crate::task::HttpHost;
 
 /// How long a guest that sets no timeout waits for each thing, as wasmtime-wasi-http has it.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);

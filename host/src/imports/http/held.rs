@@ -18,9 +18,9 @@ use wasmtime_wasi_http::p2::body::HostOutgoingBody;
 use wasmtime_wasi_http::p2::types::{HostIncomingResponse, HostOutgoingRequest, HostOutgoingResponse};
 use wasmtime_wasi_http::{FieldMap, WasiHttpCtxView};
 
+use crate::attempt::{Ledger, NoRoom};
 use crate::imports::ImportsView;
-use crate::runtime::ledger::{Ledger, NoRoom};
-use crate::runtime::streams;
+use crate::imports::held_stream::hold_output;
 
 /// As `wasmtime-wasi-http` links it: with another version this would stand beside its functions instead of in their place.
 const INTERFACE: &str = "wasi:http/types@0.2.12";
@@ -194,7 +194,7 @@ fn bodies<T: ImportsView + 'static>(types: &mut LinkerInstance<'_, T>) -> wasmti
             let mut http = adding(&mut guest, BODY);
             let stream = http.write(body)?;
             if let Ok(stream) = &stream {
-                streams::hold_output(http.table, stream, ledger)?;
+                hold_output(http.table, stream, ledger)?;
             }
             Ok((stream,))
         },
@@ -221,7 +221,7 @@ fn bodies<T: ImportsView + 'static>(types: &mut LinkerInstance<'_, T>) -> wasmti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::AllMemory;
+    use crate::attempt::AllMemory;
 
     fn fields(count: usize, value: &[u8]) -> HeaderMap {
         let name = |n: usize| ::http::HeaderName::try_from(format!("x-{n}")).unwrap();

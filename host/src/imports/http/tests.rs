@@ -12,9 +12,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
-use super::*;
+use crate::attempt::{Interrupt, Why};
 use crate::imports::testing::{BOUND, ledger, refusals, soon, until};
-use crate::imports::{Interrupt, Why};
+
+use super::*;
 
 const AUTHORITY: &[u8] = include_bytes!("testdata/authority.der");
 const CERTIFICATE: &[u8] = include_bytes!("testdata/localhost.der");
@@ -344,7 +345,7 @@ async fn what_an_exchange_holds_is_charged_until_its_response_is_let_go_of() {
 #[tokio::test]
 async fn a_request_is_refused_when_the_memory_of_its_run_has_no_room_for_a_connection() {
     let (address, _sight) = server("HTTP/1.1 204 No Content\r\n\r\n").await;
-    let small = Ledger::new(CONNECTION as u64, &Arc::new(crate::runtime::AllMemory::of(u64::MAX)));
+    let small = Ledger::new(CONNECTION as u64, &Arc::new(crate::attempt::AllMemory::of(u64::MAX)));
     let mut sender = Sender { ledger: small, ..sender(&[grant("127.0.0.1", address.port())]) };
 
     let refused = error(send(&mut sender, &format!("http://{address}/")).await);

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::*;
-use crate::imports::Why;
+use crate::attempt::{Stop, Why};
 use crate::imports::testing::{Guest, World, eventually, grants, named, soon};
 use crate::lifecycle::Transition;
-use crate::runtime::Stop;
 use crate::task::Name;
+
+use super::*;
 
 const LONG: u64 = 1 << 40;
 
@@ -212,7 +212,7 @@ async fn two_that_take_two_locks_the_other_way_round_do_not_wait_for_ever() {
     let handle = Arc::clone(&one.order.handle);
     let waiting = tokio::spawn(async move { acquire(&mut one, "b", Mode::Exclusive, LONG).await.unwrap().is_ok() });
     eventually(|| world.services.lock_waits.list(&Name::default_tenant()).len() == 1).await;
-    let shown = handle.vitals.snapshot().waiting.unwrap();
+    let shown = handle.usage.snapshot().waiting.unwrap();
     assert_eq!((shown.call, shown.what.as_deref()), ("locks.acquire", Some("b")));
 
     assert!(matches!(acquire(&mut other, "a", Mode::Shared, 0).await, Ok(Err(Error::Held))), "it would not wait");
@@ -223,7 +223,7 @@ async fn two_that_take_two_locks_the_other_way_round_do_not_wait_for_ever() {
     assert!(log[0].message.starts_with("deadlock: run ") && log[0].message.contains("waits for lock `a`"), "{log:?}");
     release(&mut other, b).await;
     assert!(soon(waiting).await.unwrap(), "the other one goes on");
-    assert!(handle.vitals.lock_wait() > Duration::ZERO);
+    assert!(handle.usage.lock_wait() > Duration::ZERO);
 }
 
 #[tokio::test]
@@ -231,16 +231,16 @@ async fn the_time_of_a_wait_is_counted_however_it_ends() {
     let world = World::new();
     let (mut holder, mut late) = (world.guest().await, world.guest().await);
     let _lock = take(&mut holder, "a", Mode::Exclusive).await;
-    assert_eq!(holder.order.handle.vitals.lock_wait(), Duration::ZERO, "nobody was waited for");
+    assert_eq!(holder.order.handle.usage.lock_wait(), Duration::ZERO, "nobody was waited for");
 
     assert!(matches!(acquire(&mut late, "a", Mode::Exclusive, 30).await, Ok(Err(Error::Held))));
-    let waited = late.order.handle.vitals.lock_wait();
+    let waited = late.order.handle.usage.lock_wait();
     assert!(waited >= Duration::from_millis(25), "{waited:?}");
 
     let claim = world.claim("caller").await;
     let mut hurried = world.guest_in(claim, grants(&["*"]), Duration::from_millis(30));
     interrupt(acquire(&mut hurried, "a", Mode::Exclusive, LONG).await);
-    assert!(hurried.order.handle.vitals.lock_wait() > Duration::ZERO);
+    assert!(hurried.order.handle.usage.lock_wait() > Duration::ZERO);
     assert!(world.services.lock_waits.list(&Name::default_tenant()).is_empty());
 }
 

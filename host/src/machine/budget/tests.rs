@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::*;
+use crate::attempt::RunHandle;
 use crate::plugins::manifest::Manifest;
 use crate::run::{Cause, RunId};
-use crate::runtime::RunHandle;
 use crate::tenant::TenantLimits;
+
+use super::*;
 
 #[derive(Debug)]
 struct Hand(AtomicI64);
@@ -260,7 +261,7 @@ async fn what_an_attempt_under_way_uses_is_seen() {
     let handle = Arc::new(RunHandle::new(claim(1), key("acme", "free"), 0));
     live.insert(Arc::clone(&handle));
 
-    handle.vitals.fuel_used(6500);
+    handle.usage.fuel_used(6500);
 
     let seen = async {
         while rig.held_back_for("acme", "free") != Some(5001) {

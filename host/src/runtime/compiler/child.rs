@@ -17,10 +17,10 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
 };
 
+use crate::runtime::engine::{CodeSettings, engine_hash};
+use crate::runtime::{debug_info, wording};
+
 use super::names;
-use crate::runtime::code_cache::engine_hash;
-use crate::runtime::engine::CodeSettings;
-use crate::runtime::{stack, wording};
 
 /// What a child is for. The first of its arguments: not a command for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +154,7 @@ fn confined(work: Work, brief: &Brief) -> Result<(), (Exit, String)> {
     }));
     match work {
         Work::Compile => compile(brief),
-        Work::ReadLines => match stack::can_be_read(&component()?) {
+        Work::ReadLines => match debug_info::can_be_read(&component()?) {
             true => Ok(()),
             false => Err(Exit::Invalid.because("there is no debug information in it that makes sense")),
         },
@@ -198,7 +198,7 @@ fn code(engine: &wasmtime::Engine, wasm: Vec<u8>) -> Result<Vec<u8>, (Exit, Stri
 pub fn as_children_do(wasm: &[u8]) -> Result<(usize, bool), String> {
     // An engine takes longer to make than most of what is tried takes to read.
     static ENGINE: LazyLock<Result<wasmtime::Engine, (Exit, String)>> = LazyLock::new(|| engine(1 << 20));
-    let readable = stack::can_be_read(wasm);
+    let readable = debug_info::can_be_read(wasm);
     let engine = ENGINE.as_ref().map_err(|(_, reason)| reason.clone())?;
     let code = code(engine, wasm.to_vec()).map_err(|(_, reason)| reason)?;
     Ok((code.len(), readable))

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use crate::cpu_time::process_time;
 use crate::lengths;
 use crate::runtime::compiler::{Failure, trouble};
 use crate::runtime::components::LoadError;
-use crate::runtime::processor::process_time;
 
 /// How often to look whether somebody still waits for what is compiled. Its end is noticed at once.
 const LOOK: Duration = Duration::from_millis(100);

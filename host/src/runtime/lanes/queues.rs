@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use async_task::Runnable;
 
-use super::turn::Turn;
-use crate::runtime::vitals::Lane;
+use crate::attempt::Lane;
 use crate::task::Name;
+
+use super::turn::Turn;
 
 pub(super) type Job = Runnable<Arc<Turn>>;
 
@@ -198,8 +199,8 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
+    use crate::attempt::RunHandle;
     use crate::run::{ClaimKey, RunId};
-    use crate::runtime::handle::RunHandle;
     use crate::task::TaskKey;
 
     const LONG: Duration = Duration::from_secs(3600);

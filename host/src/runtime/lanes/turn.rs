@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::runtime::handle::RunHandle;
-use crate::runtime::processor;
-use crate::runtime::vitals::Lane;
+use crate::attempt::{Lane, RunHandle};
+use crate::cpu_time;
 use crate::task::Name;
 
 /// Turns of computing after which a guest does not count as fresh any more, the one that it is at not counted. Only the first
@@ -100,7 +99,7 @@ impl Turn {
 
     /// The guest is given a turn now, on this thread.
     pub(in crate::runtime) fn begin(&self, now: Instant) {
-        processor::begin_turn(now);
+        cpu_time::begin_turn(now);
         self.since.store(nanos(now.duration_since(self.came)), Ordering::Relaxed);
         self.ticked.store(false, Ordering::Relaxed);
     }
@@ -140,7 +139,7 @@ impl Turn {
             return;
         }
         self.since.store(at, Ordering::Relaxed);
-        let took = nanos(processor::end_part(Duration::from_nanos(at.saturating_sub(since)), now));
+        let took = nanos(cpu_time::end_part(Duration::from_nanos(at.saturating_sub(since)), now));
         // Only the thread that it has its turn on adds to them.
         let add = |sum: &AtomicU64| sum.store(sum.load(Ordering::Relaxed) + took, Ordering::Relaxed);
         add(&self.used);
@@ -264,7 +263,7 @@ impl Turn {
         } else {
             Lane::Spent
         };
-        self.handle.vitals.in_lane(lane);
+        self.handle.usage.in_lane(lane);
         lane
     }
 

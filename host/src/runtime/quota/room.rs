@@ -15,10 +15,11 @@ use tokio::sync::OwnedMutexGuard;
 use wasmtime_wasi::filesystem::{Descriptor, Dir};
 use wasmtime_wasi::p2::bindings::filesystem::types::{ErrorCode, OpenFlags};
 
+use crate::attempt::Refusal;
+use crate::runtime::opening::{self, Refused, Wanted};
+
 use super::walk::{Id, Used, id, length};
 use super::{Account, Grant, State};
-use crate::imports::Refusal;
-use crate::runtime::opening::{self, Refused, Wanted};
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]

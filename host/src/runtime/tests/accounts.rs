@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::rig::{Rig, SLACK, component, limits, order, task};
+use crate::attempt::{Ended, RunHandle, Stop};
 use crate::run::Outcome;
-use crate::runtime::{Ended, RunHandle, Stop};
 use crate::task::{Limits, Task};
+
+use super::rig::{Rig, SLACK, component, limits, order, task};
 
 /// A program that goes round `inner` times, calls the host, and does that `outer` times over; then sleeps for an hour if
 /// `nap`. How often it has called the host is in its accounts: that tells how far it got. `call` is the host's function:

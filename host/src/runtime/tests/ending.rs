@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::rig::{Rig, SLACK, component, limits, order, program, runner, sleeping, task, timed, under_way};
+use crate::attempt::{Ended, Order, Stop};
 use crate::lifecycle::Ending;
 use crate::run::Outcome;
-use crate::runtime::{Ended, Order, Stop};
 use crate::store::{LockKind, LockMode, LockName, Store};
 use crate::task::{Limits, Pattern, Task};
+
+use super::rig::{Rig, SLACK, component, limits, order, program, runner, sleeping, task, timed, under_way};
 
 const DEADLINE: Duration = Duration::from_millis(200);
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::attempt::Stop;
+
 use super::accounts::{ENDLESS, ROUNDS, telling};
 use super::rig::{Rig, order, task};
-use crate::runtime::Stop;
 
 /// The instruction `call`.
 const CALL: u8 = 0x10;

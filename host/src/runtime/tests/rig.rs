@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::attempt::{Ended, Order, RunHandle};
 use crate::catalog::Catalog;
+use crate::imports::Services;
 use crate::retry::RetryPolicy;
 use crate::run::{Cause, Claim, ClaimKey, RunId};
-use crate::runtime::{
-    Compiler, Ended, LoadError, Order, Prepared, Refusal, RunHandle, Runtime, RuntimeConfig, Services,
-};
+use crate::runtime::{Compiler, LoadError, Prepared, Refusal, Runtime, RuntimeConfig};
 use crate::schedule::{CatchUp, Trigger};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{ClaimRequest, NewRun, Store};

@@ -1,8 +1,9 @@
 use std::time::Instant;
 
-use super::super::sampler::Sampler;
+use crate::attempt::Sampler;
+use crate::attempt::stack::Stack;
+
 use super::*;
-use crate::runtime::stack::Stack;
 
 /// A guest's doings, one a sample: what it does, how much fuel it had used, and its functions, innermost first.
 fn judged(samples: &[(Doing, u64, &[&str])]) -> Verdict {

@@ -1,6 +1,6 @@
 //! What others hold of an attempt that is under way: they can end it, look at it, and read its log as it grows.
 //!
-//! An attempt is ended in two steps, of which a guest that cannot hear of its end (`imports::cancellation`) takes only the
+//! An attempt is ended in two steps, of which a guest that cannot hear of its end (`sexton:task/cancellation`) takes only the
 //! second: it is told ([`RunHandle::ask_to_end`]), and after its grace it is interrupted ([`RunHandle::stop`]).
 
 use std::pin::pin;
@@ -17,9 +17,9 @@ use crate::time::Timestamp;
 
 use super::refused::Refused;
 use super::sampler::Sampler;
-use super::stack::Lines;
+use super::stack::Symbolizer;
+use super::usage::Usage;
 use super::virtual_time::{Sleeper, VirtualTime};
-use super::vitals::Vitals;
 
 /// Why an attempt is ended from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,14 +74,14 @@ pub struct RunHandle {
     /// Since when.
     pub started: Instant,
     /// What it has used, and what it is doing.
-    pub vitals: Vitals,
+    pub usage: Usage,
     /// What the host refused its guest.
     pub refused: Refused,
     /// Where its guest is.
-    pub(super) sampler: Sampler,
+    pub(crate) sampler: Sampler,
     /// What its accounts are compared with: what its guest took at least, and at most.
     #[cfg(test)]
-    pub(super) stopwatches: [super::processor::Stopwatch; 2],
+    pub(crate) stopwatches: [crate::cpu_time::Stopwatch; 2],
     /// How long a guest has that is told; unset before it begins, zero if it cannot hear of it.
     grace: OnceLock<Duration>,
     /// In virtual time, once it has begun there.
@@ -113,7 +113,7 @@ impl RunHandle {
             key,
             task,
             started: Instant::now(),
-            vitals: Vitals::default(),
+            usage: Usage::default(),
             refused: Refused::default(),
             sampler: Sampler::default(),
             #[cfg(test)]
@@ -129,15 +129,15 @@ impl RunHandle {
         }
     }
 
-    /// Its guest begins, which has `grace` to end by itself once it is told. `lines` explain its component, which has this digest.
-    pub(super) fn begins(&self, lines: &Arc<Lines>, digest: &Arc<str>, grace: Duration) {
+    /// Its guest begins, which has `grace` to end by itself once it is told. `symbolizer` explains its component, which has this digest.
+    pub(crate) fn begins(&self, symbolizer: &Arc<dyn Symbolizer>, digest: &Arc<str>, grace: Duration) {
         // It begins once.
         let _ = self.grace.set(grace);
-        self.sampler.begins(lines, digest);
+        self.sampler.begins(symbolizer, digest);
     }
 
     /// It begins in virtual `time`, and may take so long.
-    pub(super) fn lives_in(&self, time: &Arc<VirtualTime>, limit: Duration) {
+    pub(crate) fn lives_in(&self, time: &Arc<VirtualTime>, limit: Duration) {
         // It begins once.
         let _ = self.sleeper.set(Sleeper::new(time, self.key, limit));
     }
@@ -148,7 +148,7 @@ impl RunHandle {
     }
 
     /// Whether its virtual time is used up, if its guest has used so much processor time.
-    pub(super) fn is_over(&self, used: Duration) -> bool {
+    pub(crate) fn is_over(&self, used: Duration) -> bool {
         self.sleeper.get().is_some_and(|sleeper| sleeper.is_over(used))
     }
 

@@ -6,19 +6,18 @@ use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use crate::imports;
+use crate::attempt::stack::Stack;
+use crate::attempt::{Interrupt, NoRoom, Stop, Why};
+use crate::imports::bindings::exports::sexton::task::runner;
 use crate::lengths;
 use crate::lifecycle::Ending;
 use crate::run::{Outcome, Output};
 use crate::task::Limits;
 
-use super::bindings::exports::sexton::task::runner;
+use super::backtrace::stack_of;
 use super::components::Kind;
-use super::handle::Stop;
-use super::ledger::NoRoom;
 use super::limits::{Breach, Space};
-use super::stack::Stack;
-use super::watch::Interrupt;
+use super::watch::Cut;
 
 /// What a guest's call returned, if it did.
 #[derive(Debug)]
@@ -43,7 +42,7 @@ pub(super) struct Verdict {
 
 /// What a verdict is found from.
 pub(super) struct Evidence<'a> {
-    pub(super) result: Result<wasmtime::Result<Returned>, Interrupt>,
+    pub(super) result: Result<wasmtime::Result<Returned>, Cut>,
     pub(super) limits: &'a Limits,
     pub(super) kind: Kind,
     pub(super) space: &'a Space,
@@ -104,7 +103,7 @@ fn cut(mut message: String) -> String {
 }
 
 /// Whether a call came to the end of its fuel.
-pub(super) fn out_of_fuel(result: &Result<wasmtime::Result<Returned>, Interrupt>) -> bool {
+pub(super) fn out_of_fuel(result: &Result<wasmtime::Result<Returned>, Cut>) -> bool {
     matches!(result, Ok(Err(error)) if error.downcast_ref::<Trap>() == Some(&Trap::OutOfFuel))
 }
 
@@ -181,14 +180,10 @@ fn trapped(
             Kind::Task => Verdict::other(Outcome::Trapped, "exited with an error and gave no answer"),
         };
     }
-    let at = error.downcast_ref::<WasmBacktrace>().map(Stack::of);
-    if let Some(interrupt) = error.downcast_ref::<imports::Interrupt>() {
+    let at = error.downcast_ref::<WasmBacktrace>().map(stack_of);
+    if let Some(interrupt) = error.downcast_ref::<Interrupt>() {
         let place = format!("in `{}`", interrupt.in_call);
-        let interrupt = match &interrupt.why {
-            imports::Why::Deadline => Interrupt::Deadline,
-            imports::Why::Stopped(stop) => Interrupt::Stopped(stop.clone()),
-        };
-        return interrupted(interrupt, &place, limits).at(at);
+        return interrupted(Cut::Over(interrupt.why.clone()), &place, limits).at(at);
     }
     if error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some() {
         return Verdict::other(Outcome::Lost, "the host had no place for it");
@@ -252,21 +247,21 @@ fn panic_words(stderr: &[u8]) -> Option<String> {
     Some(format!("{place} {words}").trim_end().to_owned())
 }
 
-fn interrupted(interrupt: Interrupt, place: &str, limits: &Limits) -> Verdict {
-    match interrupt {
-        Interrupt::Deadline => {
+fn interrupted(cut: Cut, place: &str, limits: &Limits) -> Verdict {
+    match cut {
+        Cut::Over(Why::Deadline) => {
             let limit = lengths::exact(limits.deadline);
             Verdict::other(Outcome::TimedOut, format!("still going at its deadline of {limit}, {place}"))
         }
-        Interrupt::Stopped(Stop::Killed(why)) => Verdict::other(Outcome::Killed, why),
+        Cut::Over(Why::Stopped(Stop::Killed(why))) => Verdict::other(Outcome::Killed, why),
         // Nobody wished the run to end: it is another host's, or this one's next life's.
-        Interrupt::Stopped(Stop::Shutdown) => {
+        Cut::Over(Why::Stopped(Stop::Shutdown)) => {
             Verdict::other(Outcome::Lost, format!("ended {place}: the host was shut down"))
         }
-        Interrupt::Stopped(Stop::ClaimLost) => {
+        Cut::Over(Why::Stopped(Stop::ClaimLost)) => {
             Verdict { claim_lost: true, ..Verdict::other(Outcome::Lost, format!("ended {place}: its claim was lost")) }
         }
-        Interrupt::Panicked(words) => {
+        Cut::Panicked(words) => {
             // Its words are the host's own, and may hold what is no guest's business.
             tracing::error!(panic = %words, "A host function panicked");
             Verdict::other(Outcome::Trapped, "the host failed in a call that the guest made; the host's log says how")

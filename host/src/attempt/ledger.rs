@@ -90,12 +90,12 @@ impl Ledger {
     }
 
     /// All that there is now, in bytes.
-    pub(super) fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
     }
 
     /// The most there was at any time, in bytes.
-    pub(super) fn peak(&self) -> u64 {
+    pub(crate) fn peak(&self) -> u64 {
         self.peak.load(Ordering::Relaxed)
     }
 
@@ -105,7 +105,7 @@ impl Ledger {
     }
 
     /// Why a guest that asks for more than its limit gets nothing.
-    pub(super) fn no_room(&self) -> NoRoom {
+    pub(crate) fn no_room(&self) -> NoRoom {
         NoRoom::Task { limit: self.limit, held: self.held() }
     }
 
@@ -126,7 +126,7 @@ impl Ledger {
     }
 
     /// Linear memory grows by `bytes`. It shrinks only at the end of the attempt.
-    pub(super) fn grow(&self, bytes: u64) -> Result<(), NoRoom> {
+    pub(crate) fn grow(&self, bytes: u64) -> Result<(), NoRoom> {
         self.take(bytes)?;
         self.linear.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
@@ -159,7 +159,7 @@ impl Ledger {
     }
 
     /// Whether the table may hold so much more than was counted that it is to be counted again.
-    pub(super) fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         let table = self.table.load(Ordering::Relaxed);
         self.unseen.load(Ordering::Relaxed) > UNSEEN.max(table / UNSEEN_PART)
     }
@@ -169,7 +169,7 @@ impl Ledger {
     /// # Errors
     ///
     /// [`NoRoom`] if that is more than there may be: the attempt has to end.
-    pub(super) fn counted(&self, bytes: u64) -> Result<(), NoRoom> {
+    pub(crate) fn counted(&self, bytes: u64) -> Result<(), NoRoom> {
         let before = self.table.load(Ordering::Relaxed);
         match bytes.checked_sub(before) {
             Some(more) => self.take(more)?,

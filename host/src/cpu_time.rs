@@ -33,7 +33,7 @@ thread_local! {
 }
 
 /// A turn begins on this thread, at `now`, and the first part of it.
-pub(super) fn begin_turn(now: Instant) {
+pub(crate) fn begin_turn(now: Instant) {
     let Known { used, until, short_ones } = KNOWN.get();
     let between = until.map(|until| now.saturating_duration_since(until)).filter(|time| *time < SHORT);
     KNOWN.set(match between {
@@ -46,7 +46,7 @@ pub(super) fn begin_turn(now: Instant) {
 
 /// A part of this thread's turn ended at `now`, in which so much time has passed, and the next one begins. What it took of the
 /// processor.
-pub(super) fn end_part(passed: Duration, now: Instant) -> Duration {
+pub(crate) fn end_part(passed: Duration, now: Instant) -> Duration {
     let Known { used, short_ones, .. } = KNOWN.get();
     if passed < SHORT {
         KNOWN.set(Known { used: used + passed, until: Some(now), short_ones });
@@ -58,7 +58,7 @@ pub(super) fn end_part(passed: Duration, now: Instant) -> Duration {
 }
 
 /// This thread was asleep.
-pub(super) fn slept() {
+pub(crate) fn slept() {
     KNOWN.set(Known { until: None, ..KNOWN.get() });
 }
 
@@ -66,7 +66,7 @@ pub(super) fn slept() {
 /// goes on. Too dear for a host, as a guest may do so a million times a second: what tests compare with.
 #[cfg(test)]
 #[derive(Debug, Default)]
-pub(super) struct Stopwatch {
+pub(crate) struct Stopwatch {
     /// The thread's processor time when the guest last went on, in nanoseconds; 0 while it is in the host.
     went_on: AtomicU64,
     took: AtomicU64,
@@ -75,12 +75,12 @@ pub(super) struct Stopwatch {
 #[cfg(test)]
 impl Stopwatch {
     /// The guest goes on, on this thread.
-    pub(super) fn goes_on(&self) {
+    pub(crate) fn goes_on(&self) {
         self.went_on.store(processor_nanos(), Ordering::Relaxed);
     }
 
     /// The guest enters the host, on the thread on which it went on.
-    pub(super) fn stops(&self) {
+    pub(crate) fn stops(&self) {
         let now = processor_nanos();
         let went_on = self.went_on.swap(0, Ordering::Relaxed);
         if went_on > 0 {
@@ -89,7 +89,7 @@ impl Stopwatch {
     }
 
     /// What it took in all.
-    pub(super) fn took(&self) -> Duration {
+    pub(crate) fn took(&self) -> Duration {
         Duration::from_nanos(self.took.load(Ordering::Relaxed))
     }
 }
@@ -106,7 +106,7 @@ fn processor_time() -> Duration {
 }
 
 /// Processor time of a process, with all of its threads; `None` if it was waited for already.
-pub(super) fn process_time(process: u32) -> Option<Duration> {
+pub(crate) fn process_time(process: u32) -> Option<Duration> {
     clock_of(process, 2)
 }
 
@@ -129,7 +129,7 @@ fn clock_of(id: u32, kind: libc::clockid_t) -> Option<Duration> {
 
 /// Processor time that a thread and the children that it waits for use, as other threads see it.
 #[derive(Debug, Default)]
-pub(super) struct Effort {
+pub(crate) struct Effort {
     /// The thread's number; 0 if there is none.
     thread: AtomicU32,
     /// The child's process; 0 if there is none.
@@ -140,25 +140,25 @@ pub(super) struct Effort {
 
 impl Effort {
     /// The thread that calls this is the one.
-    pub(super) fn of_this_thread(&self) {
+    pub(crate) fn of_this_thread(&self) {
         let thread = rustix::thread::gettid().as_raw_nonzero().get();
         self.thread.store(thread.unsigned_abs(), Ordering::Relaxed);
     }
 
     /// A child begins. There is one at a time.
-    pub(super) fn child_begins(&self, process: u32) {
+    pub(crate) fn child_begins(&self, process: u32) {
         self.child.store(process, Ordering::Relaxed);
     }
 
     /// The child has ended, and used so much.
-    pub(super) fn child_ended(&self, used: Option<Duration>) {
+    pub(crate) fn child_ended(&self, used: Option<Duration>) {
         self.child.store(0, Ordering::Relaxed);
         let nanos = u64::try_from(used.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX);
         self.ended.fetch_add(nanos, Ordering::Relaxed);
     }
 
     /// All of it up to now. May be a little behind while a child ends.
-    pub(super) fn used(&self) -> Duration {
+    pub(crate) fn used(&self) -> Duration {
         let of = |id: &AtomicU32, time: fn(u32) -> Option<Duration>| match id.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
             id => time(id).unwrap_or_default(),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
 
-use crate::runtime::{RunHandle, Sleeper, Stop};
+use crate::attempt::{RunHandle, Sleeper, Stop};
 use crate::task::TaskKey;
 
 /// A host call was ended because the run is over. The runtime's classifier finds it in the trap.
@@ -58,7 +58,7 @@ impl Until {
     }
 
     /// The same by real time, for what the real world is waited for.
-    pub(super) fn by_real_time(handle: Arc<RunHandle>, deadline: Instant) -> Self {
+    pub(crate) fn by_real_time(handle: Arc<RunHandle>, deadline: Instant) -> Self {
         Self { handle, deadline, sleeper: None }
     }
 
@@ -68,7 +68,7 @@ impl Until {
     }
 
     /// Wait for `work` at most until `end`, where nothing is waited for but the time and other attempts; whether it was done.
-    pub(super) async fn within(&self, end: Option<Instant>, work: impl Future<Output = ()>) -> bool {
+    pub(crate) async fn within(&self, end: Option<Instant>, work: impl Future<Output = ()>) -> bool {
         match (&self.sleeper, end) {
             (Some(sleeper), end) => sleeper.waits_for(work, end).await,
             (None, Some(end)) => tokio::time::timeout_at(end.into(), work).await.is_ok(),
@@ -80,7 +80,7 @@ impl Until {
     }
 
     /// Whether it goes by virtual time.
-    pub(super) fn is_virtual(&self) -> bool {
+    pub(crate) fn is_virtual(&self) -> bool {
         self.sleeper.is_some()
     }
 
@@ -156,7 +156,7 @@ impl Until {
         if let Poll::Ready(done) = futures_util::poll!(work.as_mut()) {
             return Ok(done);
         }
-        let _shown = self.handle.vitals.waits(in_call, what.map(str::to_owned));
+        let _shown = self.handle.usage.waits(in_call, what.map(str::to_owned));
         match select(pin!(self.ended()), work).await {
             Either::Left((why, _)) => Err(Interrupt { why, in_call }),
             Either::Right((done, _)) => Ok(done),

@@ -30,7 +30,7 @@ impl Lane {
         }
     }
 
-    pub(super) fn of(number: u8) -> Self {
+    pub(crate) fn of(number: u8) -> Self {
         [Self::Fresh, Self::Used, Self::Spent, Self::Urgent].get(usize::from(number)).copied().unwrap_or_default()
     }
 }
@@ -48,7 +48,7 @@ pub struct Waiting {
 
 /// What an attempt has used up to now, and what it is doing.
 #[derive(Debug, Default)]
-pub struct Vitals {
+pub struct Usage {
     fuel: AtomicU64,
     memory: AtomicU64,
     guest_ns: AtomicU64,
@@ -60,7 +60,7 @@ pub struct Vitals {
     waiting: Mutex<Option<Waiting>>,
 }
 
-/// What [`Vitals`] were at one moment.
+/// What [`Usage`] were at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Units of fuel, up to one slice too few while it computes.
@@ -87,7 +87,7 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-impl Vitals {
+impl Usage {
     /// All of it, at about the same moment.
     pub fn snapshot(&self) -> Snapshot {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
@@ -159,7 +159,7 @@ impl Vitals {
 
 /// A wait that is shown until this is dropped.
 #[derive(Debug)]
-pub(crate) struct WaitGuard<'a>(&'a Vitals);
+pub(crate) struct WaitGuard<'a>(&'a Usage);
 
 impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {

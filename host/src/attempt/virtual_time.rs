@@ -5,7 +5,7 @@
 //! has the time in hand moves it to the next instant at which somebody wakes ([`VirtualTime::next`]). A guest that waits
 //! for the real world (the network, a disk) counts as awake: time stands still for it.
 //!
-//! Nothing of this is in force where [`Services::virtual_time`](super::Services::virtual_time) is not set.
+//! Nothing of this is in force where the host has the system's clock.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -261,7 +261,7 @@ struct Bed {
 
 impl Sleeper {
     /// An attempt that begins now, and may take so long.
-    pub(super) fn new(time: &Arc<VirtualTime>, claim: ClaimKey, limit: Duration) -> Arc<Self> {
+    pub(crate) fn new(time: &Arc<VirtualTime>, claim: ClaimKey, limit: Duration) -> Arc<Self> {
         let deadline = time.state().passed.saturating_add(nanos(limit));
         let (time, bed, waits) = (Arc::clone(time), Mutex::default(), AtomicUsize::new(0));
         Arc::new(Self { time, claim, deadline, limit, bed, waits })
@@ -278,7 +278,7 @@ impl Sleeper {
     }
 
     /// Whether its time is used up, if its guest has used so much processor time.
-    pub(super) fn is_over(&self, used: Duration) -> bool {
+    pub(crate) fn is_over(&self, used: Duration) -> bool {
         self.time.state().passed >= self.deadline || used >= self.limit
     }
 
@@ -313,31 +313,39 @@ impl Sleeper {
     }
 
     /// Do `call` after so much virtual time.
-    pub(super) fn after(&self, time: Duration, call: impl FnOnce() + Send + 'static) {
+    pub(crate) fn after(&self, time: Duration, call: impl FnOnce() + Send + 'static) {
         let at = self.time.state().passed.saturating_add(nanos(time));
         self.time.put(at, &mut None, Due::Call(Box::new(call)));
     }
 
     /// It is awake, and to end: it does not sleep any more.
-    pub(super) fn ends(&self) {
+    pub(crate) fn ends(&self) {
         self.bed().ending = true;
         self.wakes();
     }
 
-    /// What the guest's clocks show, and what it has of chance.
-    pub(super) fn furnish(self: &Arc<Self>, wasi: &mut wasmtime_wasi::WasiCtxBuilder) {
-        let random = |what| self.time.random(self.claim, what);
-        wasi.wall_clock(Shown(Arc::clone(self))).monotonic_clock(Shown(Arc::clone(self)));
-        wasi.secure_random(random(2)).insecure_random(random(3)).insecure_random_seed(random(4).random());
+    /// Returns the source of what the guest has of chance, the same in each run of this claim for the same `what`.
+    pub(crate) fn random(&self, what: u64) -> StdRng {
+        self.time.random(self.claim, what)
+    }
+
+    /// Returns what the guest's clock on the wall shows, in nanoseconds since the epoch.
+    pub(crate) fn wall_clock(&self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.time.shown()).unwrap_or(0))
+    }
+
+    /// Returns how much time has passed since the start, in nanoseconds.
+    pub(crate) fn passed(&self) -> u64 {
+        self.time.state().passed
     }
 
     /// When so much time has passed, for [`Sleeper::sleep`].
-    pub(super) fn in_nanos(&self, nanos: u64) -> u64 {
+    pub(crate) fn in_nanos(&self, nanos: u64) -> u64 {
         self.time.state().passed.saturating_add(nanos)
     }
 
     /// Wait until `at`, in nanoseconds since the start.
-    pub(super) fn sleep(&self, at: u64) -> impl Future<Output = ()> + Send + use<> {
+    pub(crate) fn sleep(&self, at: u64) -> impl Future<Output = ()> + Send + use<> {
         Sleep { time: Arc::clone(&self.time), at, place: None }
     }
 
@@ -346,7 +354,7 @@ impl Sleeper {
     }
 
     /// Whether it had nothing to do after it was last polled.
-    pub(super) fn has_slept(&self) -> bool {
+    pub(crate) fn has_slept(&self) -> bool {
         self.bed().slept
     }
 
@@ -389,7 +397,7 @@ impl Sleeper {
 
 /// Do `work` in the guest's place, which sleeps while all of the `things` it waits for are waits as in
 /// [`Sleeper::waits_for`].
-pub(super) async fn nap<F: Future>(sleeper: &Arc<Sleeper>, things: usize, work: F) -> F::Output {
+pub(crate) async fn nap<F: Future>(sleeper: &Arc<Sleeper>, things: usize, work: F) -> F::Output {
     /// However the work ends, and if it is dropped: the guest is awake afterwards.
     struct Up<'a>(&'a Sleeper);
     impl Drop for Up<'_> {
@@ -426,29 +434,6 @@ impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         self.sleeper.wakes();
         self.guest.wake_by_ref();
-    }
-}
-
-/// The clocks of a guest.
-struct Shown(Arc<Sleeper>);
-
-impl wasmtime_wasi::HostWallClock for Shown {
-    fn resolution(&self) -> Duration {
-        Duration::from_nanos(1)
-    }
-
-    fn now(&self) -> Duration {
-        Duration::from_nanos(u64::try_from(self.0.time.shown()).unwrap_or(0))
-    }
-}
-
-impl wasmtime_wasi::HostMonotonicClock for Shown {
-    fn resolution(&self) -> u64 {
-        1
-    }
-
-    fn now(&self) -> u64 {
-        self.0.time.state().passed
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::stack::{Frame, Lines, Stack};
+use super::stack::{Frame, Stack, Symbolizer};
 
 /// Who may look at one run at once. Each slows it a little.
 const MOST_LOOKS: usize = 8;
@@ -44,23 +44,23 @@ pub enum Doing {
 
 /// What was seen at one moment.
 #[derive(Clone, Debug)]
-pub(super) struct Sample {
-    pub(super) at: Instant,
-    pub(super) doing: Doing,
+pub(crate) struct Sample {
+    pub(crate) at: Instant,
+    pub(crate) doing: Doing,
     /// Units of fuel that the guest had used by then.
-    pub(super) fuel: u64,
+    pub(crate) fuel: u64,
     /// Processor time that it had used by then.
-    pub(super) guest: Duration,
+    pub(crate) guest: Duration,
     /// Its stack, innermost first, as places in [`Taken::frames`].
-    pub(super) stack: Box<[u32]>,
+    pub(crate) stack: Box<[u32]>,
 }
 
 /// What was seen while somebody looked.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
-    pub(super) samples: Vec<Sample>,
+pub(crate) struct Taken {
+    pub(crate) samples: Vec<Sample>,
     /// All frames that were seen, each once.
-    pub(super) frames: Vec<Frame>,
+    pub(crate) frames: Vec<Frame>,
     known: HashMap<Frame, u32>,
     /// When the guest is to give its next sample; none while none is wanted.
     due: Option<Instant>,
@@ -109,14 +109,14 @@ impl Look {
 /// What there is to know about the guest.
 #[derive(Debug)]
 struct About {
-    lines: Arc<Lines>,
+    symbolizer: Arc<dyn Symbolizer>,
     /// Its component's.
     digest: Arc<str>,
 }
 
 /// The meeting place of a guest and those who look at it.
 #[derive(Debug)]
-pub(super) struct Sampler {
+pub(crate) struct Sampler {
     about: OnceLock<About>,
     origin: Instant,
     /// When the guest entered the host call that it is in, in nanoseconds from `origin`; 0 while it is in none.
@@ -147,45 +147,45 @@ impl Default for Sampler {
 
 /// What the guest's thread calls.
 impl Sampler {
-    /// The guest begins; `lines` explain its component, which has this digest.
-    pub(super) fn begins(&self, lines: &Arc<Lines>, digest: &Arc<str>) {
+    /// The guest begins; `symbolizer` explains its component, which has this digest.
+    pub(crate) fn begins(&self, symbolizer: &Arc<dyn Symbolizer>, digest: &Arc<str>) {
         // It begins once.
-        let _ = self.about.set(About { lines: Arc::clone(lines), digest: Arc::clone(digest) });
+        let _ = self.about.set(About { symbolizer: Arc::clone(symbolizer), digest: Arc::clone(digest) });
     }
 
     /// The guest enters a host call.
-    pub(super) fn enters_call(&self, at: Instant) {
+    pub(crate) fn enters_call(&self, at: Instant) {
         let since = u64::try_from(at.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX);
         self.in_call.store(since.max(1), Ordering::Relaxed);
     }
 
     /// The guest computes on, or would if it had its turn.
-    pub(super) fn is_in_no_call(&self) {
+    pub(crate) fn is_in_no_call(&self) {
         self.in_call.store(0, Ordering::Relaxed);
     }
 
     /// Whether the guest is in a host call.
-    pub(super) fn is_in_call(&self) -> bool {
+    pub(crate) fn is_in_call(&self) -> bool {
         self.in_call.load(Ordering::Relaxed) != 0
     }
 
     /// The guest comes to rest in the host call that it is in, with this stack.
-    pub(super) fn rests(&self, stack: Stack) {
+    pub(crate) fn rests(&self, stack: Stack) {
         *self.rest() = Some((self.in_call.load(Ordering::Relaxed), stack));
     }
 
     /// Whether the stack of the host call that the guest is in was taken.
-    pub(super) fn has_come_to_rest(&self) -> bool {
+    pub(crate) fn has_come_to_rest(&self) -> bool {
         self.rest().as_ref().is_some_and(|(at, _)| *at == self.in_call.load(Ordering::Relaxed))
     }
 
     /// Whether somebody wants a sample now.
-    pub(super) fn wants(&self, now: Instant) -> bool {
+    pub(crate) fn wants(&self, now: Instant) -> bool {
         self.looking.load(Ordering::Relaxed) > 0 && self.looks().iter().any(|look| look.is_due(now))
     }
 
     /// Give a sample of a guest that computes to those who want one.
-    pub(super) fn give(&self, now: Instant, used: (u64, Duration), stack: &Stack) {
+    pub(crate) fn give(&self, now: Instant, used: (u64, Duration), stack: &Stack) {
         for look in self.looks().iter().filter(|look| look.is_due(now)) {
             let mut taken = look.taken();
             taken.add(now, Doing::Computing, used, stack);
@@ -195,7 +195,7 @@ impl Sampler {
     }
 
     /// The guest is gone.
-    pub(super) fn ends(&self) {
+    pub(crate) fn ends(&self) {
         self.over.store(true, Ordering::Release);
         self.end.notify_waiters();
     }
@@ -211,14 +211,14 @@ impl Sampler {
 
 /// Somebody's look at a guest, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Looking<'a> {
+pub(crate) struct Looking<'a> {
     sampler: &'a Sampler,
     look: Arc<Look>,
 }
 
 impl Sampler {
     /// Look at the guest, for up to `most` samples: one each time it is asked, or, with `every`, one every so often.
-    pub(super) fn look(&self, every: Option<Duration>, most: usize) -> Result<Looking<'_>, TooManyWatch> {
+    pub(crate) fn look(&self, every: Option<Duration>, most: usize) -> Result<Looking<'_>, TooManyWatch> {
         let due = every.map(|_| Instant::now());
         let taken = Mutex::new(Taken { due, ..Taken::default() });
         let look = Arc::new(Look { every, most, taken, given: Notify::new() });
@@ -232,7 +232,7 @@ impl Sampler {
     }
 
     /// Whether the guest is gone.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
     }
 
@@ -247,17 +247,17 @@ impl Sampler {
     }
 
     /// What explains the guest's code, and its component's digest; none before it has begun.
-    pub(super) fn lines(&self) -> Option<(Arc<Lines>, String)> {
-        self.about.get().map(|about| (Arc::clone(&about.lines), about.digest.to_string()))
+    pub(crate) fn symbolizer(&self) -> Option<(Arc<dyn Symbolizer>, Arc<str>)> {
+        self.about.get().map(|about| (Arc::clone(&about.symbolizer), Arc::clone(&about.digest)))
     }
 
     /// How many look.
-    pub(super) fn looking(&self) -> usize {
+    pub(crate) fn looking(&self) -> usize {
         self.looking.load(Ordering::Relaxed)
     }
 
     /// Since when the guest is in a host call, and its stack there if it was taken.
-    pub(super) fn resting(&self) -> Option<(Instant, Stack)> {
+    pub(crate) fn resting(&self) -> Option<(Instant, Stack)> {
         let since = self.in_call.load(Ordering::Relaxed);
         if since == 0 {
             return None;
@@ -269,7 +269,7 @@ impl Sampler {
 
 impl Looking<'_> {
     /// Ask the guest for a sample, and wait for it. False if it does not come by within `patience`, or is over.
-    pub(super) async fn ask(&self, patience: Duration) -> bool {
+    pub(crate) async fn ask(&self, patience: Duration) -> bool {
         let before = {
             let mut taken = self.look.taken();
             taken.due = Some(Instant::now());
@@ -292,7 +292,7 @@ impl Looking<'_> {
     }
 
     /// Put down what was seen from outside.
-    pub(super) fn put(&self, doing: Doing, used: (u64, Duration), stack: &Stack) {
+    pub(crate) fn put(&self, doing: Doing, used: (u64, Duration), stack: &Stack) {
         let mut taken = self.look.taken();
         if taken.samples.len() < self.look.most {
             taken.add(Instant::now(), doing, used, stack);
@@ -300,18 +300,18 @@ impl Looking<'_> {
     }
 
     /// When the last sample was taken.
-    pub(super) fn last(&self) -> Option<Instant> {
+    pub(crate) fn last(&self) -> Option<Instant> {
         self.look.taken().samples.last().map(|sample| sample.at)
     }
 
     /// How many samples were taken up to now.
     #[cfg(test)]
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.look.taken().samples.len()
     }
 
     /// All that was taken, in the order of time.
-    pub(super) fn taken(self) -> Taken {
+    pub(crate) fn taken(self) -> Taken {
         let mut taken = std::mem::take(&mut *self.look.taken());
         taken.samples.sort_by_key(|sample| sample.at);
         taken

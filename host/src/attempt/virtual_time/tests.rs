@@ -1,7 +1,8 @@
 use futures_util::FutureExt;
 
-use super::*;
 use crate::run::RunId;
+
+use super::*;
 
 const START: Timestamp = Timestamp::from_millis(1_000_000);
 const MINUTE: Duration = Duration::from_secs(60);

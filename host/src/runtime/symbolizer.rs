@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::RuntimeError;
-use super::lanes::lower_priority;
-use super::stack::{Lines, Stack};
+use crate::attempt::stack::Stack;
 use crate::supervisor::{After, Supervisor};
+
+use super::RuntimeError;
+use super::debug_lines::{DebugLines, names};
+use super::lanes::lower_priority;
 
 /// What the thread gives way to all others by: as those do on which guests spin.
 const NICE: i32 = 10;
@@ -45,19 +47,19 @@ struct Asked {
 
 /// Puts stacks into words.
 #[derive(Debug)]
-pub(super) struct Words {
-    lines: Arc<Lines>,
+pub(super) struct SymbolizerThread {
+    lines: Arc<DebugLines>,
     queue: mpsc::Sender<Asked>,
     patience: Patience,
 }
 
-impl Words {
+impl SymbolizerThread {
     /// Start the thread. It ends when this is dropped, once it is done with what it is at.
     ///
     /// # Errors
     ///
     /// [`RuntimeError::Thread`] if the system gives no more threads.
-    pub(super) fn start(lines: Arc<Lines>) -> Result<Self, RuntimeError> {
+    pub(super) fn start(lines: Arc<DebugLines>) -> Result<Self, RuntimeError> {
         let (queue, mut asked) = mpsc::channel(WAITING);
         let found_by = Arc::clone(&lines);
         Supervisor::of_process()
@@ -68,7 +70,7 @@ impl Words {
 
     /// `stack`, of the component with this digest, in words; the names of its functions alone where the words cannot be had in
     /// time.
-    pub(super) async fn of(&self, digest: &str, stack: Stack) -> String {
+    pub(super) async fn words(&self, digest: &str, stack: Stack) -> String {
         if let Some(words) = self.lines.remembered(digest, &stack) {
             return words;
         }
@@ -78,7 +80,7 @@ impl Words {
             self.queue.send(asked).await.ok()?;
             found.await.ok()
         };
-        self.patiently(found).await.unwrap_or_else(|| stack.names())
+        self.patiently(found).await.unwrap_or_else(|| names(&stack))
     }
 
     /// What `found` is, unless patience is over first.
@@ -98,7 +100,7 @@ impl Words {
     }
 }
 
-fn answer(lines: &Lines, asked: &mut mpsc::Receiver<Asked>) {
+fn answer(lines: &DebugLines, asked: &mut mpsc::Receiver<Asked>) {
     lower_priority(NICE);
     lines.effort.of_this_thread();
     while let Some(Asked { digest, stack, answer }) = asked.blocking_recv() {
@@ -107,7 +109,7 @@ fn answer(lines: &Lines, asked: &mut mpsc::Receiver<Asked>) {
         }
         // What is read is the guest's own. One that makes its reader panic goes without words.
         let words = Supervisor::of_process().watched("stack to words", || lines.words(&digest, &stack));
-        let words = words.unwrap_or_else(|| stack.names());
+        let words = words.unwrap_or_else(|| names(&stack));
         // An error is that nobody waits for it any more.
         let _ = answer.send(words);
     }
@@ -120,13 +122,14 @@ mod tests {
     #[tokio::test]
     async fn many_at_once_are_all_answered_as_one_is() {
         let directory = tempfile::tempdir().unwrap();
-        let words = Arc::new(Words::start(Arc::new(Lines::new(directory.path().to_owned(), None))).unwrap());
+        let words =
+            Arc::new(SymbolizerThread::start(Arc::new(DebugLines::new(directory.path().to_owned(), None))).unwrap());
         let stack = |n: usize| Stack::named(&[&format!("inner_{n}"), "_ZN5probe4spin17h0123456789abcdefE"]);
 
         let asked: Vec<_> = (0..10 * WAITING)
             .map(|n| {
                 let words = Arc::clone(&words);
-                tokio::spawn(async move { words.of("digest", stack(n)).await })
+                tokio::spawn(async move { words.words("digest", stack(n)).await })
             })
             .collect();
 
@@ -134,14 +137,14 @@ mod tests {
             assert_eq!(asked.await.unwrap(), format!("inner_{n}\nprobe::spin"));
         }
         assert_eq!(words.lines.remembered("digest", &stack(7)).as_deref(), Some("inner_7\nprobe::spin"));
-        assert_eq!(words.of("digest", stack(7)).await, "inner_7\nprobe::spin");
+        assert_eq!(words.words("digest", stack(7)).await, "inner_7\nprobe::spin");
         assert_eq!(words.lines.remembered("another", &stack(7)), None);
     }
 
     #[tokio::test]
     async fn an_attempt_waits_for_its_words_by_the_processor_time_that_is_spent_and_not_by_the_clock() {
         let directory = tempfile::tempdir().unwrap();
-        let mut words = Words::start(Arc::new(Lines::new(directory.path().to_owned(), None))).unwrap();
+        let mut words = SymbolizerThread::start(Arc::new(DebugLines::new(directory.path().to_owned(), None))).unwrap();
         words.patience = Patience { effort: Duration::from_millis(20), clock: Duration::from_secs(3600) };
         let (answer, found) = oneshot::channel();
         let found = async { found.await.ok() };
@@ -167,7 +170,7 @@ mod tests {
     #[tokio::test]
     async fn an_attempt_ends_by_the_clock_where_the_machine_spends_nothing_on_its_words() {
         let directory = tempfile::tempdir().unwrap();
-        let mut words = Words::start(Arc::new(Lines::new(directory.path().to_owned(), None))).unwrap();
+        let mut words = SymbolizerThread::start(Arc::new(DebugLines::new(directory.path().to_owned(), None))).unwrap();
         words.patience = Patience { effort: Duration::from_secs(3600), clock: Duration::from_millis(1) };
 
         assert_eq!(words.patiently(std::future::pending()).await, None);

@@ -25,7 +25,7 @@ pub(crate) struct AllMemory {
 
 impl AllMemory {
     /// Of a process that may have as much as this one.
-    pub(super) fn of_this_process() -> Self {
+    pub(crate) fn of_this_process() -> Self {
         Self::of(system::may_have().map_or(u64::MAX, for_guests))
     }
 
@@ -35,17 +35,17 @@ impl AllMemory {
     }
 
     /// In bytes.
-    pub(super) fn limit(&self) -> u64 {
+    pub(crate) fn limit(&self) -> u64 {
         self.limit
     }
 
     /// Whether there were `bytes` more; they are taken then.
-    pub(super) fn take(&self, bytes: u64) -> bool {
+    pub(crate) fn take(&self, bytes: u64) -> bool {
         let fits = |taken: u64| taken.checked_add(bytes).filter(|taken| *taken <= self.limit);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
     }
 
-    pub(super) fn give_back(&self, bytes: u64) {
+    pub(crate) fn give_back(&self, bytes: u64) {
         self.taken.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
@@ -62,7 +62,7 @@ mod system {
     use rustix::process::{Resource, getrlimit};
 
     /// Bytes of memory that this process may have: of the machine, its control group and its data limit the least.
-    pub(super) fn may_have() -> Option<u64> {
+    pub(crate) fn may_have() -> Option<u64> {
         let machine = rustix::system::sysinfo();
         let of_machine = machine.totalram.checked_mul(u64::from(machine.mem_unit.max(1)));
         let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -79,7 +79,7 @@ mod system {
     }
 
     /// The least limit of the control groups in the lines `groups` of `/proc/self/cgroup`, version 1 or 2.
-    pub(super) fn of_groups(groups: &str, root: &Path) -> Option<u64> {
+    pub(crate) fn of_groups(groups: &str, root: &Path) -> Option<u64> {
         let of = |line: &str| {
             let mut fields = line.splitn(3, ':').skip(1);
             let (controllers, path) = (fields.next()?, fields.next()?.trim_start_matches('/'));
@@ -101,7 +101,7 @@ mod system {
 
 #[cfg(not(target_os = "linux"))]
 mod system {
-    pub(super) fn may_have() -> Option<u64> {
+    pub(crate) fn may_have() -> Option<u64> {
         None
     }
 }

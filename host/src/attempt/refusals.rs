@@ -6,8 +6,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::attempt::{LogLine, RunHandle};
 use crate::harmless;
-use crate::runtime::{LogLine, RunHandle};
 use crate::task::{Pattern, Task};
 use crate::time::Clock;
 
