@@ -1,5 +1,5 @@
 //! What an attempt under way is: others end it, look at it and read its log through its [`RunHandle`]; what the host holds for its
-//! guest is charged to its [`Ledger`]; what its guest waits for ends with it by [`Until`].
+//! guest is charged to its ledger; what its guest waits for ends with it by [`Until`].
 //!
 //! The guests' imports and the runtime stand on it. It knows no wasmtime.
 
