@@ -96,6 +96,7 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
             schedules::list(&asks.client(before)?, &asks.args, screen)
         }
         Command::Schedule(ScheduleCommand::Show(asks)) => schedules::show(&asks.client(before)?, &asks.args, screen),
+        Command::Schedule(ScheduleCommand::Reset(asks)) => schedules::reset(&asks.client(before)?, &asks.args, screen),
         Command::Schedule(ScheduleCommand::Delete(asks)) | Command::Delete(asks) => {
             schedules::delete(&asks.client(before)?, &asks.args, screen)
         }

@@ -168,6 +168,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/runs/{run}/release", post(runs::release))
         .route("/v1/schedules", get(schedules::list).post(schedules::post))
         .route("/v1/schedules/{key}", schedule)
+        .route("/v1/schedules/{key}/reset", post(schedules::reset))
         .route("/v1/cache", get(cache::list))
         .route("/v1/cache/{*key}", cache_entry)
         .fallback(error::no_route)

@@ -253,7 +253,8 @@ pub trait Store:
     /// End a pause, and no other: a task whose tenant, or all, are paused goes on being so, and so does one that was paused by
     /// itself when its tenant, or all, are resumed. The cursors are set to `now`: what was due meanwhile is left out.
     ///
-    /// A task by itself, paused or not, also forgets failures and what it left out, is let go, and its cursor is not ahead.
+    /// A task by itself, paused or not, also forgets failures and what it left out, is let go, and its cursor is not ahead. Nor
+    /// are those of schedules that were added for it: a clock that was set back has left them all ahead together.
     async fn resume(&self, whom: Whom, now: Timestamp) -> Result<()>;
 
     /// [`Store::pause`] or [`Store::resume`] of one task, in short.

@@ -17,16 +17,22 @@ const TASKS: &str = "[tasks.beat]\nevery = \"1s\"\noverlap = \"allow(9)\"\ninput
      [tasks.once.retry]\nattempts = 2\ndelay = \"1h\"\n";
 
 /// A host whose clock is ahead by the seconds in the file `ahead` of its directory.
-fn skewed(directory: &Arc<TempDir>) -> Host {
+pub(crate) fn skewed(directory: &Arc<TempDir>) -> Host {
+    skewed_with(directory, &[])
+}
+
+/// The same with further variables in its environment.
+fn skewed_with(directory: &Arc<TempDir>, environment: &[(&str, &str)]) -> Host {
     let library = Path::new(SEXTON).with_file_name("libskewed_clock.so");
     assert!(library.exists(), "{} is missing; `cargo build -p skewed-clock` makes it", library.display());
     let ahead = directory.path().join("ahead");
     let (library, ahead) = (library.display().to_string(), ahead.display().to_string());
-    Host::start_in_with(Arc::clone(directory), &[("LD_PRELOAD", &library), ("SKEWED_CLOCK_FILE", &ahead)])
+    let skewed = [("LD_PRELOAD", library.as_str()), ("SKEWED_CLOCK_FILE", ahead.as_str())];
+    Host::start_in_with(Arc::clone(directory), &[&skewed[..], environment].concat())
 }
 
 /// Sets the clock. The file is never seen half written.
-fn set_ahead(directory: &Path, seconds: i64) {
+pub(crate) fn set_ahead(directory: &Path, seconds: i64) {
     fs::write(directory.join("ahead.new"), seconds.to_string()).unwrap();
     fs::rename(directory.join("ahead.new"), directory.join("ahead")).unwrap();
 }
@@ -123,4 +129,93 @@ fn a_task_whose_clock_was_set_back_says_so_and_goes_on_when_it_is_resumed() {
     beats_on(&host);
     assert_eq!(host.get("/v1/tasks/beat")["set_back"].as_str(), None);
     assert_eq!(host.log().matches("waits: the clock was set back by").count(), 1, "{}", host.log());
+}
+
+#[test]
+fn added_schedules_whose_clock_was_set_back_say_so_and_go_on_when_they_are_reset_or_their_task_is_resumed() {
+    let directory = directory(DAY);
+    let host = skewed(&directory);
+    host.loaded("probe");
+    for key in ["one", "two", "three"] {
+        let added =
+            host.cli(&["schedule", "add", key, "--task", "once", "--every", "1s", "--input", r#"{"do": "echo"}"#]);
+        assert!(added.status.success(), "{added:?}");
+    }
+    let fired = |host: &Host, key: &str| host.get(&format!("/v1/schedules/{key}"))["fired"].as_u64().unwrap();
+    let goes_on = |host: &Host, key: &str| {
+        let before = fired(host, key);
+        host.eventually(&format!("`{key}` goes on"), || (fired(host, key) > before).then_some(()));
+    };
+    goes_on(&host, "three");
+    host.signal("TERM");
+    let (content, log, directory) = host.ended();
+    assert!(content, "{log}");
+    set_ahead(directory.path(), 0);
+
+    let host = skewed(&directory);
+    host.loaded("probe");
+    let said = |key: &str| host.get(&format!("/v1/schedules/{key}"))["set_back"].as_str().map(str::to_owned);
+    let why = said("one").expect("the schedule says why it makes no runs");
+    assert!(why.contains("`sexton schedule reset one`"), "{why}");
+    for shown in [host.cli(&["schedule", "list"]), host.cli(&["schedule", "show", "one"])] {
+        assert!(String::from_utf8_lossy(&shown.stdout).contains(&why), "{shown:?}");
+    }
+    let listed = String::from_utf8(host.cli(&["schedule", "list"]).stdout).unwrap();
+    assert!(
+        listed.contains("2 more wait as it does; `sexton resume TASK` lets all schedules of a task go on"),
+        "{listed}"
+    );
+    assert_eq!(listed.matches("ahead of the clock").count(), 3, "{listed}");
+    host.eventually("the log says that they wait", || {
+        host.log().contains("3 added schedule(s) wait: the clock was set back").then_some(())
+    });
+    let reset = host.cli(&["schedule", "reset", "one"]);
+    assert!(reset.status.success(), "{reset:?}");
+    assert!(String::from_utf8_lossy(&reset.stdout).contains("`one` of `once` goes on from now: next "), "{reset:?}");
+    goes_on(&host, "one");
+    assert_eq!((said("one"), said("two").is_some()), (None, true), "the others wait");
+    let resumed = host.cli(&["resume", "once"]);
+    assert!(resumed.status.success(), "{resumed:?}");
+
+    goes_on(&host, "two");
+    goes_on(&host, "three");
+    assert_eq!((said("two"), said("three")), (None, None));
+    let again = host.cli(&["schedule", "reset", "one"]);
+    assert!(String::from_utf8_lossy(&again.stdout).contains("is not ahead of the clock"), "{again:?}");
+}
+
+#[test]
+fn a_run_that_starts_later_on_purpose_is_not_said_to_be_late() {
+    let directory = Setup::default().directory();
+    let manifest = "[tasks.it]\nat = \"2020-01-01T00:00:00Z\"\n[tasks.delayed]\non-start = true\ndelay = \"50m\"\n";
+    drop_in(directory.path(), "it", &guest("hello"), Some(manifest));
+    set_ahead(directory.path(), 0);
+    let host = skewed_with(&directory, &[("SEXTON_LOG", "debug")]);
+    let run = host.eventually("a run waits for its delay", || {
+        let runs = host.get("/v1/runs?task=delayed");
+        list(&runs, "runs").first().map(|run| run["id"].as_i64().unwrap())
+    });
+
+    // Less than an hour, so that the clock is believed at once.
+    set_ahead(directory.path(), 50 * 60);
+    assert_eq!(state(&host.wait(run)), "succeeded");
+    host.signal("TERM");
+    let (content, log, _directory) = host.ended();
+
+    assert!(content, "{log}");
+    let late = |before: &str| {
+        let line = log.lines().find(|line| line.contains(before)).unwrap_or_else(|| panic!("no {before} in {log}"));
+        let words: Vec<&str> = line.split_whitespace().skip_while(|word| *word != "started").collect();
+        words[1..]
+            .iter()
+            .take_while(|word| **word != "late")
+            .map(|word| (*word).to_owned())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    for said in [late("of `delayed` succeeded in "), late("ended in the last")] {
+        // Some seconds, for what the test itself has taken; on purpose it was fifty minutes.
+        let minutes = said.split_once('m').and_then(|(minutes, _)| minutes.parse::<u64>().ok()).unwrap_or_default();
+        assert!(!said.contains('h') && minutes < 20, "{said}");
+    }
 }

@@ -1,4 +1,4 @@
-//! `schedule add`, `list`, `show` and `delete`: schedules that are added while a host runs.
+//! `schedule add`, `list`, `show`, `reset` and `delete`: schedules that are added while a host runs.
 
 use std::path::Path;
 use std::time::Duration;
@@ -63,7 +63,7 @@ pub(super) fn add(client: &Client, args: &AddArgs, screen: &Screen) -> Result<()
     let verb = match effect {
         ScheduleEffect::Existing => "is there already",
         ScheduleEffect::Replaced => "is replaced",
-        ScheduleEffect::Added | ScheduleEffect::Deleted => "is added",
+        ScheduleEffect::Added | ScheduleEffect::Deleted | ScheduleEffect::Reset => "is added",
     };
     let next = schedule.next.as_ref().map(|due| format!(" ({}{})", screen.clock_there(&due.local), due.marked()));
     let next = next.unwrap_or_default();
@@ -123,6 +123,17 @@ pub(super) fn list(client: &Client, args: &SchedulesArgs, screen: &Screen) -> Re
         ]);
     }
     screen.print(&table)?;
+    let mut ahead = schedules.iter().filter_map(|schedule| Some((&schedule.key, schedule.set_back.as_ref()?)));
+    if let Some((key, why)) = ahead.next() {
+        screen.line(&format!("\n`{key}`: {}", one_line(why)))?;
+        // A page may have a thousand of them, all for the same reason.
+        match ahead.count() {
+            0 => {}
+            more => screen.line(&format!(
+                "\n{more} more wait as it does; `sexton resume TASK` lets all schedules of a task go on from now"
+            ))?,
+        }
+    }
     match next {
         Some(after) if screen.terminal => screen.line(&format!("\nThere may be more: --after {after}")),
         _ => Ok(()),
@@ -156,15 +167,36 @@ pub(super) fn show(client: &Client, args: &ScheduleKeyArgs, screen: &Screen) -> 
     ] {
         screen.line(&format!("  {name:<12}{value}"))?;
     }
-    Ok(())
+    match &schedule.set_back {
+        Some(why) => screen.line(&format!("  {:<12}{}", "note", one_line(why))),
+        None => Ok(()),
+    }
 }
 
 fn state(schedule: &ScheduleShape, screen: &Screen) -> Cell {
     match schedule.state {
+        ScheduleState::Active if schedule.set_back.is_some() => screen.alarm("ahead of the clock"),
         ScheduleState::Active | ScheduleState::Finished => Cell::new(schedule.state.as_str()),
         ScheduleState::Paused => screen.alarm("paused"),
         ScheduleState::Resting => screen.alarm(&format!("resting: no task `{}`", schedule.task)),
     }
+}
+
+pub(super) fn reset(client: &Client, args: &ScheduleKeyArgs, screen: &Screen) -> Result<(), CliError> {
+    let path = format!("/v1/schedules/{}/reset", part(args.key.as_str()));
+    let json = client.whole(client.send(Method::POST, &path, &[], (), Duration::ZERO)?)?;
+    if args.list.json {
+        return screen.json(&json);
+    }
+    let ScheduleChanged { effect, schedule, .. } = decode(&json)?;
+    let (key, task) = (&schedule.key, &schedule.task);
+    let next = schedule.next.as_ref().map_or("nothing is due any more".to_owned(), |due| {
+        format!("next {} ({}{})", screen.clock_there(&due.local), screen.ago(due.at), due.marked())
+    });
+    screen.line(&match effect {
+        ScheduleEffect::Reset => format!("Schedule `{key}` of `{task}` goes on from now: {next}."),
+        _ => format!("Schedule `{key}` of `{task}` is not ahead of the clock, so nothing was changed: {next}."),
+    })
 }
 
 pub(super) fn delete(client: &Client, args: &DeleteArgs, screen: &Screen) -> Result<(), CliError> {

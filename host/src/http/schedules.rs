@@ -20,7 +20,7 @@ use super::shapes::schedules::{
 };
 use crate::schedule::{self, BadDefinition, Definition, Trigger, given, words};
 use crate::store::StoreError;
-use crate::store::added::{AddSchedule, Added, ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey};
+use crate::store::added::{AddSchedule, Added, Reset, ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
@@ -123,6 +123,22 @@ pub(super) async fn remove(
     tracing::info!(schedule.key = %was.key.key, task.name = %was.task, "Deleted schedule `{}`", was.key.key);
     let schedule = shape(&app, &was).await?;
     Ok(Json(ScheduleChanged { effect: ScheduleEffect::Deleted, schedule, notes: Vec::new() }))
+}
+
+/// `POST /v1/schedules/{key}/reset`.
+pub(super) async fn reset(
+    State(app): State<App>,
+    SchedulePath(key): SchedulePath,
+    _: ApiQuery<NoQuery>,
+) -> ApiResult<Json<ScheduleChanged>> {
+    let (effect, info) = match app.store.reset_schedule(key, app.clock.now()).await? {
+        Reset::Moved(info) => (ScheduleEffect::Reset, info),
+        Reset::Unchanged(info) => (ScheduleEffect::Existing, info),
+    };
+    if effect == ScheduleEffect::Reset {
+        tracing::info!(schedule.key = %info.key.key, task.name = %info.task, "Reset schedule `{}`", info.key.key);
+    }
+    Ok(Json(ScheduleChanged { effect, schedule: shape(&app, &info).await?, notes: Vec::new() }))
 }
 
 /// `PUT /v1/schedules/{key}`.

@@ -81,6 +81,15 @@ pub enum Added {
     Replaced(ScheduleInfo),
 }
 
+/// What became of a schedule that was to go on from now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reset {
+    /// It was ahead of the clock and goes on from now, with a new version.
+    Moved(ScheduleInfo),
+    /// It was not ahead, and nothing was changed.
+    Unchanged(ScheduleInfo),
+}
+
 /// An added schedule as people see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduleInfo {
@@ -252,6 +261,14 @@ pub trait Schedules {
     ///
     /// [`ScheduleError::NotFound`]; [`ScheduleError::Preempted`] where it has another version than `version`.
     async fn delete_schedule(&self, key: ScheduleKey, version: Option<u64>, now: Timestamp) -> Result<ScheduleInfo>;
+
+    /// Lets an added schedule go on from `now` that has come to a later instant, as the clock was set back since. One that has
+    /// not come further than `now` is left as it is, so that nothing that is due is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`ScheduleError::NotFound`]; [`ScheduleError::AlreadyFinished`].
+    async fn reset_schedule(&self, key: ScheduleKey, now: Timestamp) -> Result<Reset>;
 
     /// Make the runs that are due, move the cursors, count, and finish those that have nothing to come. The answers are in
     /// the order of [`FireAdded::due`].

@@ -122,6 +122,8 @@ macro_rules! promises {
                 a_claim_by_a_wrong_clock_is_over_after_the_longest_lease
                 entries_and_added_schedules_of_a_wrong_clock_go_on_from_now
                 to_resume_a_task_has_it_go_on_whose_clock_was_set_back
+                to_resume_a_task_has_its_added_schedules_go_on_too
+                a_schedule_that_is_reset_goes_on_from_now_if_it_was_ahead
             }
             pausing {
                 nothing_of_a_paused_tenant_is_claimed_and_all_else_is
@@ -230,6 +232,7 @@ macro_rules! promises {
                 a_key_has_one_run_at_a_time_even_when_it_was_added_anew
                 a_schedule_ends_with_its_last_instant_or_its_last_run
                 of_a_paused_task_only_the_cursors_of_its_schedules_move
+                a_schedule_that_has_finished_or_is_not_there_is_not_reset
                 changed_schedules_are_loaded_in_pages_by_version
                 pruning_forgets_schedules_that_are_long_over
             }

@@ -1,4 +1,4 @@
-//! Arguments of `schedule`: explaining schedules, and adding, listing, showing and deleting those that are added.
+//! Arguments of `schedule`: explaining schedules, and adding, listing, showing, resetting and deleting those that are added.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -27,6 +27,9 @@ pub(in crate::cli) enum ScheduleCommand {
     /// Show a schedule that was added
     #[command(after_help = "Example: sexton schedule show monday-report")]
     Show(Asks<ScheduleKeyArgs>),
+    /// Let a schedule that was added go on from now, after the clock was set back
+    #[command(after_help = "Example: sexton schedule reset monday-report")]
+    Reset(Asks<ScheduleKeyArgs>),
     /// Delete a schedule that was added; a run that it has made goes on
     #[command(after_help = "Example: sexton schedule delete monday-report")]
     Delete(Asks<DeleteArgs>),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::schedule::MarkShape;
-use super::timing::local;
+use super::timing::{self, local};
 use super::{Due, TriggerShape, millis};
-use crate::schedule::{Definition, explain};
+use crate::schedule::{Definition, explain, plausible};
 use crate::store::added::ScheduleInfo;
 use crate::task::Name;
 use crate::time::Timestamp;
@@ -88,6 +88,8 @@ pub enum ScheduleEffect {
     Replaced,
     /// It was deleted, and was this.
     Deleted,
+    /// It was ahead of the clock, which was set back, and goes on from now.
+    Reset,
 }
 
 /// The answer to a change.
@@ -174,12 +176,16 @@ pub struct ScheduleShape {
     pub created_at: Timestamp,
     /// Since when nothing will be due any more.
     pub finished_at: Option<Timestamp>,
+    /// Why it makes no runs although instants of it pass, for people: the clock was set back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_back: Option<String>,
 }
 
 impl ScheduleShape {
     /// `info` and what its text says, as it is at `now`.
     pub fn of(info: &ScheduleInfo, definition: &Definition, state: ScheduleState, now: Timestamp) -> Self {
-        let from = info.cursor.max(now.minus(Duration::from_millis(1)));
+        let cursor = plausible(Some(info.cursor), now).unwrap_or(now);
+        let from = cursor.max(now.minus(Duration::from_millis(1)));
         let next = definition.next_after(from);
         Self {
             key: info.key.key.clone(),
@@ -204,6 +210,7 @@ impl ScheduleShape {
             skipped: info.skipped,
             created_at: info.created_at,
             finished_at: info.finished_at,
+            set_back: timing::set_back_added(info, definition.zone, now),
         }
     }
 }

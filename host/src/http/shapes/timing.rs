@@ -8,6 +8,7 @@ use super::schedule::MarkShape;
 use super::{Due, millis, rough};
 use crate::lengths;
 use crate::schedule::{SET_BACK, Timing, Trigger, explain, plausible};
+use crate::store::added::ScheduleInfo;
 use crate::task::{Name, Task};
 use crate::time::Timestamp;
 
@@ -66,17 +67,28 @@ pub fn words(task: &Task) -> Option<String> {
 /// Why a schedule makes no runs although instants of it pass, for people: its clock was set back. `None` if it was not.
 pub fn set_back(task: &Task, cursor: Option<Timestamp>, now: Timestamp) -> Option<String> {
     let by_clock = matches!(task.trigger, Trigger::Cron(_) | Trigger::Every(_) | Trigger::At(_));
-    let cursor = plausible(cursor, now).filter(|cursor| by_clock && cursor.since(now) > SET_BACK)?;
-    let whose = match &task.key.tenant {
-        tenant if *tenant == Name::default_tenant() => String::new(),
-        tenant => format!(" --tenant {tenant}"),
-    };
-    Some(format!(
-        "the clock was set back by {}: what is due up to {} was dealt with; `sexton resume {}{whose}` lets it go on from now",
-        rough(cursor.since(now)),
-        local(cursor, task.zone),
-        task.key.task
-    ))
+    let cursor = cursor.filter(|_| by_clock)?;
+    let word = format!("resume {}{}", task.key.task, whose(&task.key.tenant));
+    ahead(cursor, now, task.zone).map(|ahead| format!("{ahead}; `sexton {word}` lets it go on from now"))
+}
+
+/// The same of an added schedule whose instants are those of `zone`.
+pub fn set_back_added(info: &ScheduleInfo, zone: Tz, now: Timestamp) -> Option<String> {
+    let ahead = ahead(info.cursor, now, zone).filter(|_| info.finished_at.is_none())?;
+    let word = format!("schedule reset {}{}", info.key.key, whose(&info.key.tenant));
+    Some(format!("{ahead}; `sexton {word}` lets it go on from now"))
+}
+
+/// How far a schedule that has come to `cursor` is ahead of the clock, if that is because the clock was set back.
+fn ahead(cursor: Timestamp, now: Timestamp, zone: Tz) -> Option<String> {
+    let cursor = plausible(Some(cursor), now).filter(|cursor| cursor.since(now) > SET_BACK)?;
+    let (by, until) = (rough(cursor.since(now)), local(cursor, zone));
+    Some(format!("the clock was set back by {by}: what is due up to {until} was dealt with"))
+}
+
+/// The option that a command needs for what a tenant has.
+fn whose(tenant: &Name) -> String {
+    if *tenant == Name::default_tenant() { String::new() } else { format!(" --tenant {tenant}") }
 }
 
 impl Due {

@@ -56,6 +56,7 @@ const ROUTES: &[&str] = &[
     "/v1/runs/{}/kill",
     "/v1/schedules",
     "/v1/schedules/{}",
+    "/v1/schedules/{}/reset",
     "/v1/cache",
     "/v1/cache/{}",
 ];

@@ -1,6 +1,7 @@
 //! Added schedules, at an instant that does not move.
 
 use super::*;
+use crate::store::added::{AddSchedule, ScheduleFilter, Schedules};
 
 impl Rig {
     async fn put_schedule(&self, path: &str, body: &Value) -> Answer {
@@ -114,4 +115,66 @@ async fn pages_of_schedules_follow_one_another() {
     };
     assert_eq!((keys(&first), keys(&rest)), (vec![json!("a"), json!("b")], vec![json!("c")]));
     assert_eq!(rest["next"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_runs_are_given_is_called_data_or_input() {
+    let rig = Rig::new();
+    let of = |word: &str| json!({"task": "hello", "every": "1h", word: {"n": 1}});
+
+    let made = rig.put_schedule("k", &of("data")).await;
+    let again = rig.put_schedule("k", &of("input")).await;
+    let both = rig.put_schedule("k", &json!({"task": "hello", "every": "1h", "data": "a", "input": "a"})).await;
+
+    assert_eq!((made.status, &made.json()["schedule"]["data_bytes"]), (StatusCode::CREATED, &json!(7)));
+    assert_eq!((again.status, &again.json()["effect"]), (StatusCode::OK, &json!("existing")));
+    assert_eq!(both.status, StatusCode::BAD_REQUEST, "one of them would be left out without a word");
+}
+
+#[tokio::test]
+async fn a_schedule_that_is_ahead_of_the_clock_says_so_until_it_is_reset() {
+    let rig = Rig::new();
+    let made = rig.put_schedule("k", &json!({"task": "hello", "every": "1h"})).await.json();
+    let schedule = rig.store.schedules(all_schedules()).await.expect("a list").remove(0);
+    // What a host does whose clock shows a day later.
+    let ahead = Timestamp::from_millis(schedule.cursor.as_millis() + 86_400_000);
+    let add = AddSchedule {
+        key: schedule.key.clone(),
+        task: schedule.task.clone(),
+        definition: schedule.definition.clone(),
+        // Another one, because the same schedule once more changes nothing.
+        data: Some(b"other".to_vec()),
+        cursor: ahead,
+        replace: true,
+        version: None,
+        now: ahead,
+    };
+    rig.store.add_schedule(add).await.expect("its key is free");
+    let reset = |path: &str| request(Method::POST, path).body(Body::empty()).expect("a request");
+
+    let before = rig.get("/v1/schedules").await.json()["schedules"][0].clone();
+    let moved = rig.ask(reset("/v1/schedules/k/reset")).await;
+    let again = rig.ask(reset("/v1/schedules/k/reset")).await;
+    let absent = rig.ask(reset("/v1/schedules/other/reset")).await;
+
+    let said = before["set_back"].as_str().expect("it says why it makes no runs");
+    assert_eq!(
+        said,
+        "the clock was set back by 1d: what is due up to 2026-11-23T10:00:00+00:00 was dealt with; `sexton schedule reset k` \
+         lets it go on from now"
+    );
+    assert_eq!(made["schedule"]["set_back"], Value::Null);
+    let moved = (moved.status, moved.json());
+    assert_eq!(
+        (moved.0, &moved.1["effect"], &moved.1["schedule"]["set_back"]),
+        (StatusCode::OK, &json!("reset"), &Value::Null)
+    );
+    assert_eq!(moved.1["schedule"]["next"]["at"], made["schedule"]["next"]["at"]);
+    assert!(moved.1["schedule"]["version"].as_u64() > before["version"].as_u64());
+    assert_eq!((again.status, &again.json()["effect"]), (StatusCode::OK, &json!("existing")));
+    assert_eq!((absent.status, &absent.json()["error"]["code"]), (StatusCode::NOT_FOUND, &json!("no-such-schedule")));
+}
+
+fn all_schedules() -> ScheduleFilter {
+    ScheduleFilter { tenant: Name::default_tenant(), task: None, after: None, limit: 9 }
 }

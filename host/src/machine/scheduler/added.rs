@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 
 use crate::catalog::{Catalog, Tasks};
 use crate::machine::host_pause::HostPause;
-use crate::schedule::{Definition, IMPLAUSIBLE, Looked};
+use crate::schedule::{Definition, Looked, SET_BACK};
 use crate::store::Store;
 use crate::store::added::{DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, ScheduleProgress};
 use crate::supervisor::{rests, works};
@@ -146,11 +146,20 @@ impl AddedSchedules {
             }
         };
         let loaded = if page.len() == PAGE { Loaded::Page } else { Loaded::All };
+        let mut ahead = 0;
         for (n, schedule) in page.into_iter().enumerate() {
-            known.take_up(&schedule, self.clock.now());
+            let now = self.clock.now();
+            known.take_up(&schedule, now);
+            ahead += u64::from(!schedule.deleted && schedule.progress.plausible(now).cursor.since(now) > SET_BACK);
             if n % TURN == TURN - 1 {
                 tokio::task::yield_now().await;
             }
+        }
+        if ahead > 0 {
+            warn!(
+                schedules = ahead,
+                "{ahead} added schedule(s) wait: the clock was set back, and what is due until then was dealt with; `sexton schedule list` says which"
+            );
         }
         loaded
     }
@@ -169,8 +178,9 @@ impl AddedSchedules {
         loop {
             works();
             let now = self.clock.now();
-            if known.latest.replace(now).is_some_and(|latest| latest.since(now) > IMPLAUSIBLE) {
-                // The clock was set back so far that nothing would come up: all is read again with the next look.
+            if known.latest.replace(now).is_some_and(|latest| latest.since(now) > SET_BACK) {
+                // The clock was set back: all is read again with the next look, which brings back what is implausibly far
+                // ahead and tells what waits.
                 *known = Known { latest: Some(now), ..Known::default() };
             }
             let slots = known.timetable.take_due(now, BATCH);

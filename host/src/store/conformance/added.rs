@@ -310,3 +310,17 @@ pub(crate) async fn pruning_forgets_schedules_that_are_long_over(store: Tested) 
     assert!(told.is_empty(), "{told:?}");
     assert_eq!(list(&store, None, None, 9).await, ["stays"]);
 }
+
+pub(crate) async fn a_schedule_that_has_finished_or_is_not_there_is_not_reset(store: Tested) {
+    add(&store, "over").await;
+    let before = loaded(&store).await.remove(0);
+    fire_at(&store, vec![DueSchedule { last: true, ..due(&before, 60) }], 60).await;
+    add(&store, "gone").await;
+    store.delete_schedule(key("gone"), None, at(61)).await.unwrap();
+
+    let over = refused(store.reset_schedule(key("over"), at(10)).await);
+    let gone = refused(store.reset_schedule(key("gone"), at(10)).await);
+
+    assert_eq!(over, ScheduleError::AlreadyFinished { key: name("over"), at: at(60) });
+    assert_eq!(gone, ScheduleError::NotFound(name("gone")));
+}

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::schedule::IMPLAUSIBLE;
-use crate::store::added::{AddSchedule, ScheduleKey};
+use crate::store::added::{AddSchedule, Added, Reset, ScheduleInfo, ScheduleKey};
 use crate::store::repairs::Repaired;
 use crate::store::{CacheKey, CacheWrite, WriteIf};
 
@@ -59,6 +59,28 @@ pub(crate) async fn a_claim_by_a_wrong_clock_is_over_after_the_longest_lease(sto
     assert_eq!(store.expired(at(3601), 9).await.unwrap().len(), 1);
 }
 
+fn key(text: &str) -> ScheduleKey {
+    ScheduleKey { tenant: Name::default_tenant(), key: name(text) }
+}
+
+/// Adds a schedule of `of` by a clock that shows `now`.
+async fn add(store: &Tested, text: &str, of: &str, now: Timestamp) -> ScheduleInfo {
+    let new = AddSchedule {
+        key: key(text),
+        task: name(of),
+        definition: r#"{"every_ms":1000}"#.into(),
+        data: None,
+        cursor: now,
+        replace: false,
+        version: None,
+        now,
+    };
+    match store.add_schedule(new).await.unwrap() {
+        Added::New(info) => info,
+        other => panic!("{other:?}"),
+    }
+}
+
 pub(crate) async fn entries_and_added_schedules_of_a_wrong_clock_go_on_from_now(store: Tested) {
     let tenant = Name::default_tenant();
     let key = CacheKey { tenant: tenant.clone(), key: "k".into() };
@@ -73,17 +95,7 @@ pub(crate) async fn entries_and_added_schedules_of_a_wrong_clock_go_on_from_now(
         now: ahead(0),
     };
     store.cache_write(write).await.unwrap();
-    let add = AddSchedule {
-        key: ScheduleKey { tenant, key: name("s") },
-        task: name("a"),
-        definition: r#"{"every_ms":1000}"#.into(),
-        data: None,
-        cursor: ahead(0),
-        replace: false,
-        version: None,
-        now: ahead(0),
-    };
-    store.add_schedule(add).await.unwrap();
+    add(&store, "s", "a", ahead(0)).await;
 
     let repaired = store.repair_instants(at(0)).await.unwrap();
 
@@ -99,4 +111,40 @@ pub(crate) async fn to_resume_a_task_has_it_go_on_whose_clock_was_set_back(store
     store.set_paused(task("a"), false, at(10)).await.unwrap();
 
     assert_eq!(store.task_states().await.unwrap()[&task("a")].cursor, Some(at(10)));
+}
+
+pub(crate) async fn to_resume_a_task_has_its_added_schedules_go_on_too(store: Tested) {
+    for (key, of) in [("first", "a"), ("second", "a"), ("other", "b")] {
+        add(&store, key, of, at(3600)).await;
+    }
+    let due = add(&store, "due", "a", at(5)).await;
+    let loaded = store.load_schedules(0, 9).await.unwrap().last().unwrap().version;
+
+    store.set_paused(task("a"), false, at(10)).await.unwrap();
+
+    let moved = store.load_schedules(loaded, 9).await.unwrap();
+    assert_eq!(moved.iter().map(|moved| moved.progress.cursor).collect::<Vec<_>>(), [at(10), at(10)]);
+    assert!(moved[0].version < moved[1].version, "hosts load them in pages by version");
+    for (text, cursor) in [("first", at(10)), ("second", at(10)), ("other", at(3600))] {
+        assert_eq!(store.schedule(key(text)).await.unwrap().unwrap().cursor, cursor, "{text}");
+    }
+    assert_eq!(store.schedule(key("due")).await.unwrap(), Some(due), "what is due is not lost");
+    let next = add(&store, "next", "a", at(10)).await;
+    assert!(next.version > moved[1].version);
+}
+
+pub(crate) async fn a_schedule_that_is_reset_goes_on_from_now_if_it_was_ahead(store: Tested) {
+    let ahead = add(&store, "ahead", "a", at(3600)).await;
+    let due = add(&store, "due", "a", at(5)).await;
+
+    let moved = store.reset_schedule(key("ahead"), at(10)).await.unwrap();
+    let left = store.reset_schedule(key("due"), at(10)).await.unwrap();
+
+    let Reset::Moved(moved) = moved else { panic!("{moved:?}") };
+    assert_eq!((moved.cursor, moved.created_at), (at(10), ahead.created_at));
+    assert!(moved.version > due.version, "every host loads it again");
+    assert_eq!(store.schedule(key("ahead")).await.unwrap(), Some(moved.clone()));
+    assert_eq!(store.load_schedules(due.version, 9).await.unwrap().len(), 1);
+    assert_eq!(left, Reset::Unchanged(due));
+    assert_eq!(store.reset_schedule(key("ahead"), at(11)).await.unwrap(), Reset::Unchanged(moved));
 }

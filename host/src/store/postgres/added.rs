@@ -17,12 +17,12 @@ use super::rows::{instant, maybe_instant, name, number, task_key, to_sql};
 use super::tx::Tx;
 use super::{PostgresStore, READ_PATIENCE, act, read};
 use crate::store::added::{
-    AddSchedule, Added, FireAdded, FiredSchedule, LoadedSchedule, ScheduleError, ScheduleFilter, ScheduleInfo,
+    AddSchedule, Added, FireAdded, FiredSchedule, LoadedSchedule, Reset, ScheduleError, ScheduleFilter, ScheduleInfo,
     ScheduleKey, ScheduleProgress, Schedules,
 };
-use crate::store::rules::added::{self as rules, DELETED_FOR, Decision, Stored};
+use crate::store::rules::added::{self as rules, DELETED_FOR, Decision, Move, Stored};
 use crate::store::{Result, StoreError};
-use crate::task::Name;
+use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
 #[async_trait]
@@ -45,6 +45,10 @@ impl Schedules for PostgresStore {
         act!(self.acts, [key], |tx| delete(tx, &key, version, now))
     }
 
+    async fn reset_schedule(&self, key: ScheduleKey, now: Timestamp) -> Result<Reset> {
+        act!(self.acts, [key], |tx| reset(tx, &key, now))
+    }
+
     async fn fire_schedules(&self, due: FireAdded) -> Result<Vec<FiredSchedule>> {
         let due = Arc::new(due);
         act!(self.acts, [due], |tx| firing::fire(tx, &due))
@@ -58,6 +62,9 @@ impl Schedules for PostgresStore {
         self.shared.hints.schedules.clone()
     }
 }
+
+/// Schedules of a tenant's task that have come further than an instant.
+const AHEAD: &str = "tenant = $1 AND task = $2 AND NOT deleted AND finished_at IS NULL AND cursor_at > $3";
 
 /// What [`info`] reads, in its order.
 const INFO_COLUMNS: &str = "tenant, key, task, version, definition, octet_length(data)::bigint, created_at, cursor_at, \
@@ -189,6 +196,62 @@ async fn delete(tx: &mut Tx, key: &ScheduleKey, version: Option<u64>, now: Times
         tx.told.schedules = true;
     }
     Ok(found.info)
+}
+
+/// See [`Schedules::reset_schedule`].
+async fn reset(tx: &mut Tx, key: &ScheduleKey, now: Timestamp) -> Step<Reset> {
+    let doubt = tx.doubt;
+    let decide = |found: Option<Stored>| {
+        let Some(found) = found.filter(|found| !found.deleted) else {
+            return Err(ScheduleError::NotFound(key.key.clone()));
+        };
+        rules::reset(&found.info, now, doubt).map(|to_do| (found, to_do))
+    };
+    let answer = |(found, to_do): (Stored, Move)| match to_do {
+        Move::Done => Reset::Moved(found.info),
+        Move::Due | Move::None => Reset::Unchanged(found.info),
+    };
+    // Where nothing is to be written, nobody else is kept waiting.
+    let looked = decide(find(tx, key).await?).map_err(StoreError::from)?;
+    if looked.1 != Move::Due {
+        return Ok(answer(looked));
+    }
+    // A new version has every host load it again, and makes what a host is about to fire stale.
+    let version = next_version(tx).await?;
+    let sql = format!(
+        "UPDATE schedules SET version = $2, cursor_at = $3 WHERE id = $1 AND NOT deleted AND finished_at IS NULL \
+         AND cursor_at > $3 RETURNING {INFO_COLUMNS}"
+    );
+    match tx.query_opt(&sql, &[&looked.0.id, &version, &now.as_millis()]).await? {
+        Some(row) => {
+            tx.told.schedules = true;
+            Ok(Reset::Moved(info(&row)?))
+        }
+        // It was changed meanwhile.
+        None => Ok(answer(decide(find(tx, key).await?).map_err(StoreError::from)?)),
+    }
+}
+
+/// Lets the schedules of `task` go on from `now` that have come to a later instant. Their versions are drawn together, as there may be
+/// a million of them; their rows are locked in the order in which hosts that fire them do it.
+pub(super) async fn reset_all_of(tx: &mut Tx, task: &TaskKey, now: Timestamp) -> Step<()> {
+    let (tenant, task, now) = (task.tenant.as_str(), task.task.as_str(), now.as_millis());
+    let sql = format!("SELECT count(*) FROM schedules WHERE {AHEAD}");
+    let ahead: i64 = tx.query_one(&sql, &[&tenant, &task, &now]).await?.get(0);
+    if ahead == 0 {
+        return Ok(());
+    }
+    // No schedule is added or replaced from here on, so that there are no more than were counted.
+    let latest = tx.query_one("UPDATE counters SET schedules = schedules + $1 RETURNING schedules", &[&ahead]).await?;
+    let sql = format!(
+        "WITH ahead AS (SELECT id FROM schedules WHERE {AHEAD} ORDER BY id LIMIT $5 FOR UPDATE), \
+         placed AS (SELECT id, row_number() OVER (ORDER BY id) AS place FROM ahead) \
+         UPDATE schedules s SET cursor_at = $3, version = $4 + p.place FROM placed p WHERE s.id = p.id"
+    );
+    let before = latest.get::<_, i64>(0) - ahead;
+    tx.execute(&sql, &[&tenant, &task, &now, &before, &ahead]).await?;
+    tx.told.schedules = true;
+    Ok(())
 }
 
 /// Delete rows that nobody needs any more: of schedules that were deleted, and of those that finished before `oldest`; at

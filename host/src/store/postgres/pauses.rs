@@ -1,6 +1,7 @@
 //! Who is paused. A task's own pause is in its row, that of a tenant or of all in `pauses`, where no tenant (as none has an
 //! empty name) stands for all.
 
+use super::added;
 use super::errors::Step;
 use super::rows::{maybe_instant, name, text};
 use super::tasks;
@@ -46,7 +47,10 @@ pub(super) async fn pause(tx: &mut Tx, whom: &Whom, why: Option<&str>, now: Time
 /// See [`crate::store::Store::resume`].
 pub(super) async fn resume(tx: &mut Tx, whom: &Whom, now: Timestamp) -> Step<()> {
     let tenant = match whom {
-        Whom::Task(task) => return resume_task(tx, task, now).await,
+        Whom::Task(task) => {
+            resume_task(tx, task, now).await?;
+            return added::reset_all_of(tx, task, now).await;
+        }
         Whom::Tenant(tenant) => Some(tenant.as_str()),
         Whom::All => None,
     };

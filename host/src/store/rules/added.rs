@@ -60,6 +60,27 @@ pub(in crate::store) fn expect(found: &ScheduleInfo, version: Option<u64>) -> Re
     }
 }
 
+/// Decides whether a schedule that is reset at `now` is moved to that instant. In `doubt` it may have been moved already.
+pub(in crate::store) fn reset(found: &ScheduleInfo, now: Timestamp, doubt: bool) -> Result<Move, ScheduleError> {
+    match found.finished_at {
+        Some(at) => Err(ScheduleError::AlreadyFinished { key: found.key.key.clone(), at }),
+        None if found.cursor > now => Ok(Move::Due),
+        None if doubt && found.cursor == now => Ok(Move::Done),
+        None => Ok(Move::None),
+    }
+}
+
+/// Whether a schedule that is reset is moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Move {
+    /// It is to be moved.
+    Due,
+    /// It was moved by an earlier try of the same request.
+    Done,
+    /// It is not ahead of the clock.
+    None,
+}
+
 /// What a due instant calls for.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::store) enum Firing {

@@ -14,12 +14,12 @@ use super::rows::{instant, maybe_instant, name, number, task_key, to_sql};
 use super::runs::enqueue_one;
 use super::writer::Writing;
 use crate::store::added::{
-    AddSchedule, Added, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, ScheduleError,
+    AddSchedule, Added, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, Reset, ScheduleError,
     ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress, Schedules,
 };
-use crate::store::rules::added::{self as rules, DELETED_FOR, Decision, Firing, Stored};
+use crate::store::rules::added::{self as rules, DELETED_FOR, Decision, Firing, Move, Stored};
 use crate::store::{NewRun, Result, StoreError};
-use crate::task::Name;
+use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
 #[async_trait]
@@ -40,6 +40,10 @@ impl Schedules for SqliteStore {
         self.write(move |w| delete(w, &key, version, now)).await
     }
 
+    async fn reset_schedule(&self, key: ScheduleKey, now: Timestamp) -> Result<Reset> {
+        self.write(move |w| reset(w, &key, now)).await
+    }
+
     async fn fire_schedules(&self, due: FireAdded) -> Result<Vec<FiredSchedule>> {
         self.write(move |w| fire(w, &due)).await
     }
@@ -52,6 +56,9 @@ impl Schedules for SqliteStore {
         self.board.hints.schedules.clone()
     }
 }
+
+/// Schedules of a tenant's task that have come further than an instant.
+const AHEAD: &str = "tenant = ?1 AND task = ?2 AND deleted = 0 AND finished_at IS NULL AND cursor_at > ?3";
 
 /// What [`info`] reads, in its order.
 const INFO_COLUMNS: &str =
@@ -170,6 +177,52 @@ fn delete(w: &mut Writing, key: &ScheduleKey, version: Option<u64>, now: Timesta
         .execute(params![found.id, version, now.as_millis()])?;
     w.told.schedules = true;
     Ok(found.info)
+}
+
+/// See [`Schedules::reset_schedule`].
+fn reset(w: &mut Writing, key: &ScheduleKey, now: Timestamp) -> Step<Reset> {
+    let Some(found) = find(&w.conn, key)?.filter(|found| !found.deleted) else {
+        return Err(StoreError::from(ScheduleError::NotFound(key.key.clone())).into());
+    };
+    if rules::reset(&found.info, now, false).map_err(StoreError::from)? != Move::Due {
+        return Ok(Reset::Unchanged(found.info));
+    }
+    // A new version has every host load it again, and makes what a host is about to fire stale.
+    let version = next_version(&w.conn)?;
+    let info = w
+        .conn
+        .prepare_cached(&format!(
+            "UPDATE schedules SET version = ?2, cursor_at = ?3 WHERE id = ?1 RETURNING {INFO_COLUMNS}"
+        ))?
+        .query_row(params![found.id, version, now.as_millis()], info)?;
+    w.told.schedules = true;
+    Ok(Reset::Moved(info))
+}
+
+/// Lets the schedules of `task` go on from `now` that have come to a later instant. Their versions are drawn together, as there may be
+/// a million of them.
+pub(super) fn reset_all_of(w: &mut Writing, task: &TaskKey, now: Timestamp) -> rusqlite::Result<()> {
+    let (tenant, task, now) = (task.tenant.as_str(), task.task.as_str(), now.as_millis());
+    let ahead: i64 = w
+        .conn
+        .prepare_cached(&format!("SELECT count(*) FROM schedules WHERE {AHEAD}"))?
+        .query_row(params![tenant, task, now], |row| row.get(0))?;
+    if ahead == 0 {
+        return Ok(());
+    }
+    let latest: i64 = w
+        .conn
+        .prepare_cached("UPDATE counters SET schedules = schedules + ?1 RETURNING schedules")?
+        .query_row([ahead], |row| row.get(0))?;
+    w.conn
+        .prepare_cached(&format!(
+            "UPDATE schedules SET cursor_at = ?3, version = ?4 + late.place \
+             FROM (SELECT id, row_number() OVER (ORDER BY id) AS place FROM schedules WHERE {AHEAD}) AS late \
+             WHERE schedules.id = late.id"
+        ))?
+        .execute(params![tenant, task, now, latest - ahead])?;
+    w.told.schedules = true;
+    Ok(())
 }
 
 /// Delete rows that nobody needs any more: of schedules that were deleted, and of those that finished before `oldest`; at

@@ -3,6 +3,7 @@
 
 use rusqlite::{Connection, params};
 
+use super::added;
 use super::errors::Step;
 use super::rows::{maybe_instant, name};
 use super::writer::Writing;
@@ -50,6 +51,7 @@ pub(super) fn resume(w: &mut Writing, whom: &Whom, now: Timestamp) -> Step<()> {
     let tenant = match whom {
         Whom::Task(task) => {
             resume_task(w, task, now);
+            added::reset_all_of(w, task, now)?;
             return Ok(());
         }
         Whom::Tenant(_) | Whom::All => tenant(whom),
