@@ -28,7 +28,7 @@ use crate::plugins::settling::{SETTLE, Settling};
 use crate::plugins::source::{Files, Listing, QUIET, Rejected, Source, list};
 use crate::plugins::watching::Watching;
 use crate::runtime::Runtime;
-use crate::supervisor::{Supervisor, caught, rests, works};
+use crate::supervisor::{Panic, Supervisor, rests, works};
 use crate::task::Name;
 use crate::time::Clock;
 
@@ -187,7 +187,7 @@ impl Directory {
             tokio::select! {
                 next = self.loading.next() => match next {
                     Next::Turn(name, turn) => self.begin(name, turn),
-                    Next::Loaded(name, version) => self.settle(name, version),
+                    Next::Loaded(name, brought) => self.settle(name, brought.unwrap_or_else(|panic| Some(Err(broken(&panic))))),
                 },
                 () = tokio::time::sleep_until(self.gathered_until.into()), if !self.gathered.is_empty() => self.take_up(),
                 () = &mut pause => return,
@@ -331,20 +331,23 @@ fn made(path: &Path) -> io::Result<PathBuf> {
     std::path::absolute(path)
 }
 
+/// What is told of a plugin that made the host panic. It is the only one that is not used for it, and it is loaded again by itself,
+/// because what the host met with may have passed.
+fn broken(panic: &Panic) -> Rejected {
+    Supervisor::of_process().note("loading a plugin", panic);
+    Rejected::for_now(format!("the host panicked while it loaded it: {panic}"))
+}
+
 /// Loads a plugin of these files. Returns nothing if they are others by then: what was read may be of both.
 async fn load(source: Source, name: String, files: Files) -> Option<Brought> {
     debug!(plugin = name, "Loading plugin `{}`", harmless::line(&name));
-    let version = match caught(Box::pin(source.version(&name, files))).await {
-        Ok(version) => version,
-        // A plugin that makes the host panic is the only one that is not used for it.
-        Err(panic) => {
-            Supervisor::of_process().note("loading a plugin", &panic);
-            Err(Rejected::from(format!("the host panicked while it loaded it: {panic}")))
-        }
-    };
+    let version = Box::pin(source.version(&name, files)).await;
     if Name::new(&name).is_err() {
         return Some(version); // nothing of it was read, and its file may have a name that is no text
     }
     let now = tokio::task::spawn_blocking(move || Files::of(&source.directory, &name)).await;
     now.is_ok_and(|now| now == files).then_some(version)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::supervisor::{Panic, caught};
+
 /// Plugins that are read and loaded at once: compiling one takes a core.
 const LOADING: usize = 2;
 
@@ -21,7 +23,7 @@ pub(super) struct Loading<L> {
     /// By size and name: what is soon done is soon in use.
     waiting: BTreeSet<(u64, String)>,
     turns: Arc<Semaphore>,
-    under_way: JoinSet<(String, L)>,
+    under_way: JoinSet<(String, Result<L, Panic>)>,
     by_name: BTreeMap<String, Load>,
     patience: Duration,
 }
@@ -39,8 +41,8 @@ enum Load {
 pub(super) enum Next<L> {
     /// It is this plugin's turn: [`Loading::begin`] it.
     Turn(String, OwnedSemaphorePermit),
-    /// What the load of this plugin brought.
-    Loaded(String, L),
+    /// What the load of this plugin brought; the panic, if it ended with one.
+    Loaded(String, Result<L, Panic>),
 }
 
 impl<L: Send + 'static> Loading<L> {
@@ -89,7 +91,7 @@ impl<L: Send + 'static> Loading<L> {
                 // What is loaded goes before what is begun.
                 biased;
                 Some(ended) = self.under_way.join_next_with_id() => {
-                    // One that was given up brings nothing, even if it was over in that moment; nor does one that panicked.
+                    // One that was given up brings nothing, even if it was over in that moment.
                     if let Ok((id, (plugin, brought))) = ended
                         && matches!(self.by_name.get(&plugin), Some(Load::UnderWay(load)) if load.id() == id)
                     {
@@ -116,7 +118,7 @@ impl<L: Send + 'static> Loading<L> {
     ) {
         let (name, patience) = (plugin.clone(), self.patience);
         let load = self.under_way.spawn(async move {
-            let mut load = pin!(load);
+            let mut load = pin!(caught(load));
             let brought = match tokio::time::timeout(patience, &mut load).await {
                 Ok(brought) => brought,
                 Err(_) => {
@@ -158,7 +160,7 @@ mod tests {
         assert!(loading.next().now_or_never().is_none(), "two are under way");
 
         done.send(7).unwrap();
-        assert!(matches!(loading.next().await, Next::Loaded(plugin, 7) if plugin == "small"));
+        assert!(matches!(loading.next().await, Next::Loaded(plugin, Ok(7)) if plugin == "small"));
         assert_eq!(begin(&mut loading).await.0, "large");
     }
 
@@ -174,10 +176,10 @@ mod tests {
         let (third, done) = begin(&mut loading).await;
         assert_eq!(third, "good");
         done.send(3).unwrap();
-        assert!(matches!(loading.next().await, Next::Loaded(plugin, 3) if plugin == "good"));
+        assert!(matches!(loading.next().await, Next::Loaded(plugin, Ok(3)) if plugin == "good"));
 
         bomb.send(1).unwrap();
-        assert!(matches!(loading.next().await, Next::Loaded(plugin, 1) if plugin == "bomb"));
+        assert!(matches!(loading.next().await, Next::Loaded(plugin, Ok(1)) if plugin == "bomb"));
     }
 
     #[tokio::test]
@@ -195,9 +197,23 @@ mod tests {
         new.send(2).unwrap();
 
         assert!(loading.has("it"));
-        assert!(matches!(loading.next().await, Next::Loaded(_, 2)));
+        assert!(matches!(loading.next().await, Next::Loaded(_, Ok(2))));
         loading.add("it".into(), 3);
         loading.give_up("it");
         assert!(!loading.has("it") && loading.next().now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_load_that_panics_is_over_and_says_so() {
+        let mut loading: Loading<u32> = Loading::with_patience(Duration::from_secs(3600));
+        loading.add("bad".into(), 1);
+        let Next::Turn(plugin, turn) = loading.next().await else { panic!("nothing is loaded yet") };
+        loading.begin(plugin, turn, async { panic!("a fault of the host") });
+
+        let Next::Loaded(plugin, Err(panic)) = loading.next().await else { panic!("it brought something") };
+
+        assert_eq!(plugin, "bad");
+        assert!(panic.to_string().starts_with("a fault of the host"), "{panic}");
+        assert!(loading.is_idle(), "it may be loaded again");
     }
 }

@@ -16,9 +16,13 @@ use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
 
 use super::lanes::on_guest_thread;
+use crate::supervisor::{Supervisor, caught};
 
 /// How long an answer may be kept back. Several short runs, and too short for anybody to notice.
 const LATE: Duration = Duration::from_micros(200);
+
+/// What a panic of the giver is told as.
+const GIVER: &str = "the giver of answers";
 
 /// The answers that are kept back.
 #[derive(Debug, Default)]
@@ -99,7 +103,9 @@ impl Answers {
             kept.asked = true;
             // A runtime that is being shut down drops it at once, which takes the lock.
             drop(kept);
-            runtime.spawn(Giver(Arc::clone(self)).give(runtime.id()));
+            // After a panic the next caller that waits has another giver begun.
+            let giver = caught(Giver(Arc::clone(self)).give(runtime.id()));
+            runtime.spawn(async { giver.await.unwrap_or_else(|panic| Supervisor::of_process().note(GIVER, &panic)) });
         }
         Some(runtime.id())
     }
@@ -207,5 +213,39 @@ mod tests {
 
         assert!(there.is_some() && answers.kept().giver.is_none());
         assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+    }
+
+    /// Panics when it is woken.
+    struct Faulty;
+
+    impl Wake for Faulty {
+        fn wake(self: Arc<Self>) {
+            panic!("a fault of the host");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_giver_that_panics_is_noted_and_followed_by_another() {
+        let (answers, woken) = (Arc::new(Answers::default()), Arc::new(Woken::default()));
+        answers.runtime();
+        tokio::task::yield_now().await;
+        answers.kept().wakers.push(Waker::from(Arc::new(Faulty)));
+        answers.any.store(true, Ordering::Relaxed);
+        answers.give();
+        tokio::task::yield_now().await;
+        assert_eq!(answers.kept().giver, None, "answers are given directly meanwhile");
+
+        answers.runtime();
+        tokio::task::yield_now().await;
+        keep(&answers, &woken);
+        answers.give();
+        tokio::task::yield_now().await;
+
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        let faults = Supervisor::of_process().faults();
+        assert!(
+            faults.iter().any(|fault| fault.part == GIVER && fault.message.starts_with("a fault of the host")),
+            "{faults:?}"
+        );
     }
 }

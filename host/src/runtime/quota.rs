@@ -21,12 +21,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::attempt::Refusals;
+use crate::supervisor::{Supervisor, caught};
 use crate::task::{Directory, Quota};
 
 use room::Room;
 pub(super) use room::{Denied, Place};
 pub(super) use stream::Output;
 use walk::{Id, Used};
+
+/// What a panic while a directory is measured or changed is told as.
+const WORK: &str = "a change of a granted directory";
 
 /// How old a measurement may be, and how much more time passes between two than one takes: what guests do is counted anyway, and
 /// operators change little.
@@ -151,14 +155,17 @@ impl Grant {
     {
         let (mut tell, told) = oneshot::channel();
         let grant = Arc::clone(self);
-        tokio::spawn(async move {
+        let work = async move {
             let room = tokio::select! {
                 biased;
                 () = tell.closed() => return,
                 room = grant.room() => room,
             };
             let _ = tell.send(work(room).await);
-        });
+        };
+        // After a panic nobody answers the guest, which its deadline ends; others have the directory again.
+        let work = caught(work);
+        tokio::spawn(async { work.await.unwrap_or_else(|panic| Supervisor::of_process().note(WORK, &panic)) });
         told
     }
 

@@ -189,3 +189,55 @@ fn pauses_double_up_to_the_longest_and_begin_anew_after_a_good_while() {
     assert_eq!(first, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000]);
     assert_eq!(millis(pause.after(WELL)), 100);
 }
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn each_panic_is_told_as_an_alert_with_its_part_and_its_count() {
+    let supervisor = supervisor();
+    let log = Log::default();
+    let kept = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || kept.clone()).finish();
+    // While there is only one subscriber, a line that another test's thread comes to first, which has none, is switched off for
+    // all threads.
+    let _logged = tracing::subscriber::set_default(subscriber);
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+
+    let mut times = 0;
+    let part = supervisor.service("scheduler", move || {
+        times += 1;
+        let times = times;
+        async move { assert!(times > 2, "fault {times}") }
+    });
+    tokio::time::timeout(BOUND, part).await.expect("it ends").unwrap();
+    supervisor.note("a connection to the API", &guarded(|| panic!("once")).unwrap_err());
+    supervisor.note_down("the store's writer", &guarded(|| panic!("half done")).unwrap_err(), None);
+
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let alerts: Vec<&str> = log.lines().filter(|line| line.contains("alert=\"part-panicked\"")).collect();
+    let told = [
+        ("The host's part `scheduler` panicked, and begins again in 100ms: fault 1 (", "panics=1"),
+        ("The host's part `scheduler` panicked, and begins again in 200ms: fault 2 (", "panics=2"),
+        ("`a connection to the API` panicked, and the host goes on: once (", "panics=1"),
+        (
+            "The host's part `the store's writer` panicked and cannot begin again, so the host ends: half done (",
+            "panics=1",
+        ),
+    ];
+    assert_eq!(alerts.len(), told.len(), "{log}");
+    for (alert, (words, count)) in alerts.into_iter().zip(told) {
+        assert!(alert.contains("ERROR") && alert.contains(words) && alert.contains(count), "{alert}");
+    }
+    assert_eq!(log.matches("The host's part `scheduler` has begun again").count(), 2, "{log}");
+}

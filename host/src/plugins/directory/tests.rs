@@ -1,0 +1,56 @@
+//! What a directory does about a plugin whose load panics.
+
+use super::*;
+use crate::catalog::Catalog;
+use crate::clock::SystemClock;
+use crate::runtime::{Compiler, RuntimeConfig, Services};
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::tenant::Tenants;
+
+fn runtime(place: &Path) -> Arc<Runtime> {
+    let services = Services {
+        store: SqliteStore::open(place.join("store.db"), &SqliteOptions::default()).unwrap(),
+        clock: Arc::new(SystemClock),
+        catalog: Arc::new(Catalog::default()),
+        tenants: Arc::new(Tenants::only_default(1 << 20)),
+        lock_waits: Arc::default(),
+        virtual_time: None,
+    };
+    let config = RuntimeConfig {
+        code_cache: place.join("code"),
+        guest_threads: 1,
+        slots: 1,
+        max_memory: 64 << 20,
+        tick: Duration::from_millis(5),
+        max_component: 1 << 20,
+        compiler: Compiler::InProcess,
+    };
+    Runtime::new(config, Arc::new(services)).unwrap()
+}
+
+#[tokio::test]
+async fn a_plugin_whose_load_panics_is_quarantined_for_now_and_loaded_again() {
+    let place = tempfile::tempdir().unwrap();
+    let (registry, clock) = (Arc::new(Registry::new(Arc::default())), Arc::new(SystemClock));
+    let tenant = Name::default_tenant();
+    let path = place.path().join("plugins");
+    let mut directory =
+        Directory::open(tenant, &path, Arc::clone(&registry), runtime(place.path()), clock, 1 << 20).unwrap();
+    directory.loading.add("bad".into(), 1);
+    let Next::Turn(name, turn) = directory.loading.next().await else { panic!("nothing is loaded yet") };
+    directory.loading.begin(name, turn, async { panic!("a fault of the host") });
+
+    let over = async {
+        while registry.list().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    directory.load_until(over).await;
+
+    let reason = registry.list().remove(0).quarantine.unwrap();
+    assert!(reason.starts_with("the host panicked while it loaded it: a fault of the host ("), "{reason}");
+    assert!(reason.ends_with("; this may pass, so it is tried again in 5s"), "{reason}");
+    assert!(directory.rest() < POLL, "it is looked at again when its next try is due");
+    let faults = Supervisor::of_process().faults();
+    assert!(faults.iter().any(|fault| fault.part == "loading a plugin" && !fault.down), "{faults:?}");
+}
