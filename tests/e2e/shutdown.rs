@@ -1,6 +1,11 @@
 //! Stopping in three steps.
 
-use crate::harness::{Host, Setup, attempts, state};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rustix::fs::{CWD, Mode, mkfifoat};
+
+use crate::harness::{Host, Setup, attempts, guest, state};
 use crate::outcomes::PROBE;
 
 #[test]
@@ -39,6 +44,53 @@ fn what_is_not_over_after_the_grace_is_interrupted_and_done_by_the_next_host() {
     assert_eq!(attempts(&answer)[0]["outcome"], "lost", "{answer}");
     assert_eq!(crate::harness::run_of(&answer)["failures"], 0, "an interrupted attempt is not the task's failure");
     host.request("POST", &format!("/v1/runs/{spinning}/kill"), b"");
+}
+
+#[test]
+fn a_host_ends_in_time_while_its_plugins_files_are_swapped_for_pipes() {
+    let host = Host::with_plugins(&[("it", "hello", "[tasks.it]\n")]);
+    let plugins = host.directory.path().join("plugins");
+    let (swapping, swapped) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
+    let (goes_on, times) = (Arc::clone(&swapping), Arc::clone(&swapped));
+    // A read of such a pipe that waited would do so for ever: there is nobody at its other end.
+    let swaps = std::thread::spawn(move || {
+        let component = guest("hello");
+        while goes_on.load(Ordering::Relaxed) {
+            let (pipe, file) = (plugins.join(".pipe"), plugins.join(".file"));
+            mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+            std::fs::rename(&pipe, plugins.join("it.wasm")).unwrap();
+            std::fs::write(&file, &component).unwrap();
+            // A time of long ago, so that the host takes it up at once.
+            std::fs::File::open(&file).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+            std::fs::rename(&file, plugins.join("it.wasm")).unwrap();
+            times.fetch_add(1, Ordering::Relaxed);
+        }
+        mkfifoat(CWD, plugins.join(".last"), Mode::RUSR | Mode::WUSR).unwrap();
+        std::fs::rename(plugins.join(".last"), plugins.join("it.wasm")).unwrap();
+    });
+    let before = swapped.load(Ordering::Relaxed);
+    host.eventually("it was swapped often", || (swapped.load(Ordering::Relaxed) > before + 200).then_some(()));
+
+    host.signal("TERM");
+    let (content, log, _directory) = host.ended();
+
+    swapping.store(false, Ordering::Relaxed);
+    swaps.join().unwrap();
+    assert!(content, "{log}");
+}
+
+#[test]
+fn a_host_ends_in_time_after_a_plugins_file_was_swapped_for_a_pipe() {
+    let host = Host::with_plugins(&[("it", "hello", "[tasks.it]\n")]);
+    mkfifoat(CWD, host.plugin_path(".pipe"), Mode::RUSR | Mode::WUSR).unwrap();
+    std::fs::rename(host.plugin_path(".pipe"), host.plugin_path("it.wasm")).unwrap();
+    let reason = host.quarantined("it");
+
+    host.signal("TERM");
+    let (content, log, _directory) = host.ended();
+
+    assert!(reason.contains("not a file"), "{reason}");
+    assert!(content, "{log}");
 }
 
 #[test]
