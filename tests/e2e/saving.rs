@@ -19,8 +19,11 @@ fn slowly() {
 }
 
 /// A manifest that is told from others by its description. Its task runs when it is first seen, and then an hour after each run.
+/// Its other task is due every second, twice.
 fn manifest(nth: usize) -> String {
-    format!("[tasks.it]\ndescription = \"number {nth}\"\nafter = \"1h\"\n")
+    format!(
+        "[tasks.it]\ndescription = \"number {nth}\"\nafter = \"1h\"\n[tasks.twice]\nevery = \"1s\"\ntimes = 2\noverlap = \"queue-all\"\n"
+    )
 }
 
 /// A way to save a file, in the steps of a program that does so.
@@ -76,7 +79,11 @@ fn has(host: &Host, nth: usize) {
 }
 
 fn runs(host: &Host) -> usize {
-    list(&host.get("/v1/runs?task=it&limit=100"), "runs").len()
+    runs_of(host, "it")
+}
+
+fn runs_of(host: &Host, task: &str) -> usize {
+    list(&host.get(&format!("/v1/runs?task={task}&limit=100")), "runs").len()
 }
 
 /// Saves the manifest, and replaces the component, in all ways. The schedule must go on as if nothing had happened.
@@ -84,6 +91,7 @@ fn save_in_all_ways(config: &str) {
     let host = Host::with(&Setup { config: config.to_owned() });
     host.add("it", "hello", &manifest(0));
     host.eventually("it has run when it was first seen", || (runs(&host) == 1).then_some(()));
+    host.eventually("the runs of the other are used up", || (runs_of(&host, "twice") == 2).then_some(()));
 
     let mut nth = 0;
     for save in WAYS {
@@ -105,6 +113,8 @@ fn save_in_all_ways(config: &str) {
     }
 
     assert_eq!(runs(&host), 1, "its schedule began anew:\n{}", host.log());
+    let fired = host.get("/v1/tasks/twice")["fired"].clone();
+    assert_eq!((runs_of(&host, "twice"), fired), (2, 2.into()), "its `times` began anew:\n{}", host.log());
     assert!(!host.log().contains("was taken away"), "{}", host.log());
 }
 
@@ -119,7 +129,17 @@ fn a_shared_plugin_keeps_its_schedule_while_its_files_are_rewritten() {
 }
 
 #[test]
-fn a_plugin_directory_that_is_a_link_is_followed_when_it_is_switched() {
+fn a_plugin_directory_that_is_a_link_is_followed_when_it_is_switched_and_the_host_is_told() {
+    is_followed_when_it_is_switched(|host| host.signal("HUP"));
+}
+
+#[test]
+fn a_plugin_directory_that_is_a_link_is_followed_when_it_is_switched_without_a_signal() {
+    is_followed_when_it_is_switched(|_| ());
+}
+
+/// `tell` is what an operator does after a new release has taken the place of the one before.
+fn is_followed_when_it_is_switched(tell: impl FnOnce(&Host)) {
     let place = Setup::default().directory();
     let path = |name: &str| place.path().join(name);
     for release in ["one", "two"] {
@@ -135,7 +155,7 @@ fn a_plugin_directory_that_is_a_link_is_followed_when_it_is_switched() {
 
     std::os::unix::fs::symlink("two/plugins", path("next")).unwrap();
     fs::rename(path("next"), path("plugins")).unwrap();
-    host.signal("HUP");
+    tell(&host);
 
     has(&host, 2);
     host.eventually("what the new release lacks is gone", || task(&host, "old").is_none().then_some(()));
@@ -152,26 +172,7 @@ fn a_host_without_file_notifications_looks_now_and_then_and_says_so_once() {
         return;
     };
     host.add("it", "hello", &manifest(1));
-    let counted = || {
-        let of = |file: String| fs::read_to_string(file).unwrap_or_default();
-        let threads = fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap().flatten();
-        let wakes: u64 = threads
-            .filter_map(|thread| {
-                let status = of(format!("{}/status", thread.path().display()));
-                status
-                    .lines()
-                    .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?
-                    .trim()
-                    .parse::<u64>()
-                    .ok()
-            })
-            .sum();
-        // User and system time, in hundredths of a second. The state, a letter, is not among the numbers.
-        let stat = of(format!("/proc/{}/stat", host.pid()));
-        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        let fields: Vec<u64> = fields.filter_map(|field| field.parse().ok()).collect();
-        (wakes, fields[10] + fields[11], host.log().lines().count())
-    };
+    let counted = || crate::descriptors::counted(&host);
 
     let before = counted();
     std::thread::sleep(Duration::from_secs(6)); // more than one poll; what it does of itself is what is tested
@@ -214,4 +215,43 @@ fn a_manifest_with_more_tasks_than_its_tenant_may_have_is_refused_and_says_which
     fs::write(host.directory.path().join("sexton.toml"), raised).unwrap();
     host.signal("HUP");
     host.loaded_after_all("more");
+}
+
+/// Tasks in a manifest, which is of about the largest size that is accepted.
+const MANY: usize = 30_000;
+
+#[test]
+fn another_task_is_punctual_while_manifests_of_the_largest_size_are_read_and_linked() {
+    let _alone = crate::company::alone(); // how late a task is, is looked at
+    let host = Host::with(&Setup { config: "[tenants.default]\ntasks = 200000\n".into() });
+    host.add("beat", "noop", "[tasks.beat]\nevery = \"200ms\"\noverlap = \"allow(9)\"\n");
+    let latest = |limit: usize| host.get(&format!("/v1/runs?task=beat&limit={limit}"));
+    host.eventually("it beats", || (list(&latest(9), "runs").len() > 5).then_some(()));
+    let before = list(&latest(1), "runs")[0]["id"].as_i64().unwrap();
+
+    for name in ["a", "b", "c"] {
+        let tasks: String = (0..MANY).map(|n| format!("[tasks.{name}-{n}]\ninput = \"{n}\"\n")).collect();
+        assert!((900 << 10..1 << 20).contains(&tasks.len()), "{} bytes", tasks.len());
+        host.add_bytes(name, &guest("hello"), Some(&tasks));
+    }
+    for name in ["a", "b", "c"] {
+        host.loaded(name);
+    }
+
+    let runs = latest(1000);
+    let since: Vec<&Value> = list(&runs, "runs").iter().filter(|run| run["id"].as_i64().unwrap() > before).collect();
+    let instant = |run: &Value, field: &str| {
+        let text = run[field].as_str().unwrap_or_else(|| panic!("no {field} in {run}"));
+        chrono::DateTime::parse_from_rfc3339(text).unwrap()
+    };
+    let claimed = since.iter().filter(|run| run["claimed_at"].is_string());
+    let latest =
+        claimed.map(|run| (instant(run, "claimed_at") - instant(run, "due_at")).num_milliseconds()).max().unwrap();
+    let slept: Vec<_> = since
+        .windows(2)
+        .map(|two| (instant(two[0], "due_at") - instant(two[1], "due_at")).num_milliseconds())
+        .collect();
+    let missed = slept.iter().max().copied().unwrap_or_default();
+    println!("{} runs of the task beside it, started at most {latest} ms late, at most {missed} ms apart", since.len());
+    assert!(latest < 5000 && missed < 5000, "it was {latest} ms late, and had no instants for {missed} ms");
 }

@@ -263,4 +263,17 @@ mod tests {
         assert!(files((999, 900_000_000)).is_new(second(1_000)));
         assert!(!files((-1_000, 0)).is_new(second(1_000)), "a second before 1970 is none after it");
     }
+
+    #[test]
+    fn a_file_that_cannot_be_read_for_want_of_descriptors_or_memory_is_tried_again_and_one_that_is_no_file_is_not() {
+        use rustix::io::Errno;
+        let for_now = |errno: Errno| Rejected::unreadable("it.wasm", &io::Error::from(errno)).for_now;
+
+        for passing in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO, Errno::STALE] {
+            assert!(for_now(passing), "{passing}");
+        }
+        for lasting in [Errno::ACCESS, Errno::PERM, Errno::ISDIR, Errno::INVAL] {
+            assert!(!for_now(lasting), "{lasting}");
+        }
+    }
 }
