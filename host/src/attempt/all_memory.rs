@@ -142,4 +142,36 @@ mod tests {
     fn a_machine_has_some_memory() {
         assert!(may_have().is_some_and(|bytes| bytes > 64 << 20));
     }
+
+    /// Set for the child process of the test below: the bytes that its data limit leaves at most.
+    const LIMITED: &str = "SEXTON_TEST_DATA_LIMIT";
+
+    #[test]
+    fn a_data_limit_is_what_a_process_may_have_less_what_it_has_reserved() {
+        if let Some(limit) = std::env::var(LIMITED).ok().and_then(|limit| limit.parse::<u64>().ok()) {
+            let before = may_have().unwrap();
+            let reserved = vec![0_u8; 256 << 20];
+            let after = may_have().unwrap();
+            drop(std::hint::black_box(reserved));
+
+            assert!(before < limit && before > limit / 2, "{before} of {limit}");
+            let taken = before - after;
+            assert!((255 << 20..320 << 20).contains(&taken), "{taken}");
+            assert_eq!(super::AllMemory::of(for_guests(before)).limit(), before - before / super::OWN_PART);
+            return;
+        }
+        // A limit is for a whole process, so that another one has it.
+        let limit: u64 = 2 << 30;
+        let name = "runtime::all_memory::tests::a_data_limit_is_what_a_process_may_have_less_what_it_has_reserved";
+        let limited = format!("ulimit -d {} && exec \"$0\" --exact {name}", limit >> 10);
+        let child = std::process::Command::new("sh")
+            .args(["-c", &limited])
+            .arg(std::env::current_exe().unwrap())
+            .env(LIMITED, limit.to_string())
+            .output()
+            .unwrap();
+
+        let said = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && said.contains("1 passed"), "{said}");
+    }
 }
