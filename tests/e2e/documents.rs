@@ -49,6 +49,44 @@ fn symptoms_in_the_operators_guide_are_searched_for_as_they_are_written_there() 
 }
 
 #[test]
+fn how_other_machines_reach_a_host_is_said_alike_by_the_program_and_by_the_documents() {
+    let refused = std::process::Command::new(crate::harness::SEXTON)
+        .args(["run", "--listen", "0.0.0.0:7070"])
+        .current_dir(tempfile::tempdir().unwrap().path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    let security = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let sentences = |text: &str| -> Vec<String> {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        text.split(". ").map(str::to_owned).collect()
+    };
+
+    let hint = said.lines().find(|line| line.starts_with("hint:")).expect("a hint of what to do");
+    let words = sentences(&security);
+
+    assert!(hint.contains("`ssh -L`") && !hint.contains("proxy"), "{hint}");
+    assert!(words.iter().any(|sentence| sentence.contains("Other machines reach it through `ssh -L`")), "{security}");
+    let of_proxies = |text: &str| -> Vec<String> {
+        // Those of guests' requests, and of the test suite's line to a database, are other ones.
+        let others = ["HTTP_PROXY", "tests/proxy", "proxy-authorization"];
+        let about =
+            sentences(text).into_iter().filter(|sentence| sentence.contains("proxy") || sentence.contains("proxies"));
+        about.filter(|sentence| !others.iter().any(|other| sentence.contains(other))).collect()
+    };
+    assert_eq!(
+        of_proxies(&security)[0],
+        "Do not put a proxy in front of it: all that the proxy lets in may do everything"
+    );
+    for document in documents() {
+        for sentence in of_proxies(&fs::read_to_string(&document).unwrap()) {
+            let advises = ["behind a proxy", "use a proxy", "through a proxy", "reverse proxy"];
+            assert!(!advises.iter().any(|words| sentence.contains(words)), "{}: {sentence}", document.display());
+        }
+    }
+}
+
+#[test]
 fn the_words_of_a_message_are_told_from_what_stands_in_them() {
     assert_eq!(fragments("took longer than 1m to compile"), ["took longer than", "to compile"]);
     assert_eq!(fragments("spins in `f` (src/lib.rs:7)"), ["spins in"]);

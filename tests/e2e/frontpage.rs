@@ -1,13 +1,16 @@
 //! The job that all of this is for: a page of ten remote systems stays current although some hang.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Host, SEXTON, list};
+use crate::harness::{Host, SEXTON, Setup, drop_in, guest, list};
 
 /// Ten real HTTP servers.
 struct Remotes {
@@ -177,4 +180,53 @@ fn at_most_three_overlapped(host: &Host) {
     let most = spans.iter().map(|(from, _)| overlapping(*from)).max().unwrap();
     println!("{} runs, at most {most} at once", spans.len());
     assert!((2..=3).contains(&most), "{most} runs at once");
+}
+
+/// A process and all that it has started, which are killed when this is dropped.
+struct Group(u32);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.0)]).stderr(Stdio::null()).status();
+    }
+}
+
+/// The processes that `parent` has started, by the names of their programs.
+fn children(parent: u32) -> BTreeMap<String, u32> {
+    let listed = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    let name = |pid: u32| Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned());
+    listed.split_whitespace().filter_map(|pid| pid.parse().ok()).filter_map(|pid| Some((name(pid)?, pid))).collect()
+}
+
+/// What `make run` does once all is built, with the manifests that it finds.
+#[test]
+fn the_script_of_make_run_shows_the_page_of_the_examples_and_ends_them_all_together() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let makefile = fs::read_to_string(repository.join("Makefile")).unwrap();
+    assert!(makefile.contains("\n\tscripts/run.sh $(TARGET)/debug\n"), "`make run` runs something else");
+    let directory = Setup::default().new_directory();
+    for example in ["hello", "hang", "report", "frontpage"] {
+        let manifest = fs::read_to_string(repository.join(format!("plugins/{example}.toml"))).unwrap();
+        drop_in(directory.path(), example, &guest(example), Some(&manifest));
+    }
+    let mut script = Command::new(repository.join("scripts/run.sh"));
+    script.arg(Path::new(SEXTON).parent().unwrap()).process_group(0);
+
+    let host = Host::start_by(script, directory, &[]);
+    let group = Group(host.pid());
+    for example in ["hello", "hang", "report", "frontpage"] {
+        host.loaded(example);
+    }
+    host.eventually("the page of the examples is there", || page(&host));
+    let started = children(host.pid());
+    // As Ctrl-C reaches it.
+    assert!(Command::new("kill").args(["-INT", &started["sexton"].to_string()]).status().unwrap().success());
+    let (_, log, _directory) = host.ended();
+
+    assert!(log.contains("Stopped"), "{log}");
+    for (name, pid) in started {
+        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z "), "`{name}` goes on: {state}");
+    }
+    drop(group);
 }

@@ -93,3 +93,30 @@ fn files_that_an_earlier_version_left_open_are_closed_at_the_start_and_that_is_t
         assert_eq!(told, 1, "{file}: {}", host.log());
     }
 }
+
+#[test]
+fn published_plugins_in_a_directory_of_another_user_are_not_used() {
+    let setup = Setup { config: "[host]\npublish = true\n".into() };
+    let directory = setup.new_directory();
+    let published = directory.path().join("var/published");
+    if rustix::process::geteuid().is_root() {
+        fs::create_dir_all(&published).unwrap();
+        std::os::unix::fs::chown(&published, Some(12_345), None).unwrap();
+    } else {
+        // A directory that is another user's: root's.
+        fs::create_dir_all(directory.path().join("var")).unwrap();
+        std::os::unix::fs::symlink("/usr", &published).unwrap();
+    }
+
+    let refused = Command::new(SEXTON)
+        .args(["run", "--config", "sexton.toml"])
+        .current_dir(directory.path())
+        .env_remove("SEXTON_STORE_URL")
+        .output()
+        .unwrap();
+
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success());
+    let told = said.lines().find(|line| line.starts_with("error:")).expect("it says why it does not start");
+    assert!(told.contains("var/published") && told.contains("it belongs to user "), "{said}");
+}

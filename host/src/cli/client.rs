@@ -180,4 +180,17 @@ mod tests {
             assert!(Client::new(wrong, None).is_err(), "{wrong}");
         }
     }
+
+    #[test]
+    fn a_port_alone_is_answered_with_the_address_to_write() {
+        for (port, host) in [("7220", "127.0.0.1:7220"), (":7220", "127.0.0.1:7220"), ("0", "127.0.0.1:0")] {
+            let refused = Client::new(port, None).expect_err("it is no address");
+
+            assert_eq!(
+                refused.message(),
+                format!("`{port}` is not where a host can be: it is a port without an address")
+            );
+            assert!(format!("{refused:?}").contains(&format!("Some(\"write {host}\")")), "{refused:?}");
+        }
+    }
 }

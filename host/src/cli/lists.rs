@@ -256,3 +256,53 @@ fn took(run: &RunInfo, screen: &Screen) -> String {
         _ => "-".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::{Cause, Outcome, RunId};
+    use crate::store::NewRun;
+    use crate::task::{Name, TaskKey};
+    use crate::time::Timestamp;
+
+    /// A run in `state` whose last attempt ended so.
+    fn run(state: RunState, outcome: Outcome, message: Option<&str>) -> RunInfo {
+        let at = Timestamp::from_millis(1_800_000_000_000);
+        let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("it").expect("a name") };
+        let NewRun { task, cause, .. } = NewRun::of(task, at, Cause::Demand);
+        RunInfo {
+            id: RunId(7),
+            task,
+            state,
+            due_at: at,
+            run_at: at,
+            created_at: at,
+            claimed_at: Some(at),
+            ended_at: None,
+            cause,
+            attempt: 2,
+            failures: 1,
+            parent: None,
+            host: None,
+            outcome: Some(outcome),
+            message: message.map(str::to_owned),
+            forced: false,
+            note: None,
+            why: None,
+            deaths: 0,
+            suspected_at: None,
+            held_back: None,
+        }
+    }
+
+    #[test]
+    fn the_outcome_of_the_last_attempt_is_not_that_of_a_run_that_goes_on() {
+        let lost = run(RunState::Running, Outcome::Lost, None);
+        let trapped = run(RunState::Waiting, Outcome::Trapped, Some("unreachable"));
+        let failed = run(RunState::Failed, Outcome::Lost, Some("its host died"));
+
+        assert_eq!((outcome(&lost), said(&lost)), ("-", "last attempt lost".to_owned()));
+        assert_eq!((outcome(&trapped), said(&trapped)), ("-", "last attempt trapped: unreachable".to_owned()));
+        assert_eq!((outcome(&failed), said(&failed)), ("lost", "its host died".to_owned()));
+    }
+}

@@ -192,6 +192,25 @@ mod tests {
     }
 
     #[test]
+    fn a_place_of_the_program_itself_that_floods_the_log_is_cut_too_and_its_other_places_are_not() {
+        let start = Instant::now();
+
+        let (text, left_out) = written(|| {
+            for _ in 0..100_000 {
+                tracing::warn!(target: "sexton::machine::executor", "a run failed");
+            }
+            tracing::warn!(target: "sexton::machine::executor", "another place");
+        });
+
+        let flood = text.lines().filter(|line| line.contains("a run failed")).count();
+        // While it was logged the place could log some more.
+        let most = OWN.burst + OWN.per_second * start.elapsed().as_secs_f64();
+        assert!(flood as f64 >= OWN.burst && flood as f64 <= most + 1.0, "{flood} lines were written");
+        assert_eq!(left_out, [("sexton::machine::executor".to_owned(), 100_000 - flood as u64)]);
+        assert!(text.contains("another place"));
+    }
+
+    #[test]
     fn a_place_that_was_cut_may_log_again_after_a_while() {
         let start = Instant::now();
         let mut place = Place { target: "library".to_owned(), tokens: 2.0, at: start, left_out: 0 };
