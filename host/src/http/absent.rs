@@ -2,11 +2,12 @@
 //!
 //! What another tenant owns is not there, without a word.
 
-use super::App;
-use super::error::{ApiError, ApiResult};
 use crate::config::reading::nearest;
 use crate::plugins::PluginInfo;
 use crate::task::TaskKey;
+
+use super::api_state::App;
+use super::error::{ApiError, ApiResult};
 
 /// Most names that are listed in a hint.
 const MOST_NAMES: usize = 10;

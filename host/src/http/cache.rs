@@ -10,13 +10,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::App;
+use crate::store::{CacheKey, CacheWrite, WriteIf, Written};
+
+use super::api_state::App;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, KeyPath, NoQuery, Payload, Tenant, duration};
 use super::guard;
 use super::result::{dated, is_named, text};
 use super::shapes::{Entries, EntryDeleted, EntryWritten};
-use crate::store::{CacheKey, CacheWrite, WriteIf, Written};
 
 /// Entries of a page.
 const PAGE: usize = 1000;

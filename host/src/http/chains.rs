@@ -6,12 +6,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use super::App;
+use crate::schedule::Trigger;
+use crate::task::{Name, Task, TaskKey};
+
+use super::api_state::App;
 use super::error::ApiResult;
 use super::extract::{ApiQuery, NoQuery, Tenant};
 use super::shapes::following::{ChainShape, Chains, Following, awaits_of_chain, awaits_of_task};
-use crate::schedule::Trigger;
-use crate::task::{Name, Task, TaskKey};
 
 /// `GET /v1/chains`.
 pub(super) async fn list(

@@ -10,15 +10,16 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 
-use super::error::{ApiError, ApiResult};
-use super::shapes::length;
-use super::{App, MAX_BODY};
 use crate::lengths;
 use crate::run::RunId;
 use crate::schedule::words;
 use crate::store::{CacheKey, RunInfo};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
+
+use super::api_state::{App, MAX_BODY};
+use super::error::{ApiError, ApiResult};
+use super::shapes::length;
 
 /// How long a body may take to arrive. A slow client holds its own connection only, and not for ever.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);

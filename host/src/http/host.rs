@@ -7,13 +7,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::App;
-use super::error::{ApiResult, told_in_log};
-use super::extract::{ApiQuery, NoQuery, Tenant};
-use super::shapes::{FailureBody, Health, Host, Locks, Plugins, TenantShape, Tenants};
 use crate::lengths;
 use crate::run::RunId;
 use crate::telemetry::lost_lines;
+
+use super::api_state::App;
+use super::error::{ApiResult, told_in_log};
+use super::extract::{ApiQuery, NoQuery, Tenant};
+use super::shapes::{FailureBody, Health, Host, Locks, Plugins, TenantShape, Tenants};
 
 /// `GET /v1/health`, and `GET /livez`: whether the store answers, and no part of the host is down or hangs; what a watchdog asks.
 pub(super) async fn health(State(app): State<App>, _: ApiQuery<NoQuery>) -> Response {

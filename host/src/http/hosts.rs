@@ -5,7 +5,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use tracing::info;
 
-use super::App;
+use super::api_state::App;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, path_text};
 use super::shapes::hosts::{HostShape, Hosts};

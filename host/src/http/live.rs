@@ -14,7 +14,7 @@ use crate::run::{RunId, RunState};
 use crate::store::RunInfo;
 use crate::time::Timestamp;
 
-use super::App;
+use super::api_state::App;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NamedTenant, NoQuery, RunPath, Tenant};
 use super::shapes::ago;

@@ -9,13 +9,14 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use super::App;
-use super::error::ApiResult;
-use super::extract::{ApiQuery, NoQuery, Tenant};
 use crate::run::RunId;
 use crate::store::{HeldLock, LockKind, LockMode, LockName, LockWait};
 use crate::task::Name;
 use crate::time::Timestamp;
+
+use super::api_state::App;
+use super::error::ApiResult;
+use super::extract::{ApiQuery, NoQuery, Tenant};
 
 /// `GET /v1/locks/graph`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

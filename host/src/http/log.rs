@@ -16,7 +16,7 @@ use crate::attempt::{LogLine, RunHandle};
 use crate::run::RunId;
 use crate::store::{AttemptInfo, StoreError};
 
-use super::App;
+use super::api_state::App;
 use super::error::ApiResult;
 use super::extract::{ApiQuery, RunPath, Tenant};
 use super::shapes::LogEvent;

@@ -7,18 +7,20 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::response::{Html, IntoResponse, Response};
 
+use crate::pause::PausedBy;
+use crate::plugins::PluginInfo;
+use crate::run::RunState;
+use crate::store::{HeldLock, LockKind, LockMode, RunFilter, RunInfo};
+use crate::time::Timestamp;
+
+use super::api_state::App;
 use super::error::ApiResult;
 use super::extract::{ApiQuery, NoQuery, Tenant, query_of};
 use super::shapes::following::ChainShape;
 use super::shapes::hosts::{HostShape, HostState};
 use super::shapes::{TaskSummary, ago};
 use super::tasks::summaries;
-use super::{App, chains, hosts};
-use crate::pause::PausedBy;
-use crate::plugins::PluginInfo;
-use crate::run::RunState;
-use crate::store::{HeldLock, LockKind, LockMode, RunFilter, RunInfo};
-use crate::time::Timestamp;
+use super::{chains, hosts};
 
 /// Runs shown.
 const RUNS: usize = 30;

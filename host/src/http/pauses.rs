@@ -5,14 +5,15 @@ use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use serde::Deserialize;
 
-use super::App;
-use super::absent::no_task;
-use super::error::{ApiError, ApiResult};
-use super::extract::{ApiQuery, NoQuery, TaskPath, Tenant};
-use super::shapes::{Paused, PausedMany};
 use crate::ops::{self, OpError, PauseState, Principal};
 use crate::pause::Whom;
 use crate::task::{Name, TaskKey};
+
+use super::absent::no_task;
+use super::api_state::App;
+use super::error::{ApiError, ApiResult};
+use super::extract::{ApiQuery, NoQuery, TaskPath, Tenant};
+use super::shapes::{Paused, PausedMany};
 
 /// Longest reason for a pause, in characters.
 const MAX_WHY: usize = 200;

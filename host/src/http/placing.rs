@@ -1,10 +1,11 @@
 //! Which tasks are for other hosts, as they ask for labels that this one does not have; and for none that is up.
 
-use super::App;
-use super::error::ApiResult;
 use crate::run::HeldBack;
 use crate::store::hosts::HostInfo;
 use crate::task::TaskKey;
+
+use super::api_state::App;
+use super::error::ApiResult;
 
 /// Who may run what, at one moment.
 pub(super) struct Placing<'a> {

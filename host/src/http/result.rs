@@ -6,12 +6,13 @@ use axum::http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::App;
+use crate::run::{Output, RunId, RunState};
+use crate::time::Timestamp;
+
+use super::api_state::App;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, RunPath, TaskPath, Tenant};
 use super::{guard, tasks};
-use crate::run::{Output, RunId, RunState};
-use crate::time::Timestamp;
 
 /// Which run made what is served.
 pub(super) const X_SEXTON_RUN: HeaderName = HeaderName::from_static("x-sexton-run");

@@ -8,18 +8,19 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::App;
+use crate::ops::{EndRun, Ended, Principal};
+use crate::run::{HeldBack, RunId, RunState};
+use crate::store::{RunFilter, RunInfo};
+use crate::task::Name;
+
 use super::absent::Absent;
+use super::api_state::App;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, RunPath, Tenant, duration};
 use super::placing::Placing;
 use super::shapes::{InputShape, KillEffect, Killed, ReleasedRun, RunDetail, Runs, millis};
 use super::waiting::MayWait;
 use super::watch::Changes;
-use crate::ops::{EndRun, Ended, Principal};
-use crate::run::{HeldBack, RunId, RunState};
-use crate::store::{RunFilter, RunInfo};
-use crate::task::Name;
 
 /// Runs of a page, unless asked for otherwise, and at most.
 const PAGE: usize = 50;

@@ -5,13 +5,14 @@ use axum::extract::State;
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-use super::App;
-use super::error::{ApiError, ApiResult};
-use super::extract::{ApiQuery, Tenant};
-use super::shapes::schedule::Explained;
 use crate::schedule::given::{self, Reading};
 use crate::schedule::{explain, words, zone};
 use crate::task::{Name, TaskKey};
+
+use super::api_state::App;
+use super::error::{ApiError, ApiResult};
+use super::extract::{ApiQuery, Tenant};
+use super::shapes::schedule::Explained;
 
 /// Instants that are told, unless asked for otherwise.
 const NEXT: usize = 5;

@@ -11,18 +11,19 @@ use axum::response::{IntoResponse, Response};
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-use super::App;
-use super::absent::no_task;
-use super::error::{ApiError, ApiResult};
-use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, Tenant, duration, instant, query_of};
-use super::shapes::schedules::{
-    AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
-};
 use crate::schedule::{self, BadDefinition, Definition, Trigger, given, words};
 use crate::store::StoreError;
 use crate::store::added::{AddSchedule, Added, Reset, ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
+
+use super::absent::no_task;
+use super::api_state::App;
+use super::error::{ApiError, ApiResult};
+use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, Tenant, duration, instant, query_of};
+use super::shapes::schedules::{
+    AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
+};
 
 /// The longest delay or interval, and how far ahead an instant may be. Further is more likely a slip than a wish.
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);

@@ -10,18 +10,19 @@ use axum::response::{IntoResponse, Response};
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-use super::App;
-use super::absent::no_task;
-use super::chains::following;
-use super::error::{ApiError, ApiResult};
-use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, TaskPath, Tenant, duration, instant, query_of};
-use super::placing::Placing;
-use super::shapes::{TaskDetail, TaskSummary, Tasks, Triggered};
 use crate::ops::{OpError, Principal, TriggerRun};
 use crate::run::HeldBack;
 use crate::store::TaskState;
 use crate::task::{Name, Task, TaskKey};
 use crate::time::Timestamp;
+
+use super::absent::no_task;
+use super::api_state::App;
+use super::chains::following;
+use super::error::{ApiError, ApiResult};
+use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, TaskPath, Tenant, duration, instant, query_of};
+use super::placing::Placing;
+use super::shapes::{TaskDetail, TaskSummary, Tasks, Triggered};
 
 /// Longest idempotency key, in bytes.
 const MAX_DEDUP: usize = 200;

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::App;
+use super::api_state::App;
 use super::error::{ApiError, ApiResult};
 use super::places::Place;
 
