@@ -1,7 +1,7 @@
 //! The HTTP API on loopback, and the one page that people look at. `docs/http-api.md` is its reference.
 //!
-//! It shows, accepts and passes on; it decides nothing. What it knows of runs under way is [`LiveRuns`], of all else
-//! the [`Store`] and the [`Catalog`]. There is no authentication: whoever may connect may do everything. Hence it is
+//! It shows, accepts and passes on; it decides nothing. What it knows of runs under way is [`LiveRuns`](crate::machine::live::LiveRuns), of all else
+//! the [`Store`](crate::store::Store) and the [`Catalog`](crate::catalog::Catalog). There is no authentication: whoever may connect may do everything. Hence it is
 //! meant for loopback addresses only, and refuses what a web page on another site could make a browser send.
 
 mod absent;

@@ -1,5 +1,6 @@
 //! Commands against a real API on a real socket: what they print, and which code they end with.
 
+use crate::store::history::History as _;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -11,7 +12,6 @@ use crate::http::serve;
 use crate::http::tests::{Rig, report};
 use crate::lifecycle::Transition;
 use crate::run::{Outcome, Output};
-use crate::store::Store;
 
 struct Host {
     rig: Rig,

@@ -11,6 +11,9 @@ mod placing;
 mod schedules;
 mod tenants;
 
+use crate::store::claims::Claims as _;
+use crate::store::history::History as _;
+use crate::store::locks::Locks as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +37,7 @@ use crate::retry::RetryPolicy;
 use crate::run::{Accounts, Claim, Kept, Outcome, Output, Report, RunId};
 use crate::schedule::{CatchUp, Trigger};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
-use crate::store::{ClaimRequest, Finish, LockKind, LockMode, LockName, LockTaken, LockWait, Store};
+use crate::store::{ClaimRequest, Finish, LockKind, LockMode, LockName, LockTaken, LockWait};
 use crate::supervision::Supervision;
 use crate::supervisor::{Supervisor, guarded};
 use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};

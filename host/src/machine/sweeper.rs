@@ -167,6 +167,7 @@ mod tests {
     use crate::attempt::RunHandle;
     use crate::plugins::manifest::Manifest;
     use crate::run::{Cause, ClaimKey, RunState};
+    use crate::store::runs::Runs as _;
     use crate::store::sqlite::{SqliteOptions, SqliteStore};
     use crate::store::{ClaimRequest, NewRun};
     use crate::task::{Name, TaskKey};

@@ -8,10 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use super::Result;
 use crate::run::RunId;
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
+
+use super::Result;
 
 /// Why nothing was done to an added schedule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -241,7 +242,7 @@ pub enum FiredSchedule {
 
 /// Where added schedules are kept. What [`Store`](super::Store) promises goes for this part of it, too.
 #[async_trait]
-pub trait Schedules {
+pub trait AddedSchedules {
     /// Add a schedule. The same one once more changes nothing.
     ///
     /// # Errors

@@ -1,6 +1,9 @@
 //! What is kept in the cache, and how it is changed.
 
+use crate::store::Result;
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use crate::run::ClaimKey;
 use crate::task::Name;
@@ -85,4 +88,30 @@ pub enum Written {
     Yes(u64),
     /// Its condition did not hold; nothing was changed.
     Conflict,
+}
+
+/// Entries that outlive their runs.
+#[async_trait]
+pub trait Cache: Send + Sync {
+    /// Read an entry; `None` if it is absent or expired.
+    async fn cache_get(&self, key: CacheKey, now: Timestamp) -> Result<Option<Entry>>;
+
+    /// Change an entry.
+    async fn cache_write(&self, write: CacheWrite) -> Result<Written>;
+
+    /// Delete an entry; whether there was one.
+    async fn cache_delete(&self, key: CacheKey, claim: Option<ClaimKey>, now: Timestamp) -> Result<bool>;
+
+    /// The bytes that each tenant's entries take of its quota, expired ones included until they are deleted. A tenant that never
+    /// wrote one may be left out.
+    async fn cache_usage(&self) -> Result<BTreeMap<Name, u64>>;
+
+    /// The keys of a tenant that begin with `prefix`, in order, after `after`, at most `limit`.
+    async fn cache_list(
+        &self,
+        prefix: CacheKey,
+        after: Option<String>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<EntryInfo>>;
 }

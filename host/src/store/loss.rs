@@ -35,7 +35,7 @@ impl LossPolicy {
     }
 }
 
-/// A run whose lease is over, as found by [`Store::expired`](super::Store::expired).
+/// A run whose lease is over, as found by [`Claims::expired`](crate::store::claims::Claims::expired).
 #[derive(Clone, Debug)]
 pub struct Expired {
     /// The claim that was not extended.
@@ -102,7 +102,7 @@ pub(super) fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// What [`Store::release_run`](super::Store::release_run) did.
+/// What [`Runs::release_run`](crate::store::runs::Runs::release_run) did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Released {
     /// The run was held back, and may start now.

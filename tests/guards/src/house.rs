@@ -139,6 +139,6 @@ pub const HOUSE: House = House {
     ],
     longest_file: 600,
     longest_function: 80,
-    // That of `store::postgres`; `runtime` and `imports` have one of 22. This number only goes down.
-    largest_circle: 29,
+    // That of `store::postgres`. This number only goes down.
+    largest_circle: 26,
 };

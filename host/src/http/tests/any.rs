@@ -2,6 +2,8 @@
 //!
 //! `PROPTEST_CASES=100000` has it tried longer. `fuzz/` has the same with coverage to go by.
 
+use crate::store::history::History as _;
+use crate::store::runs::Runs as _;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use tower::ServiceExt as _;
 
 use super::{NOW, Rig};
 use crate::run::RunState;
-use crate::store::{RunFilter, Store as _};
+use crate::store::RunFilter;
 
 /// How many questions the store answers before the runs are ended that a request may be waiting for. A request that waits
 /// for nothing asks fewer, so it meets the runs as they are.

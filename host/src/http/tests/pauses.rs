@@ -1,5 +1,7 @@
 //! Pauses of many, runs that go past limits, and a host that a signal paused.
 
+use crate::store::tasks::Tasks as _;
+
 use super::*;
 
 #[tokio::test]

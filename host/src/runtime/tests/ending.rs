@@ -1,12 +1,13 @@
 //! Guests that do not stop by themselves.
 
+use crate::store::locks::Locks as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::attempt::{Ended, Order, Stop};
 use crate::lifecycle::Ending;
 use crate::run::Outcome;
-use crate::store::{LockKind, LockMode, LockName, Store};
+use crate::store::{LockKind, LockMode, LockName};
 use crate::task::{Limits, Pattern, Task};
 
 use super::rig::{Rig, SLACK, component, limits, order, program, runner, sleeping, task, timed, under_way};

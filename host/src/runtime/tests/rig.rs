@@ -1,5 +1,7 @@
 //! A runtime to test with, and components for it that are made on the spot.
 
+use crate::store::claims::Claims as _;
+use crate::store::runs::Runs as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

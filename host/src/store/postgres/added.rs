@@ -11,22 +11,24 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio_postgres::Row;
 
-use super::errors::{Remedy, Step};
-use super::prune::PIECE;
-use super::rows::{instant, maybe_instant, name, number, task_key, to_sql};
-use super::tx::Tx;
-use super::{PostgresStore, READ_PATIENCE, act, read};
 use crate::store::added::{
-    AddSchedule, Added, FireAdded, FiredSchedule, LoadedSchedule, Reset, ScheduleError, ScheduleFilter, ScheduleInfo,
-    ScheduleKey, ScheduleProgress, Schedules,
+    AddSchedule, Added, AddedSchedules, FireAdded, FiredSchedule, LoadedSchedule, Reset, ScheduleError, ScheduleFilter, ScheduleInfo,
+    ScheduleKey, ScheduleProgress,
 };
 use crate::store::rules::added::{self as rules, DELETED_FOR, Decision, Move, Stored};
 use crate::store::{Result, StoreError};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
+use super::acts::act;
+use super::errors::Step;
+use super::prune::PIECE;
+use super::rows::{instant, maybe_instant, name, number, task_key, to_sql};
+use super::tx::Tx;
+use super::{PostgresStore, read};
+
 #[async_trait]
-impl Schedules for PostgresStore {
+impl AddedSchedules for PostgresStore {
     async fn add_schedule(&self, new: AddSchedule) -> Result<Added> {
         let new = Arc::new(new);
         act!(self.acts, [new], |tx| add(tx, &new))
@@ -92,7 +94,7 @@ async fn find(tx: &Tx, key: &ScheduleKey) -> Step<Option<Stored>> {
     Ok(Some(Stored { info: info(&row)?, id: row.get(11), data: row.get(12), deleted: row.get(13) }))
 }
 
-/// See [`Schedules::schedules`].
+/// See [`AddedSchedules::schedules`].
 async fn list(tx: &Tx, filter: &ScheduleFilter) -> Step<Vec<ScheduleInfo>> {
     let (tenant, after) = (filter.tenant.as_str(), filter.after.as_ref().map_or("", Name::as_str));
     let limit = to_sql(filter.limit);
@@ -107,7 +109,7 @@ async fn list(tx: &Tx, filter: &ScheduleFilter) -> Step<Vec<ScheduleInfo>> {
     rows.iter().map(info).collect()
 }
 
-/// See [`Schedules::load_schedules`].
+/// See [`AddedSchedules::load_schedules`].
 async fn load(tx: &Tx, since: u64, limit: usize) -> Step<Vec<LoadedSchedule>> {
     let rows = tx
         .query(
@@ -134,7 +136,7 @@ async fn next_version(tx: &Tx) -> Step<i64> {
     Ok(tx.query_one("UPDATE counters SET schedules = schedules + 1 RETURNING schedules", &[]).await?.get(0))
 }
 
-/// See [`Schedules::add_schedule`].
+/// See [`AddedSchedules::add_schedule`].
 async fn add(tx: &mut Tx, new: &AddSchedule) -> Step<Added> {
     // Where nothing is to be written, nobody else is kept waiting.
     let found = find(tx, &new.key).await?;
@@ -175,7 +177,7 @@ async fn add(tx: &mut Tx, new: &AddSchedule) -> Step<Added> {
     Ok(if replaces { Added::Replaced(info) } else { Added::New(info) })
 }
 
-/// See [`Schedules::delete_schedule`].
+/// See [`AddedSchedules::delete_schedule`].
 async fn delete(tx: &mut Tx, key: &ScheduleKey, version: Option<u64>, now: Timestamp) -> Step<ScheduleInfo> {
     let doubt = tx.doubt;
     let there = |found: Option<Stored>| match found {

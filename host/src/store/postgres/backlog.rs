@@ -2,14 +2,15 @@
 
 use async_trait::async_trait;
 
-use super::errors::{Remedy, Step};
-use super::tx::Tx;
-use super::{PostgresStore, READ_PATIENCE, read};
 use crate::run::Cause;
+use crate::store::Result;
 use crate::store::backlog::{Backlog, SUMMED, Waiting, bytes_of};
 use crate::store::codes::cause_code;
-use crate::store::{Result, StoreError};
 use crate::task::TaskKey;
+
+use super::errors::Step;
+use super::tx::Tx;
+use super::{PostgresStore, read};
 
 #[async_trait]
 impl Backlog for PostgresStore {

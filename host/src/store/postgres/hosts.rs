@@ -3,14 +3,15 @@
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-use super::errors::{Remedy, Step};
-use super::loss;
+use crate::store::Result;
+use crate::store::hosts::{Announced, Announcement, HostInfo, HostRecord, Hosts};
+use crate::time::Timestamp;
+
+use super::acts::act;
+use super::errors::Step;
 use super::rows::{instant, small, to_int};
 use super::tx::Tx;
-use super::{PostgresStore, READ_PATIENCE, act, read};
-use crate::store::hosts::{Announced, Announcement, HostInfo, HostRecord, Hosts};
-use crate::store::{Result, StoreError};
-use crate::time::Timestamp;
+use super::{PostgresStore, loss, read};
 
 #[async_trait]
 impl Hosts for PostgresStore {

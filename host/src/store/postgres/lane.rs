@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::Shared;
-use super::errors::{Failure, Remedy, Step};
-use super::tx::Tx;
 use crate::store::{Result, StoreError};
 use crate::supervisor::Supervisor;
+
+use super::errors::{Failure, Remedy, Step};
+use super::shared::Shared;
+use super::tx::Tx;
 
 /// How long a transaction may take before its connection counts as broken. Less than a third of the shortest lease that
 /// is of use; more than a busy database needs.

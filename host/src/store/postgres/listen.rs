@@ -16,10 +16,11 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{AsyncMessage, Client, NoTls, Socket};
 use tracing::{debug, warn};
 
-use super::Shared;
-use super::connect::Connector;
 use crate::store::hints::Told;
 use crate::supervisor::Supervisor;
+
+use super::connect::Connector;
+use super::shared::Shared;
 
 /// How long before a connection that broke is made again.
 const AGAIN: Duration = Duration::from_millis(500);

@@ -21,14 +21,15 @@ use tokio_postgres::Client;
 use tokio_postgres::error::{Error, SqlState};
 use tracing::{debug, info, warn};
 
+use crate::store::Result;
+use crate::time::Timestamp;
+
 use super::errors::{Failure, Remedy, Step, translate};
-use super::queries::TIME;
+use super::history::TIME;
 use super::rows::state;
 use super::tally::Tally;
 use super::tx::Tx;
-use super::{PostgresStore, READ_PATIENCE, read};
-use crate::store::{Result, StoreError};
-use crate::time::Timestamp;
+use super::{PostgresStore, read};
 
 /// Milliseconds of a day.
 const DAY: i64 = 24 * HOUR;

@@ -6,13 +6,15 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio_postgres::Row;
 
-use super::errors::{Remedy, Step};
+use crate::store::Result;
+use crate::store::published::{PluginKey, Plugins, Publish, PublishedPlugin, TOLD_FOR, parts};
+use crate::time::Timestamp;
+
+use super::acts::act;
+use super::errors::Step;
 use super::rows::{instant, name, number, to_sql};
 use super::tx::Tx;
-use super::{PostgresStore, READ_PATIENCE, act, read};
-use crate::store::published::{PluginKey, Plugins, Publish, PublishedPlugin, TOLD_FOR, parts};
-use crate::store::{Result, StoreError};
-use crate::time::Timestamp;
+use super::{PostgresStore, read};
 
 #[async_trait]
 impl Plugins for PostgresStore {

@@ -2,12 +2,14 @@
 
 use async_trait::async_trait;
 
-use super::errors::Step;
-use super::tx::Tx;
-use super::{PostgresStore, act};
 use crate::store::Result;
 use crate::store::repairs::{LONGEST_LEASE, Repaired, Repairs, limit};
 use crate::time::Timestamp;
+
+use super::PostgresStore;
+use super::acts::act;
+use super::errors::Step;
+use super::tx::Tx;
 
 #[async_trait]
 impl Repairs for PostgresStore {

@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::connect::Connector;
-use super::errors::{Remedy, Step, translate};
-use super::tx::Tx;
-use super::{PostgresOptions, PostgresStore, READ_PATIENCE, act, read};
 use crate::store::hosts::Hosts;
 use crate::store::transfer::{Bound, Counters, End, Key, Kind, Page, Progress, Transfer, half_moved};
 use crate::store::{Result, Store, StoreError};
 use crate::time::Timestamp;
+
+use super::acts::act;
+use super::connect::Connector;
+use super::errors::{Step, translate};
+use super::tx::Tx;
+use super::{PostgresOptions, PostgresStore, read};
 
 impl PostgresStore {
     /// Open the store as one end of a move: also one into which a move was begun and not ended, which hosts are refused. One

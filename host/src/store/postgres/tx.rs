@@ -8,10 +8,11 @@ use futures_util::future::{try_join_all, try_join3};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::Shared;
-use super::errors::Step;
 use crate::store::StoreError;
 use crate::store::hints::Told;
+
+use super::errors::Step;
+use super::shared::Shared;
 
 /// What a statement is given.
 pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];

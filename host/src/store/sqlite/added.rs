@@ -6,6 +6,15 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::Notify;
 
+use crate::store::added::{
+    AddSchedule, Added, AddedSchedules, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule,
+    ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress,
+};
+use crate::store::rules::added::{self as rules, DELETED_FOR, Decision, Firing, Stored};
+use crate::store::{NewRun, Result, StoreError};
+use crate::task::Name;
+use crate::time::Timestamp;
+
 use super::SqliteStore;
 use super::errors::Step;
 use super::ledger::TaskId;
@@ -13,17 +22,9 @@ use super::prune::PIECE;
 use super::rows::{instant, maybe_instant, name, number, task_key, to_sql};
 use super::runs::enqueue_one;
 use super::writer::Writing;
-use crate::store::added::{
-    AddSchedule, Added, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, Reset, ScheduleError,
-    ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress, Schedules,
-};
-use crate::store::rules::added::{self as rules, DELETED_FOR, Decision, Firing, Move, Stored};
-use crate::store::{NewRun, Result, StoreError};
-use crate::task::{Name, TaskKey};
-use crate::time::Timestamp;
 
 #[async_trait]
-impl Schedules for SqliteStore {
+impl AddedSchedules for SqliteStore {
     async fn add_schedule(&self, new: AddSchedule) -> Result<Added> {
         self.write(move |w| add(w, &new)).await
     }
@@ -90,7 +91,7 @@ fn find(conn: &Connection, key: &ScheduleKey) -> rusqlite::Result<Option<Stored>
     .optional()
 }
 
-/// See [`Schedules::schedules`].
+/// See [`AddedSchedules::schedules`].
 fn list(conn: &Connection, filter: &ScheduleFilter) -> rusqlite::Result<Vec<ScheduleInfo>> {
     let (tenant, after) = (filter.tenant.as_str(), filter.after.as_ref().map_or("", Name::as_str));
     let select = format!("SELECT {INFO_COLUMNS} FROM schedules WHERE tenant = ?1 AND key > ?2 AND deleted = 0");
@@ -106,7 +107,7 @@ fn list(conn: &Connection, filter: &ScheduleFilter) -> rusqlite::Result<Vec<Sche
     }
 }
 
-/// See [`Schedules::load_schedules`].
+/// See [`AddedSchedules::load_schedules`].
 fn load(conn: &Connection, since: u64, limit: usize) -> rusqlite::Result<Vec<LoadedSchedule>> {
     conn.prepare_cached(
         "SELECT tenant, task, id, version, definition, cursor_at, fired, deleted FROM schedules INDEXED BY schedules_version \
@@ -131,7 +132,7 @@ fn next_version(conn: &Connection) -> rusqlite::Result<i64> {
         .query_row([], |row| row.get(0))
 }
 
-/// See [`Schedules::add_schedule`].
+/// See [`AddedSchedules::add_schedule`].
 fn add(w: &mut Writing, new: &AddSchedule) -> Step<Added> {
     let found = find(&w.conn, &new.key)?;
     let replaces = match rules::add(new, found, false).map_err(StoreError::from)? {
@@ -165,7 +166,7 @@ fn add(w: &mut Writing, new: &AddSchedule) -> Step<Added> {
     Ok(if replaces { Added::Replaced(info) } else { Added::New(info) })
 }
 
-/// See [`Schedules::delete_schedule`].
+/// See [`AddedSchedules::delete_schedule`].
 fn delete(w: &mut Writing, key: &ScheduleKey, version: Option<u64>, now: Timestamp) -> Step<ScheduleInfo> {
     let Some(found) = find(&w.conn, key)?.filter(|found| !found.deleted) else {
         return Err(StoreError::from(ScheduleError::NotFound(key.key.clone())).into());
@@ -236,7 +237,7 @@ pub(super) fn prune(conn: &Connection, oldest: Timestamp, now: Timestamp) -> rus
     Ok(deleted + statement.execute(params![false, oldest.as_millis(), to_sql(PIECE)])?)
 }
 
-/// See [`Schedules::fire_schedules`].
+/// See [`AddedSchedules::fire_schedules`].
 fn fire(w: &mut Writing, fire: &FireAdded) -> Step<Vec<FiredSchedule>> {
     let ids: Vec<TaskId> = fire.tasks.iter().map(|task| w.ledger.intern(&task.key)).collect();
     fire.due.iter().map(|due| fire_one(w, due, ids[due.task], &fire.tasks[due.task], fire.now)).collect()

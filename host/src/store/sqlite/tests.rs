@@ -1,5 +1,28 @@
 //! The test text of all stores on this one, and what only a file can go through.
 
+use crate::run::ClaimKey;
+use crate::run::Output;
+use crate::run::RunId;
+use crate::run::RunState;
+use crate::store::CacheWrite;
+use crate::store::Cancelled;
+use crate::store::ClaimRequest;
+use crate::store::Finish;
+use crate::store::LockName;
+use crate::store::Retention;
+use crate::store::RunFilter;
+use crate::store::cache::Cache as _;
+use crate::store::claims::Claims as _;
+use crate::store::history::History as _;
+use crate::store::locks::Locks as _;
+use crate::store::runs::Runs as _;
+use crate::store::schedules::Schedules as _;
+use crate::store::tasks::Tasks as _;
+use crate::store::{CacheKey, LockMode, NewRun, Store as _};
+use crate::task::Name;
+use crate::task::TaskKey;
+use crate::time::Timestamp;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;

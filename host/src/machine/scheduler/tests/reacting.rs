@@ -1,5 +1,7 @@
 //! Days and months of schedules that go by how earlier runs went.
 
+use crate::store::runs::Runs as _;
+use crate::store::tasks::Tasks as _;
 use std::time::Duration;
 
 use super::world::{DAY, Goes, START, World, key};

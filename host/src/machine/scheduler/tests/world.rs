@@ -1,6 +1,10 @@
 //! A store, tasks and chains, and hosts of which only what goes by how runs went is looked at. What runs is made up: how long,
 //! and how it ends.
 
+use crate::store::claims::Claims as _;
+use crate::store::history::History as _;
+use crate::store::runs::Runs as _;
+use crate::store::tasks::Tasks as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,7 +19,7 @@ use crate::machine::scheduler::reacting::Reacting;
 use crate::plugins::manifest::Manifest;
 use crate::run::{Accounts, Cause, ClaimKey, Kept, Outcome, Output, Report};
 use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
-use crate::store::{ClaimRequest, Finish, NewRun, RunFilter, RunInfo, Store};
+use crate::store::{ClaimRequest, Finish, NewRun, RunFilter, RunInfo};
 use crate::supervision::Supervision;
 use crate::task::{Name, TaskKey};
 use crate::time::{Clock, Timestamp};

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::run::RunId;
 use crate::store::added::{DueSchedule, FireAdded, FiredSchedule, ScheduleProgress};
 use crate::store::postgres::errors::Step;
-use crate::store::postgres::making::make;
 use crate::store::postgres::rows::{instant, name, number, to_sql};
+use crate::store::postgres::runs::make;
 use crate::store::postgres::tally::Tally;
 use crate::store::postgres::tasks;
 use crate::store::postgres::tx::Tx;
@@ -15,7 +15,7 @@ use crate::store::{Enqueued, NewRun};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
-/// See [`crate::store::added::Schedules::fire_schedules`].
+/// See [`crate::store::added::AddedSchedules::fire_schedules`].
 pub(super) async fn fire(tx: &mut Tx, fire: &FireAdded) -> Step<Vec<FiredSchedule>> {
     let keys: Vec<TaskKey> = fire.tasks.iter().map(|task| task.key.clone()).collect();
     let ids = tasks::intern(tx, &keys).await?;

@@ -1,5 +1,12 @@
 //! What becomes of history: by the day, and in the sums.
 
+use crate::run::{ClaimKey, RunId, RunState};
+use crate::store::claims::Claims as _;
+use crate::store::history::History as _;
+use crate::store::runs::Runs as _;
+use crate::store::{Enqueued, NewRun, Retention, Store as _};
+use crate::time::Timestamp;
+
 use super::*;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

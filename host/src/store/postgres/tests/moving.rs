@@ -1,11 +1,13 @@
 //! Moves from a SQLite file into a database, and back.
 
-use super::*;
+use crate::store::Store as _;
 use crate::store::hosts::{Announcement, HostRecord, Hosts};
 use crate::store::transfer::tests::cut_off::CutOff;
 use crate::store::transfer::tests::lived_in::{goes_on, live, shows};
 use crate::store::transfer::tests::{empty, lived, moves, plan, take_all_again};
 use crate::store::transfer::{End, MoveError, Plan, Transfer, move_all, without_nul};
+
+use super::*;
 
 impl Database {
     fn options(&self) -> PostgresOptions {

@@ -1,5 +1,19 @@
 //! Two hosts on one database.
 
+use crate::run::ClaimKey;
+use crate::run::RunState;
+use crate::store::CacheKey;
+use crate::store::Enqueued;
+use crate::store::LockMode;
+use crate::store::LockTaken;
+use crate::store::cache::Cache as _;
+use crate::store::claims::Claims as _;
+use crate::store::history::History as _;
+use crate::store::locks::Locks as _;
+use crate::store::runs::Runs as _;
+use crate::store::{CacheWrite, ClaimRequest, NewRun, Store as _, Written};
+use crate::task::Name;
+use std::collections::BTreeMap;
 use std::collections::{BTreeSet, HashMap};
 
 use super::*;

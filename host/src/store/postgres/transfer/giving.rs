@@ -4,7 +4,7 @@ use tokio_postgres::Row;
 
 use crate::run::RunId;
 use crate::store::postgres::errors::Step;
-use crate::store::postgres::queries::{ATTEMPT_COLUMNS, attempt};
+use crate::store::postgres::history::{ATTEMPT_COLUMNS, attempt};
 use crate::store::postgres::rows::{
     cause, instant, maybe_instant, name, named, number, outcome, over_at, small, state, task_key, to_sql,
 };

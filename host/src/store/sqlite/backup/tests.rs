@@ -1,12 +1,15 @@
 //! Stores that were copied by several means, put back by several means, and what is said and lost.
 
+use crate::store::cache::Cache as _;
+use crate::store::history::History as _;
+use crate::store::runs::Runs as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use super::*;
 use crate::run::{Cause, RunId};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
-use crate::store::{CacheKey, CacheWrite, NewRun, Store as _, WriteIf, Written};
+use crate::store::{CacheKey, CacheWrite, NewRun, WriteIf, Written};
 use crate::task::{Name, TaskKey};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);

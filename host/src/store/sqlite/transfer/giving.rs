@@ -4,8 +4,8 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Params, Row, params};
 
 use crate::run::RunId;
+use crate::store::sqlite::history::{ATTEMPT_COLUMNS, attempt};
 use crate::store::sqlite::pauses::ALL;
-use crate::store::sqlite::queries::{ATTEMPT_COLUMNS, attempt};
 use crate::store::sqlite::rows::{
     STANDING_COLUMNS, cause, instant, maybe_instant, name, number, outcome, pause, standing, state, task_key, to_sql,
 };

@@ -8,6 +8,13 @@ use async_trait::async_trait;
 use tokio::sync::OnceCell;
 use tokio_postgres::types::ToSql;
 
+use crate::run::{RunId, RunState};
+use crate::store::codes::{cause_code, state_code};
+use crate::store::rules::finish::replaced_by;
+use crate::store::{Admit, Enqueued, Fire, Fired, NewRun, ROW_BYTES, Result};
+use crate::task::{Name, TaskKey};
+use crate::time::Timestamp;
+
 use super::errors::Step;
 use super::lane::Work;
 use super::over::{Over, moving};
@@ -17,12 +24,6 @@ use super::schema::NOT_OVER;
 use super::tally::{self, Tally};
 use super::tasks::{self, intern};
 use super::tx::Tx;
-use crate::run::{RunId, RunState};
-use crate::store::codes::{cause_code, state_code};
-use crate::store::rules::finish::replaced_by;
-use crate::store::{Admit, Enqueued, Fire, Fired, NewRun, ROW_BYTES, Result};
-use crate::task::{Name, TaskKey};
-use crate::time::Timestamp;
 
 /// Runs that somebody wants made.
 #[derive(Debug)]

@@ -1,33 +1,18 @@
 //! What a store tells of tasks and runs, and what of it is kept and counted.
 
+use crate::run::Output;
+use crate::store::Result;
+
+use super::LatestRuns;
+use async_trait::async_trait;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::run::{Cause, HeldBack, Outcome, Report, RunId, RunState};
-use crate::supervision::{Pause, Standing};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
-
-/// What a task's schedule has come to. Kept by the store, so that restarts and other hosts go on from there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TaskState {
-    /// The last instant that was dealt with.
-    pub cursor: Option<Timestamp>,
-    /// Runs that its schedule has made, those that were skipped included.
-    pub fired: u64,
-    /// What a trigger that goes by how earlier runs went has to remember, in its own words.
-    pub memory: Option<String>,
-    /// The schedule that all this belongs to, in short ([`Plan::identity`](crate::schedule::Plan::identity)); `None` if
-    /// that was not written down.
-    pub schedule: Option<String>,
-    /// What was left out last because it was missed, for people: "4 missed since ..., left out".
-    pub left_out: Option<String>,
-    /// Nothing of the task starts while set; nor while one of [`Store::pauses`](super::Store::pauses) is about it.
-    pub paused: Option<Pause>,
-    /// How its latest runs went.
-    pub standing: Standing,
-}
 
 /// A run as people see it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -75,7 +60,7 @@ pub struct RunInfo {
     /// How often its host died while it was under way.
     #[serde(default, skip_serializing_if = "super::loss::is_zero")]
     pub deaths: u32,
-    /// Since when it is held back because it is suspected of killing its host ([`Store::release_run`](super::Store::release_run) lets it start).
+    /// Since when it is held back because it is suspected of killing its host ([`Runs::release_run`](crate::store::runs::Runs::release_run) lets it start).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspected_at: Option<Timestamp>,
     /// The budget that has to do with it, for programs.
@@ -133,4 +118,32 @@ pub struct StoreStats {
     pub syncs: u64,
     /// Requests that were served by those commits.
     pub writes: u64,
+}
+
+/// What became of runs.
+#[async_trait]
+pub trait History: Send + Sync {
+    /// Runs, newest first.
+    async fn runs(&self, filter: RunFilter) -> Result<Vec<RunInfo>>;
+
+    /// The latest runs of each task of a tenant that has any, or of `task` alone.
+    async fn latest_runs(&self, tenant: Name, task: Option<Name>) -> Result<BTreeMap<Name, LatestRuns>>;
+
+    /// One run.
+    async fn run(&self, run: RunId) -> Result<Option<RunInfo>>;
+
+    /// What a run was given.
+    async fn input(&self, run: RunId) -> Result<Option<Vec<u8>>>;
+
+    /// What a run made; `None` if it has not succeeded (or is not there).
+    async fn output(&self, run: RunId) -> Result<Option<Output>>;
+
+    /// The latest run of a task (the one with the greatest id) that succeeded, and when it ended.
+    async fn latest_success(&self, task: TaskKey) -> Result<Option<(RunId, Timestamp)>>;
+
+    /// The attempts at a run that are over, first to last.
+    async fn attempts(&self, run: RunId) -> Result<Vec<AttemptInfo>>;
+
+    /// How many runs are in each state.
+    async fn counts(&self) -> Result<BTreeMap<RunState, u64>>;
 }

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::rows::{STANDING_COLUMNS, maybe_instant, number, pause, standing, state};
-use super::writer::Writing;
 use crate::run::RunId;
 use crate::schedule::Going;
 use crate::store::{Remember, RunKey, Stands, TaskState, Watched};
 use crate::supervision::Pause;
 use crate::task::TaskKey;
 use crate::time::Timestamp;
+
+use super::rows::{STANDING_COLUMNS, maybe_instant, number, pause, standing, state};
+use super::writer::Writing;
 
 /// See [`crate::store::Store::watch`].
 pub(super) fn watch(

@@ -5,6 +5,12 @@ use std::time::Duration;
 
 use tokio_postgres::Row;
 
+use crate::run::{Accounts, Kept, Output, Report, RunId, RunState};
+use crate::store::codes::state_code;
+use crate::store::{AttemptInfo, LatestRuns, RunFilter, RunInfo, TaskState};
+use crate::task::{Name, TaskKey};
+use crate::time::Timestamp;
+
 use super::errors::Step;
 use super::rows::{
     PAUSE_OF_MANY, RUN_COLUMNS, instant, maybe_instant, number, outcome, run_info, small, task_key, to_sql,
@@ -12,11 +18,6 @@ use super::rows::{
 use super::schema::NOT_OVER;
 use super::tasks::{STANDING_COLUMNS, pause, standing};
 use super::tx::Tx;
-use crate::run::{Accounts, Kept, Output, Report, RunId, RunState};
-use crate::store::codes::state_code;
-use crate::store::{AttemptInfo, LatestRuns, RunFilter, RunInfo, TaskState};
-use crate::task::{Name, TaskKey};
-use crate::time::Timestamp;
 
 /// How many of the newest runs of all are looked at for those of a tenant, before each of its tasks is.
 const SEEN: i64 = 500;

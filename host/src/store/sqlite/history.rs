@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::rows::{
-    RUN_COLUMNS, STANDING_COLUMNS, instant, maybe_instant, number, outcome, pause, run_info, standing, state_code,
-    task_key, to_sql,
-};
 use crate::run::{Accounts, Kept, Output, Report, RunId, RunState};
 use crate::store::{AttemptInfo, LatestRuns, RunFilter, RunInfo, TaskState};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
+
+use super::rows::{
+    RUN_COLUMNS, STANDING_COLUMNS, instant, maybe_instant, number, outcome, pause, run_info, standing, state_code,
+    task_key, to_sql,
+};
 
 /// See [`crate::store::Store::runs`].
 pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<RunInfo>> {

@@ -1,8 +1,12 @@
 //! How runs are made: what is asked of a store, and what it answers.
 
 use crate::run::{Cause, RunId};
+use crate::store::Result;
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
+
+use super::{Cancelled, Released, Retention};
+use async_trait::async_trait;
 
 /// What is kept besides the contents of an input, an output or a log, roughly. So none of these counts as 0 bytes, and a run
 /// of 0 bytes is known to have none.
@@ -145,7 +149,7 @@ pub enum Enqueued {
         /// The new run.
         run: RunId,
         /// Those that waited are cancelled; those that are running (asked before or not) still have to be ended by the
-        /// host that has them, which is told with the next [`Store::extend`](super::Store::extend).
+        /// host that has them, which is told with the next [`Claims::extend`](crate::store::claims::Claims::extend).
         ended: Vec<RunId>,
     },
 }
@@ -157,4 +161,28 @@ impl Enqueued {
             Self::New(run) | Self::Existing(run) | Self::Skipped(run) | Self::Replacing { run, .. } => *run,
         }
     }
+}
+
+/// Making runs, calling them off, and forgetting them.
+#[async_trait]
+pub trait Runs: Send + Sync {
+    /// Make runs, in one transaction. The answers are in the order of `runs`.
+    async fn enqueue(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<Enqueued>>;
+
+    /// Cancel a run that waits; ask for the end of one that runs.
+    async fn cancel(&self, run: RunId, reason: &str, now: Timestamp) -> Result<Cancelled>;
+
+    /// Cancel the waiting runs whose first attempt should have started before `now` ([`NewRun::start_by`]), each with a
+    /// message that says so. Returns how many there were. [`Claims::claim`](crate::store::claims::Claims::claim) does the same first; this is for when nobody
+    /// claims.
+    async fn cancel_late(&self, now: Timestamp) -> Result<u64>;
+
+    /// Lets a run start that is held back ([`Transition::HoldBack`](crate::lifecycle::Transition::HoldBack)). The deaths that were counted stay counted.
+    async fn release_run(&self, run: RunId, now: Timestamp) -> Result<Released>;
+
+    /// Delete history beyond `retention`, expired cache entries too, a bounded piece of it. Returns how many runs went
+    /// (0: nothing is left to do).
+    ///
+    /// The latest success of a task stays, whatever `retention` says: its output is what the task has to show.
+    async fn prune(&self, retention: Retention, now: Timestamp) -> Result<u64>;
 }

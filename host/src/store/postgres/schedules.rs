@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use tokio_postgres::Row;
 
-use super::errors::Step;
-use super::rows::{maybe_instant, number, over_at, state, text};
-use super::tasks::{self, STANDING_COLUMNS, pause, standing};
-use super::tx::Tx;
 use crate::run::RunId;
 use crate::schedule::Going;
 use crate::store::{Remember, RunKey, Stands, TaskState, Watched};
 use crate::supervision::Pause;
 use crate::task::TaskKey;
 use crate::time::Timestamp;
+
+use super::errors::Step;
+use super::rows::{maybe_instant, number, over_at, state, text};
+use super::tasks::{self, STANDING_COLUMNS, pause, standing};
+use super::tx::Tx;
 
 /// See [`crate::store::Store::watch`].
 pub(super) async fn watch(tx: &Tx, tasks: &[TaskKey], now: Timestamp) -> Step<BTreeMap<TaskKey, Watched>> {

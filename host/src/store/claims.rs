@@ -1,5 +1,10 @@
 //! What a host asks for, gets and gives back: claims on runs, from the first to the end of an attempt.
 
+use crate::store::Result;
+use crate::supervision::Consequence;
+
+use super::Expired;
+use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +56,7 @@ pub struct Claimed {
     pub next_run_at: Option<Timestamp>,
 }
 
-/// The answer to [`Store::extend`](super::Store::extend).
+/// The answer to [`Claims::extend`].
 #[derive(Clone, Debug, Default)]
 pub struct Extended {
     /// Claims that are no longer this host's: end them, write nothing.
@@ -77,13 +82,50 @@ pub struct Finish {
     pub death: Option<Death>,
 }
 
-/// What [`Store::cancel`](super::Store::cancel) did.
+/// What [`Runs::cancel`](crate::store::runs::Runs::cancel) did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancelled {
     /// It was waiting and is cancelled now.
     Done,
-    /// It is running: its host is told with the next [`Store::extend`](super::Store::extend).
+    /// It is running: its host is told with the next [`Claims::extend`].
     Requested,
     /// It was over before.
     Over(RunState),
+}
+
+/// Runs that hosts take, hold and end.
+#[async_trait]
+pub trait Claims: Send + Sync {
+    /// Take due runs. First come those that are [forced](super::NewRun::forced), if this is their first attempt, whatever holds their
+    /// tasks and tenants back; where there are any, they are all that is taken.
+    ///
+    /// Else, runs of paused tasks (see [`Schedules::fire`](crate::store::schedules::Schedules::fire)), and more of a task than it may have at once, are left alone; of a task that is
+    /// held back ([`Standing::holds`](crate::supervision::Standing::holds)) all but those that [`goes_through`](crate::supervision::goes_through) lets pass.
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed>;
+
+    /// Hold on to claims until `until`.
+    async fn extend(&self, claims: Vec<ClaimKey>, until: Timestamp) -> Result<Extended>;
+
+    /// Write down the end of an attempt, and release its locks.
+    ///
+    /// A run whose end was asked for ([`Runs::cancel`](crate::store::runs::Runs::cancel)) does not wait again: [`Transition::Wait`] cancels it then, as
+    /// its host may have looked just before it was asked. If it was killed, the reason that was given is what is said of
+    /// the run.
+    ///
+    /// The same transaction counts the end in for the task, whichever host it was on, and pauses or holds back the task as
+    /// [`supervision::after`](crate::supervision::after) says. Returns that. The outcome is shared, as a caller may have
+    /// to offer it again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ClaimLost`](super::StoreError::ClaimLost) where the claim does not hold (any more).
+    async fn finish(&self, finish: Arc<Finish>) -> Result<Consequence>;
+
+    /// Find claims whose lease was over before `now`, at most `limit`.
+    async fn expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Expired>>;
+
+    /// End all claims of `host`'s earlier lives at once: they are found by [`Claims::expired`] with any `now`.
+    ///
+    /// For a host that starts, before it claims. Returns how many there were.
+    async fn abandon(&self, host: &str) -> Result<u64>;
 }
