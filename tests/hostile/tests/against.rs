@@ -1,5 +1,4 @@
 //! The suite against a host that is up already, as an operator has it who has no binary of the host beside the suite.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

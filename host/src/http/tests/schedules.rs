@@ -1,7 +1,7 @@
 //! Added schedules, at an instant that does not move.
 
 use super::*;
-use crate::store::added::{AddSchedule, ScheduleFilter, Schedules};
+use crate::store::added::{AddSchedule, AddedSchedules as _, ScheduleFilter};
 
 impl Rig {
     async fn put_schedule(&self, path: &str, body: &Value) -> Answer {

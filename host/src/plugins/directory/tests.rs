@@ -3,7 +3,8 @@
 use super::*;
 use crate::catalog::Catalog;
 use crate::clock::SystemClock;
-use crate::runtime::{Compiler, RuntimeConfig, Services};
+use crate::imports::Services;
+use crate::runtime::{Compiler, RuntimeConfig};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::tenant::Tenants;
 

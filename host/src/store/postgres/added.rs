@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 use tokio_postgres::Row;
 
 use crate::store::added::{
-    AddSchedule, Added, AddedSchedules, FireAdded, FiredSchedule, LoadedSchedule, Reset, ScheduleError, ScheduleFilter, ScheduleInfo,
-    ScheduleKey, ScheduleProgress,
+    AddSchedule, Added, AddedSchedules, FireAdded, FiredSchedule, LoadedSchedule, Reset, ScheduleError, ScheduleFilter,
+    ScheduleInfo, ScheduleKey, ScheduleProgress,
 };
 use crate::store::rules::added::{self as rules, DELETED_FOR, Decision, Move, Stored};
 use crate::store::{Result, StoreError};

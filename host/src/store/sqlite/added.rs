@@ -7,12 +7,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::Notify;
 
 use crate::store::added::{
-    AddSchedule, Added, AddedSchedules, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule,
+    AddSchedule, Added, AddedSchedules, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, Reset,
     ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress,
 };
-use crate::store::rules::added::{self as rules, DELETED_FOR, Decision, Firing, Stored};
+use crate::store::rules::added::{self as rules, DELETED_FOR, Decision, Firing, Move, Stored};
 use crate::store::{NewRun, Result, StoreError};
-use crate::task::Name;
+use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
 use super::SqliteStore;
