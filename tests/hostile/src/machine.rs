@@ -14,6 +14,11 @@ const REST: Duration = Duration::from_millis(5);
 /// Measures for `time` how many times longer a program takes than it computes that wants a processor now and then, as a host's
 /// guests do: 1 where it has a processor for itself. To be asked while the host has nothing to do.
 pub(crate) fn slowdown(time: Duration) -> f64 {
+    slowdown_with(REST, time)
+}
+
+/// The same of a program that sleeps for `rest` between its turns.
+fn slowdown_with(rest: Duration, time: Duration) -> f64 {
     let measured = std::thread::spawn(move || {
         // Of this thread alone. Where that is not allowed, the thread waits less than guests do.
         let _ = rustix::process::setpriority_process(None, NICE);
@@ -26,7 +31,7 @@ pub(crate) fn slowdown(time: Duration) -> f64 {
             }
             took += begun.elapsed();
             computed += processor_time() - before;
-            std::thread::sleep(REST); // the pace of the measurement
+            std::thread::sleep(rest); // the pace of the measurement
         }
         took.as_secs_f64() / computed.max(TURN).as_secs_f64()
     });
@@ -58,7 +63,8 @@ mod tests {
             })
         };
         let busy: Vec<_> = (0..cores * 4).map(|_| spin(Arc::clone(&over))).collect();
-        let slowdown = slowdown(Duration::from_secs(1));
+        // A program that wants little is served at once by some schedulers, however many others want all they can get.
+        let slowdown = slowdown_with(Duration::ZERO, Duration::from_secs(1));
         over.store(true, Ordering::Relaxed);
         busy.into_iter().for_each(|thread| thread.join().expect("it ends"));
 
