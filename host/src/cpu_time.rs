@@ -228,7 +228,9 @@ mod tests {
             begin_turn(Instant::now());
             let second = interrupted(TIME);
 
-            assert!([first, second].iter().all(|used| (TIME..MOST).contains(used)), "{first:?}, {second:?}");
+            // A short time between turns counts as computed, and a busy machine may have taken a part of that.
+            let charged = TIME - SHORT..MOST;
+            assert!([first, second].iter().all(|used| charged.contains(used)), "{first:?}, {second:?}");
         }
     }
 

@@ -162,7 +162,8 @@ mod tests {
         }
         // A limit is for a whole process, so that another one has it.
         let limit: u64 = 2 << 30;
-        let name = "runtime::all_memory::tests::a_data_limit_is_what_a_process_may_have_less_what_it_has_reserved";
+        let (_, here) = module_path!().split_once("::").unwrap();
+        let name = format!("{here}::a_data_limit_is_what_a_process_may_have_less_what_it_has_reserved");
         let limited = format!("ulimit -d {} && exec \"$0\" --exact {name}", limit >> 10);
         let child = std::process::Command::new("sh")
             .args(["-c", &limited])

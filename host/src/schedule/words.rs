@@ -167,17 +167,18 @@ enum Meaning {
 
 impl Words {
     fn read(text: &str) -> Result<Self, BadWords> {
+        let text = text.trim();
         if text.len() > LONGEST {
             return Err(BadWords::Long(text.chars().count()));
         }
-        let meaning = match offset_instant(text.trim()) {
+        let meaning = match offset_instant(text) {
             Some(at) => Meaning::Instant(at),
-            None if let Some(colon) = with_colon(text.trim()) => {
-                return Err(BadWords::Offset { text: excerpt(text.trim()), colon });
+            None if let Some(colon) = with_colon(text) => {
+                return Err(BadWords::Offset { text: excerpt(text), colon });
             }
             None => Meaning::Read(reading::read(text)?),
         };
-        Ok(Self { text: excerpt(text.trim()), meaning })
+        Ok(Self { text: excerpt(text), meaning })
     }
 
     /// The time that is written and the one that the clock shows at `at` instead, if it skips that.
