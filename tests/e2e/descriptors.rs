@@ -83,13 +83,22 @@ fn a_host_without_free_descriptors_waits_for_them_quietly_and_goes_on_when_there
     assert_eq!(list(&host.get("/v1/tasks"), "tasks").len(), 2, "what was there stayed");
 }
 
+/// A component that no host has compiled, whatever code they share: one with a section of its own, which says when it was made.
+fn never_compiled() -> Vec<u8> {
+    let made = format!("made at {:?}", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap());
+    let mut component = guest("noop");
+    component.extend([0, u8::try_from(made.len() + 1).unwrap(), u8::try_from(made.len()).unwrap()]);
+    component.extend(made.into_bytes());
+    component
+}
+
 #[test]
 fn a_plugin_that_cannot_be_loaded_for_want_of_descriptors_is_tried_again_and_said_to_be() {
     let host = Host::with_plugins(&[("it", "hello", "[tasks.it]\n")]);
 
     // One is enough to look at the directory, and to read a file; it is not for compiling a component that is new.
     limit_descriptors(&host, Some(limit_that_leaves(&host, 1)));
-    drop_in(host.directory.path(), "new", &guest("noop"), Some("[tasks.new]\n"));
+    drop_in(host.directory.path(), "new", &never_compiled(), Some("[tasks.new]\n"));
     let said = host.quarantined("new");
 
     assert!(said.contains("this may pass, so it is tried again in "), "{said}");

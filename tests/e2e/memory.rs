@@ -3,11 +3,10 @@
 //! The guests are attacks of the hostile suite, which makes them many at once and on a host that has little memory.
 
 use std::fs;
-use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Host, SEXTON, Setup, attempts, drop_in, guest, outcome};
+use crate::harness::{Host, attempts, outcome};
 
 /// A task that makes the attack `attack`.
 fn task(attack: &str, deadline: &str) -> String {
@@ -97,31 +96,4 @@ fn requests_that_are_none_do_not_flood_the_log_of_the_host(host: &Host) {
     assert!(["timed-out", "trapped"].contains(&outcome(&run)), "{run}");
     let lines = host.log().lines().filter(|line| line.contains("http request error")).count();
     assert!((1..500).contains(&lines), "the log has {lines} lines of it");
-}
-
-#[test]
-fn a_host_under_a_data_limit_gives_its_guests_what_that_leaves_and_outlives_them() {
-    let hoards = ["body-hoard", "response-hoard", "renewal-hoard"];
-    let manifest = hoards.map(|attack| {
-        let greedy = task(attack, "2m").replace("\"16 MiB\"", "\"512 MiB\"");
-        greedy.replacen("]\n", "]\noverlap = \"allow(9)\"\n", 1)
-    });
-    let setup = Setup { config: "[runtime]\nslots = 16\n".into() };
-    let directory = setup.directory();
-    drop_in(directory.path(), "hostile", &guest("hostile"), Some(&manifest.concat()));
-    let mut limited = Command::new("sh");
-    // Two GiB: less than what all runs together may have by the limits of their tasks.
-    limited.args(["-c", "ulimit -d 2097152 && exec \"$0\" \"$@\"", SEXTON]);
-    let host = Host::start_by(limited, directory, &[]);
-    host.loaded("hostile");
-
-    let runs: Vec<i64> = hoards.iter().cycle().take(9).map(|hoard| host.trigger(hoard, "")).collect();
-    let ended: Vec<Value> = runs.into_iter().map(|run| host.wait(run)).collect();
-
-    let refused = ended.iter().filter(|run| outcome(run) == "out-of-memory").count();
-    assert!(refused >= 6, "{ended:?}");
-    for run in &ended {
-        assert_eq!(attempts(run).len(), 1, "none was lost: {run}");
-    }
-    assert_eq!(host.get("/v1/health")["status"], "ok");
 }
