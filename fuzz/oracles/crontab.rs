@@ -124,7 +124,7 @@ impl Manual {
         self.hours[hour] && self.minutes[minute] && self.seconds[second] && self.means_day(shown.div_euclid(DAY))
     }
 
-    /// The first second after `shown` on a clock that nobody sets; `None` if it does not come within `days` days.
+    /// The first second after `shown` on a clock that is never set; `None` if it does not come within `days` days.
     pub fn next_after(&self, shown: i64, days: i64) -> Option<i64> {
         let today = (shown + 1).div_euclid(DAY);
         let first_of = |day: i64| {

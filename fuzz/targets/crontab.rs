@@ -61,7 +61,7 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// By a clock that nobody sets it comes when the manual says.
+    /// By a clock that is never set it comes when the manual says.
     fn check_meaning(&self, crontab: &Crontab, manual: &Manual) {
         let text = self.text;
         assert_eq!(crontab.to_string(), text);

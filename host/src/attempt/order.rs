@@ -1,4 +1,4 @@
-//! One attempt that is to be made, and how it ended.
+//! An [`Order`] asks a runtime for one attempt, and an [`Ended`] says how that went.
 
 use std::sync::Arc;
 

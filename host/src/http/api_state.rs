@@ -38,7 +38,7 @@ pub struct ApiState {
     pub clock: Arc<dyn Clock>,
     /// The plugins as they are now, of all tenants.
     pub plugins: Arc<dyn Fn() -> Vec<PluginInfo> + Send + Sync>,
-    /// Who waits for which lock.
+    /// The runs of this host that wait for locks.
     pub lock_waits: LockWaits,
     /// What this host says of itself.
     pub host: HostInfo,

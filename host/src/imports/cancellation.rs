@@ -1,6 +1,7 @@
 //! The `cancellation` import: a guest hears that it is to end before it is interrupted.
 //!
-//! Who wants a run to end tells its [`RunHandle`](crate::attempt::RunHandle); that its deadline is near is told by nobody, and found out here.
+//! A request to end a run goes to its [`RunHandle`](crate::attempt::RunHandle). That its deadline is near is found out here, as no other part
+//! tells it.
 
 use std::time::{Duration, Instant};
 

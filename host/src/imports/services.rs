@@ -21,8 +21,8 @@ pub struct Services {
     pub catalog: Arc<Catalog>,
     /// The tenants, and what each may have.
     pub tenants: Arc<Tenants>,
-    /// Who waits for which lock, on this host.
+    /// The runs of this host that wait for locks.
     pub lock_waits: Arc<LockWaits>,
-    /// The time that guests live in, where it is not the real one: `clock` is to be the same.
+    /// The time that guests live in, where that is not the real one. `clock` must show the same time.
     pub virtual_time: Option<Arc<VirtualTime>>,
 }

@@ -47,7 +47,7 @@ pub enum RuntimeError {
     CodeCache {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// Why the directory cannot be used.
         source: std::io::Error,
     },
     /// Nobody in this program would compile.

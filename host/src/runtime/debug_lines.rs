@@ -180,7 +180,7 @@ impl DebugLines {
             return Ok(None);
         }
         // The information is the guest's own. A megabyte of it can be made to take all memory, or days: whoever reads it tries
-        // apart first, where that harms nobody.
+        // in a child process first, where that harms no other run.
         let can_read = |apart: &Arc<Apart>| apart.can_read_lines(&file, &self.effort).map_err(|_| NotNow);
         if !self.apart.as_ref().map_or(Ok(true), can_read)? {
             let mut unreadable = unreadable();
@@ -190,7 +190,7 @@ impl DebugLines {
             unreadable.insert(digest.to_owned());
             return Ok(None);
         }
-        // A panic is the fault of what is read, which is the guest's: nobody is alarmed by it.
+        // A panic is the fault of what is read, which is the guest's, so it raises no alert.
         Ok(guarded(|| DebugInfo::read(&wasm)).ok().flatten())
     }
 }

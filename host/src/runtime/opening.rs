@@ -24,7 +24,7 @@ pub(super) struct Wanted {
     pub(super) follow: bool,
     pub(super) open: OpenFlags,
     pub(super) flags: DescriptorFlags,
-    /// Whether it is to be open for writing though nothing in `open` and `flags` says so: what did was done apart.
+    /// Whether it must be open for writing although neither `open` nor `flags` says so: what said so was done by itself before.
     pub(super) writes: bool,
 }
 

@@ -145,7 +145,7 @@ impl Grant {
     }
 
     /// Begins `work`, which has the directory alone. It goes on apart from the guest, however long that waits for its turn or for
-    /// something else: others want the directory, too. If nobody wants the answer any more it is given up unless it has begun.
+    /// something else: others want the directory, too. Work whose answer is not wanted any more is given up unless it has begun.
     ///
     /// To be called where guests' timers and sockets are driven, as guests' calls are.
     fn begin<T, F>(self: &Arc<Self>, work: impl FnOnce(Room) -> F + Send + 'static) -> oneshot::Receiver<T>
@@ -163,7 +163,7 @@ impl Grant {
             };
             let _ = tell.send(work(room).await);
         };
-        // After a panic nobody answers the guest, which its deadline ends; others have the directory again.
+        // After a panic the guest gets no answer and ends at its deadline; others have the directory again.
         let work = caught(work);
         tokio::spawn(async { work.await.unwrap_or_else(|panic| Supervisor::of_process().note(WORK, &panic)) });
         told
@@ -178,7 +178,7 @@ impl Grant {
         answer(self.begin(work)).await
     }
 
-    /// Waits until nobody else changes what is in the directory.
+    /// Waits until no other guest changes what is in the directory.
     async fn room(self: &Arc<Self>) -> Room {
         let account = Arc::clone(self.account());
         let state = Arc::clone(&account.state).lock_owned().await;

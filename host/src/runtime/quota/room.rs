@@ -236,7 +236,7 @@ impl Room {
         Some(Named { file, id })
     }
 
-    /// Gives back what has lost a name: a file's bytes if that was its last one, and nobody has it open.
+    /// Gives back what has lost a name: a file's bytes if that was its last one, and no guest has it open.
     pub(super) fn lost_name(&mut self, named: &Named) {
         self.give_back(Used { bytes: 0, entries: 1 });
         let Ok(stat) = fstat(&named.file) else { return };
