@@ -16,6 +16,7 @@ pub mod claims;
 mod codes;
 #[cfg(test)]
 pub(crate) mod conformance;
+mod error;
 mod hints;
 pub mod history;
 pub mod hosts;
@@ -37,6 +38,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
+pub use error::{Result, StoreError};
+
 pub use claims::{Cancelled, ClaimRequest, Claimed, Extended, Finish, TenantShare};
 pub use history::{AttemptInfo, Retention, RunFilter, RunInfo, StoreStats};
 pub use latest::LatestRuns;
@@ -47,52 +50,9 @@ pub use runs::{Admit, Begun, Enqueued, Fire, Fired, NewRun};
 pub use schedules::{Remember, RunKey, Stands, Watched};
 pub use tasks::TaskState;
 
-use crate::run::{ClaimKey, RunId};
 use crate::time::Timestamp;
 
 pub use cache::{CacheKey, CacheWrite, Entry, EntryInfo, WriteIf, Written};
-
-/// Why a store did not do what it was asked.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The claim is not (or no longer) the run's: another host has it, or it is over.
-    #[error("claim lost: run {}, attempt {}", .0.run, .0.attempt)]
-    ClaimLost(ClaimKey),
-    /// There is no such run.
-    #[error("no run {0}")]
-    NoRun(RunId),
-    /// The tenant's share of the cache would be exceeded.
-    #[error("the cache is full: {used} of {quota} bytes are in use")]
-    CacheFull {
-        /// Bytes in use.
-        used: u64,
-        /// Bytes allowed.
-        quota: u64,
-    },
-    /// What entries written by the writing task may take together would be exceeded.
-    #[error("the task's budget of the cache is used up: {used} of {budget} bytes are in use")]
-    CacheBudget {
-        /// Bytes in use.
-        used: u64,
-        /// Bytes allowed.
-        budget: u64,
-    },
-    /// About an added schedule.
-    #[error(transparent)]
-    Schedule(#[from] added::ScheduleError),
-    /// The disk is full. Nothing was changed; it may be tried again.
-    #[error("the disk that holds `{0}` is full")]
-    DiskFull(String),
-    /// The store cannot be used as it is: wrong schema, not a database, read-only, locked by another host.
-    #[error("{0}")]
-    Unusable(String),
-    /// Anything else, in the store's own words.
-    #[error("store: {0}")]
-    Other(String),
-}
-
-/// What a store method returns.
-pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// Where all that outlives a host is kept: a trait for each subject. See the module for what every method promises.
 #[async_trait]

@@ -16,6 +16,7 @@ mod cache;
 mod claims;
 mod connect;
 mod contract;
+mod day;
 mod errors;
 mod extend;
 mod finish;
@@ -54,10 +55,8 @@ use self::claims::Claiming;
 use self::finish::Finishing;
 use self::lane::Lane;
 use self::listen::Listener;
-use self::partitions::Turned;
 use self::runs::Enqueueing;
-use self::shared::Shared;
-use self::tasks::TaskIds;
+use self::shared::{Shared, TaskIds, Turned};
 use crate::pause::Whom;
 use crate::task::TaskKey;
 
@@ -148,12 +147,13 @@ impl PostgresStore {
             first.query_one("SELECT nextval('opened')", &[]).await.map_err(|e| errors::translate(&e))?.get(0);
         drop(first);
         let pool = connector.pool()?;
-        let shared = Arc::new_cyclic(|shared: &std::sync::Weak<Shared>| Shared {
+        let hints = Arc::new(Hints::default());
+        let shared = Arc::new(Shared {
             pool,
             tasks: TaskIds::default(),
             turned: Turned::default(),
-            hints: Hints::default(),
-            listener: Listener::start(connector, &options.schema, opened, shared.clone()),
+            listener: Listener::start(connector, &options.schema, opened, Arc::clone(&hints)),
+            hints,
             commits: AtomicU64::new(0),
             writes: AtomicU64::new(0),
         });

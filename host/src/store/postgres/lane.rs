@@ -166,7 +166,7 @@ impl<W: Work> Server<W> {
         match self.work.run(&mut tx, items).await {
             Ok(answers) => {
                 tx.commit().await?;
-                self.shared.committed(&tx);
+                self.shared.committed(tx.told);
                 Ok(answers)
             }
             Err(failure) => {

@@ -5,7 +5,6 @@
 //! and hosts find each other's work by looking now and then.
 
 use std::sync::Arc;
-use std::sync::Weak;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -16,11 +15,10 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{AsyncMessage, Client, NoTls, Socket};
 use tracing::{debug, warn};
 
-use crate::store::hints::Told;
+use crate::store::hints::{Hints, Told};
 use crate::supervisor::Supervisor;
 
 use super::connect::Connector;
-use super::shared::Shared;
 
 /// How long before a connection that broke is made again.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -39,13 +37,13 @@ pub(super) struct Listener {
 
 impl Listener {
     /// Listen, until the store is dropped. `instance` tells this store's notifications from others'.
-    pub(super) fn start(connector: Connector, schema: &str, instance: i64, shared: Weak<Shared>) -> Self {
+    pub(super) fn start(connector: Connector, schema: &str, instance: i64, hints: Arc<Hints>) -> Self {
         let (pending, wake) = (Arc::<AtomicU8>::default(), Arc::<Notify>::default());
         let listening = Arc::new(Listening {
             connector,
             channel: format!("sexton_{schema}"),
             instance,
-            shared,
+            hints,
             pending: pending.clone(),
             wake: wake.clone(),
         });
@@ -72,7 +70,7 @@ struct Listening {
     connector: Connector,
     channel: String,
     instance: i64,
-    shared: Weak<Shared>,
+    hints: Arc<Hints>,
     pending: Arc<AtomicU8>,
     wake: Arc<Notify>,
 }
@@ -144,9 +142,7 @@ impl Listening {
             }
             Err(error) => return Over::Broken(error.to_string()),
         }
-        if let Some(shared) = self.shared.upgrade() {
-            shared.hints.tell(Told::ALL);
-        }
+        self.hints.tell(Told::ALL);
         let mut last = tokio::time::Instant::now() - CHANGES_EVERY;
         loop {
             tokio::select! {
@@ -172,10 +168,8 @@ impl Listening {
     fn heard(&self, payload: &str) {
         let Some((from, bits)) = payload.split_once(':') else { return };
         let (Ok(from), Ok(bits)) = (from.parse::<i64>(), bits.parse::<u8>()) else { return };
-        if from != self.instance
-            && let Some(shared) = self.shared.upgrade()
-        {
-            shared.hints.tell(from_bits(bits));
+        if from != self.instance {
+            self.hints.tell(from_bits(bits));
         }
     }
 }

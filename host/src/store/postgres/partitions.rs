@@ -13,10 +13,8 @@
 //! row as what is too many does.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{NaiveDate, NaiveTime};
 use tokio_postgres::Client;
 use tokio_postgres::error::{Error, SqlState};
 use tracing::{debug, info, warn};
@@ -24,6 +22,7 @@ use tracing::{debug, info, warn};
 use crate::store::Result;
 use crate::time::Timestamp;
 
+use super::day::Day;
 use super::errors::{Failure, Remedy, Step, translate};
 use super::history::TIME;
 use super::rows::state;
@@ -31,13 +30,7 @@ use super::tally::Tally;
 use super::tx::Tx;
 use super::{PostgresStore, read};
 
-/// Milliseconds of a day.
-const DAY: i64 = 24 * HOUR;
-
 const HOUR: i64 = 3600 * 1000;
-
-/// Days whose partitions are made besides today's.
-const AHEAD: usize = 2;
 
 /// Days that have partitions, at most: a statement that does not know the day of a run locks the tables and indexes of all
 /// days, and a server has room for some thousand locks unless told otherwise. What is over on further days lies in the
@@ -50,46 +43,6 @@ const SHARD: i16 = -1;
 /// How long it may take to drop a day: its keys are deleted one by one, some hundred thousand a second.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The first instant of a day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Day(i64);
-
-impl Day {
-    fn of(at: Timestamp) -> Self {
-        Self(at.as_millis().div_euclid(DAY).saturating_mul(DAY))
-    }
-
-    /// The first instant after it.
-    fn end(self) -> i64 {
-        self.0.saturating_add(DAY)
-    }
-
-    /// As its tables are called: `20260131`. Days that a calendar of four-digit years does not have are not called anything.
-    fn name(self) -> Option<String> {
-        let name = Timestamp::from_millis(self.0).to_utc().format("%Y%m%d").to_string();
-        (Self::named(&name) == Some(self)).then_some(name)
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        if name.len() != 8 || !name.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        let day = NaiveDate::parse_from_str(name, "%Y%m%d").ok()?;
-        Some(Self(day.and_time(NaiveTime::MIN).and_utc().timestamp_millis()))
-    }
-
-    /// The day at `now`, and those after it that are made with it.
-    fn coming(now: Timestamp) -> impl Iterator<Item = Self> {
-        let days = std::iter::successors(Some(Self::of(now)), |day| Some(Self(day.end())));
-        days.take(AHEAD + 1)
-    }
-}
-
-/// The first millisecond after the day of `at`: a statement that is about what was over before then leaves later days alone.
-pub(super) fn day_after(at: Timestamp) -> i64 {
-    Day::of(at).end()
-}
-
 /// What came of looking after partitions.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Turn {
@@ -97,20 +50,6 @@ pub(super) struct Turn {
     pub(super) gone: u64,
     /// Others are at a day that is to go: whoever deleted runs of it one by one would only be in their way.
     pub(super) busy: bool,
-}
-
-/// When partitions were looked after last: in which hour, and up to which day they were dropped.
-#[derive(Debug, Default)]
-pub(super) struct Turned(Mutex<Option<(i64, Day)>>);
-
-impl Turned {
-    fn last(&self) -> Option<(i64, Day)> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, turn: (i64, Day)) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
-    }
 }
 
 /// The tables that are attached.
@@ -271,7 +210,7 @@ async fn drop_day(store: &PostgresStore, day: Day) -> Step<u64> {
         match clear(&mut tx, &name).await {
             Ok(gone) => {
                 tx.commit().await?;
-                store.shared.committed(&tx);
+                store.shared.committed(tx.told);
                 info!(day = %name, runs = gone, "Dropped the history of a day");
                 Ok(gone)
             }

@@ -3,17 +3,18 @@
 
 use std::collections::BTreeSet;
 
-use super::errors::Step;
-use super::partitions::day_after;
-use super::rows::{code, state, to_int, to_sql};
-use super::schema::NOT_OVER;
-use super::tally::Tally;
-use super::tx::Tx;
 use crate::run::{ClaimKey, RunId, RunState};
 use crate::store::codes::state_code;
 use crate::store::rules::retention::{ATTEMPTS, LOOK_BEHIND};
 use crate::store::{ROW_BYTES, Retention};
 use crate::time::Timestamp;
+
+use super::day::day_after;
+use super::errors::Step;
+use super::rows::{code, state, to_int, to_sql};
+use super::schema::NOT_OVER;
+use super::tally::Tally;
+use super::tx::Tx;
 
 /// How many runs (or entries, or schedules) are deleted in one transaction. Each such wait for the disk, and each look for what
 /// is next, serves as many; those who want the same rows wait for some ten milliseconds.

@@ -1,15 +1,16 @@
 //! What all connections of a store have in common.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use deadpool_postgres::Pool;
 
 use crate::store::hints::{Hints, Told};
+use crate::task::TaskKey;
 
+use super::day::Day;
 use super::listen::Listener;
-use super::partitions::Turned;
-use super::tasks::TaskIds;
-use super::tx::Tx;
 
 /// What all connections have in common.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) tasks: TaskIds,
     pub(super) turned: Turned,
-    pub(super) hints: Hints,
+    pub(super) hints: Arc<Hints>,
     /// Tells the other hosts.
     pub(super) listener: Listener,
     pub(super) commits: AtomicU64,
@@ -25,10 +26,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// A transaction is committed: count it, and tell those that are to be told.
-    pub(super) fn committed(&self, tx: &Tx) {
+    /// Counts a transaction that is committed, and tells those that are to be told.
+    pub(super) fn committed(&self, told: Told) {
         self.commits.fetch_add(1, Ordering::Relaxed);
-        self.tell(tx.told);
+        self.tell(told);
     }
 
     pub(super) fn count_write(&self) {
@@ -38,5 +39,36 @@ impl Shared {
     pub(super) fn tell(&self, told: Told) {
         self.hints.tell(told);
         self.listener.tell(told);
+    }
+}
+
+/// The numbers of the tasks that were met so far. A row is never deleted, and never another's.
+#[derive(Debug, Default)]
+pub(super) struct TaskIds {
+    known: Mutex<HashMap<TaskKey, i64>>,
+}
+
+impl TaskIds {
+    pub(super) fn known(&self) -> MutexGuard<'_, HashMap<TaskKey, i64>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of a task that was met before.
+    pub(super) fn get(&self, task: &TaskKey) -> Option<i64> {
+        self.known().get(task).copied()
+    }
+}
+
+/// When partitions were looked after last: in which hour, and up to which day they were dropped.
+#[derive(Debug, Default)]
+pub(super) struct Turned(Mutex<Option<(i64, Day)>>);
+
+impl Turned {
+    pub(super) fn last(&self) -> Option<(i64, Day)> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set(&self, turn: (i64, Day)) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
     }
 }

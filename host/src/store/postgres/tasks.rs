@@ -1,33 +1,16 @@
 //! The rows of `tasks`: their numbers, which never change and are kept in memory, and what stands in them.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
 
 use tokio_postgres::Row;
 
-use super::errors::Step;
-use super::rows::{maybe_instant, number, text};
-use super::tx::Tx;
 use crate::supervision::{Pause, Standing};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
-/// The numbers of the tasks that were met so far. A row is never deleted, and never another's.
-#[derive(Debug, Default)]
-pub(super) struct TaskIds {
-    known: Mutex<HashMap<TaskKey, i64>>,
-}
-
-impl TaskIds {
-    fn known(&self) -> MutexGuard<'_, HashMap<TaskKey, i64>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The number of a task that was met before.
-    pub(super) fn get(&self, task: &TaskKey) -> Option<i64> {
-        self.known().get(task).copied()
-    }
-}
+use super::errors::Step;
+use super::rows::{maybe_instant, number, text};
+use super::tx::Tx;
 
 /// The numbers of `tasks`, in their order. Rows are made for those that have none: by a transaction of its own, as a
 /// number must not go away again that is kept in memory. Such a row says nothing yet.

@@ -1,62 +1,22 @@
 //! Added schedules: rows that people write, and that make runs by the thousand in one transaction.
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use tokio::sync::Notify;
 
 use crate::store::added::{
-    AddSchedule, Added, AddedSchedules, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, Reset,
-    ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress,
+    AddSchedule, Added, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, Reset, ScheduleError,
+    ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress,
 };
 use crate::store::rules::added::{self as rules, DELETED_FOR, Decision, Firing, Move, Stored};
-use crate::store::{NewRun, Result, StoreError};
+use crate::store::{NewRun, StoreError};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
-use super::SqliteStore;
 use super::errors::Step;
 use super::ledger::TaskId;
 use super::prune::PIECE;
 use super::rows::{instant, maybe_instant, name, number, task_key, to_sql};
 use super::runs::enqueue_one;
 use super::writer::Writing;
-
-#[async_trait]
-impl AddedSchedules for SqliteStore {
-    async fn add_schedule(&self, new: AddSchedule) -> Result<Added> {
-        self.write(move |w| add(w, &new)).await
-    }
-
-    async fn schedules(&self, filter: ScheduleFilter) -> Result<Vec<ScheduleInfo>> {
-        self.read(move |conn| list(conn, &filter)).await
-    }
-
-    async fn schedule(&self, key: ScheduleKey) -> Result<Option<ScheduleInfo>> {
-        self.read(move |conn| Ok(find(conn, &key)?.filter(|found| !found.deleted).map(|found| found.info))).await
-    }
-
-    async fn delete_schedule(&self, key: ScheduleKey, version: Option<u64>, now: Timestamp) -> Result<ScheduleInfo> {
-        self.write(move |w| delete(w, &key, version, now)).await
-    }
-
-    async fn reset_schedule(&self, key: ScheduleKey, now: Timestamp) -> Result<Reset> {
-        self.write(move |w| reset(w, &key, now)).await
-    }
-
-    async fn fire_schedules(&self, due: FireAdded) -> Result<Vec<FiredSchedule>> {
-        self.write(move |w| fire(w, &due)).await
-    }
-
-    async fn load_schedules(&self, since: u64, limit: usize) -> Result<Vec<LoadedSchedule>> {
-        self.read(move |conn| load(conn, since, limit)).await
-    }
-
-    fn schedules_hint(&self) -> Arc<Notify> {
-        self.board.hints.schedules.clone()
-    }
-}
 
 /// Schedules of a tenant's task that have come further than an instant.
 const AHEAD: &str = "tenant = ?1 AND task = ?2 AND deleted = 0 AND finished_at IS NULL AND cursor_at > ?3";
@@ -81,7 +41,7 @@ fn info(row: &Row<'_>) -> rusqlite::Result<ScheduleInfo> {
 }
 
 /// The row of `key`, deleted or not.
-fn find(conn: &Connection, key: &ScheduleKey) -> rusqlite::Result<Option<Stored>> {
+pub(super) fn find(conn: &Connection, key: &ScheduleKey) -> rusqlite::Result<Option<Stored>> {
     conn.prepare_cached(&format!(
         "SELECT {INFO_COLUMNS}, id, data, deleted FROM schedules WHERE tenant = ?1 AND key = ?2"
     ))?
@@ -92,7 +52,7 @@ fn find(conn: &Connection, key: &ScheduleKey) -> rusqlite::Result<Option<Stored>
 }
 
 /// See [`AddedSchedules::schedules`].
-fn list(conn: &Connection, filter: &ScheduleFilter) -> rusqlite::Result<Vec<ScheduleInfo>> {
+pub(super) fn list(conn: &Connection, filter: &ScheduleFilter) -> rusqlite::Result<Vec<ScheduleInfo>> {
     let (tenant, after) = (filter.tenant.as_str(), filter.after.as_ref().map_or("", Name::as_str));
     let select = format!("SELECT {INFO_COLUMNS} FROM schedules WHERE tenant = ?1 AND key > ?2 AND deleted = 0");
     match &filter.task {
@@ -108,7 +68,7 @@ fn list(conn: &Connection, filter: &ScheduleFilter) -> rusqlite::Result<Vec<Sche
 }
 
 /// See [`AddedSchedules::load_schedules`].
-fn load(conn: &Connection, since: u64, limit: usize) -> rusqlite::Result<Vec<LoadedSchedule>> {
+pub(super) fn load(conn: &Connection, since: u64, limit: usize) -> rusqlite::Result<Vec<LoadedSchedule>> {
     conn.prepare_cached(
         "SELECT tenant, task, id, version, definition, cursor_at, fired, deleted FROM schedules INDEXED BY schedules_version \
          WHERE version > ?1 AND (finished_at IS NULL OR deleted = 1) ORDER BY version LIMIT ?2",
@@ -133,7 +93,7 @@ fn next_version(conn: &Connection) -> rusqlite::Result<i64> {
 }
 
 /// See [`AddedSchedules::add_schedule`].
-fn add(w: &mut Writing, new: &AddSchedule) -> Step<Added> {
+pub(super) fn add(w: &mut Writing, new: &AddSchedule) -> Step<Added> {
     let found = find(&w.conn, &new.key)?;
     let replaces = match rules::add(new, found, false).map_err(StoreError::from)? {
         Decision::Keep(info) => return Ok(Added::Existing(info)),
@@ -167,7 +127,7 @@ fn add(w: &mut Writing, new: &AddSchedule) -> Step<Added> {
 }
 
 /// See [`AddedSchedules::delete_schedule`].
-fn delete(w: &mut Writing, key: &ScheduleKey, version: Option<u64>, now: Timestamp) -> Step<ScheduleInfo> {
+pub(super) fn delete(w: &mut Writing, key: &ScheduleKey, version: Option<u64>, now: Timestamp) -> Step<ScheduleInfo> {
     let Some(found) = find(&w.conn, key)?.filter(|found| !found.deleted) else {
         return Err(StoreError::from(ScheduleError::NotFound(key.key.clone())).into());
     };
@@ -181,7 +141,7 @@ fn delete(w: &mut Writing, key: &ScheduleKey, version: Option<u64>, now: Timesta
 }
 
 /// See [`Schedules::reset_schedule`].
-fn reset(w: &mut Writing, key: &ScheduleKey, now: Timestamp) -> Step<Reset> {
+pub(super) fn reset(w: &mut Writing, key: &ScheduleKey, now: Timestamp) -> Step<Reset> {
     let Some(found) = find(&w.conn, key)?.filter(|found| !found.deleted) else {
         return Err(StoreError::from(ScheduleError::NotFound(key.key.clone())).into());
     };
@@ -238,7 +198,7 @@ pub(super) fn prune(conn: &Connection, oldest: Timestamp, now: Timestamp) -> rus
 }
 
 /// See [`AddedSchedules::fire_schedules`].
-fn fire(w: &mut Writing, fire: &FireAdded) -> Step<Vec<FiredSchedule>> {
+pub(super) fn fire(w: &mut Writing, fire: &FireAdded) -> Step<Vec<FiredSchedule>> {
     let ids: Vec<TaskId> = fire.tasks.iter().map(|task| w.ledger.intern(&task.key)).collect();
     fire.due.iter().map(|due| fire_one(w, due, ids[due.task], &fire.tasks[due.task], fire.now)).collect()
 }

@@ -9,6 +9,10 @@ use tokio::sync::{Notify, watch};
 
 use crate::pause::{Pauses, Whom};
 use crate::run::{ClaimKey, Output, RunId, RunState};
+use crate::store::added::{
+    AddSchedule, Added, AddedSchedules, FireAdded, FiredSchedule, LoadedSchedule, Reset, ScheduleFilter, ScheduleInfo,
+    ScheduleKey,
+};
 use crate::store::cache::Cache;
 use crate::store::claims::Claims;
 use crate::store::history::History;
@@ -26,7 +30,7 @@ use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
 use super::{
-    SqliteStore, added, cache, claims, finish, history, locks, loss, pauses, policies, prune, published, runs,
+    SqliteStore, added, cache, claims, finish, history, locks, loss, pauses, policies, prune, published, rows, runs,
     schedules,
 };
 
@@ -165,7 +169,7 @@ impl Tasks for SqliteStore {
     }
 
     async fn pauses(&self) -> Result<Pauses> {
-        self.read(pauses::pauses).await
+        self.read(rows::pauses).await
     }
 }
 
@@ -210,6 +214,41 @@ impl Cache for SqliteStore {
         now: Timestamp,
     ) -> Result<Vec<EntryInfo>> {
         self.read(move |conn| cache::list(conn, &prefix, after.as_deref(), limit, now)).await
+    }
+}
+
+#[async_trait]
+impl AddedSchedules for SqliteStore {
+    async fn add_schedule(&self, new: AddSchedule) -> Result<Added> {
+        self.write(move |w| added::add(w, &new)).await
+    }
+
+    async fn schedules(&self, filter: ScheduleFilter) -> Result<Vec<ScheduleInfo>> {
+        self.read(move |conn| added::list(conn, &filter)).await
+    }
+
+    async fn schedule(&self, key: ScheduleKey) -> Result<Option<ScheduleInfo>> {
+        self.read(move |conn| Ok(added::find(conn, &key)?.filter(|found| !found.deleted).map(|found| found.info))).await
+    }
+
+    async fn delete_schedule(&self, key: ScheduleKey, version: Option<u64>, now: Timestamp) -> Result<ScheduleInfo> {
+        self.write(move |w| added::delete(w, &key, version, now)).await
+    }
+
+    async fn reset_schedule(&self, key: ScheduleKey, now: Timestamp) -> Result<Reset> {
+        self.write(move |w| added::reset(w, &key, now)).await
+    }
+
+    async fn fire_schedules(&self, due: FireAdded) -> Result<Vec<FiredSchedule>> {
+        self.write(move |w| added::fire(w, &due)).await
+    }
+
+    async fn load_schedules(&self, since: u64, limit: usize) -> Result<Vec<LoadedSchedule>> {
+        self.read(move |conn| added::load(conn, since, limit)).await
+    }
+
+    fn schedules_hint(&self) -> Arc<Notify> {
+        self.board.hints.schedules.clone()
     }
 }
 

@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rusqlite::{Connection, params};
 
-use super::pauses::pauses;
-use super::rows::{STANDING_COLUMNS, maybe_instant, number, pause, standing, state_code, task_key, to_sql};
 use crate::pause::Pauses;
 use crate::run::{RunId, RunState};
 use crate::supervision::{Pause, Standing};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
+
+use super::rows::{STANDING_COLUMNS, maybe_instant, number, pause, pauses, standing, state_code, task_key, to_sql};
 
 /// A task's row in `tasks`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

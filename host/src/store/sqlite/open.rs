@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::private;
+use crate::store::{Result, StoreError};
+
 use super::epoch::Identity;
 use super::errors::{read_only, translate};
 use super::lock::{Lock, beside};
-use super::{Durability, SqliteOptions, claims, epoch, fit, schema};
-use crate::private;
-use crate::store::{Result, StoreError};
+use super::options::{Durability, SqliteOptions};
+use super::{claims, epoch, fit, schema};
 
 /// Files up to this size are read through when they are opened (about 10 ms). Larger ones are too slow to: there only
 /// what the host starts with is read, and damage elsewhere is told when it is met.

@@ -1,20 +1,18 @@
 //! Who is paused. A task's own pause is in its row, that of a tenant or of all in `pauses`, where no tenant (as none has an
 //! empty name) stands for all.
 
-use rusqlite::{Connection, params};
+use rusqlite::params;
 
-use super::added;
-use super::errors::Step;
-use super::rows::{maybe_instant, name};
-use super::writer::Writing;
-use crate::pause::{Pauses, Whom};
+use crate::pause::Whom;
 use crate::store::rules::pausing as rules;
 use crate::supervision::{Pause, Standing};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
-/// Stands for all tenants.
-pub(super) const ALL: &str = "";
+use super::added;
+use super::errors::Step;
+use super::rows::ALL;
+use super::writer::Writing;
 
 /// See [`crate::store::Store::pause`].
 pub(super) fn pause(w: &mut Writing, whom: &Whom, why: Option<&str>, now: Timestamp) -> Step<()> {
@@ -97,20 +95,4 @@ fn resume_task(w: &mut Writing, task: &TaskKey, now: Timestamp) {
     row.left_out = None;
     w.told.runs = true;
     w.told.changes = true;
-}
-
-/// See [`crate::store::Store::pauses`].
-pub(super) fn pauses(conn: &Connection) -> rusqlite::Result<Pauses> {
-    let mut pauses = Pauses::default();
-    let mut statement = conn.prepare_cached("SELECT tenant, since_at, why FROM pauses")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let pause = Pause { since: maybe_instant(row, 1)?, why: row.get(2)? };
-        if row.get_ref(0)?.as_str()? == ALL {
-            pauses.all = Some(pause);
-        } else {
-            pauses.tenants.insert(name(row, 0)?, pause);
-        }
-    }
-    Ok(pauses)
 }

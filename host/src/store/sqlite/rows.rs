@@ -1,5 +1,7 @@
 //! Rows to domain and back, and the clamping of what SQLite's integers cannot hold.
 
+use crate::pause::Pauses;
+use rusqlite::Connection;
 use rusqlite::Row;
 use rusqlite::types::Type;
 
@@ -157,6 +159,25 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
         suspected_at: facts.suspected_at(),
         held_back: None,
     })
+}
+
+/// Stands for all tenants.
+pub(super) const ALL: &str = "";
+
+/// See [`crate::store::Store::pauses`].
+pub(super) fn pauses(conn: &Connection) -> rusqlite::Result<Pauses> {
+    let mut pauses = Pauses::default();
+    let mut statement = conn.prepare_cached("SELECT tenant, since_at, why FROM pauses")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let pause = Pause { since: maybe_instant(row, 1)?, why: row.get(2)? };
+        if row.get_ref(0)?.as_str()? == ALL {
+            pauses.all = Some(pause);
+        } else {
+            pauses.tenants.insert(name(row, 0)?, pause);
+        }
+    }
+    Ok(pauses)
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use rusqlite::{Connection, Params, Row, params};
 
 use crate::run::RunId;
 use crate::store::sqlite::history::{ATTEMPT_COLUMNS, attempt};
-use crate::store::sqlite::pauses::ALL;
 use crate::store::sqlite::rows::{
-    STANDING_COLUMNS, cause, instant, maybe_instant, name, number, outcome, pause, standing, state, task_key, to_sql,
+    ALL, STANDING_COLUMNS, cause, instant, maybe_instant, name, number, outcome, pause, standing, state, task_key,
+    to_sql,
 };
 use crate::store::transfer::{
     AttemptRecord, Bound, ComponentRecord, EntryRecord, Key, Kind, Page, PartRecord, PauseRecord, PluginRecord, Record,

@@ -5,8 +5,7 @@ use rusqlite::params;
 use crate::run::RunState;
 use crate::store::sqlite::cache::count;
 use crate::store::sqlite::errors::Step;
-use crate::store::sqlite::pauses::ALL;
-use crate::store::sqlite::rows::{cause_code, outcome_code, state_code, to_sql};
+use crate::store::sqlite::rows::{ALL, cause_code, outcome_code, state_code, to_sql};
 use crate::store::sqlite::writer::Writing;
 use crate::store::transfer::{
     AttemptRecord, ComponentRecord, EntryRecord, Page, PartRecord, PauseRecord, PluginRecord, RunRecord,
