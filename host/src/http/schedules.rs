@@ -1,5 +1,6 @@
 //! Added schedules: taken, listed, deleted. Whatever a schedule is to say is checked here.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use axum::Json;
@@ -339,7 +340,11 @@ async fn shape(app: &App, info: &ScheduleInfo) -> ApiResult<ScheduleShape> {
 }
 
 async fn shapes(app: &App, found: &[ScheduleInfo]) -> ApiResult<Vec<ScheduleShape>> {
-    let (tasks, states, now) = (app.catalog.tasks(), app.store.task_states().await?, app.clock.now());
+    let mut states = BTreeMap::new();
+    for tenant in found.iter().map(|info| &info.key.tenant).collect::<BTreeSet<_>>() {
+        states.extend(app.store.task_states_of(tenant.clone()).await?);
+    }
+    let (tasks, now) = (app.catalog.tasks(), app.clock.now());
     let shape = |info: &ScheduleInfo| {
         let definition = Definition::read(&info.definition)
             .map_err(|e| ApiError::store_failed(&format!("added schedule `{}`: {e}", info.key.key)))?;

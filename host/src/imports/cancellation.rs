@@ -12,15 +12,21 @@ use crate::attempt::{Until, Wish};
 use crate::imports::bindings::sexton::task::cancellation::{self, Host, Reason};
 use crate::task::Limits;
 
+use super::capability::{Capability, Interface, of_sexton};
 use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView};
 
-/// Let a guest of `linker` hear of its end.
-///
-/// # Errors
-///
-/// If something is linked by that name already.
-pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    cancellation::add_to_linker::<T, Imports>(linker, T::imports)
+/// The capability to hear that the run is to end. It needs no grant.
+#[derive(Debug)]
+pub struct Cancellation;
+
+impl<T: ImportsView> Capability<T> for Cancellation {
+    fn interfaces(&self) -> &'static [Interface] {
+        const { &[of_sexton("cancellation")] }
+    }
+
+    fn link(&self, linker: &mut Linker<T>) -> wasmtime::Result<()> {
+        cancellation::add_to_linker::<T, Imports>(linker, T::imports)
+    }
 }
 
 /// How long before its deadline a run is told that it is near: its grace, but never before half of its time is over,
