@@ -13,7 +13,7 @@ cache = ["counter/*"]
 #[test]
 fn a_program_keeps_values_in_the_cache_by_way_of_wasi_keyvalue() {
     let host = Host::start();
-    host.add("counter", "wasi-standard", MANIFEST);
+    host.add("counter", "standard", MANIFEST);
     host.loaded("counter");
 
     for n in 1..=2 {
@@ -32,7 +32,7 @@ fn a_program_keeps_values_in_the_cache_by_way_of_wasi_keyvalue() {
 #[test]
 fn a_program_that_is_not_granted_the_cache_is_refused_with_the_line_to_add() {
     let host = Host::start();
-    host.add_bytes("counter", &guest("wasi-standard"), None);
+    host.add_bytes("counter", &guest("standard"), None);
 
     let reason = host.quarantined("counter");
 

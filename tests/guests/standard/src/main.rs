@@ -5,13 +5,13 @@ use wasi::keyvalue::{atomics, batch, store};
 
 wit_bindgen::generate!({
     path: ["../../../wit/deps/wasi-config.wit", "../../../wit/deps/wasi-keyvalue.wit"],
-    inline: "package guest:wasi-standard; world imports {
+    inline: "package guest:standard; world imports {
         import wasi:config/store@0.2.0-rc.1;
         import wasi:keyvalue/store@0.2.0-draft2;
         import wasi:keyvalue/atomics@0.2.0-draft2;
         import wasi:keyvalue/batch@0.2.0-draft2;
     }",
-    world: "guest:wasi-standard/imports",
+    world: "guest:standard/imports",
     generate_all,
 });
 
