@@ -1,4 +1,4 @@
-//! A run that is waited for, and when what follows it is due. Pure.
+//! Decides when a run is due that follows the end of another. Pure.
 
 use std::time::Duration;
 
@@ -9,29 +9,30 @@ use super::{Cooldowns, PaceState};
 use crate::run::{RunId, RunState};
 use crate::time::Timestamp;
 
-/// What happened so much later than it is now cannot have: the clock was set back since, and what follows is due at once.
+/// An event cannot have happened so much later than now. If its time says so, the clock was set back since, and the run
+/// that follows it is due at once.
 pub const SET_BACK: Duration = Duration::from_secs(5);
 
-/// How a run that is waited for stands.
+/// The state of the run whose end is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaited {
-    /// It is not over.
+    /// The run has not ended.
     Going,
-    /// It is.
+    /// The run has ended.
     Over {
-        /// Which.
+        /// The run that ended.
         run: RunId,
-        /// What became of it.
+        /// The state that it ended in.
         state: RunState,
-        /// When.
+        /// The instant of its end.
         at: Timestamp,
     },
-    /// Nothing is known of it any more: it was over so long ago that its history is gone.
+    /// The store no longer knows the run, because it ended so long ago that its history was deleted.
     Gone,
 }
 
 impl Cooldowns {
-    /// When the next one is due after that; `None` while it is going.
+    /// Returns the instant at which the next run is due, or `None` while the awaited one is going.
     pub fn due(&self, after: Awaited, now: Timestamp) -> Option<Timestamp> {
         match after {
             Awaited::Going => None,
@@ -41,39 +42,39 @@ impl Cooldowns {
         }
     }
 
-    /// How long after one that succeeded, or did not.
+    /// Returns the cooldown after a run that succeeded, or did not.
     pub fn after(&self, succeeded: bool) -> Duration {
         if succeeded { self.success } else { self.fail }
     }
 }
 
-/// What is remembered of the run after whose end the next one is due.
+/// Remembers the run after whose end the next one is due.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AfterState {
-    /// The key that it was made with.
+    /// The deduplication key that the run was made with.
     pub awaits: String,
-    /// How it ended, where that is to be known for longer than its history may be kept.
+    /// The end of that run, if it must be known for longer than the run's history is kept.
     pub ended: Option<AfterEnd>,
 }
 
-/// How the run ended after which the next one is due.
+/// The end of a run that another one follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AfterEnd {
-    /// Which it was.
+    /// The run that ended.
     pub run: RunId,
-    /// What became of it.
+    /// The state that it ended in.
     pub state: RunState,
-    /// When.
+    /// The instant of its end.
     pub at: Timestamp,
 }
 
 impl AfterState {
-    /// How the run stands, if it stands like `seen` as far as the store knows.
+    /// Returns the remembered end of the run, or else `seen`, which is what the store knows of it.
     pub fn stands(&self, seen: Awaited) -> Awaited {
         self.ended.map_or(seen, |AfterEnd { run, state, at }| Awaited::Over { run, state, at })
     }
 
-    /// The same, with its end.
+    /// Returns the same state with the end of the run.
     #[must_use]
     pub fn with(&self, end: Awaited) -> Self {
         let ended = match end {
@@ -84,25 +85,25 @@ impl AfterState {
     }
 }
 
-/// What a schedule that goes by how earlier runs went remembers: the words in which the store keeps it.
+/// The state of a schedule that depends on earlier runs, in the form that the store keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Memory {
     /// The run after whose end the next one is due.
     After(AfterState),
-    /// How a pace has come along.
+    /// The state of a pace.
     Pace(PaceState),
-    /// Where a chain is.
+    /// The position of a chain.
     Chain(ChainState),
 }
 
 impl Memory {
-    /// What was remembered; `None` if nothing was, or in words of another time.
+    /// Parses a stored state. Returns `None` if there is none, or if a version with another format wrote it.
     pub fn read(text: Option<&str>) -> Option<Self> {
         serde_json::from_str(text?).ok()
     }
 
-    /// As it is kept.
+    /// Returns the state as the store keeps it.
     pub fn write(&self) -> String {
         serde_json::to_string(self).expect("names, numbers and instants are JSON")
     }
@@ -115,7 +116,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
     #[test]
-    fn what_follows_is_due_so_long_after_the_end_as_its_outcome_says() {
+    fn the_next_run_is_due_after_the_cooldown_of_the_outcome() {
         let cooldowns = Cooldowns { success: Duration::from_secs(10), fail: Duration::from_secs(60) };
         let due = |state, at| cooldowns.due(Awaited::Over { run: RunId(1), state, at }, NOW);
 
@@ -130,14 +131,14 @@ mod tests {
         let cooldowns = Cooldowns { success: Duration::from_secs(10), fail: Duration::from_secs(60) };
         let end = Awaited::Over { run: RunId(1), state: RunState::Failed, at: NOW.plus(Duration::from_secs(86_400)) };
         assert_eq!(cooldowns.due(end, NOW), Some(NOW));
-        // Hosts' clocks differ a little, and an end that is that much ahead is one.
+        // The clocks of hosts differ a little, so an end that is only so far ahead is a real one.
         let ahead = |by| Awaited::Over { run: RunId(1), state: RunState::Succeeded, at: NOW.plus(by) };
         let [at_most, more] = [SET_BACK, SET_BACK + Duration::from_millis(1)].map(|by| cooldowns.due(ahead(by), NOW));
         assert_eq!((at_most, more), (Some(NOW.plus(SET_BACK + Duration::from_secs(10))), Some(NOW)));
     }
 
     #[test]
-    fn what_was_remembered_is_read_again_and_anything_else_is_nothing() {
+    fn a_written_state_is_read_again_and_any_other_text_is_none() {
         let memory = Memory::After(AfterState { awaits: "after:7".into(), ended: None });
         assert_eq!(Memory::read(Some(&memory.write())), Some(memory));
         for other in [None, Some(""), Some("{}"), Some(r#"{"times":3}"#)] {

@@ -1,5 +1,5 @@
-//! A schedule as it is written: a crontab, `every 10m`, or the words of an instant. Every face reads it here: manifests and the
-//! API have a key for each kind, `schedule explain` takes any of them.
+//! Parses a schedule: a crontab, `every 10m`, or an instant in words. Every face parses schedules here. Manifests and
+//! the API have a key for each kind; `schedule explain` takes any of them.
 
 use std::time::Duration;
 
@@ -16,41 +16,41 @@ const LONGEST: usize = 1000;
 const SHORTEST_STEP: Duration = Duration::from_millis(10);
 const LONGEST_STEP: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// How a text is to be read.
+/// The context in which a text is parsed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading<'a> {
-    /// By whose clocks, unless the text names a zone itself; none: UTC.
+    /// The zone whose clocks count, unless the text names a zone itself; UTC if there is none.
     pub zone: Option<Tz>,
-    /// A crontab has a field for seconds before the others.
+    /// Whether a crontab has a field for seconds before the others.
     pub seconds: bool,
-    /// The task whose it is, on which `H` and `~` depend.
+    /// The name of the task, on which `H` and `~` depend.
     pub name: Option<&'a str>,
-    /// Nothing is due before, and an interval is counted from here.
+    /// No instant before this one is due, and an interval is counted from here.
     pub start: Option<Timestamp>,
 }
 
-/// A schedule, and what is odd about how it was given.
+/// A parsed schedule, with notes about its text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Given {
-    /// What it was taken for.
+    /// The trigger that the text stands for.
     pub trigger: Trigger,
-    /// By whose clocks it goes.
+    /// The zone whose clocks count.
     pub zone: Tz,
-    /// What deviates from what was written, a line each.
+    /// The ways in which the schedule deviates from its text, a line each.
     pub notes: Vec<String>,
     start: Option<Timestamp>,
-    /// The clock skips the time that was given.
+    /// The gap that the written time falls into, if the clock skips it.
     skipped: Option<Mark>,
 }
 
 impl Given {
-    /// It as a task's schedule would be.
+    /// Returns the schedule as the plan of a task.
     pub fn plan(&self) -> Plan<'_> {
         let timing = Timing { start: self.start, ..Timing::default() };
         Plan { timing, ..Plan::of(&self.trigger, self.zone) }
     }
 
-    /// As [`explain`] has it, with the gap that the words of an instant fell into.
+    /// Explains the schedule as [`explain`] does, with the gap that the words of an instant fell into.
     pub fn explain(&self, from: Timestamp, count: usize) -> Explanation {
         let mut explained = explain(&self.plan(), from, count);
         if let (Some(fire), Some(_)) = (explained.fires.first_mut(), &self.skipped) {
@@ -60,14 +60,14 @@ impl Given {
     }
 }
 
-/// The schedule that `text` is, at `now`.
+/// Parses `text` at the time `now`.
 ///
-/// `every` and a length of time is that, `@every` and a length of time too. What reads as a crontab is one; anything else is
-/// the [words of an instant](super::words). No text reads as both (a test holds that).
+/// A text is an interval if it is `every` or `@every` with a length of time, and a crontab if it reads as one. Any
+/// other text is read as an [instant in words](super::words). No text reads as both (a test holds that).
 ///
 /// # Errors
 ///
-/// One line that says what is wrong with what it looks like most.
+/// One line that says what is wrong, for the kind of schedule that the text resembles most.
 pub fn read(text: &str, reading: Reading<'_>, now: Timestamp) -> Result<Given, String> {
     if text.len() > LONGEST {
         return Err(format!("a schedule has at most {LONGEST} bytes, this text has {}", text.len()));
@@ -83,7 +83,7 @@ pub fn read(text: &str, reading: Reading<'_>, now: Timestamp) -> Result<Given, S
     if let Some(rest) = plain.strip_prefix("every").filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t'])) {
         return every(rest.trim(), "every").map(|step| given(Trigger::Every(step)));
     }
-    // What is around the fields of a crontab is for its own reader, as wherever else one is written.
+    // The space around the fields of a crontab is left to the crontab parser, as everywhere else.
     match crontab(text, reading.seconds) {
         Ok(Trigger::Cron(crontab)) => {
             let named = reading.name.map_or_else(|| crontab.clone(), |name| crontab.for_name(name));
@@ -102,7 +102,7 @@ pub fn read(text: &str, reading: Reading<'_>, now: Timestamp) -> Result<Given, S
     Ok(Given { skipped, ..given(Trigger::At(at)) })
 }
 
-/// What a text in the place of a crontab means: that, or `@every` and a length of time, which is an interval.
+/// Parses a text in the place of a crontab: a crontab, or `@every` and a length of time, which is an interval.
 ///
 /// # Errors
 ///
@@ -115,20 +115,20 @@ pub fn crontab(text: &str, seconds: bool) -> Result<Trigger, String> {
     read.map(Trigger::Cron).map_err(|wrong| wrong.to_string())
 }
 
-/// What to say where a crontab names its zone and another is given beside it.
+/// Returns a note if a crontab names its zone and another one is passed beside it.
 pub fn two_zones(trigger: &Trigger, given: Option<Tz>) -> Option<String> {
     let (own, given) = (trigger.own_zone()?, given?);
     (own != given)
         .then(|| format!("the crontab names {}, which goes before the zone {} beside it", own.name(), given.name()))
 }
 
-/// What to say where a crontab has values that depend on a task's name, and there is none.
+/// Returns a note if a crontab has values that depend on a task's name, and there is no name.
 fn of_its_own(trigger: &Trigger) -> Option<String> {
     const NOTE: &str = "where `H` and `~` fall depends on the task's name; the instants here are those of no task";
     matches!(trigger, Trigger::Cron(crontab) if crontab.has_place_of_its_own()).then(|| NOTE.to_owned())
 }
 
-/// Whether a text that reads as no crontab was probably meant as one.
+/// Returns whether a text that does not parse as a crontab was probably meant as one.
 fn looks_like_crontab(text: &str) -> bool {
     let is_field = |word: &str| word.chars().all(|c| c.is_ascii_digit() || "*,/-~?#HLW()".contains(c));
     let fields = text.split_whitespace().take_while(|word| is_field(word)).count();

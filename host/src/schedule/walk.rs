@@ -1,49 +1,53 @@
-//! Crontabs in a zone whose clocks are set forward and back, by the rule of Vixie's cron, which cronie keeps.
+//! Computes the instants of crontabs in a zone whose clocks are set forward and back, by the rule of Vixie's cron,
+//! which cronie keeps.
 //!
-//! Jobs whose minute or hour begins with `*` follow the clock. Fixed-time jobs that fall into a gap of less than three hours
-//! run once right after it, and are not repeated when the clock is set back by up to three hours. A larger change
-//! (a country moving over the date line) is a new clock: nothing is made up for, and what comes again runs again.
+//! Jobs whose minute or hour begins with `*` follow the clock. Fixed-time jobs that fall into a gap of less than three
+//! hours run once right after it, and are not repeated when the clock is set back by up to three hours. A larger change
+//! (a country that moves over the date line) is a new clock: skipped times are not made up for, and repeated times run
+//! again.
 //!
-//! cronie does this by waking up every minute, with a *virtual* minute that trails or leads the clock's. Here the same
-//! is worked out from one change of the clock to the next, leaping over the time in which nothing is due. A crontab with
-//! seconds is treated as cronie would if it woke up every second: that is why there are *ticks* here.
+//! cronie wakes up every minute and keeps a *virtual* minute that trails or leads the clock's. This module computes the
+//! same from one change of the clock to the next, and leaps over the time in which nothing is due. A crontab with
+//! seconds is treated as cronie would if it woke up every second, which is why there are *ticks* here.
 
 use chrono::{DateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 
 use super::calendar::{Calendar, FIRST_SECOND};
 
-/// Seconds between two looks at a zone's offset. No zone changes twice within it (a test holds that against all zones),
-/// and all clocks that were set back by up to three hours have caught up after it.
+/// Seconds between two samples of a zone's offset. No zone changes twice within that time (a test holds that against
+/// all zones), and all clocks that were set back by up to three hours have caught up after it.
 pub(super) const PROBE: i64 = 6 * 3600;
 
-/// How far ahead (and how close to the next match) changes of the clock are looked for, in seconds. More than all
-/// offsets and changes together, so that a clock in between shows neither a minute before nor one after.
+/// The distance in seconds up to which changes of the clock are searched, ahead of now and before the next match. It is
+/// more than all offsets and changes together, so that a clock in between shows neither a minute before nor one after.
 const HORIZON: i64 = 3 * 24 * 3600;
 
-/// Seconds: a larger change of the clock is a new clock.
+/// A change by more than this many seconds is a new clock.
 const LARGE: i64 = 180 * 60;
 
-/// Seconds: a clock that is ahead by no more is taken for a late wake-up, and every job's minutes are gone through.
+/// A clock that is ahead by at most this many seconds is treated as a late wake-up, and every job's minutes are stepped
+/// through.
 const SMALL: i64 = 5 * 60;
 
-/// What is to be run.
+/// The job whose instants are computed.
 #[derive(Clone, Copy)]
 pub(super) struct Job<'a> {
     pub(super) calendar: &'a Calendar,
-    /// It follows the clock.
+    /// Whether the job follows the clock.
     pub(super) wild: bool,
-    /// What fell into a gap is run right after it. Never for what follows the clock, unless the gap is a small one.
+    /// Whether a time that fell into a gap runs right after it. A job that follows the clock makes up for a gap only if
+    /// it is small.
     pub(super) makes_up: bool,
 }
 
 impl Job<'_> {
-    /// Seconds from one look at the clock to the next.
+    /// Returns the seconds from one wake-up to the next.
     fn tick(&self) -> i64 {
         if self.calendar.seconds() == FIRST_SECOND { 60 } else { 1 }
     }
 
-    /// The tick that a clock with this offset shows.
+    /// Returns the tick that a clock with this offset shows.
     fn shown(&self, second: i64, offset: i64) -> i64 {
         (second + offset).div_euclid(self.tick())
     }
@@ -52,30 +56,31 @@ impl Job<'_> {
         self.calendar.contains(tick * self.tick())
     }
 
-    /// The first tick after `tick` that is meant.
+    /// Returns the first tick after `tick` that matches.
     fn next_after(&self, tick: i64) -> Option<i64> {
         let last_second = tick.checked_add(1)?.checked_mul(self.tick())?.checked_sub(1)?;
         Some(self.calendar.next_after(last_second)?.div_euclid(self.tick()))
     }
 }
 
-/// cron's state at one instant.
+/// The state of cron at one instant.
 struct Walk<'a> {
     job: Job<'a>,
     zone: Tz,
-    /// The instant, in seconds since the Unix epoch; everything up to and with it is dealt with.
+    /// The instant, in seconds since the Unix epoch; everything up to and including it has been dealt with.
     now: i64,
     /// The zone's offset from UTC in seconds, at `now`.
     offset: i64,
     /// The tick that the clock shows.
     clock: i64,
-    /// The last tick that fixed-time jobs were run for. Ahead of `clock` for a while after that was set back.
+    /// The last tick that fixed-time jobs were run for. It is ahead of `clock` for a while after the clock was set
+    /// back.
     virtually: i64,
 }
 
-/// The first instant after `after` at which a job is run, in seconds since the Unix epoch.
+/// Returns the first instant after `after` at which a job runs, in seconds since the Unix epoch.
 ///
-/// `None` if there is no such instant in chrono's calendar.
+/// Returns `None` if there is no such instant in chrono's calendar.
 pub(super) fn next_after(job: Job<'_>, zone: Tz, after: i64) -> Option<i64> {
     let mut walk = Walk::at(job, zone, after)?;
     loop {
@@ -94,27 +99,29 @@ pub(super) fn next_after(job: Job<'_>, zone: Tz, after: i64) -> Option<i64> {
     }
 }
 
-/// The instants that were counted; `complete` if there are no more than that.
+/// The number of instants that were counted; `complete` if there are no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Count {
     pub(super) instants: u64,
     pub(super) complete: bool,
 }
 
-/// How many instants there are in `(after, to]`, in seconds since the Unix epoch.
+/// Counts the instants in `(after, to]`, in seconds since the Unix epoch.
 ///
-/// Where no clock is set, days of the calendar are counted; around a change, instants one by one, at most `most` of them.
+/// While no clock is set, it counts days of the calendar; around a change it counts instants one by one, at most `most`
+/// of them.
 pub(super) fn count(job: Job<'_>, zone: Tz, after: i64, to: i64, most: u64) -> Count {
     let mut count = Count { instants: 0, complete: false };
     let _ = count_into(&mut count, job, zone, (after, to), most);
     count
 }
 
-/// `None` where chrono's calendar ends, or there are too many around changes.
+/// Returns `None` if chrono's calendar ends, or if there are too many instants around changes.
 fn count_into(count: &mut Count, job: Job<'_>, zone: Tz, (after, to): (i64, i64), most: u64) -> Option<()> {
     let (mut at, mut left) = (after, most);
     while at < to {
-        // What follows the clock is as usual right after it was set; what does not has caught up after a probe.
+        // A job that follows the clock is as usual right after the clock was set. Any other job has caught up after a
+        // probe.
         let behind = if job.wild { None } else { next_change(zone, at - PROBE, at)? };
         let until = match behind {
             Some(change) => change + PROBE,
@@ -148,7 +155,7 @@ fn count_into(count: &mut Count, job: Job<'_>, zone: Tz, (after, to): (i64, i64)
 }
 
 impl<'a> Walk<'a> {
-    /// The state at `now`, had cron been up for a while.
+    /// Creates the state at `now`, as if cron had been up for a while.
     fn at(job: Job<'a>, zone: Tz, now: i64) -> Option<Self> {
         let offset = offset(zone, now)?;
         let clock = job.shown(now, offset);
@@ -163,7 +170,7 @@ impl<'a> Walk<'a> {
         Some(walk)
     }
 
-    /// Go on to `to`, up to which nothing happens.
+    /// Advances to `to`, an instant up to which nothing happens.
     fn advance(&mut self, to: i64) -> Option<()> {
         self.now = to;
         self.offset = offset(self.zone, to)?;
@@ -172,7 +179,7 @@ impl<'a> Walk<'a> {
         Some(())
     }
 
-    /// Go on to `change`, the instant at which the clock is set; whether the job is run then.
+    /// Advances to `change`, the instant at which the clock is set. Returns whether the job runs then.
     fn pass(&mut self, change: i64) -> Option<bool> {
         let job = self.job;
         let shown = job.shown(change - 1, self.offset);
@@ -198,7 +205,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The first instant after `from`, and up to `until`, at which a zone's clocks are set; in seconds since the Unix epoch.
+/// Returns the first instant after `from`, and up to `until`, at which a zone's clocks are set, in seconds since the
+/// Unix epoch.
 ///
 /// The outer `None` is the end of chrono's calendar.
 pub(super) fn next_change(zone: Tz, from: i64, until: i64) -> Option<Option<i64>> {
@@ -223,7 +231,7 @@ pub(super) fn next_change(zone: Tz, from: i64, until: i64) -> Option<Option<i64>
     Some(None)
 }
 
-/// A zone's offset from UTC at an instant, in seconds, positive in the east.
+/// Returns a zone's offset from UTC at an instant, in seconds, positive in the east.
 pub(super) fn offset(zone: Tz, second: i64) -> Option<i64> {
     let utc = DateTime::from_timestamp(second, 0)?.naive_utc();
     Some(i64::from(zone.offset_from_utc_datetime(&utc).fix().local_minus_utc()))

@@ -32,21 +32,21 @@ use reading::{Day, Reading, Shift, Unit};
 /// The longest text that is read, in bytes.
 const LONGEST: usize = 120;
 
-/// Why a text means no instant. One line.
+/// The reason why a text means no instant. One line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadWords {
-    /// Nothing is written.
+    /// The text is empty.
     #[error("no instant is written; write one such as `2027-03-28 14:30`, `tomorrow 4am` or `now + 10 minutes`")]
     Empty,
-    /// It is longer than anything that could be meant.
+    /// The text is longer than any instant needs to be.
     #[error("an instant has at most {LONGEST} characters, this text has {0}")]
     Long(usize),
-    /// A word that means nothing where it stands.
+    /// A word has no meaning at its place.
     #[error("`{word}` is not understood; {wanted}")]
     Word {
         /// The word.
         word: String,
-        /// What may stand there.
+        /// The words that may stand there.
         wanted: &'static str,
     },
     /// The text ends too early.
@@ -54,18 +54,18 @@ pub enum BadWords {
     Missing {
         /// The last word.
         after: String,
-        /// What may stand there.
+        /// The words that may follow.
         wanted: &'static str,
     },
-    /// ISO 8601 allows it, RFC 3339 does not, and it looks like a sum of words.
+    /// The offset has no colon. ISO 8601 allows that, RFC 3339 does not, and the text looks like a sum of words.
     #[error("the offset of `{text}` has no colon; write `{colon}`")]
     Offset {
-        /// What is written.
+        /// The offset as written.
         text: String,
-        /// The same with a colon.
+        /// The offset with a colon.
         colon: String,
     },
-    /// Two words say the same kind of thing.
+    /// Two words state the same kind of thing.
     #[error("`{word}` says {what} once more; leave one of them out")]
     Twice {
         /// The later of them.
@@ -73,28 +73,28 @@ pub enum BadWords {
         /// `the day`, `the time` or `the zone`.
         what: &'static str,
     },
-    /// There is no such day or time.
+    /// The day or time does not exist.
     #[error("there is no `{0}`; {1}")]
     Nothing(String, &'static str),
-    /// Words that mean the future, of which none is left.
+    /// The words mean the future, but the instant has passed.
     #[error("`{text}` has passed: it is {now}; write a later time, or a whole date if the past is meant")]
     Passed {
-        /// What was written.
+        /// The text.
         text: String,
-        /// The time it is, in the zone.
+        /// The current time in the zone.
         now: String,
     },
-    /// It depends on when it is read.
+    /// The meaning depends on when the text is read.
     #[error("`{0}` means another instant each time it is read; write a date such as `2027-03-28 14:30`")]
     Relative(String),
-    /// Beyond the calendar.
+    /// The instant is beyond the calendar.
     #[error("`{0}` is beyond the years 1 to 9999; write an instant within them")]
     Far(String),
 }
 
-/// The instant that `text` means to somebody in `zone` at `now`.
+/// Returns the instant that `text` means in `zone` at `now`.
 ///
-/// A whole date may have passed, then the instant is before `now`; what the caller makes of that is its business. All
+/// A whole date may have passed. In that case the instant is before `now`, and the caller decides what follows. All
 /// other words mean the future, or `now` itself.
 ///
 /// # Errors
@@ -104,12 +104,13 @@ pub fn instant(text: &str, zone: Tz, now: Timestamp) -> Result<Timestamp, BadWor
     Words::read(text)?.instant(zone, now)
 }
 
-/// The time that `text` names, if the clock skips it: then `at`, the [`instant`] that it means, is one after the gap.
+/// Returns the time that `text` names if the clock skips it, and the time of `at`, the [`instant`] after the gap that
+/// it means.
 pub(super) fn skipped(text: &str, zone: Tz, at: Timestamp) -> Option<(NaiveTime, NaiveTime)> {
     Words::read(text).ok()?.skipped(zone, at)
 }
 
-/// The same as one line for people.
+/// Returns the same as one line for people.
 pub fn displaced(text: &str, zone: Tz, at: Timestamp) -> Option<String> {
     Words::read(text).ok()?.displaced(zone, at)
 }
@@ -119,7 +120,7 @@ pub fn displaced(text: &str, zone: Tz, at: Timestamp) -> Option<String> {
 pub struct Absolute(Words);
 
 impl Absolute {
-    /// Read the words of [`instant`] that begin with a whole date.
+    /// Parses words of [`instant`] that begin with a whole date.
     ///
     /// # Errors
     ///
@@ -131,17 +132,17 @@ impl Absolute {
             Meaning::Read(Reading { day: Some(Day::Date(_)), .. }) => {}
             Meaning::Read(_) => return Err(BadWords::Relative(words.text)),
         }
-        // What is beyond the calendar in one zone is so in all, but for a day.
+        // An instant that is beyond the calendar in one zone is beyond it in all zones, give or take a day.
         words.instant(Tz::UTC, Timestamp::default())?;
         Ok(Self(words))
     }
 
-    /// What to say if the clock skips the time that is written, so that another is meant; one line.
+    /// Returns one line that says so if the clock skips the written time and another instant is meant.
     pub fn displaced(&self, zone: Tz) -> Option<String> {
         self.0.displaced(zone, self.instant(zone).ok()?)
     }
 
-    /// The instant, by the clocks of `zone` unless the text names another.
+    /// Returns the instant, by the clocks of `zone` unless the text names another.
     ///
     /// # Errors
     ///
@@ -151,7 +152,7 @@ impl Absolute {
     }
 }
 
-/// Words that were understood.
+/// A text that was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Words {
     /// The beginning of the text, on one line.
@@ -181,7 +182,7 @@ impl Words {
         Ok(Self { text: excerpt(text), meaning })
     }
 
-    /// The time that is written and the one that the clock shows at `at` instead, if it skips that.
+    /// Returns the written time, and the time that the clock shows at `at` instead, if the clock skips the written one.
     fn skipped(&self, zone: Tz, at: Timestamp) -> Option<(NaiveTime, NaiveTime)> {
         let Meaning::Read(reading) = &self.meaning else { return None };
         let shown = local(reading.zone.unwrap_or(zone), at)?.time();
@@ -193,7 +194,7 @@ impl Words {
         (reading.shifts.is_empty() && named != shown).then_some((named, shown))
     }
 
-    /// What to say if the clock skips the time that is written, and `at` is meant.
+    /// Returns a sentence if the clock skips the written time and `at` is meant instead.
     fn displaced(&self, zone: Tz, at: Timestamp) -> Option<String> {
         let (skipped, meant) = self.skipped(zone, at)?;
         let [skipped, meant] = [skipped, meant].map(|time| time.format("%H:%M"));
@@ -226,16 +227,16 @@ impl Words {
     }
 }
 
-/// An instant with its offset: RFC 3339, or the same without seconds or with spaces.
+/// Parses an instant with its offset: RFC 3339, or the same without seconds or with spaces.
 fn offset_instant(text: &str) -> Option<Timestamp> {
     const WITHOUT_SECONDS: [&str; 3] = ["%Y-%m-%dT%H:%M%:z", "%Y-%m-%d %H:%M%:z", "%Y-%m-%d %H:%M:%S%:z"];
-    // A year of more than four digits, which chrono takes, is a slip here.
+    // chrono accepts a year of more than four digits, but here it is a typing mistake.
     if text.as_bytes().get(4) != Some(&b'-') {
         return None;
     }
-    // RFC 3339 has `T` and `Z` in any case, as all words are.
+    // RFC 3339 allows `T` and `Z` in any case, like all words here.
     let text = text.to_ascii_uppercase();
-    // chrono takes an offset without a colon, too.
+    // chrono accepts an offset without a colon, too.
     let has_colon = text.len().checked_sub(3).is_some_and(|at| text.as_bytes()[at] == b':');
     let other = || WITHOUT_SECONDS.iter().find_map(|format| DateTime::parse_from_str(&text, format).ok());
     let other = || other().filter(|_| has_colon);
@@ -243,7 +244,7 @@ fn offset_instant(text: &str) -> Option<Timestamp> {
     Some(at.with_timezone(&Utc).into())
 }
 
-/// An instant whose offset has no colon, such as `+0200`, with one.
+/// Adds the colon to an instant whose offset has none, such as `+0200`.
 fn with_colon(text: &str) -> Option<String> {
     let (rest, minutes) = text.split_at_checked(text.len().checked_sub(2)?)?;
     let sign = rest.as_bytes().get(rest.len().checked_sub(3)?)?;
@@ -251,7 +252,8 @@ fn with_colon(text: &str) -> Option<String> {
     (matches!(sign, b'+' | b'-') && offset_instant(&colon).is_some()).then_some(colon)
 }
 
-/// What is meant before anything is added to it. The outer `None` is beyond the calendar, the inner has passed.
+/// Returns the instant before anything is added to it. The outer `None` is beyond the calendar; the inner one has
+/// passed.
 fn base(reading: &Reading, zone: Tz, now: Timestamp, clock: NaiveDateTime) -> Option<Option<Timestamp>> {
     let time = reading.time.unwrap_or(NaiveTime::MIN);
     let today = clock.date();
@@ -262,7 +264,8 @@ fn base(reading: &Reading, zone: Tz, now: Timestamp, clock: NaiveDateTime) -> Op
         None if reading.time.is_none() => Some(now),
         Some(Day::Now) => Some(now),
         Some(Day::Date(day)) => Some(shown(zone, day.and_time(time))?.first()),
-        // Three days: today's may have passed, and tomorrow may be left out on a way over the date line.
+        // Three days are tried, because today's time may have passed and tomorrow may be left out by a move over the
+        // date line.
         None => first_of([0, 1, 2], |days| first_ahead(in_days(days)))?,
         Some(Day::Ahead(days)) => first_ahead(in_days(days))?,
         Some(Day::Weekday { day, next }) => {
@@ -271,7 +274,7 @@ fn base(reading: &Reading, zone: Tz, now: Timestamp, clock: NaiveDateTime) -> Op
             first_of([until, until + 7], |days| first_ahead(in_days(days)))?
         }
         Some(Day::OfYear { month, day }) => {
-            // The 29th of February comes again after eight years at the latest.
+            // The 29th of February comes again after at most eight years.
             let days = (0..=8).filter_map(|years| NaiveDate::from_ymd_opt(today.year() + years, month, day));
             first_of(days, |day| first_ahead(Some(day.and_time(time))))?
         }
@@ -282,7 +285,7 @@ fn base(reading: &Reading, zone: Tz, now: Timestamp, clock: NaiveDateTime) -> Op
     })
 }
 
-/// The first that has not passed.
+/// Returns the first candidate that has not passed.
 fn first_of<T>(
     candidates: impl IntoIterator<Item = T>,
     at: impl Fn(T) -> Option<Option<Timestamp>>,
@@ -295,7 +298,7 @@ fn first_of<T>(
     Some(None)
 }
 
-/// `at` and a length of time, or a stretch of the calendar.
+/// Adds a length of time, or a stretch of the calendar, to `at`.
 fn shifted(at: Timestamp, shift: Shift, zone: Tz) -> Option<Timestamp> {
     if let Some(ms) = shift.unit.millis() {
         let by = i64::from(shift.count).checked_mul(ms)?;
@@ -309,7 +312,7 @@ fn shifted(at: Timestamp, shift: Shift, zone: Tz) -> Option<Timestamp> {
     Some(shown(zone, moved(local(zone, at)?, shift)?)?.first())
 }
 
-/// `local` and a stretch of the calendar; `None` beyond its end.
+/// Adds a stretch of the calendar to `local`; `None` beyond its end.
 fn moved(local: NaiveDateTime, shift: Shift) -> Option<NaiveDateTime> {
     let Shift { back, count, unit } = shift;
     let days = match unit {
@@ -329,7 +332,8 @@ fn moved(local: NaiveDateTime, shift: Shift) -> Option<NaiveDateTime> {
     }
 }
 
-/// Whether a word is a whole date, or was meant as one: three numbers of which one has the four digits of a year.
+/// Returns whether a word is a whole date, or was meant as one: three numbers, one of which has the four digits of a
+/// year.
 pub(super) fn is_date(word: &str) -> bool {
     ['-', '/', '.'].into_iter().any(|separator| {
         let fields: Vec<&str> = word.split(separator).collect();
@@ -339,12 +343,12 @@ pub(super) fn is_date(word: &str) -> bool {
     })
 }
 
-/// `c`, or a space for what would end a line or is obeyed by a terminal.
+/// Returns `c`, or a space if `c` would end a line or control a terminal.
 pub(crate) fn on_one_line(c: char) -> char {
     if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c }
 }
 
-/// The beginning of a text that a message quotes, on one line.
+/// Returns the beginning of a text for a message, on one line.
 pub(crate) fn excerpt(text: &str) -> String {
     text.chars().map(on_one_line).take(60).collect()
 }

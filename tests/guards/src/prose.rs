@@ -77,7 +77,7 @@ pub const PATTERNS: &[Pattern] = &[
         "say `must`, `will` or `should`",
     ),
     anywhere(r"(?i)\bmeanwhile\b", "say `while ...`, and what happens in that time"),
-    anywhere(r"(?i)\bone (?:knows|sees|has|wants|would|must|asks)\b", "name the caller, operator or author"),
+    anywhere(r"(?i)\bone (?:knows|sees|wants|asks)\b", "name the caller, operator or author"),
     anywhere(r"(?i)\bturns the clock\b|\bit is told\b|\bgoes by\b|\bhave been asked\b", "say it in the field's words"),
     Pattern {
         expression: r"^(?:\w+|How \w+|Why not|What for)[.?]$",

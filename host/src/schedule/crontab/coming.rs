@@ -1,14 +1,16 @@
-//! Whether a crontab ever comes: there is no 31st of February. The answer is the same under every name, wherever an `H` or a
-//! `~` falls, so that a task that was tried under one name is not refused, or never due, under another.
+//! Decides whether a crontab ever comes: there is no 31st of February. The answer is the same under every name,
+//! wherever an `H` or a `~` falls. Otherwise a task that was tried under one name could be refused, or never be due,
+//! under another.
 
 use super::super::calendar::{Calendar, Days};
 use super::field::{DAYS, FIELDS, MONTHS, WEEKDAYS, is_spread};
 
-/// An instant from which on all of the calendar lies ahead: 1970-01-01 00:00 on a clock.
+/// The second before the whole calendar: -1 on a clock that starts at 1970-01-01 00:00.
 const ANY: i64 = -1;
 
-/// Why a crontab of these fields, which mean `calendar` under some name, never comes: a hint that follows these words, and is
-/// empty if it comes under no name. `None` if it comes under all.
+/// Returns a hint if a crontab of these fields never comes, and `None` if it comes under every name. `calendar` is the
+/// meaning of the fields under some name. The hint follows the words of an error, and is empty if the crontab comes
+/// under no name.
 pub(super) fn never(calendar: &Calendar, fields: [&str; 6]) -> Option<&'static str> {
     const SOME_NAMES: &str = " under some names";
     let spread = [DAYS, MONTHS, WEEKDAYS].map(|at| is_spread(fields[at]));
@@ -18,15 +20,15 @@ pub(super) fn never(calendar: &Calendar, fields: [&str; 6]) -> Option<&'static s
         }
         return comes_with_any_value(calendar, spread).is_none().then_some(SOME_NAMES);
     }
-    // With every 29th of its months in 400 years, and every weekday on it, a crontab that needs both day fields comes if and
-    // only if one of its months is long enough.
+    // In 400 years each month has its 29th on every weekday. So a crontab that needs both day fields comes if and only
+    // if one of its months is long enough.
     let earliest = earliest_day(fields[DAYS]);
     let comes = calendar.join == Days::Either || earliest <= 28 || earliest <= longest_month(fields[MONTHS]);
     let hint = if spread[0] || spread[1] { SOME_NAMES } else { "" };
     (!comes).then_some(hint)
 }
 
-/// Whether it comes with each single value in the place of the fields that a name spreads.
+/// Checks that the crontab comes with each single value in the place of the fields that a name spreads.
 fn comes_with_any_value(calendar: &Calendar, [days, months, weekdays]: [bool; 3]) -> Option<()> {
     let each = |spread: bool, all: u32, low: u32, high: u32| -> Vec<u32> {
         if spread { (low..=high).map(|value| 1 << value).collect() } else { vec![all] }
@@ -43,12 +45,12 @@ fn comes_with_any_value(calendar: &Calendar, [days, months, weekdays]: [bool; 3]
     Some(())
 }
 
-/// The first day of the month that is meant, at the latest that it can fall.
+/// Returns the first matching day of the month, at the latest place that a name can give it.
 fn earliest_day(days: &str) -> u32 {
     FIELDS[DAYS].values(days).flatten().map(|values| values.latest_first()).min().unwrap_or(0)
 }
 
-/// How many days the longest of these months has, whatever the name is.
+/// Returns the number of days of the longest of these months, whatever the name is.
 fn longest_month(months: &str) -> u32 {
     let days = |month: u32| match month {
         2 => 29,

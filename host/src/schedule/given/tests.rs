@@ -76,7 +76,7 @@ fn an_instant_whose_time_the_clock_skips_is_marked() {
 }
 
 #[test]
-fn what_is_wrong_is_told_by_what_it_was_taken_for() {
+fn an_error_is_about_the_kind_of_schedule_that_was_recognized() {
     for (text, words) in [
         ("* * * *", "a crontab has five"),
         ("30 2", "2 fields"),
@@ -116,7 +116,7 @@ fn a_crontab_without_a_star_is_no_date() {
             Err(wrong) => assert!(given.is_err(), "{cron}: {wrong}"),
         }
     }
-    // What is wrong with a date is said of a date, and what is wrong with a crontab of a crontab.
+    // An error about a date describes a date, and one about a crontab describes a crontab.
     assert!(in_berlin("2027-13-28 14:30").expect_err("no month").contains("there is no `2027-13-28`"));
     assert!(in_berlin("10-50/20 8-18 1-31 1-12 1-9").expect_err("no weekday").contains("day-of-week `1-9`"));
     assert!(in_berlin("TZ=Berlin 0 9 1 1 1").expect_err("no zone").contains("TZ `Berlin`"));
@@ -156,7 +156,7 @@ fn seconds_a_name_and_a_start_are_taken_into_account() {
     );
 }
 
-/// A field of digits and signs alone: what a text without a star can be mistaken for.
+/// Makes a field of digits and signs alone, because such a text without a star can be mistaken.
 fn plain_field(low: u32, high: u32) -> impl Strategy<Value = String> {
     let range = (low..=high, low..=high).prop_map(|(a, b)| (a.min(b), a.max(b)));
     let item = prop_oneof![
@@ -168,7 +168,7 @@ fn plain_field(low: u32, high: u32) -> impl Strategy<Value = String> {
     prop::collection::vec(item, 1..4).prop_map(|items| items.join(","))
 }
 
-/// Words of both languages, in any order.
+/// Makes words of both languages, in any order.
 fn soup() -> impl Strategy<Value = String> {
     let word = prop_oneof![
         "[0-9]{1,4}([-/.:~,][0-9]{1,4}){0,3}",

@@ -1,4 +1,4 @@
-//! The words one by one: which day, which time, which zone, and what is added. Knows no instants.
+//! Parses the words one by one: which day, which time, which zone, and what is added. Knows no instants.
 
 use chrono::{NaiveDate, NaiveTime, Weekday};
 use chrono_tz::Tz;
@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 use super::{BadWords, excerpt};
 use crate::schedule::zones;
 
-/// What a text says.
+/// The content of a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reading {
     pub(super) day: Option<Day>,
@@ -15,24 +15,24 @@ pub(super) struct Reading {
     pub(super) shifts: Vec<Shift>,
 }
 
-/// Which day.
+/// The day that a text names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Day {
-    /// The very instant, no day.
+    /// The current instant, not a day.
     Now,
-    /// So many days from today.
+    /// A number of days from today.
     Ahead(u64),
     /// `friday`; with `next`, not today.
     Weekday { day: Weekday, next: bool },
-    /// `next week`: in one of these.
+    /// `next week`: the next one of these units.
     Next(Unit),
-    /// A day that every year has, but for the 29th of February.
+    /// A day of the year, which every year has except for the 29th of February.
     OfYear { month: u32, day: u32 },
     /// A whole date.
     Date(NaiveDate),
 }
 
-/// So many units, added or taken away.
+/// A number of units, added or subtracted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shift {
     pub(super) back: bool,
@@ -52,7 +52,8 @@ pub(super) enum Unit {
 }
 
 impl Unit {
-    /// How long it is; `None` for those whose length depends on the calendar, and days on the clock.
+    /// Returns the length in milliseconds; `None` for units whose length depends on the calendar, and for days on the
+    /// clock.
     pub(super) fn millis(self) -> Option<i64> {
         match self {
             Self::Second => Some(1000),
@@ -86,7 +87,7 @@ const DATE: &str = "write a day as `2027-03-28` (also 28.03.2027, or month/day/y
 const DAY: &str = "write a day that this month has";
 const NUMBER: &str = "write a time as `14:30` or `4am`, a day as `4 july` or `2027-03-28`, a length as `in 2 hours`";
 
-/// What `text` says.
+/// Parses `text`.
 pub(super) fn read(text: &str) -> Result<Reading, BadWords> {
     let words = split(&text.to_ascii_lowercase());
     let mut reader = Reader { words: &words, at: 0, read: Reading::default() };
@@ -99,7 +100,7 @@ pub(super) fn read(text: &str) -> Result<Reading, BadWords> {
     }
 }
 
-/// The words of a text: `2027-03-28t14:30z` and `now+10min` are several of them.
+/// Splits a text into words: `2027-03-28t14:30z` and `now+10min` are several of them.
 fn split(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     for word in text.split_whitespace().map(|word| word.trim_end_matches(',')) {
@@ -121,7 +122,7 @@ fn split(text: &str) -> Vec<String> {
     words
 }
 
-/// A date and a time joined by a `t`, and a time that ends in `z`.
+/// Splits a date and a time joined by a `t`, and a time that ends in `z`.
 fn split_instant(word: &str, words: &mut Vec<String>) {
     let parts = word.split_once('t').filter(|(day, _)| day.len() == 10 && day.bytes().all(is_of_date));
     let (day, time) = parts.map_or((None, word), |(day, time)| (Some(day), time));
@@ -153,12 +154,12 @@ impl<'a> Reader<'a> {
         Some(word)
     }
 
-    /// The next word, which must be there.
+    /// Takes the next word, which must be there.
     fn expect(&mut self, after: &str, wanted: &'static str) -> Result<&'a str, BadWords> {
         self.take().ok_or_else(|| BadWords::Missing { after: excerpt(after), wanted })
     }
 
-    /// Read one word, and those that belong to it.
+    /// Parses one word, and those that belong to it.
     fn word(&mut self, word: &'a str) -> Result<(), BadWords> {
         match word {
             "at" | "on" if self.peek().is_some() => Ok(()),
@@ -227,7 +228,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `14:30`, `14:30:15`, `2:30pm`, `4am`.
+    /// Parses a time of day: `14:30`, `14:30:15`, `2:30pm`, `4am`.
     fn clock(&mut self, word: &str) -> Result<(), BadWords> {
         let halves = [("am", 0), ("a.m.", 0), ("pm", 12), ("p.m.", 12)];
         let half = halves.iter().find_map(|(name, hours)| Some((word.strip_suffix(name)?, *hours)));
@@ -265,11 +266,11 @@ impl<'a> Reader<'a> {
         if short && self.read.time.is_some() { Err(twice(word, "the time")) } else { Ok(()) }
     }
 
-    /// A day of a month, and its year if that follows.
+    /// Parses a day of a month, and its year if that follows.
     fn day_of(&mut self, word: &str, day: u32, month: u32) -> Result<(), BadWords> {
         let nothing = || BadWords::Nothing(format!("{day} {}", MONTHS[month as usize - 1]), DAY);
         let Some(year) = self.peek().and_then(|year| number(year, 4).filter(|_| year.len() == 4)) else {
-            // Of a leap year, which has all days.
+            // 2000 is a leap year, which has all days.
             NaiveDate::from_ymd_opt(2000, month, day).ok_or_else(nothing)?;
             return self.day(word, Day::OfYear { month, day });
         };
@@ -289,7 +290,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// One length of time or several: `2 hours`, `1h 30m`, `1h30m`, `1 hour and 30 minutes`, `an hour`.
+    /// Parses one length of time or several: `2 hours`, `1h 30m`, `1h30m`, `1 hour and 30 minutes`, `an hour`.
     fn lengths(&mut self, after: &str, back: bool) -> Result<(), BadWords> {
         self.length(after, back)?;
         loop {
@@ -304,7 +305,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether a word begins a length of time, and not a time or a date.
+    /// Returns whether a word begins a length of time, and not a time or a date.
     fn begins_length(&self, word: &str) -> bool {
         let rest = word.trim_start_matches(|c: char| c.is_ascii_digit());
         let after = self.words.get(self.at + 1);
@@ -344,18 +345,18 @@ fn twice(word: &str, what: &'static str) -> BadWords {
     BadWords::Twice { word: excerpt(word), what }
 }
 
-/// A number of one digit to `most`.
+/// Parses a number of one digit to `most`.
 fn number(text: &str, most: usize) -> Option<u32> {
     let digits = (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     if digits { text.parse().ok() } else { None }
 }
 
-/// `4`, `4th`, `1st`.
+/// Parses `4`, `4th`, `1st`.
 fn ordinal(text: &str) -> Option<u32> {
     number(["st", "nd", "rd", "th"].iter().find_map(|end| text.strip_suffix(end)).unwrap_or(text), 2)
 }
 
-/// `2027-03-28`, `2027/03/28`, `28.03.2027`, `03/28/2027`.
+/// Parses a date: `2027-03-28`, `2027/03/28`, `28.03.2027`, `03/28/2027`.
 fn date(word: &str) -> Result<NaiveDate, BadWords> {
     let fields = |separator: char| {
         let fields: Vec<&str> = word.split(separator).collect();
@@ -391,14 +392,14 @@ const MONTHS: [&str; 12] = [
     "december",
 ];
 
-/// A month by its name, or by its first three letters.
+/// Parses a month: its name, or its first three letters.
 fn month(word: &str) -> Option<u32> {
     let plain = if word == "sept" { "sep" } else { word.strip_suffix('.').unwrap_or(word) };
     let found = MONTHS.iter().position(|name| *name == plain || name[..3] == *plain)?;
     u32::try_from(found + 1).ok()
 }
 
-/// A weekday by its name, or as people shorten it.
+/// Parses a weekday: its name, or a usual short form.
 fn weekday(word: &str) -> Option<Weekday> {
     Some(match word {
         "mon" | "monday" => Weekday::Mon,

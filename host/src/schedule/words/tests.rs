@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Wednesday, 2027-03-24 11:15:30 in Berlin: before the gap of Sunday the 28th, 02:00 to 03:00.
+/// Wednesday, 2027-03-24 11:15:30 in Berlin, before the gap of Sunday the 28th, 02:00 to 03:00.
 const NOW: &str = "2027-03-24T10:15:30Z";
 
 fn at(text: &str) -> Timestamp {
@@ -49,7 +49,7 @@ fn dates_and_times_mean_the_clocks_of_the_zone() {
         ("2027-03-28 14:30 America/New_York", "Sun 2027-03-28 20:30:00 +02:00"),
         ("2027-03-28 14:30 america/new_york", "Sun 2027-03-28 20:30:00 +02:00"),
         ("2027-03-28 14:30 Etc/GMT+5", "Sun 2027-03-28 21:30:00 +02:00"),
-        // What has passed is what was written.
+        // A whole date may be in the past.
         ("1999-12-31 23:59", "Fri 1999-12-31 23:59:00 +01:00"),
         ("2020-02-29 - 1 year", "Thu 2019-02-28 00:00:00 +01:00"),
     ]);
@@ -115,7 +115,7 @@ fn capitals_and_small_letters_mean_the_same() {
 }
 
 #[test]
-fn what_is_refused_is_one_line_whatever_separates_lines_in_it() {
+fn a_refusal_is_one_line_whatever_separates_lines_in_the_text() {
     for text in ["today\u{2028}9:00", "today 9:00\u{2029}+ 1 minute", "9999-12-31\u{2028}+ 1 year", "soon\u{85}later"] {
         let wrong = read(text, NOW).expect_err(text).to_string();
         assert!(!wrong.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')), "{wrong:?}");
@@ -194,13 +194,13 @@ fn in_a_gap_it_is_the_first_instant_after_it_and_in_a_fold_the_first_that_is_ahe
         ("2027-10-30 02:30 + 1 day", "Sun 2027-10-31 02:30:00 +02:00"),
         ("2027-11-01 02:30 - 1 day", "Sun 2027-10-31 02:30:00 +02:00"),
     ]);
-    // No days are no change, also while the clock shows a time for the second time.
+    // Zero days are no change, even while the clock shows a time for the second time.
     for now in ["2027-10-31T00:45:00Z", "2027-10-31T01:45:00Z"] {
         for text in ["now + 0 days", "now - 0 weeks"] {
             assert_eq!(instant(text, Berlin, at(now)), Ok(at(now)), "{text} at {now}");
         }
     }
-    // 02:45, the first time: 02:30 comes once more.
+    // It is 02:45 for the first time, so 02:30 comes once more.
     hold("2027-10-31T00:45:00Z", &[("2:30", "Sun 2027-10-31 02:30:00 +01:00")]);
     hold("2027-10-31T00:45:00Z", &[("today 2:30", "Sun 2027-10-31 02:30:00 +01:00")]);
     hold("2027-10-31T00:45:00Z", &[("2027-10-31 2:30", "Sun 2027-10-31 02:30:00 +02:00")]);
@@ -208,7 +208,7 @@ fn in_a_gap_it_is_the_first_instant_after_it_and_in_a_fold_the_first_that_is_ahe
 }
 
 #[test]
-fn what_is_not_understood_is_told_in_one_line_with_what_may_stand_there() {
+fn an_error_is_one_line_and_names_the_words_that_may_stand_there() {
     #[rustfmt::skip]
     let table: &[(&str, &str)] = &[
         ("", "no instant is written"),
@@ -319,7 +319,7 @@ fn an_instant_has_120_bytes_at_most_without_the_spaces_around_it() {
 }
 
 #[test]
-fn what_stays_the_same_at_each_reading_is_told_from_what_does_not() {
+fn absolute_instants_are_told_from_relative_ones() {
     let july = Absolute::read("2027-07-04 14:30").expect("a date");
     assert_eq!(july.instant(Berlin), Ok(at("2027-07-04T12:30:00Z")));
     assert_eq!(july.instant(New_York), Ok(at("2027-07-04T18:30:00Z")));
@@ -342,7 +342,7 @@ fn seconds() -> impl Strategy<Value = Timestamp> {
     (-8_520_000_000_i64..13_569_000_000).prop_map(|second| Timestamp::from_millis(second * 1000))
 }
 
-/// Texts of words that may stand in such texts, in any order.
+/// Makes texts of words that may stand in such texts, in any order.
 fn salad() -> impl Strategy<Value = String> {
     const WORDS: &[&str] = &[
         "now",
@@ -418,12 +418,12 @@ proptest! {
     }
 
     #[test]
-    fn what_a_clock_shows_means_the_instant_at_which_it_shows_it(zone in zones(), at in seconds(), now in seconds()) {
+    fn a_shown_time_means_the_instant_at_which_the_clock_shows_it(zone in zones(), at in seconds(), now in seconds()) {
         let clock = local(zone, at).expect("within the calendar");
 
         let read = instant(&clock.format("%Y-%m-%d %H:%M:%S").to_string(), zone, now).expect("a date and a time");
 
-        // In a fold the first is meant.
+        // In a fold the first instant is meant.
         prop_assert!(read <= at);
         prop_assert_eq!(local(zone, read), Some(clock));
         prop_assert_eq!(instant(&at.to_string(), zone, now), Ok(at));
