@@ -1,4 +1,4 @@
-//! The loops that make runs happen. They meet in the store, and know nothing of one another.
+//! Holds the loops that make runs happen. They meet in the store.
 
 pub mod alert;
 pub mod announcer;

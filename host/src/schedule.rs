@@ -1,32 +1,32 @@
 //! Decides when a task is due. Pure: instants in, instants out.
 
 mod added;
-mod awaited;
+mod after;
 mod calendar;
 mod chain;
 mod counted;
 mod crontab;
+mod dst;
 mod due;
 pub mod explain;
-pub mod given;
+pub mod instant_parser;
 mod interval;
 mod local;
 mod pace;
+pub mod parse;
 mod plan;
-mod walk;
-pub mod words;
 mod zones;
 
 use std::time::Duration;
 
 use chrono_tz::Tz;
 
-pub use added::{BadDefinition, Definition, Looked};
-pub use awaited::{AfterEnd, AfterState, Awaited, Memory, SET_BACK};
-pub use chain::{BETWEEN_ROUNDS, Chain, ChainState, Link, LinkEnd, OnFailure, Went};
+pub use added::{AddedDue, BadDefinition, Definition};
+pub use after::{AfterEnd, AfterState, AwaitedRun, Memory, SET_BACK};
+pub use chain::{BETWEEN_ROUNDS, Chain, ChainState, Link, LinkEnd, LinkOutcome, OnFailure};
 pub use crontab::{BadCrontab, Crontab, Dst};
 pub use due::{Due, IMPLAUSIBLE, Look, plausible};
-pub use pace::{Going, PaceState, Paced};
+pub use pace::{Going, PaceDecision, PaceState};
 pub use plan::{Plan, seed};
 pub(crate) use zones::zone_named;
 pub use zones::{TZDATA, zone};

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::ops::OpError;
 use crate::run::RunId;
-use crate::schedule::words::on_one_line;
+use crate::schedule::instant_parser::on_one_line;
 use crate::store::StoreError;
 use crate::task::Name;
 use crate::tenant::Tenants;

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::lengths;
 use crate::run::RunId;
-use crate::schedule::words;
+use crate::schedule::instant_parser;
 use crate::store::{CacheKey, RunInfo};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
@@ -224,7 +224,7 @@ pub(super) const FURTHEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 /// `bad-instant`, which names the parameter, if the words mean none, or one more than ten years ahead.
 pub(super) fn instant(parameter: &str, text: &str, zone: chrono_tz::Tz, now: Timestamp) -> ApiResult<Timestamp> {
     let bad = |why: String| ApiError::bad("bad-instant", format!("`{parameter}`: {why}"));
-    let at = words::instant(text, zone, now).map_err(|e| bad(e.to_string()))?;
+    let at = instant_parser::instant(text, zone, now).map_err(|e| bad(e.to_string()))?;
     if at.since(now) > FURTHEST {
         return Err(bad(format!("{at} is more than ten years ahead")));
     }

@@ -5,8 +5,8 @@ use axum::extract::State;
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-use crate::schedule::given::{self, Reading};
-use crate::schedule::{explain, words, zone};
+use crate::schedule::parse::{self, Reading};
+use crate::schedule::{explain, instant_parser, zone};
 use crate::task::{Name, TaskKey};
 
 use super::api_state::App;
@@ -46,14 +46,14 @@ pub(super) async fn explain(
     let zone = zone.map_err(|wrong| ApiError::bad("bad-zone", format!("`zone`: {wrong}")))?;
     let now = app.clock.now();
     let instant = |field: &str, text: &Option<String>| {
-        let read = text.as_deref().map(|text| words::instant(text, zone.unwrap_or(Tz::UTC), now)).transpose();
+        let read = text.as_deref().map(|text| instant_parser::instant(text, zone.unwrap_or(Tz::UTC), now)).transpose();
         read.map_err(|wrong| ApiError::bad("bad-instant", format!("`{field}`: {wrong}")))
     };
     let from = instant("from", &query.from)?.unwrap_or(now);
     let start = instant("start", &query.start)?;
     let name = query.task.as_deref().map(|task| whole_name(&tenant, task)).transpose()?;
     let reading = Reading { zone, seconds: query.seconds.unwrap_or(false), name: name.as_deref(), start };
-    let given = given::read(&query.schedule, reading, from)
+    let given = parse::read(&query.schedule, reading, from)
         .map_err(|wrong| ApiError::bad("bad-schedule", format!("`schedule`: {wrong}")))?;
     // A thousand instants take a while; other requests are not to wait for it.
     let explained = tokio::task::spawn_blocking(move || Explained::of(&given, from, next)).await;

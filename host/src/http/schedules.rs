@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-use crate::schedule::{self, BadDefinition, Definition, Trigger, given, words};
+use crate::schedule::{self, BadDefinition, Definition, Trigger, instant_parser, parse};
 use crate::store::StoreError;
 use crate::store::added::{AddSchedule, Added, Reset, ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey};
 use crate::task::{Name, TaskKey};
@@ -275,7 +275,7 @@ fn define(request: &ScheduleRequest, name: &str, now: Timestamp) -> ApiResult<(D
     }
     let asked_zone = request.zone.as_deref().map(zone).transpose()?;
     let trigger = trigger(request, asked_zone.unwrap_or(Tz::UTC), now)?;
-    let mut notes: Vec<String> = given::two_zones(&trigger, asked_zone).into_iter().collect();
+    let mut notes: Vec<String> = parse::two_zones(&trigger, asked_zone).into_iter().collect();
     let mut definition = Definition::of(trigger, asked_zone.unwrap_or(Tz::UTC)).map_err(|e| not_supported(&e))?;
     definition = definition.for_name(name);
     let zone = definition.zone;
@@ -300,7 +300,7 @@ fn define(request: &ScheduleRequest, name: &str, now: Timestamp) -> ApiResult<(D
     let instants =
         [("at", &request.at, due), ("start", &request.start, definition.start), ("end", &request.end, definition.end)];
     notes.extend(instants.into_iter().filter_map(|(field, text, at)| {
-        words::displaced(text.as_deref()?, zone, at?).map(|moved| format!("`{field}`: {moved}"))
+        instant_parser::displaced(text.as_deref()?, zone, at?).map(|moved| format!("`{field}`: {moved}"))
     }));
     Ok((definition, notes))
 }
@@ -313,7 +313,7 @@ fn trigger(request: &ScheduleRequest, zone: Tz, now: Timestamp) -> ApiResult<Tri
     let ScheduleRequest { cron, every, at, after_now, .. } = request;
     match (cron, every, at, after_now) {
         (Some(crontab), None, None, None) => {
-            let read = given::crontab(crontab, false);
+            let read = parse::crontab(crontab, false);
             read.map_err(|e| ApiError::bad("bad-crontab", format!("`cron`: {e}")))
         }
         (None, Some(every), None, None) => match duration("every", every, YEAR)? {

@@ -1,5 +1,5 @@
-//! Tells those who share the store that this host is there, and learns what is wanted of it: that it drains, or that another
-//! process has its name and it has to end.
+//! Announces this host to the hosts that share the store, and learns from the store whether it must drain, or must end
+//! because another process has its name.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,41 +16,42 @@ use crate::store::{Result, Store};
 use crate::supervisor::{rests, works};
 use crate::time::{Clock, Timestamp};
 
-/// How often a host that drains says how much it still has under way, for those who wait for that.
+/// The interval at which a draining host reports its attempts under way, for those who wait for them.
 const WHILE_DRAINING: Duration = Duration::from_secs(1);
 
-/// What the announcer needs.
+/// The parts that the announcer needs.
 #[derive(Debug)]
 pub struct Announcer {
-    /// Where hosts are written down.
+    /// Holds the records of hosts.
     pub store: Arc<dyn Store>,
-    /// The time.
+    /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// The attempts under way.
     pub live: Arc<LiveRuns>,
-    /// The plugins, of which those in use are counted.
+    /// The plugins; those in use are counted.
     pub plugins: Arc<Registry>,
-    /// What the host is there for.
+    /// The duty of this host.
     pub duty: Arc<HostDuty>,
-    /// What it says of itself, but for what it counts.
+    /// The announced record, except for its counts.
     pub host: HostRecord,
-    /// How long it is there without being heard of, as long as a claim holds: it is heard of three times in that.
+    /// The time for which the host counts as present after an announcement: as long as a claim holds. It announces
+    /// itself three times in that time.
     pub lease: Duration,
 }
 
-/// The first announcement of `host`'s life: from now on an earlier life of its name writes nothing down, and ends as soon as
+/// Announces the start of `host`. From now on an earlier process of its name writes nothing down, and ends as soon as
 /// it finds that out.
 ///
 /// # Errors
 ///
-/// The store's.
+/// Those of the store.
 pub async fn take_over(store: &dyn Store, host: HostRecord, lease: Duration, now: Timestamp) -> Result<()> {
     let announcement = Announcement { host, takes_over: true, alive_until: now.plus(lease), now };
     store.announce(announcement).await.map(drop)
 }
 
 impl Announcer {
-    /// Announce the host three times a lease, until `over` is set; then say that it is gone.
+    /// Announces the host three times a lease until `over` is set, then reports that it is gone.
     pub async fn run(self, mut over: watch::Receiver<bool>) {
         let often = self.lease / 3;
         while self.duty.now() != Duty::Replaced {
@@ -64,18 +65,18 @@ impl Announcer {
         }
     }
 
-    /// Say that it is there, and do what is wanted of it.
+    /// Announces the host once, and follows what the store wants of it.
     async fn look(&self) {
         works();
         match self.announce(self.lease).await {
             Ok(Announced { replaced: true, .. }) => self.give_up(),
             Ok(Announced { draining, .. }) => self.heed(draining),
-            // What it was told last holds until it is told otherwise.
+            // The last answer holds until another one arrives.
             Err(error) => warn!(error = %error, "Cannot announce this host"),
         }
     }
 
-    /// Whoever looks need not wait until it counts as gone. If this fails they have to.
+    /// Reports that the host is gone, so that others need not wait until it counts as gone. If this fails they have to.
     async fn leave(&self) {
         works();
         if let Err(error) = self.announce(Duration::ZERO).await {
@@ -87,7 +88,7 @@ impl Announcer {
         let now = self.clock.now();
         let attempts = match self.duty.now() {
             Duty::Up => self.live.all().len(),
-            // Who waits for it to be done must not miss a claim that is on its way.
+            // A caller that waits for the drain must not miss a claim that is on its way.
             Duty::Draining | Duty::Replaced => self.duty.under_way(),
         };
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
@@ -107,7 +108,8 @@ impl Announcer {
         }
     }
 
-    /// The claims are the other's to give up: nothing that is done with them here would be written down.
+    /// Ends all attempts without giving up their claims. The claims are the other process's to give up: the store would
+    /// accept nothing from here.
     fn give_up(&self) {
         let host = &self.host.name;
         error!(host.name = %host, "Another process has become host `{host}` of this store, so this one ends: give each host a `[host] name` of its own, or stop the other");
@@ -129,7 +131,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
     const LEASE: Duration = Duration::from_secs(15);
 
-    /// [`NOW`], for ever.
+    /// Shows [`NOW`] for ever.
     #[derive(Debug)]
     struct Stopped;
 
@@ -181,7 +183,7 @@ mod tests {
             Self { announcer, attempt, _place: place }
         }
 
-        /// How many attempts are written down, and until when it is there.
+        /// Returns the number of attempts in the host's record, and until when the host counts as present.
         async fn known(&self) -> (u32, Timestamp) {
             let known = self.announcer.store.hosts().await.unwrap().remove(0);
             (known.host.attempts, known.alive_until)

@@ -1,7 +1,8 @@
-//! What this host is there for: it takes runs, or it is being drained and finishes those it has, or another process has its
-//! name and it has to end. The store says which (`announcer`); who takes runs heeds it. Forgotten with the process.
+//! Holds the duty of this host: it takes runs, or it drains and finishes those it has, or another process has its name
+//! and it must end. The store decides (`membership`), and every part that takes runs obeys. The duty is forgotten with
+//! the process.
 //!
-//! Unlike a [pause](super::host_pause) it keeps nothing from being made: other hosts take what is due.
+//! Unlike a [pause](super::host_pause), a drain does not keep due runs from being made: other hosts take them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,44 +11,44 @@ use tokio::sync::{Notify, watch};
 
 use crate::run::HeldBack;
 
-/// What a host is there for.
+/// The duty of a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Duty {
-    /// It takes runs.
+    /// The host takes runs.
     #[default]
     Up,
-    /// It takes none, and finishes those it has.
+    /// The host takes no runs, and finishes those it has.
     Draining,
-    /// Another process has its name: it takes none, and ends.
+    /// Another process has the host's name. The host takes no runs, and ends.
     Replaced,
 }
 
-/// The duty of a host, shared by those who learn it and those who heed it.
+/// Shares the duty of a host between the part that learns it and those that obey it.
 #[derive(Debug, Default)]
 pub struct HostDuty {
     duty: watch::Sender<Duty>,
-    /// Claims that are on their way, and attempts until their place is given back.
+    /// The number of claims on their way, and of attempts until their slot is released.
     busy: Arc<AtomicUsize>,
-    /// Told when the store is to be asked at once.
+    /// Notified when the store must be asked at once.
     asked: Notify,
 }
 
-/// A claim that is on its way, or an attempt, until this is dropped.
+/// Counts a claim on its way, or an attempt, until this is dropped.
 #[derive(Debug)]
 pub struct Busy(Arc<AtomicUsize>);
 
 impl HostDuty {
-    /// What it is now.
+    /// Returns the current duty.
     pub fn now(&self) -> Duty {
         *self.duty.borrow()
     }
 
-    /// For those who heed it.
+    /// Returns a receiver of changes.
     pub fn changes(&self) -> watch::Receiver<Duty> {
         self.duty.subscribe()
     }
 
-    /// It is `duty` from now on; a host that was replaced stays so. Returns whether it was another.
+    /// Sets the duty. A host that was replaced stays replaced. Returns whether the duty changed.
     pub fn set(&self, duty: Duty) -> bool {
         self.duty.send_if_modified(|now| {
             let another = *now != duty && *now != Duty::Replaced;
@@ -61,33 +62,33 @@ impl HostDuty {
     /// Completes when another process has the host's name.
     pub async fn replaced(&self) {
         let mut changes = self.changes();
-        // An error would say that this is gone, and it is borrowed.
+        // An error would mean that the sender is gone, but it is borrowed here.
         drop(changes.wait_for(|duty| *duty == Duty::Replaced).await);
     }
 
-    /// Something is on its way that a host which drains has to finish. To be said before its duty is looked at: then either
-    /// the duty is seen, or this is counted.
+    /// Counts work that a draining host has to finish. Callers must call this before they read the duty: then either
+    /// they see the new duty, or the drain sees this count.
     pub fn busy(&self) -> Busy {
         self.busy.fetch_add(1, Ordering::SeqCst);
         Busy(Arc::clone(&self.busy))
     }
 
-    /// How much is on its way: nothing, once a host that drains is done.
+    /// Returns the amount of counted work. It is zero once a draining host is done.
     pub fn under_way(&self) -> usize {
         self.busy.load(Ordering::SeqCst)
     }
 
-    /// Have the store asked at once what it wants of this host.
+    /// Has the store asked at once what it wants of this host.
     pub fn ask(&self) {
         self.asked.notify_one();
     }
 
-    /// Completes when the store is to be asked at once.
+    /// Completes when the store must be asked at once.
     pub async fn asked(&self) {
         self.asked.notified().await;
     }
 
-    /// Why nothing starts here, if that is why.
+    /// Returns the reason why no runs start here, if the duty is one.
     pub fn held_back(&self) -> Option<HeldBack> {
         let reason = match self.now() {
             Duty::Up => return None,

@@ -23,7 +23,7 @@ use crate::config::kinds::{Kind, Of};
 use crate::config::reading;
 pub use crate::config::reading::BadFile as BadManifest;
 use crate::retry::RetryPolicy;
-use crate::schedule::{CatchUp, Chain, Dst, Trigger, given};
+use crate::schedule::{CatchUp, Chain, Dst, Trigger, parse};
 use crate::supervision::Supervision;
 use crate::task::{Budget, Directory, Grants, Limits, Name, Overlap, Quota, Task, TaskKey};
 
@@ -214,7 +214,7 @@ fn draft(name: Name, mut task: TaskText) -> Result<Task, Wrong> {
 
     let zone = task.zone.as_ref().map(|zone| zone.0);
     draft.zone = draft.trigger.zone_or(zone.unwrap_or(draft.zone));
-    draft.remarks.extend(given::two_zones(&draft.trigger, zone));
+    draft.remarks.extend(parse::two_zones(&draft.trigger, zone));
     let at = task.at.as_ref().and_then(|at| at.get_ref().0.displaced(draft.zone));
     draft.remarks.extend(at.map(|moved| format!("`at`: {moved}")));
     draft.remarks.extend(timing.displaced(draft.zone));

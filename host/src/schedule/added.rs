@@ -45,7 +45,7 @@ pub enum BadDefinition {
 
 /// The result of [`Definition::look`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Looked {
+pub struct AddedDue {
     /// The instant to make a run for. If several are due it is the latest, because an added schedule has one run at a
     /// time.
     pub fire: Option<Timestamp>,
@@ -182,12 +182,12 @@ impl Definition {
 
     /// Returns the instants that have come due since `cursor`. Those later than `grace` were missed and are treated by
     /// `catch_up`.
-    pub fn look(&self, cursor: Timestamp, now: Timestamp, grace: Duration, catch_up: CatchUp) -> Looked {
+    pub fn look(&self, cursor: Timestamp, now: Timestamp, grace: Duration, catch_up: CatchUp) -> AddedDue {
         let from = self.start.map_or(cursor, |start| cursor.max(start.minus(MILLISECOND)));
         // A look that goes no further than the end finds the latest instant before the end, however long ago that is.
         let until = self.end.map_or(now, |end| now.min(end.plus(MILLISECOND)));
         if until <= from {
-            return Looked { fire: None, left_out: 0, uncounted: false, cursor, next: self.next_after(cursor) };
+            return AddedDue { fire: None, left_out: 0, uncounted: false, cursor, next: self.next_after(cursor) };
         }
         let look = Look { cursor: Some(from), now: until, grace: grace.saturating_sub(now.since(until)) };
         // Something that was scheduled for one instant should happen late rather than never.
@@ -202,7 +202,7 @@ impl Definition {
         fire.retain(|at| self.end.is_none_or(|end| *at <= end));
         let latest = fire.pop();
         let left_out = due.left_out + fire.len() as u64;
-        Looked {
+        AddedDue {
             fire: latest,
             left_out,
             uncounted: due.uncounted,
@@ -337,7 +337,7 @@ mod tests {
 
         let look = |catch_up| bounded.look(at(0), at(days), GRACE, catch_up);
 
-        let latest = Looked {
+        let latest = AddedDue {
             fire: Some(at(120)),
             left_out: 1,
             uncounted: false,
@@ -362,6 +362,9 @@ mod tests {
     fn of_several_instants_at_once_the_latest_is_fired() {
         let look = every(1).look(at(0), at(2), GRACE, CatchUp::None);
 
-        assert_eq!(look, Looked { fire: Some(at(2)), left_out: 1, uncounted: false, cursor: at(2), next: Some(at(3)) });
+        assert_eq!(
+            look,
+            AddedDue { fire: Some(at(2)), left_out: 1, uncounted: false, cursor: at(2), next: Some(at(3)) }
+        );
     }
 }

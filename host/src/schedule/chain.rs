@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Awaited, Cooldowns, SET_BACK};
+use super::{AwaitedRun, Cooldowns, SET_BACK};
 use crate::run::{RunId, RunState};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
@@ -81,7 +81,7 @@ pub struct LinkEnd {
 
 /// The effect of the end of a link's run on its chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Went {
+pub struct LinkOutcome {
     /// The new position of the chain.
     pub state: ChainState,
     /// The link that did not succeed, if it did not.
@@ -111,17 +111,17 @@ impl Chain {
     }
 
     /// Returns the effect of the awaited run's state; `None` while the run is going.
-    pub fn after(&self, before: &ChainState, run: Awaited, now: Timestamp) -> Option<Went> {
+    pub fn after(&self, before: &ChainState, run: AwaitedRun, now: Timestamp) -> Option<LinkOutcome> {
         let link = &self.links[before.link];
         // A run whose end was forgotten is not worth an alarm.
         let (id, state) = match run {
-            Awaited::Going => return None,
-            Awaited::Over { run, state, .. } => (Some(run), Some(state)),
-            Awaited::Gone => (None, None),
+            AwaitedRun::Going => return None,
+            AwaitedRun::Over { run, state, .. } => (Some(run), Some(state)),
+            AwaitedRun::Gone => (None, None),
         };
         let succeeded = state.is_none_or(|state| state == RunState::Succeeded);
         let at = match run {
-            Awaited::Over { at, .. } => at.min(now),
+            AwaitedRun::Over { at, .. } => at.min(now),
             _ => now,
         };
         let end = LinkEnd { task: link.task.clone(), round: before.round, run: id, state, at };
@@ -131,7 +131,7 @@ impl Chain {
         if let Some(end) = failed.as_ref().filter(|_| self.on_failure == OnFailure::Stop) {
             next.due = now;
             let stopped = Some(self.why_stopped(before, end));
-            return Some(Went { state: next, failed, stopped });
+            return Some(LinkOutcome { state: next, failed, stopped });
         }
         next.failed |= failed.is_some();
         next.link += 1;
@@ -140,7 +140,7 @@ impl Chain {
             let pause = self.cooldowns.after(!next.failed);
             next = ChainState { round: before.round + 1, link: 0, due: next.due.plus(pause), failed: false, ..next };
         }
-        Some(Went { state: next, failed, stopped: None })
+        Some(LinkOutcome { state: next, failed, stopped: None })
     }
 
     fn why_stopped(&self, at: &ChainState, end: &LinkEnd) -> String {
@@ -200,8 +200,8 @@ mod tests {
         }
     }
 
-    fn over(state: RunState, at: Timestamp) -> Awaited {
-        Awaited::Over { run: RunId(7), state, at }
+    fn over(state: RunState, at: Timestamp) -> AwaitedRun {
+        AwaitedRun::Over { run: RunId(7), state, at }
     }
 
     #[test]
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(chain.note(&begun), "link 1 of 2 of `nightly`, round 1");
 
         let waits = chain.made(&begun, "k".into(), NOW);
-        assert_eq!(chain.after(&waits, Awaited::Going, NOW), None);
+        assert_eq!(chain.after(&waits, AwaitedRun::Going, NOW), None);
         let second = chain.after(&waits, over(RunState::Succeeded, NOW), NOW.plus(seconds(1))).unwrap();
         assert_eq!((second.state.link, second.state.due, second.state.awaits.clone()), (1, NOW.plus(seconds(1)), None));
         assert_eq!((second.failed, second.stopped), (None, None));
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn a_run_whose_history_is_gone_keeps_nothing_from_going_on() {
         let chain = chain(&["a", "b"], OnFailure::Stop);
-        let went = chain.after(&chain.begin(NOW), Awaited::Gone, NOW).unwrap();
+        let went = chain.after(&chain.begin(NOW), AwaitedRun::Gone, NOW).unwrap();
         assert_eq!((went.state.link, went.state.due, went.stopped, went.failed), (1, NOW, None, None));
     }
 

@@ -5,11 +5,11 @@
 //! The reference is cronie at its commit e6c2853 (May 2025), after its release 1.7.2. It is the first in which a range
 //! ends on Sunday again (`fri-sun`, `6-0`) and in which only a step may follow a `*`.
 
-mod coming;
 mod counting;
 mod error;
 mod expand;
 mod field;
+mod occurrence;
 mod spread;
 
 use std::fmt;
@@ -25,7 +25,7 @@ use field::{DAYS, FIELDS, WEEKDAYS, is_spread};
 
 use super::calendar::{Calendar, Days, Extras, FIRST_SECOND};
 use super::counted::Counted;
-use super::walk::{self, Count, Job};
+use super::dst::{self, Count, Job};
 use super::zones::zone_named;
 use crate::time::Timestamp;
 
@@ -184,7 +184,7 @@ impl Crontab {
         let after = after.as_millis().div_euclid(1000);
         let second = match self.dst {
             Dst::Utc => self.calendar.next_after(after)?,
-            Dst::Vixie | Dst::Skip => walk::next_after(self.job(), self.zone.unwrap_or(zone), after)?,
+            Dst::Vixie | Dst::Skip => dst::next_after(self.job(), self.zone.unwrap_or(zone), after)?,
         };
         Some(Timestamp::from_millis(second.checked_mul(1000)?))
     }
@@ -197,7 +197,7 @@ impl Crontab {
         let to = wanted.min(after.saturating_add(LONGEST_COUNT));
         let count = match self.dst {
             Dst::Utc => Count { instants: self.calendar.count(after, to), complete: true },
-            Dst::Vixie | Dst::Skip => walk::count(self.job(), self.zone.unwrap_or(zone), after, to, AROUND_CHANGES),
+            Dst::Vixie | Dst::Skip => dst::count(self.job(), self.zone.unwrap_or(zone), after, to, AROUND_CHANGES),
         };
         Count { complete: count.complete && to == wanted, ..count }
     }
@@ -223,7 +223,7 @@ impl Crontab {
         let counted = FIELDS[DAYS].counted(days)?.with(FIELDS[WEEKDAYS].counted(weekdays)?);
         let join = if days.starts_with('*') || weekdays.starts_with('*') { Days::Both } else { Days::Either };
         let calendar = calendar(sets, counted, join);
-        if let Some(hint) = coming::never(&calendar, fields) {
+        if let Some(hint) = occurrence::never(&calendar, fields) {
             return Err(BadCrontab::Never(excerpt(plain), hint));
         }
         Ok(Self {

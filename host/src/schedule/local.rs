@@ -3,7 +3,7 @@
 use chrono::{Datelike, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
 use chrono_tz::Tz;
 
-use super::walk;
+use super::dst;
 use crate::time::Timestamp;
 
 /// The seconds on either side of a time in which its gap is searched: more than all offsets and changes together.
@@ -47,8 +47,8 @@ pub(super) fn shown(zone: Tz, local: NaiveDateTime) -> Option<Shown> {
         LocalResult::None => {
             let wanted = local.and_utc().timestamp();
             let (mut from, until) = (wanted - AROUND, wanted + AROUND);
-            while let Some(change) = walk::next_change(zone, from, until)? {
-                if (change + walk::offset(zone, change - 1)?..change + walk::offset(zone, change)?).contains(&wanted) {
+            while let Some(change) = dst::next_change(zone, from, until)? {
+                if (change + dst::offset(zone, change - 1)?..change + dst::offset(zone, change)?).contains(&wanted) {
                     return Some(Shown::Skipped(Timestamp::from_millis(change * 1000)));
                 }
                 from = change;

@@ -34,7 +34,7 @@ pub struct Going {
 
 /// The decision of a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Paced {
+pub enum PaceDecision {
     /// A run must start now, and this state must be stored.
     Start(PaceState),
     /// No run starts before that instant, as far as can be told now.
@@ -43,7 +43,7 @@ pub enum Paced {
     Full,
 }
 
-impl Paced {
+impl PaceDecision {
     /// Returns the instant of the next start, as far as can be told now.
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
         match self {
@@ -56,12 +56,12 @@ impl Paced {
 
 impl Pace {
     /// Decides whether a run must start now. `before` is `None` when the task is seen for the first time.
-    pub fn look(&self, before: Option<&PaceState>, going: Going, now: Timestamp) -> Paced {
+    pub fn look(&self, before: Option<&PaceState>, going: Going, now: Timestamp) -> PaceDecision {
         if going.alive >= self.max {
-            return Paced::Full;
+            return PaceDecision::Full;
         }
         let Some(before) = before else {
-            return Paced::Start(PaceState { interval: self.from, started: now, failed: going.failed });
+            return PaceDecision::Start(PaceState { interval: self.from, started: now, failed: going.failed });
         };
         // A failure that was known at the last start has already had its effect.
         let failure = going.failed.filter(|at| before.failed.is_none_or(|seen| seen < *at));
@@ -74,13 +74,13 @@ impl Pace {
         let since = |at: Timestamp| if at > now.plus(SET_BACK) { now } else { at.plus(interval) };
         let due = failure.map_or(since(before.started), |at| since(before.started).max(since(at)));
         if due > now {
-            return Paced::At(due);
+            return PaceDecision::At(due);
         }
         let interval = match failure {
             None if !wanting => self.within(interval + interval / 2),
             _ => interval,
         };
-        Paced::Start(PaceState { interval, started: now, failed: going.failed.max(before.failed) })
+        PaceDecision::Start(PaceState { interval, started: now, failed: going.failed.max(before.failed) })
     }
 
     fn within(&self, interval: Duration) -> Duration {
@@ -140,7 +140,7 @@ mod tests {
             });
             let alive = u32::try_from(ends.len()).unwrap();
             let next = match pace.look(state.as_ref(), Going { alive, failed: failed.map(at) }, at(now)) {
-                Paced::Start(next) => {
+                PaceDecision::Start(next) => {
                     let nth = seen.starts.len();
                     ends.push((now + lasts(nth).max(1), fails.is_some_and(|every| nth % every == every - 1)));
                     seen.starts.push(now);
@@ -149,8 +149,8 @@ mod tests {
                     state = Some(next);
                     continue;
                 }
-                Paced::At(next) => u64::try_from(next.as_millis() - at(0).as_millis()).unwrap(),
-                Paced::Full => u64::MAX,
+                PaceDecision::At(next) => u64::try_from(next.as_millis() - at(0).as_millis()).unwrap(),
+                PaceDecision::Full => u64::MAX,
             };
             now = ends.iter().map(|(end, _)| *end).min().unwrap_or(u64::MAX).min(next);
         }
@@ -202,10 +202,10 @@ mod tests {
             let mut state = PaceState { interval, started: at(0), failed: None };
             // The interval is halved each time: from a minute to a millisecond in 16 steps.
             for _ in 0..17 {
-                let Paced::At(next) = pace.look(Some(&state), Going::default(), state.started) else {
+                let PaceDecision::At(next) = pace.look(Some(&state), Going::default(), state.started) else {
                     panic!("it has only just started")
                 };
-                let Paced::Start(next) = pace.look(Some(&state), Going::default(), next) else { panic!("it is due") };
+                let PaceDecision::Start(next) = pace.look(Some(&state), Going::default(), next) else { panic!("it is due") };
                 state = next;
             }
             prop_assert_eq!(state.interval, pace.from);
@@ -217,8 +217,8 @@ mod tests {
             let mut state = PaceState { interval: pace.from, started: at(0), failed: None };
             for _ in 0..40 {
                 let going = Going { alive: 1, failed: None };
-                let Paced::At(next) = pace.look(Some(&state), going, state.started) else { panic!() };
-                let Paced::Start(next) = pace.look(Some(&state), going, next) else { panic!() };
+                let PaceDecision::At(next) = pace.look(Some(&state), going, state.started) else { panic!() };
+                let PaceDecision::Start(next) = pace.look(Some(&state), going, next) else { panic!() };
                 state = next;
             }
             prop_assert_eq!(state.interval, pace.to);
@@ -229,9 +229,9 @@ mod tests {
             // However the clock was set, the next look is never further away than the longest interval.
             let state = PaceState { interval: pace.to, started: at(1 << 39), failed: None };
             match pace.look(Some(&state), Going { alive, failed: failed.map(at) }, at(now)) {
-                Paced::At(next) => prop_assert!(next.since(at(now)) <= pace.to + SET_BACK),
-                Paced::Full => prop_assert!(alive >= pace.max),
-                Paced::Start(next) => prop_assert_eq!(next.started, at(now)),
+                PaceDecision::At(next) => prop_assert!(next.since(at(now)) <= pace.to + SET_BACK),
+                PaceDecision::Full => prop_assert!(alive >= pace.max),
+                PaceDecision::Start(next) => prop_assert_eq!(next.started, at(now)),
             }
         }
     }
@@ -259,13 +259,13 @@ mod tests {
         let running = PaceState { interval: Duration::from_secs(2), started: at(0), failed: None };
         let failed = Going { alive: 1, failed: Some(at(500)) };
 
-        assert_eq!(pace.look(Some(&running), failed, at(10_499)), Paced::At(at(10_500)));
-        let Paced::Start(next) = pace.look(Some(&running), failed, at(10_500)) else { panic!("it is due") };
+        assert_eq!(pace.look(Some(&running), failed, at(10_499)), PaceDecision::At(at(10_500)));
+        let PaceDecision::Start(next) = pace.look(Some(&running), failed, at(10_500)) else { panic!("it is due") };
 
         let remembered = PaceState { interval: pace.to, started: at(10_500), failed: Some(at(500)) };
         assert_eq!(next, remembered);
         let too_few = Going { alive: 0, ..failed };
-        assert_eq!(pace.look(Some(&next), too_few, at(10_500)), Paced::At(at(15_500)), "half of the longest");
+        assert_eq!(pace.look(Some(&next), too_few, at(10_500)), PaceDecision::At(at(15_500)), "half of the longest");
     }
 
     #[test]
@@ -286,7 +286,8 @@ mod tests {
     #[test]
     fn the_next_start_is_now_or_an_instant_to_come_or_cannot_be_told() {
         let state = PaceState { interval: Duration::from_secs(1), started: at(5), failed: None };
-        let next = [Paced::Start(state), Paced::At(at(9)), Paced::Full].map(|paced| paced.next(at(5)));
+        let next =
+            [PaceDecision::Start(state), PaceDecision::At(at(9)), PaceDecision::Full].map(|paced| paced.next(at(5)));
         assert_eq!(next, [Some(at(5)), Some(at(9)), None]);
     }
 

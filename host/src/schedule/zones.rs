@@ -23,7 +23,7 @@ pub(super) fn named(text: &str) -> Option<Tz> {
 /// One line that says what to write, with the name that was probably meant.
 pub fn zone(text: &str) -> Result<Tz, String> {
     named(text).ok_or_else(|| {
-        let shown = super::words::excerpt(text);
+        let shown = super::instant_parser::excerpt(text);
         match meant(text) {
             Some(meant) => format!("there is no zone `{shown}`; did you mean `{meant}`?"),
             None => format!("there is no zone `{shown}`; write one of the IANA database, such as `Europe/Berlin`"),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::millis;
 use crate::pause::{PausedBy, Pauses};
 use crate::run::RunId;
-use crate::schedule::{Awaited, Chain, ChainState, Cooldowns, LinkEnd, Memory, OnFailure, Trigger};
+use crate::schedule::{AwaitedRun, Chain, ChainState, Cooldowns, LinkEnd, Memory, OnFailure, Trigger};
 use crate::store::{RunKey, Stands, Watched};
 use crate::task::{Name, Task, TaskKey};
 use crate::time::Timestamp;
@@ -167,13 +167,13 @@ impl Following {
         let nothing = Self { next: None, run: None, alive: None, interval_ms: None, started: None, failed: None };
         let mut following = match &task.trigger {
             Trigger::After(cooldowns) => {
-                let seen = run.map_or(Awaited::Gone, Awaited::from);
+                let seen = run.map_or(AwaitedRun::Gone, AwaitedRun::from);
                 let stands = match memory(watched) {
                     Some(Memory::After(state)) => state.stands(seen),
                     _ => seen,
                 };
                 let run = match stands {
-                    Awaited::Over { run, .. } => Some(run),
+                    AwaitedRun::Over { run, .. } => Some(run),
                     _ => run.map(|run| run.run),
                 };
                 Self { next: cooldowns.due(stands, now), run, ..nothing }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::timing::local;
 use super::{Due, TriggerShape};
 use crate::schedule::explain::{Fire, Mark};
-use crate::schedule::given::Given;
+use crate::schedule::parse::ParsedSchedule;
 use crate::time::Timestamp;
 
 /// `GET /v1/schedule/explain`.
@@ -46,7 +46,7 @@ pub struct MarkShape {
 
 impl Explained {
     /// What `given` means, and when it fires next after `from`, `count` times.
-    pub fn of(given: &Given, from: Timestamp, count: usize) -> Self {
+    pub fn of(given: &ParsedSchedule, from: Timestamp, count: usize) -> Self {
         let explained = given.explain(from, count);
         let zone = given.zone;
         Self {

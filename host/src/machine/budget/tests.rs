@@ -1,4 +1,4 @@
-//! Budgets with a clock that is moved by hand.
+//! Tests budgets with a clock that is moved by hand.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -33,7 +33,8 @@ fn key(tenant: &str, task: &str) -> TaskKey {
 }
 
 impl Rig {
-    /// Tasks `thrifty` (1000 fuel a minute) and `free` of tenants `acme` (2 runs at once, 6000 fuel a minute) and `default`.
+    /// Creates the tasks `thrifty` (1000 fuel a minute) and `free` of the tenants `acme` (2 runs at once, 6000 fuel a
+    /// minute) and `default`.
     fn new() -> Self {
         let manifest = "[tasks.thrifty]\n[tasks.thrifty.budget]\nfuel-per-minute = 1000\n[tasks.free]\n";
         let rig = Self::with(manifest, &[("acme", Some(2), Some(6000))]);
@@ -89,14 +90,14 @@ impl Rig {
         })
     }
 
-    /// An attempt that used so much.
+    /// Runs an attempt that uses `fuel`.
     fn attempt(&self, tenant: &str, task: &str, fuel: u64) {
         let attempt = self.begin(1, tenant, task);
         self.budgets.used(claim(1), fuel);
         drop(attempt);
     }
 
-    /// Until when the task is held back, in milliseconds from now.
+    /// Returns until when the task is held back, in milliseconds from now.
     fn held_back_for(&self, tenant: &str, task: &str) -> Option<i64> {
         let until = self.budgets.held_back(&key(tenant, task))?.until?;
         Some(until.as_millis() - self.clock.now().as_millis())
@@ -169,7 +170,7 @@ fn an_attempt_is_charged_while_it_runs_and_never_twice() {
     rig.budgets.used(claim(1), 4000);
     rig.budgets.used(claim(1), 6000);
     assert_eq!(rig.held_back_for("acme", "free"), Some(1), "it is still under way");
-    // Told late, by somebody who had looked earlier.
+    // The first report is late: its caller had looked earlier.
     rig.budgets.used(claim(1), 5000);
     rig.budgets.used(claim(1), 6100);
     drop(attempt);

@@ -8,8 +8,8 @@ use chrono_tz::Tz;
 use schemars::{Schema, json_schema};
 
 use crate::config::kinds::{Kind, Period, Scalar};
-use crate::schedule::words::{Absolute, BadWords};
-use crate::schedule::{CatchUp, Dst, Trigger, given, zone_named};
+use crate::schedule::instant_parser::{Absolute, BadWords};
+use crate::schedule::{CatchUp, Dst, Trigger, parse, zone_named};
 use crate::task::{HttpHost, Overlap, Pattern};
 
 /// A crontab(5) expression.
@@ -19,7 +19,7 @@ impl Kind for Cron {
     type Value = Trigger;
 
     fn check(scalar: Scalar) -> Result<Trigger, String> {
-        given::crontab(&scalar.text("a crontab such as \"*/5 * * * *\"")?, false)
+        parse::crontab(&scalar.text("a crontab such as \"*/5 * * * *\"")?, false)
     }
 
     fn schema() -> Schema {
@@ -34,7 +34,7 @@ impl Kind for CronSeconds {
     type Value = Trigger;
 
     fn check(scalar: Scalar) -> Result<Trigger, String> {
-        given::crontab(&scalar.text("a crontab with seconds such as \"*/10 * * * * *\"")?, true)
+        parse::crontab(&scalar.text("a crontab with seconds such as \"*/10 * * * * *\"")?, true)
     }
 
     fn schema() -> Schema {

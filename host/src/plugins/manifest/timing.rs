@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::Wrong;
 use super::text::TaskText;
 use crate::config::kinds::{Kind, Of};
-use crate::schedule::words::Absolute;
+use crate::schedule::instant_parser::Absolute;
 use crate::schedule::{CatchUp, Timing, Trigger};
 
 /// A value, and where it stands.

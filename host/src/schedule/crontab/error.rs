@@ -1,7 +1,7 @@
 //! Describes why a text is no crontab expression. A message is one line, however long the text is and whatever it
 //! contains.
 
-use crate::schedule::words::on_one_line;
+use crate::schedule::instant_parser::on_one_line;
 
 /// The reason why a text is not a crontab expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 use super::Mark;
 use crate::schedule::local::{self, Shown, shown};
 use crate::schedule::plan::MILLISECOND;
-use crate::schedule::{Crontab, Dst, Plan, Trigger, walk};
+use crate::schedule::{Crontab, Dst, Plan, Trigger, dst};
 use crate::time::Timestamp;
 
 /// Returns the effect of clock changes in the zone on `plan` firing at `at`, for the first time after `after`. Crontabs
@@ -61,7 +61,7 @@ fn left_out(plan: &Plan<'_>, crontab: &Crontab, after: Timestamp, at: Timestamp)
     let after = plan.timing.start.map_or(after, |start| after.max(start.minus(MILLISECOND)));
     let shown_at = |at: Timestamp| {
         let second = at.as_millis().div_euclid(1000);
-        Some(second + walk::offset(plan.zone, second)?)
+        Some(second + dst::offset(plan.zone, second)?)
     };
     let skipped = crontab.first_meant(shown_at(after)? + 1..shown_at(at)?)?;
     let clock = DateTime::from_timestamp(skipped, 0)?.naive_utc();
@@ -93,7 +93,7 @@ fn day_in_gap(plan: &Plan<'_>, at: Timestamp) -> Option<Mark> {
 
 /// Returns the seconds that a clock does not show if it is set at `change`; none if it is set back, or not at all.
 fn skipped_by(zone: Tz, change: i64) -> Option<std::ops::Range<i64>> {
-    Some(change + walk::offset(zone, change - 1)?..change + walk::offset(zone, change)?)
+    Some(change + dst::offset(zone, change - 1)?..change + dst::offset(zone, change)?)
 }
 
 /// Returns a mark if the clock shows the time of `at` twice.

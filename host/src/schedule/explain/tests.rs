@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 use super::*;
-use crate::schedule::{Crontab, Dst, Timing, walk};
+use crate::schedule::{Crontab, Dst, Timing, dst};
 
 fn cron(text: &str) -> Trigger {
     Trigger::Cron(Crontab::parse(text).unwrap_or_else(|wrong| panic!("{text}: {wrong}")))
@@ -355,7 +355,7 @@ proptest! {
             // Without a mark the clock shows the written time.
             let Trigger::Cron(crontab) = &trigger else { unreachable!("a crontab") };
             let second = fire.at.as_millis() / 1000;
-            let clock = second + walk::offset(zone, second).expect("an offset");
+            let clock = second + dst::offset(zone, second).expect("an offset");
             let meant = crontab.first_meant(clock - clock.rem_euclid(60)..clock + 1).is_some();
             prop_assert!(fire.mark.is_some() || meant, "{zone}: {fire:?}");
             after = fire.at;

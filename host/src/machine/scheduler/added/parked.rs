@@ -1,7 +1,6 @@
-//! The timetable of added schedules: a hundred bytes for each, so that a million of them fit in memory.
+//! The timetable of added schedules. It takes a hundred bytes for each, so that a million of them fit in memory.
 //!
-//! What a schedule is called and what its runs are given stays in the store. What it says is shared among all that say
-//! the same.
+//! The names of schedules and the payloads of their runs stay in the store. Equal definitions are shared.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -12,22 +11,22 @@ use crate::store::added::ScheduleProgress;
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
-/// How many definitions are remembered by their text. Past that they are read anew, which costs time and no more.
+/// The most definitions that are cached by their text. Beyond that they are parsed again, which costs only time.
 const REMEMBERED: usize = 1 << 16;
 
-/// The order may have so many places that are void before it is made anew, beyond as many as there are schedules.
+/// The number of stale heap entries, beyond the number of schedules, above which the heap is rebuilt.
 const VOID: usize = 1 << 10;
 
-/// What a schedule says.
+/// The definition of a schedule.
 #[derive(Clone, Debug)]
 pub(super) enum Plan {
-    /// It is due at this instant; nothing else.
+    /// The schedule is due at this one instant.
     At(Timestamp),
-    /// Anything else.
+    /// Any other definition.
     Shared(Arc<Definition>),
 }
 
-/// A place in the slab.
+/// An index into the slab.
 pub(super) type Slot = u32;
 
 /// A schedule on the timetable.
@@ -36,16 +35,16 @@ pub(super) struct Parked {
     pub(super) id: i64,
     pub(super) version: u64,
     pub(super) progress: ScheduleProgress,
-    /// When it is to be looked at; `NEVER` while it is looked at, or while its task is not there.
+    /// The instant of the next look; `NEVER` while a look is under way, or while the schedule's task is missing.
     look_at: Timestamp,
     pub(super) plan: Plan,
-    /// Its task's place.
+    /// The place of its task.
     pub(super) task: u32,
 }
 
 const NEVER: Timestamp = Timestamp::from_millis(i64::MAX);
 
-/// All schedules that were loaded, and the order in which they come up.
+/// All loaded schedules, and a heap of their next looks.
 #[derive(Debug, Default)]
 pub(super) struct Timetable {
     slab: Vec<Option<Parked>>,
@@ -54,18 +53,18 @@ pub(super) struct Timetable {
     order: BinaryHeap<Reverse<(Timestamp, Slot)>>,
     tasks: Vec<TaskKey>,
     task_places: HashMap<TaskKey, u32>,
-    /// By task: those that came due while it was not there.
+    /// The schedules that came due while their task was missing, by task.
     resting: HashMap<u32, Vec<Slot>>,
     definitions: HashMap<Box<str>, Arc<Definition>>,
 }
 
 impl Timetable {
-    /// How many there are.
+    /// Returns the number of schedules.
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// What `text` says; read once for all that say the same.
+    /// Parses a definition, or returns the one that was parsed from an equal text.
     pub(super) fn plan(&mut self, text: &str) -> Result<Plan, BadDefinition> {
         if let Some(known) = self.definitions.get(text) {
             return Ok(Plan::Shared(Arc::clone(known)));
@@ -74,7 +73,8 @@ impl Timetable {
         if let Some(at) = definition.plain_instant() {
             return Ok(Plan::At(at));
         }
-        // All at once, as then each costs next to nothing. Those in use are kept by their schedules.
+        // The cache is cleared as a whole, which keeps the cost of each entry low. Schedules keep the definitions that
+        // they use.
         if self.definitions.len() >= REMEMBERED {
             self.definitions.clear();
         }
@@ -83,7 +83,7 @@ impl Timetable {
         Ok(Plan::Shared(definition))
     }
 
-    /// The place of a task.
+    /// Returns the place of a task.
     pub(super) fn task_place(&mut self, key: &TaskKey) -> u32 {
         if let Some(place) = self.task_places.get(key) {
             return *place;
@@ -94,14 +94,14 @@ impl Timetable {
         place
     }
 
-    /// The task at a place.
+    /// Returns the task at a place.
     pub(super) fn task(&self, place: u32) -> &TaskKey {
         &self.tasks[place as usize]
     }
 
-    /// Put a schedule in, in the place of what was known by its id, to be looked at when it is due next.
+    /// Adds a schedule in place of the one known by its id. The next look is at its next due instant.
     pub(super) fn put(&mut self, id: i64, version: u64, progress: ScheduleProgress, plan: Plan, task: u32) {
-        // Nothing to come: the look that is due at once writes that down.
+        // The schedule has no further instant. The look that is due at once stores that.
         let look_at = plan.next_after(progress.cursor).unwrap_or(progress.cursor);
         let parked = Parked { id, version, progress, look_at: NEVER, plan, task };
         let slot = match self.by_id.get(&id) {
@@ -119,7 +119,7 @@ impl Timetable {
         self.look(slot, look_at);
     }
 
-    /// Forget a schedule.
+    /// Forgets a schedule.
     pub(super) fn forget(&mut self, id: i64) {
         if let Some(slot) = self.by_id.remove(&id) {
             self.slab[slot as usize] = None;
@@ -127,17 +127,17 @@ impl Timetable {
         }
     }
 
-    /// What is at a slot.
+    /// Returns the schedule at a slot.
     pub(super) fn at(&self, slot: Slot) -> Option<&Parked> {
         self.slab[slot as usize].as_ref()
     }
 
-    /// Look at a slot at `at`.
+    /// Sets the next look at a slot.
     pub(super) fn look(&mut self, slot: Slot, at: Timestamp) {
         let Some(parked) = self.slab[slot as usize].as_mut() else { return };
         parked.look_at = at;
         self.order.push(Reverse((at, slot)));
-        // Schedules that are replaced and deleted leave void places behind, which may be due in years.
+        // Replaced and deleted schedules leave stale entries behind, which may be due in years.
         if self.order.len() > 2 * self.len() + VOID {
             let slots = self.slab.iter().zip(0..);
             self.order = slots
@@ -147,27 +147,28 @@ impl Timetable {
         }
     }
 
-    /// A schedule has come further.
+    /// Records that a schedule has come further.
     pub(super) fn advance(&mut self, slot: Slot, progress: ScheduleProgress) {
         if let Some(parked) = self.slab[slot as usize].as_mut() {
             parked.progress = progress;
         }
     }
 
-    /// Let a schedule rest until its task is there.
+    /// Lets a schedule rest until its task is present.
     pub(super) fn rest(&mut self, slot: Slot) {
         if let Some(parked) = self.at(slot) {
             self.resting.entry(parked.task).or_default().push(slot);
         }
     }
 
-    /// Look at those again whose task is there. Returns how many there are.
+    /// Schedules a look at those whose task is present again. Returns how many there are.
     pub(super) fn wake(&mut self, there: impl Fn(&TaskKey) -> bool, now: Timestamp) -> usize {
         let back: Vec<u32> = self.resting.keys().copied().filter(|task| there(self.task(*task))).collect();
         let mut woken = 0;
         for task in back {
             for slot in self.resting.remove(&task).unwrap_or_default() {
-                // It may have been replaced meanwhile, or its place be another's: that one has an instant of its own.
+                // The schedule may have been replaced while it rested, or its slot may be another's, which has an
+                // instant of its own.
                 if self.at(slot).is_some_and(|parked| parked.look_at == NEVER && parked.task == task) {
                     self.look(slot, now);
                     woken += 1;
@@ -177,7 +178,7 @@ impl Timetable {
         woken
     }
 
-    /// Take up to `limit` slots that are to be looked at by `now`.
+    /// Takes up to `limit` slots whose look is due by `now`.
     pub(super) fn take_due(&mut self, now: Timestamp, limit: usize) -> Vec<Slot> {
         let mut due = Vec::new();
         while due.len() < limit {
@@ -194,14 +195,14 @@ impl Timetable {
         due
     }
 
-    /// When the next one is to be looked at, or earlier.
+    /// Returns the instant of the next look, or an earlier one.
     pub(super) fn next(&self) -> Option<Timestamp> {
         self.order.peek().map(|Reverse((at, _))| *at)
     }
 }
 
 impl Plan {
-    /// The first instant after `after` that is due.
+    /// Returns the first instant after `after` that is due.
     pub(super) fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         match self {
             Self::At(at) => Some(*at).filter(|at| *at > after),
@@ -307,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_parked_schedule_is_small() {
-        // With its places in the order and among the ids: about a hundred bytes.
+        // With its entries in the heap and the index of ids that is about a hundred bytes.
         assert!(size_of::<Option<Parked>>() <= 64, "{}", size_of::<Option<Parked>>());
     }
 }

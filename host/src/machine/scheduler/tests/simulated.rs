@@ -1,5 +1,5 @@
-//! `sexton test` against a host: the same schedules, downtimes and set clocks, once simulated and once by a scheduler whose
-//! clock this test moves. Both must make the same runs, and tell as many instants as missed.
+//! Compares `sexton test` with a host: the same schedules, downtimes and set clocks, once simulated and once by a
+//! scheduler whose clock this test moves. Both must make the same runs, and count as many missed instants.
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,15 +22,15 @@ const PROGRAM: &str = r#"(component
     (instance $export (export "run" (func $run)))
     (export "wasi:cli/run@0.2.0" (instance $export)))"#;
 
-/// What befalls a host, so long after its start by a clock that is right.
+/// An event in the life of a host, at a time after its start by a right clock.
 #[derive(Clone, Copy, Debug)]
 enum Blow {
     Down(Duration, Duration),
     Step(Duration, i64),
 }
 
-/// What came of it: the runs in order, each with the instant that it was due at and how it stands, and how many instants were
-/// left out.
+/// The result: the runs in order, each with the instant at which it was due and its state, and the number of instants
+/// that were left out.
 type Came = (Vec<(Timestamp, String)>, u64);
 
 async fn simulated(text: &str, start: Timestamp, length: Duration, blows: &[Blow]) -> Came {
@@ -76,7 +76,7 @@ async fn hosted(text: &str, start: &str, length: Duration, blows: &[Blow]) -> Ca
     let begin = rig.now();
     let mut host = rig.host(text).await;
     let (mut set, mut left_out, mut said) = (0_i64, 0, None);
-    // What the host's clock shows when a right one has gone on for so long.
+    // Returns the time that the host's clock shows when a right clock has advanced by `after`.
     let shown = |after: Duration, set: i64| Timestamp::from_millis(begin.plus(after).as_millis() + set);
     for blow in blows {
         match *blow {
@@ -109,7 +109,7 @@ async fn hosted(text: &str, start: &str, length: Duration, blows: &[Blow]) -> Ca
     (runs, left_out)
 }
 
-/// The last number of `72 missed since 2027-05-01T13:00:00.000Z, 1 run, 71 left out`.
+/// Returns the last number of `72 missed since 2027-05-01T13:00:00.000Z, 1 run, 71 left out`.
 fn sum_of_left_out(said: &str) -> u64 {
     said.strip_suffix(" left out").and_then(|rest| rest.rsplit(' ').next()).and_then(|n| n.parse().ok()).unwrap()
 }
@@ -129,7 +129,7 @@ async fn a_schedule_whose_times_are_used_up_misses_nothing_in_a_downtime_that_fo
 
     assert_eq!((came.0.len(), came.1), (3, 0));
     both_come_to_the_same("every = \"1m\"\ntimes = 3", "05-01 12:00:30", 10 * MINUTE, &down).await.unwrap();
-    // With one to come, what lies in the downtime is missed.
+    // With one run to come, the instants in the downtime are missed.
     both_come_to_the_same("every = \"1m\"\ntimes = 7", "05-01 12:00:30", 10 * MINUTE, &down).await.unwrap();
 }
 
@@ -145,7 +145,7 @@ async fn minutes_that_two_blows_at_once_hide_are_left_out_once() {
 
     let came = simulated("cron = \"* * * * *\"", at("05-01 12:00:30"), 200 * MINUTE, &blows).await;
 
-    // From 12:03 to 14:02; it is back at 14:02:30 by its own clock.
+    // The host was down from 12:03 to 14:02, and is back at 14:02:30 by its own clock.
     assert_eq!(came.1, 120);
 }
 
@@ -168,7 +168,7 @@ async fn a_year_of_minutes_that_a_simulated_host_leaves_out_is_summed_exactly() 
     assert_eq!((came.0.len(), came.1), (5, u64::from(year)));
 }
 
-/// A trigger, and what bounds it: instants of the weekend on which the clocks of Berlin are set forward.
+/// Makes a trigger with bounds: instants of the weekend on which the clocks of Berlin are set forward.
 fn schedule() -> impl Strategy<Value = String> {
     let trigger = prop::sample::select(vec![
         "every = \"7m\"",
@@ -202,7 +202,7 @@ fn schedule() -> impl Strategy<Value = String> {
     })
 }
 
-/// Downtimes and steps of the clock that follow one another, at full minutes or between them.
+/// Makes downtimes and steps of the clock that follow one another, at full minutes or between them.
 fn blows() -> impl Strategy<Value = Vec<Blow>> {
     let blow = (
         1_u64..400,

@@ -8,7 +8,7 @@ use chrono::{DateTime, Datelike, TimeZone, Timelike, Utc};
 
 use super::naive::Naive;
 use super::*;
-use crate::schedule::walk::{next_change, offset};
+use crate::schedule::dst::{next_change, offset};
 
 /// The seconds around a change of the clock in which runs are compared: before it, for runs that are not due any more;
 /// after it, until a clock that was set back by three hours has caught up.
@@ -47,7 +47,7 @@ struct Change {
 static CHANGES: LazyLock<Vec<(Tz, Vec<Change>)>> = LazyLock::new(changes);
 
 fn changes() -> Vec<(Tz, Vec<Change>)> {
-    let look = crate::schedule::walk::PROBE;
+    let look = crate::schedule::dst::PROBE;
     let year = |year| Utc.with_ymd_and_hms(year, 1, 1, 0, 0, 0).unwrap().timestamp();
     let (start, end) = (year(2020), year(2041));
     let mut known = HashSet::new();

@@ -2,7 +2,7 @@
 //! 1970.
 
 use super::*;
-use crate::schedule::walk::{next_change, offset};
+use crate::schedule::dst::{next_change, offset};
 
 const ZONES: [Tz; 15] = [
     Tz::America__New_York,
@@ -141,11 +141,11 @@ fn next_after_runs_jobs_exactly_when_cronie_does() {
 
 /// Looks at a clock every hour. No zone is known to undo a change sooner.
 fn assert_changes_lie_apart(zone: Tz, from: i64, to: i64) {
-    let (mut changed, mut known) = (from - 2 * walk::PROBE, offset(zone, from).unwrap());
+    let (mut changed, mut known) = (from - 2 * dst::PROBE, offset(zone, from).unwrap());
     for second in (from..to).step_by(3600) {
         let offset = offset(zone, second).unwrap();
         if offset != known {
-            assert!(second - changed > walk::PROBE + 2 * 3600, "{zone} at {second}");
+            assert!(second - changed > dst::PROBE + 2 * 3600, "{zone} at {second}");
             (changed, known) = (second, offset);
         }
     }

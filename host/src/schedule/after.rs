@@ -15,7 +15,7 @@ pub const SET_BACK: Duration = Duration::from_secs(5);
 
 /// The state of the run whose end is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Awaited {
+pub enum AwaitedRun {
     /// The run has not ended.
     Going,
     /// The run has ended.
@@ -33,12 +33,12 @@ pub enum Awaited {
 
 impl Cooldowns {
     /// Returns the instant at which the next run is due, or `None` while the awaited one is going.
-    pub fn due(&self, after: Awaited, now: Timestamp) -> Option<Timestamp> {
+    pub fn due(&self, after: AwaitedRun, now: Timestamp) -> Option<Timestamp> {
         match after {
-            Awaited::Going => None,
-            Awaited::Gone => Some(now),
-            Awaited::Over { at, .. } if at > now.plus(SET_BACK) => Some(now),
-            Awaited::Over { state, at, .. } => Some(at.plus(self.after(state == RunState::Succeeded))),
+            AwaitedRun::Going => None,
+            AwaitedRun::Gone => Some(now),
+            AwaitedRun::Over { at, .. } if at > now.plus(SET_BACK) => Some(now),
+            AwaitedRun::Over { state, at, .. } => Some(at.plus(self.after(state == RunState::Succeeded))),
         }
     }
 
@@ -70,16 +70,16 @@ pub struct AfterEnd {
 
 impl AfterState {
     /// Returns the remembered end of the run, or else `seen`, which is what the store knows of it.
-    pub fn stands(&self, seen: Awaited) -> Awaited {
-        self.ended.map_or(seen, |AfterEnd { run, state, at }| Awaited::Over { run, state, at })
+    pub fn stands(&self, seen: AwaitedRun) -> AwaitedRun {
+        self.ended.map_or(seen, |AfterEnd { run, state, at }| AwaitedRun::Over { run, state, at })
     }
 
     /// Returns the same state with the end of the run.
     #[must_use]
-    pub fn with(&self, end: Awaited) -> Self {
+    pub fn with(&self, end: AwaitedRun) -> Self {
         let ended = match end {
-            Awaited::Over { run, state, at } => Some(AfterEnd { run, state, at }),
-            Awaited::Going | Awaited::Gone => self.ended,
+            AwaitedRun::Over { run, state, at } => Some(AfterEnd { run, state, at }),
+            AwaitedRun::Going | AwaitedRun::Gone => self.ended,
         };
         Self { awaits: self.awaits.clone(), ended }
     }
@@ -118,21 +118,22 @@ mod tests {
     #[test]
     fn the_next_run_is_due_after_the_cooldown_of_the_outcome() {
         let cooldowns = Cooldowns { success: Duration::from_secs(10), fail: Duration::from_secs(60) };
-        let due = |state, at| cooldowns.due(Awaited::Over { run: RunId(1), state, at }, NOW);
+        let due = |state, at| cooldowns.due(AwaitedRun::Over { run: RunId(1), state, at }, NOW);
 
         assert_eq!(due(RunState::Succeeded, NOW), Some(NOW.plus(Duration::from_secs(10))));
         assert_eq!(due(RunState::Failed, NOW), Some(NOW.plus(Duration::from_secs(60))));
         assert_eq!(due(RunState::Cancelled, NOW), Some(NOW.plus(Duration::from_secs(60))));
-        assert_eq!((cooldowns.due(Awaited::Going, NOW), cooldowns.due(Awaited::Gone, NOW)), (None, Some(NOW)));
+        assert_eq!((cooldowns.due(AwaitedRun::Going, NOW), cooldowns.due(AwaitedRun::Gone, NOW)), (None, Some(NOW)));
     }
 
     #[test]
     fn an_end_in_the_future_is_not_waited_for() {
         let cooldowns = Cooldowns { success: Duration::from_secs(10), fail: Duration::from_secs(60) };
-        let end = Awaited::Over { run: RunId(1), state: RunState::Failed, at: NOW.plus(Duration::from_secs(86_400)) };
+        let end =
+            AwaitedRun::Over { run: RunId(1), state: RunState::Failed, at: NOW.plus(Duration::from_secs(86_400)) };
         assert_eq!(cooldowns.due(end, NOW), Some(NOW));
         // The clocks of hosts differ a little, so an end that is only so far ahead is a real one.
-        let ahead = |by| Awaited::Over { run: RunId(1), state: RunState::Succeeded, at: NOW.plus(by) };
+        let ahead = |by| AwaitedRun::Over { run: RunId(1), state: RunState::Succeeded, at: NOW.plus(by) };
         let [at_most, more] = [SET_BACK, SET_BACK + Duration::from_millis(1)].map(|by| cooldowns.due(ahead(by), NOW));
         assert_eq!((at_most, more), (Some(NOW.plus(SET_BACK + Duration::from_secs(10))), Some(NOW)));
     }

@@ -6,7 +6,7 @@ use super::*;
 /// 2027-03-24T10:15:30Z.
 const NOW: Timestamp = Timestamp::from_millis(1_805_883_330_000);
 
-fn in_berlin(text: &str) -> Result<Given, String> {
+fn in_berlin(text: &str) -> Result<ParsedSchedule, String> {
     read(text, Reading { zone: Some(Berlin), ..Reading::default() }, NOW)
 }
 
@@ -14,7 +14,7 @@ fn in_berlin(text: &str) -> Result<Given, String> {
 fn a_schedule_is_taken_for_what_it_looks_like() {
     let longest = format!("{}* * * * *", " ".repeat(991));
     for cron in ["*/5 * * * *", "30 2 * * mon", "0 0 1 1 1", " @daily ", "0,30 9-17 1 1 1", &longest] {
-        assert!(matches!(in_berlin(cron), Ok(Given { trigger: Trigger::Cron(_), .. })), "{cron}");
+        assert!(matches!(in_berlin(cron), Ok(ParsedSchedule { trigger: Trigger::Cron(_), .. })), "{cron}");
     }
     for (text, ms) in [
         ("every 10m", 600_000),
@@ -26,14 +26,14 @@ fn a_schedule_is_taken_for_what_it_looks_like() {
         assert_eq!(in_berlin(text).map(|given| given.trigger), Ok(Trigger::Every(Duration::from_millis(ms))), "{text}");
     }
     for text in ["now", "tomorrow 4am", "2027-03-28 14:30", "03/28/2027 noon", "4 july 2027 14:30 UTC", "in 2 hours"] {
-        assert!(matches!(in_berlin(text), Ok(Given { trigger: Trigger::At(_), .. })), "{text}");
+        assert!(matches!(in_berlin(text), Ok(ParsedSchedule { trigger: Trigger::At(_), .. })), "{text}");
     }
 }
 
 #[test]
 fn an_interval_in_words_reads_as_that_interval() {
     for ms in [10, 15, 1000, 1001, 90_000, 3_600_000, 86_400_000, 604_800_000, 31_622_400_000] {
-        let given = Given {
+        let given = ParsedSchedule {
             trigger: Trigger::Every(Duration::from_millis(ms)),
             zone: Berlin,
             notes: Vec::new(),
@@ -221,7 +221,7 @@ proptest! {
     #[test]
     fn no_text_is_both_a_crontab_and_an_instant(text in soup()) {
         let crontab = Crontab::parse(&text).ok();
-        let instant = words::instant(&text, Berlin, NOW).ok();
+        let instant = instant_parser::instant(&text, Berlin, NOW).ok();
         prop_assert!(crontab.is_none() || instant.is_none(), "{} is both", text);
         let taken = in_berlin(&text).ok().map(|given| given.trigger);
         prop_assert_eq!(taken, crontab.map(Trigger::Cron).or(instant.map(Trigger::At)), "{}", text);

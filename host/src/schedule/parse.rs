@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 use super::explain::{Explanation, Mark, explain};
-use super::{Crontab, Plan, Timing, Trigger, words};
+use super::{Crontab, Plan, Timing, Trigger, instant_parser};
 use crate::time::Timestamp;
 
 /// The longest text that is read, in bytes.
@@ -31,7 +31,7 @@ pub struct Reading<'a> {
 
 /// A parsed schedule, with notes about its text.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Given {
+pub struct ParsedSchedule {
     /// The trigger that the text stands for.
     pub trigger: Trigger,
     /// The zone whose clocks count.
@@ -43,7 +43,7 @@ pub struct Given {
     skipped: Option<Mark>,
 }
 
-impl Given {
+impl ParsedSchedule {
     /// Returns the schedule as the plan of a task.
     pub fn plan(&self) -> Plan<'_> {
         let timing = Timing { start: self.start, ..Timing::default() };
@@ -63,12 +63,12 @@ impl Given {
 /// Parses `text` at the time `now`.
 ///
 /// A text is an interval if it is `every` or `@every` with a length of time, and a crontab if it reads as one. Any
-/// other text is read as an [instant in words](super::words). No text reads as both (a test holds that).
+/// other text is read as an [instant in words](super::instant_parser). No text reads as both (a test holds that).
 ///
 /// # Errors
 ///
 /// One line that says what is wrong, for the kind of schedule that the text resembles most.
-pub fn read(text: &str, reading: Reading<'_>, now: Timestamp) -> Result<Given, String> {
+pub fn read(text: &str, reading: Reading<'_>, now: Timestamp) -> Result<ParsedSchedule, String> {
     if text.len() > LONGEST {
         return Err(format!("a schedule has at most {LONGEST} bytes, this text has {}", text.len()));
     }
@@ -78,7 +78,7 @@ pub fn read(text: &str, reading: Reading<'_>, now: Timestamp) -> Result<Given, S
         let mut notes = Vec::new();
         notes.extend(two_zones(&trigger, reading.zone));
         notes.extend(reading.name.is_none().then(|| of_its_own(&trigger)).flatten());
-        Given { trigger, zone, notes, start: reading.start, skipped: None }
+        ParsedSchedule { trigger, zone, notes, start: reading.start, skipped: None }
     };
     if let Some(rest) = plain.strip_prefix("every").filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t'])) {
         return every(rest.trim(), "every").map(|step| given(Trigger::Every(step)));
@@ -94,12 +94,12 @@ pub fn read(text: &str, reading: Reading<'_>, now: Timestamp) -> Result<Given, S
         Err(_) => {}
     }
     let zone = reading.zone.unwrap_or(Tz::UTC);
-    let at = words::instant(plain, zone, now).map_err(|wrong| wrong.to_string())?;
-    let skipped = words::skipped(plain, zone, at).map(|(skipped, run_at)| Mark::Gap {
+    let at = instant_parser::instant(plain, zone, now).map_err(|wrong| wrong.to_string())?;
+    let skipped = instant_parser::skipped(plain, zone, at).map(|(skipped, run_at)| Mark::Gap {
         skipped: skipped.format("%H:%M").to_string(),
         run_at: run_at.format("%H:%M").to_string(),
     });
-    Ok(Given { skipped, ..given(Trigger::At(at)) })
+    Ok(ParsedSchedule { skipped, ..given(Trigger::At(at)) })
 }
 
 /// Parses a text in the place of a crontab: a crontab, or `@every` and a length of time, which is an interval.
@@ -132,7 +132,7 @@ fn of_its_own(trigger: &Trigger) -> Option<String> {
 fn looks_like_crontab(text: &str) -> bool {
     let is_field = |word: &str| word.chars().all(|c| c.is_ascii_digit() || "*,/-~?#HLW()".contains(c));
     let fields = text.split_whitespace().take_while(|word| is_field(word)).count();
-    let dated = text.split_whitespace().next().is_some_and(words::is_date);
+    let dated = text.split_whitespace().next().is_some_and(instant_parser::is_date);
     let begins = ["@", "CRON_TZ=", "TZ="].iter().any(|beginning| text.starts_with(beginning));
     begins || text.contains('*') || (fields >= 2 && !dated)
 }
@@ -144,9 +144,12 @@ fn every(text: &str, word: &str) -> Result<Duration, String> {
     }
     let one = if text.starts_with(|c: char| c.is_ascii_digit()) { "" } else { "1 " };
     let step = humantime::parse_duration(&format!("{one}{text}"))
-        .map_err(|_| format!("`{}` is not a length of time; {write}", words::excerpt(text)))?;
+        .map_err(|_| format!("`{}` is not a length of time; {write}", instant_parser::excerpt(text)))?;
     if !(SHORTEST_STEP..=LONGEST_STEP).contains(&step) {
-        return Err(format!("`{}` is out of range; write `{word} 10ms` to `{word} 366d`", words::excerpt(text)));
+        return Err(format!(
+            "`{}` is out of range; write `{word} 10ms` to `{word} 366d`",
+            instant_parser::excerpt(text)
+        ));
     }
     // Instants are whole milliseconds, and so are the steps between them.
     Ok(Duration::from_millis(u64::try_from(step.as_millis()).unwrap_or(u64::MAX)))
