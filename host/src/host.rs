@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use crate::attempt::Stop;
 use crate::catalog::Catalog;
 use crate::config::Config;
-use crate::machine::host_duty::HostDuty;
+use crate::machine::drain::HostDuty;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::runtime::Runtime;

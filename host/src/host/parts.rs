@@ -14,13 +14,13 @@ use crate::config::Config;
 use crate::http::{ApiState, HostInfo, WaitingPlaces};
 use crate::imports::Services;
 use crate::imports::locks::LockWaits;
-use crate::machine::announcer::{Announcer, take_over};
 use crate::machine::budget::Budgets;
+use crate::machine::drain::HostDuty;
 use crate::machine::executor::Executor;
 use crate::machine::heartbeat::Heartbeat;
-use crate::machine::host_duty::HostDuty;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
+use crate::machine::membership::{Membership, take_over};
 use crate::machine::scheduler::{AddedSchedules, Scheduler, Started};
 use crate::machine::summary::Summary;
 use crate::machine::sweeper::Sweeper;
@@ -219,8 +219,8 @@ impl Parts {
         }
     }
 
-    pub(super) fn announcer(&self, config: &Config) -> Announcer {
-        Announcer {
+    pub(super) fn membership(&self, config: &Config) -> Membership {
+        Membership {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
             live: Arc::clone(&self.live),

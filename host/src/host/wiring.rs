@@ -92,9 +92,9 @@ impl Wiring {
         let last = vec![
             self.part("heartbeat", over, |wiring, stop| wiring.parts.heartbeat(&wiring.config).run(stop)),
             self.part("announcer", over, |wiring, mut stop| {
-                let announcer = wiring.parts.announcer(&wiring.config);
+                let membership = wiring.parts.membership(&wiring.config);
                 async move {
-                    announcer.run(stop.clone()).await;
+                    membership.run(stop.clone()).await;
                     rests(None);
                     // Where another process has the host's name, there is nothing more to announce until the host has ended.
                     drop(stop.wait_for(|over| *over).await);

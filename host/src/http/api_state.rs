@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::machine::budget::Budgets;
-use crate::machine::host_duty::{Duty, HostDuty};
+use crate::machine::drain::{Duty, HostDuty};
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::ops::Ops;

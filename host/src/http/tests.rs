@@ -28,7 +28,7 @@ use crate::attempt::{RunHandle, Stop};
 use crate::catalog::Catalog;
 use crate::lifecycle::Transition;
 use crate::machine::budget::Budgets;
-use crate::machine::host_duty::HostDuty;
+use crate::machine::drain::HostDuty;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::ops::Ops;

@@ -60,7 +60,7 @@ pub struct Underway {
 
 /// The tasks and tenants that may not start runs, or only a limited number.
 #[derive(Debug, Default)]
-pub struct Standing {
+pub struct Admission {
     /// The tasks that are over their budget.
     pub over: BTreeSet<TaskKey>,
     /// The runs that tenants have under way and may still start. Empty if no tenant has a bound or a neighbour.
@@ -116,17 +116,17 @@ impl Budgets {
     }
 
     /// Returns which tasks and tenants may start how many runs.
-    pub fn standing(&self) -> Standing {
+    pub fn admission(&self) -> Admission {
         let now = self.clock.now();
-        let mut standing = Standing::default();
+        let mut admission = Admission::default();
         let mut books = self.books();
         let Books { tasks, tenants, running, .. } = &mut *books;
         // A bucket that is full again need not be kept.
         tasks.retain(|task, bucket| {
             let Some(rate) = self.task_rate(task) else { return false };
             if let Some(at) = bucket.recovers_at(rate, now) {
-                standing.over.insert(task.clone());
-                standing.recovers_at = Some(standing.recovers_at.map_or(at, |earlier| earlier.min(at)));
+                admission.over.insert(task.clone());
+                admission.recovers_at = Some(admission.recovers_at.map_or(at, |earlier| earlier.min(at)));
             }
             !bucket.is_full(rate)
         });
@@ -138,15 +138,15 @@ impl Budgets {
                 .and_then(|rate| tenants.get_mut(name).and_then(|bucket| bucket.recovers_at(rate, now)));
             if let Some(at) = recovers_at {
                 room = 0;
-                standing.recovers_at = Some(standing.recovers_at.map_or(at, |earlier| earlier.min(at)));
+                admission.recovers_at = Some(admission.recovers_at.map_or(at, |earlier| earlier.min(at)));
             }
-            standing.shares.insert(name.clone(), TenantShare { running, room });
+            admission.shares.insert(name.clone(), TenantShare { running, room });
         }
         // A tenant that is alone and has no bound needs no share.
-        if standing.shares.len() == 1 && standing.shares.values().all(|share| share.room == u32::MAX) {
-            standing.shares.clear();
+        if admission.shares.len() == 1 && admission.shares.values().all(|share| share.room == u32::MAX) {
+            admission.shares.clear();
         }
-        standing
+        admission
     }
 
     /// Completes when a tenant that had no room may have some. Only the worker waits for this.

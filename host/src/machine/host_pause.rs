@@ -8,17 +8,17 @@ use crate::time::Timestamp;
 
 /// The state of a host's pause, and its latest end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stand {
+pub struct PauseState {
     /// The begin of the pause, if the host is paused.
     pub since: Option<Timestamp>,
     /// The latest pause that has ended. Its end identifies it, so that even a pause too short for an observer to see
     /// its begin is noticed.
-    pub over: Option<Over>,
+    pub over: Option<EndedPause>,
 }
 
 /// A pause that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Over {
+pub struct EndedPause {
     /// The instant at which it began.
     pub from: Timestamp,
     /// The instant at which it ended.
@@ -27,23 +27,23 @@ pub struct Over {
 
 /// Shares the pause of a host between the signal handler and the parts that obey it.
 #[derive(Debug, Default)]
-pub struct HostPause(watch::Sender<Stand>);
+pub struct HostPause(watch::Sender<PauseState>);
 
 impl HostPause {
     /// Pauses the host. Returns whether it was not paused before.
     pub fn begin(&self, now: Timestamp) -> bool {
-        self.0.send_if_modified(|stand| {
-            let moved = stand.since.is_none();
-            stand.since = stand.since.or(Some(now));
+        self.0.send_if_modified(|state| {
+            let moved = state.since.is_none();
+            state.since = state.since.or(Some(now));
             moved
         })
     }
 
     /// Ends the pause. Returns whether the host was paused.
     pub fn end(&self, now: Timestamp) -> bool {
-        self.0.send_if_modified(|stand| {
-            let Some(from) = stand.since.take() else { return false };
-            stand.over = Some(Over { from, to: now });
+        self.0.send_if_modified(|state| {
+            let Some(from) = state.since.take() else { return false };
+            state.over = Some(EndedPause { from, to: now });
             true
         })
     }
@@ -54,7 +54,7 @@ impl HostPause {
     }
 
     /// Returns a receiver of changes.
-    pub fn changes(&self) -> watch::Receiver<Stand> {
+    pub fn changes(&self) -> watch::Receiver<PauseState> {
         self.0.subscribe()
     }
 
@@ -81,6 +81,6 @@ mod tests {
         assert!(pause.end(at(4)) && !pause.end(at(5)));
 
         let seen = *changes.borrow_and_update();
-        assert_eq!(seen, Stand { since: None, over: Some(Over { from: at(2), to: at(4) }) });
+        assert_eq!(seen, PauseState { since: None, over: Some(EndedPause { from: at(2), to: at(4) }) });
     }
 }

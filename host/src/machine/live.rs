@@ -61,7 +61,7 @@ mod tests {
     use crate::task::{Name, TaskKey};
 
     #[test]
-    fn what_is_replaced_ends_and_names_its_successor_and_nothing_else_ends() {
+    fn only_replaced_runs_end_and_they_name_their_successor() {
         let live = LiveRuns::default();
         let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("a").unwrap() };
         let handles = [1, 2].map(|run| {

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ended_is_said_in_one_line_and_nothing_where_nothing_did() {
+    fn the_summary_is_one_line_and_absent_if_nothing_ended() {
         let summary = Summary::default();
         assert_eq!(summary.0.lock().unwrap().words(EVERY), None);
 

@@ -352,7 +352,7 @@ mod tests {
             started_at: START,
         };
         let forever = Duration::from_secs(3600 * 24 * 365);
-        crate::machine::announcer::take_over(&*rig.sweeper.store, host, forever, START).await.unwrap();
+        crate::machine::membership::take_over(&*rig.sweeper.store, host, forever, START).await.unwrap();
 
         let claim = rig.claim_with(&[policy], START).await;
         rig.sweeper.bury().await.unwrap();
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_run_that_nobody_claims_in_time_is_cancelled_all_the_same() {
+    async fn an_unclaimed_run_is_cancelled_when_its_start_time_is_over() {
         let Rig { sweeper, task, _place } = Rig::new().await;
         let store = Arc::clone(&sweeper.store);
         let mut changes = store.changes();

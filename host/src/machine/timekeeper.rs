@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_ahead_at_the_start_is_mended_once_the_clock_has_stood_for_a_while() {
+    fn instants_ahead_at_the_start_are_repaired_once_the_clock_is_settled() {
         let now = Timestamp::from_millis(1_800_000_000_000);
         let mut watch = Watch::new(now, true);
 

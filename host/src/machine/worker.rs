@@ -11,9 +11,9 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{debug, warn};
 
 use crate::catalog::Catalog;
-use crate::machine::budget::{Budgets, Standing};
+use crate::machine::budget::{Admission, Budgets};
+use crate::machine::drain::{Duty, HostDuty};
 use crate::machine::executor::Executor;
-use crate::machine::host_duty::{Duty, HostDuty};
 use crate::machine::host_pause::HostPause;
 use crate::run::Claim;
 use crate::store::{ClaimRequest, Claimed, LossPolicy, Store};
@@ -82,11 +82,11 @@ impl Worker {
             } else if pauses.borrow_and_update().since.is_some() || *duties.borrow_and_update() != Duty::Up {
                 Some(Duration::MAX)
             } else {
-                let standing = self.budgets.standing();
-                tasks.leave_out(&standing.over);
-                match self.claim(&tasks, &standing, slots.available_permits()).await {
+                let admission = self.budgets.admission();
+                tasks.leave_out(&admission.over);
+                match self.claim(&tasks, &admission, slots.available_permits()).await {
                     Ok(claimed) if claimed.claims.is_empty() => {
-                        Some(self.until(claimed.next_run_at.into_iter().chain(standing.recovers_at).min()))
+                        Some(self.until(claimed.next_run_at.into_iter().chain(admission.recovers_at).min()))
                     }
                     Ok(claimed) => {
                         for claim in claimed.claims {
@@ -146,14 +146,14 @@ impl Worker {
     /// Those of the store.
     pub async fn take(&self, most: usize) -> crate::store::Result<Claimed> {
         let mut tasks = Claimable::of(&self.catalog, &self.labels);
-        let standing = self.budgets.standing();
-        tasks.leave_out(&standing.over);
-        let claimed = self.claim(&tasks, &standing, most).await?;
-        let next_run_at = claimed.next_run_at.into_iter().chain(standing.recovers_at).min();
+        let admission = self.budgets.admission();
+        tasks.leave_out(&admission.over);
+        let claimed = self.claim(&tasks, &admission, most).await?;
+        let next_run_at = claimed.next_run_at.into_iter().chain(admission.recovers_at).min();
         Ok(Claimed { next_run_at, ..claimed })
     }
 
-    async fn claim(&self, tasks: &Claimable, standing: &Standing, free: usize) -> crate::store::Result<Claimed> {
+    async fn claim(&self, tasks: &Claimable, admission: &Admission, free: usize) -> crate::store::Result<Claimed> {
         if tasks.offered.is_empty() {
             return Ok(Claimed::default());
         }
@@ -163,7 +163,7 @@ impl Worker {
                 tasks: Arc::clone(&tasks.offered),
                 policies: Arc::clone(&tasks.policies),
                 limit: free.min(self.store.batch()),
-                tenants: standing.shares.clone(),
+                tenants: admission.shares.clone(),
                 lease: self.lease,
                 now: self.clock.now(),
             })
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_its_budget_is_left_out_and_comes_back() {
+    fn a_task_over_its_budget_is_left_out_until_it_recovers() {
         let task = |text: &str| TaskKey { tenant: Name::default_tenant(), task: Name::new(text).unwrap() };
         let all = BTreeMap::from([(task("a"), 1), (task("b"), 2), (task("c"), 3)]);
         let mut tasks =

@@ -1,27 +1,27 @@
-//! Plugins that are loaded again although their files are as they were: what was wrong may have passed.
+//! Schedules further loads of plugins whose files have not changed, because the cause of the failure may have passed.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How long to wait before the first new try. Each further one waits twice as long.
+/// The wait before the first retry. Each further wait is twice as long.
 const FIRST: Duration = Duration::from_secs(5);
 
-/// The longest wait: a machine that has no memory for one plugin is asked again now and then.
+/// The longest wait. A machine that has no memory for a plugin is tried again now and then.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// Which plugins are loaded again, and when.
+/// The plugins that are loaded again, and when.
 #[derive(Debug, Default)]
 pub(super) struct Again(BTreeMap<String, Try>);
 
 #[derive(Debug)]
 struct Try {
-    /// `None` while it is being tried.
+    /// The instant of the next try; `None` while the plugin is being tried.
     at: Option<Instant>,
     failures: u32,
 }
 
 impl Again {
-    /// Notes that `plugin` did not load for a reason that may pass. Returns how long it waits for its next try.
+    /// Records that `plugin` did not load for a reason that may pass. Returns how long it waits for its next try.
     pub(super) fn failed(&mut self, plugin: &str, now: Instant) -> Duration {
         let next = self.0.entry(plugin.to_owned()).or_insert(Try { at: None, failures: 0 });
         let wait = FIRST.saturating_mul(1 << next.failures.min(16)).min(LONGEST);
@@ -35,17 +35,17 @@ impl Again {
         self.0.entry(plugin.to_owned()).or_insert(Try { at: None, failures: 0 }).at = Some(at);
     }
 
-    /// Notes that there is no need to load `plugin` again.
+    /// Records that `plugin` need not be loaded again.
     pub(super) fn forget(&mut self, plugin: &str) {
         self.0.remove(plugin);
     }
 
-    /// Whether `plugin` is to be loaded again now. It is being tried from then on.
+    /// Returns whether `plugin` is due for another try. If so, the try counts as begun.
     pub(super) fn is_due(&mut self, plugin: &str, now: Instant) -> bool {
         self.0.get_mut(plugin).and_then(|next| next.at.take_if(|at| *at <= now)).is_some()
     }
 
-    /// When the next one is due.
+    /// Returns when the next try is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.values().filter_map(|next| next.at).min()
     }

@@ -1,16 +1,17 @@
-//! Where a plugin directory must not lead: its path may be a link that is switched while the host is up.
+//! Keeps the plugin directories of tenants apart, because the path of a directory may be a link that is switched while
+//! the host is up.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What a tenant's plugin directory is kept apart from. Paths are resolved when they are compared.
+/// The places that a tenant's plugin directory must be kept apart from. Paths are resolved when they are compared.
 #[derive(Clone, Debug, Default)]
 pub struct Apart {
-    /// What only the host may write to.
+    /// The directory that only the host may write to.
     pub var: PathBuf,
-    /// Whether the directory may lie below that: the operator's own may.
+    /// Whether the plugin directory may lie below `var`: the operator's own may.
     pub may_lie_in_var: bool,
-    /// The directories of other tenants.
+    /// The plugin directories of other tenants.
     pub others: Vec<PathBuf>,
 }
 
@@ -19,10 +20,10 @@ impl Apart {
     ///
     /// # Errors
     ///
-    /// When that cannot be found out, or is not apart from the rest; the error says from what.
+    /// The path cannot be resolved, or the directory is not apart from the others. The error names the other one.
     pub(super) fn check(&self, directory: &Path) -> io::Result<()> {
         let whole = directory.canonicalize()?;
-        // What is not there has nothing in it.
+        // A path that does not exist contains nothing.
         let resolved = |path: &Path| path.canonicalize().ok();
         let in_the_way = |other: &Path| {
             let what = format!("it leads to `{}`, which is not apart from `{}`", whole.display(), other.display());

@@ -1,4 +1,4 @@
-//! Where it goes what a directory holds.
+//! Applies changes of a plugin directory: uses its plugins on this host, or publishes them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,65 +14,65 @@ use crate::store::published::PublishedPlugin;
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
-/// What becomes of what lies in a directory.
+/// The destination of a directory's plugins.
 #[derive(Debug)]
 pub(super) enum Outlet {
-    /// It is used on this host.
+    /// The plugins are used on this host.
     Use(Arc<Registry>),
-    /// It is to be used on all hosts that share their plugins.
+    /// The plugins are published, to be used on all hosts that share their plugins.
     Publish(Publishing),
 }
 
-/// Tells those who publish what lies in a directory.
+/// Reports changes of a directory to the publisher.
 #[derive(Debug)]
 pub(super) struct Publishing {
     registry: Arc<Registry>,
     told: UnboundedSender<(Name, Dropped)>,
-    /// What is not good, and why.
+    /// The plugins that are not good, and why.
     bad: BTreeMap<String, String>,
-    /// Which of those that are good has a task or a chain.
+    /// The good plugin that has each task or chain.
     taken: BTreeMap<TaskKey, String>,
     looked: bool,
 }
 
-/// What is told of what lies in a directory.
+/// A change of a plugin directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Dropped {
-    /// The names at the first look. How each of them is, is told later.
+    /// The names at the first look. The state of each plugin is reported later.
     There(Vec<String>),
     /// A plugin that loads.
     Good(String, Mark),
-    /// One that does not, or not now.
+    /// A plugin that does not load, or not now.
     Bad {
-        /// Its name.
+        /// The name of the plugin.
         plugin: String,
-        /// Why it is not used.
+        /// The reason why it is not used.
         reason: String,
-        /// Whether the same files may do better a moment later.
+        /// Whether the same files may load a moment later.
         for_now: bool,
     },
-    /// The plugin, or one of its files, was taken away.
+    /// The plugin, or one of its files, was removed.
     Gone(String),
 }
 
-/// What tells one plugin from another.
+/// Identifies a version of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
-    /// SHA-256 of its component, in hex.
+    /// The SHA-256 of its component, in hex.
     pub(super) digest: String,
     /// The text of its manifest; empty if it has none.
     pub(super) manifest: String,
 }
 
 impl Mark {
-    /// Of what was published.
+    /// Returns the fingerprint of a published version.
     pub(super) fn of(published: &PublishedPlugin) -> Self {
         Self { digest: published.digest.clone(), manifest: published.manifest.clone() }
     }
 }
 
 impl Outlet {
-    /// These plugins lie in the directory.
+    /// Reports which plugins lie in the directory.
     pub(super) fn there<'a>(&mut self, tenant: &Name, names: impl Iterator<Item = &'a String>) {
         if let Self::Publish(publishing) = self
             && !publishing.looked
@@ -82,7 +82,7 @@ impl Outlet {
         }
     }
 
-    /// The plugins, or a file of each, are not there any more.
+    /// Handles plugins that were removed, or lost a file.
     pub(super) fn remove(&mut self, tenant: &Name, names: &[String]) {
         match self {
             Self::Use(registry) => registry.remove(tenant, names),
@@ -95,7 +95,7 @@ impl Outlet {
         }
     }
 
-    /// The names of all plugins of which what lies in the directory is not good.
+    /// Returns the names of all plugins whose files in the directory are not good.
     pub(super) fn quarantined(&self, tenant: &Name) -> Vec<String> {
         match self {
             Self::Use(registry) => registry.quarantined(tenant),
@@ -103,8 +103,8 @@ impl Outlet {
         }
     }
 
-    /// Do with what was loaded what is to be done with it. Returns what is good by itself and cannot be published for now, as
-    /// another plugin is in its way.
+    /// Uses or publishes loaded plugins. Returns those that are good and cannot be published for now, because another
+    /// plugin is in their way.
     pub(super) fn take_up(&mut self, tenant: &Name, brought: Vec<(String, Brought)>, now: Timestamp) -> Vec<String> {
         let mut again = Vec::new();
         match self {
@@ -133,7 +133,8 @@ impl Publishing {
 
     /// Returns whether another plugin is in its way.
     fn take_up(&mut self, tenant: &Name, name: &str, version: Brought) -> bool {
-        // One that all hosts would refuse is not published. What is in its way may go, and that is seen by nobody here.
+        // A plugin that all hosts would refuse is not published. The plugin in its way may be removed, and no event
+        // here reports that.
         let mut in_the_way = false;
         let version = version.and_then(|version| {
             let fitting = self.fitting(tenant, name, version).map_err(Rejected::for_now);
@@ -150,7 +151,7 @@ impl Publishing {
             }
             Err(Rejected { reason, for_now }) => {
                 let (plugin, reason) = (name.to_owned(), cut(reason));
-                // It may be tried again and again.
+                // The plugin may be retried many times, so the warning is logged once.
                 if self.bad.insert(plugin.clone(), reason.clone()).as_ref() != Some(&reason) {
                     warn!(plugin, tenant.name = %tenant, "Not published, plugin `{}`: {}", harmless::line(name), harmless::logged(&reason, REASON_IN_LOG));
                 }
@@ -160,7 +161,7 @@ impl Publishing {
         }
     }
 
-    /// The version, unless another plugin has a task or a chain of the same name as one of it: in use, or in the directory.
+    /// Returns the version, unless another plugin has a task or a chain of the same name, in use or in the directory.
     fn fitting(&self, tenant: &Name, name: &str, version: Version) -> Result<Version, String> {
         let taken = version.keys().find_map(|key| Some((key, self.taken.get(key).filter(|other| *other != name)?)));
         match taken {
@@ -175,7 +176,7 @@ impl Publishing {
     }
 
     fn tell(&self, tenant: &Name, dropped: Dropped) {
-        // Nobody listens any more where the host stops.
+        // There is no receiver while the host stops.
         let _ = self.told.send((tenant.clone(), dropped));
     }
 }

@@ -1,4 +1,4 @@
-//! One plugin by itself, for who wants to try it.
+//! Loads one plugin by itself, so that it can be tried.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use crate::schedule::Trigger;
 use crate::task::Name;
 use crate::time::Timestamp;
 
-/// Load the plugin `file` (`NAME.wasm`, with the manifest beside it if there is one) into `registry`, as a host would.
+/// Loads the plugin `file` (`NAME.wasm`, with the manifest beside it if there is one) into `registry`, as a host would.
 ///
-/// Where tasks are named in `only`, the others of the plugin keep all but their schedules.
+/// If `only` names tasks, the other tasks of the plugin lose their schedules.
 ///
 /// # Errors
 ///
-/// What is wrong with it, as a host would say in its quarantine; or that it has no such task.
+/// The error that a host would show for the quarantined plugin; or that the plugin has no such task.
 pub async fn load(
     registry: &Registry,
     runtime: &Arc<Runtime>,

@@ -61,7 +61,7 @@ pub const PATTERNS: &[Pattern] = &[
         "begin with a noun or a verb: `Returns ...`, `The runs that ...`, not `What ...`",
     ),
     anywhere(
-        r"(?i)\b(?:for|of|by|to|from|with|than|but|and|or|as|that|if|only|what|tells|asks) who(?:m|se)?\b",
+        r"(?i)\b(?:for|of|by|to|from|with|than|but|as|that|if|only|tells|asks) who(?:m|se)?\b",
         "name the thing: `for the caller that ...`, not `for who ...`",
     ),
     anywhere(

@@ -1,7 +1,7 @@
 //! The hosts that share the store, and draining one of them.
 
 use super::*;
-use crate::machine::host_duty::Duty;
+use crate::machine::drain::Duty;
 use crate::store::hosts::{Announcement, HostRecord, Hosts as _};
 
 impl Rig {

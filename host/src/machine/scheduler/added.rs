@@ -3,9 +3,9 @@
 //! It runs apart from the tasks' scheduler, so that neither waits for the other. Several hosts may do this at once: the
 //! store lets the first host make the run, and tells the others how far the schedule has come.
 
-mod parked;
 #[cfg(test)]
 mod tests;
+mod timer_heap;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::store::added::{DueSchedule, FireAdded, FiredSchedule, FiredTask, Load
 use crate::supervisor::{rests, works};
 use crate::task::Task;
 use crate::time::{Clock, Timestamp};
-use parked::{Parked, Plan, Slot, Timetable};
+use timer_heap::{Plan, Slot, Timer, TimerHeap};
 
 /// The longest sleep, and the interval at which changes by other hosts are looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -81,7 +81,7 @@ impl Loaded {
 /// The schedules as this host knows them.
 #[derive(Debug, Default)]
 struct Known {
-    timetable: Timetable,
+    timetable: TimerHeap,
     /// The greatest version that was loaded.
     version: u64,
     /// The last reading of the clock.
@@ -94,7 +94,7 @@ impl AddedSchedules {
         let hint = self.store.schedules_hint();
         let mut catalog = self.catalog.changes();
         let mut known = Known::default();
-        let (began, mut parked, mut load_at) = (Instant::now(), false, Instant::now());
+        let (began, mut reported, mut load_at) = (Instant::now(), false, Instant::now());
         let mut pauses = self.pause.changes();
         while !*stopping.borrow() {
             works();
@@ -113,10 +113,10 @@ impl AddedSchedules {
             if Instant::now() >= load_at {
                 let loaded = self.load(&mut known).await;
                 let schedules = known.timetable.len();
-                if loaded == Loaded::All && !parked && schedules > 0 {
+                if loaded == Loaded::All && !reported && schedules > 0 {
                     info!(schedules, "Loaded {schedules} schedule(s) that were added, within {:?}", began.elapsed());
                 }
-                parked |= loaded == Loaded::All;
+                reported |= loaded == Loaded::All;
                 load_at = Instant::now() + loaded.again();
             }
             if catalog.has_changed().unwrap_or(false) {
@@ -228,9 +228,9 @@ impl Batch {
         let mut batch = Self { fire: FireAdded { tasks: Vec::new(), due: Vec::new(), now }, slots: Vec::new() };
         let mut places: HashMap<u32, Option<(usize, Arc<Task>)>> = HashMap::new();
         for slot in slots {
-            let Some(parked) = known.timetable.at(slot) else { continue };
-            let place = places.entry(parked.task).or_insert_with(|| {
-                let task = Arc::clone(tasks.get(known.timetable.task(parked.task))?);
+            let Some(timer) = known.timetable.at(slot) else { continue };
+            let place = places.entry(timer.task).or_insert_with(|| {
+                let task = Arc::clone(tasks.get(known.timetable.task(timer.task))?);
                 let start_within = task.timing.start_within;
                 batch.fire.tasks.push(FiredTask { key: task.key.clone(), input: task.input.clone(), start_within });
                 Some((batch.fire.tasks.len() - 1, task))
@@ -239,13 +239,13 @@ impl Batch {
                 known.timetable.rest(slot);
                 continue;
             };
-            let looked = parked.look(task, now);
+            let looked = timer.look(task, now);
             match looked {
                 // Instants that were left out are not stored, because there may be a million. After a restart they are
                 // found once more.
                 AddedDue { fire: None, next: Some(next), .. } => known.timetable.look(slot, next),
                 _ => {
-                    batch.fire.due.push(parked.due(*place, looked));
+                    batch.fire.due.push(timer.due(*place, looked));
                     batch.slots.push(slot);
                 }
             }
@@ -294,12 +294,12 @@ impl Known {
 
     fn go_on(&mut self, slot: Slot, progress: ScheduleProgress) {
         self.timetable.advance(slot, progress);
-        let next = self.timetable.at(slot).and_then(|parked| parked.plan.next_after(progress.cursor));
+        let next = self.timetable.at(slot).and_then(|timer| timer.plan.next_after(progress.cursor));
         self.timetable.look(slot, next.unwrap_or(progress.cursor));
     }
 }
 
-impl Parked {
+impl Timer {
     fn look(&self, task: &Task, now: Timestamp) -> AddedDue {
         let cursor = match task.timing.catch_up_within {
             Some(within) => self.progress.cursor.max(now.minus(within.max(PUNCTUAL))),

@@ -101,7 +101,7 @@ pub(super) struct Reacting {
     schedules: BTreeMap<TaskKey, (Schedule, Next)>,
     /// The awaited tasks with `overlap = "replace"`, in the version that was known last.
     versions: BTreeMap<TaskKey, Arc<Task>>,
-    /// Those of them that have a new version since. Runs of the old version must make way.
+    /// The awaited tasks that have a new version since. Runs of the old version must make way.
     renewed: BTreeSet<TaskKey>,
     hinted: bool,
     /// The instants of the last look at everything, and from which the next hint is obeyed.

@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::Scheduler;
 use super::timetable::{Progress, Timetable};
-use crate::machine::host_pause::Over;
+use crate::machine::host_pause::EndedPause;
 use crate::schedule::Trigger;
 use crate::store::{Enqueued, Fire, NewRun, Result};
 use crate::task::Task;
@@ -17,7 +17,7 @@ impl Scheduler {
     /// Leaves out instants that were due during the pause, and starts one run of each task that has a schedule, as at
     /// the end of the pause. Tasks with another pause stay paused. Returns whether the store took everything; a
     /// repetition makes no second run.
-    pub(super) async fn go_on(&self, timetable: &mut Timetable, pause: Over) -> bool {
+    pub(super) async fn go_on(&self, timetable: &mut Timetable, pause: EndedPause) -> bool {
         let due: Vec<_> = timetable
             .all()
             .filter_map(|(task, before)| due(&task, &before, pause).map(|due| (task, before, due)))
@@ -42,7 +42,7 @@ impl Scheduler {
         task: &Arc<Task>,
         before: &Progress,
         due: Option<Timestamp>,
-        pause: Over,
+        pause: EndedPause,
     ) -> Result<Progress> {
         let run = |due_at| NewRun {
             note: Some(format!("its host was paused by a signal since {}", pause.from)),
@@ -70,7 +70,7 @@ impl Scheduler {
 /// Returns the run that a task gets when its host's pause ends. `None` means that the clock does not move the task;
 /// `Some(None)` that it gets no run, because it is outside its bounds or has had all its runs. A task that is due only
 /// once gets the run only if that instant was during the pause.
-fn due(task: &Task, before: &Progress, pause: Over) -> Option<Option<Timestamp>> {
+fn due(task: &Task, before: &Progress, pause: EndedPause) -> Option<Option<Timestamp>> {
     match &task.trigger {
         // Schedules that depend on earlier runs continue by themselves.
         Trigger::OnDemand | Trigger::OnStart | Trigger::After(_) | Trigger::Pace(_) => None,
@@ -108,7 +108,7 @@ mod tests {
         let mut task = manifest.tasks(&tenant, &plugin, std::path::Path::new("/")).remove(0);
         (task.trigger, task.timing) = (trigger, timing);
         let before = Progress { fired: 2, ..Progress::default() };
-        due(&task, &before, Over { from: FROM, to: after(10) })
+        due(&task, &before, EndedPause { from: FROM, to: after(10) })
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The files of published plugins on this host, apart from what is dropped here: what is used lies there, and need not be
-//! fetched again when the host is started again.
+//! Keeps the files of published plugins on this host, apart from the directory in which plugins are dropped. The
+//! plugins in use lie here, and need not be fetched again when the host restarts.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -14,23 +14,23 @@ use crate::private;
 use crate::regular_file;
 use crate::runtime::digest;
 
-/// What was fetched for one tenant.
+/// The fetched plugins of one tenant.
 #[derive(Debug)]
 pub(super) struct Copies {
     directory: PathBuf,
-    /// Held while both files of a plugin are put in place or taken away.
+    /// Held while both files of a plugin are put in place or removed.
     still: Arc<Mutex<()>>,
-    /// What lies there, by name; `None` where that is not whole.
+    /// The versions of the plugins in the directory, by name; `None` if the files are incomplete.
     marks: BTreeMap<String, Option<Mark>>,
 }
 
 impl Copies {
-    /// What lies in `directory`, which is not looked at yet.
+    /// Creates the cache in `directory`, which is not read yet.
     pub(super) fn new(directory: PathBuf, still: Arc<Mutex<()>>) -> Self {
         Self { directory, still, marks: BTreeMap::new() }
     }
 
-    /// See what is there. Components of more than `limit` bytes count as damaged.
+    /// Reads the directory. Components of more than `limit` bytes count as damaged.
     pub(super) async fn read(&mut self, limit: u64) {
         let directory = self.directory.clone();
         match tokio::task::spawn_blocking(move || read(&directory, limit)).await {
@@ -42,21 +42,21 @@ impl Copies {
         }
     }
 
-    /// The names of what is there.
+    /// Returns the names of the plugins in the cache.
     pub(super) fn names(&self) -> Vec<String> {
         self.marks.keys().cloned().collect()
     }
 
-    /// Whether it lies there, as it was published.
+    /// Returns whether the cache has this version of a plugin.
     pub(super) fn has(&self, plugin: &str, mark: &Mark) -> bool {
         self.marks.get(plugin).is_some_and(|there| there.as_ref() == Some(mark))
     }
 
-    /// Put a plugin there, in the place of another version of it.
+    /// Stores a plugin, in place of an earlier version of it.
     ///
     /// # Errors
     ///
-    /// When it cannot be written.
+    /// The files cannot be written.
     pub(super) async fn put(&mut self, plugin: &str, mark: Mark, component: Arc<Vec<u8>>) -> io::Result<()> {
         let (directory, still, name) = (self.directory.clone(), Arc::clone(&self.still), plugin.to_owned());
         self.marks.insert(name.clone(), None);
@@ -67,7 +67,7 @@ impl Copies {
         Ok(())
     }
 
-    /// Take a plugin away.
+    /// Removes a plugin.
     pub(super) fn remove(&mut self, plugin: &str) {
         if self.marks.remove(plugin).is_none() {
             return;
@@ -95,7 +95,8 @@ fn read(directory: &Path, limit: u64) -> io::Result<BTreeMap<String, Option<Mark
     Ok(plugins.into_keys().map(|name| (name.clone(), mark(&name))).collect())
 }
 
-/// Both files are written before either is put in place. A host that dies in between finds out when it compares digests.
+/// Writes both files before it puts either in place. If the host dies in between, the comparison of digests finds it
+/// out.
 fn put(directory: &Path, still: &Mutex<()>, name: &str, manifest: &str, component: &[u8]) -> io::Result<()> {
     let kinds = [("toml", manifest.as_bytes()), ("wasm", component)];
     let new = |kind: &str| directory.join(format!(".{name}.{kind}.new"));

@@ -1,47 +1,47 @@
-//! Whether what lies in the plugin directory of a host is published, or what it published withdrawn.
+//! Decides whether a host publishes a plugin of its directory, or withdraws one that it published.
 //!
-//! What was dropped last counts for all. A file that lies there unchanged says nothing against what somebody dropped later
-//! elsewhere; but it is published if nothing else is, so that what lies in some directory is always there.
+//! The plugin that was dropped last counts for all hosts. An unchanged file does not overrule a later drop on another
+//! host. But it is published if no other version is, so that a plugin that lies in some directory is always available.
 
 use crate::plugins::outlet::Mark;
 use crate::store::published::PublishedPlugin;
 
-/// How a plugin lies in the directory.
+/// The state of a plugin in the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Lies {
-    /// That is not told yet.
+    /// The state was not reported yet.
     Unknown,
-    /// Not at all.
+    /// The plugin is not there.
     NotThere,
-    /// It is not good. What was before stays in use.
+    /// The plugin is not good. The previous version stays in use.
     Bad,
-    /// It loads here.
+    /// The plugin loads here.
     Good {
-        /// Which it is.
+        /// Its version.
         mark: Mark,
-        /// It came, or was changed, while the host was up, and that is not published yet.
+        /// Whether it was added or changed while the host was up, and is not published yet.
         dropped: bool,
     },
 }
 
-/// What is to be done about a plugin.
+/// The next step for a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Nothing.
     Nothing,
-    /// What lies in the directory is published.
+    /// Publish the plugin in the directory.
     Publish,
-    /// What is published is withdrawn, if it is still this version.
+    /// Withdraw the published plugin, if it is still this version.
     Withdraw(u64),
 }
 
-/// What `host` does, in whose directory the plugin `lies` so, and that sees this `published`.
+/// Returns the next step of `host`, given the plugin's state in its directory and the published version.
 pub(super) fn step(lies: &Lies, published: Option<&PublishedPlugin>, host: &str) -> Step {
     let own = published.filter(|published| published.host == host);
     match lies {
         Lies::Good { dropped: true, .. } => Step::Publish,
         Lies::Good { .. } if published.is_none() => Step::Publish,
-        // It was changed while this host was down, and nobody has dropped another since.
+        // The file was changed while this host was down, and no other version was dropped since.
         Lies::Good { mark, .. } if own.is_some_and(|own| *mark != Mark::of(own)) => Step::Publish,
         Lies::NotThere => own.map_or(Step::Nothing, |own| Step::Withdraw(own.version)),
         Lies::Good { .. } | Lies::Bad | Lies::Unknown => Step::Nothing,
@@ -59,7 +59,7 @@ mod tests {
         Mark { digest: digest.into(), manifest: "[tasks.a]".into() }
     }
 
-    /// What `host` has published.
+    /// Returns a plugin that `host` has published.
     fn published(host: &str, digest: &str) -> PublishedPlugin {
         let Mark { digest, manifest } = mark(digest);
         PublishedPlugin {

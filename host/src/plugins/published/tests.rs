@@ -1,4 +1,4 @@
-//! Two hosts in one process, on one store. What they load is told by the test, in the place of their directories.
+//! Tests two hosts in one process, on one store. The test reports changes in place of their directories.
 
 use std::sync::Mutex;
 
@@ -37,7 +37,7 @@ struct Fleet {
 struct Host {
     publisher: Publisher,
     registry: Arc<Registry>,
-    /// Where plugins are dropped, and where those lie that are used.
+    /// The directory in which plugins are dropped, and the directory of those in use.
     dropped: std::path::PathBuf,
     used: std::path::PathBuf,
 }
@@ -57,7 +57,7 @@ impl Fleet {
         Self { store, clock: Arc::default(), place }
     }
 
-    /// A host, as it is when it starts. Nothing is told of its directory yet.
+    /// Returns a host at its start. No change of its directory was reported yet.
     async fn host(&self, name: &str) -> Host {
         let registry = Arc::new(Registry::new(Arc::default()));
         let [dropped, used] = ["dropped", "used"].map(|kind| self.place.path().join(name).join(kind));
@@ -77,7 +77,7 @@ impl Fleet {
         Host { publisher: Publisher::new(shared, BTreeMap::from([(tenant(), place)]), drops), registry, dropped, used }
     }
 
-    /// A host whose directory is empty when it starts.
+    /// Returns a host whose directory is empty at its start.
     async fn empty_host(&self, name: &str) -> Host {
         let mut host = self.host(name).await;
         host.hear(Dropped::There(Vec::new())).await;
@@ -89,7 +89,7 @@ impl Fleet {
         *now = now.plus(time);
     }
 
-    /// What somebody writes into the store.
+    /// Writes to the store as an intruder could.
     async fn publish(&self, tenant: Name, component: &[u8], digest: String) {
         let key = PluginKey { tenant, plugin: Name::new("a").unwrap() };
         let (manifest, component) = ("[tasks.a]\n".into(), Arc::new(component.to_vec()));
@@ -108,7 +108,7 @@ impl Host {
         self.publisher.go_on().await.unwrap();
     }
 
-    /// A file `a.wasm` lies in the directory, and loads.
+    /// Drops a file `a.wasm` that loads into the directory.
     async fn drop_in(&mut self, component: &[u8]) {
         std::fs::write(self.dropped.join("a.wasm"), component).unwrap();
         self.hear(Dropped::Good("a".into(), mark(component))).await;
@@ -119,7 +119,7 @@ impl Host {
         self.hear(Dropped::Gone("a".into())).await;
     }
 
-    /// The component that it uses, if it uses one.
+    /// Returns the component that the host uses, if it uses one.
     fn uses(&self) -> Option<String> {
         let component = std::fs::read_to_string(self.used.join("a.wasm")).ok();
         let manifest = std::fs::read_to_string(self.used.join("a.toml")).ok();
@@ -303,7 +303,7 @@ async fn what_is_here_already_is_not_fetched_when_a_host_is_started_again() {
     let fleet = Fleet::new();
     fleet.publish(tenant(), b"good", digest(b"good")).await;
     fleet.empty_host("b").await;
-    // Whoever fetches it now is refused.
+    // A host that fetches it now refuses it.
     fleet.publish(tenant(), b"evil", digest(b"good")).await;
 
     let b = fleet.empty_host("b").await;

@@ -150,7 +150,7 @@ impl Rig {
 }
 
 #[tokio::test]
-async fn what_is_due_is_fired_with_its_data_and_only_once() {
+async fn a_due_schedule_fires_once_with_its_payload() {
     let mut rig = Rig::new(CatchUp::None);
     rig.minutely("k").await;
     rig.add("once", Trigger::At(at(90)), |_| {}).await;
@@ -191,7 +191,7 @@ async fn after_three_days_the_latest_instant_is_caught_up_if_the_task_says_so() 
 }
 
 #[tokio::test]
-async fn what_says_what_another_did_is_not_fired_twice_by_two_hosts() {
+async fn two_hosts_do_not_fire_an_instant_twice() {
     let mut rig = Rig::new(CatchUp::None);
     rig.minutely("k").await;
     rig.look(at(0)).await;

@@ -131,7 +131,7 @@ async fn a_run_that_starts_later_is_not_missed_when_its_host_is_up_again_in_time
 }
 
 #[tokio::test]
-async fn whether_a_run_is_skipped_is_settled_when_it_is_to_start() {
+async fn overlap_is_decided_at_the_start_of_a_run() {
     // Each run takes nine minutes of ten. With one delay for all runs they never overlap.
     let mut rig = Rig::new("05-01 00:05:00");
     let mut host = rig.host("every = \"10m\"\ndelay = \"8m\"").await;
@@ -142,7 +142,7 @@ async fn whether_a_run_is_skipped_is_settled_when_it_is_to_start() {
 }
 
 #[tokio::test]
-async fn a_run_that_nobody_starts_in_time_is_cancelled_and_says_so() {
+async fn a_run_that_does_not_start_in_time_is_cancelled_with_the_reason() {
     let rig = Rig::new("05-01 11:30:00");
     let mut host = rig.host("every = \"1h\"\nstart-within = \"3s\"\noverlap = \"allow(9)\"").await;
     rig.set(at("05-01 12:00:00"));
@@ -163,7 +163,7 @@ async fn a_run_that_nobody_starts_in_time_is_cancelled_and_says_so() {
 }
 
 #[tokio::test]
-async fn what_is_made_up_for_has_all_its_time_to_start() {
+async fn a_run_that_is_made_up_for_has_all_its_time_to_start() {
     let mut rig = Rig::new("05-01 11:30:00");
     let hourly = "every = \"1h\"\nstart-within = \"90s\"\ncatch-up = \"all(2)\"";
     let mut host = rig.host(hourly).await;

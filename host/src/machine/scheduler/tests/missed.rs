@@ -65,7 +65,7 @@ async fn the_latest_few_are_made_up_for_one_after_another_though_others_would_be
 }
 
 #[tokio::test]
-async fn what_was_missed_too_long_ago_is_left_out_whatever_is_caught_up() {
+async fn instants_missed_too_long_ago_are_left_out_under_every_catch_up_policy() {
     let (rig, runs) = down_for_three_days("catch-up = \"all(1000)\"\ncatch-up-within = \"150m\"").await;
 
     let instants: Vec<_> = due(&runs).iter().map(|run| run.due_at).collect();
@@ -179,7 +179,7 @@ async fn a_schedule_that_is_changed_while_its_host_is_up_begins_anew() {
 }
 
 #[tokio::test]
-async fn what_was_due_while_the_task_was_paused_is_neither_run_nor_made_up_for() {
+async fn instants_during_a_pause_are_neither_run_nor_made_up_for() {
     for down in [false, true] {
         let hourly = "every = \"1h\"\ncatch-up = \"all(1000)\"";
         let mut rig = Rig::new("05-01 11:30:00");

@@ -31,7 +31,7 @@ fn mostly_well(nth: usize, _: &TaskKey) -> Goes {
 }
 
 #[tokio::test]
-async fn for_a_day_each_run_is_due_so_long_after_the_end_of_the_last_whoever_looks_and_however_often_they_restart() {
+async fn for_a_day_each_run_is_due_a_cooldown_after_the_last_with_several_hosts_and_restarts() {
     let mut world = World::new(AFTER);
     let mut pair = [world.host(), world.host()];
 
@@ -56,7 +56,7 @@ async fn for_a_day_each_run_is_due_so_long_after_the_end_of_the_last_whoever_loo
 }
 
 #[tokio::test]
-async fn what_was_due_while_nobody_was_up_is_made_once_and_at_once() {
+async fn a_run_that_came_due_while_no_host_was_up_is_made_once_and_at_once() {
     let mut world = World::new(AFTER);
     let mut hosts = [world.host()];
     world.pass(seconds(45), &mut hosts, |_, _| Goes::Well(seconds(30))).await;
@@ -320,7 +320,7 @@ async fn while_all_hang_none_is_started_until_one_is_ended_and_then_only_after_t
 }
 
 #[tokio::test]
-async fn runs_that_somebody_asks_for_count_as_going() {
+async fn runs_on_demand_count_as_going() {
     let mut world = World::new("[tasks.p]\npace = { min = 1, max = 3, from = \"10m\", to = \"2h\" }\n");
     for _ in 0..3 {
         world.ask_for("p").await;
@@ -335,7 +335,7 @@ async fn runs_that_somebody_asks_for_count_as_going() {
 }
 
 #[tokio::test]
-async fn with_nothing_that_goes_by_how_runs_went_the_store_is_not_asked() {
+async fn without_schedules_that_depend_on_runs_the_store_is_not_asked() {
     let world = World::new("[tasks.a]\nevery = \"1s\"\n");
     let mut host = world.host();
     host.look().await;

@@ -134,7 +134,7 @@ async fn a_schedule_whose_times_are_used_up_misses_nothing_in_a_downtime_that_fo
 }
 
 #[tokio::test]
-async fn what_was_dealt_with_before_the_clock_was_set_back_is_not_missed() {
+async fn instants_dealt_with_before_the_clock_was_set_back_are_not_missed() {
     let blows = [Blow::Step(MINUTE, -4_294_000), Blow::Down(2 * MINUTE, 3 * MINUTE)];
     both_come_to_the_same("cron = \"*/20 * * * *\"", "03-27 11:07:00", 3 * 60 * MINUTE, &blows).await.unwrap();
 }

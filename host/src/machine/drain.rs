@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_its_way_is_counted_until_it_is_over() {
+    fn claims_and_attempts_are_counted_until_they_end() {
         let duty = HostDuty::default();
 
         let (claim, attempt) = (duty.busy(), duty.busy());

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::attempt::Stop;
-use crate::machine::host_duty::{Duty, HostDuty};
+use crate::machine::drain::{Duty, HostDuty};
 use crate::machine::live::LiveRuns;
 use crate::plugins::Registry;
 use crate::store::hosts::{Announced, Announcement, HostRecord};
@@ -19,9 +19,9 @@ use crate::time::{Clock, Timestamp};
 /// The interval at which a draining host reports its attempts under way, for those who wait for them.
 const WHILE_DRAINING: Duration = Duration::from_secs(1);
 
-/// The parts that the announcer needs.
+/// The parts that the membership needs.
 #[derive(Debug)]
-pub struct Announcer {
+pub struct Membership {
     /// Holds the records of hosts.
     pub store: Arc<dyn Store>,
     /// Tells the time.
@@ -50,7 +50,7 @@ pub async fn take_over(store: &dyn Store, host: HostRecord, lease: Duration, now
     store.announce(announcement).await.map(drop)
 }
 
-impl Announcer {
+impl Membership {
     /// Announces the host three times a lease until `over` is set, then reports that it is gone.
     pub async fn run(self, mut over: watch::Receiver<bool>) {
         let often = self.lease / 3;
@@ -157,7 +157,7 @@ mod tests {
 
     /// A host `box` that has announced itself, with an attempt under way.
     struct Rig {
-        announcer: Announcer,
+        membership: Membership,
         attempt: Arc<RunHandle>,
         _place: tempfile::TempDir,
     }
@@ -167,7 +167,7 @@ mod tests {
             let place = tempfile::tempdir().unwrap();
             let store: Arc<dyn Store> = SqliteStore::open(place.path().join("db"), &SqliteOptions::default()).unwrap();
             take_over(&*store, record(1), LEASE, NOW).await.unwrap();
-            let announcer = Announcer {
+            let membership = Membership {
                 store,
                 clock: Arc::new(Stopped),
                 live: Arc::default(),
@@ -179,13 +179,13 @@ mod tests {
             let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("a").unwrap() };
             let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
             let attempt = Arc::new(RunHandle::new(key, task, 0));
-            announcer.live.insert(Arc::clone(&attempt));
-            Self { announcer, attempt, _place: place }
+            membership.live.insert(Arc::clone(&attempt));
+            Self { membership, attempt, _place: place }
         }
 
         /// Returns the number of attempts in the host's record, and until when the host counts as present.
         async fn known(&self) -> (u32, Timestamp) {
-            let known = self.announcer.store.hosts().await.unwrap().remove(0);
+            let known = self.membership.store.hosts().await.unwrap().remove(0);
             (known.host.attempts, known.alive_until)
         }
     }
@@ -193,35 +193,35 @@ mod tests {
     #[tokio::test]
     async fn a_host_that_drains_says_what_it_has_under_way_until_that_is_over() {
         let rig = Rig::new().await;
-        let duty = &rig.announcer.duty;
-        rig.announcer.look().await;
+        let duty = &rig.membership.duty;
+        rig.membership.look().await;
         assert_eq!(rig.known().await, (1, NOW.plus(LEASE)), "what is under way");
         let (claim, attempt) = (duty.busy(), duty.busy());
 
-        rig.announcer.store.set_draining("box", true).await.unwrap();
-        rig.announcer.look().await;
+        rig.membership.store.set_draining("box", true).await.unwrap();
+        rig.membership.look().await;
         assert_eq!(duty.now(), Duty::Draining);
-        rig.announcer.look().await;
+        rig.membership.look().await;
         assert_eq!(rig.known().await.0, 2, "and a claim that is on its way");
         drop((claim, attempt));
-        rig.announcer.look().await;
+        rig.membership.look().await;
         assert_eq!(rig.known().await.0, 0);
 
-        rig.announcer.store.set_draining("box", false).await.unwrap();
-        rig.announcer.look().await;
+        rig.membership.store.set_draining("box", false).await.unwrap();
+        rig.membership.look().await;
         assert_eq!((duty.now(), rig.attempt.stopped()), (Duty::Up, None));
     }
 
     #[tokio::test]
     async fn a_host_whose_name_another_has_taken_gives_up_what_it_has_and_says_no_more() {
         let rig = Rig::new().await;
-        take_over(&*rig.announcer.store, record(2), LEASE, NOW).await.unwrap();
-        let Rig { announcer, attempt, _place } = rig;
-        let (store, duty) = (Arc::clone(&announcer.store), Arc::clone(&announcer.duty));
+        take_over(&*rig.membership.store, record(2), LEASE, NOW).await.unwrap();
+        let Rig { membership, attempt, _place } = rig;
+        let (store, duty) = (Arc::clone(&membership.store), Arc::clone(&membership.duty));
         let (_over, stop) = watch::channel(false);
 
         duty.ask();
-        tokio::time::timeout(Duration::from_secs(10), announcer.run(stop)).await.expect("it ends by itself");
+        tokio::time::timeout(Duration::from_secs(10), membership.run(stop)).await.expect("it ends by itself");
 
         assert_eq!((duty.now(), attempt.stopped()), (Duty::Replaced, Some(Stop::ClaimLost)));
         assert_eq!(store.hosts().await.unwrap().remove(0).host, record(2));
@@ -229,11 +229,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_host_that_stops_says_that_it_is_gone() {
-        let Rig { announcer, _place, .. } = Rig::new().await;
-        let store = Arc::clone(&announcer.store);
+        let Rig { membership, _place, .. } = Rig::new().await;
+        let store = Arc::clone(&membership.store);
         let (over, stop) = watch::channel(false);
 
-        let announcing = tokio::spawn(announcer.run(stop));
+        let announcing = tokio::spawn(membership.run(stop));
         over.send(true).unwrap();
         announcing.await.unwrap();
 

@@ -31,7 +31,7 @@ pub(super) type Slot = u32;
 
 /// A schedule on the timetable.
 #[derive(Clone, Debug)]
-pub(super) struct Parked {
+pub(super) struct Timer {
     pub(super) id: i64,
     pub(super) version: u64,
     pub(super) progress: ScheduleProgress,
@@ -46,8 +46,8 @@ const NEVER: Timestamp = Timestamp::from_millis(i64::MAX);
 
 /// All loaded schedules, and a heap of their next looks.
 #[derive(Debug, Default)]
-pub(super) struct Timetable {
-    slab: Vec<Option<Parked>>,
+pub(super) struct TimerHeap {
+    slab: Vec<Option<Timer>>,
     free: Vec<Slot>,
     by_id: HashMap<i64, Slot>,
     order: BinaryHeap<Reverse<(Timestamp, Slot)>>,
@@ -58,7 +58,7 @@ pub(super) struct Timetable {
     definitions: HashMap<Box<str>, Arc<Definition>>,
 }
 
-impl Timetable {
+impl TimerHeap {
     /// Returns the number of schedules.
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
@@ -103,7 +103,7 @@ impl Timetable {
     pub(super) fn put(&mut self, id: i64, version: u64, progress: ScheduleProgress, plan: Plan, task: u32) {
         // The schedule has no further instant. The look that is due at once stores that.
         let look_at = plan.next_after(progress.cursor).unwrap_or(progress.cursor);
-        let parked = Parked { id, version, progress, look_at: NEVER, plan, task };
+        let timer = Timer { id, version, progress, look_at: NEVER, plan, task };
         let slot = match self.by_id.get(&id) {
             Some(slot) => *slot,
             None => {
@@ -115,7 +115,7 @@ impl Timetable {
                 slot
             }
         };
-        self.slab[slot as usize] = Some(parked);
+        self.slab[slot as usize] = Some(timer);
         self.look(slot, look_at);
     }
 
@@ -128,20 +128,20 @@ impl Timetable {
     }
 
     /// Returns the schedule at a slot.
-    pub(super) fn at(&self, slot: Slot) -> Option<&Parked> {
+    pub(super) fn at(&self, slot: Slot) -> Option<&Timer> {
         self.slab[slot as usize].as_ref()
     }
 
     /// Sets the next look at a slot.
     pub(super) fn look(&mut self, slot: Slot, at: Timestamp) {
-        let Some(parked) = self.slab[slot as usize].as_mut() else { return };
-        parked.look_at = at;
+        let Some(timer) = self.slab[slot as usize].as_mut() else { return };
+        timer.look_at = at;
         self.order.push(Reverse((at, slot)));
         // Replaced and deleted schedules leave stale entries behind, which may be due in years.
         if self.order.len() > 2 * self.len() + VOID {
             let slots = self.slab.iter().zip(0..);
             self.order = slots
-                .filter_map(|(parked, slot)| Some(Reverse((parked.as_ref()?.look_at, slot))))
+                .filter_map(|(timer, slot)| Some(Reverse((timer.as_ref()?.look_at, slot))))
                 .filter(|Reverse((at, _))| *at != NEVER)
                 .collect();
         }
@@ -149,15 +149,15 @@ impl Timetable {
 
     /// Records that a schedule has come further.
     pub(super) fn advance(&mut self, slot: Slot, progress: ScheduleProgress) {
-        if let Some(parked) = self.slab[slot as usize].as_mut() {
-            parked.progress = progress;
+        if let Some(timer) = self.slab[slot as usize].as_mut() {
+            timer.progress = progress;
         }
     }
 
     /// Lets a schedule rest until its task is present.
     pub(super) fn rest(&mut self, slot: Slot) {
-        if let Some(parked) = self.at(slot) {
-            self.resting.entry(parked.task).or_default().push(slot);
+        if let Some(timer) = self.at(slot) {
+            self.resting.entry(timer.task).or_default().push(slot);
         }
     }
 
@@ -169,7 +169,7 @@ impl Timetable {
             for slot in self.resting.remove(&task).unwrap_or_default() {
                 // The schedule may have been replaced while it rested, or its slot may be another's, which has an
                 // instant of its own.
-                if self.at(slot).is_some_and(|parked| parked.look_at == NEVER && parked.task == task) {
+                if self.at(slot).is_some_and(|timer| timer.look_at == NEVER && timer.task == task) {
                     self.look(slot, now);
                     woken += 1;
                 }
@@ -187,8 +187,8 @@ impl Timetable {
                 break;
             }
             self.order.pop();
-            if let Some(parked) = self.slab[slot as usize].as_mut().filter(|parked| parked.look_at == at) {
-                parked.look_at = NEVER;
+            if let Some(timer) = self.slab[slot as usize].as_mut().filter(|timer| timer.look_at == at) {
+                timer.look_at = NEVER;
                 due.push(slot);
             }
         }
@@ -224,19 +224,19 @@ mod tests {
         TaskKey { tenant: Name::default_tenant(), task: Name::new(text).unwrap() }
     }
 
-    fn put(timetable: &mut Timetable, id: i64, seconds: i64) {
+    fn put(timetable: &mut TimerHeap, id: i64, seconds: i64) {
         let place = timetable.task_place(&task("a"));
         let progress = ScheduleProgress { cursor: at(0), fired: 0 };
         timetable.put(id, 1, progress, Plan::At(at(seconds)), place);
     }
 
-    fn ids(timetable: &Timetable, slots: &[Slot]) -> Vec<i64> {
+    fn ids(timetable: &TimerHeap, slots: &[Slot]) -> Vec<i64> {
         slots.iter().map(|slot| timetable.at(*slot).unwrap().id).collect()
     }
 
     #[test]
     fn schedules_come_up_in_the_order_of_their_instants_and_once() {
-        let mut timetable = Timetable::default();
+        let mut timetable = TimerHeap::default();
         for (id, seconds) in [(1, 30), (2, 10), (3, 20), (4, 40)] {
             put(&mut timetable, id, seconds);
         }
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_schedule_that_was_replaced_or_forgotten_does_not_come_up_as_it_was() {
-        let mut timetable = Timetable::default();
+        let mut timetable = TimerHeap::default();
         put(&mut timetable, 1, 10);
         put(&mut timetable, 2, 10);
         put(&mut timetable, 1, 50);
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_schedule_rests_until_its_task_is_there() {
-        let mut timetable = Timetable::default();
+        let mut timetable = TimerHeap::default();
         put(&mut timetable, 1, 10);
         let slot = timetable.take_due(at(10), 9)[0];
         timetable.rest(slot);
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn one_that_is_replaced_again_and_again_takes_no_more_room() {
-        let mut timetable = Timetable::default();
+        let mut timetable = TimerHeap::default();
         for n in 0..10 * VOID as i64 {
             put(&mut timetable, n % 3, 1_000_000 + n);
             if n % 3 == 0 {
@@ -292,8 +292,8 @@ mod tests {
     }
 
     #[test]
-    fn what_many_schedules_say_is_kept_once() {
-        let mut timetable = Timetable::default();
+    fn equal_definitions_are_kept_once() {
+        let mut timetable = TimerHeap::default();
 
         let (Plan::Shared(one), Plan::Shared(two)) =
             (timetable.plan(r#"{"cron":"5 * * * *"}"#).unwrap(), timetable.plan(r#"{"cron":"5 * * * *"}"#).unwrap())
@@ -309,6 +309,6 @@ mod tests {
     #[test]
     fn a_parked_schedule_is_small() {
         // With its entries in the heap and the index of ids that is about a hundred bytes.
-        assert!(size_of::<Option<Parked>>() <= 64, "{}", size_of::<Option<Parked>>());
+        assert!(size_of::<Option<Timer>>() <= 64, "{}", size_of::<Option<Timer>>());
     }
 }
