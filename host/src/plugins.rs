@@ -4,17 +4,17 @@
 //! A plugin that does not load affects no other: it is quarantined with its reason. If an earlier version of it was
 //! good, that version stays in use.
 
-mod again;
-pub mod apart;
 pub mod directory;
 pub mod inspect;
+pub mod load_one;
 mod loading;
 pub mod manifest;
-mod outlet;
 pub mod published;
 mod registry;
+mod retries;
+pub mod separation;
 mod settling;
-pub mod single;
+mod sink;
 mod source;
 mod watching;
 

@@ -28,9 +28,9 @@ use crate::machine::timekeeper::Timekeeper;
 use crate::machine::worker::Worker;
 use crate::ops::Ops;
 use crate::plugins::Registry;
-use crate::plugins::apart::Apart;
 use crate::plugins::directory::Directory;
 use crate::plugins::published::{Shared, Sharing};
+use crate::plugins::separation::Separation;
 use crate::runtime::Runtime;
 use crate::schedule::IMPLAUSIBLE;
 use crate::store::Store;
@@ -129,7 +129,7 @@ impl Parts {
         let all = config.directories();
         let others = all.into_iter().filter(|(other, _)| other != tenant).map(|(_, path)| path).collect();
         let may_lie_in_var = *tenant == Name::default_tenant();
-        let apart = Apart { var: config.host.var.clone(), may_lie_in_var, others };
+        let apart = Separation { var: config.host.var.clone(), may_lie_in_var, others };
         Directory::open(
             tenant.clone(),
             path,

@@ -1,4 +1,5 @@
-//! Which tasks are for other hosts, as they ask for labels that this one does not have; and for none that is up.
+//! Finds tasks that are left to other hosts, because they require labels that this host does not have, and those that
+//! no host can run.
 
 use crate::run::HeldBack;
 use crate::store::hosts::HostInfo;
@@ -7,10 +8,10 @@ use crate::task::TaskKey;
 use super::api_state::App;
 use super::error::ApiResult;
 
-/// Who may run what, at one moment.
+/// The hosts that may run tasks, at one moment.
 pub(super) struct Placing<'a> {
     app: &'a App,
-    /// Those that take runs, as far as there is a task that is not for this one.
+    /// The hosts that take runs; read only if some task is not for this host.
     up: Vec<HostInfo>,
 }
 
@@ -23,12 +24,12 @@ impl<'a> Placing<'a> {
         Ok(Self { app, up })
     }
 
-    /// Whether runs of a task are left to other hosts.
+    /// Returns whether runs of a task are left to other hosts.
     pub(super) fn is_elsewhere(&self, task: &TaskKey) -> bool {
         self.app.catalog.get(task).is_some_and(|task| !task.may_run_on(&self.app.host.labels))
     }
 
-    /// Why runs of a task that is for other hosts start on none of them, if that is so.
+    /// Returns why runs of a task that is left to other hosts start on none of them, if that is so.
     pub(super) fn nowhere(&self, task: &TaskKey) -> Option<HeldBack> {
         let task = self.app.catalog.get(task)?;
         if self.up.iter().any(|host| task.may_run_on(&host.host.labels)) {

@@ -1,4 +1,4 @@
-//! Runs: which there are, what became of them, waiting for them, ending them.
+//! Serves runs: lists and shows them, waits for them, and ends them.
 
 use std::time::Duration;
 
@@ -22,15 +22,15 @@ use super::shapes::{InputShape, KillEffect, Killed, ReleasedRun, RunDetail, Runs
 use super::waiting::MayWait;
 use super::watch::Changes;
 
-/// Runs of a page, unless asked for otherwise, and at most.
+/// The default and the largest number of runs of a page.
 const PAGE: usize = 50;
 const MAX_PAGE: usize = 1000;
 
-/// How long one request waits, unless asked for otherwise, and at most: proxies and clients give up on longer ones.
+/// The default and the longest wait of one request. Proxies and clients give up on longer ones.
 const WAIT: Duration = Duration::from_secs(30);
 const MAX_WAIT: Duration = Duration::from_secs(5 * 60);
 
-/// Longest reason for ending a run, in characters.
+/// The longest reason for ending a run, in characters.
 const MAX_REASON: usize = 200;
 
 /// The query of a list of runs.
@@ -66,14 +66,15 @@ pub(super) async fn list(
     Ok(Json(Runs { runs, next }))
 }
 
-/// A run that waits may be of a task that is not there. One that is due may be held back by a budget, or be for hosts that are
-/// not there. What the store says of its task goes before that: a budget comes in by itself, and so may a host.
+/// Explains why a run waits. Its task may be missing; a run that is due may be held back by a budget, or be for hosts
+/// that are not up. The state of the task in the store takes precedence, because a budget recovers by itself, and a
+/// host may come back.
 fn say_why_it_waits(app: &App, placing: &Placing<'_>, absent: &Absent<'_>, run: &mut RunInfo) {
     if run.state != RunState::Waiting {
         return;
     }
     if run.suspected_at.is_some() {
-        // Until an operator releases it, nothing else has to do with its start.
+        // Until an operator releases the run, no other reason matters.
         run.held_back = run.why.clone().map(|reason| HeldBack { reason, until: None });
         return;
     }
@@ -118,7 +119,7 @@ pub(super) struct WaitQuery {
     timeout: Option<String>,
 }
 
-/// `GET /v1/runs/{run}/wait`: answers when the run is over or the time is, whichever comes first.
+/// `GET /v1/runs/{run}/wait`: responds when the run or the time is over, whichever comes first.
 pub(super) async fn wait(
     State(app): State<App>,
     tenant: Tenant,

@@ -1,4 +1,4 @@
-//! Added schedules: taken, listed, deleted. Whatever a schedule is to say is checked here.
+//! Adds, lists and deletes added schedules. Every part of a schedule is checked here.
 
 use std::time::Duration;
 
@@ -25,19 +25,19 @@ use super::shapes::schedules::{
     AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
 };
 
-/// The longest delay or interval, and how far ahead an instant may be. Further is more likely a slip than a wish.
+/// The longest delay or interval, and the furthest instant ahead. A longer one is more likely a mistake than intended.
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
 /// The shortest interval, as in a manifest.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// How long ago an instant may be that is to come: on the way here it may have passed.
+/// The age up to which an instant still counts as ahead, because it may have passed while the request was on its way.
 const JUST_NOW: Duration = Duration::from_secs(1);
 
-/// Schedules in one page, and at most.
+/// The default and the largest number of schedules of a page.
 const PAGE: usize = 100;
 const LONGEST_PAGE: usize = 1000;
 
-/// What the API answers where the store does nothing to a schedule.
+/// Returns the error for a change that the store refused.
 pub(super) fn refused(why: &ScheduleError) -> ApiError {
     let conflict = |code, hint| ApiError::new(StatusCode::CONFLICT, code, why.to_string()).hint(hint);
     match why {
@@ -182,7 +182,7 @@ async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult
     let now = app.clock.now();
     let task = task_of(&request)?;
     let owner = TaskKey { tenant: key.tenant.clone(), task: task.clone() };
-    // As `schedule explain --task` is given it, so that both show the same instants.
+    // `schedule explain --task` uses the same name, so that both show the same instants.
     let (definition, notes) = define(&request, &format!("{owner}/{}", key.key), now)?;
     let new = AddSchedule {
         key,
@@ -190,7 +190,7 @@ async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult
         definition: definition.text(),
         data: request.data.map(bytes),
         cursor: match definition.trigger {
-            // One that was to come when it was sent is still due.
+            // An instant that was ahead when the request was sent is still due.
             Trigger::At(at) => now.min(at.minus(Duration::from_millis(1))),
             _ => now,
         },
@@ -198,7 +198,7 @@ async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult
         version: request.version,
         now,
     };
-    // Whoever asks once more for what is there is told so, even if it could not be added now.
+    // A repeated request finds its schedule, even if it could not be added now.
     let answer = match refusal(app, &new, &definition).await? {
         None => app.store.add_schedule(new).await?,
         Some(refusal) => existing(app, &new).await?.ok_or(refusal)?,
@@ -217,7 +217,7 @@ async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult
     Ok((status, [(LOCATION, place)], Json(ScheduleChanged { effect, schedule, notes })).into_response())
 }
 
-/// Why a schedule that is well-formed is not added: it would do nothing.
+/// Returns why a well-formed schedule is not added: it would do nothing.
 async fn refusal(app: &App, new: &AddSchedule, definition: &Definition) -> ApiResult<Option<ApiError>> {
     if let Trigger::At(at) = definition.trigger
         && at.plus(JUST_NOW) < new.now
@@ -232,7 +232,7 @@ async fn refusal(app: &App, new: &AddSchedule, definition: &Definition) -> ApiRe
     }
 }
 
-/// The schedule that is there, if adding `new` would change nothing; what else there is to say of its key.
+/// Returns the existing schedule if adding `new` would change nothing, or the error for its key.
 async fn existing(app: &App, new: &AddSchedule) -> ApiResult<Option<Added>> {
     let Some(found) = app.store.schedule(new.key.clone()).await? else { return Ok(None) };
     if found.task != new.task || found.definition != new.definition {
@@ -254,7 +254,7 @@ fn task_of(request: &ScheduleRequest) -> ApiResult<Name> {
     }
 }
 
-/// A text as it is, anything else as JSON.
+/// Returns a text as it is, and anything else as JSON.
 fn bytes(data: serde_json::Value) -> Vec<u8> {
     match data {
         serde_json::Value::String(text) => text.into_bytes(),
@@ -262,7 +262,7 @@ fn bytes(data: serde_json::Value) -> Vec<u8> {
     }
 }
 
-/// What is asked for, and what of that deviates from what is written, a line each. `H` and `~` fall by `name`.
+/// Returns the requested definition, and a line for each deviation from the text. `name` places `H` and `~`.
 fn define(request: &ScheduleRequest, name: &str, now: Timestamp) -> ApiResult<(Definition, Vec<String>)> {
     let manifests = [
         ("after", &request.after),

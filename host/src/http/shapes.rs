@@ -1,6 +1,7 @@
-//! The JSON of the API: what the host writes and the CLI reads. Described for others in `docs/http-api.md`.
+//! Defines the JSON of the API, which the host writes and the CLI reads. `docs/http-api.md` describes it for other
+//! clients.
 //!
-//! Instants are RFC 3339 in UTC, lengths of time whole numbers whose name ends in `_ms`, sizes are bytes.
+//! Instants are RFC 3339 in UTC, durations are whole numbers whose name ends in `_ms`, and sizes are bytes.
 
 pub mod following;
 pub mod hosts;
@@ -29,32 +30,33 @@ use crate::time::Timestamp;
 /// `GET /v1/host`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Host {
-    /// Its name, the one that its claims carry.
+    /// The name of the host, which its claims carry.
     pub name: String,
-    /// Of the program.
+    /// The version of the program.
     pub version: String,
     /// The release of the IANA time zone database that is compiled in, such as `2026a`.
     pub tzdata: &'static str,
-    /// Its process id.
+    /// The process id.
     pub pid: u32,
-    /// Since when it is up.
+    /// The instant at which the host started.
     pub started_at: Timestamp,
-    /// The time it is, by its clock.
+    /// The current time by the host's clock.
     pub now: Timestamp,
-    /// Why that may be wrong, for people: the clock was set far off a moment ago. None while there is no reason to think so.
+    /// The reason why the clock may be wrong, for people: it was set far off a moment ago. `None` if there is no reason
+    /// to think so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<String>,
-    /// Since when a signal has this host start nothing; none if it does not.
+    /// The begin of the host's pause by a signal; `None` if it is not paused.
     pub paused_at: Option<Timestamp>,
-    /// Whether it is being drained: it takes no runs.
+    /// Whether the host is draining: it takes no runs.
     pub draining: bool,
     /// The pause of all tasks, if they are paused.
     pub all_paused: Option<Pause>,
     /// Attempts under way on this host.
     pub attempts: usize,
-    /// How many runs of its store are in each state.
+    /// The number of runs of its store in each state.
     pub runs: BTreeMap<RunState, u64>,
-    /// What its store has done since it was opened.
+    /// Counts of its store since it was opened.
     pub store: StoreStats,
 }
 
@@ -63,19 +65,19 @@ pub struct Host {
 pub struct Health {
     /// `ok`, or `down`.
     pub status: String,
-    /// Why it is down.
+    /// The reason why it is down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<FailureBody>,
-    /// The parts of the host that have panicked since it was started.
+    /// The parts of the host that have panicked since its start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Fault>,
     /// The loops of the host that hang.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hung: Vec<Hung>,
-    /// What is odd about the clock, if anything.
+    /// The reason why the clock may be wrong, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<String>,
-    /// Lines of its log that could not be written.
+    /// The number of lines of its log that could not be written.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost_log_lines: u64,
 }
@@ -88,38 +90,38 @@ fn is_zero(number: &u64) -> bool {
 /// `GET /v1/plugins`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plugins {
-    /// By name.
+    /// The plugins, by name.
     pub plugins: Vec<PluginInfo>,
 }
 
 /// `GET /v1/tenants`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tenants {
-    /// By name.
+    /// The tenants, by name.
     pub tenants: Vec<TenantShape>,
 }
 
-/// A tenant: what it uses of this host, and what it may.
+/// A tenant, with its usage of this host and its limits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TenantShape {
     /// Its name.
     pub name: Name,
     /// Attempts under way.
     pub running: u32,
-    /// How many there may be at once.
+    /// The most attempts at once.
     pub runs: Option<u32>,
-    /// Units of fuel that are left of its budget; less than nothing is owed.
+    /// The units of fuel that are left of its budget; a negative number is owed.
     pub fuel_left: Option<i64>,
-    /// Units of fuel that come in a minute.
+    /// The units of fuel that come in each minute.
     pub fuel_per_minute: Option<u64>,
-    /// Bytes that its cache entries may have together.
+    /// The bytes that its cache entries may have together.
     pub cache: u64,
-    /// Bytes that they have.
+    /// The bytes that its cache entries have.
     #[serde(default)]
     pub cache_used: u64,
-    /// Why nothing of it starts.
+    /// The reason why none of its runs start.
     pub held_back: Option<HeldBack>,
-    /// Which pause keeps all of it from starting, if one does.
+    /// The pause that keeps its runs from starting, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
 }
@@ -127,16 +129,16 @@ pub struct TenantShape {
 /// `GET /v1/locks`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Locks {
-    /// By name.
+    /// The locks, by name.
     pub locks: Vec<HeldLock>,
 }
 
 /// `GET /v1/runs`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Runs {
-    /// Newest first.
+    /// The runs, newest first.
     pub runs: Vec<RunInfo>,
-    /// What to give as `before` for the next page; none if this is the last.
+    /// The value of `before` for the next page; `None` if this is the last.
     pub next: Option<RunId>,
 }
 
@@ -145,29 +147,29 @@ pub struct Runs {
 pub struct RunDetail {
     /// The run.
     pub run: RunInfo,
-    /// Its attempts that are over, first to last.
+    /// The attempts that have ended, first to last.
     pub attempts: Vec<AttemptInfo>,
-    /// What it was given.
+    /// The input of the run.
     #[serde(default)]
     pub input: InputShape,
 }
 
-/// The beginning of what a run was given; `GET /v1/runs/{run}/input` has all of it.
+/// The beginning of a run's input; `GET /v1/runs/{run}/input` has all of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct InputShape {
-    /// How long it is.
+    /// The size of the input in bytes.
     pub bytes: usize,
-    /// Its first 4 KiB; none where that is no text.
+    /// The first 4 KiB; `None` if they are not text.
     pub text: Option<String>,
-    /// Whether there is more.
+    /// Whether the input is longer.
     pub cut: bool,
 }
 
 impl InputShape {
-    /// Bytes that are shown.
+    /// The bytes that are shown.
     const SHOWN: usize = 4 << 10;
 
-    /// What is shown of `input`.
+    /// Returns the beginning of `input`.
     pub fn of(input: &[u8]) -> Self {
         let cut = input.len() > Self::SHOWN;
         let shown = &input[..input.len().min(Self::SHOWN)];
@@ -186,25 +188,25 @@ impl InputShape {
 pub struct Triggered {
     /// The run.
     pub run: RunId,
-    /// When it is due; none if a run was there already.
+    /// The instant at which it is due; `None` if the run existed already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,
-    /// False if a run with the same idempotency key was there already.
+    /// Whether the run is new: false if a run with the same idempotency key existed.
     pub created: bool,
-    /// The runs whose place it takes: cancelled, or being ended.
+    /// The runs that it replaces: cancelled, or being ended.
     #[serde(default)]
     pub replaced: Vec<RunId>,
-    /// Whether its task is paused: then it waits until somebody resumes the task, unless it goes past its limits.
+    /// Whether its task is paused. Then the run waits until the task is resumed, unless it is forced.
     pub paused: bool,
-    /// Whose pause that is.
+    /// The owner of that pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_by: Option<PausedBy>,
-    /// Why its task is paused; none if a person paused it and did not say.
+    /// The reason for the pause; `None` if an operator gave none.
     pub paused_why: Option<String>,
-    /// Which limits it goes past.
+    /// The limits that the run is forced past.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Why it does not start here whatever it goes past: a signal paused this host, or it is draining.
+    /// The reason why the run does not start here even if it is forced: a signal paused this host, or it is draining.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBack>,
 }
@@ -214,9 +216,9 @@ pub struct Triggered {
 pub struct Killed {
     /// The run.
     pub run: RunId,
-    /// What happened.
+    /// The effect.
     pub effect: KillEffect,
-    /// How long it has left to end by itself, where it is running on this host: 0 if it is interrupted at once.
+    /// The time that the attempt has left to end by itself, if it runs on this host: 0 if it is interrupted at once.
     pub grace_ms: u64,
 }
 
@@ -227,15 +229,15 @@ pub struct ReleasedRun {
     pub run: RunId,
 }
 
-/// What became of a wish to end a run.
+/// The effect of a request to end a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KillEffect {
-    /// It was waiting and is cancelled.
+    /// The run was waiting and is cancelled.
     Cancelled,
-    /// It is running on this host, and is being ended.
+    /// The run is running on this host and is being ended.
     Stopping,
-    /// It is running on another host, which is told.
+    /// The run is running on another host, which will end it.
     Requested,
 }
 
@@ -244,36 +246,36 @@ pub enum KillEffect {
 pub struct Paused {
     /// The task.
     pub task: Name,
-    /// What it is now.
+    /// Whether the task is paused now.
     pub paused: bool,
-    /// Whose pause keeps it from starting.
+    /// The owner of the pause that keeps it from starting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_by: Option<PausedBy>,
-    /// Since when that is.
+    /// The begin of that pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_at: Option<Timestamp>,
-    /// The reason of that pause.
+    /// The reason for that pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_why: Option<String>,
-    /// Whether it had a pause of its own before this request.
+    /// Whether the task had a pause of its own before this request.
     #[serde(default)]
     pub already: bool,
 }
 
-/// `POST /v1/pause` and `/resume`, and the same of `/v1/tenants/{tenant}`.
+/// `POST /v1/pause` and `/resume`, and the same below `/v1/tenants/{tenant}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PausedMany {
-    /// Whose tasks; none for all.
+    /// The tenant whose tasks are meant; `None` for all tasks.
     pub tenant: Option<Name>,
-    /// What they are now. Tasks that were paused by themselves stay so in any case.
+    /// Whether they are paused now. Tasks with a pause of their own keep it in any case.
     pub paused: bool,
-    /// Whose pause keeps them from starting: their tenant's, or that of all.
+    /// The owner of the pause that keeps them from starting: their tenant, or all.
     pub paused_by: Option<PausedBy>,
-    /// Since when.
+    /// The begin of that pause.
     pub paused_at: Option<Timestamp>,
     /// The reason, if one was given.
     pub paused_why: Option<String>,
-    /// Whether the pause that was asked for, or ended, was there before this request.
+    /// Whether the requested or ended pause existed before this request.
     #[serde(default)]
     pub already: bool,
 }
@@ -281,9 +283,9 @@ pub struct PausedMany {
 /// `GET /v1/cache`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Entries {
-    /// By key.
+    /// The entries, by key.
     pub entries: Vec<EntryInfo>,
-    /// What to give as `after` for the next page; none if this is the last.
+    /// The value of `after` for the next page; `None` if this is the last.
     pub next: Option<String>,
 }
 
@@ -292,7 +294,7 @@ pub struct Entries {
 pub struct EntryWritten {
     /// The key.
     pub key: String,
-    /// The entry's version from now on.
+    /// The new version of the entry.
     pub version: u64,
 }
 
@@ -301,64 +303,64 @@ pub struct EntryWritten {
 pub struct EntryDeleted {
     /// The key.
     pub key: String,
-    /// Whether there was an entry.
+    /// Whether the entry existed.
     pub deleted: bool,
 }
 
-/// A line of `GET /v1/runs/{run}/log`: one of the guest, or the end of an attempt.
+/// A line of `GET /v1/runs/{run}/log`: a line of the guest, or the end of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum LogEvent {
-    /// The attempt is over.
+    /// The attempt has ended.
     End {
-        /// Which.
+        /// The number of the attempt.
         attempt: u32,
-        /// How it ended.
+        /// The outcome.
         outcome: Outcome,
-        /// When.
+        /// The instant of the end.
         ended_at: Timestamp,
-        /// What was said of it.
+        /// The message of the attempt.
         message: Option<String>,
         /// Whether the log was cut at the task's limit.
         cut: bool,
     },
-    /// A line.
+    /// A line of the guest.
     Line {
-        /// Of which attempt.
+        /// The number of the attempt.
         attempt: u32,
-        /// When.
+        /// The instant of the line.
         at: Timestamp,
         /// `debug`, `info`, `warn`, `error`, `stdout` or `stderr`.
         level: String,
-        /// What.
+        /// The text.
         message: String,
     },
 }
 
-/// An error, whatever was asked for.
+/// An error response.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {
     /// The error.
     pub error: FailureBody,
 }
 
-/// What an error says.
+/// The contents of an error.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FailureBody {
-    /// For programs; these do not change.
+    /// The code for programs, which does not change.
     pub code: String,
     /// One line for people.
     pub message: String,
-    /// What to do about it.
+    /// A hint at what to do about it.
     pub hint: Option<String>,
 }
 
-/// How long before `now` an instant was, or how long after it will be: `3s ago`, `in 2m 5s`, `now`.
+/// Formats the time from an instant to `now`, or from `now` to it: `3s ago`, `in 2m 5s`, `now`.
 pub fn ago(at: Timestamp, now: Timestamp) -> String {
     if at > now { format!("in {}", rough(at.since(now))) } else { format!("{} ago", rough(now.since(at))) }
 }
 
-/// Reads a length of time with its unit, such as `30s` or `1h 30m`.
+/// Parses a duration with its unit, such as `30s` or `1h 30m`.
 ///
 /// # Errors
 ///
@@ -371,7 +373,8 @@ pub fn length(text: &str) -> Result<std::time::Duration, String> {
     })
 }
 
-/// A length of time in its two largest units: people compare, they do not compute. Parts of a second count below a second only.
+/// Formats a duration in its two largest units, because people compare durations and do not compute with them.
+/// Fractions of a second are shown only below a second.
 pub fn rough(length: std::time::Duration) -> String {
     match length.as_secs() {
         0 => format!("{}ms", length.subsec_millis()),

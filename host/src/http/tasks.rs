@@ -1,4 +1,4 @@
-//! Tasks: what they are, and what somebody wants of them.
+//! Serves tasks: lists, shows and triggers them.
 
 use std::sync::Arc;
 
@@ -24,18 +24,18 @@ use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, TaskPath, Tenant, dur
 use super::placing::Placing;
 use super::shapes::{TaskDetail, TaskSummary, Tasks, Triggered};
 
-/// Longest idempotency key, in bytes.
+/// The longest idempotency key, in bytes.
 const MAX_DEDUP: usize = 200;
 
-/// Due instants shown with each task of the list, and of one task.
+/// The due instants shown with each task of the list, and with one task.
 const NEXT_IN_LIST: usize = 3;
 const NEXT_IN_DETAIL: usize = 5;
 
-/// Tasks that are summed up before others get their turn on the thread: each takes some ten microseconds, and there may be
-/// thousands.
+/// The number of tasks that are summed up before other requests get a turn on the thread. Each takes some ten
+/// microseconds, and there may be thousands.
 const AT_A_TIME: usize = 50;
 
-/// The summaries of the first tasks of `tenant` by name, `most` of them, and how many tasks it has in all.
+/// Returns the summaries of the first `most` tasks of `tenant` by name, and the number of all its tasks.
 pub(super) async fn summaries(app: &App, tenant: &Name, most: usize) -> ApiResult<(Vec<TaskSummary>, usize)> {
     let states = app.store.task_states().await?;
     let (latest, pauses) = (app.store.latest_runs(tenant.clone(), None).await?, app.store.pauses().await?);
@@ -59,7 +59,7 @@ pub(super) async fn summaries(app: &App, tenant: &Name, most: usize) -> ApiResul
     Ok((summaries, of_tenant().count()))
 }
 
-/// Why nothing of a task starts for a while. That its tenant has no room for a moment is told of runs only.
+/// Returns why no runs of a task start for a while. A momentary lack of room of its tenant is shown for runs only.
 fn held_back(app: &App, placing: &Placing<'_>, key: &TaskKey) -> Option<HeldBack> {
     if placing.is_elsewhere(key) {
         return placing.nowhere(key);
@@ -67,7 +67,7 @@ fn held_back(app: &App, placing: &Placing<'_>, key: &TaskKey) -> Option<HeldBack
     app.held_back().or_else(|| app.budgets.held_back(key).filter(|held_back| held_back.until.is_some()))
 }
 
-/// The task, or an error that says why it is not there.
+/// Returns the task, or an error that says why it does not exist.
 pub(super) async fn known(app: &App, key: &TaskKey) -> ApiResult<Arc<Task>> {
     match app.catalog.get(key) {
         Some(task) => Ok(task),
@@ -110,7 +110,7 @@ pub(super) async fn show(
 #[serde(deny_unknown_fields)]
 pub(super) struct TriggerQuery {
     at: Option<String>,
-    /// `after` is what it was called before.
+    /// `after` is the parameter's former name.
     #[serde(rename = "in", alias = "after")]
     after_now: Option<String>,
     #[serde(default)]
@@ -158,7 +158,7 @@ pub(super) async fn trigger(
     let input = if body.is_empty() { None } else { Some(body.to_vec()) };
     let asked = TriggerRun { due_at, input, key: idempotency_key(&headers)?, past_limits: query.past_limits };
     let made = match app.ops.trigger(&Principal::Operator, &key, asked).await {
-        // It was there a moment ago: that it is gone is told in full.
+        // The task existed a moment ago, so the error explains in full why it is gone.
         Err(OpError::NoTask(_)) => return Err(no_task(&app, &key).await?),
         made => made?,
     };

@@ -19,12 +19,12 @@ use tracing::{debug, info, warn};
 
 use crate::harmless;
 use crate::lengths;
-use crate::plugins::again::Again;
-use crate::plugins::apart::Apart;
 use crate::plugins::loading::{Loading, Next};
-use crate::plugins::outlet::Outlet;
 use crate::plugins::registry::{Registry, Version};
+use crate::plugins::retries::Retries;
+use crate::plugins::separation::Separation;
 use crate::plugins::settling::{SETTLE, Settling};
+use crate::plugins::sink::Sink;
 use crate::plugins::source::{Files, Listing, QUIET, Rejected, Source, list};
 use crate::plugins::watching::Watching;
 use crate::runtime::Runtime;
@@ -40,7 +40,7 @@ const POLL: Duration = Duration::from_secs(5);
 const GATHER: Duration = Duration::from_millis(25);
 
 /// The result of loading a plugin.
-pub(super) type Brought = Result<Version, Rejected>;
+pub(super) type LoadResult = Result<Version, Rejected>;
 
 /// The contents of a directory, if it could be read.
 type Listed = io::Result<Listing>;
@@ -49,19 +49,19 @@ type Listed = io::Result<Listing>;
 #[derive(Debug)]
 pub struct Directory {
     pub(super) source: Source,
-    pub(super) outlet: Outlet,
+    pub(super) sink: Sink,
     /// Held by code that changes more than one file in the directory, so that the changes are seen together.
     pub(super) still: Arc<Mutex<()>>,
-    apart: Option<Apart>,
+    apart: Option<Separation>,
     clock: Arc<dyn Clock>,
     seen: BTreeMap<String, Files>,
     settling: Settling,
-    again: Again,
+    again: Retries,
     /// The loads under way. A result is `None` if the files changed while they were loaded.
-    loading: Loading<Option<Brought>>,
+    loading: Loading<Option<LoadResult>>,
     /// The loaded plugins that are not in use yet, and the instant at which the first of them has waited long enough
     /// for others.
-    gathered: Vec<(String, Brought)>,
+    gathered: Vec<(String, LoadResult)>,
     gathered_until: Instant,
     /// Whether the directory could not be read the last time.
     unreadable: bool,
@@ -86,7 +86,7 @@ impl Directory {
     ) -> io::Result<Self> {
         let directory = made(path)?;
         let source = Source { below: directory.clone(), directory, runtime, tenant, max_component };
-        Ok(Self::of(source, Outlet::Use(registry), clock, SETTLE))
+        Ok(Self::of(source, Sink::Use(registry), clock, SETTLE))
     }
 
     /// Opens a further directory of the same tenant at `path`, and creates it if necessary. Relative grants of its
@@ -95,25 +95,25 @@ impl Directory {
     /// Only this host writes there, and both files of a plugin at once, so a missing file was removed.
     pub(super) fn beside(&self, path: &Path, registry: Arc<Registry>) -> io::Result<Self> {
         let source = Source { directory: made(path)?, ..self.source.clone() };
-        Ok(Self::of(source, Outlet::Use(registry), Arc::clone(&self.clock), Duration::ZERO))
+        Ok(Self::of(source, Sink::Use(registry), Arc::clone(&self.clock), Duration::ZERO))
     }
 
     /// Keeps the directory apart from others: it is not used while its path leads to one of them.
     #[must_use]
-    pub fn apart_from(self, apart: Apart) -> Self {
+    pub fn apart_from(self, apart: Separation) -> Self {
         Self { apart: Some(apart), ..self }
     }
 
-    fn of(source: Source, outlet: Outlet, clock: Arc<dyn Clock>, settle: Duration) -> Self {
+    fn of(source: Source, sink: Sink, clock: Arc<dyn Clock>, settle: Duration) -> Self {
         Self {
             source,
-            outlet,
+            sink,
             still: Arc::default(),
             apart: None,
             clock,
             seen: BTreeMap::new(),
             settling: Settling::after(settle),
-            again: Again::default(),
+            again: Retries::default(),
             loading: Loading::new(),
             gathered: Vec::new(),
             gathered_until: Instant::now(),
@@ -127,7 +127,7 @@ impl Directory {
     pub async fn run(mut self, mut rescan: watch::Receiver<u64>, mut over: watch::Receiver<bool>) {
         let (watching, mut hints) = Watching::of(self.source.directory.clone());
         let mut watching = Some(watching);
-        if let Outlet::Use(registry) = &self.outlet {
+        if let Sink::Use(registry) = &self.sink {
             // These plugins were loaded by an earlier run of this loop. The first look finds out which were removed
             // since.
             let known = registry.names(&self.source.tenant);
@@ -192,7 +192,7 @@ impl Directory {
                     Next::Turn(name, turn) => self.begin(name, turn),
                     Next::Loaded(name, brought) => self.settle(name, brought.unwrap_or_else(|panic| Some(Err(broken(&panic))))),
                 },
-                () = tokio::time::sleep_until(self.gathered_until.into()), if !self.gathered.is_empty() => self.take_up(),
+                () = tokio::time::sleep_until(self.gathered_until.into()), if !self.gathered.is_empty() => self.apply_gathered(),
                 () = &mut pause => return,
             }
         }
@@ -202,7 +202,7 @@ impl Directory {
     /// because it is too new.
     fn look(&mut self, listed: Listed) -> bool {
         // Loaded plugins are used before others are removed, or a removed one would come back afterwards.
-        self.take_up();
+        self.apply_gathered();
         let Listing { plugins: now_there, mut unsettled, misnamed } = match listed {
             Ok(listed) => listed,
             Err(error) => {
@@ -218,7 +218,7 @@ impl Directory {
             info!("Reading the plugin directory `{}` again", self.source.directory.display());
         }
         self.tell_misnamed(misnamed);
-        self.outlet.there(&self.source.tenant, now_there.keys());
+        self.sink.there(&self.source.tenant, now_there.keys());
         let names: BTreeSet<String> = self.seen.keys().chain(now_there.keys()).cloned().collect();
         let mut gone = Vec::new();
         for name in names {
@@ -254,7 +254,7 @@ impl Directory {
         self.again.forget(&name);
         if before.lost_one_in(now) {
             // A plugin that was removed on purpose must not stay in use in its earlier version.
-            self.outlet.remove(&self.source.tenant, std::slice::from_ref(&name));
+            self.sink.remove(&self.source.tenant, std::slice::from_ref(&name));
         }
         self.loading.add(name, now.size());
     }
@@ -266,7 +266,7 @@ impl Directory {
             self.seen.remove(name);
             self.again.forget(name);
         }
-        self.outlet.remove(&self.source.tenant, gone);
+        self.sink.remove(&self.source.tenant, gone);
         if !gone.is_empty() {
             // A removed plugin may have been in the way of one that did not load.
             self.try_again();
@@ -275,7 +275,7 @@ impl Directory {
 
     /// Queues all quarantined plugins for another try at the next look.
     fn try_again(&mut self) {
-        for name in self.outlet.quarantined(&self.source.tenant) {
+        for name in self.sink.quarantined(&self.source.tenant) {
             if !self.loading.has(&name) {
                 self.again.soon(&name, Instant::now());
             }
@@ -289,7 +289,7 @@ impl Directory {
     }
 
     /// Keeps the result of a load until it is taken into use. The first plugin is loaded long before the last.
-    fn settle(&mut self, name: String, brought: Option<Brought>) {
+    fn settle(&mut self, name: String, brought: Option<LoadResult>) {
         match brought {
             Some(brought) => {
                 if self.gathered.is_empty() {
@@ -301,12 +301,12 @@ impl Directory {
         }
         // A single plugin need not wait for others.
         if self.loading.is_idle() {
-            self.take_up();
+            self.apply_gathered();
         }
     }
 
     /// Uses or publishes the gathered plugins.
-    fn take_up(&mut self) {
+    fn apply_gathered(&mut self) {
         if self.gathered.is_empty() {
             return;
         }
@@ -320,7 +320,7 @@ impl Directory {
                 _ => self.again.forget(name),
             }
         }
-        let in_the_way = self.outlet.take_up(&self.source.tenant, gathered, self.clock.now());
+        let in_the_way = self.sink.apply(&self.source.tenant, gathered, self.clock.now());
         for name in in_the_way {
             self.again.soon(&name, Instant::now() + POLL);
         }
@@ -343,7 +343,7 @@ fn broken(panic: &Panic) -> Rejected {
 
 /// Loads a plugin from these files. Returns `None` if the files have changed in that time, because parts of both
 /// versions may have been read.
-async fn load(source: Source, name: String, files: Files) -> Option<Brought> {
+async fn load(source: Source, name: String, files: Files) -> Option<LoadResult> {
     debug!(plugin = name, "Loading plugin `{}`", harmless::line(&name));
     let version = Box::pin(source.version(&name, files)).await;
     if Name::new(&name).is_err() {

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_load_brings_that_was_given_up_is_not_used() {
+    async fn the_result_of_an_aborted_load_is_not_used() {
         let mut loading = Loading::with_patience(Duration::from_secs(3600));
         loading.add("it".into(), 1);
         let (_, old) = begin(&mut loading).await;

@@ -6,10 +6,10 @@
 //! directory, so each host compiles for itself, within its limits. A plugin that cannot be fetched or does not load
 //! affects no other, and its previous version stays in use.
 
-mod copies;
 mod fetching;
+mod local_cache;
+mod publish_policy;
 mod publisher;
-mod rule;
 #[cfg(test)]
 mod tests;
 
@@ -22,14 +22,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::plugins::directory::Directory;
-use crate::plugins::outlet::{Outlet, Publishing};
 use crate::plugins::registry::Registry;
+use crate::plugins::sink::{Publishing, Sink};
 use crate::private;
 use crate::regular_file;
 use crate::store::Store;
 use crate::supervisor::caught;
 use crate::time::Clock;
-use copies::Copies;
+use local_cache::LocalCache;
 use publisher::{Publisher, Tenant};
 
 /// The parts that sharing needs.
@@ -78,8 +78,8 @@ impl Sharing {
             private::make_directory(&place.join(name.as_str()))?;
             let used = directory.beside(&place.join(name.as_str()), Arc::clone(&shared.registry))?;
             regular_file::own_directory(&used.source.directory)?;
-            directory.outlet = Outlet::Publish(Publishing::new(Arc::clone(&shared.registry), told.clone()));
-            let files = Copies::new(used.source.directory.clone(), Arc::clone(&used.still));
+            directory.sink = Sink::Publish(Publishing::new(Arc::clone(&shared.registry), told.clone()));
+            let files = LocalCache::new(used.source.directory.clone(), Arc::clone(&used.still));
             let max_component = directory.source.max_component;
             tenants.insert(name, Tenant { dropped, max_component, copies: files, awaited: None });
             copies.push(used);

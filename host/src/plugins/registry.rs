@@ -89,7 +89,7 @@ struct Plugin {
 
 /// Remarks on a plugin besides the result of loading it here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct Remarks {
     /// The host that published the version in use.
     pub(super) published_by: Option<String>,
     /// The reason why the plugin in the directory is not published.
@@ -105,7 +105,7 @@ type Plugins = BTreeMap<String, Plugin>;
 #[derive(Debug)]
 pub struct Registry {
     plugins: Mutex<BTreeMap<Name, Plugins>>,
-    said: Mutex<BTreeMap<(Name, String), Said>>,
+    said: Mutex<BTreeMap<(Name, String), Remarks>>,
     ready: RwLock<BTreeMap<TaskKey, Ready>>,
     catalog: Arc<Catalog>,
     /// Limits the number of tasks of each tenant.
@@ -155,12 +155,12 @@ impl Registry {
     }
 
     /// Changes the remarks on a plugin.
-    pub(super) fn say(&self, tenant: &Name, plugin: &str, change: impl FnOnce(&mut Said)) {
+    pub(super) fn say(&self, tenant: &Name, plugin: &str, change: impl FnOnce(&mut Remarks)) {
         let key = (tenant.clone(), plugin.to_owned());
         let mut all = self.said();
         let mut said = all.remove(&key).unwrap_or_default();
         change(&mut said);
-        if said != Said::default() {
+        if said != Remarks::default() {
             all.insert(key, said);
         }
     }
@@ -196,7 +196,7 @@ impl Registry {
     /// that another plugin of the tenant has; an earlier good version stays in use.
     ///
     /// The cost depends on the size of `loaded`, not on the number of plugins.
-    pub(super) fn take_up(&self, tenant: &Name, loaded: Vec<Loaded>, now: Timestamp) {
+    pub(super) fn apply(&self, tenant: &Name, loaded: Vec<Loaded>, now: Timestamp) {
         let mut tenants = self.plugins();
         let plugins = tenants.entry(tenant.clone()).or_default();
         let mut changes = Changes::default();
@@ -248,7 +248,7 @@ impl Registry {
         self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn said(&self) -> MutexGuard<'_, BTreeMap<(Name, String), Said>> {
+    fn said(&self) -> MutexGuard<'_, BTreeMap<(Name, String), Remarks>> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -22,7 +22,7 @@ use crate::machine::scheduler::{Scheduler, Timetable};
 use crate::machine::sweeper::Sweeper;
 use crate::machine::worker::Worker;
 use crate::ops::{OpError, Ops, Principal, TriggerRun};
-use crate::plugins::{Registry, single};
+use crate::plugins::{Registry, load_one};
 use crate::run::RunId;
 use crate::runtime::{Compiler, Runtime};
 use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
@@ -64,7 +64,7 @@ pub(super) struct World<'a> {
     /// The latest run there was when the host was up again, or its clock was set forward, since its last look at that.
     unseen: Option<RunId>,
     things: usize,
-    /// Holds the store, and compiled code. Dropped last.
+    /// Holds the store, and compiled code. DirectoryEvent last.
     _place: tempfile::TempDir,
 }
 
@@ -100,7 +100,7 @@ impl<'a> World<'a> {
         let runtime = Runtime::new(settings, Arc::clone(&services)).map_err(|e| no_host(&e))?;
         let plugins = Arc::new(Registry::new(Arc::clone(&catalog)));
         let most = config.runtime.max_component;
-        single::load(&plugins, &runtime, &plan.plugin, most, &plan.only, plan.start)
+        load_one::load(&plugins, &runtime, &plan.plugin, most, &plan.only, plan.start)
             .await
             .map_err(NoStory::BadPlugin)?;
         let budgets = Arc::new(Budgets::new(Arc::clone(&catalog), tenants, Arc::clone(&clock)));

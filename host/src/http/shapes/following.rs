@@ -1,4 +1,4 @@
-//! Schedules that go by how earlier runs went: chains, and what `after` and `pace` have come to.
+//! Defines the JSON of schedules that depend on earlier runs: chains, and the state of `after` and `pace`.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,48 +13,48 @@ use crate::time::Timestamp;
 /// `GET /v1/chains`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Chains {
-    /// By name.
+    /// The chains, by name.
     pub chains: Vec<ChainShape>,
 }
 
-/// A chain, and where it is.
+/// A chain, and its position.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ChainShape {
     /// Its name.
     pub name: Name,
-    /// Whose.
+    /// The tenant.
     pub tenant: Name,
     /// The plugin whose manifest defines it.
     pub plugin: Name,
     /// One line for people.
     pub description: Option<String>,
-    /// What runs, in this order.
+    /// The tasks, in the order in which they run.
     pub links: Vec<LinkShape>,
-    /// What happens when a link does not succeed.
+    /// The policy for a link that does not succeed.
     pub on_failure: OnFailure,
-    /// How long after a round in which all links succeeded the next one begins.
+    /// The time from a round in which all links succeeded to the next one.
     pub success_cooldown_ms: u64,
-    /// How long after any other round.
+    /// The time after any other round.
     pub fail_cooldown_ms: u64,
-    /// Which time through the links, from 1.
+    /// The number of the round, from 1.
     pub round: u64,
-    /// The link that it is at, from 1.
+    /// The current link, from 1.
     pub link: usize,
-    /// Since when it is there; none if it has not begun.
+    /// The instant at which the chain came to that link; `None` if it has not begun.
     pub since: Option<Timestamp>,
-    /// The run that it waits for.
+    /// The run that the chain waits for.
     pub run: Option<RunId>,
-    /// When it makes the next one; none while it waits for one.
+    /// The instant at which it makes the next run; `None` while it waits for one.
     pub next: Option<Timestamp>,
-    /// Nothing of it starts while set.
+    /// Whether the chain is paused, so that none of its runs start.
     pub paused: bool,
-    /// Whose pause that is: its own, its tenant's, or that of all.
+    /// The owner of that pause: the chain, its tenant, or all.
     pub paused_by: Option<PausedBy>,
-    /// Since when it is paused.
+    /// The begin of the pause.
     pub paused_at: Option<Timestamp>,
-    /// Why it is paused; none if a person paused it.
+    /// The reason for the pause; `None` if an operator gave none.
     pub paused_why: Option<String>,
-    /// Why it does not go on although it is due.
+    /// The reason why the chain does not go on although it is due.
     pub waits_for: Option<String>,
 }
 
@@ -63,32 +63,33 @@ pub struct ChainShape {
 pub struct LinkShape {
     /// The task.
     pub task: Name,
-    /// How long after its run succeeded the next link begins.
+    /// The time from the success of its run to the start of the next link.
     pub success_cooldown_ms: u64,
-    /// How long after it did not.
+    /// The time after a run that did not succeed.
     pub fail_cooldown_ms: u64,
-    /// How it last ended in this chain.
+    /// Its last end in this chain.
     pub last: Option<LinkEnd>,
 }
 
-/// What the schedule of a task has come to that goes by how earlier runs went.
+/// The state of a task's schedule that depends on earlier runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Following {
-    /// When the next run is made, as far as can be told now; none while it depends on how others end.
+    /// The instant at which the next run is made, as far as can be told now; `None` while it depends on the ends of
+    /// runs.
     pub next: Option<Timestamp>,
     /// `after`: the run after whose end the next one is due.
     pub run: Option<RunId>,
-    /// `pace`: its runs that are not over.
+    /// `pace`: the number of its runs that have not ended.
     pub alive: Option<u32>,
-    /// `pace`: what the interval was made with the last start.
+    /// `pace`: the interval that was set with the last start.
     pub interval_ms: Option<u64>,
-    /// `pace`: when the last run was started.
+    /// `pace`: the instant of the last start.
     pub started: Option<Timestamp>,
-    /// `pace`: when the latest run that failed ended.
+    /// `pace`: the end of the latest run that failed.
     pub failed: Option<Timestamp>,
 }
 
-/// The run that a schedule waits for, if it waits for one.
+/// Returns the key of the run that a task's schedule waits for, if it waits for one.
 pub fn awaits_of_task(task: &Task, watched: Option<&Watched>) -> Option<RunKey> {
     match (&task.trigger, memory(watched)?) {
         (Trigger::After(_), Memory::After(state)) => Some((task.key.clone(), state.awaits)),
@@ -96,7 +97,7 @@ pub fn awaits_of_task(task: &Task, watched: Option<&Watched>) -> Option<RunKey> 
     }
 }
 
-/// The same of a chain.
+/// Does the same for a chain.
 pub fn awaits_of_chain(chain: &Chain, watched: Option<&Watched>) -> Option<RunKey> {
     let state = state_of(chain, watched)?;
     Some((chain.task(state.link), state.awaits?))
@@ -114,7 +115,7 @@ fn state_of(chain: &Chain, watched: Option<&Watched>) -> Option<ChainState> {
 }
 
 impl ChainShape {
-    /// `chain` as it stands; `missing` tells whether there is no such task.
+    /// Returns the current state of `chain`; `missing` tells whether a task does not exist.
     pub fn of(
         chain: &Chain,
         watched: Option<&Watched>,
@@ -161,7 +162,7 @@ impl ChainShape {
 }
 
 impl Following {
-    /// What the schedule of `task` has come to; `None` if it does not go by how earlier runs went.
+    /// Returns the state of the schedule of `task`; `None` if it does not depend on earlier runs.
     pub fn of(task: &Task, watched: Option<&Watched>, run: Option<&Stands>, now: Timestamp) -> Option<Self> {
         let paused = watched.is_some_and(|watched| watched.state.paused.is_some());
         let nothing = Self { next: None, run: None, alive: None, interval_ms: None, started: None, failed: None };

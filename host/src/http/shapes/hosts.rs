@@ -1,4 +1,4 @@
-//! The JSON about the hosts that share the store.
+//! Defines the JSON of the hosts that share the store.
 
 use std::fmt;
 
@@ -11,49 +11,49 @@ use crate::time::Timestamp;
 /// `GET /v1/hosts`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Hosts {
-    /// By name.
+    /// The hosts, by name.
     pub hosts: Vec<HostShape>,
 }
 
-/// Whether a host is there.
+/// The state of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HostState {
-    /// It takes runs.
+    /// The host takes runs.
     Up,
-    /// It takes none, and finishes what it has.
+    /// The host takes no runs, and finishes those it has.
     Draining,
-    /// It has stopped, or has not been heard of for as long as a claim holds.
+    /// The host has stopped, or has not announced itself for as long as a claim holds.
     Gone,
 }
 
-/// A host of the store. `POST /v1/hosts/{host}/drain` and `/undrain` answer with it, too.
+/// A host of the store. `POST /v1/hosts/{host}/drain` and `/undrain` respond with it, too.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HostShape {
-    /// Its name, the one that its claims carry.
+    /// The name of the host, which its claims carry.
     pub name: String,
-    /// Whether it is there.
+    /// The state of the host.
     pub state: HostState,
-    /// Of its program.
+    /// The version of its program.
     pub version: String,
-    /// Where its API listens, on its own machine.
+    /// The address of its API, on its own machine.
     pub address: String,
-    /// What its configuration calls it besides.
+    /// The labels in its configuration.
     pub labels: Vec<Name>,
-    /// Runs that it may have at once.
+    /// The number of runs that it may have at once.
     pub slots: u32,
-    /// Attempts under way on it, when it was seen.
+    /// The attempts under way at its last announcement.
     pub attempts: u32,
-    /// Plugins in use on it, when it was seen.
+    /// The plugins in use at its last announcement.
     pub plugins: u32,
-    /// Since when it is (or was) up.
+    /// The instant at which it started.
     pub started_at: Timestamp,
-    /// When it was heard of last.
+    /// The instant of its last announcement.
     pub seen_at: Timestamp,
 }
 
 impl HostState {
-    /// The word for it.
+    /// Returns the name of the state.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Up => "up",
@@ -70,7 +70,7 @@ impl fmt::Display for HostState {
 }
 
 impl HostShape {
-    /// `info` as it is `now`.
+    /// Returns the state of the host `info` at `now`.
     pub fn of(info: HostInfo, now: Timestamp) -> Self {
         let state = match info.draining {
             _ if info.alive_until <= now => HostState::Gone,

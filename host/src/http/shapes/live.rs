@@ -1,4 +1,4 @@
-//! The JSON about attempts that are under way on this host.
+//! Defines the JSON of attempts that are under way on this host.
 
 use std::time::{Duration, Instant};
 
@@ -15,30 +15,31 @@ use super::millis;
 /// `GET /v1/live`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Live {
-    /// Since when a signal has this host claim nothing; none if it does not.
+    /// The begin of the host's pause by a signal; `None` if it is not paused.
     #[serde(default)]
     pub paused_at: Option<Timestamp>,
-    /// Whether it is being drained: it claims nothing.
+    /// Whether the host is draining: it claims no runs.
     #[serde(default)]
     pub draining: bool,
-    /// Oldest first: those of the tenant that was named, or of all.
+    /// The attempts of the named tenant, or of all, oldest first.
     pub attempts: Vec<LiveAttempt>,
-    /// All that other tenants have under way, together.
+    /// The sum of the attempts of other tenants.
     #[serde(default)]
     pub others: Others,
 }
 
-/// What attempts of other tenants come to, so that a busy host does not look idle. Nothing tells whose they are.
+/// The sum of the attempts of other tenants, so that a busy host does not look idle. It does not tell which tenants
+/// those are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Others {
-    /// Attempts under way.
+    /// The number of attempts under way.
     pub attempts: usize,
-    /// Processor time that those have used.
+    /// The processor time that those attempts have used.
     pub guest_us: u64,
 }
 
 impl Others {
-    /// The sum over `attempts`.
+    /// Sums up `attempts`.
     pub fn of<'a>(attempts: impl Iterator<Item = &'a RunHandle>) -> Self {
         attempts.fold(Self::default(), |sum, attempt| Self {
             attempts: sum.attempts + 1,
@@ -47,95 +48,95 @@ impl Others {
     }
 }
 
-/// An attempt that is under way: what it has used up to now, and what it is doing.
+/// An attempt under way, with its usage so far and its current state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LiveAttempt {
-    /// Of which run.
+    /// The run.
     pub run: RunId,
     /// The run's task.
     pub task: Name,
-    /// Whose it is.
+    /// The tenant of the run.
     pub tenant: Name,
-    /// Which attempt of the run.
+    /// The number of the attempt.
     pub attempt: u32,
-    /// Since it started here.
+    /// The time since its start here.
     pub age_ms: u64,
-    /// Where it gets its processor time: `fresh`, `used`, `spent` or `urgent`.
+    /// The lane in which it gets its processor time: `fresh`, `used`, `spent` or `urgent`.
     pub lane: String,
-    /// Units of fuel; of a guest that computes, as of a moment ago.
+    /// The units of fuel used; for a guest that computes, as of a moment ago.
     pub fuel: u64,
-    /// Bytes of memory that it has now: linear memory, and what the host holds for it.
+    /// The bytes of memory that it has now: linear memory, and what the host holds for it.
     pub memory: u64,
-    /// Processor time.
+    /// The processor time used.
     pub guest_us: u64,
-    /// Calls to the host.
+    /// The number of calls to the host.
     pub host_calls: u64,
-    /// Time it has waited for locks, the wait that it is in included.
+    /// The time it has waited for locks, including the current wait.
     pub lock_wait_ms: u64,
-    /// Bytes that it was given.
+    /// The bytes of its input.
     pub bytes_in: u64,
-    /// Bytes that it handed over.
+    /// The bytes of its output.
     pub bytes_out: u64,
     /// The host call that it waits in.
     pub waiting: Option<Wait>,
-    /// How many look at where it is, by `stack` or `profile`.
+    /// The number of clients that take its `stack` or `profile`.
     pub lookers: usize,
-    /// Whether it is to end: it was told so, or is being interrupted.
+    /// Whether the attempt was told to end, or is being interrupted.
     pub ending: bool,
 }
 
 /// A wait in a host call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
-    /// Such as `locks.acquire`; none if the call does not say that it waits.
+    /// The name of the call, such as `locks.acquire`; `None` if the call does not report that it waits.
     pub call: Option<String>,
-    /// For what, such as a lock's name. The guest's own words.
+    /// The awaited object, such as a lock's name, in the guest's own words.
     pub what: Option<String>,
-    /// For how long it has.
+    /// The duration of the wait so far.
     pub for_ms: u64,
 }
 
 /// `GET /v1/runs/{run}/stack`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stack {
-    /// Which run.
+    /// The run.
     pub run: RunId,
-    /// Which of its attempts.
+    /// The number of the attempt.
     pub attempt: u32,
-    /// What the samples mean.
+    /// The meaning of the samples.
     pub verdict: StackVerdict,
-    /// What was seen, in the order of time.
+    /// The samples, in the order of time.
     pub samples: Vec<StackSample>,
 }
 
-/// What samples of a stack mean.
+/// The meaning of the samples of a stack.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StackVerdict {
     /// `spins`, `slow`, `waits`, `queued` or `over`.
     pub kind: String,
-    /// For people, such as ``spins in `f` (file:line)``.
+    /// A sentence for people, such as ``spins in `f` (file:line)``.
     pub text: String,
 }
 
-/// What was seen of an attempt at one moment.
+/// A sample of an attempt.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StackSample {
-    /// How old the attempt was.
+    /// The age of the attempt.
     pub age_ms: u64,
     /// `computing`, `waiting` or `queued`.
     pub doing: String,
     /// The host call that it waited in.
     pub waiting: Option<Wait>,
-    /// Units of fuel it had used.
+    /// The units of fuel used.
     pub fuel: u64,
-    /// Processor time it had used.
+    /// The processor time used.
     pub guest_us: u64,
-    /// `function (file:line)`, innermost first; empty if the stack could not be taken.
+    /// The frames as `function (file:line)`, innermost first; empty if the stack could not be taken.
     pub stack: Vec<String>,
 }
 
 impl LiveAttempt {
-    /// What can be seen of `attempt` now.
+    /// Returns the current state of `attempt`.
     pub fn of(attempt: &RunHandle) -> Self {
         let usage = attempt.usage.snapshot();
         let waiting = usage.waiting.map(|waiting| Wait {
@@ -143,7 +144,7 @@ impl LiveAttempt {
             what: waiting.what,
             for_ms: millis(waiting.since.elapsed()),
         });
-        // What it waited before is added up when a wait is over.
+        // An earlier wait is added to the sum when it ends.
         let waits = waiting.as_ref().filter(|wait| wait.call.as_deref() == Some("locks.acquire"));
         Self {
             run: attempt.key.run,
@@ -167,7 +168,7 @@ impl LiveAttempt {
 }
 
 impl Stack {
-    /// What was seen of `attempt`.
+    /// Returns the samples of `attempt`.
     pub fn of(attempt: &RunHandle, seen: &Whereabouts) -> Self {
         let verdict = &seen.verdict;
         Self {

@@ -1,4 +1,4 @@
-//! The JSON about schedules that somebody asks about, whether a task has them or not.
+//! Defines the JSON of explained schedules, whether a task has them or not.
 
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
@@ -12,13 +12,13 @@ use crate::time::Timestamp;
 /// `GET /v1/schedule/explain`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Explained {
-    /// What it was taken for.
+    /// The trigger that the text stands for.
     pub trigger: TriggerShape,
-    /// What it means, such as `at 02:30 every Monday`.
+    /// The meaning in words, such as `at 02:30 every Monday`.
     pub words: String,
-    /// By whose clocks: the zone that a crontab names goes before the one that is asked for.
+    /// The zone whose clocks count. The zone that a crontab names takes precedence over the requested one.
     pub zone: String,
-    /// What deviates from what was written, a line each, for people.
+    /// The ways in which the schedule deviates from its text, a line each, for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// The next instants at which it fires, earliest first.
@@ -28,24 +28,24 @@ pub struct Explained {
 /// An instant at which a schedule fires.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FireShape {
-    /// Which.
+    /// The instant.
     #[serde(flatten)]
     pub due: Due,
-    /// What a change of the clock has to do with it.
+    /// The effect of a clock change on it.
     pub mark: Option<MarkShape>,
 }
 
-/// What a change of the clock has to do with an instant.
+/// The effect of a clock change on an instant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MarkShape {
     /// `gap`, `fold` or `left-out`.
     pub kind: String,
-    /// For people, such as `the clock skips 02:30: run at 03:00`.
+    /// A sentence for people, such as `the clock skips 02:30: run at 03:00`.
     pub text: String,
 }
 
 impl Explained {
-    /// What `given` means, and when it fires next after `from`, `count` times.
+    /// Returns the meaning of `given`, and its first `count` instants after `from`.
     pub fn of(given: &ParsedSchedule, from: Timestamp, count: usize) -> Self {
         let explained = given.explain(from, count);
         let zone = given.zone;

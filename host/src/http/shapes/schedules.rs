@@ -1,4 +1,4 @@
-//! The JSON of added schedules.
+//! Defines the JSON of added schedules.
 
 use std::time::Duration;
 
@@ -12,57 +12,58 @@ use crate::store::added::ScheduleInfo;
 use crate::task::Name;
 use crate::time::Timestamp;
 
-/// What `PUT /v1/schedules/{key}` and `POST /v1/schedules` take. Lengths of time have a unit, instants are RFC 3339 or
-/// `in 2h`.
+/// The body of `PUT /v1/schedules/{key}` and `POST /v1/schedules`. Durations have a unit; instants are RFC 3339 or `in
+/// 2h`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleRequest {
-    /// The key; only where the path does not say it.
+    /// The key; only if the path does not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The task whose runs it makes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
-    /// The same, for a plugin whose one task is called as it is.
+    /// The same, for a plugin whose only task has its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plugin: Option<String>,
-    /// Due when this crontab(5) says.
+    /// Due at the instants of this crontab(5) expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cron: Option<String>,
-    /// Due at every multiple of this since 1970, or from `start` on.
+    /// Due at every multiple of this duration since 1970, or since `start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<String>,
-    /// Due once, then.
+    /// Due once, at this instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
-    /// Due once, so long after now.
+    /// Due once, this long after now.
     #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
     pub after_now: Option<String>,
-    /// The zone of `cron`, unless that names one, and of the instants; whole days that are counted from `start` are its days.
+    /// The zone of `cron`, unless that names one, and of the instants. Whole days that are counted from `start` are its
+    /// days.
     #[serde(default, alias = "timezone", skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// How long after it is due a run starts.
+    /// The time from the instant at which a run is due to its start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay: Option<String>,
-    /// Nothing is due before.
+    /// No instant before this one is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<String>,
-    /// Nothing is due after.
+    /// No instant after this one is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<String>,
-    /// So many runs, and no more.
+    /// The most runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
-    /// What its runs are given: a text as it is, anything else as JSON.
+    /// The payload of its runs: a text as it is, anything else as JSON.
     #[serde(default, alias = "input", skip_serializing_if = "Option::is_none")]
     pub data: Option<serde_json::Value>,
-    /// Whether it takes the place of one that has the key.
+    /// Whether it replaces an existing schedule with the key.
     #[serde(default)]
     pub replace: bool,
-    /// Only over a schedule of this version.
+    /// The version that an existing schedule must have to be replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// What only a manifest can say, so that it can be refused by its name.
+    /// A key that only a manifest can have. It is known here so that the error can name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<serde_json::Value>,
     /// See `after`.
@@ -76,30 +77,30 @@ pub struct ScheduleRequest {
     pub on_start: Option<serde_json::Value>,
 }
 
-/// What was done.
+/// The effect of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScheduleEffect {
-    /// It was added.
+    /// The schedule was added.
     Added,
-    /// It was there, exactly so.
+    /// The same schedule existed already.
     Existing,
-    /// It took the place of another.
+    /// The schedule replaced another one.
     Replaced,
-    /// It was deleted, and was this.
+    /// The schedule was deleted; the response shows its last state.
     Deleted,
-    /// It was ahead of the clock, which was set back, and goes on from now.
+    /// The schedule was ahead of the clock, which was set back, and goes on from now.
     Reset,
 }
 
-/// The answer to a change.
+/// The response to a change.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ScheduleChanged {
-    /// What was done.
+    /// The effect of the change.
     pub effect: ScheduleEffect,
     /// The schedule.
     pub schedule: ScheduleShape,
-    /// What deviates from what was asked for, a line each, for people.
+    /// The ways in which the schedule deviates from the request, a line each, for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
@@ -107,28 +108,28 @@ pub struct ScheduleChanged {
 /// `GET /v1/schedules`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct AddedSchedules {
-    /// By key.
+    /// The schedules, by key.
     pub schedules: Vec<ScheduleShape>,
-    /// There may be more: `after` of the next page.
+    /// The value of `after` for the next page, if there may be more.
     pub next: Option<Name>,
 }
 
-/// Where a schedule is.
+/// The state of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScheduleState {
-    /// It goes on.
+    /// The schedule is active.
     Active,
-    /// Its task is not there: nothing is made until it is.
+    /// The task of the schedule is missing. No runs are made until it is back.
     Resting,
-    /// Its task is paused: what is due meanwhile is left out.
+    /// The task is paused. Instants during the pause are left out.
     Paused,
-    /// Nothing will be due any more.
+    /// No instant will be due any more.
     Finished,
 }
 
 impl ScheduleState {
-    /// The word for it, the same everywhere.
+    /// Returns the name of the state, which is the same everywhere.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -139,50 +140,50 @@ impl ScheduleState {
     }
 }
 
-/// An added schedule. Of its data, which may hold secrets, only the size is told.
+/// An added schedule. Its data may hold secrets, so only their size is shown.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ScheduleShape {
     /// Its key, unique within its tenant.
     pub key: Name,
-    /// Whose.
+    /// The tenant.
     pub tenant: Name,
     /// The task whose runs it makes.
     pub task: Name,
-    /// Greater after every change of it.
+    /// The version, greater after every change.
     pub version: u64,
-    /// Where it is.
+    /// The state of the schedule.
     pub state: ScheduleState,
-    /// When it is due.
+    /// The trigger.
     pub trigger: TriggerShape,
-    /// The zone by whose clocks it goes: the one that a crontab names, or the one that was given.
+    /// The zone whose clocks count: the one that a crontab names, or the one that was given.
     pub zone: String,
-    /// How long after it is due a run starts.
+    /// The time from the instant at which a run is due to its start.
     pub delay_ms: u64,
-    /// Nothing is due before.
+    /// No instant before this one is due.
     pub start: Option<Timestamp>,
-    /// Nothing is due after.
+    /// No instant after this one is due.
     pub end: Option<Timestamp>,
-    /// So many runs, and no more.
+    /// The most runs.
     pub times: Option<u32>,
-    /// Bytes of its data; none: its runs are given what its task's are.
+    /// The size of its data in bytes; `None` if its runs get the input of the task.
     pub data_bytes: Option<u64>,
-    /// The next instant it is due.
+    /// The next instant at which it is due.
     pub next: Option<Due>,
-    /// Runs that it made.
+    /// The number of runs that it has made.
     pub fired: u64,
-    /// Instants for which it made none, as its earlier run was not over.
+    /// The number of instants without a run, because its earlier run had not ended.
     pub skipped: u64,
-    /// When it was added (or replaced).
+    /// The instant at which it was added or replaced.
     pub created_at: Timestamp,
-    /// Since when nothing will be due any more.
+    /// The instant since which no further one is due.
     pub finished_at: Option<Timestamp>,
-    /// Why it makes no runs although instants of it pass, for people: the clock was set back.
+    /// The reason why it makes no runs although instants pass, for people: the clock was set back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_back: Option<String>,
 }
 
 impl ScheduleShape {
-    /// `info` and what its text says, as it is at `now`.
+    /// Returns the state of `info` and its definition at `now`.
     pub fn of(info: &ScheduleInfo, definition: &Definition, state: ScheduleState, now: Timestamp) -> Self {
         let cursor = plausible(Some(info.cursor), now).unwrap_or(now);
         let from = cursor.max(now.minus(Duration::from_millis(1)));

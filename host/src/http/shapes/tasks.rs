@@ -1,4 +1,4 @@
-//! The JSON of tasks: in short, as lists have them, and whole.
+//! Defines the JSON of tasks: in short for lists, and in full.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 /// `GET /v1/tasks`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tasks {
-    /// By name.
+    /// The tasks, by name.
     pub tasks: Vec<TaskSummary>,
 }
 
@@ -26,64 +26,65 @@ pub struct Tasks {
 pub struct TaskSummary {
     /// Its name.
     pub name: Name,
-    /// Whose.
+    /// The tenant.
     pub tenant: Name,
     /// The plugin whose component it runs.
     pub plugin: Name,
     /// One line for people.
     pub description: Option<String>,
-    /// When it is due.
+    /// The trigger.
     pub trigger: TriggerShape,
     /// The zone that the trigger is read in.
     pub zone: String,
-    /// What bounds that, and by how much its runs start later, for people: `3 times, delay 5s`; none if nothing does.
+    /// Bounds and delays, for people: `3 times, delay 5s`; `None` if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timing: Option<String>,
-    /// What of its schedule deviates from what is written in the manifest, a line each, for people.
+    /// The ways in which its schedule deviates from the manifest, a line each, for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
-    /// The next instants it is due, earliest first; none for a trigger that has none.
+    /// The next instants at which it is due, earliest first; empty if its trigger has none.
     pub next: Vec<Due>,
-    /// Why its schedule makes no more runs, for people: `ran 3 of 3 times`; none while it goes on.
+    /// The reason why its schedule makes no more runs, for people: `ran 3 of 3 times`; `None` while it goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done: Option<String>,
-    /// What its schedule left out last because it was missed, for people.
+    /// The instants that its schedule left out last because they were missed, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<String>,
-    /// Why its schedule makes no runs for a while, for people: the clock was set back. None while it goes on.
+    /// The reason why its schedule makes no runs for a while, for people: the clock was set back. `None` while it goes
+    /// on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_back: Option<String>,
-    /// Nothing of it starts while set.
+    /// Whether the task is paused, so that none of its runs start.
     pub paused: bool,
-    /// Whether that pause is its own (`task`), its tenant's (`tenant`), or that of all (`all`).
+    /// The owner of that pause: the task (`task`), its tenant (`tenant`), or all (`all`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_by: Option<PausedBy>,
-    /// Since when it is paused, if that was written down.
+    /// The begin of the pause, if it was recorded.
     pub paused_at: Option<Timestamp>,
-    /// Why it is paused; none if a person paused it and did not say.
+    /// The reason for the pause; `None` if an operator gave none.
     pub paused_why: Option<String>,
-    /// Runs that ended as failed since the last one that succeeded.
+    /// The number of runs that failed since the last one that succeeded.
     #[serde(default)]
     pub failures: u32,
-    /// Attempts that crashed since the last one that ended as its guest wished.
+    /// The number of attempts that crashed since the last one that ended as its guest decided.
     #[serde(default)]
     pub crashes: u32,
-    /// Until when it is held back because of those; none if it is not.
+    /// The instant until which it is held back because of those; `None` if it is not.
     pub held_until: Option<Timestamp>,
     /// `skip`, `queue-one`, `queue-all`, `replace` or `allow(N)`.
     pub overlap: String,
-    /// Labels, all of which a host must have to run it; none: every host may.
+    /// The labels that a host must have to run it; empty if every host may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs_on: Vec<Name>,
-    /// Its latest run that has begun: the run with the greatest id of those that were ever started.
+    /// Its latest run that has begun: the run with the greatest id of those that ever started.
     pub last: Option<LastRun>,
     /// The run that starts next of those that wait and have not begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<WaitingRun>,
-    /// Why nothing of it starts: it is over a budget, its own or its tenant's, or no host is up that may run it.
+    /// The reason why none of its runs start: it or its tenant is over a budget, or no host is up that may run it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBack>,
-    /// What its schedule has come to, if that goes by how earlier runs went.
+    /// The state of its schedule, if that depends on earlier runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub following: Option<Following>,
 }
@@ -93,21 +94,21 @@ pub struct TaskSummary {
 pub struct TriggerShape {
     /// `demand`, `start`, `cron`, `every`, `at`, `after` or `pace`.
     pub kind: String,
-    /// For people, such as `every 10s`.
+    /// A phrase for people, such as `every 10s`.
     pub text: String,
 }
 
 /// An instant, in UTC and as a clock in the task's zone shows it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Due {
-    /// In UTC.
+    /// The instant in UTC.
     pub at: Timestamp,
-    /// RFC 3339 with the zone's offset.
+    /// The instant in RFC 3339 with the zone's offset.
     pub local: String,
-    /// What a change of the clock has to do with it; none if nothing.
+    /// The effect of a clock change on it; `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<MarkShape>,
-    /// When the run starts, if that is later.
+    /// The start of the run, if that is later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts_at: Option<Timestamp>,
 }
@@ -115,55 +116,55 @@ pub struct Due {
 /// A run that waits for its start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WaitingRun {
-    /// Which.
+    /// The run.
     pub run: RunId,
-    /// The instant it is due.
+    /// The instant at which it is due.
     pub due_at: Timestamp,
-    /// When it starts at the earliest.
+    /// The earliest instant at which it starts.
     pub run_at: Timestamp,
 }
 
 /// The latest run of a task that has begun.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LastRun {
-    /// Which.
+    /// The run.
     pub run: RunId,
-    /// Where it is in its life.
+    /// The state of the run.
     pub state: RunState,
-    /// The instant it was due.
+    /// The instant at which it was due.
     pub due_at: Timestamp,
-    /// When it was over.
+    /// The instant at which it ended.
     pub ended_at: Option<Timestamp>,
-    /// How its last attempt ended.
+    /// The outcome of its last attempt.
     pub outcome: Option<Outcome>,
 }
 
-/// `GET /v1/tasks/{task}`: the summary and the rest of the definition. Of settings, environment and input, which may
-/// hold secrets, only names and sizes are told.
+/// `GET /v1/tasks/{task}`: the summary and the rest of the definition. Settings, environment and input may hold
+/// secrets, so only names and sizes are shown.
 #[derive(Clone, Debug, Serialize)]
 pub struct TaskDetail {
-    /// What the list of tasks has of it.
+    /// The summary that lists show.
     #[serde(flatten)]
     pub summary: TaskSummary,
-    /// When it is due, such as `at 02:30 every Monday`.
+    /// The schedule in words, such as `at 02:30 every Monday`.
     pub words: String,
     /// `none`, `latest` or `all(N)`.
     pub catch_up: String,
-    /// What bounds when it is due, and by how much its runs start later.
+    /// Bounds on when it is due, and how much later its runs start.
     pub around: Around,
-    /// Runs that its schedule has made, those that were skipped included.
+    /// The number of runs that its schedule has made, including skipped ones.
     pub fired: u64,
-    /// How failed attempts are tried again.
+    /// Retries of failed attempts.
     pub retry: Retry,
-    /// After how many failed runs in a row it is paused; none: never.
+    /// The number of consecutive failures after which it is paused; `None` for never.
     pub pause_after: Option<u32>,
-    /// The longest that it is held back when it crashes again and again; none: not at all.
+    /// The longest time for which it is held back if it crashes again and again; `None` if it is not.
     pub brake_ms: Option<u64>,
-    /// What one attempt may use.
+    /// Limits of one attempt.
     pub limits: LimitsShape,
-    /// What all its runs together may use.
+    /// Limits of all runs together.
     pub budget: Budget,
-    /// What the operator lets it reach.
+    /// Permissions of the task.
     pub grants: Grants,
     /// Arguments of a plain program.
     pub args: Vec<String>,
@@ -171,31 +172,31 @@ pub struct TaskDetail {
     pub settings: Vec<String>,
     /// Names in its environment.
     pub env: Vec<String>,
-    /// Bytes of the input that a run gets unless it brings one.
+    /// The bytes of the input of runs that bring none.
     pub input_bytes: usize,
 }
 
-/// How failed attempts are tried again.
+/// Retries of failed attempts.
 #[derive(Clone, Debug, Serialize)]
 pub struct Retry {
-    /// Attempts in all.
+    /// The number of attempts.
     pub attempts: u32,
-    /// After the first failure.
+    /// The delay after the first failure.
     pub delay_ms: u64,
-    /// What the delay is multiplied with after each further failure.
+    /// The factor by which the delay grows after each further failure.
     pub factor: f64,
     /// The longest delay.
     pub max_delay_ms: u64,
-    /// How much of the delay is left to chance, 0 to 1.
+    /// The random part of the delay, 0 to 1.
     pub jitter: f64,
 }
 
-/// What one attempt may use; bytes and numbers but for the deadline.
+/// Limits of one attempt: the deadline and grace in milliseconds, the others in bytes and numbers.
 #[derive(Clone, Debug, Serialize)]
 pub struct LimitsShape {
-    /// From the start of the attempt to its end.
+    /// The time from the start of the attempt to its end.
     pub deadline_ms: u64,
-    /// From hearing that it is to end to being interrupted, for a guest that can hear of it.
+    /// The time from the notice that it must end to the interruption, for a guest that can receive the notice.
     pub grace_ms: u64,
     /// Units of fuel.
     pub fuel: u64,
@@ -205,22 +206,22 @@ pub struct LimitsShape {
     pub table_elements: u64,
     /// Calls from the guest to the host.
     pub host_calls: u64,
-    /// Bytes that one such call may hand over.
+    /// The bytes that one such call may pass.
     pub host_call_bytes: u64,
-    /// Handles at once.
+    /// The handles that are open at once.
     pub handles: u32,
-    /// Files and directories open at once.
+    /// The files and directories that are open at once.
     pub files: u32,
-    /// Bytes of output.
+    /// The bytes of output.
     pub output: u64,
-    /// Bytes of log kept.
+    /// The bytes of log that are kept.
     pub log: u64,
-    /// Bytes of stdout, and of stderr, kept.
+    /// The bytes of stdout that are kept, and the same for stderr.
     pub stdio: u64,
 }
 
 impl TriggerShape {
-    /// How people and programs are told of `trigger`.
+    /// Describes `trigger` for people and programs.
     pub fn of(trigger: &Trigger) -> Self {
         let (kind, text) = match trigger {
             Trigger::OnDemand => ("demand", "on demand".to_owned()),
@@ -250,7 +251,7 @@ impl LastRun {
 }
 
 impl TaskSummary {
-    /// `task` with what else is known of it, and its next `count` due instants.
+    /// Returns the summary of `task` with its state, and its next `count` due instants.
     pub fn of(
         task: &Task,
         state: Option<&TaskState>,
@@ -298,7 +299,7 @@ impl TaskSummary {
         }
     }
 
-    /// The same where many are paused: unless it is paused by itself, their pause is its.
+    /// Applies the pauses of many tasks, unless the task has a pause of its own.
     #[must_use]
     pub fn under(mut self, pauses: &Pauses) -> Self {
         if let Some((by, pause)) = pauses.of(&self.tenant, None).filter(|_| !self.paused) {
@@ -310,7 +311,7 @@ impl TaskSummary {
 }
 
 impl TaskDetail {
-    /// The whole of `task`.
+    /// Returns `task` in full.
     pub fn of(task: &Task, state: &TaskState, summary: TaskSummary) -> Self {
         Self {
             summary,

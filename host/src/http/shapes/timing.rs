@@ -1,4 +1,4 @@
-//! What is around a task's trigger, as people and programs are told of it.
+//! Describes the bounds and delays around a task's trigger, for people and programs.
 
 use chrono::SecondsFormat;
 use chrono_tz::Tz;
@@ -12,29 +12,29 @@ use crate::store::added::ScheduleInfo;
 use crate::task::{Name, Task};
 use crate::time::Timestamp;
 
-/// What bounds when a task is due, and by how much its runs start later; what is not bounded is none.
+/// Bounds on when a task is due, and how much later its runs start. A missing bound is `None`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Around {
-    /// Nothing is due before.
+    /// No instant before this one is due.
     pub start: Option<Timestamp>,
-    /// Nothing is due after.
+    /// No instant after this one is due.
     pub end: Option<Timestamp>,
-    /// So many runs its schedule makes.
+    /// The most runs that its schedule makes.
     pub times: Option<u32>,
-    /// How long after it is due a run starts.
+    /// The time from the instant at which a run is due to its start.
     pub delay_ms: u64,
-    /// On top of that, up to so much: other for every run.
+    /// The most that is added to that at random, anew for every run.
     pub jitter_ms: u64,
-    /// On top of that, up to so much: the same for all of the task's runs.
+    /// The most that is added to that, the same amount for all of the task's runs.
     pub spread_ms: u64,
-    /// What has not started so long after it could is cancelled.
+    /// A run that has not started this long after it could have is cancelled.
     pub start_within_ms: Option<u64>,
-    /// What was missed longer ago is left out.
+    /// Instants that were missed longer ago are left out.
     pub catch_up_within_ms: Option<u64>,
 }
 
 impl Around {
-    /// `timing` for programs.
+    /// Describes `timing` for programs.
     pub fn of(timing: &Timing) -> Self {
         Self {
             start: timing.start,
@@ -49,7 +49,7 @@ impl Around {
     }
 }
 
-/// The same for people: `3 times, delay 5s`; `None` if there is nothing to say.
+/// Describes it for people: `3 times, delay 5s`; `None` if there is nothing to say.
 pub fn words(task: &Task) -> Option<String> {
     let Timing { start, end, times, delay, jitter, spread, start_within, catch_up_within } = task.timing;
     let mut words = Vec::new();
@@ -64,7 +64,8 @@ pub fn words(task: &Task) -> Option<String> {
     (!words.is_empty()).then(|| words.join(", "))
 }
 
-/// Why a schedule makes no runs although instants of it pass, for people: its clock was set back. `None` if it was not.
+/// Returns why a schedule makes no runs although instants pass, for people: its clock was set back. `None` if it was
+/// not.
 pub fn set_back(task: &Task, cursor: Option<Timestamp>, now: Timestamp) -> Option<String> {
     let by_clock = matches!(task.trigger, Trigger::Cron(_) | Trigger::Every(_) | Trigger::At(_));
     let cursor = cursor.filter(|_| by_clock)?;
@@ -72,28 +73,29 @@ pub fn set_back(task: &Task, cursor: Option<Timestamp>, now: Timestamp) -> Optio
     ahead(cursor, now, task.zone).map(|ahead| format!("{ahead}; `sexton {word}` lets it go on from now"))
 }
 
-/// The same of an added schedule whose instants are those of `zone`.
+/// Does the same for an added schedule with instants of `zone`.
 pub fn set_back_added(info: &ScheduleInfo, zone: Tz, now: Timestamp) -> Option<String> {
     let ahead = ahead(info.cursor, now, zone).filter(|_| info.finished_at.is_none())?;
     let word = format!("schedule reset {}{}", info.key.key, whose(&info.key.tenant));
     Some(format!("{ahead}; `sexton {word}` lets it go on from now"))
 }
 
-/// How far a schedule that has come to `cursor` is ahead of the clock, if that is because the clock was set back.
+/// Returns how far a schedule whose progress is `cursor` is ahead of the clock, if that is because the clock was set
+/// back.
 fn ahead(cursor: Timestamp, now: Timestamp, zone: Tz) -> Option<String> {
     let cursor = plausible(Some(cursor), now).filter(|cursor| cursor.since(now) > SET_BACK)?;
     let (by, until) = (rough(cursor.since(now)), local(cursor, zone));
     Some(format!("the clock was set back by {by}: what is due up to {until} was dealt with"))
 }
 
-/// The option that a command needs for what a tenant has.
+/// Returns the option that a command needs for objects of a tenant.
 fn whose(tenant: &Name) -> String {
     if *tenant == Name::default_tenant() { String::new() } else { format!(" --tenant {tenant}") }
 }
 
 impl Due {
-    /// The first `count` instants after `now` at which `task` is due, whose schedule has come to `cursor` and has made `fired`
-    /// runs.
+    /// Lists the first `count` instants after `now` at which `task` is due. Its schedule has come to `cursor` and has
+    /// made `fired` runs.
     pub fn list(task: &Task, cursor: Option<Timestamp>, fired: u64, now: Timestamp, count: usize) -> Vec<Self> {
         let plan = task.plan();
         let mut after = now;
@@ -105,18 +107,19 @@ impl Due {
         plan.upcoming(now, cursor, fired).take(count).map(due).collect()
     }
 
-    /// What the clock has to do with it, for people: `, the clock skips 02:30: run at 03:00`; nothing if it has not.
+    /// Returns the effect of a clock change for people: `, the clock skips 02:30: run at 03:00`; empty if there is
+    /// none.
     pub fn marked(&self) -> String {
         self.mark.as_ref().map(|mark| format!(", {}", mark.text)).unwrap_or_default()
     }
 
-    /// By how much its run starts later, for people: `, starts 5s later`; nothing if it does not.
+    /// Returns the delay of its start for people: `, starts 5s later`; empty if there is none.
     pub fn later(&self) -> String {
         self.starts_at.map(|starts| format!(", starts {} later", rough(starts.since(self.at)))).unwrap_or_default()
     }
 }
 
-/// An instant as the clocks of `zone` show it: RFC 3339.
+/// Formats an instant as the clocks of `zone` show it, in RFC 3339.
 pub(super) fn local(at: Timestamp, zone: Tz) -> String {
     at.to_utc().with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false)
 }
@@ -134,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_around_a_trigger_is_told_in_words_and_nothing_of_what_is_not() {
+    fn bounds_of_a_trigger_are_told_in_words_and_missing_ones_are_not() {
         let all = "times = 3\nstart = 2027-01-01T00:00:00Z\nend = 2027-02-01T00:00:00Z\nzone = \"Europe/Berlin\"\n\
                    delay = \"5s\"\nspread = \"1h\"\nstart-within = \"90s\"";
 
@@ -151,7 +154,7 @@ mod tests {
 
         assert_eq!((due("").starts_at, due("").later().as_str()), (None, ""));
         let later = due("delay = \"90s\"");
-        // It was due just now, and its run is still to start.
+        // It was due just now, and its run has not started yet.
         assert_eq!(later.at, Timestamp::from_millis(0));
         assert_eq!(
             (later.starts_at, later.later().as_str()),

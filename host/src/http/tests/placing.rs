@@ -1,4 +1,4 @@
-//! Runs that are for hosts with certain labels.
+//! Tests runs that are for hosts with certain labels.
 
 use super::*;
 use crate::store::hosts::{Announcement, HostRecord, Hosts};
@@ -7,7 +7,7 @@ fn gpu() -> Name {
     Name::new("gpu").unwrap()
 }
 
-/// A host with this label is heard of.
+/// Announces a host with this label.
 async fn announce(rig: &Rig, label: Name) {
     let host = HostRecord {
         name: "other".to_owned(),
@@ -30,7 +30,7 @@ async fn a_run_says_so_while_no_host_is_up_that_has_the_labels_it_asks_for() {
     let task = Arc::new(Task { runs_on: vec![gpu()], ..any_task("hello") });
     rig.catalog.change(|tasks| drop(tasks.insert(task.key.clone(), task)));
     let run = rig.waiting().await;
-    // Of the run, of the list of runs, and of the task.
+    // The reason of the run, in the list of runs, and of the task.
     let why = async || {
         let shown = rig.get(&format!("/v1/runs/{run}")).await.json()["run"]["why"].clone();
         let listed = rig.get("/v1/runs").await.json()["runs"][0]["why"].clone();

@@ -149,7 +149,7 @@ impl AddedSchedules {
         let mut ahead = 0;
         for (n, schedule) in page.into_iter().enumerate() {
             let now = self.clock.now();
-            known.take_up(&schedule, now);
+            known.apply(&schedule, now);
             ahead += u64::from(!schedule.deleted && schedule.progress.plausible(now).cursor.since(now) > SET_BACK);
             if n % TURN == TURN - 1 {
                 tokio::task::yield_now().await;
@@ -256,7 +256,7 @@ impl Batch {
 
 impl Known {
     /// Puts a schedule on the timetable as the store has it, or removes it.
-    fn take_up(&mut self, loaded: &LoadedSchedule, now: Timestamp) {
+    fn apply(&mut self, loaded: &LoadedSchedule, now: Timestamp) {
         let LoadedSchedule { id, version, progress, ref task, .. } = *loaded;
         let progress = progress.plausible(now);
         self.version = self.version.max(version);

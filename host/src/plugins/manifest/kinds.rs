@@ -137,7 +137,7 @@ impl Kind for Overlaps {
 /// The longest time for which a task is held back: a duration, or `off`.
 pub(super) struct Brake;
 
-/// From a second, because holding back begins with it, to a day: a task that should stand still for longer is better
+/// A second, because holding back begins with it, to a day, because a task that should stand still for longer is better
 /// paused.
 type Hold = Period<1000, { 24 * 3600 * 1000 }>;
 

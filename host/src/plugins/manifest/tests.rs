@@ -280,7 +280,7 @@ proptest! {
     }
 }
 
-/// With `SEXTON_WRITE_SCHEMA=1` in the environment the test writes the schema first.
+/// The test writes the schema first if `SEXTON_WRITE_SCHEMA=1` is in the environment.
 #[test]
 fn the_published_schema_is_current() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/manifest.schema.json");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::publisher::Publisher;
-use crate::plugins::outlet::Mark;
+use crate::plugins::sink::Fingerprint;
 use crate::runtime::digest;
 use crate::store::Result;
 use crate::store::published::{PluginKey, PublishedPlugin};
@@ -61,7 +61,7 @@ impl Publisher {
     /// Makes sure that a plugin is here as it was published.
     async fn bring(&mut self, plugin: &PublishedPlugin) -> Result<Here> {
         let Some(tenant) = self.tenants.get(&plugin.key.tenant) else { return Ok(Ok(())) };
-        let mark = Mark::of(plugin);
+        let mark = Fingerprint::of(plugin);
         if tenant.copies.has(plugin.key.plugin.as_str(), &mark) {
             return Ok(Ok(()));
         }
@@ -89,7 +89,7 @@ impl Publisher {
     }
 
     /// Puts a plugin into the directory from which it is used.
-    pub(super) async fn keep(&mut self, key: &PluginKey, mark: Mark, component: Arc<Vec<u8>>) -> Here {
+    pub(super) async fn keep(&mut self, key: &PluginKey, mark: Fingerprint, component: Arc<Vec<u8>>) -> Here {
         let Some(tenant) = self.tenants.get_mut(&key.tenant) else { return Ok(()) };
         let put = tenant.copies.put(key.plugin.as_str(), mark, component).await;
         put.map_err(|error| format!("it cannot be written: {error}"))

@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use super::Shared;
-use super::copies::Copies;
-use super::rule::{self, Lies, Step};
-use crate::plugins::outlet::{Dropped, Mark};
+use super::local_cache::LocalCache;
+use super::publish_policy::{self, DirectoryState, Step};
+use crate::plugins::sink::{DirectoryEvent, Fingerprint};
 use crate::regular_file;
 use crate::runtime::digest;
 use crate::store::Result;
@@ -33,8 +33,8 @@ const PAGE: usize = 100;
 pub(super) struct Publisher {
     pub(super) shared: Shared,
     pub(super) tenants: BTreeMap<Name, Tenant>,
-    drops: mpsc::UnboundedReceiver<(Name, Dropped)>,
-    lying: BTreeMap<PluginKey, Lies>,
+    drops: mpsc::UnboundedReceiver<(Name, DirectoryEvent)>,
+    lying: BTreeMap<PluginKey, DirectoryState>,
     pub(super) published: BTreeMap<PluginKey, PublishedPlugin>,
     /// The greatest version that was seen, and the time of that look.
     version: u64,
@@ -53,7 +53,7 @@ pub(super) struct Tenant {
     /// The directory in which its plugins are dropped.
     pub(super) dropped: PathBuf,
     pub(super) max_component: u64,
-    pub(super) copies: Copies,
+    pub(super) copies: LocalCache,
     /// The plugins of the first look whose state was not reported yet; `None` before that look.
     pub(super) awaited: Option<BTreeSet<String>>,
 }
@@ -62,7 +62,7 @@ impl Publisher {
     pub(super) fn new(
         shared: Shared,
         tenants: BTreeMap<Name, Tenant>,
-        drops: mpsc::UnboundedReceiver<(Name, Dropped)>,
+        drops: mpsc::UnboundedReceiver<(Name, DirectoryEvent)>,
     ) -> Self {
         Self {
             shared,
@@ -125,28 +125,28 @@ impl Publisher {
     }
 
     /// Handles a change of a plugin directory.
-    pub(super) fn hear(&mut self, tenant: &Name, dropped: Dropped) {
+    pub(super) fn hear(&mut self, tenant: &Name, dropped: DirectoryEvent) {
         match dropped {
-            Dropped::There(names) => {
+            DirectoryEvent::There(names) => {
                 let Some(place) = self.tenants.get_mut(tenant) else { return };
                 place.awaited = Some(names.into_iter().collect());
                 self.unsettled.extend(self.published.keys().filter(|key| key.tenant == *tenant).cloned());
             }
-            Dropped::Good(plugin, mark) => {
+            DirectoryEvent::Good(plugin, mark) => {
                 let dropped = !self.was_awaited(tenant, &plugin);
-                self.lies_so(tenant, &plugin, Lies::Good { mark, dropped }, None);
+                self.lies_so(tenant, &plugin, DirectoryState::Good { mark, dropped }, None);
             }
             // The state of the plugin will still be reported, also if it lay there from the start.
-            Dropped::Bad { plugin, reason, for_now: true } => {
+            DirectoryEvent::Bad { plugin, reason, for_now: true } => {
                 self.shared.registry.say(tenant, &plugin, |said| said.not_published = Some(reason));
             }
-            Dropped::Bad { plugin, reason, for_now: false } => {
+            DirectoryEvent::Bad { plugin, reason, for_now: false } => {
                 self.was_awaited(tenant, &plugin);
-                self.lies_so(tenant, &plugin, Lies::Bad, Some(reason));
+                self.lies_so(tenant, &plugin, DirectoryState::Bad, Some(reason));
             }
-            Dropped::Gone(plugin) => {
+            DirectoryEvent::Gone(plugin) => {
                 self.was_awaited(tenant, &plugin);
-                self.lies_so(tenant, &plugin, Lies::NotThere, None);
+                self.lies_so(tenant, &plugin, DirectoryState::NotThere, None);
             }
         }
     }
@@ -157,7 +157,7 @@ impl Publisher {
         awaited.is_some_and(|names| names.remove(plugin))
     }
 
-    fn lies_so(&mut self, tenant: &Name, plugin: &str, lies: Lies, reason: Option<String>) {
+    fn lies_so(&mut self, tenant: &Name, plugin: &str, lies: DirectoryState, reason: Option<String>) {
         self.shared.registry.say(tenant, plugin, |said| said.not_published = reason);
         // A plugin without a valid name is never published.
         let Ok(plugin) = Name::new(plugin) else { return };
@@ -167,12 +167,12 @@ impl Publisher {
     }
 
     /// Returns the state of a plugin in the directory.
-    fn lies(&self, key: &PluginKey) -> Lies {
+    fn lies(&self, key: &PluginKey) -> DirectoryState {
         let awaited = self.tenants.get(&key.tenant).and_then(|tenant| tenant.awaited.as_ref());
         match self.lying.get(key) {
-            _ if awaited.is_none_or(|names| names.contains(key.plugin.as_str())) => Lies::Unknown,
+            _ if awaited.is_none_or(|names| names.contains(key.plugin.as_str())) => DirectoryState::Unknown,
             Some(lies) => lies.clone(),
-            None => Lies::NotThere,
+            None => DirectoryState::NotThere,
         }
     }
 
@@ -258,10 +258,10 @@ impl Publisher {
     /// Follows the policy for a plugin.
     async fn settle(&mut self, key: &PluginKey) -> Result<()> {
         let (lies, published) = (self.lies(key), self.published.get(key));
-        match rule::step(&lies, published, &self.shared.host) {
+        match publish_policy::step(&lies, published, &self.shared.host) {
             Step::Nothing => {
-                if let (Lies::Good { mark, .. }, Some(published)) = (&lies, published)
-                    && *mark != Mark::of(published)
+                if let (DirectoryState::Good { mark, .. }, Some(published)) = (&lies, published)
+                    && *mark != Fingerprint::of(published)
                 {
                     let (plugin, host) = (&key.plugin, &published.host);
                     info!(plugin = %plugin, tenant.name = %key.tenant, host.name = host, "Plugin `{plugin}` in the directory is not used, as host `{host}` has published another; drop it once more to have it used by all");
@@ -269,8 +269,8 @@ impl Publisher {
                 Ok(())
             }
             Step::Publish => match lies {
-                Lies::Good { mark, .. } => self.publish(key, mark).await,
-                Lies::Unknown | Lies::NotThere | Lies::Bad => Ok(()),
+                DirectoryState::Good { mark, .. } => self.publish(key, mark).await,
+                DirectoryState::Unknown | DirectoryState::NotThere | DirectoryState::Bad => Ok(()),
             },
             Step::Withdraw(version) => {
                 let now = self.shared.clock.now();
@@ -284,7 +284,7 @@ impl Publisher {
     }
 
     /// Publishes the plugin in the directory.
-    async fn publish(&mut self, key: &PluginKey, mark: Mark) -> Result<()> {
+    async fn publish(&mut self, key: &PluginKey, mark: Fingerprint) -> Result<()> {
         let Some(tenant) = self.tenants.get(&key.tenant) else { return Ok(()) };
         let (path, limit) = (tenant.dropped.join(format!("{}.wasm", key.plugin)), tenant.max_component);
         let read = tokio::task::spawn_blocking(move || {
@@ -308,11 +308,11 @@ impl Publisher {
         let version = self.shared.store.publish(new).await?;
         let (tenant, plugin, short) = (&key.tenant, &key.plugin, &mark.digest[..12]);
         info!(plugin = %plugin, tenant.name = %tenant, digest = mark.digest, version, "Published plugin `{plugin}` ({short})");
-        self.lying.insert(key.clone(), Lies::Good { mark: mark.clone(), dropped: false });
+        self.lying.insert(key.clone(), DirectoryState::Good { mark: mark.clone(), dropped: false });
         // The component is stored here directly, so that it need not be fetched. If that fails, the fetch is tried and
         // reports the error.
         drop(self.keep(key, mark.clone(), component).await);
-        let Mark { digest, manifest } = mark;
+        let Fingerprint { digest, manifest } = mark;
         let (key, host, published_at) = (key.clone(), self.shared.host.clone(), now);
         let published = PublishedPlugin { key, version, manifest, digest, size, host, published_at, withdrawn: false };
         self.note(published, now);

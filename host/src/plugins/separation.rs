@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The places that a tenant's plugin directory must be kept apart from. Paths are resolved when they are compared.
 #[derive(Clone, Debug, Default)]
-pub struct Apart {
+pub struct Separation {
     /// The directory that only the host may write to.
     pub var: PathBuf,
     /// Whether the plugin directory may lie below `var`: the operator's own may.
@@ -15,7 +15,7 @@ pub struct Apart {
     pub others: Vec<PathBuf>,
 }
 
-impl Apart {
+impl Separation {
     /// Checks where `directory` leads now.
     ///
     /// # Errors
@@ -54,7 +54,8 @@ mod tests {
         for name in ["one", "two/plugins", "var/code", "three"] {
             std::fs::create_dir_all(path(name)).unwrap();
         }
-        let apart = Apart { var: path("var"), may_lie_in_var: false, others: vec![path("two/plugins"), path("gone")] };
+        let apart =
+            Separation { var: path("var"), may_lie_in_var: false, others: vec![path("two/plugins"), path("gone")] };
         let leads_to = |target: &str| {
             let _ = std::fs::remove_file(path("link"));
             std::os::unix::fs::symlink(path(target), path("link")).unwrap();
@@ -68,6 +69,6 @@ mod tests {
             let error = leads_to(bad).unwrap_err().to_string();
             assert!(error.contains("is not apart from"), "{bad}: {error}");
         }
-        assert!(Apart { may_lie_in_var: true, ..apart }.check(&path("var/code")).is_ok());
+        assert!(Separation { may_lie_in_var: true, ..apart }.check(&path("var/code")).is_ok());
     }
 }

@@ -11,7 +11,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 /// The plugins that are loaded again, and when.
 #[derive(Debug, Default)]
-pub(super) struct Again(BTreeMap<String, Try>);
+pub(super) struct Retries(BTreeMap<String, Try>);
 
 #[derive(Debug)]
 struct Try {
@@ -20,7 +20,7 @@ struct Try {
     failures: u32,
 }
 
-impl Again {
+impl Retries {
     /// Records that `plugin` did not load for a reason that may pass. Returns how long it waits for its next try.
     pub(super) fn failed(&mut self, plugin: &str, now: Instant) -> Duration {
         let next = self.0.entry(plugin.to_owned()).or_insert(Try { at: None, failures: 0 });
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn each_try_waits_twice_as_long_as_the_one_before_up_to_five_minutes() {
-        let (mut again, now) = (Again::default(), Instant::now());
+        let (mut again, now) = (Retries::default(), Instant::now());
 
         let waits: Vec<u64> = (0..8).map(|_| again.failed("it", now).as_secs()).collect();
 

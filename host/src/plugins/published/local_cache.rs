@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::warn;
 
-use crate::plugins::outlet::Mark;
+use crate::plugins::sink::Fingerprint;
 use crate::plugins::source::{MAX_MANIFEST, list};
 use crate::private;
 use crate::regular_file;
@@ -16,15 +16,15 @@ use crate::runtime::digest;
 
 /// The fetched plugins of one tenant.
 #[derive(Debug)]
-pub(super) struct Copies {
+pub(super) struct LocalCache {
     directory: PathBuf,
     /// Held while both files of a plugin are put in place or removed.
     still: Arc<Mutex<()>>,
     /// The versions of the plugins in the directory, by name; `None` if the files are incomplete.
-    marks: BTreeMap<String, Option<Mark>>,
+    marks: BTreeMap<String, Option<Fingerprint>>,
 }
 
-impl Copies {
+impl LocalCache {
     /// Creates the cache in `directory`, which is not read yet.
     pub(super) fn new(directory: PathBuf, still: Arc<Mutex<()>>) -> Self {
         Self { directory, still, marks: BTreeMap::new() }
@@ -48,7 +48,7 @@ impl Copies {
     }
 
     /// Returns whether the cache has this version of a plugin.
-    pub(super) fn has(&self, plugin: &str, mark: &Mark) -> bool {
+    pub(super) fn has(&self, plugin: &str, mark: &Fingerprint) -> bool {
         self.marks.get(plugin).is_some_and(|there| there.as_ref() == Some(mark))
     }
 
@@ -57,7 +57,7 @@ impl Copies {
     /// # Errors
     ///
     /// The files cannot be written.
-    pub(super) async fn put(&mut self, plugin: &str, mark: Mark, component: Arc<Vec<u8>>) -> io::Result<()> {
+    pub(super) async fn put(&mut self, plugin: &str, mark: Fingerprint, component: Arc<Vec<u8>>) -> io::Result<()> {
         let (directory, still, name) = (self.directory.clone(), Arc::clone(&self.still), plugin.to_owned());
         self.marks.insert(name.clone(), None);
         let manifest = mark.manifest.clone();
@@ -85,12 +85,12 @@ impl Copies {
     }
 }
 
-fn read(directory: &Path, limit: u64) -> io::Result<BTreeMap<String, Option<Mark>>> {
+fn read(directory: &Path, limit: u64) -> io::Result<BTreeMap<String, Option<Fingerprint>>> {
     let plugins = list(directory)?.plugins;
     let mark = |name: &str| {
         let component = regular_file::read(&directory.join(format!("{name}.wasm")), limit).ok()??;
         let manifest = regular_file::read(&directory.join(format!("{name}.toml")), MAX_MANIFEST).ok()??;
-        Some(Mark { digest: digest(&component), manifest: String::from_utf8(manifest).ok()? })
+        Some(Fingerprint { digest: digest(&component), manifest: String::from_utf8(manifest).ok()? })
     };
     Ok(plugins.into_keys().map(|name| (name.clone(), mark(&name))).collect())
 }
@@ -116,14 +116,14 @@ mod tests {
 
     const LIMIT: u64 = 1000;
 
-    fn mark(component: &[u8], manifest: &str) -> Mark {
-        Mark { digest: digest(component), manifest: manifest.into() }
+    fn mark(component: &[u8], manifest: &str) -> Fingerprint {
+        Fingerprint { digest: digest(component), manifest: manifest.into() }
     }
 
     #[tokio::test]
-    async fn what_was_put_there_is_found_again_and_what_was_damaged_is_not() {
+    async fn stored_plugins_are_found_again_and_damaged_ones_are_not() {
         let place = tempfile::tempdir().unwrap();
-        let open = || Copies::new(place.path().to_owned(), Arc::default());
+        let open = || LocalCache::new(place.path().to_owned(), Arc::default());
         let (good, bad) = (mark(b"good", "[tasks.a]\n"), mark(b"bad", ""));
         let mut copies = open();
         copies.put("good", good.clone(), Arc::new(b"good".to_vec())).await.unwrap();
@@ -142,7 +142,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_left_of_what_is_taken_away() {
         let place = tempfile::tempdir().unwrap();
-        let mut copies = Copies::new(place.path().to_owned(), Arc::default());
+        let mut copies = LocalCache::new(place.path().to_owned(), Arc::default());
         copies.put("a", mark(b"one", ""), Arc::new(b"one".to_vec())).await.unwrap();
         copies.put("a", mark(b"two", ""), Arc::new(b"two".to_vec())).await.unwrap();
 

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
 use crate::harmless;
-use crate::plugins::directory::Brought;
+use crate::plugins::directory::LoadResult;
 use crate::plugins::registry::{Loaded, REASON_IN_LOG, Registry, Version, cut};
 use crate::plugins::source::Rejected;
 use crate::store::published::PublishedPlugin;
@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 
 /// The destination of a directory's plugins.
 #[derive(Debug)]
-pub(super) enum Outlet {
+pub(super) enum Sink {
     /// The plugins are used on this host.
     Use(Arc<Registry>),
     /// The plugins are published, to be used on all hosts that share their plugins.
@@ -27,7 +27,7 @@ pub(super) enum Outlet {
 #[derive(Debug)]
 pub(super) struct Publishing {
     registry: Arc<Registry>,
-    told: UnboundedSender<(Name, Dropped)>,
+    told: UnboundedSender<(Name, DirectoryEvent)>,
     /// The plugins that are not good, and why.
     bad: BTreeMap<String, String>,
     /// The good plugin that has each task or chain.
@@ -37,11 +37,11 @@ pub(super) struct Publishing {
 
 /// A change of a plugin directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Dropped {
+pub(super) enum DirectoryEvent {
     /// The names at the first look. The state of each plugin is reported later.
     There(Vec<String>),
     /// A plugin that loads.
-    Good(String, Mark),
+    Good(String, Fingerprint),
     /// A plugin that does not load, or not now.
     Bad {
         /// The name of the plugin.
@@ -57,28 +57,28 @@ pub(super) enum Dropped {
 
 /// Identifies a version of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct Fingerprint {
     /// The SHA-256 of its component, in hex.
     pub(super) digest: String,
     /// The text of its manifest; empty if it has none.
     pub(super) manifest: String,
 }
 
-impl Mark {
+impl Fingerprint {
     /// Returns the fingerprint of a published version.
     pub(super) fn of(published: &PublishedPlugin) -> Self {
         Self { digest: published.digest.clone(), manifest: published.manifest.clone() }
     }
 }
 
-impl Outlet {
+impl Sink {
     /// Reports which plugins lie in the directory.
     pub(super) fn there<'a>(&mut self, tenant: &Name, names: impl Iterator<Item = &'a String>) {
         if let Self::Publish(publishing) = self
             && !publishing.looked
         {
             publishing.looked = true;
-            publishing.tell(tenant, Dropped::There(names.cloned().collect()));
+            publishing.tell(tenant, DirectoryEvent::There(names.cloned().collect()));
         }
     }
 
@@ -89,7 +89,7 @@ impl Outlet {
             Self::Publish(publishing) => {
                 for name in names {
                     publishing.forget(name);
-                    publishing.tell(tenant, Dropped::Gone(name.clone()));
+                    publishing.tell(tenant, DirectoryEvent::Gone(name.clone()));
                 }
             }
         }
@@ -105,18 +105,18 @@ impl Outlet {
 
     /// Uses or publishes loaded plugins. Returns those that are good and cannot be published for now, because another
     /// plugin is in their way.
-    pub(super) fn take_up(&mut self, tenant: &Name, brought: Vec<(String, Brought)>, now: Timestamp) -> Vec<String> {
+    pub(super) fn apply(&mut self, tenant: &Name, brought: Vec<(String, LoadResult)>, now: Timestamp) -> Vec<String> {
         let mut again = Vec::new();
         match self {
             Self::Use(registry) => {
                 let loaded = brought
                     .into_iter()
                     .map(|(name, version)| Loaded { name, version: version.map_err(|rejected| rejected.reason) });
-                registry.take_up(tenant, loaded.collect(), now);
+                registry.apply(tenant, loaded.collect(), now);
             }
             Self::Publish(publishing) => {
                 for (name, version) in brought {
-                    if publishing.take_up(tenant, &name, version) {
+                    if publishing.apply(tenant, &name, version) {
                         again.push(name);
                     }
                 }
@@ -127,12 +127,12 @@ impl Outlet {
 }
 
 impl Publishing {
-    pub(super) fn new(registry: Arc<Registry>, told: UnboundedSender<(Name, Dropped)>) -> Self {
+    pub(super) fn new(registry: Arc<Registry>, told: UnboundedSender<(Name, DirectoryEvent)>) -> Self {
         Self { registry, told, bad: BTreeMap::new(), taken: BTreeMap::new(), looked: false }
     }
 
     /// Returns whether another plugin is in its way.
-    fn take_up(&mut self, tenant: &Name, name: &str, version: Brought) -> bool {
+    fn apply(&mut self, tenant: &Name, name: &str, version: LoadResult) -> bool {
         // A plugin that all hosts would refuse is not published. The plugin in its way may be removed, and no event
         // here reports that.
         let mut in_the_way = false;
@@ -146,7 +146,10 @@ impl Publishing {
                 self.forget(name);
                 self.taken.extend(version.keys().map(|key| (key.clone(), name.to_owned())));
                 let digest = version.component.digest().to_owned();
-                self.tell(tenant, Dropped::Good(name.to_owned(), Mark { digest, manifest: version.manifest }));
+                self.tell(
+                    tenant,
+                    DirectoryEvent::Good(name.to_owned(), Fingerprint { digest, manifest: version.manifest }),
+                );
                 false
             }
             Err(Rejected { reason, for_now }) => {
@@ -155,7 +158,7 @@ impl Publishing {
                 if self.bad.insert(plugin.clone(), reason.clone()).as_ref() != Some(&reason) {
                     warn!(plugin, tenant.name = %tenant, "Not published, plugin `{}`: {}", harmless::line(name), harmless::logged(&reason, REASON_IN_LOG));
                 }
-                self.tell(tenant, Dropped::Bad { plugin, reason, for_now });
+                self.tell(tenant, DirectoryEvent::Bad { plugin, reason, for_now });
                 in_the_way
             }
         }
@@ -175,7 +178,7 @@ impl Publishing {
         self.taken.retain(|_, plugin| plugin != name);
     }
 
-    fn tell(&self, tenant: &Name, dropped: Dropped) {
+    fn tell(&self, tenant: &Name, dropped: DirectoryEvent) {
         // There is no receiver while the host stops.
         let _ = self.told.send((tenant.clone(), dropped));
     }

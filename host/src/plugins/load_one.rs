@@ -54,6 +54,6 @@ pub async fn load(
     for ready in version.tasks.iter_mut().filter(|ready| !only.is_empty() && !only.contains(&ready.task.key.task)) {
         Arc::make_mut(&mut ready.task).trigger = Trigger::OnDemand;
     }
-    registry.take_up(&tenant, vec![Loaded { name: name.to_owned(), version: Ok(version) }], now);
+    registry.apply(&tenant, vec![Loaded { name: name.to_owned(), version: Ok(version) }], now);
     Ok(())
 }
