@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use sexton::http::shapes::TriggerShape;
+use sexton::http::api_types::TriggerShape;
 use sexton::plugins::manifest::{BadManifest, Manifest};
 use sexton::schedule::{Trigger, explain, parse};
 use sexton::task::{Name, Task};

@@ -8,6 +8,7 @@
 
 mod absent;
 mod api_state;
+pub mod api_types;
 mod cache;
 mod chains;
 mod error;
@@ -20,14 +21,13 @@ pub mod lock_graph;
 mod log;
 mod page;
 mod pauses;
+mod placement;
 mod places;
-mod placing;
 mod result;
 mod runs;
 mod schedule;
 mod schedules;
 mod serve;
-pub mod shapes;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,11 +1,11 @@
-//! `schedule explain`: what a schedule means and when it fires, without a host.
+//! Implements `schedule explain`: the meaning and the instants of a schedule, without a host.
 
 use chrono_tz::Tz;
 
 use super::args::ExplainArgs;
 use super::error::CliError;
 use super::screen::{Screen, one_line};
-use crate::http::shapes::schedule::Explained;
+use crate::http::api_types::schedule::Explained;
 use crate::schedule::explain::{self, Explanation};
 use crate::schedule::parse::{self, ParsedSchedule, Reading};
 use crate::schedule::{Trigger, instant_parser};
@@ -30,7 +30,7 @@ pub(super) fn explain(args: &ExplainArgs, screen: &Screen) -> Result<(), CliErro
     fires(&explained, zone, from, screen)
 }
 
-/// A schedule that was understood, and from when on its instants are asked for.
+/// A parsed schedule, and the instant after which its instants are listed.
 struct Asked {
     given: ParsedSchedule,
     from: Timestamp,
@@ -54,7 +54,7 @@ fn read(args: &ExplainArgs, screen: &Screen) -> Result<Asked, CliError> {
     Ok(Asked { given, from })
 }
 
-/// What the text was taken for, and the text.
+/// Returns the kind of the text, and the text.
 fn taken_for(trigger: &Trigger, args: &ExplainArgs) -> String {
     let kind = match trigger {
         Trigger::Cron(_) => "crontab",

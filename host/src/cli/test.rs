@@ -1,4 +1,4 @@
-//! `test`: what a plugin's tasks would do over days, told in a moment. Needs no host.
+//! Implements `test`: simulates days of a plugin's tasks in a moment. Needs no host.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use clap::Args;
 
 use super::error::{CliError, Exit};
 use super::screen::{Screen, one_line, safe};
-use crate::http::shapes::length;
+use crate::http::api_types::length;
 use crate::lengths;
 use crate::simulation::{self, Asked, Down, Line, NoStory, Plan, Run, Step, Story, Sum};
 use crate::task::Name;
 use crate::time::Timestamp;
 
-/// Longest time that can be simulated. Far more than is read; and every instant of it stays a date.
+/// The longest time that can be simulated. It is far more than anyone reads, and every instant of it is a valid date.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
 #[derive(Args, Clone, Debug)]
@@ -25,25 +25,25 @@ pub(super) struct TestArgs {
     /// When the host starts, such as 2027-03-28T01:00+01:00
     #[arg(long, value_name = "INSTANT", value_parser = instant)]
     pub(super) at: Timestamp,
-    /// For how long it is watched, such as 2d
+    /// Duration of the simulation, such as 2d
     #[arg(long = "for", value_name = "DURATION", value_parser = length)]
     pub(super) length: Duration,
     /// Follow the schedule of this task only; may be given again
     #[arg(long = "task", value_name = "TASK")]
     pub(super) tasks: Vec<Name>,
-    /// Ask for a run of a task, at the start or at an instant; may be given again
+    /// Request a run of a task, at the start or at an instant; may be given again
     #[arg(long = "trigger", value_name = "TASK[@INSTANT][=INPUT]", value_parser = asked)]
     pub(super) triggers: Vec<Asked>,
-    /// Have the host down from an instant on, for so long or until another; may be given again
+    /// Stop the host at an instant, for a duration or until another instant; may be given again
     #[arg(long = "host-down", value_name = "INSTANT..DURATION|INSTANT", value_parser = down)]
     pub(super) downs: Vec<Down>,
     /// Set the host's clock at an instant, forward or back; may be given again
     #[arg(long = "clock-step", value_name = "INSTANT=±DURATION", value_parser = step)]
     pub(super) steps: Vec<Step>,
-    /// What everything that is left to chance follows from: jitter, and the guests' random numbers
+    /// Seed of everything random: jitter, and the guests' random numbers
     #[arg(long, default_value_t = 0)]
     pub(super) seed: u64,
-    /// Print what runs made, too
+    /// Print the output of runs, too
     #[arg(long)]
     pub(super) show_output: bool,
     /// Print runs' ids and the fuel they used, too
@@ -52,12 +52,12 @@ pub(super) struct TestArgs {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
-    /// Compare with what an earlier test printed, and fail at the first difference
+    /// Compare with the output of an earlier test, and fail at the first difference
     #[arg(long, value_name = "FILE")]
     pub(super) expect: Option<PathBuf>,
 }
 
-/// Threads of the simulation's own work.
+/// The threads of the simulation's own work.
 const THREADS: usize = 2;
 
 pub(super) fn test(args: TestArgs, screen: &Screen) -> Result<(), CliError> {
@@ -99,7 +99,7 @@ fn story(args: &TestArgs) -> Result<Story, CliError> {
         .map_err(|e| CliError::failed(format!("cannot start threads: {e}")))?;
     threads.block_on(simulation::simulate(&plan)).map_err(|error| match error {
         NoStory::NoHost(_) => CliError::failed(error.to_string()),
-        // Nothing was run: whoever asks for it again gets the same answer.
+        // Nothing was run, and a repetition would return the same error.
         NoStory::BadPlan(_) | NoStory::BadPlugin(_) | NoStory::TooMuch(_) => CliError::usage(error.to_string()),
     })
 }
@@ -111,7 +111,7 @@ fn judge(story: &Story) -> Result<(), CliError> {
     }
 }
 
-/// The first line in which `printed` is not as `expected`.
+/// Reports the first line in which `printed` differs from `expected`.
 fn compare(expected: &str, printed: &str, file: &Path) -> Result<(), CliError> {
     let (mut expected, mut printed) = (expected.lines(), printed.lines());
     let mut number = 0;
@@ -204,7 +204,7 @@ fn row(line: &Line, verbose: bool) -> Vec<String> {
     row
 }
 
-/// The rows with their columns below one another. The same wherever it is printed.
+/// Aligns the columns of the rows, independently of the terminal.
 fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     let mut widths: Vec<usize> = Vec::new();
     for row in rows {
@@ -230,12 +230,12 @@ fn summary(sum: &Sum) -> String {
     format!("{runs}: {}", parts.join(", "))
 }
 
-/// A sum, or the least that it is.
+/// Formats a sum, or its lower bound.
 fn at_least(count: u64, more: bool) -> String {
     if more { format!("more than {count}") } else { count.to_string() }
 }
 
-/// An instant as RFC 3339 has it, seconds left out if one likes.
+/// Parses an instant in RFC 3339; seconds may be left out.
 fn instant(text: &str) -> Result<Timestamp, String> {
     if let Some(at) = read_instant(text) {
         return Ok(at);
@@ -255,7 +255,7 @@ fn read_instant(text: &str) -> Option<Timestamp> {
     parsed.ok().map(|at| at.to_utc().into())
 }
 
-/// `TASK`, `TASK=INPUT`, `TASK@INSTANT` or `TASK@INSTANT=INPUT`.
+/// Parses `TASK`, `TASK=INPUT`, `TASK@INSTANT` or `TASK@INSTANT=INPUT`.
 fn asked(text: &str) -> Result<Asked, String> {
     let (who, input) = match text.split_once('=') {
         Some((who, input)) => (who, Some(input.as_bytes().to_vec())),
@@ -269,7 +269,7 @@ fn asked(text: &str) -> Result<Asked, String> {
     Ok(Asked { at, task, input })
 }
 
-/// `INSTANT..DURATION` or `INSTANT..INSTANT`.
+/// Parses `INSTANT..DURATION` or `INSTANT..INSTANT`.
 fn down(text: &str) -> Result<Down, String> {
     let (from, to) =
         text.split_once("..").ok_or("it is INSTANT..DURATION or INSTANT..INSTANT, with two dots in between")?;
@@ -281,7 +281,7 @@ fn down(text: &str) -> Result<Down, String> {
     Ok(Down { from, to })
 }
 
-/// `INSTANT=+2h` or `INSTANT=-2h`.
+/// Parses `INSTANT=+2h` or `INSTANT=-2h`.
 fn step(text: &str) -> Result<Step, String> {
     let (at, by) = text.split_once('=').ok_or("it is INSTANT=+DURATION or INSTANT=-DURATION")?;
     let at = instant(at)?;

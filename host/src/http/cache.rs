@@ -13,11 +13,11 @@ use serde::Deserialize;
 use crate::store::{CacheKey, CacheWrite, WriteIf, Written};
 
 use super::api_state::App;
+use super::api_types::{Entries, EntryDeleted, EntryWritten};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, KeyPath, NoQuery, Payload, Tenant, duration};
 use super::guard;
 use super::result::{dated, is_named, text};
-use super::shapes::{Entries, EntryDeleted, EntryWritten};
 
 /// The entries of a page.
 const PAGE: usize = 1000;

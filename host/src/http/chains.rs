@@ -10,9 +10,9 @@ use crate::schedule::Trigger;
 use crate::task::{Name, Task, TaskKey};
 
 use super::api_state::App;
+use super::api_types::following::{ChainShape, Chains, Following, awaits_of_chain, awaits_of_task};
 use super::error::ApiResult;
 use super::extract::{ApiQuery, NoQuery, Tenant};
-use super::shapes::following::{ChainShape, Chains, Following, awaits_of_chain, awaits_of_task};
 
 /// `GET /v1/chains`.
 pub(super) async fn list(

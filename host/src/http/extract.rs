@@ -18,8 +18,8 @@ use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
 use super::api_state::{App, MAX_BODY};
+use super::api_types::length;
 use super::error::{ApiError, ApiResult};
-use super::shapes::length;
 
 /// The time in which a body must arrive. A slow client holds only its own connection, and not for ever.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);

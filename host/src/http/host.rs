@@ -12,9 +12,9 @@ use crate::run::RunId;
 use crate::telemetry::lost_lines;
 
 use super::api_state::App;
+use super::api_types::{FailureBody, Health, Host, Locks, Plugins, TenantShape, Tenants};
 use super::error::{ApiResult, told_in_log};
 use super::extract::{ApiQuery, NoQuery, Tenant};
-use super::shapes::{FailureBody, Health, Host, Locks, Plugins, TenantShape, Tenants};
 
 /// `GET /v1/health`, and `GET /livez`: whether the store answers and no part of the host is down or hangs, for
 /// watchdogs.

@@ -6,9 +6,9 @@ use axum::http::request::Parts;
 use tracing::info;
 
 use super::api_state::App;
+use super::api_types::hosts::{HostShape, Hosts};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, path_text};
-use super::shapes::hosts::{HostShape, Hosts};
 
 /// Returns the current state of all hosts, by name.
 pub(super) async fn all(app: &App) -> ApiResult<Vec<HostShape>> {

@@ -15,10 +15,10 @@ use crate::store::RunInfo;
 use crate::time::Timestamp;
 
 use super::api_state::App;
+use super::api_types::ago;
+use super::api_types::live::{Live, LiveAttempt, Others, Stack};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NamedTenant, NoQuery, RunPath, Tenant};
-use super::shapes::ago;
-use super::shapes::live::{Live, LiveAttempt, Others, Stack};
 use super::waiting::MayWait;
 
 /// The default and the largest number of stack samples.

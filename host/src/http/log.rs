@@ -17,9 +17,9 @@ use crate::run::RunId;
 use crate::store::{AttemptInfo, StoreError};
 
 use super::api_state::App;
+use super::api_types::LogEvent;
 use super::error::ApiResult;
 use super::extract::{ApiQuery, RunPath, Tenant};
-use super::shapes::LogEvent;
 use super::waiting::{MayWait, Waiting};
 use super::watch::Changes;
 

@@ -14,11 +14,11 @@ use crate::store::{HeldLock, LockKind, LockMode, RunFilter, RunInfo};
 use crate::time::Timestamp;
 
 use super::api_state::App;
+use super::api_types::following::ChainShape;
+use super::api_types::hosts::{HostShape, HostState};
+use super::api_types::{TaskSummary, ago};
 use super::error::ApiResult;
 use super::extract::{ApiQuery, NoQuery, Tenant, query_of};
-use super::shapes::following::ChainShape;
-use super::shapes::hosts::{HostShape, HostState};
-use super::shapes::{TaskSummary, ago};
 use super::tasks::summaries;
 use super::{chains, hosts};
 

@@ -11,9 +11,9 @@ use crate::task::{Name, TaskKey};
 
 use super::absent::no_task;
 use super::api_state::App;
+use super::api_types::{Paused, PausedMany};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, TaskPath, Tenant};
-use super::shapes::{Paused, PausedMany};
 
 /// The longest reason for a pause, in characters.
 const MAX_WHY: usize = 200;

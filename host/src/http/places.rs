@@ -28,12 +28,12 @@ struct Open {
 /// An open connection.
 #[derive(Debug)]
 pub(super) struct Place {
-    standing: Mutex<Standing>,
+    state: Mutex<PlaceState>,
     close: Notify,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Standing {
+struct PlaceState {
     /// The number of requests under way: 0 or 1.
     requests: u32,
     /// Whether the request waits by right.
@@ -60,8 +60,8 @@ pub(super) struct Taken {
 impl Places {
     /// Takes a place for a connection.
     pub(super) fn take(self: &Arc<Self>) -> Taken {
-        let standing = Standing { requests: 0, waiting: false, since: Instant::now(), closing: false };
-        let place = Arc::new(Place { standing: Mutex::new(standing), close: Notify::new() });
+        let state = PlaceState { requests: 0, waiting: false, since: Instant::now(), closing: false };
+        let place = Arc::new(Place { state: Mutex::new(state), close: Notify::new() });
         let mut open = self.open();
         open.numbers += 1;
         let number = open.numbers;
@@ -72,15 +72,15 @@ impl Places {
     /// Closes a connection to make room for another at `now`, if one may be closed.
     pub(super) fn make_room(&self, now: Instant) {
         let open = self.open();
-        let oldest = |may_go: fn(&Standing, Instant) -> bool| {
-            let standing = open.places.values().map(|place| (*place.standing(), place));
-            let fit = standing.filter(|(standing, _)| !standing.closing && may_go(standing, now));
-            fit.min_by_key(|(standing, _)| standing.since).map(|(_, place)| place)
+        let oldest = |may_go: fn(&PlaceState, Instant) -> bool| {
+            let state = open.places.values().map(|place| (*place.state(), place));
+            let fit = state.filter(|(state, _)| !state.closing && may_go(state, now));
+            fit.min_by_key(|(state, _)| state.since).map(|(_, place)| place)
         };
-        let idle = oldest(|standing, _| standing.requests == 0);
-        let slow = || oldest(|standing, now| !standing.waiting && now.duration_since(standing.since) >= SLOW);
+        let idle = oldest(|state, _| state.requests == 0);
+        let slow = || oldest(|state, now| !state.waiting && now.duration_since(state.since) >= SLOW);
         if let Some(place) = idle.or_else(slow) {
-            place.standing().closing = true;
+            place.state().closing = true;
             place.close.notify_one();
         }
     }
@@ -92,23 +92,23 @@ impl Places {
 }
 
 impl Place {
-    fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, PlaceState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a request.
     pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
-        let mut standing = self.standing();
-        standing.requests += 1;
-        standing.since = Instant::now();
+        let mut state = self.state();
+        state.requests += 1;
+        state.since = Instant::now();
         UnderWay(Arc::clone(self))
     }
 
     /// Sets whether the request under way waits by right.
     pub(super) fn set_waiting(&self, waiting: bool) {
-        let mut standing = self.standing();
-        standing.waiting = waiting;
-        standing.since = Instant::now();
+        let mut state = self.state();
+        state.waiting = waiting;
+        state.since = Instant::now();
     }
 
     /// Completes when the connection must be closed.
@@ -119,9 +119,9 @@ impl Place {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut standing = self.0.standing();
-        standing.requests = standing.requests.saturating_sub(1);
-        standing.since = Instant::now();
+        let mut state = self.0.state();
+        state.requests = state.requests.saturating_sub(1);
+        state.since = Instant::now();
     }
 }
 
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     fn closing(places: &[&Taken]) -> Vec<bool> {
-        places.iter().map(|taken| taken.place.standing().closing).collect()
+        places.iter().map(|taken| taken.place.state().closing).collect()
     }
 
     #[tokio::test]

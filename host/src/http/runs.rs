@@ -15,10 +15,10 @@ use crate::task::Name;
 
 use super::absent::Absent;
 use super::api_state::App;
+use super::api_types::{InputShape, KillEffect, Killed, ReleasedRun, RunDetail, Runs, millis};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, RunPath, Tenant, duration};
-use super::placing::Placing;
-use super::shapes::{InputShape, KillEffect, Killed, ReleasedRun, RunDetail, Runs, millis};
+use super::placement::Placement;
 use super::waiting::MayWait;
 use super::watch::Changes;
 
@@ -57,7 +57,7 @@ pub(super) async fn list(
     }
     let ListQuery { task, state, begun, before, .. } = query;
     let mut runs = app.store.runs(RunFilter { tenant: Some(tenant), task, state, begun, before, limit }).await?;
-    let placing = Placing::of(&app).await?;
+    let placing = Placement::of(&app).await?;
     {
         let absent = Absent::of(&app);
         runs.iter_mut().for_each(|run| say_why_it_waits(&app, &placing, &absent, run));
@@ -69,7 +69,7 @@ pub(super) async fn list(
 /// Explains why a run waits. Its task may be missing; a run that is due may be held back by a budget, or be for hosts
 /// that are not up. The state of the task in the store takes precedence, because a budget recovers by itself, and a
 /// host may come back.
-fn say_why_it_waits(app: &App, placing: &Placing<'_>, absent: &Absent<'_>, run: &mut RunInfo) {
+fn say_why_it_waits(app: &App, placing: &Placement<'_>, absent: &Absent<'_>, run: &mut RunInfo) {
     if run.state != RunState::Waiting {
         return;
     }
@@ -94,7 +94,7 @@ fn say_why_it_waits(app: &App, placing: &Placing<'_>, absent: &Absent<'_>, run: 
 }
 
 async fn detail(app: &App, mut run: RunInfo) -> ApiResult<Json<RunDetail>> {
-    let placing = Placing::of(app).await?;
+    let placing = Placement::of(app).await?;
     say_why_it_waits(app, &placing, &Absent::of(app), &mut run);
     let attempts = app.store.attempts(run.id).await?;
     let input = InputShape::of(&app.store.input(run.id).await?.unwrap_or_default());

@@ -10,9 +10,9 @@ use crate::schedule::{explain, instant_parser, zone};
 use crate::task::{Name, TaskKey};
 
 use super::api_state::App;
+use super::api_types::schedule::Explained;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, Tenant};
-use super::shapes::schedule::Explained;
 
 /// The default number of instants.
 const NEXT: usize = 5;

@@ -19,11 +19,11 @@ use crate::time::Timestamp;
 
 use super::absent::no_task;
 use super::api_state::App;
-use super::error::{ApiError, ApiResult};
-use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, Tenant, duration, instant, query_of};
-use super::shapes::schedules::{
+use super::api_types::schedules::{
     AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
 };
+use super::error::{ApiError, ApiResult};
+use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, Tenant, duration, instant, query_of};
 
 /// The longest delay or interval, and the furthest instant ahead. A longer one is more likely a mistake than intended.
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);

@@ -18,11 +18,11 @@ use crate::time::Timestamp;
 
 use super::absent::no_task;
 use super::api_state::App;
+use super::api_types::{TaskDetail, TaskSummary, Tasks, Triggered};
 use super::chains::following;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, TaskPath, Tenant, duration, instant, query_of};
-use super::placing::Placing;
-use super::shapes::{TaskDetail, TaskSummary, Tasks, Triggered};
+use super::placement::Placement;
 
 /// The longest idempotency key, in bytes.
 const MAX_DEDUP: usize = 200;
@@ -42,7 +42,7 @@ pub(super) async fn summaries(app: &App, tenant: &Name, most: usize) -> ApiResul
     let (tasks, now) = (app.catalog.tasks(), app.clock.now());
     let of_tenant = || tasks.values().filter(|task| task.key.tenant == *tenant);
     let mut following = following(app, of_tenant().take(most)).await?;
-    let placing = Placing::of(app).await?;
+    let placing = Placement::of(app).await?;
     let mut summary = |task: &Arc<Task>| {
         let (state, last) = (states.get(&task.key), latest.get(&task.key.task));
         let summary = TaskSummary::of(task, state, last, now, NEXT_IN_LIST);
@@ -60,7 +60,7 @@ pub(super) async fn summaries(app: &App, tenant: &Name, most: usize) -> ApiResul
 }
 
 /// Returns why no runs of a task start for a while. A momentary lack of room of its tenant is shown for runs only.
-fn held_back(app: &App, placing: &Placing<'_>, key: &TaskKey) -> Option<HeldBack> {
+fn held_back(app: &App, placing: &Placement<'_>, key: &TaskKey) -> Option<HeldBack> {
     if placing.is_elsewhere(key) {
         return placing.nowhere(key);
     }
@@ -99,7 +99,7 @@ pub(super) async fn show(
     let latest = app.store.latest_runs(key.tenant.clone(), Some(key.task.clone())).await?.remove(&key.task);
     let summary = TaskSummary::of(&task, Some(&state), latest.as_ref(), app.clock.now(), NEXT_IN_DETAIL);
     let following = following(&app, std::iter::once(&task)).await?.remove(&key);
-    let held_back = held_back(&app, &Placing::of(&app).await?, &key);
+    let held_back = held_back(&app, &Placement::of(&app).await?, &key);
     let summary = TaskSummary { held_back, following, ..summary };
     let summary = summary.under(&app.store.pauses().await?);
     Ok(Json(TaskDetail::of(&task, &state, summary)))

@@ -7,7 +7,7 @@ mod hosts;
 mod logs;
 mod pages;
 mod pauses;
-mod placing;
+mod placement;
 mod schedules;
 mod tenants;
 

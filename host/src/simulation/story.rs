@@ -1,4 +1,4 @@
-//! What ran when, as people and programs are told.
+//! Reports the runs of a simulation, for people and programs.
 
 use std::collections::BTreeMap;
 
@@ -16,23 +16,23 @@ use crate::store::{RunFilter, RunInfo, Store, TaskState};
 use crate::task::{Task, TaskKey};
 use crate::time::Timestamp;
 
-/// Runs read in one go.
+/// The runs that are read at once.
 const PAGE: usize = 500;
 
-/// What came of a plan. No figure or name in it is the real world's.
+/// The result of a plan. It contains no figure and no name of the real world.
 #[derive(Clone, Debug, Serialize)]
 pub struct Story {
-    /// Its start, RFC 3339.
+    /// The start, in RFC 3339.
     pub start: String,
-    /// Its end by a clock that is right.
+    /// The end, by a right clock.
     pub end: String,
-    /// What happened, in order.
+    /// The entries, in order.
     pub lines: Vec<Line>,
-    /// What it comes to, by task.
+    /// The sums, by task.
     pub tasks: BTreeMap<String, Sum>,
 }
 
-/// One thing that happened. Instants are RFC 3339, in the zone of the task, as the host's clock showed them.
+/// An entry. Instants are in RFC 3339, in the zone of the task, as the host's clock showed them.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Line {
@@ -41,38 +41,38 @@ pub enum Line {
     /// Instants of a task that were missed and are left out.
     #[serde(rename = "left-out")]
     LeftOut(LeftOut),
-    /// Something that befell the host.
+    /// An event of the host.
     Event(Event),
 }
 
-/// A run, and how it went.
+/// A run and its result.
 #[derive(Clone, Debug, Serialize)]
 pub struct Run {
-    /// Of which task.
+    /// The task.
     pub task: String,
-    /// When it was due.
+    /// The instant at which it was due.
     pub due: String,
-    /// Why it exists.
+    /// The cause of the run.
     pub cause: String,
-    /// When its first attempt began; none did if `None`.
+    /// The start of its first attempt; `None` if there was none.
     pub started: Option<String>,
-    /// When it was over, if it is.
+    /// The end of the run, if it has ended.
     pub ended: Option<String>,
-    /// How it stands: `succeeded`, the outcome that it failed with, `skipped`, `cancelled`, `waiting` or `running`.
+    /// The result: `succeeded`, the outcome of its failure, `skipped`, `cancelled`, `waiting` or `running`.
     pub outcome: String,
-    /// Its attempts that are over.
+    /// The attempts that have ended.
     pub attempts: Vec<Attempt>,
-    /// What was said of it.
+    /// The message of the run.
     pub message: Option<String>,
-    /// How it came to be.
+    /// The note with the origin of the run.
     pub note: Option<String>,
-    /// What it made, as text, where that was asked for.
+    /// The output as text, if it was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
-    /// Its id in the store.
+    /// The id in the store.
     #[serde(skip)]
     pub id: RunId,
-    /// Units of fuel that its attempts used.
+    /// The units of fuel that its attempts used.
     #[serde(skip)]
     pub fuel: u64,
     /// Whether it failed.
@@ -80,69 +80,69 @@ pub struct Run {
     pub failed: bool,
 }
 
-/// An attempt that is over.
+/// An attempt that has ended.
 #[derive(Clone, Debug, Serialize)]
 pub struct Attempt {
-    /// When it began.
+    /// The start of the attempt.
     pub started: String,
-    /// When it was over.
+    /// The end of the attempt.
     pub ended: String,
-    /// How it ended.
+    /// The outcome.
     pub outcome: String,
-    /// What was said of it.
+    /// The message.
     pub message: Option<String>,
 }
 
-/// Instants of a task that were missed, as the host was down or its clock was set forward, and that no run is made for. Those
-/// that are made up for have runs.
+/// Instants of a task that were missed, because the host was down or its clock was set forward, and that have no run.
+/// Those that are made up for have runs.
 #[derive(Clone, Debug, Serialize)]
 pub struct LeftOut {
-    /// Of which task.
+    /// The task.
     pub task: String,
-    /// The first of them.
+    /// The first instant.
     pub first: String,
-    /// The last of them.
+    /// The last instant.
     pub last: String,
-    /// How many they are.
+    /// The number of instants.
     pub count: u64,
-    /// Whether there are more than `count`: too many to be counted.
+    /// Whether there are more than `count`, because there were too many to count.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
 }
 
-/// Something that befell the host.
+/// An event of the host.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {
-    /// When, in UTC.
+    /// The instant in UTC.
     pub at: String,
-    /// What.
+    /// The description.
     pub what: String,
 }
 
-/// What became of a task's runs.
+/// The sums of a task's runs.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Sum {
-    /// How many runs.
+    /// The number of runs.
     pub runs: u64,
-    /// How many of them by [`Run::outcome`].
+    /// The number of runs by [`Run::outcome`].
     pub outcomes: BTreeMap<String, u64>,
-    /// How many instants were missed and are left out.
+    /// The number of instants that were missed and are left out.
     pub left_out: u64,
-    /// Whether there are more than `left_out`: too many to be counted.
+    /// Whether there are more than `left_out`, because there were too many to count.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub left_out_more: bool,
-    /// Why the task is paused at the end, if it is.
+    /// The reason why the task is paused at the end, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
 }
 
 impl Story {
-    /// How many runs failed.
+    /// Returns how many runs failed.
     pub fn failed(&self) -> usize {
         self.runs().filter(|run| run.failed).count()
     }
 
-    /// The runs, in the order in which they were made.
+    /// Iterates over the runs, in the order in which they were made.
     pub fn runs(&self) -> impl Iterator<Item = &Run> {
         self.lines.iter().filter_map(|line| match line {
             Line::Run(run) => Some(run),
@@ -151,7 +151,7 @@ impl Story {
     }
 }
 
-/// What happened between two runs: after the run with this id.
+/// An entry between two runs: after the run with this id.
 #[derive(Clone, Debug)]
 pub(super) struct Gap {
     pub(super) after: RunId,
@@ -163,7 +163,7 @@ impl Gap {
         Self { after, lines: vec![Line::Event(Event { at: there(at, Tz::UTC), what })] }
     }
 
-    /// What the next look at the clock, at `now`, leaves out of the schedules of `tasks`.
+    /// Returns the instants that the next look at the clock, at `now`, leaves out of the schedules of `tasks`.
     pub(super) fn left_out<'a>(
         after: RunId,
         now: Timestamp,
@@ -175,7 +175,7 @@ impl Gap {
     }
 }
 
-/// An instant as it is told.
+/// Formats an instant for the report.
 fn there(at: Timestamp, zone: Tz) -> String {
     at.to_utc().with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
@@ -218,7 +218,7 @@ pub(super) async fn tell(plan: &Plan, store: &dyn Store, catalog: &Catalog, gaps
     Ok(Story { start: utc(plan.start), end: utc(plan.start.plus(plan.length)), lines, tasks: sums })
 }
 
-/// All runs there are, oldest first.
+/// Returns all runs, oldest first.
 async fn all(store: &dyn Store) -> Result<Vec<RunInfo>, NoStory> {
     let mut runs: Vec<RunInfo> = Vec::new();
     loop {
@@ -238,7 +238,7 @@ async fn run(plan: &Plan, store: &dyn Store, info: &RunInfo, zone: Tz) -> Result
         true => store.output(info.id).await?.map(|output| String::from_utf8_lossy(&output.body).into_owned()),
         false => None,
     };
-    // The one under way has no report yet.
+    // The attempt under way has no report yet.
     let under_way = info.claimed_at.filter(|_| info.state == RunState::Running);
     let started = attempts.first().map(|attempt| attempt.report.started_at).or(under_way);
     Ok(Run {
@@ -278,9 +278,10 @@ fn is_skip(message: &str) -> bool {
     message.starts_with("skipped")
 }
 
-/// What a look at `now` leaves out of a task's schedule: the same that the scheduler does, which looks right after.
+/// Returns the instants that a look at `now` leaves out of a task's schedule. The scheduler looks right after this, and
+/// leaves out the same.
 fn left_out(task: &Task, state: Option<&TaskState>, now: Timestamp) -> Option<LeftOut> {
-    // While it is paused, what is due is not missed.
+    // Instants that come due during a pause are not missed.
     if state.is_some_and(|state| state.paused.is_some()) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! The parts of a host, and the hand that turns its clock.
+//! Holds the parts of a host, and advances its clock.
 
 use std::collections::VecDeque;
 use std::fs::Permissions;
@@ -34,13 +34,13 @@ use super::NoStory;
 use super::plan::{Asked, Blow, Plan};
 use super::story::{self, Gap, Story};
 
-/// Attempts and jumps of the clock. A minute's work of a good machine, and more lines than anybody reads.
+/// The most attempts and jumps of the clock: a minute of a good machine's work, and more lines than anyone reads.
 const MOST: usize = 200_000;
 
-/// When to look again where what is due by now is held up. A real host looks as often.
+/// The wait before another look if a due run is held up. A real host looks as often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// A claim holds for longer than any simulation: this host is the only one, and gives up its claims when it goes down.
+/// A claim lasts longer than any simulation. This host is the only one, and gives up its claims when it goes down.
 const LEASE: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
 
 pub(super) struct World<'a> {
@@ -58,13 +58,14 @@ pub(super) struct World<'a> {
     attempts: JoinSet<()>,
     blows: VecDeque<(Duration, Blow)>,
     down: bool,
-    /// Asked for while the host was down.
+    /// The runs that were requested while the host was down.
     late: Vec<Asked>,
     gaps: Vec<Gap>,
-    /// The latest run there was when the host was up again, or its clock was set forward, since its last look at that.
+    /// The latest run at the time when the host came up again, or its clock was set forward, until the next look at
+    /// missed instants.
     unseen: Option<RunId>,
     things: usize,
-    /// Holds the store, and compiled code. DirectoryEvent last.
+    /// The directory of the store and of compiled code. Dropped last.
     _place: tempfile::TempDir,
 }
 
@@ -80,7 +81,7 @@ impl<'a> World<'a> {
         config.host.var = place.path().to_owned();
         let time = VirtualTime::new(plan.start, plan.seed);
         let clock: Arc<dyn Clock> = time.clone();
-        // Nobody needs what outlives a power cut.
+        // Nothing here has to survive a power cut.
         let options = SqliteOptions { sync: Durability::Normal, ..SqliteOptions::default() };
         let store: Arc<dyn Store> = SqliteStore::open(config.database(), &options)?;
         let (catalog, live) = (Arc::<Catalog>::default(), Arc::<LiveRuns>::default());
@@ -161,7 +162,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Let time pass to the end of the plan.
+    /// Advances to the end of the plan.
     pub(super) async fn go_on(&mut self) -> Result<(), NoStory> {
         loop {
             self.take_blows().await?;
@@ -178,12 +179,12 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What came of it.
+    /// Returns the report.
     pub(super) async fn tell(mut self) -> Result<Story, NoStory> {
         let story = story::tell(self.plan, self.store.as_ref(), &self.catalog, &self.gaps).await;
         self.give_up().await;
         let runtime = Arc::clone(&self.runtime);
-        // It waits for its threads.
+        // Stopping waits for threads, so it runs on a thread for blocking work.
         let _ = tokio::task::spawn_blocking(move || runtime.stop()).await;
         story
     }
@@ -193,8 +194,8 @@ impl<'a> World<'a> {
         if self.things > MOST { Err(NoStory::TooMuch(MOST)) } else { Ok(()) }
     }
 
-    /// Do all that is to be done at this instant, one thing after the other. Returns when there will be more to do, as far as
-    /// scheduler and store know.
+    /// Does everything that is due at this instant, one thing after the other. Returns the time until more is due, as
+    /// far as scheduler and store know.
     async fn settle(&mut self) -> Result<Option<Duration>, NoStory> {
         loop {
             self.time.quiet().await;
@@ -219,9 +220,10 @@ impl<'a> World<'a> {
                     drop(busy);
                 });
             }
-            // What was taken may be over by now, with another attempt to come: then all is looked at again. So may an attempt
-            // be that was asleep before the look and awoke since, because another run takes its place.
-            // Hints follow answers: whoever was to hear of what was written last has heard it before the claim was answered.
+            // A claimed run may have ended by now and have another attempt to come. So may an attempt that was asleep
+            // before the look and awoke since, because another run takes its place. In both cases everything is
+            // examined again. Hints precede answers: every receiver of a hint about the last write has received it
+            // before the claim is answered.
             if !took && self.time.is_quiet() && self.time.stirs() == before {
                 let now = self.time.passed();
                 let when = |at| Some(self.time.when(at)).filter(|at| *at > now).unwrap_or(now + LOOK_AGAIN);
@@ -231,7 +233,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Let happen what befalls the host by now.
+    /// Applies the events of the host up to now.
     async fn take_blows(&mut self) -> Result<(), NoStory> {
         while let Some((_, blow)) = self.blows.pop_front_if(|(at, _)| *at <= self.time.passed()) {
             let now = self.time.now();
@@ -269,14 +271,14 @@ impl<'a> World<'a> {
                 Blow::Asked(asked) => self.ask(asked).await?,
             }
         }
-        // Several may come at once. What is left out is told once, as the scheduler looks once.
+        // Several causes may come together. Missed instants are reported once, because the scheduler looks once.
         match self.unseen.take_if(|_| !self.down) {
             Some(after) => self.left_out(after).await,
             None => Ok(()),
         }
     }
 
-    /// End all attempts as they stand; nothing is written for them.
+    /// Ends all attempts as they are, and stores nothing for them.
     async fn give_up(&mut self) {
         self.attempts.shutdown().await;
         self.time.quiet().await;
@@ -297,7 +299,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// Tell what was not seen in time, as the scheduler is about to find it.
+    /// Reports missed instants, as the scheduler is about to find them.
     async fn left_out(&mut self, after: RunId) -> Result<(), NoStory> {
         let (states, tasks) = (self.store.task_states().await?, self.catalog.tasks());
         self.gaps.push(Gap::left_out(after, self.time.now(), tasks.values().map(AsRef::as_ref), &states));
@@ -332,7 +334,7 @@ fn worker(config: &Config, services: &Services, executor: Arc<Executor>, budgets
         executor,
         budgets,
         host: config.host_name(),
-        // A host that has whatever is asked for: what the others are like is not the plugin's to say.
+        // The host has every requested label, because a plugin cannot know the labels of other hosts.
         labels: services.catalog.tasks().values().flat_map(|task| task.runs_on.clone()).collect(),
         slots: Arc::new(Semaphore::new(config.runtime.slots as usize)),
         places: config.runtime.slots,

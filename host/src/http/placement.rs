@@ -9,13 +9,13 @@ use super::api_state::App;
 use super::error::ApiResult;
 
 /// The hosts that may run tasks, at one moment.
-pub(super) struct Placing<'a> {
+pub(super) struct Placement<'a> {
     app: &'a App,
     /// The hosts that take runs; read only if some task is not for this host.
     up: Vec<HostInfo>,
 }
 
-impl<'a> Placing<'a> {
+impl<'a> Placement<'a> {
     pub(super) async fn of(app: &'a App) -> ApiResult<Self> {
         let elsewhere = app.catalog.tasks().values().any(|task| !task.may_run_on(&app.host.labels));
         let mut up = if elsewhere { app.store.hosts().await? } else { Vec::new() };
