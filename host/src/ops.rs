@@ -13,7 +13,7 @@ mod runs;
 use std::fmt;
 use std::sync::Arc;
 
-pub use ending::{EndRun, Ended};
+pub use ending::{EndEffect, EndRun};
 pub use pausing::PauseState;
 pub use runs::{TriggerRun, Triggered};
 

@@ -5,21 +5,21 @@
 //! do, the time jumps to the next instant at which there is. So the same plan gives the same report, word for word, as
 //! long as guests do not access the real world.
 //!
-//! Instants of a [`Plan`] are those of a right clock. The host's clock, and with it the instants in a [`Report`], also
+//! Instants of a [`Plan`] are those of a right clock. The host's clock, and with it the instants in a [`SimulationReport`], also
 //! includes the steps by which that clock is set.
 
 mod plan;
-mod story;
-mod world;
+mod report;
+mod sim_host;
 
-pub use plan::{Asked, Down, Plan, Step};
-pub use story::{Attempt, Event, LeftOut, Line, Run, Story, Sum};
+pub use plan::{Down, Plan, RequestedRun, Step};
+pub use report::{Attempt, Event, LeftOut, Line, Run, SimulationReport, Sum};
 
-use world::World;
+use sim_host::SimHost;
 
 /// The reason why there is no report.
 #[derive(Debug, thiserror::Error)]
-pub enum NoStory {
+pub enum SimulationError {
     /// The plan cannot be followed: an instant is outside of it, or a task does not exist.
     #[error("{0}")]
     BadPlan(String),
@@ -34,7 +34,7 @@ pub enum NoStory {
     NoHost(String),
 }
 
-impl From<crate::store::StoreError> for NoStory {
+impl From<crate::store::StoreError> for SimulationError {
     fn from(error: crate::store::StoreError) -> Self {
         Self::NoHost(error.to_string())
     }
@@ -45,9 +45,9 @@ impl From<crate::store::StoreError> for NoStory {
 /// # Errors
 ///
 /// [`SimulationError`], a line that says what to change.
-pub async fn simulate(plan: &Plan) -> Result<Story, NoStory> {
+pub async fn simulate(plan: &Plan) -> Result<SimulationReport, SimulationError> {
     plan.check()?;
-    let mut world = World::new(plan).await?;
+    let mut world = SimHost::new(plan).await?;
     world.go_on().await?;
     world.tell().await
 }

@@ -31,12 +31,12 @@ pub(super) fn explain(args: &ExplainArgs, screen: &Screen) -> Result<(), CliErro
 }
 
 /// A parsed schedule, and the instant after which its instants are listed.
-struct Asked {
+struct Explain {
     given: ParsedSchedule,
     from: Timestamp,
 }
 
-fn read(args: &ExplainArgs, screen: &Screen) -> Result<Asked, CliError> {
+fn read(args: &ExplainArgs, screen: &Screen) -> Result<Explain, CliError> {
     let zone = args.zone.unwrap_or(Tz::UTC);
     let instant = |option: &str, text: &Option<String>| {
         let read = text.as_deref().map(|text| instant_parser::instant(text, zone, screen.now)).transpose();
@@ -51,7 +51,7 @@ fn read(args: &ExplainArgs, screen: &Screen) -> Result<Asked, CliError> {
              (`tomorrow 4am`)",
         )
     })?;
-    Ok(Asked { given, from })
+    Ok(Explain { given, from })
 }
 
 /// Returns the kind of the text, and the text.

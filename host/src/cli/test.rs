@@ -11,7 +11,7 @@ use super::error::{CliError, Exit};
 use super::screen::{Screen, one_line, safe};
 use crate::http::api_types::length;
 use crate::lengths;
-use crate::simulation::{self, Asked, Down, Line, NoStory, Plan, Run, Step, Story, Sum};
+use crate::simulation::{self, Down, Line, Plan, RequestedRun, Run, SimulationError, SimulationReport, Step, Sum};
 use crate::task::Name;
 use crate::time::Timestamp;
 
@@ -33,7 +33,7 @@ pub(super) struct TestArgs {
     pub(super) tasks: Vec<Name>,
     /// Request a run of a task, at the start or at an instant; may be given again
     #[arg(long = "trigger", value_name = "TASK[@INSTANT][=INPUT]", value_parser = asked)]
-    pub(super) triggers: Vec<Asked>,
+    pub(super) triggers: Vec<RequestedRun>,
     /// Stop the host at an instant, for a duration or until another instant; may be given again
     #[arg(long = "host-down", value_name = "INSTANT..DURATION|INSTANT", value_parser = down)]
     pub(super) downs: Vec<Down>,
@@ -66,12 +66,12 @@ pub(super) fn test(args: TestArgs, screen: &Screen) -> Result<(), CliError> {
         return Err(CliError::usage(format!("--for is longer than {longest}, the most that can be simulated")));
     }
     let expected = args.expect.as_deref().map(expected).transpose()?;
-    let story = story(&args)?;
-    let text = if args.json { json(&story) } else { text(&story, &args) };
+    let report = report(&args)?;
+    let text = if args.json { json(&report) } else { text(&report, &args) };
     screen.text(&text)?;
     match expected {
         Some(expected) => compare(&expected, &text, args.expect.as_deref().unwrap_or(Path::new("-"))),
-        None => judge(&story),
+        None => judge(&report),
     }
 }
 
@@ -79,7 +79,7 @@ fn expected(file: &Path) -> Result<String, CliError> {
     std::fs::read_to_string(file).map_err(|e| CliError::usage(format!("cannot read `{}`: {e}", file.display())))
 }
 
-fn story(args: &TestArgs) -> Result<Story, CliError> {
+fn report(args: &TestArgs) -> Result<SimulationReport, CliError> {
     let plan = Plan {
         plugin: args.plugin.clone(),
         start: args.at,
@@ -98,14 +98,16 @@ fn story(args: &TestArgs) -> Result<Story, CliError> {
         .build()
         .map_err(|e| CliError::failed(format!("cannot start threads: {e}")))?;
     threads.block_on(simulation::simulate(&plan)).map_err(|error| match error {
-        NoStory::NoHost(_) => CliError::failed(error.to_string()),
+        SimulationError::NoHost(_) => CliError::failed(error.to_string()),
         // Nothing was run, and a repetition would return the same error.
-        NoStory::BadPlan(_) | NoStory::BadPlugin(_) | NoStory::TooMuch(_) => CliError::usage(error.to_string()),
+        SimulationError::BadPlan(_) | SimulationError::BadPlugin(_) | SimulationError::TooMuch(_) => {
+            CliError::usage(error.to_string())
+        }
     })
 }
 
-fn judge(story: &Story) -> Result<(), CliError> {
-    match (story.failed(), story.runs().count()) {
+fn judge(report: &SimulationReport) -> Result<(), CliError> {
+    match (report.failed(), report.runs().count()) {
         (0, _) => Ok(()),
         (failed, all) => Err(CliError::failed(format!("{failed} of {all} run(s) failed"))),
     }
@@ -128,21 +130,21 @@ fn compare(expected: &str, printed: &str, file: &Path) -> Result<(), CliError> {
     }
 }
 
-fn json(story: &Story) -> String {
-    let mut text = serde_json::to_string_pretty(story).expect("a story is JSON");
+fn json(report: &SimulationReport) -> String {
+    let mut text = serde_json::to_string_pretty(report).expect("a report is JSON");
     text.push('\n');
     text
 }
 
-fn text(story: &Story, args: &TestArgs) -> String {
+fn text(report: &SimulationReport, args: &TestArgs) -> String {
     let mut head = vec!["DUE", "TASK", "CAUSE", "STARTED", "ENDED", "TRIES", "OUTCOME"];
     if args.verbose {
         head.extend(["RUN", "FUEL"]);
     }
     head.push("NOTE");
     let mut rows = vec![head.iter().map(|name| (*name).to_owned()).collect()];
-    rows.extend(story.lines.iter().map(|line| row(line, args.verbose)));
-    let outputs = story.lines.iter().map(|line| match line {
+    rows.extend(report.lines.iter().map(|line| row(line, args.verbose)));
+    let outputs = report.lines.iter().map(|line| match line {
         Line::Run(Run { output: Some(output), .. }) => output.as_str(),
         _ => "",
     });
@@ -154,11 +156,11 @@ fn text(story: &Story, args: &TestArgs) -> String {
             text.push_str(&format!("    | {}\n", safe(line)));
         }
     }
-    text.push_str(&format!("\nFrom {} to {}:\n", story.start, story.end));
-    if story.tasks.is_empty() {
+    text.push_str(&format!("\nFrom {} to {}:\n", report.start, report.end));
+    if report.tasks.is_empty() {
         text.push_str("nothing was due\n");
     }
-    for (task, sum) in &story.tasks {
+    for (task, sum) in &report.tasks {
         text.push_str(&format!("{task}: {}\n", summary(sum)));
     }
     text
@@ -256,7 +258,7 @@ fn read_instant(text: &str) -> Option<Timestamp> {
 }
 
 /// Parses `TASK`, `TASK=INPUT`, `TASK@INSTANT` or `TASK@INSTANT=INPUT`.
-fn asked(text: &str) -> Result<Asked, String> {
+fn asked(text: &str) -> Result<RequestedRun, String> {
     let (who, input) = match text.split_once('=') {
         Some((who, input)) => (who, Some(input.as_bytes().to_vec())),
         None => (text, None),
@@ -266,7 +268,7 @@ fn asked(text: &str) -> Result<Asked, String> {
         None => (who, None),
     };
     let task = Name::new(task).map_err(|e| e.to_string())?;
-    Ok(Asked { at, task, input })
+    Ok(RequestedRun { at, task, input })
 }
 
 /// Parses `INSTANT..DURATION` or `INSTANT..INSTANT`.
@@ -322,10 +324,10 @@ mod tests {
     fn a_trigger_may_have_an_instant_and_an_input_with_any_signs_in_it() {
         let task = Name::new("tidy").expect("a name");
         let asked = |text| asked(text).expect(text);
-        assert_eq!(asked("tidy"), Asked { at: None, task: task.clone(), input: None });
-        assert_eq!(asked("tidy=a=b@c"), Asked { at: None, task: task.clone(), input: Some(b"a=b@c".to_vec()) });
+        assert_eq!(asked("tidy"), RequestedRun { at: None, task: task.clone(), input: None });
+        assert_eq!(asked("tidy=a=b@c"), RequestedRun { at: None, task: task.clone(), input: Some(b"a=b@c".to_vec()) });
         let later = Some(at("2027-03-28T00:00:00Z"));
-        assert_eq!(asked("tidy@2027-03-28T01:00+01:00="), Asked { at: later, task, input: Some(Vec::new()) });
+        assert_eq!(asked("tidy@2027-03-28T01:00+01:00="), RequestedRun { at: later, task, input: Some(Vec::new()) });
     }
 
     #[test]

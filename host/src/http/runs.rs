@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::ops::{EndRun, Ended, Principal};
+use crate::ops::{EndEffect, EndRun, Principal};
 use crate::run::{HeldBack, RunId, RunState};
 use crate::store::{RunFilter, RunInfo};
 use crate::task::Name;
@@ -170,9 +170,9 @@ pub(super) async fn kill(
     tenant.run(&app, id).await?;
     let ended = app.ops.end_run(&Principal::Operator, id, EndRun { reason, at_once: query.now }).await?;
     let (effect, grace) = match ended {
-        Ended::Cancelled => (KillEffect::Cancelled, Duration::ZERO),
-        Ended::Stopping(grace) => (KillEffect::Stopping, grace),
-        Ended::Requested => (KillEffect::Requested, Duration::ZERO),
+        EndEffect::Cancelled => (KillEffect::Cancelled, Duration::ZERO),
+        EndEffect::Stopping(grace) => (KillEffect::Stopping, grace),
+        EndEffect::Requested => (KillEffect::Requested, Duration::ZERO),
     };
     let status = if effect == KillEffect::Cancelled { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(Killed { run: id, effect, grace_ms: millis(grace) })))

@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 
 /// The state of a host's pause, and its latest end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PauseState {
+pub struct HostPauseState {
     /// The begin of the pause, if the host is paused.
     pub since: Option<Timestamp>,
     /// The latest pause that has ended. Its end identifies it, so that even a pause too short for an observer to see
@@ -27,7 +27,7 @@ pub struct EndedPause {
 
 /// Shares the pause of a host between the signal handler and the parts that obey it.
 #[derive(Debug, Default)]
-pub struct HostPause(watch::Sender<PauseState>);
+pub struct HostPause(watch::Sender<HostPauseState>);
 
 impl HostPause {
     /// Pauses the host. Returns whether it was not paused before.
@@ -54,7 +54,7 @@ impl HostPause {
     }
 
     /// Returns a receiver of changes.
-    pub fn changes(&self) -> watch::Receiver<PauseState> {
+    pub fn changes(&self) -> watch::Receiver<HostPauseState> {
         self.0.subscribe()
     }
 
@@ -81,6 +81,6 @@ mod tests {
         assert!(pause.end(at(4)) && !pause.end(at(5)));
 
         let seen = *changes.borrow_and_update();
-        assert_eq!(seen, PauseState { since: None, over: Some(EndedPause { from: at(2), to: at(4) }) });
+        assert_eq!(seen, HostPauseState { since: None, over: Some(EndedPause { from: at(2), to: at(4) }) });
     }
 }

@@ -21,7 +21,7 @@ pub struct EndRun {
 
 /// The effect of ending a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum EndEffect {
     /// The run was waiting, and is cancelled.
     Cancelled,
     /// The run is running on this host, and has this long to end by itself.
@@ -36,7 +36,7 @@ impl Ops {
     /// # Errors
     ///
     /// [`OpError::RunIsOver`]; the store's errors.
-    pub async fn end_run(&self, by: &Principal, run: RunId, end: EndRun) -> Result<Ended> {
+    pub async fn end_run(&self, by: &Principal, run: RunId, end: EndRun) -> Result<EndEffect> {
         let EndRun { reason, at_once } = end;
         // The attempt is told at once, whatever the store does. The store is told as well, because a crash before the
         // outcome is stored would let the run go on.
@@ -49,10 +49,10 @@ impl Ops {
             attempt.ask_to_end(Stop::Killed(reason.clone()))
         });
         let ended = match (live, self.store.cancel(run, &reason, self.clock.now()).await) {
-            (Some(_), _) => Ended::Stopping(grace),
+            (Some(_), _) => EndEffect::Stopping(grace),
             (None, wish) => match wish? {
-                Cancelled::Done => Ended::Cancelled,
-                Cancelled::Requested => Ended::Requested,
+                Cancelled::Done => EndEffect::Cancelled,
+                Cancelled::Requested => EndEffect::Requested,
                 Cancelled::Over(state) => return Err(OpError::RunIsOver(run, state)),
             },
         };

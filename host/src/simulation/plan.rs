@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::NoStory;
+use super::SimulationError;
 use crate::task::Name;
 use crate::time::Timestamp;
 
@@ -20,7 +20,7 @@ pub struct Plan {
     /// The tasks whose schedules are followed; all if it is empty.
     pub only: BTreeSet<Name>,
     /// The runs on demand.
-    pub asked: Vec<Asked>,
+    pub asked: Vec<RequestedRun>,
     /// The times in which the host is down.
     pub down: Vec<Down>,
     /// The steps by which its clock is set.
@@ -33,7 +33,7 @@ pub struct Plan {
 
 /// A run on demand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct RequestedRun {
     /// The instant of the request; `None` for the start. While the host is down the request waits until it is up.
     pub at: Option<Timestamp>,
     /// The task.
@@ -62,17 +62,17 @@ pub struct Step {
 
 /// An event of the host.
 #[derive(Clone, Debug)]
-pub(super) enum Blow {
+pub(super) enum HostEvent {
     Step(i64),
     Down { until: Timestamp },
     Up,
-    Asked(Asked),
+    Request(RequestedRun),
 }
 
 impl Plan {
-    pub(super) fn check(&self) -> Result<(), NoStory> {
+    pub(super) fn check(&self) -> Result<(), SimulationError> {
         let end = self.start.plus(self.length);
-        let bad = |what: String| Err(NoStory::BadPlan(what));
+        let bad = |what: String| Err(SimulationError::BadPlan(what));
         let within = |at: Timestamp| self.start <= at && at <= end;
         let instants = self.asked.iter().filter_map(|asked| asked.at);
         let instants = instants.chain(self.steps.iter().map(|step| step.at)).chain(self.down.iter().map(|d| d.from));
@@ -91,14 +91,17 @@ impl Plan {
     }
 
     /// Returns all events of the host in order, each with its time after the start.
-    pub(super) fn blows(&self) -> Vec<(Duration, Blow)> {
+    pub(super) fn events(&self) -> Vec<(Duration, HostEvent)> {
         let after = |at: Timestamp| at.since(self.start);
-        let steps = self.steps.iter().map(|step| (after(step.at), Blow::Step(step.by)));
-        let ups = self.down.iter().map(|down| (after(down.to), Blow::Up));
-        let downs = self.down.iter().map(|down| (after(down.from), Blow::Down { until: down.to }));
-        let asked = self.asked.iter().map(|asked| (asked.at.map_or(Duration::ZERO, after), Blow::Asked(asked.clone())));
-        let mut blows: Vec<_> = steps.chain(downs).chain(ups).chain(asked).collect();
-        blows.sort_by_key(|(at, _)| *at); // stable: what happens at once happens in this order
-        blows
+        let steps = self.steps.iter().map(|step| (after(step.at), HostEvent::Step(step.by)));
+        let ups = self.down.iter().map(|down| (after(down.to), HostEvent::Up));
+        let downs = self.down.iter().map(|down| (after(down.from), HostEvent::Down { until: down.to }));
+        let asked = self
+            .asked
+            .iter()
+            .map(|asked| (asked.at.map_or(Duration::ZERO, after), HostEvent::Request(asked.clone())));
+        let mut events: Vec<_> = steps.chain(downs).chain(ups).chain(asked).collect();
+        events.sort_by_key(|(at, _)| *at); // stable: what happens at once happens in this order
+        events
     }
 }

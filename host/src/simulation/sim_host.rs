@@ -30,9 +30,9 @@ use crate::store::{RunFilter, Store};
 use crate::task::{Name, TaskKey};
 use crate::time::{Clock, Timestamp};
 
-use super::NoStory;
-use super::plan::{Asked, Blow, Plan};
-use super::story::{self, Gap, Story};
+use super::SimulationError;
+use super::plan::{HostEvent, Plan, RequestedRun};
+use super::report::{self, Gap, SimulationReport};
 
 /// The most attempts and jumps of the clock: a minute of a good machine's work, and more lines than anyone reads.
 const MOST: usize = 200_000;
@@ -43,7 +43,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// A claim lasts longer than any simulation. This host is the only one, and gives up its claims when it goes down.
 const LEASE: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
 
-pub(super) struct World<'a> {
+pub(super) struct SimHost<'a> {
     plan: &'a Plan,
     time: Arc<VirtualTime>,
     store: Arc<dyn Store>,
@@ -56,10 +56,10 @@ pub(super) struct World<'a> {
     worker: Worker,
     sweeper: Sweeper,
     attempts: JoinSet<()>,
-    blows: VecDeque<(Duration, Blow)>,
+    events: VecDeque<(Duration, HostEvent)>,
     down: bool,
     /// The runs that were requested while the host was down.
-    late: Vec<Asked>,
+    late: Vec<RequestedRun>,
     gaps: Vec<Gap>,
     /// The latest run at the time when the host came up again, or its clock was set forward, until the next look at
     /// missed instants.
@@ -69,9 +69,9 @@ pub(super) struct World<'a> {
     _place: tempfile::TempDir,
 }
 
-impl<'a> World<'a> {
-    pub(super) async fn new(plan: &'a Plan) -> Result<Self, NoStory> {
-        let no_host = |error: &dyn std::fmt::Display| NoStory::NoHost(error.to_string());
+impl<'a> SimHost<'a> {
+    pub(super) async fn new(plan: &'a Plan) -> Result<Self, SimulationError> {
+        let no_host = |error: &dyn std::fmt::Display| SimulationError::NoHost(error.to_string());
         let place = tempfile::Builder::new()
             .prefix("sexton-test-")
             .permissions(Permissions::from_mode(0o700))
@@ -103,7 +103,7 @@ impl<'a> World<'a> {
         let most = config.runtime.max_component;
         load_one::load(&plugins, &runtime, &plan.plugin, most, &plan.only, plan.start)
             .await
-            .map_err(NoStory::BadPlugin)?;
+            .map_err(SimulationError::BadPlugin)?;
         let budgets = Arc::new(Budgets::new(Arc::clone(&catalog), tenants, Arc::clone(&clock)));
         let executor = Arc::new(Executor {
             store: Arc::clone(&store),
@@ -138,7 +138,7 @@ impl<'a> World<'a> {
             worker,
             sweeper,
             attempts: JoinSet::new(),
-            blows: plan.blows().into(),
+            events: plan.events().into(),
             down: false,
             late: Vec::new(),
             gaps: Vec::new(),
@@ -150,24 +150,28 @@ impl<'a> World<'a> {
         Ok(world)
     }
 
-    fn know_all_that_is_asked_for(&self) -> Result<(), NoStory> {
+    fn know_all_that_is_asked_for(&self) -> Result<(), SimulationError> {
         let known = self.catalog.tasks();
         let unknown = self.plan.asked.iter().find(|asked| !known.contains_key(&key(&asked.task)));
         match unknown {
             Some(asked) => {
                 let names: Vec<_> = known.keys().map(|key| format!("`{}`", key.task)).collect();
-                Err(NoStory::BadPlan(format!("there is no task `{}`; there is {}", asked.task, names.join(", "))))
+                Err(SimulationError::BadPlan(format!(
+                    "there is no task `{}`; there is {}",
+                    asked.task,
+                    names.join(", ")
+                )))
             }
             None => Ok(()),
         }
     }
 
     /// Advances to the end of the plan.
-    pub(super) async fn go_on(&mut self) -> Result<(), NoStory> {
+    pub(super) async fn go_on(&mut self) -> Result<(), SimulationError> {
         loop {
-            self.take_blows().await?;
+            self.apply_events().await?;
             let next = if !self.down { self.settle().await? } else { None };
-            let next = next.into_iter().chain(self.blows.front().map(|(at, _)| *at)).chain(self.time.next()).min();
+            let next = next.into_iter().chain(self.events.front().map(|(at, _)| *at)).chain(self.time.next()).min();
             match next.filter(|next| *next <= self.plan.length) {
                 Some(next) => self.time.pass_to(next),
                 None => {
@@ -180,23 +184,23 @@ impl<'a> World<'a> {
     }
 
     /// Returns the report.
-    pub(super) async fn tell(mut self) -> Result<Story, NoStory> {
-        let story = story::tell(self.plan, self.store.as_ref(), &self.catalog, &self.gaps).await;
+    pub(super) async fn tell(mut self) -> Result<SimulationReport, SimulationError> {
+        let report = report::tell(self.plan, self.store.as_ref(), &self.catalog, &self.gaps).await;
         self.give_up().await;
         let runtime = Arc::clone(&self.runtime);
         // Stopping waits for threads, so it runs on a thread for blocking work.
         let _ = tokio::task::spawn_blocking(move || runtime.stop()).await;
-        story
+        report
     }
 
-    fn happens(&mut self) -> Result<(), NoStory> {
+    fn happens(&mut self) -> Result<(), SimulationError> {
         self.things += 1;
-        if self.things > MOST { Err(NoStory::TooMuch(MOST)) } else { Ok(()) }
+        if self.things > MOST { Err(SimulationError::TooMuch(MOST)) } else { Ok(()) }
     }
 
     /// Does everything that is due at this instant, one thing after the other. Returns the time until more is due, as
     /// far as scheduler and store know.
-    async fn settle(&mut self) -> Result<Option<Duration>, NoStory> {
+    async fn settle(&mut self) -> Result<Option<Duration>, SimulationError> {
         loop {
             self.time.quiet().await;
             while self.attempts.try_join_next().is_some() {}
@@ -234,18 +238,18 @@ impl<'a> World<'a> {
     }
 
     /// Applies the events of the host up to now.
-    async fn take_blows(&mut self) -> Result<(), NoStory> {
-        while let Some((_, blow)) = self.blows.pop_front_if(|(at, _)| *at <= self.time.passed()) {
+    async fn apply_events(&mut self) -> Result<(), SimulationError> {
+        while let Some((_, event)) = self.events.pop_front_if(|(at, _)| *at <= self.time.passed()) {
             let now = self.time.now();
-            match blow {
-                Blow::Step(by) => {
+            match event {
+                HostEvent::Step(by) => {
                     self.time.set_clock(by);
                     let back = if by < 0 { "back" } else { "forward" };
                     let by_words = lengths::exact(Duration::from_millis(by.unsigned_abs()));
                     self.note(now, format!("the clock is set {back} by {by_words}")).await?;
                     self.unseen = Some(self.latest().await?);
                 }
-                Blow::Down { until } => {
+                HostEvent::Down { until } => {
                     self.down = true;
                     self.give_up().await;
                     self.note(
@@ -257,7 +261,7 @@ impl<'a> World<'a> {
                     )
                     .await?;
                 }
-                Blow::Up => {
+                HostEvent::Up => {
                     self.down = false;
                     self.timetable = Timetable::default();
                     self.store.abandon(&self.worker.host).await?;
@@ -267,8 +271,8 @@ impl<'a> World<'a> {
                         self.ask(asked).await?;
                     }
                 }
-                Blow::Asked(asked) if self.down => self.late.push(asked),
-                Blow::Asked(asked) => self.ask(asked).await?,
+                HostEvent::Request(asked) if self.down => self.late.push(asked),
+                HostEvent::Request(asked) => self.ask(asked).await?,
             }
         }
         // Several causes may come together. Missed instants are reported once, because the scheduler looks once.
@@ -284,29 +288,29 @@ impl<'a> World<'a> {
         self.time.quiet().await;
     }
 
-    async fn ask(&mut self, asked: Asked) -> Result<(), NoStory> {
+    async fn ask(&mut self, asked: RequestedRun) -> Result<(), SimulationError> {
         let asked_for = TriggerRun { input: asked.input, ..TriggerRun::default() };
         match self.ops.trigger(&Principal::Simulation, &key(&asked.task), asked_for).await {
             Ok(_) | Err(OpError::NoTask(_)) => Ok(()),
             Err(OpError::Store(error)) => Err(error.into()),
-            Err(other) => Err(NoStory::NoHost(other.to_string())),
+            Err(other) => Err(SimulationError::NoHost(other.to_string())),
         }
     }
 
-    async fn note(&mut self, at: Timestamp, what: String) -> Result<(), NoStory> {
+    async fn note(&mut self, at: Timestamp, what: String) -> Result<(), SimulationError> {
         let after = self.latest().await?;
         self.gaps.push(Gap::event(after, at, what));
         Ok(())
     }
 
     /// Reports missed instants, as the scheduler is about to find them.
-    async fn left_out(&mut self, after: RunId) -> Result<(), NoStory> {
+    async fn left_out(&mut self, after: RunId) -> Result<(), SimulationError> {
         let (states, tasks) = (self.store.task_states().await?, self.catalog.tasks());
         self.gaps.push(Gap::left_out(after, self.time.now(), tasks.values().map(AsRef::as_ref), &states));
         Ok(())
     }
 
-    async fn latest(&self) -> Result<RunId, NoStory> {
+    async fn latest(&self) -> Result<RunId, SimulationError> {
         let latest = self.store.runs(RunFilter { limit: 1, ..RunFilter::default() }).await?;
         Ok(latest.first().map_or(RunId(0), |run| run.id))
     }

@@ -6,7 +6,7 @@ use chrono::SecondsFormat;
 use chrono_tz::Tz;
 use serde::Serialize;
 
-use super::NoStory;
+use super::SimulationError;
 use super::plan::Plan;
 use crate::catalog::Catalog;
 use crate::machine::scheduler::PUNCTUAL;
@@ -21,7 +21,7 @@ const PAGE: usize = 500;
 
 /// The result of a plan. It contains no figure and no name of the real world.
 #[derive(Clone, Debug, Serialize)]
-pub struct Story {
+pub struct SimulationReport {
     /// The start, in RFC 3339.
     pub start: String,
     /// The end, by a right clock.
@@ -136,7 +136,7 @@ pub struct Sum {
     pub paused: Option<String>,
 }
 
-impl Story {
+impl SimulationReport {
     /// Returns how many runs failed.
     pub fn failed(&self) -> usize {
         self.runs().filter(|run| run.failed).count()
@@ -180,7 +180,12 @@ fn there(at: Timestamp, zone: Tz) -> String {
     at.to_utc().with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-pub(super) async fn tell(plan: &Plan, store: &dyn Store, catalog: &Catalog, gaps: &[Gap]) -> Result<Story, NoStory> {
+pub(super) async fn tell(
+    plan: &Plan,
+    store: &dyn Store,
+    catalog: &Catalog,
+    gaps: &[Gap],
+) -> Result<SimulationReport, SimulationError> {
     let runs = all(store).await?;
     let tasks = catalog.tasks();
     let mut lines = Vec::new();
@@ -215,11 +220,11 @@ pub(super) async fn tell(plan: &Plan, store: &dyn Store, catalog: &Catalog, gaps
         }
     }
     let utc = |at| there(at, Tz::UTC);
-    Ok(Story { start: utc(plan.start), end: utc(plan.start.plus(plan.length)), lines, tasks: sums })
+    Ok(SimulationReport { start: utc(plan.start), end: utc(plan.start.plus(plan.length)), lines, tasks: sums })
 }
 
 /// Returns all runs, oldest first.
-async fn all(store: &dyn Store) -> Result<Vec<RunInfo>, NoStory> {
+async fn all(store: &dyn Store) -> Result<Vec<RunInfo>, SimulationError> {
     let mut runs: Vec<RunInfo> = Vec::new();
     loop {
         let before = runs.last().map(|run| run.id);
@@ -232,7 +237,7 @@ async fn all(store: &dyn Store) -> Result<Vec<RunInfo>, NoStory> {
     }
 }
 
-async fn run(plan: &Plan, store: &dyn Store, info: &RunInfo, zone: Tz) -> Result<Run, NoStory> {
+async fn run(plan: &Plan, store: &dyn Store, info: &RunInfo, zone: Tz) -> Result<Run, SimulationError> {
     let attempts = store.attempts(info.id).await?;
     let output = match plan.outputs {
         true => store.output(info.id).await?.map(|output| String::from_utf8_lossy(&output.body).into_owned()),
