@@ -96,10 +96,8 @@ impl Plan {
         let steps = self.steps.iter().map(|step| (after(step.at), HostEvent::Step(step.by)));
         let ups = self.down.iter().map(|down| (after(down.to), HostEvent::Up));
         let downs = self.down.iter().map(|down| (after(down.from), HostEvent::Down { until: down.to }));
-        let asked = self
-            .asked
-            .iter()
-            .map(|asked| (asked.at.map_or(Duration::ZERO, after), HostEvent::Request(asked.clone())));
+        let asked =
+            self.asked.iter().map(|asked| (asked.at.map_or(Duration::ZERO, after), HostEvent::Request(asked.clone())));
         let mut events: Vec<_> = steps.chain(downs).chain(ups).chain(asked).collect();
         events.sort_by_key(|(at, _)| *at); // stable: what happens at once happens in this order
         events
