@@ -7,7 +7,7 @@ mod oracle;
 
 use chrono_tz::{TZ_VARIANTS, Tz};
 use domain::schedule::explain::explain;
-use domain::schedule::given::{self, Reading};
+use domain::schedule::parse::{self, Reading};
 use domain::schedule::{BadCrontab, Crontab, Definition, Dst, Plan, Trigger};
 use domain::time::Timestamp;
 use libfuzzer_sys::fuzz_target;
@@ -85,9 +85,9 @@ impl Case<'_> {
     fn check_faces(&self, crontab: &Crontab, seconds: bool) {
         let text = self.text;
         let trigger = Trigger::Cron(crontab.clone());
-        assert_eq!(given::crontab(text, seconds).as_ref(), Ok(&trigger), "as a manifest reads `{text}`");
+        assert_eq!(parse::crontab(text, seconds).as_ref(), Ok(&trigger), "as a manifest reads `{text}`");
         let reading = Reading { zone: Some(self.zone), seconds, name: Some(NAME), start: None };
-        let given = given::read(text, reading, self.start);
+        let given = parse::read(text, reading, self.start);
         let given = given.unwrap_or_else(|wrong| panic!("`schedule explain` refuses `{text}`: {wrong}"));
         let named = crontab.for_name(NAME);
         let Trigger::Cron(other) = &given.trigger else { panic!("`{text}` is explained as {:?}", given.trigger) };
@@ -103,7 +103,7 @@ impl Case<'_> {
     /// What a manifest refuses as a crontab, `sexton schedule explain` does not take for one.
     fn check_refused(&self, seconds: bool) {
         let reading = Reading { zone: Some(self.zone), seconds, name: Some(NAME), start: None };
-        let given = given::read(self.text, reading, self.start);
+        let given = parse::read(self.text, reading, self.start);
         let taken = given.is_ok_and(|given| matches!(given.trigger, Trigger::Cron(_)));
         assert!(!taken, "`{}` is refused in a manifest, and explained", self.text);
     }

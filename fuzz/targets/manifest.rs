@@ -6,9 +6,9 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use sexton::http::shapes::TriggerShape;
+use sexton::http::api_types::TriggerShape;
 use sexton::plugins::manifest::{BadManifest, Manifest};
-use sexton::schedule::{Trigger, explain, given};
+use sexton::schedule::{Trigger, explain, parse};
 use sexton::task::{Name, Task};
 use sexton::time::Timestamp;
 
@@ -67,7 +67,7 @@ fn check_task(task: &Task) {
     drop((plan.identity(), plan.done(1, now)));
     assert!(task.remarks.iter().all(|remark| !remark.contains(char::is_control)), "{:?}", task.remarks);
     if let Trigger::Cron(crontab) = &task.trigger {
-        let Ok(Trigger::Cron(again)) = given::crontab(&crontab.to_string(), crontab.has_seconds()) else {
+        let Ok(Trigger::Cron(again)) = parse::crontab(&crontab.to_string(), crontab.has_seconds()) else {
             panic!("`{crontab}` is not read again");
         };
         let again = again.for_name(&task.key.to_string()).with_dst(crontab.dst());

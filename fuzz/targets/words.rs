@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use chrono_tz::{TZ_VARIANTS, Tz};
 use domain::schedule::Trigger;
-use domain::schedule::given::{self, Given, Reading};
-use domain::schedule::words::{Absolute, instant};
+use domain::schedule::parse::{self, ParsedSchedule, Reading};
+use domain::schedule::instant_parser::{Absolute, instant};
 use domain::schedule::zone;
 use domain::time::Timestamp;
 use libfuzzer_sys::fuzz_target;
@@ -42,7 +42,7 @@ fuzz_target!(|input: (u16, i64, &str)| {
             assert!(ahead, "`{text}` in {place} at {now} is {at:?}, and depends on when it is read");
         }
     }
-    match given::read(text, Reading { zone: Some(place), ..Reading::default() }, now) {
+    match parse::read(text, Reading { zone: Some(place), ..Reading::default() }, now) {
         Ok(given) if within => check_schedule(text, &given, at, now),
         Ok(given) => drop(given.explain(now, 3)),
         Err(wrong) => assert_one_line(&wrong),
@@ -76,7 +76,7 @@ fn check_instant(text: &str, place: Tz, now: Timestamp, at: Timestamp) {
     }
 }
 
-fn check_schedule(text: &str, given: &Given, at: Option<Timestamp>, now: Timestamp) {
+fn check_schedule(text: &str, given: &ParsedSchedule, at: Option<Timestamp>, now: Timestamp) {
     let explained = given.explain(now, 3);
     assert!(!explained.words.is_empty());
     assert!(explained.fires.iter().all(|fire| fire.at > now), "`{text}` at {now}: {:?}", explained.fires);
@@ -92,7 +92,7 @@ fn check_schedule(text: &str, given: &Given, at: Option<Timestamp>, now: Timesta
     }
     if let Trigger::Every(step) = given.trigger {
         let words = explained.words.split(',').next().unwrap_or_default();
-        let again = given::read(words, Reading::default(), now).map(|given| given.trigger);
+        let again = parse::read(words, Reading::default(), now).map(|given| given.trigger);
         assert_eq!(again, Ok(Trigger::Every(step)), "`{text}` is printed as `{words}`");
     }
 }

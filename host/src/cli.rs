@@ -1,8 +1,8 @@
-//! The command line. `docs/cli.md` is its reference.
+//! Runs the command line. `docs/cli.md` is its reference.
 //!
-//! All commands but `run`, `check`, `schedule explain`, `test`, `migrate`, `backup`, `restore`, `new`, `completions` and
-//! `schema` ask a host over its HTTP API, so they see what any other client sees. Nothing that a guest wrote reaches a
-//! terminal with its control characters in force.
+//! All commands but `run`, `check`, `schedule explain`, `test`, `migrate`, `backup`, `restore`, `new`, `completions`
+//! and `schema` use a host's HTTP API, so they see what any other client sees. Text that a guest wrote reaches a
+//! terminal only with its control characters escaped.
 
 mod args;
 mod backup;
@@ -38,12 +38,12 @@ pub use args::{Cli, Hidden, RunArgs};
 pub use error::{CliError, Exit};
 use screen::Screen;
 
-/// Read the arguments, do what they say, and turn what went wrong into a line, a hint and an exit code.
+/// Parses the arguments, runs the command, and turns an error into a line, a hint and an exit code.
 pub fn main() -> ExitCode {
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(e) => {
-            // Help goes to stdout and is no error; a closed pipe there is nobody's concern.
+            // Help goes to stdout and is no error, and a closed pipe there is none either.
             let _ = e.print();
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(Exit::Usage as u8));
         }

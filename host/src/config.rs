@@ -1,7 +1,7 @@
-//! The host's own configuration, `sexton.toml`. Every field has a default; an empty file, or none, is a good one.
+//! Reads the host's own configuration, `sexton.toml`. Every field has a default, so an empty or missing file is valid.
 //!
-//! One struct per subsystem, each handed to it whole. Relative paths are relative to the directory that the host is
-//! started in.
+//! There is one struct for each subsystem, which gets it as a whole. Relative paths are relative to the directory in
+//! which the host starts.
 
 pub(crate) mod kinds;
 pub(crate) mod names;
@@ -23,242 +23,245 @@ use crate::store::postgres::DatabaseUrl;
 use crate::task::Name;
 use crate::tenant::{BacklogLimits, TenantLimits, Tenants, USUAL_TASKS};
 
-/// What the file is called where nobody names another.
+/// The name of the file if none is given.
 pub const FILE: &str = "sexton.toml";
 
-/// What a host is called that has a store of its own.
+/// The default name of a host that has a store of its own.
 const ALONE: &str = "sexton";
 
-/// What the schema is called in a database.
+/// The default name of the schema in a database.
 const SCHEMA: &str = "sexton";
 
-/// All of the configuration.
+/// The whole configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
-    /// Who this host is, and where it finds and puts things.
+    /// The identity of the host, and its directories.
     pub host: Host,
-    /// Its API.
+    /// The HTTP API.
     pub http: Http,
-    /// Where runs are kept.
+    /// The place where runs are kept.
     pub store: Store,
-    /// How guests are run.
+    /// The execution of guests.
     pub runtime: Runtime,
-    /// Its loops.
+    /// The loops of the host.
     pub machine: Machine,
-    /// How much history is kept.
+    /// The amount of history that is kept.
     pub retention: Kept,
     /// The guests' cache.
     pub cache: Cache,
-    /// What tasks may ask for that has to wait.
+    /// The bounds of runs that tasks enqueue and that have to wait.
     pub enqueued: Enqueued,
-    /// Its log.
+    /// The log of the host.
     pub log: Log,
-    /// Whom it works for besides the default tenant, and what each may have.
+    /// The tenants besides the default one, and what each may use.
     pub tenants: BTreeMap<Name, Tenant>,
 }
 
-/// Who a host is, and where it finds and puts things.
+/// The identity of a host, and its directories.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Host {
-    /// Its name, shown with every run. Two hosts of one store must differ in it: the second ends the first, and buries what it
-    /// runs. Default (`None`): `sexton`; with a database the name of the machine.
+    /// The name, shown with every run. Two hosts of one store must have different names, because the second would end
+    /// the first and take its runs for lost. Default (`None`): `sexton`; with a database the name of the machine.
     pub name: Option<String>,
-    /// What it is called besides, for people who have many, and for tasks that run on some hosts only (`runs-on`). Default: none.
+    /// Labels, for people with many hosts, and for tasks that run on some hosts only (`runs-on`). Default: none.
     pub labels: Vec<Name>,
     /// The directory with the plugins. Default: `plugins`.
     pub plugins: PathBuf,
-    /// Whether what lies there is shared with all hosts of the store that do the same, and what they share used here. Whoever
-    /// may drop a plugin on one of them, or write to the store, then decides what runs on all. Default: no.
+    /// Whether the plugins are shared with all hosts of the store that share theirs. If so, anyone who may drop a
+    /// plugin on one of these hosts, or write to the store, decides what runs on all. Default: no.
     pub publish: bool,
-    /// The directory for the database file and compiled code. Whoever can write there can make the host execute what they
-    /// like, so it must not lie in the plugin directory. Default: `var`.
+    /// The directory for the database file and compiled code. Anyone who can write there can make the host execute any
+    /// code, so it must not lie in the plugin directory. Default: `var`.
     pub var: PathBuf,
 }
 
 /// The HTTP API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Http {
-    /// Where it listens. Loopback only: whoever reaches it may run and end everything. Port 0 is any that is free.
-    /// Default: `127.0.0.1:7070`.
+    /// The address to listen on. Only loopback is allowed, because every client may run and end everything. Port 0 is
+    /// any free one. Default: `127.0.0.1:7070`.
     pub listen: SocketAddr,
 }
 
-/// Where runs, locks and the cache are kept: in a SQLite file, or, for many hosts, in a PostgreSQL database.
+/// The place where runs, locks and the cache are kept: a SQLite file, or, for many hosts, a PostgreSQL database.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Store {
-    /// The database file. Default (`None`): `sexton.db` in the host's `var`. On a network file system it will be damaged
-    /// sooner or later.
+    /// The database file. Default (`None`): `sexton.db` in the host's `var`. On a network file system it will be
+    /// damaged sooner or later.
     pub path: Option<PathBuf>,
-    /// What a commit to that file waits for.
+    /// The guarantee of a commit to that file.
     pub synchronous: Synchronous,
-    /// The PostgreSQL database, in the place of a file. Default (`None`): there is a file.
+    /// The PostgreSQL database, in place of a file. Default (`None`): a file.
     pub url: Option<DatabaseUrl>,
-    /// The schema in that database, which is made if it is not there. Hosts that are to share runs have the same one.
-    /// Default: `sexton`.
+    /// The schema in that database, which is created if necessary. Hosts that share runs have the same one. Default:
+    /// `sexton`.
     pub schema: String,
-    /// The file with the certificates that the database's must descend from. Default (`None`): those that browsers trust,
-    /// where the URL asks for them to be looked at.
+    /// The file with the root certificates of the database's certificate. Default (`None`): those that browsers trust,
+    /// if the URL asks for verification.
     pub ca: Option<PathBuf>,
 }
 
-/// What a commit waits for.
+/// The guarantee of a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Synchronous {
-    /// The disk: what was said to be done survives a power failure. The default.
+    /// A commit waits for the disk, so confirmed work survives a power failure. The default.
     #[default]
     Full,
-    /// Nothing: faster on slow disks, and the last moments before a power failure (not before a crash of the host) may
-    /// be lost.
+    /// A commit does not wait. That is faster on slow disks, but the last moments before a power failure (not before a
+    /// crash of the host) may be lost.
     Normal,
 }
 
-/// How guests are run.
+/// The execution of guests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Runtime {
-    /// Threads that run guests, 0 to 1024. Fewer than cores leaves some idle; more makes guests fight over them, and slows
-    /// the host. Default: 0, one per core.
+    /// The threads that run guests, 0 to 1024. Fewer than cores leaves some cores idle; more makes guests compete for
+    /// them and slows the host. Default: 0, one per core.
     pub threads: usize,
-    /// Runs at once, 1 to 10,000. Too few and runs that wait (for a remote system, say) keep others from starting; each
-    /// reserves address space for `max-memory`, so that too many keep the host from starting. Default: 1024.
+    /// The runs at once, 1 to 10,000. With too few, runs that wait (for a remote system, say) keep others from
+    /// starting. Each reserves address space for `max-memory`, so too many keep the host from starting. Default: 1024.
     pub slots: u32,
-    /// The most memory that any task may be given, in bytes, 1 MiB to 4 GiB. A task that wants more is refused. Default:
-    /// 512 MiB.
+    /// The most memory of any task, in bytes, 1 MiB to 4 GiB. A task that wants more is refused. Default: 512 MiB.
     pub max_memory: u64,
-    /// How often a guest that does not yield is asked to, 1 ms to 1 s. Shorter costs processor time; longer
-    /// makes deadlines late by up to as much. Default: 5 ms.
+    /// The interval at which a guest that does not yield is asked to, 1 ms to 1 s. A shorter one costs processor time;
+    /// a longer one makes deadlines late by up to as much. Default: 5 ms.
     pub tick: Duration,
-    /// Largest component file that is loaded, in bytes, 64 KiB to 1 GiB. Too little refuses honest plugins; a large
-    /// one holds a core and memory while it is compiled. Default: 32 MiB.
+    /// The largest component file that is loaded, in bytes, 64 KiB to 1 GiB. Too small a limit refuses honest plugins;
+    /// a large component holds a core and memory while it is compiled. Default: 32 MiB.
     pub max_component: u64,
-    /// Processor time that compiling a component may take, 1 s to 1 h, in whole seconds (rounded up). Too little refuses large
-    /// plugins on slow machines; bad ones hold a core at low priority for as long. Default: 1 min.
+    /// The processor time for compiling a component, 1 s to 1 h, in whole seconds (rounded up). Too little refuses
+    /// large plugins on slow machines; a malicious one holds a core at low priority for that long. Default: 1 min.
     pub compile_time: Duration,
-    /// Memory that compiling a component may take, in bytes, 64 MiB to 64 GiB. Too little refuses large plugins; bad ones
-    /// take as much, on up to four threads at once. Default: 1 GiB.
+    /// The memory for compiling a component, in bytes, 64 MiB to 64 GiB. Too little refuses large plugins; malicious
+    /// ones take that much, on up to four threads at once. Default: 1 GiB.
     pub compile_memory: u64,
 }
 
-/// The host's loops.
+/// The loops of the host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Machine {
-    /// How long a claim holds unless it is extended (which is done three times in that time), 1 s to 1 h. Too short and a
-    /// host that stalls for a moment loses its runs; too long and the runs of a host that died wait as long for another
-    /// try. Default: 15 s.
+    /// The time for which a claim holds unless it is extended (three times in that time), 1 s to 1 h. If it is too
+    /// short, a host that stalls for a moment loses its runs; if it is too long, the runs of a host that died wait that
+    /// long for another try. Default: 15 s.
     pub lease: Duration,
-    /// The longest time between two looks for runs that are due, 10 ms to 1 min. Wake-ups usually come first: shorter costs
-    /// queries, longer delays what a lost wake-up would have told. Default: 1 s.
+    /// The longest time between two queries for due runs, 10 ms to 1 min. Wake-ups usually come first. A shorter time
+    /// costs queries; a longer one delays runs whose wake-up was lost. Default: 1 s.
     pub poll: Duration,
-    /// How long runs may go on after the host was asked to stop, 0 to 1 h. Too short ends runs that were nearly done; too
-    /// long and the service manager (whose own limit must be longer) kills the host. Default: 10 s.
+    /// The time for which runs may go on after the host was asked to stop, 0 to 1 h. Too short a time ends runs that
+    /// were nearly done; with too long a one the service manager (whose own limit must be longer) kills the host.
+    /// Default: 10 s.
     pub grace: Duration,
-    /// A run is held back once its host has died so often while the run was under way, 0 to 1000; 0 never holds one back. With
-    /// 1 every run that a crash meets waits for an operator; with too many, a run that kills its host does so as often.
-    /// Default: 2.
+    /// The number of deaths of its host after which a run is held back, 0 to 1000; 0 never holds one back. With 1,
+    /// every run that is under way in a crash waits for an operator; with a large number, a run that kills its host
+    /// does so that many times. Default: 2.
     pub suspect_after: u16,
 }
 
-/// How much history is kept of each task. Whatever is reached first counts.
+/// The history that is kept of each task. The limit that is reached first counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
-    /// The latest so many runs, 1 to 1,000,000. Each costs a few rows, its log and its output. Default: 1000.
+    /// The number of latest runs, 1 to 1,000,000. Each costs a few rows, its log and its output. Default: 1000.
     pub runs: u64,
-    /// Runs that ended less than this ago, 1 min to 10 years. Default: 30 days.
+    /// The age since their end up to which runs are kept, 1 min to 10 years. Default: 30 days.
     pub age: Duration,
-    /// The latest runs with no more than so many bytes of inputs, outputs and logs together, 1 MiB to 1 TiB. Default:
-    /// 256 MiB.
+    /// The total size of inputs, outputs and logs up to which the latest runs are kept, 1 MiB to 1 TiB. Default: 256
+    /// MiB.
     pub bytes: u64,
 }
 
 /// The guests' cache.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cache {
-    /// Bytes, keys and values, that a tenant's entries may have together, 1 KiB to 1 TiB. Too little and guests are told
-    /// that the cache is full; what is allowed may be on the disk. Default: 256 MiB.
+    /// The bytes of keys and values that a tenant's entries may have together, 1 KiB to 1 TiB. With too little, guests
+    /// find the cache full; the allowed amount may take disk space. Default: 256 MiB.
     pub quota: u64,
 }
 
-/// What tasks may ask for that has to wait. Retention begins when a run is over, so it does not bound runs that wait.
+/// Bounds of runs that tasks enqueue and that have to wait. Retention begins at the end of a run, so it does not bound
+/// these.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Enqueued {
-    /// Bytes of inputs of the runs of one task that tasks asked for and that wait, 1 KiB to 1 TiB. Too little refuses honest
-    /// fan-outs; what is allowed may be on the disk until it is due. Default: 64 MiB.
+    /// The bytes of inputs of one task's runs that tasks enqueued and that wait, 1 KiB to 1 TiB. Too little refuses
+    /// honest fan-outs; the allowed amount may take disk space until the runs are due. Default: 64 MiB.
     pub task: u64,
-    /// The same of all tasks of a tenant together. Default: 256 MiB.
+    /// The same for all tasks of a tenant together. Default: 256 MiB.
     pub tenant: u64,
-    /// How far ahead a run that a task asks for may be due, 1 h to 3660 days. What is due later is refused. Default: 3660 days.
+    /// The time ahead at which a run that a task enqueues may be due, 1 h to 3660 days. A later one is refused.
+    /// Default: 3660 days.
     pub horizon: Duration,
 }
 
-/// The host's log.
+/// The log of the host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Log {
     /// Text for people or JSON for programs. Default: text.
     pub format: LogFormat,
-    /// What is logged, as tracing's `EnvFilter` has it: `info`, `warn,sexton=debug`. Default: `info`.
+    /// The filter, in the syntax of tracing's `EnvFilter`: `info`, `warn,sexton=debug`. Default: `info`.
     pub filter: String,
 }
 
-/// How a line of the log looks.
+/// The format of a line of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// A JSON object a line.
+    /// A JSON object on each line.
     Json,
 }
 
-/// An owner of tasks, and what it may have of this host. Without a number it is bounded by the host only.
+/// An owner of tasks, and what it may use of this host. A missing number means that only the host's own limits apply.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tenant {
-    /// The directory with its plugins: its own, neither within another's nor within `var`. Every tenant has one; that of the
-    /// default tenant is the host's `plugins`.
+    /// The directory with its plugins: its own, neither within another's nor within `var`. Every tenant has one; that
+    /// of the default tenant is the host's `plugins`.
     pub plugins: Option<PathBuf>,
-    /// Runs at once, 1 to 10,000. Too few and its runs wait for one another; too many and they take all slots.
+    /// The runs at once, 1 to 10,000. With too few, its runs wait for one another; with too many, they take all slots.
     pub runs: Option<u16>,
-    /// Units of fuel a minute, all its tasks together, 1 to 10^18. Too little and its runs wait for the next minutes.
+    /// The units of fuel a minute for all its tasks together, 1 to 10^18. With too little, its runs wait for the next
+    /// minutes.
     pub fuel_per_minute: Option<u64>,
-    /// Bytes, keys and values, that its cache entries may have together, 1 KiB to 1 TiB. Default: `[cache] quota`.
+    /// The bytes of keys and values that its cache entries may have together, 1 KiB to 1 TiB. Default: `[cache] quota`.
     pub cache: Option<u64>,
-    /// Tasks and chains of all its plugins together, 1 to 1,000,000. Too few and a plugin with more is quarantined; each costs
-    /// memory, and all are looked at when plugins change or are listed. Default: 10,000.
+    /// The tasks and chains of all its plugins together, 1 to 1,000,000. With too few, a plugin with more is
+    /// quarantined. Each costs memory, and all are examined when plugins change or are listed. Default: 10,000.
     pub tasks: Option<u32>,
 }
 
-/// Why there is no configuration.
+/// The reason why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum BadConfig {
     /// The file cannot be read.
     #[error("cannot read the configuration `{}`: {source}", path.display())]
     Unreadable {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// Something in it is wrong.
+    /// The file contains an error.
     #[error(transparent)]
     Bad(#[from] BadFile),
 }
 
 impl Config {
-    /// Read the configuration from `path`; without one from [`FILE`] in the current directory, if that is there.
+    /// Reads the configuration from `path`, or else from [`FILE`] in the current directory, if that exists.
     ///
     /// # Errors
     ///
-    /// [`BadConfig`] if the file that was named is not there, and if anything in the file is wrong: one line, with where
-    /// it is and what may stand there.
+    /// [`BadConfig`] if `path` does not exist, or if anything in the file is wrong: one line with the position and the
+    /// allowed values.
     pub fn load(path: Option<&Path>) -> Result<Self, BadConfig> {
         let named = path.is_some();
         let path = path.unwrap_or(Path::new(FILE));
         Self::of(std::fs::read_to_string(path), path, named)
     }
 
-    /// Reads the configuration again while a host is up, which must not wait for anybody: only from a regular file.
+    /// Reads the configuration again while a host is up. That must not block, so it reads regular files only.
     ///
     /// # Errors
     ///
-    /// As [`Config::load`], and if the file is no regular file.
+    /// Those of [`Config::load`], and if the file is no regular file.
     pub fn load_again(path: Option<&Path>) -> Result<Self, BadConfig> {
         let named = path.is_some();
         let path = path.unwrap_or(Path::new(FILE));
@@ -273,7 +276,7 @@ impl Config {
         }
     }
 
-    /// Read the configuration from `text`. `file_name` is what errors call it.
+    /// Reads the configuration from `text`. `file_name` is its name in errors.
     ///
     /// # Errors
     ///
@@ -283,7 +286,7 @@ impl Config {
         read.config().map_err(|(at, what)| BadFile::new(file_name, text, Some(at), &what))
     }
 
-    /// The tenants, the default one among them.
+    /// Returns the tenants, including the default one.
     pub fn tenants(&self) -> Tenants {
         let limits = |tenant: &Tenant| TenantLimits {
             runs: tenant.runs.map(u32::from),
@@ -303,23 +306,23 @@ impl Config {
         BacklogLimits { task, tenant, horizon }
     }
 
-    /// Where the plugins of each tenant lie, those of the default tenant first.
+    /// Returns the plugin directory of each tenant, that of the default tenant first.
     pub fn directories(&self) -> Vec<(Name, PathBuf)> {
         let others = self.tenants.iter().filter_map(|(name, tenant)| Some((name.clone(), tenant.plugins.clone()?)));
         std::iter::once((Name::default_tenant(), self.host.plugins.clone())).chain(others).collect()
     }
 
-    /// Where what hosts share is kept on this one.
+    /// Returns the directory for plugins that other hosts have published.
     pub fn published(&self) -> PathBuf {
         self.host.var.join("published")
     }
 
-    /// The database file.
+    /// Returns the path of the database file.
     pub fn database(&self) -> PathBuf {
         self.store.path.clone().unwrap_or_else(|| self.host.var.join("sexton.db"))
     }
 
-    /// What the host is called.
+    /// Returns the name of the host.
     pub fn host_name(&self) -> String {
         match (&self.host.name, &self.store.url) {
             (Some(name), _) => name.clone(),
@@ -328,7 +331,7 @@ impl Config {
         }
     }
 
-    /// What the runtime is told.
+    /// Returns the configuration of the runtime.
     pub fn runtime(&self) -> RuntimeConfig {
         RuntimeConfig {
             code_cache: self.host.var.join("code"),
@@ -344,7 +347,7 @@ impl Config {
         }
     }
 
-    /// What the store is told to keep.
+    /// Returns the configuration of the store's retention.
     pub fn retention(&self) -> Retention {
         Retention { runs: self.retention.runs, age: self.retention.age, bytes: self.retention.bytes }
     }
@@ -363,11 +366,12 @@ impl Default for Store {
 }
 
 impl Store {
-    /// Have a database that the file does not name, or another one.
+    /// Sets the database, if `url` is given.
     ///
     /// # Errors
     ///
-    /// In words, if the file says what only a file can have, or names a part of a database where there is none.
+    /// A sentence, if the file has a key that only a store in a file can have, or one for a database although there is
+    /// none.
     pub fn with_url(self, url: Option<DatabaseUrl>) -> Result<Self, String> {
         let store = Self { url: url.or(self.url), ..self };
         let file = store.path.is_some() || store.synchronous != Synchronous::default();
@@ -403,7 +407,7 @@ impl Default for Runtime {
 }
 
 impl Machine {
-    /// How many deaths of its host hold a run back; `None` if no number does.
+    /// Returns how many deaths of its host hold a run back; `None` if no number does.
     pub fn suspect_after(&self) -> Option<u32> {
         Some(u32::from(self.suspect_after)).filter(|deaths| *deaths > 0)
     }

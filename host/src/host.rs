@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use crate::attempt::Stop;
 use crate::catalog::Catalog;
 use crate::config::Config;
-use crate::machine::host_duty::HostDuty;
+use crate::machine::drain::HostDuty;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::runtime::Runtime;
@@ -35,38 +35,38 @@ use wiring::Wiring;
 
 pub use signals::ReadAgain;
 
-/// How long attempts that were interrupted may take to be written down. They end within milliseconds; the disk may not.
+/// The time in which interrupted attempts must be stored. They end within milliseconds, but the disk may be slow.
 const LAST_WRITES: Duration = Duration::from_secs(10);
 
 /// A host that is up.
 #[derive(Debug)]
 pub struct Host {
-    /// Where runs, locks and the cache are.
+    /// Holds runs, locks and the cache.
     pub store: Arc<dyn Store>,
-    /// The tasks that are known.
+    /// The known tasks.
     pub catalog: Arc<Catalog>,
     /// The attempts under way.
     pub live: Arc<LiveRuns>,
-    /// The time.
+    /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// Where the API listens.
+    /// The address of the API.
     pub address: SocketAddr,
     runtime: Arc<Runtime>,
     pause: Arc<HostPause>,
     duty: Arc<HostDuty>,
     knobs: Arc<Knobs>,
-    /// Set: nothing new is started.
+    /// Set when no new work starts.
     stopping: watch::Sender<bool>,
-    /// Set: the loops that serve attempts under way end, too.
+    /// Set when the loops that serve attempts under way must end, too.
     over: watch::Sender<bool>,
     first: Vec<JoinHandle<()>>,
     last: Vec<JoinHandle<()>>,
 }
 
-/// What can be changed of a host while it is up.
+/// The settings of a host that can change while it is up.
 #[derive(Debug)]
 struct Knobs {
-    /// Changed: the plugin directories are looked at.
+    /// A change causes a look at the plugin directories.
     rescan: watch::Sender<u64>,
     poll: watch::Sender<Duration>,
     retention: watch::Sender<Retention>,
@@ -74,11 +74,12 @@ struct Knobs {
 }
 
 impl Host {
-    /// Start a host: when this returns the API answers and the loops run; plugins come up as they are loaded.
+    /// Starts a host. When this returns, the API responds and the loops run; plugins become available as they are
+    /// loaded.
     ///
     /// # Errors
     ///
-    /// When the store, the plugin directory, the code cache or the address cannot be had; with what to do.
+    /// The store, the plugin directory, the code cache or the address cannot be used. The error says what to do.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         var::prepare(&config).with_context(|| format!("cannot make the directory `{}`", config.host.var.display()))?;
         keep_apart(&config)?;
@@ -119,10 +120,10 @@ impl Host {
         })
     }
 
-    /// Stop in three steps: start nothing new; wait up to `grace` for what is under way, which hears of it if it can;
-    /// interrupt what is left.
+    /// Stops in three steps: starts nothing new; waits up to `grace` for attempts under way, which are told if they can
+    /// receive it; interrupts the rest.
     ///
-    /// What was interrupted waits for the next host, and no attempt is counted against it. `hurry` ends the grace.
+    /// An interrupted run waits for the next host, and the attempt does not count against it. `hurry` ends the grace.
     pub async fn stop(self, grace: Duration, hurry: impl Future<Output = ()>) {
         self.stopping.send_replace(true);
         let mut count = self.live.count();
@@ -155,7 +156,7 @@ impl Host {
         self.over.send_replace(true);
         for room in self.last {
             let abort = room.abort_handle();
-            // Someone who follows a log must not keep the host up.
+            // A client that follows a log must not keep the host up.
             if tokio::time::timeout(Duration::from_secs(1), room).await.is_err() {
                 abort.abort();
             }
@@ -168,12 +169,13 @@ impl Host {
     }
 }
 
-/// Run a host until SIGTERM or SIGINT, and stop it. A second signal ends the grace. SIGHUP has the configuration read again
-/// by `read`, SIGUSR1 and SIGUSR2 pause and resume what starts here.
+/// Runs a host until SIGTERM or SIGINT, and stops it. A second signal ends the grace. SIGHUP reads the configuration
+/// again with `read`; SIGUSR1 and SIGUSR2 pause and resume the host.
 ///
 /// # Errors
 ///
-/// As [`Host::start`]; when another process has taken this one's place in the store, which ends it as well; and [`Broken`].
+/// Those of [`Host::start`]; another process has taken this one's name in the store, which ends it as well; and
+/// [`Broken`].
 pub async fn run(config: Config, log: LogFilter, read: ReadAgain) -> anyhow::Result<()> {
     let mut signals = Signals::take()?;
     let (name, plugins) = (config.host_name(), config.host.plugins.clone());
@@ -187,7 +189,7 @@ pub async fn run(config: Config, log: LogFilter, read: ReadAgain) -> anyhow::Res
             info!("Stopping on {by}");
             *grace
         }
-        // It has said so.
+        // The reason was logged already.
         Leave::Replaced | Leave::Broken(_) => Duration::ZERO,
     };
     notify_systemd(&[sd_notify::NotifyState::Stopping]);
@@ -205,13 +207,13 @@ pub async fn run(config: Config, log: LogFilter, read: ReadAgain) -> anyhow::Res
     }
 }
 
-/// Why a host ended that was not asked to: a part of it panicked that cannot begin again.
+/// The reason why a host ended by itself: a part of it panicked that cannot be restarted.
 #[derive(Debug, thiserror::Error)]
 #[error("the host cannot go on: {0}; start it again, and report this")]
 pub struct Broken(String);
 
-/// Compiled code lies in `var` and is executed as it is, so those who may drop plugins must not be able to write there; and
-/// what lies in a tenant's directory is that tenant's alone.
+/// Checks that directories are apart. Compiled code in `var` is executed as it is, so anyone who may drop plugins must
+/// not be able to write there; and the files in a tenant's directory belong to that tenant alone.
 fn keep_apart(config: &Config) -> anyhow::Result<()> {
     let var = config.host.var.canonicalize()?;
     let mut others: Vec<(Name, PathBuf)> = Vec::new();
@@ -224,7 +226,7 @@ fn keep_apart(config: &Config) -> anyhow::Result<()> {
             "`{}` is in the plugin directory `{shown}`, where authors may write; choose another `[host] var`",
             config.host.var.display(),
         );
-        // The directory of the default tenant may lie there, as it always could: the operator's own.
+        // The directory of the default tenant, the operator's own, may lie there, as it always could.
         anyhow::ensure!(
             others.is_empty() || !whole.starts_with(&var),
             "the plugin directory `{shown}` of tenant `{tenant}` is in `{}`, where only the host may write; choose another `[tenants.{tenant}] plugins`",
@@ -241,7 +243,7 @@ fn keep_apart(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tell systemd, if it is there and wants to know. That it cannot be told changes nothing.
+/// Notifies systemd, if it is there and asks for it. A failure changes nothing.
 fn notify_systemd(state: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         warn!(error = %error, "Cannot notify systemd");

@@ -1,11 +1,14 @@
-//! The HTTP API on loopback, and the one page that people look at. `docs/http-api.md` is its reference.
+//! Serves the HTTP API on loopback, and one page for people. `docs/http-api.md` is its reference.
 //!
-//! It shows, accepts and passes on; it decides nothing. What it knows of runs under way is [`LiveRuns`](crate::machine::live::LiveRuns), of all else
-//! the [`Store`](crate::store::Store) and the [`Catalog`](crate::catalog::Catalog). There is no authentication: whoever may connect may do everything. Hence it is
-//! meant for loopback addresses only, and refuses what a web page on another site could make a browser send.
+//! Handlers show, accept and pass on; operations decide. Runs under way come from
+//! [`LiveRuns`](crate::machine::live::LiveRuns), everything else from the [`Store`](crate::store::Store) and the
+//! [`Catalog`](crate::catalog::Catalog). There is no authentication: every client that can connect may do everything.
+//! So the API is meant for loopback addresses only, and refuses requests that a web page on another site could make a
+//! browser send.
 
 mod absent;
 mod api_state;
+pub mod api_types;
 mod cache;
 mod chains;
 mod error;
@@ -18,14 +21,13 @@ pub mod lock_graph;
 mod log;
 mod page;
 mod pauses;
+mod placement;
 mod places;
-mod placing;
 mod result;
 mod runs;
 mod schedule;
 mod schedules;
 mod serve;
-pub mod shapes;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -42,7 +44,7 @@ pub use api_state::{ApiState, HostInfo, LockWaits, MAX_BODY};
 pub use serve::serve;
 pub use waiting::WaitingPlaces;
 
-/// All routes, guarded. [`serve`] adds what belongs to a connection: timeouts and limits.
+/// Returns all routes, guarded. [`serve`] adds the parts of a connection: timeouts and limits.
 pub fn router(state: Arc<ApiState>) -> Router {
     let cache_entry = get(cache::read).put(cache::write).delete(cache::remove);
     let schedule = get(schedules::show).put(schedules::put).delete(schedules::remove);
@@ -89,7 +91,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&state), extract::tenant))
-        // Goes before all others, as it was put around them last.
+        // The guard runs before all other layers, because it was added last.
         .layer(middleware::from_fn(guard::guard))
         .with_state(state)
 }

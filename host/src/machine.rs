@@ -1,13 +1,13 @@
-//! The loops that make runs happen. They meet in the store, and know nothing of one another.
+//! Holds the loops that make runs happen. They meet in the store.
 
 pub mod alert;
-pub mod announcer;
 pub mod budget;
+pub mod drain;
 pub mod executor;
 pub mod heartbeat;
-pub mod host_duty;
 pub mod host_pause;
 pub mod live;
+pub mod membership;
 pub mod scheduler;
 pub mod summary;
 pub mod sweeper;

@@ -1,9 +1,9 @@
-//! What people, programs and simulated people ask of a host, decided once: the API, the command line by way of it, and
-//! simulated hosts all come here.
+//! Carries out the operations that people and programs request of a host. The API, through it the command line, and
+//! simulated hosts all call this room, so each operation is decided once.
 //!
-//! An operation says who asks ([`Principal`]), looks at what there is, decides, and has the store write it down. What a run
-//! is that comes of it is in [`store::rules::runs`](crate::store::rules::runs), where schedules and guests get theirs as
-//! well. Nothing here knows HTTP or SQL.
+//! An operation knows its caller ([`Principal`]), reads the facts, decides, and has the store write the result. The
+//! contents of a resulting run are defined in [`store::rules::runs`](crate::store::rules::runs), which schedules and
+//! guests use as well. Nothing here knows HTTP or SQL.
 
 mod ending;
 mod limits;
@@ -13,7 +13,7 @@ mod runs;
 use std::fmt;
 use std::sync::Arc;
 
-pub use ending::{EndRun, Ended};
+pub use ending::{EndEffect, EndRun};
 pub use pausing::PauseState;
 pub use runs::{TriggerRun, Triggered};
 
@@ -28,28 +28,28 @@ use crate::time::Clock;
 /// The operations of one host.
 #[derive(Clone, Debug)]
 pub struct Ops {
-    /// Where it is written down.
+    /// The store that operations write to.
     pub store: Arc<dyn Store>,
-    /// The tasks there are.
+    /// The tasks.
     pub catalog: Arc<Catalog>,
     /// The attempts under way on this host.
     pub live: Arc<LiveRuns>,
-    /// What tasks and tenants have used of what they may.
+    /// The parts of their budgets that tasks and tenants have used.
     pub budgets: Arc<Budgets>,
-    /// The time.
+    /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }
 
-/// Who asks for an operation.
+/// The caller of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
-    /// Whoever may reach the API: it asks for no token yet.
+    /// Any client of the API, which requires no token yet.
     Operator,
     /// The plan of a simulation.
     Simulation,
 }
 
-/// As a log line calls it.
+/// Prints the name for log lines.
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -59,7 +59,7 @@ impl fmt::Display for Principal {
     }
 }
 
-/// Why an operation was not done. Nothing was changed.
+/// The reason why an operation was not carried out. Nothing was changed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OpError {
     /// No plugin offers the task.
@@ -76,11 +76,11 @@ pub enum OpError {
     Store(#[from] StoreError),
 }
 
-/// What an operation returns.
+/// The result of an operation.
 pub type Result<T> = std::result::Result<T, OpError>;
 
 impl Ops {
-    /// Returns how the schedule and the latest runs of a task stand.
+    /// Returns the state of the schedule and the latest runs of a task.
     async fn state_of(&self, task: &TaskKey) -> Result<TaskState> {
         Ok(self.store.task_state(task.clone()).await?.unwrap_or_default())
     }

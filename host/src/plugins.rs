@@ -1,20 +1,20 @@
-//! The plugin directory: what is dropped in is loaded, checked, and offered to the machine; or shared with other hosts, if
-//! they are to use the same.
+//! Loads and checks the plugins of a plugin directory, and offers them to the machine, or shares them with other hosts
+//! that are to use the same plugins.
 //!
-//! A plugin that does not load harms nobody: it is quarantined with its reason. Where an earlier version of it was good,
-//! that one goes on.
+//! A plugin that does not load affects no other: it is quarantined with its reason. If an earlier version of it was
+//! good, that version stays in use.
 
-mod again;
-pub mod apart;
 pub mod directory;
 pub mod inspect;
+pub mod load_one;
 mod loading;
 pub mod manifest;
-mod outlet;
 pub mod published;
 mod registry;
+mod retries;
+pub mod separation;
 mod settling;
-pub mod single;
+mod sink;
 mod source;
 mod watching;
 
@@ -28,23 +28,23 @@ use crate::time::Timestamp;
 /// A plugin as people see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PluginInfo {
-    /// Its name: the file's, without `.wasm`. Whatever somebody called a file, so not always a [`Name`].
+    /// The name of the file without `.wasm`. A file can have any name, so it is not always a [`Name`].
     pub name: String,
-    /// Whose.
+    /// The tenant that it belongs to.
     pub tenant: Name,
-    /// SHA-256 of the component in use, in hex; `None` if none was ever good.
+    /// The SHA-256 of the component in use, in hex; `None` if no version was ever good.
     pub digest: Option<String>,
-    /// Bytes of that component.
+    /// The size of that component in bytes.
     pub size: u64,
-    /// `task` or `program`.
+    /// The kind of the component: `task` or `program`.
     pub kind: Option<String>,
     /// The tasks it offers.
     pub tasks: Vec<Name>,
-    /// Since when the version in use is.
+    /// The instant since which the version in use is loaded.
     pub loaded_at: Option<Timestamp>,
-    /// The host that published it for all; `None` if it is this host's own.
+    /// The host that published it for all hosts; `None` if it is this host's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published_by: Option<String>,
-    /// Why what now lies in the directory is not used, if it is not.
+    /// The reason why the files in the directory are not used, if they are not.
     pub quarantine: Option<String>,
 }

@@ -1,118 +1,119 @@
-//! When a task is due. Pure: instants in, instants out.
+//! Decides when a task is due. Pure: instants in, instants out.
 
 mod added;
-mod awaited;
+mod after;
 mod calendar;
 mod chain;
 mod counted;
 mod crontab;
+mod dst;
 mod due;
 pub mod explain;
-pub mod given;
+pub mod instant_parser;
 mod interval;
 mod local;
 mod pace;
+pub mod parse;
 mod plan;
-mod walk;
-pub mod words;
 mod zones;
 
 use std::time::Duration;
 
 use chrono_tz::Tz;
 
-pub use added::{BadDefinition, Definition, Looked};
-pub use awaited::{AfterEnd, AfterState, Awaited, Memory, SET_BACK};
-pub use chain::{BETWEEN_ROUNDS, Chain, ChainState, Link, LinkEnd, OnFailure, Went};
+pub use added::{AddedDue, BadDefinition, Definition};
+pub use after::{AfterEnd, AfterState, AwaitedRun, Memory, SET_BACK};
+pub use chain::{BETWEEN_ROUNDS, Chain, ChainState, Link, LinkEnd, LinkOutcome, OnFailure};
 pub use crontab::{BadCrontab, Crontab, Dst};
 pub use due::{Due, IMPLAUSIBLE, Look, plausible};
-pub use pace::{Going, PaceState, Paced};
+pub use pace::{Going, PaceDecision, PaceState};
 pub use plan::{Plan, seed};
 pub(crate) use zones::zone_named;
 pub use zones::{TZDATA, zone};
 
 use crate::time::Timestamp;
 
-/// What makes a task due.
+/// Describes the instants at which a task is due.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Trigger {
-    /// Only somebody asking for it.
+    /// The task runs only when a run is requested.
     OnDemand,
-    /// Once whenever a host that has it starts, or first sees it.
+    /// The task runs once on each start of a host that has it, or when a host sees it for the first time.
     OnStart,
     /// A crontab(5) expression, read in its own zone or else in the task's.
     Cron(Crontab),
-    /// Every multiple of this since the Unix epoch, or from the start that the task's timing has; see [`Plan::next_after`].
+    /// Every multiple of this duration since the Unix epoch, or since the start that the task's timing states; see
+    /// [`Plan::next_after`].
     Every(Duration),
     /// Once, at this instant.
     At(Timestamp),
-    /// Again and again, one run at a time: so long after the end of the last.
+    /// One run at a time, each a cooldown after the end of the previous one.
     After(Cooldowns),
-    /// As many runs at once as are wanted, started one by one.
+    /// Several runs at once, started one by one.
     Pace(Pace),
 }
 
-/// How long after the end of a run the next one is due.
+/// Times from the end of a run to the instant at which the next one is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cooldowns {
-    /// After one that succeeded.
+    /// The time after a run that succeeded.
     pub success: Duration,
-    /// After one that did not.
+    /// The time after a run that did not succeed.
     pub fail: Duration,
 }
 
-/// Between `min` and `max` runs going at once, one started every so often: the interval adapts to how they fare.
+/// Keeps between `min` and `max` runs going and starts one every interval, which adapts to how the runs end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// With fewer going, the interval shrinks.
+    /// The interval shrinks while fewer runs than this are going.
     pub min: u32,
-    /// With so many going, none is started.
+    /// No run starts while this many are going.
     pub max: u32,
     /// The shortest interval.
     pub from: Duration,
-    /// The longest interval: after a failure, and what it grows to with every start.
+    /// The longest interval. It applies after a failure, and the interval grows up to it with every start.
     pub to: Duration,
 }
 
-/// When a task is due beyond what its trigger says, and when its runs start.
+/// Bounds on when a task is due, and how much later its runs start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
-    /// Nothing is due before.
+    /// No instant before this one is due.
     pub start: Option<Timestamp>,
-    /// Nothing is due after.
+    /// No instant after this one is due.
     pub end: Option<Timestamp>,
-    /// So many runs its schedule makes, and no more.
+    /// The most runs that the schedule makes.
     pub times: Option<u32>,
-    /// How long after it is due a run starts.
+    /// The time from the instant at which a run is due to its start.
     pub delay: Duration,
-    /// On top of that, up to so much: another chance for every run.
+    /// The most that is added to that at random, anew for every run.
     pub jitter: Duration,
-    /// On top of that, up to so much: always the same for one task.
+    /// The most that is added to that for the whole task, always the same amount.
     pub spread: Duration,
-    /// A run that has not started so long after it could is not started any more.
+    /// A run that has not started this long after it could have is not started any more.
     pub start_within: Option<Duration>,
-    /// What was missed longer ago than this is left out, whatever the catch-up policy says.
+    /// Instants that were missed longer ago than this are left out, whatever the catch-up policy is.
     pub catch_up_within: Option<Duration>,
 }
 
-/// What happens to instants that were missed while no host was up (or the machine slept, or its clock was set forward).
+/// Policy for instants that were missed while no host was up, the machine slept or its clock was set forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CatchUp {
-    /// They are left out.
+    /// Leaves them out.
     None,
-    /// The latest of them is run.
+    /// Runs the latest of them.
     Latest,
-    /// All of them are run, oldest first, at most this many (the latest ones).
+    /// Runs all of them, oldest first, but at most this many (the latest ones).
     All(u32),
 }
 
 impl Trigger {
-    /// The zone by whose clocks it goes: the one that its text names, or else `zone`, the task's.
+    /// Returns the zone whose clocks the trigger follows: the one that its text names, or else `zone`, the task's.
     pub fn zone_or(&self, zone: Tz) -> Tz {
         self.own_zone().unwrap_or(zone)
     }
 
-    /// The zone that its text names.
+    /// Returns the zone that the trigger's text names.
     pub fn own_zone(&self) -> Option<Tz> {
         if let Self::Cron(crontab) = self { crontab.zone() } else { None }
     }

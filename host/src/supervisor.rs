@@ -1,12 +1,12 @@
-//! Keeps the parts of the host going: its loops, and its threads that serve others.
+//! Restarts the parts of the host after a panic: its loops, and its threads that serve others.
 //!
-//! A panic is a fault of this program, and must not end a part unseen. Each part has a name and is made by a factory, so that it
-//! can be begun again: after a pause that is doubled each time, until the part has gone well for a while. Where beginning again is
-//! not sound, because what the part was at is half done, the host ends and says so. Whatever panics outside of a part is noted as
-//! well, by the hook that every panic passes.
+//! A panic is a fault of this program, and must not end a part unseen. Each part has a name and is made by a factory,
+//! so that it can be restarted: after a pause that is doubled each time, until the part has run well for a while. If a
+//! restart is not sound, because the part's work is half done, the host ends and reports that. Panics outside of parts
+//! are recorded as well, by the hook that every panic passes.
 //!
-//! What has panicked, when and how often, is told as an alert and shown by `GET /v1/health`, which fails while a part is down, or
-//! while a loop hangs (`pulse`).
+//! The parts that have panicked, with time and number, are reported as an alert and shown by `GET /v1/health`, which
+//! fails while a part is down, or while a loop hangs (`pulse`).
 
 mod pulse;
 
@@ -33,26 +33,28 @@ use crate::clock::SystemClock;
 use crate::time::{Clock, Timestamp};
 use pulse::Pulses;
 
-/// The first pause before a part is begun again, doubled each time up to the last. The first is short, because most panics come
-/// from one bad piece of work; the last keeps a part that always panics from taking a core and flooding the log.
+/// The first pause before a part is restarted, and the last up to which it is doubled each time. The first is short,
+/// because most panics come from one bad piece of work. The last keeps a part that always panics from taking a core and
+/// flooding the log.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
-/// The last pause of a thread. Threads are waited for when the host stops, and a sleeping one cannot be told.
+/// The longest pause of a thread. Threads are joined when the host stops, and a sleeping one cannot be woken.
 const THREAD_AGAIN: Duration = Duration::from_secs(1);
 
-/// A part that has gone well for so long pauses as at first when it panics again.
+/// A part that has run well for this long starts again with the first pause.
 const WELL: Duration = Duration::from_secs(60);
 
-/// The most parts that are remembered. There are about twenty; panics outside of them are noted by the name of their thread.
+/// The most parts that are remembered. There are about twenty; panics outside of them are recorded under the name of
+/// their thread.
 const REMEMBERED: usize = 200;
 
 /// The most bytes of a panic's message that are kept.
 const LONGEST_MESSAGE: usize = 500;
 
 thread_local! {
-    /// Whether somebody on this thread catches panics and notes them.
+    /// Whether code on this thread catches panics and records them.
     static GUARDED: Cell<bool> = const { Cell::new(false) };
-    /// Where the latest panic of this thread was.
+    /// The source position of the latest panic of this thread.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
@@ -67,7 +69,7 @@ impl Panic {
     fn of(payload: Box<dyn Any + Send>) -> Self {
         let place = PLACE.take();
         let payload = match payload.downcast::<Self>() {
-            // It was handed on by `Panic::resume`.
+            // `Panic::resume` passed it on.
             Ok(panic) => return *panic,
             Err(payload) => payload,
         };
@@ -79,13 +81,13 @@ impl Panic {
         Self { message, place }
     }
 
-    /// Goes on panicking, on this thread, for the part that this one belongs to.
+    /// Continues the panic on this thread, for the part that this one belongs to.
     pub fn resume(self) -> ! {
         std::panic::resume_unwind(Box::new(self))
     }
 }
 
-/// `index out of bounds (host/src/machine/worker.rs:17)`.
+/// Prints `index out of bounds (host/src/machine/worker.rs:17)`.
 impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
@@ -95,7 +97,7 @@ impl fmt::Display for Panic {
     }
 }
 
-/// Does `work`, and catches its panic.
+/// Runs `work` and catches its panic.
 ///
 /// # Errors
 ///
@@ -107,7 +109,7 @@ pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
     done.map_err(Panic::of)
 }
 
-/// Awaits `work`, and catches its panic.
+/// Awaits `work` and catches its panic.
 ///
 /// # Errors
 ///
@@ -122,43 +124,43 @@ pub async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panic> {
     .await
 }
 
-/// What has panicked.
+/// The panics of one part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// The part: a loop, a kind of thread, or `thread NAME` for what is none of them.
+    /// The part: a loop, a kind of thread, or `thread NAME` for any other thread.
     pub part: String,
-    /// How often.
+    /// The number of panics.
     pub panics: u64,
-    /// When it did so first.
+    /// The time of the first panic.
     pub first_at: Timestamp,
-    /// When it did so last.
+    /// The time of the last panic.
     pub last_at: Timestamp,
-    /// The message of the last time, and where in the source that was.
+    /// The message of the last panic, and its source position.
     pub message: String,
-    /// Whether the part is down: it was not begun again yet.
+    /// Whether the part is down: it has not been restarted yet.
     pub down: bool,
 }
 
-/// What becomes of a thread that has panicked.
+/// The action after a panic of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// It begins again.
+    /// The thread is restarted.
     Again,
-    /// The host ends, because what the thread was at may be half done.
+    /// The host ends, because the thread's work may be half done.
     EndHost,
 }
 
-/// Begins parts again, and knows which have panicked.
+/// Restarts parts, and records their panics.
 #[derive(Debug, Default)]
 pub struct Supervisor {
     faults: Mutex<BTreeMap<String, Fault>>,
-    /// Set once: why the host has to end.
+    /// The reason why the host has to end; set once.
     broken: watch::Sender<Option<String>>,
     pulses: Pulses,
 }
 
 impl Supervisor {
-    /// The supervisor of this process. From the first call on, every panic of the process is noted.
+    /// Returns the supervisor of this process. From the first call on, every panic of the process is recorded.
     pub fn of_process() -> &'static Arc<Self> {
         static PROCESS: OnceLock<Arc<Supervisor>> = OnceLock::new();
         static HOOK: Once = Once::new();
@@ -173,7 +175,7 @@ impl Supervisor {
         process
     }
 
-    /// Runs a loop until `over` is set. Each time it panics, or ends before that, it is made anew by `begin`.
+    /// Runs a loop until `over` is set. Whenever it panics, or ends earlier, `begin` makes a new one.
     pub fn part<R>(
         self: &Arc<Self>,
         name: &str,
@@ -186,7 +188,7 @@ impl Supervisor {
         tokio::spawn(Arc::clone(self).keep_going(name.to_owned(), Some(over), begin))
     }
 
-    /// Runs a loop that ends by itself when nobody needs it any more. Each time it panics, it is made anew by `begin`.
+    /// Runs a loop that ends by itself when it is no longer needed. Whenever it panics, `begin` makes a new one.
     pub fn service<R>(self: &Arc<Self>, name: &str, begin: impl FnMut() -> R + Send + 'static) -> JoinHandle<()>
     where
         R: Future<Output = ()> + Send + 'static,
@@ -226,12 +228,12 @@ impl Supervisor {
         }
     }
 
-    /// Starts a thread called `name` that does `work` until that returns. After a panic it does `work` once more, or the host
-    /// ends.
+    /// Starts a thread called `name` that runs `work` until it returns. After a panic it runs `work` once more, or the
+    /// host ends.
     ///
     /// # Errors
     ///
-    /// When the system gives no more threads.
+    /// The system gives no more threads.
     pub fn thread(
         self: &Arc<Self>,
         name: &str,
@@ -257,11 +259,11 @@ impl Supervisor {
         })
     }
 
-    /// Watches from now on whether loops hang. Once is enough for a process.
+    /// Starts to watch for loops that hang. Once is enough for a process.
     ///
     /// # Errors
     ///
-    /// When the system gives no more threads.
+    /// The system gives no more threads.
     pub fn watch_loops(self: &Arc<Self>) -> std::io::Result<()> {
         static WATCHED: Mutex<bool> = Mutex::new(false);
         let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -273,18 +275,18 @@ impl Supervisor {
         Ok(())
     }
 
-    /// The loops that hang.
+    /// Returns the loops that hang.
     pub fn hung(&self) -> Vec<Hung> {
         self.pulses.hung()
     }
 
-    /// As if so much time had passed in which the process was not stopped.
+    /// Pretends that `time` has passed in which the process was not stopped.
     #[cfg(test)]
     pub fn passes(&self, time: Duration) {
         self.pulses.is_awake_for(time);
     }
 
-    /// Notes a panic that was caught where it did no harm to what goes on around it.
+    /// Records a panic that was caught without harm to the code around it.
     pub fn note(&self, part: &str, panic: &Panic) {
         let fault = self.count(part, panic, false);
         error!(
@@ -295,12 +297,12 @@ impl Supervisor {
         );
     }
 
-    /// Does `work`; `None` if it panicked, which is noted for `part`.
+    /// Runs `work`. Returns `None` if it panicked, which is recorded for `part`.
     pub fn watched<T>(&self, part: &str, work: impl FnOnce() -> T) -> Option<T> {
         guarded(work).map_err(|panic| self.note(part, &panic)).ok()
     }
 
-    /// What has panicked, by name.
+    /// Returns the recorded panics, by part.
     pub fn faults(&self) -> Vec<Fault> {
         self.lock().values().cloned().collect()
     }
@@ -311,7 +313,7 @@ impl Supervisor {
         let why = broken.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
         match why {
             Some(why) => why,
-            // This is borrowed, so the sender is there.
+            // The sender exists, because it is borrowed here.
             None => std::future::pending().await,
         }
     }
@@ -370,15 +372,15 @@ impl Supervisor {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Fault>> {
-        // Nothing that is done under the lock leaves it half changed.
+        // No operation under the lock leaves it half changed.
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Remembers where a panic is, for the one that catches it; notes it at once where nothing does.
+/// Remembers the position of a panic for the code that catches it, or records it at once if no code does.
 fn note_place(supervisor: &Supervisor, info: &PanicHookInfo<'_>) {
     let place = info.location().map(|at| format!("{}:{}", at.file(), at.line()));
-    // A thread that ends has no such values any more.
+    // A thread that is ending has no such values any more.
     if GUARDED.try_with(Cell::get).unwrap_or(false) {
         let _ = PLACE.try_with(|known| known.replace(place));
         return;
@@ -388,16 +390,16 @@ fn note_place(supervisor: &Supervisor, info: &PanicHookInfo<'_>) {
     supervisor.note(&format!("thread {}", thread.name().unwrap_or("without a name")), &Panic { message, place });
 }
 
-/// Whether a part is to end: the host says so, or is gone.
+/// Returns whether a part must end: the host says so, or is gone.
 fn is_over(over: &watch::Receiver<bool>) -> bool {
     *over.borrow() || over.has_changed().is_err()
 }
 
-/// Waits `time`; whether the part is to end meanwhile.
+/// Waits for `time`. Returns whether the part must end before that.
 async fn wait_unless(time: Duration, over: Option<watch::Receiver<bool>>) -> bool {
     let ended = async {
         match over {
-            // An error is a host that is gone.
+            // An error means that the host is gone.
             Some(mut over) => drop(over.wait_for(|over| *over).await),
             None => std::future::pending().await,
         }
@@ -408,7 +410,7 @@ async fn wait_unless(time: Duration, over: Option<watch::Receiver<bool>>) -> boo
     }
 }
 
-/// How long a part pauses before it begins again.
+/// The pause of a part before its restart.
 #[derive(Debug)]
 struct Pause(Duration);
 
@@ -419,7 +421,7 @@ impl Default for Pause {
 }
 
 impl Pause {
-    /// The pause after a panic of a part that had gone well for `well`.
+    /// Returns the pause after a panic of a part that had run well for `well`.
     fn after(&mut self, well: Duration) -> Duration {
         if well >= WELL {
             *self = Self::default();

@@ -1,4 +1,4 @@
-//! What the host says of itself, on stderr.
+//! Writes the host's log to stderr.
 
 mod bounded;
 mod lines;
@@ -12,26 +12,26 @@ use bounded::Bounded;
 use lines::Lines;
 pub use lines::lost_lines;
 
-/// The environment's filter.
+/// The environment variable of the filter.
 const VARIABLE: &str = "SEXTON_LOG";
 
-/// Begin to write log lines to stderr: text for people, or a JSON object a line for programs.
+/// Begins to write log lines to stderr: text for people, or a JSON object on each line for programs.
 ///
-/// `filter` is in the words of `tracing-subscriber`'s `EnvFilter`; the environment's `SEXTON_LOG` goes before it.
+/// `filter` has the syntax of `tracing-subscriber`'s `EnvFilter`; the environment's `SEXTON_LOG` takes precedence.
 ///
-/// Returns how the filter is changed later.
+/// Returns a handle that changes the filter later.
 ///
 /// # Errors
 ///
-/// When the filter cannot be read, or logging was begun before.
+/// The filter is not valid, or logging was begun before.
 pub fn start(json: bool, filter: &str) -> anyhow::Result<LogFilter> {
     let (filter, from) = match std::env::var(VARIABLE) {
         Ok(filter) => (filter, VARIABLE),
         Err(_) => (filter.to_owned(), "the configuration's `log.filter`"),
     };
     let filter = EnvFilter::try_new(&filter).map_err(|error| anyhow::anyhow!("{from} is not a filter: {error}"))?;
-    // A line that cannot be written is counted by `Lines`. What `tracing-subscriber` would say of it on stderr itself panics where
-    // stderr is closed.
+    // `Lines` counts lines that cannot be written. `tracing-subscriber`'s own message about them on stderr would panic
+    // if stderr is closed.
     let stderr = Bounded::new(Lines::new(json));
     stderr.tell().context("cannot start a thread for the log")?;
     let subscriber = tracing_subscriber::fmt().with_writer(stderr).with_target(false).log_internal_errors(false);
@@ -51,7 +51,7 @@ pub fn start(json: bool, filter: &str) -> anyhow::Result<LogFilter> {
 
 type Change = Box<dyn Fn(EnvFilter) + Send + Sync>;
 
-/// Changes what is logged.
+/// Changes the filter of the log.
 pub struct LogFilter(Change);
 
 impl std::fmt::Debug for LogFilter {
@@ -61,17 +61,17 @@ impl std::fmt::Debug for LogFilter {
 }
 
 impl LogFilter {
-    /// Whether the environment's word goes before any filter of a configuration.
+    /// Returns whether the environment takes precedence over any filter of a configuration.
     pub fn is_overruled() -> bool {
         std::env::var(VARIABLE).is_ok()
     }
 
-    /// Whether `filter` can be read.
+    /// Returns whether `filter` is valid.
     pub fn is_good(filter: &str) -> bool {
         EnvFilter::try_new(filter).is_ok()
     }
 
-    /// Log what `filter` lets through from now on. One that cannot be read changes nothing.
+    /// Changes the filter. An invalid one changes nothing.
     pub fn set(&self, filter: &str) {
         if let Ok(filter) = EnvFilter::try_new(filter) {
             (self.0)(filter);

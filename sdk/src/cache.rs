@@ -1,7 +1,7 @@
 //! Small values that outlive a run, each changed atomically.
 //!
 //! A reader sees a whole value or none. Tasks that are granted the same keys share the entries. For a value that many
-//! runs need and one at a time should renew, see [`section`](crate::section()).
+//! runs need and that one run at a time should renew, see [`section`](crate::section()).
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -12,18 +12,18 @@ use serde::de::DeserializeOwned;
 use crate::bindings::sexton::task::cache as wit;
 use crate::request::{instant, milliseconds};
 
-/// Why the cache did not do what was asked.
+/// The reason why a call to the cache failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The entry is not at the expected version, or the right to renew it was lost.
     Conflict,
-    /// The value is over 1 MiB, or the tenant's share of the cache, or the task's own, would be exceeded.
+    /// The value is over 1 MiB, or would exceed the tenant's share of the cache or the task's own.
     TooLarge,
     /// The task's manifest does not grant this key.
     AccessDenied,
     /// The key is empty, or longer than 256 bytes.
     BadKey,
-    /// The value cannot be written as JSON, or what is there is not the type asked for.
+    /// The value cannot be written as JSON, or the stored value is not of the requested type.
     Value(String),
     /// The host's store had an error.
     Other(String),
@@ -61,16 +61,16 @@ impl From<wit::Error> for Error {
 pub struct Entry<T = Vec<u8>> {
     /// The value.
     pub value: T,
-    /// Greater after every change of this key.
+    /// The version, greater after every change of this key.
     pub version: u64,
-    /// When it was set.
+    /// The instant at which it was set.
     pub set_at: SystemTime,
-    /// How long ago that was, by the host's clock.
+    /// The time since then, by the host's clock.
     pub age: Duration,
 }
 
 impl Entry {
-    /// The same entry with its bytes read as JSON.
+    /// Parses the bytes of the entry as JSON.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl From<wit::Entry> for Entry {
     }
 }
 
-/// The entry of `key`, or `None` if there is none or it has expired.
+/// Returns the entry of `key`, or `None` if there is none or it has expired.
 ///
 /// # Errors
 ///
@@ -101,7 +101,7 @@ pub fn get(key: &str) -> Result<Option<Entry>, Error> {
     Ok(wit::get(key)?.map(Entry::from))
 }
 
-/// The entry of `key` read as JSON, or `None` if there is none or it has expired.
+/// Returns the entry of `key` parsed as JSON, or `None` if there is none or it has expired.
 ///
 /// # Errors
 ///
@@ -110,7 +110,7 @@ pub fn get_json<T: DeserializeOwned>(key: &str) -> Result<Option<Entry<T>>, Erro
     get(key)?.map(Entry::json).transpose()
 }
 
-/// Set `key` to `value`, whatever it was, and return its new version. `expires_in` is when the entry ceases to be.
+/// Sets `key` to `value`, whatever it was, and returns its new version. The entry expires after `expires_in`.
 ///
 /// # Errors
 ///
@@ -119,7 +119,7 @@ pub fn set(key: &str, value: &[u8], expires_in: Option<Duration>) -> Result<u64,
     Ok(wit::set(key, value, expires_in.map(milliseconds))?)
 }
 
-/// Like [`set`], with `value` written as JSON.
+/// Does the same as [`set`], with `value` written as JSON.
 ///
 /// # Errors
 ///
@@ -128,22 +128,22 @@ pub fn set_json<T: Serialize + ?Sized>(key: &str, value: &T, expires_in: Option<
     set(key, &to_json(value)?, expires_in)
 }
 
-/// Set `key` only if it is at version `expected` (`None`: only if it is absent), and return its new version.
+/// Sets `key` only if it is at version `expected` (`None`: only if it is absent), and returns its new version.
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] if it is not; nothing is changed then.
+/// [`Error::Conflict`] if it is not; nothing is changed in that case.
 pub fn swap(key: &str, expected: Option<u64>, value: &[u8], expires_in: Option<Duration>) -> Result<u64, Error> {
     Ok(wit::swap(key, expected, value, expires_in.map(milliseconds))?)
 }
 
-/// Change the JSON value of `key` by `change`, again and again until no other run has changed it meanwhile, and return
-/// what it became. `change` gets `None` if there is no entry.
+/// Changes the JSON value of `key` with `change`, and returns the new value. `change` gets `None` if there is no entry.
+/// If another run changes the value at the same time, `change` is called again with that value.
 ///
 /// # Errors
 ///
-/// [`Error::Value`] if what is there is not a `T`, or the new value cannot be written, and those of [`swap`] apart from
-/// `Conflict`.
+/// [`Error::Value`] if the stored value is not a `T`, or the new value cannot be written, and those of [`swap`] apart
+/// from `Conflict`.
 pub fn update<T, F>(key: &str, expires_in: Option<Duration>, mut change: F) -> Result<T, Error>
 where
     T: Serialize + DeserializeOwned,
@@ -160,7 +160,7 @@ where
     }
 }
 
-/// Delete the entry of `key`. It is no error if there was none.
+/// Deletes the entry of `key`. It is no error if there was none.
 ///
 /// # Errors
 ///
@@ -169,7 +169,7 @@ pub fn delete(key: &str) -> Result<(), Error> {
     Ok(wit::delete(key)?)
 }
 
-/// The keys that begin with `prefix`, in order, those after `after`, up to 1000 of them.
+/// Returns the keys that begin with `prefix`, in order, those after `after`, up to 1000 of them.
 ///
 /// Keys that the task is not granted are left out.
 ///
@@ -180,7 +180,7 @@ pub fn list(prefix: &str, after: Option<&str>) -> Result<Vec<String>, Error> {
     Ok(wit::list(prefix, after)?)
 }
 
-/// `value` as the cache keeps it.
+/// Writes `value` as the cache stores it.
 pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(value).map_err(|e| Error::Value(e.to_string()))
 }

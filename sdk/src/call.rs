@@ -1,14 +1,14 @@
-//! From the host's call to a plain function and back.
+//! Converts the host's call to a plain function's arguments, and its result back.
 
 use crate::bindings::exports::sexton::task::runner as wit;
 use crate::{Failure, FromRequest, IntoOutput, Request};
 
-/// What the host gets.
+/// The result that the host gets.
 pub type Answer = Result<wit::Output, wit::Failure>;
 
-/// A function that [`task!`](crate::task!) can export. `Shape` only tells the forms apart.
+/// A function that [`task!`](crate::task!) can export. `Shape` only distinguishes the forms.
 pub trait Task<Shape> {
-    /// Do the run.
+    /// Carries out the run.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ where
     }
 }
 
-/// Run `task` on what the host sent.
+/// Calls `task` with the request of the host.
 pub fn call<Shape>(task: impl Task<Shape>, request: wit::Request) -> Answer {
     match task.run(request.into()) {
         Ok(output) => Ok(wit::Output { content_type: output.content_type, body: output.body }),

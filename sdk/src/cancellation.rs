@@ -1,7 +1,8 @@
-//! Hearing of the run's end before it comes.
+//! Learns that the run must end, before it is interrupted.
 //!
-//! A run that is to end is told first, and interrupted after its grace (`grace` among the limits in its manifest). This is
-//! for tasks that have something to put in order by then; all others need nothing of it, and are interrupted at once.
+//! A run that must end is told first, and interrupted after its grace (`grace` among the limits in its manifest). This
+//! is for tasks that have something to put in order by then. All others do not need this module, and are interrupted at
+//! once.
 //!
 //! ```no_run
 //! use sexton_task::{Failure, cancellation};
@@ -28,16 +29,17 @@ use wasip2::io::poll::{Pollable, poll};
 use crate::bindings::sexton::task::cancellation as wit;
 use crate::request::nanoseconds;
 
-/// Why the run is to end.
+/// The reason why the run must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// Somebody asked for its end. What it returns is not its result, and it is not tried again.
+    /// A user ended the run. Its return value is not its result, and it is not tried again.
     Killed,
-    /// The host is being shut down. What it returns is its result; without one it is run again when a host is up.
+    /// The host is shutting down. The run's return value is its result; without one the run is repeated when a host is
+    /// up.
     Shutdown,
-    /// Less of its time is left than its grace.
+    /// Less time is left than the grace.
     DeadlineNear,
-    /// Another run takes its place. What it returns is not its result, and it is not tried again.
+    /// Another run replaces this one. Its return value is not its result, and it is not tried again.
     Replaced,
 }
 
@@ -52,7 +54,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// So that `?` gives up with it: a transient failure.
+/// Lets `?` return the reason as a transient failure.
 impl std::error::Error for Reason {}
 
 impl From<wit::Reason> for Reason {
@@ -66,21 +68,22 @@ impl From<wit::Reason> for Reason {
     }
 }
 
-/// Why the run is to end; `None` as long as nobody wants that. Cheap: a loop may ask in every round.
+/// Returns the reason why the run must end; `None` while there is none. It is cheap enough to be called in every round
+/// of a loop.
 pub fn cancelled() -> Option<Reason> {
     wit::cancelled().map(Reason::from)
 }
 
-/// Something to wait for beside other pollables: ready as soon as [`cancelled`] gives a reason.
+/// Returns a pollable to wait for beside others. It is ready as soon as [`cancelled`] returns a reason.
 pub fn subscribe() -> Pollable {
     wit::subscribe()
 }
 
-/// Sleep for this long.
+/// Sleeps for this long.
 ///
 /// # Errors
 ///
-/// The reason, as soon as there is one, if the run is to end.
+/// The reason, as soon as there is one, if the run must end.
 pub fn sleep(time: Duration) -> Result<(), Reason> {
     let (told, over) = (subscribe(), monotonic_clock::subscribe_duration(nanoseconds(time)));
     poll(&[&told, &over]);

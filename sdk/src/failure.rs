@@ -1,38 +1,38 @@
-//! Why a task did not succeed.
+//! Describes why a task did not succeed.
 
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-/// Why a task did not succeed, and what the host should do about it.
+/// The reason why a task did not succeed, and what the host should do about it.
 ///
-/// Any error becomes one by `?`: transient, with the whole chain of its sources in the text. The exceptions are this
-/// crate's own errors that no retry can mend, such as a grant that is missing: those become permanent.
+/// `?` converts any error to a transient failure, with the whole chain of its sources in the text. The exceptions are
+/// those of this crate's own errors that no retry can repair, such as a missing grant: they become permanent.
 ///
-/// Like every error that others turn into by `?`, it is not a [`std::error::Error`] itself.
+/// Like every error type that `?` converts others to, it is not a [`std::error::Error`] itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Try again, as the task's retry policy allows.
+    /// The host tries again, as the task's retry policy allows.
     Transient(String),
-    /// Do not try again.
+    /// The host does not try again.
     Permanent(String),
-    /// Not now: run again after this delay (whole milliseconds). Does not use up an attempt.
+    /// The host runs it again after this delay (whole milliseconds). That does not use up an attempt.
     Deferred(Duration),
 }
 
 impl Failure {
-    /// A failure that a further attempt may mend.
+    /// Creates a failure that a further attempt may repair.
     pub fn transient(why: impl fmt::Display) -> Self {
         Self::Transient(why.to_string())
     }
 
-    /// A failure that no further attempt can mend.
+    /// Creates a failure that no further attempt can repair.
     pub fn permanent(why: impl fmt::Display) -> Self {
         Self::Permanent(why.to_string())
     }
 
-    /// No failure yet: run again after `delay`.
+    /// Creates a deferral: the host runs it again after `delay`.
     pub fn deferred(delay: Duration) -> Self {
         Self::Deferred(delay)
     }
@@ -60,7 +60,7 @@ impl<E: Error + 'static> From<E> for Failure {
     }
 }
 
-/// Whether a further attempt would meet the same error for certain.
+/// Returns whether a further attempt would certainly meet the same error.
 fn is_permanent(error: &dyn Any) -> bool {
     use crate::{cache, http, locks, schedule, settings};
     if let Some(error) = error.downcast_ref::<cache::Error>() {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_retry_can_mend_becomes_permanent() {
+    fn errors_that_no_retry_can_repair_become_permanent() {
         let denied = Failure::from(cache::Error::AccessDenied);
         let setting = Failure::from(settings::Error::new("limit", "x", "not a number"));
         let busy = Failure::from(cache::Error::Conflict);

@@ -1,7 +1,7 @@
-//! HTTP requests, one at a time or several at once.
+//! Sends HTTP requests, one at a time or several at once.
 //!
-//! The hosts that a task may call are granted in its manifest. Redirects are not followed: a response with status 3xx is
-//! returned as it is.
+//! The hosts that a task may call are granted in its manifest. Redirects are not followed: a response with status 3xx
+//! is returned as it is.
 //!
 //! ```no_run
 //! # fn run() -> Result<(), sexton_task::http::Error> {
@@ -36,17 +36,17 @@ use wasip2::http::types as wasi;
 /// The largest response body that is read unless [`Request::max_body`] says otherwise: 8 MiB.
 pub const DEFAULT_MAX_BODY: usize = 8 << 20;
 
-/// Begin a GET request.
+/// Begins a GET request.
 pub fn get(url: &str) -> Request {
     Request::new("GET", url)
 }
 
-/// Begin a POST request.
+/// Begins a POST request.
 pub fn post(url: &str) -> Request {
     Request::new("POST", url)
 }
 
-/// A request to be sent.
+/// A request that has not been sent.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is sent before `send` or `start`"]
 pub struct Request {
@@ -59,7 +59,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Begin a request with any method, such as `PUT`, to `http://..` or `https://..`.
+    /// Begins a request with any method, such as `PUT`, to `http://..` or `https://..`.
     pub fn new(method: &str, url: &str) -> Self {
         Self {
             method: method.to_owned(),
@@ -71,19 +71,19 @@ impl Request {
         }
     }
 
-    /// Add a header.
+    /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Send these bytes.
+    /// Sets the body.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
-    /// Send `value` as JSON, and say so in the header `content-type`.
+    /// Sets the body to `value` as JSON, and the header `content-type` to match.
     ///
     /// # Errors
     ///
@@ -93,20 +93,20 @@ impl Request {
         Ok(self.header("content-type", "application/json").body(body))
     }
 
-    /// Give up when the whole exchange has taken this long. Without this, only the host's own limits and the run's
-    /// deadline end it.
+    /// Limits the duration of the whole exchange. Without this, only the host's own limits and the run's deadline end
+    /// it.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Give up when the response body is longer than this, in bytes.
+    /// Limits the length of the response body, in bytes.
     pub fn max_body(mut self, max_body: usize) -> Self {
         self.max_body = max_body;
         self
     }
 
-    /// Send it, and wait for the whole response.
+    /// Sends the request, and waits for the whole response.
     ///
     /// # Errors
     ///
@@ -115,11 +115,12 @@ impl Request {
         self.start()?.finish()
     }
 
-    /// Send it, and do not wait.
+    /// Sends the request without waiting.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if the method, the URL or a header is not one, and what the host refuses at once.
+    /// [`Error::Invalid`] if the method, the URL or a header is not valid, and errors of requests that the host refuses
+    /// at once.
     pub fn start(self) -> Result<Pending, Error> {
         let url = url::parse(&self.url)?;
         let outgoing = wasi::OutgoingRequest::new(self.fields()?);
@@ -129,8 +130,8 @@ impl Request {
         outgoing.set_authority(Some(url.authority)).map_err(|()| invalid("the host"))?;
         outgoing.set_path_with_query(Some(&url.path_with_query)).map_err(|()| invalid("the path"))?;
         let body = outgoing.body().map_err(|()| invalid("the body"))?;
-        // The host reads the body while it sends, so the request goes first: written before, a long body would wait for
-        // a reader that does not come.
+        // The host reads the body while it sends, so the request goes first. A long body that is written earlier would
+        // wait for a reader that does not come.
         let response = wasip2::http::outgoing_handler::handle(outgoing, None)?;
         Ok(Pending::new(response, body, self.body, self.timeout, self.max_body))
     }
@@ -150,7 +151,7 @@ impl Request {
     }
 }
 
-/// The method as WASI says it.
+/// Converts the method to WASI's type.
 fn method(name: &str) -> wasi::Method {
     match name {
         "GET" => wasi::Method::Get,
@@ -171,14 +172,14 @@ fn method(name: &str) -> wasi::Method {
 pub struct Response {
     /// The status, such as 200.
     pub status: u16,
-    /// Names in lower case, and values, in the order they came.
+    /// Names in lower case, and values, in the order in which they came.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl Response {
-    /// The response itself if its status is 2xx.
+    /// Returns the response itself if its status is 2xx.
     ///
     /// # Errors
     ///
@@ -187,7 +188,7 @@ impl Response {
         if (200..300).contains(&self.status) { Ok(self) } else { Err(Error::Status(self.status)) }
     }
 
-    /// The first header of this name that is text.
+    /// Returns the first header of this name that is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -195,7 +196,7 @@ impl Response {
             .find_map(|(_, value)| std::str::from_utf8(value).ok())
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     ///
     /// # Errors
     ///
@@ -204,7 +205,7 @@ impl Response {
         String::from_utf8(self.body).map_err(|_| Error::NotText)
     }
 
-    /// The body read as JSON.
+    /// Parses the body as JSON.
     ///
     /// # Errors
     ///

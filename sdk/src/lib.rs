@@ -1,4 +1,4 @@
-//! Write a task for Sexton: a plain function, compiled to a WebAssembly component.
+//! Helps to write a task for Sexton: a plain function, compiled to a WebAssembly component.
 //!
 //! ```
 //! use sexton_task::{Failure, Output, Request, log};
@@ -39,15 +39,15 @@
 //! }
 //! ```
 //!
-//! What to know about a run:
+//! A run has these properties:
 //!
-//! - It is done **at least once**: after a failure, or a crash of the host, it is attempted again. Key what you do
-//!   outside by [`Request::run_id`], which stays the same.
-//! - The host ends it at its deadline, at any instruction. A task that has something to put in order can hear of that a
-//!   moment before, see [`cancellation`]. Locks are then free, a section's last good value stays.
+//! - It is done **at least once**: after a failure, or a crash of the host, it is attempted again. Use
+//!   [`Request::run_id`], which stays the same, as the key of any effect outside.
+//! - The host ends it at its deadline, at any instruction. A task that has something to put in order can learn of that
+//!   a moment before, see [`cancellation`]. Its locks are released, and a section keeps its last good value.
 //! - A panic ends the attempt as trapped; its message goes to stderr, which is kept with the run.
-//! - `cache`, `locks`, `schedule` and `http` must be granted in the task's manifest. What you do not call is not
-//!   imported, and needs no grant.
+//! - `cache`, `locks`, `schedule` and `http` must be granted in the task's manifest. Interfaces that the task does not
+//!   call are not imported, and need no grant.
 //!
 //! The crate also compiles for other targets, so that the pure parts of a task can be tested there; a call that reaches
 //! for the host panics outside a component.
@@ -74,11 +74,11 @@ pub use output::{IntoOutput, Output};
 pub use request::{Cause, FromRequest, Request};
 pub use sections::{Begun, Renewal, Section, SectionOf, State, section};
 
-/// Export a function as the task of this component.
+/// Exports a function as the task of this component.
 ///
-/// The function takes nothing, a [`Request`], any type that serde can read from the request's JSON input, or a `Request`
-/// and such a type. It returns `Result<O, Failure>` with `O` an [`Output`] or any type that serde can write as JSON;
-/// what is written as `null`, such as `()`, becomes an empty output.
+/// The function takes nothing, a [`Request`], any type that serde can read from the request's JSON input, or a
+/// `Request` and such a type. It returns `Result<O, Failure>` with `O` an [`Output`] or any type that serde can write
+/// as JSON. A value that is written as `null`, such as `()`, becomes an empty output.
 ///
 /// ```
 /// sexton_task::task!(double);
@@ -103,14 +103,15 @@ macro_rules! task {
             $crate::__private::export! { Exported with_types_in $crate::__private::bindings }
         };
 
-        // Elsewhere nothing calls it, and no linker takes the names of a component's exports: only check its shape.
+        // On other targets nothing calls it, and no linker accepts the names of a component's exports, so only its
+        // shape is checked.
         #[cfg(not(target_arch = "wasm32"))]
         const _: fn($crate::Request) -> ::core::result::Result<$crate::Output, $crate::Failure> =
             |request| $crate::Task::run($run, request);
     };
 }
 
-/// What [`task!`] expands to; not for use by hand.
+/// The expansion of [`task!`]; not for use by hand.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::bindings::__sexton_export as export;
@@ -119,7 +120,7 @@ pub mod __private {
     pub use crate::{bindings, log};
 }
 
-/// What `wit/` looks like from Rust.
+/// The bindings of `wit/`.
 #[doc(hidden)]
 pub mod bindings {
     wit_bindgen::generate!({

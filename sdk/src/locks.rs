@@ -1,4 +1,4 @@
-//! Locks that are shared by every host on the same store.
+//! Takes locks that all hosts on the same store share.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,13 +6,14 @@ use std::time::Duration;
 use crate::bindings::sexton::task::locks as wit;
 use crate::request::milliseconds;
 
-/// Why a lock was not taken.
+/// The reason why a lock was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// Another run holds it, and did so to the end of the wait; or this run holds it already.
     Held,
-    /// Its holder waits, directly or through others, for this run. Release all locks and take them again, in an order that
-    /// all tasks keep; the others go on meanwhile. The run's log says who waited for whom.
+    /// The lock's holder waits, directly or through others, for this run. Release all locks and take them again, in an
+    /// order that all tasks keep; the others can go on once they are released. The run's log shows which runs waited
+    /// for which.
     Deadlock,
     /// The task's manifest does not grant this name.
     AccessDenied,
@@ -36,7 +37,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Begin to take the lock `name`: exclusively and without waiting, unless said otherwise.
+/// Begins to take the lock `name`: exclusively and without waiting, unless changed.
 ///
 /// ```no_run
 /// # fn run() -> Result<(), sexton_task::Failure> {
@@ -52,7 +53,7 @@ pub fn lock(name: &str) -> Lock<'_> {
     Lock { name, wait: Duration::ZERO, mode: wit::Mode::Exclusive }
 }
 
-/// A lock to be taken.
+/// A lock that has not been taken.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is locked before `acquire`"]
 pub struct Lock<'a> {
@@ -62,24 +63,25 @@ pub struct Lock<'a> {
 }
 
 impl Lock<'_> {
-    /// Wait for at most this long for its holder. The time counts towards the run's deadline.
+    /// Waits for at most this long for the lock's holder. The time counts towards the run's deadline.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self
     }
 
-    /// Share it with all that share it, too.
+    /// Shares the lock with all runs that share it, too.
     pub fn shared(mut self) -> Self {
         self.mode = wit::Mode::Shared;
         self
     }
 
-    /// Take it.
+    /// Takes the lock.
     ///
     /// # Errors
     ///
-    /// [`Error::Held`] if it is still held when the wait is over. A run that asks for a lock it holds gets that at once:
-    /// it would wait for itself. [`Error::Deadlock`], at once, if runs would wait for one another in a circle.
+    /// [`Error::Held`] if it is still held at the end of the wait. A run that requests a lock it holds gets that error
+    /// at once, because it would wait for itself. [`Error::Deadlock`], at once, if runs would wait for one another in a
+    /// circle.
     pub fn acquire(self) -> Result<Guard, Error> {
         match wit::acquire(self.name, self.mode, milliseconds(self.wait)) {
             Ok(lock) => Ok(Guard { lock }),
@@ -92,7 +94,7 @@ impl Lock<'_> {
     }
 }
 
-/// A lock that this run holds, until it is dropped.
+/// A lock that this run holds until this is dropped.
 #[derive(Debug)]
 #[must_use = "the lock is released when this is dropped"]
 pub struct Guard {
@@ -100,7 +102,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// A number that is greater for each later holder of the same name.
+    /// Returns a number that is greater for each later holder of the same name.
     ///
     /// Send it along with a write, so that the receiver can refuse a write from a holder that has since lost the lock.
     pub fn fence(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! Lines that are kept with the run.
+//! Writes lines that are kept with the run.
 //!
 //! Writing one never fails. A line over 8 KiB is cut, and so is the log at the task's limit; both are marked as cut.
 
@@ -6,12 +6,12 @@ use std::fmt;
 
 use crate::bindings::sexton::task::log as wit;
 
-/// How much a line matters.
+/// The importance of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// Detail for someone who looks into this task.
+    /// Detail for a developer of this task.
     Debug,
-    /// What the task did.
+    /// An action of the task.
     Info,
     /// Something is off, but the task goes on.
     Warn,
@@ -19,7 +19,7 @@ pub enum Level {
     Error,
 }
 
-/// Add a line to the run's log. The macros of this module say it shorter.
+/// Adds a line to the run's log. The macros of this module are shorter.
 pub fn write(level: Level, message: fmt::Arguments<'_>) {
     let level = match level {
         Level::Debug => wit::Level::Debug,
@@ -33,28 +33,28 @@ pub fn write(level: Level, message: fmt::Arguments<'_>) {
     }
 }
 
-/// Log detail for someone who looks into this task, with the arguments of [`format!`].
+/// Logs detail for a developer of this task, with the arguments of [`format!`].
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __log_debug {
     ($($arg:tt)+) => { $crate::log::write($crate::log::Level::Debug, ::core::format_args!($($arg)+)) };
 }
 
-/// Log what the task did, with the arguments of [`format!`].
+/// Logs an action of the task, with the arguments of [`format!`].
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __log_info {
     ($($arg:tt)+) => { $crate::log::write($crate::log::Level::Info, ::core::format_args!($($arg)+)) };
 }
 
-/// Log that something is off, but the task goes on, with the arguments of [`format!`].
+/// Logs that something is off although the task goes on, with the arguments of [`format!`].
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __log_warn {
     ($($arg:tt)+) => { $crate::log::write($crate::log::Level::Warn, ::core::format_args!($($arg)+)) };
 }
 
-/// Log that something failed, with the arguments of [`format!`].
+/// Logs that something failed, with the arguments of [`format!`].
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __log_error {

@@ -1,10 +1,10 @@
-//! What a task made.
+//! Describes the result of a task.
 
 use serde::Serialize;
 
 use crate::Failure;
 
-/// What a task made: kept as the run's result, up to the task's limit.
+/// The result of a task, which is kept with the run, up to the task's limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
     /// The media type of the body. With `None` it is served as plain bytes.
@@ -14,22 +14,22 @@ pub struct Output {
 }
 
 impl Output {
-    /// Nothing: the run is done, that is all.
+    /// Creates an output without a body.
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// Plain text.
+    /// Creates an output of plain text.
     pub fn text(body: impl Into<String>) -> Self {
         Self::typed("text/plain; charset=utf-8", body.into())
     }
 
-    /// An HTML page.
+    /// Creates an output of an HTML page.
     pub fn html(body: impl Into<String>) -> Self {
         Self::typed("text/html; charset=utf-8", body.into())
     }
 
-    /// `value` as JSON.
+    /// Writes `value` as JSON.
     ///
     /// # Errors
     ///
@@ -40,22 +40,22 @@ impl Output {
         Ok(Self::typed("application/json", body))
     }
 
-    /// Bytes that say nothing of what they are.
+    /// Creates an output of bytes without a media type.
     pub fn bytes(body: impl Into<Vec<u8>>) -> Self {
         Self { content_type: None, body: body.into() }
     }
 
-    /// `body`, of the media type `content_type`.
+    /// Creates an output with the media type `content_type`.
     pub fn typed(content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         Self { content_type: Some(content_type.to_owned()), body: body.into() }
     }
 }
 
-/// What a task's function may return: an [`Output`], or any type that serde can write as JSON.
+/// A type that a task's function may return: an [`Output`], or any type that serde can write as JSON.
 ///
-/// What is written as `null`, such as `()` and `None`, becomes an empty output.
+/// A value that is written as `null`, such as `()` and `None`, becomes an empty output.
 pub trait IntoOutput {
-    /// Make it an output.
+    /// Converts it to an output.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What the host tells a task about its run.
+//! Describes a run, as the host passes it to a task.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,38 +7,38 @@ use serde::de::DeserializeOwned;
 use crate::Failure;
 use crate::bindings::exports::sexton::task::runner as wit;
 
-/// Why a run exists.
+/// The cause of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The task's schedule.
     Schedule,
     /// The task is due when its host starts.
     Start,
-    /// Somebody asked for it, by the API or the command line.
+    /// A user requested it, by the API or the command line.
     Demand,
     /// Another run enqueued it, or the task continues itself.
     Task,
 }
 
-/// What the host tells a task about the run it is asked to do.
+/// The run that a task is asked to do.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Identifies the run. Stays the same across attempts, so that it can serve as an idempotency key.
+    /// The id of the run. It stays the same across attempts, so that it can serve as an idempotency key.
     pub run_id: String,
-    /// The task's name: one component may serve several tasks.
+    /// The name of the task, because one component may serve several tasks.
     pub task: String,
     /// 1 for the first attempt, and one more for each that follows.
     pub attempt: u32,
-    /// The instant this run was due. Not the time it is.
+    /// The instant at which this run was due, which is not the current time.
     pub due_at: SystemTime,
-    /// Why the run exists.
+    /// The cause of the run.
     pub cause: Cause,
     /// The payload given when the run was enqueued, or the one that the manifest sets; empty if there is neither.
     pub input: Vec<u8>,
 }
 
 impl Request {
-    /// Read the input as JSON. An empty input reads as `null`.
+    /// Parses the input as JSON. An empty input reads as `null`.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl Request {
             .map_err(|e| Failure::permanent(format_args!("the run's input is not as expected: {e}")))
     }
 
-    /// Read the input as text.
+    /// Returns the input as text.
     ///
     /// # Errors
     ///
@@ -78,9 +78,9 @@ impl From<wit::Request> for Request {
     }
 }
 
-/// What a task's function may take: the [`Request`] itself, or any type that serde can read from its JSON input.
+/// A type that a task's function may take: the [`Request`] itself, or any type that serde can read from its JSON input.
 pub trait FromRequest: Sized {
-    /// Read it.
+    /// Reads it from the request.
     ///
     /// # Errors
     ///
@@ -100,22 +100,22 @@ impl<T: DeserializeOwned> FromRequest for T {
     }
 }
 
-/// A duration as the host counts it. One that is longer than anything can last stays that.
+/// Converts a duration to the host's milliseconds. One that is too long becomes the longest.
 pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A duration as WASI's clocks count it. One that is longer than anything can last stays that.
+/// Converts a duration to the nanoseconds of WASI's clocks. One that is too long becomes the longest.
 pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// An instant as the host counts it. One before 1970 is 0.
+/// Converts an instant to the host's milliseconds since 1970. An earlier one becomes 0.
 pub(crate) fn since_epoch(instant: SystemTime) -> u64 {
     milliseconds(instant.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
-/// The instant that the host means. One beyond what the clock can say is the epoch itself, rather than a panic.
+/// Converts the host's milliseconds to an instant. One beyond the clock's range becomes the epoch, rather than a panic.
 pub(crate) fn instant(milliseconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds)).unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -1,6 +1,6 @@
-//! Runs that a task asks for.
+//! Enqueues runs.
 //!
-//! What is asked for is kept when the call returns, whatever becomes of the run that asked.
+//! An enqueued run is stored when the call returns, whatever happens to the run that enqueued it.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -10,15 +10,15 @@ use serde::Serialize;
 use crate::bindings::sexton::task::schedule as wit;
 use crate::request::{milliseconds, since_epoch};
 
-/// Why a run was not enqueued.
+/// The reason why a run was not enqueued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The task's manifest does not grant enqueueing this task.
     AccessDenied,
     /// The task is granted, but no plugin on this host defines it.
     NotFound,
-    /// This run has asked for as many runs as it may (100), as many runs of that task wait as may (1000), or the input is
-    /// over 1 MiB.
+    /// This run has enqueued as many runs as it may (100), or as many runs of that task wait as may (1000), or the
+    /// input is over 1 MiB.
     TooLarge,
     /// The key is empty or longer than 256 bytes.
     BadKey,
@@ -57,7 +57,7 @@ impl From<wit::Error> for Error {
     }
 }
 
-/// Begin to enqueue a run of `task`: now and with an empty input, unless said otherwise.
+/// Begins to enqueue a run of `task`: now and with an empty input, unless changed.
 ///
 /// ```no_run
 /// # fn run(request: sexton_task::Request) -> Result<(), sexton_task::Failure> {
@@ -73,14 +73,14 @@ pub fn enqueue(task: &str) -> Enqueue<'_> {
     Enqueue { task: Some(task), when: wit::When::Now, input: Ok(Vec::new()), key: None }
 }
 
-/// Begin to run this very task once more, with `state` as its JSON input.
+/// Begins to run this very task once more, with `state` as its JSON input.
 ///
-/// Repeated by a further attempt at the same run, it makes no second run.
+/// If a further attempt at the same run repeats the call, it makes no second run.
 pub fn continue_later<T: Serialize + ?Sized>(state: &T) -> Enqueue<'static> {
     Enqueue { task: None, when: wit::When::Now, input: Ok(Vec::new()), key: None }.json(state)
 }
 
-/// A run to be enqueued.
+/// A run that has not been enqueued.
 #[derive(Debug)]
 #[must_use = "nothing is enqueued before `send`"]
 pub struct Enqueue<'a> {
@@ -91,39 +91,39 @@ pub struct Enqueue<'a> {
 }
 
 impl<'a> Enqueue<'a> {
-    /// What the run gets as input, as bytes.
+    /// Sets the input of the run, as bytes.
     pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = Ok(input.into());
         self
     }
 
-    /// What the run gets as input, as JSON. What cannot be written is an error of `send`.
+    /// Sets the input of the run, as JSON. A value that cannot be written is an error of `send`.
     pub fn json<T: Serialize + ?Sized>(mut self, input: &T) -> Self {
         self.input = serde_json::to_vec(input).map_err(|e| Error::Value(e.to_string()));
         self
     }
 
-    /// Due at `instant`.
+    /// Makes the run due at `instant`.
     pub fn at(mut self, instant: SystemTime) -> Self {
         self.when = wit::When::At(since_epoch(instant));
         self
     }
 
-    /// Due after `delay`.
+    /// Makes the run due after `delay`.
     pub fn after(mut self, delay: Duration) -> Self {
         self.when = wit::When::After(milliseconds(delay));
         self
     }
 
-    /// Enqueue at most one run of the task with this key: later calls return the run that the first one made.
+    /// Enqueues at most one run of the task with this key: later calls return the run that the first one made.
     ///
-    /// A run that continues itself has a key of its own; this one is not used then.
+    /// A run that continues itself has a key of its own, and ignores this one.
     pub fn key(mut self, key: &'a str) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// Enqueue it, and return the run's id.
+    /// Enqueues the run, and returns its id.
     ///
     /// # Errors
     ///

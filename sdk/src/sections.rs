@@ -1,4 +1,4 @@
-//! A value that many runs need and one at a time renews.
+//! Shares a value that many runs need and that one run at a time renews.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,7 +11,7 @@ use crate::bindings::sexton::task::cache as wit;
 use crate::cache::{self, Entry, Error};
 use crate::request::milliseconds;
 
-/// Begin to use the section `key`: a cache entry that the first run to find it too old renews, while all others go on
+/// Begins to use the section `key`: a cache entry that the first run to find it too old renews, while all others go on
 /// with the last good value.
 ///
 /// ```no_run
@@ -33,29 +33,30 @@ pub fn section(key: &str) -> SectionOf<'_> {
     SectionOf { key, max_age: Duration::ZERO, expires_in: None }
 }
 
-/// What a run knows of a section.
+/// The state of a section.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Section<T> {
-    /// The value now, or the last good one; `None` if there never was one, it has expired, or it is not a `T` (any more).
+    /// The current value, or the last good one; `None` if there never was one, it has expired, or it is not a `T` (any
+    /// more).
     pub value: Option<T>,
-    /// How old the value is.
+    /// The age of the value.
     pub age: Option<Duration>,
-    /// How it came.
+    /// The origin of the value.
     pub state: State,
 }
 
-/// How the value of a section came.
+/// The origin of a section's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It is no older than asked for.
+    /// The value is no older than requested.
     Fresh,
     /// This run renewed it.
     Renewed,
-    /// It is older than asked for; nobody was asked to renew it.
+    /// The value is older than requested, and this call does not renew it.
     Stale,
-    /// Another run is renewing it: this is the last good value.
+    /// Another run is renewing the value; this is the last good one.
     Held,
-    /// Renewing it failed, with this error: this is the last good value.
+    /// The renewal failed with this error; this is the last good value.
     Failed(String),
 }
 
@@ -71,16 +72,16 @@ impl fmt::Display for State {
     }
 }
 
-/// What [`SectionOf::begin`] found.
+/// The result of [`SectionOf::begin`].
 #[derive(Debug)]
 pub enum Begun<T> {
-    /// Nothing to do: it is fresh, or another run is renewing it.
+    /// There is nothing to do: the value is fresh, or another run is renewing it.
     Done(Section<T>),
-    /// It is for this run to renew.
+    /// This run must renew the value.
     Yours(Renewal<T>),
 }
 
-/// A section to be used.
+/// A section that has not been read.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "nothing is read before `get`, `begin` or `refresh`"]
 pub struct SectionOf<'a> {
@@ -90,19 +91,19 @@ pub struct SectionOf<'a> {
 }
 
 impl SectionOf<'_> {
-    /// Renew it when it is this old or older. Without this, every run renews it.
+    /// Sets the age from which the value is renewed. Without this, every run renews it.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = max_age;
         self
     }
 
-    /// When a value that is published ceases to be, even as a last good value. Without this, never.
+    /// Sets when a published value expires, even as a last good value. Without this it never does.
     pub fn expires_in(mut self, expires_in: Duration) -> Self {
         self.expires_in = Some(expires_in);
         self
     }
 
-    /// The value there is, however old, without renewing it: `Fresh` if it is no older than asked for, else `Stale`.
+    /// Returns the value, however old, without renewing it: `Fresh` if it is no older than requested, else `Stale`.
     ///
     /// # Errors
     ///
@@ -116,9 +117,9 @@ impl SectionOf<'_> {
         Ok(known(entry, state))
     }
 
-    /// Find out who renews it, at once and without waiting.
+    /// Decides which run renews the value, at once and without waiting.
     ///
-    /// For a run that renews several sections at a time; [`refresh`](Self::refresh) is the simple form.
+    /// This is for runs that renew several sections at a time; [`refresh`](Self::refresh) is the simple form.
     ///
     /// # Errors
     ///
@@ -130,7 +131,8 @@ impl SectionOf<'_> {
             if section.value.is_some() {
                 return Ok(Begun::Done(section));
             }
-            // Not a `T`: written by another version of the task. Nothing is fresh to a maximum age of 0.
+            // The value is not a `T`, because another version of the task wrote it. With a maximum age of 0 no value is
+            // fresh.
             refreshed = wit::refresh(self.key, 0)?;
         }
         Ok(match refreshed {
@@ -143,8 +145,8 @@ impl SectionOf<'_> {
         })
     }
 
-    /// Take the value if it is fresh or another run is renewing it; else renew it with what `renew` makes of the last
-    /// good value.
+    /// Returns the value if it is fresh or another run is renewing it. Otherwise renews it with `renew`, which gets the
+    /// last good value.
     ///
     /// An error of `renew` leaves the last good value alone, and returns it with [`State::Failed`].
     ///
@@ -169,7 +171,7 @@ impl SectionOf<'_> {
 
 /// The right and the duty to renew a section, held by one run at a time.
 ///
-/// Dropping it lets go and leaves the last good value alone, and so does the end of the run, however it ends.
+/// Dropping it releases the right and leaves the last good value alone. So does the end of the run, however it ends.
 #[derive(Debug)]
 #[must_use = "dropping this lets go of the section without renewing it"]
 pub struct Renewal<T> {
@@ -180,17 +182,17 @@ pub struct Renewal<T> {
 }
 
 impl<T> Renewal<T> {
-    /// The last good value, however old.
+    /// Returns the last good value, however old.
     pub fn last(&self) -> Option<&T> {
         self.last.value.as_ref()
     }
 
-    /// Set the section to `value` and let go.
+    /// Sets the section to `value` and releases the right.
     ///
     /// # Errors
     ///
-    /// [`Error::Conflict`] if the right to renew it was lost meanwhile, and those of [`cache::set_json`]. The last good
-    /// value is left alone then.
+    /// [`Error::Conflict`] if the right to renew it was lost before, and those of [`cache::set_json`]. In these cases
+    /// the last good value is left alone.
     pub fn publish(self, value: T) -> Result<Section<T>, Error>
     where
         T: Serialize,
@@ -199,13 +201,13 @@ impl<T> Renewal<T> {
         Ok(Section { value: Some(value), age: Some(Duration::ZERO), state: State::Renewed })
     }
 
-    /// Let go without a new value, because of `error`.
+    /// Releases the right without a new value, because of `error`.
     pub fn fail(self, error: impl fmt::Display) -> Section<T> {
         Section { state: State::Failed(error.to_string()), ..self.last }
     }
 }
 
-/// What is known from `entry`.
+/// Returns the state of a section with this entry.
 fn known<T: DeserializeOwned>(entry: Option<Entry>, state: State) -> Section<T> {
     let (value, age) = entry.and_then(|entry| entry.json().ok()).map(|entry| (entry.value, entry.age)).unzip();
     Section { value, age, state }

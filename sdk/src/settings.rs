@@ -1,11 +1,12 @@
-//! Read-only values from the task's manifest.
+//! Reads values from the task's manifest.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::bindings::sexton::task::settings as wit;
 
-/// A setting that is not what the task takes. Becomes a permanent failure: a person must mend the manifest.
+/// A setting that is not what the task takes. It becomes a permanent failure, because a person must correct the
+/// manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     key: String,
@@ -30,12 +31,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The value of `key`, or `None` if the manifest does not set it.
+/// Returns the value of `key`, or `None` if the manifest does not set it.
 pub fn get(key: &str) -> Option<String> {
     wit::get(key)
 }
 
-/// The value of `key`, which the manifest must set.
+/// Returns the value of `key`, which the manifest must set.
 ///
 /// # Errors
 ///
@@ -44,7 +45,7 @@ pub fn require(key: &str) -> Result<String, Error> {
     get(key).ok_or_else(|| Error { key: key.to_owned(), value: None, why: "is not set".to_owned() })
 }
 
-/// The value of `key` as a `T`, or `None` if the manifest does not set it.
+/// Parses the value of `key` as a `T`. Returns `None` if the manifest does not set it.
 ///
 /// # Errors
 ///
@@ -58,7 +59,7 @@ where
     value.parse().map(Some).map_err(|why| Error::new(key, &value, why))
 }
 
-/// All keys and values, ordered by key.
+/// Returns all keys and values, ordered by key.
 pub fn all() -> Vec<(String, String)> {
     wit::all()
 }

@@ -1,4 +1,4 @@
-//! What is not there says why: a plugin in quarantine, one that was taken away, a name that is almost right.
+//! Tests that a missing object is explained: a plugin in quarantine, one that was removed, a name that is almost right.
 
 use crate::harness::{Host, guest};
 

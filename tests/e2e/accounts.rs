@@ -1,4 +1,4 @@
-//! What runs are charged is what they took of the machine.
+//! Tests that runs are charged what they took of the machine.
 
 use std::fs;
 use std::time::Duration;
@@ -20,24 +20,24 @@ schedule = ["*"]
 http = ["127.0.0.1:1"]
 "#;
 
-/// Fuel that a guest gets for a turn.
+/// The fuel of a guest's turn.
 const SLICE: u64 = 1_000_000;
 
-/// How often guest threads may go to sleep in the course of one run: when it begins, when it goes over to the slower threads,
-/// and at its end. A thread that is woken for a turn that another one takes goes to sleep once more.
+/// The most times that guest threads may go to sleep during one run: when it begins, when it moves to the slower
+/// threads, and at its end. A thread that is woken for a turn that another one takes goes to sleep once more.
 const FEW: u64 = 20;
 
-/// What the threads did on which guests run.
+/// The work of the threads that run guests.
 #[derive(Clone, Copy, Debug, Default)]
 struct Threads {
-    /// Processor time that they used, all together.
+    /// The processor time of all of them.
     used: Duration,
-    /// How often one of them went to sleep.
+    /// The number of times that one of them went to sleep.
     slept: u64,
 }
 
 impl Threads {
-    /// Of this host, since it is up.
+    /// Reads the values of this host since its start.
     fn of(host: &Host) -> Self {
         let mut all = Self::default();
         for thread in fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap() {
@@ -61,7 +61,8 @@ impl Threads {
     }
 }
 
-/// A guest that spins alone `until` its end: the accounts of its run, and what the threads did meanwhile.
+/// Runs a guest that spins alone `until` its end. Returns the accounts of its run, and the work of the threads in that
+/// time.
 fn spins_alone(host: &Host, until: &str) -> (Value, Threads) {
     let before = Threads::of(host);
     let answer = host.run("probe", r#"{"do": "spin"}"#);
@@ -72,7 +73,7 @@ fn spins_alone(host: &Host, until: &str) -> (Value, Threads) {
 
 fn host(manifest: &str) -> Host {
     let host = Host::with_plugins(&[("probe", "probe", manifest)]);
-    // Something that is to be done once is done.
+    // Work that is done only once is behind the host.
     host.run("probe", r#"{"do": "echo"}"#);
     host
 }
@@ -89,9 +90,10 @@ fn runs_that_are_ended_are_charged_the_processor_time_that_they_took() {
         off.push(used.abs_diff(charged).as_secs_f64() / used.as_secs_f64());
     }
 
-    // The rest is what those threads did to give it its turns, some two thousand a second. That a guest is charged for what it
-    // took itself, within one part in a hundred, is tested where that can be told from the host's part, in `host/src/runtime/tests/accounts.rs`.
-    // A host of a build for debugging takes many times as long for its part, and how long says nothing.
+    // The rest is the threads' work for the guest's turns, some two thousand a second. A test in
+    // `host/src/runtime/tests/accounts.rs` checks that a guest is charged for its own time to one part in a hundred,
+    // because the host's part can be measured there. In a debug build the host's part takes many times as long, and its
+    // length tells nothing.
     off.sort_by(f64::total_cmp);
     println!("not charged, of what the threads used: {off:.4?}");
     assert!(cfg!(debug_assertions) || off[off.len() / 2] <= 0.02, "not charged for a good part of it: {off:?}");
@@ -99,7 +101,7 @@ fn runs_that_are_ended_are_charged_the_processor_time_that_they_took() {
 
 #[test]
 fn a_guest_that_computes_alone_wakes_no_thread_with_its_turns() {
-    // So many turns, however long they take on a busy machine.
+    // The number of turns is fixed, however long they take on a busy machine.
     let limits = format!("deadline = \"1h\"\nfuel = {}", 25 * FEW * SLICE);
     let host = host(&MANIFEST.replace("deadline = \"1s\"\nfuel = 1_000_000_000_000", &limits));
     let mut slept = Vec::new();

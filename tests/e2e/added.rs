@@ -1,4 +1,4 @@
-//! Schedules that are added, listed and deleted while a host runs.
+//! Tests schedules that are added, listed and deleted while a host runs.
 
 use std::process::Output;
 
@@ -15,7 +15,7 @@ fn host() -> Host {
     Host::with_plugins(&[("probe", "probe", TASK)])
 }
 
-/// The runs that a schedule made, newest first.
+/// Returns the runs that a schedule made, newest first.
 fn runs(host: &Host, key: &str) -> Vec<Value> {
     let note = format!("added schedule `{key}`");
     let all = host.get("/v1/runs?task=probe&limit=1000");
@@ -23,7 +23,7 @@ fn runs(host: &Host, key: &str) -> Vec<Value> {
     list(&all, "runs").iter().filter(of_key).cloned().collect()
 }
 
-/// Wait until a schedule has made a run that succeeded; that run.
+/// Waits until a schedule has made a run that succeeded, and returns that run.
 fn succeeded(host: &Host, key: &str) -> Value {
     host.eventually(&format!("a run of `{key}` succeeded"), || {
         runs(host, key).into_iter().find(|run| run["state"] == "succeeded")
@@ -68,7 +68,7 @@ fn a_schedule_makes_runs_of_its_task_with_its_data() {
 }
 
 #[test]
-fn what_is_added_twice_is_there_once_and_what_is_other_is_refused() {
+fn adding_the_same_schedule_twice_changes_nothing_and_another_one_is_refused() {
     let host = host();
     let add = |more: &[&str]| {
         let mut line = vec!["add", "monday", "--task", "probe", "--cron", "0 9 * * mon"];

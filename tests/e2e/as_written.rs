@@ -1,4 +1,4 @@
-//! Schedules are read the same by every face, and whatever deviates from what was written is said where it is shown.
+//! Tests that every face reads schedules alike, and reports deviations from their text wherever it shows them.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -81,14 +81,14 @@ fn seconds_a_task_and_a_start_can_be_said_to_schedule_explain() {
     assert!(shown(&["--version"]).contains("tzdata 20"), "{}", shown(&["--version"]));
 }
 
-/// The day of next year on which the clocks of Berlin skip 02:30: the last Sunday of March.
+/// Returns the day of next year on which the clocks of Berlin skip 02:30: the last Sunday of March.
 fn skipping_day() -> NaiveDate {
     let year = Utc::now().year() + 1;
     let mut last_seven = (25..=31).map(|day| NaiveDate::from_ymd_opt(year, 3, day).unwrap());
     last_seven.find(|day| day.weekday() == Weekday::Sun).unwrap()
 }
 
-/// Tasks that are over, never due, due on that day, and by the clocks of two zones.
+/// Returns a manifest with tasks that are over, never due, due on that day, and by the clocks of two zones.
 fn manifest(day: NaiveDate) -> String {
     let (year, day) = (day.year(), day.day());
     format!(
@@ -100,7 +100,7 @@ fn manifest(day: NaiveDate) -> String {
 }
 
 #[test]
-fn what_deviates_from_a_manifest_is_said_by_check_by_the_hosts_log_and_by_the_api() {
+fn deviations_from_a_manifest_are_shown_by_check_log_and_api() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("odd.toml");
     let (day, manifest) = (skipping_day(), manifest(skipping_day()));
@@ -123,7 +123,7 @@ fn what_deviates_from_a_manifest_is_said_by_check_by_the_hosts_log_and_by_the_ap
     }
     let task = host.get("/v1/tasks/zones");
     assert_eq!((&task["zone"], &task["remarks"]), (&"Asia/Tokyo".into(), &json!([zones])));
-    // The next fire of what skips a year says so.
+    // The next instant of a schedule that skips a year shows the mark.
     let left_out = format!("the clock skips 02:30 on {day}: left out");
     assert!(checked.contains(&left_out), "{checked}");
     assert_eq!(host.get("/v1/tasks/skipping")["next"][0]["mark"]["text"], left_out.as_str());
@@ -162,7 +162,7 @@ fn an_instant_in_a_gap_is_said_to_be_moved_by_check_and_by_the_answer_to_add() {
     assert!(shape["next"]["local"].as_str().unwrap().ends_with("T09:00:00+09:00"), "{shape}");
     let listed = String::from_utf8(host.cli(&["list"]).stdout).unwrap();
     assert!(listed.contains("Asia/Tokyo"), "{listed}");
-    // Once more the same is nothing new, as it was before.
+    // The same request again changes nothing, as before.
     let again = json!({"task": "hello", "cron": "TZ=Asia/Tokyo 0 9 * * *", "zone": "Europe/Berlin"});
     assert_eq!(host.request("PUT", "/v1/schedules/zones", again.to_string().as_bytes()).0, 200);
     let every = json!({"task": "hello", "cron": "@every 5m", "start": "2127-01-01 00:02"});

@@ -1,4 +1,4 @@
-//! Backups of a host's store, and what becomes of it when they are put back, by the command or by hand.
+//! Tests backups of a host's store, and a host that continues from a restored one, by the command or by hand.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn input(n: usize, ms: u64) -> String {
     format!(r#"{{"lock": "lock-{n}", "key": "entry-{n}", "counter": "count-{n}", "ms": {ms}}}"#)
 }
 
-/// The command line where no host is up.
+/// Runs the command line without a host.
 fn sexton(directory: &Path, args: &[&str]) -> Output {
     Command::new(SEXTON).args(args).current_dir(directory).env_remove("SEXTON_STORE_URL").output().unwrap()
 }
@@ -22,7 +22,7 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout)
 }
 
-/// Commands are between backticks in what people are told.
+/// Returns the commands between backticks in a message for people.
 fn commands(line: &str) -> Vec<String> {
     line.split('`').skip(1).step_by(2).filter(|text| text.starts_with("sexton ")).map(str::to_owned).collect()
 }

@@ -1,10 +1,10 @@
-//! What people and programs get wrong: each mistake has one line that says what to do, and none stops the host.
+//! Tests mistakes of people and programs: each has one line that says what to do, and none stops the host.
 
 use std::fs;
 
 use crate::harness::{Host, guest, state};
 
-/// A manifest, and what its one line must contain.
+/// A manifest, and the words that its error must contain.
 const MANIFESTS: &[(&str, &[&str])] = &[
     ("[tasks", &["m00.toml:1:"]),
     ("tasks = 3", &["m01.toml:1:"]),
@@ -95,7 +95,7 @@ fn fifty_mistakes_have_one_line_each_and_none_stops_the_host() {
     assert_eq!(state(&host.run("good", "")), "succeeded");
 }
 
-/// Method, path, body; the status, and what the error's message must contain.
+/// Method, path and body; the status, and the words that the error's message must contain.
 const BODIES: &[(&str, &str, &str, u16, &str)] = &[
     ("POST", "/v1/tasks/nobody/runs", "", 404, "nobody"),
     ("POST", "/v1/tasks/good/runs?at=someday", "", 400, "someday"),

@@ -1,4 +1,4 @@
-//! Values that are whole or not there, however many write and read.
+//! Tests that values are whole or missing, however many runs write and read.
 
 use crate::harness::{Host, attempts, outcome, state};
 use crate::outcomes::PROBE;
@@ -6,7 +6,7 @@ use crate::outcomes::PROBE;
 #[test]
 fn two_writers_of_one_key_and_a_reader_never_see_a_torn_or_lost_value() {
     let host = Host::with_plugins(&[("probe", "probe", PROBE)]);
-    // Each of the hundred adds one by swapping, until nobody was faster.
+    // Each of the hundred adds one by swapping, and repeats while another was faster.
     let writers: Vec<i64> = (0..100).map(|_| host.trigger("probe", r#"{"do": "incr", "key": "count"}"#)).collect();
     let patterns: Vec<i64> = [(1, false), (2, true)]
         .map(|(writer, swap)| {
@@ -53,7 +53,7 @@ fn a_task_that_is_over_its_budget_of_the_cache_is_refused_and_its_log_says_why()
         let value = "v".repeat(bytes);
         host.run("probe", &format!(r#"{{"do": "cache-set", "key": "{key}", "value": "{value}"}}"#))
     };
-    // A person's entries are not the task's.
+    // An operator's entries do not count as the task's.
     assert!(host.cli(&["cache", "set", "theirs", &"x".repeat(5000)]).status.success());
     assert_eq!(outcome(&set("one", 600)), "succeeded");
 

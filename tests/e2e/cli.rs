@@ -1,4 +1,4 @@
-//! The command line, against a real host.
+//! Tests the command line with a real host.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ fn json(host: &Host, args: &[&str]) -> Value {
 }
 
 #[test]
-fn what_the_host_knows_is_shown_as_tables_and_as_json() {
+fn lists_are_shown_as_tables_and_as_json() {
     let host = Host::with_plugins(&[
         ("probe", "probe", PROBE),
         ("tick", "hello", "[tasks.tick]\nevery = \"1h\"\nzone = \"Europe/Berlin\"\n"),
@@ -138,7 +138,7 @@ fn check_reads_manifests_offline_and_shows_when_their_tasks_are_due() {
     assert!(said.contains("bad.toml:2:") && said.contains("five"), "{said}");
 }
 
-/// Where `H` falls is the name's affair, for ever: this one is due at 07:31.
+/// The name decides for ever where `H` falls: this one is due at 07:31.
 #[test]
 fn check_shows_where_an_h_falls_by_the_clocks_that_the_crontab_names() {
     let directory = tempfile::tempdir().unwrap();
@@ -188,7 +188,7 @@ fn new_writes_a_task_that_builds_runs_and_succeeds() {
     let manifest = fs::read_to_string(place.join("greet/greet.toml")).unwrap();
     host.add_bytes("greet", &component, Some(&manifest));
 
-    // `--wait` waits for a new plugin, too, but not for as long as a busy machine may take to compile it.
+    // `--wait` also waits for a new plugin, but not for as long as a busy machine may take to compile it.
     host.loaded("greet");
     let ran = host.cli(&["trigger", "greet", "--wait"]);
 

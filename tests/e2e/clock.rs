@@ -1,4 +1,4 @@
-//! Hosts whose clock is years off for a while, and what becomes of their schedules, runs and history.
+//! Tests hosts whose clock is years off for a while, and their schedules, runs and history after that.
 
 use std::fs;
 use std::path::Path;
@@ -10,18 +10,18 @@ use crate::harness::{Host, SEXTON, Setup, attempts, drop_in, guest, list, state}
 
 const DAY: i64 = 86_400;
 
-/// Due every second, and a task that fails until it is tried again.
+/// A task that is due every second, and one that fails until it is tried again.
 const TASKS: &str = "[tasks.beat]\nevery = \"1s\"\noverlap = \"allow(9)\"\ninput-json = { do = \"echo\" }\n\
      [tasks.beat.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\nschedule = [\"*\"]\nhttp = [\"127.0.0.1:1\"]\n\
      [tasks.once.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\nschedule = [\"*\"]\nhttp = [\"127.0.0.1:1\"]\n\
      [tasks.once.retry]\nattempts = 2\ndelay = \"1h\"\n";
 
-/// A host whose clock is ahead by the seconds in the file `ahead` of its directory.
+/// Starts a host whose clock is ahead by the seconds in the file `ahead` of its directory.
 pub(crate) fn skewed(directory: &Arc<TempDir>) -> Host {
     skewed_with(directory, &[])
 }
 
-/// The same with further variables in its environment.
+/// Does the same with further variables in its environment.
 fn skewed_with(directory: &Arc<TempDir>, environment: &[(&str, &str)]) -> Host {
     let library = Path::new(SEXTON).with_file_name("libskewed_clock.so");
     assert!(library.exists(), "{} is missing; `cargo build -p skewed-clock` makes it", library.display());
@@ -31,7 +31,7 @@ fn skewed_with(directory: &Arc<TempDir>, environment: &[(&str, &str)]) -> Host {
     Host::start_in_with(Arc::clone(directory), &[&skewed[..], environment].concat())
 }
 
-/// Sets the clock. The file is never seen half written.
+/// Sets the clock. A reader never sees the file half written.
 pub(crate) fn set_ahead(directory: &Path, seconds: i64) {
     fs::write(directory.join("ahead.new"), seconds.to_string()).unwrap();
     fs::rename(directory.join("ahead.new"), directory.join("ahead")).unwrap();
@@ -76,7 +76,7 @@ fn a_clock_that_is_ten_years_ahead_for_a_moment_changes_nothing() {
 }
 
 #[test]
-fn what_a_host_wrote_whose_clock_was_ten_years_ahead_goes_on_after_it_was_set_right() {
+fn schedules_go_on_after_a_clock_ten_years_ahead_was_corrected() {
     let directory = directory(3650 * DAY);
     let host = skewed(&directory);
     host.loaded("probe");
@@ -196,7 +196,7 @@ fn a_run_that_starts_later_on_purpose_is_not_said_to_be_late() {
         list(&runs, "runs").first().map(|run| run["id"].as_i64().unwrap())
     });
 
-    // Less than an hour, so that the clock is believed at once.
+    // The step is less than an hour, so that the clock is believed at once.
     set_ahead(directory.path(), 50 * 60);
     assert_eq!(state(&host.wait(run)), "succeeded");
     host.signal("TERM");
@@ -214,7 +214,7 @@ fn a_run_that_starts_later_on_purpose_is_not_said_to_be_late() {
             .join(" ")
     };
     for said in [late("of `delayed` succeeded in "), late("ended in the last")] {
-        // Some seconds, for what the test itself has taken; on purpose it was fifty minutes.
+        // Some seconds for the test's own time; the step was fifty minutes.
         let minutes = said.split_once('m').and_then(|(minutes, _)| minutes.parse::<u64>().ok()).unwrap_or_default();
         assert!(!said.contains('h') && minutes < 20, "{said}");
     }

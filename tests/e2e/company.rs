@@ -1,4 +1,4 @@
-//! Lets tests that look at the clock run alone, and all others together.
+//! Lets tests that depend on the clock run alone, and all others together.
 
 use std::cell::Cell;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ pub(crate) struct Alone(());
 /// While this is held, no test is alone.
 pub(crate) struct InCompany(());
 
-/// Wait until no other test has a host, and keep it so.
+/// Waits until no other test has a host, and keeps it so.
 pub(crate) fn alone() -> Alone {
     let mut hosts = hosts();
     while hosts.alone || hosts.in_company > 0 {
@@ -32,7 +32,8 @@ pub(crate) fn alone() -> Alone {
     Alone(())
 }
 
-/// Wait until no other test is alone. Those who wait to be alone are overtaken: a test may have several hosts.
+/// Waits until no other test is alone. Tests that wait to be alone are overtaken, because a test may have several
+/// hosts.
 pub(crate) fn in_company() -> Option<InCompany> {
     if ALONE.get() {
         return None;

@@ -1,4 +1,4 @@
-//! Components that are bad for whoever compiles them: too slow, too large, and such that crash it.
+//! Tests components that harm their compiler: too slow, too large, and such that crash it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -26,7 +26,7 @@ fn neither_plugins_nor_due_tasks_wait_for_what_takes_for_ever_to_compile() {
     host.eventually("a task that is due each second has gone on", || (ticks() >= before + 2).then_some(()));
     let done = |name: &str| host.plugin(name).is_some_and(|plugin| !plugin["quarantine"].is_null());
     let done_before = bombs.iter().filter(|(name, _)| done(name)).count();
-    // Rather than waiting for an hour.
+    // This ends them at once instead of after an hour.
     let reasons = host.eventually("all of them are quarantined", || {
         for (child, _) in children(host.pid()) {
             let _ = Command::new("kill").args(["-XCPU", &child.to_string()]).output();
@@ -44,7 +44,7 @@ fn neither_plugins_nor_due_tasks_wait_for_what_takes_for_ever_to_compile() {
 }
 
 #[test]
-fn what_needs_more_processor_time_to_compile_than_it_may_use_is_quarantined() {
+fn a_component_over_its_compile_time_is_quarantined() {
     let host = Host::with(&Setup { config: "[runtime]\ncompile-time = \"1s\"\n".into() });
     host.add_bytes("bomb", &takes_long(0), None);
 
@@ -74,12 +74,12 @@ fn a_component_whose_compiler_waits_for_a_processor_for_longer_than_it_may_compu
 
 #[test]
 fn a_bomb_costs_its_time_once_however_often_it_is_dropped_in() {
-    // If it was compiled again it would be in use in the end.
+    // If it was compiled again, it would be in use in the end.
     let host = Host::with(&Setup { config: "[runtime]\ncompile-time = \"1h\"\n".into() });
     let bomb = takes_long(0);
     host.add_bytes("first", &bomb, None);
     let child = compiler_of(&host);
-    // Rather than waiting for its time to be over.
+    // This ends it at once instead of after its time limit.
     signal(child, "XCPU");
     assert!(host.quarantined("first").contains("needed more than 1h of processor time"));
 
@@ -90,7 +90,7 @@ fn a_bomb_costs_its_time_once_however_often_it_is_dropped_in() {
 }
 
 #[test]
-fn what_needs_too_much_memory_is_quarantined_until_it_is_allowed_more() {
+fn a_component_over_its_compile_memory_is_quarantined_until_the_limit_is_raised() {
     let host = Host::with(&Setup { config: "[runtime]\ncompile-memory = \"64 MiB\"\n".into() });
     host.add_bytes("large", &needs_memory(), Some("[tasks.large]\n"));
     let reason = host.quarantined("large");
@@ -129,7 +129,7 @@ fn a_plugin_whose_compiler_was_killed_is_tried_again_and_said_to_be() {
     let host = Host::start();
     host.add_bytes("it", &takes(400, 0), Some("[tasks.it]\n"));
 
-    // As the system does when the machine has no memory left: it takes a child that compiles first.
+    // The system does the same when the machine has no memory left: it kills a child that compiles first.
     signal(compiler_of(&host), "KILL");
     let reason = host.quarantined("it");
     host.loaded_after_all("it");
@@ -185,7 +185,7 @@ fn a_compiler_is_confined() {
     let child = compiler_of(&host);
     let of_child = |file: &str| Path::new("/proc").join(child.to_string()).join(file);
 
-    // It confines itself before it is named so.
+    // It has this name only after it has confined itself.
     let limits = fs::read_to_string(of_child("limits")).unwrap();
     let limit = |name: &str| {
         let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
@@ -211,10 +211,10 @@ fn a_compiler_is_confined() {
     for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
         assert_eq!(capabilities(&status, set), 0, "{set}: {status}");
     }
-    // One who may not change the bounding set has nothing to gain by it.
+    // A process that may not change the bounding set has nothing to gain by it.
     let may_change_it = capabilities(&fs::read_to_string("/proc/self/status").unwrap(), "CapEff") & 1 << 8 != 0;
     assert!(!may_change_it || capabilities(&status, "CapBnd") == 0, "{status}");
-    // Only root may look into it.
+    // Only root may read these.
     match (fs::read(of_child("environ")), fs::read_dir(of_child("fd"))) {
         (Ok(environ), Ok(files)) => assert_eq!((environ.len(), files.count()), (0, 3)),
         (environ, files) => assert!(environ.is_err() && files.is_err(), "one of them can be read"),
@@ -256,14 +256,14 @@ fn a_compiler_is_of_no_use_to_people() {
     }
 }
 
-/// A component of 25 KB that takes half a minute of processor time; another one for each `n`.
+/// Returns a component of 25 KB that takes half a minute of processor time; it differs for each `n`.
 fn takes_long(n: usize) -> Vec<u8> {
     takes(2000, n)
 }
 
-/// A component with so many loops, each in the one before. Time to compile it grows with more than the square of that.
+/// Returns a component with `loops` nested loops. The time to compile it grows with more than their square.
 fn takes(loops: usize, n: usize) -> Vec<u8> {
-    // Values that may come from everywhere, in loops within loops.
+    // The values may come from everywhere, in loops within loops.
     let mut body = "loop ".repeat(loops);
     for i in 0..loops {
         let (from, to) = (i % 50, (i * 7 + 1) % 50);
@@ -272,7 +272,7 @@ fn takes(loops: usize, n: usize) -> Vec<u8> {
     program(&format!("(func (local {}) {body} i32.const {n} drop)", "i32 ".repeat(50)))
 }
 
-/// A component of about a megabyte that takes some hundred megabytes of memory, and little time.
+/// Returns a component of about a megabyte that takes some hundred megabytes of memory, and little time.
 fn needs_memory() -> Vec<u8> {
     let mut body = String::new();
     for i in 0..150_000 {
@@ -281,8 +281,8 @@ fn needs_memory() -> Vec<u8> {
     program(&format!("(memory 1) (func (local {}) {body})", "i32 ".repeat(100)))
 }
 
-/// A program that traps in `explode`. To explain where takes gigabytes: all 400 units of its debug information have the same
-/// 100,000 abbreviations, which a reader keeps for each unit.
+/// Returns a program that traps in `explode`. Explaining the trap takes gigabytes: all 400 units of its debug
+/// information have the same 100,000 abbreviations, which a reader keeps for each unit.
 fn explodes_when_it_is_explained() -> Vec<u8> {
     let mut abbreviations = Vec::new();
     for mut code in 1..100_000_u32 {
@@ -294,7 +294,7 @@ fn explodes_when_it_is_explained() -> Vec<u8> {
         abbreviations.extend_from_slice(&[code as u8, 0x11, 0, 0, 0]);
     }
     abbreviations.push(0);
-    // Length, version, where the abbreviations are, size of an address; the first abbreviation.
+    // Length, version, position of the abbreviations, size of an address; the first abbreviation.
     let units = [8, 0, 0, 0, 4, 0, 0, 0, 0, 0, 4, 1].repeat(400);
     let section = |name: &str, bytes: &[u8]| {
         let mut text = String::new();
@@ -308,12 +308,12 @@ fn explodes_when_it_is_explained() -> Vec<u8> {
     program_that("unreachable", &debug)
 }
 
-/// A program that does nothing, with `fields` in its module.
+/// Returns a program that does nothing, with `fields` in its module.
 fn program(fields: &str) -> Vec<u8> {
     program_that("i32.const 0", fields)
 }
 
-/// A program of which `$explode` has `body`, with `fields` in its module.
+/// Returns a program whose `$explode` has `body`, with `fields` in its module.
 fn program_that(body: &str, fields: &str) -> Vec<u8> {
     let text = format!(
         r#"(component
@@ -326,19 +326,19 @@ fn program_that(body: &str, fields: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-/// Wait until the host has a child that is at it; its process.
+/// Waits until the host has a child that compiles, and returns its process.
 fn compiler_of(host: &Host) -> u32 {
     host.eventually("something is being compiled", || {
         children(host.pid()).into_iter().find(|(_, name)| name == "sexton-compile").map(|(child, _)| child)
     })
 }
 
-/// Wait until the host has no children, dead ones that were not waited for included.
+/// Waits until the host has no children, including dead ones that were not waited for.
 fn nothing_compiles(host: &Host) {
     host.eventually("nothing is compiled any more", || children(host.pid()).is_empty().then_some(()));
 }
 
-/// The children of a process, with their names.
+/// Returns the children of a process, with their names.
 fn children(parent: u32) -> Vec<(u32, String)> {
     let threads = fs::read_dir(format!("/proc/{parent}/task")).unwrap();
     let of_thread = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children")).unwrap_or_default();
@@ -347,7 +347,7 @@ fn children(parent: u32) -> Vec<(u32, String)> {
     children.split_whitespace().map(|child| child.parse().unwrap()).map(|c| (c, name(c).trim().to_owned())).collect()
 }
 
-/// Whether there is no such process, or nothing of it but its number.
+/// Returns whether the process does not exist, or only its number does.
 fn is_gone(process: u32) -> bool {
     fs::read_to_string(format!("/proc/{process}/stat"))
         .map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X'])))

@@ -1,4 +1,4 @@
-//! `kill -9` at random moments, many times over: nothing is lost, nothing is written twice, nothing stays held.
+//! Tests `kill -9` at random moments, many times over: nothing is lost, written twice, or held for ever.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -22,7 +22,7 @@ cache = ["*"]
 
 #[test]
 fn after_twenty_kills_no_run_is_lost_no_outcome_doubled_no_lock_held_and_no_entry_torn() {
-    // Runs that are under way at two kills are no suspects here: this test kills the host on purpose.
+    // Runs that are under way at two kills are no suspects here, because this test kills the host on purpose.
     let mut host = Host::with(&Setup { config: "[machine]\nsuspect-after = 0\n".to_owned() });
     host.add("load", "load", LOAD);
     let mut runs = Vec::new();
@@ -75,7 +75,7 @@ fn after_twenty_kills_no_run_is_lost_no_outcome_doubled_no_lock_held_and_no_entr
         assert_eq!(status, 200);
         assert!(entry.len() > 1000 && entry.iter().all(|byte| *byte == entry[0]), "entry {n} is torn");
     }
-    // No slot was lost: as many as ever can run at once.
+    // No slot was lost: as many runs as ever can be under way at once.
     let again: Vec<i64> = (0..16)
         .map(|_| host.trigger("load", r#"{"lock": "again", "key": "entry-0", "counter": "again", "ms": 60000}"#))
         .collect();
@@ -99,7 +99,8 @@ cache = ["*"]
 
 const FOR_LONG: &str = r#"{"lock": "one", "key": "one", "counter": "one", "ms": 600000}"#;
 
-/// Waits until the run is under way with its attempt `number`, or does not start by itself; then what the host says of it.
+/// Waits until the run is under way with its attempt `number`, or does not start by itself. Returns the host's answer
+/// about it.
 fn under_way_or_not(host: &Host, run: i64, number: u64) -> serde_json::Value {
     host.eventually("the run is under way, held back or over", || {
         let answer = host.get(&format!("/v1/runs/{run}"));
@@ -166,7 +167,7 @@ fn a_run_is_held_back_after_its_host_died_twice_until_an_operator_releases_it() 
     );
 }
 
-/// As a careful client does it: with a key, so that asking again makes no second run.
+/// Enqueues as a careful client does: with a key, so that a repeated request makes no second run.
 fn enqueue_once(host: &Host, n: usize, input: &str) -> i64 {
     let answer = ureq::post(format!("{}/v1/tasks/load/runs", host.url))
         .header("Idempotency-Key", format!("load-{n}"))

@@ -1,4 +1,5 @@
-//! A host whose process may open no more files for a while: it waits for them and says so once, and goes on when there are some.
+//! Tests a host that may open no more files for a while: it waits for them, logs that once, and goes on when there are
+//! some.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,15 +11,17 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::harness::{Host, drop_in, guest, list};
 
-/// Lets the host's process have file descriptors below `number` only, or as many as the system gives. Those that it has stay open.
+/// Allows the host's process only file descriptors below `number`, or as many as the system gives. Those that it has
+/// stay open.
 fn limit_descriptors(host: &Host, number: Option<u64>) {
-    // The first of the two may be changed without a privilege, the second is what the host has from this process.
+    // The first of the two can be changed without a privilege. The second is the one that the host inherited from this
+    // process.
     let maximum = getrlimit(Resource::Nofile).maximum;
     let pid = Pid::from_raw(i32::try_from(host.pid()).unwrap());
     prlimit(pid, Resource::Nofile, Rlimit { current: number.or(maximum), maximum }).unwrap();
 }
 
-/// The limit below which the host has so many descriptors that are not in use.
+/// Returns the limit below which the host has `free` descriptors that are not in use.
 fn limit_that_leaves(host: &Host, free: usize) -> u64 {
     let used: BTreeSet<u64> = fs::read_dir(format!("/proc/{}/fd", host.pid()))
         .unwrap()
@@ -27,8 +30,8 @@ fn limit_that_leaves(host: &Host, free: usize) -> u64 {
     (0..).filter(|number| !used.contains(number)).nth(free).unwrap()
 }
 
-/// How often the host's threads have gone to sleep by themselves, the processor time that it used in hundredths of a second, and the
-/// lines of its log.
+/// Returns how often the host's threads have gone to sleep by themselves, the processor time that it used in hundredths
+/// of a second, and the number of lines of its log.
 pub(crate) fn counted(host: &Host) -> (u64, u64, usize) {
     let of = |file: String| fs::read_to_string(file).unwrap_or_default();
     let threads = fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap().flatten();
@@ -65,7 +68,7 @@ fn a_host_without_free_descriptors_waits_for_them_quietly_and_goes_on_when_there
     let (wakes, used, lines) = (after.0.saturating_sub(before.0), after.1 - before.1, after.2 - before.2);
     let told = format!("it woke up {wakes} times, used {used} hundredths of a second and wrote {lines} lines");
     println!("in six seconds {told}");
-    // Accepting is tried ten times a second, and the directory is looked at once or twice.
+    // Accepting is tried ten times a second, and the directory is read once or twice.
     assert!(wakes < 3000 && used < 120 && lines < 10, "{told}:\n{}", host.log());
     limit_descriptors(&host, None);
     let mut answer = String::new();
@@ -83,7 +86,8 @@ fn a_host_without_free_descriptors_waits_for_them_quietly_and_goes_on_when_there
     assert_eq!(list(&host.get("/v1/tasks"), "tasks").len(), 2, "what was there stayed");
 }
 
-/// A component that no host has compiled, whatever code they share: one with a section of its own, which says when it was made.
+/// Returns a component that no host has compiled, whatever code they share: it has a section of its own with the
+/// current time.
 fn never_compiled() -> Vec<u8> {
     let made = format!("made at {:?}", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap());
     let mut component = guest("noop");
@@ -96,7 +100,7 @@ fn never_compiled() -> Vec<u8> {
 fn a_plugin_that_cannot_be_loaded_for_want_of_descriptors_is_tried_again_and_said_to_be() {
     let host = Host::with_plugins(&[("it", "hello", "[tasks.it]\n")]);
 
-    // One is enough to look at the directory, and to read a file; it is not for compiling a component that is new.
+    // One descriptor is enough to read the directory and a file, but not to compile a new component.
     limit_descriptors(&host, Some(limit_that_leaves(&host, 1)));
     drop_in(host.directory.path(), "new", &never_compiled(), Some("[tasks.new]\n"));
     let said = host.quarantined("new");

@@ -1,12 +1,13 @@
-//! What the documents quote of the program's messages is what it says. Quotes are searched for when something goes wrong.
+//! Tests that messages in the documents are those of the program, because people search for them when something goes
+//! wrong.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The part of `docs/operating.md` whose first column has messages as they are found in logs and answers.
+/// The part of `docs/operating.md` whose first column has messages as they appear in logs and answers.
 const SYMPTOMS: &str = "## When something is wrong";
 
-/// Words with which commands begin that people type, as messages do not.
+/// Words with which commands begin that people type, and messages do not.
 const COMMANDS: &[&str] =
     &["sexton", "cargo", "make", "rustup", "cp", "mv", "apt-get", "pg_dump", "sqlite3", "systemctl"];
 
@@ -68,7 +69,7 @@ fn how_other_machines_reach_a_host_is_said_alike_by_the_program_and_by_the_docum
     assert!(hint.contains("`ssh -L`") && !hint.contains("proxy"), "{hint}");
     assert!(words.iter().any(|sentence| sentence.contains("Other machines reach it through `ssh -L`")), "{security}");
     let of_proxies = |text: &str| -> Vec<String> {
-        // Those of guests' requests, and of the test suite's line to a database, are other ones.
+        // Those in guests' requests, and in the test suite's line to a database, are others.
         let others = ["HTTP_PROXY", "tests/proxy", "proxy-authorization"];
         let about =
             sentences(text).into_iter().filter(|sentence| sentence.contains("proxy") || sentence.contains("proxies"));
@@ -101,7 +102,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
-/// What people read about the program; its design papers are about the past.
+/// Returns the documents about the program. The design records are left out, because they describe the past.
 fn documents() -> Vec<PathBuf> {
     let mut documents = vec![root().join("README.md"), root().join("SECURITY.md")];
     let entries = fs::read_dir(root().join("docs")).unwrap().flatten().map(|entry| entry.path());
@@ -109,10 +110,10 @@ fn documents() -> Vec<PathBuf> {
     documents
 }
 
-/// The texts between backticks, blocks of code left out.
+/// Returns the texts between backticks, without blocks of code.
 fn quotes(text: &str) -> Vec<String> {
     let prose: String = text.split("```").step_by(2).collect();
-    // A text with backticks in it stands between two of them.
+    // A text with backticks in it stands between double ones.
     let mut quotes: Vec<String> = prose.split("``").skip(1).step_by(2).map(tidy).collect();
     let single: String = prose.split("``").step_by(2).collect::<Vec<_>>().join(" ");
     quotes.extend(single.split('`').skip(1).step_by(2).map(tidy));
@@ -123,7 +124,7 @@ fn tidy(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Whether a quote is a sentence of the program, rather than a command, a key, or a value.
+/// Returns whether a quote is a sentence of the program, rather than a command, a key, or a value.
 fn is_message(quote: &str) -> bool {
     let code = ["--", "::", " + ", " - ", "&&", "=", "{", "}", "[", "]", "<", ">", "|", "*", "$", "\"", "×"];
     let is_word = |word: &str| word.len() > 1 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'\'');
@@ -133,7 +134,7 @@ fn is_message(quote: &str) -> bool {
         && quote.split([' ', ',', ';', ':']).filter(|word| is_word(word)).count() >= 3
 }
 
-/// The parts of a message that are always the same: two words or more, between names, numbers and gaps.
+/// Returns the constant parts of a message: two words or more, between names, numbers and gaps.
 fn fragments(quote: &str) -> Vec<String> {
     let outside: String = quote.split('`').step_by(2).collect::<Vec<_>>().join("\u{0}");
     let varies = |word: &str| {
@@ -162,7 +163,8 @@ fn fragments(quote: &str) -> Vec<String> {
     fragments.iter().map(|fragment| fragment.to_lowercase()).collect()
 }
 
-/// Whether a source has the fragment: whole, or put together from two of its texts, or from three words and a text of another.
+/// Returns whether a source has the fragment: whole, or composed of two of its texts, or of three words and a text of
+/// another source.
 fn is_said(fragment: &str, sources: &[String]) -> bool {
     let has = |part: &str| sources.iter().any(|text| text.contains(part));
     let is_long = |part: &str| part.split(' ').count() >= 3;
@@ -174,7 +176,8 @@ fn is_said(fragment: &str, sources: &[String]) -> bool {
         })
 }
 
-/// The code of the program without comments and tests, a text for each file, in small letters and with single spaces.
+/// Returns the code of the program without comments and tests: a text for each file, in lower case and with single
+/// spaces.
 fn sources() -> Vec<String> {
     let mut next = vec![root().join("host/src")];
     let mut texts = Vec::new();
@@ -190,7 +193,7 @@ fn sources() -> Vec<String> {
             let text = fs::read_to_string(path).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
             let lines = code.lines().filter(|line| !line.trim_start().starts_with("//")).map(str::trim);
-            // A line that ends in a backslash goes on in the next.
+            // A line that ends in a backslash continues in the next.
             texts.push(lines.collect::<Vec<_>>().join(" ").replace("\\ ", "").to_lowercase());
         }
     }

@@ -1,4 +1,4 @@
-//! A run that is to end is told first, if it can hear of it, and interrupted after its grace.
+//! Tests that a run that must end is told first, if it can receive that, and interrupted after its grace.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use crate::harness::{Host, Setup, attempts, outcome, run_of, state, took_of_its_time};
 
-/// What a guest has that is not to be hurried by the machine it is tested on.
+/// A deadline that keeps a busy machine from hurrying the guest.
 const LONG: &str = "1h";
 
-/// A remote that is granted where none is asked.
+/// A remote that is granted although no request is sent to it.
 const NOBODY: &str = "127.0.0.1:1";
 
-/// Longer than a guest that heeds takes, even here.
+/// Longer than a guest that obeys takes, even here.
 const PROMPT: Duration = Duration::from_secs(20);
 
 fn manifest(name: &str, grace: &str, remote: &str) -> String {
@@ -38,7 +38,7 @@ fn host(grace: &str) -> Host {
     Host::with_plugins(&[("heedful", "heedful", &manifest("heedful", grace, NOBODY))])
 }
 
-/// Ask for a run, and wait until its guest says that it is at it.
+/// Triggers a run, and waits until its guest reports that it has started its work.
 fn ready(host: &Host, task: &str, input: &str) -> i64 {
     let run = host.trigger(task, input);
     said(host, run, "ready");
@@ -169,7 +169,7 @@ fn a_guest_is_told_that_its_deadline_is_near_and_the_deadline_stays() {
 }
 
 #[test]
-fn what_a_guest_returns_that_heard_of_a_shutdown_counts() {
+fn the_result_of_a_guest_that_obeyed_a_shutdown_counts() {
     let host = Host::with(&Setup { config: "[machine]\ngrace = \"50s\"".to_owned() });
     host.add("heedful", "heedful", &manifest("heedful", "1s", NOBODY));
     let done = ready(&host, "heedful", r#"{"do": "listen"}"#);
@@ -184,7 +184,7 @@ fn what_a_guest_returns_that_heard_of_a_shutdown_counts() {
     assert_eq!(state(&host.wait(done)), "succeeded");
     assert_eq!(host.output(done), b"the host is being shut down");
     assert_eq!(state(&host.wait(failed)), "failed", "a permanent failure is one at any time");
-    // It waits for its next turn, or has it already; nothing is counted against it.
+    // The run waits for its next turn, or has it already; the attempt does not count against it.
     let answer = host.get(&format!("/v1/runs/{gave_up}"));
     assert_eq!(attempts(&answer)[0]["outcome"], "failed-transient", "{answer}");
     assert_eq!(run_of(&answer)["failures"], 0, "{answer}");

@@ -1,4 +1,5 @@
-//! What a schedule means, before it runs: in words, with its instants, gaps and folds; offline and from a host.
+//! Tests the explanation of a schedule before it runs: in words, with its instants, gaps and folds; offline and from a
+//! host.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -8,7 +9,7 @@ use serde_json::Value;
 use crate::harness::{Host, SEXTON, list};
 
 fn explain(args: &[&str]) -> Output {
-    // Nobody answers there: no host is needed.
+    // No host listens there, because none is needed.
     let mut command = Command::new(SEXTON);
     command.env("SEXTON_URL", "http://127.0.0.1:1").args(["schedule", "explain"]).args(args).output().unwrap()
 }
@@ -46,7 +47,7 @@ Mon 2027-03-29 02:30:00 +02:00 CEST  2027-03-29 00:30:00Z
 }
 
 #[test]
-fn what_is_given_may_be_a_crontab_an_interval_or_an_instant_and_it_says_which() {
+fn explain_recognizes_crontabs_intervals_and_instants_and_names_the_kind() {
     assert!(shown(&["@monthly"]).starts_with("crontab `@monthly` in UTC: at 00:00 on the 1st of every month\n"));
     assert!(shown(&["every 10m", "--next", "3"]).starts_with("interval `every 10m` in UTC: every 10 minutes\n"));
     let friday = shown(&["friday 17:00", "--from", "2027-03-24T10:00:00Z", "--zone", "europe/berlin"]);
@@ -93,7 +94,7 @@ fn check_says_what_schedules_mean_and_reads_instants_by_the_zone_of_their_task()
     let directory = tempfile::tempdir().unwrap();
     let good = directory.path().join("good.toml");
     let bad = directory.path().join("bad.toml");
-    // The last Sunday of March has the gap, and is among the next five whenever this is run.
+    // The last Sunday of March has the gap, and is among the next five whenever this runs.
     let tasks = "[tasks.report]\ncron = \"30 2 * * mon\"\nzone = \"Europe/Berlin\"\n\
                  [tasks.gap]\ncron = \"30 2 * 3 sun\"\nzone = \"Europe/Berlin\"\n\
                  [tasks.once]\nat = \"2127-07-04 14:30\"\nzone = \"Europe/Berlin\"\n";
@@ -159,9 +160,9 @@ fn a_host_explains_schedules_and_those_of_its_tasks() {
     assert_eq!(serde_json::from_slice::<Value>(&cli.stdout).unwrap(), gap, "offline it is the same");
 }
 
-/// Where `H` falls is the name's affair, for ever: `report` is due at 07:31.
+/// The name decides for ever where `H` falls: `report` is due at 07:31.
 #[test]
-fn where_an_h_falls_is_shown_of_the_task_that_is_named_and_without_a_name_it_is_said_that_it_depends_on_one() {
+fn the_place_of_an_h_is_that_of_the_named_task_and_without_a_name_a_note_says_so() {
     let named = shown(&["H H * * *", "--task", "report"]);
     let of_a_tenant = shown(&["H H * * *", "--task", "acme/report"]);
     let nameless = shown(&["H H * * *"]);

@@ -1,4 +1,4 @@
-//! The job that all of this is for: a page of ten remote systems stays current although some hang.
+//! Tests the job that Sexton was made for: a page of ten remote systems stays current although some hang.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -55,7 +55,7 @@ struct Section {
     age: Option<Duration>,
 }
 
-/// The example's manifest, at five times its pace.
+/// Returns the example's manifest, at five times its pace.
 fn manifest(remotes: &str) -> String {
     format!(
         r#"
@@ -81,7 +81,7 @@ http = ["{}"]
     )
 }
 
-/// The page that is served now, with the run that made it.
+/// Returns the page that is served now, with the run that made it.
 fn page(host: &Host) -> Option<(String, BTreeMap<usize, Section>)> {
     let answer = ureq::get(format!("{}/v1/tasks/frontpage/result", host.url)).call().ok()?;
     assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
@@ -105,7 +105,7 @@ fn page(host: &Host) -> Option<(String, BTreeMap<usize, Section>)> {
     Some((run, sections))
 }
 
-/// Wait for pages made by so many further runs.
+/// Waits for pages from `count` further runs.
 fn pages(host: &Host, count: usize) -> Vec<BTreeMap<usize, Section>> {
     let (mut last, _) = page(host).expect("there is a page by now");
     (0..count)
@@ -131,7 +131,7 @@ fn a_page_of_ten_remotes_stays_current_although_three_of_them_hang() {
     for remote in hanging {
         remotes.set(remote, "hang");
     }
-    // Whatever was asked before they hung is in the cache after two more pages.
+    // Responses of the systems before they hung are in the cache after two more pages.
     let before = pages(&host, 2).pop().unwrap();
     let while_hung = pages(&host, 12);
 
@@ -165,7 +165,7 @@ fn a_page_of_ten_remotes_stays_current_although_three_of_them_hang() {
     assert_eq!((sections[&2].class.as_str(), sections[&8].class.as_str()), ("old", "old"));
 }
 
-/// From the runs' own times: at no instant were more than three under way, and at some there were two at least.
+/// Checks by the runs' own times that at most three were under way at any instant, and at least two at some.
 fn at_most_three_overlapped(host: &Host) {
     let runs = host.get("/v1/runs?task=frontpage&limit=200");
     let at =
@@ -191,14 +191,14 @@ impl Drop for Group {
     }
 }
 
-/// The processes that `parent` has started, by the names of their programs.
+/// Returns the processes that `parent` has started, by the names of their programs.
 fn children(parent: u32) -> BTreeMap<String, u32> {
     let listed = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
     let name = |pid: u32| Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned());
     listed.split_whitespace().filter_map(|pid| pid.parse().ok()).filter_map(|pid| Some((name(pid)?, pid))).collect()
 }
 
-/// What `make run` does once all is built, with the manifests that it finds.
+/// Runs the part of `make run` that follows the build, with the manifests that it finds.
 #[test]
 fn the_script_of_make_run_shows_the_page_of_the_examples_and_ends_them_all_together() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -219,7 +219,7 @@ fn the_script_of_make_run_shows_the_page_of_the_examples_and_ends_them_all_toget
     }
     host.eventually("the page of the examples is there", || page(&host));
     let started = children(host.pid());
-    // As Ctrl-C reaches it.
+    // Ctrl-C reaches it in the same way.
     assert!(Command::new("kill").args(["-INT", &started["sexton"].to_string()]).status().unwrap().success());
     let (_, log, _directory) = host.ended();
 

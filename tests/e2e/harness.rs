@@ -1,4 +1,4 @@
-//! A real host in a directory of its own, and ways to talk to it.
+//! Starts a real host in a directory of its own, and talks to it.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::company::{InCompany, in_company};
 use crate::compiled;
 
-/// How long a test waits for something that must happen. Generous: machines that run tests are busy.
+/// The time that a test waits for an event that must happen. It is generous, because machines that run tests are busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The binary under test.
@@ -20,7 +20,7 @@ pub(crate) const SEXTON: &str = env!("CARGO_BIN_EXE_sexton");
 
 /// A host process, its plugin directory and its store. Killed when dropped.
 pub(crate) struct Host {
-    /// Where all of it lies.
+    /// The directory of the host.
     pub directory: Arc<tempfile::TempDir>,
     /// `http://127.0.0.1:PORT`.
     pub url: String,
@@ -29,7 +29,7 @@ pub(crate) struct Host {
     _company: Option<InCompany>,
 }
 
-/// Settings of a host that a test wants to be other than the default.
+/// Settings of a host that differ from the defaults.
 #[derive(Default)]
 pub(crate) struct Setup {
     /// Further lines of `sexton.toml`.
@@ -37,8 +37,8 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// A directory for a host that has these settings, and no plugins yet. The host need not compile what another test's
-    /// host did, unless compiling is what is set.
+    /// Creates a directory for a host with these settings and no plugins. The host need not compile what another test's
+    /// host has compiled, unless the settings are about compiling.
     pub(crate) fn directory(&self) -> Arc<tempfile::TempDir> {
         let directory = self.new_directory();
         if !self.config.contains("compile-") {
@@ -47,7 +47,7 @@ impl Setup {
         directory
     }
 
-    /// The same with no file but the settings.
+    /// Does the same with no file but the settings.
     pub(crate) fn new_directory(&self) -> Arc<tempfile::TempDir> {
         let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         fs::create_dir(directory.path().join("plugins")).expect("a plugin directory");
@@ -57,17 +57,17 @@ impl Setup {
 }
 
 impl Host {
-    /// A host with nothing in its plugin directory.
+    /// Starts a host with an empty plugin directory.
     pub(crate) fn start() -> Self {
         Self::with(&Setup::default())
     }
 
-    /// A host with further settings.
+    /// Starts a host with further settings.
     pub(crate) fn with(setup: &Setup) -> Self {
         Self::start_in(setup.directory())
     }
 
-    /// A host with these plugins in its directory from the start.
+    /// Starts a host that has these plugins in its directory from the start.
     pub(crate) fn with_plugins(plugins: &[(&str, &str, &str)]) -> Self {
         let directory = Setup::default().directory();
         for (name, component, manifest) in plugins {
@@ -80,18 +80,18 @@ impl Host {
         host
     }
 
-    /// A host in a directory that another one may have used before.
+    /// Starts a host in a directory that another one may have used before.
     pub(crate) fn start_in(directory: Arc<tempfile::TempDir>) -> Self {
         Self::start_in_with(directory, &[])
     }
 
-    /// The same with further variables in its environment.
+    /// Does the same with further variables in its environment.
     pub(crate) fn start_in_with(directory: Arc<tempfile::TempDir>, environment: &[(&str, &str)]) -> Self {
         Self::start_by(Command::new(SEXTON), directory, environment)
     }
 
-    /// A host that gets no notifications from the file system, as where another program of the user has used them up; `None`
-    /// where the system does not let a process be without them.
+    /// Starts a host that gets no notifications from the file system, as if another program of the user had used them
+    /// up. Returns `None` if the system does not allow that.
     pub(crate) fn start_without_notifications(directory: Arc<tempfile::TempDir>) -> Option<Self> {
         let without = |run: &str| {
             let mut command = Command::new("unshare");
@@ -103,7 +103,7 @@ impl Host {
         possible.then(|| Self::start_by(without(SEXTON), directory, &[]))
     }
 
-    /// The same by another command that becomes a host with the arguments that it is given.
+    /// Does the same with another command, which becomes a host with the arguments that it gets.
     pub(crate) fn start_by(
         mut command: Command,
         directory: Arc<tempfile::TempDir>,
@@ -147,33 +147,33 @@ impl Host {
         }
     }
 
-    /// Its process.
+    /// Returns the process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it wrote to stderr so far.
+    /// Returns what it wrote to stderr so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("the log").join("\n")
     }
 
-    /// A path in its plugin directory.
+    /// Returns a path in its plugin directory.
     pub(crate) fn plugin_path(&self, file: &str) -> PathBuf {
         self.directory.path().join("plugins").join(file)
     }
 
-    /// Put a guest that was built into the plugin directory, and wait until it is in use.
+    /// Puts a built guest into the plugin directory, and waits until it is in use.
     pub(crate) fn add(&self, name: &str, component: &str, manifest: &str) {
         self.add_bytes(name, &guest(component), Some(manifest));
         self.loaded(name);
     }
 
-    /// Put a component into the plugin directory as an author would: whole, by renaming.
+    /// Puts a component into the plugin directory as an author would: whole, by renaming.
     pub(crate) fn add_bytes(&self, name: &str, component: &[u8], manifest: Option<&str>) {
         drop_in(self.directory.path(), name, component, manifest);
     }
 
-    /// Wait until a plugin is in use as it lies in the directory.
+    /// Waits until a plugin is in use as it lies in the directory.
     pub(crate) fn loaded(&self, name: &str) {
         self.eventually(&format!("plugin `{name}` is in use"), || {
             let plugin = self.plugin(name)?;
@@ -184,7 +184,7 @@ impl Host {
         });
     }
 
-    /// Wait until a plugin that was quarantined is in use.
+    /// Waits until a plugin that was quarantined is in use.
     pub(crate) fn loaded_after_all(&self, name: &str) {
         self.eventually(&format!("plugin `{name}` is in use after all"), || {
             let plugin = self.plugin(name)?;
@@ -192,20 +192,20 @@ impl Host {
         });
     }
 
-    /// What the host says of a plugin, if it knows it.
+    /// Returns the host's answer about a plugin, if it knows it.
     pub(crate) fn plugin(&self, name: &str) -> Option<Value> {
         let plugins = self.get("/v1/plugins");
         list(&plugins, "plugins").iter().find(|plugin| plugin["name"] == name).cloned()
     }
 
-    /// Wait until a plugin is quarantined; why.
+    /// Waits until a plugin is quarantined, and returns the reason.
     pub(crate) fn quarantined(&self, name: &str) -> String {
         self.eventually(&format!("plugin `{name}` is quarantined"), || {
             self.plugin(name)?["quarantine"].as_str().map(str::to_owned)
         })
     }
 
-    /// Ask until the answer is there.
+    /// Asks until there is an answer.
     pub(crate) fn eventually<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         let start = Instant::now();
         loop {
@@ -217,24 +217,24 @@ impl Host {
                 "waited {PATIENCE:?} in vain until {what}; the host said:\n{}",
                 self.log()
             );
-            // Nothing to listen to: the question is asked again, and the bound above decides.
+            // There is no event to wait for, so the question is repeated; the bound above ends it.
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// `GET`, as JSON.
+    /// Sends a `GET`, and returns the JSON.
     pub(crate) fn get(&self, path: &str) -> Value {
         let (status, body) = self.request("GET", path, b"");
         assert_eq!(status, 200, "GET {path}: {}", String::from_utf8_lossy(&body));
         serde_json::from_slice(&body).expect("the API speaks JSON")
     }
 
-    /// Any request: status and body.
+    /// Sends any request, and returns status and body.
     pub(crate) fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
         request(&format!("{}{path}", self.url), method, body)
     }
 
-    /// Ask for a run; its id.
+    /// Triggers a run, and returns its id.
     pub(crate) fn trigger(&self, task: &str, input: &str) -> i64 {
         let (status, body) = self.request("POST", &format!("/v1/tasks/{task}/runs"), input.as_bytes());
         assert!((200..300).contains(&status), "{status}: {}", String::from_utf8_lossy(&body));
@@ -242,7 +242,7 @@ impl Host {
         id(&answer)
     }
 
-    /// Wait until a run is over; what the host says of it.
+    /// Waits until a run is over, and returns the host's answer about it.
     pub(crate) fn wait(&self, run: i64) -> Value {
         let start = Instant::now();
         loop {
@@ -254,19 +254,19 @@ impl Host {
         }
     }
 
-    /// Ask for a run and wait until it is over.
+    /// Triggers a run and waits until it is over.
     pub(crate) fn run(&self, task: &str, input: &str) -> Value {
         self.wait(self.trigger(task, input))
     }
 
-    /// What a run made.
+    /// Returns the output of a run.
     pub(crate) fn output(&self, run: i64) -> Vec<u8> {
         let (status, body) = self.request("GET", &format!("/v1/runs/{run}/output"), b"");
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
         body
     }
 
-    /// Call the command line against this host.
+    /// Calls the command line with this host.
     pub(crate) fn cli(&self, args: &[&str]) -> Output {
         Command::new(SEXTON)
             .args(args)
@@ -277,20 +277,20 @@ impl Host {
             .expect("the command line starts")
     }
 
-    /// End the process like a power cut would.
+    /// Ends the process as a power cut would.
     pub(crate) fn kill(mut self) -> Arc<tempfile::TempDir> {
         self.child.kill().expect("SIGKILL");
         self.child.wait().expect("the host is gone");
         Arc::clone(&self.directory)
     }
 
-    /// Send a signal.
+    /// Sends a signal.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().expect("kill");
         assert!(sent.success());
     }
 
-    /// Wait until the process has ended by itself; whether it was content, and what it had said.
+    /// Waits until the process has ended by itself. Returns whether it succeeded, and its log.
     pub(crate) fn ended(mut self) -> (bool, String, Arc<tempfile::TempDir>) {
         let start = Instant::now();
         loop {
@@ -311,9 +311,9 @@ impl Drop for Host {
     }
 }
 
-/// One request to anybody.
+/// Sends one request to any server.
 pub(crate) fn request(url: &str, method: &str, body: &[u8]) -> (u16, Vec<u8>) {
-    // Buffers of the usual size are cleared for each request, which is most of what a request costs without optimization.
+    // Buffers of the usual size are cleared for each request, which is most of a request's cost without optimization.
     let config = ureq::Agent::config_builder().input_buffer_size(8 << 10).output_buffer_size(8 << 10);
     let agent: ureq::Agent = config.http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into();
     let request = http::Request::builder().method(method).uri(url).body(body.to_vec()).expect("a request");
@@ -322,33 +322,33 @@ pub(crate) fn request(url: &str, method: &str, body: &[u8]) -> (u16, Vec<u8>) {
     (response.status().as_u16(), body)
 }
 
-/// The list in an answer, whether it is the answer or one of its fields.
+/// Returns the list in an answer, whether it is the answer or one of its fields.
 pub(crate) fn list<'a>(answer: &'a Value, field: &str) -> &'a [Value] {
     answer.as_array().or_else(|| answer[field].as_array()).map_or(&[], Vec::as_slice)
 }
 
-/// The run in an answer, whether it is the answer or one of its fields.
+/// Returns the run in an answer, whether it is the answer or one of its fields.
 pub(crate) fn run_of(answer: &Value) -> &Value {
     if answer["run"].is_object() { &answer["run"] } else { answer }
 }
 
-/// A run's id.
+/// Returns a run's id.
 pub(crate) fn id(answer: &Value) -> i64 {
     let run = run_of(answer);
     run["id"].as_i64().or_else(|| answer["run"].as_i64()).unwrap_or_else(|| panic!("no run in {answer}"))
 }
 
-/// A run's state.
+/// Returns a run's state.
 pub(crate) fn state(answer: &Value) -> &str {
     run_of(answer)["state"].as_str().unwrap_or_else(|| panic!("no state in {answer}"))
 }
 
-/// The attempts in what the host says of a run.
+/// Returns the attempts in the host's answer about a run.
 pub(crate) fn attempts(answer: &Value) -> &[Value] {
     list(answer, "attempts")
 }
 
-/// The last attempt's outcome.
+/// Returns the last attempt's outcome.
 pub(crate) fn outcome(answer: &Value) -> &str {
     attempts(answer)
         .last()
@@ -356,7 +356,7 @@ pub(crate) fn outcome(answer: &Value) -> &str {
         .unwrap_or_else(|| panic!("no attempt in {answer}"))
 }
 
-/// How long an attempt took.
+/// Returns the duration of an attempt.
 pub(crate) fn took(attempt: &Value) -> Duration {
     let at = |field: &str| {
         let text = attempt[field].as_str().unwrap_or_else(|| panic!("no {field} in {attempt}"));
@@ -365,8 +365,8 @@ pub(crate) fn took(attempt: &Value) -> Duration {
     (at("ended_at") - at("started_at")).to_std().expect("it ended after it started")
 }
 
-/// How long the last attempt at a run took since its host had taken it, which is when its time begins. On a busy machine a guest
-/// is said to have started a good while later.
+/// Returns the time of the last attempt at a run since its host had claimed it, which is when its deadline begins. On a
+/// busy machine the guest starts a good while later.
 pub(crate) fn took_of_its_time(answer: &Value) -> Duration {
     let at = |value: &Value| {
         let text = value.as_str().unwrap_or_else(|| panic!("an instant is missing in {answer}"));
@@ -376,19 +376,19 @@ pub(crate) fn took_of_its_time(answer: &Value) -> Duration {
     (ended - at(&run_of(answer)["claimed_at"])).to_std().expect("it ended after it was claimed")
 }
 
-/// The directory that `make guests` and `make examples` build into.
+/// Returns the directory that `make guests` and `make examples` build into.
 pub(crate) fn guests() -> PathBuf {
     let binary = Path::new(SEXTON);
     binary.parent().and_then(Path::parent).expect("target/debug/sexton lies in target").join("guests")
 }
 
-/// A guest that was built.
+/// Returns a built guest.
 pub(crate) fn guest(name: &str) -> Vec<u8> {
     let path = guests().join(format!("{name}.wasm"));
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; `make guests` builds it", path.display()))
 }
 
-/// Put a plugin into the directory of a host, which may not have been started yet.
+/// Puts a plugin into the directory of a host, which may not have been started yet.
 pub(crate) fn drop_in(directory: &Path, name: &str, component: &[u8], manifest: Option<&str>) {
     let plugins = directory.join("plugins");
     if let Some(manifest) = manifest {

@@ -1,4 +1,4 @@
-//! The host's log for people: readable, harmless, and no longer than what goes wrong.
+//! Tests the host's log for people: readable, escaped, and no longer than the trouble that it reports.
 
 use crate::harness::{Host, Setup, drop_in, guest, id};
 

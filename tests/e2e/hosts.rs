@@ -1,5 +1,5 @@
-//! Which hosts there are, and draining one of them. With a store of its own a host is alone; what is told of it and what it
-//! does are the same as with others.
+//! Tests the list of hosts, and draining one. A host with a store of its own is alone, but behaves as it does with
+//! others.
 
 use serde_json::Value;
 
@@ -8,12 +8,12 @@ use crate::outcomes::PROBE;
 use crate::pausing::{BEATS, does};
 use crate::postgres::{fresh_schema, shared};
 
-/// What the host says of all hosts.
+/// Returns the host's answer about all hosts.
 fn hosts(host: &Host) -> Vec<Value> {
     list(&host.get("/v1/hosts"), "hosts").to_vec()
 }
 
-/// Wait until the host has learnt whether it drains.
+/// Waits until the host has learnt whether it drains.
 fn drains(host: &Host, draining: bool) {
     host.eventually("the host has learnt it", || (host.get("/v1/host")["draining"] == draining).then_some(()));
 }
@@ -63,7 +63,7 @@ fn a_host_that_drains_takes_nothing_and_finishes_what_it_has() {
         list(&host.get("/v1/runs?task=beat&state=waiting"), "runs").first().cloned()
     });
     assert_eq!(made["cause"], "schedule");
-    // For as long as a second, in which a host that takes runs would have.
+    // A second is long enough for a host that takes runs.
     assert_eq!(state(&host.get(&format!("/v1/runs/{asked}/wait?timeout=1s"))), "waiting");
     for run in [asked, forced] {
         let waits = host.get(&format!("/v1/runs/{run}"));
@@ -95,7 +95,7 @@ fn a_start_ends_the_draining_of_a_host() {
     assert_eq!(hosts(&host)[0]["state"], "up");
 }
 
-/// A host of the store that is `schema`, with a lease that is short enough to be waited for.
+/// Starts a host of the store that is `schema`, with a lease that is short enough to be waited for.
 fn one_of_many(name: &str, schema: &str) -> Host {
     let url = shared().url();
     let config =

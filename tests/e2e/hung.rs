@@ -1,4 +1,4 @@
-//! A hung guest ends at its deadline, wherever it hangs, and leaves nothing behind.
+//! Tests that a hung guest ends at its deadline, wherever it hangs, and leaves nothing behind.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use crate::harness::{Host, attempts, guest, list, outcome, state, took, took_of_
 
 const DEADLINE: Duration = Duration::from_millis(500);
 
-/// How long after its deadline an attempt may end, besides what the machine itself is late (see [`Rival`]).
+/// The time after its deadline in which an attempt must end, besides the machine's own delay (see [`Rival`]).
 const OVERSHOOT: Duration = Duration::from_millis(50);
 
-/// Attempts of each kind: what counts is the median, as other programs share the machine with this test; all must end
+/// The attempts of each kind. The median counts, because other programs share the machine with this test; all must end
 /// within [`AT_WORST`].
 const TRIES: usize = 5;
 const AT_WORST: Duration = Duration::from_secs(1);
 
-/// How often an end may have to wait as long as a [`Rival`] had to at worst: once until the guest's thread is let go on, once
-/// until the host's thread is, and once until the end is written down.
+/// The number of waits of an end, each as long as the worst one of a [`Rival`]: until the guest's thread goes on, until
+/// the host's thread does, and until the end is stored.
 const WAITS: u32 = 3;
 
-/// A thread that always wants a processor, with the priority of those that run guests. How long it is kept from one is what
-/// this machine does to any program just now, and no fault of the host.
+/// A thread that always wants a processor, with the priority of those that run guests. Its waits show what this machine
+/// does to any program, which is no fault of the host.
 struct Rival {
     over: Arc<AtomicBool>,
     thread: JoinHandle<Duration>,
@@ -48,7 +48,7 @@ impl Rival {
         Self { over, thread }
     }
 
-    /// The longest time for which it had no processor.
+    /// Returns the longest time for which it had no processor.
     fn end(self) -> Duration {
         self.over.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
@@ -76,7 +76,7 @@ http = ["127.0.0.1:1"]
     )
 }
 
-/// Run it a few times; the attempts, and the assertion that they ended on time and say where.
+/// Runs the task a few times, checks that the attempts ended on time and report the place, and returns them.
 fn hangs_and_ends(host: &Host, task: &str, input: &str, where_it_hung: &[&str]) -> Vec<Value> {
     let mut late = Vec::new();
     let mut all = Vec::new();
@@ -223,7 +223,7 @@ fn a_hundred_hung_guests_do_not_keep_a_short_one_waiting() {
         "a short run beside 100 hung ones, with three API calls: median {:?}, longest {:?}; without them {:?}, {:?}",
         waits[10], waits[19], before[10], before[19]
     );
-    // A machine that is so busy that it takes long without them, too, has ten times as long.
+    // On a machine so busy that it takes long without them, too, the limit is ten times that.
     assert!(waits[10] < Duration::from_millis(500).max(before[10] * 10), "{waits:?}; without them {before:?}");
     for run in hung {
         host.request("POST", &format!("/v1/runs/{run}/kill"), b"");
@@ -231,7 +231,7 @@ fn a_hundred_hung_guests_do_not_keep_a_short_one_waiting() {
 }
 
 #[test]
-fn a_component_that_cannot_be_compiled_harms_nobody() {
+fn a_component_that_cannot_be_compiled_affects_no_other() {
     let _alone = alone(); // the clock is looked at
     let host = Host::with_plugins(&[("hello", "hello", "[tasks.hello]\n")]);
     let mut broken = guest("probe");

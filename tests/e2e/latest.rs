@@ -1,4 +1,4 @@
-//! A task's latest run is the latest that has begun; a run that waits stands beside it.
+//! Tests that a task's latest run is the latest that has begun, with a waiting run shown beside it.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ fn host() -> Host {
     Host::with_plugins(&[("hello", "hello", "[tasks.hello]\noverlap = \"allow(10)\"\n")])
 }
 
-/// A run that waits for an instant far ahead.
+/// Makes a run that waits for an instant far ahead.
 fn waits_for_tomorrow(host: &Host) -> i64 {
     let (status, body) = host.request("POST", "/v1/tasks/hello/runs?after=20h", b"");
     assert_eq!(status, 202, "{}", String::from_utf8_lossy(&body));

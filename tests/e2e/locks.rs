@@ -1,4 +1,4 @@
-//! Locks that are waited for: who waits for whom, and what becomes of a circle.
+//! Tests waits for locks, and deadlocks.
 
 use serde_json::Value;
 
@@ -9,16 +9,16 @@ fn patient() -> Host {
     Host::with_plugins(&[("probe", "probe", PROBE)])
 }
 
-/// How often the run was told of a deadlock before it had both locks.
+/// Returns how often a deadlock was reported to the run before it had both locks.
 fn deadlocks(host: &Host, run: i64) -> u64 {
     let said: Value = serde_json::from_slice(&host.output(run)).unwrap();
     said["deadlocks"].as_u64().unwrap()
 }
 
 #[test]
-fn of_two_runs_that_wait_for_each_other_one_is_told_and_both_come_to_their_end() {
+fn deadlocked_runs_both_finish_after_one_is_refused() {
     let host = patient();
-    // Each would wait for an hour, had it the time; the deadline is far longer than what is awaited here.
+    // Each would wait for an hour if it had the time; the deadline is far longer than the waits here.
     let runs = [("ink", "pen"), ("pen", "ink")].map(|(first, second)| {
         host.trigger(
             "probe",
@@ -61,7 +61,7 @@ fn twelve_philosophers_all_get_to_eat() {
 }
 
 #[test]
-fn the_graph_shows_who_holds_a_lock_and_who_waits_for_it_and_since_when() {
+fn the_graph_shows_holders_and_waiters_of_a_lock_with_their_times() {
     let host = patient();
     let holder = host.trigger("probe", r#"{"do": "lock-hold", "name": "ledger", "how": "sleep", "ms": 40000}"#);
     host.eventually("the lock is held", || host.get("/v1/locks").to_string().contains("ledger").then_some(()));

@@ -1,4 +1,5 @@
-//! End-to-end tests: the real binary, real components, a real store. One binary, so that they are built once.
+//! Tests end to end: the real binary, real components, a real store. There is one test binary, so that they are built
+//! once.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod company;

@@ -1,4 +1,4 @@
-//! Many hosts on one database, through the real binary and a real PostgreSQL.
+//! Tests many hosts on one database, with the real binary and a real PostgreSQL.
 
 mod clocks;
 mod outages;
@@ -23,7 +23,7 @@ struct Fleet {
 }
 
 impl Fleet {
-    /// On the server that all tests share, in a schema of its own.
+    /// Creates a fleet on the server that all tests share, in a schema of its own.
     fn new() -> Self {
         Self::on(shared().url())
     }
@@ -32,7 +32,7 @@ impl Fleet {
         Self { url, schema: fresh_schema(), lease: "15s" }
     }
 
-    /// With a lease that is short enough to be waited for.
+    /// Sets a lease that is short enough to be waited for.
     fn with_lease(self, lease: &'static str) -> Self {
         Self { lease, ..self }
     }
@@ -50,24 +50,24 @@ impl Fleet {
     }
 }
 
-/// A probe that may do anything, as task `name`, for as long as a test needs.
+/// Returns a probe that may do anything, as the task `name`, for as long as a test needs.
 fn probe(name: &str) -> String {
     PROBE.replace("tasks.probe", &format!("tasks.{name}"))
 }
 
-/// Have a host take nothing from now on, so that others do.
+/// Has a host take nothing from now on, so that others do.
 fn stand_aside(host: &Host) {
     host.signal("USR1");
     host.eventually("it stands aside", || host.get("/v1/host")["paused_at"].as_str().map(drop));
 }
 
-/// Have it take runs again.
+/// Has it take runs again.
 fn take_part(host: &Host) {
     host.signal("USR2");
     host.eventually("it takes part", || host.get("/v1/host")["paused_at"].is_null().then_some(()));
 }
 
-/// Wait until a host has a run.
+/// Waits until a host has a run.
 fn has(host: &Host, run: i64) {
     host.eventually("it runs there", || {
         let live = host.get("/v1/live");
@@ -75,7 +75,7 @@ fn has(host: &Host, run: i64) {
     });
 }
 
-/// Wait until a host sees that a lock is held, wherever.
+/// Waits until a host sees that a lock is held, wherever.
 fn is_held(host: &Host, lock: &str) {
     host.eventually("the lock is held", || {
         let locks = host.get("/v1/locks");
@@ -83,7 +83,7 @@ fn is_held(host: &Host, lock: &str) {
     });
 }
 
-/// The hosts and the outcomes of the attempts at a run, first to last.
+/// Returns the hosts and the outcomes of the attempts at a run, first to last.
 fn course(answer: &Value) -> Vec<(&str, &str)> {
     attempts(answer)
         .iter()
@@ -91,7 +91,7 @@ fn course(answer: &Value) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// What a run said.
+/// Returns the output of a run.
 fn said(host: &Host, run: i64) -> Value {
     serde_json::from_slice(&host.output(run)).unwrap()
 }
@@ -180,7 +180,7 @@ fn a_lock_that_is_held_on_one_host_makes_a_run_on_another_wait_until_it_is_relea
     let patient = |name: &str| probe(name).replace("\"50s\"", "\"5m\"");
     a.add("holds", "probe", &patient("holds"));
     b.add("waits", "probe", &patient("waits"));
-    // The lock is held for as long as a machine needs that is busy with other things: mostly the first is enough.
+    // The lock is held for longer on a busy machine, but the first duration is mostly enough.
     let contend = |ms: u32| {
         let input = format!(r#"{{"do": "lock-hold", "name": "ledger", "how": "sleep", "ms": {ms}}}"#);
         let holder = a.trigger("holds", &input);

@@ -1,6 +1,6 @@
-//! What the host holds for a run counts against the memory of that run, and nothing that a run has the host keep ends the host.
+//! Tests that memory which the host holds for a run counts against that run, and that no run can end the host with it.
 //!
-//! The guests are attacks of the hostile suite, which makes them many at once and on a host that has little memory.
+//! The guests are attacks of the hostile suite, which runs many at once on a host with little memory.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::{Host, attempts, outcome};
 
-/// A task that makes the attack `attack`.
+/// Returns a task that makes the attack `attack`.
 fn task(attack: &str, deadline: &str) -> String {
     format!(
         "[tasks.{attack}]\n[tasks.{attack}.retry]\nattempts = 1\n[tasks.{attack}.limits]\ndeadline = \"{deadline}\"\nmemory = \"16 MiB\"\n\
@@ -17,7 +17,7 @@ fn task(attack: &str, deadline: &str) -> String {
     )
 }
 
-/// The most memory that the host had since it was [forgotten](forget_peak), in bytes.
+/// Returns the most memory that the host had since its [reset](forget_peak), in bytes.
 fn peak(host: &Host) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", host.pid())).unwrap();
     let peak =
@@ -25,12 +25,12 @@ fn peak(host: &Host) -> u64 {
     peak.expect("the system counts what a process has") << 10
 }
 
-/// Has the system count the host's memory anew, so that one attack cannot hide behind what another has taken.
+/// Resets the peak of the host's memory, so that one attack cannot hide behind the memory of another.
 fn forget_peak(host: &Host) {
     fs::write(format!("/proc/{}/clear_refs", host.pid()), "5").unwrap();
 }
 
-/// What a run of the attack comes to, and by how much the host has grown at most meanwhile.
+/// Returns the result of a run of the attack, and the most by which the host has grown during it.
 fn attack(host: &Host, attack: &str) -> (Value, u64) {
     forget_peak(host);
     let before = peak(host);
@@ -38,7 +38,7 @@ fn attack(host: &Host, attack: &str) -> (Value, u64) {
     (run, peak(host) - before)
 }
 
-/// What a host may take besides what a run may: compiled code that is read, stacks, the store.
+/// The memory that a host may take besides that of a run: compiled code that is read, stacks, the store.
 const OWN: u64 = 64 << 20;
 
 fn ends_at_its_own_limit(host: &Host, name: &str) {
@@ -55,11 +55,11 @@ fn ends_at_its_own_limit(host: &Host, name: &str) {
     assert!(grown <= (16 << 20) + OWN, "the host has grown by {} MiB", grown >> 20);
 }
 
-/// One host for all attacks, because it costs more to compile their component than to make them. One after another, because
-/// the host's memory is looked at.
+/// All attacks use one host, because compiling their component costs more than running them. They run one after
+/// another, because the test measures the host's memory.
 #[test]
-fn what_the_host_holds_for_a_run_counts_against_its_memory_and_the_host_outlives_all_of_it() {
-    // They end long before that on a quiet machine: what is looked at is what they hold.
+fn memory_that_the_host_holds_for_a_run_counts_against_its_limit() {
+    // On a quiet machine they end long before the deadline: the test is about the memory that they hold.
     let hoards = ["body-hoard", "response-hoard", "request-words", "renewal-hoard"].map(|attack| task(attack, "2m"));
     let manifest = hoards.concat() + &task("http-log-flood", "2s");
     let host = Host::with_plugins(&[("hostile", "hostile", &manifest)]);

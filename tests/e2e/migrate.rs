@@ -1,4 +1,4 @@
-//! Moving a host's store from a file into a database, and back.
+//! Tests moving a host's store from a file into a database, and back.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ const BEATS: &str = "[tasks.beat]\nevery = \"1s\"\noverlap = \"allow(100)\"\ncat
      input-json = { do = \"echo\" }\n[tasks.beat.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\nschedule = [\"*\"]\n\
      http = [\"127.0.0.1:1\"]\n";
 
-/// Exit code and what was printed.
+/// Returns the exit code and the output.
 fn migrate(directory: &Path, from: &str, to: &str, schema: &str) -> (Option<i32>, String, String) {
     let done = Command::new(SEXTON)
         .args(["migrate", "--from", from, "--to", to, "--schema", schema])
@@ -30,7 +30,7 @@ fn migrate(directory: &Path, from: &str, to: &str, schema: &str) -> (Option<i32>
     (done.status.code(), out, err)
 }
 
-/// Have all of it moved.
+/// Moves everything.
 fn moves(directory: &Path, from: &str, to: &str, schema: &str) {
     let (code, out, err) = migrate(directory, from, to, schema);
     assert_eq!(code, Some(0), "{out}{err}");
@@ -43,7 +43,7 @@ fn in_database(schema: &str) -> Setup {
     Setup { config }
 }
 
-/// Start a host where another one was, with another configuration.
+/// Starts a host in place of another one, with another configuration.
 fn start_again(directory: &Arc<TempDir>, setup: &Setup) -> Host {
     fs::copy(setup.directory().path().join("sexton.toml"), directory.path().join("sexton.toml")).unwrap();
     let host = Host::start_in(Arc::clone(directory));
@@ -58,14 +58,14 @@ fn stop(host: Host) -> Arc<TempDir> {
     directory
 }
 
-/// The instants of runs, earliest first.
+/// Returns the instants of runs, earliest first.
 fn due(runs: &[Value]) -> Vec<DateTime<FixedOffset>> {
     let mut due: Vec<_> = runs.iter().map(|run| at(&run["due_at"])).collect();
     due.sort_unstable();
     due
 }
 
-/// Wait until a second that is to come has had its beat, and all before it.
+/// Waits until a second that is still to come has had its beat, and all before it.
 fn beats_on(host: &Host) {
     let now = at(&host.get("/v1/host")["now"]);
     host.eventually("it beats on", || {
@@ -169,7 +169,7 @@ fn a_host_does_not_start_where_only_a_part_was_moved() {
     shared().psql_in(&schema, "INSERT INTO transfer (kind, source) VALUES ('runs', 'sqlite:/somewhere')");
     let directory = in_database(&schema).directory();
 
-    // Bounded, as a host that is up does not end.
+    // The time is bounded, because a host that is up does not end.
     let refused = Command::new("timeout")
         .args(["60", SEXTON, "run", "--config", "sexton.toml"])
         .env_remove("SEXTON_STORE_URL")

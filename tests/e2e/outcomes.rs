@@ -1,4 +1,4 @@
-//! How attempts end, each told apart, through the real host.
+//! Tests the ends of attempts, each with its own outcome, with the real host.
 
 use serde_json::Value;
 

@@ -1,10 +1,10 @@
-//! Schedules that go by how earlier runs went: so long after an end, one link after another, so many at once.
+//! Tests schedules that depend on earlier runs: `after`, chains and `pace`.
 
 use serde_json::Value;
 
 use crate::harness::{Host, list, outcome, state};
 
-/// A task of the probe with these lines, one attempt a run, and all grants.
+/// Returns a task of the probe with these lines, one attempt a run, and all grants.
 fn task(name: &str, lines: &str) -> String {
     format!(
         "[tasks.{name}]\n{lines}\nretry = {{ attempts = 1 }}\nlimits = {{ deadline = \"50s\" }}\n\
@@ -12,7 +12,7 @@ fn task(name: &str, lines: &str) -> String {
     )
 }
 
-/// The runs of a task, oldest first.
+/// Returns the runs of a task, oldest first.
 fn runs(host: &Host, task: &str) -> Vec<Value> {
     let mut runs = list(&host.get(&format!("/v1/runs?task={task}&limit=1000")), "runs").to_vec();
     runs.reverse();
@@ -35,7 +35,7 @@ fn cli(host: &Host, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// How often each link of `nightly` was made, by what the runs say of themselves.
+/// Returns the notes of the runs of `nightly`, oldest first.
 fn notes(host: &Host) -> Vec<String> {
     let mut runs = [runs(host, "good"), runs(host, "bad")].concat();
     runs.retain(|run| run["note"].as_str().is_some_and(|note| note.contains("`nightly`")));
@@ -118,7 +118,7 @@ fn a_chain_is_paused_and_resumed_like_a_task_and_begins_with_the_link_that_faile
     });
     assert_eq!(runs(&host, "good").len(), 1);
 
-    // Mended meanwhile, it goes on; and a person can pause it, too.
+    // It was corrected in the meantime and goes on; and an operator can pause it, too.
     host.add("all", "probe", &manifest.replace("fail-transient", "echo").replace("\"stop\"", "\"go-on\""));
     host.eventually("that is in use", || (chain(&host, "halts")["on_failure"] == "go-on").then_some(()));
     cli(&host, &["resume", "halts"]);
@@ -129,7 +129,7 @@ fn a_chain_is_paused_and_resumed_like_a_task_and_begins_with_the_link_that_faile
 }
 
 #[test]
-fn what_is_wrong_with_a_chain_is_said_where_people_look() {
+fn a_faulty_chain_is_reported_wherever_people_look() {
     let host = Host::with_plugins(&[("one", "hello", "[tasks.a]\n[chains.x]\nlinks = [\"absent\"]\n")]);
 
     host.add_bytes("two", &crate::harness::guest("hello"), Some("[tasks.x]\n"));
@@ -153,7 +153,7 @@ fn a_run_ends_with_the_version_it_began_with_unless_the_task_says_replace() {
         |task: &str| host.eventually("it runs", || runs(&host, task).into_iter().find(|run| run["state"] == "running"));
     let (kept, swapped) = (running("keeps")["id"].as_i64().unwrap(), running("swaps")["id"].as_i64().unwrap());
 
-    // The new version is another component, which does not know what the input means.
+    // The new version is another component, which does not know the input.
     host.add("keeps", "hello", "[tasks.keeps]\nafter = \"100ms\"\n");
     host.add("swaps", "hello", "[tasks.swaps]\nafter = \"100ms\"\noverlap = \"replace\"\n");
 

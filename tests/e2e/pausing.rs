@@ -1,4 +1,4 @@
-//! Pausing a task, a tenant, all; and going past that on purpose.
+//! Tests pausing a task, a tenant, and all tasks, and forced runs.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) fn at(field: &Value) -> DateTime<FixedOffset> {
     DateTime::parse_from_rfc3339(field.as_str().unwrap_or_else(|| panic!("{field} is no instant"))).unwrap()
 }
 
-/// The command line, which must be content; what it printed, and what it noted.
+/// Runs the command line, which must succeed. Returns its output and its remarks.
 pub(crate) fn does(host: &Host, args: &[&str]) -> (String, String) {
     let done = host.cli(args);
     let [out, err] = [done.stdout, done.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
@@ -25,7 +25,7 @@ pub(crate) fn does(host: &Host, args: &[&str]) -> (String, String) {
     (out, err)
 }
 
-/// Runs of a task that its schedule made, and that were due after `since`.
+/// Returns the runs of a task that its schedule made, and that were due after `since`.
 pub(crate) fn scheduled(host: &Host, task: &str, since: DateTime<FixedOffset>) -> Vec<Value> {
     let runs = host.get(&format!("/v1/runs?limit=1000&task={task}"));
     let by_schedule = |run: &&Value| run["cause"] == "schedule" && at(&run["due_at"]) > since;
@@ -36,7 +36,7 @@ pub(crate) fn now(host: &Host) -> DateTime<FixedOffset> {
     at(&host.get("/v1/host")["now"])
 }
 
-/// What was due at the moment of the pause may have been made in it.
+/// An instant at the moment of the pause may still get its run.
 const MOMENT: chrono::Duration = chrono::Duration::milliseconds(1000);
 
 #[test]
@@ -95,7 +95,7 @@ fn all_are_paused_those_that_come_later_too_and_what_was_paused_by_itself_stays_
     let paused = now(&host);
     host.add("later", "probe", &BEATS.replace("beat", "later"));
     assert_eq!(state(&host.wait(under_way)), "succeeded", "what runs goes on");
-    // By the length of a run that goes past the pause, so that much was due meanwhile.
+    // The length of a forced run, in which many instants come due.
     let (_, note) =
         does(&host, &["trigger", "probe", "--past-limits", "--wait", "--input", r#"{"do": "sleep", "ms": 2000}"#]);
     assert!(note.contains("past its limits: all tasks are paused since "), "{note}");
@@ -118,7 +118,7 @@ fn all_are_paused_those_that_come_later_too_and_what_was_paused_by_itself_stays_
 }
 
 #[test]
-fn nobody_is_paused_unless_somebody_is_named() {
+fn a_pause_must_name_a_task_a_tenant_or_all() {
     let host = Host::start();
 
     let done = host.cli(&["pause"]);
@@ -158,7 +158,7 @@ fn a_run_past_its_limits_runs_beside_what_holds_others_back() {
     assert_eq!(forced["forced"], true, "{forced}");
     let shown = does(&host, &["--tenant", "acme", "show", &forced["id"].to_string()]).0;
     assert!(shown.contains("past its limits: `page` is paused"), "{shown}");
-    // The limits of an attempt are no others than ever.
+    // The limits of an attempt are the same as ever.
     let spent = host.cli(&[
         "--tenant",
         "acme",
@@ -182,7 +182,7 @@ fn a_run_past_its_limits_runs_beside_what_holds_others_back() {
 fn a_task_over_its_budget_runs_past_it_when_told_to() {
     let thrifty = format!("{PROBE}[tasks.probe.budget]\nfuel-per-minute = 30000000\n");
     let host = Host::with_plugins(&[("probe", "probe", &thrifty)]);
-    // A minute's worth, and then as much again: it would wait for a minute.
+    // A minute's worth of fuel, and then as much again: it would wait for a minute.
     for _ in 0..2 {
         host.run("probe", r#"{"do": "spin"}"#);
     }

@@ -1,4 +1,4 @@
-//! The plugin directory: what is dropped in, changed, broken and taken away.
+//! Tests the plugin directory: files that are dropped in, changed, broken and removed.
 
 use std::fs;
 
@@ -80,7 +80,7 @@ fn a_plugin_of_which_one_file_is_taken_away_does_not_go_on_as_it_was() {
 }
 
 #[test]
-fn what_was_not_granted_is_said_in_one_message_with_the_lines_to_add() {
+fn missing_grants_are_named_in_one_message_with_the_lines_to_add() {
     let host = Host::start();
     host.add_bytes("probe", &guest("probe"), None);
 
@@ -163,7 +163,7 @@ fn a_file_whose_extension_is_in_capitals_is_told_once_with_its_right_name() {
     let told = |name: &str| host.log().lines().filter(|line| line.contains(&format!("Ignoring `{name}`"))).count();
     host.eventually("both are told", || (told("shout.WASM") + told("shout.TOML") == 2).then_some(()));
     assert!(host.log().contains("rename it to `shout.wasm`"), "{}", host.log());
-    // Another look at the directory, which still has them.
+    // The directory is read again, and still has them.
     host.add("later", "noop", "[tasks.later]\n");
     assert_eq!((told("shout.WASM"), told("shout.TOML")), (1, 1), "{}", host.log());
 }

@@ -1,4 +1,4 @@
-//! What becomes of tasks whose runs do not end, or end badly again and again: replaced, paused, held back.
+//! Tests tasks whose runs do not end, or end badly again and again: they are replaced, paused, held back.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::{Host, attempts, id, list, outcome, run_of, state};
 
-/// A task of the probe with these lines, one attempt a run and all grants.
+/// Returns a task of the probe with these lines, one attempt a run and all grants.
 fn manifest(task: &str, lines: &str) -> String {
     format!(
         "[tasks.{task}]\n{lines}\n[tasks.{task}.retry]\nattempts = 1\n[tasks.{task}.limits]\ndeadline = \"50s\"\n\
@@ -16,7 +16,7 @@ fn manifest(task: &str, lines: &str) -> String {
     )
 }
 
-/// The runs of a task, oldest first.
+/// Returns the runs of a task, oldest first.
 fn runs(host: &Host, task: &str) -> Vec<Value> {
     let mut runs = list(&host.get(&format!("/v1/runs?task={task}&limit=1000")), "runs").to_vec();
     runs.reverse();
@@ -42,7 +42,7 @@ fn a_run_that_does_not_end_is_replaced_by_the_next_which_gets_its_lock() {
     let host = Host::with_plugins(&[("spins", "probe", &manifest("spins", lines))]);
     let (fences, _) = passed_on(&host, BTreeMap::new(), 5);
 
-    // And when the host dies in the midst of it, the next one takes it from there.
+    // If the host dies in the middle of it, the next one takes over.
     let host = Host::start_in(host.kill());
     let (fences, all) = passed_on(&host, fences, 7);
 
@@ -53,7 +53,7 @@ fn a_run_that_does_not_end_is_replaced_by_the_next_which_gets_its_lock() {
         let next = &all.get(place + 1).unwrap_or_else(|| panic!("{run} has no successor in {all:?}"))["id"];
         assert_eq!(said(run), format!("replaced by run {next}"), "{run}");
         let answer = host.get(&format!("/v1/runs/{}", run["id"]));
-        // One that was replaced before it had started has no attempt, and the one that the dead host had may have two.
+        // A run that was replaced before its start has no attempt, and the one of the dead host may have two.
         for attempt in attempts(&answer) {
             assert!(["killed", "lost"].contains(&attempt["outcome"].as_str().unwrap()), "{answer}");
             let started = instant(&attempt["started_at"]);
@@ -66,9 +66,9 @@ fn a_run_that_does_not_end_is_replaced_by_the_next_which_gets_its_lock() {
     }
 }
 
-/// Wait until so many runs of `spins` have held its lock. The fence of each by its run, and all runs.
+/// Waits until `most` runs of `spins` have held its lock. Returns the fence of each by its run, and all runs.
 fn passed_on(host: &Host, mut fences: BTreeMap<i64, u64>, most: usize) -> (BTreeMap<i64, u64>, Vec<Value>) {
-    // The guests ask for the lock without waiting for it: one that finds it held fails.
+    // The guests request the lock without waiting, and fail if it is held.
     let all = host.eventually("the lock was passed on", || {
         for lock in list(&host.get("/v1/locks"), "locks") {
             fences.insert(lock["run"].as_i64().unwrap(), lock["fence"].as_u64().unwrap());
@@ -144,7 +144,7 @@ fn a_task_that_fails_again_and_again_is_paused_and_says_so_everywhere() {
         let shown = task(&host, "fails");
         (shown["paused"] == true).then_some(shown)
     });
-    // What it had before, or the success of the run above, is not counted in: there were three more.
+    // Earlier failures, and the success of the run above, do not count: there were three more.
     assert_eq!(again["failures"], 3, "{again}");
     let failed = failed(&host).len();
     assert!((6..=8).contains(&failed), "{failed}: up to two more may have failed before the success");
@@ -155,7 +155,7 @@ fn a_task_that_crashes_at_once_is_held_back_for_longer_and_longer_whatever_its_s
     let lines = "every = \"100ms\"\ninput-json = { do = \"panic\" }";
     let host = Host::with_plugins(&[("crashes", "probe", &manifest("crashes", lines))]);
 
-    // Each hold is long enough for what is looked at below.
+    // Each hold is long enough for the checks below.
     let held = host.eventually("the sixth has crashed, and another is held back", || {
         let all = runs(&host, "crashes");
         let crashed = all.iter().filter(|run| run["outcome"] == "trapped").count();
@@ -178,7 +178,7 @@ fn a_task_that_crashes_at_once_is_held_back_for_longer_and_longer_whatever_its_s
         host.log().contains("alert=\"task-held-back\" task.name=crashes crashes=6").then_some(())
     });
 
-    // A person who wants to see whether it works now need not wait; when it does, the schedule goes on.
+    // An operator who wants to see whether it works now need not wait; if it does, the schedule goes on.
     assert_eq!(state(&host.run("crashes", r#"{"do": "echo"}"#)), "succeeded");
     let freed = host.eventually("the one that was held back has run", || {
         let answer = host.get(&format!("/v1/runs/{}", held["id"]));

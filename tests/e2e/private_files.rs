@@ -1,4 +1,4 @@
-//! None of a host's own files can be opened by other users, at any moment and whatever the umask.
+//! Tests that none of a host's own files can be opened by other users, at any moment and with any umask.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::harness::{Host, SEXTON, Setup, drop_in, guest, state};
 const TASK: &str = "[tasks.load]\n[tasks.load.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\n";
 const INPUT: &str = r#"{"lock": "a", "key": "b", "counter": "c", "ms": 1}"#;
 
-/// Files and directories at and below `path` that others may do anything with, and the mode of each.
+/// Finds files and directories at and below `path` that others may access, with the mode of each.
 fn open_to_others(path: &Path, found: &mut BTreeMap<PathBuf, String>) {
     let Ok(metadata) = fs::symlink_metadata(path) else { return };
     if metadata.mode() & 0o077 != 0 && !metadata.is_symlink() {
@@ -24,7 +24,7 @@ fn open_to_others(path: &Path, found: &mut BTreeMap<PathBuf, String>) {
     }
 }
 
-/// A host whose umask takes nothing away.
+/// Starts a host whose umask removes no permissions.
 fn without_umask(directory: &Arc<tempfile::TempDir>) -> Host {
     let mut command = Command::new("sh");
     command.args(["-c", r#"umask 000; exec "$0" "$@""#, SEXTON]);
@@ -39,7 +39,8 @@ fn nothing_below_var_is_ever_open_to_others_whatever_the_umask() {
     let var = directory.path().join("var");
     let (looking, place) = (Arc::new(AtomicBool::new(true)), var.clone());
     let still = Arc::clone(&looking);
-    // Looks from before the first file is made: a mode that is set after a file was made is seen sooner or later.
+    // The thread looks from before the first file exists: a mode that is set after a file was created is found sooner
+    // or later.
     let look = std::thread::spawn(move || {
         let mut found = BTreeMap::new();
         while still.load(Ordering::Relaxed) {
@@ -103,7 +104,7 @@ fn published_plugins_in_a_directory_of_another_user_are_not_used() {
         fs::create_dir_all(&published).unwrap();
         std::os::unix::fs::chown(&published, Some(12_345), None).unwrap();
     } else {
-        // A directory that is another user's: root's.
+        // A directory of another user: root's.
         fs::create_dir_all(directory.path().join("var")).unwrap();
         std::os::unix::fs::symlink("/usr", &published).unwrap();
     }

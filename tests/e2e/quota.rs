@@ -1,4 +1,4 @@
-//! What a granted directory may hold, and what becomes of a task that fills it.
+//! Tests the quota of a granted directory, and a task that fills it.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::harness::{Host, attempts, id, outcome};
 
 const KIB: u64 = 1024;
 
-/// A task `name` that may write to `place`, with these lines for the directory.
+/// Returns a task `name` that may write to `place`, with these lines for the directory.
 fn manifest(name: &str, place: &Path, bounds: &str) -> String {
     format!(
         "[tasks.{name}]\noverlap = \"allow(16)\"\n[tasks.{name}.retry]\nattempts = 1\n[tasks.{name}.limits]\ndeadline = \"60s\"\n\
@@ -18,7 +18,7 @@ fn manifest(name: &str, place: &Path, bounds: &str) -> String {
     )
 }
 
-/// A host whose task `probe` may write to a directory `data`, which is made.
+/// Starts a host whose task `probe` may write to a directory `data`, which is created.
 fn host(bounds: &str) -> (Host, std::path::PathBuf) {
     let host = Host::start();
     let place = host.directory.path().join("data");
@@ -27,7 +27,7 @@ fn host(bounds: &str) -> (Host, std::path::PathBuf) {
     (host, place)
 }
 
-/// What became of each of the steps of a run that succeeded, and the run.
+/// Returns the result of each of the steps of a run that succeeded, and the run.
 fn steps(host: &Host, steps: Value) -> (Vec<String>, Value) {
     let run = host.run("probe", &json!({ "do": "files", "steps": steps }).to_string());
     assert_eq!(outcome(&run), "succeeded", "{run}");
@@ -38,14 +38,14 @@ fn done(host: &Host, wanted: Value) -> Vec<String> {
     steps(host, wanted).0.iter().map(|done| if done == "ok" { "ok" } else { refused(done) }.to_owned()).collect()
 }
 
-/// What was refused because of the quota. The C library of guests asks no stream why it failed, and says what it says of every such
-/// failure; whether that was the quota is in the run's log.
+/// Returns the reason of an operation that the quota refused. The C library of guests does not ask a stream why it
+/// failed, and reports every such failure alike; the run's log shows whether it was the quota.
 fn refused(done: &str) -> &str {
     let is_full = done.starts_with("QuotaExceeded") || done.contains("I/O error (os error 29)");
     if is_full { "full" } else { done }
 }
 
-/// Bytes of the files of a directory, and its entries.
+/// Returns the bytes of the files of a directory, and the number of its entries.
 fn holds(place: &Path) -> (u64, usize) {
     let all: Vec<_> = fs::read_dir(place).unwrap().map(|entry| entry.unwrap().metadata().unwrap()).collect();
     (all.iter().filter(|stat| stat.is_file()).map(fs::Metadata::len).sum(), all.len())
@@ -58,7 +58,7 @@ fn write(name: &str, kib: u64) -> Value {
 #[test]
 fn a_task_that_fills_its_directory_is_refused_at_its_quota_and_goes_on_when_it_was_emptied() {
     let (host, place) = host("quota = \"100 KiB\"");
-    // What was there before counts.
+    // Files that existed before count.
     fs::write(place.join("old"), [0; 30 * 1024]).unwrap();
 
     let (done, run) = steps(&host, json!([write("a", 60), write("b", 20), write("a", 50), write("c", 10)]));
@@ -76,11 +76,11 @@ fn a_task_that_fills_its_directory_is_refused_at_its_quota_and_goes_on_when_it_w
     let message = attempts(&failed)[0]["message"].as_str().unwrap();
     assert!(outcome(&failed) != "succeeded" && message.contains("`/data` is full"), "{message}");
 
-    // By hand, with the host up.
+    // A user removes it by hand, with the host up.
     fs::remove_file(place.join("old")).unwrap();
     host.eventually("there is room again", || (outcome(&host.run("probe", &big)) == "succeeded").then_some(()));
     assert!(holds(&place).0 <= 100 * KIB, "{:?}", holds(&place));
-    // As those see it who look at the task.
+    // A user of the API sees this.
     let task = host.get("/v1/tasks/probe");
     let granted = &task["grants"]["directories"][0];
     assert_eq!((&granted["quota"], &granted["entries"]), (&json!(100 * KIB), &json!(100_000)), "{task}");
@@ -100,7 +100,7 @@ fn each_way_to_make_a_directory_larger_is_refused_at_its_quota() {
         json!({ "op": "copy", "path": "/data/there", "to": "/data/new" }),
         json!({ "op": "nameless", "path": "/data/new", "bytes": 40_000 }),
     ] {
-        // With a byte more than a copy has room for.
+        // A byte more than a copy has room for.
         fs::write(place.join("rest"), "x").unwrap();
         let (done, run) = steps(&host, json!([step]));
         assert_eq!(refused(&done[0]), "full", "{step}");
@@ -130,7 +130,7 @@ fn a_directory_may_hold_so_many_files_directories_and_links_and_no_more() {
         { "op": "write", "path": "/data/new", "bytes": 0 },
     ]);
     assert_eq!(done(&host, ways), ["full"; 4]);
-    // In the place of another there is room, and where one was removed.
+    // There is room in place of another file, and where one was removed.
     assert_eq!(done(&host, several(&["rename"])), ["ok"]);
     let back = json!([
         { "op": "rename", "path": "/data/new", "to": "/data/f1" },
@@ -146,7 +146,7 @@ fn a_directory_may_hold_so_many_files_directories_and_links_and_no_more() {
 }
 
 #[test]
-fn what_is_removed_or_cut_off_may_be_written_again_at_once() {
+fn removed_or_truncated_bytes_may_be_written_again_at_once() {
     let (host, place) = host("quota = \"100 KiB\"");
     let mut all = Vec::new();
     for _ in 0..20 {
@@ -157,7 +157,7 @@ fn what_is_removed_or_cut_off_may_be_written_again_at_once() {
             json!({ "op": "set-len", "path": "/data/b", "bytes": 0 }),
             write("c", 90),
             json!({ "op": "create", "path": "/data/other", "count": 1 }),
-            // Nothing has its name any more, and nobody has it open.
+            // The file has no name any more and is not open.
             json!({ "op": "rename", "path": "/data/other0", "to": "/data/c" }),
         ]);
     }
@@ -171,7 +171,7 @@ fn what_is_removed_or_cut_off_may_be_written_again_at_once() {
 #[test]
 fn runs_of_two_tasks_that_write_to_one_directory_stay_within_its_quota_together() {
     let (host, place) = host("quota = \"200 KiB\"");
-    // By another way, and into a directory within.
+    // Over another path, and into a directory within.
     fs::create_dir(place.join("in")).unwrap();
     let link = host.directory.path().join("link");
     std::os::unix::fs::symlink(place.join("in"), &link).unwrap();

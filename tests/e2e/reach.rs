@@ -1,4 +1,4 @@
-//! What a guest reaches: the directories and hosts it was granted, and nothing beside them.
+//! Tests the reach of a guest: the directories and hosts that it was granted, and nothing else.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ fn manifest(grants: &str) -> String {
     )
 }
 
-/// What the run said, or why it failed.
+/// Returns the output of the run, or the reason of its failure.
 fn said(host: &Host, input: &str) -> Result<Value, String> {
     let answer = host.run("probe", input);
     match outcome(&answer) {
@@ -60,7 +60,7 @@ fn a_directory_is_read_only_unless_said_and_nothing_beside_it_is_seen() {
     assert_eq!(fs::read_to_string(place.join("secret.txt")).unwrap(), "secret");
 }
 
-/// Makes a pipe to which nobody ever comes.
+/// Makes a pipe that no other process ever opens.
 fn pipe(path: &std::path::Path) {
     assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
 }
@@ -98,7 +98,7 @@ fn a_pipe_in_a_granted_directory_is_refused_and_files_open_as_before() {
     assert_eq!(said(&host, r#"{"do": "read-file", "path": "/files/file"}"#).unwrap(), "content");
 }
 
-/// A server that answers every request with `answer`; its address.
+/// Starts a server that answers every request with `answer`, and returns its address.
 fn server(answer: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

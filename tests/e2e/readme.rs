@@ -1,4 +1,5 @@
-//! The README as a new user meets it: with a program that was copied somewhere, far from the checkout, and no network.
+//! Tests the README as a new user follows it: with a program that was copied somewhere, far from the checkout, and no
+//! network.
 
 use std::fs;
 use std::path::Path;
@@ -14,19 +15,19 @@ const FIRST_TASK: &str = "## A first task in five minutes";
 /// Waits until the plugin is compiled, which takes a busy machine longer than `trigger --wait` waits for it.
 const IS_IN_USE: &str = "for n in $(seq 300); do sexton plugins | grep -q ' ok ' && break; sleep 0.2; done";
 
-/// The part of the README below [`FIRST_TASK`].
+/// Returns the part of the README below [`FIRST_TASK`].
 fn first_task() -> &'static str {
     let (_, part) = README.split_once(FIRST_TASK).expect("the README has this part");
     part.split("\n## ").next().unwrap_or_default()
 }
 
-/// The blocks of `language` in it.
+/// Returns the blocks of `language` in it.
 fn blocks(language: &str) -> Vec<&'static str> {
     let fence = format!("```{language}\n");
     first_task().split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect()
 }
 
-/// Runs a script as one types it, in the folder of `host`, with a copy of the program in the search path.
+/// Runs a script as a user types it, in the folder of `host`, with a copy of the program in the search path.
 fn types(host: &Host, script: &str) -> Output {
     let place = host.directory.path();
     let bin = place.join("bin");
@@ -47,8 +48,8 @@ fn types(host: &Host, script: &str) -> Output {
         .unwrap()
 }
 
-/// The commands of a console block, without the one that finds the program in the checkout. What cargo compiles is shared
-/// with other tests, because the SDK's dependencies take a minute.
+/// Returns the commands of a console block, without the one that finds the program in the checkout. The code that cargo
+/// compiles is shared with other tests, because the SDK's dependencies take a minute.
 fn commands(console: &str) -> String {
     let share = format!("mkdir -p {0} && ln -s {0} target", guests().with_file_name("new-task").display());
     let typed = console.lines().filter_map(|line| line.strip_prefix("$ "));
@@ -66,7 +67,7 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Without the comments and empty lines that it begins with.
+/// Removes the comments and empty lines at the beginning.
 fn body(text: &str) -> &str {
     let is_head = |line: &str| line.is_empty() || line.starts_with('#') || line.starts_with("//!");
     let head: usize = text.split_inclusive('\n').take_while(|line| is_head(line.trim_end())).map(str::len).sum();

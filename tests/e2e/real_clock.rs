@@ -1,8 +1,8 @@
-//! `sexton test` against a real host whose clock is set: the same schedule, the same downtimes and the same settings of the clock must
+//! Compares `sexton test` with a real host whose clock is set: the same schedule, downtimes and steps of the clock must
 //! make the same runs.
 //!
-//! Time that passes is left out of it: instants are multiples of ten minutes, the clock always shows five minutes past one, and what a
-//! host needs to notice an instant is far less.
+//! Time that passes is left out: instants are multiples of ten minutes, the clock always shows five minutes past one,
+//! and a host needs far less to notice an instant.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use tempfile::TempDir;
 use crate::clock::{set_ahead, skewed};
 use crate::harness::{Host, SEXTON, Setup, drop_in, guest, list, state};
 
-/// Stories that are tried. Each has a host of its own, which takes some seconds.
+/// The number of scenarios. Each has a host of its own, which takes some seconds.
 const STORIES: u32 = 6;
 
-/// How far apart what befalls a host is in the simulation, where nothing is due meanwhile.
+/// The distance between two events of a host in the simulation, in which nothing is due.
 const APART: i64 = 30;
 
-/// What befalls a host, in units of ten minutes. A clock that is set by more than an hour is not believed at once, which the
-/// simulation knows nothing of.
+/// An event of a host, in units of ten minutes. A clock that is set by more than an hour is not believed at once, which
+/// the simulation does not know.
 #[derive(Clone, Copy, Debug)]
 enum Blow {
     Set(i64),
@@ -38,8 +38,8 @@ fn ten_minutes(times: i64) -> TimeDelta {
     TimeDelta::minutes(10 * times)
 }
 
-/// A run as both tell of it: the ten minutes in which it was due, and what became of it. What is due some time after an earlier run
-/// is due some seconds later on a real host.
+/// A run in both reports: the ten minutes in which it was due, and its result. A run that is due some time after an
+/// earlier one is due some seconds later on a real host.
 type Run = (i64, String);
 
 fn run(due: &Value, outcome: &str) -> Run {
@@ -47,7 +47,7 @@ fn run(due: &Value, outcome: &str) -> Run {
     (due.timestamp().div_euclid(600), if outcome == "skipped" { "cancelled".into() } else { outcome.into() })
 }
 
-/// What the simulation makes of all of `blows`.
+/// Simulates all of `blows`.
 fn simulated(directory: &TempDir, blows: &[Blow]) -> Vec<Run> {
     let mut command = Command::new(SEXTON);
     command.args(["test", "plugins/it.wasm", "--json", "--at", &start().to_rfc3339()]);
@@ -115,7 +115,7 @@ fn both_make_the_same_runs(schedule: &str, blows: &[Blow]) {
         }
         has_made(&host, &simulated(&directory, &blows[..=nth]), &story);
     }
-    // Nothing that a late look at the clock makes comes after that: a run that was asked for does.
+    // Every run of a late look at the clock precedes a run on demand, so the test waits for one.
     let asked = host.trigger("it", "");
     host.wait(asked);
     let runs = made(&host);

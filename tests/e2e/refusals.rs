@@ -1,4 +1,4 @@
-//! What a task is not granted is named: in the run's message, in its log and in the host's log, with the line to add.
+//! Tests that a missing grant is named: in the run's message, in its log and in the host's log, with the line to add.
 
 use crate::harness::{Host, attempts, id, outcome};
 

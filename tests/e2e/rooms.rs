@@ -1,10 +1,10 @@
-//! What the source must be like besides what `tests/guards` checks.
+//! Tests properties of the source besides those that `tests/guards` checks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What begins threads and tasks, or catches panics, besides the supervisor: the file, and why a panic there is not unseen. What is
-/// begun with `caught(` in the same statement need not be here.
+/// The files besides the supervisor that start threads and tasks, or catch panics, each with the reason why a panic
+/// there does not go unseen. Code that uses `caught(` in the same statement need not be listed.
 const UNSUPERVISED: &[(&str, &str)] = &[
     ("supervisor.rs", "it is the supervisor"),
     ("cli/top.rs", "a command for people, who see it"),
@@ -27,7 +27,7 @@ fn loops_and_threads_are_begun_by_the_supervisor() {
 
     for file in files(&source).into_iter().filter(|file| !is_test(file)) {
         let name = file.strip_prefix(&source).unwrap().display().to_string();
-        // The stores' test text is no code of the host.
+        // The stores' conformance tests are no code of the host.
         let text_of_tests = name.starts_with("store/conformance");
         if text_of_tests || UNSUPERVISED.iter().any(|(known, _)| *known == name) {
             continue;
@@ -39,13 +39,14 @@ fn loops_and_threads_are_begun_by_the_supervisor() {
     assert!(unseen.is_empty(), "have these begun by `Supervisor`: {}", unseen.join("\n"));
 }
 
-/// The lines of a file that begin a thread or a task, or catch a panic, and do not catch the panic of what they begin at once.
+/// Returns the lines of a file that start a thread or a task, or catch a panic, and do not catch the panic of what they
+/// start at once.
 fn unsupervised(text: &str) -> Vec<&str> {
     let code = text.split("#[cfg(test)]").next().unwrap_or_default();
     let lines: Vec<&str> = code.lines().map(str::trim).filter(|line| !line.starts_with("//")).collect();
     let begins = |line: &str| {
         let words = ["spawn(", "spawn_on(", "spawn_local(", "thread::Builder", "catch_unwind"];
-        // A child process takes no argument here, and its end is seen by those who wait for it.
+        // Starting a child process takes no argument here, and the code that waits for it sees its end.
         let line = line.replace(".spawn()", "").replace("fn spawn(", "");
         words.iter().any(|word| line.contains(word))
     };
@@ -112,7 +113,7 @@ fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// Tests may use whatever they need.
+/// Returns whether a file has only tests, which may use anything.
 fn is_test(file: &Path) -> bool {
     file.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs")
 }

@@ -1,4 +1,5 @@
-//! Files that are being changed: how editors save a manifest, how people replace a component, and directories that are links.
+//! Tests files that are being changed: how editors save a manifest, how people replace a component, and directories
+//! that are links.
 
 use std::fs;
 use std::path::Path;
@@ -8,18 +9,18 @@ use serde_json::Value;
 
 use crate::harness::{Host, Setup, drop_in, guest, list};
 
-/// How long a slow editor or copy takes between its steps. Far longer than the host takes to notice one.
+/// The pause of a slow editor or copy between its steps, far longer than the host takes to notice one.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Times that each way to save is tried.
+/// The times that each way to save is tried.
 const SAVES: usize = 4;
 
 fn slowly() {
     std::thread::sleep(PAUSE); // what is tested is that the host sees what is between two steps
 }
 
-/// A manifest that is told from others by its description. Its task runs when it is first seen, and then an hour after each run.
-/// Its other task is due every second, twice.
+/// Returns a manifest that its description identifies. Its task runs when it is first seen, and then an hour after each
+/// run. Its other task is due every second, twice.
 fn manifest(nth: usize) -> String {
     format!(
         "[tasks.it]\ndescription = \"number {nth}\"\nafter = \"1h\"\n[tasks.twice]\nevery = \"1s\"\ntimes = 2\noverlap = \"queue-all\"\n"
@@ -29,27 +30,27 @@ fn manifest(nth: usize) -> String {
 /// A way to save a file, in the steps of a program that does so.
 type Save = fn(&Path, &[u8]);
 
-/// As Emacs does: the file becomes the backup, and a new one is written.
+/// Saves as Emacs does: the file becomes the backup, and a new one is written.
 fn rename_and_create(file: &Path, text: &[u8]) {
     fs::rename(file, file.with_extension("toml~")).unwrap();
     slowly();
     fs::write(file, text).unwrap();
 }
 
-/// As vim does with `backupcopy=no`: the same, and the backup is removed.
+/// Saves as vim does with `backupcopy=no`: the same, and the backup is removed.
 fn rename_create_remove(file: &Path, text: &[u8]) {
     rename_and_create(file, text);
     fs::remove_file(file.with_extension("toml~")).unwrap();
 }
 
-/// As a shell's `>` does.
+/// Saves as a shell's `>` does.
 fn truncate_and_write(file: &Path, text: &[u8]) {
     fs::write(file, "").unwrap();
     slowly();
     fs::write(file, text).unwrap();
 }
 
-/// As programs do that care.
+/// Saves as careful programs do.
 fn write_and_rename(file: &Path, text: &[u8]) {
     let new = file.with_extension("new");
     fs::write(&new, text).unwrap();
@@ -71,7 +72,7 @@ fn task(host: &Host, name: &str) -> Option<Value> {
     list(&tasks, "tasks").iter().find(|task| task["name"] == name || task["task"] == name).cloned()
 }
 
-/// Wait until the host has the manifest `nth`.
+/// Waits until the host has the manifest `nth`.
 fn has(host: &Host, nth: usize) {
     host.eventually(&format!("manifest {nth} is in use"), || {
         (task(host, "it")?["description"] == format!("number {nth}")).then_some(())
@@ -138,7 +139,7 @@ fn a_plugin_directory_that_is_a_link_is_followed_when_it_is_switched_without_a_s
     is_followed_when_it_is_switched(|_| ());
 }
 
-/// `tell` is what an operator does after a new release has taken the place of the one before.
+/// `tell` is the operator's action after a new release has replaced the previous one.
 fn is_followed_when_it_is_switched(tell: impl FnOnce(&Host)) {
     let place = Setup::default().directory();
     let path = |name: &str| place.path().join(name);
@@ -181,7 +182,7 @@ fn a_host_without_file_notifications_looks_now_and_then_and_says_so_once() {
     let (wakes, used, lines) = (after.0.saturating_sub(before.0), after.1 - before.1, after.2 - before.2);
     let told = format!("it woke up {wakes} times, used {used} hundredths of a second and wrote {lines} lines");
     println!("in six seconds {told}");
-    // Each look is a few wake-ups, and there are one or two.
+    // Each look is a few wake-ups, and there are one or two looks.
     assert!(wakes < 3000 && used < 120 && lines < 10, "{told}:\n{}", host.log());
     let warned = host.log().matches("Cannot watch").count();
     assert_eq!(warned, 1, "{}", host.log());
@@ -217,7 +218,7 @@ fn a_manifest_with_more_tasks_than_its_tenant_may_have_is_refused_and_says_which
     host.loaded_after_all("more");
 }
 
-/// Tasks in a manifest, which is of about the largest size that is accepted.
+/// The tasks in a manifest of about the largest size that is accepted.
 const MANY: usize = 30_000;
 
 #[test]

@@ -1,4 +1,4 @@
-//! When runs are made, and what happens to those that come while others are not over.
+//! Tests when runs are made, and what happens to those that come due while others have not ended.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
@@ -17,13 +17,13 @@ fn manifest(task: &str, schedule: &str) -> String {
     )
 }
 
-/// How many of the runs that are in `state` were made by the schedule.
+/// Returns how many of the runs in `state` were made by the schedule.
 fn scheduled(runs: &[Value], state: &str) -> usize {
     runs.iter().filter(|run| run["cause"] == "schedule" && run["state"] == state).count()
 }
 
 #[test]
-fn what_is_due_while_a_run_is_not_over_is_skipped_and_says_so() {
+fn a_run_due_before_the_last_has_ended_is_skipped_with_the_reason() {
     let schedule = "every = \"500ms\"\noverlap = \"skip\"\ninput-json = { do = \"sleep\", ms = 30000 }";
     let host = Host::with_plugins(&[("skips", "probe", &manifest("skips", schedule))]);
 
@@ -65,7 +65,7 @@ fn so_many_runs_as_are_allowed_go_at_once_and_no_more() {
 }
 
 #[test]
-fn runs_that_somebody_asks_for_are_never_skipped() {
+fn runs_on_demand_are_never_skipped() {
     let host = Host::with_plugins(&[("one", "probe", &manifest("one", "overlap = \"skip\""))]);
 
     let asked: Vec<i64> = (0..5).map(|_| host.trigger("one", r#"{"do": "sleep", "ms": 50}"#)).collect();
@@ -107,7 +107,7 @@ fn a_crontab_with_seconds_is_due_at_the_seconds_that_it_names() {
 }
 
 #[test]
-fn what_was_missed_while_the_host_was_down_is_caught_up_as_the_task_has_it() {
+fn instants_missed_during_a_downtime_are_treated_by_the_catch_up_policy() {
     let each = |name: &str, catch_up: &str| {
         (
             name.to_owned(),
@@ -123,7 +123,7 @@ fn what_was_missed_while_the_host_was_down_is_caught_up_as_the_task_has_it() {
     }
 
     let directory = host.kill();
-    // Being down for a while is what is tested: at least six instants are missed, more than are caught up.
+    // The test is about a downtime: at least six instants are missed, more than are caught up.
     std::thread::sleep(std::time::Duration::from_secs(8));
     let host = Host::start_in(directory);
 
@@ -139,7 +139,8 @@ fn what_was_missed_while_the_host_was_down_is_caught_up_as_the_task_has_it() {
     }
 }
 
-/// The instants of a task that is due each second which the host says it missed, as `9 missed since 2026-11-30T03:19:17.000Z`.
+/// Returns the instants of a task, due each second, that the host reports as missed: `9 missed since
+/// 2026-11-30T03:19:17.000Z`.
 fn missed(log: &str, task: &str) -> Option<Vec<DateTime<Utc>>> {
     let said = log.split_once(&format!("`{task}`: "))?.1;
     let (count, said) = said.split_once(" missed since ")?;
@@ -147,7 +148,7 @@ fn missed(log: &str, task: &str) -> Option<Vec<DateTime<Utc>>> {
     Some((0..count.parse().ok()?).map(|second| since + TimeDelta::seconds(second)).collect())
 }
 
-/// When the runs of a task were due, the first one first.
+/// Returns when the runs of a task were due, the first one first.
 fn due(host: &Host, task: &str) -> Vec<DateTime<Utc>> {
     let mut due: Vec<_> = runs(host, task).iter().map(|run| run["due_at"].as_str().unwrap().parse().unwrap()).collect();
     due.sort_unstable();
@@ -172,7 +173,7 @@ fn a_task_that_is_due_at_the_start_runs_once_with_every_start() {
 
 #[test]
 fn a_task_that_is_due_at_an_instant_runs_then_and_once() {
-    // The host is up and the code is compiled: what is left to do before that instant is little.
+    // The host is up and the code is compiled, so little is left to do before that instant.
     let host = Host::with_plugins(&[("warm", "hello", "[tasks.warm]\n")]);
     let at = Utc::now() + TimeDelta::seconds(5);
     let manifest = format!("[tasks.once]\nat = \"{}\"\n", at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
@@ -212,7 +213,7 @@ fn a_run_can_be_asked_for_in_a_while_and_is_told_when_it_was_due() {
 fn a_task_that_ran_as_often_as_it_is_to_is_done_and_says_so() {
     let times = "[tasks.thrice]\nevery = \"200ms\"\ntimes = 3\noverlap = \"queue-all\"\n";
     let mut host = Host::with_plugins(&[("thrice", "hello", times)]);
-    // The list, as it answers before the plugin is there again, too.
+    // The list also answers before the plugin is loaded again.
     let shown = |host: &Host| list(&host.get("/v1/tasks"), "tasks").first().cloned();
     let done = |host: &Host| shown(host)?["done"].as_str().map(str::to_owned);
     let all = host.eventually("three have run", || {

@@ -1,4 +1,4 @@
-//! Stopping in three steps.
+//! Tests stopping in three steps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,10 +24,10 @@ fn a_host_that_is_asked_to_stop_lets_runs_end() {
 }
 
 #[test]
-fn what_is_not_over_after_the_grace_is_interrupted_and_done_by_the_next_host() {
+fn runs_that_outlast_the_grace_are_interrupted_and_repeated_by_the_next_host() {
     let host = Host::with(&Setup { config: "[machine]\ngrace = \"300ms\"".to_owned() });
     host.add("probe", "probe", &PROBE.replace("\"50s\"", "\"1h\""));
-    // Longer than the grace, and over by itself when it is run anew.
+    // The run is longer than the grace, and ends by itself when it is repeated.
     let run = host.trigger("probe", r#"{"do": "sleep", "ms": 3000}"#);
     let spinning = host.trigger("probe", r#"{"do": "spin"}"#);
     for run in [run, spinning] {
@@ -52,7 +52,7 @@ fn a_host_ends_in_time_while_its_plugins_files_are_swapped_for_pipes() {
     let plugins = host.directory.path().join("plugins");
     let (swapping, swapped) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
     let (goes_on, times) = (Arc::clone(&swapping), Arc::clone(&swapped));
-    // A read of such a pipe that waited would do so for ever: there is nobody at its other end.
+    // A blocking read of such a pipe would wait for ever, because no process has the other end.
     let swaps = std::thread::spawn(move || {
         let component = guest("hello");
         while goes_on.load(Ordering::Relaxed) {
@@ -60,7 +60,7 @@ fn a_host_ends_in_time_while_its_plugins_files_are_swapped_for_pipes() {
             mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
             std::fs::rename(&pipe, plugins.join("it.wasm")).unwrap();
             std::fs::write(&file, &component).unwrap();
-            // A time of long ago, so that the host takes it up at once.
+            // The time is long ago, so that the host loads the file at once.
             std::fs::File::open(&file).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
             std::fs::rename(&file, plugins.join("it.wasm")).unwrap();
             times.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What a host does when it is sent signals: it pauses, goes on, and reads its configuration again.
+//! Tests a host's signals: it pauses, goes on, and reads its configuration again.
 
 use std::fs;
 
@@ -9,11 +9,11 @@ use crate::outcomes::PROBE;
 use crate::pausing::{BEATS, does, now, scheduled};
 use crate::tenants::{acmes, add_acmes, trigger_acmes, with_acme};
 
-/// A task that is due once a year, and so never while a test looks.
+/// A task that is due once a year, and so never during a test.
 const YEARLY: &str = "[tasks.yearly]\ncron = \"0 0 1 1 *\"\ninput-json = { do = \"echo\" }\n\
      [tasks.yearly.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\nschedule = [\"*\"]\nhttp = [\"127.0.0.1:1\"]\n";
 
-/// Wait until the host stands still, or goes on; since when it stands still.
+/// Waits until the host is paused, or goes on. Returns the begin of the pause.
 fn stands_still(host: &Host, still: bool) -> Value {
     host.eventually("the signal has come", || {
         let since = host.get("/v1/host")["paused_at"].clone();
@@ -21,7 +21,7 @@ fn stands_still(host: &Host, still: bool) -> Value {
     })
 }
 
-/// Wait until a line of the log has all of these.
+/// Waits until a line of the log has all of these.
 fn logs(host: &Host, parts: &[&str]) {
     host.eventually(&format!("the log tells {parts:?}"), || {
         host.log().lines().any(|line| parts.iter().all(|part| line.contains(part))).then_some(())
@@ -32,7 +32,7 @@ fn runs(host: &Host, task: &str) -> Vec<Value> {
     list(&host.get(&format!("/v1/runs?task={task}")), "runs").to_vec()
 }
 
-/// Change `sexton.toml` and tell the host.
+/// Changes `sexton.toml` and tells the host.
 fn reload(host: &Host, config: &str) {
     let file = host.directory.path().join("sexton.toml");
     fs::write(file, format!("[http]\nlisten = \"127.0.0.1:0\"\n{config}")).unwrap();
@@ -58,7 +58,7 @@ fn a_signal_pauses_the_host_and_another_lets_it_go_on_with_one_run_of_each_sched
     let asked = host.trigger("probe", r#"{"do": "echo"}"#);
     let paused = now(&host) + chrono::Duration::seconds(1);
 
-    // So long that much was due meanwhile.
+    // Long enough for many instants to come due.
     assert_eq!(state(&host.wait(under_way)), "succeeded", "what runs goes on");
     assert_eq!(scheduled(&host, "beat", paused), Vec::<Value>::new());
     let waits = host.get(&format!("/v1/runs/{asked}"));
@@ -93,7 +93,7 @@ fn a_signal_pauses_the_host_and_another_lets_it_go_on_with_one_run_of_each_sched
 }
 
 #[test]
-fn a_pause_by_a_signal_is_gone_with_its_process_which_can_be_stopped_meanwhile() {
+fn a_pause_by_a_signal_ends_with_the_process_which_can_be_stopped_during_it() {
     let host = Host::with_plugins(&[("probe", "probe", PROBE)]);
     host.signal("USR1");
     stands_still(&host, true);
@@ -109,7 +109,7 @@ fn a_pause_by_a_signal_is_gone_with_its_process_which_can_be_stopped_meanwhile()
 }
 
 #[test]
-fn what_can_change_of_the_configuration_does_on_a_hangup_and_what_cannot_is_told() {
+fn a_hangup_applies_the_keys_that_can_change_and_reports_the_others() {
     let host = with_acme("runs = 1\n");
     add_acmes(&host, "probe", "probe", PROBE);
     let sleeps = [(); 2].map(|()| trigger_acmes(&host, "probe", r#"{"do": "sleep", "ms": 45000}"#));
@@ -128,7 +128,7 @@ fn what_can_change_of_the_configuration_does_on_a_hangup_and_what_cannot_is_told
     host.add("probe", "probe", PROBE);
     logs(&host, &["DEBUG", "Loading plugin `probe`"]);
 
-    // One that is wrong changes nothing, and says so in one line.
+    // A wrong configuration changes nothing, and the host reports it in one line.
     reload(&host, "[machine]\ngrace = 5\n");
     logs(
         &host,

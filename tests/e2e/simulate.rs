@@ -1,4 +1,4 @@
-//! `sexton test`: schedules of days, tried in a moment, with real guests.
+//! Tests `sexton test`: schedules of days, tried in a moment, with real guests.
 
 use std::fs;
 use std::process::{Command, Output, Stdio};
@@ -10,7 +10,7 @@ use crate::harness::{SEXTON, guest};
 /// A directory with a plugin in it.
 struct Bench(tempfile::TempDir);
 
-/// A task of `probe`, with all it asks for granted.
+/// Returns a task of `probe` with everything granted.
 fn task(name: &str, lines: &str) -> String {
     format!(
         "[tasks.{name}]\nzone = \"Europe/Berlin\"\n{lines}\n[tasks.{name}.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\n\
@@ -40,7 +40,7 @@ impl Bench {
             .expect("the command line starts")
     }
 
-    /// What is printed, and the exit code.
+    /// Returns the output and the exit code.
     fn text(&self, args: &[&str]) -> (String, i32) {
         let output = self.call(args);
         let printed = String::from_utf8(output.stdout).unwrap();
@@ -49,14 +49,14 @@ impl Bench {
         (printed, code)
     }
 
-    /// What is told as JSON, its lines.
+    /// Returns the lines of the JSON.
     fn lines(&self, args: &[&str]) -> Vec<Value> {
         let (printed, _) = self.text(&[args, &["--json", "--show-output"]].concat());
         let story: Value = serde_json::from_str(&printed).unwrap();
         story["lines"].as_array().unwrap().clone()
     }
 
-    /// What is said of a call that is refused.
+    /// Returns the error of a call that is refused.
     fn refused(&self, args: &[&str]) -> String {
         let output = self.call(args);
         let said = String::from_utf8(output.stderr).unwrap();
@@ -65,7 +65,7 @@ impl Bench {
     }
 }
 
-/// The lines of a kind, with these fields.
+/// Returns the lines of a kind, with these fields.
 fn told(lines: &[Value], kind: &str, fields: &[&str]) -> Vec<String> {
     let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let of_kind = lines.iter().filter(|line| line["kind"] == kind);
@@ -75,7 +75,7 @@ fn told(lines: &[Value], kind: &str, fields: &[&str]) -> Vec<String> {
 const ECHO: &str = "input-json = { do = \"echo\" }";
 
 #[test]
-fn what_is_due_in_a_gap_and_in_a_fold_of_local_time_runs_once() {
+fn a_run_due_in_a_gap_or_a_fold_of_local_time_runs_once() {
     let nightly = format!("cron = \"30 2 * * *\"\n{ECHO}");
     let bench = Bench::new(&[task("nightly", &nightly)]);
 
@@ -102,7 +102,7 @@ fn what_is_due_in_a_gap_and_in_a_fold_of_local_time_runs_once() {
 }
 
 #[test]
-fn what_runs_every_hour_runs_in_both_hours_of_a_fold_and_not_in_a_gap() {
+fn an_hourly_task_runs_in_both_hours_of_a_fold_and_not_in_a_gap() {
     let hourly = format!("cron = \"0 * * * *\"\n{ECHO}");
     let bench = Bench::new(&[task("hourly", &hourly)]);
 
@@ -181,10 +181,10 @@ fn a_clock_that_is_set_back_or_forward_makes_no_instant_run_twice() {
     let hours = |story: &[Value]| -> Vec<String> {
         told(story, "run", &["due"]).iter().map(|due| due["2027-01-10T".len()..][..2].to_owned()).collect()
     };
-    // It shows 4:30 at the end.
+    // The clock shows 4:30 at the end.
     assert_eq!(hours(&back), ["01", "02", "03", "04"], "{back:?}");
     assert_eq!(told(&back, "event", &["what"]), ["the clock is set back by 2h"]);
-    // It shows 8:30 at the end.
+    // The clock shows 8:30 at the end.
     assert_eq!(hours(&forward), ["01", "02", "03", "06", "07", "08"], "{forward:?}");
     assert_eq!(told(&forward, "left-out", &["count", "last"]), ["2 2027-01-10T05:00:00+01:00"]);
 }
@@ -222,7 +222,7 @@ fn a_guest_sees_the_virtual_date_and_the_same_chance_each_time() {
 }
 
 #[test]
-fn a_guest_that_sleeps_for_hours_takes_them_and_what_is_due_meanwhile_is_skipped() {
+fn a_guest_that_sleeps_for_hours_takes_them_and_runs_due_in_that_time_are_skipped() {
     let lines = "cron = \"0 * * * *\"\noverlap = \"skip\"\ninput-json = { do = \"sleep\", ms = 5400000 }\n";
     let bench = Bench::new(&[task("long", &format!("{lines}limits = {{ deadline = \"2h\" }}"))]);
 
@@ -261,7 +261,7 @@ fn a_deadline_counts_in_virtual_time_for_a_guest_that_sleeps_and_in_real_time_fo
 }
 
 #[test]
-fn runs_that_somebody_asks_for_come_when_they_are_asked_for_with_their_input() {
+fn requested_runs_come_at_their_instants_with_their_input() {
     let bench = Bench::new(&[task("asked", ECHO), task("other", "every = \"1h\"\ninput-json = { do = \"echo\" }")]);
 
     let story = bench.lines(&[
@@ -338,7 +338,7 @@ fn a_guest_that_hears_of_its_end_has_its_grace_in_virtual_time() {
 
     let story = bench.lines(&["--at", "2027-06-01T00:30Z", "--for", "6h"]);
 
-    // The first is told at once that another takes its place; the second only that its deadline is near.
+    // The first run is told at once that another replaces it; the second only that its deadline is near.
     assert_eq!(
         told(&story, "run", &["due", "outcome", "ended", "output"]),
         [
@@ -377,7 +377,7 @@ fn the_same_test_prints_the_same_and_is_compared_with_what_it_printed() {
 }
 
 #[test]
-fn what_cannot_be_tested_is_said_in_one_line() {
+fn a_plan_that_cannot_be_simulated_is_an_error_of_one_line() {
     let bench = Bench::new(&[task("good", ECHO)]);
     let week = ["--at", "2027-06-01T00:30+02:00", "--for", "7d"];
     let with = |more: &[&str]| bench.refused(&[&week[..], more].concat());
@@ -399,7 +399,7 @@ fn what_cannot_be_tested_is_said_in_one_line() {
 }
 
 #[test]
-fn what_goes_by_how_runs_went_is_tried_as_well() {
+fn schedules_that_depend_on_earlier_runs_are_simulated() {
     let hour = |lines: &str| {
         format!("{lines}\ninput-json = {{ do = \"sleep\", ms = 3600000 }}\nlimits = {{ deadline = \"2h\" }}")
     };

@@ -1,4 +1,4 @@
-//! Tenants: each has its own directory and names, and what it may use, and none is in another's way.
+//! Tests tenants: each has its own directory, names and limits, and none is in another's way.
 
 use std::fs;
 use std::process::Command;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::harness::{Host, SEXTON, Setup, attempts, guest, id, list, outcome, run_of, state};
 use crate::outcomes::PROBE;
 
-/// Put a plugin into the directory `acme`, and wait until it is in use.
+/// Puts a plugin into the directory `acme`, and waits until it is in use.
 pub(crate) fn add_acmes(host: &Host, name: &str, component: &str, manifest: &str) {
     let directory = host.directory.path().join("acme");
     fs::write(directory.join(format!("{name}.toml")), manifest).unwrap();
@@ -53,7 +53,7 @@ fn nothing_of_one_tenant_is_seen_or_reached_by_another() {
     let host = with_acme("");
     let manifest = PROBE.replace("schedule = [\"probe\"]", "schedule = [\"*\"]");
     host.add("probe", "probe", &manifest);
-    // The same plugin and the same task, and one that only it has.
+    // The same plugin and the same task, and one that only this tenant has.
     add_acmes(
         &host,
         "probe",
@@ -99,7 +99,7 @@ fn a_tenant_over_its_fuel_waits_and_says_so_while_anothers_task_is_on_time() {
     let host = with_acme("fuel-per-minute = 300_000_000\n");
     host.add("tick", "hello", "[tasks.tick]\nevery = \"1s\"\n");
     add_acmes(&host, "hog", "probe", HOG);
-    // Two use up the minute's worth and 40 million more, which takes eight seconds to come in.
+    // Two runs use up the minute's worth and 40 million more, which takes eight seconds to come in.
     let spent = [(); 2].map(|()| trigger_acmes(&host, "hog", ""));
     for run in spent {
         assert_eq!(outcome(&acmes_when_over(&host, run)), "out-of-fuel");
@@ -126,7 +126,8 @@ fn a_tenant_over_its_fuel_waits_and_says_so_while_anothers_task_is_on_time() {
         list(&runs, "runs").iter().filter(|run| (since..claimed).contains(&at(&run["due_at"]))).peekable();
     assert!(meanwhile.peek().is_some(), "{runs}");
     for run in meanwhile {
-        // As everywhere: others compile beside this. The budget alone would have held it back for seconds.
+        // The bound is generous as everywhere, because other tests compile at the same time. The budget alone would
+        // have held it back for seconds.
         let late = at(&run["claimed_at"]) - at(&run["due_at"]);
         assert!(late < chrono::Duration::seconds(3), "{late}: {run}");
     }

@@ -1,17 +1,17 @@
-//! What the command line does with a terminal. `script` makes one.
+//! Tests the command line on a terminal, which `script` provides.
 
 use std::fs;
 use std::process::{Command, Stdio};
 
 use crate::harness::{Host, SEXTON};
 
-/// The processes that `pid` has started.
+/// Returns the processes that `pid` has started.
 fn children(pid: u32) -> Vec<u32> {
     let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     listed.split_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
-/// `pid` or a process that it has started, directly or not, which runs the binary under test.
+/// Returns `pid` or a process that it has started, directly or not, which runs the binary under test.
 fn sexton_under(pid: u32) -> Option<u32> {
     let is = fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == fs::canonicalize(SEXTON).unwrap());
     if is { Some(pid) } else { children(pid).into_iter().find_map(sexton_under) }
@@ -28,7 +28,7 @@ fn whatever_signal_ends_top_the_terminal_is_as_it_was() {
             .arg(&record)
             .env("SEXTON_URL", &host.url)
             .env("SHELL", "/bin/sh")
-            // Held open: its end would be a key.
+            // It is held open, because its end would be a key.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()

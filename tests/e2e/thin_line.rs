@@ -1,4 +1,4 @@
-//! A component dropped in, fired, run, stored, shown.
+//! Tests the whole path: a component is dropped in, fired, run, stored and shown.
 
 use crate::harness::{Host, attempts, id, list, outcome, run_of, state};
 use crate::outcomes;
@@ -69,7 +69,7 @@ attempts = 1
     }
     assert!(!said.contains("SECRET_OF_THE_HOST"), "{said}");
     assert_eq!(outcome(&bad), "failed-transient", "{bad}");
-    // WASI 0.2 tells that a program failed, and not by which code.
+    // WASI 0.2 reports that a program failed, but not its exit code.
     let message = attempts(&bad)[0]["message"].as_str().unwrap();
     assert_eq!(message, "exit code other than 0; WASI 0.2 does not tell the host which", "it was 3, and arrives as 1");
 }

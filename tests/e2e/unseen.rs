@@ -1,4 +1,5 @@
-//! Nothing of the host ends unseen: what once ended a loop of it does not any more, and the log may go away.
+//! Tests that nothing of the host ends unseen: faults that once ended a loop do not any more, and the log's reader may
+//! go away.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -12,7 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::harness::{Host, PATIENCE, SEXTON, Setup, guest, id, list, request, state};
 
-/// Where files may have any time: tmpfs keeps whatever it is told.
+/// A directory in which files may have any time: tmpfs keeps any value.
 const TMPFS: &str = "/dev/shm";
 
 #[test]
@@ -42,7 +43,7 @@ fn a_file_from_the_beginning_of_time_does_not_end_the_loop_of_its_directory() {
     host.eventually("what is taken away is gone", || host.plugin("first").is_none().then_some(()));
 }
 
-/// A host whose stderr is a pipe with a name, which readers come to and go from.
+/// A host whose stderr is a named pipe that readers open and close.
 struct Piped {
     directory: tempfile::TempDir,
     child: Child,
@@ -83,11 +84,11 @@ impl Piped {
         (host, reader)
     }
 
-    /// What the host says, up to a line with `word`.
+    /// Returns the host's log up to a line with `word`.
     fn said(&mut self, reader: &mut File, word: &str) -> String {
         let (start, mut said) = (Instant::now(), Vec::new());
         loop {
-            // There may be nothing to read, or nobody who writes yet.
+            // There may be nothing to read, or no writer yet.
             let _ = reader.read_to_end(&mut said);
             let text = String::from_utf8_lossy(&said);
             if text.lines().any(|line| line.contains(word)) && text.ends_with('\n') {
@@ -115,14 +116,14 @@ impl Piped {
     }
 }
 
-/// A reader that does not wait for what there is to read.
+/// Returns a reader that does not block.
 fn read_end(path: &std::path::Path) -> File {
     let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap();
     OpenOptions::new().read(true).custom_flags(nonblock).open(path).unwrap()
 }
 
 #[test]
-fn a_host_whose_log_nobody_reads_goes_on_and_tells_the_next_reader_what_was_lost() {
+fn a_host_without_a_reader_of_its_log_goes_on_and_reports_lost_lines_later() {
     let (mut host, reader) = Piped::start();
 
     drop(reader);
@@ -189,7 +190,7 @@ fn a_command_whose_reader_has_gone_away_does_not_panic() {
 }
 
 #[test]
-fn five_hundred_requests_that_wait_keep_nobody_from_being_answered() {
+fn five_hundred_waiting_requests_delay_no_others() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
     let manifest = "[tasks.it]\n[tasks.it.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\n";

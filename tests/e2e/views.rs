@@ -1,4 +1,4 @@
-//! What can be seen of runs while they go on: where they are, what they spend their time on, what they use.
+//! Tests the views of running runs: where they are, what they spend their time on, what they use.
 
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ fn host() -> Host {
     Host::with_plugins(&[("probe", "probe", &manifest("probe")), ("heedful", "heedful", &manifest("heedful"))])
 }
 
-/// The attempt at `run`, among those that are under way, once it `is` what is awaited.
+/// Returns the attempt at `run`, among those under way, once `is` accepts it.
 fn live(host: &Host, run: i64, is: impl Fn(&Value) -> bool) -> Value {
     host.eventually(&format!("run {run} is seen as it should be"), || {
         let live = host.get("/v1/live");
@@ -30,7 +30,7 @@ fn live(host: &Host, run: i64, is: impl Fn(&Value) -> bool) -> Value {
     })
 }
 
-/// A run that computes, by all that is seen of it.
+/// Returns a run once every view shows that it computes.
 fn computing(host: &Host, task: &str, input: &str) -> i64 {
     let run = host.trigger(task, input);
     live(host, run, |attempt| attempt["fuel"].as_u64().unwrap() > 5_000_000);
@@ -88,7 +88,7 @@ fn a_guest_that_is_busy_here_and_there_is_not_said_to_spin() {
     let host = host();
     let run = computing(&host, "heedful", r#"{"do": "wander"}"#);
 
-    // Twenty looks in a row at the same one of the two functions are as good as impossible.
+    // That twenty samples in a row hit the same one of the two functions is practically impossible.
     let stack = host.get(&format!("/v1/runs/{run}/stack?samples=20&apart_ms=7"));
 
     assert_eq!(stack["verdict"]["kind"], "slow", "{stack}");
@@ -195,7 +195,7 @@ fn a_profile_is_written_to_a_file_and_ends_with_the_run() {
     assert!(said.contains("`spin.json`") && said.contains("profiler.firefox.com"), "{said}");
 }
 
-/// Milliseconds for each function that was innermost; after the profile was found to be as its readers need it.
+/// Returns the milliseconds for each innermost function, after checking that the profile is as its readers need it.
 fn milliseconds_by_function(profile: &Value) -> Vec<(String, f64)> {
     let thread = &profile["threads"][0];
     let strings = list(thread, "stringArray");
@@ -241,7 +241,7 @@ fn milliseconds_by_function(profile: &Value) -> Vec<(String, f64)> {
     times
 }
 
-/// The file of a function whose name has `part` in it.
+/// Returns the file of a function whose name contains `part`.
 fn file_of(profile: &Value, part: &str) -> Option<String> {
     let thread = &profile["threads"][0];
     let (strings, funcs) = (list(thread, "stringArray"), &thread["funcTable"]);
@@ -253,7 +253,7 @@ fn file_of(profile: &Value, part: &str) -> Option<String> {
 }
 
 #[test]
-fn what_is_under_way_is_listed_with_what_it_uses() {
+fn attempts_under_way_are_listed_with_their_usage() {
     let host = host();
     let sleeper = host.trigger("probe", r#"{"do": "sleep", "ms": 3600000}"#);
     live(&host, sleeper, |attempt| attempt["waiting"]["call"] == "wasi:io/poll");

@@ -1,4 +1,4 @@
-//! The commands and their arguments, as `--help` shows them.
+//! Defines the commands and their arguments, as `--help` shows them.
 
 mod asking;
 mod help;
@@ -34,14 +34,14 @@ use crate::task::Name;
                         When is it due: sexton schedule explain '30 2 * * mon' --zone Europe/Berlin"
 )]
 pub struct Cli {
-    /// What may stand before the command as well as behind it.
+    /// The options that may stand before the command as well as behind it.
     #[command(flatten)]
     pub(super) before: TenantArgs,
     #[command(subcommand)]
     pub(super) command: Command,
 }
 
-/// What `--version` says: the program's, and by which rules it sets clocks.
+/// The text of `--version`: the program's version, and that of its time zone rules.
 static LONG_VERSION: LazyLock<String> =
     LazyLock::new(|| format!("{}\ntzdata {TZDATA} (compiled in)", env!("CARGO_PKG_VERSION")));
 
@@ -67,7 +67,7 @@ pub(super) enum Command {
     /// Copy a host's store into a new file, also while the host is up
     #[command(after_help = "Example: sexton backup /backups/sexton.db --var /var/lib/sexton/var")]
     Backup(super::backup::BackupArgs),
-    /// Put a copy in the place of a host's store while the host is down; what was there is kept aside
+    /// Restore a copy over a host's store while the host is down; the old store is kept aside
     #[command(after_help = "Example: sexton restore /backups/sexton-2027-03-01.db --var /var/lib/sexton/var")]
     Restore(super::backup::RestoreArgs),
     /// List the hosts that share the store: which are up, and how many runs each has in progress
@@ -76,7 +76,7 @@ pub(super) enum Command {
     /// Stop a host from taking new runs; runs in progress finish
     #[command(after_help = "Example: sexton drain --wait")]
     Drain(AsksHost<DrainArgs>),
-    /// List the tenants: what they use of the host, and their limits
+    /// List the tenants, with their use of the host and their limits
     #[command(after_help = "Example: sexton tenants")]
     Tenants(AsksHost<ListArgs>),
     /// List the plugins, and why those in quarantine are not used
@@ -118,7 +118,7 @@ pub(super) enum Command {
     /// Pause a task, a chain, a tenant or everything; runs in progress continue
     #[command(after_help = "Example: sexton pause --all --reason 'the disk is being replaced'")]
     Pause(Asks<PauseArgs>),
-    /// End a pause; runs that were due meanwhile are not made up
+    /// End a pause; runs that were due during the pause are not made up
     #[command(after_help = "Example: sexton resume hello")]
     Resume(Asks<ResumeArgs>),
     /// Older form of `schedule add`
@@ -146,7 +146,7 @@ pub(super) enum Command {
     /// Print a completion script for a shell
     #[command(after_help = "Example: sexton completions bash > ~/.local/share/bash-completion/completions/sexton")]
     Completions {
-        /// Which shell
+        /// Shell to complete for
         shell: clap_complete::Shell,
     },
     /// Print the JSON schema of manifests, for editors
@@ -158,7 +158,7 @@ pub(super) enum Command {
 pub(super) struct CheckArgs {
     /// Manifests (`NAME.toml`) [default: those in `plugins`]
     pub(super) files: Vec<PathBuf>,
-    /// How many due instants to show of each task [default: 5, and 1 if there are more than 10 tasks]
+    /// Number of due instants to show of each task [default: 5, and 1 if there are more than 10 tasks]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub(super) next: Option<u16>,
     /// Print errors and warnings only
@@ -192,12 +192,12 @@ pub(super) struct NewArgs {
 }
 
 impl Cli {
-    /// All commands, with their help.
+    /// Returns all commands, with their help.
     pub(super) fn commands() -> clap::Command {
         help::with_groups(Self::command())
     }
 
-    /// Reads a command line.
+    /// Parses a command line.
     pub(super) fn read<I: IntoIterator<Item = W>, W: Into<OsString> + Clone>(words: I) -> Result<Self, clap::Error> {
         let mut commands = Self::commands();
         let matches = commands.try_get_matches_from_mut(words)?;
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_excludes_each_other_is_refused() {
+    fn options_that_exclude_each_other_are_refused() {
         for wrong in [
             "sexton trigger t --input a --input-file b",
             "sexton trigger t --at 2026-01-01T00:00:00Z --in 1s",
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_host_is_can_be_said_on_either_side_of_the_command() {
+    fn the_host_may_be_named_before_or_after_the_command() {
         for line in ["sexton --url http://localhost:1 tasks", "sexton tasks --host http://localhost:1"] {
             let cli = Cli::read(line.split(' ')).expect("a well-formed line");
             let Command::Tasks(asks) = cli.command else { panic!("{line}: another command") };

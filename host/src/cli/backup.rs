@@ -1,4 +1,5 @@
-//! `backup` and `restore`: copies of a host's store file. Both read and write the files themselves and need no host.
+//! Implements `backup` and `restore`: copies of a host's store file. Both read and write the files themselves and need
+//! no host.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use crate::store::sqlite::backup::{self as copies, Restored};
 
 #[derive(Args, Clone, Debug)]
 pub(super) struct BackupArgs {
-    /// File to write; one that is there already is left alone
+    /// File to write; an existing file is not changed
     file: PathBuf,
     /// Database file to copy, over the configuration
     #[arg(long, value_name = "DATABASE")]
@@ -33,7 +34,7 @@ pub(super) struct RestoreArgs {
     host: HostArgs,
 }
 
-/// Whose store: as the host itself is told at its start.
+/// The store, named by the same options as for the host itself.
 #[derive(Args, Clone, Debug)]
 struct HostArgs {
     /// Configuration file of the host [default: sexton.toml, if it is there]
@@ -47,7 +48,7 @@ struct HostArgs {
     store_url: Option<Hidden>,
 }
 
-/// What is said of a store in PostgreSQL, which has tools of its own.
+/// The error for a store in PostgreSQL, which has tools of its own.
 const POSTGRES: &str = "the store is in PostgreSQL, which has its own tools: `pg_dump --format=custom --schema=sexton` backs it up, \
                         `pg_restore` restores it; docs/operating.md has the commands";
 
@@ -71,7 +72,7 @@ pub(super) fn restore(args: &RestoreArgs, screen: &Screen) -> Result<(), CliErro
 }
 
 impl HostArgs {
-    /// The file that holds the store.
+    /// Returns the file that holds the store.
     fn database(&self, named: Option<&Path>) -> Result<PathBuf, CliError> {
         if let Some(named) = named {
             return Ok(named.to_owned());
@@ -88,7 +89,7 @@ impl HostArgs {
 
 fn explain(error: StoreError) -> CliError {
     let said = error.to_string();
-    // In use, there already, not fitting: in each case what is there is in the way.
+    // The file is in use, exists already or does not fit. In each case the existing file is in the way.
     let conflict =
         said.contains(" is in use by ") || said.contains(" is there already") || said.contains(" is a copy that ");
     CliError::new(if conflict { Exit::Conflict } else { Exit::Failed }, said)

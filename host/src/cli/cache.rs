@@ -1,4 +1,4 @@
-//! `cache`: entries as an operator reads and changes them.
+//! Implements `cache`: an operator reads and changes entries.
 
 use std::io::Read;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
 use super::screen::{Screen, one_line};
 use super::trigger::read_file;
-use crate::http::shapes::{Entries, EntryWritten};
+use crate::http::api_types::{Entries, EntryWritten};
 
 fn path(key: &str) -> Result<String, CliError> {
     if key.is_empty() {

@@ -1,4 +1,4 @@
-//! `chains`: where each is, and how its links last ended.
+//! Implements `chains`: the position of each chain, and the last ends of its links.
 
 use comfy_table::Cell;
 
@@ -6,7 +6,7 @@ use super::args::ListArgs;
 use super::client::{Client, decode};
 use super::error::CliError;
 use super::screen::{Screen, one_line};
-use crate::http::shapes::following::{ChainShape, Chains, LinkShape};
+use crate::http::api_types::following::{ChainShape, Chains, LinkShape};
 
 pub(super) fn chains(client: &Client, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
     let json = client.text("/v1/chains")?;
@@ -48,7 +48,7 @@ fn round(link: &LinkShape) -> String {
     link.last.as_ref().map_or("-".to_owned(), |last| last.round.to_string())
 }
 
-/// What the chain does at the link that it is at.
+/// Describes what the chain does at its current link.
 fn now(chain: &ChainShape, screen: &Screen) -> Cell {
     let since = chain.since.map(|since| format!(", since {}", screen.clock(since))).unwrap_or_default();
     match (chain.run, chain.next) {

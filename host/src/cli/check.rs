@@ -1,4 +1,4 @@
-//! `check` and `schema`: manifests and their components, without a host.
+//! Implements `check` and `schema`: manifests and their components, without a host.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,33 +10,33 @@ use super::args::CheckArgs;
 use super::error::CliError;
 use super::lists;
 use super::screen::{Screen, aside, one_line, safe};
-use crate::http::shapes::{Due, TriggerShape, timing};
+use crate::http::api_types::{Due, TriggerShape, timing};
 use crate::plugins::inspect::{Inspection, NO_COMPONENT, inspect, tasks_in, unknown_tasks};
 use crate::plugins::manifest;
 use crate::schedule::{Trigger, explain};
 use crate::task::{Name, Task};
 
-/// Due instants shown of each task, and of many tasks, where a screenful is worth more than the future of each.
+/// The due instants shown of each task, and of each of many tasks, which then fit on one screen.
 const NEXT: u16 = 5;
 const NEXT_OF_MANY: u16 = 1;
 
-/// From this interval on it is asked which days are meant.
+/// The interval from which on the explanation says which days are meant.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// From so many tasks on they are shown in one table, a line each.
+/// The number of tasks from which they are shown in one table, a line each.
 const MANY: usize = 11;
 
-/// Where manifests are looked for when none is named.
+/// The default place of manifests.
 const PLUGINS: &str = "plugins";
 
-/// A manifest with what was found of its plugin.
+/// A manifest, and the findings about its plugin.
 struct Checked {
     file: PathBuf,
     found: Inspection,
 }
 
-/// Reads the manifests as a host would, looks at their components, and shows what they define. All are read, whatever is wrong
-/// with some.
+/// Reads the manifests as a host would, inspects their components, and shows what they define. All are read, whatever
+/// is wrong with some.
 pub(super) fn check(args: &CheckArgs, screen: &Screen) -> Result<(), CliError> {
     let files = expand(&args.files)?;
     let mut all: Vec<Checked> =
@@ -57,7 +57,7 @@ pub(super) fn check(args: &CheckArgs, screen: &Screen) -> Result<(), CliError> {
     tell(&all)
 }
 
-/// The manifests that are meant: directories stand for those in them.
+/// Expands directories to the manifests in them.
 fn expand(files: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     let default = [PathBuf::from(PLUGINS)];
     if files.is_empty() && !default[0].is_dir() {
@@ -88,7 +88,7 @@ fn expand(files: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     Ok(manifests)
 }
 
-/// Names of tasks and chains belong to one plugin.
+/// Reports names of tasks and chains that two plugins define.
 fn refuse_twice(all: &mut [Checked]) {
     let mut owners: BTreeMap<Name, PathBuf> = BTreeMap::new();
     for Checked { file, found } in all {
@@ -106,7 +106,7 @@ fn refuse_twice(all: &mut [Checked]) {
     }
 }
 
-/// Links and grants that name tasks which no plugin of the same directory has.
+/// Warns of links and grants that name tasks which no plugin of the same directory has.
 fn warn_of_unknown(all: &mut [Checked]) {
     let mut known = BTreeMap::new();
     for checked in &*all {
@@ -122,7 +122,7 @@ fn warn_of_unknown(all: &mut [Checked]) {
     }
 }
 
-/// Each manifest with a table of its tasks.
+/// Prints each manifest with a table of its tasks.
 fn each(all: &[Checked], next: usize, screen: &Screen) -> Result<(), CliError> {
     for Checked { file, found } in all.iter().filter(|checked| checked.is_shown()) {
         screen.line(&format!("{}: {}", one_line(&file.display().to_string()), many(found.tasks.len(), "task")))?;
@@ -141,7 +141,7 @@ fn each(all: &[Checked], next: usize, screen: &Screen) -> Result<(), CliError> {
     Ok(())
 }
 
-/// All tasks in one table.
+/// Prints all tasks in one table.
 fn one_table(all: &[Checked], next: usize, screen: &Screen) -> Result<(), CliError> {
     let there = heading(all.iter().flat_map(|checked| &checked.found.tasks));
     let mut table = screen.table(&["FILE", "TASK", "WHEN", "ZONE", &there, "NEXT (UTC)", "", ""], "WHEN");
@@ -157,7 +157,7 @@ fn one_table(all: &[Checked], next: usize, screen: &Screen) -> Result<(), CliErr
     all.iter().try_for_each(|checked| further(&checked.found, screen))
 }
 
-/// What deviates from what is written, and the chains.
+/// Prints deviations from the text, and the chains.
 fn further(found: &Inspection, screen: &Screen) -> Result<(), CliError> {
     for (task, remark) in found.tasks.iter().flat_map(|task| task.remarks.iter().map(move |remark| (task, remark))) {
         screen.line(&format!("note: `{}`: {}", task.key.task, one_line(remark)))?;
@@ -169,7 +169,7 @@ fn further(found: &Inspection, screen: &Screen) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The heading of the instants that are told by the clocks of the tasks' zones.
+/// Returns the heading of the instants, which follow the clocks of the tasks' zones.
 fn heading<'a>(mut tasks: impl Iterator<Item = &'a Task>) -> String {
     match tasks.next() {
         Some(first) if tasks.all(|task| task.zone == first.zone) => {
@@ -179,7 +179,8 @@ fn heading<'a>(mut tasks: impl Iterator<Item = &'a Task>) -> String {
     }
 }
 
-/// A task with its next instants, one a row; and what its schedule means below how it is written, where it says more than that.
+/// Returns the rows of a task with its next instants, one a row. The meaning of its schedule stands below the text, if
+/// it says more.
 fn rows(task: &Task, next: usize, screen: &Screen) -> Vec<[String; 7]> {
     let (name, when) = (task.key.task.to_string(), TriggerShape::of(&task.trigger).text);
     let when = one_line(&lists::when(&when, timing::words(task).as_deref()));
@@ -214,7 +215,7 @@ fn rows(task: &Task, next: usize, screen: &Screen) -> Vec<[String; 7]> {
 }
 
 impl Checked {
-    /// Whether there is something to show but errors.
+    /// Returns whether there is something to show besides errors.
     fn is_shown(&self) -> bool {
         !self.found.tasks.is_empty() || !self.found.chains.is_empty() || self.found.errors.is_empty()
     }
@@ -224,7 +225,7 @@ fn many(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// How many errors, how many warnings.
+/// Returns the numbers of errors and warnings.
 fn counts(all: &[Checked]) -> (usize, usize) {
     let sum = |of: fn(&Inspection) -> usize| all.iter().map(|checked| of(&checked.found)).sum();
     (sum(|found| found.errors.len()), sum(|found| found.warnings.len()))
@@ -236,7 +237,7 @@ fn summary(all: &[Checked], tasks: usize) -> String {
     format!("Checked {manifests} with {tasks}: {}, {}.", many(errors, "error"), many(warnings, "warning"))
 }
 
-/// Says on stderr what is wrong, and what is probably not meant.
+/// Prints errors and warnings to stderr.
 fn tell(all: &[Checked]) -> Result<(), CliError> {
     let warnings: Vec<&String> = all.iter().flat_map(|checked| &checked.found.warnings).collect();
     for warning in folded(&warnings) {
@@ -254,8 +255,8 @@ fn tell(all: &[Checked]) -> Result<(), CliError> {
     })
 }
 
-/// The warnings as people read them: that there is no component is said once for all manifests, because whoever checks manifests alone
-/// is told nothing by it.
+/// Folds the warnings for people: a missing component is reported once for all manifests, because a check of manifests
+/// alone expects it.
 fn folded(warnings: &[&String]) -> Vec<String> {
     const NAMED: usize = 3;
     let (bare, others): (Vec<&String>, Vec<&String>) =
@@ -330,7 +331,7 @@ fn json(all: &[Checked], next: usize, screen: &Screen) -> String {
     serde_json::json!({ "files": files, "errors": errors, "warnings": warnings }).to_string()
 }
 
-/// The JSON schema of manifests.
+/// Prints the JSON schema of manifests.
 pub(super) fn schema(screen: &Screen) -> Result<(), CliError> {
     screen.text(&manifest::schema())
 }

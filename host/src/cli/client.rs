@@ -1,4 +1,4 @@
-//! The API's client: one host, short patience, no proxies, no redirects.
+//! Implements the client of the API: one host, short timeouts, no proxies, no redirects.
 
 use std::io::Read;
 use std::time::Duration;
@@ -10,33 +10,33 @@ use ureq::{Agent, AsSendBody, Body};
 
 use super::args::DEFAULT_URL;
 use super::error::{CliError, Exit};
-use crate::http::shapes::Failure;
+use crate::http::api_types::Failure;
 use crate::task::Name;
 
-/// What may stand in a path as it is.
+/// Characters that stand unescaped in a path.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// How long the host may take to begin an answer, beyond what it was asked to wait.
+/// The time in which the host must begin a response, beyond the time that it was asked to wait.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Bytes of an answer that is read as a whole; lists have at most a thousand rows.
+/// The most bytes of a response that is read as a whole; lists have at most a thousand rows.
 const MAX_ANSWER: u64 = 256 << 20;
 
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     base: String,
-    /// The tenant that it asks about, if one was named.
+    /// The tenant that requests are about, if one was named.
     tenant: Option<Name>,
     agent: Agent,
 }
 
-/// `text` as one segment of a path, or as a value in a query.
+/// Escapes `text` as one segment of a path, or as a value in a query.
 pub(super) fn part(text: &str) -> String {
     utf8_percent_encode(text, PLAIN).to_string()
 }
 
 impl Client {
-    /// A client of the host at `url`; `host:port` is enough. All that it asks is about `tenant`.
+    /// Creates a client of the host at `url`; `host:port` is enough. All its requests are about `tenant`.
     pub(super) fn new(url: &str, tenant: Option<Name>) -> Result<Self, CliError> {
         let url = if url.is_empty() { DEFAULT_URL } else { url };
         let bad = |why: &str| CliError::usage(format!("`{url}` is not where a host can be: {why}"));
@@ -57,7 +57,7 @@ impl Client {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            // The host is on this machine: a proxy set for the rest of the world is not meant.
+            // The host is on this machine, so a proxy for the rest of the world must not be used.
             .proxy(None)
             .timeout_connect(Some(Duration::from_secs(5)))
             .user_agent(concat!("sexton/", env!("CARGO_PKG_VERSION")))
@@ -65,7 +65,7 @@ impl Client {
         Ok(Self { base, tenant, agent: config.new_agent() })
     }
 
-    /// The tenant that it asks about, if one was named.
+    /// Returns the tenant that requests are about, if one was named.
     pub(super) fn tenant(&self) -> Option<&Name> {
         self.tenant.as_ref()
     }
@@ -79,7 +79,7 @@ impl Client {
             .hint("start one with `sexton run`, or say where it is with --url or SEXTON_URL")
     }
 
-    /// Send a request; answers that are errors become errors here.
+    /// Sends a request. Error responses become errors here.
     pub(super) fn send(
         &self,
         method: Method,
@@ -104,35 +104,35 @@ impl Client {
         if response.status().is_success() { Ok(response) } else { Err(refused(response)) }
     }
 
-    /// The text that is at `path`.
+    /// Returns the text at `path`.
     pub(super) fn text(&self, path: &str) -> Result<String, CliError> {
         self.text_within(path, Duration::ZERO)
     }
 
-    /// The text that is at `path`, which the host may take `wait` to find.
+    /// Returns the text at `path`, for which the host may wait for `wait`.
     pub(super) fn text_within(&self, path: &str, wait: Duration) -> Result<String, CliError> {
         self.whole(self.send(Method::GET, path, &[], (), wait)?)
     }
 
-    /// What a change at `path` is answered with.
+    /// Returns the response to a change at `path`.
     pub(super) fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<String, CliError> {
         self.whole(self.send(Method::POST, path, headers, body, Duration::ZERO)?)
     }
 
-    /// The whole of an answer.
+    /// Reads the whole response.
     pub(super) fn whole(&self, response: Response<Body>) -> Result<String, CliError> {
         let text = response.into_body().into_with_config().limit(MAX_ANSWER).read_to_string();
         text.map_err(|e| self.unreachable(&e))
     }
 
-    /// An answer as it comes in.
+    /// Returns a response as it comes in.
     pub(super) fn stream(&self, path: &str) -> Result<impl Read + use<>, CliError> {
         let response = self.send(Method::GET, path, &[], (), Duration::ZERO)?;
         Ok(response.into_body().into_with_config().limit(u64::MAX).reader())
     }
 }
 
-/// Read what the API answered.
+/// Parses a response of the API.
 pub(super) fn decode<T: DeserializeOwned>(json: &str) -> Result<T, CliError> {
     serde_json::from_str(json).map_err(|e| {
         CliError::failed(format!("the host's answer cannot be read: {e}"))
@@ -140,7 +140,7 @@ pub(super) fn decode<T: DeserializeOwned>(json: &str) -> Result<T, CliError> {
     })
 }
 
-/// The error that an answer is.
+/// Returns the error of an error response.
 fn refused(response: Response<Body>) -> CliError {
     let status = response.status();
     let text = response.into_body().into_with_config().limit(64 << 10).read_to_string().unwrap_or_default();
@@ -149,7 +149,7 @@ fn refused(response: Response<Body>) -> CliError {
             .hint("is it a Sexton host? `sexton run` prints the address of its API");
     };
     let exit = match status {
-        // A route that is missing is a host of another version, not a thing that is missing.
+        // A missing route means a host of another version, not a missing object.
         StatusCode::NOT_FOUND if error.code != "no-such-route" => Exit::NotFound,
         StatusCode::CONFLICT if error.code.starts_with("schedule-") => Exit::Conflict,
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Exit::Usage,

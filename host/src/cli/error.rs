@@ -1,31 +1,31 @@
-//! What the command line says when it did not do what it was asked, and with which exit code.
+//! Defines the errors of the command line and their exit codes.
 
 use std::io;
 use std::process::ExitCode;
 
 use super::screen::safe;
 
-/// What an exit code means. These do not change.
+/// The meaning of an exit code. These do not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// It was tried and failed: a run that failed, a manifest with errors, a host that refused.
+    /// The command failed: a run that failed, a manifest with errors, a host that refused.
     Failed = 1,
-    /// It was asked for in the wrong way.
+    /// The command line is wrong.
     Usage = 2,
-    /// No host answered.
+    /// No host responded.
     Unreachable = 3,
     /// The host has no such run, task, entry or result.
     NotFound = 4,
-    /// The waiting was over before the run was.
+    /// The time to wait was over before the run was.
     TimedOut = 5,
-    /// Something else is there already, or somebody was first.
+    /// Another object exists already, or another client was first.
     Conflict = 6,
-    /// A host ended because a part of it panicked that cannot begin again.
+    /// The host ended because a part of it panicked that cannot be restarted.
     Broken = 7,
 }
 
-/// Why a command ended early.
+/// The reason why a command ended early.
 #[derive(Debug)]
 pub struct CliError {
     exit: Exit,
@@ -53,12 +53,12 @@ impl CliError {
         self
     }
 
-    /// What went wrong.
+    /// Returns the message.
     pub(super) fn message(&self) -> &str {
         &self.message
     }
 
-    /// Which code the process ends with.
+    /// Returns the exit code of the process.
     pub fn exit(&self) -> Exit {
         self.exit
     }
@@ -67,7 +67,7 @@ impl CliError {
         if self.quiet { ExitCode::SUCCESS } else { ExitCode::from(self.exit as u8) }
     }
 
-    /// Two lines on stderr at most. Messages may quote guests, so they are made harmless here once more.
+    /// Prints at most two lines to stderr. Messages may quote guests, so they are escaped here once more.
     pub(super) fn tell(&self) {
         use io::Write;
         if self.quiet {
@@ -77,12 +77,12 @@ impl CliError {
         if let Some(hint) = &self.hint {
             text.push_str(&format!("hint: {}\n", safe(hint)));
         }
-        // Where stderr is closed there is nobody to tell.
+        // If stderr is closed, the error cannot be printed.
         let _ = io::stderr().write_all(text.as_bytes());
     }
 }
 
-/// Writing to stdout failed. A reader that has seen enough (`| head`) is not an error.
+/// Writing to stdout failed. A reader that has seen enough (`| head`) causes no error.
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         let quiet = error.kind() == io::ErrorKind::BrokenPipe;

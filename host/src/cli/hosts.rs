@@ -1,4 +1,4 @@
-//! `hosts` and `drain`: which hosts share the store, and having one of them take no more runs.
+//! Implements `hosts` and `drain`: lists the hosts that share the store, and has one of them take no more runs.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
 use super::screen::{Screen, one_line};
 use super::trigger::spinner;
-use crate::http::shapes::hosts::{HostShape, HostState, Hosts};
+use crate::http::api_types::hosts::{HostShape, HostState, Hosts};
 use crate::time::Timestamp;
 
-/// How often who waits looks. The host itself says something new once a second.
+/// The polling interval of `--wait`. The host itself reports once a second.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 const PATH: &str = "/v1/hosts";
@@ -65,7 +65,7 @@ pub(super) fn drain(client: &Client, args: &DrainArgs, screen: &Screen) -> Resul
     if args.wait { wait(client, &host, screen) } else { Ok(()) }
 }
 
-/// The name of the host that answers.
+/// Returns the name of the host that responds.
 fn answering(client: &Client) -> Result<String, CliError> {
     #[derive(Deserialize)]
     struct Named {
@@ -75,7 +75,7 @@ fn answering(client: &Client) -> Result<String, CliError> {
     Ok(name)
 }
 
-/// Wait until a host that drains has nothing under way.
+/// Waits until a draining host has nothing under way.
 fn wait(client: &Client, host: &HostShape, screen: &Screen) -> Result<(), CliError> {
     let shown = one_line(&host.name);
     let spinner = spinner(&format!("host {shown}"));
@@ -101,17 +101,17 @@ fn wait(client: &Client, host: &HostShape, screen: &Screen) -> Result<(), CliErr
     screen.line(&ended?)
 }
 
-/// What was heard of a host since it was told to drain. It learns that when it is heard of next; what it says of itself from
-/// then on is what it has left.
+/// The announcements of a host since it was told to drain. It learns that with its next announcement, and its counts
+/// from then on are what it has left.
 #[derive(Debug, Default)]
 struct Watch {
     seen_at: Option<Timestamp>,
-    /// How often it was heard of since the first look.
+    /// The number of announcements since the first look.
     heard: u32,
 }
 
 impl Watch {
-    /// Whether nothing is left.
+    /// Returns whether nothing is left.
     fn is_done(&mut self, host: &HostShape) -> bool {
         let before = self.seen_at.replace(host.seen_at);
         self.heard += u32::from(before.is_some_and(|before| before != host.seen_at));
@@ -139,7 +139,7 @@ mod tests {
         };
         let mut watch = Watch::default();
 
-        // It says nothing is under way while a claim, of which it does not know, is on its way.
+        // The host reports nothing under way while a claim is on its way that it does not know of yet.
         let said = [(5, 0), (5, 0), (10, 0), (10, 0), (11, 2), (12, 1), (12, 1), (13, 0)];
 
         let done = said.map(|(seconds, attempts)| watch.is_done(&host(seconds, attempts)));

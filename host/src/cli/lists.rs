@@ -1,4 +1,4 @@
-//! `tenants`, `plugins`, `tasks` and `runs`: tables for people, the API's JSON for programs.
+//! Implements `tenants`, `plugins`, `tasks` and `runs`: tables for people, the API's JSON for programs.
 
 use comfy_table::Cell;
 
@@ -6,8 +6,8 @@ use super::args::{ListArgs, RunsArgs};
 use super::client::{Client, decode, part};
 use super::error::CliError;
 use super::screen::{Screen, one_line, safe};
-use crate::http::shapes::following::Following;
-use crate::http::shapes::{Plugins, Runs, TaskSummary, Tasks, Tenants, rough};
+use crate::http::api_types::following::Following;
+use crate::http::api_types::{Plugins, Runs, TaskSummary, Tasks, Tenants, rough};
 use crate::pause::PausedBy;
 use crate::run::RunState;
 use crate::store::RunInfo;
@@ -73,14 +73,14 @@ pub(super) fn plugins(client: &Client, list: ListArgs, screen: &Screen) -> Resul
     screen.print(&table)?;
     for plugin in &plugins {
         if let Some(reason) = &plugin.quarantine {
-            // Reasons show lines to be pasted, so their line ends are kept.
+            // Reasons contain lines to be pasted, so their line ends are kept.
             screen.line(&format!("\n{} is in quarantine:\n{}", one_line(&plugin.name), indented(reason)))?;
         }
     }
     Ok(())
 }
 
-/// Somebody's text, harmless, two spaces to the right.
+/// Escapes foreign text and indents it by two spaces.
 pub(super) fn indented(text: &str) -> String {
     safe(text).lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
@@ -131,7 +131,7 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
         1 => screen.line("\n1 plugin is in quarantine, and its tasks are not listed; `sexton plugins` says why")?,
         many => screen.line(&format!("\n{many} plugins are in quarantine; `sexton plugins` says why"))?,
     }
-    // The same for all that it is about, so it is said once.
+    // The pause is the same for all tasks that it covers, so it is printed once.
     let many = |by: &PausedBy| *by != PausedBy::Task;
     if let Some((by, task)) = tasks.iter().find_map(|task| Some((task.paused_by.filter(many)?, task))) {
         let pause = Pause { since: task.paused_at, why: task.paused_why.clone() };
@@ -142,7 +142,7 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
     Ok(())
 }
 
-/// The run of a task that starts next, and when, unless that is now.
+/// Returns the run of a task that starts next, and when, unless that is now.
 fn waiting(task: &TaskSummary, screen: &Screen) -> String {
     match &task.waiting {
         Some(waiting) if waiting.run_at > screen.now => format!("{} ({})", waiting.run, screen.ago(waiting.run_at)),
@@ -151,7 +151,7 @@ fn waiting(task: &TaskSummary, screen: &Screen) -> String {
     }
 }
 
-/// A trigger, and what is around it.
+/// Joins a trigger with its bounds and delays.
 pub(super) fn when(trigger: &str, timing: Option<&str>) -> String {
     timing.map_or_else(|| trigger.to_owned(), |timing| format!("{trigger}, {timing}"))
 }
@@ -175,7 +175,7 @@ fn next(task: &TaskSummary, screen: &Screen) -> Cell {
     }
 }
 
-/// What a schedule waits for that goes by how earlier runs went.
+/// Returns what a schedule waits for that depends on earlier runs.
 fn following(following: &Following, screen: &Screen) -> String {
     let next = match (following.next, following.run) {
         (Some(next), _) => format!("{} ({})", screen.clock(next), screen.ago(next)),
@@ -229,14 +229,14 @@ pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<
     }
 }
 
-/// How the run ended. While it goes on, or waits for its next attempt, it has not ended: how its last attempt did is said with
-/// its message.
+/// Returns the outcome of the run. A run that goes on, or waits for its next attempt, has none: the end of its last
+/// attempt is shown with its message.
 fn outcome(run: &RunInfo) -> &'static str {
     run.outcome.filter(|_| run.state.is_over()).map_or("-", |outcome| outcome.as_str())
 }
 
-/// What there is to say about a run: why it waits or what was said of it, how its last attempt ended if there is another, and how
-/// it came to be.
+/// Returns the remarks on a run: why it waits or its message, the end of its last attempt if there is another, and the
+/// cause of the run.
 fn said(run: &RunInfo) -> String {
     let last = run.outcome.filter(|_| !run.state.is_over()).map(|outcome| match &run.message {
         Some(message) => format!("last attempt {outcome}: {message}"),
@@ -265,7 +265,7 @@ mod tests {
     use crate::task::{Name, TaskKey};
     use crate::time::Timestamp;
 
-    /// A run in `state` whose last attempt ended so.
+    /// Returns a run in `state` whose last attempt had this outcome.
     fn run(state: RunState, outcome: Outcome, message: Option<&str>) -> RunInfo {
         let at = Timestamp::from_millis(1_800_000_000_000);
         let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("it").expect("a name") };

@@ -1,4 +1,4 @@
-//! `locks`: those that are held, as a table; with `--graph`, who waits for whom.
+//! Implements `locks`: held locks as a table, or, with `--graph`, which runs wait for which.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -6,12 +6,12 @@ use super::args::{ListArgs, LocksArgs};
 use super::client::{Client, decode};
 use super::error::CliError;
 use super::screen::{Screen, one_line};
+use crate::http::api_types::Locks;
 use crate::http::lock_graph::{LockGraph, LockNode, LockWaiter};
-use crate::http::shapes::Locks;
 use crate::run::RunId;
 use crate::store::{LockKind, LockMode, LockName};
 
-/// Steps to the right at most: a chain of a thousand runs must not become a million spaces.
+/// The deepest indentation: a chain of a thousand runs must not become a million spaces.
 const DEEPEST: usize = 20;
 
 pub(super) fn locks(client: &Client, args: &LocksArgs, screen: &Screen) -> Result<(), CliError> {
@@ -59,7 +59,7 @@ fn name(lock: &LockName) -> String {
     format!("{}{kind}", one_line(&lock.name))
 }
 
-/// Locks with their holders and those who wait; below one that waits, the locks that it holds meanwhile.
+/// Prints locks with their holders and waiters. Below a waiter stand the locks that it holds.
 fn tree(graph: &LockGraph, screen: &Screen) -> String {
     if graph.locks.is_empty() {
         return "No lock is held, and none is waited for.\n".to_owned();
@@ -74,7 +74,7 @@ fn tree(graph: &LockGraph, screen: &Screen) -> String {
     for (n, _) in graph.locks.iter().enumerate().filter(|(_, node)| is_root(node)) {
         tree.add(n);
     }
-    // What is left hangs from a circle.
+    // The remaining locks hang from a deadlock.
     for n in 0..graph.locks.len() {
         tree.add(n);
     }
@@ -93,14 +93,15 @@ struct Tree<'a> {
     text: String,
 }
 
-/// What is to be written next.
+/// The next item to write.
 enum Next<'a> {
     Lock(usize),
     Waiter(&'a LockWaiter),
 }
 
 impl<'a> Tree<'a> {
-    /// The lock `root`, unless it was shown, and all that hangs from it. Not by recursion: chains may be long.
+    /// Adds the lock `root`, unless it was shown, and everything below it. The walk is not recursive, because chains
+    /// may be long.
     fn add(&mut self, root: usize) {
         if self.shown.contains(&root) {
             return;
@@ -144,7 +145,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// The same for graphviz: an arrow from who waits to the lock, and from the lock to who holds it.
+/// Prints the graph for graphviz: an edge from each waiter to its lock, and from the lock to its holders.
 fn dot(graph: &LockGraph) -> String {
     let mut text = "digraph locks {\n  rankdir=LR;\n".to_owned();
     let mut runs = BTreeMap::new();
@@ -169,7 +170,7 @@ fn dot(graph: &LockGraph) -> String {
     text
 }
 
-/// A text of graphviz that is that text, whatever a guest called its lock.
+/// Quotes a text for graphviz, whatever a guest called its lock.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tree_shows_who_waits_for_whom_and_marks_circles() {
+    fn the_tree_shows_which_runs_wait_for_which_and_marks_deadlocks() {
         let shown = tree(&example(), &Screen::plain());
         let lines: Vec<&str> = shown.lines().map(|line| line.split(", since").next().unwrap_or_default()).collect();
 

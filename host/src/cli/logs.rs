@@ -1,4 +1,4 @@
-//! `logs`: a run's log as it grows, or those of a task's runs.
+//! Implements `logs`: the log of a run as it grows, or those of a task's runs.
 
 mod following;
 
@@ -8,7 +8,7 @@ use super::args::{ListArgs, LogsArgs, RunOrTask};
 use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
 use super::screen::{Screen, aside, local, safe};
-use crate::http::shapes::{LogEvent, Runs, TaskSummary};
+use crate::http::api_types::{LogEvent, Runs, TaskSummary};
 use crate::run::RunId;
 use crate::store::RunInfo;
 use crate::task::Name;
@@ -34,13 +34,13 @@ pub(super) fn logs(client: &Client, args: &LogsArgs, screen: &Screen) -> Result<
     }
 }
 
-/// What a command that is given a task shows: its latest run that has begun, and what to say of the run that waits.
+/// The runs that a command shows for a task: its latest run that has begun, and a remark on the run that waits.
 pub(super) struct Latest {
     pub(super) begun: Option<RunInfo>,
     pub(super) waiting: Option<String>,
 }
 
-/// The latest runs of `task`. A task that is not there is an error, unless runs of it are kept.
+/// Returns the latest runs of `task`. A missing task is an error, unless runs of it are kept.
 pub(super) fn latest(client: &Client, task: &Name) -> Result<Latest, CliError> {
     let name = part(task.as_str());
     let Runs { runs, .. } = decode(&client.text(&format!("/v1/runs?limit=1&begun=true&task={name}"))?)?;
@@ -74,13 +74,13 @@ fn one(client: &Client, run: RunId, follow: bool, list: ListArgs, screen: &Scree
     }
 }
 
-/// A line of a log, with its line end, harmless.
+/// Returns a line of a log, escaped, with its line end.
 pub(super) fn line_text(event: &LogEvent, screen: &Screen) -> String {
     match event {
         LogEvent::Line { at, level, message, .. } => {
             let clock = at.to_utc().with_timezone(&chrono::Local).format("%H:%M:%S%.3f");
             let pad = " ".repeat(6_usize.saturating_sub(level.len()));
-            // A line of the guest is a line here: one that brings line ends of its own cannot pass for others.
+            // A line of the guest is one line here, so that its own line ends cannot imitate other lines.
             let message = safe(message).replace('\n', "\n                     | ");
             format!("{clock} {}{pad} {message}\n", screen.level(level))
         }

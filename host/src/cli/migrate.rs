@@ -1,4 +1,5 @@
-//! `migrate`: all that one store has, into another. Needs no host, and no host may use either meanwhile.
+//! Implements `migrate`: moves all records of one store into another. Needs no host, and no host may use either store
+//! during the move.
 
 use std::io::{IsTerminal, stderr};
 use std::path::{Path, PathBuf};
@@ -15,10 +16,10 @@ use crate::store::postgres::{DatabaseUrl, PostgresOptions, PostgresStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::transfer::{self, Bound, Compared, End, Kind, MoveError, Moved, Plan, Told, Transfer, Work};
 
-/// Threads for what the stores do.
+/// The threads for the work of the stores.
 const THREADS: usize = 2;
 
-/// Digits of a digest that are shown: enough to tell two of them apart.
+/// The digits of a digest that are shown: enough to tell two of them apart.
 const DIGITS: usize = 16;
 
 #[derive(Args, Clone, Debug)]
@@ -40,7 +41,7 @@ pub(super) struct MigrateArgs {
     pub(super) force: bool,
 }
 
-/// As the configuration has it.
+/// Checks the name of a schema as the configuration does.
 fn schema(text: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let begins = text.starts_with(|c: char| c.is_ascii_lowercase());
@@ -82,7 +83,7 @@ async fn moved(from: &Place, to: &Place, args: &MigrateArgs, screen: &Screen) ->
     transfer::move_all(&*source, &*destination, &plan, &mut |told| shown.tell(told)).await.map_err(explain)
 }
 
-/// Where a store is.
+/// The place of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     Sqlite(PathBuf),
@@ -90,7 +91,7 @@ enum Place {
 }
 
 impl Place {
-    /// From what an option says. What may have a password in it is not repeated.
+    /// Parses the place from an option. A text that may contain a password is not quoted.
     fn of(option: &str, Hidden(text): &Hidden) -> Result<Self, CliError> {
         let text = match text.strip_prefix('@') {
             None => text.clone(),
@@ -108,7 +109,8 @@ impl Place {
         }
     }
 
-    /// How it is called wherever it is: a move that was cut off goes on from where it is called the same.
+    /// Returns the store's name, which is the same from everywhere: an interrupted move continues if the names are the
+    /// same.
     fn called(&self, schema: &str) -> String {
         match self {
             Self::Sqlite(path) => format!("sqlite:{}", path.display()),
@@ -138,7 +140,7 @@ impl Place {
     }
 }
 
-/// A path that is the same wherever one stands.
+/// Returns a path that is the same from every directory.
 fn absolute(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
 }
@@ -162,7 +164,7 @@ fn explain(error: MoveError) -> CliError {
     }
 }
 
-/// Shows how far it is: bars on a terminal, else a line for each kind that was moved.
+/// Shows the progress: bars on a terminal, or else a line for each kind of record that was moved.
 #[derive(Default)]
 struct Shown {
     bar: Option<ProgressBar>,
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_moved_is_shown_with_counts_and_digests() {
+    fn moved_records_are_shown_with_counts_and_digests() {
         let directory = tempfile::tempdir().expect("a directory");
         let (from, to) = (at(directory.path(), "a.db"), at(directory.path(), "b.db"));
         drop(SqliteStore::open_to_move(directory.path().join("a.db")).expect("a store"));
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_store_is_told_without_being_repeated() {
+    fn a_text_that_names_no_store_is_not_quoted() {
         for wrong in
             ["", "sqlite:", "var/sexton.db", "mysql://ada:secret@h/db", "postgres://ada:secret@h/db?x=y", "@/none"]
         {

@@ -1,4 +1,4 @@
-//! `new`: a task crate that builds, to begin with.
+//! Implements `new`: writes a task crate that builds.
 
 mod sdk;
 mod template;
@@ -11,15 +11,15 @@ use super::args::NewArgs;
 use super::error::CliError;
 use super::screen::Screen;
 
-/// Where the SDK of a new crate is.
+/// The place of a new crate's SDK.
 enum Sdk {
     /// In a checkout of Sexton.
     At(PathBuf),
-    /// In the new crate, where it is written to.
+    /// In the new crate, into which it is copied.
     Carried,
 }
 
-/// Writes the crate. Nothing that is there is touched.
+/// Writes the crate. Existing files are not changed.
 pub(super) fn new(args: &NewArgs, screen: &Screen) -> Result<(), CliError> {
     let name = args.name.as_str();
     crate_name(name)?;
@@ -47,7 +47,7 @@ fn sdk(args: &NewArgs) -> Result<Sdk, CliError> {
     }
 }
 
-/// The files of the crate, by their paths within it.
+/// Returns the files of the crate, by their paths within it.
 fn files(name: &str, program: bool, sdk: &Sdk, dir: &Path) -> Result<Vec<(String, String)>, CliError> {
     if program {
         return Ok(template::program(name));
@@ -64,7 +64,7 @@ fn files(name: &str, program: bool, sdk: &Sdk, dir: &Path) -> Result<Vec<(String
     Ok(files)
 }
 
-/// What cargo takes is narrower than what Sexton takes.
+/// Checks the name for cargo, which accepts fewer names than Sexton.
 fn crate_name(name: &str) -> Result<(), CliError> {
     if name.contains('.') || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(CliError::usage(format!("`{name}` cannot be the name of a crate"))
@@ -103,13 +103,13 @@ fn is_sdk(dir: &Path) -> bool {
     fs::read_to_string(dir.join("Cargo.toml")).is_ok_and(|text| text.contains("name = \"sexton-task\""))
 }
 
-/// The SDK of the checkout around the working directory, or around this program.
+/// Finds the SDK in the checkout around the working directory, or around this program.
 fn find_sdk() -> Option<PathBuf> {
     let from = [std::env::current_dir().ok(), std::env::current_exe().ok()];
     from.iter().flatten().flat_map(|start| start.ancestors()).map(|dir| dir.join("sdk")).find(|dir| is_sdk(dir))
 }
 
-/// The path of `sdk` as seen from `dir`.
+/// Returns the path of `sdk` as seen from `dir`.
 fn path_from(dir: &Path, sdk: &Path) -> Result<String, CliError> {
     let canonical = |path: &Path| {
         path.canonicalize().map_err(|e| CliError::failed(format!("cannot find `{}`: {e}", path.display())))
@@ -119,7 +119,7 @@ fn path_from(dir: &Path, sdk: &Path) -> Result<String, CliError> {
     Ok(text.to_owned())
 }
 
-/// The way to `target` from `base`, both absolute, so that the two may be moved together.
+/// Returns the relative path to `target` from `base`, both absolute, so that the two may be moved together.
 fn relative(target: &Path, base: &Path) -> PathBuf {
     let common = target.components().zip(base.components()).take_while(|(a, b)| a == b).count();
     let up = base.components().skip(common).map(|_| Component::ParentDir);

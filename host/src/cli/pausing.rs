@@ -1,16 +1,16 @@
-//! `pause` and `resume`: of a task, of a tenant's tasks, of all.
+//! Implements `pause` and `resume`: for a task, a tenant's tasks, or all.
 
 use super::args::{ListArgs, PauseArgs, ResumeArgs};
 use super::client::{Client, decode, part};
 use super::error::CliError;
 use super::screen::{Screen, one_line};
-use crate::http::shapes::{Paused, PausedMany};
+use crate::http::api_types::{Paused, PausedMany};
 use crate::pause::PausedBy;
 use crate::supervision::Pause;
 use crate::task::Name;
 use crate::time::Timestamp;
 
-/// Pauses what `args` and the client's tenant name.
+/// Pauses the tasks that `args` and the client's tenant name.
 pub(super) fn pause(client: &Client, args: &PauseArgs, screen: &Screen) -> Result<(), CliError> {
     let reason = args.reason.as_deref().map(|reason| format!("?reason={}", part(reason))).unwrap_or_default();
     set(client, &whom(args.task.as_ref(), args.all, client, "pause")?, &reason, true, args.list, screen)
@@ -21,7 +21,7 @@ pub(super) fn resume(client: &Client, args: &ResumeArgs, screen: &Screen) -> Res
     set(client, &whom(args.task.as_ref(), args.all, client, "resume")?, "", false, args.list, screen)
 }
 
-/// What a command line names: a task or chain, all of the tenant's, or everything.
+/// Returns the target of a command line: a task or chain, all of the tenant's, or everything.
 fn whom(task: Option<&Name>, all: bool, client: &Client, verb: &str) -> Result<Whom, CliError> {
     match (task, client.tenant()) {
         (Some(task), _) => Ok(Whom::Task(task.clone())),
@@ -84,7 +84,7 @@ fn of_many(now: &PausedMany, pause: bool, screen: &Screen) -> String {
         _ if pause && now.already => already(&whose, "were", now.paused_at, now.paused_why.as_deref(), screen),
         _ if pause => format!("Paused {whose}. Runs in progress continue."),
         None if now.already => format!(
-            "Resumed {whose}, except those that were paused one by one. Runs that were due meanwhile will not be made up."
+            "Resumed {whose}, except those that were paused one by one. Runs that were due during the pause will not be made up."
         ),
         None => format!("{} were not paused.", capital(&whose)),
         Some(by) => {
@@ -98,7 +98,7 @@ fn of_many(now: &PausedMany, pause: bool, screen: &Screen) -> String {
     }
 }
 
-/// That a pause was there before; the reason is the one that holds now.
+/// Reports that a pause existed before. The reason is the current one.
 fn already(whose: &str, verb: &str, since: Option<Timestamp>, why: Option<&str>, screen: &Screen) -> String {
     let since = since.map(|since| format!(" since {}", screen.instant(since))).unwrap_or_default();
     let why = why.map(|why| format!("; reason: {}", one_line(why))).unwrap_or_default();
@@ -109,7 +109,7 @@ fn capital(text: &str) -> String {
     text.strip_prefix("all").map_or_else(|| text.to_owned(), |rest| format!("All{rest}"))
 }
 
-/// The command that ends such a pause.
+/// Returns the command that ends such a pause.
 pub(super) fn resume_command(by: PausedBy, tenant: Option<&Name>) -> String {
     match by {
         PausedBy::All => "`sexton resume --all`".to_owned(),

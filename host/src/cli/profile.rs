@@ -1,4 +1,4 @@
-//! `profile`: what a run spends its time on, into a file.
+//! Implements `profile`: writes a file that shows what a run spends its time on.
 
 use std::path::{Path, PathBuf};
 
@@ -6,9 +6,9 @@ use super::args::ProfileArgs;
 use super::client::{Client, decode};
 use super::error::CliError;
 use super::screen::Screen;
-use crate::http::shapes::millis;
+use crate::http::api_types::millis;
 
-/// Where people open it.
+/// The viewer for the file.
 const VIEWER: &str = "https://profiler.firefox.com";
 
 pub(super) fn profile(client: &Client, args: &ProfileArgs, screen: &Screen) -> Result<(), CliError> {
@@ -18,7 +18,7 @@ pub(super) fn profile(client: &Client, args: &ProfileArgs, screen: &Screen) -> R
     if file == Path::new("-") {
         return screen.json(&json);
     }
-    // A host that answers something else is found out before the file is there.
+    // A wrong response is detected before the file is created.
     let profile: serde_json::Value = decode(&json)?;
     let samples = profile["threads"][0]["samples"]["length"].as_u64().unwrap_or(0);
     std::fs::write(&file, &json).map_err(|e| CliError::usage(format!("cannot write `{}`: {e}", file.display())))?;

@@ -1,4 +1,4 @@
-//! `show`: a run and all that is known of its attempts.
+//! Implements `show`: a run and everything known about its attempts.
 
 mod attempts;
 
@@ -7,7 +7,7 @@ use super::client::{Client, decode};
 use super::error::{CliError, Exit};
 use super::logs::latest;
 use super::screen::{Screen, aside, one_line};
-use crate::http::shapes::{InputShape, RunDetail};
+use crate::http::api_types::{InputShape, RunDetail};
 
 pub(super) fn show(client: &Client, args: &ShowArgs, screen: &Screen) -> Result<(), CliError> {
     let run = match &args.what {
@@ -48,7 +48,7 @@ fn text(detail: &RunDetail, full: bool, screen: &Screen) -> String {
     rows.extend(run.outcome.map(|outcome| ("outcome", outcome.to_string())));
     rows.extend(run.why.as_deref().map(|why| ("waits", one_line(why))));
     rows.extend(run.note.as_deref().map(|note| ("note", one_line(note))));
-    // The last attempt says it, in full.
+    // The last attempt has the message in full.
     let said = run.message.as_deref().filter(|_| detail.attempts.is_empty());
     rows.extend(said.map(|message| ("message", one_line(message))));
     rows.push(("input", input(&detail.input, full)));
@@ -58,7 +58,7 @@ fn text(detail: &RunDetail, full: bool, screen: &Screen) -> String {
     text
 }
 
-/// What the run was given, on one line.
+/// Returns the input of the run on one line.
 fn input(input: &InputShape, full: bool) -> String {
     let bytes = match input.bytes {
         0 => return "none".to_owned(),
@@ -83,7 +83,7 @@ mod tests {
     use serde_json::json;
 
     use super::{Screen, text};
-    use crate::http::shapes::RunDetail;
+    use crate::http::api_types::RunDetail;
 
     const AT: &str = "2026-11-22T10:00:00.000Z";
 
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_printed_is_shown_once_where_the_log_has_all_of_it() {
+    fn output_is_shown_once_if_the_log_has_all_of_it() {
         let line = json!({ "at": AT, "level": "stdout", "message": "printed" });
         let mut whole = attempt(1, "failed", "", &format!("{line}\n"));
         whole["log"]["cut"] = false.into();

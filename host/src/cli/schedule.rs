@@ -1,14 +1,14 @@
-//! `schedule explain`: what a schedule means and when it fires, without a host.
+//! Implements `schedule explain`: the meaning and the instants of a schedule, without a host.
 
 use chrono_tz::Tz;
 
 use super::args::ExplainArgs;
 use super::error::CliError;
 use super::screen::{Screen, one_line};
-use crate::http::shapes::schedule::Explained;
+use crate::http::api_types::schedule::Explained;
 use crate::schedule::explain::{self, Explanation};
-use crate::schedule::given::{self, Given, Reading};
-use crate::schedule::{Trigger, words};
+use crate::schedule::parse::{self, ParsedSchedule, Reading};
+use crate::schedule::{Trigger, instant_parser};
 use crate::time::Timestamp;
 
 pub(super) fn explain(args: &ExplainArgs, screen: &Screen) -> Result<(), CliError> {
@@ -30,31 +30,31 @@ pub(super) fn explain(args: &ExplainArgs, screen: &Screen) -> Result<(), CliErro
     fires(&explained, zone, from, screen)
 }
 
-/// A schedule that was understood, and from when on its instants are asked for.
-struct Asked {
-    given: Given,
+/// A parsed schedule, and the instant after which its instants are listed.
+struct Explain {
+    given: ParsedSchedule,
     from: Timestamp,
 }
 
-fn read(args: &ExplainArgs, screen: &Screen) -> Result<Asked, CliError> {
+fn read(args: &ExplainArgs, screen: &Screen) -> Result<Explain, CliError> {
     let zone = args.zone.unwrap_or(Tz::UTC);
     let instant = |option: &str, text: &Option<String>| {
-        let read = text.as_deref().map(|text| words::instant(text, zone, screen.now)).transpose();
+        let read = text.as_deref().map(|text| instant_parser::instant(text, zone, screen.now)).transpose();
         read.map_err(|e| CliError::usage(format!("`{option}`: {e}")))
     };
     let from = instant("--from", &args.from)?.unwrap_or(screen.now);
     let start = instant("--start", &args.start)?;
     let reading = Reading { zone: args.zone, seconds: args.seconds, name: args.task.as_deref(), start };
-    let given = given::read(&args.schedule, reading, from).map_err(|wrong| {
+    let given = parse::read(&args.schedule, reading, from).map_err(|wrong| {
         CliError::usage(wrong).hint(
             "a schedule is a crontab (`30 2 * * mon`; with `--seconds` one of six fields), `every 10m`, or an instant \
              (`tomorrow 4am`)",
         )
     })?;
-    Ok(Asked { given, from })
+    Ok(Explain { given, from })
 }
 
-/// What the text was taken for, and the text.
+/// Returns the kind of the text, and the text.
 fn taken_for(trigger: &Trigger, args: &ExplainArgs) -> String {
     let kind = match trigger {
         Trigger::Cron(_) => "crontab",

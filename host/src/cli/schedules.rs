@@ -1,4 +1,4 @@
-//! `schedule add`, `list`, `show`, `reset` and `delete`: schedules that are added while a host runs.
+//! Implements `schedule add`, `list`, `show`, `reset` and `delete`, for schedules that are added while a host runs.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use super::client::{Client, decode, part};
 use super::error::CliError;
 use super::screen::{Screen, aside, one_line};
 use super::trigger::read_file;
-use crate::http::shapes::rough;
-use crate::http::shapes::schedules::{
+use crate::http::api_types::rough;
+use crate::http::api_types::schedules::{
     AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
 };
 use crate::task::Name;
 
-/// The input of the schedule's runs, if the command line says one.
+/// Returns the input of the schedule's runs, if the command line has one.
 fn input(args: &AddArgs) -> Result<Option<serde_json::Value>, CliError> {
     let file = match (&args.input, &args.input_file, &args.data) {
         (Some(text), ..) => return Ok(Some(text.as_str().into())),
@@ -76,7 +76,7 @@ pub(super) fn add(client: &Client, args: &AddArgs, screen: &Screen) -> Result<()
     screen.line(&format!("Schedule `{}` of `{}` {verb}: {}{next}.", schedule.key, schedule.task, when(&schedule)))
 }
 
-/// When it is due, in a line.
+/// Returns the schedule's trigger, bounds and delays in a line.
 fn when(schedule: &ScheduleShape) -> String {
     let mut text = one_line(&schedule.trigger.text);
     if let Some(times) = schedule.times {

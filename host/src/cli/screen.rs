@@ -1,4 +1,4 @@
-//! What goes to stdout: harmless text, tables for people, colours where there is a terminal.
+//! Prints to stdout: escaped text, tables for people, and colours on a terminal.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -8,22 +8,22 @@ use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, Widt
 
 use super::error::CliError;
 use crate::harmless;
-use crate::http::shapes::ago;
+use crate::http::api_types::ago;
 use crate::run::{HeldBack, RunState};
 use crate::time::Timestamp;
 
-/// Columns of a terminal below which tables are left to it: wrapped any further, nobody could read them.
+/// The columns of a terminal below which tables are not wrapped, because narrower ones would be unreadable.
 const LEAST_WIDTH: u16 = 60;
 
-/// Where output goes, and what it may look like there.
+/// The destination of output, and what it may look like there.
 #[derive(Clone, Debug)]
 pub(super) struct Screen {
-    /// Whether a person reads it.
+    /// Whether a person reads the output.
     pub(super) terminal: bool,
     colour: bool,
-    /// The time it is, for ages.
+    /// The current time, for ages.
     pub(super) now: Timestamp,
-    /// Where output is kept instead, for a test to read.
+    /// The buffer that replaces stdout in tests.
     #[cfg(test)]
     pub(super) kept: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
 }
@@ -41,13 +41,13 @@ impl Screen {
         }
     }
 
-    /// As a program sees it.
+    /// Creates a screen for programs.
     #[cfg(test)]
     pub(super) fn plain() -> Self {
         Self { terminal: false, colour: false, now: Utc::now().into(), kept: Default::default() }
     }
 
-    /// Text of our own, with what it quotes made harmless already.
+    /// Prints the project's own text, in which quoted text is escaped already.
     pub(super) fn text(&self, text: &str) -> Result<(), CliError> {
         self.write(text.as_bytes())
     }
@@ -56,7 +56,7 @@ impl Screen {
         self.text(&format!("{text}\n"))
     }
 
-    /// What somebody else made, as it is where a program reads it, and harmless where a terminal would obey it.
+    /// Prints foreign bytes: unchanged for a program, and escaped for a terminal.
     pub(super) fn bytes(&self, bytes: &[u8]) -> Result<(), CliError> {
         if self.terminal {
             let text = String::from_utf8_lossy(bytes);
@@ -78,16 +78,16 @@ impl Screen {
         Ok(self.kept.lock().expect("no test panics while it holds this").write_all(bytes)?)
     }
 
-    /// The API's JSON as it is.
+    /// Prints the API's JSON unchanged.
     pub(super) fn json(&self, json: &str) -> Result<(), CliError> {
         self.bytes(format!("{json}\n").as_bytes())
     }
 
-    /// An empty table. Where it does not fit a terminal's width, the column `flexible` is what is wrapped.
+    /// Creates an empty table. If the table does not fit a terminal's width, the column `flexible` is wrapped.
     pub(super) fn table(&self, columns: &[&str], flexible: &str) -> Table {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_header(columns);
-        // Programs get a line a row, whatever its width, and so does a terminal that does not tell a sensible one.
+        // Programs get one line a row, whatever its width. So does a terminal that reports no sensible width.
         let wraps = self.terminal && table.width().is_some_and(|width| width >= LEAST_WIDTH);
         table.set_content_arrangement(if wraps { ContentArrangement::Dynamic } else { ContentArrangement::Disabled });
         for (column, name) in table.column_iter_mut().zip(columns) {
@@ -116,13 +116,13 @@ impl Screen {
         if self.colour { cell.fg(colour) } else { cell }
     }
 
-    /// A cell that somebody should look at.
+    /// Returns a cell that draws attention.
     pub(super) fn alarm(&self, text: &str) -> Cell {
         let cell = Cell::new(one_line(text));
         if self.colour { cell.fg(Color::Red) } else { cell }
     }
 
-    /// `text` in the colour of a log level.
+    /// Returns `text` in the colour of a log level.
     pub(super) fn level(&self, level: &str) -> String {
         let code = match level {
             "error" => "31",
@@ -137,13 +137,13 @@ impl Screen {
         ago(at, self.now)
     }
 
-    /// `11:24:53 +01:00` in this machine's zone, for a table; with the date, unless that is today's.
+    /// Formats an instant for a table as `11:24:53 +01:00` in this machine's zone, with the date unless it is today.
     pub(super) fn clock(&self, at: Timestamp) -> String {
         let (at, now) = (at.to_utc().with_timezone(&Local), self.now.to_utc().with_timezone(&Local));
         clock(at.fixed_offset(), now.fixed_offset())
     }
 
-    /// The same for an instant that is RFC 3339 in another zone; harmless, whatever it is.
+    /// Does the same for an instant in RFC 3339 in another zone. Any other text is escaped.
     pub(super) fn clock_there(&self, local: &str) -> String {
         match DateTime::parse_from_rfc3339(local) {
             Ok(at) => clock(at, self.now.to_utc().with_timezone(at.offset())),
@@ -151,19 +151,19 @@ impl Screen {
         }
     }
 
-    /// `over its budget of 1000 fuel a minute until 11:24:53 +01:00`.
+    /// Formats a reason such as `over its budget of 1000 fuel a minute until 11:24:53 +01:00`.
     pub(super) fn held_back(&self, held_back: &HeldBack) -> String {
         let until = held_back.until.map(|at| format!(" until {}", self.clock(at))).unwrap_or_default();
         format!("{}{until}", one_line(&held_back.reason))
     }
 
-    /// `2026-11-22 11:24:53 +01:00 (3s ago)`.
+    /// Formats an instant as `2026-11-22 11:24:53 +01:00 (3s ago)`.
     pub(super) fn instant(&self, at: Timestamp) -> String {
         format!("{} ({})", local(at), self.ago(at))
     }
 }
 
-/// Writes a line to stderr, beside what a command prints. Where stderr is closed, nobody reads it.
+/// Prints a line to stderr, apart from a command's output. If stderr is closed, the line is lost.
 pub(super) fn aside(line: &str) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
@@ -173,17 +173,17 @@ fn clock(at: DateTime<FixedOffset>, now: DateTime<FixedOffset>) -> String {
     at.format(if today { "%H:%M:%S %:z" } else { "%Y-%m-%d %H:%M:%S %:z" }).to_string()
 }
 
-/// An instant in this machine's zone, with the zone's offset.
+/// Formats an instant in this machine's zone, with the zone's offset.
 pub(super) fn local(at: Timestamp) -> String {
     at.to_utc().with_timezone(&Local).format("%Y-%m-%d %H:%M:%S %:z").to_string()
 }
 
-/// `text` with what a terminal would obey written out.
+/// Escapes the characters of `text` that control a terminal.
 pub(super) fn safe(text: &str) -> Cow<'_, str> {
     harmless::lines(text)
 }
 
-/// As [`safe`], and on one line of bounded length: for cells of a table.
+/// Does the same as [`safe`], on one line of bounded length, for cells of a table.
 pub(super) fn one_line(text: &str) -> String {
     const MOST: usize = 160;
     let line = harmless::line(text.trim_end());

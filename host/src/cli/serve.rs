@@ -1,4 +1,4 @@
-//! `run`: a host in the foreground.
+//! Implements `run`: a host in the foreground.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use crate::config::{BadConfig, Config, LogFormat};
 use crate::host::Broken;
 use crate::store::postgres::DatabaseUrl;
 
-/// Threads of the host's own work. It waits much and computes little; guests have threads of their own.
+/// The threads of the host's own work, which mostly waits. Guests have threads of their own.
 const CONTROL_THREADS: usize = 2;
 
-/// How long a host that has stopped waits for what it still reads, such as a plugin: longer is of no use to anybody, and a
-/// filesystem that hangs would keep the process for good.
+/// The time that a stopped host waits for reads in progress, such as that of a plugin. Their results are no longer
+/// needed, and a file system that hangs would keep the process for ever.
 const LAST_READS: Duration = Duration::from_millis(500);
 
-/// Start a host and stay until it is over.
+/// Starts a host and stays until it ends.
 pub(super) fn run(args: RunArgs) -> Result<(), CliError> {
     let config = config(args.clone(), Config::load)?;
     args.plugins.as_deref().map_or(Ok(()), is_there)?;
@@ -29,8 +29,8 @@ pub(super) fn run(args: RunArgs) -> Result<(), CliError> {
     })
 }
 
-/// Refuses a plugin directory that is named and does not exist. It is made only where nobody named one, because a slip would
-/// otherwise start a host without plugins.
+/// Refuses a named plugin directory that does not exist. Only the default directory is created, because otherwise a
+/// typing mistake would start a host without plugins.
 fn is_there(plugins: &Path) -> Result<(), CliError> {
     if plugins.is_dir() {
         return Ok(());
@@ -47,10 +47,10 @@ fn is_there(plugins: &Path) -> Result<(), CliError> {
     })
 }
 
-/// How the configuration's file is read.
+/// A function that reads the configuration file.
 type Load = fn(Option<&Path>) -> Result<Config, BadConfig>;
 
-/// The configuration, with what the command line says over it.
+/// Returns the configuration, overridden by the command line.
 fn config(args: RunArgs, load: Load) -> Result<Config, CliError> {
     let mut config = load(args.config.as_deref()).map_err(|e| CliError::usage(e.to_string()))?;
     if let Some(listen) = args.listen {
@@ -73,7 +73,7 @@ fn config(args: RunArgs, load: Load) -> Result<Config, CliError> {
     Ok(config)
 }
 
-/// The database's URL that is not the configuration's. An empty variable is none.
+/// Returns the database's URL from the command line or the environment. An empty variable counts as missing.
 fn store_url(text: Option<Hidden>) -> Result<Option<DatabaseUrl>, CliError> {
     let Some(Hidden(text)) = text.filter(|Hidden(text)| !text.is_empty()) else { return Ok(None) };
     let bad = |why: String| {
@@ -83,12 +83,12 @@ fn store_url(text: Option<Hidden>) -> Result<Option<DatabaseUrl>, CliError> {
     DatabaseUrl::new(&text).map(Some).map_err(bad)
 }
 
-/// From this size on, an allocation is given back to the system when it is freed.
+/// The size from which an allocation is returned to the system when it is freed.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const LARGE: i32 = 128 << 10;
 
-/// Keep glibc from raising [`LARGE`] with every large allocation that is freed, as it does by default: what a host reads
-/// while it loads a hundred plugins would stay with it for good, about 10 MB.
+/// Keeps glibc from raising [`LARGE`] with every large allocation that is freed, as it does by default. Otherwise the
+/// memory for loading a hundred plugins, about 10 MB, would stay with the host for ever.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "there is no safe way to say this to the allocator; see the proof")]
 fn give_large_allocations_back() {
@@ -99,8 +99,8 @@ fn give_large_allocations_back() {
     }
 }
 
-/// Have as many files open as this process may: commonly it starts with a limit of 1024, out of regard for programs that
-/// use `select`, and guests that open files or connections would leave none to answer the API with.
+/// Raises the limit of open files to the most that this process may have. The usual limit is 1024, for programs that
+/// use `select`, and guests that open files or connections would leave none for the API.
 #[cfg(unix)]
 fn may_open_many_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
@@ -110,12 +110,12 @@ fn may_open_many_files() {
     }
 }
 
-/// The configuration as it is now.
+/// Reads the current configuration.
 fn again(args: RunArgs) -> anyhow::Result<Config> {
     config(args, Config::load_again).map_err(|error| anyhow::anyhow!("{}", error.message()))
 }
 
-/// The control plane's threads, and the host on them.
+/// Starts the threads of the control plane, and the host on them.
 fn start(config: Config, args: RunArgs) -> anyhow::Result<()> {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     give_large_allocations_back();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_can_be_named_beside_the_file_and_its_password_is_told_nobody() {
+    fn a_database_overrides_the_file_and_its_password_is_never_shown() {
         let with = |text: &str| config(RunArgs { store_url: text.parse().ok(), ..RunArgs::default() }, Config::load);
 
         assert_eq!(with("").expect("no database").store.url, None);

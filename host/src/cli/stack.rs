@@ -1,4 +1,4 @@
-//! `stack`: where a run that is still going is.
+//! Implements `stack`: shows where a running run is.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use super::args::StackArgs;
 use super::client::{Client, decode};
 use super::error::CliError;
 use super::screen::{Screen, one_line, safe};
-use crate::http::shapes::live::{Stack, StackSample, Wait};
-use crate::http::shapes::{millis, rough};
+use crate::http::api_types::live::{Stack, StackSample, Wait};
+use crate::http::api_types::{millis, rough};
 
 pub(super) fn stack(client: &Client, args: &StackArgs, screen: &Screen) -> Result<(), CliError> {
     let (run, samples, apart) = (args.run, args.samples, millis(args.apart));
@@ -33,7 +33,7 @@ fn text(stack: &Stack) -> String {
     text
 }
 
-/// What the guest did, and what it has used since the sample before.
+/// Describes what the guest did, and what it has used since the previous sample.
 fn heading(sample: &StackSample, before: Option<&StackSample>) -> String {
     let doing = match &sample.waiting {
         Some(wait) => waits(wait),
@@ -52,24 +52,24 @@ fn heading(sample: &StackSample, before: Option<&StackSample>) -> String {
     }
 }
 
-/// `has been waiting in locks.acquire for door for 2.1s`.
+/// Returns a phrase such as `has been waiting in locks.acquire for door for 2.1s`.
 pub(super) fn waits(wait: &Wait) -> String {
     let call = wait.call.as_deref().map_or("a host call".to_owned(), one_line);
     let what = wait.what.as_deref().map(|what| format!(" for {}", one_line(what))).unwrap_or_default();
     format!("has been waiting in {call}{what} for {}", brief(Duration::from_millis(wait.for_ms)))
 }
 
-/// A wait as the verdict tells it: in tenths of a second, where it is short.
+/// Formats a wait as the verdict does: in tenths of a second if it is short.
 fn brief(time: Duration) -> String {
     if time.as_secs() < 60 { format!("{:.1}s", time.as_secs_f64()) } else { rough(time) }
 }
 
-/// `text`, harmless, on one line that is as long as it takes: what counts, file and line, is at its end.
+/// Escapes `text` on one line without a limit, because file and line number are at its end.
 fn whole_line(text: &str) -> String {
     safe(text).replace('\n', "\\n")
 }
 
-/// In milliseconds, where that is short; these are compared.
+/// Formats a duration in milliseconds if it is short, because these are compared.
 fn exact(time: Duration) -> String {
     if time.as_secs() < 10 { format!("{}ms", time.as_millis()) } else { rough(time) }
 }

@@ -1,4 +1,4 @@
-//! `test`: what a plugin's tasks would do over days, told in a moment. Needs no host.
+//! Implements `test`: simulates days of a plugin's tasks in a moment. Needs no host.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use clap::Args;
 
 use super::error::{CliError, Exit};
 use super::screen::{Screen, one_line, safe};
-use crate::http::shapes::length;
+use crate::http::api_types::length;
 use crate::lengths;
-use crate::simulation::{self, Asked, Down, Line, NoStory, Plan, Run, Step, Story, Sum};
+use crate::simulation::{self, Down, Line, Plan, RequestedRun, Run, SimulationError, SimulationReport, Step, Sum};
 use crate::task::Name;
 use crate::time::Timestamp;
 
-/// Longest time that can be simulated. Far more than is read; and every instant of it stays a date.
+/// The longest time that can be simulated. It is far more than anyone reads, and every instant of it is a valid date.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
 #[derive(Args, Clone, Debug)]
@@ -25,25 +25,25 @@ pub(super) struct TestArgs {
     /// When the host starts, such as 2027-03-28T01:00+01:00
     #[arg(long, value_name = "INSTANT", value_parser = instant)]
     pub(super) at: Timestamp,
-    /// For how long it is watched, such as 2d
+    /// Duration of the simulation, such as 2d
     #[arg(long = "for", value_name = "DURATION", value_parser = length)]
     pub(super) length: Duration,
     /// Follow the schedule of this task only; may be given again
     #[arg(long = "task", value_name = "TASK")]
     pub(super) tasks: Vec<Name>,
-    /// Ask for a run of a task, at the start or at an instant; may be given again
+    /// Request a run of a task, at the start or at an instant; may be given again
     #[arg(long = "trigger", value_name = "TASK[@INSTANT][=INPUT]", value_parser = asked)]
-    pub(super) triggers: Vec<Asked>,
-    /// Have the host down from an instant on, for so long or until another; may be given again
+    pub(super) triggers: Vec<RequestedRun>,
+    /// Stop the host at an instant, for a duration or until another instant; may be given again
     #[arg(long = "host-down", value_name = "INSTANT..DURATION|INSTANT", value_parser = down)]
     pub(super) downs: Vec<Down>,
     /// Set the host's clock at an instant, forward or back; may be given again
     #[arg(long = "clock-step", value_name = "INSTANT=±DURATION", value_parser = step)]
     pub(super) steps: Vec<Step>,
-    /// What everything that is left to chance follows from: jitter, and the guests' random numbers
+    /// Seed of everything random: jitter, and the guests' random numbers
     #[arg(long, default_value_t = 0)]
     pub(super) seed: u64,
-    /// Print what runs made, too
+    /// Print the output of runs, too
     #[arg(long)]
     pub(super) show_output: bool,
     /// Print runs' ids and the fuel they used, too
@@ -52,12 +52,12 @@ pub(super) struct TestArgs {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
-    /// Compare with what an earlier test printed, and fail at the first difference
+    /// Compare with the output of an earlier test, and fail at the first difference
     #[arg(long, value_name = "FILE")]
     pub(super) expect: Option<PathBuf>,
 }
 
-/// Threads of the simulation's own work.
+/// The threads of the simulation's own work.
 const THREADS: usize = 2;
 
 pub(super) fn test(args: TestArgs, screen: &Screen) -> Result<(), CliError> {
@@ -66,12 +66,12 @@ pub(super) fn test(args: TestArgs, screen: &Screen) -> Result<(), CliError> {
         return Err(CliError::usage(format!("--for is longer than {longest}, the most that can be simulated")));
     }
     let expected = args.expect.as_deref().map(expected).transpose()?;
-    let story = story(&args)?;
-    let text = if args.json { json(&story) } else { text(&story, &args) };
+    let report = report(&args)?;
+    let text = if args.json { json(&report) } else { text(&report, &args) };
     screen.text(&text)?;
     match expected {
         Some(expected) => compare(&expected, &text, args.expect.as_deref().unwrap_or(Path::new("-"))),
-        None => judge(&story),
+        None => judge(&report),
     }
 }
 
@@ -79,7 +79,7 @@ fn expected(file: &Path) -> Result<String, CliError> {
     std::fs::read_to_string(file).map_err(|e| CliError::usage(format!("cannot read `{}`: {e}", file.display())))
 }
 
-fn story(args: &TestArgs) -> Result<Story, CliError> {
+fn report(args: &TestArgs) -> Result<SimulationReport, CliError> {
     let plan = Plan {
         plugin: args.plugin.clone(),
         start: args.at,
@@ -98,20 +98,22 @@ fn story(args: &TestArgs) -> Result<Story, CliError> {
         .build()
         .map_err(|e| CliError::failed(format!("cannot start threads: {e}")))?;
     threads.block_on(simulation::simulate(&plan)).map_err(|error| match error {
-        NoStory::NoHost(_) => CliError::failed(error.to_string()),
-        // Nothing was run: whoever asks for it again gets the same answer.
-        NoStory::BadPlan(_) | NoStory::BadPlugin(_) | NoStory::TooMuch(_) => CliError::usage(error.to_string()),
+        SimulationError::NoHost(_) => CliError::failed(error.to_string()),
+        // Nothing was run, and a repetition would return the same error.
+        SimulationError::BadPlan(_) | SimulationError::BadPlugin(_) | SimulationError::TooMuch(_) => {
+            CliError::usage(error.to_string())
+        }
     })
 }
 
-fn judge(story: &Story) -> Result<(), CliError> {
-    match (story.failed(), story.runs().count()) {
+fn judge(report: &SimulationReport) -> Result<(), CliError> {
+    match (report.failed(), report.runs().count()) {
         (0, _) => Ok(()),
         (failed, all) => Err(CliError::failed(format!("{failed} of {all} run(s) failed"))),
     }
 }
 
-/// The first line in which `printed` is not as `expected`.
+/// Reports the first line in which `printed` differs from `expected`.
 fn compare(expected: &str, printed: &str, file: &Path) -> Result<(), CliError> {
     let (mut expected, mut printed) = (expected.lines(), printed.lines());
     let mut number = 0;
@@ -128,21 +130,21 @@ fn compare(expected: &str, printed: &str, file: &Path) -> Result<(), CliError> {
     }
 }
 
-fn json(story: &Story) -> String {
-    let mut text = serde_json::to_string_pretty(story).expect("a story is JSON");
+fn json(report: &SimulationReport) -> String {
+    let mut text = serde_json::to_string_pretty(report).expect("a report is JSON");
     text.push('\n');
     text
 }
 
-fn text(story: &Story, args: &TestArgs) -> String {
+fn text(report: &SimulationReport, args: &TestArgs) -> String {
     let mut head = vec!["DUE", "TASK", "CAUSE", "STARTED", "ENDED", "TRIES", "OUTCOME"];
     if args.verbose {
         head.extend(["RUN", "FUEL"]);
     }
     head.push("NOTE");
     let mut rows = vec![head.iter().map(|name| (*name).to_owned()).collect()];
-    rows.extend(story.lines.iter().map(|line| row(line, args.verbose)));
-    let outputs = story.lines.iter().map(|line| match line {
+    rows.extend(report.lines.iter().map(|line| row(line, args.verbose)));
+    let outputs = report.lines.iter().map(|line| match line {
         Line::Run(Run { output: Some(output), .. }) => output.as_str(),
         _ => "",
     });
@@ -154,11 +156,11 @@ fn text(story: &Story, args: &TestArgs) -> String {
             text.push_str(&format!("    | {}\n", safe(line)));
         }
     }
-    text.push_str(&format!("\nFrom {} to {}:\n", story.start, story.end));
-    if story.tasks.is_empty() {
+    text.push_str(&format!("\nFrom {} to {}:\n", report.start, report.end));
+    if report.tasks.is_empty() {
         text.push_str("nothing was due\n");
     }
-    for (task, sum) in &story.tasks {
+    for (task, sum) in &report.tasks {
         text.push_str(&format!("{task}: {}\n", summary(sum)));
     }
     text
@@ -204,7 +206,7 @@ fn row(line: &Line, verbose: bool) -> Vec<String> {
     row
 }
 
-/// The rows with their columns below one another. The same wherever it is printed.
+/// Aligns the columns of the rows, independently of the terminal.
 fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     let mut widths: Vec<usize> = Vec::new();
     for row in rows {
@@ -230,12 +232,12 @@ fn summary(sum: &Sum) -> String {
     format!("{runs}: {}", parts.join(", "))
 }
 
-/// A sum, or the least that it is.
+/// Formats a sum, or its lower bound.
 fn at_least(count: u64, more: bool) -> String {
     if more { format!("more than {count}") } else { count.to_string() }
 }
 
-/// An instant as RFC 3339 has it, seconds left out if one likes.
+/// Parses an instant in RFC 3339; seconds may be left out.
 fn instant(text: &str) -> Result<Timestamp, String> {
     if let Some(at) = read_instant(text) {
         return Ok(at);
@@ -255,8 +257,8 @@ fn read_instant(text: &str) -> Option<Timestamp> {
     parsed.ok().map(|at| at.to_utc().into())
 }
 
-/// `TASK`, `TASK=INPUT`, `TASK@INSTANT` or `TASK@INSTANT=INPUT`.
-fn asked(text: &str) -> Result<Asked, String> {
+/// Parses `TASK`, `TASK=INPUT`, `TASK@INSTANT` or `TASK@INSTANT=INPUT`.
+fn asked(text: &str) -> Result<RequestedRun, String> {
     let (who, input) = match text.split_once('=') {
         Some((who, input)) => (who, Some(input.as_bytes().to_vec())),
         None => (text, None),
@@ -266,10 +268,10 @@ fn asked(text: &str) -> Result<Asked, String> {
         None => (who, None),
     };
     let task = Name::new(task).map_err(|e| e.to_string())?;
-    Ok(Asked { at, task, input })
+    Ok(RequestedRun { at, task, input })
 }
 
-/// `INSTANT..DURATION` or `INSTANT..INSTANT`.
+/// Parses `INSTANT..DURATION` or `INSTANT..INSTANT`.
 fn down(text: &str) -> Result<Down, String> {
     let (from, to) =
         text.split_once("..").ok_or("it is INSTANT..DURATION or INSTANT..INSTANT, with two dots in between")?;
@@ -281,7 +283,7 @@ fn down(text: &str) -> Result<Down, String> {
     Ok(Down { from, to })
 }
 
-/// `INSTANT=+2h` or `INSTANT=-2h`.
+/// Parses `INSTANT=+2h` or `INSTANT=-2h`.
 fn step(text: &str) -> Result<Step, String> {
     let (at, by) = text.split_once('=').ok_or("it is INSTANT=+DURATION or INSTANT=-DURATION")?;
     let at = instant(at)?;
@@ -322,10 +324,10 @@ mod tests {
     fn a_trigger_may_have_an_instant_and_an_input_with_any_signs_in_it() {
         let task = Name::new("tidy").expect("a name");
         let asked = |text| asked(text).expect(text);
-        assert_eq!(asked("tidy"), Asked { at: None, task: task.clone(), input: None });
-        assert_eq!(asked("tidy=a=b@c"), Asked { at: None, task: task.clone(), input: Some(b"a=b@c".to_vec()) });
+        assert_eq!(asked("tidy"), RequestedRun { at: None, task: task.clone(), input: None });
+        assert_eq!(asked("tidy=a=b@c"), RequestedRun { at: None, task: task.clone(), input: Some(b"a=b@c".to_vec()) });
         let later = Some(at("2027-03-28T00:00:00Z"));
-        assert_eq!(asked("tidy@2027-03-28T01:00+01:00="), Asked { at: later, task, input: Some(Vec::new()) });
+        assert_eq!(asked("tidy@2027-03-28T01:00+01:00="), RequestedRun { at: later, task, input: Some(Vec::new()) });
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Commands against a real API on a real socket: what they print, and which code they end with.
+//! Tests commands against a real API on a real socket: their output, and their exit codes.
 
 use crate::store::history::History as _;
 use std::time::Duration;
@@ -33,7 +33,7 @@ impl Host {
         Screen::plain()
     }
 
-    /// What `line` prints.
+    /// Returns the output of `line`.
     fn prints(&self, line: &str) -> String {
         let screen = self.screen();
         self.sexton(line, &screen).unwrap_or_else(|e| panic!("{line}: {e:?}"));
@@ -49,7 +49,7 @@ impl Host {
         dispatch(Cli::read(words).expect("a well-formed line"), screen)
     }
 
-    /// Take the next run that is due, as a worker would, and end it with `transition`.
+    /// Claims the next run that is due, as a worker would, and ends it with `transition`.
     fn work(&self, transition: Transition, outcome: Outcome) {
         self.runtime.block_on(async {
             let claim = self.rig.claim().await;
@@ -146,7 +146,7 @@ fn waiting_ends_when_the_run_does() {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| host.prints("trigger hello --wait --timeout 15s"));
         host.runtime.block_on(async {
-            // The run is made by the other thread: look until it is there, within what the wait may take.
+            // The other thread makes the run, so the test polls until it exists, within the time of the wait.
             let made = async {
                 while host.rig.store.counts().await.expect("a store that works").values().all(|count| *count == 0) {
                     tokio::time::sleep(Duration::from_millis(5)).await; // nothing tells of a run that was only enqueued

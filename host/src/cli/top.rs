@@ -1,4 +1,4 @@
-//! `top`: the attempts that are under way, once or for as long as somebody watches.
+//! Implements `top`: prints the attempts that are under way, once or until the user ends it.
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Read};
@@ -14,17 +14,17 @@ use super::client::{Client, decode};
 use super::error::CliError;
 use super::screen::{Screen, one_line};
 use super::stack::waits;
-use crate::http::shapes::live::{Live, LiveAttempt, Others};
-use crate::http::shapes::rough;
+use crate::http::api_types::live::{Live, LiveAttempt, Others};
+use crate::http::api_types::rough;
 use crate::run::RunId;
 
-/// How long fuel is counted before it is shown once.
+/// The time for which fuel is counted before it is printed once.
 const ONCE: Duration = Duration::from_millis(500);
 
-/// How long a key is waited for before the screen is drawn again, in tenths of a second.
+/// The time to wait for a key before the screen is drawn again, in tenths of a second.
 const REDRAW: u8 = 10;
 
-/// Ctrl-C, where a terminal sends it as a byte.
+/// Ctrl-C, if the terminal sends it as a byte.
 const CTRL_C: u8 = 3;
 
 const PATH: &str = "/v1/live";
@@ -48,12 +48,12 @@ fn look(client: &Client) -> Result<Live, CliError> {
     decode(&client.text(PATH)?)
 }
 
-/// What was seen of fuel the last time, to tell how fast it is used.
+/// The fuel of each attempt at the last look, to compute how fast it is used.
 #[derive(Debug, Default)]
 struct Rates(HashMap<(RunId, u32), (u64, u64)>);
 
 impl Rates {
-    /// Each attempt with the fuel it uses in a second, the fastest first.
+    /// Returns each attempt with the fuel it uses in a second, the fastest first.
     fn of<'a>(&mut self, live: &'a Live) -> Vec<(u64, &'a LiveAttempt)> {
         let mut seen = HashMap::new();
         let rate = |attempt: &'a LiveAttempt| {
@@ -70,7 +70,7 @@ impl Rates {
     }
 }
 
-/// A line that says that nothing starts, if that is so.
+/// Returns a line that says that nothing starts, if that is so.
 fn standing(live: &Live) -> String {
     match live.paused_at {
         Some(since) => format!("Paused by a signal since {since}: nothing starts here.\n"),
@@ -120,7 +120,7 @@ fn table(rows: &[(u64, &LiveAttempt)], screen: &Screen) -> String {
     format!("{}\n", table.trim_fmt())
 }
 
-/// A count in four characters or so: people compare the magnitudes.
+/// Formats a count in about four characters, because people compare the magnitudes.
 fn short(number: u64) -> String {
     let units = [(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1000, "k")];
     match units.into_iter().find(|(unit, _)| number >= *unit) {
@@ -132,7 +132,7 @@ fn short(number: u64) -> String {
     }
 }
 
-/// Draw over and over, until `q` or Ctrl-C.
+/// Redraws until `q` or Ctrl-C.
 fn watch(client: &Client, rates: &mut Rates, screen: &Screen) -> Result<(), CliError> {
     let keys = Keys::take(screen)?;
     loop {
@@ -146,7 +146,7 @@ fn watch(client: &Client, rates: &mut Rates, screen: &Screen) -> Result<(), CliE
     }
 }
 
-/// Rows of the terminal; as many as it takes, where it does not tell.
+/// Returns the rows of the terminal, or no limit if it does not report them.
 fn height() -> usize {
     match tcgetwinsize(std::io::stdout()) {
         Ok(size) if size.ws_row > 1 => usize::from(size.ws_row),
@@ -154,15 +154,16 @@ fn height() -> usize {
     }
 }
 
-/// `text` in the place of what was there before, as much of it as fits. Drawn over, not after clearing, which flickers.
+/// Returns the sequence that draws `text` over the previous frame, as much of it as fits. Clearing first would flicker.
 fn frame(text: &str, height: usize) -> String {
     let lines: Vec<&str> = text.lines().take(height.saturating_sub(1)).collect();
     format!("\u{1b}[H{}\u{1b}[K\u{1b}[J", lines.join("\u{1b}[K\n"))
 }
 
-/// The keyboard, given as it is pressed, and a screen of one's own; given back when this is dropped.
+/// Holds the keyboard in raw mode and an alternate screen. Dropping it restores both.
 struct Keys<'a> {
-    /// How the terminal was; none if there is no keyboard, so that only a signal ends this, and nothing was changed.
+    /// The previous state of the terminal. `None` if there is no keyboard: nothing was changed, and only a signal ends
+    /// the command.
     before: Option<Termios>,
     screen: &'a Screen,
 }
@@ -176,7 +177,7 @@ impl<'a> Keys<'a> {
         let failed = |e: std::io::Error| CliError::failed(format!("cannot use the terminal: {e}"));
         let before = tcgetattr(std::io::stdin()).map_err(|e| failed(e.into()))?;
         let mut keys = before.clone();
-        // Ctrl-C as a key, too: a signal would leave the terminal as it is now.
+        // Ctrl-C is a key, too, because a signal would leave the terminal in its current state.
         keys.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
         keys.special_codes[SpecialCodeIndex::VMIN] = 0;
         keys.special_codes[SpecialCodeIndex::VTIME] = REDRAW;
@@ -187,12 +188,12 @@ impl<'a> Keys<'a> {
         Ok(keys)
     }
 
-    /// Give the terminal back also where a signal ends this, which drops nothing: to a terminal that shows no keys people can
-    /// do little with.
+    /// Restores the terminal also if a signal ends the command, which drops nothing. A terminal that shows no keys is
+    /// hard to use.
     fn give_back_on_signals(&self) -> std::io::Result<()> {
         let Some(before) = self.before.clone() else { return Ok(()) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        // From here on they are not deadly any more, so nobody may fail to hear of them.
+        // From here on the signals no longer end the process, so none of them may be missed.
         let signals = {
             let _on = runtime.enter();
             [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit()]
@@ -204,13 +205,13 @@ impl<'a> Keys<'a> {
         std::thread::Builder::new().name("sexton-signals".into()).spawn(move || {
             let kind = runtime.block_on(first(signals));
             give_back(&before, &screen);
-            // As the shell tells of a program that a signal has ended.
+            // The exit code is the one that a shell reports for a program that a signal has ended.
             std::process::exit(128 + kind.as_raw_value());
         })?;
         Ok(())
     }
 
-    /// Wait for a key, or until it is time to draw again; whether to end.
+    /// Waits for a key, or until the next redraw. Returns whether to end.
     fn end(&self) -> bool {
         if self.before.is_none() {
             std::thread::sleep(Duration::from_millis(u64::from(REDRAW) * 100));
@@ -233,12 +234,12 @@ impl Drop for Keys<'_> {
 }
 
 fn give_back(before: &Termios, screen: &Screen) {
-    // A terminal that is gone needs nothing given back.
+    // If the terminal is gone, there is nothing to restore.
     let _ = screen.text("\u{1b}[?25h\u{1b}[?1049l");
     let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
 }
 
-/// The signal that comes first.
+/// Returns the first signal.
 async fn first(mut signals: Vec<(Signal, SignalKind)>) -> SignalKind {
     std::future::poll_fn(|cx| {
         let came = signals.iter_mut().find_map(|(signal, kind)| signal.poll_recv(cx).is_ready().then_some(*kind));
@@ -253,7 +254,7 @@ mod tests {
 
     use super::{Rates, drawn, frame, short};
     use crate::cli::screen::Screen;
-    use crate::http::shapes::live::{Live, Others};
+    use crate::http::api_types::live::{Live, Others};
 
     fn live(age: u64, fuel: &[u64]) -> Live {
         let attempt = |(run, fuel): (usize, &u64)| {
@@ -273,7 +274,7 @@ mod tests {
         let mut rates = Rates::default();
         let (first, second) = (live(1000, &[9_000_000, 1000]), live(1500, &[9_000_500, 3_001_000]));
 
-        let runs = |rows: Vec<(u64, &crate::http::shapes::live::LiveAttempt)>| {
+        let runs = |rows: Vec<(u64, &crate::http::api_types::live::LiveAttempt)>| {
             rows.into_iter().map(|(rate, attempt)| (attempt.run.0, rate)).collect::<Vec<_>>()
         };
 

@@ -1,4 +1,4 @@
-//! `trigger`, `kill`, `release` and `result`: what one does to runs and tasks, and what comes of it.
+//! Implements `trigger`, `kill`, `release` and `result`.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,24 +11,24 @@ use super::error::{CliError, Exit};
 use super::pausing::resume_command;
 use super::screen::{Screen, aside, local, one_line};
 use crate::http::MAX_BODY;
-use crate::http::shapes::{KillEffect, Killed, ReleasedRun, RunDetail, Triggered};
+use crate::http::api_types::{KillEffect, Killed, ReleasedRun, RunDetail, Triggered};
 use crate::lengths;
 use crate::pause::PausedBy;
 use crate::run::{RunId, RunState};
 use crate::task::Name;
 
-/// How long `--wait` waits for a task that does not exist, because its plugin may just have been copied. Most plugins are compiled
-/// in less than a tenth of that; a name that is a slip is told after it.
+/// The time that `--wait` waits for a task that does not exist, because its plugin may just have been copied. Most
+/// plugins are compiled in less than a tenth of that; a mistyped name is reported after it.
 const JUST_DROPPED_IN: Duration = Duration::from_secs(5);
 
-/// How long one request waits; a longer wait is several.
+/// The duration of one waiting request. A longer wait is several requests.
 const ONE_WAIT: Duration = Duration::from_secs(20);
 
-/// The content of `file`, or of stdin where it is `-`.
+/// Returns the content of `file`, or of stdin if it is `-`.
 ///
 /// # Errors
 ///
-/// Usage, if it cannot be read or is longer than the API takes.
+/// Usage, if it cannot be read or is longer than the API accepts.
 pub(super) fn read_file(file: &Path) -> Result<Vec<u8>, CliError> {
     use std::io::Read;
     let most = MAX_BODY as u64 + 1;
@@ -85,7 +85,7 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
     })
 }
 
-/// What there is to say to who triggers a run, beside that it was made.
+/// Returns the remarks for the user who triggers a run, besides that it was made.
 fn notes(task: &Name, made: &Triggered, tenant: Option<&Name>) -> Vec<String> {
     let mut notes = Vec::new();
     match &made.note {
@@ -111,7 +111,7 @@ fn notes(task: &Name, made: &Triggered, tenant: Option<&Name>) -> Vec<String> {
     notes
 }
 
-/// Who waits for a run waits for its task as well: a plugin that was dropped in a moment ago is about to be taken up.
+/// Repeats the request for a while if the task does not exist: a plugin that was just dropped in may be loading.
 fn post_within(patience: Duration, post: impl Fn() -> Result<String, CliError>) -> Result<String, CliError> {
     let began = Instant::now();
     loop {
@@ -158,7 +158,7 @@ fn wait(client: &Client, args: &TriggerArgs, run: RunId, screen: &Screen) -> Res
         .hint(format!("`sexton show {run}` has its log and what it used")))
 }
 
-/// Shows that something is awaited, to a person only: without a terminal at stderr it draws nothing.
+/// Shows a spinner to a person. Without a terminal at stderr it draws nothing.
 pub(super) fn spinner(message: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}").expect("the template is well-formed");
     let spinner = ProgressBar::new_spinner().with_style(style).with_message(message.to_owned());

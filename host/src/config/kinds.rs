@@ -1,6 +1,6 @@
-//! Kinds of values that people write: lengths of time with a unit, sizes with a unit, numbers within bounds.
+//! Defines kinds of values: durations with a unit, sizes with a unit, and numbers within bounds.
 //!
-//! A kind says how a value is checked and how editors are told of it. Whatever passes needs no further check.
+//! A kind defines how a value is checked and how editors describe it. A value that passes needs no further check.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,18 +12,18 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 
 use crate::lengths;
 
-/// The longest time that anything may be set to: a year.
+/// The longest duration of any key: a year.
 pub(crate) const YEAR_MS: u64 = 366 * 24 * 3600 * 1000;
 
 /// One kind of value.
 pub(crate) trait Kind {
-    /// What a value of this kind becomes.
+    /// The type of a checked value.
     type Value;
 
-    /// Check a value. The message says what is wrong and what to write.
+    /// Checks a value. The error says what is wrong and what to write.
     fn check(scalar: Scalar) -> Result<Self::Value, String>;
 
-    /// The kind for editors.
+    /// Returns the JSON schema of the kind, for editors.
     fn schema() -> Schema;
 }
 
@@ -53,9 +53,9 @@ pub(crate) enum Scalar {
     Text(String),
     Whole(i64),
     Real(f64),
-    /// TOML's own instants, as they were written.
+    /// TOML's own dates and times, as they were written.
     Instant(String),
-    /// Anything else, in words.
+    /// Any other value, described in words.
     Other(&'static str),
 }
 
@@ -72,7 +72,7 @@ impl fmt::Display for Scalar {
 }
 
 impl Scalar {
-    /// The text that it is; else a message that asks for `wanted`.
+    /// Returns the text, or else a message that asks for `wanted`.
     pub(crate) fn text(self, wanted: &str) -> Result<String, String> {
         match self {
             Self::Text(text) => Ok(text),
@@ -120,7 +120,7 @@ impl<'de> Deserialize<'de> for Scalar {
     }
 }
 
-/// A length of time from `MIN` to `MAX` milliseconds, written with its unit.
+/// A duration from `MIN` to `MAX` milliseconds, written with its unit.
 pub(crate) struct Period<const MIN: u64, const MAX: u64>;
 
 impl<const MIN: u64, const MAX: u64> Kind for Period<MIN, MAX> {
@@ -154,12 +154,12 @@ impl<const MIN: u64, const MAX: u64> Kind for Period<MIN, MAX> {
     }
 }
 
-/// A bound as one writes it.
+/// Formats a bound as people write it.
 fn shown(ms: u64) -> String {
     lengths::exact(Duration::from_millis(ms))
 }
 
-/// A size from `MIN` to `MAX` bytes; a text with its unit, or a bare number of bytes.
+/// A size from `MIN` to `MAX` bytes: a text with its unit, or a bare number of bytes.
 pub(crate) struct Bytes<const MIN: u64, const MAX: u64>;
 
 impl<const MIN: u64, const MAX: u64> Kind for Bytes<MIN, MAX> {
@@ -237,7 +237,7 @@ impl<const MIN: u32, const MAX: u32> Kind for Number<MIN, MAX> {
     }
 }
 
-/// Something to read on one line, at most 200 characters of it.
+/// A text on one line of at most 200 characters.
 pub(crate) struct Line;
 
 impl Kind for Line {

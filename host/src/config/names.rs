@@ -1,4 +1,4 @@
-//! What hosts, their labels, and the schemas of databases are called.
+//! Defines the names of hosts, their labels, and the schemas of databases.
 
 use rustix::system::uname;
 use schemars::{Schema, json_schema};
@@ -6,13 +6,13 @@ use schemars::{Schema, json_schema};
 use super::kinds::{Kind, Scalar};
 use crate::task::Name;
 
-/// Longest name of a host, in characters.
+/// The longest name of a host, in characters.
 const LONGEST: usize = 64;
 
-/// Longest name of a schema: PostgreSQL cuts what is beyond.
+/// The longest name of a schema. PostgreSQL cuts longer ones.
 const LONGEST_SCHEMA: usize = 63;
 
-/// What a host is called.
+/// The name of a host.
 pub(super) struct HostName;
 
 impl Kind for HostName {
@@ -32,7 +32,7 @@ impl Kind for HostName {
     }
 }
 
-/// What a host is called besides.
+/// A label of a host.
 pub(crate) struct Label;
 
 impl Kind for Label {
@@ -47,7 +47,7 @@ impl Kind for Label {
     }
 }
 
-/// What a schema is called. Without capitals: these are others to PostgreSQL wherever they are not quoted.
+/// The name of a schema. It has no capitals, because PostgreSQL folds them wherever the name is not quoted.
 pub(super) struct SchemaName;
 
 impl Kind for SchemaName {
@@ -75,7 +75,7 @@ fn is_of_host(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
 
-/// The name of this machine, as one of a host.
+/// Returns the name of this machine as a valid name of a host.
 pub(super) fn of_machine() -> String {
     as_host(&uname().nodename().to_string_lossy())
 }
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_machine_is_called_becomes_the_name_of_a_host() {
+    fn the_name_of_a_machine_becomes_the_name_of_a_host() {
         let long = "x".repeat(100);
         for (machine, host) in
             [("Web-1.example", "web-1.example"), ("ünïx box", "-n-x-box"), ("", "sexton"), (long.as_str(), &long[..64])]

@@ -1,19 +1,19 @@
-//! How the TOML files that people write for the host are read: one line about each thing that is wrong, with where it is and
-//! what may stand there. A host needs the first of them, `sexton check` all.
+//! Reads the TOML files that people write for the host. Each error is one line with its position and the allowed
+//! values. A host needs the first error, `sexton check` all of them.
 //!
-//! Manifests and the host's own configuration share it. What the values mean is theirs.
+//! Manifests and the host's own configuration share this module. The meaning of the values is theirs.
 
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
-use crate::schedule::words::{excerpt, on_one_line};
+use crate::schedule::instant_parser::{excerpt, on_one_line};
 
-/// The most characters that are said of an error. All keys of a task take some four hundred.
+/// The most characters of an error. All keys of a task take some four hundred.
 const LONGEST: usize = 1000;
 
-/// What is wrong with a file, in one line: `NAME.toml:LINE: what is wrong; what to do`.
+/// An error in a file, in one line: `NAME.toml:LINE: the fault; the remedy`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: {what}")]
 pub struct BadFile {
@@ -23,10 +23,11 @@ pub struct BadFile {
 }
 
 impl BadFile {
-    /// Something wrong at the bytes `at` of `text`.
+    /// Creates an error at the bytes `at` of `text`.
     pub(crate) fn new(file: &str, text: &str, at: Option<Range<usize>>, what: &str) -> Self {
         let before = at.and_then(|at| text.get(..at.start)).unwrap_or_default();
-        // Anything is possible wherever the file is quoted; the message stays one line of bounded length that a terminal takes.
+        // The quoted part of a file may contain anything. The message stays one line of bounded length that is safe for
+        // a terminal.
         let mut what: String = what.chars().map(on_one_line).collect();
         if let Some((end, _)) = what.char_indices().nth(LONGEST) {
             what.truncate(end);
@@ -35,40 +36,40 @@ impl BadFile {
         Self { file: file.to_owned(), line: before.matches('\n').count() + 1, what }
     }
 
-    /// The line, from 1.
+    /// Returns the line, from 1.
     pub fn line(&self) -> usize {
         self.line
     }
 }
 
-/// Read a file's `text` as a `T`. Keys that `T` does not know are errors if it says `deny_unknown_fields`.
+/// Reads a file's `text` as a `T`. Keys that `T` does not know are errors if it has `deny_unknown_fields`.
 pub(crate) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, BadFile> {
     let document = toml::Deserializer::parse(text)
         .map_err(|e| BadFile::new(file, text, e.span(), &format!("this is not TOML: {}", e.message())))?;
     T::deserialize(document).map_err(|e| BadFile::new(file, text, e.span(), &explain(&e)))
 }
 
-/// The most errors of one file that are told. Whoever has more mends some and looks again.
+/// The most errors that are reported for one file. An author with more fixes some and checks again.
 const MOST_ERRORS: usize = 20;
 
-/// What a file comes to, without those of its entries that are wrong.
+/// A file without those of its entries that are wrong.
 pub(crate) struct Readable<T> {
-    /// `None` if nothing of it can be read.
+    /// The value; `None` if nothing can be read.
     pub(crate) value: Option<T>,
-    /// What is wrong, at most [`MOST_ERRORS`] of it.
+    /// The errors, at most [`MOST_ERRORS`].
     pub(crate) errors: Vec<BadFile>,
     /// The keys, from the outermost, of the entries that were left out because they are wrong.
     pub(crate) left_out: Vec<Vec<String>>,
 }
 
-/// Reads a file's `text` as a `T`, and leaves out each entry that is wrong in turn to see what else is.
+/// Reads a file's `text` as a `T`, and leaves out each wrong entry in turn to find further errors.
 pub(crate) fn read_all<T: DeserializeOwned>(file: &str, text: &str) -> Readable<T> {
     let (mut table, broken) = DeTable::parse_recoverable(text);
     let not_toml =
         |e: &toml::de::Error| BadFile::new(file, text, e.span(), &format!("this is not TOML: {}", e.message()));
     let mut errors: Vec<BadFile> = broken.iter().take(MOST_ERRORS).map(not_toml).collect();
     let mut left_out = Vec::new();
-    // What follows such an error depends on where the reader found its feet again.
+    // After a syntax error, later errors would depend on where the parser continued.
     while errors.is_empty() || !left_out.is_empty() {
         let error = match T::deserialize(toml::Deserializer::from(table.clone())) {
             Ok(value) => return Readable { value: Some(value), errors, left_out },
@@ -84,8 +85,8 @@ pub(crate) fn read_all<T: DeserializeOwned>(file: &str, text: &str) -> Readable<
     Readable { value: None, errors, left_out }
 }
 
-/// Takes the entry that the byte `at` is in out of `table`: the innermost of those whose key or value it is in. Returns its
-/// keys, from the outermost.
+/// Removes from `table` the innermost entry whose key or value contains the byte `at`. Returns its keys, from the
+/// outermost.
 fn leave_out(table: &mut DeTable<'_>, at: usize) -> Option<Vec<String>> {
     let mut found = None;
     search(table, at, &mut Vec::new(), &mut found);
@@ -100,8 +101,8 @@ fn leave_out(table: &mut DeTable<'_>, at: usize) -> Option<Vec<String>> {
     Some(path)
 }
 
-/// Finds the entry that `at` is in. The span of a table with a header of its own is that header, so the search goes through all
-/// tables; the deepest that fits is the last that is found on its way.
+/// Finds the entry that contains `at`. The span of a table with a header is only that header, so the search visits all
+/// tables, and the last match is the deepest.
 fn search(table: &DeTable<'_>, at: usize, path: &mut Vec<String>, found: &mut Option<Vec<String>>) {
     for (key, value) in table {
         path.push(key.get_ref().to_string());
@@ -115,7 +116,7 @@ fn search(table: &DeTable<'_>, at: usize, path: &mut Vec<String>, found: &mut Op
     }
 }
 
-/// serde's words turned into ours.
+/// Rewrites serde's error in the project's words.
 fn explain(error: &toml::de::Error) -> String {
     let path = path(error);
     let message = error.message();
@@ -139,7 +140,7 @@ fn explain(error: &toml::de::Error) -> String {
     if path.is_empty() { message } else { format!("`{path}`: {message}") }
 }
 
-/// Keys that other programs have, and what they are called here.
+/// Keys of other programs, and their names here.
 const CALLED: &[(&str, &str)] = &[
     ("timezone", "zone"),
     ("time-zone", "zone"),
@@ -153,7 +154,7 @@ const CALLED: &[(&str, &str)] = &[
     ("path", "host"),
 ];
 
-/// Keys of a task's tables, for those who write them into the task itself. A test compares them with the schema.
+/// Keys of a task's tables, for authors who write them into the task itself. A test compares them with the schema.
 pub(crate) const WITHIN: &[(&str, &[&str])] = &[
     (
         "limits",
@@ -177,7 +178,7 @@ pub(crate) const WITHIN: &[(&str, &[&str])] = &[
     ("grants", &["locks", "cache", "http", "directories"]),
 ];
 
-/// What was probably meant by the unknown `key` in the table at `path`, which knows these others.
+/// Guesses which key was meant by the unknown `key` in the table at `path`, which has the keys `known`.
 fn meant(key: &str, known: &[&str], path: &str) -> String {
     let called = CALLED.iter().find(|(other, _)| *other == key).map_or(key, |(_, here)| here);
     let within = WITHIN.iter().find(|(table, keys)| keys.contains(&called) && known.contains(table));
@@ -188,7 +189,7 @@ fn meant(key: &str, known: &[&str], path: &str) -> String {
     }
 }
 
-/// What serde found, as it stands in the file: without the type before it.
+/// Returns the value that serde found, as it stands in the file: without the type before it.
 fn plain_found(found: &str) -> &str {
     match found {
         "sequence" => "a list",
@@ -197,7 +198,7 @@ fn plain_found(found: &str) -> &str {
     }
 }
 
-/// What serde expected, in the words of TOML.
+/// Returns the type that serde expected, in the words of TOML.
 fn plain_expected(expected: &str) -> &str {
     match expected {
         "a string" => "a text in quotes",
@@ -209,9 +210,9 @@ fn plain_expected(expected: &str) -> &str {
     }
 }
 
-/// The key that an error is about, dotted; empty if it is the file itself.
+/// Returns the dotted key that an error is about; empty for the file itself.
 fn path(error: &toml::de::Error) -> String {
-    // The only place where the error tells it is the last line of how it is shown without its input.
+    // The key is only in the last line of the error as it prints without its input.
     let mut error = error.clone();
     error.set_input(None);
     let shown = error.to_string();
@@ -219,11 +220,11 @@ fn path(error: &toml::de::Error) -> String {
     last.unwrap_or_default().to_owned()
 }
 
-/// The one of `known` that was probably meant.
+/// Returns the entry of `known` that was probably meant.
 pub(crate) fn nearest<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
-    // Below this, Jaro-Winkler finds words alike that nobody would mistake for one another.
+    // Below this value Jaro-Winkler finds words alike that differ clearly.
     const ALIKE: f64 = 0.8;
-    // No key has half as many letters, and comparing takes as long as a text is.
+    // No key has half as many letters, and the cost of a comparison grows with the text.
     const LONGEST: usize = 64;
     if text.len() > LONGEST {
         return None;

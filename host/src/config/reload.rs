@@ -1,10 +1,10 @@
-//! Which of its settings a host takes over while it is up, and which need a restart.
+//! Decides which settings a running host takes over, and which need a restart.
 
 use super::{Cache, Config, Enqueued, Host, Http, Kept, Log, Machine, Runtime, Store, Tenant};
 use crate::task::Name;
 
 impl Config {
-    /// This, with all of `new` that can change while a host is up.
+    /// Returns this configuration with all settings of `new` that can change while a host is up.
     pub fn taking_over(&self, new: &Self) -> Self {
         let mut mixed = self.clone();
         mixed.machine.poll = new.machine.poll;
@@ -18,7 +18,7 @@ impl Config {
                 *tenant = Tenant { plugins: tenant.plugins.clone(), ..new.clone() };
             }
         }
-        // It is there whether it is named or not.
+        // The default tenant exists whether the file names it or not.
         let default = Name::default_tenant();
         match new.tenants.get(&default) {
             Some(tenant) => drop(mixed.tenants.insert(default, tenant.clone())),
@@ -27,9 +27,9 @@ impl Config {
         mixed
     }
 
-    /// The keys whose values are not the same in `other`, such as `machine.poll`.
+    /// Returns the keys with different values in `other`, such as `machine.poll`.
     pub fn differences(&self, other: &Self) -> Vec<String> {
-        // Taken apart whole, so that no key is forgotten here.
+        // The struct is destructured in full, so that no key is forgotten here.
         let Self { host, http, store, runtime, machine, retention, cache, enqueued, log, tenants } = self;
         let mut found = Vec::new();
         let mut note = |key: &str, same: bool| found.extend((!same).then(|| key.to_owned()));
@@ -99,7 +99,7 @@ mod tests {
         Config::parse("sexton.toml", text).unwrap()
     }
 
-    /// What is taken over, and what needs a restart, when `old` becomes `new`.
+    /// Returns the keys that are taken over, and those that need a restart, when `old` becomes `new`.
     fn changed(old: &str, new: &str) -> (String, String) {
         let (old, new) = (config(old), config(new));
         let mixed = old.taking_over(&new);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_change_is_told_apart_from_what_cannot() {
+    fn keys_that_can_change_are_told_from_those_that_need_a_restart() {
         let new = "[http]\nlisten = \"127.0.0.1:1\"\n[runtime]\nslots = 9\n[machine]\nlease = \"20s\"\npoll = \"2s\"\n\
                    grace = \"1s\"\n[retention]\nruns = 5\n[cache]\nquota = \"1 MiB\"\n[log]\nformat = \"json\"\nfilter = \"warn\"";
 
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_same_is_no_difference() {
+    fn equal_values_are_no_difference() {
         let text = "[runtime]\nslots = 9\n[tenants.a]\nplugins = \"a\"";
         assert_eq!(changed(text, text), (String::new(), String::new()));
     }

@@ -14,7 +14,7 @@ fn an_empty_file_is_the_default() {
     assert_eq!(parse("[http]\n[runtime]\n"), Config::default());
 }
 
-/// A configuration that says everything.
+/// A configuration with every key.
 const WHOLE: &str = r#"
 [host]
 name = "Bell-1"
@@ -178,7 +178,7 @@ fn a_url_from_elsewhere_takes_the_place_of_the_files_and_has_no_file_beside_it()
     }
 }
 
-/// Configurations with a mistake, and what is said of it.
+/// Configurations with a mistake, and the error for each.
 const WRONG: &[(&str, &str)] = &[
     (
         "[htp]\n",
@@ -273,7 +273,7 @@ const WRONG: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn what_is_wrong_is_told_in_one_line_with_where_it_is_and_what_to_do() {
+fn an_error_is_one_line_with_its_position_and_what_to_do() {
     for (text, expected) in WRONG {
         assert_eq!(Config::parse("sexton.toml", text).unwrap_err().to_string(), *expected, "{text}");
     }

@@ -1,4 +1,4 @@
-//! The shape of `sexton.toml`: what may stand where. What each value is for is told at the structs that it ends in.
+//! Defines the shape of `sexton.toml`: keys and kinds of values. The structs of the parent module document each value.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ const SECOND: u64 = 1000;
 const HOUR: u64 = 3600 * SECOND;
 const DAY: u64 = 24 * HOUR;
 
-/// Defines a section of the file: a struct of optional values, and how what is written replaces the defaults.
+/// Defines a section of the file: a struct of optional values, and the method that replaces defaults by them.
 macro_rules! section {
     ($text:ident => $section:ident { $($field:ident: $kind:ty),+ $(,)? }) => {
         #[derive(Default, Deserialize)]
@@ -79,7 +79,7 @@ section!(TenantText => Tenant {
     tasks: Number<1, 1_000_000>,
 });
 
-/// Not made by `section!`: it has a list.
+/// Not made by `section!`, because it has a list.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HostText {
@@ -118,11 +118,11 @@ pub(super) struct ConfigText {
     tenants: BTreeMap<Name, Spanned<TenantText>>,
 }
 
-/// Something wrong, where it is, and what to do.
+/// An error: where it is, what is wrong, and what to do.
 type Wrong = (Range<usize>, String);
 
 impl ConfigText {
-    /// What the file says.
+    /// Returns the configuration in the file.
     pub(super) fn config(self) -> Result<Config, Wrong> {
         let tenants = self.tenants.into_iter().map(|(name, text)| Ok((name.clone(), tenant(&name, text)?)));
         Ok(Config {
@@ -140,7 +140,7 @@ impl ConfigText {
     }
 }
 
-/// In a file or in a database, not in both.
+/// Reads the store, which is in a file or in a database, not in both.
 fn store(text: Spanned<StoreText>) -> Result<Store, Wrong> {
     let (at, text) = (text.span(), text.into_inner());
     let of_file = [("path", text.path.is_some()), ("synchronous", text.synchronous.is_some())];
@@ -166,7 +166,7 @@ fn tenant(name: &Name, text: Spanned<TenantText>) -> Result<Tenant, Wrong> {
     }
 }
 
-/// A path.
+/// A path of a directory or file.
 struct Dir;
 
 impl Kind for Dir {
@@ -185,7 +185,7 @@ impl Kind for Dir {
     }
 }
 
-/// A PostgreSQL database. What is wrong with one is told without it, as there may be a password in it.
+/// The URL of a PostgreSQL database. Errors do not quote it, because it may contain a password.
 struct Database;
 
 impl Kind for Database {
@@ -227,7 +227,7 @@ impl Kind for Loopback {
     }
 }
 
-/// A whole number that fits 16 bits, and with them every type of number there is.
+/// A whole number that fits 16 bits, and so every number type here.
 struct Small<const MIN: u64, const MAX: u64>;
 
 impl<const MIN: u64, const MAX: u64> Kind for Small<MIN, MAX> {
@@ -259,7 +259,7 @@ impl<const MIN: u64, const MAX: u64> Kind for Number<MIN, MAX> {
     }
 }
 
-/// What a commit waits for.
+/// The guarantee of a commit: `full` or `normal`.
 struct Durability;
 
 impl Kind for Durability {
@@ -280,7 +280,7 @@ impl Kind for Durability {
     }
 }
 
-/// How a line of the log looks.
+/// The format of a line of the log.
 struct Format;
 
 impl Kind for Format {
@@ -300,7 +300,7 @@ impl Kind for Format {
     }
 }
 
-/// What is logged.
+/// A filter of the log.
 struct Filter;
 
 impl Kind for Filter {

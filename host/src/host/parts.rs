@@ -1,4 +1,4 @@
-//! What a host's loops and its API are made of.
+//! Creates the parts of a host's loops and API.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,13 +14,13 @@ use crate::config::Config;
 use crate::http::{ApiState, HostInfo, WaitingPlaces};
 use crate::imports::Services;
 use crate::imports::locks::LockWaits;
-use crate::machine::announcer::{Announcer, take_over};
 use crate::machine::budget::Budgets;
+use crate::machine::drain::HostDuty;
 use crate::machine::executor::Executor;
 use crate::machine::heartbeat::Heartbeat;
-use crate::machine::host_duty::HostDuty;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
+use crate::machine::membership::{Membership, take_over};
 use crate::machine::scheduler::{AddedSchedules, Scheduler, Started};
 use crate::machine::summary::Summary;
 use crate::machine::sweeper::Sweeper;
@@ -28,9 +28,9 @@ use crate::machine::timekeeper::Timekeeper;
 use crate::machine::worker::Worker;
 use crate::ops::Ops;
 use crate::plugins::Registry;
-use crate::plugins::apart::Apart;
 use crate::plugins::directory::Directory;
 use crate::plugins::published::{Shared, Sharing};
+use crate::plugins::separation::Separation;
 use crate::runtime::Runtime;
 use crate::schedule::IMPLAUSIBLE;
 use crate::store::Store;
@@ -42,15 +42,15 @@ use crate::time::{Clock, Timestamp};
 
 use super::{Knobs, store};
 
-/// What the loops and the API are made of.
+/// The parts of the loops and the API.
 pub(super) struct Parts {
     pub(super) store: Arc<dyn Store>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) live: Arc<LiveRuns>,
     pub(super) clock: Arc<dyn Clock>,
-    /// The same clock, if it is one that has to be kept with the store's.
+    /// The same clock, if it has to be kept in step with the store's.
     store_clock: Option<Arc<StoreClock>>,
-    /// Whether a host was up when the clock was implausibly far ahead of now.
+    /// Whether a host was up while the clock was implausibly far ahead of now.
     found_ahead: bool,
     pub(super) runtime: Arc<Runtime>,
     plugins: Arc<Registry>,
@@ -60,16 +60,16 @@ pub(super) struct Parts {
     pub(super) summary: Arc<Summary>,
     pub(super) pause: Arc<HostPause>,
     pub(super) duty: Arc<HostDuty>,
-    /// The places of runs under way.
+    /// The slots of runs under way.
     slots: Arc<Semaphore>,
     /// The tasks that were due at the host's start.
     started: Started,
-    /// What the host says of itself.
+    /// The record of this host.
     host: HostRecord,
 }
 
 impl Parts {
-    /// Open the store as the host whose API listens at `address`, and make the rest.
+    /// Opens the store as the host whose API listens at `address`, and creates the other parts.
     pub(super) async fn open(config: &Config, address: SocketAddr) -> anyhow::Result<Self> {
         let store = store::open(config).await?;
         let store_clock = StoreClock::of(&*store).await?.map(Arc::new);
@@ -79,7 +79,8 @@ impl Parts {
         };
         let host = record(config, address, clock.now());
         let found_ahead = is_ahead(&store.hosts().await?, clock.now());
-        // First: an earlier life that goes on has to give up what it has, and then nobody has it.
+        // This comes first: an earlier process of this name that is still up has to give up its claims, before they are
+        // abandoned.
         take_over(&*store, host.clone(), config.machine.lease, host.started_at).await?;
         let lost = store.abandon(&host.name).await?;
         if lost > 0 {
@@ -119,7 +120,7 @@ impl Parts {
         })
     }
 
-    /// The plugin directory of each tenant.
+    /// Returns the plugin directory of each tenant.
     pub(super) fn directories(&self, config: &Config) -> anyhow::Result<Vec<Directory>> {
         let all = config.directories();
         all.iter().map(|(tenant, path)| self.directory(config, tenant, path)).collect()
@@ -129,7 +130,7 @@ impl Parts {
         let all = config.directories();
         let others = all.into_iter().filter(|(other, _)| other != tenant).map(|(_, path)| path).collect();
         let may_lie_in_var = *tenant == Name::default_tenant();
-        let apart = Apart { var: config.host.var.clone(), may_lie_in_var, others };
+        let apart = Separation { var: config.host.var.clone(), may_lie_in_var, others };
         Directory::open(
             tenant.clone(),
             path,
@@ -142,7 +143,7 @@ impl Parts {
         .with_context(|| format!("cannot use the plugin directory `{}`", path.display()))
     }
 
-    /// What takes up plugins on a host that shares them.
+    /// Returns the part that loads plugins on a host that shares them.
     pub(super) fn sharing(&self, config: &Config) -> anyhow::Result<Sharing> {
         let shared = Shared {
             store: Arc::clone(&self.store),
@@ -219,8 +220,8 @@ impl Parts {
         }
     }
 
-    pub(super) fn announcer(&self, config: &Config) -> Announcer {
-        Announcer {
+    pub(super) fn membership(&self, config: &Config) -> Membership {
+        Membership {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
             live: Arc::clone(&self.live),
@@ -274,13 +275,13 @@ impl Parts {
     }
 }
 
-/// Whether one of `hosts` was up at an instant that is implausibly far ahead: then it went by a clock that was wrong, and
-/// has left more of such instants.
+/// Returns whether one of `hosts` was up at an instant that is implausibly far ahead. Such a host had a wrong clock,
+/// and has left more such instants.
 fn is_ahead(hosts: &[hosts::HostInfo], now: Timestamp) -> bool {
     hosts.iter().any(|host| host.seen_at.since(now) > IMPLAUSIBLE)
 }
 
-/// What a host that starts says of itself.
+/// Returns the record of a host that starts.
 fn record(config: &Config, address: SocketAddr, now: Timestamp) -> HostRecord {
     HostRecord {
         name: config.host_name(),

@@ -1,4 +1,4 @@
-//! What a host does when it is sent a signal. `docs/operating.md` has the table.
+//! Handles signals. `docs/operating.md` has the table.
 
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use crate::config::Config;
 use crate::supervisor::Supervisor;
 use crate::telemetry::LogFilter;
 
-/// How the configuration is read again.
+/// A function that reads the configuration again.
 pub type ReadAgain = Box<dyn Fn() -> anyhow::Result<Config> + Send + Sync>;
 
-/// The signals that a host heeds. All of them from before it is up: the default of most is to end the process.
+/// The signals that a host handles. They are registered before the host is up, because the default of most is to end
+/// the process.
 #[derive(Debug)]
 pub(super) struct Signals {
     terminate: Signal,
@@ -23,20 +24,20 @@ pub(super) struct Signals {
     reload: Signal,
 }
 
-/// Why a host stops.
+/// The reason why a host stops.
 #[derive(Clone, Debug)]
 pub(super) enum Leave {
-    /// This signal said so; how long runs may go on.
+    /// A signal, and how long runs may go on.
     Signal(&'static str, Duration),
     /// Another process has its name.
     Replaced,
-    /// A part of it panicked that cannot begin again; which, and how.
+    /// A part panicked that cannot be restarted; its name and the panic.
     Broken(String),
 }
 
-/// What the host's configuration is now, and where a new one comes from.
+/// The current configuration, and the source of a new one.
 pub(super) struct Reloading {
-    /// What is in force.
+    /// The configuration in force.
     pub(super) config: Config,
     pub(super) read: ReadAgain,
     pub(super) log: LogFilter,
@@ -53,7 +54,7 @@ impl Signals {
         })
     }
 
-    /// Completes with the name of the signal by which the host is to stop.
+    /// Completes with the name of the signal that stops the host.
     pub(super) async fn stop(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -61,7 +62,7 @@ impl Signals {
         }
     }
 
-    /// Do what signals say, until one says to stop, or the host has to.
+    /// Handles signals until one of them, or another reason, stops the host.
     pub(super) async fn heed(&mut self, host: &Host, mut reloading: Reloading) -> Leave {
         loop {
             tokio::select! {
@@ -96,14 +97,14 @@ impl Host {
 }
 
 impl Reloading {
-    /// Read the configuration again and take over what can be, and look at the plugins again.
+    /// Reads the configuration again, takes over the keys that can change, and looks at the plugins again.
     fn reload(&mut self, host: &Host) {
         self.take_over(host);
-        // After that: a plugin that was refused for a bound may be within the new one.
+        // The look comes after that, because a plugin that was refused for a limit may be within the new one.
         host.knobs.rescan.send_modify(|count| *count += 1);
     }
 
-    /// Read the configuration again and take over what can be. One that is wrong changes nothing.
+    /// Reads the configuration again and takes over the keys that can change. A wrong file changes nothing.
     fn take_over(&mut self, host: &Host) {
         let new = match (self.read)() {
             Ok(new) => new,
@@ -118,7 +119,8 @@ impl Reloading {
             warn!("Cannot read the new `log.filter`, so the configuration stays as it was");
             return;
         }
-        // Told where it is seen: a filter that lets less through comes after it, one that lets through more before.
+        // The message is logged under the filter that shows it: a stricter filter is set after it, a more permissive
+        // one before.
         let seen = tracing::enabled!(tracing::Level::INFO);
         if seen {
             tell(&applied, &later);

@@ -7,11 +7,11 @@ use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
 use crate::store::{Result, Store};
 
-/// Open it: a database if there is the URL of one, else a file.
+/// Opens the store: a database if the configuration has the URL of one, or else a file.
 ///
 /// # Errors
 ///
-/// The store's, with what to do.
+/// Those of the store, with what to do.
 pub(super) async fn open(config: &Config) -> Result<Arc<dyn Store>> {
     let Some(url) = config.store.url.clone() else {
         return Ok(SqliteStore::open(config.database(), &of_file(config))?);

@@ -1,4 +1,4 @@
-//! The directory where a host keeps its own files.
+//! Prepares the directory of a host's own files.
 
 use std::io;
 use std::path::Path;
@@ -6,19 +6,19 @@ use std::path::Path;
 use crate::config::Config;
 use crate::private;
 
-/// Makes the host's `var`, and closes it to others if an earlier version left it open. The store and the code cache do the
-/// same with their own files when they are opened.
+/// Creates the host's `var`, and closes it to other users if an earlier version left it open. The store and the code
+/// cache do the same with their own files when they are opened.
 ///
 /// # Errors
 ///
-/// When the directory cannot be made.
+/// The directory cannot be created.
 pub(super) fn prepare(config: &Config) -> io::Result<()> {
     let var = &config.host.var;
     private::make_directory(var)?;
     if holds_only_own_files(var, config)? {
         private::close_to_others(var);
     } else {
-        // Authors may have to get through it to their plugins, for example.
+        // Authors may need to pass through it to their plugins, for example.
         private::tell_if_open(var);
     }
     private::close_to_others(&config.published());

@@ -1,4 +1,4 @@
-//! Starts the loops of a host, each under its supervisor: with a name, and a way to begin it again.
+//! Starts the loops of a host, each under its supervisor, with a name and a way to restart it.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::plugins::directory::Directory;
 use crate::plugins::published::Sharing;
 use crate::supervisor::{Supervisor, rests};
 
-/// What the loops are made of, each time that they begin.
+/// The configuration and parts from which loops are made on each start.
 #[derive(Clone)]
 pub(super) struct Wiring {
     pub(super) config: Arc<Config>,
@@ -24,7 +24,7 @@ pub(super) struct Wiring {
 }
 
 impl Wiring {
-    /// Starts a loop that `make` makes, and makes again after a panic.
+    /// Starts a loop that `make` creates, and creates again after a panic.
     fn part<R>(
         &self,
         name: &str,
@@ -38,14 +38,14 @@ impl Wiring {
         Supervisor::of_process().part(name, over.subscribe(), move || make(&wiring, stop.clone()))
     }
 
-    /// The loops that start new work. They end first when the host stops.
+    /// Starts the loops that start new work. They end first when the host stops.
     ///
     /// # Errors
     ///
-    /// When a plugin directory cannot be used.
+    /// A plugin directory cannot be used.
     pub(super) fn first(&self, stopping: &watch::Sender<bool>) -> anyhow::Result<Vec<JoinHandle<()>>> {
         Supervisor::of_process().watch_loops()?;
-        // All of them are opened before a loop begins, so that a start that fails has begun none.
+        // All directories are opened before any loop begins, so that a failed start leaves no loop behind.
         let plugins = match self.config.host.publish {
             true => Plugins::Shared(Box::new(self.parts.sharing(&self.config)?)),
             false => Plugins::Own(self.parts.directories(&self.config)?),
@@ -78,11 +78,11 @@ impl Wiring {
         Ok(first)
     }
 
-    /// The loops that serve attempts under way, and people. They end last.
+    /// Starts the loops that serve attempts under way, and people. They end last.
     ///
     /// # Errors
     ///
-    /// When the listener cannot be used.
+    /// The listener cannot be used.
     pub(super) fn last(
         &self,
         over: &watch::Sender<bool>,
@@ -92,11 +92,12 @@ impl Wiring {
         let last = vec![
             self.part("heartbeat", over, |wiring, stop| wiring.parts.heartbeat(&wiring.config).run(stop)),
             self.part("announcer", over, |wiring, mut stop| {
-                let announcer = wiring.parts.announcer(&wiring.config);
+                let membership = wiring.parts.membership(&wiring.config);
                 async move {
-                    announcer.run(stop.clone()).await;
+                    membership.run(stop.clone()).await;
                     rests(None);
-                    // Where another process has the host's name, there is nothing more to announce until the host has ended.
+                    // Once another process has the host's name, there is nothing more to announce until the host has
+                    // ended.
                     drop(stop.wait_for(|over| *over).await);
                 }
             }),
@@ -116,13 +117,13 @@ impl Wiring {
     }
 }
 
-/// Where plugins come from.
+/// The source of plugins.
 enum Plugins {
     Own(Vec<Directory>),
     Shared(Box<Sharing>),
 }
 
-/// What a loop needs to begin. Without it the loop cannot begin now: its supervisor says why, and tries again.
+/// Returns what a loop needs to begin. Without it the loop panics, and its supervisor reports that and tries again.
 fn must<T, E: Display>(needed: Result<T, E>) -> T {
     match needed {
         Ok(needed) => needed,

@@ -1,6 +1,6 @@
-//! Why something is not there: a task that is asked for, or the task of a run that waits.
+//! Explains why something does not exist: a requested task, or the task of a waiting run.
 //!
-//! What another tenant owns is not there, without a word.
+//! Objects of other tenants do not exist, and no error hints at them.
 
 use crate::config::reading::nearest;
 use crate::plugins::PluginInfo;
@@ -9,13 +9,13 @@ use crate::task::TaskKey;
 use super::api_state::App;
 use super::error::{ApiError, ApiResult};
 
-/// Most names that are listed in a hint.
+/// The most names that a hint lists.
 const MOST_NAMES: usize = 10;
 
-/// Which plugins there are at one moment, and what is wrong with them.
+/// The plugins at one moment, and what is wrong with them.
 pub(super) struct Absent<'a> {
     app: &'a App,
-    /// Those in quarantine, once they are needed.
+    /// The plugins in quarantine, read when they are needed.
     quarantined: std::cell::OnceCell<Vec<PluginInfo>>,
 }
 
@@ -24,7 +24,7 @@ impl<'a> Absent<'a> {
         Self { app, quarantined: std::cell::OnceCell::new() }
     }
 
-    /// The plugin in quarantine that `task` is probably of, and why it is there.
+    /// Returns the quarantined plugin that `task` probably belongs to, and the reason.
     fn quarantine(&self, task: &TaskKey) -> Option<(&str, &str)> {
         let plugins = self.quarantined.get_or_init(|| {
             let mut plugins = (self.app.plugins)();
@@ -40,7 +40,7 @@ impl<'a> Absent<'a> {
         Some((&plugin.name, plugin.quarantine.as_deref()?))
     }
 
-    /// Why runs of `task` wait: no plugin of this host offers it. None if one does.
+    /// Returns why runs of `task` wait: no plugin of this host offers it. Returns `None` if one does.
     pub(super) fn why_runs_wait(&self, task: &TaskKey) -> Option<String> {
         if self.app.catalog.get(task).is_some() {
             return None;
@@ -55,7 +55,7 @@ impl<'a> Absent<'a> {
     }
 }
 
-/// The error that `task` is not there, with why, or what may have been meant.
+/// Returns the error that `task` does not exist, with the reason or a guess at what was meant.
 pub(super) async fn no_task(app: &App, task: &TaskKey) -> ApiResult<ApiError> {
     let not_found = |why: &str| ApiError::not_found("no-such-task", format!("there is no task `{}`{why}", task.task));
     if let Some((plugin, reason)) = Absent::of(app).quarantine(task) {

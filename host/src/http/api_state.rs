@@ -1,10 +1,10 @@
-//! What the API works on, and what a host says of itself.
+//! Holds the state that handlers work on, and the description of the host.
 
 use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::machine::budget::Budgets;
-use crate::machine::host_duty::{Duty, HostDuty};
+use crate::machine::drain::{Duty, HostDuty};
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::ops::Ops;
@@ -18,51 +18,51 @@ use crate::time::{Clock, Timestamp};
 
 use super::waiting::WaitingPlaces;
 
-/// The most bytes that a request's body may have: an input, or a cache entry's value.
+/// The most bytes of a request's body: an input, or a cache entry's value.
 pub const MAX_BODY: usize = 1 << 20;
 
-/// Tells which runs of a tenant wait for locks on this host.
+/// Returns which runs of a tenant wait for locks on this host.
 pub type LockWaits = Arc<dyn Fn(&Name) -> Vec<LockWait> + Send + Sync>;
 
-/// What the API works on.
+/// The state that handlers work on.
 pub struct ApiState {
-    /// What people ask for.
+    /// Carries out operations.
     pub ops: Ops,
-    /// Runs, locks and the cache.
+    /// Holds runs, locks and the cache.
     pub store: Arc<dyn Store>,
-    /// The tasks there are.
+    /// The tasks.
     pub catalog: Arc<Catalog>,
     /// The attempts under way on this host.
     pub live: Arc<LiveRuns>,
-    /// The time.
+    /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// The plugins as they are now, of all tenants.
+    /// Returns the current plugins of all tenants.
     pub plugins: Arc<dyn Fn() -> Vec<PluginInfo> + Send + Sync>,
-    /// The runs of this host that wait for locks.
+    /// Returns the runs of this host that wait for locks.
     pub lock_waits: LockWaits,
-    /// What this host says of itself.
+    /// The description of this host.
     pub host: HostInfo,
-    /// The tenants, and what each may have.
+    /// The tenants, and what each may use.
     pub tenants: Arc<Tenants>,
-    /// What tasks and tenants have used of that.
+    /// The parts of their budgets that tasks and tenants have used.
     pub budgets: Arc<Budgets>,
-    /// Whether a signal paused this host.
+    /// The pause of this host by a signal.
     pub pause: Arc<HostPause>,
-    /// Whether it takes runs.
+    /// Whether this host takes runs.
     pub duty: Arc<HostDuty>,
-    /// What has panicked on this host.
+    /// The panics of this host's parts.
     pub supervisor: Arc<Supervisor>,
-    /// Requests that wait for something.
+    /// The slots of requests that wait.
     pub waiting: WaitingPlaces,
 }
 
 impl ApiState {
-    /// Why nothing at all starts here, if that is so.
+    /// Returns the reason why no runs start here at all, if there is one.
     pub(super) fn held_back(&self) -> Option<HeldBack> {
         self.pause.held_back().or_else(|| self.duty.held_back())
     }
 
-    /// Whether this host takes no runs, and finishes those it has.
+    /// Returns whether this host takes no runs, and finishes those it has.
     pub(super) fn is_draining(&self) -> bool {
         self.duty.now() == Duty::Draining
     }
@@ -74,20 +74,20 @@ impl std::fmt::Debug for ApiState {
     }
 }
 
-/// What a host says of itself.
+/// The description of a host.
 #[derive(Clone, Debug)]
 pub struct HostInfo {
-    /// Its name, the one that its claims carry.
+    /// The name of the host, which its claims carry.
     pub name: String,
-    /// What it is called besides.
+    /// The labels of the host.
     pub labels: Vec<Name>,
-    /// Of the program.
+    /// The version of the program.
     pub version: String,
-    /// Since when it is up.
+    /// The instant at which the host started.
     pub started_at: Timestamp,
-    /// Its process id.
+    /// The process id.
     pub pid: u32,
 }
 
-/// What handlers are given.
+/// The state as handlers get it.
 pub(super) type App = Arc<ApiState>;

@@ -1,4 +1,4 @@
-//! The cache, for operators: the same entries that tasks see, without their grants.
+//! Serves the cache to operators: the same entries that tasks see, without their grants.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use serde::Deserialize;
 use crate::store::{CacheKey, CacheWrite, WriteIf, Written};
 
 use super::api_state::App;
+use super::api_types::{Entries, EntryDeleted, EntryWritten};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, KeyPath, NoQuery, Payload, Tenant, duration};
 use super::guard;
 use super::result::{dated, is_named, text};
-use super::shapes::{Entries, EntryDeleted, EntryWritten};
 
-/// Entries of a page.
+/// The entries of a page.
 const PAGE: usize = 1000;
 
-/// Longest life of an entry that has one.
+/// The longest lifetime of an entry that has one.
 const MAX_TTL: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
 const X_EXPIRES_AT: HeaderName = HeaderName::from_static("x-sexton-expires-at");
@@ -110,7 +110,7 @@ pub(super) async fn write(
         claim: None,
         only: condition(&headers)?,
         quota: app.tenants.cache(&key.tenant),
-        // A person's.
+        // The writer is a person.
         budget: None,
         now,
     };
@@ -124,7 +124,7 @@ pub(super) async fn write(
     }
 }
 
-/// `If-Match: "VERSION"` or `If-None-Match: *`.
+/// Reads `If-Match: "VERSION"` or `If-None-Match: *`.
 fn condition(headers: &HeaderMap) -> ApiResult<WriteIf> {
     let bad = |message: &str| ApiError::bad("bad-condition", message);
     match (headers.get(IF_MATCH), headers.get(IF_NONE_MATCH)) {

@@ -1,4 +1,4 @@
-//! Chains, and the tasks whose schedules go by how earlier runs went: what they have come to.
+//! Serves chains, and the state of schedules that depend on earlier runs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use crate::schedule::Trigger;
 use crate::task::{Name, Task, TaskKey};
 
 use super::api_state::App;
+use super::api_types::following::{ChainShape, Chains, Following, awaits_of_chain, awaits_of_task};
 use super::error::ApiResult;
 use super::extract::{ApiQuery, NoQuery, Tenant};
-use super::shapes::following::{ChainShape, Chains, Following, awaits_of_chain, awaits_of_task};
 
 /// `GET /v1/chains`.
 pub(super) async fn list(
@@ -23,7 +23,7 @@ pub(super) async fn list(
     Ok(Json(Chains { chains: of_tenant(&app, &tenant).await? }))
 }
 
-/// All chains of a tenant.
+/// Returns all chains of a tenant.
 pub(super) async fn of_tenant(app: &App, tenant: &Name) -> ApiResult<Vec<ChainShape>> {
     let all = app.catalog.chains();
     let chains: Vec<_> = all.values().filter(|chain| chain.key.tenant == *tenant).collect();
@@ -40,7 +40,7 @@ pub(super) async fn of_tenant(app: &App, tenant: &Name) -> ApiResult<Vec<ChainSh
     Ok(chains.iter().zip(&awaits).map(shape).collect())
 }
 
-/// What the schedules of those of `tasks` have come to that go by how earlier runs went.
+/// Returns the state of those schedules among `tasks` that depend on earlier runs.
 pub(super) async fn following(
     app: &App,
     tasks: impl Iterator<Item = &Arc<Task>>,

@@ -1,4 +1,4 @@
-//! What the API answers when it does not do what it was asked: one shape, whatever went wrong.
+//! Defines the errors of the API. They have the same shape whatever went wrong.
 
 use axum::Json;
 use axum::http::header::RETRY_AFTER;
@@ -8,19 +8,19 @@ use serde::Serialize;
 
 use crate::ops::OpError;
 use crate::run::RunId;
-use crate::schedule::words::on_one_line;
+use crate::schedule::instant_parser::on_one_line;
 use crate::store::StoreError;
 use crate::task::Name;
 use crate::tenant::Tenants;
 
-/// An answer that is an error: `{"error": {"code", "message", "hint"}}`.
+/// An error response: `{"error": {"code", "message", "hint"}}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
     hint: Option<String>,
-    /// Seconds after which it may be asked again.
+    /// The seconds after which the client may try again.
     retry_after: Option<u64>,
 }
 
@@ -31,7 +31,7 @@ impl ApiError {
         Self { status, code, message: one_line(&message.into()), hint: None, retry_after: None }
     }
 
-    /// The request itself is wrong.
+    /// Creates an error for a wrong request.
     pub(super) fn bad(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
@@ -40,7 +40,7 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, code, message)
     }
 
-    /// The tenant is not there.
+    /// Creates the error that the tenant does not exist.
     pub(super) fn no_tenant(name: &Name, tenants: &Tenants) -> Self {
         let tenants = tenants.all();
         let names: Vec<&str> = tenants.keys().map(|name| name.as_str()).take(10).collect();
@@ -53,8 +53,8 @@ impl ApiError {
             .hint("runs are deleted after a while; GET /v1/runs lists those that are kept")
     }
 
-    /// The store did not do what the request takes. What it says may name files, and what others have in it, so that only the
-    /// host's log has that.
+    /// Creates the error that the store failed. Its message may name files and other contents of the database, so only
+    /// the host's log gets it.
     pub(super) fn store_failed(details: &str) -> Self {
         let id = told_in_log(details);
         let message = format!("the store failed this request, which may be sent again (error {id})");
@@ -62,14 +62,14 @@ impl ApiError {
             .hint(format!("if it fails again: the host's log says why beside error.id={id}"))
     }
 
-    /// What the caller may do about it.
+    /// Adds a hint at what the caller may do.
     #[must_use]
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// After how many seconds the caller may ask again.
+    /// Sets after how many seconds the caller may try again.
     #[must_use]
     pub(super) fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
@@ -77,7 +77,8 @@ impl ApiError {
     }
 }
 
-/// Messages quote what the caller sent: kept to one line of bounded length, so that they can be printed and logged.
+/// Keeps a message to one line of bounded length, so that it can be printed and logged. Messages quote what the caller
+/// sent.
 fn one_line(text: &str) -> String {
     let mut line: String = text.chars().map(on_one_line).take(500).collect();
     line.truncate(line.trim_end().len());
@@ -133,7 +134,7 @@ impl From<OpError> for ApiError {
     fn from(error: OpError) -> Self {
         let message = error.to_string();
         match error {
-            // Handlers that know which plugins there are say more: `absent::no_task`.
+            // Handlers that know the plugins say more: `absent::no_task`.
             OpError::NoTask(_) => Self::not_found("no-such-task", message),
             OpError::RunIsOver(..) => Self::new(StatusCode::CONFLICT, "run-is-over", message),
             OpError::RunNotHeldBack(..) => Self::new(StatusCode::CONFLICT, "run-not-held-back", message).hint(
@@ -144,7 +145,7 @@ impl From<OpError> for ApiError {
     }
 }
 
-/// Writes what went wrong into the host's log. Returns the id that stands beside it there, for the caller.
+/// Logs the details of an error. Returns the id of the log line, for the caller.
 pub(super) fn told_in_log(details: &str) -> String {
     let id = format!("{:08x}", rand::random::<u32>());
     tracing::error!(error.id = %id, error = details, "The store failed a request of the API (error {id})");
@@ -185,7 +186,7 @@ mod tests {
         }
     }
 
-    /// The error as the caller gets it, and what the host's log has of it.
+    /// Returns the error as the caller gets it, and the host's log of it.
     fn told(error: StoreError) -> (ApiError, String) {
         let log = Log::default();
         let kept = log.clone();

@@ -1,4 +1,4 @@
-//! Reading requests: every part is checked here, so that handlers see domain values only.
+//! Reads requests. Every part is checked here, so that handlers get domain values only.
 
 use std::time::Duration;
 
@@ -12,24 +12,24 @@ use serde::de::DeserializeOwned;
 
 use crate::lengths;
 use crate::run::RunId;
-use crate::schedule::words;
+use crate::schedule::instant_parser;
 use crate::store::{CacheKey, RunInfo};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
 use super::api_state::{App, MAX_BODY};
+use super::api_types::length;
 use super::error::{ApiError, ApiResult};
-use super::shapes::length;
 
-/// How long a body may take to arrive. A slow client holds its own connection only, and not for ever.
+/// The time in which a body must arrive. A slow client holds only its own connection, and not for ever.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 const TENANT: &str = "tenant=";
 
-/// Longest key of a cache entry, in bytes; as in the WIT interface `cache`.
+/// The longest key of a cache entry, in bytes; the same as in the WIT interface `cache`.
 const MAX_KEY: usize = 256;
 
-/// Whose data the request is about: the tenant that `?tenant=NAME` names, or the default one.
+/// The tenant that the request is about: the one that `?tenant=NAME` names, or the default one.
 #[derive(Clone, Debug)]
 pub(super) struct Tenant(pub(super) Name);
 
@@ -40,7 +40,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Tenant {
     }
 }
 
-/// The tenant that `?tenant=NAME` names; none where the operator asks about all of the host.
+/// The tenant that `?tenant=NAME` names; `None` if the operator asks about the whole host.
 #[derive(Clone, Debug)]
 pub(super) struct NamedTenant(pub(super) Option<Name>);
 
@@ -51,7 +51,7 @@ impl<S: Send + Sync> FromRequestParts<S> for NamedTenant {
     }
 }
 
-/// Takes `tenant` out of the query of any request, so that no handler has to know of it but by [`Tenant`].
+/// Removes `tenant` from the query of any request, so that handlers know of it only through [`Tenant`].
 pub(super) async fn tenant(State(app): State<App>, mut request: Request, next: Next) -> Response {
     match named_tenant(&app, request.uri()) {
         Ok(None) => {}
@@ -64,7 +64,7 @@ pub(super) async fn tenant(State(app): State<App>, mut request: Request, next: N
     next.run(request).await
 }
 
-/// The tenant that is named, and the address without it.
+/// Returns the named tenant, and the address without it.
 fn named_tenant(app: &App, uri: &Uri) -> ApiResult<Option<(Tenant, Uri)>> {
     let parts: Vec<&str> = uri.query().unwrap_or_default().split('&').collect();
     let (named, rest): (Vec<&str>, Vec<&str>) = parts.into_iter().partition(|part| part.starts_with(TENANT));
@@ -86,13 +86,13 @@ fn named_tenant(app: &App, uri: &Uri) -> ApiResult<Option<(Tenant, Uri)>> {
     Ok(Some((Tenant(name), uri)))
 }
 
-/// What is to be added to a path of the API for it to be about `tenant`: nothing for the default one.
+/// Returns the query that makes a path of the API about `tenant`: empty for the default one.
 pub(super) fn query_of(tenant: &Name) -> String {
     if *tenant == Name::default_tenant() { String::new() } else { format!("?{TENANT}{tenant}") }
 }
 
 impl Tenant {
-    /// The run `id`, if it is this tenant's. Whose it is otherwise is not told.
+    /// Returns the run `id`, if it belongs to this tenant. Another tenant's run does not exist.
     pub(super) async fn run(&self, app: &App, id: RunId) -> ApiResult<RunInfo> {
         match app.store.run(id).await? {
             Some(run) if run.task.tenant == self.0 => Ok(run),
@@ -155,7 +155,7 @@ impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
     }
 }
 
-/// The query, with unknown parameters refused (by `deny_unknown_fields` of `T`, which lists the known ones).
+/// The query. Unknown parameters are refused (by `deny_unknown_fields` of `T`, which lists the known ones).
 #[derive(Clone, Debug)]
 pub(super) struct ApiQuery<T>(pub(super) T);
 
@@ -174,7 +174,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for ApiQuery<T> {
     }
 }
 
-/// A query of no parameters.
+/// A query without parameters.
 #[derive(Clone, Copy, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NoQuery {}
@@ -214,28 +214,28 @@ fn is_length_limit(error: &axum::Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
 }
 
-/// The furthest ahead that anything may be asked for: ten years.
+/// The furthest instant ahead that a request may name: ten years.
 pub(super) const FURTHEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
-/// An instant in people's words, by the clocks of `zone`: RFC 3339, `next friday 17:00`, `in 2 hours`.
+/// Parses an instant in words, by the clocks of `zone`: RFC 3339, `next friday 17:00`, `in 2 hours`.
 ///
 /// # Errors
 ///
-/// `bad-instant`, which names the parameter, if the words mean none, or one more than ten years ahead.
+/// `bad-instant`, which names the parameter, if the words mean no instant, or one more than ten years ahead.
 pub(super) fn instant(parameter: &str, text: &str, zone: chrono_tz::Tz, now: Timestamp) -> ApiResult<Timestamp> {
     let bad = |why: String| ApiError::bad("bad-instant", format!("`{parameter}`: {why}"));
-    let at = words::instant(text, zone, now).map_err(|e| bad(e.to_string()))?;
+    let at = instant_parser::instant(text, zone, now).map_err(|e| bad(e.to_string()))?;
     if at.since(now) > FURTHEST {
         return Err(bad(format!("{at} is more than ten years ahead")));
     }
     Ok(at)
 }
 
-/// A duration with its unit, such as `30s`, `1m 30s`, `500ms`.
+/// Parses a duration with its unit, such as `30s`, `1m 30s`, `500ms`.
 ///
 /// # Errors
 ///
-/// `bad-duration`, which names the parameter, if it has no unit, is no duration, or is longer than `at_most`.
+/// `bad-duration`, which names the parameter, if the text has no unit, is no duration, or is longer than `at_most`.
 pub(super) fn duration(parameter: &str, text: &str, at_most: Duration) -> ApiResult<Duration> {
     let bad = |why: String| ApiError::bad("bad-duration", format!("`{parameter}`: {why}"));
     let parsed = length(text).map_err(bad)?;

@@ -1,8 +1,9 @@
-//! What every request passes and every answer carries.
+//! Checks every request, and marks every response.
 //!
-//! Loopback keeps other machines out, not the web pages in a browser on this one. Two ways of theirs are closed here:
-//! a name of the attacker's that suddenly resolves to 127.0.0.1 (DNS rebinding: the `Host` header gives it away), and
-//! a form, script, frame or picture of another site that asks us (`Origin` and `Sec-Fetch-Site` give it away).
+//! Loopback keeps other machines out, but not the web pages in a browser on this one. Two of their ways are closed
+//! here: a name of the attacker's that suddenly resolves to 127.0.0.1 (DNS rebinding, which the `Host` header gives
+//! away), and a form, script, frame or picture of another site that sends a request (which `Origin` and
+//! `Sec-Fetch-Site` give away).
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -22,14 +23,14 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// Refuse what a foreign page may have sent, and mark every answer as not for foreign pages.
+/// Refuses requests that a foreign page may have sent, and marks every response as not for foreign pages.
 pub(super) async fn guard(request: Request, next: Next) -> Response {
     let mut response = match check(&request) {
         Ok(()) => next.run(request).await,
         Err(refused) => refused.into_response(),
     };
     let headers = response.headers_mut();
-    // A browser must neither guess a type that runs nor hand the answer to another site's page.
+    // A browser must neither guess a type that runs nor pass the response to another site's page.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -51,8 +52,9 @@ fn check(request: &Request) -> ApiResult<()> {
         .hint("ask for it as localhost, 127.0.0.1 or [::1]"));
     }
     let headers = request.headers();
-    // A link that a person follows is taken from anywhere: nothing changes by it, and its answer is shown to that person alone.
-    // Frames, scripts and pictures of other sites are not: each could hold a connection, and learn from how long that takes.
+    // A link that a person follows is accepted from anywhere, because it changes nothing and only that person sees the
+    // response. Frames, scripts and pictures of other sites are refused: each could hold a connection, and learn from
+    // how long that takes.
     let header = |name| headers.get(name).map(HeaderValue::as_bytes);
     if request.method().is_safe() && header(FETCH_MODE) == Some(b"navigate") && header(FETCH_DEST) == Some(b"document")
     {
@@ -68,13 +70,13 @@ fn check(request: &Request) -> ApiResult<()> {
         return Err(foreign("its Origin differs"));
     }
     match header(FETCH_SITE) {
-        // What browsers call "same-site" includes every other port of localhost.
+        // "same-site" of browsers includes every other port of localhost.
         None | Some(b"same-origin" | b"none") => Ok(()),
         Some(_) => Err(foreign("its Sec-Fetch-Site says so")),
     }
 }
 
-/// The one name that the request calls us by.
+/// Returns the one name by which the request addresses the host.
 fn authority(request: &Request) -> ApiResult<Authority> {
     let bad = |why: &str| ApiError::bad("bad-host", format!("the Host header {why}"));
     let mut hosts = request.headers().get_all(HOST).iter();
@@ -85,7 +87,7 @@ fn authority(request: &Request) -> ApiResult<Authority> {
     };
     let named = named.filter(|host| !host.as_str().contains('@')).ok_or_else(|| bad("is not `name` or `name:port`"))?;
     match request.uri().authority() {
-        // `GET http://other/ HTTP/1.1`: the target line would win, so both must agree.
+        // For `GET http://other/ HTTP/1.1` the target line would win, so both must agree.
         Some(target) if *target != named => Err(bad("is not the request's target")),
         _ => Ok(named),
     }
@@ -101,7 +103,7 @@ fn is_loopback(host: &str) -> bool {
     }
 }
 
-/// Headers of answers whose bytes a guest made: shown, but in a place of their own where no script runs.
+/// Sets the headers of responses whose bytes a guest made. They are shown, but in a sandbox where no script runs.
 pub(super) fn sandbox(headers: &mut HeaderMap) {
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
 }

@@ -1,4 +1,4 @@
-//! What the host says of itself, its tenants, its plugins and the locks that are held.
+//! Serves the state of the host, its tenants, its plugins and its locks.
 
 use std::time::Duration;
 
@@ -12,14 +12,15 @@ use crate::run::RunId;
 use crate::telemetry::lost_lines;
 
 use super::api_state::App;
+use super::api_types::{FailureBody, Health, Host, Locks, Plugins, TenantShape, Tenants};
 use super::error::{ApiResult, told_in_log};
 use super::extract::{ApiQuery, NoQuery, Tenant};
-use super::shapes::{FailureBody, Health, Host, Locks, Plugins, TenantShape, Tenants};
 
-/// `GET /v1/health`, and `GET /livez`: whether the store answers, and no part of the host is down or hangs; what a watchdog asks.
+/// `GET /v1/health`, and `GET /livez`: whether the store answers and no part of the host is down or hangs, for
+/// watchdogs.
 pub(super) async fn health(State(app): State<App>, _: ApiQuery<NoQuery>) -> Response {
     let parts = app.supervisor.faults();
-    // No run has this id: the cheapest question that the store must really be asked.
+    // No run has this id. It is the cheapest query that must reach the store.
     let store = app.store.run(RunId(0)).await.err().map(|error| {
         let id = told_in_log(&error.to_string());
         format!("the store does not answer; the host's log says why beside error.id={id}")

@@ -1,4 +1,4 @@
-//! The hosts that share the store: which there are, and having one of them take no more runs.
+//! Serves the hosts that share the store, and drains them.
 
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
@@ -6,17 +6,17 @@ use axum::http::request::Parts;
 use tracing::info;
 
 use super::api_state::App;
+use super::api_types::hosts::{HostShape, Hosts};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, path_text};
-use super::shapes::hosts::{HostShape, Hosts};
 
-/// All hosts, by name, as they are now.
+/// Returns the current state of all hosts, by name.
 pub(super) async fn all(app: &App) -> ApiResult<Vec<HostShape>> {
     let now = app.clock.now();
     Ok(app.store.hosts().await?.into_iter().map(|info| HostShape::of(info, now)).collect())
 }
 
-/// `{host}` of the path: the name of a host that there is.
+/// `{host}` of the path: the name of an existing host.
 pub(super) struct HostPath(String);
 
 impl FromRequestParts<App> for HostPath {
@@ -53,7 +53,7 @@ pub(super) async fn undrain(
 
 async fn set(app: &App, HostPath(name): HostPath, draining: bool) -> ApiResult<Json<HostShape>> {
     app.store.set_draining(&name, draining).await?;
-    // Another host learns it when it announces itself next.
+    // Another host learns it with its next announcement.
     if name == app.host.name {
         app.duty.ask();
     }

@@ -1,4 +1,4 @@
-//! Attempts that are under way on this host: which there are, where they are, and what they spend their time on.
+//! Serves the attempts that are under way on this host: their list, their stacks and their profiles.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,21 +15,21 @@ use crate::store::RunInfo;
 use crate::time::Timestamp;
 
 use super::api_state::App;
+use super::api_types::ago;
+use super::api_types::live::{Live, LiveAttempt, Others, Stack};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NamedTenant, NoQuery, RunPath, Tenant};
-use super::shapes::ago;
-use super::shapes::live::{Live, LiveAttempt, Others, Stack};
 use super::waiting::MayWait;
 
-/// Samples of a stack, unless asked for otherwise, and at most.
+/// The default and the largest number of stack samples.
 const SAMPLES: usize = 3;
 const MAX_SAMPLES: usize = 20;
 
-/// How far samples are apart, unless asked for otherwise, and at most, in milliseconds.
+/// The default and the longest interval of samples, in milliseconds.
 const APART_MS: u64 = 50;
 const MAX_APART_MS: u64 = 1000;
 
-/// How long a profile is, unless asked for otherwise, and at most, in milliseconds.
+/// The default and the longest duration of a profile, in milliseconds.
 const PROFILE_MS: u64 = 5000;
 const MAX_PROFILE_MS: u64 = 60_000;
 
@@ -74,7 +74,7 @@ pub(super) struct ProfileQuery {
     for_ms: Option<u64>,
 }
 
-/// `GET /v1/runs/{run}/profile`: answers when the time is over, or the attempt.
+/// `GET /v1/runs/{run}/profile`: responds when the time or the attempt is over.
 pub(super) async fn profile(
     State(app): State<App>,
     tenant: Tenant,
@@ -96,7 +96,7 @@ fn within<T: PartialOrd + std::fmt::Display>(name: &str, value: T, least: T, mos
     Ok(value)
 }
 
-/// The attempt at run `id` that is under way here.
+/// Returns the attempt at run `id` that is under way here.
 async fn under_way(app: &App, tenant: &Tenant, id: RunId) -> ApiResult<Arc<RunHandle>> {
     let run = tenant.run(app, id).await?;
     if let Some(attempt) = app.live.get(id) {
@@ -114,7 +114,7 @@ async fn under_way(app: &App, tenant: &Tenant, id: RunId) -> ApiResult<Arc<RunHa
     Err(ApiError::new(StatusCode::CONFLICT, "not-running", message).hint(format!("see `sexton show {id}`")))
 }
 
-/// `run 3 is not running (it failed 2m ago)`.
+/// Returns an explanation such as `run 3 is not running (it failed 2m ago)`.
 fn not_running(run: &RunInfo, now: Timestamp) -> String {
     let since = run.ended_at.filter(|_| run.state.is_over()).map(|at| format!(" {}", ago(at, now))).unwrap_or_default();
     let what = match run.state {

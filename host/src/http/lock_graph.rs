@@ -1,7 +1,7 @@
-//! Who holds which lock, and who waits for it: one picture of what the store says and what the host's queues say.
+//! Shows which runs hold and wait for locks, from the store's records and the host's queues.
 //!
-//! The two are asked one after the other, so that a run may be seen as holding and waiting for the same lock for a blink.
-//! Those who wait on other hosts are not seen.
+//! The two are read one after the other, so a run may appear for a moment as holding and waiting for the same lock.
+//! Runs that wait on other hosts are not seen.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -21,53 +21,54 @@ use super::extract::{ApiQuery, NoQuery, Tenant};
 /// `GET /v1/locks/graph`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockGraph {
-    /// All locks that are held or waited for, by name.
+    /// All locks that are held or awaited, by name.
     pub locks: Vec<LockNode>,
-    /// Runs that wait for one another: each for the next, and the last for the first. At least one circle of each knot.
+    /// Runs that wait for one another: each for the next, and the last for the first. Every deadlock has at least one
+    /// entry.
     pub circles: Vec<Vec<RunId>>,
 }
 
-/// A lock, who holds it, and who waits for it.
+/// A lock, its holders, and the runs that wait for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockNode {
-    /// Which.
+    /// The name of the lock.
     #[serde(flatten)]
     pub lock: LockName,
-    /// One, or several that share it; none for the blink between two.
+    /// One holder, or several that share it; none in the moment between two holders.
     pub holders: Vec<LockHolder>,
-    /// In the order they will be served.
+    /// The waiting runs, in the order in which they will get it.
     pub waiters: Vec<LockWaiter>,
 }
 
 /// A run that holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockHolder {
-    /// Which.
+    /// The run.
     pub run: RunId,
-    /// Of which task.
+    /// The task of the run.
     pub task: Name,
-    /// How.
+    /// The mode in which it holds the lock.
     pub mode: LockMode,
-    /// Greater for each later holder.
+    /// The fencing number, greater for each later holder.
     pub fence: u64,
-    /// Since when.
+    /// The instant since which it holds the lock.
     pub since: Timestamp,
 }
 
 /// A run that waits for a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockWaiter {
-    /// Which.
+    /// The run.
     pub run: RunId,
-    /// Of which task.
+    /// The task of the run.
     pub task: Name,
-    /// How it wants it.
+    /// The mode in which it wants the lock.
     pub mode: LockMode,
-    /// Since when.
+    /// The instant since which it waits.
     pub since: Timestamp,
     /// Its place in the queue, from 1.
     pub place: u32,
-    /// It is in a circle, or waits behind one: without a deadline it would wait for ever.
+    /// Whether the run is in a deadlock, or waits behind one: without a deadline it would wait for ever.
     pub stuck: bool,
 }
 
@@ -82,7 +83,7 @@ pub(super) async fn graph(
 }
 
 impl LockGraph {
-    /// The picture of what is held and what is waited for.
+    /// Builds the graph of held and awaited locks.
     pub fn of(held: Vec<HeldLock>, waits: Vec<LockWait>) -> Self {
         let mut nodes = BTreeMap::new();
         for HeldLock { lock, mode, run, task, fence, since } in held {
@@ -96,7 +97,8 @@ impl LockGraph {
         graph
     }
 
-    /// Find who is stuck: whoever still waits when all who do not wait have ended, and then all whom that lets go on.
+    /// Finds stuck runs: those that still wait when all runs that do not wait have ended, and then all that could go on
+    /// after that.
     fn mark(&mut self) {
         let mut left = Left::of(&self.locks);
         left.run_out();
@@ -108,19 +110,19 @@ impl LockGraph {
     }
 }
 
-/// The node of `lock`, by its name and whether it is of a refresh.
+/// Returns the node of `lock`, by its name and whether it belongs to a cache refresh.
 fn node(nodes: &mut BTreeMap<(String, bool), LockNode>, lock: LockName) -> &mut LockNode {
     let key = (lock.name.clone(), lock.kind == LockKind::Refresh);
     nodes.entry(key).or_insert_with(|| LockNode { lock, holders: Vec::new(), waiters: Vec::new() })
 }
 
-/// What is left of holders and queues.
+/// The holders and queues that are left.
 struct Left {
     holders: Vec<HashMap<RunId, LockMode>>,
     queues: Vec<Vec<(RunId, LockMode)>>,
     /// The locks that each run holds.
     holds: HashMap<RunId, Vec<usize>>,
-    /// Runs that wait.
+    /// The runs that wait.
     waits: HashSet<RunId>,
 }
 
@@ -136,7 +138,7 @@ impl Left {
         left
     }
 
-    /// Let all end that can.
+    /// Ends all runs that can end.
     fn run_out(&mut self) {
         let mut ends: Vec<RunId> = self.holds.keys().filter(|run| !self.waits.contains(run)).copied().collect();
         for lock in 0..self.queues.len() {
@@ -150,10 +152,10 @@ impl Left {
         }
     }
 
-    /// Those in front who can have the lock get it, and so can end.
+    /// Gives the lock to the waiters in front that can have it, which lets them end.
     fn serve(&mut self, lock: usize, ends: &mut Vec<RunId>) {
         let holders = &self.holders[lock];
-        // Several hold it only by sharing it.
+        // Several runs can only hold a lock by sharing it.
         let shared = holders.len() > 1 || holders.values().all(|mode| *mode == LockMode::Shared);
         let can = |mode: LockMode| holders.is_empty() || (shared && mode == LockMode::Shared);
         let served = self.queues[lock].iter().take_while(|(_, mode)| can(*mode)).count();
@@ -163,7 +165,8 @@ impl Left {
         }
     }
 
-    /// From each run that is stuck there is a way on, to another that is: followed far enough, it comes round.
+    /// Finds deadlocks. From each stuck run an edge leads to another stuck one, so following the edges leads back to a
+    /// run on the way.
     fn circles(&self) -> Vec<Vec<RunId>> {
         let queues = self.queues.iter().enumerate();
         let on: BTreeMap<RunId, Option<RunId>> = queues.flat_map(|(lock, queue)| self.ways_on(lock, queue)).collect();
@@ -183,7 +186,7 @@ impl Left {
         circles
     }
 
-    /// Of each that stands in a queue, one that is in its way: a holder, or else one that stands before it.
+    /// Returns for each run in a queue one that blocks it: a holder, or else a run before it.
     fn ways_on(&self, lock: usize, queue: &[(RunId, LockMode)]) -> Vec<(RunId, Option<RunId>)> {
         let holders = &self.holders[lock];
         let first = holders.keys().min().copied();
@@ -238,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn who_will_be_served_is_not_marked() {
+    fn a_run_that_will_get_its_lock_is_not_stuck() {
         let graph = graph(
             &[("a", 1, Exclusive), ("b", 2, Shared), ("b", 3, Shared)],
             &[("a", 2, Exclusive), ("b", 4, Exclusive), ("b", 5, Shared), ("c", 6, Exclusive)],

@@ -1,4 +1,4 @@
-//! A run's log as JSON lines, across its attempts, and on as it grows.
+//! Serves a run's log as JSON lines, across its attempts, and follows it as it grows.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use crate::run::RunId;
 use crate::store::{AttemptInfo, StoreError};
 
 use super::api_state::App;
+use super::api_types::LogEvent;
 use super::error::ApiResult;
 use super::extract::{ApiQuery, RunPath, Tenant};
-use super::shapes::LogEvent;
 use super::waiting::{MayWait, Waiting};
 use super::watch::Changes;
 
-/// How long to wait for a line before looking whether the attempt still is what it was.
+/// The time to wait for a line before checking whether the attempt is still the same.
 const POLL: Duration = Duration::from_secs(1);
 
 /// The query of a log.
@@ -43,7 +43,7 @@ pub(super) async fn log(
     ApiQuery(query): ApiQuery<LogQuery>,
 ) -> ApiResult<Response> {
     let over = tenant.run(&app, run).await?.state.is_over();
-    // The log of a run that is over ends by itself.
+    // The log of a run that has ended ends by itself.
     let waits = query.follow && !over;
     let _waiting = if waits { Some(may_wait.begin(&app)?) } else { None };
     let changes = Changes::of(&*app.store);
@@ -55,23 +55,23 @@ pub(super) async fn log(
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(chunks)).into_response())
 }
 
-/// Where somebody is in a run's log. Lines of attempts that are over come from the store, others from the live attempt.
+/// A position in a run's log. Lines of finished attempts come from the store, others from the live attempt.
 struct Reader {
     /// Held for as long as the log is followed.
     _waiting: Option<Waiting>,
     app: App,
     run: RunId,
     follow: bool,
-    /// Attempts that were sent to their end.
+    /// The number of attempts that were sent to their end.
     ended: u32,
-    /// Lines of the next attempt that were sent while it was live.
+    /// The number of lines of the next attempt that were sent while it was live.
     sent: usize,
     over: bool,
     changes: Changes,
 }
 
 impl Reader {
-    /// The next piece of text, when there is one; `None` at the end of the log.
+    /// Returns the next piece of text, once there is one; `None` at the end of the log.
     async fn next(&mut self) -> Option<String> {
         loop {
             if self.over {
@@ -82,7 +82,7 @@ impl Reader {
                 Ok(_) if self.over => return None,
                 Ok(_) => self.wait().await,
                 Err(e) => {
-                    // The answer has begun, so its status can no longer tell: it ends early instead.
+                    // The response has begun, so its status can no longer report the error. It ends early instead.
                     tracing::error!(run.id = %self.run, error = %e, "Could not read on in the log of run {}", self.run);
                     return None;
                 }
@@ -90,9 +90,10 @@ impl Reader {
         }
     }
 
-    /// What there is beyond what was sent.
+    /// Returns the lines beyond those that were sent.
     async fn look(&mut self) -> Result<String, StoreError> {
-        // In this order: a run that is over has all its attempts in the store, and what is live is at the latest one.
+        // The order matters: a run that has ended has all its attempts in the store, and a live attempt is the latest
+        // one.
         let run = self.app.store.run(self.run).await?;
         let live = self.app.live.get(self.run);
         self.over = !self.follow || run.as_ref().is_none_or(|run| run.state.is_over());
@@ -100,7 +101,7 @@ impl Reader {
         let attempts_over =
             run.map_or(0, |run| if run.state.is_over() { run.attempt } else { run.attempt.saturating_sub(1) });
         let live_is_next = live.as_ref().is_some_and(|live| live.key.attempt == self.ended + 1);
-        // Whole logs are read from the store only when an attempt may have ended.
+        // Whole logs are read from the store only if an attempt may have ended.
         if attempts_over > self.ended || !live_is_next {
             for attempt in self.app.store.attempts(self.run).await? {
                 self.ended_attempt(&mut text, attempt);
@@ -118,7 +119,7 @@ impl Reader {
         }
         let AttemptInfo { attempt, report, .. } = over;
         for line in report.log.text.lines().skip(self.sent) {
-            // What the store has was written as such lines; one that is not is shown as it is, not lost.
+            // The store has JSON lines. A line that is not JSON is shown as it is, not lost.
             let line = serde_json::from_str(line).unwrap_or_else(|_| LogLine {
                 at: report.ended_at,
                 level: "info".to_owned(),
@@ -140,14 +141,15 @@ impl Reader {
     }
 
     async fn wait(&mut self) {
-        // The handle itself is not held while waiting: its growth ends with it.
+        // The handle itself is not held during the wait, because its growth signal ends with it.
         let growth = self.app.live.get(self.run).filter(|live| live.key.attempt > self.ended).map(|live| {
             let grown = live.growth();
             (live.lines(self.sent).0.is_empty(), grown)
         });
         match growth {
             Some((true, mut grown)) => {
-                // Ends with a line, the attempt, or the patience; the first two are told by the look that follows.
+                // The wait ends with a line, the end of the attempt, or the timeout. The next look reports the first
+                // two.
                 if matches!(tokio::time::timeout(POLL, grown.changed()).await, Ok(Err(_))) {
                     self.changes.next(Instant::now() + POLL).await;
                 }

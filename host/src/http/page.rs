@@ -1,4 +1,4 @@
-//! The page that people open: one HTML document, no scripts, nothing loaded from anywhere.
+//! Serves the page for people: one HTML document without scripts, which loads nothing.
 
 use std::fmt::{self, Display, Write};
 
@@ -14,24 +14,25 @@ use crate::store::{HeldLock, LockKind, LockMode, RunFilter, RunInfo};
 use crate::time::Timestamp;
 
 use super::api_state::App;
+use super::api_types::following::ChainShape;
+use super::api_types::hosts::{HostShape, HostState};
+use super::api_types::{TaskSummary, ago};
 use super::error::ApiResult;
 use super::extract::{ApiQuery, NoQuery, Tenant, query_of};
-use super::shapes::following::ChainShape;
-use super::shapes::hosts::{HostShape, HostState};
-use super::shapes::{TaskSummary, ago};
 use super::tasks::summaries;
 use super::{chains, hosts};
 
-/// Runs shown.
+/// The number of runs shown.
 const RUNS: usize = 30;
 
-/// Tasks, chains and plugins shown. Every open page is made anew every few seconds, and a tenant may have thousands.
+/// The number of tasks, chains and plugins shown. Every open page is rendered anew every few seconds, and a tenant may
+/// have thousands.
 const ROWS: usize = 500;
 
-/// Names of a plugin's tasks shown.
+/// The number of a plugin's tasks shown.
 const NAMES: usize = 20;
 
-/// Seconds after which a browser asks again.
+/// The seconds after which a browser reloads the page.
 const REFRESH: u32 = 5;
 
 const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem;\
@@ -63,11 +64,11 @@ pub(super) async fn page(State(app): State<App>, Tenant(tenant): Tenant, _: ApiQ
 
 struct Shown<'a> {
     app: &'a App,
-    /// What links end with, so that they are about the same tenant.
+    /// The query that links end with, so that they are about the same tenant.
     of: String,
     hosts: Vec<HostShape>,
     tasks: Vec<TaskSummary>,
-    /// How many tasks there are, those included that are not shown.
+    /// The number of tasks, including those that are not shown.
     all_tasks: usize,
     chains: Vec<ChainShape>,
     runs: Vec<RunInfo>,
@@ -132,7 +133,7 @@ impl Shown<'_> {
         ago(at, self.now)
     }
 
-    /// A line that says where all of them are listed, if there are more than a page shows.
+    /// Writes a line that says where all entries are listed, if there are more than a page shows.
     fn more(&self, f: &mut fmt::Formatter<'_>, all: usize, what: &str) -> fmt::Result {
         if all <= ROWS {
             return Ok(());
@@ -144,7 +145,7 @@ impl Shown<'_> {
         )
     }
 
-    /// A line with those that share the store, if there are others.
+    /// Writes a line with the hosts that share the store, if there are others.
     fn hosts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.hosts.len() < 2 {
             return Ok(());
@@ -328,7 +329,7 @@ impl Shown<'_> {
     }
 }
 
-/// A state in its colour.
+/// Prints a state in its colour.
 struct Coloured(RunState);
 
 impl Display for Coloured {
@@ -337,12 +338,12 @@ impl Display for Coloured {
     }
 }
 
-/// `2026-11-22 10:24:53 UTC`.
+/// Formats an instant as `2026-11-22 10:24:53 UTC`.
 fn second(at: Timestamp) -> String {
     at.to_utc().format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// Text that becomes no markup, in elements as in quoted attributes. Everything that is not a number goes through here.
+/// Escapes text for elements and quoted attributes. Everything except numbers is printed through this type.
 struct Text<T>(T);
 
 impl<T: Display> Display for Text<T> {
@@ -361,7 +362,7 @@ impl Write for Escape<'_, '_> {
             '>' => self.0.write_str("&gt;"),
             '"' => self.0.write_str("&quot;"),
             '\'' => self.0.write_str("&#39;"),
-            // Control characters, and those that turn the reading direction of what follows them.
+            // Control characters, and those that change the reading direction of the following text.
             c if c.is_control() && c != '\n' && c != '\t' => self.0.write_char('\u{fffd}'),
             '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => self.0.write_char('\u{fffd}'),
             c => self.0.write_char(c),
@@ -374,7 +375,7 @@ mod tests {
     use super::Text;
 
     #[test]
-    fn what_a_guest_says_becomes_no_markup() {
+    fn text_of_a_guest_becomes_no_markup() {
         let attack = "<script>alert('x')</script>\" onclick=\"&\u{1b}[2J\u{202e}";
         assert_eq!(
             Text(attack).to_string(),

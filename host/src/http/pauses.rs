@@ -1,4 +1,4 @@
-//! Pausing and resuming: a task, all tasks of a tenant, all there are.
+//! Pauses and resumes a task, all tasks of a tenant, or all tasks.
 
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
@@ -11,18 +11,18 @@ use crate::task::{Name, TaskKey};
 
 use super::absent::no_task;
 use super::api_state::App;
+use super::api_types::{Paused, PausedMany};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, TaskPath, Tenant};
-use super::shapes::{Paused, PausedMany};
 
-/// Longest reason for a pause, in characters.
+/// The longest reason for a pause, in characters.
 const MAX_WHY: usize = 200;
 
 /// The query of a pause.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PauseQuery {
-    /// `why` is what it was called before.
+    /// `why` is the parameter's former name.
     #[serde(alias = "why")]
     reason: Option<String>,
 }
@@ -38,7 +38,7 @@ impl PauseQuery {
     }
 }
 
-/// All of a tenant, `{tenant}` of the path, or all there are, where the path has none.
+/// All tasks of `{tenant}` in the path, or all tasks if the path has none.
 pub(super) struct Many(Option<Name>);
 
 impl FromRequestParts<App> for Many {
@@ -48,7 +48,7 @@ impl FromRequestParts<App> for Many {
         let Ok(Path(text)) = Path::<String>::from_request_parts(parts, app).await else {
             return match asked {
                 None => Ok(Self(None)),
-                // Who names a tenant does not mean all of them.
+                // A request that names a tenant does not mean all tasks.
                 Some(tenant) => {
                     Err(ApiError::bad("bad-query", "this is about the tasks of all tenants, so it takes no `tenant`")
                         .hint(format!("those of one tenant: /v1/tenants/{tenant}/pause")))

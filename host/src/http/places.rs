@@ -1,8 +1,9 @@
-//! The connections that are open, and which of them is closed when there is no room for another.
+//! Tracks the open connections, and closes one of them if there is no room for another.
 //!
-//! A client that opens connections and says nothing, or sends or reads slowly, must not keep others out. So where all places are
-//! taken, the connection that has been idle for longest makes room; where none is idle, the one whose request has been under way
-//! for longest, if that is long. Requests that wait by right ([`super::waiting`]) are bounded apart, and left alone.
+//! A client that opens connections and sends nothing, or sends or reads slowly, must not keep others out. So if all
+//! places are taken, the connection that has been idle for longest is closed. If none is idle, the one whose request
+//! has been under way for longest is closed, if that is long. Requests that wait by right ([`super::waiting`]) are
+//! bounded separately and are not closed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long a request that does not wait by right is under way at least before its connection makes room for another.
+/// The age of a request that does not wait by right from which its connection may be closed to make room.
 const SLOW: Duration = Duration::from_secs(5);
 
 /// The open connections.
@@ -27,27 +28,27 @@ struct Open {
 /// An open connection.
 #[derive(Debug)]
 pub(super) struct Place {
-    standing: Mutex<Standing>,
+    state: Mutex<PlaceState>,
     close: Notify,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Standing {
-    /// Requests under way: 0 or 1.
+struct PlaceState {
+    /// The number of requests under way: 0 or 1.
     requests: u32,
-    /// The request waits by right.
+    /// Whether the request waits by right.
     waiting: bool,
-    /// Since when it is as it is.
+    /// The instant of the last change of this state.
     since: Instant,
-    /// It is closed to make room.
+    /// Whether the connection is being closed to make room.
     closing: bool,
 }
 
-/// A request under way, until this is dropped.
+/// Counts a request as under way until this is dropped.
 #[derive(Debug)]
 pub(super) struct UnderWay(Arc<Place>);
 
-/// A place that is taken, until this is dropped.
+/// Holds a place until this is dropped.
 #[derive(Debug)]
 pub(super) struct Taken {
     places: Arc<Places>,
@@ -59,8 +60,8 @@ pub(super) struct Taken {
 impl Places {
     /// Takes a place for a connection.
     pub(super) fn take(self: &Arc<Self>) -> Taken {
-        let standing = Standing { requests: 0, waiting: false, since: Instant::now(), closing: false };
-        let place = Arc::new(Place { standing: Mutex::new(standing), close: Notify::new() });
+        let state = PlaceState { requests: 0, waiting: false, since: Instant::now(), closing: false };
+        let place = Arc::new(Place { state: Mutex::new(state), close: Notify::new() });
         let mut open = self.open();
         open.numbers += 1;
         let number = open.numbers;
@@ -68,49 +69,49 @@ impl Places {
         Taken { places: Arc::clone(self), number, place }
     }
 
-    /// Closes a connection to make room for another at `now`, if there is one that may be closed.
+    /// Closes a connection to make room for another at `now`, if one may be closed.
     pub(super) fn make_room(&self, now: Instant) {
         let open = self.open();
-        let oldest = |may_go: fn(&Standing, Instant) -> bool| {
-            let standing = open.places.values().map(|place| (*place.standing(), place));
-            let fit = standing.filter(|(standing, _)| !standing.closing && may_go(standing, now));
-            fit.min_by_key(|(standing, _)| standing.since).map(|(_, place)| place)
+        let oldest = |may_go: fn(&PlaceState, Instant) -> bool| {
+            let state = open.places.values().map(|place| (*place.state(), place));
+            let fit = state.filter(|(state, _)| !state.closing && may_go(state, now));
+            fit.min_by_key(|(state, _)| state.since).map(|(_, place)| place)
         };
-        let idle = oldest(|standing, _| standing.requests == 0);
-        let slow = || oldest(|standing, now| !standing.waiting && now.duration_since(standing.since) >= SLOW);
+        let idle = oldest(|state, _| state.requests == 0);
+        let slow = || oldest(|state, now| !state.waiting && now.duration_since(state.since) >= SLOW);
         if let Some(place) = idle.or_else(slow) {
-            place.standing().closing = true;
+            place.state().closing = true;
             place.close.notify_one();
         }
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
-        // Nothing that is done under the lock leaves it half changed.
+        // No operation under the lock leaves it half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Place {
-    fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, PlaceState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request begins.
+    /// Begins a request.
     pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
-        let mut standing = self.standing();
-        standing.requests += 1;
-        standing.since = Instant::now();
+        let mut state = self.state();
+        state.requests += 1;
+        state.since = Instant::now();
         UnderWay(Arc::clone(self))
     }
 
-    /// Whether the request under way waits by right.
+    /// Sets whether the request under way waits by right.
     pub(super) fn set_waiting(&self, waiting: bool) {
-        let mut standing = self.standing();
-        standing.waiting = waiting;
-        standing.since = Instant::now();
+        let mut state = self.state();
+        state.waiting = waiting;
+        state.since = Instant::now();
     }
 
-    /// Completes when the connection is to be closed.
+    /// Completes when the connection must be closed.
     pub(super) async fn closed(&self) {
         self.close.notified().await;
     }
@@ -118,9 +119,9 @@ impl Place {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut standing = self.0.standing();
-        standing.requests = standing.requests.saturating_sub(1);
-        standing.since = Instant::now();
+        let mut state = self.0.state();
+        state.requests = state.requests.saturating_sub(1);
+        state.since = Instant::now();
     }
 }
 
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
 
     fn closing(places: &[&Taken]) -> Vec<bool> {
-        places.iter().map(|taken| taken.place.standing().closing).collect()
+        places.iter().map(|taken| taken.place.state().closing).collect()
     }
 
     #[tokio::test]
@@ -146,7 +147,7 @@ mod tests {
         waits.place.set_waiting(true);
         let _slow = slow.place.begin();
         let all = [&waits, &slow, &first, &second];
-        // It has been idle since later than the first.
+        // The second connection became idle later than the first.
         drop(second.place.begin());
         let now = Instant::now();
 

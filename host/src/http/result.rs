@@ -1,4 +1,4 @@
-//! What runs made, served as what their guests say it is, and what they were given; with nothing trusted about it.
+//! Serves outputs of runs under the content type that their guests name, and inputs. Neither is trusted.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -14,7 +14,7 @@ use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, RunPath, TaskPath, Tenant};
 use super::{guard, tasks};
 
-/// Which run made what is served.
+/// The run that made the served output.
 pub(super) const X_SEXTON_RUN: HeaderName = HeaderName::from_static("x-sexton-run");
 
 /// `GET /v1/runs/{run}/output`.
@@ -42,7 +42,7 @@ pub(super) async fn of_run(
     Ok(serve(&app, id, run.ended_at, output, &headers))
 }
 
-/// `GET /v1/runs/{run}/input`: the bytes that it was given.
+/// `GET /v1/runs/{run}/input`: the bytes of its input.
 pub(super) async fn input_of_run(
     State(app): State<App>,
     tenant: Tenant,
@@ -65,7 +65,7 @@ pub(super) async fn of_task(
     _: ApiQuery<NoQuery>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    // The store is asked first: results outlive plugins.
+    // The store is queried first, because results outlive plugins.
     let Some((id, ended_at)) = app.store.latest_success(key.clone()).await? else {
         tasks::known(&app, &key).await?;
         return Err(ApiError::not_found("no-result", format!("no run of `{}` has succeeded yet", key.task)));
@@ -77,7 +77,7 @@ pub(super) async fn of_task(
 }
 
 fn serve(app: &App, id: RunId, ended_at: Option<Timestamp>, output: Output, asked: &HeaderMap) -> Response {
-    // A run has one output for ever, so its id is all that a validator needs.
+    // The output of a run never changes, so its id is enough for a validator.
     let etag = format!("\"run-{id}\"");
     let unchanged = is_named(asked, &etag);
     let mut response =
@@ -96,25 +96,25 @@ fn serve(app: &App, id: RunId, ended_at: Option<Timestamp>, output: Output, aske
     response
 }
 
-/// `Last-Modified` and `Age` of something made at `at`.
+/// Sets `Last-Modified` and `Age` of something made at `at`.
 pub(super) fn dated(headers: &mut HeaderMap, at: Timestamp, now: Timestamp) {
     headers.insert(LAST_MODIFIED, text(&at.to_utc().format("%a, %d %b %Y %H:%M:%S GMT").to_string()));
     headers.insert(AGE, text(&now.since(at).as_secs().to_string()));
 }
 
-/// Whether `If-None-Match` names `etag` (or everything).
+/// Returns whether `If-None-Match` names `etag` (or everything).
 pub(super) fn is_named(asked: &HeaderMap, etag: &str) -> bool {
     let named =
         |list: &str| list.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == etag);
     asked.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(named)
 }
 
-/// A header value of text that is ASCII by construction.
+/// Creates a header value from text that is ASCII by construction.
 pub(super) fn text(value: &str) -> HeaderValue {
     HeaderValue::from_str(value).expect("digits, dates and quotes are visible ASCII")
 }
 
-/// The guest's word for what it made, if that can be a header at all.
+/// Returns the content type that the guest named, if it is a valid header value.
 fn content_type(named: Option<&str>) -> HeaderValue {
     named
         .filter(|named| named.contains('/') && named.len() <= 200)

@@ -1,4 +1,4 @@
-//! Runs: which there are, what became of them, waiting for them, ending them.
+//! Serves runs: lists and shows them, waits for them, and ends them.
 
 use std::time::Duration;
 
@@ -8,29 +8,29 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::ops::{EndRun, Ended, Principal};
+use crate::ops::{EndEffect, EndRun, Principal};
 use crate::run::{HeldBack, RunId, RunState};
 use crate::store::{RunFilter, RunInfo};
 use crate::task::Name;
 
 use super::absent::Absent;
 use super::api_state::App;
+use super::api_types::{InputShape, KillEffect, Killed, ReleasedRun, RunDetail, Runs, millis};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, RunPath, Tenant, duration};
-use super::placing::Placing;
-use super::shapes::{InputShape, KillEffect, Killed, ReleasedRun, RunDetail, Runs, millis};
+use super::placement::Placement;
 use super::waiting::MayWait;
 use super::watch::Changes;
 
-/// Runs of a page, unless asked for otherwise, and at most.
+/// The default and the largest number of runs of a page.
 const PAGE: usize = 50;
 const MAX_PAGE: usize = 1000;
 
-/// How long one request waits, unless asked for otherwise, and at most: proxies and clients give up on longer ones.
+/// The default and the longest wait of one request. Proxies and clients give up on longer ones.
 const WAIT: Duration = Duration::from_secs(30);
 const MAX_WAIT: Duration = Duration::from_secs(5 * 60);
 
-/// Longest reason for ending a run, in characters.
+/// The longest reason for ending a run, in characters.
 const MAX_REASON: usize = 200;
 
 /// The query of a list of runs.
@@ -57,7 +57,7 @@ pub(super) async fn list(
     }
     let ListQuery { task, state, begun, before, .. } = query;
     let mut runs = app.store.runs(RunFilter { tenant: Some(tenant), task, state, begun, before, limit }).await?;
-    let placing = Placing::of(&app).await?;
+    let placing = Placement::of(&app).await?;
     {
         let absent = Absent::of(&app);
         runs.iter_mut().for_each(|run| say_why_it_waits(&app, &placing, &absent, run));
@@ -66,14 +66,15 @@ pub(super) async fn list(
     Ok(Json(Runs { runs, next }))
 }
 
-/// A run that waits may be of a task that is not there. One that is due may be held back by a budget, or be for hosts that are
-/// not there. What the store says of its task goes before that: a budget comes in by itself, and so may a host.
-fn say_why_it_waits(app: &App, placing: &Placing<'_>, absent: &Absent<'_>, run: &mut RunInfo) {
+/// Explains why a run waits. Its task may be missing; a run that is due may be held back by a budget, or be for hosts
+/// that are not up. The state of the task in the store takes precedence, because a budget recovers by itself, and a
+/// host may come back.
+fn say_why_it_waits(app: &App, placing: &Placement<'_>, absent: &Absent<'_>, run: &mut RunInfo) {
     if run.state != RunState::Waiting {
         return;
     }
     if run.suspected_at.is_some() {
-        // Until an operator releases it, nothing else has to do with its start.
+        // Until an operator releases the run, no other reason matters.
         run.held_back = run.why.clone().map(|reason| HeldBack { reason, until: None });
         return;
     }
@@ -93,7 +94,7 @@ fn say_why_it_waits(app: &App, placing: &Placing<'_>, absent: &Absent<'_>, run: 
 }
 
 async fn detail(app: &App, mut run: RunInfo) -> ApiResult<Json<RunDetail>> {
-    let placing = Placing::of(app).await?;
+    let placing = Placement::of(app).await?;
     say_why_it_waits(app, &placing, &Absent::of(app), &mut run);
     let attempts = app.store.attempts(run.id).await?;
     let input = InputShape::of(&app.store.input(run.id).await?.unwrap_or_default());
@@ -118,7 +119,7 @@ pub(super) struct WaitQuery {
     timeout: Option<String>,
 }
 
-/// `GET /v1/runs/{run}/wait`: answers when the run is over or the time is, whichever comes first.
+/// `GET /v1/runs/{run}/wait`: responds when the run or the time is over, whichever comes first.
 pub(super) async fn wait(
     State(app): State<App>,
     tenant: Tenant,
@@ -169,9 +170,9 @@ pub(super) async fn kill(
     tenant.run(&app, id).await?;
     let ended = app.ops.end_run(&Principal::Operator, id, EndRun { reason, at_once: query.now }).await?;
     let (effect, grace) = match ended {
-        Ended::Cancelled => (KillEffect::Cancelled, Duration::ZERO),
-        Ended::Stopping(grace) => (KillEffect::Stopping, grace),
-        Ended::Requested => (KillEffect::Requested, Duration::ZERO),
+        EndEffect::Cancelled => (KillEffect::Cancelled, Duration::ZERO),
+        EndEffect::Stopping(grace) => (KillEffect::Stopping, grace),
+        EndEffect::Requested => (KillEffect::Requested, Duration::ZERO),
     };
     let status = if effect == KillEffect::Cancelled { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(Killed { run: id, effect, grace_ms: millis(grace) })))

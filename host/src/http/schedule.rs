@@ -1,20 +1,20 @@
-//! What a schedule means, before there is a task that has it.
+//! Explains a schedule, before any task has it.
 
 use axum::Json;
 use axum::extract::State;
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-use crate::schedule::given::{self, Reading};
-use crate::schedule::{explain, words, zone};
+use crate::schedule::parse::{self, Reading};
+use crate::schedule::{explain, instant_parser, zone};
 use crate::task::{Name, TaskKey};
 
 use super::api_state::App;
+use super::api_types::schedule::Explained;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, Tenant};
-use super::shapes::schedule::Explained;
 
-/// Instants that are told, unless asked for otherwise.
+/// The default number of instants.
 const NEXT: usize = 5;
 
 /// The query of an explanation.
@@ -23,9 +23,9 @@ const NEXT: usize = 5;
 pub(super) struct ExplainQuery {
     schedule: String,
     zone: Option<String>,
-    /// `true`: a crontab has a field for seconds.
+    /// Whether a crontab has a field for seconds.
     seconds: Option<bool>,
-    /// The task whose it would be, or `TASK/KEY` for a schedule that is added.
+    /// The task that would have the schedule, or `TASK/KEY` for a schedule that is added.
     task: Option<String>,
     start: Option<String>,
     next: Option<usize>,
@@ -46,24 +46,24 @@ pub(super) async fn explain(
     let zone = zone.map_err(|wrong| ApiError::bad("bad-zone", format!("`zone`: {wrong}")))?;
     let now = app.clock.now();
     let instant = |field: &str, text: &Option<String>| {
-        let read = text.as_deref().map(|text| words::instant(text, zone.unwrap_or(Tz::UTC), now)).transpose();
+        let read = text.as_deref().map(|text| instant_parser::instant(text, zone.unwrap_or(Tz::UTC), now)).transpose();
         read.map_err(|wrong| ApiError::bad("bad-instant", format!("`{field}`: {wrong}")))
     };
     let from = instant("from", &query.from)?.unwrap_or(now);
     let start = instant("start", &query.start)?;
     let name = query.task.as_deref().map(|task| whole_name(&tenant, task)).transpose()?;
     let reading = Reading { zone, seconds: query.seconds.unwrap_or(false), name: name.as_deref(), start };
-    let given = given::read(&query.schedule, reading, from)
+    let given = parse::read(&query.schedule, reading, from)
         .map_err(|wrong| ApiError::bad("bad-schedule", format!("`schedule`: {wrong}")))?;
-    // A thousand instants take a while; other requests are not to wait for it.
+    // A thousand instants take a while, and other requests must not wait for them.
     let explained = tokio::task::spawn_blocking(move || Explained::of(&given, from, next)).await;
     explained.map(Json).map_err(|_| {
         ApiError::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "failed", "the schedule could not be worked out")
     })
 }
 
-/// The full name of a tenant's task, and of a schedule that was added for it where the key is named as well (`TASK/KEY`): `H` and `~`
-/// depend on it. There need be none.
+/// Returns the full name of a tenant's task, or of a schedule added for it if the key is named as well (`TASK/KEY`).
+/// `H` and `~` depend on it. The task need not exist.
 fn whole_name(tenant: &Name, asked: &str) -> ApiResult<String> {
     let name = |text| Name::new(text).map_err(|wrong| ApiError::bad("bad-name", format!("`task`: {wrong}")));
     let owner = |task| name(task).map(|task| TaskKey { tenant: tenant.clone(), task }.to_string());

@@ -1,4 +1,4 @@
-//! Added schedules: taken, listed, deleted. Whatever a schedule is to say is checked here.
+//! Adds, lists and deletes added schedules. Every part of a schedule is checked here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-use crate::schedule::{self, BadDefinition, Definition, Trigger, given, words};
+use crate::schedule::{self, BadDefinition, Definition, Trigger, instant_parser, parse};
 use crate::store::StoreError;
 use crate::store::added::{AddSchedule, Added, Reset, ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey};
 use crate::task::{Name, TaskKey};
@@ -20,25 +20,25 @@ use crate::time::Timestamp;
 
 use super::absent::no_task;
 use super::api_state::App;
-use super::error::{ApiError, ApiResult};
-use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, Tenant, duration, instant, query_of};
-use super::shapes::schedules::{
+use super::api_types::schedules::{
     AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
 };
+use super::error::{ApiError, ApiResult};
+use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, Tenant, duration, instant, query_of};
 
-/// The longest delay or interval, and how far ahead an instant may be. Further is more likely a slip than a wish.
+/// The longest delay or interval, and the furthest instant ahead. A longer one is more likely a mistake than intended.
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
 /// The shortest interval, as in a manifest.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// How long ago an instant may be that is to come: on the way here it may have passed.
+/// The age up to which an instant still counts as ahead, because it may have passed while the request was on its way.
 const JUST_NOW: Duration = Duration::from_secs(1);
 
-/// Schedules in one page, and at most.
+/// The default and the largest number of schedules of a page.
 const PAGE: usize = 100;
 const LONGEST_PAGE: usize = 1000;
 
-/// What the API answers where the store does nothing to a schedule.
+/// Returns the error for a change that the store refused.
 pub(super) fn refused(why: &ScheduleError) -> ApiError {
     let conflict = |code, hint| ApiError::new(StatusCode::CONFLICT, code, why.to_string()).hint(hint);
     match why {
@@ -183,7 +183,7 @@ async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult
     let now = app.clock.now();
     let task = task_of(&request)?;
     let owner = TaskKey { tenant: key.tenant.clone(), task: task.clone() };
-    // As `schedule explain --task` is given it, so that both show the same instants.
+    // `schedule explain --task` uses the same name, so that both show the same instants.
     let (definition, notes) = define(&request, &format!("{owner}/{}", key.key), now)?;
     let new = AddSchedule {
         key,
@@ -191,7 +191,7 @@ async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult
         definition: definition.text(),
         data: request.data.map(bytes),
         cursor: match definition.trigger {
-            // One that was to come when it was sent is still due.
+            // An instant that was ahead when the request was sent is still due.
             Trigger::At(at) => now.min(at.minus(Duration::from_millis(1))),
             _ => now,
         },
@@ -199,7 +199,7 @@ async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult
         version: request.version,
         now,
     };
-    // Whoever asks once more for what is there is told so, even if it could not be added now.
+    // A repeated request finds its schedule, even if it could not be added now.
     let answer = match refusal(app, &new, &definition).await? {
         None => app.store.add_schedule(new).await?,
         Some(refusal) => existing(app, &new).await?.ok_or(refusal)?,
@@ -218,7 +218,7 @@ async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult
     Ok((status, [(LOCATION, place)], Json(ScheduleChanged { effect, schedule, notes })).into_response())
 }
 
-/// Why a schedule that is well-formed is not added: it would do nothing.
+/// Returns why a well-formed schedule is not added: it would do nothing.
 async fn refusal(app: &App, new: &AddSchedule, definition: &Definition) -> ApiResult<Option<ApiError>> {
     if let Trigger::At(at) = definition.trigger
         && at.plus(JUST_NOW) < new.now
@@ -233,7 +233,7 @@ async fn refusal(app: &App, new: &AddSchedule, definition: &Definition) -> ApiRe
     }
 }
 
-/// The schedule that is there, if adding `new` would change nothing; what else there is to say of its key.
+/// Returns the existing schedule if adding `new` would change nothing, or the error for its key.
 async fn existing(app: &App, new: &AddSchedule) -> ApiResult<Option<Added>> {
     let Some(found) = app.store.schedule(new.key.clone()).await? else { return Ok(None) };
     if found.task != new.task || found.definition != new.definition {
@@ -255,7 +255,7 @@ fn task_of(request: &ScheduleRequest) -> ApiResult<Name> {
     }
 }
 
-/// A text as it is, anything else as JSON.
+/// Returns a text as it is, and anything else as JSON.
 fn bytes(data: serde_json::Value) -> Vec<u8> {
     match data {
         serde_json::Value::String(text) => text.into_bytes(),
@@ -263,7 +263,7 @@ fn bytes(data: serde_json::Value) -> Vec<u8> {
     }
 }
 
-/// What is asked for, and what of that deviates from what is written, a line each. `H` and `~` fall by `name`.
+/// Returns the requested definition, and a line for each deviation from the text. `name` places `H` and `~`.
 fn define(request: &ScheduleRequest, name: &str, now: Timestamp) -> ApiResult<(Definition, Vec<String>)> {
     let manifests = [
         ("after", &request.after),
@@ -276,7 +276,7 @@ fn define(request: &ScheduleRequest, name: &str, now: Timestamp) -> ApiResult<(D
     }
     let asked_zone = request.zone.as_deref().map(zone).transpose()?;
     let trigger = trigger(request, asked_zone.unwrap_or(Tz::UTC), now)?;
-    let mut notes: Vec<String> = given::two_zones(&trigger, asked_zone).into_iter().collect();
+    let mut notes: Vec<String> = parse::two_zones(&trigger, asked_zone).into_iter().collect();
     let mut definition = Definition::of(trigger, asked_zone.unwrap_or(Tz::UTC)).map_err(|e| not_supported(&e))?;
     definition = definition.for_name(name);
     let zone = definition.zone;
@@ -301,7 +301,7 @@ fn define(request: &ScheduleRequest, name: &str, now: Timestamp) -> ApiResult<(D
     let instants =
         [("at", &request.at, due), ("start", &request.start, definition.start), ("end", &request.end, definition.end)];
     notes.extend(instants.into_iter().filter_map(|(field, text, at)| {
-        words::displaced(text.as_deref()?, zone, at?).map(|moved| format!("`{field}`: {moved}"))
+        instant_parser::displaced(text.as_deref()?, zone, at?).map(|moved| format!("`{field}`: {moved}"))
     }));
     Ok((definition, notes))
 }
@@ -314,7 +314,7 @@ fn trigger(request: &ScheduleRequest, zone: Tz, now: Timestamp) -> ApiResult<Tri
     let ScheduleRequest { cron, every, at, after_now, .. } = request;
     match (cron, every, at, after_now) {
         (Some(crontab), None, None, None) => {
-            let read = given::crontab(crontab, false);
+            let read = parse::crontab(crontab, false);
             read.map_err(|e| ApiError::bad("bad-crontab", format!("`cron`: {e}")))
         }
         (None, Some(every), None, None) => match duration("every", every, YEAR)? {

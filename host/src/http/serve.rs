@@ -1,4 +1,5 @@
-//! Connections: how many, how slow, how large. One that stalls is ended; none holds up another.
+//! Serves connections, and bounds their number, duration and size. A connection that stalls is ended; none delays
+//! another.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -24,36 +25,37 @@ use tokio_io_timeout::TimeoutStream;
 use super::places::{Place, Places, UnderWay};
 use crate::supervisor::{Supervisor, caught};
 
-/// Connections at once. Each may cost up to [`MAX_HEAD`] and a body, so more would be memory; where all are taken, one that is
-/// idle or slow makes room for the next (see `places`). Twice as many as requests may wait (`waiting::MAX_WAITING`).
+/// The most connections. Each may cost up to [`MAX_HEAD`] and a body, so more would take more memory. If all are taken,
+/// an idle or slow one makes room for the next (see `places`). It is twice the number of requests that may wait
+/// (`waiting::MAX_WAITING`).
 const MAX_CONNECTIONS: usize = 512;
 
-/// How often room is made for a connection that waits for a place.
+/// The interval at which room is made for a connection that waits for a place.
 const MAKE_ROOM: Duration = Duration::from_millis(50);
 
-/// Bytes that a request's line and headers may have together.
+/// The most bytes of a request's line and headers together.
 const MAX_HEAD: usize = 16 << 10;
 
-/// Headers that a request may have.
+/// The most headers of a request.
 const MAX_HEADERS: usize = 64;
 
-/// How long a request's head may take, and how long a connection may be idle between two.
+/// The time in which a request's head must arrive, and for which a connection may be idle between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a client may take to accept more bytes of an answer.
+/// The time in which a client must accept more bytes of a response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long answers under way may go on once the host shuts down. Those that wait for something are cut off then.
+/// The time for which responses may go on once the host shuts down. Requests that wait are cut off then.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Answer on `listener` until `shutdown` is over, then let answers under way end for a second.
+/// Serves `listener` until `shutdown` completes, then lets responses finish for a second.
 ///
-/// Errors of single connections end only them.
+/// Errors of a connection end only that connection.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
     serve_at_most(MAX_CONNECTIONS, listener, router, shutdown).await;
 }
 
-/// [`serve`] with at most so many connections at once.
+/// Does the same as [`serve`] with at most `most` connections at once.
 pub(super) async fn serve_at_most(
     most: usize,
     listener: TcpListener,
@@ -75,7 +77,8 @@ pub(super) async fn serve_at_most(
                     stream
                 }
                 Err(e) => {
-                    // Most often too many open files: others must close some first, so asking at once would spin.
+                    // The usual cause is too many open files. Others must close some first, so an immediate retry would
+                    // spin.
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(error = %e, "Could not accept a connection, trying again and again");
                     }
@@ -83,12 +86,12 @@ pub(super) async fn serve_at_most(
                     continue;
                 }
             },
-            // Ends the accepting.
+            // Ends the loop that accepts.
             () = &mut shutdown => break,
         };
         let free = tokio::select! {
             free = free_place(&room, &places) => free,
-            // Ends the waiting for a free place.
+            // Ends the wait for a free place.
             () = &mut shutdown => break,
         };
         let (router, drained, taken) = (router.clone(), drained.clone(), places.take());
@@ -109,7 +112,7 @@ pub(super) async fn serve_at_most(
     }
 }
 
-/// A place for one more connection. Others make room for it if they must.
+/// Returns a place for one more connection. Others make room for it if necessary.
 async fn free_place(room: &Arc<Semaphore>, places: &Places) -> OwnedSemaphorePermit {
     loop {
         let free = Arc::clone(room).acquire_owned();
@@ -123,7 +126,7 @@ async fn free_place(room: &Arc<Semaphore>, places: &Places) -> OwnedSemaphorePer
 }
 
 async fn connection(stream: TcpStream, router: Router, mut drained: watch::Receiver<bool>, place: Arc<Place>) {
-    // Answers are small and complete when they are written: waiting to fill a packet would only delay them.
+    // Responses are small and complete when they are written, so waiting to fill a packet would only delay them.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
@@ -150,19 +153,19 @@ async fn connection(stream: TcpStream, router: Router, mut drained: watch::Recei
         ended = &mut serving => ended,
         // Another connection needs the place.
         () = place.closed() => return,
-        // The host shuts down: the request under way is answered, and no other is read.
+        // The host shuts down: the request under way is answered, and no further one is read.
         _ = shutdown => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
     };
     if let Err(e) = ended {
-        // A client that went away or stalled is its own business.
+        // A client that went away or stalled needs no attention.
         tracing::debug!(error = %e, "A connection to the API ended early");
     }
 }
 
-/// The body of an answer. Its request is under way until the last of it is handed over, or it is dropped.
+/// The body of a response. Its request is under way until the last part is sent, or the body is dropped.
 struct Answer {
     body: Body,
     _under_way: UnderWay,

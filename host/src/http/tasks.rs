@@ -1,4 +1,4 @@
-//! Tasks: what they are, and what somebody wants of them.
+//! Serves tasks: lists, shows and triggers them.
 
 use std::sync::Arc;
 
@@ -18,31 +18,31 @@ use crate::time::Timestamp;
 
 use super::absent::no_task;
 use super::api_state::App;
+use super::api_types::{TaskDetail, TaskSummary, Tasks, Triggered};
 use super::chains::following;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, TaskPath, Tenant, duration, instant, query_of};
-use super::placing::Placing;
-use super::shapes::{TaskDetail, TaskSummary, Tasks, Triggered};
+use super::placement::Placement;
 
-/// Longest idempotency key, in bytes.
+/// The longest idempotency key, in bytes.
 const MAX_DEDUP: usize = 200;
 
-/// Due instants shown with each task of the list, and of one task.
+/// The due instants shown with each task of the list, and with one task.
 const NEXT_IN_LIST: usize = 3;
 const NEXT_IN_DETAIL: usize = 5;
 
-/// Tasks that are summed up before others get their turn on the thread: each takes some ten microseconds, and there may be
-/// thousands.
+/// The number of tasks that are summed up before other requests get a turn on the thread. Each takes some ten
+/// microseconds, and there may be thousands.
 const AT_A_TIME: usize = 50;
 
-/// The summaries of the first tasks of `tenant` by name, `most` of them, and how many tasks it has in all.
+/// Returns the summaries of the first `most` tasks of `tenant` by name, and the number of all its tasks.
 pub(super) async fn summaries(app: &App, tenant: &Name, most: usize) -> ApiResult<(Vec<TaskSummary>, usize)> {
     let states = app.store.task_states_of(tenant.clone()).await?;
     let (latest, pauses) = (app.store.latest_runs(tenant.clone(), None).await?, app.store.pauses().await?);
     let (tasks, now) = (app.catalog.tasks(), app.clock.now());
     let of_tenant = || tasks.values().filter(|task| task.key.tenant == *tenant);
     let mut following = following(app, of_tenant().take(most)).await?;
-    let placing = Placing::of(app).await?;
+    let placing = Placement::of(app).await?;
     let mut summary = |task: &Arc<Task>| {
         let (state, last) = (states.get(&task.key), latest.get(&task.key.task));
         let summary = TaskSummary::of(task, state, last, now, NEXT_IN_LIST);
@@ -59,15 +59,15 @@ pub(super) async fn summaries(app: &App, tenant: &Name, most: usize) -> ApiResul
     Ok((summaries, of_tenant().count()))
 }
 
-/// Why nothing of a task starts for a while. That its tenant has no room for a moment is told of runs only.
-fn held_back(app: &App, placing: &Placing<'_>, key: &TaskKey) -> Option<HeldBack> {
+/// Returns why no runs of a task start for a while. A momentary lack of room of its tenant is shown for runs only.
+fn held_back(app: &App, placing: &Placement<'_>, key: &TaskKey) -> Option<HeldBack> {
     if placing.is_elsewhere(key) {
         return placing.nowhere(key);
     }
     app.held_back().or_else(|| app.budgets.held_back(key).filter(|held_back| held_back.until.is_some()))
 }
 
-/// The task, or an error that says why it is not there.
+/// Returns the task, or an error that says why it does not exist.
 pub(super) async fn known(app: &App, key: &TaskKey) -> ApiResult<Arc<Task>> {
     match app.catalog.get(key) {
         Some(task) => Ok(task),
@@ -99,7 +99,7 @@ pub(super) async fn show(
     let latest = app.store.latest_runs(key.tenant.clone(), Some(key.task.clone())).await?.remove(&key.task);
     let summary = TaskSummary::of(&task, Some(&state), latest.as_ref(), app.clock.now(), NEXT_IN_DETAIL);
     let following = following(&app, std::iter::once(&task)).await?.remove(&key);
-    let held_back = held_back(&app, &Placing::of(&app).await?, &key);
+    let held_back = held_back(&app, &Placement::of(&app).await?, &key);
     let summary = TaskSummary { held_back, following, ..summary };
     let summary = summary.under(&app.store.pauses().await?);
     Ok(Json(TaskDetail::of(&task, &state, summary)))
@@ -110,7 +110,7 @@ pub(super) async fn show(
 #[serde(deny_unknown_fields)]
 pub(super) struct TriggerQuery {
     at: Option<String>,
-    /// `after` is what it was called before.
+    /// `after` is the parameter's former name.
     #[serde(rename = "in", alias = "after")]
     after_now: Option<String>,
     #[serde(default)]
@@ -158,7 +158,7 @@ pub(super) async fn trigger(
     let input = if body.is_empty() { None } else { Some(body.to_vec()) };
     let asked = TriggerRun { due_at, input, key: idempotency_key(&headers)?, past_limits: query.past_limits };
     let made = match app.ops.trigger(&Principal::Operator, &key, asked).await {
-        // It was there a moment ago: that it is gone is told in full.
+        // The task existed a moment ago, so the error explains in full why it is gone.
         Err(OpError::NoTask(_)) => return Err(no_task(&app, &key).await?),
         made => made?,
     };

@@ -1,4 +1,4 @@
-//! The API over a real store: what it answers, what it refuses, and that nobody holds up anybody else.
+//! Tests the API over a real store: its responses, its refusals, and that no request delays others.
 
 mod any;
 mod bad;
@@ -7,7 +7,7 @@ mod hosts;
 mod logs;
 mod pages;
 mod pauses;
-mod placing;
+mod placement;
 mod schedules;
 mod tenants;
 
@@ -28,7 +28,7 @@ use crate::attempt::{RunHandle, Stop};
 use crate::catalog::Catalog;
 use crate::lifecycle::Transition;
 use crate::machine::budget::Budgets;
-use crate::machine::host_duty::HostDuty;
+use crate::machine::drain::HostDuty;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::ops::Ops;
@@ -46,7 +46,7 @@ use crate::time::{Clock, Timestamp};
 
 use super::{ApiState, HostInfo, WaitingPlaces, router};
 
-/// 2026-11-22T10:00:00Z, for ever.
+/// Shows 2026-11-22T10:00:00Z for ever.
 #[derive(Debug)]
 struct Stopped;
 
@@ -58,10 +58,10 @@ impl Clock for Stopped {
     }
 }
 
-/// Longer than anything here takes, so that a test that waits in vain ends.
+/// Longer than anything here takes, so that a test ends whose event never comes.
 const BOUND: Duration = Duration::from_secs(20);
 
-/// Requests of a rig that may wait at once.
+/// The number of requests of a rig that may wait at once.
 const WAITING: usize = 10;
 
 /// A host's API without the host: a store in a file, tasks `hello` and `tick`, and a plugin in quarantine.
@@ -126,7 +126,7 @@ fn task(name: &str, trigger: Trigger) -> Arc<Task> {
     })
 }
 
-/// A task of the default tenant that runs on demand.
+/// Returns a task of the default tenant that runs on demand.
 pub(crate) fn any_task(name: &str) -> Task {
     Task::clone(&task(name, Trigger::OnDemand))
 }
@@ -212,13 +212,13 @@ impl Rig {
         self.ask(request(Method::POST, path).body(Body::from(body.to_owned())).expect("a request")).await
     }
 
-    /// A run of `hello` that waits.
+    /// Makes a run of `hello` that waits.
     pub(crate) async fn waiting(&self) -> RunId {
         let made = self.post("/v1/tasks/hello/runs", "").await.json();
         RunId(made["run"].as_i64().expect("a run"))
     }
 
-    /// Take the one run that is due, as a worker does.
+    /// Claims the one run that is due, as a worker does.
     pub(crate) async fn claim(&self) -> Claim {
         let tasks: BTreeMap<_, _> = self.catalog.tasks().keys().map(|key| (key.clone(), 10)).collect();
         let request = ClaimRequest {
@@ -245,7 +245,7 @@ impl Rig {
         self.store.finish(Arc::new(finish)).await.expect("the claim holds");
     }
 
-    /// A run of `hello` that has succeeded with `output`.
+    /// Makes a run of `hello` that has succeeded with `output`.
     pub(crate) async fn succeeded(&self, content_type: Option<&str>, body: &str) -> RunId {
         self.waiting().await;
         let claim = self.claim().await;
@@ -394,7 +394,7 @@ async fn killing_cancels_what_waits_stops_what_runs_here_and_leaves_what_is_over
 }
 
 #[tokio::test]
-async fn a_paused_task_says_so_to_who_triggers_it() {
+async fn triggering_a_paused_task_reports_the_pause() {
     let rig = Rig::new();
     assert_eq!(
         rig.post("/v1/tasks/hello/pause", "").await.json(),
@@ -449,7 +449,7 @@ async fn the_cache_takes_no_more_than_its_quota() {
 }
 
 #[tokio::test]
-async fn the_graph_of_locks_shows_who_holds_and_who_waits() {
+async fn the_graph_of_locks_shows_holders_and_waiters() {
     let rig = Rig::new();
     let run = rig.waiting().await;
     let claim = rig.claim().await;

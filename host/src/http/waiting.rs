@@ -1,4 +1,4 @@
-//! Requests that wait for something: bounded apart from all others, so that however many wait, short requests are answered.
+//! Bounds requests that wait, apart from all others, so that short requests are answered however many wait.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use super::api_state::App;
 use super::error::{ApiError, ApiResult};
 use super::places::Place;
 
-/// Requests that wait at once. Each holds a connection for minutes, of which there are twice as many
-/// (`serve::MAX_CONNECTIONS`); people and programs that wait for runs are some dozens.
+/// The most requests that wait at once. Each holds a connection for minutes, of which there are twice as many
+/// (`serve::MAX_CONNECTIONS`). People and programs that wait for runs are some dozens.
 pub(super) const MAX_WAITING: usize = 256;
 
-/// After how many seconds a request that found no place may try again.
+/// The seconds after which a request that found no slot may try again.
 const AGAIN: u64 = 5;
 
-/// The places of requests that wait.
+/// The slots of requests that wait.
 #[derive(Clone, Debug)]
 pub struct WaitingPlaces(Arc<Semaphore>);
 
@@ -29,7 +29,7 @@ impl Default for WaitingPlaces {
 }
 
 impl WaitingPlaces {
-    /// So many places.
+    /// Creates slots for `places` requests.
     pub fn of(places: usize) -> Self {
         Self(Arc::new(Semaphore::new(places)))
     }
@@ -46,7 +46,7 @@ impl<S: Send + Sync> FromRequestParts<S> for MayWait {
     }
 }
 
-/// A request that waits, until this is dropped. Its connection is not closed to make room for others.
+/// Holds a slot until this is dropped. The connection of a waiting request is not closed to make room for others.
 #[derive(Debug)]
 pub(super) struct Waiting {
     _place: OwnedSemaphorePermit,
@@ -58,7 +58,7 @@ impl MayWait {
     ///
     /// # Errors
     ///
-    /// 503 `too-many-waiting` if too many do.
+    /// 503 `too-many-waiting` if too many requests wait.
     pub(super) fn begin(&self, app: &App) -> ApiResult<Waiting> {
         let place = Arc::clone(&app.waiting.0).try_acquire_owned().map_err(|_| {
             let message = "as many requests wait for runs, logs or profiles as this host lets wait";

@@ -1,6 +1,6 @@
-//! Tells operators what becomes of a task that goes wrong again and again.
+//! Tells operators about tasks that fail again and again.
 //!
-//! A log line with fields for now: `alert` names what happened, so that a log can be watched for it.
+//! An alert is a log line whose field `alert` names the event, so that a log can be watched for it.
 
 use tracing::{error, warn};
 
@@ -9,7 +9,7 @@ use crate::schedule::LinkEnd;
 use crate::supervision::Consequence;
 use crate::task::TaskKey;
 
-/// Tell what an attempt's end made of its task, once it is written.
+/// Logs the effect that an attempt's end has on its task, once that is stored.
 pub fn tell(task: &TaskKey, after: &Consequence) {
     let standing = after.standing;
     if let Some(pause) = &after.paused {
@@ -22,12 +22,12 @@ pub fn tell(task: &TaskKey, after: &Consequence) {
     }
 }
 
-/// Tells that a run is held back because its host died `deaths` times while it was under way.
+/// Logs that a run is held back because its host died `deaths` times while it was under way.
 pub fn suspected(task: &TaskKey, run: RunId, deaths: u32) {
     error!(alert = "run-suspected", run.id = %run, task.name = %task, deaths, "Run {run} of `{task}` is held back: it is suspected of killing its host, which died {deaths} times while the run was under way; `sexton release {run}` lets it start");
 }
 
-/// Tell that a link of a chain did not succeed, once it is written; and why the chain is paused, if it is for that.
+/// Logs that a link of a chain did not succeed, once that is stored, and why the chain is paused, if it is.
 pub fn link_failed(chain: &TaskKey, link: &LinkEnd, stopped: Option<&str>) {
     let (task, round, state) = (&link.task, link.round, link.state.map_or("gone", |state| state.as_str()));
     let run = link.run.map(|run| run.0);

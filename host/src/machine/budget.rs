@@ -1,11 +1,12 @@
-//! What tasks and tenants may use of this host: fuel a minute, and of a tenant runs at once.
+//! Bounds what tasks and tenants may use of this host: fuel a minute, and for a tenant also runs at once.
 //!
-//! A budget of fuel is a bucket that holds one minute's worth and fills evenly. Attempts are charged with what they really
-//! use: while they run as far as that can be seen, and with the rest at their end, however they end. What is over its budget
-//! owes fuel; nothing of it is claimed until that has come in. An attempt under way is not ended for it, so that a budget
-//! is exceeded at most by what the runs that its task or tenant has at once may use each (`limits.fuel`), once, and paid back.
+//! A budget of fuel is a bucket that holds one minute's worth and fills evenly. Attempts are charged with the fuel that
+//! they really use: while they run, as far as that can be seen, and with the rest at their end, however they end. A
+//! task or tenant that is over its budget owes fuel, and none of its runs is claimed until the debt is paid. An attempt
+//! under way is not ended for it. So a budget is exceeded at most once, by at most the fuel that the concurrent runs of
+//! its task or tenant may use each (`limits.fuel`), and that is paid back.
 //!
-//! All of this is of one host, and forgotten when it stops: it starts with full buckets.
+//! Budgets belong to one host and are forgotten when it stops: it starts with full buckets.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,19 +23,20 @@ use crate::task::{Name, TaskKey};
 use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
 
-/// How often attempts under way are looked at. What a budget is exceeded by grows with it; each look costs a moment.
+/// The interval at which attempts under way are examined. A longer one lets budgets be exceeded by more; each look
+/// costs a moment.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What tasks and tenants have used, and what they have under way.
+/// Holds what tasks and tenants have used, and what they have under way.
 #[derive(Debug)]
 pub struct Budgets {
     catalog: Arc<Catalog>,
     tenants: Arc<Tenants>,
     clock: Arc<dyn Clock>,
     books: Mutex<Books>,
-    /// Told when a tenant that had as many runs as it may has one less.
+    /// Notified when a tenant that had as many runs as it may has one less.
     freed: Notify,
-    /// How many attempts under way are charged to somebody.
+    /// The number of attempts under way that are charged to a budget.
     charged: watch::Sender<usize>,
 }
 
@@ -42,13 +44,13 @@ pub struct Budgets {
 struct Books {
     tasks: HashMap<TaskKey, Bucket>,
     tenants: HashMap<Name, Bucket>,
-    /// Attempts under way, by tenant.
+    /// The number of attempts under way, by tenant.
     running: HashMap<Name, u32>,
-    /// Attempts under way that are charged to somebody, and what they were charged with.
+    /// The attempts under way that are charged to a budget, and the fuel charged so far.
     attempts: HashMap<ClaimKey, (TaskKey, u64)>,
 }
 
-/// An attempt under way, until this is dropped.
+/// An attempt counts as under way until this is dropped.
 #[derive(Debug)]
 pub struct Underway {
     budgets: Arc<Budgets>,
@@ -56,36 +58,36 @@ pub struct Underway {
     tenant: Name,
 }
 
-/// Who may not start anything, or only so much.
+/// The tasks and tenants that may not start runs, or only a limited number.
 #[derive(Debug, Default)]
-pub struct Standing {
-    /// Tasks that are over their budget.
+pub struct Admission {
+    /// The tasks that are over their budget.
     pub over: BTreeSet<TaskKey>,
-    /// What tenants have under way, and may have more; none where no tenant has a bound, or is beside another.
+    /// The runs that tenants have under way and may still start. Empty if no tenant has a bound or a neighbour.
     pub shares: BTreeMap<Name, TenantShare>,
-    /// When the first of those that are over their budget will have recovered.
+    /// The instant at which the first of those over their budget will have recovered.
     pub recovers_at: Option<Timestamp>,
 }
 
-/// A tenant, as people see it.
+/// The use of a host by a tenant, as people see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantUse {
-    /// Attempts under way on this host.
+    /// The number of attempts under way on this host.
     pub running: u32,
-    /// Fuel that is left of its budget; less than nothing is owed. `None` without a budget.
+    /// The fuel that is left of the tenant's budget; a negative amount is owed. `None` without a budget.
     pub fuel_left: Option<i64>,
-    /// Why nothing of it starts.
+    /// The reason why none of the tenant's runs start.
     pub held_back: Option<HeldBack>,
 }
 
 impl Budgets {
-    /// Full budgets for the tasks of `catalog` and for `tenants`.
+    /// Creates full budgets for the tasks of `catalog` and for `tenants`.
     pub fn new(catalog: Arc<Catalog>, tenants: Arc<Tenants>, clock: Arc<dyn Clock>) -> Self {
         let charged = watch::Sender::new(0);
         Self { catalog, tenants, clock, books: Mutex::default(), freed: Notify::new(), charged }
     }
 
-    /// An attempt begins. It is under way until what this returns is dropped.
+    /// Begins an attempt. It is under way until the returned value is dropped.
     pub fn begin(self: &Arc<Self>, claim: &Claim) -> Underway {
         let (key, task) = (claim.key, &claim.task);
         let mut books = self.books();
@@ -97,7 +99,7 @@ impl Budgets {
         Underway { budgets: Arc::clone(self), key, tenant: task.tenant.clone() }
     }
 
-    /// The attempt has used so much `fuel` from its start to now: whatever it was not charged with yet, it is.
+    /// Records that the attempt has used `fuel` from its start to now, and charges the part that was not charged yet.
     pub fn used(&self, key: ClaimKey, fuel: u64) {
         let now = self.clock.now();
         let mut books = self.books();
@@ -113,18 +115,18 @@ impl Budgets {
         }
     }
 
-    /// Who may start how much.
-    pub fn standing(&self) -> Standing {
+    /// Returns which tasks and tenants may start how many runs.
+    pub fn admission(&self) -> Admission {
         let now = self.clock.now();
-        let mut standing = Standing::default();
+        let mut admission = Admission::default();
         let mut books = self.books();
         let Books { tasks, tenants, running, .. } = &mut *books;
-        // A bucket that is full again is as good as none.
+        // A bucket that is full again need not be kept.
         tasks.retain(|task, bucket| {
             let Some(rate) = self.task_rate(task) else { return false };
             if let Some(at) = bucket.recovers_at(rate, now) {
-                standing.over.insert(task.clone());
-                standing.recovers_at = Some(standing.recovers_at.map_or(at, |earlier| earlier.min(at)));
+                admission.over.insert(task.clone());
+                admission.recovers_at = Some(admission.recovers_at.map_or(at, |earlier| earlier.min(at)));
             }
             !bucket.is_full(rate)
         });
@@ -136,23 +138,23 @@ impl Budgets {
                 .and_then(|rate| tenants.get_mut(name).and_then(|bucket| bucket.recovers_at(rate, now)));
             if let Some(at) = recovers_at {
                 room = 0;
-                standing.recovers_at = Some(standing.recovers_at.map_or(at, |earlier| earlier.min(at)));
+                admission.recovers_at = Some(admission.recovers_at.map_or(at, |earlier| earlier.min(at)));
             }
-            standing.shares.insert(name.clone(), TenantShare { running, room });
+            admission.shares.insert(name.clone(), TenantShare { running, room });
         }
-        // One that shares with nobody and is bounded by nothing needs no share.
-        if standing.shares.len() == 1 && standing.shares.values().all(|share| share.room == u32::MAX) {
-            standing.shares.clear();
+        // A tenant that is alone and has no bound needs no share.
+        if admission.shares.len() == 1 && admission.shares.values().all(|share| share.room == u32::MAX) {
+            admission.shares.clear();
         }
-        standing
+        admission
     }
 
-    /// Completes when a tenant that had no room may have some. One waits for this, the worker.
+    /// Completes when a tenant that had no room may have some. Only the worker waits for this.
     pub async fn freed(&self) {
         self.freed.notified().await;
     }
 
-    /// Why runs of `task` that are due do not start.
+    /// Returns why runs of `task` that are due do not start.
     pub fn held_back(&self, task: &TaskKey) -> Option<HeldBack> {
         let now = self.clock.now();
         let mut books = self.books();
@@ -164,7 +166,7 @@ impl Budgets {
         }
     }
 
-    /// What `tenant` has under way, and has left.
+    /// Returns what `tenant` has under way, and has left.
     pub fn tenant_use(&self, tenant: &Name) -> TenantUse {
         let now = self.clock.now();
         let mut books = self.books();
@@ -192,13 +194,13 @@ impl Budgets {
         Some(HeldBack { reason, until: None })
     }
 
-    /// Charge attempts while they run, until `over` is set.
+    /// Charges attempts while they run, until `over` is set.
     pub async fn watch(self: Arc<Self>, live: Arc<LiveRuns>, mut over: watch::Receiver<bool>) {
         let mut charged = self.charged.subscribe();
         loop {
             rests(None);
             tokio::select! {
-                // Sleeps while nobody who has a budget has anything under way.
+                // Sleeps while no attempt is charged to a budget.
                 some = charged.wait_for(|attempts| *attempts > 0) => drop(some),
                 _ = over.changed() => return,
             }
@@ -226,7 +228,8 @@ impl Budgets {
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
-        // Whoever panicked while it held the guard left books that are whole: every change is one number.
+        // If a thread panicked while it held the guard, the books are still consistent, because every change is one
+        // number.
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -254,15 +257,17 @@ impl Drop for Underway {
     }
 }
 
-/// Fuel that comes in evenly, up to a minute's worth. The rate, in fuel a minute, is told each time: it may change.
+/// A bucket of fuel that fills evenly, up to a minute's worth. The rate, in fuel a minute, is an argument of each
+/// method, because it may change.
 #[derive(Clone, Debug)]
 struct Bucket {
-    /// In parts of a unit of fuel; less than nothing is owed.
+    /// The content in parts of a unit of fuel; a negative content is owed.
     level: i128,
     at: Timestamp,
 }
 
-/// As many as a minute has milliseconds: with a rate of N a minute, a millisecond brings N parts, so nothing is rounded.
+/// The number of milliseconds in a minute. With a rate of N a minute, a millisecond adds N parts, so nothing is
+/// rounded.
 const PARTS: i128 = 60_000;
 
 impl Bucket {
@@ -270,7 +275,7 @@ impl Bucket {
         Self { level: i128::from(rate) * PARTS, at }
     }
 
-    /// Let in what has come by `now`. A clock that was set back brings nothing, and takes nothing away.
+    /// Adds the fuel of the time up to `now`. A clock that was set back adds nothing and takes nothing away.
     fn fill(&mut self, rate: u64, now: Timestamp) {
         let passed = i128::try_from(now.since(self.at).as_millis()).unwrap_or(i128::from(u64::MAX));
         self.level = (self.level + passed * i128::from(rate)).min(i128::from(rate) * PARTS);
@@ -282,7 +287,7 @@ impl Bucket {
         self.level -= i128::from(fuel) * PARTS;
     }
 
-    /// When there will be something in it; `None` if there is.
+    /// Returns when the bucket will have fuel; `None` if it has some.
     fn recovers_at(&mut self, rate: u64, now: Timestamp) -> Option<Timestamp> {
         self.fill(rate, now);
         let missing = 1 - self.level;
@@ -293,7 +298,7 @@ impl Bucket {
         })
     }
 
-    /// Whole units in it; less than nothing is owed.
+    /// Returns whole units of fuel; a negative number is owed.
     fn left(&mut self, rate: u64, now: Timestamp) -> i64 {
         self.fill(rate, now);
         let whole = self.level.div_euclid(PARTS);

@@ -1,4 +1,4 @@
-//! One run: from its claim to what is written down about it.
+//! Executes one run: from its claim to the stored outcome.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,40 +20,41 @@ use crate::task::Task;
 use crate::time::{Clock, Timestamp};
 use crate::{harmless, lengths};
 
-/// How long to wait before an outcome that the store would not take is offered again: doubled each time up to the last.
+/// The wait before an outcome that the store refused is offered again: the first wait, which is doubled each time up to
+/// the second value.
 const FINISH_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
-/// How long a run is left alone whose plugin went away between its claim and its start.
+/// The time for which a run rests whose plugin was removed between its claim and its start.
 const PLUGIN_GONE: Duration = Duration::from_secs(1);
 
-/// Does runs, one at a time for each call.
+/// Executes runs, one in each call.
 #[derive(Debug)]
 pub struct Executor {
-    /// Where outcomes go.
+    /// Stores outcomes.
     pub store: Arc<dyn Store>,
     /// Runs the guests.
     pub runtime: Arc<Runtime>,
-    /// Which component a task is.
+    /// Finds the component of a task.
     pub plugins: Arc<Registry>,
-    /// Where the attempt can be seen and ended while it is under way.
+    /// Lists the attempt, so that it can be seen and ended while it is under way.
     pub live: Arc<LiveRuns>,
-    /// Charged with what attempts used.
+    /// Charges budgets with the fuel of attempts.
     pub budgets: Arc<Budgets>,
-    /// Told how attempts ended.
+    /// Counts how attempts end.
     pub summary: Arc<Summary>,
-    /// The time.
+    /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }
 
 impl Executor {
-    /// Make the attempt that was claimed, and write down how it ended.
+    /// Makes the attempt that was claimed, and stores how it ended.
     pub async fn execute(&self, claim: Claim) {
         let claim = Arc::new(claim);
         let Some(ready) = self.plugins.ready(&claim.task) else {
             return self.put_back(&claim).await;
         };
         let handle = Arc::new(RunHandle::new(claim.key, claim.task.clone(), ready.task.limits.log));
-        // Taken out whatever happens: a run that is not among them any more loses its lease, and is tried again.
+        // The attempt leaves the list in every case. A run that is no longer listed loses its lease and is tried again.
         let _listed = Listed::new(&self.live, Arc::clone(&handle));
 
         let order = Order { claim: Arc::clone(&claim), task: Arc::clone(&ready.task), handle: Arc::clone(&handle) };
@@ -74,7 +75,7 @@ impl Executor {
             _ => ended,
         };
         let transition = match handle.asked() {
-            // The task is not at fault: it goes on with the next host, and nothing is counted against it.
+            // The task is not at fault. It goes on with the next host, and the attempt does not count against it.
             Some(Stop::Shutdown) if interrupted(handle, &ended.ending) => {
                 Transition::Wait { run_at: now, failed: false }
             }
@@ -86,7 +87,7 @@ impl Executor {
         Finish { claim: claim.key, transition, report: ended.report, supervision, expired_by: None, death: None }
     }
 
-    /// Hand the outcome to the store until it takes it, or until the claim is lost.
+    /// Offers the outcome to the store until the store takes it, or until the claim is lost.
     async fn finish(&self, claim: &Claim, finish: Finish) {
         let finish = Arc::new(finish);
         let mut again = FINISH_AGAIN.0;
@@ -106,7 +107,7 @@ impl Executor {
         }
     }
 
-    /// The plugin was taken away after the claim: the run waits for it to come back.
+    /// Returns a run whose plugin was removed after the claim. It waits for the plugin to come back.
     async fn put_back(&self, claim: &Claim) {
         let now = self.clock.now();
         let message = "its plugin was taken away before the run could start".to_owned();
@@ -118,7 +119,8 @@ impl Executor {
     }
 }
 
-/// Whether the shutdown is what kept an attempt from its output: it was interrupted, or gave up since it was told.
+/// Returns whether the shutdown kept an attempt from its output: it was interrupted, or gave up after it was told to
+/// stop.
 fn interrupted(handle: &RunHandle, ending: &Ending) -> bool {
     match ending {
         Ending::Other(Outcome::FailedPermanent) => false,
@@ -127,7 +129,8 @@ fn interrupted(handle: &RunHandle, ending: &Ending) -> bool {
     }
 }
 
-/// An attempt that was to be ended was killed, whatever it came to in its grace: who asked for that means the run.
+/// Turns the end of an attempt that had to be ended into a kill, whatever its outcome was within its grace, because the
+/// request to end it is about the run.
 fn killed(mut ended: Ended, why: &str) -> Ended {
     if ended.report.outcome != Outcome::Killed {
         let said = ended.report.message.map(|said| format!(": {said}")).unwrap_or_default();
@@ -138,7 +141,7 @@ fn killed(mut ended: Ended, why: &str) -> Ended {
     ended
 }
 
-/// An attempt that is listed among those under way, until this is dropped.
+/// Lists an attempt among those under way until this is dropped.
 struct Listed<'a> {
     live: &'a LiveRuns,
     key: ClaimKey,
@@ -158,7 +161,7 @@ impl Drop for Listed<'_> {
     }
 }
 
-/// A report on an attempt of which no guest was seen.
+/// Creates the report of an attempt whose guest was never seen.
 pub fn report_without_guest(outcome: Outcome, started_at: Timestamp, ended_at: Timestamp, message: String) -> Report {
     Report {
         outcome,
@@ -173,7 +176,7 @@ pub fn report_without_guest(outcome: Outcome, started_at: Timestamp, ended_at: T
     }
 }
 
-/// Characters of a message that are logged; the run has all of it.
+/// The most characters of a message that are logged; the run has all of it.
 const MESSAGE_IN_LOG: usize = 1000;
 
 fn tell(claim: &Claim, report: &Report, transition: &Transition) {
@@ -192,7 +195,7 @@ fn tell(claim: &Claim, report: &Report, transition: &Transition) {
             let message = harmless::logged(message, MESSAGE_IN_LOG);
             warn!(run.id = %run, task.name = %task, run.attempt = attempt, run.state = state, outcome = %outcome, "Run {run} of `{task}` {outcome} after {took}: {message}{again}");
         }
-        // There are thousands of them: the summary tells how many.
+        // Thousands of runs succeed, so the summary counts them instead.
         _ if outcome == Outcome::Succeeded => {
             debug!(run.id = %run, task.name = %task, run.attempt = attempt, run.state = state, outcome = %outcome, "Run {run} of `{task}` {outcome} in {took}, started {late} late");
         }
@@ -202,7 +205,7 @@ fn tell(claim: &Claim, report: &Report, transition: &Transition) {
     }
 }
 
-/// A length of time that was measured by a clock of milliseconds.
+/// Formats a duration that was measured with a clock of milliseconds.
 fn rounded(time: Duration) -> String {
     match u64::try_from(time.as_millis()) {
         Ok(0) => "less than 1ms".to_owned(),

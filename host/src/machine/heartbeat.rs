@@ -1,4 +1,4 @@
-//! Keeps this host's claims, and ends the attempts whose claims it could not keep.
+//! Extends this host's claims, and ends the attempts whose claims it could not extend.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,21 +12,21 @@ use crate::store::Store;
 use crate::supervisor::{rests, works};
 use crate::time::Clock;
 
-/// What the heartbeat needs.
+/// The parts that the heartbeat needs.
 #[derive(Debug)]
 pub struct Heartbeat {
-    /// Where claims are.
+    /// Holds the claims.
     pub store: Arc<dyn Store>,
     /// The attempts under way.
     pub live: Arc<LiveRuns>,
-    /// The time.
+    /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// How long a claim holds unless it is extended.
+    /// The time for which a claim holds unless it is extended.
     pub lease: Duration,
 }
 
 impl Heartbeat {
-    /// Extend all claims three times a lease, until `over` is set.
+    /// Extends all claims three times a lease, until `over` is set.
     pub async fn run(self, mut over: watch::Receiver<bool>) {
         let mut beat = tokio::time::interval(self.lease / 3);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -43,7 +43,8 @@ impl Heartbeat {
                 Ok(()) => last_good = started,
                 Err(error) => {
                     warn!(error = %error, "Cannot extend claims");
-                    // By our own watch the leases are over: others may have taken the runs, so end them here.
+                    // By this host's own clock the leases have ended. Other hosts may have taken the runs, so the
+                    // attempts here must end.
                     if last_good.elapsed() >= self.lease {
                         for handle in self.live.all() {
                             if handle.started.elapsed() >= self.lease {

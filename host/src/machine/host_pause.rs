@@ -1,64 +1,64 @@
-//! Whether this host stands still because somebody sent it a signal: nothing is claimed or made by schedule here, and what
-//! runs goes on. It is this process's alone, and forgotten with it; pauses that last are the store's.
+//! Pauses this host after a signal: it neither claims runs nor makes scheduled ones, and running attempts go on. The
+//! pause belongs to this process and is forgotten with it. Pauses that last are kept in the store.
 
 use tokio::sync::watch;
 
 use crate::run::HeldBack;
 use crate::time::Timestamp;
 
-/// Whether a host stands still, and whether it did.
+/// The state of a host's pause, and its latest end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stand {
-    /// Since when it does.
+pub struct HostPauseState {
+    /// The begin of the pause, if the host is paused.
     pub since: Option<Timestamp>,
-    /// The latest pause that is over. Told apart from one before by when it ended, so that one so short that nobody saw it
-    /// begin is seen all the same.
-    pub over: Option<Over>,
+    /// The latest pause that has ended. Its end identifies it, so that even a pause too short for an observer to see
+    /// its begin is noticed.
+    pub over: Option<EndedPause>,
 }
 
-/// A pause that is over.
+/// A pause that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Over {
-    /// When it began.
+pub struct EndedPause {
+    /// The instant at which it began.
     pub from: Timestamp,
-    /// When it ended.
+    /// The instant at which it ended.
     pub to: Timestamp,
 }
 
-/// The pause of a host, shared by those who signal and those who heed it.
+/// Shares the pause of a host between the signal handler and the parts that obey it.
 #[derive(Debug, Default)]
-pub struct HostPause(watch::Sender<Stand>);
+pub struct HostPause(watch::Sender<HostPauseState>);
 
 impl HostPause {
-    /// Stand still. Returns whether it did not already.
+    /// Pauses the host. Returns whether it was not paused before.
     pub fn begin(&self, now: Timestamp) -> bool {
-        self.0.send_if_modified(|stand| {
-            let moved = stand.since.is_none();
-            stand.since = stand.since.or(Some(now));
+        self.0.send_if_modified(|state| {
+            let moved = state.since.is_none();
+            state.since = state.since.or(Some(now));
             moved
         })
     }
 
-    /// Go on. Returns whether it stood still.
+    /// Ends the pause. Returns whether the host was paused.
     pub fn end(&self, now: Timestamp) -> bool {
-        self.0.send_if_modified(|stand| {
-            let Some(from) = stand.since.take() else { return false };
-            stand.over = Some(Over { from, to: now });
+        self.0.send_if_modified(|state| {
+            let Some(from) = state.since.take() else { return false };
+            state.over = Some(EndedPause { from, to: now });
             true
         })
     }
 
-    /// Since when it stands still.
+    /// Returns the begin of the pause, if the host is paused.
     pub fn since(&self) -> Option<Timestamp> {
         self.0.borrow().since
     }
 
-    /// For those who heed it.
-    pub fn changes(&self) -> watch::Receiver<Stand> {
+    /// Returns a receiver of changes.
+    pub fn changes(&self) -> watch::Receiver<HostPauseState> {
         self.0.subscribe()
     }
 
-    /// Why nothing starts here, if that is why.
+    /// Returns the reason why no runs start here, if the pause is one.
     pub fn held_back(&self) -> Option<HeldBack> {
         let since = self.since()?;
         Some(HeldBack { reason: format!("this host is paused by a signal since {since}"), until: None })
@@ -81,6 +81,6 @@ mod tests {
         assert!(pause.end(at(4)) && !pause.end(at(5)));
 
         let seen = *changes.borrow_and_update();
-        assert_eq!(seen, Stand { since: None, over: Some(Over { from: at(2), to: at(4) }) });
+        assert_eq!(seen, HostPauseState { since: None, over: Some(EndedPause { from: at(2), to: at(4) }) });
     }
 }

@@ -1,4 +1,4 @@
-//! The attempts that are under way on this host.
+//! Lists the attempts that are under way on this host.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::attempt::RunHandle;
 use crate::run::{ClaimKey, RunId};
 
-/// All attempts that are under way on this host, by run.
+/// The attempts that are under way on this host, by run.
 #[derive(Debug, Default)]
 pub struct LiveRuns {
     runs: Mutex<HashMap<RunId, Arc<RunHandle>>>,
@@ -14,14 +14,14 @@ pub struct LiveRuns {
 }
 
 impl LiveRuns {
-    /// Put an attempt among them.
+    /// Adds an attempt.
     pub fn insert(&self, handle: Arc<RunHandle>) {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         runs.insert(handle.key.run, handle);
         self.count.send_replace(runs.len());
     }
 
-    /// Take an attempt out. A later attempt at the same run stays.
+    /// Removes an attempt. A later attempt at the same run stays.
     pub fn remove(&self, key: ClaimKey) {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         if runs.get(&key.run).is_some_and(|handle| handle.key == key) {
@@ -30,25 +30,25 @@ impl LiveRuns {
         self.count.send_replace(runs.len());
     }
 
-    /// The attempt at `run` that is under way here, if there is one.
+    /// Returns the attempt at `run` that is under way here, if there is one.
     pub fn get(&self, run: RunId) -> Option<Arc<RunHandle>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned()
     }
 
-    /// End those of `ended` that are under way here, as the run `by` takes their place. What is under way elsewhere is told
-    /// by the store.
+    /// Ends those of `ended` that are under way here, because the run `by` takes their place. Other hosts learn it from
+    /// the store.
     pub fn make_way(&self, ended: &[RunId], by: RunId) {
         for handle in ended.iter().filter_map(|run| self.get(*run)) {
             handle.replace(by);
         }
     }
 
-    /// All of them.
+    /// Returns all attempts.
     pub fn all(&self) -> Vec<Arc<RunHandle>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Told how many there are, whenever that changes.
+    /// Returns a receiver of the number of attempts.
     pub fn count(&self) -> tokio::sync::watch::Receiver<usize> {
         self.count.subscribe()
     }
@@ -61,7 +61,7 @@ mod tests {
     use crate::task::{Name, TaskKey};
 
     #[test]
-    fn what_is_replaced_ends_and_names_its_successor_and_nothing_else_ends() {
+    fn only_replaced_runs_end_and_they_name_their_successor() {
         let live = LiveRuns::default();
         let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("a").unwrap() };
         let handles = [1, 2].map(|run| {
@@ -70,7 +70,7 @@ mod tests {
         });
         handles.iter().for_each(|handle| live.insert(Arc::clone(handle)));
 
-        // Run 3 waited, and was never here.
+        // Run 3 was waiting, and was never here.
         live.make_way(&[RunId(1), RunId(3)], RunId(4));
 
         let stopped = handles.map(|handle| handle.stopped());

@@ -1,7 +1,7 @@
 //! Makes a run for every instant that a task's schedule calls for.
 //!
-//! Several hosts may do this at once without asking one another: an instant is the key of its run, and the second to come
-//! finds it made.
+//! Several hosts may do this at once without coordination: the instant is part of the run's key, and the second host
+//! finds the run already made.
 
 mod added;
 mod firing;
@@ -31,34 +31,34 @@ use reacting::Reacting;
 use timetable::Progress;
 pub use timetable::{Started, Timetable};
 
-/// The longest sleep: a clock that was set, or a machine that slept, is noticed after no more than this.
+/// The longest sleep, after which a clock that was set, or a machine that slept, is noticed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long to wait after the store would not take a run.
+/// The wait after the store refused a run.
 const AFTER_ERROR: Duration = Duration::from_millis(500);
 
-/// Tasks fired in one go; the store commits them together.
+/// The most tasks that fire at once; the store commits them together.
 const BATCH: usize = 1000;
 
-/// What the scheduler needs.
+/// The parts that the scheduler needs.
 #[derive(Debug)]
 pub struct Scheduler {
-    /// Where runs are made.
+    /// Stores the runs.
     pub store: Arc<dyn Store>,
     /// The tasks.
     pub catalog: Arc<Catalog>,
-    /// The attempts under way on this host, of which some are to make way for what is due.
+    /// The attempts under way on this host, some of which must make way for due runs.
     pub live: Arc<LiveRuns>,
-    /// The time.
+    /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// While it lasts nothing is made here.
+    /// No run is made here while this pause lasts.
     pub pause: Arc<HostPause>,
     /// The tasks that were due at this host's start.
     pub started: Started,
 }
 
 impl Scheduler {
-    /// Fire tasks as they come due, until `stopping` is set.
+    /// Fires tasks as they come due, until `stopping` is set.
     pub async fn run(self, mut stopping: watch::Receiver<bool>) {
         let mut catalog = self.catalog.changes();
         let mut ends = self.store.changes();
@@ -102,8 +102,8 @@ impl Scheduler {
         }
     }
 
-    /// One look, for who turns the clock himself: take up what tasks there are, and fire all that is due. When to look again
-    /// at the latest; `None` if nothing will be due by the clock.
+    /// Looks once: learns the tasks, and fires all that are due. Returns when to look again at the latest; `None` if no
+    /// task will be due by the clock. The simulation calls this; a host uses [`Scheduler::run`].
     pub async fn look(&self, timetable: &mut Timetable) -> Option<Timestamp> {
         if !self.learn(timetable).await {
             return Some(self.clock.now().plus(AFTER_ERROR));
@@ -114,7 +114,7 @@ impl Scheduler {
         timetable.next().into_iter().chain(timetable.reacting.next()).min()
     }
 
-    /// Take up tasks that are new or changed, and forget those that are gone. Returns whether the store let us.
+    /// Adds tasks that are new or changed, and forgets those that were removed. Returns whether the store allowed it.
     async fn learn(&self, timetable: &mut Timetable) -> bool {
         let tasks = self.catalog.tasks();
         timetable.keep(|key| tasks.contains_key(key));
@@ -142,9 +142,9 @@ impl Scheduler {
             let anew = Progress { cursor: stored.and_then(|state| state.cursor).max(Some(now)), ..Progress::default() };
             let progress = match timetable.entry(&task.key) {
                 _ if is_another(&task, stored) => anew,
-                // It was written down before something else failed.
+                // The change was stored before another step failed.
                 Some(entry) if entry.task.plan().identity() != task.plan().identity() => anew,
-                // What it would have been due for since its last run was not missed, even if there are to be more now.
+                // Instants since its last run were not missed, even if the task may now make more runs.
                 Some(entry) if entry.task.plan().left(entry.progress.fired) == Some(0) => {
                     Progress { cursor: anew.cursor, ..entry.progress.clone() }
                 }
@@ -163,15 +163,15 @@ impl Scheduler {
         true
     }
 
-    /// Write down which schedules the tasks have from now on. What was changed, also while no host was up, begins anew:
-    /// instants that it would have had before now are not missed ones.
+    /// Stores which schedules the tasks have from now on. A schedule that was changed, also while no host was up,
+    /// begins anew: instants that it would have had before now were not missed.
     async fn begin(&self, tasks: &[Arc<Task>], states: &BTreeMap<TaskKey, TaskState>, now: Timestamp) -> bool {
         let begun: Vec<Begun> = tasks
             .iter()
             .map(|task| Begun { task: task.key.clone(), schedule: task.plan().identity(), now })
             .filter(|begun| {
                 let before = states.get(&begun.task).and_then(|state| state.schedule.as_ref());
-                // Tasks that never had a schedule need none to be written down.
+                // Tasks that never had a schedule need not be stored.
                 before != Some(&begun.schedule) && (before.is_some() || begun.schedule != "demand")
             })
             .collect();
@@ -201,7 +201,7 @@ impl Scheduler {
         }
     }
 
-    /// Fire all that is due. Returns how long nothing will be.
+    /// Fires all tasks that are due. Returns how long none will be due.
     async fn fire_due(&self, timetable: &mut Timetable) -> Duration {
         loop {
             let now = self.clock.now();
@@ -227,7 +227,8 @@ impl Scheduler {
 }
 
 impl Scheduler {
-    /// Reads again how far those have come that wait because the clock was set back: somebody may have had them go on.
+    /// Reads again the progress of tasks that wait because the clock was set back, because an operator may have let
+    /// them continue.
     async fn read_again(&self, due: &mut [(Arc<Task>, Progress)], now: Timestamp) {
         if !due.iter().any(|(_, before)| firing::waits_for_clock(before, now)) {
             return;
@@ -245,7 +246,7 @@ impl Scheduler {
     }
 }
 
-/// Whether a task's schedule is another than the one that the store knows.
+/// Returns whether a task's schedule differs from the one that the store knows.
 fn is_another(task: &Task, stored: Option<&TaskState>) -> bool {
     stored.and_then(|state| state.schedule.as_ref()).is_some_and(|before| *before != task.plan().identity())
 }

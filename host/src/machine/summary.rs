@@ -1,4 +1,4 @@
-//! Says once a minute how many attempts ended, and how. A line for each that succeeded would be thousands of them.
+//! Logs once a minute how many attempts ended, and how. A line for each that succeeded would be thousands of lines.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,29 +11,29 @@ use crate::lengths;
 use crate::run::Outcome;
 use crate::supervisor::{rests, works};
 
-/// How often it is said, where anything ended.
+/// The interval of the summary, if any attempt ended.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// What ended since it was said last.
+/// Counts of the attempts that ended since the last summary.
 #[derive(Debug, Default)]
 pub struct Summary(Mutex<Counts>);
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counts {
     outcomes: BTreeMap<&'static str, u64>,
-    /// How long after it was to start the latest start was.
+    /// The longest delay between the instant at which an attempt should have started and its start.
     latest: Duration,
 }
 
 impl Summary {
-    /// Counts an attempt that ended, and that started so `late`.
+    /// Counts an attempt that ended, and that started `late`.
     pub fn count(&self, outcome: Outcome, late: Duration) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.outcomes.entry(outcome.as_str()).or_default() += 1;
         counts.latest = counts.latest.max(late);
     }
 
-    /// Says what ended, every minute until `over` is set, and then once more.
+    /// Logs the counts every minute until `over` is set, and then once more.
     pub async fn run(self: std::sync::Arc<Self>, mut over: watch::Receiver<bool>) {
         let mut since = Instant::now();
         loop {
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ended_is_said_in_one_line_and_nothing_where_nothing_did() {
+    fn the_summary_is_one_line_and_absent_if_nothing_ended() {
         let summary = Summary::default();
         assert_eq!(summary.0.lock().unwrap().words(EVERY), None);
 

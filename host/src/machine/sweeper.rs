@@ -1,4 +1,4 @@
-//! Buries the dead: attempts whose host did not extend its claim, and history that nobody wants to keep.
+//! Ends attempts whose host did not extend its claim, and prunes history beyond its retention.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,40 +17,41 @@ use crate::store::{Expired, Finish, LossPolicy, Retention, Store, StoreError};
 use crate::supervisor::{rests, works};
 use crate::time::Clock;
 
-/// Expired claims looked at in one go.
+/// The most expired claims that are handled at once.
 const BATCH: usize = 500;
 
-/// How often to look for runs that were to start by now, where nobody claims.
+/// The interval at which runs that should have started by now are searched, if no host claims any.
 const LATE_EVERY: Duration = Duration::from_secs(1);
 
-/// How often history is pruned.
+/// The interval at which history is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
-/// How long a host is listed that was not heard of: long enough for people to see that it is gone.
+/// The time for which a host that stopped announcing itself stays listed: long enough for people to see that it is
+/// gone.
 const HOSTS_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// What the sweeper needs.
+/// The parts that the sweeper needs.
 #[derive(Debug)]
 pub struct Sweeper {
-    /// Where runs are.
+    /// Holds the runs.
     pub store: Arc<dyn Store>,
-    /// The attempts under way on this host. Theirs are the heartbeat's to keep: a clock that was set forward, or a machine
-    /// that slept, must not make this host bury its own.
+    /// The attempts under way on this host. Their leases are left to the heartbeat: a clock that was set forward, or a
+    /// machine that slept, must not make this host end its own attempts.
     pub live: Arc<LiveRuns>,
     /// The tasks and their policies.
     pub catalog: Arc<Catalog>,
-    /// The time.
+    /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// How often to look for expired claims.
+    /// The interval at which expired claims are searched.
     pub every: Duration,
-    /// A run is held back once its host has died so often while it was under way; `None` never holds one back.
+    /// A run is held back once its host has died this many times while it was under way; `None` never holds one back.
     pub suspect_after: Option<u32>,
-    /// What history to keep.
+    /// The history to keep.
     pub retention: watch::Receiver<Retention>,
 }
 
 impl Sweeper {
-    /// Sweep until `over` is set.
+    /// Sweeps until `over` is set.
     pub async fn run(self, mut over: watch::Receiver<bool>) {
         let mut sweep = tokio::time::interval(self.every);
         let mut prune = tokio::time::interval(PRUNE_EVERY);
@@ -72,11 +73,11 @@ impl Sweeper {
         }
     }
 
-    /// End all attempts whose lease is over.
+    /// Ends all attempts whose lease has expired.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Those of the store.
     pub async fn bury(&self) -> crate::store::Result<()> {
         loop {
             works();
@@ -97,12 +98,12 @@ impl Sweeper {
                             alert::suspected(&dead.task, dead.claim.run, dead.deaths.saturating_add(1));
                         }
                     }
-                    // Its host came back in time, or another sweeper was first.
+                    // The claim's host came back in time, or another sweeper was first.
                     Err(StoreError::ClaimLost(_)) => {}
                     Err(error) => return Err(error),
                 }
             }
-            // Those that were left alone would be found again.
+            // Claims that were left alone would be found again.
             if !all || ours > 0 {
                 return Ok(());
             }
@@ -113,8 +114,8 @@ impl Sweeper {
         let now = self.clock.now();
         let (run, task) = (dead.claim.run, &dead.task);
         warn!(run.id = %run, task.name = %task, "Run {run} of `{task}` was lost by host `{}`", dead.host);
-        // The claim has stored the policy. Where it has not, because a host of an older version made it, a host that knows the
-        // task decides: a run whose policy nobody knows is never given up.
+        // The claim has stored the policy. If a host of an older version made the claim, it has not, and a host that
+        // knows the task decides. A run whose policy no host knows is never given up.
         let known = || self.catalog.get(task).map(|task| LossPolicy::of(&task));
         let unknown = LossPolicy { attempts: u32::MAX, pause_after: None };
         let policy = dead.policy.or_else(known).unwrap_or(unknown);
@@ -173,7 +174,7 @@ mod tests {
     use crate::task::{Name, TaskKey};
     use crate::time::Timestamp;
 
-    /// A clock that stands where it was put.
+    /// A clock that shows a fixed time.
     #[derive(Debug)]
     struct At(Timestamp);
 
@@ -183,7 +184,7 @@ mod tests {
         }
     }
 
-    /// A sweeper an hour after [`START`], its store, and the task `long` that allows one attempt and no failed run.
+    /// A sweeper an hour after [`START`], its store, and the task `long`, which allows one attempt and no failed run.
     struct Rig {
         sweeper: Sweeper,
         task: TaskKey,
@@ -236,7 +237,7 @@ mod tests {
             self.sweeper.store.claim(request).await.unwrap().claims.remove(0).key
         }
 
-        /// Has the host die and start again, and buries what it had.
+        /// Has the host die and start again, and sweeps its claims.
         async fn die(&self) {
             self.sweeper.store.abandon("here").await.unwrap();
             self.sweeper.bury().await.unwrap();
@@ -287,7 +288,7 @@ mod tests {
         let lost = rig.claim(START).await;
         rig.sweeper.catalog.replace(BTreeMap::new());
 
-        // By default there would be three attempts.
+        // The default would be three attempts.
         for hours in 1..5 {
             rig.sweeper.store.abandon("here").await.unwrap();
             rig.sweeper.bury().await.unwrap();
@@ -351,7 +352,7 @@ mod tests {
             started_at: START,
         };
         let forever = Duration::from_secs(3600 * 24 * 365);
-        crate::machine::announcer::take_over(&*rig.sweeper.store, host, forever, START).await.unwrap();
+        crate::machine::membership::take_over(&*rig.sweeper.store, host, forever, START).await.unwrap();
 
         let claim = rig.claim_with(&[policy], START).await;
         rig.sweeper.bury().await.unwrap();
@@ -361,7 +362,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_run_that_nobody_claims_in_time_is_cancelled_all_the_same() {
+    async fn an_unclaimed_run_is_cancelled_when_its_start_time_is_over() {
         let Rig { sweeper, task, _place } = Rig::new().await;
         let store = Arc::clone(&sweeper.store);
         let mut changes = store.changes();

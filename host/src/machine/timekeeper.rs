@@ -1,5 +1,5 @@
-//! Keeps the host's clock: with the store's, where the store has one, as many hosts must agree on the time or one would take
-//! the others' runs for lost; and mends what a clock that was wrong has left in the store.
+//! Keeps the host's clock in step with the store's, if the store has one: hosts must agree on the time, or one would
+//! treat the others' runs as lost. Also repairs instants that a wrong clock has left in the store.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,41 +14,42 @@ use crate::store::repairs::Repaired;
 use crate::supervisor::{rests, works};
 use crate::time::{Clock, Timestamp};
 
-/// How often the store is asked. Clocks of machines drift apart by less than a millisecond in that time.
+/// The interval at which the store is asked. The clocks of machines drift apart by less than a millisecond in that
+/// time.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// How often the clock is looked at, which notices that it was set.
+/// The interval at which the clock is examined, which finds out that it was set.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How far the system's clock may be from the store's before people are told, who see both.
+/// The difference between the system's clock and the store's above which people, who see both, are told.
 const FAR: Duration = Duration::from_secs(1);
 
-/// What the timekeeper needs.
+/// The parts that the timekeeper needs.
 #[derive(Debug)]
 pub struct Timekeeper {
-    /// Whose time it is, and what is mended.
+    /// The store whose time counts, and whose instants are repaired.
     pub store: Arc<dyn Store>,
-    /// What shows it here.
+    /// The clock of this host.
     pub clock: Arc<dyn Clock>,
-    /// The same clock, if it has to be kept with the store's.
+    /// The same clock, if it has to be kept in step with the store's.
     pub kept: Option<Arc<StoreClock>>,
     /// Whether the store had instants at the start that are [implausibly](IMPLAUSIBLE) far ahead.
     pub found_ahead: bool,
 }
 
-/// Whether what is in the store has to be mended.
+/// Decides whether the instants in the store have to be repaired.
 #[derive(Debug)]
 struct Watch {
     latest: Timestamp,
-    /// The clock was set back by more than is plausible.
+    /// Whether the clock was set back by more than is plausible.
     set_back: bool,
-    /// Since when it has to be. It waits until the clock has stood for a while: one that is wrong right after a machine
-    /// was started is set right then.
+    /// The instant since which a repair is due. It waits until the clock was not set for a while, because a clock that
+    /// is wrong right after the start of a machine is set soon.
     ahead_since: Option<Instant>,
 }
 
 impl Timekeeper {
-    /// Look at the clock, and correct it now and then, until `over` is set.
+    /// Examines the clock, and corrects it now and then, until `over` is set.
     pub async fn run(self, mut over: watch::Receiver<bool>) {
         let mut told = self.tell_if_far();
         let mut corrected = Instant::now();
@@ -78,12 +79,12 @@ impl Timekeeper {
                 warn!(by_ms = by, "The database's clock was set, or is another's now: the time has moved by {by} ms");
             }
             Ok(by) => debug!(by_ms = by, "Asked the store for the time"),
-            // The clock goes on by itself; whoever needs the store for more says so.
+            // The clock goes on by itself. Every part that needs the store for more reports the error.
             Err(error) => debug!(error = %error, "Cannot ask the store for the time"),
         }
     }
 
-    /// Bring back what was written by a clock that was far ahead. Returns whether the store did it.
+    /// Brings back instants that a clock far ahead has written. Returns whether the store did it.
     async fn mend(&self) -> bool {
         let now = self.clock.now();
         match self.store.repair_instants(now).await {
@@ -107,7 +108,7 @@ impl Timekeeper {
         }
     }
 
-    /// Tell people once that this machine's clock is wrong, if it is. Returns whether that was told.
+    /// Logs once that this machine's clock is wrong, if it is. Returns whether that was logged.
     fn tell_if_far(&self) -> bool {
         let Some(clock) = &self.kept else { return false };
         let off = off(SystemClock.now(), clock.now());
@@ -125,10 +126,10 @@ impl Watch {
         Self { latest: now, set_back: false, ahead_since: found_ahead.then(Instant::now) }
     }
 
-    /// Whether the store is to be mended now. `doubted` is whether the clock may be wrong at the moment.
+    /// Returns whether the store must be repaired now. `doubted` is whether the clock may be wrong at the moment.
     fn must_mend(&mut self, now: Timestamp, doubted: bool) -> bool {
         if self.latest.since(now) > IMPLAUSIBLE {
-            // It was believed for a while before it was set back, and stood for a while since.
+            // The old time was believed for a while before the clock was set back, and the clock was not set since.
             self.latest = now;
             self.set_back = true;
         }
@@ -144,7 +145,7 @@ impl Watch {
     }
 }
 
-/// How far the system's clock is from the store's, and which way, if that is far.
+/// Returns how far the system's clock is from the store's, and in which direction, if that is far.
 fn off(system: Timestamp, store: Timestamp) -> Option<(Duration, &'static str)> {
     let (ahead, behind) = (system.since(store), store.since(system));
     match ahead.max(behind) {
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_ahead_at_the_start_is_mended_once_the_clock_has_stood_for_a_while() {
+    fn instants_ahead_at_the_start_are_repaired_once_the_clock_is_settled() {
         let now = Timestamp::from_millis(1_800_000_000_000);
         let mut watch = Watch::new(now, true);
 

@@ -1,6 +1,7 @@
-//! Takes due runs whenever there is room for one.
+//! Claims due runs whenever a slot is free.
 //!
-//! Listens before it looks, and looks anyway after a while: a hint that got lost costs time, never a run.
+//! The worker registers for hints before it queries the store, and polls as well: a lost hint costs time, but never a
+//! run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,9 +11,9 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{debug, warn};
 
 use crate::catalog::Catalog;
-use crate::machine::budget::{Budgets, Standing};
+use crate::machine::budget::{Admission, Budgets};
+use crate::machine::drain::{Duty, HostDuty};
 use crate::machine::executor::Executor;
-use crate::machine::host_duty::{Duty, HostDuty};
 use crate::machine::host_pause::HostPause;
 use crate::run::Claim;
 use crate::store::{ClaimRequest, Claimed, LossPolicy, Store};
@@ -20,42 +21,42 @@ use crate::supervisor::{Supervisor, caught, rests, works};
 use crate::task::{Name, TaskKey};
 use crate::time::Clock;
 
-/// The least to wait after the store refused a claim, so that a store in trouble is not asked in a tight loop.
+/// The shortest wait after the store refused a claim, so that a store in trouble is not asked in a tight loop.
 const AFTER_ERROR: Duration = Duration::from_millis(500);
 
-/// What a worker needs.
+/// The parts that a worker needs.
 #[derive(Debug)]
 pub struct Worker {
-    /// Where runs are.
+    /// Holds the runs.
     pub store: Arc<dyn Store>,
-    /// The tasks that can be run here.
+    /// The tasks that can run here.
     pub catalog: Arc<Catalog>,
-    /// The time.
+    /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// Does what was taken.
+    /// Executes what was claimed.
     pub executor: Arc<Executor>,
-    /// What may not be taken now.
+    /// Decides which tasks are over their budget.
     pub budgets: Arc<Budgets>,
-    /// This host, as shown with its runs.
+    /// The name of this host, as shown with its runs.
     pub host: String,
-    /// What it is called besides: a task that asks for others is left to hosts that have them.
+    /// The labels of this host. A task that requires others is left to hosts that have them.
     pub labels: Vec<Name>,
-    /// The places of runs under way. They outlive a worker that panics, and the runs with them.
+    /// The slots for runs under way. They outlive a worker that panics, and so do the runs.
     pub slots: Arc<Semaphore>,
-    /// How many places there are.
+    /// The number of slots.
     pub places: u32,
-    /// How long a claim holds unless it is extended.
+    /// The time for which a claim holds unless it is extended.
     pub lease: Duration,
-    /// How long to wait at most before looking again.
+    /// The longest wait before the next query.
     pub poll: watch::Receiver<Duration>,
-    /// While it lasts nothing is taken.
+    /// No run is claimed while this pause lasts.
     pub pause: Arc<HostPause>,
-    /// Whether anything is taken at all.
+    /// Decides whether runs are claimed at all.
     pub duty: Arc<HostDuty>,
 }
 
 impl Worker {
-    /// Take and do runs until `stopping` is set, then wait until those under way are over.
+    /// Claims and executes runs until `stopping` is set, then waits until those under way have ended.
     pub async fn run(self, mut stopping: watch::Receiver<bool>) {
         let hint = self.store.runs_hint();
         let slots = Arc::clone(&self.slots);
@@ -70,7 +71,7 @@ impl Worker {
                 tasks = Claimable::of(&self.catalog, &self.labels);
             }
 
-            // Registered before the look, so that what comes between the look and the wait is not missed.
+            // Registered before the query, so that a hint that arrives between the query and the wait is not missed.
             let hinted = hint.notified();
             tokio::pin!(hinted);
             hinted.as_mut().enable();
@@ -81,11 +82,11 @@ impl Worker {
             } else if pauses.borrow_and_update().since.is_some() || *duties.borrow_and_update() != Duty::Up {
                 Some(Duration::MAX)
             } else {
-                let standing = self.budgets.standing();
-                tasks.leave_out(&standing.over);
-                match self.claim(&tasks, &standing, slots.available_permits()).await {
+                let admission = self.budgets.admission();
+                tasks.leave_out(&admission.over);
+                match self.claim(&tasks, &admission, slots.available_permits()).await {
                     Ok(claimed) if claimed.claims.is_empty() => {
-                        Some(self.until(claimed.next_run_at.into_iter().chain(standing.recovers_at).min()))
+                        Some(self.until(claimed.next_run_at.into_iter().chain(admission.recovers_at).min()))
                     }
                     Ok(claimed) => {
                         for claim in claimed.claims {
@@ -101,7 +102,7 @@ impl Worker {
             };
             drop(claiming);
 
-            // Places become free, and pauses end, when they do.
+            // Slots become free and pauses end at any time.
             rests(wait.filter(|wait| *wait != Duration::MAX));
             tokio::select! {
                 () = &mut hinted, if wait.is_some() => {}
@@ -116,11 +117,11 @@ impl Worker {
         }
         debug!(free = slots.available_permits(), "Claiming no more runs");
         rests(None);
-        // All places are free again when the runs under way are over.
+        // All slots are free again when the runs under way have ended.
         drop(slots.acquire_many(self.places).await);
     }
 
-    /// An attempt at a run that was claimed. It is counted from now on, not only once it is polled.
+    /// Returns an attempt at a run that was claimed. It counts from now on, not only once it is polled.
     fn attempt(&self, claim: Claim, slots: &Arc<Semaphore>) -> impl Future<Output = ()> + Send + use<> {
         let slot = Arc::clone(slots)
             .try_acquire_owned()
@@ -128,7 +129,7 @@ impl Worker {
         let (executor, busy) = (Arc::clone(&self.executor), self.duty.busy());
         let attempt = self.budgets.begin(&claim);
         async move {
-            // A run's pipeline does not panic; if it does, the run's lease ends and it is tried again.
+            // A run's pipeline does not panic. If it does, the run's lease expires and the run is tried again.
             if let Err(panic) = caught(Box::pin(executor.execute(claim))).await {
                 Supervisor::of_process().note("a run's pipeline", &panic);
             }
@@ -137,21 +138,22 @@ impl Worker {
         }
     }
 
-    /// Take up to `most` runs that are due now, for who turns the clock himself. When the next ones will be is in the answer.
+    /// Claims up to `most` due runs and returns when the next one is due. The simulation calls this; the worker loop
+    /// uses [`Worker::run`].
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Those of the store.
     pub async fn take(&self, most: usize) -> crate::store::Result<Claimed> {
         let mut tasks = Claimable::of(&self.catalog, &self.labels);
-        let standing = self.budgets.standing();
-        tasks.leave_out(&standing.over);
-        let claimed = self.claim(&tasks, &standing, most).await?;
-        let next_run_at = claimed.next_run_at.into_iter().chain(standing.recovers_at).min();
+        let admission = self.budgets.admission();
+        tasks.leave_out(&admission.over);
+        let claimed = self.claim(&tasks, &admission, most).await?;
+        let next_run_at = claimed.next_run_at.into_iter().chain(admission.recovers_at).min();
         Ok(Claimed { next_run_at, ..claimed })
     }
 
-    async fn claim(&self, tasks: &Claimable, standing: &Standing, free: usize) -> crate::store::Result<Claimed> {
+    async fn claim(&self, tasks: &Claimable, admission: &Admission, free: usize) -> crate::store::Result<Claimed> {
         if tasks.offered.is_empty() {
             return Ok(Claimed::default());
         }
@@ -161,7 +163,7 @@ impl Worker {
                 tasks: Arc::clone(&tasks.offered),
                 policies: Arc::clone(&tasks.policies),
                 limit: free.min(self.store.batch()),
-                tenants: standing.shares.clone(),
+                tenants: admission.shares.clone(),
                 lease: self.lease,
                 now: self.clock.now(),
             })
@@ -169,23 +171,24 @@ impl Worker {
     }
 
     fn until(&self, next: Option<crate::time::Timestamp>) -> Duration {
-        // At least a millisecond: an instant that is due by now was held back by its task's limit, not by the time.
+        // The wait is at least a millisecond: a run that is due by now was held back by its task's limit, not by the
+        // time.
         let poll = *self.poll.borrow();
         next.map_or(poll, |at| at.since(self.clock.now()).clamp(Duration::from_millis(1), poll))
     }
 }
 
-/// The tasks that may be claimed, with how many runs of each may be running at once: none of one that is left out, of which
-/// only what is forced is taken.
+/// The tasks that may be claimed, with the number of runs that each may have at once. That is none for a task that is
+/// left out, of which only forced runs are claimed.
 struct Claimable {
     offered: Arc<BTreeMap<TaskKey, u32>>,
-    /// What decides about their runs if this host dies.
+    /// The policies for the runs of these tasks if this host dies.
     policies: Arc<BTreeMap<TaskKey, LossPolicy>>,
     left_out: BTreeMap<TaskKey, u32>,
 }
 
 impl Claimable {
-    /// Those of which a host with these labels may run something.
+    /// Returns the tasks of which a host with these labels may run something.
     fn of(catalog: &Catalog, labels: &[Name]) -> Self {
         let tasks = catalog.tasks();
         let here = || tasks.iter().filter(|(_, task)| task.may_run_on(labels));
@@ -194,7 +197,8 @@ impl Claimable {
         Self { offered: Arc::new(offered), policies: Arc::new(policies), left_out: BTreeMap::new() }
     }
 
-    /// Leave those in `over` out, and no others. Costs as much as has changed, but for a copy while a claim is under way.
+    /// Leaves out the tasks in `over`, and no others. The cost depends on the number of changes, except for a copy
+    /// while a claim is under way.
     fn leave_out(&mut self, over: &BTreeSet<TaskKey>) {
         if self.left_out.keys().all(|task| over.contains(task))
             && !over.iter().any(|task| self.offered.get(task).is_some_and(|most| *most > 0))
@@ -236,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_its_budget_is_left_out_and_comes_back() {
+    fn a_task_over_its_budget_is_left_out_until_it_recovers() {
         let task = |text: &str| TaskKey { tenant: Name::default_tenant(), task: Name::new(text).unwrap() };
         let all = BTreeMap::from([(task("a"), 1), (task("b"), 2), (task("c"), 3)]);
         let mut tasks =

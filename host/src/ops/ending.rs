@@ -1,4 +1,4 @@
-//! Ending a run, and letting one go on that is held back.
+//! Ends a run, and releases one that is held back.
 
 use std::time::Duration;
 
@@ -10,23 +10,23 @@ use crate::store::{Cancelled, Released};
 
 use super::{OpError, Ops, Principal, Result};
 
-/// How a run is to end.
+/// The way in which a run is ended.
 #[derive(Clone, Debug)]
 pub struct EndRun {
-    /// What is told of the run afterwards.
+    /// The reason that the run shows afterwards.
     pub reason: String,
-    /// Whether the guest is ended without being asked first.
+    /// Whether the guest is ended without a notice.
     pub at_once: bool,
 }
 
-/// What became of a run that was to end.
+/// The effect of ending a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It waited, and is cancelled.
+pub enum EndEffect {
+    /// The run was waiting, and is cancelled.
     Cancelled,
-    /// It is running on this host, and has so long to end by itself.
+    /// The run is running on this host, and has this long to end by itself.
     Stopping(Duration),
-    /// It is running on another host, which will be told with its next heartbeat.
+    /// The run is running on another host, which learns it with its next heartbeat.
     Requested,
 }
 
@@ -36,10 +36,10 @@ impl Ops {
     /// # Errors
     ///
     /// [`OpError::RunIsOver`]; the store's errors.
-    pub async fn end_run(&self, by: &Principal, run: RunId, end: EndRun) -> Result<Ended> {
+    pub async fn end_run(&self, by: &Principal, run: RunId, end: EndRun) -> Result<EndEffect> {
         let EndRun { reason, at_once } = end;
         // The attempt is told at once, whatever the store does. The store is told as well, because a crash before the
-        // outcome is written would let the run go on.
+        // outcome is stored would let the run go on.
         let live = self.live.get(run);
         let grace = live.as_ref().map_or(Duration::ZERO, |attempt| {
             if at_once {
@@ -49,10 +49,10 @@ impl Ops {
             attempt.ask_to_end(Stop::Killed(reason.clone()))
         });
         let ended = match (live, self.store.cancel(run, &reason, self.clock.now()).await) {
-            (Some(_), _) => Ended::Stopping(grace),
+            (Some(_), _) => EndEffect::Stopping(grace),
             (None, wish) => match wish? {
-                Cancelled::Done => Ended::Cancelled,
-                Cancelled::Requested => Ended::Requested,
+                Cancelled::Done => EndEffect::Cancelled,
+                Cancelled::Requested => EndEffect::Requested,
                 Cancelled::Over(state) => return Err(OpError::RunIsOver(run, state)),
             },
         };

@@ -1,11 +1,11 @@
-//! What keeps runs of a task from starting at a moment: told of a run that starts all the same.
+//! Finds the limits that a forced run goes past: those that keep runs of its task from starting at the moment.
 
 use super::{Ops, Result};
 use crate::run::RunState;
 use crate::task::Task;
 use crate::time::Timestamp;
 
-/// Returns what a run of `task` that is made at `now` goes past, in words: its note.
+/// Returns the note of a run of `task` that is forced at `now`: the limits that it goes past, in words.
 pub(super) async fn gone_past(ops: &Ops, task: &Task, now: Timestamp) -> Result<String> {
     let key = &task.key;
     let mut limits = Vec::new();

@@ -1,4 +1,4 @@
-//! Pausing and resuming: a task, all tasks of a tenant, all tasks.
+//! Pauses and resumes a task, all tasks of a tenant, or all tasks.
 
 use tracing::info;
 
@@ -7,12 +7,12 @@ use crate::pause::{PausedBy, Whom};
 use crate::supervision::Pause;
 use crate::task::TaskKey;
 
-/// How it stands after a pause or a resumption.
+/// The state after a pause or a resume.
 #[derive(Clone, Debug)]
 pub struct PauseState {
-    /// The pause that holds now, if one does, and whose it is: a task that was resumed may be paused with its tenant.
+    /// The pause that is in force now, and its owner. A task that was resumed may still be paused with its tenant.
     pub pause: Option<(PausedBy, Pause)>,
-    /// Whether the pause in question held before.
+    /// Whether the pause in question was in force before.
     pub already: bool,
 }
 
@@ -21,7 +21,7 @@ impl Ops {
     ///
     /// # Errors
     ///
-    /// [`OpError::NoTask`] for a task that was never there; the store's errors.
+    /// [`OpError::NoTask`] for a task that never existed; the store's errors.
     pub async fn pause(&self, by: &Principal, whom: &Whom, why: Option<String>) -> Result<PauseState> {
         let already = self.is_paused(whom).await?;
         self.store.pause(whom.clone(), why.clone(), self.clock.now()).await?;
@@ -33,7 +33,7 @@ impl Ops {
     ///
     /// # Errors
     ///
-    /// As of [`Ops::pause`].
+    /// Those of [`Ops::pause`].
     pub async fn resume(&self, by: &Principal, whom: &Whom) -> Result<PauseState> {
         let already = self.is_paused(whom).await?;
         self.store.resume(whom.clone(), self.clock.now()).await?;
@@ -47,8 +47,8 @@ impl Ops {
         Ok(pauses.of(&task.tenant, own.as_ref()).map(|(by, pause)| (by, pause.clone())))
     }
 
-    /// Whether `whom` is paused by a pause of its own. A chain is paused as a task is; one whose plugin is quarantined can
-    /// be paused and resumed all the same, once it has been known.
+    /// Returns whether `whom` has a pause of its own. Chains are paused like tasks. A task or chain whose plugin is
+    /// quarantined can be paused and resumed, too, once it has been known.
     async fn is_paused(&self, whom: &Whom) -> Result<bool> {
         match whom {
             Whom::All => Ok(self.store.pauses().await?.all.is_some()),

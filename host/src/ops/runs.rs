@@ -1,4 +1,4 @@
-//! Starting a run on demand.
+//! Starts a run on demand.
 
 use tracing::debug;
 
@@ -10,33 +10,33 @@ use crate::store::{Enqueued, NewRun};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
-/// What is asked for.
+/// The requested run.
 #[derive(Clone, Debug, Default)]
 pub struct TriggerRun {
-    /// When the run is due; `None`: now.
+    /// The instant at which the run is due; `None` for now.
     pub due_at: Option<Timestamp>,
-    /// What the run is given; `None`: the input of its task.
+    /// The input of the run; `None` for that of its task.
     pub input: Option<Vec<u8>>,
-    /// The caller's idempotency key: while a run that has it is kept, no other is made.
+    /// The caller's idempotency key: while a run with this key is kept, no other is made.
     pub key: Option<String>,
-    /// Whether the run starts although its task is paused, held back, over a budget, or has as many runs as it may.
+    /// Whether the run starts even if its task is paused, held back, over a budget, or at its concurrency limit.
     pub past_limits: bool,
 }
 
-/// The run that was made, or was there.
+/// The run that was made, or existed.
 #[derive(Clone, Debug)]
 pub struct Triggered {
-    /// Which.
+    /// The id of the run.
     pub run: RunId,
-    /// When it is due, if it is new.
+    /// The instant at which it is due, if it is new.
     pub due_at: Option<Timestamp>,
-    /// Whether it is new; otherwise its idempotency key was used before.
+    /// Whether it is new. Otherwise its idempotency key was used before.
     pub created: bool,
-    /// The runs that it takes the place of.
+    /// The runs that it replaces.
     pub replaced: Vec<RunId>,
-    /// Which pause keeps it from starting, and the reason that was given for it.
+    /// The pause that keeps it from starting, and its reason.
     pub paused: Option<(PausedBy, Option<String>)>,
-    /// What it goes past, in words, if it is new and goes past limits.
+    /// The limits that it goes past, in words, if it is new and forced.
     pub note: Option<String>,
 }
 

@@ -1,11 +1,11 @@
-//! Watches the plugin directory of a tenant: what lies in it is loaded, and then used on this host, or handed to those who
-//! publish it (`outlet`).
+//! Watches the plugin directory of a tenant. Loaded plugins are used on this host, or passed to the publisher (`sink`).
 //!
-//! Notifications of the file system say when to look (`watching`), and a slow poll looks anyway. A file that was changed a moment
-//! ago may be half-written, so it is left alone until it has been quiet; a rename of a finished file is taken up at once by
-//! that measure too, as its time of change is older. What is missing is taken for gone only after a while (`settling`).
+//! Notifications of the file system tell when to look (`watching`), and a slow poll looks as well. A file that was
+//! changed a moment ago may be half-written, so it is left alone until it has been quiet. By that measure the rename of
+//! a finished file is loaded at once, because its time of change is older. A missing file counts as removed only after
+//! a while (`settling`).
 //!
-//! The path of the directory may be a link that is switched to another release: it is resolved with each look.
+//! The path of the directory may be a link that is switched to another release, so it is resolved with each look.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,12 +19,12 @@ use tracing::{debug, info, warn};
 
 use crate::harmless;
 use crate::lengths;
-use crate::plugins::again::Again;
-use crate::plugins::apart::Apart;
 use crate::plugins::loading::{Loading, Next};
-use crate::plugins::outlet::Outlet;
 use crate::plugins::registry::{Registry, Version};
+use crate::plugins::retries::Retries;
+use crate::plugins::separation::Separation;
 use crate::plugins::settling::{SETTLE, Settling};
+use crate::plugins::sink::Sink;
 use crate::plugins::source::{Files, Listing, QUIET, Rejected, Source, list};
 use crate::plugins::watching::Watching;
 use crate::runtime::Runtime;
@@ -32,48 +32,50 @@ use crate::supervisor::{Panic, Supervisor, rests, works};
 use crate::task::Name;
 use crate::time::Clock;
 
-/// How often to look without having been told to.
+/// The interval of looks without a notification.
 const POLL: Duration = Duration::from_secs(5);
 
-/// How long what was loaded may wait for more to be taken up with it: each time, the scheduler and the worker look through
-/// all tasks there are, which with thousands of plugins must not be once for each.
+/// The time for which loaded plugins wait to be taken into use together with others. Each time, the scheduler and the
+/// worker go through all tasks, so with thousands of plugins it must not happen once for each plugin.
 const GATHER: Duration = Duration::from_millis(25);
 
-/// What loading a plugin brought.
-pub(super) type Brought = Result<Version, Rejected>;
+/// The result of loading a plugin.
+pub(super) type LoadResult = Result<Version, Rejected>;
 
-/// What lies in a directory, if it could be read.
+/// The contents of a directory, if it could be read.
 type Listed = io::Result<Listing>;
 
 /// The plugin directory of one tenant.
 #[derive(Debug)]
 pub struct Directory {
     pub(super) source: Source,
-    pub(super) outlet: Outlet,
-    /// Held by whoever changes more than one file in it, where those are to be seen together.
+    pub(super) sink: Sink,
+    /// Held by code that changes more than one file in the directory, so that the changes are seen together.
     pub(super) still: Arc<Mutex<()>>,
-    apart: Option<Apart>,
+    apart: Option<Separation>,
     clock: Arc<dyn Clock>,
     seen: BTreeMap<String, Files>,
     settling: Settling,
-    again: Again,
-    /// `None` for what was changed while it was loaded.
-    loading: Loading<Option<Brought>>,
-    /// What was loaded, and is not in use yet; and when the first of it has waited long enough for others.
-    gathered: Vec<(String, Brought)>,
+    again: Retries,
+    /// The loads under way. A result is `None` if the files changed while they were loaded.
+    loading: Loading<Option<LoadResult>>,
+    /// The loaded plugins that are not in use yet, and the instant at which the first of them has waited long enough
+    /// for others.
+    gathered: Vec<(String, LoadResult)>,
     gathered_until: Instant,
     /// Whether the directory could not be read the last time.
     unreadable: bool,
-    /// Files that the log has said to be called by the wrong name.
+    /// The files that were logged as misnamed.
     misnamed: BTreeSet<String>,
 }
 
 impl Directory {
-    /// The directory of `tenant` at `path`, which is made if it is not there. What lies in it is used on this host.
+    /// Opens the plugin directory of `tenant` at `path`, and creates it if necessary. Its plugins are used on this
+    /// host.
     ///
     /// # Errors
     ///
-    /// When it cannot be made or read.
+    /// The directory cannot be created or read.
     pub fn open(
         tenant: Name,
         path: &Path,
@@ -84,34 +86,34 @@ impl Directory {
     ) -> io::Result<Self> {
         let directory = made(path)?;
         let source = Source { below: directory.clone(), directory, runtime, tenant, max_component };
-        Ok(Self::of(source, Outlet::Use(registry), clock, SETTLE))
+        Ok(Self::of(source, Sink::Use(registry), clock, SETTLE))
     }
 
-    /// A directory of the same tenant at `path`, which is made if it is not there: for the same plugins as this one, so that
-    /// relative grants mean what they mean here. What lies in it is used on this host.
+    /// Opens a further directory of the same tenant at `path`, and creates it if necessary. Relative grants of its
+    /// plugins mean the same as in this directory. Its plugins are used on this host.
     ///
-    /// Only this host writes there, and both files of a plugin at once: what is missing has been taken away.
+    /// Only this host writes there, and both files of a plugin at once, so a missing file was removed.
     pub(super) fn beside(&self, path: &Path, registry: Arc<Registry>) -> io::Result<Self> {
         let source = Source { directory: made(path)?, ..self.source.clone() };
-        Ok(Self::of(source, Outlet::Use(registry), Arc::clone(&self.clock), Duration::ZERO))
+        Ok(Self::of(source, Sink::Use(registry), Arc::clone(&self.clock), Duration::ZERO))
     }
 
-    /// The same, which is not used when its path leads to what it is to be kept apart from.
+    /// Keeps the directory apart from others: it is not used while its path leads to one of them.
     #[must_use]
-    pub fn apart_from(self, apart: Apart) -> Self {
+    pub fn apart_from(self, apart: Separation) -> Self {
         Self { apart: Some(apart), ..self }
     }
 
-    fn of(source: Source, outlet: Outlet, clock: Arc<dyn Clock>, settle: Duration) -> Self {
+    fn of(source: Source, sink: Sink, clock: Arc<dyn Clock>, settle: Duration) -> Self {
         Self {
             source,
-            outlet,
+            sink,
             still: Arc::default(),
             apart: None,
             clock,
             seen: BTreeMap::new(),
             settling: Settling::after(settle),
-            again: Again::default(),
+            again: Retries::default(),
             loading: Loading::new(),
             gathered: Vec::new(),
             gathered_until: Instant::now(),
@@ -120,18 +122,19 @@ impl Directory {
         }
     }
 
-    /// Load what is there, and then whatever changes, until `over` is set. Looks at once, and tries what is quarantined again,
-    /// when `rescan` changes.
+    /// Loads all plugins and then every change, until `over` is set. A change of `rescan` causes a look at once, and
+    /// another try of quarantined plugins.
     pub async fn run(mut self, mut rescan: watch::Receiver<u64>, mut over: watch::Receiver<bool>) {
         let (watching, mut hints) = Watching::of(self.source.directory.clone());
         let mut watching = Some(watching);
-        if let Outlet::Use(registry) = &self.outlet {
-            // Those that another life of this loop has loaded: what was taken away meanwhile is found to be gone.
+        if let Sink::Use(registry) = &self.sink {
+            // These plugins were loaded by an earlier run of this loop. The first look finds out which were removed
+            // since.
             let known = registry.names(&self.source.tenant);
             self.seen.extend(known.into_iter().map(|name| (name, Files::default())));
         }
         loop {
-            // A filesystem that hangs keeps this directory waiting, and nothing else: to end the host would not mend it.
+            // A file system that hangs delays only this directory. Ending the host would not repair it.
             rests(None);
             let listed = tokio::select! {
                 listed = self.survey(&mut watching) => listed,
@@ -144,7 +147,7 @@ impl Directory {
             let pause = tokio::time::sleep(pause);
             tokio::select! {
                 () = self.load_until(pause) => {}
-                // Not if there is nobody left to tell: the poll goes on.
+                // If the sender is gone, the poll goes on.
                 Some(()) = hints.recv() => {}
                 Ok(()) = rescan.changed() => self.try_again(),
                 _ = over.changed() => return,
@@ -152,13 +155,13 @@ impl Directory {
         }
     }
 
-    /// How long to wait for the next look.
+    /// Returns how long to wait for the next look.
     fn rest(&self) -> Duration {
         let again = self.again.next().map(|at| at.saturating_duration_since(Instant::now()));
         again.map_or(POLL, |again| again.clamp(QUIET, POLL))
     }
 
-    /// See what lies in the directory, and watch it where it is now.
+    /// Lists the directory, and watches the place that its path leads to.
     async fn survey(&self, watching: &mut Option<Watching>) -> Listed {
         let (directory, still, watched) = (self.source.directory.clone(), Arc::clone(&self.still), watching.take());
         let apart = self.apart.clone();
@@ -180,7 +183,7 @@ impl Directory {
         }
     }
 
-    /// Load what is to be loaded, until `pause` is over.
+    /// Loads plugins until `pause` ends.
     async fn load_until(&mut self, pause: impl Future<Output = ()>) {
         let mut pause = pin!(pause);
         loop {
@@ -189,21 +192,21 @@ impl Directory {
                     Next::Turn(name, turn) => self.begin(name, turn),
                     Next::Loaded(name, brought) => self.settle(name, brought.unwrap_or_else(|panic| Some(Err(broken(&panic))))),
                 },
-                () = tokio::time::sleep_until(self.gathered_until.into()), if !self.gathered.is_empty() => self.take_up(),
+                () = tokio::time::sleep_until(self.gathered_until.into()), if !self.gathered.is_empty() => self.apply_gathered(),
                 () = &mut pause => return,
             }
         }
     }
 
-    /// Note what has changed since the last look, to be loaded. Returns whether something was left alone because it is too
-    /// new.
+    /// Finds out what has changed since the last look and queues it for loading. Returns whether a file was left alone
+    /// because it is too new.
     fn look(&mut self, listed: Listed) -> bool {
-        // Before anything is taken away: what was loaded of it would come back afterwards.
-        self.take_up();
+        // Loaded plugins are used before others are removed, or a removed one would come back afterwards.
+        self.apply_gathered();
         let Listing { plugins: now_there, mut unsettled, misnamed } = match listed {
             Ok(listed) => listed,
             Err(error) => {
-                // What is loaded stays: a directory that cannot be read says nothing about its plugins.
+                // Loaded plugins stay in use: a directory that cannot be read says nothing about its plugins.
                 let path = self.source.directory.display();
                 if !std::mem::replace(&mut self.unreadable, true) {
                     warn!(error = %error, "Cannot read the plugin directory `{path}`, so its plugins stay as they are");
@@ -215,7 +218,7 @@ impl Directory {
             info!("Reading the plugin directory `{}` again", self.source.directory.display());
         }
         self.tell_misnamed(misnamed);
-        self.outlet.there(&self.source.tenant, now_there.keys());
+        self.sink.there(&self.source.tenant, now_there.keys());
         let names: BTreeSet<String> = self.seen.keys().chain(now_there.keys()).cloned().collect();
         let mut gone = Vec::new();
         for name in names {
@@ -235,7 +238,7 @@ impl Directory {
         unsettled
     }
 
-    /// Warns of files that no plugin has because of how they are called, once for as long as they lie there.
+    /// Warns of files that belong to no plugin because of their names, once for as long as they lie there.
     fn tell_misnamed(&mut self, misnamed: BTreeSet<String>) {
         let directory = self.source.directory.display();
         for name in misnamed.difference(&self.misnamed) {
@@ -245,34 +248,34 @@ impl Directory {
         self.misnamed = misnamed;
     }
 
-    /// A plugin is another than it was at the last look.
+    /// Handles a plugin that has changed since the last look.
     fn changed(&mut self, name: String, before: Files, now: Files) {
         self.seen.insert(name.clone(), now);
         self.again.forget(&name);
         if before.lost_one_in(now) {
-            // What was taken away on purpose must not go on as the version before.
-            self.outlet.remove(&self.source.tenant, std::slice::from_ref(&name));
+            // A plugin that was removed on purpose must not stay in use in its earlier version.
+            self.sink.remove(&self.source.tenant, std::slice::from_ref(&name));
         }
         self.loading.add(name, now.size());
     }
 
-    /// Plugins are no longer there.
+    /// Handles plugins that were removed.
     fn take_away(&mut self, gone: &[String]) {
         for name in gone {
             self.loading.give_up(name);
             self.seen.remove(name);
             self.again.forget(name);
         }
-        self.outlet.remove(&self.source.tenant, gone);
+        self.sink.remove(&self.source.tenant, gone);
         if !gone.is_empty() {
-            // What went may have been in the way of one that did not load.
+            // A removed plugin may have been in the way of one that did not load.
             self.try_again();
         }
     }
 
-    /// Load what is quarantined once more, at the next look.
+    /// Queues all quarantined plugins for another try at the next look.
     fn try_again(&mut self) {
-        for name in self.outlet.quarantined(&self.source.tenant) {
+        for name in self.sink.quarantined(&self.source.tenant) {
             if !self.loading.has(&name) {
                 self.again.soon(&name, Instant::now());
             }
@@ -285,8 +288,8 @@ impl Directory {
         self.loading.begin(name, turn, load);
     }
 
-    /// Keep what a load brought, to be used in a moment: the first plugin is long before the last is loaded.
-    fn settle(&mut self, name: String, brought: Option<Brought>) {
+    /// Keeps the result of a load until it is taken into use. The first plugin is loaded long before the last.
+    fn settle(&mut self, name: String, brought: Option<LoadResult>) {
         match brought {
             Some(brought) => {
                 if self.gathered.is_empty() {
@@ -296,14 +299,14 @@ impl Directory {
             }
             None => self.again.soon(&name, Instant::now()),
         }
-        // Alone, it need not wait.
+        // A single plugin need not wait for others.
         if self.loading.is_idle() {
-            self.take_up();
+            self.apply_gathered();
         }
     }
 
-    /// Use what was gathered, or have it published.
-    fn take_up(&mut self) {
+    /// Uses or publishes the gathered plugins.
+    fn apply_gathered(&mut self) {
         if self.gathered.is_empty() {
             return;
         }
@@ -317,29 +320,30 @@ impl Directory {
                 _ => self.again.forget(name),
             }
         }
-        let in_the_way = self.outlet.take_up(&self.source.tenant, gathered, self.clock.now());
+        let in_the_way = self.sink.apply(&self.source.tenant, gathered, self.clock.now());
         for name in in_the_way {
             self.again.soon(&name, Instant::now() + POLL);
         }
     }
 }
 
-/// The directory at `path`, which is made if it is not there. Links in the path stay: where they lead may change.
+/// Creates the directory at `path` if necessary. Links in the path stay unresolved, because they may be switched.
 fn made(path: &Path) -> io::Result<PathBuf> {
     std::fs::create_dir_all(path)?;
-    // As relative grants are below it, whatever directory the host is in by then.
+    // Relative grants are below the directory, so the path is made absolute before the host changes its own directory.
     std::path::absolute(path)
 }
 
-/// What is told of a plugin that made the host panic. It is the only one that is not used for it, and it is loaded again by itself,
-/// because what the host met with may have passed.
+/// Returns the rejection of a plugin whose load panicked. Only that plugin is rejected, and it is retried, because the
+/// cause of the panic may have passed.
 fn broken(panic: &Panic) -> Rejected {
     Supervisor::of_process().note("loading a plugin", panic);
     Rejected::for_now(format!("the host panicked while it loaded it: {panic}"))
 }
 
-/// Loads a plugin of these files. Returns nothing if they are others by then: what was read may be of both.
-async fn load(source: Source, name: String, files: Files) -> Option<Brought> {
+/// Loads a plugin from these files. Returns `None` if the files have changed in that time, because parts of both
+/// versions may have been read.
+async fn load(source: Source, name: String, files: Files) -> Option<LoadResult> {
     debug!(plugin = name, "Loading plugin `{}`", harmless::line(&name));
     let version = Box::pin(source.version(&name, files)).await;
     if Name::new(&name).is_err() {

@@ -1,7 +1,8 @@
-//! A plugin as it lies on the disk, without a host: all that is wrong with it, and all that a host would object to later.
+//! Inspects a plugin on the disk without a host: finds everything that is wrong with it, and everything that a host
+//! would object to later.
 //!
-//! Nothing is compiled or run here. What only a host can know (its limits, other plugins' names, whether a directory is there
-//! when a run starts) is left to it, or is a warning.
+//! Nothing is compiled or run. Facts that only a host knows (its limits, other plugins' names, whether a directory
+//! exists when a run starts) are left out, or are warnings.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,25 +16,25 @@ use crate::schedule::{Chain, Trigger};
 use crate::task::{Name, Task};
 use crate::time::Timestamp;
 
-/// What is said of a manifest without a component.
+/// The warning for a manifest without a component.
 pub const NO_COMPONENT: &str = "there is no component beside it, so imports and grants were not compared";
 
-/// What was found of a plugin.
+/// The findings about a plugin.
 #[derive(Debug, Default)]
 pub struct Inspection {
-    /// The tasks that its manifest defines, but for those with errors.
+    /// The tasks that its manifest defines, except those with errors.
     pub tasks: Vec<Task>,
-    /// The chains, likewise.
+    /// The chains that its manifest defines, except those with errors.
     pub chains: Vec<Chain>,
-    /// What its component is; `None` if it was not found, or cannot be used.
+    /// The kind of its component; `None` if the component was not found or cannot be used.
     pub kind: Option<Kind>,
-    /// Why a host does not use it.
+    /// The reasons why a host would not use it.
     pub errors: Vec<String>,
-    /// What is probably not meant, or will fail later.
+    /// Parts that are probably mistakes, or will fail later.
     pub warnings: Vec<String>,
 }
 
-/// Looks at the manifest `file`, and at the component beside it, at the time `now`.
+/// Inspects the manifest `file`, and the component beside it, at the time `now`.
 pub fn inspect(file: &Path, now: Timestamp) -> Inspection {
     let mut found = Inspection::default();
     if let Err(why) = read(file, &mut found) {
@@ -65,7 +66,7 @@ fn read(file: &Path, found: &mut Inspection) -> Result<(), String> {
     let text = String::from_utf8(bytes).map_err(|e| format!("{shown}: not UTF-8: {e}"))?;
     let (manifest, errors) = Manifest::examine(&shown, &text);
     found.errors.extend(errors.iter().map(ToString::to_string));
-    // Of a manifest without tasks a host makes one, but not of one whose tasks are wrong.
+    // A host makes one task for a manifest without tasks, but not for one whose tasks are wrong.
     if found.errors.is_empty() || manifest.defines_tasks() {
         found.tasks = manifest.tasks(&Name::default_tenant(), &plugin, directory(file));
     }
@@ -73,7 +74,7 @@ fn read(file: &Path, found: &mut Inspection) -> Result<(), String> {
     Ok(())
 }
 
-/// Compares what the component imports with what the tasks are granted.
+/// Compares the imports of the component with the grants of the tasks.
 fn component(file: &Path, found: &mut Inspection) {
     let Some(wasm) = component_of(file) else {
         let name = file.with_extension("wasm");
@@ -106,7 +107,8 @@ fn component(file: &Path, found: &mut Inspection) {
     }
 }
 
-/// The component that belongs to the manifest `file`: beside it, or where cargo puts it, if a crate is around.
+/// Finds the component that belongs to the manifest `file`: beside it, or where cargo puts it if the manifest lies in a
+/// crate.
 fn component_of(file: &Path) -> Option<PathBuf> {
     let stem = file.file_stem()?.to_str()?;
     let built = directory(file).join("target/wasm32-wasip2/release");
@@ -118,7 +120,7 @@ fn component_of(file: &Path) -> Option<PathBuf> {
     places.into_iter().find(|place| place.is_file())
 }
 
-/// A file beside the manifest that differs from the component's name in upper and lower case only.
+/// Finds a file beside the manifest whose name differs from the component's only in case.
 pub(super) fn misnamed(file: &Path) -> Option<String> {
     let wanted = file.with_extension("wasm").file_name()?.to_str()?.to_owned();
     let names = directory(file).read_dir().ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
@@ -132,7 +134,7 @@ fn directory(file: &Path) -> &Path {
     }
 }
 
-/// That a schedule makes no run any more.
+/// Returns a warning if a schedule makes no further run.
 fn never_due(task: &Task, now: Timestamp) -> Option<String> {
     let by_the_clock = matches!(task.trigger, Trigger::Cron(_) | Trigger::Every(_) | Trigger::At(_));
     let is_over = by_the_clock && task.plan().upcoming(now, None, 0).next().is_none();
@@ -142,7 +144,7 @@ fn never_due(task: &Task, now: Timestamp) -> Option<String> {
     })
 }
 
-/// That `input-json` is a text with JSON in it, which the task gets as a text.
+/// Returns a warning if `input-json` is a string that contains JSON, which the task would get as a string.
 fn text_for_json(task: &Task) -> Option<String> {
     let serde_json::Value::String(text) = serde_json::from_slice(&task.input).ok()? else { return None };
     let is_json = text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<serde_json::Value>(&text).is_ok();
@@ -161,7 +163,7 @@ fn absent_directories(task: &Task) -> impl Iterator<Item = String> {
     })
 }
 
-/// The names of the tasks that the plugins in `directory` have, those of plugins without a manifest included.
+/// Returns the names of the tasks of the plugins in `directory`, including plugins without a manifest.
 pub fn tasks_in(directory: &Path) -> BTreeSet<Name> {
     let Ok(Listing { plugins, .. }) = list(directory) else { return BTreeSet::new() };
     let mut names = BTreeSet::new();
@@ -174,7 +176,7 @@ pub fn tasks_in(directory: &Path) -> BTreeSet<Name> {
     names
 }
 
-/// The tasks that `found` names as links of its chains, or as what it may enqueue, and that are not in `known`.
+/// Returns the tasks that chains of `found` have as links, or that its tasks may enqueue, and that are not in `known`.
 pub fn unknown_tasks(found: &Inspection, known: &BTreeSet<Name>) -> Vec<String> {
     let mut unknown = Vec::new();
     for chain in &found.chains {

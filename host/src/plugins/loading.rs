@@ -1,5 +1,4 @@
-//! What is to be loaded, and what is being loaded: a few plugins at once, small ones first, and none waits for one that
-//! takes long.
+//! Queues and runs loads of plugins: a few at once, small ones first, so that no plugin waits for one that takes long.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -11,16 +10,17 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::supervisor::{Panic, caught};
 
-/// Plugins that are read and loaded at once: compiling one takes a core.
+/// The number of plugins that are read and loaded at once. Compiling one takes a core.
 const LOADING: usize = 2;
 
-/// How long one is waited for before the next is begun beside it. The runtime has a place for those that take long.
+/// The time that a load is waited for before the next one begins beside it. The runtime has a slot for long
+/// compilations.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The loads of one directory, by the plugins' names. `L` is what they bring.
+/// The loads of one directory, by the plugins' names. `L` is the result of a load.
 #[derive(Debug)]
 pub(super) struct Loading<L> {
-    /// By size and name: what is soon done is soon in use.
+    /// The queue, by size and name: small plugins load fast and are soon in use.
     waiting: BTreeSet<(u64, String)>,
     turns: Arc<Semaphore>,
     under_way: JoinSet<(String, Result<L, Panic>)>,
@@ -30,18 +30,18 @@ pub(super) struct Loading<L> {
 
 #[derive(Debug)]
 enum Load {
-    /// With the size by which it is in the queue.
+    /// In the queue, under this size.
     Waiting(u64),
-    /// And how to give it up.
+    /// Running, with the handle that aborts it.
     UnderWay(AbortHandle),
 }
 
-/// What happens next.
+/// The next event.
 #[derive(Debug)]
 pub(super) enum Next<L> {
-    /// It is this plugin's turn: [`Loading::begin`] it.
+    /// The plugin may start to load: call [`Loading::begin`].
     Turn(String, OwnedSemaphorePermit),
-    /// What the load of this plugin brought; the panic, if it ended with one.
+    /// The load of this plugin has ended, with its result or a panic.
     Loaded(String, Result<L, Panic>),
 }
 
@@ -55,15 +55,15 @@ impl<L: Send + 'static> Loading<L> {
         Self { waiting, turns: Arc::new(Semaphore::new(LOADING)), under_way, by_name, patience }
     }
 
-    /// Load `plugin`, of about so many bytes, when its turn comes. If it is being loaded already, that is given up: it is no
-    /// longer what it was.
+    /// Queues a load of `plugin`, of about `size` bytes. A load of it that is already under way is aborted, because the
+    /// files have changed.
     pub(super) fn add(&mut self, plugin: String, size: u64) {
         self.give_up(&plugin);
         self.waiting.insert((size, plugin.clone()));
         self.by_name.insert(plugin, Load::Waiting(size));
     }
 
-    /// Do not load `plugin`, or no longer.
+    /// Removes `plugin` from the queue, or aborts its load.
     pub(super) fn give_up(&mut self, plugin: &str) {
         match self.by_name.remove_entry(plugin) {
             Some((plugin, Load::Waiting(size))) => {
@@ -74,24 +74,24 @@ impl<L: Send + 'static> Loading<L> {
         }
     }
 
-    /// Whether `plugin` is to be loaded, or being loaded.
+    /// Returns whether `plugin` is queued or being loaded.
     pub(super) fn has(&self, plugin: &str) -> bool {
         self.by_name.contains_key(plugin)
     }
 
-    /// Whether nothing is to be loaded, or being loaded.
+    /// Returns whether no plugin is queued or being loaded.
     pub(super) fn is_idle(&self) -> bool {
         self.by_name.is_empty()
     }
 
-    /// Wait for a turn or for a load. Waits for ever if there are none; may be given up at any time.
+    /// Waits for the next event. Waits for ever if there are no loads. Cancel safe.
     pub(super) async fn next(&mut self) -> Next<L> {
         loop {
             tokio::select! {
-                // What is loaded goes before what is begun.
+                // Finished loads are handled before new ones begin.
                 biased;
                 Some(ended) = self.under_way.join_next_with_id() => {
-                    // One that was given up brings nothing, even if it was over in that moment.
+                    // An aborted load has no result, even if it had just ended.
                     if let Ok((id, (plugin, brought))) = ended
                         && matches!(self.by_name.get(&plugin), Some(Load::UnderWay(load)) if load.id() == id)
                     {
@@ -109,7 +109,7 @@ impl<L: Send + 'static> Loading<L> {
         }
     }
 
-    /// Load `plugin`. It keeps its turn until it is loaded or takes long.
+    /// Loads `plugin`. It keeps its slot until it is loaded or takes too long.
     pub(super) fn begin(
         &mut self,
         plugin: String,
@@ -139,7 +139,7 @@ mod tests {
 
     use super::{Duration, Loading, Next};
 
-    /// The next plugin whose turn it is, which begins to load until it is told what it brings.
+    /// Begins the next plugin, whose load lasts until the test sends a result.
     async fn begin(loading: &mut Loading<u32>) -> (String, oneshot::Sender<u32>) {
         let Next::Turn(plugin, turn) = loading.next().await else { panic!("nothing is loaded yet") };
         let (done, brought) = oneshot::channel();
@@ -183,16 +183,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_load_brings_that_was_given_up_is_not_used() {
+    async fn the_result_of_an_aborted_load_is_not_used() {
         let mut loading = Loading::with_patience(Duration::from_secs(3600));
         loading.add("it".into(), 1);
         let (_, old) = begin(&mut loading).await;
-        // Over before it is given up, and not yet looked at.
+        // The load ended before it was aborted, and its result was not yet read.
         old.send(1).unwrap();
         tokio::task::yield_now().await;
 
         loading.add("it".into(), 2);
-        // Not what the old load brought, of a file that is no longer there.
+        // The result is not that of the old load, whose file is gone.
         let (_, new) = begin(&mut loading).await;
         new.send(2).unwrap();
 

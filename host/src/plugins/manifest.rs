@@ -1,11 +1,11 @@
-//! `NAME.toml`: what the operator says about `NAME.wasm`. One or more tasks, each with when, how, how much and what it
-//! may reach.
+//! Reads manifests. `NAME.toml` is the operator's configuration of `NAME.wasm`: one or more tasks, each with its
+//! schedule, policies, limits and grants.
 //!
-//! A manifest is the operator's word, not the plugin author's: a grant gives what it names. A directory grant that is
-//! absolute may name any directory of the host; a relative one lies below the plugin directory.
+//! A manifest is written by the operator, not by the plugin's author, so a grant gives what it names. An absolute
+//! directory grant may name any directory of the host; a relative one lies below the plugin directory.
 //!
-//! Reads text only; whether a granted directory exists, and whether the component asks for more than is granted, is for
-//! those who load it.
+//! This module reads text only. The loader checks whether a granted directory exists, and whether the component imports
+//! more than is granted.
 
 mod following;
 mod kinds;
@@ -23,27 +23,27 @@ use crate::config::kinds::{Kind, Of};
 use crate::config::reading;
 pub use crate::config::reading::BadFile as BadManifest;
 use crate::retry::RetryPolicy;
-use crate::schedule::{CatchUp, Chain, Dst, Trigger, given};
+use crate::schedule::{CatchUp, Chain, Dst, Trigger, parse};
 use crate::supervision::Supervision;
 use crate::task::{Budget, Directory, Grants, Limits, Name, Overlap, Quota, Task, TaskKey};
 
-/// How many runs of a task that has no schedule may be running at once, unless its manifest says.
+/// The number of concurrent runs of a task without a schedule, unless its manifest says otherwise.
 const ON_DEMAND_AT_ONCE: u32 = 16;
 
-/// What a manifest defines.
+/// The contents of a manifest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
-    /// The tasks; whose they are and where relative directories lie is not known yet.
+    /// The tasks. Their tenant, and the directory of relative grants, are not known yet.
     drafts: Vec<Task>,
-    /// The chains, likewise.
+    /// The chains. Their tenant is not known yet.
     chains: Vec<Chain>,
 }
 
-/// Something wrong, where it is, and what to do.
+/// An error: where it is, what is wrong, and what to do.
 type Wrong = (Range<usize>, String);
 
 impl Manifest {
-    /// Read the text of a manifest. `file_name` is what errors call it.
+    /// Parses the text of a manifest. `file_name` is its name in errors.
     ///
     /// # Errors
     ///
@@ -59,9 +59,9 @@ impl Manifest {
         Ok(Self { drafts, chains })
     }
 
-    /// Reads the text of a manifest, and finds all that is wrong with it that can be told at once: each error in its keys and
-    /// values, and of each task and chain without such errors the first that is in how they fit together. What is good of it is
-    /// the manifest that is returned.
+    /// Parses the text of a manifest and finds all errors that can be found at once: every error in its keys and
+    /// values, and the first error in the combination of keys of each task and chain without such errors. The returned
+    /// manifest contains the parts without errors.
     pub fn examine(file_name: &str, text: &str) -> (Self, Vec<BadManifest>) {
         let reading::Readable { value, mut errors, left_out } = reading::read_all::<ManifestText>(file_name, text);
         let Some(manifest) = value else { return (Self { drafts: Vec::new(), chains: Vec::new() }, errors) };
@@ -83,17 +83,19 @@ impl Manifest {
         (Self { drafts, chains }, errors)
     }
 
-    /// What holds for a plugin without a manifest: one task of its name, on demand only, default limits, no grants.
+    /// Returns the manifest of a plugin without one: one task with the plugin's name, on demand only, with default
+    /// limits and no grants.
     pub fn for_plugin_without(plugin: &Name) -> Self {
         Self { drafts: vec![blank(plugin.clone())], chains: Vec::new() }
     }
 
-    /// Whether it names tasks; if it does not, its plugin has the one that a plugin without a manifest has.
+    /// Returns whether the manifest defines tasks. If it does not, its plugin has the same task as one without a
+    /// manifest.
     pub(super) fn defines_tasks(&self) -> bool {
         !self.drafts.is_empty()
     }
 
-    /// The tasks of `plugin`, which lies in `directory`. A manifest that defines none is as good as no manifest.
+    /// Returns the tasks of `plugin`, which lies in `directory`. A manifest that defines none counts as no manifest.
     pub fn tasks(&self, tenant: &Name, plugin: &Name, directory: &Path) -> Vec<Task> {
         if self.drafts.is_empty() {
             return Self::for_plugin_without(plugin).tasks(tenant, plugin, directory);
@@ -112,7 +114,7 @@ impl Manifest {
         tasks.collect()
     }
 
-    /// The chains of `plugin`.
+    /// Returns the chains of `plugin`.
     pub fn chains(&self, tenant: &Name, plugin: &Name) -> Vec<Chain> {
         let chains = self.chains.iter().cloned().map(|mut chain| {
             chain.key.tenant = tenant.clone();
@@ -123,7 +125,7 @@ impl Manifest {
     }
 }
 
-/// The JSON schema of manifests, for editors.
+/// Returns the JSON schema of manifests, for editors.
 pub fn schema() -> String {
     let schema = schemars::schema_for!(ManifestText);
     let mut text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
@@ -131,7 +133,7 @@ pub fn schema() -> String {
     text
 }
 
-/// A task of which nothing but the name is known.
+/// Creates a task that has only a name.
 fn blank(name: Name) -> Task {
     Task {
         plugin: name.clone(),
@@ -195,7 +197,7 @@ fn draft(name: Name, mut task: TaskText) -> Result<Task, Wrong> {
             fuel_per_minute: written.fuel_per_minute.map(|fuel| fuel.0),
             cache: written.cache.map(|bytes| bytes.0),
         };
-        // A run that may use more than a minute's worth would keep all others waiting for minutes.
+        // A run that may use more than a minute's worth of fuel would keep all others waiting for minutes.
         match draft.budget.fuel_per_minute {
             Some(most) if most < draft.limits.fuel && fuel_limit => {
                 let what =
@@ -214,7 +216,7 @@ fn draft(name: Name, mut task: TaskText) -> Result<Task, Wrong> {
 
     let zone = task.zone.as_ref().map(|zone| zone.0);
     draft.zone = draft.trigger.zone_or(zone.unwrap_or(draft.zone));
-    draft.remarks.extend(given::two_zones(&draft.trigger, zone));
+    draft.remarks.extend(parse::two_zones(&draft.trigger, zone));
     let at = task.at.as_ref().and_then(|at| at.get_ref().0.displaced(draft.zone));
     draft.remarks.extend(at.map(|moved| format!("`at`: {moved}")));
     draft.remarks.extend(timing.displaced(draft.zone));
@@ -226,7 +228,7 @@ fn draft(name: Name, mut task: TaskText) -> Result<Task, Wrong> {
     Ok(draft)
 }
 
-/// When the task is due by itself.
+/// Returns the trigger of a task.
 fn trigger(task: &TaskText, place: &str) -> Result<Option<Trigger>, Wrong> {
     let dst = task.dst.as_ref().map_or(Dst::default(), |dst| dst.get_ref().0);
     let cron = |trigger: &Trigger| match trigger {
@@ -252,7 +254,7 @@ fn trigger(task: &TaskText, place: &str) -> Result<Option<Trigger>, Wrong> {
         let (at, pace) = following::pace(written, task.overlap.is_some(), place)?;
         triggers.push(("pace", at, Trigger::Pace(pace)));
     }
-    // The later line is the one that is reported: it was probably added to the other.
+    // The error points at the later line, because that one was probably added.
     triggers.sort_by_key(|(_, at, _)| at.start);
     if let [(first, ..), .., (last, at, _)] = triggers.as_slice() {
         return Err((at.clone(), format!("[{place}] has both `{first}` and `{last}`; keep one of them")));
@@ -284,7 +286,7 @@ fn input(task: &TaskText, place: &str) -> Result<Vec<u8>, Wrong> {
     }
 }
 
-/// TOML as JSON; instants become texts. `None` for numbers that JSON does not have.
+/// Converts TOML to JSON; instants become strings. Returns `None` for numbers that JSON does not have.
 fn json(value: &toml::Value) -> Option<serde_json::Value> {
     use serde_json::Value;
     Some(match value {

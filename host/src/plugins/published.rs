@@ -1,14 +1,15 @@
-//! Plugins that hosts share by way of the store: what is dropped on one of them is used by all.
+//! Shares plugins between hosts through the store: a plugin that is dropped on one of them is used by all.
 //!
-//! The plugin directory of a host stays the way in. What loads there is published (`rule` says when), and what was published
-//! last is what every host uses, this one too: it is fetched, its digest compared, put into a directory of the host's own
-//! (`copies`), and taken up from there as anything in a plugin directory is, so that each host compiles for itself, within its
-//! limits. What cannot be fetched or does not load harms nobody: the version before it stays in use.
+//! The plugin directory of a host remains the way in. Plugins that load there are published (`publish_policy` says
+//! when), and every host, this one too, uses the version that was published last. It fetches that version, compares its
+//! digest, puts it into a directory of its own (`local_cache`), and loads it from there like any plugin in a plugin
+//! directory, so each host compiles for itself, within its limits. A plugin that cannot be fetched or does not load
+//! affects no other, and its previous version stays in use.
 
-mod copies;
 mod fetching;
+mod local_cache;
+mod publish_policy;
 mod publisher;
-mod rule;
 #[cfg(test)]
 mod tests;
 
@@ -21,26 +22,26 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::plugins::directory::Directory;
-use crate::plugins::outlet::{Outlet, Publishing};
 use crate::plugins::registry::Registry;
+use crate::plugins::sink::{Publishing, Sink};
 use crate::private;
 use crate::regular_file;
 use crate::store::Store;
 use crate::supervisor::caught;
 use crate::time::Clock;
-use copies::Copies;
+use local_cache::LocalCache;
 use publisher::{Publisher, Tenant};
 
-/// What sharing plugins needs.
+/// The parts that sharing needs.
 #[derive(Clone, Debug)]
 pub struct Shared {
-    /// Where plugins are published.
+    /// The store in which plugins are published.
     pub store: Arc<dyn Store>,
-    /// The time.
+    /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// The plugins of this host.
     pub registry: Arc<Registry>,
-    /// This host, as shown with what it publishes.
+    /// The name of this host, as shown with the plugins that it publishes.
     pub host: String,
 }
 
@@ -48,20 +49,21 @@ pub struct Shared {
 #[derive(Debug)]
 pub struct Sharing {
     publisher: Publisher,
-    /// Where plugins are dropped.
+    /// The directories in which plugins are dropped.
     own: Vec<Directory>,
-    /// Where those lie that are used.
+    /// The directories of the plugins in use.
     copies: Vec<Directory>,
 }
 
 impl Sharing {
-    /// Share what lies in the directories `own`. What is published is kept in `place`, which is made if it is not there.
+    /// Shares the plugins of the directories `own`. Published plugins are kept in `place`, which is created if
+    /// necessary.
     ///
     /// # Errors
     ///
-    /// When it cannot be made, or one of `own` lies in it.
+    /// `place` cannot be created, or one of `own` lies in it.
     pub fn of(mut own: Vec<Directory>, place: &Path, shared: Shared) -> io::Result<Self> {
-        // What lies there is used without being asked about.
+        // Plugins that lie there are used without further checks.
         private::make_directory(place)?;
         regular_file::own_directory(place)?;
         let place = place.canonicalize()?;
@@ -76,8 +78,8 @@ impl Sharing {
             private::make_directory(&place.join(name.as_str()))?;
             let used = directory.beside(&place.join(name.as_str()), Arc::clone(&shared.registry))?;
             regular_file::own_directory(&used.source.directory)?;
-            directory.outlet = Outlet::Publish(Publishing::new(Arc::clone(&shared.registry), told.clone()));
-            let files = Copies::new(used.source.directory.clone(), Arc::clone(&used.still));
+            directory.sink = Sink::Publish(Publishing::new(Arc::clone(&shared.registry), told.clone()));
+            let files = LocalCache::new(used.source.directory.clone(), Arc::clone(&used.still));
             let max_component = directory.source.max_component;
             tenants.insert(name, Tenant { dropped, max_component, copies: files, awaited: None });
             copies.push(used);
@@ -85,7 +87,7 @@ impl Sharing {
         Ok(Self { publisher: Publisher::new(shared, tenants, drops), own, copies })
     }
 
-    /// Publish, fetch and load, until `over` is set. Looks at the directories at once when `rescan` changes.
+    /// Publishes, fetches and loads until `over` is set. A change of `rescan` causes a look at the directories at once.
     pub async fn run(self, rescan: watch::Receiver<u64>, over: watch::Receiver<bool>) {
         let looked = watch::Sender::new(false);
         let mut directories = JoinSet::new();
@@ -96,7 +98,8 @@ impl Sharing {
             let (rescan, over, mut looked) = (rescan.clone(), over.clone(), looked.subscribe());
             directories.spawn(caught(Box::pin(async move {
                 let mut ended = over.clone();
-                // What was withdrawn or replaced while this host was down is not used for a moment.
+                // The first look comes before any load, so that a plugin that was withdrawn or replaced while this host
+                // was down is not used for a moment.
                 tokio::select! {
                     first = looked.wait_for(|looked| *looked) => drop(first),
                     _ = ended.changed() => return,
@@ -107,7 +110,7 @@ impl Sharing {
         let publishing = self.publisher.run(looked, over);
         let loading = async {
             while let Some(done) = directories.join_next().await {
-                // The directories hang together, so a panic of one is a panic of all.
+                // The directories depend on each other, so a panic of one is a panic of all.
                 if let Ok(Err(panic)) = done {
                     panic.resume();
                 }

@@ -1,4 +1,4 @@
-//! What is loaded, and what every task's next run is made of.
+//! Holds the loaded plugins, and everything that the next run of a task needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -14,13 +14,13 @@ use crate::task::{Name, Task, TaskKey};
 use crate::tenant::Tenants;
 use crate::time::Timestamp;
 
-/// Longest reason that is kept, in bytes: names that a component brings along may be of any length and number.
+/// The longest reason that is kept, in bytes. A component may bring any number of names of any length.
 const LONGEST_REASON: usize = 4 << 10;
 
-/// Characters of a reason that are logged; a list of plugins shows all of it.
+/// The most characters of a reason that are logged; a list of plugins shows all of it.
 pub(super) const REASON_IN_LOG: usize = 2000;
 
-/// `reason` as it is shown and logged.
+/// Shortens `reason` to what is shown and logged.
 pub(super) fn cut(mut reason: String) -> String {
     if reason.len() > LONGEST_REASON {
         reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
@@ -30,9 +30,9 @@ pub(super) fn cut(mut reason: String) -> String {
     reason
 }
 
-/// Says in the log what of a version's schedules is not as it is written, and which of them are never due again.
+/// Logs the ways in which a version's schedules deviate from their text, and which of them are never due again.
 fn remark(version: &Version, now: Timestamp) {
-    /// Lines of one version: a manifest may have tens of thousands of tasks.
+    /// The most lines for one version, because a manifest may have tens of thousands of tasks.
     const MOST: usize = 20;
     let remarks = version.tasks.iter().flat_map(|Ready { task, .. }| {
         let done = task.plan().done(0, now);
@@ -43,7 +43,7 @@ fn remark(version: &Version, now: Timestamp) {
     }
 }
 
-/// A task with all that its runs need. A run keeps the one it began with.
+/// A task with everything that its runs need. A run keeps the one it began with.
 #[derive(Clone, Debug)]
 pub struct Ready {
     /// The definition.
@@ -52,7 +52,7 @@ pub struct Ready {
     pub prepared: Arc<Prepared>,
 }
 
-/// A version of a plugin that is good.
+/// A good version of a plugin.
 #[derive(Debug)]
 pub(super) struct Version {
     pub(super) component: Arc<Component>,
@@ -63,18 +63,18 @@ pub(super) struct Version {
 }
 
 impl Version {
-    /// How many tasks and chains it has.
+    /// Returns the number of its tasks and chains.
     fn count(&self) -> usize {
         self.tasks.len() + self.chains.len()
     }
 
-    /// The names of its tasks and chains.
+    /// Returns the names of its tasks and chains.
     pub(super) fn keys(&self) -> impl Iterator<Item = &TaskKey> {
         self.tasks.iter().map(|ready| &ready.task.key).chain(self.chains.iter().map(|chain| &chain.key))
     }
 }
 
-/// What came of loading a plugin: a version, or the reason why there is none.
+/// The result of loading a plugin: a version, or the reason why there is none.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) name: String,
@@ -87,14 +87,14 @@ struct Plugin {
     quarantine: Option<String>,
 }
 
-/// What is to be said of a plugin besides what came of loading it here.
+/// Remarks on a plugin besides the result of loading it here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
-    /// The host that published what is in use.
+pub(super) struct Remarks {
+    /// The host that published the version in use.
     pub(super) published_by: Option<String>,
-    /// Why what lies in the directory is not published.
+    /// The reason why the plugin in the directory is not published.
     pub(super) not_published: Option<String>,
-    /// Why what is published is not here.
+    /// The reason why the published plugin is not here.
     pub(super) not_here: Option<String>,
 }
 
@@ -105,14 +105,14 @@ type Plugins = BTreeMap<String, Plugin>;
 #[derive(Debug)]
 pub struct Registry {
     plugins: Mutex<BTreeMap<Name, Plugins>>,
-    said: Mutex<BTreeMap<(Name, String), Said>>,
+    said: Mutex<BTreeMap<(Name, String), Remarks>>,
     ready: RwLock<BTreeMap<TaskKey, Ready>>,
     catalog: Arc<Catalog>,
-    /// What bounds how many tasks each tenant has.
+    /// Limits the number of tasks of each tenant.
     tenants: Option<Arc<Tenants>>,
 }
 
-/// Tasks that came, and tasks that went, while plugins were taken up.
+/// Tasks that were added and removed while plugins were taken into use.
 #[derive(Debug, Default)]
 struct Changes {
     put: BTreeMap<TaskKey, Arc<Task>>,
@@ -121,22 +121,22 @@ struct Changes {
 }
 
 impl Registry {
-    /// A registry without plugins, that will tell `catalog` of the tasks it comes to know.
+    /// Creates a registry without plugins, which reports its tasks to `catalog`.
     pub fn new(catalog: Arc<Catalog>) -> Self {
         Self { plugins: Mutex::default(), said: Mutex::default(), ready: RwLock::default(), catalog, tenants: None }
     }
 
-    /// The same, in which each tenant has no more tasks than it may.
+    /// Limits the number of tasks of each tenant.
     pub fn bounded_by(self, tenants: Arc<Tenants>) -> Self {
         Self { tenants: Some(tenants), ..self }
     }
 
-    /// What the next run of `task` is made of; `None` if no plugin that loads offers it.
+    /// Returns everything that the next run of `task` needs; `None` if no loaded plugin offers the task.
     pub fn ready(&self, task: &TaskKey) -> Option<Ready> {
         self.ready.read().unwrap_or_else(PoisonError::into_inner).get(task).cloned()
     }
 
-    /// All plugins, by tenant and name.
+    /// Returns all plugins, by tenant and name.
     pub fn list(&self) -> Vec<PluginInfo> {
         let tenants = self.plugins();
         let all = tenants.iter().flat_map(|(tenant, plugins)| plugins.iter().map(move |plugin| (tenant, plugin)));
@@ -154,18 +154,18 @@ impl Registry {
         known.into_values().collect()
     }
 
-    /// Change what is said of a plugin.
-    pub(super) fn say(&self, tenant: &Name, plugin: &str, change: impl FnOnce(&mut Said)) {
+    /// Changes the remarks on a plugin.
+    pub(super) fn say(&self, tenant: &Name, plugin: &str, change: impl FnOnce(&mut Remarks)) {
         let key = (tenant.clone(), plugin.to_owned());
         let mut all = self.said();
         let mut said = all.remove(&key).unwrap_or_default();
         change(&mut said);
-        if said != Said::default() {
+        if said != Remarks::default() {
             all.insert(key, said);
         }
     }
 
-    /// The version of the plugin `name`, if it could be used beside all that is in use.
+    /// Returns the version of the plugin `name`, if it could be used beside all that are in use.
     pub(super) fn fitting(&self, tenant: &Name, name: &str, version: Version) -> Result<Version, String> {
         let others = self.plugins().get(tenant).map_or(0, |plugins| {
             plugins.iter().filter(|(other, _)| *other != name).map(|(_, other)| other.count()).sum()
@@ -174,29 +174,29 @@ impl Registry {
         self.unless_taken(name, version, &Changes::default())
     }
 
-    /// How many plugins there is a good version of.
+    /// Returns the number of plugins with a good version.
     pub fn in_use(&self) -> usize {
         let tenants = self.plugins();
         tenants.values().flat_map(BTreeMap::values).filter(|plugin| plugin.version.is_some()).count()
     }
 
-    /// The names of all plugins of `tenant`, in use or not.
+    /// Returns the names of all plugins of `tenant`, in use or not.
     pub(super) fn names(&self, tenant: &Name) -> Vec<String> {
         self.plugins().get(tenant).into_iter().flatten().map(|(name, _)| name.clone()).collect()
     }
 
-    /// The names of all plugins of `tenant` of which what lies in the directory is not used.
+    /// Returns the names of all plugins of `tenant` whose files in the directory are not used.
     pub(super) fn quarantined(&self, tenant: &Name) -> Vec<String> {
         let tenants = self.plugins();
         let plugins = tenants.get(tenant).into_iter().flatten();
         plugins.filter(|(_, plugin)| plugin.quarantine.is_some()).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Use what was loaded from the next run on. What was not good is quarantined, as is a plugin with a task that another
-    /// one of the tenant has; an earlier version that was good stays in use then.
+    /// Uses loaded plugins from the next run on. Plugins that are not good are quarantined, as are those with a task
+    /// that another plugin of the tenant has; an earlier good version stays in use.
     ///
-    /// Costs as much as there is in `loaded`, not as there is in all.
-    pub(super) fn take_up(&self, tenant: &Name, loaded: Vec<Loaded>, now: Timestamp) {
+    /// The cost depends on the size of `loaded`, not on the number of plugins.
+    pub(super) fn apply(&self, tenant: &Name, loaded: Vec<Loaded>, now: Timestamp) {
         let mut tenants = self.plugins();
         let plugins = tenants.entry(tenant.clone()).or_default();
         let mut changes = Changes::default();
@@ -230,7 +230,7 @@ impl Registry {
         self.tell(changes);
     }
 
-    /// The plugins are no longer in the directory.
+    /// Removes plugins that are no longer in the directory.
     pub(super) fn remove(&self, tenant: &Name, names: &[String]) {
         let mut tenants = self.plugins();
         let Some(plugins) = tenants.get_mut(tenant) else { return };
@@ -248,16 +248,16 @@ impl Registry {
         self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn said(&self) -> MutexGuard<'_, BTreeMap<(Name, String), Said>> {
+    fn said(&self) -> MutexGuard<'_, BTreeMap<(Name, String), Remarks>> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the tenant may have the tasks of this version beside so many `others`.
+    /// Checks whether the tenant may have the tasks of this version beside `others` tasks.
     fn room_for(&self, tenant: &Name, version: &Version, others: usize) -> Result<(), String> {
         self.tenants.as_ref().map_or(Ok(()), |tenants| tenants.room_for_tasks(tenant, version.count(), others))
     }
 
-    /// The version, unless another plugin than `name` has a task or a chain of the same name as one of it.
+    /// Returns the version, unless a plugin other than `name` has a task or a chain of the same name.
     fn unless_taken(&self, name: &str, version: Version, changes: &Changes) -> Result<Version, String> {
         let ready = self.ready.read().unwrap_or_else(PoisonError::into_inner);
         let chains = self.catalog.chains();
@@ -271,14 +271,14 @@ impl Registry {
         if let Some(taken) = version.keys().find_map(taken) {
             return Err(taken);
         }
-        // The one task of a manifest that defines none is called like the plugin.
+        // The single task of a manifest that defines none has the plugin's name.
         match version.chains.iter().find(|chain| version.tasks.iter().any(|ready| ready.task.key == chain.key)) {
             Some(chain) => Err(format!("there is a task `{0}` and a chain `{0}`; rename one of them", chain.key.task)),
             None => Ok(version),
         }
     }
 
-    /// The tasks of a plugin are no more.
+    /// Removes the tasks of a plugin.
     fn withdraw(&self, plugin: &Plugin, changes: &mut Changes) {
         let mut ready = self.ready.write().unwrap_or_else(PoisonError::into_inner);
         for old in plugin.version.iter().flat_map(|(version, _)| &version.tasks) {
@@ -303,8 +303,8 @@ impl Registry {
         }
     }
 
-    /// Tell all who look for tasks. Under the lock of the plugins: one that is listed as in use is, and whoever sees a task
-    /// in the catalog finds it ready.
+    /// Reports changes to the catalog. The lock of the plugins is held, so a plugin that is listed as in use is in use,
+    /// and a task that is in the catalog is ready.
     fn tell(&self, mut changes: Changes) {
         if changes.put.is_empty() && changes.gone.is_empty() {
             return;
@@ -327,7 +327,7 @@ impl Registry {
 }
 
 impl Plugin {
-    /// How many tasks and chains are in use.
+    /// Returns the number of tasks and chains in use.
     fn count(&self) -> usize {
         self.version.as_ref().map_or(0, |(version, _)| version.count())
     }

@@ -1,19 +1,19 @@
-//! What is missing for a moment is no decision.
+//! Waits before a missing file counts as removed.
 //!
-//! Editors move a file away and write it anew, or empty it first; people replace a component by removing it. Whoever looked
-//! in between would take a task with a schedule for one without, and begin its schedule anew when the file is
-//! back. So a plugin keeps what it had until a file has been missing for a while.
+//! Editors move a file away and write it anew, or empty it first; people replace a component by removing it. A look in
+//! between would take a task with a schedule for one without, and begin its schedule anew when the file is back. So a
+//! plugin keeps its version until a file has been missing for a while.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::plugins::source::Files;
 
-/// How long a file must be missing to count as taken away. Editors take milliseconds; a copy over a slow network takes longer,
-/// and one who removes a plugin on purpose does not wait long for it to be gone.
+/// The time for which a file must be missing to count as removed. Editors take milliseconds and a copy over a slow
+/// network takes longer, and an operator who removes a plugin on purpose does not wait long for it to be gone.
 pub(super) const SETTLE: Duration = Duration::from_secs(2);
 
-/// Which plugins lack a file, and since when.
+/// The plugins that lack a file, and since when.
 #[derive(Debug)]
 pub(super) struct Settling {
     after: Duration,
@@ -21,12 +21,12 @@ pub(super) struct Settling {
 }
 
 impl Settling {
-    /// What is missing counts as taken away after this time.
+    /// Creates a tracker in which a missing file counts as removed after this time.
     pub(super) fn after(after: Duration) -> Self {
         Self { after, since: BTreeMap::new() }
     }
 
-    /// Whether `plugin`, which had the files `before`, may be in the middle of a change `now`.
+    /// Returns whether `plugin`, which had the files `before`, may be in the middle of a change `now`.
     pub(super) fn holds(&mut self, plugin: &str, before: Files, now: Files, at: Instant) -> bool {
         if !before.lost_one_in(now) {
             self.since.remove(plugin);

@@ -1,4 +1,4 @@
-//! The files of plugins: which lie in a directory, and what one of them is made of.
+//! Reads the files of plugins: lists a directory, and loads one plugin.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -15,20 +15,20 @@ use crate::runtime::Runtime;
 use crate::schedule::Chain;
 use crate::task::{Name, Task};
 
-/// How long a file must not have changed before it is read.
+/// The time for which a file must not have changed before it is read.
 pub(super) const QUIET: Duration = Duration::from_millis(150);
 
-/// Largest manifest that is read, in bytes.
+/// The largest manifest that is read, in bytes.
 pub(super) const MAX_MANIFEST: u64 = 1 << 20;
 
-/// What tells one state of a file from another, without reading it.
+/// Identifies a state of a file without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
     written: (i64, i64),
-    /// Also changed by renames and by what sets the time of writing back.
+    /// The time of change, which renames update too, as does setting the time of writing back.
     changed: (i64, i64),
 }
 
@@ -44,7 +44,7 @@ impl Stamp {
     }
 }
 
-/// The two files of a plugin, as far as they are there.
+/// The two files of a plugin, as far as they exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Files {
     component: Option<Stamp>,
@@ -52,12 +52,12 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Of the component, in bytes.
+    /// Returns the size of the component in bytes.
     pub(super) fn size(self) -> u64 {
         self.component.map_or(0, |component| component.size)
     }
 
-    /// Of plugin `name` in `directory`, as they are now.
+    /// Reads the current state of the files of plugin `name` in `directory`.
     pub(super) fn of(directory: &Path, name: &str) -> Self {
         let stamp = |kind: &str| {
             let metadata = std::fs::metadata(directory.join(format!("{name}.{kind}"))).ok()?;
@@ -66,13 +66,13 @@ impl Files {
         Self { component: stamp("wasm"), manifest: stamp("toml") }
     }
 
-    /// Whether there is neither.
+    /// Returns whether neither file exists.
     pub(super) fn is_nothing(self) -> bool {
         self == Self::default()
     }
 
-    /// Whether a file that was here is not in `now`, or is a manifest of which nothing is left. Both may be the middle of
-    /// a change: editors move a file away or empty it before they write it anew.
+    /// Returns whether a file that existed is missing in `now`, or is a manifest that was emptied. Both may be the
+    /// middle of a change: editors move a file away or empty it before they write it anew.
     pub(super) fn lost_one_in(self, now: Self) -> bool {
         let emptied = |file: Option<Stamp>| file.is_none_or(|file| file.size == 0);
         (self.component.is_some() && now.component.is_none()) || (!emptied(self.manifest) && emptied(now.manifest))
@@ -80,15 +80,15 @@ impl Files {
 
     pub(super) fn is_new(self, now: SystemTime) -> bool {
         [self.component, self.manifest].into_iter().flatten().any(|stamp| {
-            // A time in the future, or one that is no time at all, says nothing about how long the file has been quiet.
+            // A time in the future, or an invalid one, says nothing about how long the file has been quiet.
             let quiet = time_of(stamp.written).and_then(|at| now.duration_since(at).ok());
             quiet.is_some_and(|quiet| quiet < QUIET)
         })
     }
 }
 
-/// The instant of a file's time, which is any number of seconds (some file systems keep whatever they are told) and
-/// nanoseconds; `None` if that is beyond what instants can be.
+/// Converts a file's time, which has any number of seconds (some file systems keep whatever they are given) and
+/// nanoseconds. Returns `None` if the result is beyond what instants can be.
 fn time_of((seconds, nanos): (i64, i64)) -> Option<SystemTime> {
     let whole = Duration::from_secs(seconds.unsigned_abs());
     let at = match seconds >= 0 {
@@ -98,18 +98,18 @@ fn time_of((seconds, nanos): (i64, i64)) -> Option<SystemTime> {
     at.checked_add(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)))
 }
 
-/// What lies in a directory of plugins.
+/// The contents of a directory of plugins.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
-    /// By name.
+    /// The plugins, by name.
     pub(super) plugins: BTreeMap<String, Files>,
-    /// Whether some entry could not be looked at.
+    /// Whether some entry could not be examined.
     pub(super) unsettled: bool,
     /// Files that would belong to a plugin if their extension were in lower case.
     pub(super) misnamed: BTreeSet<String>,
 }
 
-/// The plugins that lie in `directory`.
+/// Lists the plugins in `directory`.
 pub(super) fn list(directory: &Path) -> io::Result<Listing> {
     let Listing { mut plugins, mut unsettled, mut misnamed } = Listing::default();
     for entry in std::fs::read_dir(directory)? {
@@ -126,7 +126,8 @@ pub(super) fn list(directory: &Path) -> io::Result<Listing> {
         if stem.starts_with('.') || !matches!(extension, Some("wasm" | "toml")) {
             continue;
         }
-        // Follows links, so that a plugin may be one; what vanished since it was listed is looked at again.
+        // Links are followed, so that a plugin may be one. An entry that has vanished since it was listed is examined
+        // again later.
         let Ok(meta) = std::fs::metadata(&path) else {
             unsettled |= path.symlink_metadata().is_err();
             continue;
@@ -141,23 +142,23 @@ pub(super) fn list(directory: &Path) -> io::Result<Listing> {
     Ok(Listing { plugins, unsettled, misnamed })
 }
 
-/// What a load needs to know.
+/// The context of a load.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
-    /// Where the files lie.
+    /// The directory of the files.
     pub(super) directory: PathBuf,
-    /// What granted directories that are relative lie below.
+    /// The directory that relative directory grants lie below.
     pub(super) below: PathBuf,
     pub(super) runtime: Arc<Runtime>,
     pub(super) tenant: Name,
     pub(super) max_component: u64,
 }
 
-/// Why a plugin is not used.
+/// The reason why a plugin is not used.
 #[derive(Debug)]
 pub(super) struct Rejected {
     pub(super) reason: String,
-    /// Whether the same files may do better a moment later.
+    /// Whether the same files may load a moment later.
     pub(super) for_now: bool,
 }
 
@@ -168,13 +169,14 @@ impl From<String> for Rejected {
 }
 
 impl Rejected {
-    /// What is wrong may be over a moment later.
+    /// Creates a rejection whose cause may pass in a moment.
     pub(super) fn for_now(reason: String) -> Self {
         Self { reason, for_now: true }
     }
 
-    /// A file that cannot be read. Most of what the system says then passes: too many open files, no memory, a disk that is
-    /// away. What is another kind of file, or not for this user, stays so until it is changed.
+    /// Creates the rejection for a file that cannot be read. Most errors of the system pass: too many open files, no
+    /// memory, a disk that is away. A file of another kind, or one that this user may not read, stays so until it is
+    /// changed.
     fn unreadable(file: &str, error: &io::Error) -> Self {
         use io::ErrorKind::{InvalidInput, IsADirectory, PermissionDenied};
         let reason = format!("cannot read `{file}`: {error}");
@@ -182,11 +184,11 @@ impl Rejected {
     }
 }
 
-/// What a manifest says, and its text.
+/// The contents of a manifest, and its text.
 type Defined = (String, Vec<Arc<Task>>, Vec<Arc<Chain>>);
 
 impl Source {
-    /// Read, check, compile and link a plugin. The error is the reason to show.
+    /// Reads, checks, compiles and links a plugin. The error is the reason to show.
     pub(super) async fn version(&self, name: &str, files: Files) -> Result<Version, Rejected> {
         let plugin = Name::new(name).map_err(|error| format!("{error}; rename the file"))?;
         let this = self.clone();
@@ -214,7 +216,7 @@ impl Source {
         Ok(Version { component, manifest, tasks: tasks.await??, chains })
     }
 
-    /// What the manifest of `plugin` says, if it has one.
+    /// Reads the manifest of `plugin`, if it has one.
     fn define(&self, plugin: &Name, has_manifest: bool) -> Result<Defined, Rejected> {
         let file = format!("{plugin}.toml");
         let text = match has_manifest {
@@ -222,7 +224,7 @@ impl Source {
                 .map_err(|error| format!("{file}: not UTF-8: {error}"))?,
             false => String::new(),
         };
-        // An empty one is as good as none.
+        // An empty manifest counts as none.
         let manifest = Manifest::parse(&file, &text).map_err(|error| error.to_string())?;
         let tasks = manifest.tasks(&self.tenant, plugin, &self.below);
         let chains = manifest.chains(&self.tenant, plugin);
@@ -237,7 +239,7 @@ impl Source {
     }
 }
 
-/// Does `work` on a thread for what takes its time.
+/// Runs `work` on a thread for blocking work.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Rejected> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Rejected::for_now(format!("loading it broke off: {error}")))

@@ -1,8 +1,9 @@
 //! Watches a directory for changes, wherever its path leads at the time.
 //!
-//! The path may be a link that is switched to another release, or the directory may be removed and made again: a watch stays
-//! with what it was set on. So it is looked at again with each look at the directory. Where the system gives no
-//! watch (it has a limit for each user), the poll is what is left, and a watch is asked for again each time.
+//! The path may be a link that is switched to another release, or the directory may be removed and created again, and a
+//! watch stays with the directory that it was set on. So the path is examined with each look at the directory. If the
+//! system gives no watch (it has a limit for each user), only the poll is left, and a watch is requested again each
+//! time.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -11,28 +12,29 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-/// What is watched: the directory itself, whatever it is called.
+/// Identifies the watched directory itself, whatever its path is.
 type Identity = (u64, u64);
 
 /// A watch that follows a path.
 pub(super) struct Watching {
     path: PathBuf,
     told: mpsc::Sender<()>,
-    /// Of what is watched; dropping it ends the watch.
+    /// The watched directory; dropping the watcher ends the watch.
     watched: Option<(Identity, RecommendedWatcher)>,
-    /// Whether the log says that there is no watch.
+    /// Whether it was logged that there is no watch.
     warned: bool,
 }
 
 impl Watching {
-    /// A watch of the directory at `path`, and how to hear of changes. Nothing is watched before [`Self::follow`].
+    /// Creates a watch of the directory at `path`, and the receiver of its hints. Nothing is watched before
+    /// [`Self::follow`].
     pub(super) fn of(path: PathBuf) -> (Self, mpsc::Receiver<()>) {
-        // A hint is pending already if the channel is full, which is as good.
+        // If the channel is full, a hint is pending already, which is enough.
         let (told, hints) = mpsc::channel(1);
         (Self { path, told, watched: None, warned: false }, hints)
     }
 
-    /// Watches what the path leads to now. May take as long as the filesystem does.
+    /// Watches the directory that the path leads to now. May take as long as the file system does.
     pub(super) fn follow(&mut self) {
         let Ok(metadata) = std::fs::metadata(&self.path) else { return };
         let identity = (metadata.dev(), metadata.ino());
@@ -68,7 +70,7 @@ impl Watching {
     }
 }
 
-/// Whether nothing was changed by what happened. Looking at the directory is such an event itself.
+/// Returns whether an event changed nothing. Listing the directory causes such events itself.
 fn is_only_read(event: &notify::Event) -> bool {
     use notify::event::{AccessKind, AccessMode, EventKind};
     matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write))

@@ -1,6 +1,6 @@
-//! What an added schedule says: when it is due, and within which bounds. Pure, like all of this room.
+//! Defines an added schedule: when it is due, and within which bounds. Pure, like all of this room.
 //!
-//! A million of them may lie in a store, so that there is a short text for each, and equal ones can be shared.
+//! A store may hold a million of them, so each has a short text form, and equal ones can be shared.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,52 +13,53 @@ use crate::time::Timestamp;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// When an added schedule is due, and when what it makes may start.
+/// Defines when an added schedule is due and when its runs may start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
-    /// A crontab, an interval or an instant; nothing else can be added.
+    /// A crontab, an interval or an instant; no other trigger can be added.
     pub trigger: Trigger,
-    /// The zone by whose clocks it goes: the one that a crontab names, or the one that was given.
+    /// The zone whose clocks count: the one that the crontab names, or else the one that was passed.
     pub zone: Tz,
-    /// How long after it is due a run starts.
+    /// The time from the instant at which a run is due to its start.
     pub delay: Duration,
-    /// Nothing is due before.
+    /// No instant before this one is due.
     pub start: Option<Timestamp>,
-    /// Nothing is due after.
+    /// No instant after this one is due.
     pub end: Option<Timestamp>,
-    /// So many runs are made, and no more.
+    /// The most runs that are made.
     pub times: Option<u32>,
-    /// The name that its `H` and `~` fall by, if its crontab has any.
+    /// The name that places the crontab's `H` and `~`, if it has any.
     pub name: Option<Box<str>>,
 }
 
-/// Why a text or a trigger is no [`Definition`].
+/// The reason why a text or a trigger is no [`Definition`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadDefinition {
-    /// A trigger that goes by how a task's runs went, or by how hosts start: only a manifest can have it.
+    /// The trigger depends on how a task's runs ended or on when hosts start, so only a manifest can have it.
     #[error("an added schedule cannot have `{0}`")]
     NotSupported(&'static str),
-    /// It was written by another program, or is damaged.
+    /// Another program wrote the text, or it is damaged.
     #[error("a definition that cannot be read: {0}")]
     Unreadable(String),
 }
 
-/// What a look at the clock finds.
+/// The result of [`Definition::look`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Looked {
-    /// The instant to make a run for: of several the latest, as an added schedule has one run at a time.
+pub struct AddedDue {
+    /// The instant to make a run for. If several are due it is the latest, because an added schedule has one run at a
+    /// time.
     pub fire: Option<Timestamp>,
-    /// How many instants before that are left out.
+    /// The number of earlier instants that are left out.
     pub left_out: u64,
-    /// Whether there are more than that: too many to count.
+    /// Whether more than `left_out` instants were left out, because there were too many to count.
     pub uncounted: bool,
-    /// Everything up to here is dealt with.
+    /// Every instant up to this one has been dealt with.
     pub cursor: Timestamp,
-    /// The first instant after that; `None`: nothing will ever be due again.
+    /// The first instant after `cursor` that is due; `None` if no instant will be due again.
     pub next: Option<Timestamp>,
 }
 
-/// How a definition is written down: as little as there is to say.
+/// The stored form of a definition. It leaves out every field that has its default.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Text<'a> {
@@ -87,7 +88,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl Definition {
-    /// What is due by `trigger`, read in `zone`, without bounds.
+    /// Creates a definition that is due by `trigger`, read in `zone`, without bounds.
     ///
     /// # Errors
     ///
@@ -98,7 +99,7 @@ impl Definition {
         Ok(Self { trigger, zone, delay: Duration::ZERO, start: None, end: None, times: None, name: None })
     }
 
-    /// The same with each `H` and `~` where `name` has it. The name is written down with it.
+    /// Places each `H` and `~` as `name` has it. The name is stored with the definition.
     #[must_use]
     pub fn for_name(self, name: &str) -> Self {
         match self.trigger {
@@ -109,10 +110,10 @@ impl Definition {
         }
     }
 
-    /// It in a line of JSON: the same text for the same definition.
+    /// Returns the definition as one line of JSON. Equal definitions have the same text.
     pub fn text(&self) -> String {
         let mut text = Text {
-            // What a crontab names itself is in its text.
+            // A zone that the crontab itself names is part of the crontab's text.
             zone: (self.zone != Tz::UTC && self.trigger.own_zone().is_none()).then(|| self.zone.name().into()),
             delay_ms: (self.delay > Duration::ZERO).then(|| millis(self.delay)),
             start_ms: self.start.map(Timestamp::as_millis),
@@ -130,11 +131,11 @@ impl Definition {
         serde_json::to_string(&text).expect("numbers and texts are JSON")
     }
 
-    /// Read what [`Definition::text`] wrote.
+    /// Reads a text that [`Definition::text`] wrote.
     ///
     /// # Errors
     ///
-    /// [`BadDefinition::Unreadable`] if it is something else.
+    /// [`BadDefinition::Unreadable`] if the text is anything else.
     pub fn read(text: &str) -> Result<Self, BadDefinition> {
         let unreadable = |why: &dyn std::fmt::Display| BadDefinition::Unreadable(why.to_string());
         let read: Text<'_> = serde_json::from_str(text).map_err(|e| unreadable(&e))?;
@@ -160,34 +161,36 @@ impl Definition {
         })
     }
 
-    /// The instant that it is, if it is one and nothing else: those need no definition of their own in memory.
+    /// Returns the instant, if the definition is an instant and nothing else. Such definitions need no memory of their
+    /// own.
     pub fn plain_instant(&self) -> Option<Timestamp> {
         let Trigger::At(at) = self.trigger else { return None };
         let bare = self.delay == Duration::ZERO && self.start.is_none() && self.end.is_none() && self.times.is_none();
         bare.then_some(at)
     }
 
-    /// The first instant after `after` that is due and within the bounds.
+    /// Returns the first instant after `after` that is due and within the bounds.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         self.plan().next_after(after)
     }
 
-    /// It as a task's schedule would be. How many runs there were is not known here.
+    /// Returns the definition as the plan of a task. How many runs it has made is not known here.
     pub fn plan(&self) -> Plan<'_> {
         let timing = Timing { start: self.start, end: self.end, delay: self.delay, ..Timing::default() };
         Plan { timing, ..Plan::of(&self.trigger, self.zone) }
     }
 
-    /// What has come due since `cursor`. What is later than `grace` was missed, and is dealt with as `catch_up` has it.
-    pub fn look(&self, cursor: Timestamp, now: Timestamp, grace: Duration, catch_up: CatchUp) -> Looked {
+    /// Returns the instants that have come due since `cursor`. Those later than `grace` were missed and are treated by
+    /// `catch_up`.
+    pub fn look(&self, cursor: Timestamp, now: Timestamp, grace: Duration, catch_up: CatchUp) -> AddedDue {
         let from = self.start.map_or(cursor, |start| cursor.max(start.minus(MILLISECOND)));
-        // A look that goes no further than the end finds the latest instant before it, however long that is ago.
+        // A look that goes no further than the end finds the latest instant before the end, however long ago that is.
         let until = self.end.map_or(now, |end| now.min(end.plus(MILLISECOND)));
         if until <= from {
-            return Looked { fire: None, left_out: 0, uncounted: false, cursor, next: self.next_after(cursor) };
+            return AddedDue { fire: None, left_out: 0, uncounted: false, cursor, next: self.next_after(cursor) };
         }
         let look = Look { cursor: Some(from), now: until, grace: grace.saturating_sub(now.since(until)) };
-        // Who wants something done once wants it done late rather than never.
+        // Something that was scheduled for one instant should happen late rather than never.
         let catch_up = match (&self.trigger, catch_up) {
             (Trigger::At(_), CatchUp::None) => CatchUp::Latest,
             _ => catch_up,
@@ -199,7 +202,7 @@ impl Definition {
         fire.retain(|at| self.end.is_none_or(|end| *at <= end));
         let latest = fire.pop();
         let left_out = due.left_out + fire.len() as u64;
-        Looked {
+        AddedDue {
             fire: latest,
             left_out,
             uncounted: due.uncounted,
@@ -209,7 +212,7 @@ impl Definition {
     }
 }
 
-/// What a trigger that can be added is called.
+/// Returns the manifest's word for a trigger that can be added.
 fn word(trigger: &Trigger) -> Result<&'static str, BadDefinition> {
     match trigger {
         Trigger::Cron(_) => Ok("cron"),
@@ -227,7 +230,7 @@ mod tests {
     use super::*;
     use crate::schedule::Cooldowns;
 
-    /// `seconds` after noon, 2027-01-15 in UTC: a multiple of every minute and hour.
+    /// Returns the instant `seconds` after noon on 2027-01-15 in UTC, which is a multiple of every minute and hour.
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_millis(1_800_014_400_000 + seconds * 1000)
     }
@@ -259,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_falls_by_a_name_falls_by_the_same_name_when_it_is_read_again() {
+    fn a_definition_that_was_read_keeps_the_name_that_places_its_h() {
         let cron = |text: &str| Trigger::Cron(Crontab::parse(text).unwrap());
         let named = |text, name| Definition::of(cron(text), Tz::UTC).unwrap().for_name(name);
 
@@ -275,14 +278,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_definition_is_told() {
+    fn text_that_is_no_definition_is_an_error() {
         for wrong in ["", "{}", r#"{"cron":"x"}"#, r#"{"every_ms":1,"at_ms":1}"#, r#"{"at_ms":1,"zone":"Mars"}"#] {
             assert!(matches!(Definition::read(wrong), Err(BadDefinition::Unreadable(_))), "{wrong}");
         }
     }
 
     #[test]
-    fn only_what_goes_by_the_clock_can_be_added() {
+    fn only_triggers_that_follow_the_clock_can_be_added() {
         let after = Cooldowns { success: GRACE, fail: GRACE };
         for (trigger, word) in
             [(Trigger::OnDemand, "on-demand"), (Trigger::OnStart, "on-start"), (Trigger::After(after), "after")]
@@ -334,7 +337,7 @@ mod tests {
 
         let look = |catch_up| bounded.look(at(0), at(days), GRACE, catch_up);
 
-        let latest = Looked {
+        let latest = AddedDue {
             fire: Some(at(120)),
             left_out: 1,
             uncounted: false,
@@ -347,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_but_once_is_late_rather_than_left_out() {
+    fn a_single_instant_is_late_rather_than_left_out() {
         let once = Definition::of(Trigger::At(at(60)), Tz::UTC).unwrap();
 
         let late = once.look(at(0), at(3 * 24 * 3600), GRACE, CatchUp::None);
@@ -359,6 +362,9 @@ mod tests {
     fn of_several_instants_at_once_the_latest_is_fired() {
         let look = every(1).look(at(0), at(2), GRACE, CatchUp::None);
 
-        assert_eq!(look, Looked { fire: Some(at(2)), left_out: 1, uncounted: false, cursor: at(2), next: Some(at(3)) });
+        assert_eq!(
+            look,
+            AddedDue { fire: Some(at(2)), left_out: 1, uncounted: false, cursor: at(2), next: Some(at(3)) }
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Which seconds of a wall clock a crontab means. Knows dates, but neither zones nor instants.
+//! Holds the seconds of a wall clock that a crontab matches. Knows dates, but neither zones nor instants.
 //!
 //! A wall clock's seconds are numbered from 1970-01-01 00:00:00 *on that clock*, so that arithmetic on them is plain.
 
@@ -10,65 +10,67 @@ use super::counted::Counted;
 
 const SECONDS_OF_DAY: i64 = 24 * 3600;
 
-/// The Gregorian calendar repeats after so many months, weekdays included: what does not come by then never comes.
+/// The Gregorian calendar repeats after this many months, weekdays included. A date that does not occur within them
+/// never does.
 const MONTHS_OF_CYCLE: u32 = 400 * 12;
 
-/// The seconds of a crontab that has no field for them: the first of each minute.
+/// The seconds of a crontab that has no field for them: the first second of each minute.
 pub(super) const FIRST_SECOND: u64 = 1;
 
-/// The pattern of a week, in seven bits, times this is that pattern six times, end to end: more than any month, whatever its
-/// first weekday is.
+/// The pattern of a week, in seven bits, times this number is that pattern six times end to end. That is more than any
+/// month needs, whatever its first weekday is.
 const SIX_WEEKS: u64 = 0x8_1020_4081;
 
-/// How the two day fields go together.
+/// The way in which the two day fields combine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Days {
     /// A day must be in both: one of the fields begins with `*`.
     Both,
-    /// It is enough that a day is in one of them.
+    /// A day must be in at least one of them.
     Either,
 }
 
-/// The fields as sets: bit n stands for the value n. In as few bytes as they take: there may be a million of them.
+/// The fields as sets, in which bit n stands for the value n. They are as small as they can be, because a host may hold
+/// a million.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Calendar {
-    /// 0 to 59.
+    /// Bits 0 to 59.
     pub(super) minutes: u64,
-    /// What few crontabs have.
+    /// The parts that few crontabs have.
     pub(super) extras: Option<Arc<Extras>>,
-    /// 0 to 23.
+    /// Bits 0 to 23.
     pub(super) hours: u32,
-    /// 1 to 31.
+    /// Bits 1 to 31.
     pub(super) days: u32,
-    /// 1 to 12.
+    /// Bits 1 to 12.
     pub(super) months: u16,
-    /// 0 to 6, Sunday is 0.
+    /// Bits 0 to 6; Sunday is 0.
     pub(super) weekdays: u8,
-    /// How `days` and `weekdays` go together.
+    /// The way in which `days` and `weekdays` combine.
     pub(super) join: Days,
 }
 
-/// Seconds, and days that are counted. In a place of their own, so that crontabs without them take less.
+/// Seconds and counted days. They are allocated apart, so that crontabs without them take less memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Extras {
-    /// 0 to 59.
+    /// Bits 0 to 59.
     pub(super) seconds: u64,
-    /// `L`, `W` and `#`.
+    /// The days written with `L`, `W` and `#`.
     pub(super) counted: Counted,
 }
 
 impl Calendar {
-    /// Bit n stands for the second n of a minute.
+    /// Returns the seconds of a minute that match; bit n stands for the second n.
     pub(super) fn seconds(&self) -> u64 {
         self.extras.as_ref().map_or(FIRST_SECOND, |extras| extras.seconds)
     }
 
-    /// The days that are counted from a month's end or by its weeks, if there are any.
+    /// Returns the days that are counted from a month's end or by its weeks, if there are any.
     pub(super) fn counted(&self) -> Option<&Counted> {
         self.extras.as_ref().map(|extras| &extras.counted).filter(|counted| !counted.is_empty())
     }
 
-    /// Whether a wall clock's second is meant.
+    /// Returns whether a wall clock's second matches.
     pub(super) fn contains(&self, second: i64) -> bool {
         let (day, time) = (second.div_euclid(SECONDS_OF_DAY), second.rem_euclid(SECONDS_OF_DAY));
         date(day).is_some_and(|date| {
@@ -78,7 +80,8 @@ impl Calendar {
         })
     }
 
-    /// The first second after `second` that is meant; `None` if there is none (or chrono's calendar ends before).
+    /// Returns the first second after `second` that matches; `None` if there is none (or chrono's calendar ends
+    /// before).
     pub(super) fn next_after(&self, second: i64) -> Option<i64> {
         let first = second.checked_add(1)?;
         let (day, time) = (first.div_euclid(SECONDS_OF_DAY), first.rem_euclid(SECONDS_OF_DAY));
@@ -92,7 +95,7 @@ impl Calendar {
         Some(self.day_after(today)? * SECONDS_OF_DAY + self.time_from(0)?)
     }
 
-    /// How many seconds in `(after, to]` are meant, counted by days.
+    /// Counts the seconds in `(after, to]` that match, by days.
     pub(super) fn count(&self, after: i64, to: i64) -> u64 {
         let (first_day, last_day) = (after.div_euclid(SECONDS_OF_DAY), to.div_euclid(SECONDS_OF_DAY));
         let up_to = |second: i64| {
@@ -101,11 +104,12 @@ impl Calendar {
         };
         let whole_day = self.times_until(SECONDS_OF_DAY - 1);
         let days = self.days_until(first_day, last_day);
-        // All of the days from the first to the one before the last, without what comes before them, and with the last.
+        // All seconds of the days from the first to the one before the last, without those before `after`, and with
+        // those of the last day.
         (days * whole_day + up_to(to)).saturating_sub(up_to(after))
     }
 
-    /// How many days in `first..last` are meant.
+    /// Counts the days in `first..last` that match.
     fn days_until(&self, first: i64, last: i64) -> u64 {
         let mut days = u64::from(first < last && self.means_day(first));
         let mut day = first;
@@ -122,7 +126,7 @@ impl Calendar {
         })
     }
 
-    /// How many seconds of a day, up to and with the `time`th, are meant.
+    /// Counts the seconds of a day, up to and with the `time`th, that match.
     fn times_until(&self, time: i64) -> u64 {
         let time = u32::try_from(time).expect("a day has 86,400 seconds");
         let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
@@ -134,7 +138,7 @@ impl Calendar {
         below(hours, hour) * an_hour + of_hour
     }
 
-    /// The first day after `today` that is meant, counted from 1970-01-01.
+    /// Returns the first day after `today` that matches, counted from 1970-01-01.
     fn day_after(&self, today: NaiveDate) -> Option<i64> {
         let (mut year, mut month) = (today.year(), today.month());
         let mut later = above(today.day());
@@ -152,7 +156,7 @@ impl Calendar {
         None
     }
 
-    /// The first second of a day, from its `time`th on, that is meant.
+    /// Returns the first second of a day, from its `time`th on, that matches.
     fn time_from(&self, time: i64) -> Option<i64> {
         let time = u32::try_from(time).expect("a day has 86,400 seconds");
         let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
@@ -173,11 +177,12 @@ impl Calendar {
         if later == 0 { None } else { at(later.trailing_zeros(), earliest_minute, earliest_second) }
     }
 
-    /// The days of a month that are meant, the month itself not considered.
+    /// Returns the days of a month that match, without regard to the month field.
     fn days_of(&self, year: i32, month: u32) -> u64 {
         let Some(first) = NaiveDate::from_ymd_opt(year, month, 1) else { return 0 };
         let length = u32::from(first.num_days_in_month());
-        // The week's pattern, laid end to end over the month, and moved so that bit 1 is the weekday of the 1st.
+        // The pattern of the week is laid end to end over the month and shifted so that bit 1 is the weekday of the
+        // 1st.
         let turn = first.weekday().num_days_from_sunday();
         let mut days = u64::from(self.days);
         let mut weeks = ((u64::from(self.weekdays) * SIX_WEEKS) >> turn) << 1;
@@ -201,7 +206,7 @@ fn has(set: u64, value: u32) -> bool {
     set & (1 << value) != 0
 }
 
-/// All values greater than this one.
+/// Returns the set of all values greater than this one.
 fn above(value: u32) -> u64 {
     !0 << (value + 1)
 }

@@ -1,10 +1,10 @@
-//! Tasks that run one after another, round after round. Pure.
+//! Decides about chains: tasks that run one after another, round after round. Pure.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Awaited, Cooldowns, SET_BACK};
+use super::{AwaitedRun, Cooldowns, SET_BACK};
 use crate::run::{RunId, RunState};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
@@ -12,92 +12,92 @@ use crate::time::Timestamp;
 /// Tasks of one tenant whose runs follow each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
-    /// Tenant and name; no task has the same.
+    /// Tenant and name, which no task has as well.
     pub key: TaskKey,
     /// The plugin whose manifest defines it.
     pub plugin: Name,
     /// One line for people.
     pub description: Option<String>,
-    /// What runs, in this order. Never empty.
+    /// The tasks in the order in which they run. Never empty.
     pub links: Vec<Link>,
-    /// What happens when a link does not succeed.
+    /// Policy for a link that does not succeed.
     pub on_failure: OnFailure,
-    /// How long after the end of a round the next one begins; a round has failed if a link of it did not succeed.
+    /// The time from the end of a round to the next one. A round has failed if one of its links did not succeed.
     pub cooldowns: Cooldowns,
 }
 
 /// One task of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Which.
+    /// The task that runs.
     pub task: Name,
-    /// How long after its end the next link begins.
+    /// The time from its end to the start of the next link.
     pub cooldowns: Cooldowns,
 }
 
-/// What happens when a link of a chain does not succeed. It is told in any case.
+/// Policy for a link of a chain that does not succeed. The failure is reported in either case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
-    /// The next link runs all the same.
+    /// The next link runs anyway.
     GoOn,
     /// The chain is paused. When it is resumed, the link that failed runs again.
     Stop,
 }
 
-/// Where a chain is.
+/// The position of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainState {
-    /// Which time through the links, from 1.
+    /// The number of the round, from 1.
     pub round: u64,
-    /// The link that runs, or runs next; from 0.
+    /// The link that is running or runs next, from 0.
     pub link: usize,
-    /// Since when it is at this link.
+    /// The instant at which the chain came to this link.
     pub since: Timestamp,
-    /// The key of the run that is waited for; `None` if it is still to be made.
+    /// The key of the awaited run; `None` if the run has not been made yet.
     pub awaits: Option<String>,
-    /// When it is to be made.
+    /// The instant at which that run will be made.
     pub due: Timestamp,
     /// Whether a link of this round did not succeed.
     pub failed: bool,
-    /// How each link last ended.
+    /// The last end of each link.
     pub last: Vec<Option<LinkEnd>>,
 }
 
-/// How a link ended.
+/// The end of a link's run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkEnd {
-    /// The task that it was.
+    /// The task of the link.
     pub task: Name,
-    /// In which round.
+    /// The round in which it ended.
     pub round: u64,
-    /// The run; `None` if its history was gone when it was looked for.
+    /// The run; `None` if its history was already deleted.
     pub run: Option<RunId>,
-    /// What became of it.
+    /// The state that it ended in.
     pub state: Option<RunState>,
-    /// When it was over.
+    /// The instant of its end.
     pub at: Timestamp,
 }
 
-/// What the end of a link's run makes of its chain.
+/// The effect of the end of a link's run on its chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Went {
-    /// Where the chain is now.
+pub struct LinkOutcome {
+    /// The new position of the chain.
     pub state: ChainState,
     /// The link that did not succeed, if it did not.
     pub failed: Option<LinkEnd>,
-    /// Why the chain is to be paused, if it is.
+    /// The reason for pausing the chain, if it must be paused.
     pub stopped: Option<String>,
 }
 
 impl Chain {
-    /// Where a chain is that is seen for the first time.
+    /// Returns the position of a chain that is seen for the first time.
     pub fn begin(&self, now: Timestamp) -> ChainState {
         let last = vec![None; self.links.len()];
         ChainState { round: 1, link: 0, since: now, awaits: None, due: now, failed: false, last }
     }
 
-    /// `state` as it fits this chain, which may have been defined anew: one that is beyond the last link begins a round.
+    /// Fits `state` to this chain, which may have been redefined. A position beyond the last link begins a new round.
     #[must_use]
     pub fn fit(&self, mut state: ChainState) -> ChainState {
         state.last.resize(self.links.len(), None);
@@ -110,18 +110,18 @@ impl Chain {
         state
     }
 
-    /// What follows from how the run that is waited for stands; `None` while it is going.
-    pub fn after(&self, before: &ChainState, run: Awaited, now: Timestamp) -> Option<Went> {
+    /// Returns the effect of the awaited run's state; `None` while the run is going.
+    pub fn after(&self, before: &ChainState, run: AwaitedRun, now: Timestamp) -> Option<LinkOutcome> {
         let link = &self.links[before.link];
-        // One whose end is forgotten is not worth an alarm.
+        // A run whose end was forgotten is not worth an alarm.
         let (id, state) = match run {
-            Awaited::Going => return None,
-            Awaited::Over { run, state, .. } => (Some(run), Some(state)),
-            Awaited::Gone => (None, None),
+            AwaitedRun::Going => return None,
+            AwaitedRun::Over { run, state, .. } => (Some(run), Some(state)),
+            AwaitedRun::Gone => (None, None),
         };
         let succeeded = state.is_none_or(|state| state == RunState::Succeeded);
         let at = match run {
-            Awaited::Over { at, .. } => at.min(now),
+            AwaitedRun::Over { at, .. } => at.min(now),
             _ => now,
         };
         let end = LinkEnd { task: link.task.clone(), round: before.round, run: id, state, at };
@@ -131,7 +131,7 @@ impl Chain {
         if let Some(end) = failed.as_ref().filter(|_| self.on_failure == OnFailure::Stop) {
             next.due = now;
             let stopped = Some(self.why_stopped(before, end));
-            return Some(Went { state: next, failed, stopped });
+            return Some(LinkOutcome { state: next, failed, stopped });
         }
         next.failed |= failed.is_some();
         next.link += 1;
@@ -140,7 +140,7 @@ impl Chain {
             let pause = self.cooldowns.after(!next.failed);
             next = ChainState { round: before.round + 1, link: 0, due: next.due.plus(pause), failed: false, ..next };
         }
-        Some(Went { state: next, failed, stopped: None })
+        Some(LinkOutcome { state: next, failed, stopped: None })
     }
 
     fn why_stopped(&self, at: &ChainState, end: &LinkEnd) -> String {
@@ -150,31 +150,31 @@ impl Chain {
         format!("{run} of link {nth} of {all}, `{}`, {became} in round {round}", end.task)
     }
 
-    /// What is said of a run that the chain makes now.
+    /// Returns the note for the run that the chain makes now.
     pub fn note(&self, state: &ChainState) -> String {
         let (nth, all, name) = (state.link + 1, self.links.len(), &self.key.task);
         format!("link {nth} of {all} of `{name}`, round {}", state.round)
     }
 
-    /// Where the chain is once that run is made.
+    /// Returns the position of the chain once that run is made.
     pub fn made(&self, before: &ChainState, key: String, now: Timestamp) -> ChainState {
         ChainState { since: now, awaits: Some(key), ..before.clone() }
     }
 
-    /// The task of a link, which is of the chain's tenant.
+    /// Returns the task of a link. It belongs to the chain's tenant.
     pub fn task(&self, link: usize) -> TaskKey {
         TaskKey { tenant: self.key.tenant.clone(), task: self.links[link].task.clone() }
     }
 }
 
 impl ChainState {
-    /// When the run is to be made. At once if the clock was set back since that was written down.
+    /// Returns when the run must be made. That is at once if the clock was set back since the position was stored.
     pub fn due_by(&self, now: Timestamp) -> Timestamp {
         if self.since > now.plus(SET_BACK) { now } else { self.due }
     }
 }
 
-/// What a chain waits between its rounds unless its manifest says.
+/// The default time between two rounds of a chain.
 pub const BETWEEN_ROUNDS: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -200,8 +200,8 @@ mod tests {
         }
     }
 
-    fn over(state: RunState, at: Timestamp) -> Awaited {
-        Awaited::Over { run: RunId(7), state, at }
+    fn over(state: RunState, at: Timestamp) -> AwaitedRun {
+        AwaitedRun::Over { run: RunId(7), state, at }
     }
 
     #[test]
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(chain.note(&begun), "link 1 of 2 of `nightly`, round 1");
 
         let waits = chain.made(&begun, "k".into(), NOW);
-        assert_eq!(chain.after(&waits, Awaited::Going, NOW), None);
+        assert_eq!(chain.after(&waits, AwaitedRun::Going, NOW), None);
         let second = chain.after(&waits, over(RunState::Succeeded, NOW), NOW.plus(seconds(1))).unwrap();
         assert_eq!((second.state.link, second.state.due, second.state.awaits.clone()), (1, NOW.plus(seconds(1)), None));
         assert_eq!((second.failed, second.stopped), (None, None));
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn a_run_whose_history_is_gone_keeps_nothing_from_going_on() {
         let chain = chain(&["a", "b"], OnFailure::Stop);
-        let went = chain.after(&chain.begin(NOW), Awaited::Gone, NOW).unwrap();
+        let went = chain.after(&chain.begin(NOW), AwaitedRun::Gone, NOW).unwrap();
         assert_eq!((went.state.link, went.state.due, went.stopped, went.failed), (1, NOW, None, None));
     }
 

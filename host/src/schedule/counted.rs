@@ -1,12 +1,13 @@
-//! Days of a month that are counted: from its end (`L`, `L-3`), to the nearest weekday (`15W`, `LW`), or by its weeks
-//! (`fri#2`, `friL`). What Quartz and croner mean by them, with the weekdays of crontab(5): 0 and 7 are Sunday.
+//! Computes days of a month that are counted from its end (`L`, `L-3`), to the nearest weekday (`15W`, `LW`), or by its
+//! weeks (`fri#2`, `friL`). They mean the same as in Quartz and croner, with the weekdays of crontab(5): 0 and 7 are
+//! Sunday.
 //!
-//! A month is given by the weekday of its first day and its length; that is all that they depend on.
+//! A month is described by the weekday of its first day and its length, because the days depend on nothing else.
 
-/// Monday to Friday, bit n for the weekday n.
+/// Monday to Friday; bit n stands for the weekday n.
 const WORKDAYS: u64 = 0b011_1110;
 
-/// Sets of such days. Empty by default.
+/// Sets of counted days. Empty by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counted {
     /// Bit n: the day that is n days before the last (`L` is 0).
@@ -26,7 +27,7 @@ impl Counted {
         *self == Self::default()
     }
 
-    /// Those of both.
+    /// Returns the union of both sets.
     pub(super) fn with(mut self, other: Self) -> Self {
         self.before_last |= other.before_last;
         self.near |= other.near;
@@ -36,8 +37,8 @@ impl Counted {
         self
     }
 
-    /// The days that the day-of-month field counts, bit n for the nth, in a month of `length` days of which the first is the
-    /// weekday `first`, 0 for Sunday.
+    /// Returns the days that the day-of-month field counts, bit n for the nth, in a month of `length` days whose first
+    /// day is the weekday `first` (0 for Sunday).
     pub(super) fn dates(&self, first: u32, length: u32) -> u64 {
         let before_last = |bits| set(bits).filter_map(move |before| length.checked_sub(before).filter(|day| *day >= 1));
         let near = set(self.near).filter(|day| *day <= length).chain(before_last(self.near_before_last));
@@ -45,9 +46,9 @@ impl Counted {
         before_last(self.before_last).chain(near).fold(0, |days, day| days | (1 << day))
     }
 
-    /// The same for the day-of-week field.
+    /// Does the same for the day-of-week field.
     pub(super) fn weekdays(&self, first: u32, length: u32) -> u64 {
-        // The first day of the month that is the weekday.
+        // The first day of the month with that weekday.
         let earliest = |weekday: u32| 1 + (weekday + 7 - first) % 7;
         let nth =
             self.nth.iter().zip(0..).flat_map(|(weekdays, weeks)| {
@@ -61,13 +62,13 @@ impl Counted {
     }
 }
 
-/// The values of a set.
+/// Iterates over the values of a set.
 fn set(bits: u32) -> impl Iterator<Item = u32> {
     (0..u32::BITS).filter(move |value| bits & (1 << value) != 0)
 }
 
-/// The day from Monday to Friday that is nearest to `day`: a day before a Saturday, a day after a Sunday, and never in
-/// another month.
+/// Returns the day from Monday to Friday that is nearest to `day`: a day before a Saturday, a day after a Sunday, and
+/// never one in another month.
 fn nearest(day: u32, first: u32, length: u32) -> u32 {
     let weekday = (first + day - 1) % 7;
     match weekday {

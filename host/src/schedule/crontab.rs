@@ -1,15 +1,15 @@
-//! crontab(5): five fields, or a macro, read as cronie reads them; and what people want beside that: seconds, a place of
-//! one's own in the hour (`H`), days counted from a month's end or by its weeks (`L`, `W`, `#`), a zone, and a say in what
-//! happens when the clocks change.
+//! Reads crontab(5): five fields, or a macro, as cronie reads them. Beyond cronie it knows seconds, a place in the hour
+//! that depends on a name (`H`), days counted from a month's end or by its weeks (`L`, `W`, `#`), a zone, and a choice
+//! of what happens when the clocks change.
 //!
-//! The cronie that is followed is that of its commit e6c2853 (May 2025), after its release 1.7.2: the first in which a range
+//! The reference is cronie at its commit e6c2853 (May 2025), after its release 1.7.2. It is the first in which a range
 //! ends on Sunday again (`fri-sun`, `6-0`) and in which only a step may follow a `*`.
 
-mod coming;
 mod counting;
 mod error;
 mod expand;
 mod field;
+mod occurrence;
 mod spread;
 
 use std::fmt;
@@ -25,69 +25,74 @@ use field::{DAYS, FIELDS, WEEKDAYS, is_spread};
 
 use super::calendar::{Calendar, Days, Extras, FIRST_SECOND};
 use super::counted::Counted;
-use super::walk::{self, Count, Job};
+use super::dst::{self, Count, Job};
 use super::zones::zone_named;
 use crate::time::Timestamp;
 
-/// The longest text that is read, in bytes: all minutes as a list take 169.
+/// The longest text that is read, in bytes. A list of all minutes takes 169.
 const LONGEST: usize = 1000;
 
-/// Seconds that are counted at most: 50 years of 366 days. A host that was down is down for less.
+/// The most seconds that are counted: 50 years of 366 days. A host is not down for longer.
 const LONGEST_COUNT: i64 = 50 * 366 * 24 * 3600;
 
-/// Instants that are counted one by one at most, because the clock is set near them. A crontab of minutes has 360 after each
-/// change of the clock, so this is enough for fifty years of two changes each.
+/// The most instants near changes of the clock that are counted one by one. A crontab that fires every minute has 360
+/// after each change, so this is enough for fifty years of two changes each.
 const AROUND_CHANGES: u64 = 40_000;
 
-/// A crontab(5) expression: minute, hour, day-of-month, month and day-of-week, or one of the macros `@hourly`, `@daily`,
-/// `@midnight`, `@weekly`, `@monthly`, `@yearly` and `@annually`.
+/// A crontab(5) expression: minute, hour, day-of-month, month and day-of-week, or one of the macros `@hourly`,
+/// `@daily`, `@midnight`, `@weekly`, `@monthly`, `@yearly` and `@annually`.
 ///
-/// Lists, ranges (`fri-sun`, too), steps, names of months and days in any case, 0 and 7 for Sunday, and `a~b`, one value of a
-/// range. Where neither day field begins with `*`, it is enough that a day is in one of them. Unlike in cronie, `a~b` is
-/// the same value for ever, a range that runs backwards is refused (cronie takes it, and nothing is ever due), and
-/// `@reboot` is no schedule.
+/// It knows lists, ranges (also `fri-sun`), steps, names of months and days in any case, 0 and 7 for Sunday, and `a~b`,
+/// one value of a range. If neither day field begins with `*`, a day needs to be in only one of them. Unlike in cronie,
+/// `a~b` is the same value for ever, a range that runs backwards is refused (cronie accepts it, but then it is never
+/// due), and `@reboot` is no schedule.
 ///
-/// Beyond cronie: systemd's words (`hourly`, `quarterly`); days that are counted (`L`, `15W`, `fri#2`); `CRON_TZ=Europe/Berlin ` or `TZ=Europe/Berlin ` before the fields is the zone whose clocks count; `H`,
-/// `H(a-b)`, `H/n` and `H(a-b)/n` stand for values that a name spreads ([`Crontab::for_name`]); and there may be a field
-/// for seconds before the others ([`Crontab::parse_with_seconds`]).
+/// Beyond cronie it knows these:
 ///
-/// Small (56 bytes, and the text and what few have, which clones share): a host may hold a million.
+/// - systemd's words (`hourly`, `quarterly`);
+/// - counted days (`L`, `15W`, `fri#2`);
+/// - `CRON_TZ=Europe/Berlin ` or `TZ=Europe/Berlin ` before the fields, which names the zone whose clocks count;
+/// - `H`, `H(a-b)`, `H/n` and `H(a-b)/n`, values that a name spreads ([`Crontab::for_name`]);
+/// - a field for seconds before the others ([`Crontab::parse_with_seconds`]).
+///
+/// It takes 56 bytes, besides its text and the rare parts, which clones share, because a host may hold a million.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crontab {
     text: Arc<str>,
     calendar: Calendar,
     zone: Option<Tz>,
     dst: Dst,
-    /// It was read as six fields.
+    /// Whether the text was read as six fields.
     seconds: bool,
-    /// Second, minute or hour begins with `*`: the job follows the clock when that is set.
+    /// Whether second, minute or hour begins with `*`. Such a job follows the clock when the clock is set.
     wild: bool,
-    /// There is an `H` in it.
+    /// Whether the text has an `H` or a `~`.
     spread: bool,
 }
 
-/// What becomes of a crontab when the clocks of its zone are set.
+/// Policy for changes of the clocks in a crontab's zone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Dst {
-    /// As with Vixie's cron. What begins with `*` (in second, minute or hour) follows the clock. A fixed time that falls
-    /// into a gap is due once right after it, and one that comes twice is due the first time only. A change by more than
-    /// three hours, or a gap of just three, is a new clock: nothing is made up for, and what comes again is due again.
+    /// Follows Vixie's cron. A crontab whose second, minute or hour begins with `*` follows the clock. A fixed time
+    /// that falls into a gap is due once right after the gap, and one that comes twice is due the first time only. A
+    /// change by more than three hours, or a gap of exactly three, is a new clock: skipped times are not made up for,
+    /// and repeated times are due again.
     #[default]
     Vixie,
-    /// The same, but what falls into a gap is left out.
+    /// Does the same, but leaves out times that fall into a gap.
     Skip,
-    /// The fields are read in UTC, whatever the zone is: there are no changes.
+    /// Reads the fields in UTC, whatever the zone is, so no change affects them.
     Utc,
 }
 
-/// How many fields there are to be.
+/// The number of fields that is expected.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Minutes,
     Seconds,
 }
 
-/// A macro stands for five fields.
+/// Macros, each of which stands for five fields.
 const MACROS: [(&str, &str); 7] = [
     ("@hourly", "0 * * * *"),
     ("@daily", "0 0 * * *"),
@@ -98,7 +103,8 @@ const MACROS: [(&str, &str); 7] = [
     ("@annually", "0 0 1 1 *"),
 ];
 
-/// So does a word of systemd.time(7), in any case. Its weeks begin on Monday, those of cron on Sunday.
+/// Words of systemd.time(7), in any case, which stand for five fields as well. Weeks begin on Monday there, and on
+/// Sunday in cron.
 const WORDS: [(&str, &str); 9] = [
     ("minutely", "* * * * *"),
     ("hourly", "0 * * * *"),
@@ -112,26 +118,26 @@ const WORDS: [(&str, &str); 9] = [
 ];
 
 impl Crontab {
-    /// Read an expression of five fields. An `H` is spread for a task without a name until there is one.
+    /// Reads an expression of five fields. An `H` is placed as for a task without a name until a name is set.
     ///
     /// # Errors
     ///
-    /// [`BadCrontab`], which points at the field and says what may stand there; also for a date that never comes, such
-    /// as the 31st of February. One line of less than 300 bytes.
+    /// [`BadCrontab`], which points at the field and says what may stand there. A date that never comes, such as the
+    /// 31st of February, is an error too. The message is one line of less than 300 bytes.
     pub fn parse(text: &str) -> Result<Self, BadCrontab> {
         Self::read(text, Form::Minutes, "")
     }
 
-    /// Read an expression of six fields, of which the first is the second of the minute. A macro is due at second 0.
+    /// Reads an expression of six fields, the first of which is the second of the minute. A macro is due at second 0.
     ///
     /// # Errors
     ///
-    /// As [`Crontab::parse`].
+    /// Those of [`Crontab::parse`].
     pub fn parse_with_seconds(text: &str) -> Result<Self, BadCrontab> {
         Self::read(text, Form::Seconds, "")
     }
 
-    /// The same with each `H` and `~` where `name` has it: on every host, in every version of Sexton.
+    /// Places each `H` and `~` as `name` has it. The result is the same on every host and in every version of Sexton.
     #[must_use]
     pub fn for_name(&self, name: &str) -> Self {
         if !self.spread {
@@ -145,52 +151,53 @@ impl Crontab {
         Self { text: Arc::clone(&self.text), dst: self.dst, ..named }
     }
 
-    /// The same with another way to treat changes of the clock.
+    /// Replaces the policy for changes of the clock.
     #[must_use]
     pub fn with_dst(self, dst: Dst) -> Self {
         Self { dst, ..self }
     }
 
-    /// What becomes of it when the clocks are set.
+    /// Returns the policy for changes of the clock.
     pub fn dst(&self) -> Dst {
         self.dst
     }
 
-    /// The zone that it names itself; it goes before the task's.
+    /// Returns the zone that the text names itself. It takes precedence over the task's.
     pub fn zone(&self) -> Option<Tz> {
         self.zone
     }
 
-    /// Whether it has six fields: [`Crontab::parse_with_seconds`] reads it, [`Crontab::parse`] does not (but for macros).
+    /// Returns whether the text has six fields. Then [`Crontab::parse_with_seconds`] reads it and [`Crontab::parse`]
+    /// does not, except for macros.
     pub fn has_seconds(&self) -> bool {
         self.seconds
     }
 
-    /// Whether it has an `H` or a `~`, which is at another place for each name.
+    /// Returns whether the text has an `H` or a `~`, whose place differs for each name.
     pub fn has_place_of_its_own(&self) -> bool {
         self.spread
     }
 
-    /// The first instant after `after`, by the clocks of its own zone or else of `zone`; `None` if there is none before
-    /// the calendar ends. What happens when these are set is [`Dst`]'s affair. Allocates nothing.
+    /// Returns the first instant after `after`, by the clocks of its own zone or else of `zone`; `None` if there is
+    /// none before the calendar ends. [`Dst`] tells what happens when those clocks are set. Allocates nothing.
     pub fn next_after(&self, zone: Tz, after: Timestamp) -> Option<Timestamp> {
         let after = after.as_millis().div_euclid(1000);
         let second = match self.dst {
             Dst::Utc => self.calendar.next_after(after)?,
-            Dst::Vixie | Dst::Skip => walk::next_after(self.job(), self.zone.unwrap_or(zone), after)?,
+            Dst::Vixie | Dst::Skip => dst::next_after(self.job(), self.zone.unwrap_or(zone), after)?,
         };
         Some(Timestamp::from_millis(second.checked_mul(1000)?))
     }
 
-    /// How many instants there are in `(after, to]`, without going through them: a year of minutes takes less than a
-    /// millisecond. No more than [`LONGEST_COUNT`] after `after` is counted, so that a clock that is wrong costs nothing.
+    /// Counts the instants in `(after, to]` without stepping through them: a year of minutes takes less than a
+    /// millisecond. Counts no further than [`LONGEST_COUNT`] after `after`, so that a wrong clock costs nothing.
     pub(super) fn count(&self, zone: Tz, after: Timestamp, to: Timestamp) -> Count {
         let second = |at: Timestamp| at.as_millis().div_euclid(1000);
         let (after, wanted) = (second(after), second(to));
         let to = wanted.min(after.saturating_add(LONGEST_COUNT));
         let count = match self.dst {
             Dst::Utc => Count { instants: self.calendar.count(after, to), complete: true },
-            Dst::Vixie | Dst::Skip => walk::count(self.job(), self.zone.unwrap_or(zone), after, to, AROUND_CHANGES),
+            Dst::Vixie | Dst::Skip => dst::count(self.job(), self.zone.unwrap_or(zone), after, to, AROUND_CHANGES),
         };
         Count { complete: count.complete && to == wanted, ..count }
     }
@@ -216,7 +223,7 @@ impl Crontab {
         let counted = FIELDS[DAYS].counted(days)?.with(FIELDS[WEEKDAYS].counted(weekdays)?);
         let join = if days.starts_with('*') || weekdays.starts_with('*') { Days::Both } else { Days::Either };
         let calendar = calendar(sets, counted, join);
-        if let Some(hint) = coming::never(&calendar, fields) {
+        if let Some(hint) = occurrence::never(&calendar, fields) {
             return Err(BadCrontab::Never(excerpt(plain), hint));
         }
         Ok(Self {
@@ -231,19 +238,19 @@ impl Crontab {
     }
 }
 
-/// What an explanation needs to know.
+/// Accessors for [`explain`](super::explain).
 impl Crontab {
-    /// The seconds of a wall clock that are meant.
+    /// Returns the seconds of a wall clock that match.
     pub(super) fn calendar(&self) -> &Calendar {
         &self.calendar
     }
 
-    /// Whether it follows the clock when that is set.
+    /// Returns whether the crontab follows the clock when the clock is set.
     pub(super) fn follows_clock(&self) -> bool {
         self.wild
     }
 
-    /// The first wall-clock second in `seconds`, counted from 1970-01-01 00:00:00 on that clock, that is meant.
+    /// Returns the first wall-clock second in `seconds` that matches, counted from 1970-01-01 00:00:00 on that clock.
     pub(super) fn first_meant(&self, seconds: std::ops::Range<i64>) -> Option<i64> {
         self.calendar.next_after(seconds.start.checked_sub(1)?).filter(|second| *second < seconds.end)
     }
@@ -256,7 +263,7 @@ impl FromStr for Crontab {
     }
 }
 
-/// The expression as it was written.
+/// Prints the expression as it was written.
 impl fmt::Display for Crontab {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.text)
@@ -265,7 +272,7 @@ impl fmt::Display for Crontab {
 
 const BLANKS: [char; 2] = [' ', '\t'];
 
-/// What `CRON_TZ=` or `TZ=` before the fields names, and the rest.
+/// Splits off the zone that `CRON_TZ=` or `TZ=` names before the fields. Returns it and the rest.
 fn own_zone(text: &str) -> Result<(Option<Tz>, &str), BadCrontab> {
     for variable in ["CRON_TZ", "TZ"] {
         let Some(rest) = text.strip_prefix(variable).and_then(|rest| rest.strip_prefix('=')) else { continue };
@@ -276,7 +283,7 @@ fn own_zone(text: &str) -> Result<(Option<Tz>, &str), BadCrontab> {
     Ok((None, text))
 }
 
-/// The five fields that a macro or a word stands for; `None` if it is neither.
+/// Returns the five fields that a macro or a word stands for; `None` if the text is neither.
 fn stands_for(text: &str) -> Result<Option<&'static str>, BadCrontab> {
     let known = MACROS.iter().find(|(name, _)| *name == text);
     let known = known.or_else(|| WORDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)));
@@ -294,7 +301,7 @@ fn stands_for(text: &str) -> Result<Option<&'static str>, BadCrontab> {
     }
 }
 
-/// Six fields, the first being `0` if there are to be five.
+/// Splits a text into six fields. The first is `0` if the form has five.
 fn split(text: &str, form: Form) -> Result<[&str; 6], BadCrontab> {
     let mut fields = ["0"; 6];
     let first = if form == Form::Seconds { 0 } else { 1 };

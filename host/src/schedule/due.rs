@@ -1,4 +1,5 @@
-//! What a task's schedule has come to between two looks at the clock. Pure, and bounded however long nobody looked.
+//! Decides which runs of a task have come due between two looks at the clock. Pure, and bounded, however long the last
+//! look is ago.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,21 +9,23 @@ use super::plan::MILLISECOND;
 use super::{CatchUp, Plan, Trigger};
 use crate::time::Timestamp;
 
-/// So many runs a look makes, so that it stays short. The next look makes those after them.
+/// The most runs that one look makes, so that a look stays short. The next look makes the following ones.
 const MOST_RUNS: u64 = 10_000;
 
-/// So many missed instants of a crontab are gone through one by one. The rest is counted by days
+/// The most missed instants of a crontab that are stepped through one by one. Earlier ones are counted by days
 /// ([`Crontab::count`](super::Crontab)).
 const ONE_BY_ONE: u64 = 2_000;
 
-/// Days of an interval that are gone through at most: half a century. A zone may have left some of them out.
+/// The most days of an interval that are stepped through: half a century. They have to be, because a zone may have left
+/// out some of them.
 const MOST_DAYS: i64 = 50 * 366;
 
-/// Whatever grace is asked for, what is later than this was missed: it bounds the instants that are on time.
+/// The longest grace. Later instants were missed, whatever grace the caller asks for, which bounds the number of
+/// instants that are on time.
 const LONGEST_GRACE: Duration = Duration::from_secs(60);
 
-/// A stored instant that is further ahead of now than this was written by a clock that was wrong. People set clocks back by
-/// a wrong zone or a wrong date, which is hours or a day; a schedule that waited for longer would look dead.
+/// A stored instant that is further ahead of now than this was written by a wrong clock. People set clocks back to mend
+/// a wrong zone or a wrong date, which is hours or a day. A schedule that waited for longer would look dead.
 pub const IMPLAUSIBLE: Duration = Duration::from_secs(2 * 24 * 3600);
 
 /// Returns `cursor` if a clock that was set back for a good reason may have left it ahead of `now`.
@@ -30,50 +33,50 @@ pub fn plausible(cursor: Option<Timestamp>, now: Timestamp) -> Option<Timestamp>
     cursor.filter(|cursor| cursor.since(now) <= IMPLAUSIBLE)
 }
 
-/// What is to be done about a task now, and when to look again.
+/// The runs that a task is due for now, and when to look again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Due {
     /// The instants to make runs for, oldest first.
     pub fire: Vec<Timestamp>,
-    /// How many of them, the first ones, were missed and are made up for.
+    /// The number of instants at the front of `fire` that were missed and are made up for.
     pub made_up: usize,
-    /// How many instants are left out because they were missed.
+    /// The number of instants that are left out because they were missed.
     pub left_out: u64,
-    /// Whether `left_out` is only the least that it can be: there were too many to count.
+    /// Whether `left_out` is only a lower bound, because there were too many to count.
     pub uncounted: bool,
-    /// The first of those that were missed, if there are any.
+    /// The first missed instant, if there is one.
     pub missed_since: Option<Timestamp>,
-    /// The last of those that are left out, if there are any.
+    /// The last instant that is left out, if there is one.
     pub left_out_until: Option<Timestamp>,
-    /// The cursor for the next look. Never before the one that was given, unless that was [implausible](IMPLAUSIBLE).
+    /// The cursor for the next look. Never before the previous one, unless that was [implausible](IMPLAUSIBLE).
     pub cursor: Timestamp,
-    /// When the next run starts; `None` if there is none to come. Runs that are to be made now may be the last: then the
+    /// The start of the next run; `None` if no run will follow. If runs are made now, they may be the last ones: the
     /// next look tells.
     pub next: Option<Timestamp>,
-    /// How far the clock is behind the cursor. More than zero after it was set back: nothing is due until it has caught
-    /// up, because those instants were dealt with. Worth a warning if it is much.
+    /// The time by which the clock is behind the cursor, more than zero after the clock was set back. Then no instant
+    /// is due until the clock has caught up, because those instants were dealt with. A large value is worth a warning.
     pub behind: Duration,
 }
 
-/// How one looks at a task's schedule.
+/// The arguments of a look at a task's schedule.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     /// The last instant that was dealt with; `None` when the task is seen for the first time.
     pub cursor: Option<Timestamp>,
-    /// The time it is.
+    /// The current time.
     pub now: Timestamp,
-    /// How late a run may be made and still be on time, at most a minute. What is later was missed.
+    /// The longest time, up to a minute, by which a run may be late and still be on time. Later ones were missed.
     pub grace: Duration,
 }
 
 impl Plan<'_> {
-    /// Which instants since the last look are to be run now, after `fired` runs before. An instant is dealt with when its
-    /// run is to start, and in its turn: what happens to it otherwise (overlap, pauses) is settled then.
+    /// Returns the instants since the last look whose runs must be made now, after `fired` earlier runs. An instant is
+    /// dealt with at the start of its run and in order. Overlap and pauses are settled at that time.
     ///
-    /// What is on time is run in any case, what was missed as `catch_up` has it. A task that is seen for the first time
-    /// starts from now and has missed nothing, except that a [`Trigger::At`] in the past is an instant that was missed.
-    /// No instant up to the cursor is ever given again, wherever the clock is set, unless the cursor is
-    /// [implausible](IMPLAUSIBLE): then the schedule goes on from now.
+    /// Instants that are on time always get a run; those that were missed are treated by `catch_up`. A task that is
+    /// seen for the first time starts from now and has missed nothing, except that a [`Trigger::At`] in the past is a
+    /// missed instant. No instant up to the cursor is returned again, however the clock is set, unless the cursor is
+    /// [implausible](IMPLAUSIBLE). In that case the schedule goes on from now.
     pub fn due(&self, look: Look, fired: u64) -> Due {
         let Look { cursor, now, grace } = look;
         let cursor = match (cursor, self.trigger) {
@@ -81,7 +84,7 @@ impl Plan<'_> {
             (None, Trigger::At(at)) if *at <= now => at.minus(MILLISECOND),
             (None, _) => now,
         };
-        // By now these instants are over but for their jitter.
+        // By this instant only the jitter can delay the runs.
         let then = now.minus(self.fixed());
         let from = self.timing.start.map_or(cursor, |start| cursor.max(start.minus(MILLISECOND)));
         let to = self.timing.end.map_or(then, |end| then.min(end));
@@ -108,30 +111,31 @@ impl Plan<'_> {
         }
         let cursor = until.unwrap_or(nothing.cursor);
         let next = self.next_start(cursor);
-        // What is run comes after what is left out.
+        // The instants that get a run come after those that are left out.
         let before_runs = fire.first().map_or(cursor.min(to), |first| first.minus(MILLISECOND));
         let left_out_until = if left_out > 0 { self.last_until(from, before_runs) } else { None };
         let uncounted = missed.uncounted;
         Due { fire, made_up, left_out, uncounted, missed_since, left_out_until, cursor, next, ..nothing }
     }
 
-    /// When the first run starts that is due after `cursor`.
+    /// Returns the start of the first run that is due after `cursor`.
     fn next_start(&self, cursor: Timestamp) -> Option<Timestamp> {
         self.next_after(cursor).map(|at| self.start_of(at))
     }
 
-    /// Those instants in `(from, to]` whose runs should have started by `now`, up to the first that is still to come.
+    /// Returns those instants in `(from, to]` whose runs should have started by `now`, up to the first that has not.
     fn reached(&self, from: Timestamp, to: Timestamp, now: Timestamp, grace: Duration) -> Reached {
         let wanted = match self.catch_up {
             CatchUp::None => 0,
             CatchUp::Latest => 1,
             CatchUp::All(most) => most as usize,
         };
-        // Missed up to and with this instant, whatever their jitter. Also at the end of the numbers it is no more than `to`.
+        // Instants up to and with this one were missed, whatever their jitter is. Even at the end of the number range
+        // it is no more than `to`.
         let earlier = self.fixed() + self.timing.jitter + grace + MILLISECOND;
         let missed_until = now.minus(earlier).clamp(from, to);
         let missed = match self.trigger {
-            // Those that go by how earlier runs went are the scheduler's to know.
+            // Triggers that depend on earlier runs are decided by the scheduler.
             Trigger::OnDemand | Trigger::OnStart | Trigger::After(_) | Trigger::Pace(_) => Missed::default(),
             Trigger::Every(_) => self.interval().map_or_else(Missed::default, |all| match all.is_on_calendar() {
                 true => days(all, from, missed_until, wanted),
@@ -147,7 +151,7 @@ impl Plan<'_> {
                 reached.until = Some(next.minus(MILLISECOND));
                 break;
             }
-            // A run that comes after one that is on time is so, too: it waited for its turn.
+            // A run that follows one that is on time is on time too, because it waited for its turn.
             if start < now.minus(grace) && reached.on_time.is_empty() {
                 reached.missed.add(next, wanted);
             } else {
@@ -159,16 +163,16 @@ impl Plan<'_> {
     }
 }
 
-/// What has been reached since the last look.
+/// The instants that were reached since the last look.
 struct Reached {
     missed: Missed,
     on_time: Vec<Timestamp>,
-    /// The cursor, if there is an instant that is still to come, or too much for one look.
+    /// The new cursor, if an instant has not been reached yet, or if there was too much for one look.
     until: Option<Timestamp>,
 }
 
 impl Plan<'_> {
-    /// Instants in `(from, to]`: all of them gone through, or the latest found if they are too many.
+    /// Collects instants in `(from, to]`: steps through all of them, or finds the latest ones if there are too many.
     fn walk(&self, from: Timestamp, to: Timestamp, wanted: usize) -> Missed {
         let mut missed = Missed::default();
         let mut at = from;
@@ -202,8 +206,8 @@ impl Plan<'_> {
         self.unbounded_after(after).filter(|next| *next <= to)
     }
 
-    /// The last instant in `(from, to]`, without going through those before: look back ever further until there is one,
-    /// then halve what may hide a later one.
+    /// Returns the last instant in `(from, to]` without stepping through those before it. It looks back ever further
+    /// until it finds one, then halves the window that may hide a later one.
     fn last_until(&self, from: Timestamp, to: Timestamp) -> Option<Timestamp> {
         let mut nothing_after = to;
         let mut window = Duration::from_secs(60);
@@ -235,12 +239,12 @@ impl Plan<'_> {
 struct Missed {
     count: u64,
     uncounted: bool,
-    /// The latest of them, as many as are wanted, oldest first.
+    /// The latest of them, as many as the caller wants, oldest first.
     latest: VecDeque<Timestamp>,
 }
 
 impl Missed {
-    /// One more, later than all before.
+    /// Adds one instant, later than all before.
     fn add(&mut self, at: Timestamp, wanted: usize) {
         self.count += 1;
         self.latest.push_back(at);
@@ -250,7 +254,8 @@ impl Missed {
     }
 }
 
-/// Days of an interval in `(from, to]`. They are gone through, as two of them are one instant where a zone left a day out.
+/// Returns the days of an interval in `(from, to]`. It steps through them, because two of them are the same instant in
+/// a zone that left out a day.
 fn days(all: Interval, from: Timestamp, to: Timestamp, wanted: usize) -> Missed {
     let mut missed = Missed::default();
     let (before, last) = (all.number_until(from), all.number_until(to));
@@ -266,7 +271,7 @@ fn days(all: Interval, from: Timestamp, to: Timestamp, wanted: usize) -> Missed 
     missed
 }
 
-/// Instants of an interval in `(from, to]`, counted without going through them.
+/// Returns the instants of an interval in `(from, to]`, counted without stepping through them.
 fn every(all: Interval, from: Timestamp, to: Timestamp, wanted: usize) -> Missed {
     let (before, last) = (all.number_until(from), all.number_until(to));
     let count = u64::try_from(i128::from(last) - i128::from(before)).unwrap_or(0);

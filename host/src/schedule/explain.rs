@@ -1,7 +1,7 @@
-//! A schedule in words, and when it fires: for people who want to know what they wrote before it runs.
+//! Describes a schedule in words and lists when it fires, so that people can check what they wrote before it runs.
 //!
-//! The words come from what a crontab means, not from how it is written. When it fires, and what becomes of it where the
-//! clock is set, is found out by asking the schedule itself, so that this page cannot say anything else than the host does.
+//! The words come from the meaning of a crontab, not from its text. The instants, and what happens to them when the
+//! clock is set, come from the schedule itself, so that an explanation always agrees with the host.
 
 mod clocks;
 mod counted;
@@ -24,53 +24,54 @@ pub const MOST: usize = 1000;
 /// A schedule in words, and the first instants at which it fires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// Such as `at 02:30 every Monday`.
+    /// A phrase such as `at 02:30 every Monday`.
     pub words: String,
-    /// Earliest first.
+    /// The instants, earliest first.
     pub fires: Vec<Fire>,
 }
 
 /// An instant at which a schedule fires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fire {
-    /// Which.
+    /// The instant.
     pub at: Timestamp,
-    /// On the zone's clock, with its offset and the zone's name then: `Sun 2027-03-28 03:00:00 +02:00 CEST`.
+    /// The time on the zone's clock, with its offset and the zone's name at that time: `Sun 2027-03-28 03:00:00 +02:00
+    /// CEST`.
     pub local: String,
-    /// In UTC: `2027-03-28 01:00:00Z`.
+    /// The time in UTC: `2027-03-28 01:00:00Z`.
     pub utc: String,
-    /// What is odd about it.
+    /// The effect of a clock change on it, if there is one.
     pub mark: Option<Mark>,
 }
 
-/// What a change of the clock has to do with an instant.
+/// The effect of a clock change on an instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// The clock was set forward over the time that was meant.
+    /// The clock was set forward over the time that the schedule names.
     Gap {
-        /// That time, as the clock would have shown it.
+        /// The skipped time, as the clock would have shown it.
         skipped: String,
-        /// What the clock shows instead.
+        /// The time that the clock shows instead.
         run_at: String,
     },
     /// The clock shows the time twice.
     Fold {
-        /// The time.
+        /// The repeated time.
         time: String,
         /// Whether this is the first time.
         first: bool,
-        /// Whether the schedule fires the other time, too.
+        /// Whether the schedule fires at both times.
         both: bool,
     },
-    /// Before this instant the clock was set forward over a time that was meant, and nothing is run for it.
+    /// Before this instant the clock was set forward over a time that the schedule names, and that time has no run.
     LeftOut {
-        /// That time, as the clock would have shown it, with its day.
+        /// The skipped time, as the clock would have shown it, with its day.
         skipped: String,
     },
 }
 
 impl Mark {
-    /// `gap`, `fold` or `left-out`, for programs.
+    /// Returns `gap`, `fold` or `left-out`, for programs.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Gap { .. } => "gap",
@@ -80,7 +81,7 @@ impl Mark {
     }
 }
 
-/// For people: `the clock skips 02:30: run at 03:00`.
+/// Prints the mark for people: `the clock skips 02:30: run at 03:00`.
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -97,8 +98,8 @@ impl fmt::Display for Mark {
     }
 }
 
-/// What `plan` means by the clocks of its zone, and the first `count` instants (at most [`MOST`]) after `from` at which it
-/// fires, none beyond the year 9999.
+/// Returns the meaning of `plan` by the clocks of its zone, and the first `count` instants (at most [`MOST`]) after
+/// `from` at which it fires, up to the year 9999.
 pub fn explain(plan: &Plan<'_>, from: Timestamp, count: usize) -> Explanation {
     let mut last = from;
     let next = || {
@@ -113,7 +114,7 @@ pub fn explain(plan: &Plan<'_>, from: Timestamp, count: usize) -> Explanation {
 }
 
 impl Fire {
-    /// The one at `at`, with what became of those that should have been before it, after `after`.
+    /// Describes the instant `at`, and the times before it, since `after`, that were skipped.
     fn of(plan: &Plan<'_>, after: Timestamp, at: Timestamp) -> Option<Self> {
         local::local(plan.zone, at)?;
         let utc = at.to_utc().format("%Y-%m-%d %H:%M:%S%.fZ").to_string();
@@ -121,7 +122,8 @@ impl Fire {
     }
 }
 
-/// `Sun 2027-03-28 03:00:00 +02:00 CEST`; without the name where the zone has none but its offset.
+/// Formats an instant as `Sun 2027-03-28 03:00:00 +02:00 CEST`. The name is left out if the zone has none but its
+/// offset.
 fn on_clock(zone: Tz, at: Timestamp) -> String {
     let local = at.to_utc().with_timezone(&zone);
     let name = local.offset().abbreviation().filter(|name| !name.starts_with(['+', '-']));

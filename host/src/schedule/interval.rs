@@ -1,9 +1,9 @@
-//! Instants that are equally far apart: counted from 1970, or from a start.
+//! Computes instants that are equally far apart, counted from 1970 or from a start.
 //!
-//! Without a start they are the multiples of the step since the Unix epoch, so that all hosts agree without asking one
-//! another. With a start the first of them is the start itself. Whole days from a start are days of a zone's calendar: at the
-//! same time of day, however the clocks are set in between. A time of day that the clock skips is the first instant after the
-//! gap, one that comes twice is the first of them, as for an instant that is written down.
+//! Without a start they are the multiples of the step since the Unix epoch, so that all hosts agree without
+//! communicating. With a start, the first of them is the start itself. Whole days from a start are days of a zone's
+//! calendar: they come at the same time of day, however the clocks are set in between. A time of day that the clock
+//! skips is the first instant after the gap, and one that comes twice is the first of the two, as for a single instant.
 
 use std::time::Duration;
 
@@ -13,33 +13,34 @@ use chrono_tz::Tz;
 use super::local::{local, shown};
 use crate::time::Timestamp;
 
-/// A day on a clock that nobody sets, in milliseconds.
+/// A day on a clock that is never set, in milliseconds.
 const DAY: i64 = 24 * 3600 * 1000;
 
-/// So many steps around the one that plain arithmetic finds hold the right one: the offsets of a zone are never more than two
-/// days apart, and the shortest step that is counted on the calendar is a day.
+/// The number of steps around the one that plain arithmetic finds that must be examined to find the right one. The
+/// offsets of a zone are never more than two days apart, and the shortest step that is counted on the calendar is a
+/// day.
 const AROUND: i64 = 3;
 
-/// Equally distant instants, numbered: 0 is the epoch or the start.
+/// Equidistant instants with numbers; 0 is the epoch or the start.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Interval {
-    /// Milliseconds, more than zero.
+    /// The step in milliseconds, more than zero.
     step: i64,
     counted: Counted,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Counted {
-    /// Multiples since the epoch.
+    /// Multiples of the step since the epoch.
     FromEpoch,
-    /// Lengths of time from an instant.
+    /// Multiples of the step since an instant.
     From(i64),
-    /// So many days from what a zone's clocks show at an instant.
+    /// Days on the calendar, counted from the time that a zone's clocks show at an instant.
     OnCalendar { start: NaiveDateTime, zone: Tz, at: i64, days: u64 },
 }
 
 impl Interval {
-    /// `None` if the step is no whole millisecond at all.
+    /// Creates an interval. Returns `None` if the step is less than a millisecond.
     pub(super) fn new(step: Duration, start: Option<Timestamp>, zone: Tz) -> Option<Self> {
         let step = i64::try_from(step.as_millis()).ok().filter(|step| *step > 0)?;
         let counted = match start {
@@ -54,32 +55,33 @@ impl Interval {
         Some(Self { step, counted })
     }
 
-    /// Whether days are counted on a calendar.
+    /// Returns whether days are counted on a calendar.
     pub(super) fn is_on_calendar(&self) -> bool {
         matches!(self.counted, Counted::OnCalendar { .. })
     }
 
-    /// What the clock would show at the instant that `number` has, if no clock were set; `None` unless days are counted.
+    /// Returns the time that the clock would show at the instant `number` if no clock were set; `None` unless days are
+    /// counted.
     pub(super) fn meant(&self, number: i64) -> Option<NaiveDateTime> {
         let Counted::OnCalendar { start, days, .. } = self.counted else { return None };
         start.checked_add_days(Days::new(days.checked_mul(u64::try_from(number).ok()?)?))
     }
 
-    /// The instant with this number; `None` before the start, and beyond the calendar.
+    /// Returns the instant with this number; `None` before the start, and beyond the calendar.
     pub(super) fn at(&self, number: i64) -> Option<Timestamp> {
         let after = |first: i64| number.checked_mul(self.step)?.checked_add(first);
         let ms = match self.counted {
             Counted::FromEpoch => after(0)?,
             Counted::From(_) | Counted::OnCalendar { .. } if number < 0 => return None,
             Counted::From(start) => after(start)?,
-            // The start itself, which may be the second time that the clock shows it.
+            // The start itself may be the second time that the clock shows it.
             Counted::OnCalendar { at, .. } if number == 0 => at,
             Counted::OnCalendar { zone, .. } => return Some(shown(zone, self.meant(number)?)?.first()),
         };
         Some(Timestamp::from_millis(ms))
     }
 
-    /// The number of the last instant that is not after `at`; -1 if that is before the start.
+    /// Returns the number of the last instant that is not after `at`; -1 if that is before the start.
     pub(super) fn number_until(&self, at: Timestamp) -> i64 {
         let since = |first: i64| at.as_millis().saturating_sub(first).div_euclid(self.step);
         match self.counted {
@@ -89,13 +91,13 @@ impl Interval {
                 let near = since(start);
                 let (from, to) = ((near - AROUND).max(0), near.saturating_add(AROUND));
                 let until = (from..=to).take_while(|number| self.at(*number).is_some_and(|instant| instant <= at));
-                // Before the first that was looked at all are over, if there are any.
+                // All instants before the first that was examined have passed, if there are any.
                 until.last().unwrap_or(from - 1)
             }
         }
     }
 
-    /// The first instant after `at`.
+    /// Returns the first instant after `at`.
     pub(super) fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
         self.at(self.number_until(at).checked_add(1)?)
     }
@@ -112,7 +114,7 @@ mod tests {
         chrono::DateTime::parse_from_rfc3339(text).expect("an instant").to_utc().into()
     }
 
-    /// The next `n` instants, as the clocks of `zone` show them.
+    /// Returns the next `n` instants, as the clocks of `zone` show them.
     fn next(every_days: u64, start: Option<&str>, zone: Tz, after: &str, n: usize) -> Vec<String> {
         let step = Duration::from_secs(every_days * 86_400);
         let interval = Interval::new(step, start.map(at), zone).expect("a step");
@@ -127,7 +129,7 @@ mod tests {
             next(14, monday, Berlin, "2027-01-01T00:00:00Z", 3),
             ["Mon 2027-03-15 09:00 +01:00", "Mon 2027-03-29 09:00 +02:00", "Mon 2027-04-12 09:00 +02:00"]
         );
-        // Without a start it is Thursdays, as 1970 began on one.
+        // Without a start the days are Thursdays, because 1970 began on one.
         assert_eq!(next(14, None, Berlin, "2027-01-01T00:00:00Z", 1), ["Thu 2027-01-14 01:00 +01:00"]);
     }
 
@@ -177,7 +179,7 @@ mod tests {
     }
 
     proptest! {
-        /// Day by day through the calendar, asked at any instant.
+        /// Compares whole days with a walk through the calendar day by day, for any instant.
         #[test]
         fn whole_days_are_those_of_a_walk_through_the_calendar(
             zone in proptest::sample::select(&TZ_VARIANTS[..]),
@@ -192,7 +194,7 @@ mod tests {
             let clock = local(zone, start).unwrap();
             let dates = (0..).step_by(usize::try_from(days).unwrap()).map(|days| clock + Days::new(days));
             let mut walk = dates.map(|date| shown(zone, date).unwrap().first());
-            // The start itself is the first, even where its time comes twice.
+            // The start itself is the first instant, even if its time comes twice.
             let expected = if after < start { Some(start) } else { walk.find(|at| *at > after) };
 
             prop_assert_eq!(interval.next_after(after), expected, "{} {} {}", zone, start, after);

@@ -1,18 +1,18 @@
-//! Between instants and what a zone's clocks show: once, twice (a fold), or never (a gap).
+//! Converts between instants and the times that a zone's clocks show: once, twice (a fold), or never (a gap).
 
 use chrono::{Datelike, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
 use chrono_tz::Tz;
 
-use super::walk;
+use super::dst;
 use crate::time::Timestamp;
 
-/// Seconds on either side of a time in which its gap is looked for: more than all offsets and changes together.
+/// The seconds on either side of a time in which its gap is searched: more than all offsets and changes together.
 const AROUND: i64 = 36 * 3600;
 
-/// When a clock shows a certain time.
+/// The instants at which a clock shows a certain time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
-    /// As it should be.
+    /// The clock shows it once, which is the normal case.
     Once(Timestamp),
     /// The clock is set back over it.
     Twice(Timestamp, Timestamp),
@@ -21,14 +21,14 @@ pub(super) enum Shown {
 }
 
 impl Shown {
-    /// The first instant at which the clock shows the time, or that follows the gap.
+    /// Returns the first instant at which the clock shows the time, or the one that follows the gap.
     pub(super) fn first(self) -> Timestamp {
         match self {
             Self::Once(at) | Self::Twice(at, _) | Self::Skipped(at) => at,
         }
     }
 
-    /// The same after `after`; the last one where all of them are before.
+    /// Returns the first such instant after `after`, or the last one if all of them are before.
     pub(super) fn first_after(self, after: Timestamp) -> Timestamp {
         match self {
             Self::Twice(first, second) if first <= after => second,
@@ -37,7 +37,8 @@ impl Shown {
     }
 }
 
-/// When the clocks of `zone` show `local`. `None` beyond the years 1 to 9999, which have four digits.
+/// Returns the instants at which the clocks of `zone` show `local`. Returns `None` beyond the years 1 to 9999, which
+/// have four digits.
 pub(super) fn shown(zone: Tz, local: NaiveDateTime) -> Option<Shown> {
     within(local)?;
     match zone.from_local_datetime(&local) {
@@ -46,8 +47,8 @@ pub(super) fn shown(zone: Tz, local: NaiveDateTime) -> Option<Shown> {
         LocalResult::None => {
             let wanted = local.and_utc().timestamp();
             let (mut from, until) = (wanted - AROUND, wanted + AROUND);
-            while let Some(change) = walk::next_change(zone, from, until)? {
-                if (change + walk::offset(zone, change - 1)?..change + walk::offset(zone, change)?).contains(&wanted) {
+            while let Some(change) = dst::next_change(zone, from, until)? {
+                if (change + dst::offset(zone, change - 1)?..change + dst::offset(zone, change)?).contains(&wanted) {
                     return Some(Shown::Skipped(Timestamp::from_millis(change * 1000)));
                 }
                 from = change;
@@ -57,14 +58,14 @@ pub(super) fn shown(zone: Tz, local: NaiveDateTime) -> Option<Shown> {
     }
 }
 
-/// What the clocks of `zone` show at `at`. `None` beyond the years 1 to 9999.
+/// Returns the time that the clocks of `zone` show at `at`. Returns `None` beyond the years 1 to 9999.
 pub(super) fn local(zone: Tz, at: Timestamp) -> Option<NaiveDateTime> {
     let utc = at.to_utc();
     within(utc.naive_utc())?;
     Some(utc.with_timezone(&zone).naive_local())
 }
 
-/// The first instant of a day: not 00:00 where the clocks are set forward then.
+/// Returns the first instant of a day, which is not 00:00 if the clocks are set forward over it.
 pub(super) fn day_start(zone: Tz, day: NaiveDate) -> Option<Timestamp> {
     Some(shown(zone, day.and_time(NaiveTime::MIN))?.first())
 }
@@ -95,7 +96,7 @@ mod tests {
         assert_eq!(shown(Berlin, time("2027-03-28 02:59")), change);
         assert_eq!(shown(Berlin, time("2027-03-28 01:59")), Some(Shown::Once(at("2027-03-28T00:59:00Z"))));
         assert_eq!(shown(Berlin, time("2027-03-28 03:00")), Some(Shown::Once(at("2027-03-28T01:00:00Z"))));
-        // Before 1970, too.
+        // Zones are right before 1970, too.
         assert_eq!(shown(Berlin, time("1940-04-01 02:30")), Some(Shown::Skipped(at("1940-04-01T01:00:00Z"))));
     }
 

@@ -1,7 +1,7 @@
-//! Between so many and so many runs going at once: when the next one is started. Pure.
+//! Decides when a pace starts its next run, so that between `min` and `max` runs are going. Pure.
 //!
-//! The interval between two starts adapts: half of it while fewer than `min` are going, half as long again with every
-//! start that is not needed, and the longest after a failure.
+//! The interval between two starts adapts: it is halved while fewer than `min` runs are going, grows by half with every
+//! start that is not needed, and is the longest after a failure.
 
 use std::time::Duration;
 
@@ -10,40 +10,41 @@ use serde::{Deserialize, Serialize};
 use super::{Pace, SET_BACK};
 use crate::time::Timestamp;
 
-/// What is remembered between two starts.
+/// The state that is kept between two starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaceState {
-    /// How long after the last start the next one is due, if all goes well and enough are going.
+    /// The time from the last start to the next one, if no run fails and enough are going.
     #[serde(rename = "interval_ms", with = "interval")]
     pub interval: Duration,
-    /// When the last one was started.
+    /// The instant of the last start.
     pub started: Timestamp,
-    /// The latest failure that this interval answers.
+    /// The latest failure that this interval takes into account.
     pub failed: Option<Timestamp>,
 }
 
-/// What there is to see of a task's runs.
+/// The runs of a task, as far as a pace needs to know them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Going {
-    /// Runs that are not over: due and waiting, waiting to be tried again, or running, however they came about.
+    /// The number of runs that have not ended: due and waiting, waiting to be tried again, or running, however they
+    /// came about.
     pub alive: u32,
-    /// When the latest of those that failed ended.
+    /// The end of the latest run that failed.
     pub failed: Option<Timestamp>,
 }
 
-/// What follows from a look.
+/// The decision of a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Paced {
-    /// Start one, and remember this.
+pub enum PaceDecision {
+    /// A run must start now, and this state must be stored.
     Start(PaceState),
-    /// None before that instant, as far as can be told now.
+    /// No run starts before that instant, as far as can be told now.
     At(Timestamp),
-    /// As many as may be are going: look again when one of them has ended.
+    /// The maximum number of runs is going. The scheduler must look again when one of them ends.
     Full,
 }
 
-impl Paced {
-    /// When the next start is, as far as can be told now.
+impl PaceDecision {
+    /// Returns the instant of the next start, as far as can be told now.
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Start(_) => Some(now),
@@ -54,15 +55,15 @@ impl Paced {
 }
 
 impl Pace {
-    /// Whether a run is to be started now. Nothing is remembered yet (`None`) when the task is seen for the first time.
-    pub fn look(&self, before: Option<&PaceState>, going: Going, now: Timestamp) -> Paced {
+    /// Decides whether a run must start now. `before` is `None` when the task is seen for the first time.
+    pub fn look(&self, before: Option<&PaceState>, going: Going, now: Timestamp) -> PaceDecision {
         if going.alive >= self.max {
-            return Paced::Full;
+            return PaceDecision::Full;
         }
         let Some(before) = before else {
-            return Paced::Start(PaceState { interval: self.from, started: now, failed: going.failed });
+            return PaceDecision::Start(PaceState { interval: self.from, started: now, failed: going.failed });
         };
-        // A failure that was seen with the last start has been answered by what came of it.
+        // A failure that was known at the last start has already had its effect.
         let failure = going.failed.filter(|at| before.failed.is_none_or(|seen| seen < *at));
         let wanting = going.alive < self.min;
         let interval = match failure {
@@ -73,13 +74,13 @@ impl Pace {
         let since = |at: Timestamp| if at > now.plus(SET_BACK) { now } else { at.plus(interval) };
         let due = failure.map_or(since(before.started), |at| since(before.started).max(since(at)));
         if due > now {
-            return Paced::At(due);
+            return PaceDecision::At(due);
         }
         let interval = match failure {
             None if !wanting => self.within(interval + interval / 2),
             _ => interval,
         };
-        Paced::Start(PaceState { interval, started: now, failed: going.failed.max(before.failed) })
+        PaceDecision::Start(PaceState { interval, started: now, failed: going.failed.max(before.failed) })
     }
 
     fn within(&self, interval: Duration) -> Duration {
@@ -87,7 +88,7 @@ impl Pace {
     }
 }
 
-/// Whole milliseconds, as instants are.
+/// Serializes whole milliseconds, because instants are such.
 mod interval {
     use std::time::Duration;
 
@@ -116,8 +117,8 @@ mod tests {
         Pace { min, max, from: Duration::from_millis(from), to: Duration::from_millis(to) }
     }
 
-    /// The starts within `length`, if a look is taken whenever one is asked for and at each end: runs go on for `lasts`,
-    /// and every `fails`th of them fails.
+    /// Returns the starts within `length`, with a look whenever one is asked for and at the end of each run. A run
+    /// lasts for `lasts`, and every `fails`th of them fails.
     struct Simulation {
         starts: Vec<u64>,
         failures: Vec<u64>,
@@ -139,7 +140,7 @@ mod tests {
             });
             let alive = u32::try_from(ends.len()).unwrap();
             let next = match pace.look(state.as_ref(), Going { alive, failed: failed.map(at) }, at(now)) {
-                Paced::Start(next) => {
+                PaceDecision::Start(next) => {
                     let nth = seen.starts.len();
                     ends.push((now + lasts(nth).max(1), fails.is_some_and(|every| nth % every == every - 1)));
                     seen.starts.push(now);
@@ -148,8 +149,8 @@ mod tests {
                     state = Some(next);
                     continue;
                 }
-                Paced::At(next) => u64::try_from(next.as_millis() - at(0).as_millis()).unwrap(),
-                Paced::Full => u64::MAX,
+                PaceDecision::At(next) => u64::try_from(next.as_millis() - at(0).as_millis()).unwrap(),
+                PaceDecision::Full => u64::MAX,
             };
             now = ends.iter().map(|(end, _)| *end).min().unwrap_or(u64::MAX).min(next);
         }
@@ -186,7 +187,7 @@ mod tests {
             let seen = simulate(&pace, 500_000, |nth| lasts[nth % lasts.len()], Some(fails));
             let to = u64::try_from(pace.to.as_millis()).unwrap();
             for failure in &seen.failures {
-                // What starts in the same instant was started before the failure was seen, or is what is tested.
+                // A run that starts in the same instant started before the failure was seen, or is the one under test.
                 let soon = seen.starts.iter().filter(|start| **start > *failure && **start < failure + to);
                 prop_assert_eq!(soon.count(), 0, "after {}", failure);
             }
@@ -199,12 +200,12 @@ mod tests {
             let pace = pace(min, min + 1, from, from + longer);
             let interval = Duration::from_millis(before).clamp(pace.from, pace.to);
             let mut state = PaceState { interval, started: at(0), failed: None };
-            // Halved each time: from a minute to a millisecond in 16 steps.
+            // The interval is halved each time: from a minute to a millisecond in 16 steps.
             for _ in 0..17 {
-                let Paced::At(next) = pace.look(Some(&state), Going::default(), state.started) else {
+                let PaceDecision::At(next) = pace.look(Some(&state), Going::default(), state.started) else {
                     panic!("it has only just started")
                 };
-                let Paced::Start(next) = pace.look(Some(&state), Going::default(), next) else { panic!("it is due") };
+                let PaceDecision::Start(next) = pace.look(Some(&state), Going::default(), next) else { panic!("it is due") };
                 state = next;
             }
             prop_assert_eq!(state.interval, pace.from);
@@ -216,8 +217,8 @@ mod tests {
             let mut state = PaceState { interval: pace.from, started: at(0), failed: None };
             for _ in 0..40 {
                 let going = Going { alive: 1, failed: None };
-                let Paced::At(next) = pace.look(Some(&state), going, state.started) else { panic!() };
-                let Paced::Start(next) = pace.look(Some(&state), going, next) else { panic!() };
+                let PaceDecision::At(next) = pace.look(Some(&state), going, state.started) else { panic!() };
+                let PaceDecision::Start(next) = pace.look(Some(&state), going, next) else { panic!() };
                 state = next;
             }
             prop_assert_eq!(state.interval, pace.to);
@@ -225,12 +226,12 @@ mod tests {
 
         #[test]
         fn it_always_goes_on(pace in paces(), alive in 0u32..20, failed in proptest::option::of(0u64..1 << 40), now in 0u64..1 << 40) {
-            // Wherever the clock was set: what is waited for is never more than the longest interval away.
+            // However the clock was set, the next look is never further away than the longest interval.
             let state = PaceState { interval: pace.to, started: at(1 << 39), failed: None };
             match pace.look(Some(&state), Going { alive, failed: failed.map(at) }, at(now)) {
-                Paced::At(next) => prop_assert!(next.since(at(now)) <= pace.to + SET_BACK),
-                Paced::Full => prop_assert!(alive >= pace.max),
-                Paced::Start(next) => prop_assert_eq!(next.started, at(now)),
+                PaceDecision::At(next) => prop_assert!(next.since(at(now)) <= pace.to + SET_BACK),
+                PaceDecision::Full => prop_assert!(alive >= pace.max),
+                PaceDecision::Start(next) => prop_assert_eq!(next.started, at(now)),
             }
         }
     }
@@ -239,14 +240,15 @@ mod tests {
     fn as_it_is_written_in_the_docs() {
         let pace = pace(1, 3, 1_000, 10_000);
 
-        // Runs that never end: one at once, then half as long again each time, and none when three are going.
+        // Runs that never end: the first at once, each later one half as long again after the previous, and none when
+        // three are going.
         let hung = simulate(&pace, 100_000, |_| u64::MAX / 2, None);
         assert_eq!(hung.starts, [0, 1_000, 2_500]);
         assert_eq!(hung.intervals.iter().map(Duration::as_millis).collect::<Vec<_>>(), [1_000, 1_500, 2_250]);
-        // Runs that are over at once: always too few, so one every shortest interval.
+        // Runs that end at once: there are always too few, so one starts every shortest interval.
         let short = simulate(&pace, 5_500, |_| 1, None);
         assert_eq!(short.starts, [0, 1_000, 2_000, 3_000, 4_000, 5_000]);
-        // Runs that fail at once: the next one the longest interval after that.
+        // Runs that fail at once: the next one starts the longest interval after that.
         let failing = simulate(&pace, 25_000, |_| 1, Some(1));
         assert_eq!(failing.starts, [0, 10_001, 20_002]);
     }
@@ -257,13 +259,13 @@ mod tests {
         let running = PaceState { interval: Duration::from_secs(2), started: at(0), failed: None };
         let failed = Going { alive: 1, failed: Some(at(500)) };
 
-        assert_eq!(pace.look(Some(&running), failed, at(10_499)), Paced::At(at(10_500)));
-        let Paced::Start(next) = pace.look(Some(&running), failed, at(10_500)) else { panic!("it is due") };
+        assert_eq!(pace.look(Some(&running), failed, at(10_499)), PaceDecision::At(at(10_500)));
+        let PaceDecision::Start(next) = pace.look(Some(&running), failed, at(10_500)) else { panic!("it is due") };
 
         let remembered = PaceState { interval: pace.to, started: at(10_500), failed: Some(at(500)) };
         assert_eq!(next, remembered);
         let too_few = Going { alive: 0, ..failed };
-        assert_eq!(pace.look(Some(&next), too_few, at(10_500)), Paced::At(at(15_500)), "half of the longest");
+        assert_eq!(pace.look(Some(&next), too_few, at(10_500)), PaceDecision::At(at(15_500)), "half of the longest");
     }
 
     #[test]
@@ -284,12 +286,13 @@ mod tests {
     #[test]
     fn the_next_start_is_now_or_an_instant_to_come_or_cannot_be_told() {
         let state = PaceState { interval: Duration::from_secs(1), started: at(5), failed: None };
-        let next = [Paced::Start(state), Paced::At(at(9)), Paced::Full].map(|paced| paced.next(at(5)));
+        let next =
+            [PaceDecision::Start(state), PaceDecision::At(at(9)), PaceDecision::Full].map(|paced| paced.next(at(5)));
         assert_eq!(next, [Some(at(5)), Some(at(9)), None]);
     }
 
     #[test]
-    fn what_is_remembered_is_read_again() {
+    fn a_stored_state_is_read_again() {
         let state = PaceState { interval: Duration::from_millis(1500), started: at(7), failed: Some(at(3)) };
         let text = serde_json::to_string(&state).unwrap();
         assert_eq!(

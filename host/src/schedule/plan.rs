@@ -1,7 +1,7 @@
-//! A task's whole schedule: its trigger, the bounds on it, and by how much its runs start later than they are due.
+//! Holds a task's whole schedule: its trigger, the bounds on it, and how much later than due its runs start.
 //!
-//! What is left to chance is a hash, so that all hosts and all restarts come to the same: of the task for its spread, of the
-//! task and the instant for its jitter.
+//! Random amounts are hashes, so that all hosts compute the same, also after a restart: a hash of the task for its
+//! spread, and of the task and the instant for its jitter.
 
 use std::time::Duration;
 
@@ -11,36 +11,36 @@ use super::interval::Interval;
 use super::{CatchUp, Dst, Timing, Trigger, plausible};
 use crate::time::Timestamp;
 
-/// The step between two instants.
+/// The distance of two adjacent instants.
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// All that says when a task's runs are due, and when they start.
+/// Everything that decides when a task's runs are due and when they start.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
-    /// What makes it due.
+    /// The trigger.
     pub trigger: &'a Trigger,
     /// The zone that the trigger is read in.
     pub zone: Tz,
-    /// Bounds on that, and by how much its runs start later.
+    /// Bounds on the trigger, and how much later its runs start.
     pub timing: Timing,
-    /// What happens to what was missed.
+    /// Policy for missed instants.
     pub catch_up: CatchUp,
-    /// Stands for the task in what is left to chance: [`seed`] of its full name.
+    /// Stands for the task in random amounts: [`seed`] of its full name.
     pub seed: u64,
 }
 
 impl<'a> Plan<'a> {
-    /// A trigger and nothing else, by the clocks of `zone` unless its text names another.
+    /// Creates a plan of a trigger alone, by the clocks of `zone` unless the trigger's text names another.
     pub fn of(trigger: &'a Trigger, zone: Tz) -> Self {
         let zone = trigger.zone_or(zone);
         Self { trigger, zone, timing: Timing::default(), catch_up: CatchUp::None, seed: 0 }
     }
 
-    /// What the instants that it has been through belong to, in short. Another text is another schedule: none of its
-    /// instants before the change was missed, and its runs are counted anew.
+    /// Returns a short text that identifies the schedule. Another text is another schedule: none of its instants before
+    /// the change were missed, and its runs are counted anew.
     ///
-    /// Bounds belong to it, as does what says when it is due; by how much its runs start later, how many there are to be,
-    /// and policies may change without.
+    /// The text covers the trigger and its bounds. How much later the runs start, how many there are, and the policies
+    /// may change without a change of identity.
     pub fn identity(&self) -> String {
         let Timing { start, end, .. } = self.timing;
         let mut text = match self.trigger {
@@ -72,18 +72,18 @@ impl<'a> Plan<'a> {
         text
     }
 
-    /// How many more runs its schedule is to make after `fired`; `None` if there is no end to them.
+    /// Returns how many more runs the schedule makes after `fired` of them; `None` if there is no limit.
     pub fn left(&self, fired: u64) -> Option<u64> {
         self.timing.times.map(|times| u64::from(times).saturating_sub(fired))
     }
 
-    /// Why its schedule makes no more runs after `fired` of them, in words; `None` while there are more to come.
+    /// Returns in words why the schedule makes no more runs after `fired` of them; `None` while more will follow.
     pub fn done(&self, fired: u64, now: Timestamp) -> Option<String> {
         let there = |at: Timestamp| at.to_utc().with_timezone(&self.zone).to_rfc3339();
         if let (Some(times), Some(0)) = (self.timing.times, self.left(fired)) {
             return Some(format!("ran {times} of {times} times"));
         }
-        // So long after an instant its run has started.
+        // The run of an instant has started this long after it.
         let over = |at: Timestamp| at.plus(self.fixed()).plus(self.timing.jitter) < now;
         if let Some(end) = self.timing.end.filter(|end| over(*end)) {
             return Some(format!("ended at {}", there(end)));
@@ -101,14 +101,14 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The first instant after `after` at which it is due, within its bounds; `None` if there is none, or if it goes by how
-    /// earlier runs went, which only the scheduler knows.
+    /// Returns the first instant after `after` at which the task is due, within its bounds. Returns `None` if there is
+    /// none, or if the trigger depends on earlier runs, which only the scheduler knows.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         let after = self.timing.start.map_or(after, |start| after.max(start.minus(MILLISECOND)));
         self.unbounded_after(after).filter(|next| self.timing.end.is_none_or(|end| *next <= end))
     }
 
-    /// The same without regard to the bounds, but for where an interval is counted from.
+    /// Does the same without regard to the bounds, except that an interval is still counted from its start.
     pub(super) fn unbounded_after(&self, after: Timestamp) -> Option<Timestamp> {
         match self.trigger {
             Trigger::OnDemand | Trigger::OnStart | Trigger::After(_) | Trigger::Pace(_) => None,
@@ -118,14 +118,14 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The instants of an interval.
+    /// Returns the instants of an interval.
     pub(super) fn interval(&self) -> Option<Interval> {
         let Trigger::Every(step) = self.trigger else { return None };
         Interval::new(*step, self.timing.start, self.zone)
     }
 
-    /// The instants, after `now` and after `fired` runs, at which it is due, and those at which the runs start then. None up
-    /// to `cursor` comes again.
+    /// Iterates over the instants at which the task is due, after `now` and after `fired` runs, each with the start of
+    /// its run. No instant up to `cursor` comes again.
     pub fn upcoming(
         &self,
         now: Timestamp,
@@ -134,30 +134,32 @@ impl<'a> Plan<'a> {
     ) -> impl Iterator<Item = (Timestamp, Timestamp)> {
         let left = self.left(fired).map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
         let then = now.minus(self.fixed());
-        // Also without a clock that was set: what was dealt with just now may be ahead of that by a moment.
+        // The cursor may be ahead of `then` by a moment even if no clock was set, because an instant was dealt with
+        // just now.
         let first = self.next_after(plausible(cursor, now).map_or(then, |cursor| cursor.max(then)));
         std::iter::successors(first, |at| self.next_after(*at)).take(left).map(|at| (at, self.start_of(at)))
     }
 
-    /// When the run that is due at `due_at` starts.
+    /// Returns the start of the run that is due at `due_at`.
     pub fn start_of(&self, due_at: Timestamp) -> Timestamp {
         let jitter = share(self.timing.jitter, mixed(self.seed ^ mixed(due_at.as_millis().cast_unsigned())));
         due_at.plus(self.fixed()).plus(jitter)
     }
 
-    /// By how much all of its runs start later.
+    /// Returns how much later all runs start.
     pub(super) fn fixed(&self) -> Duration {
         self.timing.delay + share(self.timing.spread, mixed(self.seed))
     }
 }
 
-/// What stands for a task called `name` by `tenant`: the same in all versions, on all machines (FNV-1a, 64 bits).
+/// Returns the number that stands for the task `name` of `tenant`: the same in all versions and on all machines
+/// (FNV-1a, 64 bits).
 pub fn seed(tenant: &str, name: &str) -> u64 {
     let bytes = tenant.bytes().chain([b'/']).chain(name.bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
-/// Evenly spread bits of `bits`, those of numbers beside each other too (the last step of SplitMix64).
+/// Spreads bits evenly, also those of adjacent numbers (the last step of SplitMix64).
 fn mixed(bits: u64) -> u64 {
     let bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -165,7 +167,7 @@ fn mixed(bits: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// The part of `most`, in whole milliseconds and `most` itself included, that `bits` stand for.
+/// Returns the share of `most`, in whole milliseconds from zero to `most` inclusive, that `bits` stand for.
 fn share(most: Duration, bits: u64) -> Duration {
     let parts = most.as_millis() + 1;
     let part = (u128::from(bits) * parts) >> 64;
@@ -197,7 +199,7 @@ mod tests {
         assert!((0..4).all(|n| (200..300).contains(&in_quarter(n))), "{:?}", [0, 1, 2, 3].map(in_quarter));
     }
 
-    /// As they were when this was written: a change moves the runs of all who have a spread.
+    /// The values at the time of writing. A change would move the runs of every task with a spread.
     const PLACES: [i64; 2] = [2_271_402, 681_073];
 
     #[test]
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_makes_another_schedule_and_when_it_starts_does_not() {
+    fn a_change_of_due_instants_changes_the_identity_and_a_change_of_start_delays_does_not() {
         let usual = plan(Timing::default(), "a");
         let bound = plan(Timing { end: Some(s(60)), ..Timing::default() }, "a");
         let later = plan(Timing { delay: Duration::from_secs(1), times: Some(3), ..Timing::default() }, "a");

@@ -1,14 +1,14 @@
-//! Zones by their names, as people write them.
+//! Finds zones by their names, as people write them.
 
 use chrono_tz::{TZ_VARIANTS, Tz};
 
-/// The release of the IANA time zone database that is compiled in: by which rules clocks are set here.
+/// The release of the IANA time zone database that is compiled in, whose rules set the clocks here.
 pub const TZDATA: &str = chrono_tz::IANA_TZDB_VERSION;
 
-/// The longest text for which a zone is looked for that was meant; the longest name has 32 letters.
+/// The longest text for which a similar zone is searched. The longest name has 32 letters.
 const LONGEST: usize = 64;
 
-/// The zone of the IANA database with this name, in any case; `Z` is UTC.
+/// Returns the zone of the IANA database with this name, in any case; `Z` is UTC.
 pub(super) fn named(text: &str) -> Option<Tz> {
     if text.eq_ignore_ascii_case("z") {
         return Some(Tz::UTC);
@@ -16,14 +16,14 @@ pub(super) fn named(text: &str) -> Option<Tz> {
     text.parse().ok().or_else(|| TZ_VARIANTS.into_iter().find(|zone| zone.name().eq_ignore_ascii_case(text)))
 }
 
-/// The zone that a person names.
+/// Returns the zone that a person names.
 ///
 /// # Errors
 ///
 /// One line that says what to write, with the name that was probably meant.
 pub fn zone(text: &str) -> Result<Tz, String> {
     named(text).ok_or_else(|| {
-        let shown = super::words::excerpt(text);
+        let shown = super::instant_parser::excerpt(text);
         match meant(text) {
             Some(meant) => format!("there is no zone `{shown}`; did you mean `{meant}`?"),
             None => format!("there is no zone `{shown}`; write one of the IANA database, such as `Europe/Berlin`"),
@@ -31,7 +31,7 @@ pub fn zone(text: &str) -> Result<Tz, String> {
     })
 }
 
-/// The zone of exactly that name, or what to write instead: `did you mean "Europe/Berlin"?`.
+/// Returns the zone of exactly that name, or a hint at what to write instead: `did you mean "Europe/Berlin"?`.
 pub(crate) fn zone_named(text: &str) -> Result<Tz, String> {
     text.parse().map_err(|_| match meant(text) {
         Some(zone) => format!("did you mean \"{zone}\"?"),
@@ -39,9 +39,9 @@ pub(crate) fn zone_named(text: &str) -> Result<Tz, String> {
     })
 }
 
-/// The zone that somebody meant: another case, the city alone, a slip of the finger.
+/// Returns the zone that was probably meant: a name in another case, the city alone, or a typing mistake.
 fn meant(text: &str) -> Option<&'static str> {
-    /// Below this, Jaro-Winkler finds words alike that nobody would mistake for one another.
+    /// Below this value Jaro-Winkler finds words alike that differ clearly.
     const ALIKE: f64 = 0.8;
     if text.is_empty() || text.len() > LONGEST {
         return None;

@@ -1,78 +1,78 @@
-//! What is to be simulated.
+//! Describes a simulation.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::NoStory;
+use super::SimulationError;
 use crate::task::Name;
 use crate::time::Timestamp;
 
-/// A plugin, a stretch of time, and what befalls its host meanwhile.
+/// A plugin, a stretch of time, and the events of its host in that time.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// `NAME.wasm`, with its manifest beside it.
+    /// The component `NAME.wasm`, with its manifest beside it.
     pub plugin: PathBuf,
-    /// When the host starts.
+    /// The start of the host.
     pub start: Timestamp,
-    /// For how long it is watched.
+    /// The duration of the simulation.
     pub length: Duration,
-    /// If there are any, only their schedules are followed.
+    /// The tasks whose schedules are followed; all if it is empty.
     pub only: BTreeSet<Name>,
-    /// Runs that somebody asks for.
-    pub asked: Vec<Asked>,
-    /// When the host is down.
+    /// The runs on demand.
+    pub asked: Vec<RequestedRun>,
+    /// The times in which the host is down.
     pub down: Vec<Down>,
-    /// When its clock is set.
+    /// The steps by which its clock is set.
     pub steps: Vec<Step>,
-    /// What everything that is left to chance follows from.
+    /// The seed of everything random.
     pub seed: u64,
-    /// Whether outputs are part of the story.
+    /// Whether the report contains outputs.
     pub outputs: bool,
 }
 
-/// A run that somebody asks for.
+/// A run on demand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// When; `None` at the start. While the host is down it is asked for as soon as it is up.
+pub struct RequestedRun {
+    /// The instant of the request; `None` for the start. While the host is down the request waits until it is up.
     pub at: Option<Timestamp>,
-    /// Of which task.
+    /// The task.
     pub task: Name,
-    /// What it is given; `None` is what the manifest sets.
+    /// The input; `None` for that of the manifest.
     pub input: Option<Vec<u8>>,
 }
 
-/// A time in which the host is down, as by a power cut: what is under way is lost.
+/// A time in which the host is down, as by a power cut: attempts under way are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Down {
-    /// Since when.
+    /// The begin of that time.
     pub from: Timestamp,
-    /// Until when.
+    /// The end of that time.
     pub to: Timestamp,
 }
 
-/// That the host's clock is set.
+/// A step by which the host's clock is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// When.
+    /// The instant of the step.
     pub at: Timestamp,
-    /// By how many milliseconds: forward, or back where it is below zero.
+    /// The milliseconds of the step: forward, or back if it is negative.
     pub by: i64,
 }
 
-/// Something that befalls the host.
+/// An event of the host.
 #[derive(Clone, Debug)]
-pub(super) enum Blow {
+pub(super) enum HostEvent {
     Step(i64),
     Down { until: Timestamp },
     Up,
-    Asked(Asked),
+    Request(RequestedRun),
 }
 
 impl Plan {
-    pub(super) fn check(&self) -> Result<(), NoStory> {
+    pub(super) fn check(&self) -> Result<(), SimulationError> {
         let end = self.start.plus(self.length);
-        let bad = |what: String| Err(NoStory::BadPlan(what));
+        let bad = |what: String| Err(SimulationError::BadPlan(what));
         let within = |at: Timestamp| self.start <= at && at <= end;
         let instants = self.asked.iter().filter_map(|asked| asked.at);
         let instants = instants.chain(self.steps.iter().map(|step| step.at)).chain(self.down.iter().map(|d| d.from));
@@ -90,15 +90,16 @@ impl Plan {
         }
     }
 
-    /// All that befalls the host, in order, each with how long after the start it does.
-    pub(super) fn blows(&self) -> Vec<(Duration, Blow)> {
+    /// Returns all events of the host in order, each with its time after the start.
+    pub(super) fn events(&self) -> Vec<(Duration, HostEvent)> {
         let after = |at: Timestamp| at.since(self.start);
-        let steps = self.steps.iter().map(|step| (after(step.at), Blow::Step(step.by)));
-        let ups = self.down.iter().map(|down| (after(down.to), Blow::Up));
-        let downs = self.down.iter().map(|down| (after(down.from), Blow::Down { until: down.to }));
-        let asked = self.asked.iter().map(|asked| (asked.at.map_or(Duration::ZERO, after), Blow::Asked(asked.clone())));
-        let mut blows: Vec<_> = steps.chain(downs).chain(ups).chain(asked).collect();
-        blows.sort_by_key(|(at, _)| *at); // stable: what happens at once happens in this order
-        blows
+        let steps = self.steps.iter().map(|step| (after(step.at), HostEvent::Step(step.by)));
+        let ups = self.down.iter().map(|down| (after(down.to), HostEvent::Up));
+        let downs = self.down.iter().map(|down| (after(down.from), HostEvent::Down { until: down.to }));
+        let asked =
+            self.asked.iter().map(|asked| (asked.at.map_or(Duration::ZERO, after), HostEvent::Request(asked.clone())));
+        let mut events: Vec<_> = steps.chain(downs).chain(ups).chain(asked).collect();
+        events.sort_by_key(|(at, _)| *at); // stable: what happens at once happens in this order
+        events
     }
 }

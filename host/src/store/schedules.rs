@@ -1,7 +1,7 @@
 //! What schedules ask that go by how earlier runs went: often, so it must cost little.
 
 use crate::run::{RunId, RunState};
-use crate::schedule::{Awaited, Going};
+use crate::schedule::{AwaitedRun, Going};
 use crate::store::{Result, TaskState};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
@@ -33,7 +33,7 @@ pub struct Stands {
     pub ended_at: Option<Timestamp>,
 }
 
-impl From<&Stands> for Awaited {
+impl From<&Stands> for AwaitedRun {
     fn from(run: &Stands) -> Self {
         match run.state.is_over() {
             true => Self::Over { run: run.run, state: run.state, at: run.ended_at.unwrap_or_default() },

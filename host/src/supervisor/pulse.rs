@@ -1,8 +1,9 @@
-//! Notices loops that hang: they neither end nor panic, and do not come round.
+//! Detects loops that hang: they neither end nor panic, and do not come round.
 //!
-//! A loop says when it goes to work, and when it rests and for how long at most. One that waits for an event is not late, however long
-//! that takes. What its work or its rest may take is counted in time that this process had: a process that was stopped, or a machine
-//! that slept, has no loops that are late. So a thread counts that time in short steps, and a step that took long counts as two.
+//! A loop reports when it starts to work, and when it rests and for how long at most. A loop that waits for an event is
+//! not late, however long that takes. Work and rest are measured in time that this process had: in a process that was
+//! stopped, or on a machine that slept, no loop is late. So a thread counts that time in short steps, and a step that
+//! took long counts as two.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,28 +15,28 @@ use tracing::{error, info};
 
 use crate::lengths;
 
-/// How long a round may take, and how late a rest may end. The longest that the database is waited for is two minutes, and a machine
-/// with far too much to do makes loops late by seconds.
+/// The longest time of a round, and the longest delay after a rest. The longest wait for the database is two minutes,
+/// and an overloaded machine delays loops by seconds.
 const LATE: Duration = Duration::from_secs(300);
 
-/// How often time is counted up.
+/// The interval at which time is counted.
 const STEP: Duration = Duration::from_secs(2);
 
-/// While a loop waits for an event.
+/// The due time while a loop waits for an event.
 const NEVER: u64 = u64::MAX;
 
 tokio::task_local! {
-    /// The loop that the task is.
+    /// The pulse of the loop that the task runs.
     static PULSE: Arc<Pulse>;
 }
 
-/// The loop that calls this goes to work. Within a long round it says so again with each piece.
+/// Reports that the calling loop starts to work. Within a long round it reports that again with each piece.
 pub fn works() {
-    // What is no part of a host, as in a test of its own, is not watched.
+    // Code outside a host's parts, such as a test, is not watched.
     let _ = PULSE.try_with(|pulse| pulse.expects(Some(Duration::ZERO)));
 }
 
-/// The loop that calls this rests: until something happens, and for `at_most` if it comes round without that.
+/// Reports that the calling loop rests: until an event, and for `at_most` if it comes round without one.
 pub fn rests(at_most: Option<Duration>) {
     let _ = PULSE.try_with(|pulse| pulse.expects(at_most));
 }
@@ -43,13 +44,13 @@ pub fn rests(at_most: Option<Duration>) {
 /// A loop that hangs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hung {
-    /// The part.
+    /// The name of the part.
     pub part: String,
-    /// For how long nothing was heard of it, in milliseconds.
+    /// The time since its last report, in milliseconds.
     pub silent_ms: u64,
 }
 
-/// Time that this process had, in milliseconds.
+/// The time that this process had, in milliseconds.
 #[derive(Debug, Default)]
 struct Awake(AtomicU64);
 
@@ -59,23 +60,23 @@ impl Awake {
     }
 }
 
-/// What was heard of a loop.
+/// The last report of a loop.
 #[derive(Debug)]
 pub(super) struct Pulse {
     awake: Arc<Awake>,
     heard: AtomicU64,
-    /// When it is to be heard of again.
+    /// The time at which the next report is due.
     due: AtomicU64,
     told: AtomicBool,
 }
 
 impl Pulse {
-    /// Runs `part`, which may say what it does by [`works`] and [`rests`].
+    /// Runs `part`, which may report with [`works`] and [`rests`].
     pub(super) async fn of<T>(self: Arc<Self>, part: impl Future<Output = T>) -> T {
         PULSE.scope(self, part).await
     }
 
-    /// It is over, or down, which is told otherwise.
+    /// Records that the loop has ended or is down, which is reported elsewhere.
     pub(super) fn stops(&self) {
         self.expects(None);
     }
@@ -98,7 +99,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What was heard of all loops.
+/// The reports of all loops.
 #[derive(Debug, Default)]
 pub(super) struct Pulses {
     awake: Arc<Awake>,
@@ -106,7 +107,7 @@ pub(super) struct Pulses {
 }
 
 impl Pulses {
-    /// A loop begins. Nothing is expected of it until it says what it does.
+    /// Begins a loop. No report is due until its first one.
     pub(super) fn begin(&self, part: &str) -> Arc<Pulse> {
         let (awake, told) = (Arc::clone(&self.awake), AtomicBool::new(false));
         let pulse =
@@ -115,7 +116,7 @@ impl Pulses {
         pulse
     }
 
-    /// Counts time up, for ever.
+    /// Counts time, for ever.
     pub(super) fn watch(&self) {
         let mut last = Instant::now();
         loop {
@@ -125,7 +126,7 @@ impl Pulses {
         }
     }
 
-    /// So much time has passed, of which this process may have had little.
+    /// Records that `time` has passed, of which this process may have had little.
     pub(super) fn passes(&self, time: Duration) {
         self.awake.0.fetch_add(millis(time.min(2 * STEP)), Ordering::Relaxed);
         for (part, pulse) in &*self.loops() {
@@ -151,7 +152,7 @@ impl Pulses {
         }
     }
 
-    /// The loops that hang.
+    /// Returns the loops that hang.
     pub(super) fn hung(&self) -> Vec<Hung> {
         let loops = self.loops();
         let silent = loops.iter().filter_map(|(part, pulse)| Some((part, pulse.silent()?)));
@@ -159,7 +160,7 @@ impl Pulses {
     }
 
     fn loops(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Pulse>>> {
-        // Nothing that is done under the lock leaves it half changed.
+        // No operation under the lock leaves it half changed.
         self.loops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -175,7 +176,8 @@ mod tests {
         supervisor.hung().into_iter().map(|hung| hung.part).collect()
     }
 
-    /// A loop that does `work` when it is told to, and rests for up to ten minutes in between. It says how many rounds it has begun.
+    /// A loop that works when it is told to, and rests for up to ten minutes in between. It reports how many rounds it
+    /// has begun.
     struct Loop {
         go_on: Arc<tokio::sync::Notify>,
         rounds: watch::Receiver<usize>,

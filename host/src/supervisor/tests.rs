@@ -3,11 +3,11 @@ use std::sync::mpsc;
 
 use super::*;
 
-/// How long a test waits for what must happen.
+/// The time that a test waits for an event that must happen.
 const BOUND: Duration = Duration::from_secs(60);
 
 fn supervisor() -> Arc<Supervisor> {
-    // Has the hook in place, which remembers where panics are.
+    // The hook must be in place, because it remembers the positions of panics.
     Supervisor::of_process();
     Arc::default()
 }
@@ -56,7 +56,7 @@ async fn a_part_is_down_until_it_is_begun_again() {
     let (over, stop) = watch::channel(false);
 
     let part = supervisor.part("it", stop, fails);
-    // The pauses grow: it is down for most of the time.
+    // The pauses grow, so the part is down for most of the time.
     while !supervisor.faults().first().is_some_and(|fault| fault.down && fault.panics >= 3) {
         tokio::time::sleep(Duration::from_millis(5)).await; // nothing tells when a part goes down
     }
@@ -66,7 +66,7 @@ async fn a_part_is_down_until_it_is_begun_again() {
 }
 
 #[tokio::test]
-async fn a_loop_that_ends_although_the_host_is_up_is_begun_again_and_one_that_is_to_end_ends() {
+async fn a_loop_that_ends_early_is_restarted_and_one_that_must_end_ends() {
     let supervisor = supervisor();
     let (over, stop) = watch::channel(false);
     let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
@@ -114,7 +114,7 @@ async fn a_factory_that_panics_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_service_that_nobody_needs_ends_and_one_that_panics_does_not() {
+async fn a_service_that_is_not_needed_ends_and_one_that_panics_restarts() {
     let supervisor = supervisor();
     let mut times = 0;
 
@@ -209,7 +209,7 @@ async fn each_panic_is_told_as_an_alert_with_its_part_and_its_count() {
     let log = Log::default();
     let kept = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || kept.clone()).finish();
-    // While there is only one subscriber, a line that another test's thread comes to first, which has none, is switched off for
+    // With a single subscriber, a log line that a thread of another test without one reaches first is switched off for
     // all threads.
     let _logged = tracing::subscriber::set_default(subscriber);
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());

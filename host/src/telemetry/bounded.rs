@@ -1,8 +1,8 @@
-//! A bound on what is logged: no line of the program, this one's or a library's, is written so often that it fills a disk.
+//! Bounds the log: no line of this program or a library is written so often that it fills a disk.
 //!
-//! Guests have libraries log for them: a request that is not one is a warning of `wasmtime-wasi-http`, and a guest can make
-//! tens of thousands a second. Each place in the program that logs may do so a number of times at once, and then at a rate. What is left out
-//! is counted, and told from time to time.
+//! Guests can cause lines of libraries: an invalid request is a warning of `wasmtime-wasi-http`, and a guest can make
+//! tens of thousands a second. Each place in the program may log a number of lines at once, and then at a rate. Lines
+//! that are left out are counted and reported from time to time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,24 +15,25 @@ use tracing_subscriber::fmt::writer::OptionalWriter;
 
 use crate::supervisor::{After, Supervisor};
 
-/// How often a place may log.
+/// The number of lines that a place may log.
 #[derive(Clone, Copy)]
 struct Rate {
-    /// Lines at once.
+    /// The lines at once.
     burst: f64,
     per_second: f64,
 }
 
-/// Of the program's own places: a line for each run of a busy host is let through, for as long as that is no flood.
+/// The rate of the program's own places. It lets a line for each run of a busy host through, as long as that is no
+/// flood.
 const OWN: Rate = Rate { burst: 1000.0, per_second: 100.0 };
 
-/// Of libraries' places: they have little to say, and guests decide how often.
+/// The rate of libraries' places. They have little to report, and guests decide how often.
 const LIBRARY: Rate = Rate { burst: 50.0, per_second: 1.0 };
 
-/// What the targets of the program's own places begin with.
+/// The prefix of the targets of the program's own places.
 const OWN_TARGET: &str = "sexton";
 
-/// How long after the first line that is left out it is told how many were.
+/// The time from the first line that is left out to the report of their number.
 const TOLD_AFTER: Duration = Duration::from_secs(10);
 
 /// A writer of log lines that leaves some out.
@@ -45,7 +46,7 @@ pub(super) struct Bounded<M> {
 #[derive(Default)]
 struct Places {
     places: Mutex<HashMap<Identifier, Place>>,
-    /// Told when a line is left out and nothing else is waiting to be told.
+    /// Notified when a line is left out and no report is pending.
     left_out: Condvar,
 }
 
@@ -58,7 +59,7 @@ struct Place {
 }
 
 impl Place {
-    /// Whether it may log now.
+    /// Returns whether the place may log now.
     fn admits(&mut self, rate: Rate, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.tokens = (self.tokens + passed * rate.per_second).min(rate.burst);
@@ -75,7 +76,7 @@ impl Place {
 
 impl Places {
     fn lock(&self) -> MutexGuard<'_, HashMap<Identifier, Place>> {
-        // Every change is one number.
+        // The data is consistent after a panic, because every change is one number.
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -91,14 +92,14 @@ impl Places {
         admitted
     }
 
-    /// How many lines were left out since this was asked the last time, by target.
+    /// Returns how many lines were left out since the last call, by target.
     fn take(&self) -> Vec<(String, u64)> {
         let mut places = self.lock();
         let left_out = places.values_mut().filter(|place| place.left_out > 0);
         left_out.map(|place| (place.target.clone(), std::mem::take(&mut place.left_out))).collect()
     }
 
-    /// Wait until a line is left out.
+    /// Waits until a line is left out.
     fn wait(&self) {
         let nothing = |places: &mut HashMap<_, Place>| places.values().all(|place| place.left_out == 0);
         drop(self.left_out.wait_while(self.lock(), nothing));
@@ -110,11 +111,12 @@ impl<M> Bounded<M> {
         Self { writer, places: Arc::default() }
     }
 
-    /// Tell what was left out, on a thread of its own: a line that is logged while another is being written would be written into that.
+    /// Reports left out lines on a thread of its own, because a line that is logged while another is being written
+    /// would be mixed into that.
     ///
     /// # Errors
     ///
-    /// If the system gives no thread.
+    /// The system gives no thread.
     pub(super) fn tell(&self) -> std::io::Result<()> {
         let places = Arc::clone(&self.places);
         let told = Supervisor::of_process().thread("sexton-log", After::Again, move || {
@@ -149,7 +151,7 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Bounded<M> {
 mod tests {
     use super::*;
 
-    /// What is written where `log` logs.
+    /// Returns the lines that `log` writes, and the numbers left out.
     fn written(log: impl FnOnce()) -> (String, Vec<(String, u64)>) {
         let text = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&text);
@@ -203,7 +205,7 @@ mod tests {
         });
 
         let flood = text.lines().filter(|line| line.contains("a run failed")).count();
-        // While it was logged the place could log some more.
+        // The place could log some more lines while the test logged.
         let most = OWN.burst + OWN.per_second * start.elapsed().as_secs_f64();
         assert!(flood as f64 >= OWN.burst && flood as f64 <= most + 1.0, "{flood} lines were written");
         assert_eq!(left_out, [("sexton::machine::executor".to_owned(), 100_000 - flood as u64)]);

@@ -1,8 +1,8 @@
-//! Writes the lines of the log to stderr, and never fails or waits because of it.
+//! Writes the lines of the log to stderr, and never fails or blocks because of it.
 //!
-//! Whoever reads the log may go away (`| head`, a journal that restarts), stop reading (a pager), or have no room (a full disk).
-//! The host goes on without its log then: a line that cannot be written is counted, and once lines can be written again the
-//! first thing said is how many were lost.
+//! The reader of the log may go away (`| head`, a journal that restarts), stop reading (a pager), or have no room (a
+//! full disk). The host then goes on without its log. A line that cannot be written is counted, and once lines can be
+//! written again the first one tells how many were lost.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -14,22 +14,22 @@ use chrono::{SecondsFormat, Utc};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How long a line waits for a reader who does not read, the first time. A reader who is merely busy catches up in less; all
-/// threads that have something to say wait meanwhile.
+/// The time that the first line waits for a reader that does not read. A busy reader catches up in less; all threads
+/// that log wait for that time.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Bytes that a pipe takes without waiting once it says that it takes any: POSIX's PIPE_BUF on Linux.
+/// The bytes that a pipe takes without blocking once it is ready: POSIX's PIPE_BUF on Linux.
 const PIECE: usize = 4096;
 
-/// Lines that were lost since the process began.
+/// The lines that were lost since the process began.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// How many lines of the log could not be written since this process began.
+/// Returns how many lines of the log could not be written since this process began.
 pub fn lost_lines() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
-/// Where lines go, and what is known of their reader.
+/// The output of lines, and the state of its reader.
 #[derive(Debug)]
 pub(super) struct Lines<T = Stderr> {
     json: bool,
@@ -39,23 +39,23 @@ pub(super) struct Lines<T = Stderr> {
 #[derive(Debug)]
 struct State<T> {
     to: T,
-    /// Lines that were lost and of which nobody was told yet.
+    /// The lines that were lost and not reported yet.
     untold: u64,
-    /// The reader does not read: it is not waited for again.
+    /// Whether the reader does not read, so that lines no longer wait for it.
     stuck: bool,
-    /// A line was begun and not ended.
+    /// Whether a line was begun and not ended.
     torn: bool,
 }
 
-/// What lines are written to.
+/// An output of lines.
 pub(super) trait Takes {
-    /// Whether a piece can be written within `patience` without waiting any longer.
+    /// Returns whether a piece can be written within `patience` without blocking after that.
     fn is_ready(&mut self, patience: Duration) -> bool;
     /// Writes a piece.
     fn put(&mut self, piece: &[u8]) -> io::Result<()>;
 }
 
-/// The process's stderr.
+/// The stderr of the process.
 #[derive(Debug)]
 pub(super) struct Stderr;
 
@@ -67,7 +67,7 @@ impl Takes for Stderr {
         match poll(&mut asked, Some(&patience)) {
             // A pipe without a reader is ready, and writing to it fails.
             Ok(ready) => ready > 0,
-            // It cannot be asked: a write says what is wrong.
+            // If the readiness cannot be queried, a write reports the error.
             Err(_) => true,
         }
     }
@@ -90,7 +90,7 @@ impl<T: Takes> Lines<T> {
 
     /// Writes a line, or counts it as lost.
     fn write(&self, line: &[u8]) {
-        // A panic in between leaves a line torn at worst.
+        // A panic during a write tears a line at worst.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.untold > 0 {
             let told = self.told(state.untold);
@@ -104,7 +104,8 @@ impl<T: Takes> Lines<T> {
         }
     }
 
-    /// The line that says how many were lost. It is not an event of `tracing`, because it is written while one is.
+    /// Returns the line that reports the number of lost ones. It is not an event of `tracing`, because it is written
+    /// during one.
     fn told(&self, lost: u64) -> String {
         let now = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
         let message = format!("{lost} line(s) of this log were lost, because they could not be written");
@@ -142,7 +143,7 @@ impl<T: Takes> State<T> {
     }
 }
 
-/// A line that is written in one go: `tracing-subscriber` hands over whole lines.
+/// A writer of one line at a time, because `tracing-subscriber` passes whole lines.
 #[derive(Debug)]
 pub(super) struct Line<'a>(&'a Lines);
 
@@ -169,7 +170,7 @@ impl<'a> MakeWriter<'a> for Lines {
 mod tests {
     use super::*;
 
-    /// A reader that takes pieces while it is there and reads, and remembers how patiently it was asked.
+    /// A reader that takes pieces while it exists and reads, and remembers the patience of each query.
     #[derive(Debug, Default)]
     struct Reader {
         gone: bool,
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_of_a_json_log_is_told_as_json() {
+    fn lost_lines_of_a_json_log_are_reported_as_json() {
         let lines = lines(true);
         change(&lines, |reader| reader.gone = true);
         lines.write(b"{}\n");

@@ -1,31 +1,31 @@
-//! Why there is no response.
+//! Describes why there is no response.
 
 use std::fmt;
 
 use wasip2::http::types::ErrorCode;
 
-/// Why there is no response, or not the one asked for.
+/// The reason why there is no response, or not the requested one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The method, the URL or a header is not one; the text says which.
+    /// The method, the URL or a header is not valid; the text says which.
     Invalid(String),
-    /// The task's manifest does not grant this host, or its address is one that is refused.
+    /// The task's manifest does not grant this host, or its address is refused.
     Denied,
     /// The name of the host is not known, or has no address.
     Dns(String),
     /// No connection was made.
     Connect(String),
-    /// It took too long: longer than [`timeout`](super::Request::timeout), or than the host lets anything take.
+    /// The exchange took longer than [`timeout`](super::Request::timeout), or than the host allows.
     Timeout,
     /// The response body is longer than [`max_body`](super::Request::max_body).
     TooLarge,
-    /// The connection was lost, or what came is not HTTP.
+    /// The connection was lost, or the response is not HTTP.
     Protocol(String),
     /// The status is not 2xx; only from [`Response::ok`](super::Response::ok).
     Status(u16),
     /// The body is not text.
     NotText,
-    /// The body is not JSON, or not the type asked for.
+    /// The body is not JSON, or not of the requested type.
     Json(String),
 }
 
@@ -50,7 +50,7 @@ impl std::error::Error for Error {}
 
 impl From<ErrorCode> for Error {
     fn from(code: ErrorCode) -> Self {
-        // The names of the WASI codes say it well: `ConnectionRefused`.
+        // The names of the WASI codes explain the error well: `ConnectionRefused`.
         let why = format!("{code:?}").replace("ErrorCode::", "");
         match code {
             ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => Self::Denied,

@@ -1,4 +1,4 @@
-//! Requests under way: sent, not yet answered to the last byte.
+//! Handles requests that were sent and have no complete response yet.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use super::{Error, Response};
 use crate::cancellation::{self, Reason};
 use crate::request::nanoseconds;
 
-/// Bytes asked for at once.
+/// The number of bytes that one read asks for.
 const READ: u64 = 64 << 10;
 
-/// A request under way. Dropping it gives it up.
+/// A request under way. Dropping it aborts it.
 #[derive(Debug)]
 #[must_use = "dropping this gives the request up"]
 pub struct Pending {
@@ -24,7 +24,7 @@ pub struct Pending {
     max_body: usize,
 }
 
-/// How far the response has come. Fields are in the order in which they must be dropped: a stream before its parent.
+/// The progress of the response. Fields are in the order in which they must be dropped: a stream before its parent.
 #[derive(Debug)]
 enum Phase {
     Head(wasi::FutureIncomingResponse),
@@ -32,7 +32,7 @@ enum Phase {
     Done(Result<Response, Error>),
 }
 
-/// How far the request's body has gone.
+/// The progress of the request's body.
 #[derive(Debug)]
 enum Upload {
     Sending { stream: OutputStream, body: wasi::OutgoingBody, bytes: Vec<u8>, sent: usize },
@@ -53,7 +53,7 @@ impl Pending {
                 drop(stream);
                 finish_upload(body)
             }
-            // Only a second call to `write` fails; the request then has no body, and the remote will say so.
+            // Only a second call to `write` fails. The request then has no body, and the remote will report that.
             Err(()) => Upload::Over,
         };
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -62,7 +62,7 @@ impl Pending {
         pending
     }
 
-    /// Wait for the whole response.
+    /// Waits for the whole response.
     ///
     /// # Errors
     ///
@@ -76,12 +76,12 @@ impl Pending {
         }
     }
 
-    /// Whether the whole response is there, or it has failed: `finish` will not wait.
+    /// Returns whether the whole response is there, or it has failed, so that `finish` will not wait.
     pub fn is_done(&self) -> bool {
         matches!(self.phase, Phase::Done(_))
     }
 
-    /// Do what can be done without waiting.
+    /// Advances as far as possible without waiting.
     fn advance(&mut self) {
         self.send();
         while let Some(next) = self.receive() {
@@ -95,12 +95,12 @@ impl Pending {
         }
     }
 
-    /// Send as much of the body as is taken.
+    /// Sends as much of the body as the stream takes.
     fn send(&mut self) {
         let Upload::Sending { stream, bytes, sent, .. } = &mut self.upload else { return };
         while *sent < bytes.len() {
             let Ok(room) = stream.check_write() else {
-                // The remote stopped reading. It may have answered all the same: the response decides.
+                // The remote stopped reading. It may have responded nevertheless, so the response decides.
                 self.upload = Upload::Over;
                 return;
             };
@@ -123,7 +123,7 @@ impl Pending {
         }
     }
 
-    /// Receive as much as is there; returns the next phase when this one is over.
+    /// Receives as much as is there. Returns the next phase when this one is over.
     fn receive(&mut self) -> Option<Phase> {
         match &mut self.phase {
             Phase::Head(future) => {
@@ -156,7 +156,7 @@ impl Pending {
         }
     }
 
-    /// What to wait for.
+    /// Collects the pollables to wait for.
     fn subscribe(&self, to: &mut Vec<Pollable>) {
         match &self.phase {
             Phase::Head(future) => to.push(future.subscribe()),
@@ -169,10 +169,10 @@ impl Pending {
     }
 }
 
-/// Wait until one of `pending` is done, and return its index; `None` when `timeout` has passed first, or there is none.
+/// Waits until one of `pending` is done, and returns its index; `None` when `timeout` has passed first, or there is
+/// none.
 ///
-/// While it waits, all of them make progress. Those that are done when it is called are returned without waiting, the
-/// first one first.
+/// During the wait all of them make progress. If some are done already, the first of them is returned without waiting.
 pub fn wait_any<'a>(pending: impl IntoIterator<Item = &'a mut Pending>, timeout: Duration) -> Option<usize> {
     let mut pending: Vec<&mut Pending> = pending.into_iter().collect();
     let until = Instant::now().checked_add(timeout);
@@ -183,11 +183,11 @@ pub fn wait_any<'a>(pending: impl IntoIterator<Item = &'a mut Pending>, timeout:
     }
 }
 
-/// As [`wait_any`], unless the run is to end.
+/// Does the same as [`wait_any`], unless the run must end.
 ///
 /// # Errors
 ///
-/// The reason, as soon as there is one; what is done by then is returned first.
+/// The reason, as soon as there is one; a request that is done by then is returned first.
 pub fn wait_any_unless_cancelled<'a>(
     pending: impl IntoIterator<Item = &'a mut Pending>,
     timeout: Duration,
@@ -205,7 +205,7 @@ pub fn wait_any_unless_cancelled<'a>(
     }
 }
 
-/// What a wait for one of `pending` comes to, if it is over; otherwise wait for what may change that, or for `told`.
+/// Returns the result of a wait for one of `pending`, if it is over. Otherwise waits for a change, or for `told`.
 fn advance_any(pending: &mut [&mut Pending], until: Option<Instant>, told: Option<&Pollable>) -> Option<Option<usize>> {
     pending.iter_mut().for_each(|pending| pending.advance());
     if let Some(done) = pending.iter().position(|pending| pending.is_done()) {
@@ -226,7 +226,7 @@ fn advance_any(pending: &mut [&mut Pending], until: Option<Instant>, told: Optio
     None
 }
 
-/// Say that the request's body is whole. An error of that shows in the response.
+/// Ends the request's body. An error of that shows in the response.
 fn finish_upload(body: wasi::OutgoingBody) -> Upload {
     drop(wasi::OutgoingBody::finish(body, None));
     Upload::Over

@@ -1,4 +1,4 @@
-//! A URL taken apart, as far as a request needs it. The host checks the parts.
+//! Splits a URL, as far as a request needs it. The host checks the parts.
 
 use super::Error;
 use wasip2::http::types::Scheme;
@@ -11,7 +11,7 @@ pub(super) struct Url<'a> {
     pub(super) path_with_query: String,
 }
 
-/// Take `url` apart. The fragment is dropped: it is not sent.
+/// Splits `url`. The fragment is dropped, because it is not sent.
 pub(super) fn parse(url: &str) -> Result<Url<'_>, Error> {
     let invalid = || Error::Invalid(format!("the URL `{url}`: it must begin with http:// or https://, and a host"));
     let (scheme, rest) = url.split_once("://").ok_or_else(invalid)?;
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_http_url_is_an_error() {
+    fn a_text_that_is_no_http_url_is_an_error() {
         for url in ["", "a", "ftp://a/", "http://", "http:///b", "://a"] {
             assert!(matches!(parse(url), Err(Error::Invalid(_))), "{url}");
         }

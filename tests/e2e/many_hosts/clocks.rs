@@ -1,4 +1,4 @@
-//! Hosts whose clocks are wrong: the time is the database's.
+//! Tests hosts whose clocks are wrong: the database's time counts.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -6,15 +6,15 @@ use super::{Fleet, probe};
 use crate::harness::{Host, SEXTON, attempts, drop_in, guest, list, state};
 use crate::pausing::at;
 
-/// A host whose clock is `seconds` ahead, or behind.
+/// Starts a host whose clock is `seconds` ahead, or behind.
 fn skewed(fleet: &Fleet, name: &str, seconds: i64) -> Host {
     let library = std::path::Path::new(SEXTON).with_file_name("libskewed_clock.so");
     assert!(library.exists(), "{} is missing; `cargo build -p skewed-clock` makes it", library.display());
     let (library, seconds) = (library.to_str().unwrap(), seconds.to_string());
     let environment = [("LD_PRELOAD", library), ("SKEWED_CLOCK_SECONDS", &seconds)];
     let directory = fleet.setup(name).directory();
-    // There before it starts: by its clock a file is not young that was made just now, so that of two that belong together it
-    // might look at the first alone. (The file system's clock is right; where a machine's is wrong so is that.)
+    // The files are there before it starts. By its clock a new file is not young, so that it might read the first of
+    // two alone. (The file system's clock is right here; on a machine with a wrong clock it would be wrong, too.)
     drop_in(directory.path(), "own", &guest("probe"), Some(&probe(name)));
     drop_in(directory.path(), "beat", &guest("probe"), Some(BEATS));
     let host = Host::start_in_with(directory, &environment);
@@ -23,11 +23,12 @@ fn skewed(fleet: &Fleet, name: &str, seconds: i64) -> Host {
     host
 }
 
-/// Due twice a second, on all hosts.
+/// A task that is due twice a second, on all hosts.
 const BEATS: &str = "[tasks.beat]\nevery = \"500ms\"\noverlap = \"allow(50)\"\ninput-json = { do = \"echo\" }\n\
      [tasks.beat.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\nschedule = [\"*\"]\nhttp = [\"127.0.0.1:1\"]\n";
 
-/// That an instant is now, give or take what a busy machine takes: far less than clocks are wrong here.
+/// Checks that an instant is now, give or take the delays of a busy machine, which are far less than the clocks' errors
+/// here.
 fn is_about_now(instant: DateTime<chrono::FixedOffset>) -> bool {
     (Utc::now() - instant.to_utc()).abs() < TimeDelta::minutes(2)
 }

@@ -1,4 +1,4 @@
-//! What becomes of hosts and runs when the database, or the way to it, is gone for a while.
+//! Tests hosts and runs while the database, or the connection to it, is gone for a while.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ const RUNS: usize = 60;
 const LOAD: &str = "[tasks.load]\noverlap = \"allow(8)\"\n[tasks.load.retry]\nattempts = 100\ndelay = \"1ms\"\n\
      [tasks.load.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\n";
 
-/// What a host answers, if it does as it was asked.
+/// Returns a host's answer, unless it is an error.
 fn ask(host: &Host, path: &str) -> Option<Value> {
     let (status, body) = host.request("GET", path, b"");
     (status == 200).then(|| serde_json::from_slice(&body).unwrap())
@@ -108,7 +108,7 @@ fn a_restart_of_the_database_costs_no_attempt() {
 }
 
 #[test]
-fn a_line_that_passes_nothing_on_for_a_while_ends_nobody() {
+fn no_host_ends_while_the_connection_to_the_database_stalls() {
     let proxy = Proxy::to(shared().address());
     let fleet = Fleet::on(shared().url_by_way_of("sexton", proxy.address())).with_lease("3s");
     let apart = fleet.host("apart");

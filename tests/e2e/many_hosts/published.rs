@@ -1,4 +1,4 @@
-//! Plugins that hosts share, and tasks that are for some hosts only.
+//! Tests plugins that hosts share, and tasks that are for some hosts only.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ const IT: &str =
     "[tasks.it]\n[tasks.it.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\nschedule = [\"it\"]\nhttp = [\"127.0.0.1:1\"]\n";
 
 impl Fleet {
-    /// A host that shares its plugins, with further lines of `[host]`.
+    /// Starts a host that shares its plugins, with further lines of `[host]`.
     fn sharing(&self, name: &str, further: &str) -> Host {
         let Setup { config } = self.setup(name);
         let host = format!("[host]\npublish = true\n{further}\n");
@@ -19,7 +19,7 @@ impl Fleet {
     }
 }
 
-/// Wait until a host uses a plugin with this component.
+/// Waits until a host uses a plugin with this component.
 fn uses(host: &Host, plugin: &str, digest: &str) {
     host.eventually("it uses that version", || {
         let known = host.plugin(plugin)?;
@@ -27,7 +27,7 @@ fn uses(host: &Host, plugin: &str, digest: &str) {
     });
 }
 
-/// The digest of the component that a host uses.
+/// Returns the digest of the component that a host uses.
 fn digest(host: &Host, plugin: &str) -> String {
     host.plugin(plugin).unwrap()["digest"].as_str().unwrap().to_owned()
 }
@@ -58,7 +58,7 @@ fn a_plugin_that_is_dropped_on_one_host_is_run_by_another() {
 }
 
 #[test]
-fn what_is_dropped_last_is_used_by_all_wherever_that_was_and_a_bad_drop_by_none() {
+fn the_last_drop_on_any_host_is_used_by_all_and_a_bad_drop_by_none() {
     let fleet = Fleet::new();
     let (a, b) = (fleet.sharing("a", ""), fleet.sharing("b", ""));
     a.add("it", "probe", IT);
@@ -95,7 +95,7 @@ fn a_plugin_that_is_taken_away_where_it_was_dropped_is_gone_on_all_hosts() {
 }
 
 #[test]
-fn a_host_that_was_down_meanwhile_uses_what_is_published_when_it_starts() {
+fn a_host_that_was_down_uses_the_published_plugins_when_it_starts() {
     let fleet = Fleet::new();
     let (a, b) = (fleet.sharing("a", ""), fleet.sharing("b", ""));
     a.add("it", "probe", IT);
@@ -155,7 +155,7 @@ fn a_task_that_asks_for_labels_is_run_by_a_host_that_has_all_of_them() {
 }
 
 #[test]
-fn a_component_that_somebody_changed_in_the_database_is_refused_and_the_host_goes_on() {
+fn a_component_that_was_changed_in_the_database_is_refused_and_the_host_goes_on() {
     let fleet = Fleet::new();
     let (a, b) = (fleet.sharing("a", ""), fleet.sharing("b", ""));
     a.add("it", "probe", IT);

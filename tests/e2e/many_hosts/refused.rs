@@ -1,4 +1,4 @@
-//! Databases that a host cannot use: it says so in one line, and ends.
+//! Tests databases that a host cannot use: it reports that in one line, and ends.
 
 use std::io::Read as _;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use super::Fleet;
 use crate::harness::{PATIENCE, SEXTON, Setup};
 use crate::postgres::{fresh_schema, shared};
 
-/// What a host says that is to end by itself.
+/// Returns the last words of a host that ends by itself.
 fn refused(setup: &Setup) -> String {
     let directory = setup.directory();
     let mut child = Command::new(SEXTON)
@@ -38,7 +38,7 @@ fn refused(setup: &Setup) -> String {
     said.lines().find(|line| line.starts_with("error: ")).unwrap().to_owned()
 }
 
-/// What a host says of this database.
+/// Returns what a host reports about this database.
 fn of(url: &str) -> String {
     refused(&Fleet { url: url.to_owned(), schema: fresh_schema(), lease: "15s" }.setup("a"))
 }
@@ -54,7 +54,7 @@ fn a_url_that_is_none_is_told_with_where_it_stands_and_what_may_stand_there() {
 
 #[test]
 fn a_database_that_cannot_be_reached_is_named_without_its_password() {
-    // Nobody listens on port 1 of loopback.
+    // No server listens on port 1 of loopback.
     let line = of("postgres://sexton:a-password@127.0.0.1:1/orders");
 
     assert!(line.contains("127.0.0.1:1"), "{line}");

@@ -1,4 +1,4 @@
-//! What becomes of the runs of a host that died, or that was gone for longer than its lease.
+//! Tests the runs of a host that died, or that was gone for longer than its lease.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::pausing::at;
 
 const LEASE: Duration = Duration::from_secs(3);
 
-/// Takes a lock, writes an entry, waits, and counts itself, all of which needs its claim.
+/// A load that takes a lock, writes an entry, waits, and counts itself, all of which needs its claim.
 const LOAD: &str = "[tasks.load]\n[tasks.load.retry]\nattempts = 3\ndelay = \"1ms\"\n\
      [tasks.load.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\n";
 
@@ -32,7 +32,7 @@ fn a_run_whose_host_was_killed_is_taken_over_after_its_lease_and_the_attempt_is_
 
     assert_eq!(course(&answer), [("a", "lost"), ("b", "succeeded")], "{answer}");
     assert_eq!(run_of(&answer)["host"], "b");
-    // From when it was asked for, a moment before it was claimed: its guest is said to have started later.
+    // The time counts from the request, a moment before the claim; the guest started later.
     let lost = at(&attempts(&answer)[0]["ended_at"]) - at(&run_of(&answer)["due_at"]);
     assert!(lost.to_std().unwrap() >= LEASE, "it was taken before its lease was over: {answer}");
 }
@@ -53,7 +53,7 @@ fn a_host_that_was_stopped_for_longer_than_its_lease_changes_nothing_when_it_wak
     a.signal("CONT");
 
     assert_eq!(course(&answer), [("a", "lost"), ("b", "succeeded")], "{answer}");
-    // Its guest has slept enough by now, wants to count itself, and has an outcome.
+    // Its guest has slept enough by now, tries to count itself, and has an outcome.
     a.eventually("it finds that the run is another's", || {
         a.log().contains("Lost the claim on a run of `load`").then_some(())
     });
@@ -112,7 +112,7 @@ fn a_host_that_starts_again_gives_back_what_it_had_without_waiting_for_the_lease
     take_part(&b);
     let answer = again.wait(run);
 
-    // Which of the two did it is chance.
+    // Chance decides which of the two did it.
     let course = course(&answer);
     assert_eq!((course.len(), course[0], course[1].1), (2, ("a", "lost"), "succeeded"), "{answer}");
 }

@@ -1,6 +1,6 @@
 //! Reads Sexton's source and checks the structure that ARCHITECTURE.md promises: which room may use what, circles of files,
-//! and the length of files and functions. Prints what breaks a rule, then the figures. With `--edges` also which file of a circle
-//! uses which.
+//! and the length of files and functions; and the words of comments and pages. Prints what breaks a rule, then the figures. With
+//! `--edges` also which file of a circle uses which; with `--prose` also every sentence that is hard to read.
 #![expect(clippy::print_stdout, reason = "the report is printed")]
 
 use std::path::Path;
@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use guards::house::HOUSE;
-use guards::{check, source};
+use guards::house::{AREAS, HOUSE};
+use guards::{check, prose, source};
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -26,7 +26,8 @@ fn main() -> ExitCode {
 fn run(root: &Path) -> Result<bool> {
     let code = source::read(root, HOUSE.crates)?;
     let report = check::all(&code, &HOUSE);
-    for fault in &report.faults {
+    let prose = prose::check(root, AREAS, prose::PATTERNS)?;
+    for fault in report.faults.iter().chain(&prose.faults) {
         println!("{fault}");
     }
     print!("{}", report.drawing);
@@ -35,8 +36,17 @@ fn run(root: &Path) -> Result<bool> {
             println!("{edge}");
         }
     }
+    if std::env::args().any(|argument| argument == "--prose") {
+        for place in &prose.places {
+            println!("{place}");
+        }
+        for (area, count) in &prose.counts {
+            println!("{area}: {count}");
+        }
+    }
     println!("figure functions_max {} lines", report.longest_function);
     println!("figure file_circle_max {} files", report.largest_circle);
-    println!("figure guards_faults {} faults", report.faults.len());
-    Ok(report.faults.is_empty())
+    println!("figure prose_places {} places", prose.places.len());
+    println!("figure guards_faults {} faults", report.faults.len() + prose.faults.len());
+    Ok(report.faults.is_empty() && prose.faults.is_empty())
 }

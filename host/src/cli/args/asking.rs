@@ -1,4 +1,5 @@
-//! `--url` and `--tenant`: only commands that ask a host have them, and only those about one tenant have both.
+//! Defines `--url` and `--tenant`. Only commands that use a host's API have them, and only those about one tenant have
+//! both.
 
 use clap::Args;
 
@@ -6,18 +7,18 @@ use crate::cli::client::Client;
 use crate::cli::error::CliError;
 use crate::task::Name;
 
-/// Where a host's API is, unless something else is said.
+/// The default address of a host's API.
 pub(in crate::cli) const DEFAULT_URL: &str = "http://127.0.0.1:7070";
 
-/// The heading of these options, in the help of every command that has them.
+/// The heading of these options in the help of every command that has them.
 const HEADING: &str = "Which host, which tenant";
 
-/// The environment's word for `--url` and for `--tenant`. They are read here and not by clap, which refuses a variable that
-/// is set to nothing: that is how scripts and unit files leave one out.
+/// The environment variables for `--url` and `--tenant`. They are read here and not by clap, which refuses an empty
+/// variable, although scripts and unit files leave a variable out that way.
 const URL: &str = "SEXTON_URL";
 const TENANT: &str = "SEXTON_TENANT";
 
-/// Which host is asked.
+/// The host to ask.
 #[derive(Args, Clone, Debug, Default)]
 pub(in crate::cli) struct HostArgs {
     /// URL of the host's API, or HOST:PORT [env: SEXTON_URL] [default: http://127.0.0.1:7070]
@@ -25,7 +26,7 @@ pub(in crate::cli) struct HostArgs {
     pub(in crate::cli) url: Option<String>,
 }
 
-/// Which host is asked, and about which tenant.
+/// The host to ask, and the tenant to ask about.
 #[derive(Args, Clone, Debug, Default)]
 pub(in crate::cli) struct TenantArgs {
     #[command(flatten)]
@@ -44,7 +45,7 @@ pub(in crate::cli) struct Asks<A: Args> {
     pub(in crate::cli) about: TenantArgs,
 }
 
-/// The arguments `A` of a command that asks a host, whatever the tenant.
+/// The arguments `A` of a command that asks a host about no tenant in particular.
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct AsksHost<A: Args> {
     #[command(flatten)]
@@ -54,14 +55,15 @@ pub(in crate::cli) struct AsksHost<A: Args> {
 }
 
 impl<A: Args> AsksHost<A> {
-    /// A client of the host that these options name, or else those `before` the command, or else the environment.
+    /// Returns a client of the host that these options name, or else those `before` the command, or else the
+    /// environment.
     pub(in crate::cli) fn client(&self, before: &TenantArgs) -> Result<Client, CliError> {
         Client::new(&self.host.url(before), None)
     }
 }
 
 impl<A: Args> Asks<A> {
-    /// The same, and all that it asks is about the tenant that is named in one of these places.
+    /// Returns such a client, whose requests are about the tenant that is named in one of these places.
     pub(in crate::cli) fn client(&self, before: &TenantArgs) -> Result<Client, CliError> {
         let tenant = match self.about.tenant.clone().or_else(|| before.tenant.clone()) {
             Some(tenant) => Some(tenant),
@@ -78,7 +80,7 @@ impl HostArgs {
     }
 }
 
-/// What the variable `name` says. An empty one says nothing.
+/// Reads the variable `name`. An empty one counts as missing.
 fn from_environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|text| !text.is_empty())
 }

@@ -1,9 +1,9 @@
-//! The list of commands in `sexton --help`, by what they are for. clap has no groups of commands, so the list is written
-//! here, from each command's own line of help.
+//! Groups the commands in `sexton --help` by purpose. clap has no groups of commands, so the list is built here from
+//! each command's own line of help.
 
 use clap::Command;
 
-/// The commands in groups, in the order they are shown.
+/// The commands in groups, in the order in which they are shown.
 const GROUPS: &[(&str, &[&str])] = &[
     (
         "Tasks and runs",
@@ -16,10 +16,10 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Other", &["completions", "help"]),
 ];
 
-/// What `--help` of the whole program looks like.
+/// Sets the `--help` of the whole program.
 pub(super) fn with_groups(command: Command) -> Command {
     let mut command = command;
-    // Makes `help` a command, so that it has a line as well.
+    // This makes `help` a command, so that it has a line as well.
     command.build();
     let template =
         format!("{{about}}\n\n{{usage-heading}} {{usage}}\n{}\nOptions:\n{{options}}{{after-help}}", list(&command));

@@ -1,4 +1,4 @@
-//! Arguments of the commands about hosts, their locks and their caches.
+//! Defines the arguments of commands about hosts, their locks and their caches.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 
 use super::{Asks, ListArgs};
 
-/// How a host is started.
+/// The options that a host starts with.
 #[derive(Args, Clone, Debug, Default)]
 pub struct RunArgs {
     /// Configuration file [default: sexton.toml, if it exists]
@@ -25,13 +25,13 @@ pub struct RunArgs {
     /// Address of the API, over the configuration, such as 127.0.0.1:7070
     #[arg(long, value_name = "ADDR:PORT", value_parser = listen)]
     pub listen: Option<SocketAddr>,
-    /// URL of the PostgreSQL database that has the store, over the configuration; better in the environment, if there is a
-    /// password in it
+    /// URL of the PostgreSQL database with the store, over the configuration; better in the environment if it has a
+    /// password
     #[arg(long, env = "SEXTON_STORE_URL", hide_env_values = true, value_name = "URL")]
     pub store_url: Option<Hidden>,
 }
 
-/// Reads the address of `--listen`. A name is refused: which addresses it stands for is decided elsewhere.
+/// Parses the address of `--listen`. A name is refused, because its addresses are decided elsewhere.
 fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         let port = text.rsplit_once(':').map_or(text, |(_, port)| port);
@@ -42,7 +42,7 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// A text that may hold a password: it is never printed.
+/// A text that may contain a password and is never printed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Hidden(pub(in crate::cli) String);
 
@@ -77,7 +77,7 @@ pub(in crate::cli) struct DrainArgs {
 
 #[derive(Args, Clone, Copy, Debug)]
 pub(in crate::cli) struct LocksArgs {
-    /// Show who holds what and who waits for it
+    /// Show which run holds which lock and which runs wait for it
     #[arg(long)]
     pub(in crate::cli) graph: bool,
     /// Print the graph for graphviz

@@ -1,4 +1,4 @@
-//! Arguments of the commands about tasks and runs.
+//! Defines the arguments of commands about tasks and runs.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::ListArgs;
-use crate::http::shapes::length;
+use crate::http::api_types::length;
 use crate::run::{RunId, RunState};
 use crate::task::Name;
 
@@ -68,7 +68,7 @@ pub(in crate::cli) struct ResultArgs {
 pub(in crate::cli) struct TriggerArgs {
     /// Name of the task
     pub(in crate::cli) task: Name,
-    /// Input of the run [default: what the manifest sets]
+    /// Input of the run [default: that of the manifest]
     #[arg(long, value_name = "TEXT")]
     pub(in crate::cli) input: Option<String>,
     /// File with the input of the run; `-` is stdin
@@ -89,7 +89,7 @@ pub(in crate::cli) struct TriggerArgs {
     /// Wait until the run is over, and print its output
     #[arg(long)]
     pub(in crate::cli) wait: bool,
-    /// How long to wait [default: for ever]
+    /// Longest time to wait [default: for ever]
     #[arg(long, value_name = "DURATION", requires = "wait", value_parser = length)]
     pub(in crate::cli) timeout: Option<Duration>,
     #[command(flatten)]
@@ -149,7 +149,7 @@ pub(in crate::cli) struct ResumeArgs {
 
 #[derive(Args, Clone, Copy, Debug)]
 pub(in crate::cli) struct TopArgs {
-    /// Print once instead of watching, as where stdout is no terminal
+    /// Print once instead of watching; this is the default if stdout is no terminal
     #[arg(long)]
     pub(in crate::cli) once: bool,
     #[command(flatten)]
@@ -161,10 +161,10 @@ pub(in crate::cli) struct StackArgs {
     /// Id of the run
     #[arg(value_parser = run_id)]
     pub(in crate::cli) run: RunId,
-    /// How often to look
+    /// Number of samples
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=20))]
     pub(in crate::cli) samples: u16,
-    /// How long to wait in between, up to 1s
+    /// Time between two samples, up to 1s
     #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = length)]
     pub(in crate::cli) apart: Duration,
     #[command(flatten)]
@@ -176,7 +176,7 @@ pub(in crate::cli) struct ProfileArgs {
     /// Id of the run
     #[arg(value_parser = run_id)]
     pub(in crate::cli) run: RunId,
-    /// For how long, up to 1m; ends with the run
+    /// Duration, up to 1m; ends with the run
     #[arg(long = "for", value_name = "DURATION", default_value = "5s", value_parser = length)]
     pub(in crate::cli) length: Duration,
     /// File to write; `-` is stdout [default: run-RUN.profile.json]

@@ -1,4 +1,5 @@
-//! Arguments of `schedule`: explaining schedules, and adding, listing, showing, resetting and deleting those that are added.
+//! Defines the arguments of `schedule`: explaining schedules, and adding, listing, showing, resetting and deleting
+//! added ones.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -45,14 +46,14 @@ pub(in crate::cli) struct ExplainArgs {
     /// The crontab has a field for seconds before the others, as `cron-seconds` has in a manifest
     #[arg(long)]
     pub(in crate::cli) seconds: bool,
-    /// The task whose it would be: where `H` and `~` fall depends on that, with its tenant as TENANT/NAME; of an
-    /// added schedule NAME/KEY
+    /// Task that would have the schedule, with its tenant as TENANT/NAME, or NAME/KEY for an added schedule: the place
+    /// of `H` and `~` depends on it
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) task: Option<String>,
-    /// Nothing is due before, and intervals are counted from here, such as 2027-01-04
+    /// No instant before this one is due, and intervals are counted from here, such as 2027-01-04
     #[arg(long, value_name = "INSTANT")]
     pub(in crate::cli) start: Option<String>,
-    /// How many instants to show
+    /// Number of instants to show
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(in crate::cli) next: u16,
     /// Count from here, such as 2027-03-01 [default: now]
@@ -84,7 +85,7 @@ impl FromStr for Month {
     }
 }
 
-/// A schedule, as it is written on the command line.
+/// A schedule, as the command line describes it.
 #[derive(Args, Clone, Debug)]
 #[command(group = ArgGroup::new("whose").required(true), group = ArgGroup::new("when").required(true))]
 pub(in crate::cli) struct AddArgs {
@@ -96,7 +97,7 @@ pub(in crate::cli) struct AddArgs {
     /// Plugin whose task of the same name it makes runs of
     #[arg(long, group = "whose")]
     pub(in crate::cli) plugin: Option<Name>,
-    /// Due when this crontab(5) says
+    /// Due at the instants of this crontab(5) expression
     #[arg(long, group = "when", value_name = "CRONTAB")]
     pub(in crate::cli) cron: Option<String>,
     /// Due at every multiple of this since 1970, such as 10s
@@ -111,19 +112,19 @@ pub(in crate::cli) struct AddArgs {
     /// Time zone of the schedule, by its name in the IANA database [default: UTC]
     #[arg(long, aliases = ["tz", "timezone"], value_name = "ZONE")]
     pub(in crate::cli) zone: Option<String>,
-    /// How long after it is due a run starts
+    /// Time from the instant at which a run is due to its start
     #[arg(long, value_name = "DURATION")]
     pub(in crate::cli) delay: Option<String>,
-    /// Nothing is due before
+    /// No instant before this one is due
     #[arg(long, value_name = "INSTANT")]
     pub(in crate::cli) start: Option<String>,
-    /// Nothing is due after
+    /// No instant after this one is due
     #[arg(long, value_name = "INSTANT")]
     pub(in crate::cli) end: Option<String>,
     /// Stop after this many runs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(in crate::cli) times: Option<u32>,
-    /// Input of its runs [default: what the manifest sets]
+    /// Input of its runs [default: that of the manifest]
     #[arg(long, value_name = "TEXT")]
     pub(in crate::cli) input: Option<String>,
     /// File with the input of its runs; `-` is stdin

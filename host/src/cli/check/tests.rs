@@ -26,7 +26,7 @@ fn one(file: PathBuf) -> CheckArgs {
     CheckArgs { files: vec![file], ..all_of(Path::new("")) }
 }
 
-/// A directory with these files; a name that ends in `.wasm` is WebAssembly text.
+/// Makes a directory with these files; a file whose name ends in `.wasm` is WebAssembly text.
 fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     for (name, text) in files {
@@ -37,7 +37,7 @@ fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
     dir
 }
 
-/// What `check --json` says of the only manifest in `dir`.
+/// Returns the result, errors and warnings of `check --json` for the only manifest in `dir`.
 fn findings(dir: &Path) -> (Result<(), CliError>, Vec<String>, Vec<String>) {
     let screen = Screen::plain();
     let ended = check(&CheckArgs { json: true, ..all_of(dir) }, &screen);
@@ -129,7 +129,7 @@ fn all_errors_of_a_manifest_are_told_at_once_and_none_that_only_follows_from_ano
 }
 
 #[test]
-fn what_the_component_imports_is_compared_with_the_grants() {
+fn imports_of_the_component_are_compared_with_the_grants() {
     let dir = directory(&[("p.toml", "[tasks.p]\n"), ("p.wasm", WITH_CACHE)]);
     let (ended, errors, warnings) = findings(dir.path());
     assert!(ended.is_err() && warnings.is_empty(), "{warnings:?}");
@@ -160,7 +160,7 @@ fn a_component_that_is_not_found_is_told_and_one_that_cargo_built_is_found() {
 }
 
 #[test]
-fn what_will_fail_or_never_be_due_is_a_warning() {
+fn tasks_that_will_fail_or_are_never_due_cause_a_warning() {
     let text = "[tasks.old]\nat = \"2020-01-01 00:00\"\n\n[tasks.never]\nevery = \"1h\"\nend = \"2020-01-01 00:00\"\n\n\
                 [tasks.text]\ninput-json = '{\"page\": 3}'\n\n\
                 [[tasks.text.grants.directories]]\nhost = \"/nowhere/at/all\"\nguest = \"/data\"\n\n\

@@ -1,6 +1,6 @@
-//! `logs -f TASK`: the logs of all runs of a task that are going, side by side, and of those that begin later.
+//! Implements `logs -f TASK`: the logs of all running runs of a task side by side, and of those that begin later.
 //!
-//! A run that waits, for an instant or for a retry, is not sat on: it is followed again once it goes on.
+//! A run that waits, for an instant or for a retry, holds no connection: it is followed again once it goes on.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -12,36 +12,36 @@ use crate::cli::args::ListArgs;
 use crate::cli::client::{Client, decode, part};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::screen::Screen;
-use crate::http::shapes::{LogEvent, RunDetail, Runs};
+use crate::http::api_types::{LogEvent, RunDetail, Runs};
 use crate::run::{RunId, RunState};
 use crate::store::RunInfo;
 use crate::task::Name;
 
-/// How often a followed task is looked at for runs that have begun.
+/// The interval at which a followed task is checked for new runs.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Runs that are followed at once. Each takes a connection of the host's, which others need, too; further runs have their
-/// turn when one of these ends.
+/// The most runs that are followed at once. Each takes a connection of the host, which others need, too. Further runs
+/// follow when one of these ends.
 const MOST_AT_ONCE: usize = 8;
 
-/// Runs that are remembered as shown.
+/// The most runs that are remembered as shown.
 const REMEMBERED: usize = 10_000;
 
-/// Lines that wait to be printed.
+/// The most lines that wait to be printed.
 const LINES: usize = 1000;
 
-/// What comes from those who read logs.
+/// A message of a thread that reads a log.
 enum Told {
     Line(RunId, String),
-    /// The run waits or is over. The last attempt that was read to its end.
+    /// The run waits or has ended, with the last attempt that was read to its end.
     Rests(RunId, u32),
     Failed(CliError),
 }
 
-/// What is known of a run.
+/// The state of a run.
 #[derive(Default)]
 struct Seen {
-    /// Attempts that were shown to their end, or are left out.
+    /// The number of attempts that were shown to their end, or are left out.
     shown: u32,
     /// The attempt at which reading began the last time.
     tried: u32,
@@ -54,13 +54,13 @@ struct Following<'a> {
     list: ListArgs,
     screen: &'a Screen,
     seen: BTreeMap<RunId, Seen>,
-    /// Whose line was printed last.
+    /// The run whose line was printed last.
     heading: Option<RunId>,
     tell: SyncSender<Told>,
     told: Receiver<Told>,
 }
 
-/// Follows the runs of `task`, beginning with the `latest` one, until the person who watches ends it.
+/// Follows the runs of `task`, beginning with the `latest` one, until the user ends the command.
 pub(super) fn follow(
     client: &Client,
     task: &Name,
@@ -71,9 +71,9 @@ pub(super) fn follow(
     let (tell, told) = sync_channel(LINES);
     let mut following = Following { client, task, list, screen, seen: BTreeMap::new(), heading: None, tell, told };
     for run in following.begun()? {
-        // One that began after the latest one was looked for is shown from its start.
+        // A run that began after the latest one was queried is shown from its start.
         if latest.is_some_and(|latest| run.id < latest.id) {
-            // What was over before is history; of what is going, the attempt that is going is shown.
+            // Earlier runs are history. Of a running one, the current attempt is shown.
             let over = run.attempt - u32::from(run.state == RunState::Running);
             following.seen.insert(run.id, Seen { shown: over, tried: over, going: false });
         }
@@ -87,7 +87,7 @@ pub(super) fn follow(
 }
 
 impl Following<'_> {
-    /// Runs that have begun: those that are going, and the newest.
+    /// Returns the runs that have begun: those that are running, and the newest.
     fn begun(&self) -> Result<Vec<RunInfo>, CliError> {
         let of_task = format!("/v1/runs?limit=100&task={}", part(self.task.as_str()));
         let mut runs = BTreeMap::new();
@@ -110,11 +110,11 @@ impl Following<'_> {
         std::thread::spawn(move || {
             let told = match read(&client, run, shown, &tell) {
                 Ok(shown) => Told::Rests(run, shown),
-                // It was deleted a moment ago.
+                // The run was deleted a moment ago.
                 Err(error) if error.exit() == Exit::NotFound => Told::Rests(run, u32::MAX),
                 Err(error) => Told::Failed(error),
             };
-            // An error is that nobody prints any more.
+            // An error means that the printing side has ended.
             let _ = tell.send(told);
         });
         while self.seen.len() > REMEMBERED && self.seen.first_key_value().is_some_and(|(_, seen)| !seen.going) {
@@ -122,7 +122,7 @@ impl Following<'_> {
         }
     }
 
-    /// Prints what comes within `time`.
+    /// Prints the lines that arrive within `time`.
     fn print_for(&mut self, time: Duration) -> Result<(), CliError> {
         let end = Instant::now() + time;
         while let Ok(told) = self.told.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -150,7 +150,7 @@ impl Following<'_> {
     }
 }
 
-/// The line of JSON with the run that it is of.
+/// Returns the line of JSON with the id of its run.
 fn with_run(run: RunId, line: &str) -> Result<String, CliError> {
     let mut event: serde_json::Map<String, serde_json::Value> = decode(line)?;
     event.insert("run".to_owned(), run.0.into());
@@ -161,7 +161,8 @@ pub(super) fn header(run: RunId, list: ListArgs, screen: &Screen) -> Result<(), 
     if list.json { Ok(()) } else { screen.line(&format!("-- run {run}")) }
 }
 
-/// Reads the log of a run beyond its first `shown` attempts, until it waits or is over. Returns how many attempts were read.
+/// Reads the log of a run beyond its first `shown` attempts, until the run waits or has ended. Returns how many
+/// attempts were read.
 fn read(client: &Client, run: RunId, mut shown: u32, tell: &SyncSender<Told>) -> Result<u32, CliError> {
     let mut lines = BufReader::new(client.stream(&format!("/v1/runs/{run}/log?follow=true"))?);
     loop {
@@ -185,7 +186,7 @@ fn read(client: &Client, run: RunId, mut shown: u32, tell: &SyncSender<Told>) ->
         if ended {
             shown = attempt;
             let detail: RunDetail = decode(&client.text(&format!("/v1/runs/{run}"))?)?;
-            // The next attempt may have ended meanwhile.
+            // The next attempt may have ended in the time between.
             if detail.run.state != RunState::Running && detail.run.attempt <= shown {
                 return Ok(shown);
             }

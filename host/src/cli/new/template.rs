@@ -1,13 +1,13 @@
-//! What `sexton new` writes: a task in Rust with the SDK, or an ordinary program.
+//! Holds the templates of `sexton new`: a task in Rust with the SDK, or an ordinary program.
 
-/// The file of the task crate that cargo makes, within its target directory.
+/// Returns the path of the built component within the crate.
 pub(super) fn artifact(name: &str, program: bool) -> String {
-    // Of a library cargo writes `-` as `_`, of a program it does not.
+    // Cargo replaces `-` by `_` in the file of a library, but not in that of a program.
     let file = if program { name.to_owned() } else { name.replace('-', "_") };
     format!("target/wasm32-wasip2/release/{file}.wasm")
 }
 
-/// What it takes to build it and hand it to a host whose plugin directory is `plugins`.
+/// Returns the commands that build the crate and copy it to a host with the plugin directory `plugins`.
 pub(super) fn commands(name: &str, program: bool, plugins: &str) -> [String; 2] {
     let artifact = artifact(name, program);
     let copy = if artifact.ends_with(&format!("/{name}.wasm")) {
@@ -18,7 +18,7 @@ pub(super) fn commands(name: &str, program: bool, plugins: &str) -> [String; 2] 
     ["cargo build --release --target wasm32-wasip2".to_owned(), copy]
 }
 
-/// The files of a task that uses the SDK, which is the `dependency` of its manifest.
+/// Returns the files of a task that uses the SDK, which is the `dependency` of its manifest.
 pub(super) fn task(name: &str, dependency: &str) -> Vec<(String, String)> {
     let dependencies = format!(
         "[lib]\ncrate-type = [\"cdylib\"]\n\n[dependencies]\nserde = {{ version = \"1\", features = [\"derive\"] }}\n\
@@ -27,7 +27,7 @@ pub(super) fn task(name: &str, dependency: &str) -> Vec<(String, String)> {
     files(name, false, &dependencies, ("src/lib.rs", LIB), &task_manifest(name))
 }
 
-/// The files of a program that knows nothing of Sexton.
+/// Returns the files of a program that does not know Sexton.
 pub(super) fn program(name: &str) -> Vec<(String, String)> {
     files(name, true, "[dependencies]\n", ("src/main.rs", MAIN), &program_manifest(name))
 }
@@ -140,7 +140,7 @@ fn main() -> ExitCode {
         match name {
             Ok(name) => println!("{greeting} {name}"),
             Err(error) => {
-                // Standard error is kept with the run, and any other code than 0 means that it failed.
+                // Standard error is kept with the run, and any exit code but 0 means that it failed.
                 eprintln!("cannot read standard input: {error}");
                 return ExitCode::FAILURE;
             }

@@ -1,9 +1,9 @@
-//! The attempts of a run, as `show` has them: what came several times once, and of a stack what the author can change.
+//! Prints the attempts of a run for `show`: repeated ones once, and of a stack the frames that the author can change.
 
 use crate::attempt::LogLine;
 use crate::cli::logs::line_text;
 use crate::cli::screen::{Screen, one_line, safe};
-use crate::http::shapes::{LogEvent, rough};
+use crate::http::api_types::{LogEvent, rough};
 use crate::lengths;
 use crate::run::Kept;
 use crate::runtime::is_of_author;
@@ -11,16 +11,16 @@ use crate::store::AttemptInfo;
 
 use super::table;
 
-/// Lines of an attempt's log, stdout and stderr that are shown, from the end.
+/// The lines of an attempt's log, stdout and stderr that are shown, from the end.
 const TAIL: usize = 20;
 
-/// Characters of a line that are shown, unless all is asked for: a few lines of a terminal.
+/// The characters of a line that are shown unless all are requested: a few lines of a terminal.
 const LONGEST_LINE: usize = 240;
 
-/// Frames that are shown of a stack in which none is the author's.
+/// The frames that are shown of a stack without a frame of the author's.
 const FEW_FRAMES: usize = 5;
 
-/// Writes the attempts, those that ended alike as one unless `full`.
+/// Writes the attempts; those with the same end as one, unless `full`.
 pub(super) fn write(text: &mut String, attempts: &[AttemptInfo], full: bool, screen: &Screen) {
     let mut rest = attempts;
     while let Some((first, after)) = rest.split_first() {
@@ -42,7 +42,7 @@ pub(super) fn write(text: &mut String, attempts: &[AttemptInfo], full: bool, scr
     }
 }
 
-/// Whether there is nothing to be seen of one attempt that the other does not show.
+/// Returns whether both attempts would print the same.
 fn are_alike(one: &AttemptInfo, other: &AttemptInfo) -> bool {
     let (one, other) = (&one.report, &other.report);
     one.outcome == other.outcome && one.message == other.message && one.backtrace == other.backtrace
@@ -77,16 +77,16 @@ fn attempt(text: &mut String, attempt: &AttemptInfo, full: bool, screen: &Screen
         section(text, "backtrace", frames.iter().map(String::as_str), full);
     }
     let log = Kept { text: report.log.text.lines().map(|line| log_line(line, screen)).collect(), cut: report.log.cut };
-    // These lines are made harmless already, one by one.
+    // These lines are escaped already, one by one.
     tail(text, "log", &log, full, str::to_owned);
-    // The log has what was printed, line by line, unless it was cut.
+    // The log contains the printed lines, unless it was cut.
     if full || log.cut || log.text.is_empty() {
         tail(text, "stdout", &report.stdout, full, |line| safe(line).into_owned());
         tail(text, "stderr", &report.stderr, full, |line| safe(line).into_owned());
     }
 }
 
-/// A stack with what the author can change, and the rest counted.
+/// Returns the frames of a stack that the author can change, and the number of the others.
 fn folded(stack: &str) -> Vec<String> {
     let frames: Vec<&str> = stack.lines().collect();
     if !frames.iter().any(|frame| is_of_author(frame)) {
@@ -122,7 +122,7 @@ fn section<'a>(text: &mut String, name: &str, lines: impl Iterator<Item = &'a st
     }
 }
 
-/// `line`, as long as it may be.
+/// Shortens `line` to the limit.
 fn bounded(line: &str, full: bool) -> String {
     match line.char_indices().nth(LONGEST_LINE).filter(|_| !full) {
         Some((end, _)) => format!("{}…", &line[..end]),
@@ -137,7 +137,7 @@ fn log_line(json: &str, screen: &Screen) -> String {
     }
 }
 
-/// The end of what was kept, and whether that is all.
+/// Writes the end of the stored text, and whether that is all.
 fn tail(text: &mut String, name: &str, kept: &Kept, full: bool, show: impl Fn(&str) -> String) {
     let lines: Vec<&str> = kept.text.lines().collect();
     if lines.is_empty() && !kept.cut {

@@ -1,6 +1,7 @@
-//! Any request at all: it is answered in one of the shapes that there are, and no fault of the host's is in it.
+//! Tests arbitrary requests: each gets a response in one of the defined shapes, and no response reports a fault of the
+//! host.
 //!
-//! `PROPTEST_CASES=100000` has it tried longer. `fuzz/` has the same with coverage to go by.
+//! `PROPTEST_CASES=100000` runs it for longer. `fuzz/` does the same with coverage.
 
 use crate::store::history::History as _;
 use crate::store::runs::Runs as _;
@@ -16,14 +17,14 @@ use super::{NOW, Rig};
 use crate::run::RunState;
 use crate::store::RunFilter;
 
-/// How many questions the store answers before the runs are ended that a request may be waiting for. A request that waits
-/// for nothing asks fewer, so it meets the runs as they are.
+/// The number of queries that the store answers before it ends the runs that a request may be waiting for. A request
+/// that does not wait makes fewer, so it meets the runs as they are.
 const QUESTIONS: usize = 20;
 
-/// How long an answer is waited for, only so that a request without one fails the test instead of hanging it.
+/// The time to wait for a response, only so that a request without one fails the test instead of hanging it.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// All routes, with places for what callers put there.
+/// All routes, with placeholders for the caller's parts.
 const ROUTES: &[&str] = &[
     "/",
     "/v1/health",
@@ -152,7 +153,7 @@ fn word() -> impl Strategy<Value = String> {
     prop_oneof![3 => prop::sample::select(WORDS).prop_map(str::to_owned), 1 => ".{0,12}", 1 => "[a-z0-9:. -]{0,30}"]
 }
 
-/// Of a path or a query: percent-encoded mostly, as nothing else would reach the API.
+/// Makes a part of a path or a query: percent-encoded mostly, because anything else would not reach the API.
 fn encoded() -> impl Strategy<Value = String> {
     (word(), any::<bool>()).prop_map(|(word, raw)| match raw {
         true => word.chars().filter(|c| c.is_ascii_graphic() && !"?#".contains(*c)).collect(),
@@ -183,14 +184,14 @@ fn any_request() -> impl Strategy<Value = Option<(String, Request<Body>)>> {
     (method(), target(), headers, body).prop_map(|(method, target, headers, body)| {
         let said = format!("{method} {target} {headers:?} {}", String::from_utf8_lossy(&body));
         let mut request = Request::builder().method(method.as_str()).uri(target);
-        // A host of one's own, unless a header says another.
+        // The request names this host, unless a header names another.
         if headers.iter().all(|(name, _)| *name != "host") {
             request = request.header("host", "localhost");
         }
         for (name, value) in &headers {
             request = request.header(*name, value);
         }
-        // What is no request at all is for the HTTP library to refuse.
+        // A text that is no request is left to the HTTP library to refuse.
         Some((said, request.body(Body::from(body)).ok()?))
     })
 }
@@ -209,8 +210,8 @@ async fn answered(rig: &Rig, said: &str, request: Request<Body>) {
     }
 }
 
-/// Cancels all runs after a while, which is counted in work: nothing else ends a run here, and what awaits one or follows
-/// its log is answered when the run is over.
+/// Cancels all runs after a number of queries, because nothing else ends a run here. A request that waits for a run or
+/// follows its log is answered then.
 async fn runs_end(rig: &Rig) {
     let waiting = || RunFilter { state: Some(RunState::Waiting), limit: 1000, ..RunFilter::default() };
     for _ in 0..QUESTIONS {

@@ -1,4 +1,4 @@
-//! Bad requests, each with its answer.
+//! Lists bad requests, each with its response.
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
@@ -8,7 +8,7 @@ use super::{Rig, request};
 /// Method, path, headers, status, code, and words that the message must have.
 type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], u16, &'a str, &'a str);
 
-/// Asks for each, and holds the answers to what is expected of them.
+/// Sends each request, and checks the response.
 async fn all_are_refused(rig: &Rig, table: &[Case<'_>]) {
     for (method, path, headers, status, code, words) in table {
         let mut request = request(method.parse::<Method>().expect("a method"), path);

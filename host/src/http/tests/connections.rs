@@ -1,4 +1,4 @@
-//! Connections over real sockets.
+//! Tests connections over real sockets.
 
 use std::time::Instant;
 
@@ -29,19 +29,19 @@ async fn serving_at_most(rig: &Rig, most: usize) -> Serving {
 }
 
 impl Serving {
-    /// Send `text` on a connection of its own.
+    /// Sends `text` on a connection of its own.
     async fn send(&self, text: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.expect("a listening socket");
         stream.write_all(text.as_bytes()).await.expect("an open connection");
         stream
     }
 
-    /// All that comes back for `text` until the connection is closed.
+    /// Returns everything that comes back for `text` until the connection is closed.
     async fn answer(&self, text: &str) -> String {
         let mut stream = self.send(text).await;
         let mut answer = Vec::new();
         let read = stream.read_to_end(&mut answer);
-        // A reset after the answer is as good as an end.
+        // A reset after the response counts as an end.
         let _ = tokio::time::timeout(BOUND, read).await.expect("the connection is closed");
         String::from_utf8_lossy(&answer).into_owned()
     }
@@ -50,7 +50,7 @@ impl Serving {
 const HEALTH: &str = "GET /v1/health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
 #[tokio::test]
-async fn clients_that_stall_hold_up_nobody() {
+async fn clients_that_stall_delay_no_others() {
     let rig = Rig::new();
     let serving = serving(&rig).await;
     let mut stalled = Vec::new();
@@ -96,7 +96,7 @@ async fn a_shutdown_cuts_off_those_who_wait() {
     assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
 }
 
-/// The head of an answer, on a connection that stays open.
+/// Reads the head of a response, on a connection that stays open.
 async fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -120,7 +120,7 @@ async fn requests_that_wait_are_bounded_apart_and_leave_room_for_all_others() {
         assert!(head(follower).await.starts_with("HTTP/1.1 200"));
     }
 
-    // The waits among them have no answer yet, so it is asked until all of them have begun.
+    // The waiting requests have no response yet, so the test repeats this until all of them have begun.
     let refused = async {
         loop {
             let wait =

@@ -1,11 +1,11 @@
-//! The hosts that share the store, and draining one of them.
+//! Tests the hosts that share the store, and draining one of them.
 
 use super::*;
-use crate::machine::host_duty::Duty;
+use crate::machine::drain::Duty;
 use crate::store::hosts::{Announcement, HostRecord, Hosts as _};
 
 impl Rig {
-    /// A host announces itself that is there for so long from now.
+    /// Announces a host that counts as present for `alive_for` from now.
     pub(crate) async fn announce(&self, name: &str, alive_for: Duration) {
         let host = HostRecord {
             name: name.to_owned(),

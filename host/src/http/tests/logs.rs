@@ -1,4 +1,4 @@
-//! Logs that are followed while their runs go on.
+//! Tests logs that are followed while their runs go on.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ impl Follower {
         Self { body: response.into_body().into_data_stream(), rest: Vec::new() }
     }
 
-    /// The next line; `None` at the end.
+    /// Returns the next line; `None` at the end.
     async fn line(&mut self) -> Option<Value> {
         loop {
             if let Some(end) = self.rest.iter().position(|b| *b == b'\n') {

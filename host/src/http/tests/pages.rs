@@ -1,4 +1,4 @@
-//! What browsers are given: results that guests made, and the page about the host.
+//! Tests responses for browsers: results that guests made, and the page about the host.
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode};

@@ -1,4 +1,4 @@
-//! Pauses of many, runs that go past limits, and a host that a signal paused.
+//! Tests pauses of many tasks, forced runs, and a host that a signal paused.
 
 use crate::store::tasks::Tasks as _;
 
@@ -36,7 +36,7 @@ async fn a_tenant_and_all_are_paused_and_resumed_apart() {
 }
 
 #[tokio::test]
-async fn a_pause_that_is_not_clear_pauses_nobody() {
+async fn an_unclear_pause_pauses_no_task() {
     let rig = Rig::new();
     for (path, status, code) in [
         ("/v1/pause?tenant=acme", 400, "bad-query"),

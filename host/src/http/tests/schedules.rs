@@ -1,4 +1,4 @@
-//! Added schedules, at an instant that does not move.
+//! Tests added schedules, at an instant that does not move.
 
 use super::*;
 use crate::store::added::{AddSchedule, AddedSchedules as _, ScheduleFilter};
@@ -25,7 +25,7 @@ async fn a_schedule_says_when_it_is_due_in_its_zone() {
     assert_eq!((&made["effect"], &made["schedule"]["trigger"]["text"]), (&json!("added"), &json!("cron 0 12 * * *")));
     let schedule = rig.get("/v1/schedules/noon").await.json();
     assert_eq!(schedule, made["schedule"]);
-    // Noon in Berlin is 11:00 in UTC; it is 10:00, and the start is a day ahead.
+    // Noon in Berlin is 11:00 in UTC. It is 10:00 now, and the start is a day ahead.
     let next = json!({"at": "2026-11-23T11:00:00.000Z", "local": "2026-11-23T12:00:00+01:00", "starts_at": "2026-11-23T11:01:30.000Z"});
     assert_eq!(schedule["next"], next);
     assert_eq!(
@@ -55,7 +55,7 @@ async fn a_request_that_is_sent_again_does_nothing_more() {
 }
 
 #[tokio::test]
-async fn who_changes_what_somebody_else_has_changed_is_told_so() {
+async fn a_change_over_another_change_is_a_conflict() {
     let rig = Rig::new();
     let first = rig.put_schedule("k", &json!({"task": "hello", "every": "1h"})).await.json();
     let seen = &first["schedule"]["version"];
@@ -118,7 +118,7 @@ async fn pages_of_schedules_follow_one_another() {
 }
 
 #[tokio::test]
-async fn what_runs_are_given_is_called_data_or_input() {
+async fn the_payload_of_runs_is_called_data_or_input() {
     let rig = Rig::new();
     let of = |word: &str| json!({"task": "hello", "every": "1h", word: {"n": 1}});
 
@@ -136,13 +136,13 @@ async fn a_schedule_that_is_ahead_of_the_clock_says_so_until_it_is_reset() {
     let rig = Rig::new();
     let made = rig.put_schedule("k", &json!({"task": "hello", "every": "1h"})).await.json();
     let schedule = rig.store.schedules(all_schedules()).await.expect("a list").remove(0);
-    // What a host does whose clock shows a day later.
+    // Acts as a host whose clock shows a day later.
     let ahead = Timestamp::from_millis(schedule.cursor.as_millis() + 86_400_000);
     let add = AddSchedule {
         key: schedule.key.clone(),
         task: schedule.task.clone(),
         definition: schedule.definition.clone(),
-        // Another one, because the same schedule once more changes nothing.
+        // The schedule differs, because the same schedule again would change nothing.
         data: Some(b"other".to_vec()),
         cursor: ahead,
         replace: true,

@@ -1,4 +1,4 @@
-//! Requests that name a tenant, and what is over a budget.
+//! Tests requests that name a tenant, and tasks over a budget.
 
 use super::*;
 
@@ -57,7 +57,7 @@ async fn a_tenant_that_is_named_wrongly_is_told_so() {
 }
 
 #[tokio::test]
-async fn who_is_over_a_budget_waits_and_says_so() {
+async fn a_run_over_a_budget_waits_with_the_reason() {
     let rig = Rig::new();
     rig.catalog.change(|tasks| {
         let mut thrifty = Task::clone(&task("hello", Trigger::OnDemand));

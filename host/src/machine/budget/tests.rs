@@ -1,4 +1,4 @@
-//! Budgets with a clock that is moved by hand.
+//! Tests budgets with a clock that is moved by hand.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -33,7 +33,8 @@ fn key(tenant: &str, task: &str) -> TaskKey {
 }
 
 impl Rig {
-    /// Tasks `thrifty` (1000 fuel a minute) and `free` of tenants `acme` (2 runs at once, 6000 fuel a minute) and `default`.
+    /// Creates the tasks `thrifty` (1000 fuel a minute) and `free` of the tenants `acme` (2 runs at once, 6000 fuel a
+    /// minute) and `default`.
     fn new() -> Self {
         let manifest = "[tasks.thrifty]\n[tasks.thrifty.budget]\nfuel-per-minute = 1000\n[tasks.free]\n";
         let rig = Self::with(manifest, &[("acme", Some(2), Some(6000))]);
@@ -89,14 +90,14 @@ impl Rig {
         })
     }
 
-    /// An attempt that used so much.
+    /// Runs an attempt that uses `fuel`.
     fn attempt(&self, tenant: &str, task: &str, fuel: u64) {
         let attempt = self.begin(1, tenant, task);
         self.budgets.used(claim(1), fuel);
         drop(attempt);
     }
 
-    /// Until when the task is held back, in milliseconds from now.
+    /// Returns until when the task is held back, in milliseconds from now.
     fn held_back_for(&self, tenant: &str, task: &str) -> Option<i64> {
         let until = self.budgets.held_back(&key(tenant, task))?.until?;
         Some(until.as_millis() - self.clock.now().as_millis())
@@ -118,16 +119,16 @@ fn a_task_that_has_used_up_its_minute_waits_until_it_has_recovered_and_says_so()
     let said = rig.budgets.held_back(&key("default", "thrifty")).unwrap();
     assert_eq!(said.reason, "over its budget of 1000 fuel a minute");
     assert_eq!(said.until, Some(Timestamp::from_millis(1_000_000 + 59_941)), "999 are owed, 1000 come in a minute");
-    let standing = rig.budgets.standing();
-    assert_eq!(standing.over, BTreeSet::from([key("default", "thrifty")]));
-    assert_eq!(standing.recovers_at, said.until);
+    let admission = rig.budgets.admission();
+    assert_eq!(admission.over, BTreeSet::from([key("default", "thrifty")]));
+    assert_eq!(admission.recovers_at, said.until);
     assert_eq!(rig.held_back_for("default", "free"), None);
 
     rig.pass(59_940);
     assert_eq!(rig.held_back_for("default", "thrifty"), Some(1));
     rig.pass(1);
     assert_eq!(rig.held_back_for("default", "thrifty"), None);
-    assert!(rig.budgets.standing().over.is_empty());
+    assert!(rig.budgets.admission().over.is_empty());
 }
 
 #[test]
@@ -142,23 +143,23 @@ fn no_more_than_a_minutes_worth_is_saved_up() {
 }
 
 #[test]
-fn what_a_tenants_tasks_use_is_the_tenants_and_holds_back_all_of_them_and_nobody_else() {
+fn fuel_of_a_tenants_tasks_counts_for_the_tenant_and_holds_back_only_its_tasks() {
     let rig = Rig::new();
     rig.attempt("acme", "free", 7000);
 
     assert_eq!(rig.held_back_for("acme", "thrifty"), Some(10_001));
     let said = rig.budgets.held_back(&key("acme", "thrifty")).unwrap();
     assert_eq!(said.reason, "tenant `acme` is over its budget of 6000 fuel a minute");
-    let standing = rig.budgets.standing();
-    assert_eq!(standing.shares[&name("acme")], TenantShare { running: 0, room: 0 });
-    assert_eq!(standing.shares[&name("default")].room, u32::MAX);
-    assert_eq!(standing.recovers_at, said.until);
+    let admission = rig.budgets.admission();
+    assert_eq!(admission.shares[&name("acme")], TenantShare { running: 0, room: 0 });
+    assert_eq!(admission.shares[&name("default")].room, u32::MAX);
+    assert_eq!(admission.recovers_at, said.until);
     assert_eq!(rig.budgets.held_back(&key("default", "thrifty")), None);
     assert_eq!(rig.budgets.tenant_use(&name("acme")).fuel_left, Some(-1000));
 
     rig.pass(60_000);
     assert_eq!(rig.budgets.tenant_use(&name("acme")).fuel_left, Some(5000));
-    assert_eq!(rig.budgets.standing().shares[&name("acme")], TenantShare { running: 0, room: 2 });
+    assert_eq!(rig.budgets.admission().shares[&name("acme")], TenantShare { running: 0, room: 2 });
 }
 
 #[test]
@@ -169,7 +170,7 @@ fn an_attempt_is_charged_while_it_runs_and_never_twice() {
     rig.budgets.used(claim(1), 4000);
     rig.budgets.used(claim(1), 6000);
     assert_eq!(rig.held_back_for("acme", "free"), Some(1), "it is still under way");
-    // Told late, by somebody who had looked earlier.
+    // The first report is late: its caller had looked earlier.
     rig.budgets.used(claim(1), 5000);
     rig.budgets.used(claim(1), 6100);
     drop(attempt);
@@ -200,25 +201,25 @@ fn a_changed_budget_counts_from_now_on() {
     assert_eq!(rig.held_back_for("default", "thrifty"), Some(1001));
 
     rig.catalog.change(|tasks| drop(tasks.remove(&key("default", "thrifty"))));
-    assert!(rig.budgets.standing().over.is_empty());
+    assert!(rig.budgets.admission().over.is_empty());
     assert!(rig.budgets.books().tasks.is_empty(), "of a task that is gone nothing is kept");
 }
 
 #[tokio::test]
-async fn a_tenant_has_room_for_so_many_runs_and_who_waits_for_room_is_told() {
+async fn a_tenant_has_room_for_its_runs_and_the_worker_learns_of_new_room() {
     let rig = Rig::new();
     let first = rig.begin(1, "acme", "free");
-    assert_eq!(rig.budgets.standing().shares[&name("acme")], TenantShare { running: 1, room: 1 });
+    assert_eq!(rig.budgets.admission().shares[&name("acme")], TenantShare { running: 1, room: 1 });
 
     let second = rig.begin(2, "acme", "thrifty");
     let said = rig.budgets.held_back(&key("acme", "free")).unwrap();
     assert_eq!(said.reason, "tenant `acme` has 2 of at most 2 runs at once under way on this host");
-    assert_eq!((said.until, rig.budgets.standing().shares[&name("acme")].room), (None, 0));
+    assert_eq!((said.until, rig.budgets.admission().shares[&name("acme")].room), (None, 0));
     assert_eq!(rig.budgets.held_back(&key("default", "free")), None);
 
     drop(first);
     tokio::time::timeout(Duration::from_secs(10), rig.budgets.freed()).await.unwrap();
-    assert_eq!(rig.budgets.standing().shares[&name("acme")].room, 1);
+    assert_eq!(rig.budgets.admission().shares[&name("acme")].room, 1);
     drop(second);
     assert!(rig.budgets.books().running.is_empty() && rig.budgets.books().attempts.is_empty());
 }
@@ -229,8 +230,8 @@ fn a_host_without_budgets_tells_no_tenants_apart_and_keeps_no_books() {
     let attempt = rig.begin(1, "default", "free");
     rig.budgets.used(claim(1), u64::MAX);
 
-    let standing = rig.budgets.standing();
-    assert!(standing.over.is_empty() && standing.shares.is_empty() && standing.recovers_at.is_none());
+    let admission = rig.budgets.admission();
+    assert!(admission.over.is_empty() && admission.shares.is_empty() && admission.recovers_at.is_none());
     drop(attempt);
     assert!(rig.budgets.books().tenants.is_empty());
 }
@@ -252,7 +253,7 @@ fn numbers_beyond_all_measure_do_no_harm() {
 }
 
 #[tokio::test]
-async fn what_an_attempt_under_way_uses_is_seen() {
+async fn fuel_of_an_attempt_under_way_is_charged() {
     let rig = Rig::new();
     let live = Arc::new(LiveRuns::default());
     let (over, is_over) = watch::channel(false);

@@ -1,11 +1,11 @@
-//! Fires the schedules that people added: many at once, each by its own clock.
+//! Fires schedules that were added at run time: many at once, each by its own clock.
 //!
-//! Apart from the tasks' scheduler, so that neither waits for the other. Several hosts may do this at once: the store
-//! lets the first to come make the run, and tells the others how far the schedule has come.
+//! It runs apart from the tasks' scheduler, so that neither waits for the other. Several hosts may do this at once: the
+//! store lets the first host make the run, and tells the others how far the schedule has come.
 
-mod parked;
 #[cfg(test)]
 mod tests;
+mod timer_heap;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,58 +17,58 @@ use tracing::{debug, info, warn};
 
 use crate::catalog::{Catalog, Tasks};
 use crate::machine::host_pause::HostPause;
-use crate::schedule::{Definition, Looked, SET_BACK};
+use crate::schedule::{AddedDue, Definition, SET_BACK};
 use crate::store::Store;
 use crate::store::added::{DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, ScheduleProgress};
 use crate::supervisor::{rests, works};
 use crate::task::Task;
 use crate::time::{Clock, Timestamp};
-use parked::{Parked, Plan, Slot, Timetable};
+use timer_heap::{Plan, Slot, Timer, TimerHeap};
 
-/// The longest sleep, and how often other hosts' changes are looked for.
+/// The longest sleep, and the interval at which changes by other hosts are looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long to wait after the store would not do what it was asked.
+/// The wait after the store refused a request.
 const AFTER_ERROR: Duration = Duration::from_millis(500);
 
-/// Schedules fired in one transaction. More would make others wait for it.
+/// The most schedules that fire in one transaction. More would make other transactions wait for it.
 const BATCH: usize = 1000;
 
-/// Schedules loaded in one go.
+/// The most schedules that are loaded at once.
 const PAGE: usize = 10_000;
 
-/// So many are read before others get a turn on this thread: about a millisecond.
+/// The most schedules that are read before other tasks of the runtime get a turn on this thread: about a millisecond.
 const TURN: usize = 200;
 
-/// An instant that is dealt with within this of being due was not missed.
+/// An instant that is dealt with this soon after it was due was not missed.
 const PUNCTUAL: Duration = Duration::from_secs(2);
 
-/// What the scheduler of added schedules needs.
+/// The parts that the scheduler of added schedules needs.
 #[derive(Debug)]
 pub struct AddedSchedules {
-    /// Where schedules are, and runs are made.
+    /// Holds the schedules, and stores the runs.
     pub store: Arc<dyn Store>,
     /// The tasks.
     pub catalog: Arc<Catalog>,
-    /// The time.
+    /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// While it lasts nothing is fired here. What is due meanwhile counts as missed.
+    /// No schedule fires here while this pause lasts. Instants that come due during it count as missed.
     pub pause: Arc<HostPause>,
 }
 
-/// What a look at the store brought.
+/// The result of loading schedules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Loaded {
-    /// All that there is.
+    /// Everything was loaded.
     All,
-    /// A page, and there is more.
+    /// One page was loaded, and there is more.
     Page,
-    /// Nothing: it failed.
+    /// The store failed.
     Nothing,
 }
 
 impl Loaded {
-    /// How long after that to look again.
+    /// Returns how long to wait before the next load.
     fn again(self) -> Duration {
         match self {
             Self::All => LOOK_AGAIN,
@@ -78,23 +78,23 @@ impl Loaded {
     }
 }
 
-/// What it knows.
+/// The schedules as this host knows them.
 #[derive(Debug, Default)]
 struct Known {
-    timetable: Timetable,
+    timetable: TimerHeap,
     /// The greatest version that was loaded.
     version: u64,
-    /// What the clock showed last.
+    /// The last reading of the clock.
     latest: Option<Timestamp>,
 }
 
 impl AddedSchedules {
-    /// Fire schedules as they come due, until `stopping` is set.
+    /// Fires schedules as they come due, until `stopping` is set.
     pub async fn run(self, mut stopping: watch::Receiver<bool>) {
         let hint = self.store.schedules_hint();
         let mut catalog = self.catalog.changes();
         let mut known = Known::default();
-        let (began, mut parked, mut load_at) = (Instant::now(), false, Instant::now());
+        let (began, mut reported, mut load_at) = (Instant::now(), false, Instant::now());
         let mut pauses = self.pause.changes();
         while !*stopping.borrow() {
             works();
@@ -108,15 +108,15 @@ impl AddedSchedules {
             }
             let told = hint.notified();
             tokio::pin!(told);
-            // Listen before looking, and nothing is missed.
+            // Registers before the query, so that no hint is missed.
             told.as_mut().enable();
             if Instant::now() >= load_at {
                 let loaded = self.load(&mut known).await;
                 let schedules = known.timetable.len();
-                if loaded == Loaded::All && !parked && schedules > 0 {
+                if loaded == Loaded::All && !reported && schedules > 0 {
                     info!(schedules, "Loaded {schedules} schedule(s) that were added, within {:?}", began.elapsed());
                 }
-                parked |= loaded == Loaded::All;
+                reported |= loaded == Loaded::All;
                 load_at = Instant::now() + loaded.again();
             }
             if catalog.has_changed().unwrap_or(false) {
@@ -135,8 +135,8 @@ impl AddedSchedules {
         }
     }
 
-    /// Take up what was added or changed since the last time: one page of it, so that what is due does not wait until a
-    /// million are loaded.
+    /// Loads schedules that were added or changed since the last load: one page of them, so that due schedules do not
+    /// wait until a million are loaded.
     async fn load(&self, known: &mut Known) -> Loaded {
         let page = match self.store.load_schedules(known.version, PAGE).await {
             Ok(page) => page,
@@ -149,7 +149,7 @@ impl AddedSchedules {
         let mut ahead = 0;
         for (n, schedule) in page.into_iter().enumerate() {
             let now = self.clock.now();
-            known.take_up(&schedule, now);
+            known.apply(&schedule, now);
             ahead += u64::from(!schedule.deleted && schedule.progress.plausible(now).cursor.since(now) > SET_BACK);
             if n % TURN == TURN - 1 {
                 tokio::task::yield_now().await;
@@ -164,7 +164,7 @@ impl AddedSchedules {
         loaded
     }
 
-    /// Go on with schedules whose task is back.
+    /// Resumes schedules whose task is back.
     fn wake(&self, known: &mut Known) {
         let tasks = self.catalog.tasks();
         let woken = known.timetable.wake(|key| tasks.contains_key(key), self.clock.now());
@@ -173,14 +173,14 @@ impl AddedSchedules {
         }
     }
 
-    /// Fire all that is due. Returns how long nothing will be.
+    /// Fires all schedules that are due. Returns how long none will be due.
     async fn fire_due(&self, known: &mut Known) -> Duration {
         loop {
             works();
             let now = self.clock.now();
             if known.latest.replace(now).is_some_and(|latest| latest.since(now) > SET_BACK) {
-                // The clock was set back: all is read again with the next look, which brings back what is implausibly far
-                // ahead and tells what waits.
+                // The clock was set back. The next look loads everything again, which brings back instants that are
+                // implausibly far ahead and reports which schedules wait.
                 *known = Known { latest: Some(now), ..Known::default() };
             }
             let slots = known.timetable.take_due(now, BATCH);
@@ -216,21 +216,21 @@ impl AddedSchedules {
     }
 }
 
-/// Schedules to be fired together, and where they are.
+/// Schedules that fire together, and their slots.
 struct Batch {
     fire: FireAdded,
     slots: Vec<Slot>,
 }
 
 impl Batch {
-    /// What `slots` call for. Those whose task is not there rest; those for which nothing is to be done are put back.
+    /// Collects what `slots` call for. Schedules whose task is missing rest; those with nothing to do are put back.
     fn of(known: &mut Known, tasks: &Tasks, slots: Vec<Slot>, now: Timestamp) -> Self {
         let mut batch = Self { fire: FireAdded { tasks: Vec::new(), due: Vec::new(), now }, slots: Vec::new() };
         let mut places: HashMap<u32, Option<(usize, Arc<Task>)>> = HashMap::new();
         for slot in slots {
-            let Some(parked) = known.timetable.at(slot) else { continue };
-            let place = places.entry(parked.task).or_insert_with(|| {
-                let task = Arc::clone(tasks.get(known.timetable.task(parked.task))?);
+            let Some(timer) = known.timetable.at(slot) else { continue };
+            let place = places.entry(timer.task).or_insert_with(|| {
+                let task = Arc::clone(tasks.get(known.timetable.task(timer.task))?);
                 let start_within = task.timing.start_within;
                 batch.fire.tasks.push(FiredTask { key: task.key.clone(), input: task.input.clone(), start_within });
                 Some((batch.fire.tasks.len() - 1, task))
@@ -239,12 +239,13 @@ impl Batch {
                 known.timetable.rest(slot);
                 continue;
             };
-            let looked = parked.look(task, now);
+            let looked = timer.look(task, now);
             match looked {
-                // What was left out is not written down, as a million may be: it is found once more after a restart.
-                Looked { fire: None, next: Some(next), .. } => known.timetable.look(slot, next),
+                // Instants that were left out are not stored, because there may be a million. After a restart they are
+                // found once more.
+                AddedDue { fire: None, next: Some(next), .. } => known.timetable.look(slot, next),
                 _ => {
-                    batch.fire.due.push(parked.due(*place, looked));
+                    batch.fire.due.push(timer.due(*place, looked));
                     batch.slots.push(slot);
                 }
             }
@@ -254,8 +255,8 @@ impl Batch {
 }
 
 impl Known {
-    /// Put a schedule on the timetable as the store has it, or take it off.
-    fn take_up(&mut self, loaded: &LoadedSchedule, now: Timestamp) {
+    /// Puts a schedule on the timetable as the store has it, or removes it.
+    fn apply(&mut self, loaded: &LoadedSchedule, now: Timestamp) {
         let LoadedSchedule { id, version, progress, ref task, .. } = *loaded;
         let progress = progress.plausible(now);
         self.version = self.version.max(version);
@@ -274,9 +275,9 @@ impl Known {
         }
     }
 
-    /// Put a schedule back, with what came of its being fired.
+    /// Puts a schedule back after it fired.
     fn settle(&mut self, slot: Slot, due: &DueSchedule, fired: FiredSchedule, now: Timestamp) {
-        // Nothing else changes the timetable while the store is at it, so the slot is still the schedule's.
+        // No other code changes the timetable while the store works, so the slot is still the schedule's.
         match fired {
             FiredSchedule::Done { finished: true, .. } | FiredSchedule::Stale(None) => self.timetable.forget(due.id),
             FiredSchedule::Done { run, fired, .. } => {
@@ -286,20 +287,20 @@ impl Known {
             FiredSchedule::Stale(Some((version, progress))) if version == due.version => {
                 self.go_on(slot, progress.plausible(now));
             }
-            // It says something else now, and is loaded with the next look at what has changed.
+            // The schedule was changed. The next load of changes brings it.
             FiredSchedule::Stale(Some(_)) => self.timetable.forget(due.id),
         }
     }
 
     fn go_on(&mut self, slot: Slot, progress: ScheduleProgress) {
         self.timetable.advance(slot, progress);
-        let next = self.timetable.at(slot).and_then(|parked| parked.plan.next_after(progress.cursor));
+        let next = self.timetable.at(slot).and_then(|timer| timer.plan.next_after(progress.cursor));
         self.timetable.look(slot, next.unwrap_or(progress.cursor));
     }
 }
 
-impl Parked {
-    fn look(&self, task: &Task, now: Timestamp) -> Looked {
+impl Timer {
+    fn look(&self, task: &Task, now: Timestamp) -> AddedDue {
         let cursor = match task.timing.catch_up_within {
             Some(within) => self.progress.cursor.max(now.minus(within.max(PUNCTUAL))),
             None => self.progress.cursor,
@@ -310,7 +311,7 @@ impl Parked {
         }
     }
 
-    fn due(&self, task: usize, looked: Looked) -> DueSchedule {
+    fn due(&self, task: usize, looked: AddedDue) -> DueSchedule {
         let (delay, times) = match &self.plan {
             Plan::At(_) => (Duration::ZERO, None),
             Plan::Shared(definition) => (definition.delay, definition.times),

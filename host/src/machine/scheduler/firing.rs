@@ -1,4 +1,4 @@
-//! One look at one task: which runs its schedule calls for, and what the store is asked to make of them.
+//! Looks at one task: decides which runs its schedule calls for, and asks the store to make them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,19 +13,19 @@ use crate::store::{Enqueued, Fire, Fired, NewRun};
 use crate::task::Task;
 use crate::time::Timestamp;
 
-/// An instant that is dealt with within this of being due was not missed.
+/// An instant that is dealt with this soon after it was due was not missed.
 pub const PUNCTUAL: Duration = Duration::from_secs(2);
 
-/// How often a task is looked at that waits because the clock was set back.
+/// The interval of looks at a task that waits because the clock was set back.
 const LOOK_AGAIN_AHEAD: Duration = Duration::from_secs(2);
 
-/// Whether a task makes no runs because the clock was set back, as far as is known here.
+/// Returns whether a task makes no runs because the clock was set back, as far as this host knows.
 pub(super) fn waits_for_clock(before: &Progress, now: Timestamp) -> bool {
     before.cursor.is_some_and(|cursor| cursor.since(now) > SET_BACK)
 }
 
 impl Scheduler {
-    /// Fire one task. Returns how far it has come, and when to look at it again.
+    /// Fires one task. Returns its progress, and when to look at it again.
     pub(super) async fn fire(
         &self,
         task: &Arc<Task>,
@@ -35,7 +35,7 @@ impl Scheduler {
         let plan = task.plan();
         let due = plan.due(Look { cursor: before.cursor, now, grace: PUNCTUAL }, before.fired);
         let mut progress = Progress { cursor: Some(due.cursor), ..before.clone() };
-        // The first sight of a task is written down too: what is missed from now on can be told.
+        // The first sight of a task is stored too, so that instants that are missed from now on are known.
         if due.fire.is_empty() && due.left_out == 0 && before.cursor.is_some() {
             if due.behind > SET_BACK {
                 if !before.told {
@@ -43,7 +43,7 @@ impl Scheduler {
                     warn!(task.name = %key, "`{key}` waits: the clock was set back by {behind}, and what is due until then was dealt with; `sexton resume {}` lets it go on from now", key.task);
                 }
                 progress.told = true;
-                // Looked at before the next instant, as somebody may have it go on.
+                // The look is earlier than the next instant, because an operator may let the task continue.
                 let soon = now.plus(LOOK_AGAIN_AHEAD);
                 return Ok((progress, due.next.map(|next| next.min(soon))));
             }
@@ -54,14 +54,14 @@ impl Scheduler {
             task: task.key.clone(),
             runs: self.runs(task, &due, now),
             cursor: due.cursor,
-            // How many more there are to be depends on how many there were.
+            // The number of runs left depends on the number made so far.
             expect: plan.left(before.fired).map(|_| before.fired),
             memory: None,
             now,
         };
         let fired = self.store.fire(fire).await?;
         if fired == Fired::Stale {
-            // Another host was first. What it has left to do is what the store says now.
+            // Another host was first. The store has the current progress.
             let state = self.store.task_state(task.key.clone()).await?.unwrap_or_default();
             return Ok((Progress::of(&state), Some(now)));
         }
@@ -78,7 +78,7 @@ impl Scheduler {
         Ok((progress, due.next))
     }
 
-    /// Tell whoever reads the log, or looks at the task, what was missed and is not made up for.
+    /// Logs which instants were missed and are not made up for, and stores it for people who look at the task.
     async fn left_out(&self, task: &Task, due: &Due) -> crate::store::Result<()> {
         let least = if due.uncounted { "at least " } else { "" };
         let since = due.missed_since.map(|at| format!(" since {at}")).unwrap_or_default();
@@ -89,7 +89,7 @@ impl Scheduler {
         self.store.leave_out(task.key.clone(), &what).await
     }
 
-    /// What a run that was made asks of this host, and of who reads its log.
+    /// Ends attempts here that must make way for a run that was made, and logs the run.
     pub(super) fn made(&self, task: &Task, made: &Enqueued) {
         let key = &task.key;
         match made {
@@ -105,7 +105,7 @@ impl Scheduler {
         }
     }
 
-    /// The runs that are called for.
+    /// Returns the runs that are called for.
     fn runs(&self, task: &Task, due: &Due, now: Timestamp) -> Vec<NewRun> {
         let missed = due.left_out + due.made_up as u64;
         let least = if due.uncounted { "at least " } else { "" };

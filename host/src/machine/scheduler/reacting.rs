@@ -1,7 +1,7 @@
-//! Schedules that go by how earlier runs went: `after`, chains, and `pace`.
+//! Runs schedules that depend on earlier runs: `after`, chains, and `pace`.
 //!
-//! What they have come to is in the store only: each look reads it, and what follows is written if it is still so. So
-//! restarts, and other hosts that do the same, change nothing.
+//! Their state is only in the store: each look reads it, and the next step is written only if it has not changed since.
+//! So restarts, and other hosts that do the same, change nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,22 +14,24 @@ use super::{AFTER_ERROR, LOOK_AGAIN, Scheduler};
 use crate::catalog::Catalog;
 use crate::machine::alert;
 use crate::run::RunState;
-use crate::schedule::{AfterState, Awaited, Chain, ChainState, Cooldowns, Memory, Pace, Paced, Timing, Trigger};
+use crate::schedule::{
+    AfterState, AwaitedRun, Chain, ChainState, Cooldowns, Memory, Pace, PaceDecision, Timing, Trigger,
+};
 use crate::store::{self, Admit, Fire, Fired, NewRun, Remember, RunKey, Watched};
 use crate::task::{Overlap, Task, TaskKey};
 use crate::time::Timestamp;
 
-/// Looks that hints ask for take no more than this part of the scheduler's time: a tenth.
+/// Looks that hints cause take at most this fraction of the scheduler's time: a tenth.
 const SHARE: u32 = 10;
 
-/// A wait no longer than this is not worth a write: if the history of the run is gone before it is over, the next run comes
-/// so much too early at the most.
+/// A wait up to this length is not worth a write. If the history of the awaited run is deleted before the wait ends,
+/// the next run starts too early by at most this much.
 const KEPT: Duration = Duration::from_secs(10);
 
-/// And come no faster than this.
+/// The shortest interval between two looks that hints cause.
 const BETWEEN_HINTS: Duration = Duration::from_millis(5);
 
-/// A schedule that goes by how earlier runs went.
+/// A schedule that depends on earlier runs.
 #[derive(Clone, Debug)]
 enum Schedule {
     After(Arc<Task>, Cooldowns),
@@ -46,7 +48,7 @@ impl Schedule {
         }
     }
 
-    /// Where to look for the run that is waited for.
+    /// Returns the key of the awaited run.
     fn awaits(&self, memory: Option<&Memory>) -> Option<RunKey> {
         match (self, memory?) {
             (Self::After(task, _), Memory::After(state)) => Some((task.key.clone(), state.awaits.clone())),
@@ -59,12 +61,12 @@ impl Schedule {
     }
 }
 
-/// When a schedule is to be looked at.
+/// The time of the next look at a schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Next {
-    /// At that instant.
+    /// The instant of the look.
     at: Option<Timestamp>,
-    /// When some run has changed.
+    /// Whether a change of any run causes a look.
     ends: bool,
 }
 
@@ -75,7 +77,7 @@ impl Next {
 
     const ENDS: Self = Self { at: None, ends: true };
 
-    /// Nothing but a look at everything, once a second, finds out more.
+    /// Only the look at everything, once a second, finds out more.
     const LATER: Self = Self { at: None, ends: false };
 }
 
@@ -85,30 +87,30 @@ struct Seen<'a> {
     fired: u64,
     text: Option<&'a str>,
     memory: Option<Memory>,
-    run: Awaited,
-    /// The run that is waited for is of an old version of its task, and is to make way.
+    run: AwaitedRun,
+    /// Whether the awaited run is of an old version of its task and must make way.
     outdated: bool,
     paused: bool,
     watched: &'a Watched,
     now: Timestamp,
 }
 
-/// All schedules that go by how earlier runs went.
+/// All schedules that depend on earlier runs.
 #[derive(Debug, Default)]
 pub(super) struct Reacting {
     schedules: BTreeMap<TaskKey, (Schedule, Next)>,
-    /// The tasks with `overlap = "replace"` among those that are waited for, as they were known last.
+    /// The awaited tasks with `overlap = "replace"`, in the version that was known last.
     versions: BTreeMap<TaskKey, Arc<Task>>,
-    /// Those of them that have a new version since: what runs of the old one is to make way.
+    /// The awaited tasks that have a new version since. Runs of the old version must make way.
     renewed: BTreeSet<TaskKey>,
     hinted: bool,
-    /// When all were looked at last, and when a hint is heeded again.
+    /// The instants of the last look at everything, and from which the next hint is obeyed.
     polled: Option<Instant>,
     heed_from: Option<Instant>,
 }
 
 impl Reacting {
-    /// Take up what the catalog has.
+    /// Takes over the schedules of the catalog.
     pub(super) fn learn(&mut self, catalog: &Catalog) {
         let (tasks, chains) = (catalog.tasks(), catalog.chains());
         let of_tasks = tasks.values().filter_map(|task| Some((task.key.clone(), Schedule::of(task)?)));
@@ -132,17 +134,17 @@ impl Reacting {
         }
     }
 
-    /// Whether it makes a difference that some run changed.
+    /// Returns whether a change of a run makes a difference.
     pub(super) fn heeds_hints(&self) -> bool {
         !self.hinted && self.schedules.values().any(|(_, next)| next.ends)
     }
 
-    /// Some run changed.
+    /// Records that some run changed.
     pub(super) fn hint(&mut self) {
         self.hinted = true;
     }
 
-    /// Those to be looked at now.
+    /// Takes the schedules whose look is due now.
     fn take_due(&mut self, now: Timestamp) -> Vec<(TaskKey, Schedule)> {
         let all = self.polled.is_none_or(|polled| polled.elapsed() >= LOOK_AGAIN);
         let ends = self.hinted && self.heed_from.is_none_or(|from| from <= Instant::now());
@@ -157,12 +159,12 @@ impl Reacting {
         due.map(|(key, (schedule, _))| (key.clone(), schedule.clone())).collect()
     }
 
-    /// When the first of them is to be looked at, however runs end.
+    /// Returns the first instant of a look that does not depend on the ends of runs.
     pub(super) fn next(&self) -> Option<Timestamp> {
         self.schedules.values().filter_map(|(_, next)| next.at).min()
     }
 
-    /// How long nothing is to be looked at.
+    /// Returns how long no look is due.
     fn rest(&self, now: Timestamp) -> Duration {
         if self.schedules.is_empty() {
             return LOOK_AGAIN;
@@ -176,7 +178,7 @@ impl Reacting {
 }
 
 impl Scheduler {
-    /// Make the runs that are due by how others went. Returns how long there will be none, unless one ends.
+    /// Makes the due runs of these schedules. Returns how long there will be none, unless a run ends.
     pub(super) async fn react(&self, reacting: &mut Reacting) -> Duration {
         loop {
             let now = self.clock.now();
@@ -212,7 +214,7 @@ impl Scheduler {
         }
     }
 
-    /// Look at these schedules, and do what follows. The answers are in their order.
+    /// Looks at these schedules and takes the next step of each. The results are in their order.
     async fn look_at(
         &self,
         reacting: &mut Reacting,
@@ -228,8 +230,8 @@ impl Scheduler {
             due.iter().zip(&memories).map(|((_, schedule), memory)| schedule.awaits(memory.as_ref())).collect();
         let stands = self.store.stands(awaited.iter().flatten().cloned().collect()).await?;
 
-        // After a change of the catalog all are looked at, so this is tried once: what waits begins with the new version
-        // anyway.
+        // After a change of the catalog all schedules are examined, so this is tried only once: a waiting run starts
+        // with the new version anyway.
         let renewed = std::mem::take(&mut reacting.renewed);
         let mut looks = Vec::with_capacity(due.len());
         for (((key, schedule), memory), run) in due.iter().zip(memories).zip(&awaited) {
@@ -244,7 +246,7 @@ impl Scheduler {
                     fired: watched.state.fired,
                     text: watched.state.memory.as_deref(),
                     memory,
-                    run: stands.map_or(Awaited::Gone, Awaited::from),
+                    run: stands.map_or(AwaitedRun::Gone, AwaitedRun::from),
                     outdated: runs && renewed,
                     paused: pauses.of(&key.tenant, watched.state.paused.as_ref()).is_some(),
                     watched,
@@ -263,11 +265,11 @@ impl Scheduler {
         }
     }
 
-    /// One run at a time, the next one so long after the end of the last.
+    /// Makes one run at a time, each a cooldown after the end of the previous one.
     async fn follow(&self, task: &Arc<Task>, cooldowns: &Cooldowns, seen: &Seen<'_>) -> store::Result<Next> {
         let before = match &seen.memory {
             Some(Memory::After(state)) => Some((state, state.stands(seen.run))),
-            // It is seen for the first time, with this trigger.
+            // The schedule is seen for the first time with this trigger.
             _ => None,
         };
         let due = match before {
@@ -289,21 +291,21 @@ impl Scheduler {
         self.make(task, run, &memory, seen).await
     }
 
-    /// Between so many and so many runs.
+    /// Keeps the number of runs of a pace within its bounds.
     async fn keep_pace(&self, task: &Arc<Task>, pace: &Pace, seen: &Seen<'_>) -> store::Result<Next> {
         let before = match &seen.memory {
             Some(Memory::Pace(state)) => Some(state),
             _ => None,
         };
         match pace.look(before, seen.watched.going, seen.now) {
-            Paced::Full => Ok(Next::ENDS),
-            Paced::At(at) => Ok(Next { at: Some(at), ends: true }),
-            Paced::Start(state) => {
+            PaceDecision::Full => Ok(Next::ENDS),
+            PaceDecision::At(at) => Ok(Next { at: Some(at), ends: true }),
+            PaceDecision::Start(state) => {
                 if let Some(later) = not_now(&task.timing, seen.now, seen) {
                     return Ok(later);
                 }
                 let dedup = format!("pace:{}@{}", seen.fired, seen.now.as_millis());
-                // Somebody may have asked for one in between.
+                // An operator may have requested a run in the time between.
                 let run =
                     NewRun { admit: Admit::Below(pace.max), ..NewRun::following(task, seen.now, dedup, seen.now) };
                 Ok(match self.make(task, run, &Memory::Pace(state), seen).await? {
@@ -314,7 +316,7 @@ impl Scheduler {
         }
     }
 
-    /// One link after another.
+    /// Runs one link after another.
     async fn chain(&self, chain: &Arc<Chain>, seen: &Seen<'_>) -> store::Result<Next> {
         let state = match &seen.memory {
             Some(Memory::Chain(state)) => chain.fit(state.clone()),
@@ -328,7 +330,7 @@ impl Scheduler {
             return Ok(Next::at(due));
         }
         let task = self.catalog.get(&chain.task(state.link));
-        // What is not there cannot be run. `http::chains` says so.
+        // A missing task cannot run. `http::chains` reports it.
         let Some(task) = task else { return Ok(Next::LATER) };
         let dedup = format!("chain:{}:{}@{}", chain.key.task, seen.fired, seen.now.as_millis());
         let memory = Memory::Chain(chain.made(&state, dedup.clone(), seen.now));
@@ -337,10 +339,10 @@ impl Scheduler {
         self.make(&task, run, &memory, seen).await
     }
 
-    /// The run of a link may be over.
+    /// Takes the next step if the run of a link has ended.
     async fn link_went(&self, chain: &Chain, state: &ChainState, seen: &Seen<'_>) -> store::Result<Next> {
         let Some(went) = chain.after(state, seen.run, seen.now) else { return Ok(Next::ENDS) };
-        // Another host may have been first, and has told it.
+        // If another host was first, that host has reported it.
         if self.remember(&Memory::Chain(went.state.clone()), went.stopped.clone(), seen).await?
             && let Some(failed) = &went.failed
         {
@@ -349,17 +351,17 @@ impl Scheduler {
         Ok(Next::at(went.state.due.max(seen.now)))
     }
 
-    /// Write down what there is to remember without a run, and pause the schedule if there is a reason. Whether nobody else
-    /// was first.
+    /// Stores the state without making a run, and pauses the schedule if there is a reason. Returns whether no other
+    /// host was first.
     async fn remember(&self, memory: &Memory, pause: Option<String>, seen: &Seen<'_>) -> store::Result<bool> {
         let (task, from) = (seen.key.clone(), seen.text.map(str::to_owned));
         self.store.remember(Remember { task, from, to: memory.write(), pause, now: seen.now }).await
     }
 
-    /// Have the store make a run, unless the schedule is paused or another host was first.
+    /// Has the store make a run, unless the schedule is paused or another host was first.
     async fn make(&self, task: &Arc<Task>, run: NewRun, memory: &Memory, seen: &Seen<'_>) -> store::Result<Next> {
         if seen.paused {
-            // That it is resumed is told as the end of a run is.
+            // A resume is reported in the same way as the end of a run.
             return Ok(Next::ENDS);
         }
         let fire = Fire {
@@ -380,12 +382,13 @@ impl Scheduler {
     }
 }
 
-/// What a schedule makes is never skipped: it makes no more than there may be.
+/// Returns how a schedule's run is admitted. It is never skipped, because the schedule makes no more runs than may
+/// exist.
 fn admit(seen: &Seen<'_>) -> Admit {
     if seen.outdated { Admit::Replacing } else { Admit::Always }
 }
 
-/// Until when a run that is due then is not made, if it is not made now.
+/// Returns when to look again if a due run is not made now.
 fn not_now(timing: &Timing, due: Timestamp, seen: &Seen<'_>) -> Option<Next> {
     let over = timing.times.is_some_and(|times| seen.fired >= u64::from(times))
         || timing.end.is_some_and(|end| end < due.max(seen.now));

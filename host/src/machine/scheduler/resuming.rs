@@ -1,4 +1,4 @@
-//! What follows when a host goes on that was paused by a signal.
+//! Resumes schedules when a host's pause by signal ends.
 
 use std::sync::Arc;
 
@@ -7,16 +7,17 @@ use tracing::warn;
 
 use super::Scheduler;
 use super::timetable::{Progress, Timetable};
-use crate::machine::host_pause::Over;
+use crate::machine::host_pause::EndedPause;
 use crate::schedule::Trigger;
 use crate::store::{Enqueued, Fire, NewRun, Result};
 use crate::task::Task;
 use crate::time::Timestamp;
 
 impl Scheduler {
-    /// Leave out what was due during the pause, and start one run of each task that has a schedule, as at its end. Tasks that
-    /// are paused otherwise, too, stay so. Returns whether the store took all of it; doing it again makes no second run.
-    pub(super) async fn go_on(&self, timetable: &mut Timetable, pause: Over) -> bool {
+    /// Leaves out instants that were due during the pause, and starts one run of each task that has a schedule, as at
+    /// the end of the pause. Tasks with another pause stay paused. Returns whether the store took everything; a
+    /// repetition makes no second run.
+    pub(super) async fn go_on(&self, timetable: &mut Timetable, pause: EndedPause) -> bool {
         let due: Vec<_> = timetable
             .all()
             .filter_map(|(task, before)| due(&task, &before, pause).map(|due| (task, before, due)))
@@ -41,7 +42,7 @@ impl Scheduler {
         task: &Arc<Task>,
         before: &Progress,
         due: Option<Timestamp>,
-        pause: Over,
+        pause: EndedPause,
     ) -> Result<Progress> {
         let run = |due_at| NewRun {
             note: Some(format!("its host was paused by a signal since {}", pause.from)),
@@ -66,11 +67,12 @@ impl Scheduler {
     }
 }
 
-/// The run that a task gets when its host goes on: `None` if the clock does not move the task, `Some(None)` if it gets none,
-/// as it is not within its time or had all it gets. One that is due but once gets it only if that was during the pause.
-fn due(task: &Task, before: &Progress, pause: Over) -> Option<Option<Timestamp>> {
+/// Returns the run that a task gets when its host's pause ends. `None` means that the clock does not move the task;
+/// `Some(None)` that it gets no run, because it is outside its bounds or has had all its runs. A task that is due only
+/// once gets the run only if that instant was during the pause.
+fn due(task: &Task, before: &Progress, pause: EndedPause) -> Option<Option<Timestamp>> {
     match &task.trigger {
-        // Those that go by how earlier runs went do so again.
+        // Schedules that depend on earlier runs continue by themselves.
         Trigger::OnDemand | Trigger::OnStart | Trigger::After(_) | Trigger::Pace(_) => None,
         Trigger::At(at) if *at > pause.to => None,
         Trigger::At(at) => Some((*at >= pause.from).then_some(*at)),
@@ -99,14 +101,14 @@ mod tests {
         FROM.plus(Duration::from_secs(seconds))
     }
 
-    /// What a task with this trigger and timing gets, of which two runs were made, after a pause of ten seconds.
+    /// Returns the run for a task with this trigger and timing, after two runs and a pause of ten seconds.
     fn given(trigger: Trigger, timing: Timing) -> Option<Option<Timestamp>> {
         let (tenant, plugin) = (Name::default_tenant(), Name::new("a").unwrap());
         let manifest = Manifest::parse("a.toml", "[tasks.a]").unwrap();
         let mut task = manifest.tasks(&tenant, &plugin, std::path::Path::new("/")).remove(0);
         (task.trigger, task.timing) = (trigger, timing);
         let before = Progress { fired: 2, ..Progress::default() };
-        due(&task, &before, Over { from: FROM, to: after(10) })
+        due(&task, &before, EndedPause { from: FROM, to: after(10) })
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Schedules and the policies around them, in virtual time: the real scheduler and the real store, a clock that is set.
+//! Tests schedules and the policies around them in virtual time, with the real scheduler and the real store.
 
 mod bounds;
 mod missed;

@@ -1,4 +1,4 @@
-//! All tasks that are due by the clock, and the order in which they come up.
+//! Holds all tasks that are due by the clock, in the order of their next looks.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -10,21 +10,21 @@ use crate::store::TaskState;
 use crate::task::{Task, TaskKey};
 use crate::time::Timestamp;
 
-/// How far a task's schedule has come.
+/// The progress of a task's schedule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
     /// The last instant that was dealt with; `None` when the task is seen for the first time.
     pub(super) cursor: Option<Timestamp>,
-    /// Runs that its schedule has made.
+    /// The number of runs that its schedule has made.
     pub(super) fired: u64,
-    /// What its trigger remembers.
+    /// The state that its trigger keeps.
     pub(super) memory: Option<String>,
-    /// It was told that it waits, because the clock was set back.
+    /// Whether it was logged that the task waits because the clock was set back.
     pub(super) told: bool,
 }
 
 impl Progress {
-    /// As the store has it.
+    /// Reads the progress from the state in the store.
     pub(super) fn of(state: &TaskState) -> Self {
         Self { cursor: state.cursor, fired: state.fired, memory: state.memory.clone(), told: false }
     }
@@ -35,28 +35,30 @@ impl Progress {
 pub(super) struct Entry {
     pub(super) task: Arc<Task>,
     pub(super) progress: Progress,
-    /// When it is to be looked at; what the timetable says for it is void if it says something else.
+    /// The instant of the next look. An entry of the heap with another instant is stale.
     look_at: Option<Timestamp>,
 }
 
-/// Tasks that were due at a host's start. Known for as long as the host is up, also if its scheduler is begun again.
+/// The tasks that were due at a host's start. They are known for as long as the host is up, even if its scheduler is
+/// restarted.
 pub type Started = Arc<Mutex<HashSet<TaskKey>>>;
 
-/// All tasks, and the order in which they come up.
+/// All tasks, in the order of their next looks.
 #[derive(Debug, Default)]
 pub struct Timetable {
     entries: HashMap<TaskKey, Entry>,
     order: BinaryHeap<Reverse<(Timestamp, TaskKey)>>,
-    /// What the clock showed last.
+    /// The last reading of the clock.
     latest: Option<Timestamp>,
-    /// Tasks that were due at this host's start, so that they are so only once.
+    /// The tasks that were due at this host's start, so that they are due only once.
     started: Started,
-    /// What goes by how earlier runs went; of who turns the clock himself ([`Scheduler::look`](super::Scheduler::look)).
+    /// The schedules that depend on earlier runs. Only the simulation uses this field
+    /// ([`Scheduler::look`](super::Scheduler::look)).
     pub(super) reacting: Reacting,
 }
 
 impl Timetable {
-    /// A timetable without tasks, of a host on which these were started.
+    /// Creates a timetable without tasks, for a host on which these were started.
     pub(super) fn of(started: Started) -> Self {
         Self { started, ..Self::default() }
     }
@@ -73,17 +75,18 @@ impl Timetable {
         self.entries.get(key)
     }
 
-    /// All tasks, and how far each has come.
+    /// Iterates over all tasks and their progress.
     pub(super) fn all(&self) -> impl Iterator<Item = (Arc<Task>, Progress)> {
         self.entries.values().map(|entry| (Arc::clone(&entry.task), entry.progress.clone()))
     }
 
-    /// Forget all tasks but those.
+    /// Forgets all tasks except those that `keep` accepts.
     pub(super) fn keep(&mut self, keep: impl Fn(&TaskKey) -> bool) {
         self.entries.retain(|key, _| keep(key));
     }
 
-    /// Has all be looked at that go by the clock, if that was set back: they would come up only when it has caught up.
+    /// Schedules a look at all tasks that follow the clock if it was set back. Otherwise they would come up only when
+    /// the clock has caught up.
     pub(super) fn see(&mut self, now: Timestamp) {
         let latest = self.latest.replace(now).filter(|latest| latest.since(now) > SET_BACK);
         if latest.is_none() {
@@ -96,17 +99,17 @@ impl Timetable {
         }
     }
 
-    /// Whether the task was due at this host's start.
+    /// Returns whether the task was due at this host's start.
     pub(super) fn has_started(&self, key: &TaskKey) -> bool {
         self.started.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
     }
 
-    /// The task was due at this host's start.
+    /// Records that the task was due at this host's start.
     pub(super) fn starts(&mut self, key: TaskKey) {
         self.started.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
     }
 
-    /// Take up to `limit` tasks that are to be looked at by `now`. They come back by [`Timetable::put`].
+    /// Takes up to `limit` tasks whose look is due by `now`. [`Timetable::put`] returns them.
     pub(super) fn take_due(&mut self, now: Timestamp, limit: usize) -> Vec<(Arc<Task>, Progress)> {
         let mut due = Vec::new();
         while due.len() < limit {
@@ -128,7 +131,7 @@ impl Timetable {
     }
 }
 
-/// Whether a task is due at instants of the clock.
+/// Returns whether a task is due at instants of the clock.
 pub(super) fn by_clock(task: &Task) -> bool {
     matches!(task.trigger, Trigger::Cron(_) | Trigger::Every(_) | Trigger::At(_))
 }

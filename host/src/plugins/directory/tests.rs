@@ -1,4 +1,4 @@
-//! What a directory does about a plugin whose load panics.
+//! Tests a directory with a plugin whose load panics.
 
 use super::*;
 use crate::catalog::Catalog;

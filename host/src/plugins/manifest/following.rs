@@ -1,4 +1,4 @@
-//! What a manifest says of schedules that go by how earlier runs went: `after`, `pace` and `[chains.NAME]`.
+//! Reads schedules that depend on earlier runs: `after`, `pace` and `[chains.NAME]`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,31 +16,31 @@ use crate::config::kinds::{Count, Kind, Line, Of, Period, Scalar, YEAR_MS};
 use crate::schedule::{BETWEEN_ROUNDS, Chain, Cooldowns, Link, OnFailure, Pace};
 use crate::task::{Name, TaskKey};
 
-/// At most a hundred times a second, at least once a year.
+/// At most a hundred times a second, and at least once a year.
 type Pause = Period<10, YEAR_MS>;
 
-/// Between two links there may be none.
+/// The cooldown between two links may be zero.
 type Cooldown = Period<0, YEAR_MS>;
 
-/// Most links of a chain.
+/// The most links of a chain.
 const LINKS: usize = 1000;
 
-/// How long after the end of a run the next one is due: "10s", or a table.
+/// Time from the end of a run to the next one: "10s", or a table.
 #[derive(JsonSchema)]
 #[serde(untagged)]
 pub(super) enum AfterText {
-    /// However it went.
+    /// The same after every run.
     Same(Of<Pause>),
-    /// As it went.
+    /// Depends on the outcome.
     Each(AfterTable),
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct AfterTable {
-    /// After one that succeeded.
+    /// Time after a run that succeeded.
     success: Of<Pause>,
-    /// After one that did not. Default: as `success`.
+    /// Time after a run that did not succeed. Default: as `success`.
     fail: Option<Of<Pause>>,
 }
 
@@ -81,13 +81,13 @@ impl AfterText {
     }
 }
 
-/// Between `min` and `max` runs at once, started one every `from` to `to`.
+/// Keeps between `min` and `max` runs going, started one every `from` to `to`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct PaceText {
-    /// While fewer are going the interval between two starts shrinks.
+    /// While fewer runs are going, the interval between two starts shrinks.
     min: Of<Count<0, 10_000>>,
-    /// While so many are going none is started.
+    /// While this many runs are going, none is started.
     max: Of<Count<1, 10_000>>,
     /// The shortest interval.
     from: Of<Pause>,
@@ -96,7 +96,7 @@ pub(super) struct PaceText {
 }
 
 impl PaceText {
-    /// What it amounts to, or what is wrong with it.
+    /// Returns the pace, or what is wrong with it.
     fn pace(&self) -> Result<Pace, String> {
         let (from, to) = (self.from.0, self.to.0);
         let [min, max] = [&self.min.0, &self.max.0].map(|n| u32::try_from(*n).expect("at most 10000"));
@@ -110,7 +110,7 @@ impl PaceText {
     }
 }
 
-/// The pace of the task at `place`, and where it is said.
+/// Returns the pace of the task at `place`, and its position in the text.
 pub(super) fn pace(text: &Spanned<PaceText>, has_overlap: bool, place: &str) -> Result<(Range<usize>, Pace), Wrong> {
     let at = text.span();
     if has_overlap {
@@ -129,15 +129,16 @@ pub(super) fn pace(text: &Spanned<PaceText>, has_overlap: bool, place: &str) -> 
 pub(super) struct ChainText {
     /// One line for people.
     description: Option<Of<Line>>,
-    /// The tasks, in order: names, or tables with a name and how long to wait after its run. Of any plugin of the tenant.
+    /// The tasks, in order: names, or tables with a name and the wait after its run. They may belong to any plugin of
+    /// the tenant.
     #[schemars(with = "Vec<LinkText>")]
     links: Spanned<Vec<LinkText>>,
-    /// What happens when a link does not succeed: "go-on" (the default), or "stop", which pauses the chain; resumed, it begins
-    /// again with that link. It is told in the log in any case.
+    /// Policy for a link that does not succeed: "go-on" (the default), or "stop", which pauses the chain; after a
+    /// resume it continues with that link. The failure is logged in either case.
     on_failure: Option<Of<OnFailures>>,
-    /// How long after a round in which all links succeeded the next one begins. Default: "1s".
+    /// Time from the end of a round in which all links succeeded to the next round. Default: "1s".
     success_cooldown: Option<Of<Pause>>,
-    /// How long after any other round. Default: as `success-cooldown`.
+    /// Time after any other round. Default: as `success-cooldown`.
     fail_cooldown: Option<Of<Pause>>,
 }
 
@@ -167,7 +168,7 @@ impl Kind for OnFailures {
 pub(super) enum LinkText {
     /// The name of a task.
     Name(#[schemars(with = "String")] Name),
-    /// That, and how long to wait.
+    /// A name, and how long to wait.
     Table(LinkTable),
 }
 
@@ -177,9 +178,9 @@ pub(super) struct LinkTable {
     /// The name of the task.
     #[schemars(with = "String")]
     task: Name,
-    /// How long after its run succeeded the next link begins. Default: "0s".
+    /// Time from the success of its run to the start of the next link. Default: "0s".
     success_cooldown: Option<Of<Cooldown>>,
-    /// How long after it did not. Default: as `success-cooldown`.
+    /// Time after a run that did not succeed. Default: as `success-cooldown`.
     fail_cooldown: Option<Of<Cooldown>>,
 }
 
@@ -221,7 +222,7 @@ fn cooldowns<K: Kind<Value = Duration>>(success: Option<Of<K>>, fail: Option<Of<
     Cooldowns { success, fail: fail.map_or(success, |fail| fail.0) }
 }
 
-/// The chains of a manifest. Whose they are is not known yet.
+/// Returns the chains of a manifest. Their tenant is not known yet.
 pub(super) fn chains(
     texts: BTreeMap<Spanned<Name>, ChainText>,
     is_task: impl Fn(&Name) -> bool,

@@ -1,4 +1,4 @@
-//! Kinds of values that only manifests have: crontabs, zones, policies, and what is granted.
+//! Defines kinds of values that only manifests have: crontabs, zones, policies, and grants.
 
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
@@ -8,8 +8,8 @@ use chrono_tz::Tz;
 use schemars::{Schema, json_schema};
 
 use crate::config::kinds::{Kind, Period, Scalar};
-use crate::schedule::words::{Absolute, BadWords};
-use crate::schedule::{CatchUp, Dst, Trigger, given, zone_named};
+use crate::schedule::instant_parser::{Absolute, BadWords};
+use crate::schedule::{CatchUp, Dst, Trigger, parse, zone_named};
 use crate::task::{HttpHost, Overlap, Pattern};
 
 /// A crontab(5) expression.
@@ -19,7 +19,7 @@ impl Kind for Cron {
     type Value = Trigger;
 
     fn check(scalar: Scalar) -> Result<Trigger, String> {
-        given::crontab(&scalar.text("a crontab such as \"*/5 * * * *\"")?, false)
+        parse::crontab(&scalar.text("a crontab such as \"*/5 * * * *\"")?, false)
     }
 
     fn schema() -> Schema {
@@ -34,7 +34,7 @@ impl Kind for CronSeconds {
     type Value = Trigger;
 
     fn check(scalar: Scalar) -> Result<Trigger, String> {
-        given::crontab(&scalar.text("a crontab with seconds such as \"*/10 * * * * *\"")?, true)
+        parse::crontab(&scalar.text("a crontab with seconds such as \"*/10 * * * * *\"")?, true)
     }
 
     fn schema() -> Schema {
@@ -42,7 +42,7 @@ impl Kind for CronSeconds {
     }
 }
 
-/// What becomes of a crontab when the clocks are set.
+/// The policy for changes of the clocks: `vixie`, `skip` or `utc`.
 pub(super) struct Dsts;
 
 impl Kind for Dsts {
@@ -64,7 +64,7 @@ impl Kind for Dsts {
     }
 }
 
-/// An instant: RFC 3339, a whole date in words by the clocks of the task's zone, or TOML's own.
+/// An instant: RFC 3339, a whole date in words by the clocks of the task's zone, or TOML's own date and time.
 pub(super) struct Instant;
 
 impl Kind for Instant {
@@ -134,10 +134,11 @@ impl Kind for Overlaps {
     }
 }
 
-/// How long a task may be held back: a length of time, or `off`.
+/// The longest time for which a task is held back: a duration, or `off`.
 pub(super) struct Brake;
 
-/// A second, as holding begins with it, to a day: what should stand still for longer is better paused.
+/// A second, because holding back begins with it, to a day, because a task that should stand still for longer is better
+/// paused.
 type Hold = Period<1000, { 24 * 3600 * 1000 }>;
 
 impl Kind for Brake {
@@ -177,21 +178,21 @@ impl Kind for CatchUps {
     }
 }
 
-/// The N of `word(N)`, from 1 to `most`.
+/// Returns the N of `word(N)`, from 1 to `most`.
 fn counted(text: &str, word: &str, most: u32) -> Option<u32> {
     let digits = text.strip_prefix(word)?.strip_prefix('(')?.strip_suffix(')')?;
     let plain = digits.bytes().all(|b| b.is_ascii_digit());
     digits.parse().ok().filter(|n| plain && (1..=most).contains(n))
 }
 
-/// A name, or the beginning of names with a `*` at its end.
+/// A name, or a prefix of names with a `*` at its end.
 pub(super) struct Names;
 
 impl Kind for Names {
     type Value = Pattern;
 
     fn check(scalar: Scalar) -> Result<Pattern, String> {
-        // As long as the longest name that guests may use, and a star.
+        // The length of the longest name that guests may use, and a star.
         const LONGEST: usize = 257;
         let text = scalar.text("a name, or the beginning of names and `*`")?;
         let name = text.strip_suffix('*').unwrap_or(&text);
@@ -239,7 +240,7 @@ impl Kind for Hosts {
         }
         let name = host.to_ascii_lowercase();
         let labels = name.strip_prefix("*.").unwrap_or(&name);
-        // Digits and dots only is an IPv4 address that is none.
+        // A name of digits and dots only is an invalid IPv4 address.
         let numeric = labels.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         if numeric || name.len() > 253 || !labels.split('.').all(is_label) {
             return Err(bad("is not a host"));
@@ -283,7 +284,7 @@ impl Kind for HostPath {
     }
 }
 
-/// Where a guest sees a directory.
+/// The path under which a guest sees a directory.
 pub(super) struct GuestPath;
 
 impl Kind for GuestPath {

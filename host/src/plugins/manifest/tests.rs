@@ -21,7 +21,7 @@ fn one(text: &str) -> Task {
     task
 }
 
-/// A manifest that says everything of a task.
+/// A manifest with every key of a task.
 const WHOLE: &str = r#"
 [tasks.page]
 description = "A page"
@@ -280,7 +280,7 @@ proptest! {
     }
 }
 
-/// With `SEXTON_WRITE_SCHEMA=1` in the environment it is written first.
+/// The test writes the schema first if `SEXTON_WRITE_SCHEMA=1` is in the environment.
 #[test]
 fn the_published_schema_is_current() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/manifest.schema.json");

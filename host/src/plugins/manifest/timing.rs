@@ -1,4 +1,4 @@
-//! The keys around a trigger: bounds on when it is due, and by how much its runs start later.
+//! Reads the keys around a trigger: bounds on when a task is due, and how much later its runs start.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use toml::Spanned;
 use super::Wrong;
 use super::text::TaskText;
 use crate::config::kinds::{Kind, Of};
-use crate::schedule::words::Absolute;
+use crate::schedule::instant_parser::Absolute;
 use crate::schedule::{CatchUp, Timing, Trigger};
 
-/// A value, and where it stands.
+/// A value and its position in the text.
 type At<T> = Option<(Range<usize>, T)>;
 
-/// What a manifest says of them.
+/// The keys as they are written.
 pub(super) struct Written {
     start: At<Absolute>,
     end: At<Absolute>,
@@ -28,7 +28,7 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// Take them out of what is written of a task.
+    /// Takes the keys out of the text of a task.
     pub(super) fn take(task: &mut TaskText) -> Self {
         Self {
             start: taken(&mut task.start),
@@ -42,7 +42,7 @@ impl Written {
         }
     }
 
-    /// What of the bounds the clocks of `zone` skip, so that another instant is meant; a line each.
+    /// Returns a line for each bound that the clocks of `zone` skip, because another instant is meant.
     pub(super) fn displaced(&self, zone: Tz) -> Vec<String> {
         let moved = |key: &str, written: &At<Absolute>| {
             written.as_ref().and_then(|(_, date)| date.displaced(zone)).map(|moved| format!("`{key}`: {moved}"))
@@ -50,8 +50,8 @@ impl Written {
         [moved("start", &self.start), moved("end", &self.end)].into_iter().flatten().collect()
     }
 
-    /// What they amount to, with the trigger and the catch-up policy of the task that is written at `place`.
-    /// Dates are read by the clocks of `zone`.
+    /// Combines the keys with the trigger and the catch-up policy of the task at `place`. Dates are read by the clocks
+    /// of `zone`.
     pub(super) fn read(self, trigger: &Trigger, catch_up: CatchUp, zone: Tz, place: &str) -> Result<Timing, Wrong> {
         self.fit(trigger, place)?;
         let instant = |key: &str, written: &At<Absolute>| {
@@ -90,7 +90,7 @@ impl Written {
         })
     }
 
-    /// Whether each of them makes sense with the trigger; if not, the first that does not is what is wrong.
+    /// Checks that each key makes sense with the trigger. The error names the first that does not.
     fn fit(&self, trigger: &Trigger, place: &str) -> Result<(), Wrong> {
         use Trigger::{After, At, Cron, Every, OnDemand, OnStart, Pace};
         let has = match trigger {
@@ -103,7 +103,8 @@ impl Written {
             After(_) => Some("after"),
             Pace(_) => Some("pace"),
         };
-        // Bounds need instants to come, a later start one that is known beforehand, missing any an instant.
+        // Bounds need future instants, a later start needs an instant that is known beforehand, and a missed run needs
+        // an instant.
         let bounds = matches!(trigger, Cron(_) | Every(_) | After(_) | Pace(_));
         let later = matches!(trigger, Cron(_) | Every(_) | At(_) | OnStart);
         let missed = matches!(trigger, Cron(_) | Every(_) | At(_));

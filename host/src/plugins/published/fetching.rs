@@ -1,4 +1,4 @@
-//! Fetches what is published, and does not trust what it gets: whoever may write to the store may change it there.
+//! Fetches published plugins and verifies them, because anyone with write access to the store could have changed them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,20 +6,20 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::publisher::Publisher;
-use crate::plugins::outlet::Mark;
+use crate::plugins::sink::Fingerprint;
 use crate::runtime::digest;
 use crate::store::Result;
 use crate::store::published::{PluginKey, PublishedPlugin};
 use crate::time::Timestamp;
 
-/// How long to wait before what could not be fetched is fetched again.
+/// The wait before another try to fetch a plugin.
 const FETCH_AGAIN: Duration = Duration::from_secs(60);
 
-/// Here, or why not, for people.
+/// Success, or the reason for people why a plugin is not here.
 type Here = std::result::Result<(), String>;
 
 impl Publisher {
-    /// Fetch what is not here, or not any more.
+    /// Fetches plugins that are not here, or not any more.
     pub(super) async fn fetch(&mut self) -> Result<()> {
         let now = self.shared.clock.now();
         let due: Vec<PluginKey> =
@@ -51,17 +51,17 @@ impl Publisher {
         self.shared.registry.say(tenant, name.as_str(), |said| {
             told = said.not_here.replace(reason.clone()).as_ref() == Some(&reason);
         });
-        // It is tried again and again.
+        // The fetch is retried many times, so the warning is logged once.
         if !told {
             warn!(plugin = %name, tenant.name = %tenant, host.name = host, "Plugin `{name}`: {reason}");
         }
         self.wanted.insert(plugin.key.clone(), now.plus(FETCH_AGAIN));
     }
 
-    /// See that a plugin is here as it was published.
+    /// Makes sure that a plugin is here as it was published.
     async fn bring(&mut self, plugin: &PublishedPlugin) -> Result<Here> {
         let Some(tenant) = self.tenants.get(&plugin.key.tenant) else { return Ok(Ok(())) };
-        let mark = Mark::of(plugin);
+        let mark = Fingerprint::of(plugin);
         if tenant.copies.has(plugin.key.plugin.as_str(), &mark) {
             return Ok(Ok(()));
         }
@@ -76,7 +76,7 @@ impl Publisher {
         };
         let component = Arc::new(component);
         let compared = Arc::clone(&component);
-        // Only a panic brings nothing, which is no digest.
+        // The result is empty only after a panic, and an empty text is no digest.
         let found = tokio::task::spawn_blocking(move || digest(&compared)).await.unwrap_or_default();
         if found != mark.digest {
             let published = &mark.digest;
@@ -88,8 +88,8 @@ impl Publisher {
         Ok(self.keep(&plugin.key, mark, component).await)
     }
 
-    /// Put a plugin where it is used from.
-    pub(super) async fn keep(&mut self, key: &PluginKey, mark: Mark, component: Arc<Vec<u8>>) -> Here {
+    /// Puts a plugin into the directory from which it is used.
+    pub(super) async fn keep(&mut self, key: &PluginKey, mark: Fingerprint, component: Arc<Vec<u8>>) -> Here {
         let Some(tenant) = self.tenants.get_mut(&key.tenant) else { return Ok(()) };
         let put = tenant.copies.put(key.plugin.as_str(), mark, component).await;
         put.map_err(|error| format!("it cannot be written: {error}"))

@@ -1,4 +1,4 @@
-//! Sees what is published, and what lies in the plugin directories of this host, and does what the rule says.
+//! Observes published plugins and the plugin directories of this host, and follows the publish policy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use super::Shared;
-use super::copies::Copies;
-use super::rule::{self, Lies, Step};
-use crate::plugins::outlet::{Dropped, Mark};
+use super::local_cache::LocalCache;
+use super::publish_policy::{self, DirectoryState, Step};
+use crate::plugins::sink::{DirectoryEvent, Fingerprint};
 use crate::regular_file;
 use crate::runtime::digest;
 use crate::store::Result;
@@ -19,42 +19,42 @@ use crate::store::published::{PluginKey, Publish, PublishedPlugin, TOLD_FOR};
 use crate::task::Name;
 use crate::time::Timestamp;
 
-/// How often to look at what is published without having been told to.
+/// The interval of looks at published plugins without a notification.
 const POLL: Duration = Duration::from_secs(5);
 
-/// How long to wait after the store would not do what it was asked.
+/// The wait after the store refused a request.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
-/// Plugins that are told in one go: each brings its manifest.
+/// The most plugins that are read at once, because each brings its manifest.
 const PAGE: usize = 100;
 
-/// Knows what is published, and what lies in this host's directories.
+/// Knows the published plugins and the contents of this host's directories.
 #[derive(Debug)]
 pub(super) struct Publisher {
     pub(super) shared: Shared,
     pub(super) tenants: BTreeMap<Name, Tenant>,
-    drops: mpsc::UnboundedReceiver<(Name, Dropped)>,
-    lying: BTreeMap<PluginKey, Lies>,
+    drops: mpsc::UnboundedReceiver<(Name, DirectoryEvent)>,
+    lying: BTreeMap<PluginKey, DirectoryState>,
     pub(super) published: BTreeMap<PluginKey, PublishedPlugin>,
-    /// The greatest version that was seen, and when that was.
+    /// The greatest version that was seen, and the time of that look.
     version: u64,
     looked_at: Option<Timestamp>,
-    /// Of which the rule is to be asked.
+    /// The plugins for which the policy must be applied.
     unsettled: BTreeSet<PluginKey>,
-    /// What is to be here and may not be yet; and when to try.
+    /// The plugins that should be here and may not be yet, and when to try.
     pub(super) wanted: BTreeMap<PluginKey, Timestamp>,
-    /// The store did not do what it was asked last.
+    /// Whether the last request to the store failed.
     trouble: bool,
 }
 
-/// What a tenant has on this host.
+/// A tenant's directories on this host.
 #[derive(Debug)]
 pub(super) struct Tenant {
-    /// Where its plugins are dropped.
+    /// The directory in which its plugins are dropped.
     pub(super) dropped: PathBuf,
     pub(super) max_component: u64,
-    pub(super) copies: Copies,
-    /// What lay in its directory at the first look and was not told yet how it is; `None` before that look.
+    pub(super) copies: LocalCache,
+    /// The plugins of the first look whose state was not reported yet; `None` before that look.
     pub(super) awaited: Option<BTreeSet<String>>,
 }
 
@@ -62,7 +62,7 @@ impl Publisher {
     pub(super) fn new(
         shared: Shared,
         tenants: BTreeMap<Name, Tenant>,
-        drops: mpsc::UnboundedReceiver<(Name, Dropped)>,
+        drops: mpsc::UnboundedReceiver<(Name, DirectoryEvent)>,
     ) -> Self {
         Self {
             shared,
@@ -78,7 +78,7 @@ impl Publisher {
         }
     }
 
-    /// Publish and fetch until `over` is set. `looked` is set once all that is published was seen.
+    /// Publishes and fetches until `over` is set. Sets `looked` once all published plugins were seen.
     pub(super) async fn run(mut self, looked: watch::Sender<bool>, mut over: watch::Receiver<bool>) {
         for tenant in self.tenants.values_mut() {
             tenant.copies.read(tenant.max_component).await;
@@ -88,11 +88,11 @@ impl Publisher {
         while !*over.borrow() {
             let told = hint.notified();
             tokio::pin!(told);
-            // Listen before looking, and nothing is missed.
+            // Registers before the query, so that no hint is missed.
             told.as_mut().enable();
             let wait = tokio::select! {
                 done = self.go_on() => self.tell_trouble(done, &looked),
-                // What was begun is done by the next start: a component may take long to come.
+                // Work in progress is finished after the next start, because fetching a component may take long.
                 _ = ended.changed() => return,
             };
             tokio::select! {
@@ -107,7 +107,7 @@ impl Publisher {
         }
     }
 
-    /// Say once if the store does not do what it is asked. Returns how long to wait then.
+    /// Logs once that the store refuses requests. Returns how long to wait in that case.
     fn tell_trouble(&mut self, done: Result<()>, looked: &watch::Sender<bool>) -> Duration {
         let before = std::mem::replace(&mut self.trouble, done.is_err());
         match done {
@@ -124,59 +124,59 @@ impl Publisher {
         }
     }
 
-    /// Take note of what is told of a plugin directory.
-    pub(super) fn hear(&mut self, tenant: &Name, dropped: Dropped) {
+    /// Handles a change of a plugin directory.
+    pub(super) fn hear(&mut self, tenant: &Name, dropped: DirectoryEvent) {
         match dropped {
-            Dropped::There(names) => {
+            DirectoryEvent::There(names) => {
                 let Some(place) = self.tenants.get_mut(tenant) else { return };
                 place.awaited = Some(names.into_iter().collect());
                 self.unsettled.extend(self.published.keys().filter(|key| key.tenant == *tenant).cloned());
             }
-            Dropped::Good(plugin, mark) => {
+            DirectoryEvent::Good(plugin, mark) => {
                 let dropped = !self.was_awaited(tenant, &plugin);
-                self.lies_so(tenant, &plugin, Lies::Good { mark, dropped }, None);
+                self.lies_so(tenant, &plugin, DirectoryState::Good { mark, dropped }, None);
             }
-            // How it is will be told yet, also how it was from the start.
-            Dropped::Bad { plugin, reason, for_now: true } => {
+            // The state of the plugin will still be reported, also if it lay there from the start.
+            DirectoryEvent::Bad { plugin, reason, for_now: true } => {
                 self.shared.registry.say(tenant, &plugin, |said| said.not_published = Some(reason));
             }
-            Dropped::Bad { plugin, reason, for_now: false } => {
+            DirectoryEvent::Bad { plugin, reason, for_now: false } => {
                 self.was_awaited(tenant, &plugin);
-                self.lies_so(tenant, &plugin, Lies::Bad, Some(reason));
+                self.lies_so(tenant, &plugin, DirectoryState::Bad, Some(reason));
             }
-            Dropped::Gone(plugin) => {
+            DirectoryEvent::Gone(plugin) => {
                 self.was_awaited(tenant, &plugin);
-                self.lies_so(tenant, &plugin, Lies::NotThere, None);
+                self.lies_so(tenant, &plugin, DirectoryState::NotThere, None);
             }
         }
     }
 
-    /// Whether it was to be told yet how a plugin lay there from the start. It is now.
+    /// Removes a plugin from those of the first look whose state is awaited. Returns whether it was one of them.
     fn was_awaited(&mut self, tenant: &Name, plugin: &str) -> bool {
         let awaited = self.tenants.get_mut(tenant).and_then(|tenant| tenant.awaited.as_mut());
         awaited.is_some_and(|names| names.remove(plugin))
     }
 
-    fn lies_so(&mut self, tenant: &Name, plugin: &str, lies: Lies, reason: Option<String>) {
+    fn lies_so(&mut self, tenant: &Name, plugin: &str, lies: DirectoryState, reason: Option<String>) {
         self.shared.registry.say(tenant, plugin, |said| said.not_published = reason);
-        // What has no good name is never published.
+        // A plugin without a valid name is never published.
         let Ok(plugin) = Name::new(plugin) else { return };
         let key = PluginKey { tenant: tenant.clone(), plugin };
         self.unsettled.insert(key.clone());
         self.lying.insert(key, lies);
     }
 
-    /// How a plugin lies in the directory.
-    fn lies(&self, key: &PluginKey) -> Lies {
+    /// Returns the state of a plugin in the directory.
+    fn lies(&self, key: &PluginKey) -> DirectoryState {
         let awaited = self.tenants.get(&key.tenant).and_then(|tenant| tenant.awaited.as_ref());
         match self.lying.get(key) {
-            _ if awaited.is_none_or(|names| names.contains(key.plugin.as_str())) => Lies::Unknown,
+            _ if awaited.is_none_or(|names| names.contains(key.plugin.as_str())) => DirectoryState::Unknown,
             Some(lies) => lies.clone(),
-            None => Lies::NotThere,
+            None => DirectoryState::NotThere,
         }
     }
 
-    /// See what is published, do what the rule says, and fetch what is not here.
+    /// Reads the published plugins, follows the policy, and fetches missing plugins.
     pub(super) async fn go_on(&mut self) -> Result<()> {
         self.look().await?;
         while let Some(key) = self.unsettled.first().cloned() {
@@ -186,8 +186,8 @@ impl Publisher {
         self.fetch().await
     }
 
-    /// Take note of what was published and withdrawn since the last look; of all there is where what was withdrawn since is
-    /// not told any more.
+    /// Reads what was published and withdrawn since the last look. Reads everything if the last look is so long ago
+    /// that withdrawals since then are no longer recorded.
     async fn look(&mut self) -> Result<()> {
         let now = self.shared.clock.now();
         let anew = self.looked_at.is_none_or(|at| now.since(at) > TOLD_FOR / 2);
@@ -215,7 +215,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// A plugin was published, or withdrawn.
+    /// Handles a plugin that was published or withdrawn.
     fn note(&mut self, plugin: PublishedPlugin, now: Timestamp) {
         if plugin.withdrawn {
             return self.forget(&plugin.key);
@@ -227,7 +227,7 @@ impl Publisher {
 
     fn forget_all_but(&mut self, found: &BTreeSet<PluginKey>) {
         let copied = self.tenants.iter().flat_map(|(tenant, place)| {
-            // What has no good name was not put there.
+            // A file without a valid name was not put there by this host.
             let names = place.copies.names().into_iter().filter_map(|name| Name::new(&name).ok());
             names.map(move |plugin| PluginKey { tenant: tenant.clone(), plugin })
         });
@@ -237,10 +237,10 @@ impl Publisher {
         }
     }
 
-    /// A plugin is no longer published.
+    /// Handles a plugin that is no longer published.
     fn forget(&mut self, key: &PluginKey) {
         self.wanted.remove(key);
-        // One that lies in the directory is published now.
+        // If the plugin lies in the directory, it is published now.
         self.unsettled.insert(key.clone());
         if let Some(withdrawn) = self.published.remove(key) {
             let (tenant, plugin, host) = (&key.tenant, &key.plugin, &withdrawn.host);
@@ -255,13 +255,13 @@ impl Publisher {
         });
     }
 
-    /// Do what the rule says of a plugin.
+    /// Follows the policy for a plugin.
     async fn settle(&mut self, key: &PluginKey) -> Result<()> {
         let (lies, published) = (self.lies(key), self.published.get(key));
-        match rule::step(&lies, published, &self.shared.host) {
+        match publish_policy::step(&lies, published, &self.shared.host) {
             Step::Nothing => {
-                if let (Lies::Good { mark, .. }, Some(published)) = (&lies, published)
-                    && *mark != Mark::of(published)
+                if let (DirectoryState::Good { mark, .. }, Some(published)) = (&lies, published)
+                    && *mark != Fingerprint::of(published)
                 {
                     let (plugin, host) = (&key.plugin, &published.host);
                     info!(plugin = %plugin, tenant.name = %key.tenant, host.name = host, "Plugin `{plugin}` in the directory is not used, as host `{host}` has published another; drop it once more to have it used by all");
@@ -269,12 +269,12 @@ impl Publisher {
                 Ok(())
             }
             Step::Publish => match lies {
-                Lies::Good { mark, .. } => self.publish(key, mark).await,
-                Lies::Unknown | Lies::NotThere | Lies::Bad => Ok(()),
+                DirectoryState::Good { mark, .. } => self.publish(key, mark).await,
+                DirectoryState::Unknown | DirectoryState::NotThere | DirectoryState::Bad => Ok(()),
             },
             Step::Withdraw(version) => {
                 let now = self.shared.clock.now();
-                // If it is another version by now, that is what the next look brings.
+                // If another version was published in between, the next look brings it.
                 if self.shared.store.withdraw(key.clone(), version, now).await? {
                     self.forget(key);
                 }
@@ -283,8 +283,8 @@ impl Publisher {
         }
     }
 
-    /// Publish what lies in the directory.
-    async fn publish(&mut self, key: &PluginKey, mark: Mark) -> Result<()> {
+    /// Publishes the plugin in the directory.
+    async fn publish(&mut self, key: &PluginKey, mark: Fingerprint) -> Result<()> {
         let Some(tenant) = self.tenants.get(&key.tenant) else { return Ok(()) };
         let (path, limit) = (tenant.dropped.join(format!("{}.wasm", key.plugin)), tenant.max_component);
         let read = tokio::task::spawn_blocking(move || {
@@ -293,7 +293,7 @@ impl Publisher {
         });
         let component = match read.await {
             Ok(Some((digest, component))) if digest == mark.digest => component,
-            // It is being changed. What it becomes is told.
+            // The file is being changed. Its new state will be reported.
             _ => return Ok(()),
         };
         let (now, size) = (self.shared.clock.now(), component.len() as u64);
@@ -308,10 +308,11 @@ impl Publisher {
         let version = self.shared.store.publish(new).await?;
         let (tenant, plugin, short) = (&key.tenant, &key.plugin, &mark.digest[..12]);
         info!(plugin = %plugin, tenant.name = %tenant, digest = mark.digest, version, "Published plugin `{plugin}` ({short})");
-        self.lying.insert(key.clone(), Lies::Good { mark: mark.clone(), dropped: false });
-        // It need not be fetched. If it cannot be put there, it is tried again and told then.
+        self.lying.insert(key.clone(), DirectoryState::Good { mark: mark.clone(), dropped: false });
+        // The component is stored here directly, so that it need not be fetched. If that fails, the fetch is tried and
+        // reports the error.
         drop(self.keep(key, mark.clone(), component).await);
-        let Mark { digest, manifest } = mark;
+        let Fingerprint { digest, manifest } = mark;
         let (key, host, published_at) = (key.clone(), self.shared.host.clone(), now);
         let published = PublishedPlugin { key, version, manifest, digest, size, host, published_at, withdrawn: false };
         self.note(published, now);

@@ -1,4 +1,4 @@
-//! Two hosts in one process, on one store. What they load is told by the test, in the place of their directories.
+//! Tests two hosts in one process, on one store. The test reports changes in place of their directories.
 
 use std::sync::Mutex;
 
@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::plugins::PluginInfo;
-use crate::plugins::outlet::{Dropped, Mark};
+use crate::plugins::sink::{DirectoryEvent, Fingerprint};
 use crate::runtime::digest;
 use crate::store::Retention;
 use crate::store::published::{PluginKey, Publish, TOLD_FOR};
@@ -37,13 +37,13 @@ struct Fleet {
 struct Host {
     publisher: Publisher,
     registry: Arc<Registry>,
-    /// Where plugins are dropped, and where those lie that are used.
+    /// The directory in which plugins are dropped, and the directory of those in use.
     dropped: std::path::PathBuf,
     used: std::path::PathBuf,
 }
 
-fn mark(component: &[u8]) -> Mark {
-    Mark { digest: digest(component), manifest: "[tasks.a]\n".into() }
+fn mark(component: &[u8]) -> Fingerprint {
+    Fingerprint { digest: digest(component), manifest: "[tasks.a]\n".into() }
 }
 
 fn tenant() -> Name {
@@ -57,7 +57,7 @@ impl Fleet {
         Self { store, clock: Arc::default(), place }
     }
 
-    /// A host, as it is when it starts. Nothing is told of its directory yet.
+    /// Returns a host at its start. No change of its directory was reported yet.
     async fn host(&self, name: &str) -> Host {
         let registry = Arc::new(Registry::new(Arc::default()));
         let [dropped, used] = ["dropped", "used"].map(|kind| self.place.path().join(name).join(kind));
@@ -70,17 +70,17 @@ impl Fleet {
             registry: Arc::clone(&registry),
             host: name.into(),
         };
-        let mut copies = Copies::new(used.clone(), Arc::default());
+        let mut copies = LocalCache::new(used.clone(), Arc::default());
         copies.read(LIMIT).await;
         let place = Tenant { dropped: dropped.clone(), max_component: LIMIT, copies, awaited: None };
         let (_, drops) = mpsc::unbounded_channel();
         Host { publisher: Publisher::new(shared, BTreeMap::from([(tenant(), place)]), drops), registry, dropped, used }
     }
 
-    /// A host whose directory is empty when it starts.
+    /// Returns a host whose directory is empty at its start.
     async fn empty_host(&self, name: &str) -> Host {
         let mut host = self.host(name).await;
-        host.hear(Dropped::There(Vec::new())).await;
+        host.hear(DirectoryEvent::There(Vec::new())).await;
         host
     }
 
@@ -89,7 +89,7 @@ impl Fleet {
         *now = now.plus(time);
     }
 
-    /// What somebody writes into the store.
+    /// Writes to the store as an intruder could.
     async fn publish(&self, tenant: Name, component: &[u8], digest: String) {
         let key = PluginKey { tenant, plugin: Name::new("a").unwrap() };
         let (manifest, component) = ("[tasks.a]\n".into(), Arc::new(component.to_vec()));
@@ -99,7 +99,7 @@ impl Fleet {
 }
 
 impl Host {
-    async fn hear(&mut self, dropped: Dropped) {
+    async fn hear(&mut self, dropped: DirectoryEvent) {
         self.publisher.hear(&tenant(), dropped);
         self.go_on().await;
     }
@@ -108,18 +108,18 @@ impl Host {
         self.publisher.go_on().await.unwrap();
     }
 
-    /// A file `a.wasm` lies in the directory, and loads.
+    /// Drops a file `a.wasm` that loads into the directory.
     async fn drop_in(&mut self, component: &[u8]) {
         std::fs::write(self.dropped.join("a.wasm"), component).unwrap();
-        self.hear(Dropped::Good("a".into(), mark(component))).await;
+        self.hear(DirectoryEvent::Good("a".into(), mark(component))).await;
     }
 
     async fn take_away(&mut self) {
         std::fs::remove_file(self.dropped.join("a.wasm")).unwrap();
-        self.hear(Dropped::Gone("a".into())).await;
+        self.hear(DirectoryEvent::Gone("a".into())).await;
     }
 
-    /// The component that it uses, if it uses one.
+    /// Returns the component that the host uses, if it uses one.
     fn uses(&self) -> Option<String> {
         let component = std::fs::read_to_string(self.used.join("a.wasm")).ok();
         let manifest = std::fs::read_to_string(self.used.join("a.toml")).ok();
@@ -137,7 +137,7 @@ fn text(text: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn what_is_dropped_on_one_host_is_used_by_all_until_it_is_taken_away_there() {
+async fn a_plugin_dropped_on_one_host_is_used_by_all_until_it_is_removed_there() {
     let fleet = Fleet::new();
     let (mut a, mut b) = (fleet.empty_host("a").await, fleet.empty_host("b").await);
 
@@ -155,7 +155,7 @@ async fn what_is_dropped_on_one_host_is_used_by_all_until_it_is_taken_away_there
 }
 
 #[tokio::test]
-async fn what_is_dropped_last_counts_wherever_that_is() {
+async fn the_last_drop_counts_on_any_host() {
     let fleet = Fleet::new();
     let (mut a, mut b) = (fleet.empty_host("a").await, fleet.empty_host("b").await);
 
@@ -175,7 +175,7 @@ async fn what_is_dropped_last_counts_wherever_that_is() {
 }
 
 #[tokio::test]
-async fn what_lies_in_a_directory_comes_back_when_what_was_dropped_later_is_withdrawn() {
+async fn a_plugin_in_a_directory_returns_when_a_later_drop_is_withdrawn() {
     let fleet = Fleet::new();
     let (mut a, mut b) = (fleet.empty_host("a").await, fleet.empty_host("b").await);
     a.drop_in(b"one").await;
@@ -190,18 +190,18 @@ async fn what_lies_in_a_directory_comes_back_when_what_was_dropped_later_is_with
 }
 
 #[tokio::test]
-async fn a_host_that_starts_uses_what_others_published_meanwhile_and_publishes_what_nobody_did() {
+async fn a_host_that_starts_uses_published_plugins_and_publishes_those_that_are_not() {
     let fleet = Fleet::new();
     let mut b = fleet.empty_host("b").await;
     fleet.empty_host("a").await.drop_in(b"old").await;
     b.drop_in(b"new").await;
 
     let mut a = fleet.host("a").await;
-    a.hear(Dropped::There(vec!["a".into(), "mine".into()])).await;
+    a.hear(DirectoryEvent::There(vec!["a".into(), "mine".into()])).await;
     assert_eq!(a.uses(), text("new"), "nothing is decided before its own files are known");
     std::fs::write(a.dropped.join("mine.wasm"), b"mine").unwrap();
-    a.hear(Dropped::Good("a".into(), mark(b"old"))).await;
-    a.hear(Dropped::Good("mine".into(), mark(b"mine"))).await;
+    a.hear(DirectoryEvent::Good("a".into(), mark(b"old"))).await;
+    a.hear(DirectoryEvent::Good("mine".into(), mark(b"mine"))).await;
     b.go_on().await;
 
     assert_eq!((a.uses(), b.uses()), (text("new"), text("new")));
@@ -209,13 +209,13 @@ async fn a_host_that_starts_uses_what_others_published_meanwhile_and_publishes_w
 }
 
 #[tokio::test]
-async fn what_was_changed_or_taken_away_while_its_host_was_down_is_published_or_withdrawn() {
+async fn changes_while_a_host_was_down_are_published_or_withdrawn() {
     let fleet = Fleet::new();
     let mut b = fleet.empty_host("b").await;
     fleet.empty_host("a").await.drop_in(b"one").await;
 
     let mut a = fleet.host("a").await;
-    a.hear(Dropped::There(vec!["a".into()])).await;
+    a.hear(DirectoryEvent::There(vec!["a".into()])).await;
     a.drop_in(b"two").await;
     b.go_on().await;
     assert_eq!(b.uses(), text("two"));
@@ -231,7 +231,7 @@ async fn a_bad_file_says_why_and_the_version_before_stays() {
     let fleet = Fleet::new();
     let mut a = fleet.empty_host("a").await;
     a.drop_in(b"one").await;
-    let bad = |for_now| Dropped::Bad { plugin: "a".into(), reason: "it is broken".into(), for_now };
+    let bad = |for_now| DirectoryEvent::Bad { plugin: "a".into(), reason: "it is broken".into(), for_now };
 
     for for_now in [true, false] {
         a.hear(bad(for_now)).await;
@@ -264,7 +264,7 @@ async fn a_component_that_was_changed_in_the_store_is_refused_and_the_version_be
 }
 
 #[tokio::test]
-async fn what_is_too_large_here_or_of_a_tenant_that_is_not_here_is_not_fetched() {
+async fn plugins_that_are_too_large_or_of_an_unknown_tenant_are_not_fetched() {
     let fleet = Fleet::new();
     let mut b = fleet.empty_host("b").await;
     let large = vec![b'x'; LIMIT as usize + 1];
@@ -299,11 +299,11 @@ async fn a_host_that_has_not_looked_for_long_finds_out_what_was_withdrawn() {
 }
 
 #[tokio::test]
-async fn what_is_here_already_is_not_fetched_when_a_host_is_started_again() {
+async fn cached_plugins_are_not_fetched_after_a_restart() {
     let fleet = Fleet::new();
     fleet.publish(tenant(), b"good", digest(b"good")).await;
     fleet.empty_host("b").await;
-    // Whoever fetches it now is refused.
+    // A host that fetches it now refuses it.
     fleet.publish(tenant(), b"evil", digest(b"good")).await;
 
     let b = fleet.empty_host("b").await;

@@ -1,14 +1,14 @@
-//! What is written of days that are counted: `L`, `L-3`, `15W`, `LW` and `L-3W` as a day of the month, `friL` and `fri#2` as
-//! a day of the week. The letters are capitals, names are in any case.
+//! Parses counted days: `L`, `L-3`, `15W`, `LW` and `L-3W` as a day of the month, `friL` and `fri#2` as a day of the
+//! week. The letters are capitals; names are in any case.
 
 use super::error::excerpt;
 use super::field::{DAYS, FIELDS, Field, WEEKDAYS};
 use crate::schedule::counted::Counted;
 
-/// How far before a month's last day a day may be asked for: the first of the longest.
+/// The most days that a day may be before the last of its month: that is the first day of the longest months.
 const FURTHEST: u32 = 30;
 
-/// The days that `item` counts in a field; `None` if it counts none.
+/// Returns the days that `item` counts in a field; `None` if it counts none.
 pub(super) fn read(field: &Field, item: &str) -> Option<Result<Counted, String>> {
     if std::ptr::eq(field, &FIELDS[DAYS]) {
         return of_month(field, item);
@@ -16,7 +16,7 @@ pub(super) fn read(field: &Field, item: &str) -> Option<Result<Counted, String>>
     if std::ptr::eq(field, &FIELDS[WEEKDAYS]) {
         return of_week(field, item);
     }
-    // In the other fields they are no values, like any other text.
+    // In the other fields such items are no values, like any other text.
     None
 }
 
@@ -35,7 +35,7 @@ fn of_month(field: &Field, item: &str) -> Option<Result<Counted, String>> {
     None
 }
 
-/// What stands behind an `L`: nothing, or `-3`.
+/// Parses the rest of an item after `L`: nothing, or `-3`.
 fn before_last(rest: &str, item: &str) -> Result<u32, String> {
     if rest.is_empty() {
         return Ok(0);

@@ -1,20 +1,21 @@
-//! What is said about a text that is no crontab expression: one line, however long the text and whatever is in it.
+//! Describes why a text is no crontab expression. A message is one line, however long the text is and whatever it
+//! contains.
 
-use crate::schedule::words::on_one_line;
+use crate::schedule::instant_parser::on_one_line;
 
-/// Why a text is not a crontab expression.
+/// The reason why a text is not a crontab expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadCrontab {
-    /// Too few fields, or too many.
+    /// The number of fields is wrong.
     #[error("`{text}` has {found}, a crontab {wanted}{hint}")]
     Fields {
-        /// What was read.
+        /// The text that was read.
         text: String,
         /// `1 field`, `6 fields`.
         found: String,
         /// `has five: minute ...`, or the six with seconds.
         wanted: &'static str,
-        /// What may have been meant.
+        /// A guess at what the author meant.
         hint: &'static str,
     },
     /// A macro that does not exist.
@@ -22,37 +23,37 @@ pub enum BadCrontab {
         "`{0}` is no crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually or `@every 5m`{1}"
     )]
     Macro(String, &'static str),
-    /// A field with something wrong in it.
+    /// A field has something wrong in it.
     #[error("{field} `{text}`: {problem}; use {allowed}")]
     Field {
-        /// Which field: `minute`, `day-of-week`, ...
+        /// The name of the field: `minute`, `day-of-week`, ...
         field: &'static str,
-        /// All of the field.
+        /// The whole text of the field.
         text: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
-        /// What may stand there.
+        /// The values that the field may have.
         allowed: &'static str,
     },
-    /// What is before the fields names no zone.
+    /// The variable before the fields names no zone.
     #[error("{variable} `{text}`: there is no such zone; {meant}")]
     Zone {
         /// `CRON_TZ` or `TZ`.
         variable: &'static str,
-        /// What stands there as a name.
+        /// The text in the place of a zone's name.
         text: String,
-        /// What was probably meant.
+        /// The zone that the author probably meant.
         meant: String,
     },
-    /// There is no such date.
+    /// The date never occurs.
     #[error("`{0}` never comes{1}; use days that these months have")]
     Never(String, &'static str),
-    /// More text than any crontab needs.
+    /// The text is longer than any crontab needs to be.
     #[error("a crontab has at most {most} bytes, this one has {0}; write ranges and steps", most = super::LONGEST)]
     Long(usize),
 }
 
-/// The beginning of a text that a message quotes: on one line, and no more than 48 bytes.
+/// Returns the beginning of a text for a message: on one line, and no more than 48 bytes.
 pub(super) fn excerpt(text: &str) -> String {
     const MOST: usize = 48;
     let mut excerpt = String::new();
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_would_begin_another_line_is_quoted_as_a_blank() {
+    fn characters_that_begin_a_line_are_quoted_as_a_blank() {
         assert_eq!(excerpt("a\nb\rc\u{85}d\u{2028}e\u{2029}f\u{0}g"), "a b c d e f g");
     }
 }

@@ -1,8 +1,8 @@
-//! From a field's text to the set of its values, by way of the `cron` crate.
+//! Expands the text of a field to the set of its values, with the help of the `cron` crate.
 //!
 //! The fields are checked here, with messages for people, and rewritten in the plainer dialect of that crate, which
-//! expands them. It counts Sunday as 1, wants seconds, takes both day fields together, and takes `5/15` for a range:
-//! nothing of that is ever shown to it, nor is any instant of a zone.
+//! expands them. That crate counts Sunday as 1, requires seconds, requires a day to be in both day fields, and reads
+//! `5/15` as a range. It is never shown any of these, nor any instant of a zone.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -15,16 +15,18 @@ use super::error::{BadCrontab, excerpt};
 use super::field::{FIELDS, Field, is_spread};
 use super::spread;
 
-/// What was expanded before, field by field: the crate takes some microseconds, and a million crontabs that are read at
-/// a start are made of a few hundred fields. A field with an `H` or a `~` is known by `H` and what
-/// the crate was asked.
+/// Caches expanded fields. The crate takes some microseconds for each, and a million crontabs that are read at a start
+/// consist of a few hundred different fields. The key of a field with an `H` or a `~` is `H` and the text that the
+/// crate was asked for.
 static KNOWN: LazyLock<Mutex<[HashMap<String, u64>; 6]>> = LazyLock::new(Mutex::default);
 
-/// So many texts of a field are remembered, no longer than that: half a megabyte in all, whatever is added.
+/// The most texts that are remembered for a field, and the longest of them. That is half a megabyte in all, whatever is
+/// added.
 const REMEMBERED: usize = 512;
 const LONGEST_REMEMBERED: usize = 64;
 
-/// The values of one field, bit n for the value n; Sunday is 0. `at` is its place in [`FIELDS`], `name` whose it is.
+/// Returns the values of one field, bit n for the value n; Sunday is 0. `at` is the field's place in [`FIELDS`], and
+/// `name` is the name that places its `H`.
 pub(super) fn expand(at: usize, text: &str, name: &str) -> Result<u64, BadCrontab> {
     let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if !is_spread(text) {
@@ -56,7 +58,7 @@ fn remember(known: &mut HashMap<String, u64>, key: String, bits: u64) {
     known.insert(key, bits);
 }
 
-/// Have the `cron` crate expand one field, the others being what they like.
+/// Has the `cron` crate expand one field. The other fields are any value.
 fn ask(at: usize, text: &str, foreign: &str) -> Result<u64, BadCrontab> {
     if foreign.is_empty() {
         return Ok(0); // all of it is counted
@@ -83,8 +85,8 @@ fn bits(values: &impl TimeUnitSpec) -> u64 {
     values.iter().fold(0, |bits, value| bits | (1 << value))
 }
 
-/// A field in the `cron` crate's dialect: no names, no `H`, no `~`, no steps beyond a range, Sunday is 1. Without the days that
-/// are counted, of which that crate knows nothing.
+/// Writes a field in the dialect of the `cron` crate: no names, no `H`, no `~`, no steps beyond a range, and Sunday is
+/// 1. Counted days are left out, because that crate does not know them.
 pub(super) fn translate(field: &Field, text: &str, name: &str) -> Result<String, BadCrontab> {
     let mut foreign = String::with_capacity(16);
     for item in field.values(text) {
@@ -96,7 +98,8 @@ pub(super) fn translate(field: &Field, text: &str, name: &str) -> Result<String,
             let separator = if foreign.is_empty() { "" } else { "," };
             write!(foreign, "{separator}{}", (field.foreign)(value)).expect("a String takes all that is written");
         };
-        // Value by value where the dialects' numbers do not run side by side: a step beyond the end, Sunday as 7.
+        // The values are listed one by one if the numbers of the two dialects do not run in parallel: a step beyond the
+        // end, or Sunday as 7.
         if (field.foreign)(first) + (last - first) != (field.foreign)(last) || step > last - first {
             values.step_by(step as usize).for_each(point);
         } else {

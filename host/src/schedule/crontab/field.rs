@@ -1,4 +1,4 @@
-//! The six fields, and what one item of a field's list says.
+//! Describes the six fields, and parses one item of a field's list.
 
 use std::ops::RangeInclusive;
 
@@ -6,21 +6,21 @@ use super::counting;
 use super::error::{BadCrontab, excerpt};
 use crate::schedule::counted::Counted;
 
-/// What one of the fields may hold.
+/// The rules for the values of one field.
 pub(super) struct Field {
     pub(super) name: &'static str,
     pub(super) low: u32,
     pub(super) high: u32,
-    /// Names of the values from `low` on.
+    /// Names of the values, from `low` on.
     names: &'static [&'static str],
-    /// The last value that a bare `H` may come to. In an explicit range, days of a month end there as well.
+    /// The last value that a bare `H` can have. In an explicit range, days of a month end there as well.
     spread: u32,
     allowed: &'static str,
-    /// The value as the `cron` crate has it.
+    /// Converts a value to the numbering of the `cron` crate.
     pub(super) foreign: fn(u32) -> u32,
 }
 
-/// Seconds first; a crontab of five fields begins with the second of them.
+/// The fields, seconds first. A crontab of five fields begins with the second of them.
 pub(super) static FIELDS: [Field; 6] = [
     Field {
         name: "second",
@@ -54,7 +54,7 @@ pub(super) static FIELDS: [Field; 6] = [
         low: 1,
         high: 31,
         names: &[],
-        // Every month has these.
+        // Every month has these days.
         spread: 28,
         allowed: "1-31, `*`, `H` (1-28), `a-b`, `a~b`, `*/n`, `a-b/n`, `L`, `L-n`, `nW`, `LW` or a list of them",
         foreign: same,
@@ -73,14 +73,14 @@ pub(super) static FIELDS: [Field; 6] = [
         low: 0,
         high: 7,
         names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun"],
-        // Sunday counts once.
+        // Sunday has two numbers but counts once.
         spread: 6,
         allowed: "0-7 (0 and 7 are Sunday), sun-sat, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n`, `friL`, `fri#2` or a list of them",
         foreign: |day| day % 7 + 1,
     },
 ];
 
-/// Where the days of the month, the months and the days of the week are among them.
+/// The places in [`FIELDS`] of the days of the month, the months and the days of the week.
 pub(super) const DAYS: usize = 3;
 pub(super) const MONTHS: usize = 4;
 pub(super) const WEEKDAYS: usize = 5;
@@ -92,13 +92,13 @@ fn same(value: u32) -> u32 {
 /// One item of a list.
 #[derive(Clone, Copy)]
 pub(super) enum Item {
-    /// Every so many values of a range.
+    /// Every nth value of a range.
     Values(Values),
-    /// Days that are counted.
+    /// Counted days.
     Counted(Counted),
 }
 
-/// A step beyond all ranges: only the first value is left, as with any that is larger.
+/// A step beyond all ranges, which leaves only the first value, as any larger step would.
 const BEYOND: u32 = 100;
 
 /// Every `step`th value from `first` to `last`.
@@ -107,34 +107,34 @@ pub(super) struct Values {
     first: u32,
     last: u32,
     step: u32,
-    /// It begins with `H`, or has a `~`: where it starts in its first step is the name's affair.
+    /// Whether the item begins with `H` or has a `~`. Then the name decides where in its first step it starts.
     pub(super) spread: bool,
 }
 
 impl Values {
-    /// At how many places it may start: one, but for `H` and `~`.
+    /// Returns the number of places at which the values may start: one, except for `H` and `~`.
     pub(super) fn phases(&self) -> u32 {
         if self.spread { self.step.min(self.last - self.first + 1) } else { 1 }
     }
 
-    /// First, last and step if it starts at one of its places.
+    /// Returns range and step of the values that start at one of those places.
     pub(super) fn starting_at(&self, phase: u32) -> (RangeInclusive<u32>, u32) {
         (self.first + phase..=self.last, self.step)
     }
 
-    /// The latest that its first value can be.
+    /// Returns the latest place that the first value can have.
     pub(super) fn latest_first(&self) -> u32 {
         self.first + self.phases() - 1
     }
 }
 
-/// Whether the values of some item of a field depend on a name.
+/// Returns whether the values of some item of a field depend on a name.
 pub(super) fn is_spread(text: &str) -> bool {
     text.split(',').any(|item| item.starts_with('H') || item.contains('~'))
 }
 
 impl Field {
-    /// The items of the field's list, in turn; an error points at the whole field.
+    /// Iterates over the items of the field's list. An error points at the whole field.
     pub(super) fn items(&self, text: &str) -> impl Iterator<Item = Result<Item, BadCrontab>> {
         text.split(',').map(move |item| {
             self.item(item).map_err(|problem| BadCrontab::Field {
@@ -146,7 +146,7 @@ impl Field {
         })
     }
 
-    /// The items that are values.
+    /// Iterates over the items that are values.
     pub(super) fn values(&self, text: &str) -> impl Iterator<Item = Result<Values, BadCrontab>> {
         self.items(text).filter_map(|item| match item {
             Ok(Item::Values(values)) => Some(Ok(values)),
@@ -155,7 +155,7 @@ impl Field {
         })
     }
 
-    /// The days that are counted, of all items together.
+    /// Returns the counted days of all items together.
     pub(super) fn counted(&self, text: &str) -> Result<Counted, BadCrontab> {
         let mut counted = Counted::default();
         for item in self.items(text) {
@@ -180,7 +180,7 @@ impl Field {
         };
         if let Some(bounds) = range.strip_prefix('H') {
             let (first, last) = self.bounds(bounds)?;
-            // Without a step it is one value of the range.
+            // Without a step the item is one value of the range.
             return Ok(Values { first, last, step: step.unwrap_or(BEYOND), spread: true });
         }
         if let Some((first, last)) = range.split_once('~') {
@@ -209,14 +209,14 @@ impl Field {
         Ok(Values { first, last, step: step.unwrap_or(1), spread: false })
     }
 
-    /// Whether `fri-sun` is written, or `5-0`: a range to the end of the week.
+    /// Returns whether the item is a range to the end of the week, such as `fri-sun` or `5-0`.
     fn ends_on_sunday(&self, first: &str, last: &str) -> bool {
         std::ptr::eq(self, &FIELDS[WEEKDAYS])
             && self.value(last) == Ok(0)
             && self.value(first).is_ok_and(|first| first > 0)
     }
 
-    /// What stands behind an `H`: nothing, or `(a-b)`.
+    /// Parses the rest of an item after `H`: nothing, or `(a-b)`.
     fn bounds(&self, text: &str) -> Result<(u32, u32), String> {
         if text.is_empty() {
             return Ok((self.low, self.spread));
@@ -226,7 +226,7 @@ impl Field {
             return Err(format!("`H{}` is no `H`, `H(a-b)`, `H/n` or `H(a-b)/n`", excerpt(text)));
         };
         let (first, last) = self.range(first, last)?;
-        // Else it would depend on the name in which months there is a run, and whether there ever is.
+        // Otherwise the name would decide in which months there is a run, and whether there ever is one.
         if self.names.is_empty() && last > self.spread {
             return Err(format!("`H` keeps to {}-{}, which every month has", self.low, self.spread));
         }
@@ -260,7 +260,7 @@ impl Field {
     }
 }
 
-/// The bounds of a range that is written as `text`.
+/// Checks the bounds of a range that is written as `text`.
 fn rising(low: u32, high: u32, text: &str) -> Result<(u32, u32), String> {
     if low > high { Err(format!("`{}` runs backwards", excerpt(text))) } else { Ok((low, high)) }
 }

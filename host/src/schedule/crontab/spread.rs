@@ -1,11 +1,12 @@
-//! `H`: a place in a range that is a name's own, the same on every host, in every version, for ever.
+//! Places `H` in a range. The place depends on a name, and is the same on every host and in every version, for ever.
 
 use sha2::{Digest, Sha256};
 
-/// Which of `phases` (1 or more) is the name's in this field.
+/// Returns which of `phases` places (1 or more) the name has in this field.
 ///
-/// The first eight bytes, big-endian, of the SHA-256 of the name, a NUL and the field's name (`second`, `minute`,
-/// `hour`, `day-of-month`, `month`, `day-of-week`), modulo `phases`. Whoever changes this moves all runs of everybody.
+/// It is the first eight bytes, big-endian, of the SHA-256 of the name, a NUL and the field's name (`second`, `minute`,
+/// `hour`, `day-of-month`, `month`, `day-of-week`), modulo `phases`. A change here would move the runs of every task
+/// that uses `H`.
 pub(super) fn phase(name: &str, field: &str, phases: u32) -> u32 {
     let mut sha = Sha256::new();
     sha.update(name);

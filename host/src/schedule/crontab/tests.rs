@@ -11,7 +11,7 @@ mod naive;
 mod people;
 mod walks;
 
-/// Say a figure past the harness, which keeps what tests that pass print to itself.
+/// Prints a figure past the test harness, which swallows the output of tests that pass.
 fn figure(line: &str) {
     use std::io::Write;
     writeln!(std::io::stdout(), "\n{line}").expect("stdout takes a line");
@@ -25,7 +25,7 @@ fn at(text: &str) -> Timestamp {
     chrono::DateTime::parse_from_rfc3339(text).unwrap().with_timezone(&Utc).into()
 }
 
-/// The first `n` instants after `after`, in the zone's time.
+/// Returns the first `n` instants after `after`, in the zone's time.
 fn first(text: &str, zone: Tz, after: &str, n: usize) -> Vec<String> {
     let crontab = crontab(text);
     let mut last = at(after);
@@ -53,12 +53,12 @@ fn fields_are_read_as_crontab_5_says() {
                 "Sun 2026-02-01 00:05",
             ],
         ),
-        // Both day fields restricted: either will do.
+        // Both day fields are restricted, so one match is enough.
         (
             "0 0 13 * 5",
             &["Fri 2026-01-02 00:00", "Fri 2026-01-09 00:00", "Tue 2026-01-13 00:00", "Fri 2026-01-16 00:00"],
         ),
-        // One of them begins with a star, even if it is `*/2`: both are needed.
+        // One field begins with a star, even if it is `*/2`, so both must match.
         ("0 0 */2 * 1", &["Mon 2026-01-05 00:00", "Mon 2026-01-19 00:00", "Mon 2026-02-09 00:00"]),
         ("0 0 1-7 * */7", &["Sun 2026-01-04 00:00", "Sun 2026-02-01 00:00"]),
         ("0 0 * * 0", &["Sun 2026-01-04 00:00", "Sun 2026-01-11 00:00"]),
@@ -205,7 +205,7 @@ fn a_day_of_the_week_makes_up_for_a_date_that_never_comes() {
     assert_eq!(first("0 0 31 2 1", Tz::UTC, "2026-01-30T00:00:00Z", 1), ["Mon 2026-02-02 00:00 +00:00"]);
 }
 
-/// What the guide on schedules promises, in one zone's spring and autumn.
+/// The examples of the guide on schedules, in one zone's spring and autumn.
 #[test]
 fn a_change_of_the_clock_is_treated_as_by_vixies_rule() {
     let berlin = Tz::Europe__Berlin;
@@ -227,28 +227,28 @@ fn a_change_of_the_clock_is_treated_as_by_vixies_rule() {
         first("30 * * * *", berlin, "2026-10-24T23:45:00Z", 3),
         ["Sun 2026-10-25 02:30 +02:00", "Sun 2026-10-25 02:30 +01:00", "Sun 2026-10-25 03:30 +01:00"]
     );
-    // Asked in the hour that comes a second time, a fixed-time job is known to have run.
+    // For a look within the hour that comes a second time, a fixed-time job has already run.
     assert_eq!(first("30 2 * * *", berlin, "2026-10-25T01:10:00Z", 1), ["Mon 2026-10-26 02:30 +01:00"]);
 }
 
 #[test]
-fn what_falls_into_a_gap_is_made_up_for_from_its_first_minute_to_its_last_and_once() {
+fn every_minute_of_a_gap_is_made_up_for_exactly_once() {
     for text in ["0 2 * * *", "59 2 * * *", "*/20 2 * * *", "0,59 2 * * *"] {
         let found = first(text, Tz::Europe__Berlin, "2026-03-28T12:00:00Z", 2);
-        // What follows the clock is not made up for.
+        // A job that follows the clock is not made up for.
         let expected =
             if text.starts_with('*') { "Mon 2026-03-30 02:00 +02:00" } else { "Sun 2026-03-29 03:00 +02:00" };
         assert_eq!(found[0], expected, "{text}");
         assert!(found[1].starts_with("Mon 2026-03-30 02"), "{text}: {found:?}");
     }
-    // What is due when the clock is set is due once, with what it skips.
+    // A job that is due both when the clock is set and in the gap is due once.
     let both = first("0 2,3 * * *", Tz::Europe__Berlin, "2026-03-28T12:00:00Z", 2);
     assert_eq!(both, ["Sun 2026-03-29 03:00 +02:00", "Mon 2026-03-30 02:00 +02:00"]);
 }
 
 #[test]
 fn a_clock_that_is_set_forward_by_three_hours_is_a_new_one_and_one_that_is_set_back_as_much_is_not() {
-    // Casey's went from 02:00 to 05:00, and later from 02:00 to 23:00; Samoa's left out a day.
+    // Casey's clock went from 02:00 to 05:00, and later from 02:00 to 23:00; Samoa's left out a day.
     let casey = Tz::Antarctica__Casey;
     let forward = first("30 3 * * *", casey, "2009-10-17T12:00:00Z", 1);
     assert_eq!(forward, ["Mon 2009-10-19 03:30 +11:00"]);
@@ -260,12 +260,13 @@ fn a_clock_that_is_set_forward_by_three_hours_is_a_new_one_and_one_that_is_set_b
 
 #[test]
 fn a_clock_that_is_a_few_minutes_ahead_is_a_late_look_at_it() {
-    // Singapore's went from 00:00:00 to 00:04:35: every job's minutes are gone through.
+    // Singapore's clock went from 00:00:00 to 00:04:35, so every job's minutes are stepped through.
     let found = first("2 * * * *", Tz::Asia__Singapore, "1905-05-31T17:00:00Z", 2);
     assert_eq!(found, ["Thu 1905-06-01 00:04 +07:00", "Thu 1905-06-01 01:02 +07:00"]);
 }
 
-/// The bits against the `cron` crate's own search, where that goes by the same rule (both day fields needed).
+/// Compares the bits with the search of the `cron` crate, for crontabs that both read by the same rule (both day fields
+/// needed).
 #[test]
 fn the_calendar_agrees_with_the_cron_crate() {
     let texts = [

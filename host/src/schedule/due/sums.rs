@@ -1,4 +1,4 @@
-//! Sums of what was missed, held against going through the instants one by one.
+//! Compares counts of missed instants with stepping through the instants one by one.
 
 use std::time::{Duration, Instant};
 
@@ -38,12 +38,12 @@ fn a_host_that_was_down_for_two_hours_missed_the_minutes_between_its_last_run_an
             let look = |cursor: Timestamp, now: Timestamp| {
                 plan(&trigger, Tz::UTC, catch_up).due(Look { cursor: Some(cursor), now, grace: GRACE }, 0)
             };
-            // The minute in which it stopped was run, the one in which it is back is.
+            // The minute in which the host stopped had its run, and so has the minute in which it is back.
             let back = look(down, down.plus(Duration::from_secs(7200)));
             assert_eq!((missed(&back), back.made_up), (119, made_up), "{trigger:?} {catch_up:?}");
             assert_eq!(back.fire.last(), Some(&at("2027-03-01T04:00:00Z")));
             assert_eq!(back.missed_since, Some(at("2027-03-01T02:01:00Z")));
-            // It was down before that minute came, or is back too late for its own.
+            // The host stopped before that minute came, or is back too late for its own.
             assert_eq!(missed(&look(down.minus(MILLISECOND), down.plus(Duration::from_secs(7200)))), 120);
             let late = look(down, down.plus(Duration::from_secs(7203)));
             assert_eq!((missed(&late), late.fire.len()), (120, made_up), "{trigger:?} {catch_up:?}");
@@ -63,13 +63,13 @@ fn a_year_of_missed_minutes_is_counted_exactly_and_at_once() {
 
         assert_eq!((missed(&due), due.uncounted), (525_600, false), "{zone}");
         assert_eq!(due.left_out_until, Some(at("2028-02-29T01:59:00Z")));
-        // Going through them took a second.
+        // Stepping through them took a second.
         assert!(began.elapsed() < Duration::from_millis(300), "{:?}", began.elapsed());
     }
 }
 
 #[test]
-fn what_is_too_much_to_count_is_said_to_be_at_least_so_much() {
+fn a_count_that_is_too_large_is_reported_as_a_lower_bound() {
     let century = 100 * 366 * 24 * 3600;
 
     let due = plan(&cron("* * * * *"), Tz::UTC, CatchUp::Latest)
@@ -86,7 +86,7 @@ fn a_day_that_a_zone_left_out_is_no_instant_that_was_missed() {
     let timing = Timing { start, ..Timing::default() };
     let plan = Plan { timing, ..plan(&daily, Apia, CatchUp::All(9)) };
 
-    // Of the 28th to the 3rd, Samoa had no 30th.
+    // Samoa had no 30th of December, so one of the days from the 28th to the 3rd is missing.
     let look =
         Look { cursor: Some(at("2011-12-27T12:00:00-10:00")), now: at("2012-01-03T12:00:00+14:00"), grace: GRACE };
     let due = plan.due(look, 0);
@@ -94,7 +94,7 @@ fn a_day_that_a_zone_left_out_is_no_instant_that_was_missed() {
     assert_eq!((missed(&due), due.fire.len()), (6, 6), "{due:?}");
 }
 
-/// Texts that follow the clock, that do not, with seconds, with counted days.
+/// Crontabs that follow the clock, that do not, with seconds, and with counted days.
 fn crontab() -> impl Strategy<Value = Crontab> {
     let minutes = ["* * * * *", "*/7 * * * *", "0 * * * *", "30 2 * * *", "0-59 0-23 * * *", "0,30 1-3 * * sunL"];
     let more = ["*/10 2 * * *", "17 3 1,15 * fri", "0 0 L * *", "15 10 * 2 *", "59 23 31 12 *"];
@@ -112,7 +112,7 @@ fn any_zone() -> impl Strategy<Value = Tz> {
     prop_oneof![odd, prop::sample::select(&TZ_VARIANTS[..])]
 }
 
-/// Somewhere from 1900 to 2040, and up to three months later: changes of clocks lie in between.
+/// A stretch that begins between 1900 and 2040 and lasts up to three months, so that clock changes lie within it.
 fn stretch() -> impl Strategy<Value = (Timestamp, Timestamp)> {
     let from = prop_oneof![3 => 0_i64..2_200_000_000, 1 => -2_200_000_000_i64..0];
     (from, prop_oneof![0_i64..100_000, 0_i64..8_000_000], 0_u64..1000).prop_map(|(from, length, ms)| {
@@ -141,7 +141,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_missed_is_what_going_through_the_instants_finds(
+    fn missed_instants_are_those_found_one_by_one(
         crontab in prop::option::weighted(0.7, crontab()),
         step in prop::sample::select(&[60_u64, 420, 3600, 86_400, 14 * 86_400][..]),
         started in any::<bool>(),

@@ -23,7 +23,7 @@ fn cron(text: &str) -> Trigger {
 }
 
 impl Trigger {
-    /// What is due with nothing but a trigger.
+    /// Returns the due instants of a plan that has only a trigger.
     fn due(&self, zone: Tz, look: Look, catch_up: CatchUp) -> Due {
         Plan { trigger: self, zone, timing: Timing::default(), catch_up, seed: 0 }.due(look, 0)
     }
@@ -40,7 +40,7 @@ fn an_instant_that_has_just_come_is_run_whatever_catch_up_says() {
 }
 
 #[test]
-fn what_was_missed_is_run_as_catch_up_has_it() {
+fn missed_instants_are_treated_by_the_catch_up_policy() {
     let table: [(CatchUp, &[i64], u64); 5] = [
         (CatchUp::None, &[150], 5),
         (CatchUp::Latest, &[140, 150], 4),
@@ -119,13 +119,13 @@ fn a_year_of_missed_minutes_gives_the_latest_and_the_sum_of_all() {
 
     let expected: Vec<_> = (0..=100).rev().map(|n| s(year - n * 60)).collect();
     assert_eq!(due.fire, expected);
-    // All minutes but those that are made up for and the one that is on time.
+    // All minutes except those that are made up for and the one that is on time.
     assert_eq!((due.left_out, due.uncounted), (366 * 24 * 60 - 101, false));
 }
 
 #[test]
 fn too_many_missed_minutes_that_ended_long_ago_are_found() {
-    // Every minute of January; asked in December.
+    // Every minute of January, for a look in December.
     let december = 340 * 24 * 3600;
 
     let due = cron("* * * 1 *").due(Tz::UTC, look(0, s(december)), CatchUp::Latest);
@@ -146,7 +146,7 @@ fn a_clock_that_was_set_back_runs_nothing_twice() {
 
 #[test]
 fn looks_one_after_another_run_every_instant_once() {
-    // Uneven looks, the clock set back now and then: with everything caught up, each instant comes exactly once.
+    // Uneven looks, with the clock set back now and then. If everything is caught up, each instant comes exactly once.
     let trigger = every(7);
     let (mut cursor, mut ran) = (s(0), Vec::new());
     for now in [1, 7, 8, 30, 12, 29, 31, 90, 50, 95, 200] {
@@ -158,7 +158,7 @@ fn looks_one_after_another_run_every_instant_once() {
 }
 
 #[test]
-fn what_has_no_schedule_is_never_due() {
+fn a_task_without_schedule_is_never_due() {
     for trigger in [Trigger::OnDemand, Trigger::OnStart] {
         let due = trigger.due(Tz::UTC, look(0, s(100)), CatchUp::All(1000));
         assert_eq!(due, Due { cursor: s(100), ..Due::default() });
@@ -182,7 +182,7 @@ fn the_ends_of_time_do_not_panic() {
 }
 
 #[test]
-fn what_was_missed_is_told_with_how_much_of_it_is_made_up_for_and_since_when() {
+fn a_report_of_missed_instants_counts_those_made_up_for_and_has_the_first() {
     for (catch_up, made_up) in [(CatchUp::None, 0), (CatchUp::Latest, 1), (CatchUp::All(2), 2), (CatchUp::All(9), 5)] {
         let due = every(10).due(Tz::UTC, look(90, s(150)), catch_up);
         assert_eq!((due.made_up, due.missed_since), (made_up, Some(s(100))), "{catch_up:?}");
@@ -192,7 +192,7 @@ fn what_was_missed_is_told_with_how_much_of_it_is_made_up_for_and_since_when() {
 }
 
 #[test]
-fn what_was_missed_too_long_ago_is_not_made_up_for() {
+fn instants_missed_too_long_ago_are_not_made_up_for() {
     let trigger = every(10);
     let timing = Timing { catch_up_within: Some(Duration::from_secs(20)), ..Timing::default() };
     let plan = Plan { trigger: &trigger, zone: Tz::UTC, timing, catch_up: CatchUp::All(9), seed: 0 };
@@ -279,7 +279,7 @@ fn a_run_that_waited_for_one_before_it_is_on_time_with_that() {
 
 #[test]
 fn more_runs_than_one_look_takes_are_made_by_the_looks_after_it() {
-    // A hundred days of jitter: for minutes on end there is hardly an instant whose run is still to start.
+    // With a hundred days of jitter, minutes go by in which almost no instant has a run that is still to start.
     let trigger = Trigger::Every(Duration::from_millis(10));
     let timing = Timing { jitter: Duration::from_secs(100 * 24 * 3600), ..Timing::default() };
     let plan = Plan { trigger: &trigger, zone: Tz::UTC, timing, catch_up: CatchUp::All(u32::MAX), seed: 7 };

@@ -1,4 +1,4 @@
-//! What the setting of clocks has to do with an instant at which a schedule fires.
+//! Finds the effect of clock changes on an instant at which a schedule fires.
 
 use chrono::DateTime;
 use chrono_tz::Tz;
@@ -6,11 +6,11 @@ use chrono_tz::Tz;
 use super::Mark;
 use crate::schedule::local::{self, Shown, shown};
 use crate::schedule::plan::MILLISECOND;
-use crate::schedule::{Crontab, Dst, Plan, Trigger, walk};
+use crate::schedule::{Crontab, Dst, Plan, Trigger, dst};
 use crate::time::Timestamp;
 
-/// What the clocks of its zone have to do with `plan` firing at `at`, for the first time after `after`. Crontabs go by clocks,
-/// and so do whole days that are counted from a start; an instant that was written down is marked where its clock shows it
+/// Returns the effect of clock changes in the zone on `plan` firing at `at`, for the first time after `after`. Crontabs
+/// follow clocks, and so do whole days that are counted from a start. A single instant is marked if its clock shows it
 /// twice.
 pub fn mark(plan: &Plan<'_>, after: Timestamp, at: Timestamp) -> Option<Mark> {
     match plan.trigger {
@@ -25,7 +25,7 @@ pub fn mark(plan: &Plan<'_>, after: Timestamp, at: Timestamp) -> Option<Mark> {
     }
 }
 
-/// Whether the clock skips a time in `(after, until]` that was meant and that nothing is run for.
+/// Returns whether the clock skips a time in `(after, until]` that the schedule names and that has no run.
 pub(super) fn left_out_until(plan: &Plan<'_>, after: Timestamp, until: Timestamp) -> Option<Mark> {
     match plan.trigger {
         Trigger::Cron(crontab) if crontab.dst() != Dst::Utc => left_out(plan, crontab, after, until),
@@ -33,16 +33,17 @@ pub(super) fn left_out_until(plan: &Plan<'_>, after: Timestamp, until: Timestamp
     }
 }
 
-/// Whether a crontab fires at `at` in the place of a time that the clock skips: it is made up for when the clock is set.
+/// Returns a mark if a crontab fires at `at` in the place of a time that the clock skips. Such a time is made up for
+/// when the clock is set.
 fn gap(crontab: &Crontab, zone: Tz, at: Timestamp) -> Option<Mark> {
     if crontab.dst() != Dst::Vixie {
         return None; // it makes up for nothing
     }
     let skipped = skipped_by(zone, at.as_millis().div_euclid(1000))?;
     let clock = skipped.end;
-    // Where there are no seconds a clock shows minutes.
+    // A clock without seconds shows minutes.
     let shown = if crontab.has_seconds() { clock } else { clock - clock.rem_euclid(60) };
-    // A job at a fixed time is run once for what was skipped and for the minute after it together.
+    // A job at a fixed time runs once for the skipped time and the minute after it together.
     if crontab.follows_clock() && crontab.first_meant(shown..clock + 1).is_some() {
         return None;
     }
@@ -50,17 +51,17 @@ fn gap(crontab: &Crontab, zone: Tz, at: Timestamp) -> Option<Mark> {
     Some(Mark::Gap { skipped: time_of_day(skipped), run_at: time_of_day(clock) })
 }
 
-/// The first time that was meant in `(after, at]` and is left out as the clock skips it. What follows the clock loses nothing as
-/// long as it still fires on that day.
+/// Returns the first time in `(after, at]` that the crontab names and that is left out because the clock skips it. A
+/// crontab that follows the clock loses nothing as long as it still fires on that day.
 ///
-/// Between two instants at which a schedule fires its calendar has no time that a clock shows, so there is seldom one to look at.
-/// A time that the clock skips between what it shows at two instants is skipped between these: had the clock been set back over
-/// it, it would have been shown.
+/// Between two instants at which a schedule fires, its calendar has no time that a clock shows, so there is seldom one
+/// to examine. A time that the clock skips between the times it shows at two instants is skipped between these
+/// instants: had the clock been set back over it, the clock would have shown it.
 fn left_out(plan: &Plan<'_>, crontab: &Crontab, after: Timestamp, at: Timestamp) -> Option<Mark> {
     let after = plan.timing.start.map_or(after, |start| after.max(start.minus(MILLISECOND)));
     let shown_at = |at: Timestamp| {
         let second = at.as_millis().div_euclid(1000);
-        Some(second + walk::offset(plan.zone, second)?)
+        Some(second + dst::offset(plan.zone, second)?)
     };
     let skipped = crontab.first_meant(shown_at(after)? + 1..shown_at(at)?)?;
     let clock = DateTime::from_timestamp(skipped, 0)?.naive_utc();
@@ -78,7 +79,8 @@ fn left_out(plan: &Plan<'_>, crontab: &Crontab, after: Timestamp, at: Timestamp)
     (!made_up).then(|| Mark::LeftOut { skipped: format!("{} on {}", time_of_day(skipped), clock.date()) })
 }
 
-/// Whether a day that is counted from a start begins later, as the clock skips its time, or whether that comes twice.
+/// Returns a mark if a day that is counted from a start begins later because the clock skips its time, or if that time
+/// comes twice.
 fn day_in_gap(plan: &Plan<'_>, at: Timestamp) -> Option<Mark> {
     let interval = plan.interval().filter(|interval| interval.is_on_calendar())?;
     let (meant, clock) = (interval.meant(interval.number_until(at))?, local::local(plan.zone, at)?);
@@ -89,12 +91,12 @@ fn day_in_gap(plan: &Plan<'_>, at: Timestamp) -> Option<Mark> {
     Some(Mark::Gap { skipped, run_at })
 }
 
-/// The seconds that a clock does not show if it is set at `change`; none if it is set back, or not at all.
+/// Returns the seconds that a clock does not show if it is set at `change`; none if it is set back, or not at all.
 fn skipped_by(zone: Tz, change: i64) -> Option<std::ops::Range<i64>> {
-    Some(change + walk::offset(zone, change - 1)?..change + walk::offset(zone, change)?)
+    Some(change + dst::offset(zone, change - 1)?..change + dst::offset(zone, change)?)
 }
 
-/// Whether the clock shows the time of `at` twice.
+/// Returns a mark if the clock shows the time of `at` twice.
 fn fold(plan: &Plan<'_>, at: Timestamp) -> Option<Mark> {
     let clock = local::local(plan.zone, at)?;
     let Shown::Twice(first, second) = shown(plan.zone, clock)? else { return None };
@@ -103,7 +105,7 @@ fn fold(plan: &Plan<'_>, at: Timestamp) -> Option<Mark> {
     Some(Mark::Fold { time: clock.format("%H:%M").to_string(), first: at == first, both })
 }
 
-/// `02:30` for a wall clock's second, `02:30:10` if it is not the first of its minute.
+/// Formats a wall clock's second as `02:30`, or as `02:30:10` if it is not the first of its minute.
 fn time_of_day(second: i64) -> String {
     let second = second.rem_euclid(24 * 3600);
     let minutes = format!("{:02}:{:02}", second / 3600, second / 60 % 60);

@@ -1,10 +1,11 @@
-//! Days that are counted, from a month's end or by its weeks, as part of a sentence.
+//! Describes counted days, from a month's end or by its weeks, as part of a sentence.
 
 use super::prose::{Set, WEEKDAYS, list, month_name, ordinal, weekdays};
 use crate::schedule::calendar::{Calendar, Days};
 use crate::schedule::counted::Counted;
 
-/// On which days, with what joins it to a time: ` on the last day of every month`, ` on the 2nd Tuesday of March`.
+/// Returns the days with the words that join them to a time: ` on the last day of every month`, ` on the 2nd Tuesday of
+/// March`.
 pub(super) fn days(calendar: &Calendar, counted: &Counted) -> String {
     let months = Set::new(calendar.months, 1, 12);
     let (of, within) = if months.all() {
@@ -43,7 +44,7 @@ pub(super) fn days(calendar: &Calendar, counted: &Counted) -> String {
     }
 }
 
-/// `the last day`, `the 3rd day before the last`, `the weekday nearest to the 15th`.
+/// Returns phrases such as `the last day`, `the 3rd day before the last`, `the weekday nearest to the 15th`.
 fn dates(counted: &Counted) -> Vec<String> {
     let before = |before: u32| match before {
         0 => "the last day".to_owned(),
@@ -59,7 +60,7 @@ fn dates(counted: &Counted) -> Vec<String> {
     dates
 }
 
-/// `the 2nd Tuesday`, `the last Friday`.
+/// Returns phrases such as `the 2nd Tuesday`, `the last Friday`.
 fn of_weeks(counted: &Counted) -> Vec<String> {
     let named = |bits: u8, place: &str| -> Vec<String> {
         weekdays(bits).values.into_iter().map(|day| format!("the {place} {}", weekday(day))).collect()
@@ -68,7 +69,7 @@ fn of_weeks(counted: &Counted) -> Vec<String> {
     nth.chain(named(counted.last, "last")).collect()
 }
 
-/// 1 is Monday, 7 Sunday.
+/// Returns the name of a weekday, where 1 is Monday and 7 is Sunday.
 fn weekday(day: u32) -> String {
     WEEKDAYS[day as usize - 1].to_owned()
 }

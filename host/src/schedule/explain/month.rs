@@ -1,4 +1,4 @@
-//! A month on paper: on which days a schedule fires, and how often.
+//! Prints a month, with the days on which a schedule fires and how often.
 
 use std::fmt::Write as _;
 
@@ -9,28 +9,29 @@ use super::{Mark, mark, prose};
 use crate::schedule::plan::MILLISECOND;
 use crate::schedule::{Plan, local};
 
-/// So often at most a day's fires are counted one by one: every minute of a day of 25 hours.
+/// The most fires of a day that are counted one by one: every minute of a day of 25 hours.
 const COUNTED: u32 = 1500;
 
-/// So many odd days are told below the month.
+/// The most odd days that are explained below the month.
 const NOTES: usize = 5;
 
-/// Columns of a day: its number and how often.
+/// The width of a day in columns: its number and its count.
 const COLUMN: usize = 11;
 
-/// How often a trigger fires on a day.
+/// The fires of a trigger on one day.
 struct Day {
     fires: u64,
-    /// Whether that is only the least that it can be: there were too many to count.
+    /// Whether `fires` is only a lower bound, because there were too many to count.
     uncounted: bool,
-    /// What the clock has to do with the first fire that is odd.
+    /// The effect of a clock change on the first fire that has one.
     odd: Option<Mark>,
 }
 
-/// A month as a calendar of weeks from Monday, by the clocks of its zone: behind each day on which `plan` fires stands
-/// how often (`x8640k` is thousands), and below what is odd about it where the clocks are set. Fits 80 columns; ends with a line end.
+/// Prints a month as a calendar of weeks from Monday, by the clocks of its zone. Each day on which `plan` fires has the
+/// number of fires behind it (`x8640k` is thousands), and the effects of clock changes stand below. The text fits 80
+/// columns and ends with a line end.
 ///
-/// Months are 1 to 12 of the years 1 to 9998; of any other the answer says that there is none.
+/// Months are 1 to 12 of the years 1 to 9998. For any other the text says that there is none.
 pub fn month(plan: &Plan<'_>, year: i32, month: u32) -> String {
     let first = NaiveDate::from_ymd_opt(year, month, 1).filter(|_| (1..=9998).contains(&year));
     let Some(first) = first else { return format!("there is no month {year:04}-{month:02}\n") };

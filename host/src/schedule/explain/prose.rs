@@ -1,4 +1,4 @@
-//! A schedule as a sentence.
+//! Writes a schedule as a sentence.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use crate::lengths;
 use crate::schedule::calendar::{Calendar, Days, FIRST_SECOND};
 use crate::schedule::{Cooldowns, Crontab, Dst, Pace, Plan, Trigger};
 
-/// So many times of day are listed one by one; more are told by minutes and hours.
+/// The most times of day that are listed one by one. More are described by minutes and hours.
 const TIMES: usize = 6;
 
-/// From so many values on, those that are equally far apart are told by how far.
+/// Equidistant values are described by their distance from this many on.
 const STEPS: usize = 6;
 
 const MONTHS: [&str; 12] = [
@@ -30,7 +30,7 @@ const MONTHS: [&str; 12] = [
 
 pub(super) const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
-/// What a plan's trigger means, in words: `at 02:30 every Monday`, `every 10 minutes`, `once, at ...`.
+/// Returns the meaning of a plan's trigger in words: `at 02:30 every Monday`, `every 10 minutes`, `once, at ...`.
 pub fn words(plan: &Plan<'_>) -> String {
     match plan.trigger {
         Trigger::OnDemand => "on demand only".to_owned(),
@@ -49,7 +49,8 @@ pub fn words(plan: &Plan<'_>) -> String {
     }
 }
 
-/// `every 10 minutes`: in the largest unit that makes it a whole number, and such that it reads as that interval.
+/// Returns an interval as `every 10 minutes`, in the largest unit that makes it a whole number and reads as that
+/// interval.
 fn every(step: Duration) -> String {
     const UNITS: [(u128, &str); 6] = [
         (7 * 86_400_000, "week"),
@@ -68,7 +69,7 @@ fn every(step: Duration) -> String {
     }
 }
 
-/// From when on: what is written, or, where that is the question, since 1970.
+/// Returns the start that an interval is counted from: the one that is written, or 1970 if the reader needs to know.
 fn counted_from(plan: &Plan<'_>, step: Duration) -> String {
     const TWO_DAYS: Duration = Duration::from_secs(2 * 86_400);
     match plan.timing.start {
@@ -91,7 +92,7 @@ fn of_crontab(crontab: &Crontab) -> String {
     words
 }
 
-/// `every 10 seconds`, `at second 5 and 35 of the minute, at 02:30 every Monday`.
+/// Returns phrases such as `every 10 seconds` or `at second 5 and 35 of the minute, at 02:30 every Monday`.
 fn of_seconds(calendar: &Calendar) -> String {
     let seconds = Set::new(calendar.seconds(), 0, 59);
     let often = match seconds.step() {
@@ -112,7 +113,7 @@ fn of_calendar(calendar: &Calendar) -> String {
     if minutes.values.len() * hours.values.len() <= TIMES {
         return times(&minutes, &hours) + &days;
     }
-    // What is due many times a day is so every day, without saying.
+    // A schedule that is due many times a day is due every day, so the sentence does not say so.
     match (days.strip_prefix(" every day"), days.starts_with(" every")) {
         (Some(within), _) => minutes_of_hours(&minutes, &hours) + within,
         (None, true) => format!("{},{days}", minutes_of_hours(&minutes, &hours)),
@@ -120,14 +121,14 @@ fn of_calendar(calendar: &Calendar) -> String {
     }
 }
 
-/// `at 02:00, 02:30 and 14:00`.
+/// Returns a list such as `at 02:00, 02:30 and 14:00`.
 fn times(minutes: &Set, hours: &Set) -> String {
     let of_hour =
         |hour: &u32| -> Vec<String> { minutes.values.iter().map(|minute| format!("{hour:02}:{minute:02}")).collect() };
     format!("at {}", list(&hours.values.iter().flat_map(of_hour).collect::<Vec<_>>(), "and"))
 }
 
-/// Too many times of day to be listed.
+/// Describes times of day that are too many to be listed.
 fn minutes_of_hours(minutes: &Set, hours: &Set) -> String {
     let of_hours = || hours.told("hour", "the hours ", "", |hour| hour.to_string());
     if let Some(often) = often(minutes, hours) {
@@ -153,17 +154,18 @@ fn minutes_of_hours(minutes: &Set, hours: &Set) -> String {
     }
 }
 
-/// `every 10 minutes`, if that is what the minutes of an hour are.
+/// Returns `every 10 minutes`, if the minutes of an hour are such a sequence.
 fn often(minutes: &Set, hours: &Set) -> Option<String> {
     match minutes.step() {
         Some(1) if minutes.all() => Some("every minute".to_owned()),
-        // The two halves of some hours are better told as such.
+        // The two halves of some hours read better as such.
         Some(step) if minutes.goes_round(60) && (step < 30 || hours.all()) => Some(format!("every {step} minutes")),
         _ => None,
     }
 }
 
-/// On which days, with what joins it to a time: ` every Monday`, `, Monday to Friday`, ` on the 1st of every month`.
+/// Returns the days with the words that join them to a time: ` every Monday`, `, Monday to Friday`, ` on the 1st of
+/// every month`.
 fn days(calendar: &Calendar) -> String {
     if let Some(days) = calendar.counted() {
         return counted::days(calendar, days);
@@ -188,7 +190,7 @@ fn days(calendar: &Calendar) -> String {
             None => format!(" every {}{within}", weekdays.listed(weekday, "and")),
         },
         (false, false, Days::Both) => format!("{dates}, if it is a {}", weekdays.listed(weekday, "or")),
-        // It is enough that a day is in one of the fields.
+        // A day needs to be in only one of the fields.
         (false, false, Days::Either) => {
             let every = if weekdays.run().is_some() { "" } else { "every " };
             format!("{dates}, and {every}{}{within}", weekdays.listed(weekday, "and"))
@@ -196,12 +198,12 @@ fn days(calendar: &Calendar) -> String {
     }
 }
 
-/// With Monday as 1 and Sunday as 7.
+/// Returns weekdays with Monday as 1 and Sunday as 7.
 pub(super) fn weekdays(bits: u8) -> Set {
     Set::new(bits | ((bits & 1) << 7), 1, 7)
 }
 
-/// `March` for 3.
+/// Returns the name of a month: `March` for 3.
 pub(super) fn month_name(month: u32) -> &'static str {
     MONTHS[month as usize - 1]
 }
@@ -221,10 +223,10 @@ pub(super) fn ordinal(day: u32) -> String {
     format!("{day}{end}")
 }
 
-/// The values that a field has, in order.
+/// The values of a field, in order.
 pub(super) struct Set {
     pub(super) values: Vec<u32>,
-    /// How many it could have.
+    /// The number of values that the field could have.
     most: usize,
 }
 
@@ -243,12 +245,12 @@ impl Set {
         self.values.last().copied().unwrap_or_default()
     }
 
-    /// First and last of at least three values without one left out.
+    /// Returns first and last of at least three values without a gap.
     fn run(&self) -> Option<(u32, u32)> {
         (self.step() == Some(1)).then(|| (self.values[0], self.last()))
     }
 
-    /// How far values, three at least (or the two halves of an hour), are apart, if all are equally so.
+    /// Returns the distance of at least three values (or the two halves of an hour), if it is the same for all.
     fn step(&self) -> Option<u32> {
         let mut steps = self.values.windows(2).map(|pair| pair[1] - pair[0]);
         let step = steps.next()?;
@@ -256,12 +258,13 @@ impl Set {
         ((self.values.len() > 2 || halves) && steps.all(|other| other == step)).then_some(step)
     }
 
-    /// Whether the same step leads from 0 over all values to the end of a circle of `whole`.
+    /// Returns whether the same step leads from 0 over all values to the end of a circle of `whole`.
     fn goes_round(&self, whole: u32) -> bool {
         self.values[0] == 0 && self.step().is_some_and(|step| self.last() + step == whole)
     }
 
-    /// `every UNIT from 1 to 5`, `every 7th UNIT from 0 to 56`, or `LISTED 1, 3 and 5`; with `the` before single values.
+    /// Returns `every UNIT from 1 to 5`, `every 7th UNIT from 0 to 56`, or `LISTED 1, 3 and 5`, with `the` before
+    /// single values.
     pub(super) fn told(&self, unit: &str, listed: &str, the: &str, name: impl Fn(u32) -> String) -> String {
         let from_to = || format!("from {the}{} to {the}{}", name(self.values[0]), name(self.last()));
         match self.step() {
@@ -271,7 +274,7 @@ impl Set {
         }
     }
 
-    /// `1, 3 and 5 to 7`.
+    /// Returns a list such as `1, 3 and 5 to 7`.
     pub(super) fn listed(&self, name: impl Fn(u32) -> String, last: &str) -> String {
         let part = |(from, to): (u32, u32)| match from == to {
             true => name(from),
@@ -280,7 +283,7 @@ impl Set {
         list(&self.parts().into_iter().map(part).collect::<Vec<_>>(), last)
     }
 
-    /// Stretches without a value left out, two values that are neighbours told apart.
+    /// Returns the stretches without a gap. Two neighbouring values are listed apart.
     fn parts(&self) -> Vec<(u32, u32)> {
         let mut parts: Vec<(u32, u32)> = Vec::new();
         for value in &self.values {
@@ -294,7 +297,7 @@ impl Set {
     }
 }
 
-/// `a`, `a and b`, `a, b and c`.
+/// Joins parts: `a`, `a and b`, `a, b and c`.
 pub(super) fn list(parts: &[String], last: &str) -> String {
     match parts {
         [] => String::new(),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 use super::*;
-use crate::schedule::{Crontab, Dst, Timing, walk};
+use crate::schedule::{Crontab, Dst, Timing, dst};
 
 fn cron(text: &str) -> Trigger {
     Trigger::Cron(Crontab::parse(text).unwrap_or_else(|wrong| panic!("{text}: {wrong}")))
@@ -60,20 +60,20 @@ fn a_time_that_is_left_out_is_marked_on_the_instant_after_it() {
     assert_eq!([&two[0].mark, &two[1].mark].map(Option::is_some), [false, true], "it is marked once, where it is");
     let yearly = first(&skip("30 2 28 3 *"), Berlin, "2027-01-01T00:00:00Z");
     assert_eq!(yearly, ("Tue 2028-03-28 02:30:00 +02:00 CEST".into(), left_out("02:30 on 2027-03-28")));
-    // What follows the clock has lost all of an hour that is the only one of its day, and nothing of more hours.
+    // A schedule that follows the clock loses all of the only hour of its day, and nothing if it has more hours.
     let quarters = first(&cron("*/15 2 * * *"), Berlin, "2027-03-27T12:00:00Z");
     assert_eq!(quarters, ("Mon 2027-03-29 02:00:00 +02:00 CEST".into(), left_out("02:00 on 2027-03-28")));
     assert_eq!(first(&cron("*/15 * * * *"), Berlin, "2027-03-28T00:45:00Z").1, None);
-    // A whole day that a country left out is made up for by nobody.
+    // A whole day that a country left out is not made up for.
     let samoa = first(&cron("0 9 * * *"), Apia, "2011-12-29T20:00:00Z");
     assert_eq!(samoa, ("Sat 2011-12-31 09:00:00 +14:00".into(), left_out("09:00 on 2011-12-30")));
-    // Before it was asked, and before its start, nothing is left out.
+    // Before the start of the look, and before the schedule's start, nothing is left out.
     assert_eq!(first(&skip("30 2 28 3 *"), Berlin, "2027-03-28T01:00:00Z").1, None);
     let timing = Timing { start: Some(at("2027-04-01T00:00:00Z")), ..Timing::default() };
     let trigger = skip("30 2 * * *");
     let later = Plan { timing, ..Plan::of(&trigger, Berlin) };
     assert_eq!(explain(&later, at("2027-03-01T00:00:00Z"), 1).fires[0].mark, None);
-    // By UTC nothing is left out, also on a day on which it is not due by the clocks of the zone.
+    // In UTC nothing is left out, even on a day on which the schedule is not due by the clocks of the zone.
     let utc = Trigger::Cron(Crontab::parse("30 2 14 3 *").unwrap().with_dst(Dst::Utc));
     assert!(!month(&Plan::of(&utc, New_York), 2027, 3).contains("skips"));
     assert!(
@@ -205,7 +205,7 @@ fn the_other_triggers_are_told_in_words() {
 }
 
 #[test]
-fn what_a_gap_does_is_marked() {
+fn the_effect_of_a_gap_is_marked() {
     let fires = explained(&cron("30 2 * * *"), Berlin, at("2027-03-27T12:00:00Z"), 2).fires;
     assert_eq!(fires[0].local, "Sun 2027-03-28 03:00:00 +02:00 CEST");
     assert_eq!(fires[0].utc, "2027-03-28 01:00:00Z");
@@ -213,7 +213,7 @@ fn what_a_gap_does_is_marked() {
     assert_eq!((mark.as_str(), mark.to_string().as_str()), ("gap", "the clock skips 02:30: run at 03:00"));
     assert_eq!((fires[1].local.as_str(), &fires[1].mark), ("Mon 2027-03-29 02:30:00 +02:00 CEST", &None));
 
-    // Two that fall together are one, and marked; one that follows the clock has lost nothing.
+    // Two times that fall together are one marked instant. A schedule that follows the clock has lost nothing.
     let both = explained(&cron("0,30 2,3 * * *"), Berlin, at("2027-03-28T00:00:00Z"), 2).fires;
     assert_eq!(both[0].mark.as_ref().map(Mark::to_string).as_deref(), Some("the clock skips 02:00: run at 03:00"));
     assert_eq!((both[1].local.as_str(), &both[1].mark), ("Sun 2027-03-28 03:30:00 +02:00 CEST", &None));
@@ -222,11 +222,11 @@ fn what_a_gap_does_is_marked() {
     );
     assert!(explained(&cron("0 3 * * *"), Berlin, at("2027-03-28T00:00:00Z"), 1).fires[0].mark.is_none());
 
-    // An hour before the gap is none of it.
+    // An hour before the gap is not part of it.
     let before = explained(&cron("30 1,2 * * *"), Berlin, at("2027-03-28T00:45:00Z"), 1).fires;
     assert_eq!(before[0].mark.as_ref().map(Mark::to_string).as_deref(), Some("the clock skips 02:30: run at 03:00"));
 
-    // What follows the clock is made up for, too, where that was set forward by a few minutes.
+    // A schedule that follows the clock is also made up for, if the clock was set forward by a few minutes.
     let few = explained(&cron("2 * * * *"), Singapore, at("1905-05-31T17:00:00Z"), 1).fires;
     assert_eq!(few[0].mark.as_ref().map(Mark::to_string).as_deref(), Some("the clock skips 00:02: run at 00:04:35"));
 
@@ -236,7 +236,7 @@ fn what_a_gap_does_is_marked() {
 }
 
 #[test]
-fn what_a_fold_does_is_marked() {
+fn the_effect_of_a_fold_is_marked() {
     let marks = |text: &str, count| -> Vec<String> {
         let fires = explained(&cron(text), Berlin, at("2027-10-31T00:00:00Z"), count).fires;
         fires.iter().map(|fire| fire.mark.as_ref().map(Mark::to_string).unwrap_or_default()).collect()
@@ -305,7 +305,7 @@ fn a_month_fits_eighty_columns_whatever_is_drawn() {
     assert_eq!(month(&Plan::of(&cron("* * * * *"), Berlin), i32::MAX, 1), "there is no month 2147483647-01\n");
 }
 
-/// A field of a crontab: values, ranges and steps within its bounds.
+/// Makes a field of a crontab: values, ranges and steps within its bounds.
 fn field(low: u32, high: u32) -> impl Strategy<Value = String> {
     let value = low..=high;
     prop_oneof![
@@ -334,7 +334,7 @@ proptest! {
         let said = |crontab: &Crontab| told(&Trigger::Cron(crontab.clone()), Berlin);
         prop_assert!(!said(&one).contains("  ") && !said(&one).is_empty());
         if said(&one) == said(&other) {
-            // Each crontab fires at all instants of the other, by the same words.
+            // Both crontabs fire at the same instants and have the same words.
             let fires = |crontab: &Crontab| {
                 let fires = explained(&Trigger::Cron(crontab.clone()), Tz::UTC, at("2027-01-01T00:00:00Z"), 50).fires;
                 fires.iter().map(|fire| fire.at).collect::<Vec<_>>()
@@ -344,7 +344,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_listed_is_what_the_schedule_says(
+    fn listed_instants_are_those_of_the_schedule(
         text in proptest::sample::select(&["30 2 * * *", "0 0 * * *", "*/20 1-3 * * *", "59 23 * * sun"][..]),
         zone in proptest::sample::select(&TZ_VARIANTS[..]),
         second in 0_i64..4_000_000_000,
@@ -352,10 +352,10 @@ proptest! {
         let (trigger, mut after) = (cron(text), Timestamp::from_millis(second * 1000));
         for fire in explained(&trigger, zone, after, 20).fires {
             prop_assert_eq!(Some(fire.at), Plan::of(&trigger, zone).next_after(after));
-            // Without a mark the clock shows what was written.
+            // Without a mark the clock shows the written time.
             let Trigger::Cron(crontab) = &trigger else { unreachable!("a crontab") };
             let second = fire.at.as_millis() / 1000;
-            let clock = second + walk::offset(zone, second).expect("an offset");
+            let clock = second + dst::offset(zone, second).expect("an offset");
             let meant = crontab.first_meant(clock - clock.rem_euclid(60)..clock + 1).is_some();
             prop_assert!(fire.mark.is_some() || meant, "{zone}: {fire:?}");
             after = fire.at;

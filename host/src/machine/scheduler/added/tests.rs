@@ -1,4 +1,4 @@
-//! A clock that a test moves, over a real store.
+//! Tests with a clock that a test moves, over a real store.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -21,7 +21,7 @@ impl Clock for Hand {
     }
 }
 
-/// `seconds` after noon, 2027-01-15 in UTC.
+/// Returns the instant `seconds` after noon on 2027-01-15 in UTC.
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(1_800_014_400_000 + seconds * 1000)
 }
@@ -32,7 +32,7 @@ fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-/// A host's scheduler without the host.
+/// The scheduler of a host, without the host.
 struct Rig {
     scheduler: AddedSchedules,
     clock: Arc<Hand>,
@@ -82,7 +82,7 @@ impl Rig {
         self.add(key, Trigger::Every(Duration::from_secs(60)), |_| {}).await;
     }
 
-    /// What a host does that looks at `now`.
+    /// Does what a host does when it looks at `now`.
     async fn look(&mut self, now: Timestamp) {
         self.clock.0.store(now.as_millis(), Ordering::Relaxed);
         assert_eq!(self.scheduler.load(&mut self.known).await, Loaded::All);
@@ -90,7 +90,7 @@ impl Rig {
         self.scheduler.fire_due(&mut self.known).await;
     }
 
-    /// Another host (or this one after a restart).
+    /// Acts as another host, or as this one after a restart.
     fn starts_anew(&mut self) {
         self.known = Known::default();
     }
@@ -101,12 +101,12 @@ impl Rig {
         runs
     }
 
-    /// The instants of all runs so far, in seconds.
+    /// Returns the instants of all runs so far, in seconds.
     async fn due(&self) -> Vec<i64> {
         self.runs().await.iter().map(|run| (run.due_at.as_millis() - at(0).as_millis()) / 1000).collect()
     }
 
-    /// Every run that waits succeeds.
+    /// Lets every waiting run succeed.
     async fn work(&self) {
         let now = self.clock.now();
         let key = TaskKey { tenant: Name::default_tenant(), task: name("a") };
@@ -150,7 +150,7 @@ impl Rig {
 }
 
 #[tokio::test]
-async fn what_is_due_is_fired_with_its_data_and_only_once() {
+async fn a_due_schedule_fires_once_with_its_payload() {
     let mut rig = Rig::new(CatchUp::None);
     rig.minutely("k").await;
     rig.add("once", Trigger::At(at(90)), |_| {}).await;
@@ -191,7 +191,7 @@ async fn after_three_days_the_latest_instant_is_caught_up_if_the_task_says_so() 
 }
 
 #[tokio::test]
-async fn what_says_what_another_did_is_not_fired_twice_by_two_hosts() {
+async fn two_hosts_do_not_fire_an_instant_twice() {
     let mut rig = Rig::new(CatchUp::None);
     rig.minutely("k").await;
     rig.look(at(0)).await;
@@ -295,7 +295,7 @@ async fn a_clock_that_was_ten_years_ahead_for_a_moment_stops_no_added_schedule()
 
         let mut due = rig.due().await;
         due.retain(|seconds| *seconds < DAY);
-        // The first instant after it was mended may go into finding that out.
+        // The repair may take up to the first instant after it.
         assert!(due.ends_with(&[180, 240, 300]), "mended first: {mended_first}: {due:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What bounds a schedule, and by how much its runs start later.
+//! Tests the bounds of a schedule, and delays of its runs.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn a_task_runs_so_often_as_it_is_to_and_no_more_across_restarts() {
 
     assert_eq!(rig.due().await, ["12", "13", "20"].map(|hour| at(&format!("05-01 {hour}:00:00"))));
     assert_eq!(rig.state().await.fired, 3);
-    // More are more of the same.
+    // A higher limit continues the count.
     host.sees(&hourly.replace('3', "4")).await;
     rig.pass(&mut host, at("05-04 20:30:00"), SECOND).await;
     assert_eq!(rig.due().await.split_off(3), [at("05-03 21:00:00")]);
@@ -41,7 +41,7 @@ async fn two_hosts_of_one_store_make_so_many_runs_together() {
     let mut hosts = [rig.host(often).await, rig.host(often).await];
 
     for minute in 1..=20_u32 {
-        // Now one looks first, now the other; now and then one does not look for a while.
+        // The two hosts take turns in looking first, and now and then one does not look for a while.
         rig.set(at("05-01 11:30:00").plus(MINUTE * minute));
         if minute % 5 != 0 {
             hosts[minute as usize % 2].look().await;
@@ -78,7 +78,7 @@ async fn nothing_is_due_before_its_start_or_after_its_end() {
     let mut host = rig.host(&format!("every = \"1h\"\n{bounds}")).await;
 
     rig.pass(&mut host, at("05-01 12:30:00"), SECOND).await;
-    // It is down over its end: what it missed until then, and no more, is made up for.
+    // The host is down over the schedule's end. The instants missed until then, and no more, are made up for.
     rig.set(at("05-02 12:30:00"));
     rig.pass(&mut host, at("05-03 12:30:00"), SECOND).await;
 
@@ -131,8 +131,8 @@ async fn a_run_that_starts_later_is_not_missed_when_its_host_is_up_again_in_time
 }
 
 #[tokio::test]
-async fn whether_a_run_is_skipped_is_settled_when_it_is_to_start() {
-    // Each takes nine minutes of ten: with a delay for all they never meet.
+async fn overlap_is_decided_at_the_start_of_a_run() {
+    // Each run takes nine minutes of ten. With one delay for all runs they never overlap.
     let mut rig = Rig::new("05-01 00:05:00");
     let mut host = rig.host("every = \"10m\"\ndelay = \"8m\"").await;
     rig.pass(&mut host, at("05-01 02:05:00"), MINUTE * 9).await;
@@ -142,7 +142,7 @@ async fn whether_a_run_is_skipped_is_settled_when_it_is_to_start() {
 }
 
 #[tokio::test]
-async fn a_run_that_nobody_starts_in_time_is_cancelled_and_says_so() {
+async fn a_run_that_does_not_start_in_time_is_cancelled_with_the_reason() {
     let rig = Rig::new("05-01 11:30:00");
     let mut host = rig.host("every = \"1h\"\nstart-within = \"3s\"\noverlap = \"allow(9)\"").await;
     rig.set(at("05-01 12:00:00"));
@@ -163,7 +163,7 @@ async fn a_run_that_nobody_starts_in_time_is_cancelled_and_says_so() {
 }
 
 #[tokio::test]
-async fn what_is_made_up_for_has_all_its_time_to_start() {
+async fn a_run_that_is_made_up_for_has_all_its_time_to_start() {
     let mut rig = Rig::new("05-01 11:30:00");
     let hourly = "every = \"1h\"\nstart-within = \"90s\"\ncatch-up = \"all(2)\"";
     let mut host = rig.host(hourly).await;

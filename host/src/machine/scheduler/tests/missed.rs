@@ -1,4 +1,5 @@
-//! What was missed: while no host was up, while the machine slept, by a clock that was set, by a schedule that was changed.
+//! Tests missed instants: while no host was up, while the machine slept, after the clock was set, and after a schedule
+//! was changed.
 
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use crate::store::RunInfo;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Runs of an hourly task after a host was down from May 1st, 12:30, to May 4th, 12:30, and was up for an hour then.
+/// Returns the runs of an hourly task after a host was down from May 1st, 12:30, to May 4th, 12:30, and was up for an
+/// hour after that.
 async fn down_for_three_days(policies: &str) -> (Rig, Vec<RunInfo>) {
     let hourly = format!("every = \"1h\"\n{policies}");
     let mut rig = Rig::new("05-01 10:30:00");
@@ -63,7 +65,7 @@ async fn the_latest_few_are_made_up_for_one_after_another_though_others_would_be
 }
 
 #[tokio::test]
-async fn what_was_missed_too_long_ago_is_left_out_whatever_is_caught_up() {
+async fn instants_missed_too_long_ago_are_left_out_under_every_catch_up_policy() {
     let (rig, runs) = down_for_three_days("catch-up = \"all(1000)\"\ncatch-up-within = \"150m\"").await;
 
     let instants: Vec<_> = due(&runs).iter().map(|run| run.due_at).collect();
@@ -94,7 +96,7 @@ async fn a_clock_set_back_runs_nothing_twice_and_goes_on_where_it_was() {
 
     rig.set(at("05-01 11:30:00"));
     rig.pass(&mut host, at("05-01 13:10:00"), SECOND).await;
-    // A host that starts meanwhile has it from the store.
+    // A host that starts in between has it from the store.
     drop(host);
     let mut host = rig.host("every = \"1h\"\ncatch-up = \"all(10)\"").await;
     rig.pass(&mut host, at("05-01 14:30:00"), SECOND).await;
@@ -154,7 +156,7 @@ async fn a_schedule_that_was_changed_while_no_host_was_up_has_missed_nothing_bef
     rig.pass(&mut host, at("05-02 12:45:00"), SECOND).await;
 
     assert_eq!(rig.due().await, [at("05-01 12:00:00"), at("05-02 12:40:00")]);
-    // What does not say when it is due may change: from now on this is the schedule that misses.
+    // Parts that do not decide when the task is due may change. From now on instants of this schedule can be missed.
     drop(host);
     rig.set(at("05-02 13:05:00"));
     let mut host = rig.host("every = \"10m\"\ncatch-up = \"latest\"\ndelay = \"1s\"").await;
@@ -172,12 +174,12 @@ async fn a_schedule_that_is_changed_while_its_host_is_up_begins_anew() {
     host.sees("cron = \"15 * * * *\"\nzone = \"Asia/Kathmandu\"\ncatch-up = \"all(1000)\"").await;
     rig.pass(&mut host, at("05-01 13:31:00"), SECOND).await;
 
-    // Kathmandu's quarter past is UTC's half past.
+    // Kathmandu's quarter past is half past in UTC.
     assert_eq!(rig.due().await, [at("05-01 12:00:00"), at("05-01 13:30:00")]);
 }
 
 #[tokio::test]
-async fn what_was_due_while_the_task_was_paused_is_neither_run_nor_made_up_for() {
+async fn instants_during_a_pause_are_neither_run_nor_made_up_for() {
     for down in [false, true] {
         let hourly = "every = \"1h\"\ncatch-up = \"all(1000)\"";
         let mut rig = Rig::new("05-01 11:30:00");
@@ -200,8 +202,9 @@ async fn what_was_due_while_the_task_was_paused_is_neither_run_nor_made_up_for()
 
 #[tokio::test]
 async fn a_zone_whose_rules_change_changes_only_what_is_due_from_then_on() {
-    // A cursor is an instant. Two zones stand for the rules of one zone before and after its database was replaced; they
-    // differ by an hour, so that the new rules have an instant between the last run and now, and one they share.
+    // A cursor is an instant. Two zones stand for the rules of one zone before and after its database was replaced.
+    // They differ by an hour, so that the new rules have an instant between the last run and now, and one that both
+    // share.
     use crate::schedule::{CatchUp, Crontab, Look, Plan, Trigger};
     let trigger = Trigger::Cron(Crontab::parse("0 */2 * * *").unwrap());
     let plan = |zone| Plan { trigger: &trigger, zone, timing: Default::default(), catch_up: CatchUp::All(9), seed: 0 };

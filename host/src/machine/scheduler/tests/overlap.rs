@@ -1,10 +1,10 @@
-//! A week of runs that take longer than they are due, with each way to overlap.
+//! Tests a week of runs that take longer than their interval, with each overlap policy.
 
 use super::rig::{DAY, HOUR, MINUTE, Rig, at, key};
 use crate::run::RunState;
 use crate::task::Overlap;
 
-/// A week of an hourly task whose runs take 90 minutes; from the third day to the fourth it is paused.
+/// Runs a week of an hourly task whose runs take 90 minutes; from the third day to the fourth it is paused.
 async fn week(overlap: &str) -> Rig {
     let mut rig = Rig::new("05-03 00:30:00");
     let mut host = rig.host(&format!("every = \"1h\"\noverlap = \"{overlap}\"")).await;
@@ -20,7 +20,7 @@ async fn week(overlap: &str) -> Rig {
     rig
 }
 
-/// The starts of its runs: none before the one before it is over.
+/// Returns the number of its runs that started, and checks that none started before the previous one had ended.
 async fn started_one_by_one(rig: &Rig) -> usize {
     let runs = rig.runs().await;
     let started: Vec<_> = runs.iter().filter(|run| run.claimed_at.is_some()).collect();
@@ -34,7 +34,7 @@ async fn started_one_by_one(rig: &Rig) -> usize {
 async fn with_skip_every_other_instant_of_a_week_is_run() {
     let rig = week("skip").await;
 
-    // It takes an hour and a half: started at each second instant.
+    // A run takes an hour and a half, so one starts at every second instant.
     assert_eq!((started_one_by_one(&rig).await, rig.count(RunState::Cancelled).await), (72, 72));
     let skipped = rig.runs().await.into_iter().find(|run| run.state == RunState::Cancelled).unwrap();
     assert_eq!(skipped.message.as_deref(), Some("skipped: the previous run had not finished"));
@@ -59,7 +59,7 @@ async fn with_queue_all_nothing_of_a_week_is_skipped_and_all_wait_for_their_turn
     assert_eq!(rig.count(RunState::Cancelled).await, 0);
     let started = started_one_by_one(&rig).await;
     assert!((94..=97).contains(&started), "{started}");
-    // With nothing more to come all are done, in the order in which they were due.
+    // With no further instants all runs finish, in the order in which they were due.
     while rig.count(RunState::Waiting).await + rig.count(RunState::Running).await > 0 {
         rig.set(rig.now().plus(MINUTE * 90));
         rig.work(MINUTE * 90).await;

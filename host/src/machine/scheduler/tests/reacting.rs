@@ -1,4 +1,4 @@
-//! Days and months of schedules that go by how earlier runs went.
+//! Tests days and months of schedules that depend on earlier runs.
 
 use crate::store::runs::Runs as _;
 use crate::store::tasks::Tasks as _;
@@ -15,7 +15,7 @@ fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// How long after the end of the one before each run was due, in seconds; with what became of the one before.
+/// Returns how long after the end of the previous run each run was due, in seconds, with the state of the previous one.
 fn gaps(runs: &[RunInfo]) -> Vec<(RunState, u64)> {
     runs.windows(2).map(|pair| (pair[0].state, pair[1].due_at.since(pair[0].ended_at.unwrap()).as_secs())).collect()
 }
@@ -31,14 +31,14 @@ fn mostly_well(nth: usize, _: &TaskKey) -> Goes {
 }
 
 #[tokio::test]
-async fn for_a_day_each_run_is_due_so_long_after_the_end_of_the_last_whoever_looks_and_however_often_they_restart() {
+async fn for_a_day_each_run_is_due_a_cooldown_after_the_last_with_several_hosts_and_restarts() {
     let mut world = World::new(AFTER);
     let mut pair = [world.host(), world.host()];
 
     for quarter in 0..4 {
         world.pass(seconds(6 * 3600), &mut pair, mostly_well).await;
         pair = [world.host(), world.host()];
-        // A run that somebody asks for does not count.
+        // A run on demand does not count.
         if quarter == 1 {
             world.ask_for("a").await;
         }
@@ -56,7 +56,7 @@ async fn for_a_day_each_run_is_due_so_long_after_the_end_of_the_last_whoever_loo
 }
 
 #[tokio::test]
-async fn what_was_due_while_nobody_was_up_is_made_once_and_at_once() {
+async fn a_run_that_came_due_while_no_host_was_up_is_made_once_and_at_once() {
     let mut world = World::new(AFTER);
     let mut hosts = [world.host()];
     world.pass(seconds(45), &mut hosts, |_, _| Goes::Well(seconds(30))).await;
@@ -108,7 +108,7 @@ async fn while_all_tasks_are_paused_nothing_is_made_nor_written_and_then_it_goes
     let mut hosts = [world.host()];
     world.pass(seconds(600), &mut hosts, |_, _| Goes::Well(seconds(30))).await;
     world.store.pause(Whom::All, None, world.now()).await.unwrap();
-    // What is under way ends.
+    // The attempts under way end.
     world.pass(seconds(600), &mut hosts, |_, _| Goes::Well(seconds(30))).await;
     let (made, written) = (world.made().await.len(), world.store.stats().writes);
 
@@ -256,7 +256,7 @@ async fn a_new_version_takes_the_place_of_what_runs_only_where_the_task_says_rep
     let of = |name: &str| made.iter().filter(|run| run.task == key(name)).collect::<Vec<_>>();
     assert_eq!((of("a").len(), of("b").len(), of("x").len()), (2, 1, 2), "{made:?}");
     for name in ["a", "x"] {
-        // The old one is running, and asked to end; the new one waits for that.
+        // The old run is running and was asked to end; the new one waits for that.
         let [old, new] = [of(name)[0], of(name)[1]];
         assert_eq!((old.state, new.state), (RunState::Running, RunState::Waiting));
         assert_eq!(old.message.as_deref(), Some(format!("replaced by run {}", new.id).as_str()));
@@ -266,7 +266,7 @@ async fn a_new_version_takes_the_place_of_what_runs_only_where_the_task_says_rep
 
 const PACE: &str = "[tasks.p]\npace = { min = 2, max = 5, from = \"10m\", to = \"2h\" }\n";
 
-/// The starts of `runs` are no closer than the shortest interval, nor within the longest after a failure.
+/// Checks that the starts of `runs` are no closer than the shortest interval, nor within the longest after a failure.
 fn keeps_pace(runs: &[RunInfo]) {
     for pair in runs.windows(2) {
         let apart = pair[1].due_at.since(pair[0].due_at);
@@ -285,7 +285,7 @@ async fn for_a_month_there_are_never_more_than_the_most_and_they_keep_their_pace
     let mut pair = [world.host(), world.host()];
 
     for week in 0..4u64 {
-        // Runs of half an hour to five hours; one a week hangs until its deadline, a day later.
+        // Runs take half an hour to five hours; one a week hangs until its deadline, a day later.
         let goes = |nth, _: &TaskKey| match nth % 60 {
             7 => Goes::Hangs(DAY),
             nth => Goes::Well(seconds(1800 * (1 + (nth as u64 * 7 + week) % 10))),
@@ -298,7 +298,7 @@ async fn for_a_month_there_are_never_more_than_the_most_and_they_keep_their_pace
     keeps_pace(&runs);
     assert_eq!(world.most, 5);
     assert!(runs.iter().any(|run| run.state == RunState::Failed));
-    // One every two hours at the least, and at most what five places hold of runs of 2.75 hours.
+    // At least one run every two hours, and at most as many as five slots hold of runs of 2.75 hours.
     assert!((12 * 28..=28 * 24 * 5 / 2).contains(&runs.len()), "{}", runs.len());
 }
 
@@ -320,7 +320,7 @@ async fn while_all_hang_none_is_started_until_one_is_ended_and_then_only_after_t
 }
 
 #[tokio::test]
-async fn runs_that_somebody_asks_for_count_as_going() {
+async fn runs_on_demand_count_as_going() {
     let mut world = World::new("[tasks.p]\npace = { min = 1, max = 3, from = \"10m\", to = \"2h\" }\n");
     for _ in 0..3 {
         world.ask_for("p").await;
@@ -335,7 +335,7 @@ async fn runs_that_somebody_asks_for_count_as_going() {
 }
 
 #[tokio::test]
-async fn with_nothing_that_goes_by_how_runs_went_the_store_is_not_asked() {
+async fn without_schedules_that_depend_on_runs_the_store_is_not_asked() {
     let world = World::new("[tasks.a]\nevery = \"1s\"\n");
     let mut host = world.host();
     host.look().await;

@@ -1,4 +1,4 @@
-//! Hosts that share a store, a clock that is set, and runs that take as long as a test says.
+//! Provides hosts that share a store, a clock that a test sets, and runs that take as long as a test says.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,10 +24,10 @@ pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Most runs that are listed.
+/// The most runs that are listed.
 const ALL: usize = 100_000;
 
-/// A clock that stands where it was put.
+/// A clock that shows a fixed time.
 #[derive(Debug)]
 pub(super) struct Hands(AtomicI64);
 
@@ -37,24 +37,24 @@ impl Clock for Hands {
     }
 }
 
-/// An instant of the year 2027, in UTC: `05-03 12:00:00`.
+/// Returns an instant of the year 2027, in UTC: `05-03 12:00:00`.
 pub(super) fn at(text: &str) -> Timestamp {
     DateTime::parse_from_rfc3339(&format!("2027-{}Z", text.replace(' ', "T"))).unwrap().to_utc().into()
 }
 
-/// A host's scheduler: what it knows is forgotten with it.
+/// A host's scheduler. Its knowledge is forgotten with it.
 pub(super) struct Host {
     scheduler: Scheduler,
     timetable: Timetable,
 }
 
 impl Host {
-    /// Look at the clock, and fire what is due.
+    /// Looks at the clock, and fires all that is due.
     pub(super) async fn look(&mut self) {
         self.scheduler.fire_due(&mut self.timetable).await;
     }
 
-    /// Have it see what the manifest says now.
+    /// Replaces the manifest.
     pub(super) async fn sees(&mut self, manifest: &str) {
         self.scheduler.catalog.replace(tasks(manifest));
         assert!(self.scheduler.learn(&mut self.timetable).await);
@@ -62,7 +62,7 @@ impl Host {
     }
 }
 
-/// The task `t` of a manifest that says `text` of it.
+/// Returns the task `t` of a manifest with the text `text` for it.
 fn tasks(text: &str) -> BTreeMap<TaskKey, Arc<crate::task::Task>> {
     let manifest = format!("[tasks.t]\n{text}\n");
     let parsed = Manifest::parse("t.toml", &manifest).unwrap_or_else(|e| panic!("{e}"));
@@ -89,12 +89,12 @@ impl Rig {
         Self { store, clock, going: Vec::new(), at_once: 1, _place: place }
     }
 
-    /// The same with so many runs at once.
+    /// Sets how many runs may be under way at once.
     pub(super) fn with_at_once(self, at_once: u32) -> Self {
         Self { at_once, ..self }
     }
 
-    /// A host that starts now, and has the task `t` of which its manifest says `text`.
+    /// Returns a host that starts now and has the task `t` with the text `text` in its manifest.
     pub(super) async fn host(&self, text: &str) -> Host {
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock) as Arc<dyn Clock>);
         let scheduler = Scheduler {
@@ -114,20 +114,20 @@ impl Rig {
         self.clock.now()
     }
 
-    /// Set the clock, and nothing else: hosts are down, or the machine slept.
+    /// Sets the clock and does nothing else: hosts are down, or the machine slept.
     pub(super) fn set(&self, to: Timestamp) {
         self.clock.0.store(to.as_millis(), Ordering::Relaxed);
     }
 
-    /// Let the time pass until `to` with `host` up: it looks whenever it has to. Every run takes `takes`; it is claimed
-    /// when it can be.
+    /// Lets the time pass until `to` with `host` up, which looks whenever it has to. Every run takes `takes`, and is
+    /// claimed as soon as it can be.
     pub(super) async fn pass(&mut self, host: &mut Host, to: Timestamp, takes: Duration) {
         loop {
             host.look().await;
             self.work(takes).await;
             let look = host.timetable.next();
             let ends = self.going.iter().map(|(_, end)| *end).min();
-            // What waits for its place starts when another ends, what waits for its time when that comes.
+            // A run that waits for its slot starts when another ends; a run that waits for its time starts then.
             let next = [look, ends].into_iter().flatten().min().filter(|next| *next <= to);
             let Some(next) = next else { break };
             self.set(next.max(self.now()));
@@ -137,13 +137,14 @@ impl Rig {
         self.work(takes).await;
     }
 
-    /// The same up to the last millisecond before `to`, which is then; what is due then is not looked at.
+    /// Does the same up to the last millisecond before `to`. The clock shows `to` afterwards, and what is due then is
+    /// not examined.
     pub(super) async fn pass_to_just_before(&mut self, host: &mut Host, to: Timestamp) {
         self.pass(host, to.minus(Duration::from_millis(1)), Duration::ZERO).await;
         self.set(to);
     }
 
-    /// End the runs that have had their time and those that somebody wants ended, and claim those that may start.
+    /// Ends the runs whose time has passed and those whose end was requested, and claims those that may start.
     pub(super) async fn work(&mut self, takes: Duration) {
         let now = self.now();
         let keys = self.going.iter().map(|(claim, _)| *claim).collect();
@@ -178,7 +179,7 @@ impl Rig {
         self.store.finish(Arc::new(finish)).await.unwrap();
     }
 
-    /// Claim what may start now, with so many runs at once.
+    /// Claims what may start now, with up to `most` runs at once.
     pub(super) async fn claim_up_to(&self, most: u32) -> Vec<Claim> {
         let tasks = Arc::new(BTreeMap::from([(key(), most)]));
         let (host, lease, now) = ("here".to_owned(), DAY, self.now());
@@ -187,19 +188,19 @@ impl Rig {
         self.store.claim(request).await.unwrap().claims
     }
 
-    /// All runs, oldest first.
+    /// Returns all runs, oldest first.
     pub(super) async fn runs(&self) -> Vec<RunInfo> {
         let mut runs = self.store.runs(RunFilter { limit: ALL, ..RunFilter::default() }).await.unwrap();
         runs.reverse();
         runs
     }
 
-    /// When the runs were due, oldest first.
+    /// Returns when the runs were due, oldest first.
     pub(super) async fn due(&self) -> Vec<Timestamp> {
         self.runs().await.iter().map(|run| run.due_at).collect()
     }
 
-    /// How many runs are in `state`.
+    /// Returns how many runs are in `state`.
     pub(super) async fn count(&self, state: RunState) -> usize {
         self.runs().await.iter().filter(|run| run.state == state).count()
     }

@@ -1,5 +1,5 @@
-//! A store, tasks and chains, and hosts of which only what goes by how runs went is looked at. What runs is made up: how long,
-//! and how it ends.
+//! Provides a store, tasks and chains, and hosts that run only schedules that depend on earlier runs. The runs are made
+//! up: how long they take, and how they end.
 
 use crate::store::claims::Claims as _;
 use crate::store::history::History as _;
@@ -27,7 +27,7 @@ use crate::time::{Clock, Timestamp};
 pub(super) const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
-/// A clock that stands where it was put.
+/// A clock that shows a fixed time.
 #[derive(Debug)]
 struct Hand(AtomicI64);
 
@@ -37,20 +37,20 @@ impl Clock for Hand {
     }
 }
 
-/// How an attempt goes on.
+/// The course of an attempt.
 #[derive(Clone, Copy)]
 pub(super) enum Goes {
-    /// For so long, and succeeds.
+    /// It takes this long and succeeds.
     Well(Duration),
-    /// For so long, and fails for good.
+    /// It takes this long and fails for good.
     Badly(Duration),
-    /// For so long, and fails; it is tried again so much later.
+    /// It takes the first duration and fails; it is tried again after the second.
     Again(Duration, Duration),
-    /// Until its deadline, after so long.
+    /// It runs until its deadline, which is after this long.
     Hangs(Duration),
 }
 
-/// One store, its tasks, and what works the runs off; the schedulers are the test's to have.
+/// One store with its tasks, and a worker that finishes the runs. The test has the schedulers.
 pub(super) struct World {
     pub(super) store: Arc<SqliteStore>,
     catalog: Arc<Catalog>,
@@ -62,7 +62,7 @@ pub(super) struct World {
     _place: tempfile::TempDir,
 }
 
-/// A scheduler with what it remembers while it is up.
+/// A scheduler with its memory while it is up.
 pub(super) struct Host {
     scheduler: Scheduler,
     pub(super) reacting: Reacting,
@@ -85,7 +85,7 @@ impl World {
         world
     }
 
-    /// The tasks and chains are those of this manifest now, all of them new versions.
+    /// Replaces the tasks and chains by those of this manifest, all of them new versions.
     pub(super) fn load(&self, manifest: &str) {
         let (tenant, plugin) = (Name::default_tenant(), Name::new("p").unwrap());
         let manifest = Manifest::parse("p.toml", manifest).unwrap();
@@ -117,13 +117,13 @@ impl World {
         self.clock.0.store(to.as_millis(), Ordering::SeqCst);
     }
 
-    /// The clock is set back. What is under way goes on for as long as it would have.
+    /// Sets the clock back. Attempts under way last for as long as they would have.
     pub(super) fn set_back(&mut self, by: Duration) {
         self.set_clock(self.now().minus(by));
         self.working.iter_mut().for_each(|(end, ..)| *end = end.minus(by));
     }
 
-    /// Let the schedulers and the work go on for so long. `goes` says how the nth attempt at all goes on.
+    /// Lets the schedulers and the work go on for a while. `goes` decides the course of the nth attempt.
     pub(super) async fn pass(
         &mut self,
         length: Duration,
@@ -138,7 +138,7 @@ impl World {
             let ends = self.working.iter().map(|(end, ..)| *end).min();
             let looks = hosts.iter().filter_map(|host| host.reacting.next()).min();
             let next = [ends, looks, next_run].into_iter().flatten().min().unwrap_or(until).min(until);
-            // What is left of this instant is done before time goes on.
+            // Everything due at this instant is done before time advances.
             if next > self.now() || self.now() >= until {
                 self.set_clock(next.max(self.now()));
                 if next >= until {
@@ -148,7 +148,7 @@ impl World {
         }
     }
 
-    /// Claim all that is due. When the next run is.
+    /// Claims all that is due. Returns when the next run is due.
     async fn begin(&mut self, goes: &mut impl FnMut(usize, &TaskKey) -> Goes) -> Option<Timestamp> {
         let tasks = self.catalog.tasks();
         let tasks: BTreeMap<_, _> = tasks.values().map(|task| (task.key.clone(), task.overlap.max_running())).collect();
@@ -207,13 +207,13 @@ impl World {
         self.store.finish(Arc::new(finish)).await.unwrap();
     }
 
-    /// Somebody asks for a run of a task.
+    /// Requests a run of a task.
     pub(super) async fn ask_for(&self, task: &str) {
         let run = NewRun::of(key(task), self.now(), Cause::Demand);
         self.store.enqueue(vec![run], self.now()).await.unwrap();
     }
 
-    /// All runs that schedules made, oldest first.
+    /// Returns all runs that schedules made, oldest first.
     pub(super) async fn made(&self) -> Vec<RunInfo> {
         let mut runs = self.store.runs(RunFilter { limit: 1_000_000, ..RunFilter::default() }).await.unwrap();
         runs.retain(|run| run.cause == Cause::Schedule);
@@ -227,7 +227,7 @@ impl World {
 }
 
 impl Host {
-    /// A look at everything, as after a second at the latest.
+    /// Looks at everything, as happens at least once a second.
     pub(super) async fn look(&mut self) {
         self.reacting.learn(&self.scheduler.catalog);
         self.scheduler.react(&mut self.reacting).await;

@@ -1,10 +1,10 @@
-//! Broken manifests, each with the one line that is said about it.
+//! Lists broken manifests, each with its one-line error.
 
 use super::*;
 
 mod following;
 
-/// What is wrong, the manifest, the line.
+/// The fault, the manifest, and the error.
 const BROKEN: &[(&str, &str, &str)] = &[
     ("no TOML at all", "hello", "front.toml:1: this is not TOML: key with no value, expected `=`"),
     (

@@ -1,4 +1,5 @@
-//! What cronie does not have: seconds, `H`, a zone in the crontab, and other ways to treat changes of the clock.
+//! Tests the parts that cronie does not have: seconds, `H`, a zone in the crontab, and other policies for changes of
+//! the clock.
 
 use std::collections::HashMap;
 
@@ -12,7 +13,7 @@ fn refused(text: &str) -> String {
     Crontab::parse(text).unwrap_err().to_string()
 }
 
-/// The next `n` instants, as UTC has them.
+/// Returns the next `n` instants in UTC.
 fn next(crontab: &Crontab, zone: Tz, after: &str, n: usize) -> Vec<String> {
     let mut last = at(after);
     let mut next = || {
@@ -22,7 +23,7 @@ fn next(crontab: &Crontab, zone: Tz, after: &str, n: usize) -> Vec<String> {
     std::iter::from_fn(&mut next).take(n).collect()
 }
 
-/// The values of a field, bit by bit.
+/// Returns the values of a field, bit by bit.
 fn values(bits: u64) -> Vec<u32> {
     (0..64).filter(|value| bits & (1 << value) != 0).collect()
 }
@@ -63,7 +64,7 @@ fn seconds_are_read_only_where_they_are_asked_for() {
 #[test]
 fn an_h_is_where_the_name_has_it_for_ever() {
     let spread = |text: &str, name: &str| crontab(text).for_name(name).calendar;
-    // Worked out with another SHA-256: these must never change.
+    // Computed with another SHA-256. These must never change.
     let table = [("report", 31, 7, 6, 3, 6), ("acme/report", 58, 1, 4, 1, 4)];
     for (name, minute, hour, day, month, weekday) in table {
         let Calendar { minutes, hours, days, months, weekdays, .. } = spread("H H H H H", name);
@@ -81,7 +82,7 @@ fn an_h_is_where_the_name_has_it_for_ever() {
     assert_eq!(values(spread("0 0 * * H(mon-fri)", "report").weekdays.into()), [1]);
 }
 
-/// cronie draws such a value when it loads a crontab; here it is drawn once and for all, as an `H` is.
+/// cronie draws such a value when it loads a crontab. Here it is fixed, as for an `H`.
 #[test]
 fn a_range_with_a_tilde_is_where_the_name_has_it_for_ever() {
     let spread = |text: &str, name: &str| crontab(text).for_name(name).calendar;
@@ -91,7 +92,7 @@ fn a_range_with_a_tilde_is_where_the_name_has_it_for_ever() {
     assert_eq!(values(spread("0~29 * * * *", "report").minutes), values(spread("H(0-29) * * * *", "report").minutes));
     assert_eq!(values(spread("5,0~29 * * * *", "report").minutes), [1, 5]);
     assert!(crontab("0~59 * * * *").has_place_of_its_own() && !crontab("5 * * * *").has_place_of_its_own());
-    // Not under all names there is such a day.
+    // Such a day does not exist under all names.
     assert!(refused("0 0 ~ 2 *").contains("never comes under some names"));
     assert!(Crontab::parse("0 0 30~31 1 *").is_ok());
 }
@@ -152,7 +153,7 @@ fn an_h_is_shown_as_it_was_written_and_keeps_what_else_was_said() {
 }
 
 #[test]
-fn what_is_wrong_with_an_h_is_said() {
+fn errors_describe_a_wrong_h() {
     let minute = "; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them";
     let table = [
         ("H(0-60) * * * *", "minute `H(0-60)`: `60` is out of range"),
@@ -174,7 +175,7 @@ fn what_is_wrong_with_an_h_is_said() {
 }
 
 #[test]
-fn what_never_comes_is_refused_in_every_form() {
+fn a_date_that_never_comes_is_refused_in_every_form() {
     let never = ["0 0 31 2 *", "0 0 30,31 feb *", "0 0 31 4-6/2 *", "CRON_TZ=Asia/Tokyo H H 30 2 *", "H H 31 2 */2"];
     for text in never {
         assert!(matches!(Crontab::parse(text), Err(BadCrontab::Never(..))), "{text}");
@@ -187,7 +188,7 @@ fn what_never_comes_is_refused_in_every_form() {
         let line = refused(text);
         assert_eq!(line, format!("`{text}` never comes under some names; use days that these months have"));
     }
-    // These do, whatever the name.
+    // These come under every name.
     for text in ["0 0 29 H *", "0 0 31 H,1 *", "0 0 31 H/2 *", "0 0 30 H(3-12) *", "0 0 31 H(7-8) *", "0 0 31 2 H"] {
         let crontab = crontab(text);
         for n in 0..200 {
@@ -262,9 +263,10 @@ fn a_text_that_is_too_long_is_refused() {
     );
 }
 
-/// More fields than are remembered, several times over: what is remembered is right, and forgotten in time.
+/// Uses more fields than the cache holds, several times over. Cached values are right, and old ones are dropped in
+/// time.
 #[test]
-fn what_is_remembered_of_a_field_is_right() {
+fn cached_fields_are_right() {
     for _ in 0..2 {
         for (first, second) in (0..60).flat_map(|first| (first..60).map(move |second| (first, second))) {
             let crontab = crontab(&format!("{first},{second} * * * *"));
@@ -273,7 +275,7 @@ fn what_is_remembered_of_a_field_is_right() {
     }
 }
 
-/// `cargo test --release -- --ignored --nocapture` prints what a crontab costs to read, and to ask.
+/// `cargo test --release -- --ignored --nocapture` prints the cost of parsing a crontab and of a look.
 #[test]
 #[ignore = "measures: for release builds"]
 fn a_crontab_is_read_in_two_microseconds() {

@@ -1,5 +1,5 @@
-//! Every change of every clock on Earth from 2020 to 2040, with crontabs that it touches, against walks of the rules tick
-//! by tick: no run lost, none doubled, none out of order.
+//! Compares crontabs with walks of the rules tick by tick, around every change of every clock on Earth from 2020 to
+//! 2040: no run is lost, doubled or out of order.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -8,14 +8,14 @@ use chrono::{DateTime, Datelike, TimeZone, Timelike, Utc};
 
 use super::naive::Naive;
 use super::*;
-use crate::schedule::walk::{next_change, offset};
+use crate::schedule::dst::{next_change, offset};
 
-/// Around a change of the clock, so many seconds of runs are compared. Before, for what is not due any more; after, until
-/// a clock that was set back by three hours has caught up.
+/// The seconds around a change of the clock in which runs are compared: before it, for runs that are not due any more;
+/// after it, until a clock that was set back by three hours has caught up.
 const BEFORE: i64 = 3 * 3600;
 const AFTER: i64 = 5 * 3600;
 
-/// What is due around a change wherever in the night it lies, and whatever its size.
+/// Crontabs that are due around a change at any time of the night and of any size.
 const TABLE: [&str; 17] = [
     "* 2 * * *",
     "*/5 1 * * *",
@@ -43,11 +43,11 @@ struct Change {
     after: i64,
 }
 
-/// The changes of all clocks, those of zones that have the same ones once. No clock is set twice between two looks.
+/// The changes of all clocks. Zones with the same changes are listed once. No clock is set twice between two looks.
 static CHANGES: LazyLock<Vec<(Tz, Vec<Change>)>> = LazyLock::new(changes);
 
 fn changes() -> Vec<(Tz, Vec<Change>)> {
-    let look = crate::schedule::walk::PROBE;
+    let look = crate::schedule::dst::PROBE;
     let year = |year| Utc.with_ymd_and_hms(year, 1, 1, 0, 0, 0).unwrap().timestamp();
     let (start, end) = (year(2020), year(2041));
     let mut known = HashSet::new();
@@ -71,7 +71,7 @@ fn changes() -> Vec<(Tz, Vec<Change>)> {
     zones
 }
 
-/// A tick: the instant at which it begins to be shown, and what is shown, in seconds of the wall clock.
+/// A tick: the instant at which the clock begins to show it, and the shown time in seconds of the wall clock.
 #[derive(Clone, Copy)]
 struct Tick {
     at: i64,
@@ -80,7 +80,7 @@ struct Tick {
     time: (u32, u32, u32),
 }
 
-/// What the clock shows in `(from, to]`, a tick of `length` seconds at a time.
+/// Returns the times that the clock shows in `(from, to]`, a tick of `length` seconds at a time.
 fn ticks(change: &Change, length: i64, from: i64, to: i64) -> Vec<Tick> {
     let offset = |second: i64| if second < change.at { change.before } else { change.after };
     let shown = |second: i64| (second + offset(second)).div_euclid(length) * length;
@@ -116,7 +116,7 @@ fn vixie(naive: &Naive, ticks: &[Tick], length: i64) -> Vec<i64> {
             runs |= follows && means(naive, tick);
             while virtually < tick.shown {
                 virtually += length;
-                // A late tick is the usual case and its own: what it shows need not be worked out.
+                // A late tick is the usual case, and its own: its time need not be computed.
                 runs |= !follows && if virtually == tick.shown { means(naive, tick) } else { naive.means(virtually) };
             }
         }
@@ -127,7 +127,7 @@ fn vixie(naive: &Naive, ticks: &[Tick], length: i64) -> Vec<i64> {
     fires
 }
 
-/// What the clock shows is run, a fixed time only when it is shown first, unless the clock is a new one.
+/// Runs the times that the clock shows. A fixed time runs only when it is shown first, unless the clock is a new one.
 fn skip(naive: &Naive, ticks: &[Tick], change: &Change) -> Vec<i64> {
     let back = change.before - change.after;
     let repeats = |tick: &Tick| {
@@ -137,7 +137,7 @@ fn skip(naive: &Naive, ticks: &[Tick], change: &Change) -> Vec<i64> {
     ticks.iter().filter(|tick| means(naive, tick) && (naive.wild || !repeats(tick))).map(|tick| tick.at).collect()
 }
 
-/// As [`Crontab::next_after`] has it.
+/// Returns the instants that [`Crontab::next_after`] finds.
 fn found(crontab: &Crontab, zone: Tz, from: i64, to: i64) -> Vec<i64> {
     let mut found = Vec::new();
     let mut last = Timestamp::from_millis(from * 1000);
@@ -149,7 +149,7 @@ fn found(crontab: &Crontab, zone: Tz, from: i64, to: i64) -> Vec<i64> {
     found
 }
 
-/// Fixed and wild times at the edges of a gap or a fold and amid it, on the day itself.
+/// Returns fixed and wild times at the edges of a gap or a fold and in its middle, on the day itself.
 fn at_the_edges(change: &Change) -> Vec<String> {
     let (low, high) = (change.before.min(change.after), change.before.max(change.after));
     let edges =
@@ -163,7 +163,7 @@ fn at_the_edges(change: &Change) -> Vec<String> {
     texts
 }
 
-/// Both rules for one crontab around one change.
+/// Checks both rules for one crontab around one change.
 fn assert_follows(crontab: &Crontab, naive: &Naive, zone: Tz, change: &Change, ticks: &[Tick], length: i64) {
     let (from, to) = (ticks[0].at - length, ticks[ticks.len() - 1].at);
 
@@ -198,7 +198,7 @@ fn no_run_is_lost_doubled_or_out_of_order_at_any_change_of_any_clock() {
     assert!(lists > 40 && cases > 60_000, "{cases} in {lists} lists of changes");
 }
 
-/// The same with seconds, at the changes of 2026 and 2027, around which each second is walked.
+/// Does the same with seconds, at the changes of 2026 and 2027, around which each second is walked.
 #[test]
 fn a_crontab_with_seconds_follows_the_same_rules_second_by_second() {
     let texts =
@@ -221,7 +221,7 @@ fn a_crontab_with_seconds_follows_the_same_rules_second_by_second() {
     assert!(cases > 300, "{cases}");
 }
 
-/// In every zone at every change: the very instants that are due in UTC.
+/// Checks in every zone and at every change that the instants are those of UTC.
 #[test]
 fn in_utc_there_are_no_changes_of_the_clock() {
     let texts = ["30 * * * *", "15 1-4 * * *", "*/40 2 * * 0"];

@@ -1,4 +1,4 @@
-//! Days that are counted (`L`, `W`, `#`), against a walk through the calendar that knows dates and nothing else.
+//! Compares counted days (`L`, `W`, `#`) with a walk through the calendar that knows only dates.
 
 use chrono::{Datelike, Days, NaiveDate};
 use proptest::prelude::*;
@@ -37,15 +37,15 @@ fn is_workday(date: NaiveDate) -> bool {
     (1..=5).contains(&weekday(date))
 }
 
-/// The date that is `before` days before the last of the month of `date`.
+/// Returns the date that is `before` days before the last of the month of `date`.
 fn before_last(date: NaiveDate, before: u32) -> Option<NaiveDate> {
     let first = date.with_day(1).unwrap();
     let last = first.checked_add_months(chrono::Months::new(1)).unwrap().pred_opt().unwrap();
     last.checked_sub_days(Days::new(before.into())).filter(|day| day.month() == date.month())
 }
 
-/// Going out from a date a day at a time, back first, the first workday of the same month. Of a Sunday the next day is nearer
-/// than the Friday before.
+/// Returns the nearest workday of the same month: it goes out from a date a day at a time, back first. For a Sunday the
+/// next day is nearer than the Friday before.
 fn nearest_workday(date: NaiveDate) -> NaiveDate {
     let step = |by: i64| date.checked_add_signed(chrono::TimeDelta::days(by)).unwrap();
     let near = [0, -1, 1, -2, 2].map(step);
@@ -64,7 +64,7 @@ fn means_date(says: Says, date: NaiveDate) -> bool {
 fn means_weekday(says: SaysOfWeek, date: NaiveDate) -> bool {
     match says {
         SaysOfWeek::Weekday(day) => weekday(date) == day,
-        // How many of them there have been in the month, itself included.
+        // The number of such weekdays so far in the month, including this one.
         SaysOfWeek::Nth(day, nth) => {
             let days = (1..=date.day()).filter(|n| weekday(date.with_day(*n).unwrap()) == day);
             weekday(date) == day && days.count() as u32 == nth
@@ -124,7 +124,7 @@ fn joined(items: impl Iterator<Item = String>) -> String {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// In any zone, at noon, which no clock skips; four years from any day on.
+    /// The zone is any, the time is noon, which no clock skips, and the walk lasts four years from any day.
     #[test]
     fn counted_days_are_those_of_a_walk_through_the_calendar(
         dates in prop::collection::vec(says(), 0..4),
@@ -136,7 +136,7 @@ proptest! {
     ) {
         let field = |items: String| if items.is_empty() { "*".to_owned() } else { items };
         let date_field = field(joined(dates.iter().map(|says| written(*says))));
-        // A weekday field that begins with a star narrows: it needs both.
+        // A weekday field that begins with a star narrows, so both fields must match.
         let week_items = joined(weekdays.iter().map(|says| written_of_week(*says, named)));
         let week_field = match (star, week_items.is_empty()) {
             (true, false) => format!("*/8,{week_items}"),
@@ -185,7 +185,7 @@ fn the_examples_of_the_guide_are_due_on_these_days() {
         ("0 0 L * *", &["Sat 2026-01-31", "Sat 2026-02-28", "Tue 2026-03-31", "Thu 2026-04-30"]),
         ("0 0 L-2 * *", &["Thu 2026-01-29", "Thu 2026-02-26", "Sun 2026-03-29", "Tue 2026-04-28"]),
         ("0 0 15W * *", &["Thu 2026-01-15", "Mon 2026-02-16", "Mon 2026-03-16", "Wed 2026-04-15"]),
-        // The 1st of August 2026 is a Saturday: the Friday before would be another month.
+        // The 1st of August 2026 is a Saturday, and the Friday before it is in another month.
         ("0 0 1W 8 *", &["Mon 2026-08-03", "Mon 2027-08-02", "Tue 2028-08-01", "Wed 2029-08-01"]),
         ("0 0 31W * *", &["Fri 2026-01-30", "Tue 2026-03-31", "Fri 2026-05-29", "Fri 2026-07-31"]),
         ("0 0 LW * *", &["Fri 2026-01-30", "Fri 2026-02-27", "Tue 2026-03-31", "Thu 2026-04-30"]),
@@ -204,7 +204,7 @@ fn the_examples_of_the_guide_are_due_on_these_days() {
 }
 
 #[test]
-fn what_is_wrong_with_a_counted_day_is_said() {
+fn errors_describe_a_wrong_counted_day() {
     let table = [
         ("0 0 L-0 * *", "`L-0` is no `L` or `L-n`, with n from 1 to 30"),
         ("0 0 L-31 * *", "`L-31` is no `L` or `L-n`"),
@@ -243,7 +243,7 @@ fn what_is_wrong_with_a_counted_day_is_said() {
 
 #[test]
 fn a_counted_day_follows_the_clocks_like_any_other() {
-    // The last Sunday of March is the day on which 02:30 is left out.
+    // 02:30 is left out on the last Sunday of March.
     let berlin = Tz::Europe__Berlin;
     assert_eq!(
         first("30 2 * * sunL", berlin, "2027-03-01T00:00:00Z", 2),
@@ -257,7 +257,7 @@ fn a_counted_day_follows_the_clocks_like_any_other() {
     assert_eq!(lord_howe, ["Sun 2027-10-03 02:30 +11:00"]);
 }
 
-/// Whatever the name is under which it is tried, and wherever its `~` falls under that.
+/// A crontab is refused whatever name it is tried under, and wherever its `~` falls under that name.
 #[test]
 fn a_crontab_that_would_never_come_under_some_name_is_refused_under_all() {
     let last_days = ["28~30", "29~30", "29~31", "27~31", "1~30"].map(|days| format!("0 0 {days} 2 */7,fri#5"));

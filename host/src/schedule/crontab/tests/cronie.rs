@@ -1,29 +1,30 @@
-//! What cronie makes of a crontab, line by line: the one of its commit e6c2853 (May 2025), after release 1.7.2. The tables are
-//! from its grammar (`range = "*" ["/" n] | n | n "-" n ["/" n] | [n] "~" [n]`, letters and digits as one word, names only
-//! where there are names, a separator after each), not from the parser here.
+//! Lists the meaning of crontabs in cronie, line by line: at its commit e6c2853 (May 2025), after release 1.7.2. The
+//! tables are from its grammar (`range = "*" ["/" n] | n | n "-" n ["/" n] | [n] "~" [n]`, letters and digits as one
+//! word, names only where there are names, a separator after each), not from the parser here.
 
 use super::*;
 
 mod fields;
 
-/// What cronie says to a text.
+/// The response of cronie to a text.
 #[derive(Clone, Copy)]
 pub(super) enum Cronie {
-    /// These values: numbers and runs of them.
+    /// cronie takes these values: numbers and runs of them.
     Takes(&'static str),
-    /// One of these values: there by chance when the crontab is loaded, here by the task's name.
+    /// cronie takes one of these values at random when it loads the crontab. Here the task's name decides.
     Draws(&'static str),
-    /// It is an error, here as there.
+    /// The text is an error, in cronie and here.
     Refuses,
-    /// An empty set: it takes it, and the job never runs. Here on purpose an error.
+    /// cronie takes the text as an empty set, and the job never runs. Here it is an error on purpose.
     Nothing,
-    /// These values, as it lets a range end on a seventh minute where `0` is written. Here on purpose an error.
+    /// cronie takes these values, because it lets a range end on a seventh minute for `0`. Here it is an error on
+    /// purpose.
     Garbage(&'static str),
-    /// It is an error there, and has a meaning here.
+    /// The text is an error in cronie, and has a meaning here.
     Beyond,
 }
 
-/// `0-3 7` as bits.
+/// Returns `0-3 7` as bits.
 fn bits(values: &str) -> u64 {
     let number = |text: &str| text.parse::<u64>().unwrap();
     let ranges = values.split(' ').map(|run| run.split_once('-').unwrap_or((run, run)));
@@ -60,7 +61,7 @@ fn every_field_is_read_as_cronie_reads_it() {
                 }
             };
             assert_eq!(found, expected, "{} `{text}`: {read:?}", FIELDS[at + 1].name);
-            // A field is a field: seconds are read as minutes are.
+            // All fields are read alike, so seconds are read as minutes are.
             if at == 0 && !matches!(cronie, Cronie::Draws(_)) {
                 let read = Crontab::parse_with_seconds(&format!("{text} * * * * *"));
                 assert_eq!(read.ok().map(|crontab| crontab.calendar.seconds()), expected, "second `{text}`");
@@ -72,7 +73,7 @@ fn every_field_is_read_as_cronie_reads_it() {
     assert!(lines >= 355, "{lines}");
 }
 
-/// Minutes, hours, days, months, weekdays; whether one of the days is enough; whether it follows the clock.
+/// Minutes, hours, days, months, weekdays; whether one of the day fields is enough; whether the job follows the clock.
 type Read = (&'static str, &'static str, &'static str, &'static str, &'static str, bool, bool);
 
 const LINES: &[(&str, Option<Read>)] = &[
@@ -127,7 +128,7 @@ const LINES: &[(&str, Option<Read>)] = &[
     ("0 0 , * *", None),
     ("60 0 * * *", None),
     ("1 - 5 * *", None),
-    // Here this is an interval, and a word of systemd's; cronie has neither.
+    // Here this is an interval or a word of systemd. cronie has neither.
     ("@every 5m", None),
     ("0 0 * * fri-sun", Some(("0", "0", "1-31", "1-12", "0 5 6", false, false))),
     ("0 0 1 * sat-sun", Some(("0", "0", "1", "1-12", "0 6", true, false))),
@@ -135,8 +136,9 @@ const LINES: &[(&str, Option<Read>)] = &[
     ("0~0 0 * * *", Some(("0", "0", "1-31", "1-12", "0-6", false, false))),
     ("*x 0 * * *", None),
     ("*5 0 * * *", None),
-    // cronie takes the following, and on purpose they are refused here: a start is no schedule; what is behind the fields
-    // would be its command; a `-` before them keeps a line out of its log; and nothing would ever come of the others.
+    // cronie takes the following texts, and they are refused here on purpose. A start is no schedule, text behind the
+    // fields would be the command, and a `-` before them keeps a line out of cronie's log. The others would never be
+    // due.
     ("@reboot", None),
     ("@daily x", None),
     ("0 0 * * * *", None),

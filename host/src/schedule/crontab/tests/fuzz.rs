@@ -1,4 +1,4 @@
-//! Texts of all kinds, and crontabs made at random.
+//! Tests texts of all kinds, and crontabs made at random.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ fn any_zone() -> impl Strategy<Value = Tz> {
     prop::sample::select(chrono_tz::TZ_VARIANTS.to_vec())
 }
 
-/// A well-formed field: a list of stars, values, ranges and steps.
+/// Makes a well-formed field: a list of stars, values, ranges and steps.
 fn field(low: u32, high: u32, names: &'static [&'static str]) -> impl Strategy<Value = String> {
     let value = move |value: u32| match names.get((value - low) as usize) {
         Some(name) if value.is_multiple_of(2) => (*name).to_owned(),
@@ -37,7 +37,7 @@ fn six() -> impl Strategy<Value = String> {
     (field(0, 59, &[]), five()).prop_map(|(seconds, five)| format!("{seconds} {five}"))
 }
 
-/// What looks like a crontab and may be none: all that the language is made of, in any order.
+/// Makes texts that resemble crontabs: all parts of the language, in any order.
 fn soup() -> impl Strategy<Value = String> {
     let word = prop_oneof![
         4 => Just("*".to_owned()),
@@ -52,8 +52,8 @@ fn soup() -> impl Strategy<Value = String> {
         .prop_map(|words| words.into_iter().map(|(word, blank)| format!("{word}{blank} ")).collect())
 }
 
-/// Whatever the text: no panic; one short line if it is refused; else it is shown as written, and read again it is the
-/// same.
+/// Checks that a text causes no panic. If it is refused, the error is one short line. Otherwise it prints as written,
+/// and parses again to the same crontab.
 fn assert_is_handled(text: &str) -> Result<bool, TestCaseError> {
     let mut accepted = false;
     for read in [Crontab::parse, Crontab::parse_with_seconds] {
@@ -121,7 +121,7 @@ proptest! {
             for _ in 0..20 {
                 let Some(next) = crontab.next_after(zone, last) else { break };
                 prop_assert!(next > last);
-                // Whoever asks in between gets the same answer: nothing depends on where one starts.
+                // A look from any instant in between returns the same answer, because nothing depends on the start.
                 let middle = Timestamp::from_millis(last.as_millis() + (next.as_millis() - last.as_millis()) / 2);
                 prop_assert_eq!(crontab.next_after(zone, middle), Some(next), "{} after {}", zone, middle);
                 last = next;
@@ -130,7 +130,7 @@ proptest! {
     }
 }
 
-/// The next ten times of the wall clock after one, against a search day by day and, within a day, second by second.
+/// Compares the next ten times of the wall clock with a search day by day and, within a day, second by second.
 fn assert_means(crontab: &Crontab, naive: &Naive, after: i64) -> Result<(), TestCaseError> {
     let mut last = after;
     for _ in 0..4 {
@@ -141,7 +141,7 @@ fn assert_means(crontab: &Crontab, naive: &Naive, after: i64) -> Result<(), Test
             crontab,
             found
         );
-        // Nothing is left out in the day that ends the wait, nor on the days before.
+        // Nothing is left out on the day that ends the wait, nor on the days before.
         let start = last.max(found.div_euclid(86_400) * 86_400 - 1);
         prop_assert!(
             !(start + 1..found).rev().take(2000).any(|second| naive.means(second)),
@@ -162,7 +162,7 @@ fn means_day(naive: &Naive, day: i64) -> bool {
     naive.means_day(date.day(), date.month(), date.weekday().num_days_from_sunday())
 }
 
-/// Not once in 400 years, after which the calendar repeats.
+/// Checks that it does not come in 400 years, after which the calendar repeats.
 fn assert_never(naive: &Naive) -> Result<(), TestCaseError> {
     prop_assert!(!(0..146_097).any(|day| means_day(naive, day)));
     Ok(())

@@ -1,5 +1,5 @@
-//! A crontab as the manual page tells it, value by value: what the others are compared with. Knows nothing of bits, of
-//! leaps, nor of the code under test; it reads well-formed texts without `H` only.
+//! Reads a crontab as the manual page describes it, value by value, for comparison with the real parser. It uses
+//! neither bits nor leaps nor the code under test, and reads only well-formed texts without `H`.
 
 use chrono::{DateTime, Datelike, Timelike};
 
@@ -9,10 +9,10 @@ pub(super) struct Naive {
     hours: Vec<bool>,
     days: Vec<bool>,
     months: Vec<bool>,
-    /// 0 to 7, both Sundays alike.
+    /// 0 to 7; both Sundays are alike.
     weekdays: Vec<bool>,
     either: bool,
-    /// It follows the clock.
+    /// Whether the job follows the clock.
     pub(super) wild: bool,
 }
 
@@ -20,7 +20,7 @@ const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "au
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 impl Naive {
-    /// Five fields, or six of which the first are seconds.
+    /// Reads five fields, or six, the first of which are seconds.
     pub(super) fn read(text: &str) -> Self {
         let fields: Vec<&str> = text.split_whitespace().collect();
         let (seconds, fields) = if fields.len() == 6 { (fields[0], &fields[1..]) } else { ("0", &fields[..]) };
@@ -41,7 +41,7 @@ impl Naive {
         }
     }
 
-    /// Whether a wall clock that shows so many seconds since its 1970-01-01 00:00 is meant.
+    /// Returns whether the second `shown`, counted from 1970-01-01 00:00 on a wall clock, matches.
     pub(super) fn means(&self, shown: i64) -> bool {
         let at = DateTime::from_timestamp(shown, 0).unwrap().naive_utc();
         self.means_time(at.hour(), at.minute(), at.second())
@@ -58,7 +58,7 @@ impl Naive {
     }
 }
 
-/// Which values from 0 to `high` are in a field.
+/// Returns which values from 0 to `high` are in a field.
 fn values(text: &str, low: usize, high: usize, names: &[&str]) -> Vec<bool> {
     let number = |text: &str| {
         let named = names.iter().position(|name| *name == text.to_lowercase());

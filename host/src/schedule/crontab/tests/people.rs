@@ -1,12 +1,13 @@
-//! Crontabs as people have them: the habits of system crontabs, backups, reports, polls, certificates, mirrors, and what other
-//! schedulers have taught. Each line is read or refused, and means a certain number of instants in the leap year 2028.
+//! Tests crontabs as people write them: the habits of system crontabs, backups, reports, polls, certificates, mirrors,
+//! and idioms of other schedulers. Each line is accepted or refused, and means a certain number of instants in the leap
+//! year 2028.
 
 use super::*;
 
-/// How many instants a line means in 2028, by UTC; none: it is refused.
+/// The number of instants that a line means in 2028, in UTC; `None` if it is refused.
 #[rustfmt::skip]
 const LINES: &[(&str, Option<u32>)] = &[
-    // The system's own.
+    // System crontabs.
     ("17 * * * *", Some(8784)), ("25 6 * * *", Some(366)), ("47 6 * * 7", Some(53)), ("52 6 1 * *", Some(12)),
     ("01 * * * *", Some(8784)), ("02 4 * * *", Some(366)), ("22 4 * * 0", Some(53)), ("42 4 1 * *", Some(12)),
     ("5-55/10 * * * *", Some(52_704)), ("59 23 * * *", Some(366)), ("09,39 * * * *", Some(17_568)),
@@ -38,7 +39,7 @@ const LINES: &[(&str, Option<u32>)] = &[
     ("0 8 * * sat-sun", Some(106)), ("0 8 * * fri-sun", Some(158)), ("0 8 * * 6-0", Some(106)), ("0 8 * * 6-7", Some(106)), ("0 8 * * 5-7", Some(158)), ("0 8 * * 6,0", Some(106)),
     ("0 8 * * 6,7", Some(106)), ("0 8 * * SAT,SUN", Some(106)), ("*/20 10-20 * * sat-sun", Some(3498)), ("0 8 * * thu-sun", Some(210)), ("0 8 * * fri-mon", None),
     ("0 8 * * sun-mon", Some(105)), ("0 8 * * 0-6", Some(366)), ("0 8 * * 0-7", Some(366)), ("0 8 * * 7-1", None), ("0 8 * * 8", None), ("0 8 * * sat-mon", None),
-    // At random, as cronie has it; here by the task's name.
+    // Random times, as in cronie; here the task's name decides.
     ("0~59 3 * * *", Some(366)), ("~ * * * *", Some(8784)), ("~ 2~5 * * *", Some(366)), ("0~29 * * * *", Some(8784)), ("~ ~ * * 0", Some(53)), ("0 0 1~28 * *", Some(12)),
     ("0~30,31~59 * * * *", Some(17_568)), ("5~ 4 * * *", Some(366)), ("~15 4 * * *", Some(366)), ("0~60 * * * *", None), ("30~10 * * * *", None), ("0~59/5 * * * *", None),
     // Months, quarters and years.
@@ -60,7 +61,7 @@ const LINES: &[(&str, Option<u32>)] = &[
     ("H H(9-16)/2 * * 1-5", Some(1040)),
     // With a zone of their own.
     ("CRON_TZ=UTC 0 9 * * *", Some(366)), ("TZ=UTC 0 9 * * 1-5", Some(260)), ("CRON_TZ=UTC @daily", Some(366)), ("CRON_TZ=Berlin 0 9 * * *", None), ("CRON_TZ= 0 9 * * *", None), ("TZ=UTC", None), ("UTC 0 9 * * *", None),
-    // With what is no part of them.
+    // With text that belongs to no crontab.
     ("0 9 * * 1-5 /usr/bin/backup", None), ("* * * * * root run-parts", None), ("*/5 * * * * *", None), ("0 0 * * * 2028", None), ("# 0 9 * * *", None), ("MAILTO=me", None), ("0 9 * *", None), ("0 9 *", None), ("9", None),
     ("0 9 * * 1-5 # weekdays", None), ("-0 9 * * *", None), ("0,9 , * * *", None), ("0 9 * * *;", None), ("0  9\t*  *\t*", Some(366)), (" 0 9 * * * ", Some(366)), ("0 9 * * * ", Some(366)), ("every 5 minutes", None),
     ("*/5* * * * *", None), ("* * * * */5", Some(105 * 1440)), ("** * * * *", None), ("*\\/5 * * * *", None), ("\"0 9 * * *\"", None), ("0\u{a0}9 * * *", None), ("０ 9 * * *", None), ("0 9 ∗ ∗ ∗", None),

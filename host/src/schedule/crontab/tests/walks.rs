@@ -1,7 +1,8 @@
-//! `next_after` against a walk of cronie's main loop, minute by minute, through the changes of odd clocks since 1970.
+//! Compares `next_after` with a walk of cronie's main loop, minute by minute, through the changes of odd clocks since
+//! 1970.
 
 use super::*;
-use crate::schedule::walk::{next_change, offset};
+use crate::schedule::dst::{next_change, offset};
 
 const ZONES: [Tz; 15] = [
     Tz::America__New_York,
@@ -54,7 +55,8 @@ const EXPRESSIONS: [&str; 30] = [
     "0,1,2,58,59 2,3,4 * * *",
 ];
 
-/// When cronie runs a job in `(from, to]`, if its machine is in `zone`: it wakes whenever the clock's minute changes.
+/// Returns when cronie runs a job in `(from, to]` on a machine in `zone`. cronie wakes whenever the clock's minute
+/// changes.
 fn fires(crontab: &Crontab, zone: Tz, from: i64, to: i64) -> Vec<i64> {
     let offset = |second| offset(zone, second).unwrap();
     let means = |minute: i64| crontab.calendar.contains(minute * 60);
@@ -64,7 +66,7 @@ fn fires(crontab: &Crontab, zone: Tz, from: i64, to: i64) -> Vec<i64> {
     let mut running = minute(second, here);
     let mut virtually = running;
     loop {
-        // Sleep until the minute changes: at its end, or earlier if the clock is set meanwhile.
+        // cronie sleeps until the end of the minute, or less if the clock is set during that time.
         let asleep = second;
         second += 60 - (second + here).rem_euclid(60);
         if offset(second) != here {
@@ -112,7 +114,8 @@ fn next_after_runs_jobs_exactly_when_cronie_does() {
             last = change;
         }
         assert!(!changes.is_empty(), "{zone}");
-        // All changes of a zone take part: each with some of the expressions, in turn, the first and the latest two with all.
+        // All changes of a zone take part: each with some of the expressions in turn, the first and the latest two with
+        // all.
         let latest = changes.len() - 2.min(changes.len());
         for (n, change) in changes.into_iter().enumerate() {
             let (skip, step) = if (1..latest).contains(&n) { (n % 15, 15) } else { (0, 1) };
@@ -136,13 +139,13 @@ fn next_after_runs_jobs_exactly_when_cronie_does() {
     assert!(compared > 3000, "{compared}");
 }
 
-/// Looks at a clock every hour; no change undone in less is known of any zone.
+/// Looks at a clock every hour. No zone is known to undo a change sooner.
 fn assert_changes_lie_apart(zone: Tz, from: i64, to: i64) {
-    let (mut changed, mut known) = (from - 2 * walk::PROBE, offset(zone, from).unwrap());
+    let (mut changed, mut known) = (from - 2 * dst::PROBE, offset(zone, from).unwrap());
     for second in (from..to).step_by(3600) {
         let offset = offset(zone, second).unwrap();
         if offset != known {
-            assert!(second - changed > walk::PROBE + 2 * 3600, "{zone} at {second}");
+            assert!(second - changed > dst::PROBE + 2 * 3600, "{zone} at {second}");
             (changed, known) = (second, offset);
         }
     }

@@ -1,4 +1,4 @@
-//! What is wrong with `after`, `pace` and chains, the manifest, the line.
+//! Lists faults of `after`, `pace` and chains, each with its manifest and its error.
 
 pub(super) const BROKEN: &[(&str, &str, &str)] = &[
     (

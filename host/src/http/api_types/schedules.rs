@@ -1,0 +1,217 @@
+//! Defines the JSON of added schedules.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::schedule::MarkShape;
+use super::timing::{self, local};
+use super::{Due, TriggerShape, millis};
+use crate::schedule::{Definition, explain, plausible};
+use crate::store::added::ScheduleInfo;
+use crate::task::Name;
+use crate::time::Timestamp;
+
+/// The body of `PUT /v1/schedules/{key}` and `POST /v1/schedules`. Durations have a unit; instants are RFC 3339 or `in
+/// 2h`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleRequest {
+    /// The key; only if the path does not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The task whose runs it makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// The same, for a plugin whose only task has its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<String>,
+    /// Due at the instants of this crontab(5) expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
+    /// Due at every multiple of this duration since 1970, or since `start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<String>,
+    /// Due once, at this instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// Due once, this long after now.
+    #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
+    pub after_now: Option<String>,
+    /// The zone of `cron`, unless that names one, and of the instants. Whole days that are counted from `start` are its
+    /// days.
+    #[serde(default, alias = "timezone", skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// The time from the instant at which a run is due to its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<String>,
+    /// No instant before this one is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
+    /// No instant after this one is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
+    /// The most runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
+    /// The payload of its runs: a text as it is, anything else as JSON.
+    #[serde(default, alias = "input", skip_serializing_if = "Option::is_none")]
+    pub data: Option<serde_json::Value>,
+    /// Whether it replaces an existing schedule with the key.
+    #[serde(default)]
+    pub replace: bool,
+    /// The version that an existing schedule must have to be replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// A key that only a manifest can have. It is known here so that the error can name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<serde_json::Value>,
+    /// See `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace: Option<serde_json::Value>,
+    /// See `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<serde_json::Value>,
+    /// See `after`.
+    #[serde(default, rename = "on-start", skip_serializing_if = "Option::is_none")]
+    pub on_start: Option<serde_json::Value>,
+}
+
+/// The effect of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleEffect {
+    /// The schedule was added.
+    Added,
+    /// The same schedule existed already.
+    Existing,
+    /// The schedule replaced another one.
+    Replaced,
+    /// The schedule was deleted; the response shows its last state.
+    Deleted,
+    /// The schedule was ahead of the clock, which was set back, and goes on from now.
+    Reset,
+}
+
+/// The response to a change.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ScheduleChanged {
+    /// The effect of the change.
+    pub effect: ScheduleEffect,
+    /// The schedule.
+    pub schedule: ScheduleShape,
+    /// The ways in which the schedule deviates from the request, a line each, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// `GET /v1/schedules`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct AddedSchedules {
+    /// The schedules, by key.
+    pub schedules: Vec<ScheduleShape>,
+    /// The value of `after` for the next page, if there may be more.
+    pub next: Option<Name>,
+}
+
+/// The state of a schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleState {
+    /// The schedule is active.
+    Active,
+    /// The task of the schedule is missing. No runs are made until it is back.
+    Resting,
+    /// The task is paused. Instants during the pause are left out.
+    Paused,
+    /// No instant will be due any more.
+    Finished,
+}
+
+impl ScheduleState {
+    /// Returns the name of the state, which is the same everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Resting => "resting",
+            Self::Paused => "paused",
+            Self::Finished => "finished",
+        }
+    }
+}
+
+/// An added schedule. Its data may hold secrets, so only their size is shown.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ScheduleShape {
+    /// Its key, unique within its tenant.
+    pub key: Name,
+    /// The tenant.
+    pub tenant: Name,
+    /// The task whose runs it makes.
+    pub task: Name,
+    /// The version, greater after every change.
+    pub version: u64,
+    /// The state of the schedule.
+    pub state: ScheduleState,
+    /// The trigger.
+    pub trigger: TriggerShape,
+    /// The zone whose clocks count: the one that a crontab names, or the one that was given.
+    pub zone: String,
+    /// The time from the instant at which a run is due to its start.
+    pub delay_ms: u64,
+    /// No instant before this one is due.
+    pub start: Option<Timestamp>,
+    /// No instant after this one is due.
+    pub end: Option<Timestamp>,
+    /// The most runs.
+    pub times: Option<u32>,
+    /// The size of its data in bytes; `None` if its runs get the input of the task.
+    pub data_bytes: Option<u64>,
+    /// The next instant at which it is due.
+    pub next: Option<Due>,
+    /// The number of runs that it has made.
+    pub fired: u64,
+    /// The number of instants without a run, because its earlier run had not ended.
+    pub skipped: u64,
+    /// The instant at which it was added or replaced.
+    pub created_at: Timestamp,
+    /// The instant since which no further one is due.
+    pub finished_at: Option<Timestamp>,
+    /// The reason why it makes no runs although instants pass, for people: the clock was set back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_back: Option<String>,
+}
+
+impl ScheduleShape {
+    /// Returns the state of `info` and its definition at `now`.
+    pub fn of(info: &ScheduleInfo, definition: &Definition, state: ScheduleState, now: Timestamp) -> Self {
+        let cursor = plausible(Some(info.cursor), now).unwrap_or(now);
+        let from = cursor.max(now.minus(Duration::from_millis(1)));
+        let next = definition.next_after(from);
+        Self {
+            key: info.key.key.clone(),
+            tenant: info.key.tenant.clone(),
+            task: info.task.clone(),
+            version: info.version,
+            state,
+            trigger: TriggerShape::of(&definition.trigger),
+            zone: definition.zone.name().to_owned(),
+            delay_ms: millis(definition.delay),
+            start: definition.start,
+            end: definition.end,
+            times: definition.times,
+            data_bytes: info.data_bytes,
+            next: next.filter(|_| state != ScheduleState::Finished).map(|at| Due {
+                at,
+                local: local(at, definition.zone),
+                mark: explain::mark(&definition.plan(), from, at).as_ref().map(MarkShape::of),
+                starts_at: Some(at.plus(definition.delay)).filter(|starts| *starts > at),
+            }),
+            fired: info.fired,
+            skipped: info.skipped,
+            created_at: info.created_at,
+            finished_at: info.finished_at,
+            set_back: timing::set_back_added(info, definition.zone, now),
+        }
+    }
+}

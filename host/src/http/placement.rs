@@ -1,0 +1,42 @@
+//! Finds tasks that are left to other hosts, because they require labels that this host does not have, and those that
+//! no host can run.
+
+use crate::run::HeldBack;
+use crate::store::hosts::HostInfo;
+use crate::task::TaskKey;
+
+use super::api_state::App;
+use super::error::ApiResult;
+
+/// The hosts that may run tasks, at one moment.
+pub(super) struct Placement<'a> {
+    app: &'a App,
+    /// The hosts that take runs; read only if some task is not for this host.
+    up: Vec<HostInfo>,
+}
+
+impl<'a> Placement<'a> {
+    pub(super) async fn of(app: &'a App) -> ApiResult<Self> {
+        let elsewhere = app.catalog.tasks().values().any(|task| !task.may_run_on(&app.host.labels));
+        let mut up = if elsewhere { app.store.hosts().await? } else { Vec::new() };
+        let now = app.clock.now();
+        up.retain(|host| host.alive_until > now && !host.draining);
+        Ok(Self { app, up })
+    }
+
+    /// Returns whether runs of a task are left to other hosts.
+    pub(super) fn is_elsewhere(&self, task: &TaskKey) -> bool {
+        self.app.catalog.get(task).is_some_and(|task| !task.may_run_on(&self.app.host.labels))
+    }
+
+    /// Returns why runs of a task that is left to other hosts start on none of them, if that is so.
+    pub(super) fn nowhere(&self, task: &TaskKey) -> Option<HeldBack> {
+        let task = self.app.catalog.get(task)?;
+        if self.up.iter().any(|host| task.may_run_on(&host.host.labels)) {
+            return None;
+        }
+        let labels: Vec<String> = task.runs_on.iter().map(|label| format!("`{label}`")).collect();
+        let reason = format!("it runs on hosts with {}, and none is up that has all of that", labels.join(", "));
+        Some(HeldBack { reason, until: None })
+    }
+}

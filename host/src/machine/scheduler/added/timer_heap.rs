@@ -1,0 +1,314 @@
+//! The timetable of added schedules. It takes a hundred bytes for each, so that a million of them fit in memory.
+//!
+//! The names of schedules and the payloads of their runs stay in the store. Equal definitions are shared.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+
+use crate::schedule::{BadDefinition, Definition};
+use crate::store::added::ScheduleProgress;
+use crate::task::TaskKey;
+use crate::time::Timestamp;
+
+/// The most definitions that are cached by their text. Beyond that they are parsed again, which costs only time.
+const REMEMBERED: usize = 1 << 16;
+
+/// The number of stale heap entries, beyond the number of schedules, above which the heap is rebuilt.
+const VOID: usize = 1 << 10;
+
+/// The definition of a schedule.
+#[derive(Clone, Debug)]
+pub(super) enum Plan {
+    /// The schedule is due at this one instant.
+    At(Timestamp),
+    /// Any other definition.
+    Shared(Arc<Definition>),
+}
+
+/// An index into the slab.
+pub(super) type Slot = u32;
+
+/// A schedule on the timetable.
+#[derive(Clone, Debug)]
+pub(super) struct Timer {
+    pub(super) id: i64,
+    pub(super) version: u64,
+    pub(super) progress: ScheduleProgress,
+    /// The instant of the next look; `NEVER` while a look is under way, or while the schedule's task is missing.
+    look_at: Timestamp,
+    pub(super) plan: Plan,
+    /// The place of its task.
+    pub(super) task: u32,
+}
+
+const NEVER: Timestamp = Timestamp::from_millis(i64::MAX);
+
+/// All loaded schedules, and a heap of their next looks.
+#[derive(Debug, Default)]
+pub(super) struct TimerHeap {
+    slab: Vec<Option<Timer>>,
+    free: Vec<Slot>,
+    by_id: HashMap<i64, Slot>,
+    order: BinaryHeap<Reverse<(Timestamp, Slot)>>,
+    tasks: Vec<TaskKey>,
+    task_places: HashMap<TaskKey, u32>,
+    /// The schedules that came due while their task was missing, by task.
+    resting: HashMap<u32, Vec<Slot>>,
+    definitions: HashMap<Box<str>, Arc<Definition>>,
+}
+
+impl TimerHeap {
+    /// Returns the number of schedules.
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Parses a definition, or returns the one that was parsed from an equal text.
+    pub(super) fn plan(&mut self, text: &str) -> Result<Plan, BadDefinition> {
+        if let Some(known) = self.definitions.get(text) {
+            return Ok(Plan::Shared(Arc::clone(known)));
+        }
+        let definition = Definition::read(text)?;
+        if let Some(at) = definition.plain_instant() {
+            return Ok(Plan::At(at));
+        }
+        // The cache is cleared as a whole, which keeps the cost of each entry low. Schedules keep the definitions that
+        // they use.
+        if self.definitions.len() >= REMEMBERED {
+            self.definitions.clear();
+        }
+        let definition = Arc::new(definition);
+        self.definitions.insert(text.into(), Arc::clone(&definition));
+        Ok(Plan::Shared(definition))
+    }
+
+    /// Returns the place of a task.
+    pub(super) fn task_place(&mut self, key: &TaskKey) -> u32 {
+        if let Some(place) = self.task_places.get(key) {
+            return *place;
+        }
+        let place = u32::try_from(self.tasks.len()).expect("every place is of a schedule, and slots are 32 bits");
+        self.tasks.push(key.clone());
+        self.task_places.insert(key.clone(), place);
+        place
+    }
+
+    /// Returns the task at a place.
+    pub(super) fn task(&self, place: u32) -> &TaskKey {
+        &self.tasks[place as usize]
+    }
+
+    /// Adds a schedule in place of the one known by its id. The next look is at its next due instant.
+    pub(super) fn put(&mut self, id: i64, version: u64, progress: ScheduleProgress, plan: Plan, task: u32) {
+        // The schedule has no further instant. The look that is due at once stores that.
+        let look_at = plan.next_after(progress.cursor).unwrap_or(progress.cursor);
+        let timer = Timer { id, version, progress, look_at: NEVER, plan, task };
+        let slot = match self.by_id.get(&id) {
+            Some(slot) => *slot,
+            None => {
+                let slot = self.free.pop().unwrap_or_else(|| {
+                    self.slab.push(None);
+                    Slot::try_from(self.slab.len() - 1).expect("four thousand million do not fit in memory")
+                });
+                self.by_id.insert(id, slot);
+                slot
+            }
+        };
+        self.slab[slot as usize] = Some(timer);
+        self.look(slot, look_at);
+    }
+
+    /// Forgets a schedule.
+    pub(super) fn forget(&mut self, id: i64) {
+        if let Some(slot) = self.by_id.remove(&id) {
+            self.slab[slot as usize] = None;
+            self.free.push(slot);
+        }
+    }
+
+    /// Returns the schedule at a slot.
+    pub(super) fn at(&self, slot: Slot) -> Option<&Timer> {
+        self.slab[slot as usize].as_ref()
+    }
+
+    /// Sets the next look at a slot.
+    pub(super) fn look(&mut self, slot: Slot, at: Timestamp) {
+        let Some(timer) = self.slab[slot as usize].as_mut() else { return };
+        timer.look_at = at;
+        self.order.push(Reverse((at, slot)));
+        // Replaced and deleted schedules leave stale entries behind, which may be due in years.
+        if self.order.len() > 2 * self.len() + VOID {
+            let slots = self.slab.iter().zip(0..);
+            self.order = slots
+                .filter_map(|(timer, slot)| Some(Reverse((timer.as_ref()?.look_at, slot))))
+                .filter(|Reverse((at, _))| *at != NEVER)
+                .collect();
+        }
+    }
+
+    /// Records that a schedule has come further.
+    pub(super) fn advance(&mut self, slot: Slot, progress: ScheduleProgress) {
+        if let Some(timer) = self.slab[slot as usize].as_mut() {
+            timer.progress = progress;
+        }
+    }
+
+    /// Lets a schedule rest until its task is present.
+    pub(super) fn rest(&mut self, slot: Slot) {
+        if let Some(timer) = self.at(slot) {
+            self.resting.entry(timer.task).or_default().push(slot);
+        }
+    }
+
+    /// Schedules a look at those whose task is present again. Returns how many there are.
+    pub(super) fn wake(&mut self, there: impl Fn(&TaskKey) -> bool, now: Timestamp) -> usize {
+        let back: Vec<u32> = self.resting.keys().copied().filter(|task| there(self.task(*task))).collect();
+        let mut woken = 0;
+        for task in back {
+            for slot in self.resting.remove(&task).unwrap_or_default() {
+                // The schedule may have been replaced while it rested, or its slot may be another's, which has an
+                // instant of its own.
+                if self.at(slot).is_some_and(|timer| timer.look_at == NEVER && timer.task == task) {
+                    self.look(slot, now);
+                    woken += 1;
+                }
+            }
+        }
+        woken
+    }
+
+    /// Takes up to `limit` slots whose look is due by `now`.
+    pub(super) fn take_due(&mut self, now: Timestamp, limit: usize) -> Vec<Slot> {
+        let mut due = Vec::new();
+        while due.len() < limit {
+            let Some(Reverse((at, slot))) = self.order.peek().copied() else { break };
+            if at > now {
+                break;
+            }
+            self.order.pop();
+            if let Some(timer) = self.slab[slot as usize].as_mut().filter(|timer| timer.look_at == at) {
+                timer.look_at = NEVER;
+                due.push(slot);
+            }
+        }
+        due
+    }
+
+    /// Returns the instant of the next look, or an earlier one.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        self.order.peek().map(|Reverse((at, _))| *at)
+    }
+}
+
+impl Plan {
+    /// Returns the first instant after `after` that is due.
+    pub(super) fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::At(at) => Some(*at).filter(|at| *at > after),
+            Self::Shared(definition) => definition.next_after(after),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::Name;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    fn task(text: &str) -> TaskKey {
+        TaskKey { tenant: Name::default_tenant(), task: Name::new(text).unwrap() }
+    }
+
+    fn put(timetable: &mut TimerHeap, id: i64, seconds: i64) {
+        let place = timetable.task_place(&task("a"));
+        let progress = ScheduleProgress { cursor: at(0), fired: 0 };
+        timetable.put(id, 1, progress, Plan::At(at(seconds)), place);
+    }
+
+    fn ids(timetable: &TimerHeap, slots: &[Slot]) -> Vec<i64> {
+        slots.iter().map(|slot| timetable.at(*slot).unwrap().id).collect()
+    }
+
+    #[test]
+    fn schedules_come_up_in_the_order_of_their_instants_and_once() {
+        let mut timetable = TimerHeap::default();
+        for (id, seconds) in [(1, 30), (2, 10), (3, 20), (4, 40)] {
+            put(&mut timetable, id, seconds);
+        }
+
+        let first = timetable.take_due(at(30), 2);
+        let then = timetable.take_due(at(30), 9);
+
+        assert_eq!((ids(&timetable, &first), ids(&timetable, &then)), (vec![2, 3], vec![1]));
+        assert!(timetable.take_due(at(30), 9).is_empty());
+        assert_eq!(timetable.next(), Some(at(40)));
+    }
+
+    #[test]
+    fn a_schedule_that_was_replaced_or_forgotten_does_not_come_up_as_it_was() {
+        let mut timetable = TimerHeap::default();
+        put(&mut timetable, 1, 10);
+        put(&mut timetable, 2, 10);
+        put(&mut timetable, 1, 50);
+        timetable.forget(2);
+        put(&mut timetable, 3, 60);
+
+        assert!(timetable.take_due(at(40), 9).is_empty());
+        let due = timetable.take_due(at(60), 9);
+        assert_eq!(ids(&timetable, &due), [1, 3]);
+        assert_eq!(timetable.len(), 2);
+    }
+
+    #[test]
+    fn a_schedule_rests_until_its_task_is_there() {
+        let mut timetable = TimerHeap::default();
+        put(&mut timetable, 1, 10);
+        let slot = timetable.take_due(at(10), 9)[0];
+        timetable.rest(slot);
+
+        assert_eq!(timetable.wake(|key| *key == task("b"), at(20)), 0);
+        assert_eq!(timetable.wake(|key| *key == task("a"), at(30)), 1);
+        assert_eq!(timetable.take_due(at(30), 9), [slot]);
+    }
+
+    #[test]
+    fn one_that_is_replaced_again_and_again_takes_no_more_room() {
+        let mut timetable = TimerHeap::default();
+        for n in 0..10 * VOID as i64 {
+            put(&mut timetable, n % 3, 1_000_000 + n);
+            if n % 3 == 0 {
+                timetable.forget(0);
+            }
+        }
+
+        assert!(timetable.order.len() <= 2 * timetable.len() + VOID + 1, "{}", timetable.order.len());
+        assert!(timetable.slab.len() <= 3);
+        assert_eq!(timetable.take_due(at(10_000_000), 9).len(), timetable.len());
+    }
+
+    #[test]
+    fn equal_definitions_are_kept_once() {
+        let mut timetable = TimerHeap::default();
+
+        let (Plan::Shared(one), Plan::Shared(two)) =
+            (timetable.plan(r#"{"cron":"5 * * * *"}"#).unwrap(), timetable.plan(r#"{"cron":"5 * * * *"}"#).unwrap())
+        else {
+            panic!("a crontab is no instant")
+        };
+
+        assert!(Arc::ptr_eq(&one, &two));
+        assert!(matches!(timetable.plan(r#"{"at_ms":5000}"#), Ok(Plan::At(instant)) if instant == at(5)));
+        assert!(timetable.plan("nonsense").is_err());
+    }
+
+    #[test]
+    fn a_parked_schedule_is_small() {
+        // With its entries in the heap and the index of ids that is about a hundred bytes.
+        assert!(size_of::<Option<Timer>>() <= 64, "{}", size_of::<Option<Timer>>());
+    }
+}
