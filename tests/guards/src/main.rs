@@ -1,5 +1,5 @@
 //! Reads Sexton's source and checks the structure that ARCHITECTURE.md promises: which room may use what, circles of files,
-//! and the length of files and functions. Prints what breaks a rule, then the figures. With `--edges` also which file of a circle
+//! the length of files and functions, and the documents. Prints what breaks a rule, then the figures. With `--edges` also which file of a circle
 //! uses which.
 #![expect(clippy::print_stdout, reason = "the report is printed")]
 
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use guards::house::HOUSE;
-use guards::{check, source};
+use guards::{check, documents, source};
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -26,7 +26,9 @@ fn main() -> ExitCode {
 fn run(root: &Path) -> Result<bool> {
     let code = source::read(root, HOUSE.crates)?;
     let report = check::all(&code, &HOUSE);
-    for fault in &report.faults {
+    let (unread, links) = documents::check(root)?;
+    let faults = report.faults.len() + unread.len();
+    for fault in report.faults.iter().chain(&unread) {
         println!("{fault}");
     }
     print!("{}", report.drawing);
@@ -37,6 +39,7 @@ fn run(root: &Path) -> Result<bool> {
     }
     println!("figure functions_max {} lines", report.longest_function);
     println!("figure file_circle_max {} files", report.largest_circle);
-    println!("figure guards_faults {} faults", report.faults.len());
-    Ok(report.faults.is_empty())
+    println!("figure documents_links {links} links");
+    println!("figure guards_faults {faults} faults");
+    Ok(faults == 0)
 }

@@ -1,0 +1,164 @@
+//! Checks the documents: every relative link and anchor leads somewhere, every page is part of the book, every file that a text
+//! names exists, and prose is wrapped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::markdown::{self, Page};
+
+/// The book's table of contents.
+const CONTENTS: &str = "docs/SUMMARY.md";
+
+/// The document whose every path must exist, and the directory that its paths may be relative to.
+const MAP: (&str, &str) = ("ARCHITECTURE.md", "host/src");
+
+/// The most characters of a line of prose, as `rustfmt.toml` has them for code.
+const WIDTH: usize = 120;
+
+/// Documents whose lines are longer for now, because they hold figures that are being measured again.
+const UNWRAPPED: &[&str] = &["docs/hostile.md", "docs/soak.md", "docs/testing.md"];
+
+/// Directories without documents of this repository.
+const ELSEWHERE: &[&str] = &["target", "node_modules"];
+
+/// What may mention a document by its path.
+const SOURCES: &[&str] = &["rs", "toml", "sh", "wit", "Makefile"];
+
+/// Returns one line for each fault of the documents below `repository`, and the number of links that were followed.
+///
+/// # Errors
+///
+/// A file cannot be read.
+pub fn check(repository: &Path) -> Result<(Vec<String>, usize)> {
+    let files = files(repository)?;
+    let is_page = |name: &&String| name.ends_with(".md");
+    let mut pages = BTreeMap::new();
+    for name in files.iter().filter(is_page) {
+        pages.insert(name.clone(), markdown::read(&text(repository, name)?));
+    }
+    let mut faults = Vec::new();
+    let mut followed = 0;
+    for (name, page) in &pages {
+        followed += links(repository, name, page, &pages, &mut faults);
+        widths(name, page, &mut faults);
+    }
+    contents(&pages, &mut faults);
+    map(repository, &pages, &mut faults);
+    for name in files.iter().filter(|name| SOURCES.iter().any(|kind| name.ends_with(kind))) {
+        mentions(repository, name, &text(repository, name)?, &files, &mut faults);
+    }
+    Ok((faults, followed))
+}
+
+fn text(repository: &Path, name: &str) -> Result<String> {
+    fs::read_to_string(repository.join(name)).with_context(|| format!("cannot read `{name}`"))
+}
+
+/// The files of the repository, relative to it, without what is built.
+fn files(repository: &Path) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    let mut next = vec![PathBuf::new()];
+    while let Some(below) = next.pop() {
+        for entry in fs::read_dir(repository.join(&below))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = below.join(&name);
+            if name.starts_with('.') || ELSEWHERE.contains(&name.as_str()) {
+                continue;
+            }
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                next.push(path);
+            } else if kind.is_file() {
+                found.insert(path.display().to_string());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Follows the relative links of a page. Returns how many there are.
+fn links(repository: &Path, name: &str, page: &Page, pages: &BTreeMap<String, Page>, faults: &mut Vec<String>) -> usize {
+    let relative = page.links.iter().filter(|link| !link.target.contains("://") && !link.target.starts_with("mailto:"));
+    let mut followed = 0;
+    for link in relative {
+        followed += 1;
+        let (path, anchor) = link.target.split_once('#').unwrap_or((&link.target, ""));
+        let target = if path.is_empty() { Some(name.to_owned()) } else { beside(name, path) };
+        let Some(target) = target.filter(|target| repository.join(target).exists()) else {
+            faults.push(format!("{name}:{}: the link `{}` leads nowhere", link.line, link.target));
+            continue;
+        };
+        let has_anchor = |page: &Page| page.anchors.contains(anchor);
+        if !anchor.is_empty() && !pages.get(&target).is_some_and(has_anchor) {
+            faults.push(format!("{name}:{}: {target} has no heading `#{anchor}`", link.line));
+        }
+    }
+    followed
+}
+
+/// The path of a link in the file `name`, relative to the repository; `None` if it leads out of that.
+#[must_use]
+pub fn beside(name: &str, link: &str) -> Option<String> {
+    let mut parts: Vec<&str> = name.split('/').collect();
+    parts.pop();
+    for part in link.trim_end_matches('/').split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+fn widths(name: &str, page: &Page, faults: &mut Vec<String>) {
+    if !name.starts_with("docs/") && name != MAP.0 || UNWRAPPED.contains(&name) {
+        return;
+    }
+    for line in page.prose.iter().filter(|line| line.width > WIDTH) {
+        faults.push(format!("{name}:{}: this line has {} characters, the most is {WIDTH}", line.number, line.width));
+    }
+}
+
+/// Every page below `docs/` is in the table of contents: the book has no other pages, so links to them would be broken there.
+fn contents(pages: &BTreeMap<String, Page>, faults: &mut Vec<String>) {
+    let Some(contents) = pages.get(CONTENTS) else { return };
+    let listed: BTreeSet<String> = contents.links.iter().filter_map(|link| beside(CONTENTS, &link.target)).collect();
+    for name in pages.keys().filter(|name| name.starts_with("docs/") && *name != CONTENTS && !listed.contains(*name)) {
+        faults.push(format!("{name} is not in {CONTENTS}"));
+    }
+}
+
+/// Every path that the map of the code names exists.
+fn map(repository: &Path, pages: &BTreeMap<String, Page>, faults: &mut Vec<String>) {
+    let (name, base) = MAP;
+    let Some(page) = pages.get(name) else { return };
+    let is_path = |code: &str| {
+        let plain = code.chars().all(|sign| sign.is_ascii_alphanumeric() || "/._-".contains(sign));
+        plain && (code.contains('/') || [".rs", ".md", ".wit", ".sql"].iter().any(|end| code.ends_with(end)))
+    };
+    for code in page.code.iter().filter(|code| is_path(&code.target)) {
+        let exists = [repository.join(&code.target), repository.join(base).join(&code.target)].iter().any(|p| p.exists());
+        if !exists {
+            faults.push(format!("{name}:{}: there is no file `{}`", code.line, code.target));
+        }
+    }
+}
+
+/// Every document that a source mentions exists. A design record may be mentioned by its number.
+fn mentions(repository: &Path, name: &str, text: &str, files: &BTreeSet<String>, faults: &mut Vec<String>) {
+    for (at, line) in text.lines().enumerate() {
+        let words = line.split(|sign: char| !sign.is_ascii_alphanumeric() && !"/._-".contains(sign));
+        for word in words.filter(|word| word.starts_with("docs/")) {
+            let word = word.trim_end_matches(['.', '-', '/']);
+            let is_there = repository.join(word).exists() || files.iter().any(|file| file.starts_with(&format!("{word}-")));
+            if !is_there {
+                faults.push(format!("{name}:{}: there is no document `{word}`", at + 1));
+            }
+        }
+    }
+}
