@@ -4,7 +4,7 @@
 use clap::Command;
 
 /// The commands in groups, in the order they are shown.
-const GROUPS: &[(&str, &[&str])] = &[
+pub(super) const GROUPS: &[(&str, &[&str])] = &[
     (
         "Tasks and runs",
         &["tasks", "chains", "runs", "show", "logs", "result", "trigger", "kill", "release", "pause", "resume"],
