@@ -1,4 +1,4 @@
-//! The command line. `docs/cli.md` is its reference.
+//! The command line. `docs/reference/cli.md` is its reference.
 //!
 //! All commands but `run`, `check`, `schedule explain`, `test`, `migrate`, `backup`, `restore`, `new`, `completions` and
 //! `schema` ask a host over its HTTP API, so they see what any other client sees. Nothing that a guest wrote reaches a

@@ -1,4 +1,4 @@
-//! The HTTP API on loopback, and the one page that people look at. `docs/http-api.md` is its reference.
+//! The HTTP API on loopback, and the one page that people look at. `docs/reference/http.md` is its reference.
 //!
 //! It shows, accepts and passes on; it decides nothing. What it knows of runs under way is [`LiveRuns`](crate::machine::live::LiveRuns), of all else
 //! the [`Store`](crate::store::Store) and the [`Catalog`](crate::catalog::Catalog). There is no authentication: whoever may connect may do everything. Hence it is

@@ -1,4 +1,4 @@
-//! What a host does when it is sent a signal. `docs/operating.md` has the table.
+//! What a host does when it is sent a signal. `docs/guides/service.md` has the table.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The JSON of the API: what the host writes and the CLI reads. Described for others in `docs/http-api.md`.
+//! The JSON of the API: what the host writes and the CLI reads. Described for others in `docs/reference/http.md`.
 //!
 //! Instants are RFC 3339 in UTC, lengths of time whole numbers whose name ends in `_ms`, sizes are bytes.
 
