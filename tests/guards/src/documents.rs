@@ -81,7 +81,13 @@ fn files(repository: &Path) -> Result<BTreeSet<String>> {
 }
 
 /// Follows the relative links of a page. Returns how many there are.
-fn links(repository: &Path, name: &str, page: &Page, pages: &BTreeMap<String, Page>, faults: &mut Vec<String>) -> usize {
+fn links(
+    repository: &Path,
+    name: &str,
+    page: &Page,
+    pages: &BTreeMap<String, Page>,
+    faults: &mut Vec<String>,
+) -> usize {
     let relative = page.links.iter().filter(|link| !link.target.contains("://") && !link.target.starts_with("mailto:"));
     let mut followed = 0;
     for link in relative {
@@ -142,7 +148,8 @@ fn map(repository: &Path, pages: &BTreeMap<String, Page>, faults: &mut Vec<Strin
         plain && (code.contains('/') || [".rs", ".md", ".wit", ".sql"].iter().any(|end| code.ends_with(end)))
     };
     for code in page.code.iter().filter(|code| is_path(&code.target)) {
-        let exists = [repository.join(&code.target), repository.join(base).join(&code.target)].iter().any(|p| p.exists());
+        let exists =
+            [repository.join(&code.target), repository.join(base).join(&code.target)].iter().any(|p| p.exists());
         if !exists {
             faults.push(format!("{name}:{}: there is no file `{}`", code.line, code.target));
         }
@@ -155,7 +162,8 @@ fn mentions(repository: &Path, name: &str, text: &str, files: &BTreeSet<String>,
         let words = line.split(|sign: char| !sign.is_ascii_alphanumeric() && !"/._-".contains(sign));
         for word in words.filter(|word| word.starts_with("docs/")) {
             let word = word.trim_end_matches(['.', '-', '/']);
-            let is_there = repository.join(word).exists() || files.iter().any(|file| file.starts_with(&format!("{word}-")));
+            let is_there =
+                repository.join(word).exists() || files.iter().any(|file| file.starts_with(&format!("{word}-")));
             if !is_there {
                 faults.push(format!("{name}:{}: there is no document `{word}`", at + 1));
             }

@@ -72,7 +72,10 @@ fn describe(command: &Command, page: &mut String) {
         command.get_arguments().filter(is_shared).filter_map(Arg::get_long).map(|long| format!("`--{long}`")).collect();
     if !asks.is_empty() {
         let anchor = SHARED.to_lowercase().replace(' ', "-");
-        page.push_str(&paragraph(&format!("This command asks a host, so it has [{}](#{anchor}) as well.", asks.join(" and "))));
+        page.push_str(&paragraph(&format!(
+            "This command asks a host, so it has [{}](#{anchor}) as well.",
+            asks.join(" and ")
+        )));
     }
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let examples: Vec<&str> = after.lines().filter_map(|line| line.trim().strip_prefix("Example: ")).collect();

@@ -129,13 +129,17 @@ fn kind(field: &Value, schema: &Value) -> String {
     }
     let named = field.get("type").map(|kind| kind.as_str().map_or_else(|| &list(field, "type")[0], |_| kind));
     match named.and_then(Value::as_str).unwrap_or("any value") {
-        "string" => field.get("$comment").and_then(Value::as_str).map_or("text".into(), |range| format!("duration, {range}")),
+        "string" => {
+            field.get("$comment").and_then(Value::as_str).map_or("text".into(), |range| format!("duration, {range}"))
+        }
         "array" => format!("list of {}s", field.get("items").map(|items| kind(items, schema)).unwrap_or_default()),
         "boolean" => "true or false".to_owned(),
         "object" if field.get("properties").is_some() => "table".to_owned(),
         "object" => "table of texts".to_owned(),
         number => match (bound(field, "minimum"), bound(field, "maximum")) {
-            (Some(least), Some(most)) => format!("{}, {} to {}", number.replace("integer", "whole number"), grouped(least), grouped(most)),
+            (Some(least), Some(most)) => {
+                format!("{}, {} to {}", number.replace("integer", "whole number"), grouped(least), grouped(most))
+            }
             _ => number.to_owned(),
         },
     }
@@ -151,6 +155,7 @@ fn size(bytes: u64) -> String {
 /// A number with a comma between its thousands.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
     groups.join(",")
 }
