@@ -1,8 +1,10 @@
 //! The HTTP API on loopback, and the one page that people look at. `docs/reference/http.md` is its reference.
 //!
-//! It shows, accepts and passes on; it decides nothing. What it knows of runs under way is [`LiveRuns`](crate::machine::live::LiveRuns), of all else
-//! the [`Store`](crate::store::Store) and the [`Catalog`](crate::catalog::Catalog). There is no authentication: whoever may connect may do everything. Hence it is
-//! meant for loopback addresses only, and refuses what a web page on another site could make a browser send.
+//! It shows and accepts. What is asked of runs, and pauses, is decided in [`ops`](crate::ops); added schedules, drains and cache
+//! entries go to the [`Store`](crate::store::Store), whose rules decide them. Attempts in progress are read from
+//! [`LiveRuns`](crate::machine::live::LiveRuns), tasks from the [`Catalog`](crate::catalog::Catalog). There is no
+//! authentication: whoever may connect may do everything. The API is therefore meant for loopback addresses only, and refuses
+//! what a web page on another site could make a browser send.
 
 mod absent;
 mod api_state;

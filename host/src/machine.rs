@@ -1,4 +1,5 @@
-//! The loops that make runs happen. They meet in the store, and know nothing of one another.
+//! The loops that make runs happen. No loop calls another: they meet in the store, and share attempts in progress, budgets
+//! and pauses.
 
 pub mod alert;
 pub mod announcer;

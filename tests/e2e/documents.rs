@@ -195,8 +195,8 @@ fn sources() -> Vec<String> {
             .any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs" | "conformance")));
         if !is_test && path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(path).unwrap();
-            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-            let lines = code.lines().filter(|line| !line.trim_start().starts_with("//")).map(str::trim);
+            let code = crate::rooms::without_tests(&text).into_iter();
+            let lines = code.filter(|line| !line.trim_start().starts_with("//")).map(str::trim);
             // A line that ends in a backslash goes on in the next.
             texts.push(lines.collect::<Vec<_>>().join(" ").replace("\\ ", "").to_lowercase());
         }

@@ -24,6 +24,9 @@ const UNWRAPPED: &[&str] = &["docs/hostile.md", "docs/soak.md", "docs/testing.md
 /// Directories without documents of this repository.
 const ELSEWHERE: &[&str] = &["target", "node_modules"];
 
+/// This file, whose tests mention documents that are not there.
+const PLANTED: &str = "tests/guards/src/documents.rs";
+
 /// What may mention a document by its path.
 const SOURCES: &[&str] = &["rs", "toml", "sh", "wit", "Makefile"];
 
@@ -47,7 +50,8 @@ pub fn check(repository: &Path) -> Result<(Vec<String>, usize)> {
     }
     contents(&pages, &mut faults);
     map(repository, &pages, &mut faults);
-    for name in files.iter().filter(|name| SOURCES.iter().any(|kind| name.ends_with(kind))) {
+    let is_source = |name: &&String| SOURCES.iter().any(|kind| name.ends_with(kind)) && *name != PLANTED;
+    for name in files.iter().filter(is_source) {
         mentions(repository, name, &text(repository, name)?, &files, &mut faults);
     }
     Ok((faults, followed))
@@ -168,5 +172,86 @@ fn mentions(repository: &Path, name: &str, text: &str, files: &BTreeSet<String>,
                 faults.push(format!("{name}:{}: there is no document `{word}`", at + 1));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{beside, check};
+
+    /// Checks a repository with these files, besides a page that links to nothing.
+    fn faults(files: &[(&str, &str)]) -> Vec<String> {
+        let place = tempfile::tempdir().expect("a directory");
+        let usual = [("docs/SUMMARY.md", "[A](a.md)\n"), ("docs/a.md", "# A heading\n"), ("host/src/a.rs", "")];
+        for (name, text) in usual.iter().chain(files) {
+            let path = place.path().join(name);
+            fs::create_dir_all(path.parent().expect("it lies in a directory")).expect("a directory");
+            fs::write(path, text).expect("a file");
+        }
+        check(place.path()).expect("the files are read").0
+    }
+
+    #[test]
+    fn documents_whose_links_lead_somewhere_have_no_faults() {
+        let text = "[a](docs/a.md#a-heading), [b](#here), [c](docs), [d](https://example.org/nowhere#x)\n\n# Here\n";
+
+        assert_eq!(faults(&[("README.md", text)]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_link_to_a_missing_file_and_one_to_a_missing_heading_are_found() {
+        let found = faults(&[("README.md", "text\n[a](docs/b.md)\n[b](docs/a.md#b)\n[c](../../x.md)\n")]);
+
+        assert_eq!(
+            found,
+            [
+                "README.md:2: the link `docs/b.md` leads nowhere",
+                "README.md:3: docs/a.md has no heading `#b`",
+                "README.md:4: the link `../../x.md` leads nowhere",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_page_that_the_book_does_not_list_is_found() {
+        assert_eq!(faults(&[("docs/guides/b.md", "")]), ["docs/guides/b.md is not in docs/SUMMARY.md"]);
+    }
+
+    #[test]
+    fn a_file_that_the_architecture_names_and_that_is_gone_is_found() {
+        let found =
+            faults(&[("ARCHITECTURE.md", "`a.rs`, `host/src/a.rs`, `wasi:io/poll`, `b.rs` and\n`store/claims`\n")]);
+
+        assert_eq!(
+            found,
+            ["ARCHITECTURE.md:1: there is no file `b.rs`", "ARCHITECTURE.md:2: there is no file `store/claims`"]
+        );
+    }
+
+    #[test]
+    fn a_document_that_a_source_names_and_that_is_gone_is_found() {
+        let source = "//! See `docs/a.md`.\n// docs/design/0007 has why, docs/b.md not.\n// other/docs/c.md\n";
+        let record = ("docs/design/0007-lanes.md", "");
+        let contents = ("docs/SUMMARY.md", "[A](a.md) [B](design/0007-lanes.md)");
+
+        let found = faults(&[("host/src/b.rs", source), record, contents]);
+
+        assert_eq!(found, ["host/src/b.rs:2: there is no document `docs/b.md`"]);
+    }
+
+    #[test]
+    fn prose_that_is_not_wrapped_is_found() {
+        let wide = format!("{} a\n\n| {} |\n|---|\n", "x".repeat(119), "y ".repeat(90));
+
+        assert_eq!(faults(&[("docs/a.md", &wide)]), ["docs/a.md:1: this line has 121 characters, the most is 120"]);
+    }
+
+    #[test]
+    fn links_are_relative_to_their_file() {
+        assert_eq!(beside("docs/guides/a.md", "../b.md"), Some("docs/b.md".into()));
+        assert_eq!(beside("a.md", "./b/"), Some("b".into()));
+        assert_eq!(beside("a.md", "../b"), None);
     }
 }

@@ -122,23 +122,24 @@ fn kind(field: &Value, schema: &Value) -> String {
     if choices.iter().any(|choice| is_size(choice))
         && let Some((least, most)) = choices.iter().find_map(|of| Some((bound(of, "minimum")?, bound(of, "maximum")?)))
     {
-        return format!("size, {} to {}", size(least), size(most));
+        return format!("size from {} to {}", size(least), size(most));
     }
     if !choices.is_empty() {
         return choices.iter().map(|choice| kind(choice, schema)).collect::<Vec<_>>().join(" or ");
     }
     let named = field.get("type").map(|kind| kind.as_str().map_or_else(|| &list(field, "type")[0], |_| kind));
     match named.and_then(Value::as_str).unwrap_or("any value") {
-        "string" => {
-            field.get("$comment").and_then(Value::as_str).map_or("text".into(), |range| format!("duration, {range}"))
-        }
-        "array" => format!("list of {}s", field.get("items").map(|items| kind(items, schema)).unwrap_or_default()),
+        "string" => field
+            .get("$comment")
+            .and_then(Value::as_str)
+            .map_or("text".into(), |range| format!("duration from {range}")),
+        "array" => format!("list of {}s", kind(&field["items"], schema).replace(" or ", "s or ")),
         "boolean" => "true or false".to_owned(),
         "object" if field.get("properties").is_some() => "table".to_owned(),
         "object" => "table of texts".to_owned(),
         number => match (bound(field, "minimum"), bound(field, "maximum")) {
             (Some(least), Some(most)) => {
-                format!("{}, {} to {}", number.replace("integer", "whole number"), grouped(least), grouped(most))
+                format!("{} from {} to {}", number.replace("integer", "whole number"), grouped(least), grouped(most))
             }
             _ => number.to_owned(),
         },
@@ -147,7 +148,7 @@ fn kind(field: &Value, schema: &Value) -> String {
 
 /// A number of bytes in its largest whole unit.
 fn size(bytes: u64) -> String {
-    let units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let units = ["byte", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let at = (0..units.len()).rev().find(|at| bytes.is_multiple_of(1 << (10 * at))).unwrap_or_default();
     format!("{} {}", bytes >> (10 * at), units[at])
 }
