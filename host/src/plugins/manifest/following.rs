@@ -134,7 +134,7 @@ pub(super) struct ChainText {
     /// to wait after its run.
     #[schemars(with = "Vec<LinkText>")]
     links: Spanned<Vec<LinkText>>,
-    /// What happens when a link does not succeed: "go-on" (the default), or "stop", which pauses the chain; when it is
+    /// Policy for a link that does not succeed: "go-on" (the default), or "stop", which pauses the chain; when it is
     /// resumed it begins again with that link. The log says so in both cases.
     on_failure: Option<Of<OnFailures>>,
     /// The wait between a round in which all links succeeded and the next one. Default: "1s".

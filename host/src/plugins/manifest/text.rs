@@ -76,8 +76,8 @@ pub(super) struct TaskText {
     /// The time zone of `cron`, `cron-seconds`, `at`, `start` and `end`, and of whole days that `every` counts from a
     /// `start`; a name of the IANA database. Default: "UTC".
     pub(super) zone: Option<Of<Zone>>,
-    /// What happens to `cron` and `cron-seconds` when the clocks of `zone` are set. "vixie" (the default): a fixed time
-    /// in a gap is due right after it, and one that comes twice is due the first time only. "skip": what is in a gap is
+    /// Policy of `cron` and `cron-seconds` for changes of the clocks of `zone`. "vixie" (the default): a fixed time in
+    /// a gap is due right after it, and one that comes twice is due the first time only. "skip": a time in a gap is
     /// left out. "utc": the fields are read in UTC.
     #[schemars(with = "Option<Of<Dsts>>")]
     pub(super) dst: Option<Spanned<Of<Dsts>>>,
@@ -105,11 +105,11 @@ pub(super) struct TaskText {
     /// A scheduled run is cancelled if it has not started this long after it could have.
     #[schemars(with = "Option<Of<Period<1, YEAR_MS>>>")]
     pub(super) start_within: Option<Spanned<Of<Period<1, YEAR_MS>>>>,
-    /// What happens when the task is due while an earlier run has not finished: "skip" (the default with a schedule),
+    /// Policy for a run that is due while an earlier one has not finished: "skip" (the default with a schedule),
     /// "queue-one", "queue-all", "replace" (the earlier run is ended), or "allow(N)" runs at once. Default on demand:
     /// "allow(16)"; with `pace` it is "allow(max)" and cannot be set.
     pub(super) overlap: Option<Of<Overlaps>>,
-    /// What happens to instants that were missed while no host was up: "none" (the default), "latest", or "all(N)", the
+    /// Policy for instants that were missed while no host was up: "none" (the default), "latest", or "all(N)", the
     /// latest N.
     pub(super) catch_up: Option<Of<CatchUps>>,
     /// Instants that were missed longer ago than this are left out, whatever `catch-up` says.
@@ -139,22 +139,22 @@ pub(super) struct TaskText {
     /// Values for the `settings` import.
     #[serde(default)]
     pub(super) settings: BTreeMap<String, String>,
-    /// How failed attempts are tried again.
+    /// Retries of failed attempts.
     #[schemars(with = "Option<RetryText>")]
     pub(super) retry: Option<Spanned<RetryText>>,
-    /// What one attempt may use. Every limit has a finite default.
+    /// Limits of one attempt. Every limit has a finite default.
     #[serde(default)]
     pub(super) limits: LimitsText,
-    /// What all runs of the task together may use. Default: no bound.
+    /// Limits of all runs of the task together. Default: no bound.
     #[schemars(with = "Option<BudgetText>")]
     pub(super) budget: Option<Spanned<BudgetText>>,
-    /// What the task may reach. Nothing is granted by default, and a component that imports more than it is granted is
+    /// Permissions of the task. Nothing is granted by default, and a component that imports more than it is granted is
     /// quarantined with the lines to add.
     #[serde(default)]
     pub(super) grants: GrantsText,
 }
 
-/// How failed attempts are tried again.
+/// Retries of failed attempts.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RetryText {
@@ -170,7 +170,7 @@ pub(super) struct RetryText {
     pub(super) jitter: Option<Of<Number<0, 1>>>,
 }
 
-/// What one attempt may use. All limits are on, finite, and in force before the guest's first instruction.
+/// Limits of one attempt. All of them are on, finite, and in force before the guest's first instruction.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct LimitsText {
@@ -206,7 +206,7 @@ pub(super) struct LimitsText {
     pub(super) stdio: Option<Of<Bytes<1, { 64 * MIB }>>>,
 }
 
-/// What all runs of a task together may use. Nothing is bounded by default.
+/// Limits of all runs of a task together. Nothing is bounded by default.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct BudgetText {
@@ -218,7 +218,7 @@ pub(super) struct BudgetText {
     pub(super) cache: Option<Of<Bytes<1, { 1024 * GIB }>>>,
 }
 
-/// What a task may reach. Nothing is granted by default.
+/// Permissions of a task. Nothing is granted by default.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct GrantsText {
@@ -249,11 +249,11 @@ pub(super) struct GrantsText {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[serde(expecting = "a table such as { host = \"/srv/data\", guest = \"/data\", write = true }")]
 pub(super) struct DirectoryText {
-    /// Where the directory is on the host: absolute, or below the plugin directory.
+    /// The path on the host: absolute, or below the plugin directory.
     pub(super) host: Of<HostPath>,
-    /// Where the guest sees it.
+    /// The path in the guest.
     pub(super) guest: Of<GuestPath>,
-    /// Whether the guest may change what is there. Default: false.
+    /// Whether the guest may change files there. Default: false.
     #[serde(default)]
     pub(super) write: bool,
     /// The most bytes that all files below the directory may hold, whatever task wrote them; with `write = true`.

@@ -12,7 +12,7 @@ A plugin's manifest is `NAME.toml` beside `NAME.wasm` in the plugin directory. W
 called `NAME` that runs on demand, with default limits and no grants.
 
 This page is generated from the [JSON schema of manifests](../manifest.schema.json), which `sexton schema` prints and
-editors understand, and a test checks that it is current. What the keys mean together is explained in
+editors understand, and a test checks that it is current. Further explanations are in
 [schedules](../concepts/schedules.md), [limits and grants](../concepts/limits.md) and
 [the life of a run](../concepts/lifecycle.md).
 
