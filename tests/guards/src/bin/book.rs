@@ -68,6 +68,8 @@ fn within_book(target: &str, base: &str, path: &str, adopted: &BTreeMap<String, 
     let file = beside(base, file)?;
     let file = adopted.get(&file).cloned().unwrap_or(file);
     let below = file.strip_prefix(DOCS).filter(|_| file.contains('.'))?;
+    // mdBook makes an index of it.
+    let below = below.strip_suffix("README.md").map_or_else(|| below.to_owned(), |place| format!("{place}index.md"));
     let up = "../".repeat(path.matches('/').count().saturating_sub(1));
     Some(format!("{up}{below}{anchor}"))
 }
@@ -85,5 +87,49 @@ fn each_chapter(value: &mut Value, with: &mut dyn FnMut(&str, &mut String)) {
             fields.values_mut().for_each(|field| each_chapter(field, with));
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chapter_that_is_one_link_out_of_the_book_becomes_that_file() {
+        let adopted = adopts("docs/internals/security.md", "[Security](../../SECURITY.md)\n");
+
+        assert_eq!(adopted, Some("SECURITY.md".into()));
+        assert_eq!(adopts("docs/a.md", "[B](b.md)"), None);
+        assert_eq!(adopts("docs/a.md", "See [B](../B.md)."), None);
+    }
+
+    #[test]
+    fn links_lead_to_chapters_and_links_out_of_the_book_become_text() {
+        let adopted = BTreeMap::from([("SECURITY.md".to_owned(), "docs/internals/security.md".to_owned())]);
+        let of_page = |target: &str| within_book(target, "docs/guides/a.md", "docs/guides/a.md", &adopted);
+        let of_adopted = |target: &str| within_book(target, "SECURITY.md", "docs/internals/security.md", &adopted);
+
+        assert_eq!(of_page("../concepts/b.md#c"), Some("../concepts/b.md#c".into()));
+        assert_eq!(of_page("../../SECURITY.md#x"), Some("../internals/security.md#x".into()));
+        assert_eq!(of_page("../../host/src/run.rs"), None);
+        assert_eq!(of_page("#here"), Some("#here".into()));
+        assert_eq!(of_adopted("docs/design/README.md"), Some("../design/index.md".into()));
+        assert_eq!(of_adopted("docs"), None);
+        assert_eq!(of_adopted("https://example.org"), Some("https://example.org".into()));
+    }
+
+    #[test]
+    fn every_chapter_of_a_book_is_found() {
+        let inner = serde_json::json!({"Chapter": {"path": "b/c.md", "content": "c", "sub_items": []}});
+        let mut book = serde_json::json!({"items": [{"Chapter": {"path": "a.md", "content": "a", "sub_items": [inner]}}]});
+        let mut seen = Vec::new();
+
+        each_chapter(&mut book, &mut |path, content| {
+            seen.push(path.to_owned());
+            content.push('!');
+        });
+
+        assert_eq!(seen, ["docs/a.md", "docs/b/c.md"]);
+        assert!(book.to_string().contains("\"c!\""));
     }
 }

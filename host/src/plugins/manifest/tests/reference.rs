@@ -119,7 +119,7 @@ fn kind(field: &Value, schema: &Value) -> String {
     let choices: Vec<&Value> = list(field, "anyOf").iter().filter(|choice| !is_null(choice)).collect();
     let is_size = |choice: &&Value| choice.get("pattern").is_some_and(|pattern| pattern.to_string().contains("[kKmM"));
     let bound = |of: &Value, name: &str| of.get(name).and_then(Value::as_u64);
-    if choices.iter().any(|choice| is_size(choice))
+    if choices.iter().any(is_size)
         && let Some((least, most)) = choices.iter().find_map(|of| Some((bound(of, "minimum")?, bound(of, "maximum")?)))
     {
         return format!("size from {} to {}", size(least), size(most));
