@@ -121,7 +121,8 @@ mod tests {
     #[test]
     fn every_chapter_of_a_book_is_found() {
         let inner = serde_json::json!({"Chapter": {"path": "b/c.md", "content": "c", "sub_items": []}});
-        let mut book = serde_json::json!({"items": [{"Chapter": {"path": "a.md", "content": "a", "sub_items": [inner]}}]});
+        let mut book =
+            serde_json::json!({"items": [{"Chapter": {"path": "a.md", "content": "a", "sub_items": [inner]}}]});
         let mut seen = Vec::new();
 
         each_chapter(&mut book, &mut |path, content| {
