@@ -3,6 +3,8 @@
 mod asking;
 mod help;
 mod hosts;
+#[cfg(test)]
+mod reference;
 mod runs;
 mod schedules;
 
