@@ -16,7 +16,7 @@ const FIRST: usize = 3000;
 /// The interrupted guests: one that computes, one that waits, one that holds a lock, and one that waits for it.
 const INTERRUPTED: [&str; 4] = ["spin-in-run", "sleep-for-ever", "lock-hoard", "lock-queue"];
 
-/// The resident memory that may be gained, in KiB: that of the store's readers (2 MiB each) and of what an allocator keep at hand.
+/// The resident memory that may be gained, in KiB: that of the store's readers (2 MiB each) and of what an allocator keeps at hand.
 /// Ten thousand runs gained 0.8 MiB; half a kilobyte for each would be more than this.
 const GAINED: u64 = 4 << 10;
 
