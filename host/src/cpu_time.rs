@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_thread_does_between_two_turns_is_charged_to_neither() {
+    fn work_between_two_turns_is_charged_to_neither() {
         for time in [Duration::from_micros(50), TIME] {
             begin_turn(Instant::now());
             let first = interrupted(TIME);
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_slept_for_a_moment_is_not_taken_to_have_computed_meanwhile() {
+    fn a_thread_that_slept_for_a_moment_is_not_charged_for_it() {
         for _ in 0..SHORT_ONES {
             let start = Instant::now();
             begin_turn(start);

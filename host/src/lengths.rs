@@ -58,7 +58,7 @@ mod tests {
     const DAYS: u64 = 86_400;
 
     #[test]
-    fn what_somebody_has_written_is_told_whole_and_reads_as_the_same() {
+    fn an_exact_length_is_whole_and_reads_as_the_same() {
         let lengths = [
             (Duration::ZERO, "0s"),
             (Duration::from_millis(250), "250ms"),
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_measured_is_told_in_two_units_with_years_and_their_days() {
+    fn a_measured_length_has_two_units_with_years_and_their_days() {
         let lengths = [
             (seconds(3660 * DAYS), "10y 7d"),
             (seconds(3652 * DAYS + DAYS / 2), "10y"),

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_is_open_to_its_owner_only_and_what_lies_above_is_not_closed() {
+    fn created_files_are_open_to_their_owner_only_and_directories_above_are_not_closed() {
         let place = tempfile::tempdir().unwrap();
         let directory = place.path().join("above/var");
 
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_to_others_is_closed_and_its_owner_keeps_what_he_may_do() {
+    fn open_files_are_closed_to_others_and_the_owner_keeps_permissions() {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("file");
         fs::write(&file, "x").unwrap();

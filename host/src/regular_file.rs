@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_refused_at_once_also_when_it_takes_the_place_of_a_file_meanwhile() {
+    fn a_pipe_is_refused_at_once_even_if_it_replaces_a_file_in_between() {
         let place = tempfile::tempdir().unwrap();
         let (path, file, fifo) = (place.path().join("it"), place.path().join("file"), place.path().join("fifo"));
         std::fs::write(&path, "text").unwrap();

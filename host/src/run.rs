@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_a_run_back_is_told_with_its_end_if_that_is_known() {
+    fn the_reason_that_holds_a_run_back_is_printed_with_its_end_if_known() {
         let held = |until| HeldBack { reason: "over its budget".to_owned(), until }.to_string();
         assert_eq!(held(None), "over its budget");
         assert_eq!(held(Some(Timestamp::from_millis(0))), "over its budget until 1970-01-01T00:00:00.000Z");

@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_a_bad_name_is_bounded() {
+    fn an_error_about_a_bad_name_is_bounded() {
         let said = Name::new(&"X".repeat(10_000)).unwrap_err().to_string();
         assert!(said.len() < 250, "{said}");
     }
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_attempt_may_use_is_finite_and_what_the_guide_says() {
+    fn default_limits_are_finite_and_those_of_the_guide() {
         let mib = 1024 * 1024;
         let usual = Limits {
             deadline: Duration::from_secs(60),
