@@ -1,5 +1,5 @@
-//! Crontabs read a second time, from the manual and without the code under test: sets of values instead of bits, a walk from day
-//! to day instead of leaps, and cron's own main loop for what becomes of a crontab when clocks are set.
+//! Reads crontabs a second time, from the manual and without the code under test: sets of values instead of bits, a
+//! walk from day to day instead of leaps, and cron's own main loop for changes of the clock.
 
 use chrono::{DateTime, Offset, TimeZone};
 use chrono_tz::Tz;
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 const DAY: i64 = 86_400;
 
-/// A crontab as the manual tells it. Lists hold a place for each value from 0 on.
+/// A crontab as the manual describes it. Lists have a place for each value from 0 on.
 pub struct Manual {
     seconds: Vec<bool>,
     minutes: Vec<bool>,
@@ -16,11 +16,11 @@ pub struct Manual {
     months: Vec<bool>,
     weekdays: Vec<Weekday>,
     either: bool,
-    /// The zone that it names itself.
+    /// The zone that its text names.
     pub zone: Option<Tz>,
-    /// It follows the clock when that is set.
+    /// Whether it follows the clock when the clock is set.
     pub wild: bool,
-    /// Some of its values depend on a name.
+    /// Whether some of its values depend on a name.
     pub spread: bool,
 }
 
@@ -45,7 +45,7 @@ struct Field {
     name: &'static str,
     low: usize,
     high: usize,
-    /// Where a bare `H` ends.
+    /// The last value of a bare `H`.
     spread: usize,
     names: &'static str,
 }
@@ -60,7 +60,7 @@ const FIELDS: [Field; 6] = [
 ];
 
 impl Manual {
-    /// Reads five fields or six; `None` if the manual does not allow the text. It may never come.
+    /// Reads five fields or six; `None` if the manual does not allow the text. The crontab may never come.
     pub fn read(text: &str, has_seconds: bool, name: &str) -> Option<Self> {
         if text.len() > 1000 {
             return None;
@@ -117,14 +117,15 @@ impl Manual {
         })
     }
 
-    /// Whether a clock that shows so many seconds since its 1970-01-01 00:00 is meant.
+    /// Returns whether the second `shown`, counted from 1970-01-01 00:00 on a clock, matches.
     pub fn means(&self, shown: i64) -> bool {
         let time = usize::try_from(shown.rem_euclid(DAY)).expect("less than a day");
         let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
         self.hours[hour] && self.minutes[minute] && self.seconds[second] && self.means_day(shown.div_euclid(DAY))
     }
 
-    /// The first second after `shown` on a clock that is never set; `None` if it does not come within `days` days.
+    /// Returns the first second after `shown` on a clock that is never set; `None` if it does not come within `days`
+    /// days.
     pub fn next_after(&self, shown: i64, days: i64) -> Option<i64> {
         let today = (shown + 1).div_euclid(DAY);
         let first_of = |day: i64| {
@@ -141,12 +142,12 @@ impl Manual {
         (today..today + days).filter(|day| self.means_day(*day)).find_map(first_of)
     }
 
-    /// Whether any day of the calendar, which repeats after 400 years, is meant.
+    /// Returns whether any day of the calendar, which repeats after 400 years, matches.
     pub fn ever_comes(&self) -> bool {
         (0..146_097).any(|day| self.means_day(day))
     }
 
-    /// A day since 1970-01-01.
+    /// Returns whether a day, counted from 1970-01-01, matches.
     fn means_day(&self, day: i64) -> bool {
         let (year, month, date) = civil(day);
         if !self.months[month] {
@@ -169,7 +170,8 @@ impl Manual {
         if self.either { is_date || is_weekday } else { is_date && is_weekday }
     }
 
-    /// When cron, which wakes up whenever the clock's minute changes, runs it in `(from, to]` on a machine in `zone`.
+    /// Returns when cron runs it in `(from, to]` on a machine in `zone`. cron wakes up whenever the clock's minute
+    /// changes.
     pub fn fires(&self, zone: Tz, from: i64, to: i64) -> Vec<i64> {
         let offset = |second: i64| offset(zone, second);
         let means = |minute: i64| self.means(minute * 60);
@@ -215,7 +217,7 @@ impl Manual {
     }
 }
 
-/// The first change of a zone's clocks after `from`, in seconds, within `days` days.
+/// Returns the first change of a zone's clocks after `from`, in seconds, within `days` days.
 pub fn next_change(zone: Tz, from: i64, days: i64) -> Option<i64> {
     let before = offset(zone, from);
     let mut low = (from..from + days * DAY).step_by(6 * 3600).find(|at| offset(zone, *at + 6 * 3600) != before)?;
@@ -232,7 +234,7 @@ fn offset(zone: Tz, second: i64) -> i64 {
     zone.offset_from_utc_datetime(&utc).fix().local_minus_utc().into()
 }
 
-/// Macros as they stand in the manual, systemd's words in any case.
+/// Returns the fields of macros as they stand in the manual, and of systemd's words in any case.
 fn stands_for(text: &str) -> Option<&'static str> {
     let known = match text.to_ascii_lowercase().as_str() {
         "minutely" => "* * * * *",
@@ -249,7 +251,7 @@ fn stands_for(text: &str) -> Option<&'static str> {
     (!text.starts_with('@') || text.bytes().all(|byte| !byte.is_ascii_uppercase())).then_some(known)
 }
 
-/// The values of a field, of which none is counted.
+/// Returns the values of a field that has no counted days.
 fn values(field: &Field, text: &str, name: &str, spread: &mut bool) -> Option<Vec<usize>> {
     let mut all = Vec::new();
     for item in text.split(',') {
@@ -301,7 +303,7 @@ fn values(field: &Field, text: &str, name: &str, spread: &mut bool) -> Option<Ve
     Some(all)
 }
 
-/// Where `H` and `~` fall for a name: its first value, the last that there may be, and the step.
+/// Returns where `H` and `~` fall for a name: the first value, the last possible one, and the step.
 fn placed(field: &Field, name: &str, first: usize, last: usize, step: Option<usize>) -> (usize, usize, usize) {
     let all = last - first + 1;
     let step = step.unwrap_or(all);
@@ -311,7 +313,7 @@ fn placed(field: &Field, name: &str, first: usize, last: usize, step: Option<usi
     (first + usize::try_from(hash % places).expect("less than sixty"), last, step)
 }
 
-/// `L`, `L-3`, `15W`, `LW` or `L-3W`; the inner `None` is something else, the outer is wrong.
+/// Parses `L`, `L-3`, `15W`, `LW` or `L-3W`; the inner `None` is another item, the outer is an error.
 fn date(item: &str) -> Option<Option<Date>> {
     let field = &FIELDS[3];
     let (day, is_near) = item.strip_suffix('W').map_or((item, false), |day| (day, true));
@@ -323,7 +325,7 @@ fn date(item: &str) -> Option<Option<Date>> {
     if is_near { value(field, day).map(|day| Some(Date::Near(day))) } else { Some(None) }
 }
 
-/// `friL` or `fri#2`.
+/// Parses `friL` or `fri#2`.
 fn weekday(item: &str) -> Option<Option<Weekday>> {
     let day = |text: &str| value(&FIELDS[5], text).map(|day| day % 7);
     if let Some((weekday, nth)) = item.split_once('#') {
@@ -344,25 +346,27 @@ fn value(field: &Field, text: &str) -> Option<usize> {
     named.map(|place| place + field.low)
 }
 
-/// Digits only; what is beyond all fields is as good as a thousand.
+/// Parses digits only; a number beyond all fields counts as a thousand.
 fn number(text: &str) -> Option<usize> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.bytes().fold(0, |number, byte| (number * 10 + usize::from(byte - b'0')).min(1000)))
 }
 
-/// Whether `date`, a `weekday`, is the one from Monday to Friday that is nearest to `wanted`, in the same month.
+/// Returns whether `date`, a `weekday`, is the day from Monday to Friday that is nearest to `wanted`, in the same
+/// month.
 fn near(wanted: i64, date: i64, weekday: i64, length: i64) -> bool {
     if !(1..=length).contains(&wanted) || weekday == 0 || weekday == 6 {
         return false;
     }
-    // How far it is to a date that is no weekend: the nearest is meant, Friday rather than Monday for a Saturday.
+    // The distance to a date outside weekends. The nearest one counts, which is Friday rather than Monday for a
+    // Saturday.
     let is_workday =
         |other: i64| (1..=length).contains(&other) && (1..=5).contains(&(weekday + other - date).rem_euclid(7));
     let order = [0, -1, 1, -2, 2];
     order.into_iter().map(|away| wanted + away).find(|other| is_workday(*other)) == Some(date)
 }
 
-/// Year, month and date of a day since 1970-01-01, by Howard Hinnant's `civil_from_days`.
+/// Returns year, month and date of a day since 1970-01-01, by Howard Hinnant's `civil_from_days`.
 fn civil(day: i64) -> (i64, usize, i64) {
     let shifted = day + 719_468;
     let era = shifted.div_euclid(146_097);

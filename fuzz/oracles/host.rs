@@ -1,4 +1,4 @@
-//! The API of a host over a store in a folder, with tasks of two tenants, and runs in all states.
+//! Provides the API of a host over a store in a folder, with tasks of two tenants, and runs in all states.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -58,7 +58,7 @@ pub struct Api {
 impl Api {
     pub fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        // In memory where there is such a place, as each change waits for the disk.
+        // In memory if there is such a place, because each change waits for the disk.
         let memory = Path::new("/dev/shm");
         let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let directory = directory.expect("a directory");
@@ -108,7 +108,7 @@ impl Api {
     }
 }
 
-/// Runs 1 to 5 of `hello`: succeeded, failed, under way, waiting and waiting.
+/// Makes the runs 1 to 5 of `hello`: succeeded, failed, under way, waiting and waiting.
 async fn make_runs(store: &dyn Store, catalog: &Catalog, live: &LiveRuns) {
     let hello = TaskKey { tenant: Name::default_tenant(), task: Name::new("hello").expect("a name") };
     for _ in 0..5 {

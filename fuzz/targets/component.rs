@@ -1,14 +1,15 @@
-//! Any bytes that begin like a component: what children do with them ends without a panic, and with one line if it is refused.
+//! Tests any bytes that begin like a component: reading them ends without a panic, and with one line if they are
+//! refused.
 //!
-//! All readers of the host's own (names, debug information, imports) see every input. The compiler, which is wasmtime's and takes
-//! a hundred times as long, sees those that hold together, and so does not bound how many are tried.
+//! All readers of the host's own (names, debug information, imports) see every input. The compiler, which is wasmtime's
+//! and takes a hundred times as long, sees only valid ones, so it does not limit how many are tried.
 
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};
 use sexton::runtime::{Glance, as_children_do};
 
-/// What every component begins with; without it all would be refused by the first look.
+/// The bytes that every component begins with; without them the first check would refuse everything.
 const PREAMBLE: &[u8] = b"\0asm\x0d\0\x01\0";
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {

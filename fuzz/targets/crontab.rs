@@ -1,4 +1,5 @@
-//! Any text as a crontab: it is refused in one line, or means the instants that a second reader finds, whichever face reads it.
+//! Tests any text as a crontab: it is refused in one line, or means the instants that a second reader finds, in every
+//! face.
 
 #![no_main]
 
@@ -13,16 +14,16 @@ use domain::time::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use oracle::Manual;
 
-/// How many days the second reader walks before it gives up: beyond the 29th of February on some weekday, mostly.
+/// The days that the second reader walks before it gives up: mostly beyond the 29th of February on some weekday.
 const DAYS: i64 = 3000;
 
-/// Whose crontab it is.
+/// The name of the task with the crontab.
 const NAME: &str = "acme/report";
 
 fuzz_target!(|input: (u16, u32, u8, &str)| {
     let (zone, day, choice, text) = input;
     let zone = TZ_VARIANTS[usize::from(zone) % TZ_VARIANTS.len()];
-    // From 1952 on, for two hundred years.
+    // Instants from 1952 on, for two hundred years.
     let start = i64::from(day % 73_000) * 86_400 - 6_500 * 86_400 + i64::from(day % 86_400);
     let case = Case { text, zone, start: Timestamp::from_millis(start * 1000) };
     let seconds = choice & 1 == 1;
@@ -45,7 +46,7 @@ fuzz_target!(|input: (u16, u32, u8, &str)| {
             case.check_refused(seconds);
             let never = matches!(wrong, BadCrontab::Never(..));
             match manual {
-                // Whether some name makes it never come is not for the manual.
+                // The manual does not decide whether it never comes under some name.
                 Some(manual) if never => assert!(manual.spread || !manual.ever_comes(), "`{text}` comes: {wrong}"),
                 Some(_) => panic!("the manual allows `{text}`: {wrong}"),
                 None => assert!(!never, "{wrong}"),
@@ -61,7 +62,7 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// By a clock that is never set it comes when the manual says.
+    /// Checks that it comes when the manual says, by a clock that is never set.
     fn check_meaning(&self, crontab: &Crontab, manual: &Manual) {
         let text = self.text;
         assert_eq!(crontab.to_string(), text);
@@ -100,7 +101,7 @@ impl Case<'_> {
         }
     }
 
-    /// What a manifest refuses as a crontab, `sexton schedule explain` does not take for one.
+    /// Checks that `sexton schedule explain` does not take a text for a crontab that a manifest refuses.
     fn check_refused(&self, seconds: bool) {
         let reading = Reading { zone: Some(self.zone), seconds, name: Some(NAME), start: None };
         let given = parse::read(self.text, reading, self.start);
@@ -108,7 +109,7 @@ impl Case<'_> {
         assert!(!taken, "`{}` is refused in a manifest, and explained", self.text);
     }
 
-    /// Where the clocks are set it is run when cron would.
+    /// Checks that it runs when cron would, if the clocks are set.
     fn check_changes(&self, crontab: &Crontab, manual: &Manual) {
         let zone = manual.zone.unwrap_or(self.zone);
         let Some(change) = oracle::next_change(zone, self.start.as_millis().div_euclid(1000), 400) else { return };
@@ -123,7 +124,7 @@ impl Case<'_> {
         assert_eq!(found, manual.fires(zone, from, to), "`{}` in {zone} around {change}", self.text);
     }
 
-    /// Instants only ever grow, do not depend on where one starts, and are those that are explained.
+    /// Checks that instants only grow, do not depend on the start, and are those that are explained.
     fn check_order(&self, crontab: Crontab) {
         let Self { text, zone, start } = *self;
         let named = crontab.for_name(NAME);

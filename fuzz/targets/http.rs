@@ -1,8 +1,8 @@
-//! Any request at all to the API over a real store: an answer that is whole, an error that says what is wrong in one line where it is
-//! refused, and no more work than a bound.
+//! Tests any request to the API over a real store: the response is whole, an error is one line, and the work is
+//! bounded.
 //!
-//! An input reads like a request: `METHOD PATH`, lines of headers, an empty line, a body. Requests follow one another on one
-//! store, as they do on a host, and the store is made anew after some thousand.
+//! An input reads like a request: `METHOD PATH`, lines of headers, an empty line, a body. Requests follow one another
+//! on one store, as they do on a host, and the store is made anew after some thousand.
 
 #![no_main]
 
@@ -20,13 +20,13 @@ use host::Api;
 use libfuzzer_sys::fuzz_target;
 use tower::ServiceExt;
 
-/// Requests to one store.
+/// The requests to one store.
 const REQUESTS: usize = 5000;
 
-/// How long an answer is waited for that comes when a run is over, a log ends or a profile is taken: no run goes on here.
+/// The time to wait for a response that comes when a run or a log ends or a profile is complete: no run goes on here.
 const WAITING: Duration = Duration::from_millis(20);
 
-/// How long all other answers are waited for, on a busy machine.
+/// The time to wait for all other responses, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The most processor time of one request, in an instrumented build without optimization.
@@ -63,7 +63,7 @@ async fn answered(router: Router, request: Request<Body>, said: &str) {
     let full = [StatusCode::INSUFFICIENT_STORAGE, StatusCode::SERVICE_UNAVAILABLE].contains(&head.status);
     let is_error = head.status.as_u16() >= 400;
     assert!(head.status.as_u16() < 500 || full, "{said}: {} {}", head.status, String::from_utf8_lossy(&body));
-    // The answer to HEAD is that to GET without its body.
+    // The response to HEAD is that to GET without its body.
     if is_head {
         assert!(body.is_empty(), "{said}");
     } else if is_error {
@@ -107,7 +107,7 @@ fn request(bytes: &[u8]) -> Option<Request<Body>> {
     let (method, path) = lines.next()?.split_once(' ')?;
     let mut request = Request::builder().method(method).uri(path);
     let headers: Vec<_> = lines.filter_map(|line| line.split_once(": ")).collect();
-    // A host of one's own, unless a header says another.
+    // The request names this host, unless a header names another.
     if headers.iter().all(|(name, _)| !name.eq_ignore_ascii_case("host")) {
         request = request.header("host", "localhost");
     }

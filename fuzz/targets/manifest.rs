@@ -1,5 +1,5 @@
-//! Any text as a manifest: it is refused in lines that say where, the same by a host and by `sexton check`, or it defines tasks that
-//! can be planned and told of, and whose crontabs read the same once they are printed.
+//! Tests any text as a manifest: it is refused in lines with positions, the same by a host and by `sexton check`, or it
+//! defines tasks that can be planned and described, and whose crontabs read the same once they are printed.
 
 #![no_main]
 
@@ -12,11 +12,11 @@ use sexton::schedule::{Trigger, explain, parse};
 use sexton::task::{Name, Task};
 use sexton::time::Timestamp;
 
-/// `sexton check` tells no more errors of a file.
+/// The most errors of a file that `sexton check` reports.
 const MOST_ERRORS: usize = 20;
 
 fuzz_target!(|text: &str| {
-    // What begins with no table is of a task, so that more of it means something.
+    // Text that does not begin with a table belongs to a task, so that more of it means something.
     let text = if text.starts_with('[') { text } else { &format!("[tasks.a]\n{text}") };
     let (examined, errors) = Manifest::examine("f.toml", text);
     for wrong in &errors {

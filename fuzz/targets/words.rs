@@ -1,5 +1,5 @@
-//! Any text as an instant in words, and as a schedule of any kind: it is refused in one line, or what is printed of it reads the
-//! same, and so does the text with capitals, wider spaces or a sum behind it.
+//! Tests any text as an instant in words, and as a schedule of any kind: it is refused in one line, or its printed form
+//! reads the same, and so does the text with capitals, wider spaces or a sum behind it.
 
 #![no_main]
 
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use chrono_tz::{TZ_VARIANTS, Tz};
 use domain::schedule::Trigger;
-use domain::schedule::parse::{self, ParsedSchedule, Reading};
 use domain::schedule::instant_parser::{Absolute, instant};
+use domain::schedule::parse::{self, ParsedSchedule, Reading};
 use domain::schedule::zone;
 use domain::time::Timestamp;
 use libfuzzer_sys::fuzz_target;
@@ -29,7 +29,7 @@ fuzz_target!(|input: (u16, i64, &str)| {
             None
         }
     };
-    // No text means anything at a time beyond the calendar, but for an instant with its offset.
+    // No text has a meaning at a time beyond the calendar, except an instant with its offset.
     let within = CALENDAR.contains(&now.as_millis());
     if let Some(at) = at.filter(|_| within) {
         check_instant(text, place, now, at);
@@ -47,7 +47,7 @@ fuzz_target!(|input: (u16, i64, &str)| {
         Ok(given) => drop(given.explain(now, 3)),
         Err(wrong) => assert_one_line(&wrong),
     }
-    // What is no zone is compared with the names of all, which takes longer than all the rest.
+    // A text that is no zone is compared with the names of all zones, which takes longer than everything else.
     if text.len() % 8 == 0 {
         match zone(text) {
             Ok(found) => assert_eq!(zone(found.name()), Ok(found)),

@@ -1,7 +1,7 @@
-//! What a whole host costs: durable runs a second, the way to the first run, and doing nothing.
+//! Measures the costs of a whole host: durable runs a second, the time to the first run, and doing nothing.
 //!
 //! Prints tables for people, and `figure NAME VALUE UNIT` lines for programs. The disk's own time for an fdatasync is
-//! printed beside every durable figure, as disks differ and have moods.
+//! printed beside every durable figure, because disks differ and vary.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
 
 #[expect(dead_code, reason = "shared by benches that need different parts")]
@@ -20,7 +20,7 @@ use sexton::run::{Cause, RunState};
 use sexton::store::{NewRun, RunFilter};
 use sexton::task::{Name, TaskKey};
 
-/// Runs that are made for the durable figure, and how many of them in one request.
+/// The runs that are made for the durable figure, and the number of them in one request.
 const RUNS: usize = 100_000;
 const REQUEST: usize = 500;
 
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Runs a second from being made to being over, with `synchronous=FULL`, and how often the disk was waited for.
+/// Returns the runs a second from creation to end, with `synchronous=FULL`, and the number of waits for the disk.
 async fn durable(place: &Path) -> (f64, f64) {
     let place = place.join("durable");
     fs::create_dir_all(place.join("plugins")).unwrap();
@@ -82,7 +82,7 @@ async fn durable(place: &Path) -> (f64, f64) {
     best
 }
 
-/// Make so many runs, while they are worked off, and wait until all are over.
+/// Makes `runs` runs, while they are carried out, and waits until all have ended.
 async fn work_off(host: &Host, key: &TaskKey, runs: usize) -> Duration {
     let start = Instant::now();
     for _ in 0..runs / REQUEST {
@@ -100,19 +100,20 @@ async fn work_off(host: &Host, key: &TaskKey, runs: usize) -> Duration {
         if left == 0 {
             return start.elapsed();
         }
-        // Not to ask at every commit: that would be part of what is measured.
+        // A query at every commit would be part of the measurement.
         let _ = tokio::time::timeout(Duration::from_millis(5), changes.changed()).await;
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
-/// From the start of the process to the end of its first run, with 100 plugins that are all due at the start.
+/// Measures the time from the start of the process to the end of its first run, with 100 plugins that are all due at
+/// the start.
 fn first_runs(place: &Path) -> (f64, f64) {
     let place = place.join("first");
     fs::create_dir_all(place.join("plugins")).unwrap();
     let hello = fs::read(guest("hello")).unwrap();
     for n in 0..PLUGINS {
-        // A custom section makes each component another one, with code of its own to be compiled.
+        // A custom section makes each component different, so that each is compiled.
         let mut component = hello.clone();
         let name = format!("n{n:03}");
         component.extend([0, u8::try_from(name.len()).unwrap() + 1, u8::try_from(name.len()).unwrap()]);
@@ -140,14 +141,14 @@ fn first_runs(place: &Path) -> (f64, f64) {
     (took[0], took[1])
 }
 
-/// Memory and processor time of a host with 100 plugins and nothing to do.
+/// Returns memory and processor time of a host with 100 plugins and nothing to do.
 fn idle(place: &Path) -> (f64, f64) {
     let place = place.join("first");
     for n in 0..PLUGINS {
         fs::write(place.join(format!("plugins/n{n:03}.toml")), format!("[tasks.n{n:03}]\n")).unwrap();
     }
     let host = Process::start(&place, "");
-    // Asked seldom: what the answers take would stay, and this is about a host with nothing to do.
+    // The query is rare, because the memory of its responses would stay, and this measures a host with nothing to do.
     while host.get("/v1/plugins").matches("\"digest\":\"").count() < PLUGINS {
         std::thread::sleep(Duration::from_millis(500));
     }
@@ -174,7 +175,7 @@ fn until_succeeded(host: &Process, runs: usize) -> Instant {
     until(host, |host| host.get(&path).matches("\"succeeded\"").count() >= runs)
 }
 
-/// Processor time that the host has used.
+/// Returns the processor time that the host has used.
 fn cpu(host: &Process) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{}/stat", host.id())).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
@@ -190,7 +191,7 @@ fn config(place: &Path) -> Config {
     config
 }
 
-/// How long the disk takes for one small durable write.
+/// Returns the time that the disk takes for one small durable write.
 fn fdatasync_p50(place: &Path) -> Duration {
     let mut file =
         fs::File::options().read(true).write(true).create(true).truncate(true).open(place.join("disk")).unwrap();

@@ -1,9 +1,10 @@
-//! What others notice of hung plugins: a short task that is due every 20 ms, an API call and a lock beside 0, 1, 10, 100
-//! and 1000 of them.
+//! Measures how hung plugins affect others: a short task that is due every 20 ms, an API call and a lock beside 0, 1,
+//! 10, 100 and 1000 of them.
 //!
-//! The hung ones come within one second, spin until their deadline, and a third of them take all the memory that they may
-//! have first. Everything goes through the real binary: plugins are dropped, schedules fire, runs are claimed, made, and
-//! written to SQLite. What is reported of runs is read from there afterwards; of the API, what a client saw.
+//! The hung ones come within one second, spin until their deadline, and a third of them take all the memory that they
+//! may have first. Everything goes through the real binary: plugins are dropped, schedules fire, runs are claimed,
+//! made, and written to SQLite. The figures of runs are read from there afterwards; those of the API are what a client
+//! saw.
 //!
 //! `cargo bench --bench hung -- 100` measures one number of hung plugins only.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
@@ -21,17 +22,17 @@ use common::{Process, Spread, await_plugins, drop_plugin, target};
 
 const LEVELS: [usize; 5] = [0, 1, 10, 100, 1000];
 
-/// How long the hung ones may go on, and over which time they come.
+/// The deadline of the hung ones, and the time over which they come.
 const DEADLINE: Duration = Duration::from_secs(8);
 const ARRIVE: Duration = Duration::from_secs(1);
 
-/// From the drop of the plugin to the first arrival: the host must have seen it.
+/// The time from the drop of the plugin to the first arrival, in which the host must have seen it.
 const LEAD: Duration = Duration::from_secs(4);
 
-/// How often what must stay quick is asked for.
+/// The interval of the requests that must stay quick.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// Memory of the hung ones.
+/// The memory of the hung ones.
 const MEMORY_MB: usize = 16;
 
 fn main() {
@@ -68,7 +69,7 @@ fn main() {
     println!("figure hung1000_rss_left_mb {:.1} MB", last.rss[2] - last.rss[0]);
 }
 
-/// What must stay quick.
+/// Runs the requests that must stay quick.
 fn beside(place: &Path) {
     let every = EVERY.as_millis();
     let manifest = format!(
@@ -137,7 +138,7 @@ fn measure(host: &Process, place: &Path, nth: usize, hung: usize) -> Level {
     }
 }
 
-/// A manifest of `hung` tasks that are due, one after the other, within [`ARRIVE`].
+/// Returns a manifest of `hung` tasks that are due, one after the other, within [`ARRIVE`].
 fn hung_tasks(hung: usize, from: SystemTime) -> String {
     let mut text = String::new();
     let (ms, step) = (DEADLINE.as_millis(), ARRIVE / u32::try_from(hung).unwrap());
@@ -154,7 +155,7 @@ fn hung_tasks(hung: usize, from: SystemTime) -> String {
     text
 }
 
-/// Ask the API again and again; how long each answer took.
+/// Calls the API repeatedly, and returns the duration of each call.
 fn ask(host: &Process, over: &AtomicBool) -> Vec<f64> {
     let agent = ureq::Agent::new_with_defaults();
     let url = format!("{}/v1/tasks/tick", host.url);
@@ -179,7 +180,7 @@ fn peak_rss(host: &Process, over: &AtomicBool) -> f64 {
     peak
 }
 
-/// Wait until all hung runs are written down.
+/// Waits until all hung runs are stored.
 fn await_ends(host: &Process, hung: usize) {
     let start = Instant::now();
     while host.get("/v1/runs?state=running&limit=1000").matches("\"h0").count() > 0 {
@@ -188,15 +189,16 @@ fn await_ends(host: &Process, hung: usize) {
     }
 }
 
-/// What the store says of the runs of one level, in milliseconds.
+/// The store's figures about the runs of one level, in milliseconds.
 struct Runs {
-    /// From when a short run was due to when its guest started.
+    /// The time from the instant at which a short run was due to the start of its guest.
     late: Vec<f64>,
-    /// The part of that from when it was claimed, the commit of the claim included: what the store does not explain is here.
+    /// The part of that since the claim, including the claim's commit: the rest of the delay that the store does not
+    /// explain.
     since_claim: Vec<f64>,
-    /// From there to its end: it takes a lock and lets it go.
+    /// The time from there to its end: it takes a lock and releases it.
     took: Vec<f64>,
-    /// How long after their deadlines the hung ones ended.
+    /// The time after their deadlines at which the hung ones ended.
     hung: Vec<f64>,
     /// Whether all of these ended as they should.
     hung_well: bool,

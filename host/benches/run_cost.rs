@@ -1,8 +1,10 @@
-//! What a run costs, without the store, against the bare wasmtime calls in the same process and on the same engine.
+//! Measures the cost of a run without the store, against the bare wasmtime calls in the same process and on the same
+//! engine.
 //!
-//! `cargo bench --bench run_cost [-- COMPONENT [RUNS]]`. The component is a task that does nothing, `noop` of the test
-//! guests unless said otherwise. Both sides make a fresh store, instantiate, call and drop, with fuel and epochs on;
-//! ours adds limits, accounts, capture of stdout and stderr, imports, the queue to the guest threads and the way back.
+//! `cargo bench --bench run_cost [-- COMPONENT [RUNS]]`. The component is a task that does nothing; the default is
+//! `noop` of the test guests. Both sides make a fresh store, instantiate, call and drop, with fuel and epochs on. The
+//! host's side adds limits, accounts, capture of stdout and stderr, imports, the queue to the guest threads and the way
+//! back.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,10 +31,10 @@ use sexton::time::{Clock, Timestamp};
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-/// Runs that are under way at a time, so that no thread waits for the next.
+/// The runs that are under way at a time, so that no thread waits for the next.
 const AT_ONCE: u64 = 64;
 
-/// Measurements of each side, taken in turn; the best counts, as whatever else the machine does only adds to it.
+/// The measurements of each side, taken in turn. The best counts, because other work of the machine only adds to it.
 const ROUNDS: usize = 7;
 
 fn main() -> anyhow::Result<()> {
@@ -75,7 +77,7 @@ struct Bench {
     _directory: tempfile::TempDir,
 }
 
-/// What a guest needs at the least.
+/// The least that a guest needs.
 struct Bare {
     table: ResourceTable,
     wasi: WasiCtx,
@@ -130,7 +132,7 @@ impl Bench {
         Ok(Self { control, runtime, prepared, task, bare, _directory: directory })
     }
 
-    /// Microseconds a run, by the wall clock, of bare calls on this many threads.
+    /// Returns the microseconds a run, by the wall clock, of bare calls on this many threads.
     fn bare(&self, runs: u64, threads: usize) -> f64 {
         let todo = AtomicU64::new(runs);
         let start = Instant::now();
@@ -164,7 +166,7 @@ impl Bench {
         assert!(matches!(returned, Ok(Ok(_))), "the component is to do nothing, and do it well: {returned:?}");
     }
 
-    /// Microseconds a run, by the wall clock, of ours.
+    /// Returns the microseconds a run, by the wall clock, of the host's runtime.
     fn ours(&self, runs: u64) -> f64 {
         let todo = Arc::new(AtomicU64::new(runs));
         let start = Instant::now();
@@ -190,7 +192,7 @@ fn micros(time: Duration, runs: u64) -> f64 {
     time.as_secs_f64() * 1e6 / runs as f64
 }
 
-/// The output of a future that never waits.
+/// Returns the output of a future that never waits.
 fn at_once<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,

@@ -1,9 +1,9 @@
-//! What added schedules cost: 1,000, 100,000 and 1,000,000 of them in one host.
+//! Measures the costs of added schedules: 1,000, 100,000 and 1,000,000 of them in one host.
 //!
-//! The table is filled by one transaction before the host starts; the rest is the real binary on its real store. A tenth of
-//! them is due once, spread over one minute (of 100,000: 1,000 a second for ten seconds); the others have crontabs and
-//! intervals that are not due meanwhile. Their task does nothing, and its runs may lag behind: how late a schedule fires is
-//! taken from the store, `created_at - due_at`.
+//! The table is filled by one transaction before the host starts; the rest is the real binary on its real store. A
+//! tenth of them is due once, spread over one minute (of 100,000: 1,000 a second for ten seconds). The others have
+//! crontabs and intervals that are not due in that time. Their task does nothing, and its runs may lag behind: the
+//! delay of a schedule is taken from the store, `created_at - due_at`.
 //!
 //! `cargo bench --bench schedules -- 1000` measures one number of them only.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
@@ -19,16 +19,16 @@ use common::{Process, Spread, await_plugins, drop_plugin, target};
 
 const LEVELS: [usize; 3] = [1_000, 100_000, 1_000_000];
 
-/// For how long nothing is due while the idle host is watched.
+/// The time for which nothing is due while the idle host is measured.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// Over which time the tenth comes due.
+/// The time over which the tenth comes due.
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// All runs are kept, to be counted.
 const CONFIG: &str = "[retention]\nruns = 1000000\nbytes = \"100 GiB\"\n";
 
-/// Over which it does where that shows a rate of 1,000 a second.
+/// The time over which it does so to show a rate of 1,000 a second.
 const BURST: Duration = Duration::from_secs(10);
 
 fn main() {
@@ -59,20 +59,20 @@ fn main() {
     }
 }
 
-/// What was measured of one number of schedules.
+/// The measurements of one number of schedules.
 #[derive(Clone, Copy, Debug)]
 struct Level {
     schedules: usize,
-    /// From the start of the process until all are parked.
+    /// The time from the start of the process until all schedules are loaded.
     start: Duration,
-    /// Resident memory once they are.
+    /// The resident memory at that time.
     rss_mb: f64,
-    /// Processor time until then.
+    /// The processor time until then.
     load_cpu: f64,
-    /// Processor time while nothing is due, as a part of one core.
+    /// The processor time while nothing is due, as a fraction of one core.
     idle: f64,
     late: Spread,
-    /// Processor time for firing a tenth, their runs included, beyond what is used while nothing is due.
+    /// The processor time for firing a tenth, including their runs, beyond that used while nothing is due.
     fire_cpu: f64,
     fired: usize,
 }
@@ -82,7 +82,7 @@ impl Level {
         (self.rss_mb - empty.rss_mb) * f64::from(1 << 20) / self.schedules as f64
     }
 
-    /// Processor time for all of them: to load each, and to fire a tenth.
+    /// Returns the processor time for all of them: to load each, and to fire a tenth.
     fn cost(&self, empty: &Self) -> f64 {
         (self.load_cpu - empty.load_cpu).max(1e-3) + self.fire_cpu
     }
@@ -100,7 +100,7 @@ impl Level {
     }
 }
 
-/// The slope of the cost over the number of schedules, both as logarithms: 1 is in proportion.
+/// Returns the slope of the cost over the number of schedules, both as logarithms: 1 is proportional.
 fn exponent(levels: &[Level], empty: &Level) -> f64 {
     let points: Vec<_> = levels.iter().map(|level| ((level.schedules as f64).ln(), level.cost(empty).ln())).collect();
     let n = points.len() as f64;
@@ -114,7 +114,7 @@ fn measure(schedules: usize) -> Level {
     let place = place.path();
     fs::create_dir_all(place.join("plugins")).unwrap();
     drop_plugin(place, "noop", "noop", "[tasks.noop]\noverlap = \"allow(64)\"\n");
-    // One life before, which makes the tables and compiles the plugin.
+    // An earlier start creates the tables and compiles the plugin.
     await_plugins(&Process::start(place, CONFIG), 1);
     let ready = SystemTime::now() + lead(schedules);
     let over = match schedules {
@@ -128,7 +128,7 @@ fn measure(schedules: usize) -> Level {
     let host = Process::start(place, CONFIG);
     await_plugins(&host, 1);
     let start = await_parked(place, schedules, began);
-    // What it took to start is given back by now, and whatever was to be written is written.
+    // By now the memory of the start is released, and all pending writes are done.
     std::thread::sleep(Duration::from_secs(2));
     let (rss_mb, load_cpu) = (host.rss_mb(), cpu(host.id()));
     assert!(ready > SystemTime::now() + IDLE, "the lead was too short for {schedules} schedules on this machine");
@@ -138,18 +138,18 @@ fn measure(schedules: usize) -> Level {
     let (before, watched) = (cpu(host.id()), Instant::now());
     std::thread::sleep(ready.duration_since(SystemTime::now()).unwrap() + over);
     let late = await_fired(&place.join("var/sexton.db"), due);
-    // What it would have used anyhow is not charged to them.
+    // The time that it would have used anyway is not charged to them.
     let fire_cpu = (cpu(host.id()) - before - idle * watched.elapsed().as_secs_f64()).max(0.0);
     let fired = late.len();
     Level { schedules, start, rss_mb, load_cpu, idle, late: Spread::of(late), fire_cpu, fired }
 }
 
-/// From the filling of the table to the first instant: time to fill it, to start, and to be idle.
+/// Returns the time from filling the table to the first instant: enough to fill it, to start, and to be idle.
 fn lead(schedules: usize) -> Duration {
     IDLE + Duration::from_secs(15) + Duration::from_micros(schedules as u64 * 100)
 }
 
-/// Put the schedules where the host finds them, in the words in which it writes them itself.
+/// Inserts the schedules in the format that the host itself writes.
 fn fill(database: &Path, schedules: usize, from: SystemTime, over: Duration) {
     let mut store = rusqlite::Connection::open(database).unwrap();
     let (now, from) = (millis(SystemTime::now()), millis(from));
@@ -184,7 +184,7 @@ fn fill(database: &Path, schedules: usize, from: SystemTime, over: Duration) {
     tx.commit().unwrap();
 }
 
-/// A month that does not come soon.
+/// Returns a month that does not come soon.
 fn elsewhere(now: i64) -> u32 {
     use chrono::Datelike;
     (chrono::DateTime::from_timestamp_millis(now).unwrap().month() + 5) % 12 + 1
@@ -194,7 +194,7 @@ fn millis(at: SystemTime) -> i64 {
     i64::try_from(at.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
-/// Wait until the host says that it has parked them all; how long that took from `began`.
+/// Waits until the host reports that it has loaded them all. Returns how long that took since `began`.
 fn await_parked(place: &Path, schedules: usize, began: Instant) -> Duration {
     let line = format!("Parked {schedules} added schedule(s)");
     while schedules > 0 && !fs::read_to_string(place.join("log")).unwrap().contains(&line) {
@@ -204,7 +204,7 @@ fn await_parked(place: &Path, schedules: usize, began: Instant) -> Duration {
     began.elapsed()
 }
 
-/// Wait until all that was due is fired and its runs are over; how late each was, in milliseconds.
+/// Waits until all that was due has fired and its runs have ended. Returns the delay of each, in milliseconds.
 fn await_fired(database: &Path, due: usize) -> Vec<f64> {
     let store = rusqlite::Connection::open_with_flags(database, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let began = Instant::now();
@@ -223,10 +223,10 @@ fn await_fired(database: &Path, due: usize) -> Vec<f64> {
     late
 }
 
-/// Processor time of a process so far, in seconds.
+/// Returns the processor time of a process so far, in seconds.
 fn cpu(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // After the name, which may hold anything: the 12th and 13th of what follows are utime and stime.
+    // After the name, which may contain anything, the 12th and 13th fields are utime and stime.
     let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
     let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
     ticks / 100.0 // USER_HZ, which Linux keeps at 100 for everybody

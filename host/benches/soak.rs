@@ -1,8 +1,9 @@
-//! An hour (or as many seconds as are said) with good and hostile tasks side by side: is anything lost, late, or leaking?
+//! Runs good and hostile tasks side by side for an hour (or the given number of seconds), and checks whether anything
+//! is lost, late, or leaking.
 //!
-//! `cargo bench --bench soak -- 600` soaks for ten minutes. The host is the real binary with its store on the disk. Good
-//! tasks take a lock, count in the cache, and must have run once for every instant that they were due. Hostile ones spin,
-//! take all memory, hoard locks, sleep, recurse, panic and flood the log, again and again.
+//! `cargo bench --bench soak -- 600` soaks for ten minutes. The host is the real binary with its store on the disk.
+//! Good tasks take a lock, count in the cache, and must have run once for every instant at which they were due. Hostile
+//! ones spin, take all memory, hoard locks, sleep, recurse, panic and flood the log, again and again.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
 
 mod common;
@@ -16,22 +17,22 @@ use common::{Process, Spread, await_plugins, drop_plugin, target};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Good tasks: what they do, and how often.
+/// The good tasks: name, action and interval.
 const GOOD: [(&str, &str, Duration); 3] = [
     ("tick", "lock", Duration::from_millis(100)),
     ("count", "count", Duration::from_millis(250)),
     ("slow", "lock", Duration::from_secs(5)),
 ];
 
-/// Hostile tasks: what they do, and how many of each there are.
+/// The hostile tasks: action, and number of each.
 const HOSTILE: [(&str, i64); 7] =
     [("spin", 8), ("fill", 4), ("hoard", 2), ("sleep", 8), ("recurse", 4), ("panic", 2), ("flood", 2)];
 
-/// The deadline of the first hostile task of each kind, and by how much that of the next is longer, in milliseconds.
+/// The deadline of the first hostile task of each kind, and the step to that of the next, in milliseconds.
 const DEADLINE: i64 = 1_000;
 const DEADLINE_STEP: i64 = 110;
 
-/// How often a line is printed, and what counts as the beginning: caches fill, and compiled code is read.
+/// The interval of printed lines.
 const LINE: Duration = Duration::from_secs(60);
 
 fn main() {
@@ -39,7 +40,7 @@ fn main() {
     let place = tempfile::Builder::new().prefix("sexton-soak-").tempdir_in(target()).unwrap();
     let place = place.path();
     fs::create_dir_all(place.join("plugins")).unwrap();
-    // Everything is kept, so that everything can be looked at in the end.
+    // All history is kept, so that it can be examined in the end.
     let host = Process::start(place, "[retention]\nruns = 1000000\nbytes = \"100 GiB\"\n");
     drop_plugin(place, "good", "swarm", &good());
     drop_plugin(place, "hostile", "swarm", &hostile());
@@ -84,7 +85,7 @@ fn hostile() -> String {
     let mut text = String::new();
     for (does, count) in HOSTILE {
         for n in 0..count {
-            // Longer than the deadline, so that each has an end before it comes again; not all at the same instants.
+            // Longer than the deadline, so that each ends before it comes again; not all at the same instants.
             let _ = writeln!(
                 text,
                 "[tasks.{does}-{n}]\nevery = \"{}ms\"\ninput = \"{does}\"\nretry = {{ attempts = 1 }}\nbrake = \"off\"\n\
@@ -118,7 +119,7 @@ fn report(host: &Process, place: &Path, from: SystemTime, lines: &[Line]) {
     println!("ended past their deadlines, ms, p50 / p99 / max: {past}");
     let locks = locks_left(host, place);
 
-    // The first quarter is the beginning: what is kept at hand is being filled.
+    // The first quarter is the beginning, in which caches fill.
     let rss = |part: &[Line]| part.iter().map(|line| line.rss).sum::<f64>() / part.len().max(1) as f64;
     let quarter = lines.len() / 4;
     let growth = rss(&lines[lines.len() - quarter.max(1)..])
@@ -148,7 +149,7 @@ fn ms(at: SystemTime) -> i64 {
     i64::try_from(at.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
-/// How many locks are held once the hostile tasks are taken away and their last runs have ended.
+/// Returns how many locks are held once the hostile tasks are removed and their last runs have ended.
 fn locks_left(host: &Process, place: &Path) -> usize {
     for file in ["hostile.wasm", "hostile.toml"] {
         fs::remove_file(place.join("plugins").join(file)).unwrap();
@@ -164,12 +165,12 @@ fn locks_left(host: &Process, place: &Path) -> usize {
     }
 }
 
-/// How late the good runs that were due in between started, in milliseconds.
+/// Returns the delays of the good runs that were due in that time, in milliseconds.
 fn late(database: &Path, from: SystemTime, to: SystemTime) -> Spread {
     of_good_runs(database, "a.started_at - r.due_at", from, to)
 }
 
-/// What `milliseconds`, an expression, is of the good runs that were due in between.
+/// Evaluates `milliseconds`, an expression, for the good runs that were due in that time.
 fn of_good_runs(database: &Path, milliseconds: &str, from: SystemTime, to: SystemTime) -> Spread {
     let store = rusqlite::Connection::open(database).unwrap();
     let names: Vec<String> = GOOD.iter().map(|(name, ..)| format!("'{name}'")).collect();
@@ -183,7 +184,8 @@ fn of_good_runs(database: &Path, milliseconds: &str, from: SystemTime, to: Syste
     Spread::of(rows.map(|value| value.unwrap() as f64).collect())
 }
 
-/// How many instants a task was due at, at how many of them no run of it succeeded, and at how many more than one did.
+/// Returns the number of instants at which a task was due, of those without a successful run, and of those with more
+/// than one.
 fn kept(database: &Path, task: &str, every: Duration, from: SystemTime, to: SystemTime) -> (usize, usize, usize) {
     let store = rusqlite::Connection::open(database).unwrap();
     let mut query = store
@@ -201,7 +203,7 @@ fn kept(database: &Path, task: &str, every: Duration, from: SystemTime, to: Syst
     (due.len(), lost, runs.values().filter(|count| **count > 1).count())
 }
 
-/// How far past their deadlines those ended that had to be ended, in milliseconds.
+/// Returns how far past their deadlines runs ended that had to be ended, in milliseconds.
 fn overshoot(database: &Path, from: SystemTime, to: SystemTime) -> Spread {
     let store = rusqlite::Connection::open(database).unwrap();
     let mut query = store
@@ -215,7 +217,7 @@ fn overshoot(database: &Path, from: SystemTime, to: SystemTime) -> Spread {
     Spread::of(rows.map(|past| past.unwrap() as f64).collect())
 }
 
-/// How the attempts of the hostile tasks ended, and how often.
+/// Returns the outcomes of the hostile tasks' attempts, with their numbers.
 fn hostile_ends(database: &Path, from: SystemTime, to: SystemTime) -> String {
     let store = rusqlite::Connection::open(database).unwrap();
     let names: Vec<String> = HOSTILE.iter().map(|(name, _)| format!("t.name LIKE '{name}-%'")).collect();

@@ -1,13 +1,13 @@
-//! Durable no-op runs end to end on both stores, beside none, 100,000 and 1,000,000 stored ones: how many a second, from
-//! being made to being over, and how long it takes until one starts on idle hosts. In the same run, on the same database,
-//! two job queues that others use, in the best of their documented settings.
+//! Measures durable no-op runs end to end on both stores, beside none, 100,000 and 1,000,000 stored ones: how many a
+//! second, from creation to end, and the time until one starts on idle hosts. On the same database it also measures two
+//! job queues that others use, with the best of their documented settings.
 //!
-//! The hosts on PostgreSQL are the release binary, one to three of it. SQLite lets in one process only, and runs can be made
-//! by the hundred only from within, so that the host is in this process there. The column `asked/s` is what comes
-//! through the front door: runs that 16 clients ask for one by one over HTTP.
+//! The hosts on PostgreSQL are the release binary, one to three of it. SQLite allows one process only, and runs can be
+//! made by the hundred only from within, so the host is in this process there. The column `asked/s` is the rate through
+//! the front door: runs that 16 clients request one by one over HTTP.
 //!
-//! `cargo bench --bench store -- sqlite` measures one part, or more: `sqlite`, `postgres`, `rivals`. `quick` is for
-//! seeing whether it works, not for figures.
+//! `cargo bench --bench store -- sqlite` measures one part, or more: `sqlite`, `postgres`, `rivals`. `quick` is a
+//! trial, not for figures.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
 
 #[expect(dead_code, reason = "shared by benches that need different parts")]
@@ -37,7 +37,7 @@ use rivals::{NAMES, Rival, Rivals};
 
 const MILLION: usize = 1_000_000;
 
-/// What may be asked for.
+/// The words of the command line.
 const WORDS: [&str; 4] = ["sqlite", "postgres", "rivals", "quick"];
 
 fn main() -> ExitCode {
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is to be measured.
+/// The parts to measure.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     sqlite: bool,
@@ -63,7 +63,7 @@ struct Asked {
 }
 
 impl Asked {
-    /// All of it, unless parts are named.
+    /// Returns all parts, unless some are named.
     fn from_args() -> Result<Self, String> {
         // Cargo itself adds `--bench`.
         let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -97,7 +97,8 @@ impl Asked {
 }
 
 fn bench(asked: &Asked) -> Result<(), String> {
-    // Before anything is measured: what is missing is said at once, and what is installed is on the disk.
+    // This comes before any measurement, so that missing programs are reported at once, and installed files are on the
+    // disk.
     let rivals = if asked.rivals { Some(Rivals::install()?) } else { None };
     let place = tempfile::Builder::new().prefix("sexton-store-").tempdir_in(target()).unwrap();
     let cluster = (asked.postgres || asked.rivals).then(hosts::server);
@@ -123,12 +124,12 @@ fn bench(asked: &Asked) -> Result<(), String> {
     Ok(())
 }
 
-/// What was measured of so many hosts beside so many stored runs.
+/// Returns the measurement of this many hosts beside this many stored runs.
 fn at(measured: &[Measured], hosts: usize, filled: usize) -> Option<&Measured> {
     measured.iter().find(|measured| measured.hosts == hosts && measured.filled == filled)
 }
 
-/// Measure the rivals, and say how one host compares with each.
+/// Measures the rivals, and prints how one host compares with each.
 fn beside(rivals: &Rivals, cluster: &Cluster, effort: rivals::Effort, one: Option<&Measured>) -> Vec<Rival> {
     println!("\ndurable no-op jobs beside, from made to done; `x` is one host's runs for each of their jobs");
     println!(
@@ -175,7 +176,7 @@ fn figures(sqlite: &[Measured], postgres: &[Measured], rivals: &[Rival]) {
     if let Some(one) = at(postgres, 1, 0) {
         println!("figure postgres_start_p99_ms {:.1} ms", one.started().p99);
     }
-    // Of one host, and of the store that loses most.
+    // The figures of one host, on the store that loses most.
     let kept = [sqlite, postgres].into_iter().filter_map(|store| {
         let (empty, full) = (at(store, 1, 0)?, at(store, 1, MILLION)?);
         Some(full.rate / empty.rate * 100.0)

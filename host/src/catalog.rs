@@ -1,4 +1,4 @@
-//! The tasks that this host knows, for all who need to look one up.
+//! Holds the tasks that this host knows, for all parts that look one up.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -21,40 +21,40 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// All tasks, as they are now.
+    /// Returns the current tasks.
     pub fn tasks(&self) -> Tasks {
         // A poisoned lock still holds a map in which each task is whole.
         self.tasks.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// One task.
+    /// Returns one task.
     pub fn get(&self, key: &TaskKey) -> Option<Arc<Task>> {
         self.tasks.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
-    /// All chains, as they are now.
+    /// Returns the current chains.
     pub fn chains(&self) -> Chains {
         self.chains.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Change which chains there are. Who is told of changes hears of it with the next [`Catalog::change`].
+    /// Changes the chains. Subscribers are notified with the next [`Catalog::change`].
     pub fn change_chains(&self, change: impl FnOnce(&mut BTreeMap<TaskKey, Arc<Chain>>)) {
         change(Arc::make_mut(&mut self.chains.write().unwrap_or_else(PoisonError::into_inner)));
     }
 
-    /// Put `tasks` in the place of what was known before.
+    /// Replaces all tasks.
     pub fn replace(&self, tasks: BTreeMap<TaskKey, Arc<Task>>) {
         *self.tasks.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tasks);
         self.changed.send_modify(|generation| *generation += 1);
     }
 
-    /// Change what is known. In place, unless somebody still looks at what was known before.
+    /// Changes the tasks: in place, unless another part still holds the previous map.
     pub fn change(&self, change: impl FnOnce(&mut BTreeMap<TaskKey, Arc<Task>>)) {
         change(Arc::make_mut(&mut self.tasks.write().unwrap_or_else(PoisonError::into_inner)));
         self.changed.send_modify(|generation| *generation += 1);
     }
 
-    /// Told whenever the tasks have changed.
+    /// Returns a receiver that is notified whenever the tasks have changed.
     pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
         self.changed.subscribe()
     }

@@ -1,4 +1,4 @@
-//! Clocks: the system's, and the store's, by which all hosts go that share one.
+//! Provides clocks: the system's, and that of a store, which all hosts that share it follow.
 
 mod steady;
 
@@ -13,11 +13,11 @@ use crate::time::{Clock, Timestamp};
 pub use steady::SETTLES;
 use steady::Steady;
 
-/// How often the store is asked for the time, of which the answer with the shortest way counts. A way that took long there and
-/// not back (or the other way round) makes the clock wrong by up to half of that.
+/// The number of times that the store is asked for the time; the answer with the shortest round trip counts. If one
+/// direction took longer than the other, the clock is wrong by up to half of the round trip.
 const SAMPLES: usize = 5;
 
-/// The time as the operating system tells it.
+/// The clock of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -27,13 +27,13 @@ impl Clock for SystemClock {
     }
 }
 
-/// The system's clock, as a host without a shared store goes by it: a clock that is set far off for a moment is not followed
-/// (`clock/steady.rs`).
+/// The system's clock for a host without a shared store. It does not follow a step that is far off and lasts only a
+/// moment (`clock/steady.rs`).
 #[derive(Debug)]
 pub struct HostClock(Mutex<Steady>);
 
 impl HostClock {
-    /// A clock that shows what the system's shows now.
+    /// Creates a clock that shows what the system's shows now.
     pub fn start() -> Self {
         Self(Mutex::new(Steady::new(wall() - since_boot())))
     }
@@ -54,33 +54,33 @@ impl Clock for HostClock {
     }
 }
 
-/// The store's time, kept on this host: what the store said last, and what has passed since by a clock that nobody sets. So
-/// whatever the system's clock says, or is set to, has no part in it.
+/// The store's time on this host: the store's last answer, plus the time since then by a clock that is never set. So
+/// the system's clock, whatever it shows or is set to, has no influence.
 ///
-/// It goes back only where it is [corrected](StoreClock::correct), and no further than that.
+/// It goes back only when it is [corrected](StoreClock::correct), and no further than that.
 #[derive(Debug)]
 pub struct StoreClock {
-    /// By how much the store's time is ahead of [`since_boot`], in microseconds.
+    /// The microseconds by which the store's time is ahead of [`since_boot`].
     ahead: AtomicI64,
-    /// What keeps it from following the store's clock where that is set far off for a moment.
+    /// Keeps it from following the store's clock through a large step that lasts only a moment.
     steady: Mutex<Steady>,
 }
 
-/// How far two clocks are apart, as far as can be told.
+/// The measured difference of two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Measured {
-    /// By how much the store's time is ahead of the other, in microseconds, if the way there took as long as that back.
+    /// The microseconds by which the store's time is ahead of the other, if both directions took equally long.
     ahead: i64,
-    /// By how much that may be wrong: half of the way there and back.
+    /// The possible error of that: half of the round trip.
     give_or_take: i64,
 }
 
 impl StoreClock {
-    /// A clock that shows the time of `store`; `None` if that has none of its own.
+    /// Creates a clock that shows the time of `store`. Returns `None` if the store has no time of its own.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Those of the store.
     pub async fn of(store: &dyn Store) -> Result<Option<Self>> {
         let measured = measure(|| store.time(), since_boot).await?;
         Ok(measured.map(|measured| Self::ahead_by(measured.ahead)))
@@ -90,11 +90,12 @@ impl StoreClock {
         Self { ahead: AtomicI64::new(ahead), steady: Mutex::new(Steady::new(ahead)) }
     }
 
-    /// Ask `store` again. Returns by how many milliseconds this clock was set: 0 while it shows what the store may have meant.
+    /// Asks `store` again. Returns by how many milliseconds this clock was set: 0 while it shows a time that the store
+    /// may have meant.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// Those of the store.
     pub async fn correct(&self, store: &dyn Store) -> Result<i64> {
         let Some(measured) = measure(|| store.time(), since_boot).await? else { return Ok(0) };
         let before = self.ahead.load(Ordering::Relaxed);
@@ -119,15 +120,15 @@ impl Clock for StoreClock {
 }
 
 impl Measured {
-    /// What a clock is ahead that was `before`: as it was, if that may be right. So it does not go to and fro with each
-    /// measurement.
+    /// Returns how far a clock that was ahead by `before` is ahead: unchanged, if that may be right. So the clock does
+    /// not move to and fro with each measurement.
     fn corrected(self, before: i64) -> i64 {
         let off = before.abs_diff(self.ahead);
         if off <= self.give_or_take.unsigned_abs() { before } else { self.ahead }
     }
 }
 
-/// Measure by how much the time that `ask` brings is ahead of that on the clock `local`, which is in microseconds.
+/// Measures how far the time from `ask` is ahead of the clock `local`, which is in microseconds.
 async fn measure<A: Future<Output = Result<Option<Timestamp>>>>(
     ask: impl Fn() -> A,
     local: impl Fn() -> i64,
@@ -137,7 +138,7 @@ async fn measure<A: Future<Output = Result<Option<Timestamp>>>>(
         let asked = local();
         let Some(time) = ask().await? else { return Ok(None) };
         let way = local().saturating_sub(asked);
-        // Half a millisecond more: the store cuts what is beyond whole ones.
+        // Half a millisecond is added, because the store cuts the time to whole ones.
         let then = time.as_millis().saturating_mul(1000).saturating_add(500);
         let ahead = then.saturating_sub(asked).saturating_sub(way / 2);
         let measured = Measured { ahead, give_or_take: way / 2 + 500 };
@@ -148,7 +149,7 @@ async fn measure<A: Future<Output = Result<Option<Timestamp>>>>(
     Ok(best)
 }
 
-/// Microseconds since the Unix epoch by the system's clock.
+/// Returns the microseconds since the Unix epoch by the system's clock.
 fn wall() -> i64 {
     chrono::Utc::now().timestamp_micros()
 }
@@ -157,7 +158,7 @@ fn from_micros(micros: i64) -> Timestamp {
     Timestamp::from_millis(micros.div_euclid(1000))
 }
 
-/// Microseconds by a clock that only goes forward, also while the machine sleeps.
+/// Returns microseconds by a clock that only goes forward, also while the machine sleeps.
 fn since_boot() -> i64 {
     #[cfg(target_os = "linux")]
     const CLOCK: ClockId = ClockId::Boottime;
@@ -174,7 +175,8 @@ mod tests {
 
     use super::*;
 
-    /// A store whose time is `ahead` of the local clock, to and from which the ways take so long, all in microseconds.
+    /// Measures a store whose time is `ahead` of the local clock, with these durations of both directions, all in
+    /// microseconds.
     async fn measured(ahead: i64, ways: [(i64, i64); SAMPLES]) -> Measured {
         let (local, asked) = (Cell::new(7_000_000), Cell::new(0_usize));
         let ask = || {
@@ -226,7 +228,7 @@ mod tests {
         let clock = StoreClock::ahead_by(1_800_000_000_000_000 - since_boot());
 
         let first = clock.now();
-        // What it is about is that time passes.
+        // The test is about time that passes.
         std::thread::sleep(Duration::from_millis(20));
         let passed = clock.now().since(first);
 

@@ -1,9 +1,9 @@
-//! What parts of a turn on a guest thread took of the processor: those in which the guest computed, and those in which the
-//! host worked for it.
+//! Measures the processor time of the parts of a turn on a guest thread: those in which the guest computed, and those
+//! in which the host worked for it.
 //!
-//! Asking the system for a thread's processor time takes longer than a short part does. So that is done at the end of those
-//! parts only that are long enough for the thread to have lost the processor meanwhile; what a shorter one took is what passed.
-//! So is what the thread does between two turns, which is nobody's.
+//! Asking the system for a thread's processor time takes longer than a short part. So the system is asked only at the
+//! end of parts that are long enough for the thread to have lost the processor. A shorter part is charged with the time
+//! that passed. The same holds for the thread's work between two turns, which is charged to neither.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -11,20 +11,20 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// What takes less was not interrupted: the system gives a processor away for longer than that.
+/// A shorter part was not interrupted, because the system gives a processor away for longer than that.
 const SHORT: Duration = Duration::from_micros(100);
 
-/// Turns of short parts after which the system is asked all the same, lest what is not quite so adds up.
+/// The number of turns of short parts after which the system is asked anyway, so that small errors do not add up.
 const SHORT_ONES: u32 = 64;
 
-/// What is known of a thread.
+/// The known times of a thread.
 #[derive(Clone, Copy)]
 struct Known {
-    /// Its processor time, as far as it was asked for or added up.
+    /// The processor time, as far as it was measured or added up.
     used: Duration,
-    /// Up to when that is; none if nobody knows how much of it was since.
+    /// The instant up to which `used` counts; `None` if the time since then is unknown.
     until: Option<Instant>,
-    /// Turns since it was asked for, all of them short.
+    /// The number of turns since the last measurement, all of them short.
     short_ones: u32,
 }
 
@@ -32,7 +32,7 @@ thread_local! {
     static KNOWN: Cell<Known> = const { Cell::new(Known { used: Duration::ZERO, until: None, short_ones: 0 }) };
 }
 
-/// A turn begins on this thread, at `now`, and the first part of it.
+/// Begins a turn on this thread at `now`, and its first part.
 pub(crate) fn begin_turn(now: Instant) {
     let Known { used, until, short_ones } = KNOWN.get();
     let between = until.map(|until| now.saturating_duration_since(until)).filter(|time| *time < SHORT);
@@ -44,8 +44,8 @@ pub(crate) fn begin_turn(now: Instant) {
     });
 }
 
-/// A part of this thread's turn ended at `now`, in which so much time has passed, and the next one begins. What it took of the
-/// processor.
+/// Ends a part of this thread's turn at `now`, in which `passed` has passed, and begins the next one. Returns the
+/// processor time of the part.
 pub(crate) fn end_part(passed: Duration, now: Instant) -> Duration {
     let Known { used, short_ones, .. } = KNOWN.get();
     if passed < SHORT {
@@ -57,13 +57,14 @@ pub(crate) fn end_part(passed: Duration, now: Instant) -> Duration {
     asked.saturating_sub(used).min(passed)
 }
 
-/// This thread was asleep.
+/// Records that this thread was asleep.
 pub(crate) fn slept() {
     KNOWN.set(Known { until: None, ..KNOWN.get() });
 }
 
-/// What a guest takes of the processor by its thread's own clock, which is read wherever the guest enters the host and where it
-/// goes on. Too dear for a host, as a guest may do so a million times a second: what tests compare with.
+/// Measures a guest's processor time with its thread's own clock, which is read whenever the guest enters the host and
+/// goes on. That is too expensive for a host, because a guest may do so a million times a second. Tests compare with
+/// it.
 #[cfg(test)]
 #[derive(Debug, Default)]
 pub(crate) struct Stopwatch {
@@ -74,12 +75,12 @@ pub(crate) struct Stopwatch {
 
 #[cfg(test)]
 impl Stopwatch {
-    /// The guest goes on, on this thread.
+    /// Records that the guest goes on, on this thread.
     pub(crate) fn goes_on(&self) {
         self.went_on.store(processor_nanos(), Ordering::Relaxed);
     }
 
-    /// The guest enters the host, on the thread on which it went on.
+    /// Records that the guest enters the host, on the thread on which it went on.
     pub(crate) fn stops(&self) {
         let now = processor_nanos();
         let went_on = self.went_on.swap(0, Ordering::Relaxed);
@@ -88,7 +89,7 @@ impl Stopwatch {
         }
     }
 
-    /// What it took in all.
+    /// Returns the total time.
     pub(crate) fn took(&self) -> Duration {
         Duration::from_nanos(self.took.load(Ordering::Relaxed))
     }
@@ -99,65 +100,65 @@ fn processor_nanos() -> u64 {
     u64::try_from(processor_time().as_nanos()).expect("no thread is that old")
 }
 
-/// Processor time of this thread.
+/// Returns the processor time of this thread.
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Processor time of a process, with all of its threads; `None` if it was waited for already.
+/// Returns the processor time of a process with all of its threads, or `None` if it was waited for already.
 pub(crate) fn process_time(process: u32) -> Option<Duration> {
     clock_of(process, 2)
 }
 
-/// Processor time of a thread of this process; `None` if it has ended.
+/// Returns the processor time of a thread of this process, or `None` if it has ended.
 fn thread_time(thread: u32) -> Option<Duration> {
     clock_of(thread, 6)
 }
 
-/// The clock of a process or thread by its number. What `kind` means is part of Linux's interface: 2 is the scheduler's own
-/// account, 4 more makes that a thread's.
+/// Reads the clock of a process or thread by its number. The meaning of `kind` is part of Linux's interface: 2 is the
+/// scheduler's own account, and adding 4 makes that a thread's.
 #[expect(unsafe_code, reason = "the safe wrapper has no clocks of other threads and processes; see the proof")]
 fn clock_of(id: u32, kind: libc::clockid_t) -> Option<Duration> {
     let id = libc::clockid_t::try_from(id).ok()?;
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is valid for writes during the call, and a clock that is not there is an error.
+    // SAFETY: `time` is valid for writes during the call, and a missing clock is an error.
     let asked = unsafe { libc::clock_gettime((!id << 3) | kind, &raw mut time) };
     let (seconds, nanos) = (u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?);
     (asked == 0).then_some(Duration::new(seconds, nanos))
 }
 
-/// Processor time that a thread and the children that it waits for use, as other threads see it.
+/// The processor time of a thread and of the children that it waits for, as other threads see it.
 #[derive(Debug, Default)]
 pub(crate) struct Effort {
     /// The thread's number; 0 if there is none.
     thread: AtomicU32,
     /// The child's process; 0 if there is none.
     child: AtomicU32,
-    /// What children used that have ended, in nanoseconds.
+    /// The time of children that have ended, in nanoseconds.
     ended: AtomicU64,
 }
 
 impl Effort {
-    /// The thread that calls this is the one.
+    /// Sets the calling thread as the measured one.
     pub(crate) fn of_this_thread(&self) {
         let thread = rustix::thread::gettid().as_raw_nonzero().get();
         self.thread.store(thread.unsigned_abs(), Ordering::Relaxed);
     }
 
-    /// A child begins. There is one at a time.
+    /// Records that a child begins. There is one at a time.
     pub(crate) fn child_begins(&self, process: u32) {
         self.child.store(process, Ordering::Relaxed);
     }
 
-    /// The child has ended, and used so much.
+    /// Records that the child has ended, and the time that it used.
     pub(crate) fn child_ended(&self, used: Option<Duration>) {
         self.child.store(0, Ordering::Relaxed);
         let nanos = u64::try_from(used.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX);
         self.ended.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    /// All of it up to now. May be a little behind while a child ends.
+    /// Returns the total time up to now. It may be a little behind while a child ends.
     pub(crate) fn used(&self) -> Duration {
         let of = |id: &AtomicU32, time: fn(u32) -> Option<Duration>| match id.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
@@ -179,7 +180,7 @@ mod tests {
         }
     }
 
-    /// What a part took in which this thread computes for so long, and sleeps for four times as long.
+    /// Returns the measured time of a part in which this thread computes for `time`, and sleeps for four times as long.
     fn interrupted(time: Duration) -> Duration {
         let start = Instant::now();
         spin(time);
@@ -214,12 +215,12 @@ mod tests {
         begin_turn(Instant::now());
         let used = interrupted(TIME);
 
-        // What is short took what passed, and a busy machine may have taken some of that.
+        // A short part is charged with the time that passed, and a busy machine may have taken some of that.
         assert!((TIME * 9 / 10..MOST).contains(&used), "{used:?}");
     }
 
     #[test]
-    fn what_a_thread_does_between_two_turns_is_charged_to_neither() {
+    fn work_between_two_turns_is_charged_to_neither() {
         for time in [Duration::from_micros(50), TIME] {
             begin_turn(Instant::now());
             let first = interrupted(TIME);
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_slept_for_a_moment_is_not_taken_to_have_computed_meanwhile() {
+    fn a_thread_that_slept_for_a_moment_is_not_charged_for_it() {
         for _ in 0..SHORT_ONES {
             let start = Instant::now();
             begin_turn(start);

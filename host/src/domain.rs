@@ -1,5 +1,5 @@
-//! The domain alone: the root of a crate of its own (`tests/domain`), which is built in seconds where the host takes a minute.
-//! So each of its lines can be changed, and its tests be run, many hundred times over: `make mutants`.
+//! The domain alone: the root of a crate of its own (`tests/domain`), which builds in seconds while the host takes a
+//! minute. So each of its lines can be changed, and its tests run, many hundred times: `make mutants`.
 
 #![expect(unused_imports, reason = "some is for the other parts of the host, which are not here")]
 

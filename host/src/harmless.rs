@@ -1,28 +1,28 @@
-//! Makes text of guests, authors and callers harmless where people read it, and leaves it readable.
+//! Escapes text of guests, authors and callers for people, and leaves it readable.
 //!
 //! The attacks are a guest that moves the cursor, sets the terminal's title or answers for the user; a line that reads
-//! differently than it is, by characters that turn the reading direction; and a line break that begins what looks like a line
-//! of the host's own.
+//! differently because of characters that change the reading direction; and a line break that begins a forged line of
+//! the host's own.
 
 use std::borrow::Cow;
 
-/// What further lines of a text begin with in the host's log, so that none can pass for a line of the host's.
+/// The prefix of further lines of a text in the host's log, so that none looks like a line of the host.
 const FURTHER: &str = "\n    | ";
 
-/// `text` with what a terminal would obey written out as `\u001b`: control characters but for line ends and tabs, and
-/// characters that turn the reading direction.
+/// Escapes as `\u001b` what a terminal would obey in `text`: control characters except line ends and tabs, and
+/// characters that change the reading direction.
 ///
-/// Written so that JSON, where such characters stand in strings only, stays the same JSON.
+/// JSON stays the same JSON, because such characters occur only in its strings.
 pub(crate) fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && c != '\t')
 }
 
-/// As [`lines`], and on one line: a line end is written out, too.
+/// Does the same as [`lines`], and escapes line ends too.
 pub(crate) fn line(text: &str) -> Cow<'_, str> {
     escaped(text, |_| true)
 }
 
-/// At most the first `most` characters of `text` for the host's log: harmless, and its further lines are set apart.
+/// Returns at most the first `most` characters of `text` for the host's log: escaped, with further lines set apart.
 pub(crate) fn logged(text: &str, most: usize) -> String {
     let text = text.trim_end();
     let (shown, end) = match text.char_indices().nth(most) {

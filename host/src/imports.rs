@@ -1,10 +1,10 @@
-//! What a guest may use: one file per capability. Each checks what the guest sends before anything else.
+//! Holds the capabilities of guests, one file each. Each checks what the guest sends before anything else.
 //!
 //! The runtime keeps an [`ImportsCtx`] in its store's data, says so with [`ImportsView`], and links those of [`all`] that a task
-//! is granted. What is granted inside an interface (which locks, which keys, which hosts) is checked here, at every call.
+//! is granted. Names inside an interface (locks, keys, hosts) are checked here, at every call.
 //!
-//! Errors that a guest can act on are the WIT errors of each interface. What ends the run instead, the deadline, a kill
-//! or a lost claim, is an [`Interrupt`](crate::attempt::Interrupt), raised inside the host function so that the trap carries the
+//! Errors that a guest can act on are the WIT errors of each interface. The ends of a run, by its deadline, a kill
+//! or a lost claim, are each an [`Interrupt`](crate::attempt::Interrupt), raised inside the host function so that the trap carries the
 //! guest's stack.
 
 pub mod bindings;
@@ -47,10 +47,10 @@ pub fn all<T: ImportsView>() -> [&'static dyn Capability<T>; 10] {
     ]
 }
 
-/// What the host takes for a handle, in bytes, whatever that is of: places in two tables, and a small thing of its own.
+/// The bytes that the host takes for any handle: places in two tables, and a small thing of its own.
 pub(crate) const HANDLE: usize = 512;
 
-/// What the host holds in a table of handles, in bytes, besides what is charged where it is made.
+/// Returns the bytes that the host holds in a table of handles, besides those that are charged where a thing is made.
 pub(crate) fn held_by<T: ImportsView>(table: &mut ResourceTable) -> u64 {
     let capabilities = all::<T>();
     let held = |entry: &(dyn std::any::Any + Send)| capabilities.iter().map(|one| one.held_by(entry)).sum::<usize>();

@@ -1,9 +1,9 @@
-//! Lengths of time as people read them: `1d 2h`, `1m 30s`, `250ms`. One form everywhere, which the host reads as well where a length
-//! of time is written.
+//! Formats durations for people: `1d 2h`, `1m 30s`, `250ms`. The form is the same everywhere, and the host also reads
+//! it.
 
 use std::time::Duration;
 
-/// The units, the largest first, in nanoseconds. Larger ones than days have no fixed length.
+/// The units, the largest first, in nanoseconds. Units above days have no fixed length.
 const UNITS: [(u128, &str); 7] = [
     (DAY, "d"),
     (3_600_000_000_000, "h"),
@@ -16,10 +16,10 @@ const UNITS: [(u128, &str); 7] = [
 
 const DAY: u128 = 86_400_000_000_000;
 
-/// The mean length of a year: a quarter of a day more than 365, of which one in four years has another.
+/// The mean length of a year: a quarter of a day more than 365, because every fourth year has one more.
 const YEAR: (u128, &str) = (DAY * 365 + DAY / 4, "y");
 
-/// All of `length`, for what somebody has written or has to write: `366d`, `1d 2h 3m 4s`.
+/// Formats all of `length`, for durations that people write: `366d`, `1d 2h 3m 4s`.
 pub(crate) fn exact(length: Duration) -> String {
     let mut rest = length.as_nanos();
     let mut parts = Vec::new();
@@ -32,10 +32,11 @@ pub(crate) fn exact(length: Duration) -> String {
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
 
-/// `length` in its largest unit and the one below that, for what was measured: `10y 7d`, `1d 2h`, `1m 30s`. What is left is cut off.
+/// Formats `length` in its largest unit and the one below, for measured durations: `10y 7d`, `1d 2h`, `1m 30s`. The
+/// rest is cut off.
 pub(crate) fn about(length: Duration) -> String {
     let nanos = length.as_nanos();
-    // Hours beside years say nothing, so that days come after years.
+    // Hours beside years are of no interest, so days follow years.
     let units = [&[YEAR], &UNITS[..]].concat();
     let Some(largest) = units.iter().position(|(unit, _)| nanos >= *unit) else { return "0s".to_owned() };
     let (unit, name) = units[largest];
@@ -57,7 +58,7 @@ mod tests {
     const DAYS: u64 = 86_400;
 
     #[test]
-    fn what_somebody_has_written_is_told_whole_and_reads_as_the_same() {
+    fn an_exact_length_is_whole_and_reads_as_the_same() {
         let lengths = [
             (Duration::ZERO, "0s"),
             (Duration::from_millis(250), "250ms"),
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_measured_is_told_in_two_units_with_years_and_their_days() {
+    fn a_measured_length_has_two_units_with_years_and_their_days() {
         let lengths = [
             (seconds(3660 * DAYS), "10y 7d"),
             (seconds(3652 * DAYS + DAYS / 2), "10y"),

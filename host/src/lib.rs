@@ -1,8 +1,8 @@
 //! Sexton: a host that schedules and supervises tasks compiled to WebAssembly components.
 //!
-//! The way of a run, and which file to open for what, is in `ARCHITECTURE.md`.
+//! `ARCHITECTURE.md` follows a run through the code, and tells which file does what.
 
-// What prints to a terminal that is gone panics: `cli::screen` and `telemetry` write instead.
+// `print!` to a terminal that is gone panics, so `cli::screen` and `telemetry` write instead.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod attempt;

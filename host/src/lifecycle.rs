@@ -1,6 +1,6 @@
-//! What follows an attempt: the pure heart of the machine.
+//! Decides what follows an attempt. This is the pure core of the machine.
 //!
-//! Called with what happened and the task's policy, it says what becomes of the run. It decides; the store writes.
+//! It gets the end of an attempt and the task's policy, and returns the transition of the run, which the store writes.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use crate::retry::RetryPolicy;
 use crate::run::{Outcome, Output};
 use crate::time::Timestamp;
 
-/// What an attempt makes of its run.
+/// The effect of an attempt on its run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transition {
-    /// The run is over, with its output.
+    /// The run has ended, with its output.
     Succeed(Output),
-    /// The run is over.
+    /// The run has ended.
     Fail,
-    /// The run is over: it was ended from outside.
+    /// The run has ended, because it was ended from outside.
     Cancel,
     /// The run waits for its next attempt.
     Wait {
-        /// When that is due.
+        /// The instant at which that is due.
         run_at: Timestamp,
         /// Whether the attempt counts as a failure.
         failed: bool,
@@ -29,26 +29,26 @@ pub enum Transition {
     HoldBack,
 }
 
-/// How long a deferred run may ask to be left alone; a guest's larger wish is cut to this.
+/// The longest deferral. A guest's larger wish is cut to this.
 pub const LONGEST_DEFERRAL: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// The least a deferral lasts, so that a task that is "deferred for ever" does not spin through the store.
+/// The shortest deferral, so that a task that is "deferred for ever" does not spin through the store.
 pub const SHORTEST_DEFERRAL: Duration = Duration::from_millis(100);
 
-/// How an attempt ended, with what the guest handed over.
+/// The end of an attempt, with what the guest returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// It returned an output.
     Output(Output),
-    /// It wishes to be run again after this.
+    /// It asks to be run again after this time.
     Deferred(Duration),
     /// Anything else.
     Other(Outcome),
 }
 
-/// What becomes of a run after an attempt that ended like `ending`, the `failures` before it not counted in.
+/// Returns the transition of a run after an attempt that ended with `ending`, after `failures` earlier failures.
 ///
-/// `chance`, from 0 to 1, is what jitter draws from.
+/// `chance`, from 0 to 1, is the random number for jitter.
 pub fn after(ending: Ending, failures: u32, policy: &RetryPolicy, chance: f64, now: Timestamp) -> Transition {
     match ending {
         Ending::Output(output) => Transition::Succeed(output),
@@ -57,7 +57,7 @@ pub fn after(ending: Ending, failures: u32, policy: &RetryPolicy, chance: f64, n
         }
         Ending::Other(Outcome::Killed) => Transition::Cancel,
         Ending::Other(Outcome::FailedPermanent | Outcome::Refused) => Transition::Fail,
-        // The host is at fault, not the task: try again at once, and still bounded by its attempts.
+        // The host is at fault, not the task: the run is tried again at once, still bounded by its attempts.
         Ending::Other(Outcome::Lost) if failures.saturating_add(1) < policy.attempts.max(2) => {
             Transition::Wait { run_at: now, failed: true }
         }
@@ -68,8 +68,9 @@ pub fn after(ending: Ending, failures: u32, policy: &RetryPolicy, chance: f64, n
     }
 }
 
-/// What becomes of a run that was `next` to do after its host has died `deaths` times while it was under way: a run that
-/// would be tried again is held back from the death `suspect_after` on. `None` never holds a run back.
+/// Returns the transition of a run whose host has died `deaths` times while it was under way, given the transition
+/// `next` that it would have. A run that would be tried again is held back from the death `suspect_after` on. `None`
+/// never holds a run back.
 pub fn after_death(next: Transition, deaths: u32, suspect_after: Option<u32>) -> Transition {
     match next {
         Transition::Wait { .. } if suspect_after.is_some_and(|most| deaths >= most) => Transition::HoldBack,
@@ -83,7 +84,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
-    /// Three attempts, five seconds apart, nothing left to chance.
+    /// Three attempts, five seconds apart, without jitter.
     fn policy() -> RetryPolicy {
         RetryPolicy { delay: Duration::from_secs(5), factor: 1.0, jitter: 0.0, ..RetryPolicy::default() }
     }
@@ -106,7 +107,7 @@ mod tests {
                 Outcome::FailedPermanent | Outcome::Refused => Transition::Fail,
                 Outcome::Killed => Transition::Cancel,
                 Outcome::Lost => at_once.clone(),
-                // Told by endings of their own.
+                // These have endings of their own.
                 Outcome::Succeeded | Outcome::Deferred => continue,
             };
             assert_eq!(after(Ending::Other(outcome), 0, &policy(), 0.5, NOW), expected, "{outcome}");

@@ -1,6 +1,6 @@
-//! The one binary: everything else is in the library.
+//! Starts the one binary; everything else is in the library.
 
 fn main() -> std::process::ExitCode {
-    // First of all: there is one process for each component that is compiled, and it needs nothing else.
+    // This comes first: there is one process for each component that is compiled, and it needs nothing else.
     sexton::runtime::compile_if_asked().unwrap_or_else(sexton::cli::main)
 }

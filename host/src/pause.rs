@@ -1,7 +1,7 @@
-//! What people pause: a task, all tasks of a tenant, or all there are, those that come later, too.
+//! Defines pauses: of a task, of all tasks of a tenant, or of all tasks, including later ones.
 //!
-//! Nothing of what is paused is claimed, or made by schedule; what is under way goes on. A pause of many is beside those
-//! of single tasks: to end it resumes no task that was paused by itself.
+//! Runs of paused tasks are neither claimed nor made by schedule; attempts under way go on. A pause of many tasks is
+//! independent of those of single tasks: ending it does not resume a task with a pause of its own.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::supervision::Pause;
 use crate::task::{Name, TaskKey};
 
-/// Whom a pause is about.
+/// The target of a pause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whom {
     /// All tasks of all tenants.
@@ -22,7 +22,7 @@ pub enum Whom {
     Task(TaskKey),
 }
 
-/// As a log line calls them.
+/// Prints the target for log lines.
 impl fmt::Display for Whom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -33,20 +33,20 @@ impl fmt::Display for Whom {
     }
 }
 
-/// Which pause keeps a task from starting.
+/// The owner of the pause that keeps a task from starting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PausedBy {
-    /// Its own.
+    /// The task itself.
     Task,
-    /// Its tenant's.
+    /// The task's tenant.
     Tenant,
-    /// That of all tasks.
+    /// The pause of all tasks.
     All,
 }
 
 impl PausedBy {
-    /// Why nothing starts, in words.
+    /// Returns the reason why nothing starts, in words.
     pub fn why(self, pause: &Pause) -> String {
         let since = pause.since.map(|at| format!(" since {at}")).unwrap_or_default();
         let why = pause.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
@@ -58,17 +58,18 @@ impl PausedBy {
     }
 }
 
-/// The pauses of more than one task that there are.
+/// The pauses of more than one task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pauses {
-    /// That of all tasks.
+    /// The pause of all tasks.
     pub all: Option<Pause>,
-    /// Those of tenants.
+    /// The pauses of tenants.
     pub tenants: BTreeMap<Name, Pause>,
 }
 
 impl Pauses {
-    /// The pause that keeps a task of `tenant` from starting: its `own` before its tenant's, and that before the one of all.
+    /// Returns the pause that keeps a task of `tenant` from starting: its `own` one, or else its tenant's, or else that
+    /// of all.
     pub fn of<'a>(&'a self, tenant: &Name, own: Option<&'a Pause>) -> Option<(PausedBy, &'a Pause)> {
         let tenants = || self.tenants.get(tenant).map(|pause| (PausedBy::Tenant, pause));
         let all = || self.all.as_ref().map(|pause| (PausedBy::All, pause));

@@ -1,7 +1,8 @@
-//! Files and directories that only this user may open. What a host keeps has the inputs and outputs of all tenants in it.
+//! Creates files and directories that only this user may open, because a host's files contain the inputs and outputs of
+//! all tenants.
 //!
-//! Each is made with its mode at once, because a mode that is set later leaves a moment in which others can open the file.
-//! The umask cannot widen it.
+//! Each is created with its mode at once, because a mode that is set later leaves a moment in which others can open the
+//! file. The umask cannot widen it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
@@ -11,21 +12,21 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use tracing::warn;
 
-/// Owner only: list, enter, make files.
+/// Owner only: list, enter, create files.
 const DIRECTORY: u32 = 0o700;
 
 /// Owner only: read and write.
 const FILE: u32 = 0o600;
 
-/// What the group and others may do.
+/// The permissions of the group and others.
 const OTHERS: u32 = 0o077;
 
-/// Makes the directory `path`, if it is not there. The directories above it get the usual mode, because other things may
-/// lie there too.
+/// Creates the directory `path`, if necessary. The directories above it get the usual mode, because they may contain
+/// other things.
 ///
 /// # Errors
 ///
-/// When it cannot be made, or something else has its name.
+/// The directory cannot be created, or something else has its name.
 pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent)?;
@@ -43,11 +44,11 @@ pub(crate) fn options() -> OpenOptions {
     options
 }
 
-/// Makes the file `path` anew. One that a crash left there is replaced, so that its mode does not stay.
+/// Creates the file `path` anew. A file that a crash left there is replaced, so that its mode does not stay.
 ///
 /// # Errors
 ///
-/// When it cannot be made.
+/// The file cannot be created.
 pub(crate) fn make_file(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -55,8 +56,8 @@ pub(crate) fn make_file(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Takes away what others may do with `path`, if it is there and this user's; earlier versions made files as the umask had
-/// it. Says so in the log, or says what to do where the file is another user's.
+/// Removes the permissions of others on `path`, if it exists and belongs to this user; earlier versions created files
+/// with the umask's mode. Logs that, or logs what to do if the file is another user's.
 pub(crate) fn close_to_others(path: &Path) {
     let Ok(found) = fs::metadata(path) else { return };
     let mode = found.mode() & 0o7777;
@@ -73,8 +74,8 @@ pub(crate) fn close_to_others(path: &Path) {
     }
 }
 
-/// Says that a directory is open to others which has more in it than the host's own files, so that only its owner can say
-/// whether that is meant.
+/// Logs that a directory is open to others. It contains more than the host's own files, so only its owner can say
+/// whether that is intended.
 pub(crate) fn tell_if_open(path: &Path) {
     let Ok(found) = fs::metadata(path) else { return };
     let (mode, shown) = (found.mode() & 0o7777, path.display());
@@ -86,7 +87,8 @@ pub(crate) fn tell_if_open(path: &Path) {
 }
 
 fn narrow(path: &Path) -> io::Result<u32> {
-    // What is looked at and what is changed must be the same file, whatever happens to the name meanwhile. A FIFO must not block.
+    // The examined and the changed file must be the same, whatever happens to the name in between. A FIFO must not
+    // block.
     let no_wait = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(no_wait).open(path)?;
     let found = file.metadata()?;
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_is_open_to_its_owner_only_and_what_lies_above_is_not_closed() {
+    fn created_files_are_open_to_their_owner_only_and_directories_above_are_not_closed() {
         let place = tempfile::tempdir().unwrap();
         let directory = place.path().join("above/var");
 
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_to_others_is_closed_and_its_owner_keeps_what_he_may_do() {
+    fn open_files_are_closed_to_others_and_the_owner_keeps_permissions() {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("file");
         fs::write(&file, "x").unwrap();

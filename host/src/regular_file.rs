@@ -1,8 +1,8 @@
-//! Reads files that others than the host may put in place: plugins, manifests, copies, the configuration.
+//! Reads files that other users may have put in place: plugins, manifests, copies, the configuration.
 //!
-//! Under such a path there may be a pipe, which would block the thread that opens it until somebody comes to its other end, or a
-//! device. So nothing is waited for when a file is opened, and only a regular file is read. What the host executes or uses
-//! without asking must also be its user's own.
+//! Such a path may be a device, or a pipe, which would block the opening thread until another process opens its other
+//! end. So opening never blocks, and only a regular file is read. A file that the host executes or uses without further
+//! checks must also belong to its own user.
 
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read};
@@ -15,9 +15,9 @@ use rustix::fs::OFlags;
 ///
 /// # Errors
 ///
-/// When it cannot be opened; [`io::ErrorKind::InvalidInput`] when it is something else than a file.
+/// The file cannot be opened; [`io::ErrorKind::InvalidInput`] if it is not a regular file.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    // Opening a device may do something, so its path is looked at first. What counts is what was opened.
+    // Opening a device may have effects, so its path is examined first. The check of the opened file decides.
     if !std::fs::metadata(path)?.is_file() {
         return Err(no_file());
     }
@@ -26,22 +26,22 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(no_file()) }
 }
 
-/// Reads all of a regular file. Returns `None` if that is more than `limit` bytes.
+/// Reads a whole regular file. Returns `None` if it has more than `limit` bytes.
 ///
 /// # Errors
 ///
-/// As [`open`], and when it cannot be read.
+/// Those of [`open`], and if the file cannot be read.
 pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= limit))
 }
 
-/// Opens a regular file that is this user's, and that nobody else may write to.
+/// Opens a regular file that belongs to this user, and that no other user may write to.
 ///
 /// # Errors
 ///
-/// As [`open`]; [`io::ErrorKind::PermissionDenied`] when others than this user could have written it.
+/// Those of [`open`]; [`io::ErrorKind::PermissionDenied`] if another user could have written it.
 pub(crate) fn own(path: &Path) -> io::Result<File> {
     let file = open(path)?;
     let metadata = file.metadata()?;
@@ -52,7 +52,7 @@ pub(crate) fn own(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// A directory that is this user's alone from now on.
+/// A directory that only this user can enter from now on.
 #[derive(Debug)]
 pub(crate) struct OwnDirectory {
     pub(crate) file: File,
@@ -60,11 +60,11 @@ pub(crate) struct OwnDirectory {
     pub(crate) was_open_to_others: bool,
 }
 
-/// Opens a directory that is this user's, and keeps all others out of it.
+/// Opens a directory that belongs to this user, and keeps all other users out of it.
 ///
 /// # Errors
 ///
-/// When it cannot be opened; [`io::ErrorKind::PermissionDenied`] when it is another user's.
+/// The directory cannot be opened; [`io::ErrorKind::PermissionDenied`] if it is another user's.
 pub(crate) fn own_directory(path: &Path) -> io::Result<OwnDirectory> {
     let flags = OFlags::DIRECTORY.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_refused_at_once_also_when_it_takes_the_place_of_a_file_meanwhile() {
+    fn a_pipe_is_refused_at_once_even_if_it_replaces_a_file_in_between() {
         let place = tempfile::tempdir().unwrap();
         let (path, file, fifo) = (place.path().join("it"), place.path().join("file"), place.path().join("fifo"));
         std::fs::write(&path, "text").unwrap();
@@ -122,7 +122,7 @@ mod tests {
                     std::fs::rename(&file, &path).unwrap();
                 }
             });
-            // A read that blocked would never return: nobody comes to the other end.
+            // A blocking read would never return, because no process has the other end.
             for _ in 0..2000 {
                 match read(&path, 100) {
                     Ok(text) => assert_eq!(text.as_deref(), Some(&b"text"[..])),

@@ -1,19 +1,19 @@
-//! When, and how often, a failed attempt is tried again.
+//! Decides when, and how often, a failed attempt is tried again.
 
 use std::time::Duration;
 
-/// How a task's failed attempts are tried again.
+/// The policy for failed attempts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetryPolicy {
-    /// Attempts in all, the first included; 1 means no retries.
+    /// The number of attempts, including the first; 1 means no retries.
     pub attempts: u32,
-    /// How long to wait after the first failure.
+    /// The delay after the first failure.
     pub delay: Duration,
-    /// What the delay is multiplied with after each further failure; at least 1.
+    /// The factor by which the delay grows after each further failure; at least 1.
     pub factor: f64,
-    /// The longest delay, whatever the factor makes of it.
+    /// The longest delay, whatever the factor is.
     pub max_delay: Duration,
-    /// How much of the delay is left to chance, 0 to 1: with 0.2 a delay of 10 s becomes one of 8 to 12 s.
+    /// The random part of the delay, 0 to 1: with 0.2 a delay of 10 s becomes one of 8 to 12 s.
     pub jitter: f64,
 }
 
@@ -30,20 +30,20 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// How long to wait after the `failures`th failure (from 1), or `None` when the attempts are used up.
+    /// Returns the delay after the `failures`th failure (from 1), or `None` if no attempts are left.
     ///
-    /// `chance` is a number from 0 to 1 that the caller draws.
+    /// `chance` is a random number from 0 to 1 from the caller.
     pub fn delay_after(&self, failures: u32, chance: f64) -> Option<Duration> {
         if failures >= self.attempts {
             return None;
         }
         let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
         let longest = self.max_delay.as_secs_f64();
-        // No delay stays none, though nothing times an infinite factor is no number.
+        // No delay stays no delay, although zero times an infinite factor is not a number.
         let plain = if self.delay.is_zero() { 0.0 } else { self.delay.as_secs_f64() * self.factor.powi(exponent) };
         let plain = plain.min(longest);
         let spread = plain * self.jitter * (2.0 * chance.clamp(0.0, 1.0) - 1.0);
-        // What is not a number by now comes from a policy or a chance that is none: wait as long as one may.
+        // The value is not a number only if the policy or the chance is invalid. The longest delay applies then.
         Some(Duration::try_from_secs_f64((plain + spread).clamp(0.0, longest)).unwrap_or(self.max_delay))
     }
 }

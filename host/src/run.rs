@@ -1,4 +1,4 @@
-//! What a run is: one piece of work of a task, due at one instant, tried in attempts until it ends.
+//! Defines a run: one piece of work of a task, due at one instant, tried in attempts until it ends.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
-/// Identifies a run in its store, greater for a later one.
+/// The id of a run in its store, greater for a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(pub i64);
@@ -27,19 +27,19 @@ impl FromStr for RunId {
     }
 }
 
-/// Where a run is in its life. `waiting -> running -> succeeded | failed | cancelled`, and `running -> waiting`.
+/// The state of a run: `waiting -> running -> succeeded | failed | cancelled`, and `running -> waiting`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunState {
-    /// Due now or later (`run_at` says when), and no host has it.
+    /// The run is due now or later (`run_at` says when), and no host has claimed it.
     Waiting,
     /// A host holds a lease on it.
     Running,
-    /// Over, with an output.
+    /// The run has ended, with an output.
     Succeeded,
-    /// Over: a permanent failure, or no attempts left.
+    /// The run has ended: a permanent failure, or no attempts left.
     Failed,
-    /// Over without having been worked off: killed, skipped by its overlap policy, or withdrawn.
+    /// The run has ended without finishing: it was killed, skipped by its overlap policy, or withdrawn.
     Cancelled,
 }
 
@@ -47,7 +47,7 @@ impl RunState {
     /// All states, in the order of a run's life.
     pub const ALL: [Self; 5] = [Self::Waiting, Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
 
-    /// The word for it, the same everywhere.
+    /// Returns the name of the state, which is the same everywhere.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -58,7 +58,7 @@ impl RunState {
         }
     }
 
-    /// Whether nothing more will happen to the run.
+    /// Returns whether nothing more will happen to the run.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
@@ -70,22 +70,22 @@ impl fmt::Display for RunState {
     }
 }
 
-/// Why a run exists; told to the guest in its request.
+/// The cause of a run, which the guest finds in its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cause {
-    /// Its task's schedule.
+    /// The task's schedule.
     Schedule,
-    /// Its task is due when the host starts.
+    /// The task is due when the host starts.
     Start,
-    /// Somebody asked for it, by the API or the CLI.
+    /// A user requested it, by the API or the CLI.
     Demand,
     /// Another run enqueued it.
     Task,
 }
 
 impl Cause {
-    /// The word for it, the same everywhere.
+    /// Returns the name of the cause, which is the same everywhere.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Schedule => "schedule",
@@ -96,31 +96,31 @@ impl Cause {
     }
 }
 
-/// How an attempt ended.
+/// The way an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The guest returned an output (a program: exit code 0).
     Succeeded,
-    /// The guest said that trying again may help (a program: any other exit code).
+    /// The guest reported that another try may help (a program: any other exit code).
     FailedTransient,
-    /// The guest said that trying again is useless.
+    /// The guest reported that another try is useless.
     FailedPermanent,
-    /// The guest asked to be run again later; uses up no attempt.
+    /// The guest asked to be run again later, which uses up no attempt.
     Deferred,
-    /// It used up its fuel.
+    /// The guest used up its fuel.
     OutOfFuel,
-    /// It was still going at its deadline.
+    /// The guest was still running at its deadline.
     TimedOut,
-    /// It asked for more memory than it may have, and then trapped.
+    /// The guest requested more memory than it may have, and then trapped.
     OutOfMemory,
     /// Any other trap: unreachable, out of bounds, a panic, too many host calls or handles.
     Trapped,
-    /// Somebody ended it, or the host was shut down and did not wait.
+    /// The attempt was ended on request, or the host shut down and did not wait.
     Killed,
-    /// It could not be started: the component does not load, or imports what was not granted.
+    /// The attempt could not start: the component does not load, or imports something that was not granted.
     Refused,
-    /// The host that had it is gone, or lost its lease.
+    /// The host of the attempt is gone, or lost its lease.
     Lost,
 }
 
@@ -140,7 +140,7 @@ impl Outcome {
         Self::Lost,
     ];
 
-    /// The word for it, the same everywhere.
+    /// Returns the name of the outcome, which is the same everywhere.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
@@ -164,16 +164,16 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Why a run that is due does not start.
+/// The reason why a run that is due does not start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldBack {
-    /// In words, such as `over its budget of 1000000 fuel a minute`.
+    /// The reason in words, such as `over its budget of 1000000 fuel a minute`.
     pub reason: String,
-    /// How long that will be so, if it can be told.
+    /// The instant up to which it holds, if that is known.
     pub until: Option<Timestamp>,
 }
 
-/// `over its budget of 1000000 fuel a minute until 2026-11-22T10:24:53.000Z`.
+/// Prints `over its budget of 1000000 fuel a minute until 2026-11-22T10:24:53.000Z`.
 impl fmt::Display for HeldBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reason)?;
@@ -184,64 +184,65 @@ impl fmt::Display for HeldBack {
     }
 }
 
-/// What proves that one may still write for a run: it holds while run, attempt and fence are the store's.
+/// The proof that a host may still write for a run: it is valid while run, attempt and fence are those in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimKey {
-    /// Which run.
+    /// The run.
     pub run: RunId,
-    /// Which try at it, from 1, one more with every claim.
+    /// The number of the attempt, from 1, one more with every claim.
     pub attempt: u32,
-    /// Greater for every later claim in this store.
+    /// The fencing number, greater for every later claim in this store.
     pub fence: u64,
 }
 
-/// A run that this host has taken, and all that it needs to do it.
+/// A run that this host has claimed, with everything needed to carry it out.
 #[derive(Clone, Debug)]
 pub struct Claim {
     /// Run, attempt and fence.
     pub key: ClaimKey,
     /// The task to run.
     pub task: TaskKey,
-    /// The instant the run was due.
+    /// The instant at which the run was due.
     pub due_at: Timestamp,
-    /// The instant this attempt was to start: later than the run was due by a delay, a spread, or a pause before a retry.
+    /// The instant at which this attempt should start. It is later than `due_at` by a delay, a spread, or the delay
+    /// before a retry.
     pub run_at: Timestamp,
-    /// Why it runs.
+    /// The cause of the run.
     pub cause: Cause,
-    /// What it was given.
+    /// The input of the run.
     pub input: Vec<u8>,
-    /// Attempts that failed before this one, those that were deferred not counted.
+    /// The number of earlier attempts that failed, without deferrals.
     pub failures: u32,
-    /// When the host took it.
+    /// The instant of the claim.
     pub claimed_at: Timestamp,
 }
 
-/// What an attempt used.
+/// The resources that an attempt used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accounts {
     /// Units of wasmtime's fuel.
     pub fuel: u64,
-    /// Most bytes of memory at any time: linear memory, and what the host held for the guest.
+    /// The most bytes of memory at any time: linear memory, and what the host held for the guest.
     pub peak_memory: u64,
     /// Processor time of guest code.
     #[serde(rename = "guest_us", with = "micros")]
     pub guest: Duration,
-    /// Time in host calls, waiting included.
+    /// The time in host calls, including waits.
     #[serde(rename = "host_us", with = "micros")]
     pub host: Duration,
-    /// Time without a turn on a processor although it could have gone on; its start included.
+    /// The time without a turn on a processor although the guest could have gone on, including its start.
     #[serde(rename = "queued_us", with = "micros", default)]
     pub queued: Duration,
-    /// Time it waited for locks; part of `host`.
+    /// The time that it waited for locks, which is part of `host`.
     #[serde(rename = "lock_wait_us", with = "micros", default)]
     pub lock_wait: Duration,
     /// Calls from the guest to the host.
     pub host_calls: u64,
-    /// Bytes that it was given: its input, cache values, and what came over its HTTP connections. Files are not counted.
+    /// The bytes that it received: its input, cache values, and data from its HTTP connections. Files are not counted.
     #[serde(default)]
     pub bytes_in: u64,
-    /// Bytes that it handed over: its output, its log, what it printed, cache values, inputs of runs that it enqueued, and
-    /// what went over its HTTP connections. Files are not counted.
+    /// The bytes that it sent: its output, its log, stdout and stderr, cache values, inputs of runs that it enqueued,
+    /// and data to its HTTP connections. Files are not counted.
     #[serde(default)]
     pub bytes_out: u64,
 }
@@ -260,44 +261,44 @@ mod micros {
     }
 }
 
-/// What a task made: a body and what it is.
+/// The result of a task: a body and its media type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
-    /// A media type such as `text/html; charset=utf-8`; `None` if the guest named none.
+    /// The media type, such as `text/html; charset=utf-8`; `None` if the guest named none.
     pub content_type: Option<String>,
-    /// The bytes themselves.
+    /// The bytes.
     pub body: Vec<u8>,
 }
 
 /// Text that was kept up to a limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
-    /// What was kept (bytes that are no UTF-8 replaced).
+    /// The kept text (bytes that are not UTF-8 are replaced).
     pub text: String,
     /// Whether there was more.
     pub cut: bool,
 }
 
-/// All that is written down about an attempt.
+/// Everything that is stored about an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// When its guest was started; the claim's instant if it never was.
+    /// The start of its guest, or the claim's instant if the guest never started.
     pub started_at: Timestamp,
-    /// When it was over.
+    /// The end of the attempt.
     pub ended_at: Timestamp,
-    /// What the guest or the host said of it, one line or a few.
+    /// The message of the guest or the host, one line or a few.
     pub message: Option<String>,
-    /// The guest's stack where it trapped or was ended, with files and lines where the component has them.
+    /// The guest's stack at its trap or interruption, with files and lines if the component has them.
     pub backtrace: Option<String>,
-    /// What it used.
+    /// The resources that it used.
     pub accounts: Accounts,
-    /// Lines written by the `log` import: one JSON object `{"at", "level", "message"}` a line.
+    /// The lines of the `log` import: one JSON object `{"at", "level", "message"}` a line.
     pub log: Kept,
-    /// What it wrote to stdout.
+    /// The text written to stdout.
     pub stdout: Kept,
-    /// What it wrote to stderr.
+    /// The text written to stderr.
     pub stderr: Kept,
 }
 
@@ -332,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_a_run_back_is_told_with_its_end_if_that_is_known() {
+    fn the_reason_that_holds_a_run_back_is_printed_with_its_end_if_known() {
         let held = |until| HeldBack { reason: "over its budget".to_owned(), until }.to_string();
         assert_eq!(held(None), "over its budget");
         assert_eq!(held(Some(Timestamp::from_millis(0))), "over its budget until 1970-01-01T00:00:00.000Z");

@@ -1,6 +1,6 @@
-//! What becomes of a task whose runs go wrong one after another: it is paused, or held back for a while.
+//! Decides what happens to a task whose runs fail again and again: it is paused, or held back for a while.
 //!
-//! The counts are of all hosts together. So a store keeps them, and asks here in the transaction that writes an
+//! The counts cover all hosts together. So a store keeps them, and calls this module in the transaction that writes an
 //! attempt's end; nothing here knows a store.
 
 use std::fmt;
@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::run::{Cause, Outcome, RunId, RunState};
 use crate::time::Timestamp;
 
-/// What is done about a task that goes wrong again and again.
+/// The policy for a task that fails again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Supervision {
-    /// It is paused once so many of its runs ended as failed one after another; `None` never pauses it.
+    /// The number of consecutive failed runs after which the task is paused; `None` never pauses it.
     pub pause_after: Option<u32>,
-    /// The longest that it is held back when it crashes again and again; `None` never holds it back.
+    /// The longest time for which it is held back if it crashes again and again; `None` never holds it back.
     pub brake: Option<Duration>,
 }
 
@@ -26,35 +26,35 @@ impl Default for Supervision {
     }
 }
 
-/// The crash in a row from which on the brake holds: fewer may be bad luck.
+/// The number of consecutive crashes from which the brake holds. Fewer may be bad luck.
 pub const CRASHES_TO_BRAKE: u32 = 3;
 
-/// How long it holds first; doubled with each further crash in a row.
+/// The first hold, which is doubled with each further consecutive crash.
 pub const SHORTEST_HOLD: Duration = Duration::from_secs(1);
 
-/// How the latest runs of a task went.
+/// The results of a task's latest runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Runs that ended as failed, since the last one that succeeded.
+    /// The number of failed runs since the last one that succeeded.
     pub failures: u32,
-    /// Attempts that crashed, since the last one that ended as its guest wished.
+    /// The number of crashed attempts since the last one that ended as its guest decided.
     pub crashes: u32,
-    /// Until when the brake holds the task back. An instant that has passed holds nothing.
+    /// The instant until which the brake holds the task back. One that has passed holds nothing.
     pub held_until: Option<Timestamp>,
 }
 
-/// That a task is paused.
+/// A pause of a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
-    /// Since when; `None` if that was not written down.
+    /// The begin of the pause; `None` if it was not recorded.
     pub since: Option<Timestamp>,
-    /// Why; `None` if a person paused it.
+    /// The reason; `None` if an operator gave none.
     pub why: Option<String>,
 }
 
 impl Pause {
-    /// The pause that a request for one makes of the pause there was `before`. `None` if nothing changes: a pause goes on
-    /// since when it did, and keeps its reason unless another is given.
+    /// Returns the pause that follows from a request for one, given the pause `before`. Returns `None` if nothing
+    /// changes: a pause keeps its begin, and its reason unless another is given.
     pub fn over(before: Option<&Self>, why: Option<&str>, now: Timestamp) -> Option<Self> {
         let Some(before) = before else { return Some(Self { since: Some(now), why: why.map(str::to_owned) }) };
         let why = why.filter(|why| before.why.as_deref() != Some(why))?;
@@ -65,28 +65,29 @@ impl Pause {
 /// The end of an attempt, as far as it counts here.
 #[derive(Clone, Copy, Debug)]
 pub struct End {
-    /// Of which run.
+    /// The run.
     pub run: RunId,
-    /// How the attempt ended.
+    /// The outcome of the attempt.
     pub outcome: Outcome,
-    /// What it made of the run.
+    /// The state of the run after it.
     pub state: RunState,
-    /// When it ended.
+    /// The instant of the end.
     pub at: Timestamp,
 }
 
-/// What an attempt's end made of its task.
+/// The effect of an attempt's end on its task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Consequence {
-    /// How the task stands now.
+    /// The standing of the task now.
     pub standing: Standing,
-    /// Set if this end is why the task is paused from now on.
+    /// The pause, if this end causes one.
     pub paused: Option<Pause>,
-    /// Set if this end is why the task is held back until then.
+    /// The end of the hold, if this end causes one.
     pub held: Option<Timestamp>,
 }
 
-/// What `end` makes of a task that stood like `before`. A task that `is_paused` already is not paused again.
+/// Returns the effect of `end` on a task with the standing `before`. A task that `is_paused` already is not paused
+/// again.
 pub fn after(before: Standing, is_paused: bool, end: &End, policy: &Supervision) -> Consequence {
     let standing = before.after(end, policy);
     let failed = end.state == RunState::Failed && policy.pause_after.is_some_and(|most| standing.failures >= most);
@@ -120,37 +121,38 @@ impl Standing {
         }
     }
 
-    /// Whether the brake holds scheduled runs and retries back at `now`.
+    /// Returns whether the brake holds scheduled runs and retries back at `now`.
     pub fn holds(&self, now: Timestamp) -> bool {
         self.held_until.is_some_and(|until| until > now)
     }
 
-    /// Why a run that waits starts later than at its `run_at`, in words; `None` if nothing but the time and a place keep
-    /// it.
+    /// Returns in words why a waiting run starts later than at its `run_at`, or `None` if only the time and a free slot
+    /// decide that.
     pub fn why_held(&self, run_at: Timestamp, cause: Cause, attempt: u32) -> Option<String> {
         let until = self.held_until.filter(|until| *until > run_at && !goes_through(cause, attempt))?;
         Some(format!("held back until {until} after {} crashes in a row", self.crashes))
     }
 }
 
-/// Whether the brake lets a run through: one that a person asked for, to see whether it works now, and that was not tried.
+/// Returns whether the brake lets a run through: one on demand that was not tried yet, because an operator wants to see
+/// whether the task works now.
 pub fn goes_through(cause: Cause, attempt: u32) -> bool {
     cause == Cause::Demand && attempt == 0
 }
 
-/// Whether the guest broke: it was ended without having said anything itself. What hosts and operators did is not its
-/// fault, and a failure that it told is an answer.
+/// Returns whether the guest crashed: it was ended without having reported anything itself. It is not to blame for
+/// actions of hosts and operators, and a failure that it reports is an answer.
 fn is_crash(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Trapped | Outcome::OutOfMemory | Outcome::OutOfFuel | Outcome::TimedOut)
 }
 
-/// How long a task is held back after so many crashes in a row, if it is.
+/// Returns for how long a task is held back after this many consecutive crashes, if it is.
 fn hold_after(crashes: u32, longest: Duration) -> Option<Duration> {
     let doublings = crashes.checked_sub(CRASHES_TO_BRAKE)?;
     Some(SHORTEST_HOLD.saturating_mul(1 << doublings.min(31)).min(longest))
 }
 
-/// `paused`, with the reason if there is one.
+/// Prints `paused`, with the reason if there is one.
 impl fmt::Display for Pause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.why {
@@ -172,7 +174,8 @@ mod tests {
         End { run: RunId(7), outcome, state, at: at(ms) }
     }
 
-    /// How a task stands after ends of these outcomes that left their runs in `state`, all in the same instant.
+    /// Returns the standing of a task after ends with these outcomes that left their runs in `state`, all at the same
+    /// instant.
     fn through(outcomes: &[Outcome], state: RunState, policy: &Supervision) -> Standing {
         let each = |standing, outcome: &Outcome| after(standing, false, &end(*outcome, state, 0), policy).standing;
         outcomes.iter().fold(Standing::default(), each)

@@ -1,6 +1,6 @@
-//! What a task is: a schedulable unit of a plugin, with its trigger, policies, limits and grants.
+//! Defines a task: a schedulable unit of a plugin, with its trigger, policies, limits and grants.
 //!
-//! Read from manifests elsewhere (`plugins::manifest`); nothing here knows files, clocks or wasm.
+//! Manifests are read elsewhere (`plugins::manifest`); nothing here knows files, clocks or wasm.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,19 +13,20 @@ use crate::retry::RetryPolicy;
 use crate::schedule::{self, CatchUp, Plan, Timing, Trigger};
 use crate::supervision::Supervision;
 
-/// A name that a person chose: a tenant, a plugin or a task.
+/// The name of a tenant, a plugin or a task.
 ///
-/// 1 to 64 of `a-z 0-9 - _ .`, beginning with a letter or a digit: it becomes part of file names, URLs and log fields.
+/// It has 1 to 64 of `a-z 0-9 - _ .`, beginning with a letter or a digit, because it becomes part of file names, URLs
+/// and log fields.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Name(Arc<str>);
 
-/// Why a text is not a [`Name`].
+/// The reason why a text is not a [`Name`].
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is not a name: use 1 to 64 of a-z, 0-9, `-`, `_` and `.`, beginning with a letter or a digit")]
 pub struct BadName(String);
 
 impl Name {
-    /// Check `text` and make it a name.
+    /// Checks `text` and makes it a name.
     ///
     /// # Errors
     ///
@@ -40,12 +41,12 @@ impl Name {
         }
     }
 
-    /// The tenant of a host that has no tenants.
+    /// Returns the tenant of a host that has no tenants.
     pub fn default_tenant() -> Self {
         Self("default".into())
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -69,16 +70,16 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
-/// Which task: its owner and its name, which is unique among the owner's tasks.
+/// The key of a task: its tenant and its name, which is unique among the tenant's tasks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskKey {
-    /// Whose task it is.
+    /// The tenant of the task.
     pub tenant: Name,
-    /// What it is called.
+    /// The name of the task.
     pub task: Name,
 }
 
-/// `task` for the default tenant, `tenant/task` for any other.
+/// Prints `task` for the default tenant, `tenant/task` for any other.
 impl fmt::Display for TaskKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.tenant.as_str() != "default" {
@@ -97,79 +98,80 @@ pub struct Task {
     pub plugin: Name,
     /// One line for people.
     pub description: Option<String>,
-    /// When it is due.
+    /// The trigger.
     pub trigger: Trigger,
-    /// The zone by whose clocks it goes, always shown beside its times: the one that a crontab names, or the manifest's.
+    /// The zone whose clocks count, always shown beside the task's times: the one that a crontab names, or the
+    /// manifest's.
     pub zone: chrono_tz::Tz,
-    /// What happens when it is due while an earlier run is not over.
+    /// The policy for a run that is due while an earlier one has not ended.
     pub overlap: Overlap,
-    /// Bounds on that, and by how much its runs start later.
+    /// Bounds on when it is due, and how much later its runs start.
     pub timing: Timing,
-    /// What happens to instants that were missed while no host was up.
+    /// The policy for instants that were missed while no host was up.
     pub catch_up: CatchUp,
-    /// When and how often a failed attempt is tried again.
+    /// The policy for failed attempts.
     pub retry: RetryPolicy,
-    /// What is done about it when it goes wrong again and again.
+    /// The policy for a task that fails again and again.
     pub supervision: Supervision,
-    /// Labels, all of which a host must have to run it. Every host that has the plugin knows the task, and makes its runs.
+    /// The labels that a host must have to run it. Every host that has the plugin knows the task, and makes its runs.
     pub runs_on: Vec<Name>,
-    /// What of its schedule deviates from what is written in the manifest, a line each, for people.
+    /// The ways in which its schedule deviates from the manifest, a line each, for people.
     pub remarks: Vec<String>,
-    /// What one attempt may use.
+    /// Limits of one attempt.
     pub limits: Limits,
-    /// What all its runs together may use.
+    /// Limits of all runs together.
     pub budget: Budget,
-    /// What the operator lets it reach.
+    /// Permissions of the task.
     pub grants: Grants,
     /// Read-only values, for the `settings` import.
     pub settings: BTreeMap<String, String>,
-    /// What a scheduled run gets as input (and a triggered one that brings none).
+    /// The input of scheduled runs, and of triggered ones that bring none.
     pub input: Vec<u8>,
     /// Arguments of a plain program (`wasi:cli/run`), after its name.
     pub args: Vec<String>,
-    /// Environment of the guest: only what is named here, never the host's.
+    /// The environment of the guest: only the variables that are named here, never the host's.
     pub env: BTreeMap<String, String>,
 }
 
 impl Task {
-    /// All that says when its runs are due, and when they start.
+    /// Returns everything that decides when its runs are due, and when they start.
     pub fn plan(&self) -> Plan<'_> {
         let seed = schedule::seed(self.key.tenant.as_str(), self.key.task.as_str());
         Plan { trigger: &self.trigger, zone: self.zone, timing: self.timing, catch_up: self.catch_up, seed }
     }
 
-    /// Whether a host with these labels may run it.
+    /// Returns whether a host with these labels may run it.
     pub fn may_run_on(&self, labels: &[Name]) -> bool {
         self.runs_on.iter().all(|label| labels.contains(label))
     }
 }
 
-/// What happens when a task is due, by its schedule, while an earlier run is not over.
+/// The policy for a run that the schedule makes due while an earlier one has not ended.
 ///
-/// Runs that somebody asks for (API, CLI, another task) are never skipped: they wait for a place. With
-/// [`Overlap::Replace`] one that a person wants at once replaces, too.
-/// "Not over" means running, due and waiting, or waiting to be tried again.
+/// Runs on demand (from the API, the CLI or another task) are never skipped: they wait for a slot. With
+/// [`Overlap::Replace`] a run that an operator wants at once replaces, too. "Not ended" means running, due and waiting,
+/// or waiting to be tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlap {
-    /// One at a time; what is due meanwhile is skipped, and recorded as cancelled.
+    /// One at a time. A run that comes due in that time is skipped, and recorded as cancelled.
     Skip,
-    /// One at a time, and one more may wait; what is due beyond that is skipped.
+    /// One at a time, and one more may wait. A run that comes due beyond that is skipped.
     QueueOne,
-    /// One at a time; all that is due meanwhile waits for its turn, up to [`Overlap::MOST_QUEUED`].
+    /// One at a time. All that come due in that time wait for their turn, up to [`Overlap::MOST_QUEUED`].
     QueueAll,
-    /// One at a time, the latest: those before it that wait are cancelled, one that is running is ended, and when that is
-    /// over and its locks are free the new one starts.
+    /// One at a time, the latest. Earlier waiting runs are cancelled and a running one is ended; when that is over and
+    /// its locks are free the new one starts.
     Replace,
-    /// Up to this many at a time; what is due beyond that is skipped.
+    /// Up to this many at a time. A run that comes due beyond that is skipped.
     Allow(u32),
 }
 
 impl Overlap {
-    /// So many runs wait for their turn with [`Overlap::QueueAll`]; what is due beyond that is skipped, as a task that is
-    /// ever further behind would fill the store.
+    /// The most runs that wait for their turn with [`Overlap::QueueAll`]. Further ones are skipped, because a task that
+    /// falls ever further behind would fill the store.
     pub const MOST_QUEUED: u32 = 1000;
 
-    /// How many runs of the task may be running at once, however they came about.
+    /// Returns how many runs of the task may be running at once, however they came about.
     pub fn max_running(self) -> u32 {
         match self {
             Self::Skip | Self::QueueOne | Self::QueueAll | Self::Replace => 1,
@@ -178,34 +180,34 @@ impl Overlap {
     }
 }
 
-/// What one attempt may use. Everything is finite; zero is refused when a manifest is read.
+/// Limits of one attempt. All are finite; zero is refused when a manifest is read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Limits {
-    /// From the start of the attempt to its end, host calls and waits included.
+    /// The time from the start of the attempt to its end, including host calls and waits.
     pub deadline: Duration,
-    /// What a guest that can be told so has left, within its deadline, from hearing that it is to end to being
-    /// interrupted. Zero: it is interrupted at once, and hears of nothing.
+    /// The time, within its deadline, from the notice that it must end to its interruption, for a guest that can
+    /// receive the notice. Zero means that it is interrupted at once without a notice.
     pub grace: Duration,
-    /// Units of wasmtime's fuel, about one an instruction, one a byte for bulk copies.
+    /// The units of wasmtime's fuel, about one an instruction, and one a byte for bulk copies.
     pub fuel: u64,
-    /// Bytes of memory: all linear memories of the instance together, and what the host holds for the guest (bodies, fields,
-    /// streams, values, handles).
+    /// The bytes of memory: all linear memories of the instance together, and what the host holds for the guest
+    /// (bodies, fields, streams, values, handles).
     pub memory: u64,
-    /// Elements of all tables together.
+    /// The elements of all tables together.
     pub table_elements: u64,
-    /// Calls from the guest to the host.
+    /// The calls from the guest to the host.
     pub host_calls: u64,
-    /// Bytes of strings and lists that one call may hand to the host.
+    /// The bytes of strings and lists that one call may pass to the host.
     pub host_call_bytes: u64,
-    /// Handles (locks, streams, requests, ...) that the guest may hold at once.
+    /// The handles (locks, streams, requests, ...) that the guest may hold at once.
     pub handles: u32,
-    /// Files and directories that the guest may have open at once.
+    /// The files and directories that the guest may have open at once.
     pub files: u32,
-    /// Bytes of the output; a larger one fails the attempt.
+    /// The bytes of the output; a larger one fails the attempt.
     pub output: u64,
-    /// Bytes of log kept; what is beyond is cut, and marked as cut.
+    /// The bytes of log that are kept; the rest is cut, and the log is marked as cut.
     pub log: u64,
-    /// Bytes of stdout, and as many of stderr, kept; cut like the log.
+    /// The bytes of stdout that are kept, and the same for stderr; cut like the log.
     pub stdio: u64,
 }
 
@@ -228,37 +230,37 @@ impl Default for Limits {
     }
 }
 
-/// What all runs of a task together may use of a host. Without a number there is no bound.
+/// Limits of all runs of a task on one host together. Without a number there is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Budget {
-    /// Units of fuel a minute. No attempt is given more than a minute's worth.
+    /// The units of fuel a minute. No attempt is given more than a minute's worth.
     pub fuel_per_minute: Option<u64>,
-    /// Bytes of the cache, keys and values, that the entries which it was the last to write may have together.
+    /// The bytes of keys and values of the cache entries that the task was the last to write.
     pub cache: Option<u64>,
 }
 
-/// What the operator lets a task reach. `None` and empty mean: the import is not linked.
+/// Permissions of a task. `None` and empty mean that the import is not linked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Grants {
-    /// Lock names it may take.
+    /// The lock names that it may take.
     pub locks: Vec<Pattern>,
-    /// Cache keys it may read and write.
+    /// The cache keys that it may read and write.
     pub cache: Vec<Pattern>,
-    /// Tasks of its tenant that it may enqueue. Its own name lets it continue itself later.
+    /// The tasks of its tenant that it may enqueue. Its own name lets it continue itself later.
     pub schedule: Vec<Pattern>,
-    /// Hosts that it may send HTTP requests to.
+    /// The hosts that it may send HTTP requests to.
     pub http: Vec<HttpHost>,
-    /// Directories that it sees.
+    /// The directories that it can use.
     pub directories: Vec<Directory>,
 }
 
-/// A name, or the beginning of names: `front/*` is every name that begins with `front/`, `*` is every name.
+/// A name, or a prefix of names: `front/*` is every name that begins with `front/`, `*` is every name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Pattern(pub String);
 
 impl Pattern {
-    /// Whether `name` is what the pattern stands for.
+    /// Returns whether the pattern matches `name`.
     pub fn matches(&self, name: &str) -> bool {
         match self.0.strip_suffix('*') {
             Some(prefix) => name.starts_with(prefix),
@@ -273,12 +275,12 @@ pub struct HttpHost {
     /// A host name, `*.example.org` for every name below one, or an IP address. Naming a private or link-local
     /// address (or `localhost`) is what allows it: a name that merely resolves to one is refused.
     pub host: String,
-    /// The only port allowed; `None` means 80 and 443.
+    /// The only port that is allowed; `None` means 80 and 443.
     pub port: Option<u16>,
 }
 
 impl fmt::Display for HttpHost {
-    /// As a manifest names it.
+    /// Prints it as a manifest names it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port {
             Some(port) => write!(f, "{}:{port}", self.host),
@@ -287,27 +289,27 @@ impl fmt::Display for HttpHost {
     }
 }
 
-/// A directory that a task sees.
+/// A directory that a task can use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Directory {
-    /// Where it is on the host.
+    /// The path on the host.
     pub host: std::path::PathBuf,
-    /// Where the guest sees it.
+    /// The path in the guest.
     pub guest: String,
-    /// Whether the guest may change what is there.
+    /// Whether the guest may change files there.
     pub write: bool,
-    /// What may be there, if the guest may change that.
+    /// The quota, if the guest may change files there.
     #[serde(flatten)]
     pub quota: Option<Quota>,
 }
 
-/// What a directory may hold at most, all that is below it taken together.
+/// The most that a directory may hold, with everything below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Quota {
-    /// Lengths of its files, in bytes. Default: 1 GiB.
+    /// The lengths of its files, in bytes. Default: 1 GiB.
     #[serde(rename = "quota")]
     pub bytes: u64,
-    /// Files, directories and links, each of which takes place of its own. Default: 100,000.
+    /// The number of files, directories and links, each of which takes disk space of its own. Default: 100,000.
     pub entries: u64,
 }
 
@@ -332,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_a_bad_name_is_bounded() {
+    fn an_error_about_a_bad_name_is_bounded() {
         let said = Name::new(&"X".repeat(10_000)).unwrap_err().to_string();
         assert!(said.len() < 250, "{said}");
     }
@@ -375,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_attempt_may_use_is_finite_and_what_the_guide_says() {
+    fn default_limits_are_finite_and_those_of_the_guide() {
         let mib = 1024 * 1024;
         let usual = Limits {
             deadline: Duration::from_secs(60),

@@ -1,7 +1,8 @@
-//! What tenants there are, and what each may have of a host.
+//! Holds the tenants of a host, and their limits.
 //!
-//! A tenant is an owner: its plugins lie in a directory of its own, and its names (of tasks, locks, cache entries) are its
-//! own. Which there are is the operator's word, and does not change while a host is up; what each may have does.
+//! A tenant is an owner: its plugins lie in a directory of its own, and its names (of tasks, locks, cache entries) are
+//! its own. The operator decides which tenants exist, which does not change while a host is up; their limits can
+//! change.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,41 +10,41 @@ use std::time::Duration;
 
 use crate::task::Name;
 
-/// What a tenant may have.
+/// The limits of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TenantLimits {
-    /// Runs at once on this host; `None` is as many as the host has slots.
+    /// The runs at once on this host; `None` is as many as the host has slots.
     pub runs: Option<u32>,
-    /// Units of fuel a minute on this host, all its tasks together; `None` is no bound.
+    /// The units of fuel a minute on this host, for all its tasks together; `None` is no limit.
     pub fuel_per_minute: Option<u64>,
-    /// Bytes, keys and values, that its cache entries may have together.
+    /// The bytes of keys and values that its cache entries may have together.
     pub cache: u64,
-    /// Tasks and chains of all its plugins together.
+    /// The tasks and chains of all its plugins together.
     pub tasks: u32,
-    /// What its tasks may ask for that has to wait.
+    /// The bounds of runs that its tasks enqueue and that have to wait.
     pub backlog: BacklogLimits,
 }
 
-/// What tasks may ask for that has to wait.
+/// The bounds of runs that tasks enqueue and that have to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BacklogLimits {
-    /// Bytes of inputs of one task's runs that tasks asked for and that wait.
+    /// The bytes of inputs of one task's runs that tasks enqueued and that wait.
     pub task: u64,
-    /// The same of all tasks of the tenant together.
+    /// The same for all tasks of the tenant together.
     pub tenant: u64,
-    /// How far ahead such a run may be due.
+    /// The time ahead at which such a run may be due.
     pub horizon: Duration,
 }
 
 impl Default for BacklogLimits {
-    /// 64 MiB, 256 MiB, and ten years.
+    /// Returns 64 MiB, 256 MiB, and ten years.
     fn default() -> Self {
         Self { task: 64 << 20, tenant: 256 << 20, horizon: Duration::from_secs(3660 * 24 * 3600) }
     }
 }
 
-/// Tasks and chains that a tenant may have unless the configuration says otherwise. Each is looked at whenever the plugins
-/// change and whenever tasks are listed, so ten times as many are felt by all others.
+/// The default limit of a tenant's tasks and chains. Each is examined whenever the plugins change and whenever tasks
+/// are listed, so all other tenants would feel ten times as many.
 pub const USUAL_TASKS: u32 = 10_000;
 
 /// The tenants of a host.
@@ -51,12 +52,12 @@ pub const USUAL_TASKS: u32 = 10_000;
 pub struct Tenants(RwLock<Arc<BTreeMap<Name, TenantLimits>>>);
 
 impl Tenants {
-    /// A host without tenants: only the default one, whose cache may have `cache` bytes.
+    /// Creates a host without tenants: only the default one, whose cache may have `cache` bytes.
     pub fn only_default(cache: u64) -> Self {
         Self::new(cache, BTreeMap::new())
     }
 
-    /// The tenants `named`, and the default one, bounded by nothing but `cache` bytes unless it is among them.
+    /// Creates the tenants `named`, and the default one, limited only to `cache` bytes unless it is among them.
     pub fn new(cache: u64, named: BTreeMap<Name, TenantLimits>) -> Self {
         let mut tenants = named;
         let backlog = BacklogLimits::default();
@@ -65,18 +66,18 @@ impl Tenants {
         Self(RwLock::new(Arc::new(tenants)))
     }
 
-    /// What `tenant` may have; `None` if there is no such tenant.
+    /// Returns the limits of `tenant`, or `None` if there is no such tenant.
     pub fn get(&self, tenant: &Name) -> Option<TenantLimits> {
         self.all().get(tenant).copied()
     }
 
-    /// All of them, by name, as they are now.
+    /// Returns the current tenants, by name.
     pub fn all(&self) -> Arc<BTreeMap<Name, TenantLimits>> {
-        // Whoever panicked while it held the guard left what is whole: it is changed in one go.
+        // If a thread panicked while it held the guard, the map is whole, because it is changed in one step.
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// From now on each may have what it may have of `others`. Tenants that are not in both stay as they are.
+    /// Sets the limits of each tenant to those in `others`. Tenants that are not in both stay as they are.
     pub fn change(&self, others: &Self) {
         let others = others.all();
         let mut tenants = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -84,11 +85,11 @@ impl Tenants {
         *tenants = Arc::new(changed.collect());
     }
 
-    /// Whether a plugin of `tenant` may have so many `tasks` (and chains), beside the `others` that its other plugins have.
+    /// Checks that a plugin of `tenant` may have `tasks` tasks and chains, beside the `others` of its other plugins.
     ///
     /// # Errors
     ///
-    /// In words: which limit that is over, and where to raise it.
+    /// In words: which limit that exceeds, and where to raise it.
     pub fn room_for_tasks(&self, tenant: &Name, tasks: usize, others: usize) -> Result<(), String> {
         let most = self.get(tenant).map_or(USUAL_TASKS, |limits| limits.tasks);
         if tasks.saturating_add(others) <= most as usize {
@@ -104,12 +105,12 @@ impl Tenants {
         ))
     }
 
-    /// What the tenant's tasks may ask for that has to wait.
+    /// Returns the bounds of runs that the tenant's tasks enqueue.
     pub fn backlog(&self, tenant: &Name) -> BacklogLimits {
         self.get(tenant).map_or_else(BacklogLimits::default, |limits| limits.backlog)
     }
 
-    /// Bytes that the tenant's cache entries may have together. One that is no more may have none.
+    /// Returns the bytes that the tenant's cache entries may have together. A former tenant may have none.
     pub fn cache(&self, tenant: &Name) -> u64 {
         self.get(tenant).map_or(0, |limits| limits.cache)
     }
@@ -123,7 +124,7 @@ mod tests {
         Name::new(name).unwrap()
     }
 
-    /// What a tenant with so many tasks may have.
+    /// Returns limits with this number of tasks.
     fn limits(tasks: u32) -> TenantLimits {
         let backlog = BacklogLimits { task: 1, tenant: 2, horizon: Duration::from_secs(3) };
         TenantLimits { runs: Some(2), fuel_per_minute: Some(7), cache: 100, tasks, backlog }

@@ -1,6 +1,6 @@
-//! Instants as the store keeps them: whole milliseconds since the Unix epoch.
+//! Defines instants as the store keeps them: whole milliseconds since the Unix epoch.
 //!
-//! The domain is told the time, it never asks for it: whoever needs `now` takes it as an argument.
+//! The domain never reads a clock: code that needs `now` takes it as an argument.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-/// More than any zone is from UTC.
+/// A margin greater than any zone's offset from UTC.
 const MARGIN: TimeDelta = TimeDelta::days(2);
 
 /// Milliseconds since 1970-01-01T00:00:00Z, without leap seconds.
@@ -16,18 +16,18 @@ const MARGIN: TimeDelta = TimeDelta::days(2);
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The instant `ms` milliseconds after the Unix epoch.
+    /// Returns the instant `ms` milliseconds after the Unix epoch.
     pub const fn from_millis(ms: i64) -> Self {
         Self(ms)
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// The instant as chrono knows it; where this one goes beyond, nearly the ends of chrono's calendar. Not quite, because
-    /// chrono panics where an instant's local time, in whatever zone, is beyond.
+    /// Converts the instant to chrono's type. One beyond chrono's calendar becomes an instant near its end. Not the
+    /// very end, because chrono panics if an instant's local time, in any zone, is beyond it.
     pub fn to_utc(self) -> DateTime<Utc> {
         let (first, last) = (DateTime::<Utc>::MIN_UTC + MARGIN, DateTime::<Utc>::MAX_UTC - MARGIN);
         DateTime::from_timestamp_millis(self.0)
@@ -35,18 +35,18 @@ impl Timestamp {
             .clamp(first, last)
     }
 
-    /// How long after `earlier` this is; zero if it is not.
+    /// Returns how long after `earlier` this is; zero if it is not.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// This instant, `by` later. Saturates, so a guest's absurd delay means "never", not a panic.
+    /// Returns this instant, `by` later. It saturates, so a guest's absurd delay means "never", not a panic.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// This instant, `by` earlier. Saturates.
+    /// Returns this instant, `by` earlier. It saturates.
     #[must_use]
     pub fn minus(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
@@ -59,7 +59,7 @@ impl From<DateTime<Utc>> for Timestamp {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds: `2026-11-22T10:24:53.000Z`.
+/// Prints RFC 3339 in UTC with milliseconds: `2026-11-22T10:24:53.000Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_utc().to_rfc3339_opts(SecondsFormat::Millis, true))
@@ -81,12 +81,12 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Where the time comes from: the system's clock, or one that a test moves.
+/// A source of time: the system's clock, or one that a test moves.
 pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
-    /// The instant it is now.
+    /// Returns the current instant.
     fn now(&self) -> Timestamp;
 
-    /// Why what it shows may be wrong, for people; `None` while there is no reason to think so.
+    /// Returns the reason why the clock may be wrong, for people; `None` while there is none.
     fn doubt(&self) -> Option<String> {
         None
     }
@@ -102,7 +102,7 @@ mod tests {
         let [first, last] = [chrono::NaiveDate::MIN, chrono::NaiveDate::MAX].map(|day| chrono::Datelike::year(&day));
         assert_eq!([i64::MIN, 0, i64::MAX].map(year), [first, 1970, last]);
         for end in [i64::MIN, i64::MAX] {
-            // It has a local time in every zone.
+            // The instant has a local time in every zone.
             let shown = chrono_tz::TZ_VARIANTS.map(|zone| Timestamp::from_millis(end).to_utc().with_timezone(&zone));
             assert!(shown.iter().all(|local| !local.to_string().is_empty()));
         }

@@ -1,11 +1,11 @@
-//! A real PostgreSQL server for tests and benches: made in a temporary folder, gone with the process that asked for it.
+//! Starts a real PostgreSQL server for tests and benches, in a temporary folder that is removed with the process that
+//! started it.
 //!
-//! Included by path where it is needed, so it knows nothing but std and tempfile. The server listens on loopback only and
-//! lets everyone in. It sorts texts like people do, not by their bytes, where it can: so what needs the order of bytes and
-//! does not say so is found out here.
+//! This file is included by path, so it uses only std and tempfile. The server listens on loopback only and accepts
+//! every client. It sorts texts as people do, not by their bytes, where it can. So code that needs the order of bytes
+//! and does not state it fails here.
 //!
-//! Where the server's programs are missing, whoever starts one panics with a line that says what to install. Nothing is
-//! skipped.
+//! If the server's programs are missing, starting one panics with a line that says what to install. No test is skipped.
 #![allow(dead_code, reason = "each of those who include it uses a part of it")]
 
 use std::fs;
@@ -20,25 +20,26 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// What is needed of an installation. All of it lies in one folder.
+/// The programs that an installation must have, all in one folder.
 const PROGRAMS: [&str; 4] = ["initdb", "pg_ctl", "postgres", "psql"];
 
-/// What is said where there is no such folder.
+/// The message if there is no such folder.
 const MISSING: &str = "PostgreSQL's server is missing, which these tests start: `apt-get install postgresql` brings it, or \
      SEXTON_POSTGRES_BIN names the folder with initdb, pg_ctl, postgres and psql";
 
-/// The user and the database that a cluster begins with.
+/// The user and the database of a new cluster.
 const NAME: &str = "sexton";
 
-/// Where ports are looked for: below those that systems give to outgoing connections (Linux: from 32768), lest one of these
-/// has the port when a server that was stopped starts again.
+/// The range in which ports are searched: below those that systems give to outgoing connections (Linux: from 32768), so
+/// that none of these takes the port of a stopped server before it starts again.
 const PORTS: Range<u16> = 20_000..32_000;
 
-/// How often another port is tried: between the look and the start somebody else may take it.
+/// The number of ports that are tried, because another process may take one between the check and the start.
 const TRIES: usize = 20;
 
-/// Ends the server and removes its folder once nobody holds the other end of its standard input any more, however the process
-/// that did has ended. In a process group of its own, and deaf to the terminal, so that what ends the tests leaves it.
+/// A script that ends the server and removes its folder once the other end of its standard input is closed, however the
+/// process that held it has ended. It runs in a process group of its own and ignores the terminal, so that the signal
+/// that ends the tests does not end it.
 const GUARD: &str = r#"
 trap '' HUP INT TERM
 read -r _
@@ -50,21 +51,21 @@ fi
 rm -rf -- "$1"
 "#;
 
-/// Whether a commit waits for the disk. Without, a crash of the server loses nothing, but one of the machine does.
+/// Whether a commit waits for the disk. If not, a crash of the server loses nothing, but one of the machine does.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Durable(pub(crate) bool);
 
-/// How a server is stopped.
+/// A way to stop a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// It ends all connections and tidies up.
+    /// The server ends all connections and cleans up.
     Fast,
-    /// Like a crash: it has to recover when it starts.
+    /// Like a crash: the server has to recover when it starts.
     Immediate,
 }
 
 impl Mode {
-    /// The word that `pg_ctl` has for it.
+    /// Returns the word of `pg_ctl`.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Fast => "fast",
@@ -73,7 +74,7 @@ impl Mode {
     }
 }
 
-/// A server that is up, with a database. Gone when dropped.
+/// A server that is up, with a database. It is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     programs: PathBuf,
@@ -83,7 +84,7 @@ pub(crate) struct Cluster {
     guard: Child,
 }
 
-/// Whom the server runs as where we are root: it refuses to be root itself.
+/// The user of the server if this process runs as root, because the server refuses to run as root.
 #[derive(Debug)]
 struct User {
     uid: u32,
@@ -91,7 +92,7 @@ struct User {
 }
 
 impl Cluster {
-    /// Make a cluster and start its server. Returns once that takes connections.
+    /// Creates a cluster and starts its server. Returns once it accepts connections.
     pub(crate) fn start(durable: Durable) -> Self {
         let programs = programs().unwrap_or_else(|| panic!("{MISSING}"));
         let user = other_user();
@@ -109,72 +110,72 @@ impl Cluster {
         cluster
     }
 
-    /// The port that it listens on, at 127.0.0.1. It stays the same when the server is started again.
+    /// Returns the port that it listens on, at 127.0.0.1. It stays the same over a restart.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// Its database, for the user that owns it.
+    /// Returns the URL of its database, for the user that owns it.
     pub(crate) fn url(&self) -> String {
         self.url_by_way_of(NAME, self.address())
     }
 
-    /// The same with `schema` as where names are looked for, for those that are not told of schemas otherwise.
+    /// Does the same with `schema` as the search path, for programs that take no schema.
     pub(crate) fn url_of_schema(&self, schema: &str) -> String {
         format!("{}?options=-csearch_path%3D{schema}", self.url())
     }
 
-    /// Its database, for `user`, over an address that leads to it.
+    /// Returns the URL of its database for `user`, over an address that leads to it.
     pub(crate) fn url_by_way_of(&self, user: &str, address: SocketAddr) -> String {
         format!("postgres://{user}@{address}/{NAME}")
     }
 
-    /// Run statements with `psql`. Returns the rows: a line each, columns separated by `|`, NULL as nothing.
+    /// Runs statements with `psql`. Returns the rows: a line each, columns separated by `|`, NULL as nothing.
     pub(crate) fn psql(&self, sql: &str) -> String {
         self.psql_in("public", sql)
     }
 
-    /// The same, with names looked for in `schema`.
+    /// Does the same, with `schema` as the search path.
     pub(crate) fn psql_in(&self, schema: &str, sql: &str) -> String {
         self.try_psql_in(schema, sql).unwrap_or_else(|why| panic!("{sql}: {why}"))
     }
 
-    /// The same for who expects that the server is down, or that it says no.
+    /// Does the same for callers that expect an error, such as that the server is down.
     pub(crate) fn try_psql_in(&self, schema: &str, sql: &str) -> Result<String, String> {
         self.ask(NAME, schema, sql)
     }
 
-    /// Stop the server, and start it again.
+    /// Stops the server, and starts it again.
     pub(crate) fn restart(&self, mode: Mode) {
         self.stop(mode);
         self.start_again();
     }
 
-    /// Stop the server. Its port is nobody's until it is started again.
+    /// Stops the server. Its port stays free until it is started again.
     pub(crate) fn stop(&self, mode: Mode) {
         let mut command = self.program("pg_ctl");
         command.args(["stop", "--silent", "--wait", "--timeout=60", "--mode", mode.as_str(), "--pgdata=data"]);
         done(&mut command).unwrap_or_else(|why| panic!("cannot stop PostgreSQL: {why}"));
     }
 
-    /// Start the server after [`Cluster::stop`]. Returns once it takes connections.
+    /// Starts the server after [`Cluster::stop`]. Returns once it accepts connections.
     pub(crate) fn start_again(&self) {
         self.launch().unwrap_or_else(|why| panic!("cannot start PostgreSQL: {why}"));
     }
 
-    /// Fill the folder.
+    /// Creates the files of the cluster.
     fn make(&self, durable: Durable) {
         let initdb = |order: &[&str]| {
             let mut command = self.program("initdb");
             command.args(["--pgdata=data", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
             done(command.args(["--username", NAME]).args(order))
         };
-        // Servers before 15, and those that were built without ICU, have no order of people that is the same everywhere.
+        // Servers before 15, and those that were built without ICU, have no natural order that is the same everywhere.
         let made = initdb(&["--locale-provider=icu", "--icu-locale=en-US"]).or_else(|_| initdb(&[]));
         made.unwrap_or_else(|why| panic!("cannot make a PostgreSQL cluster: {why}"));
         let waits = if durable.0 { "on" } else { "off" };
@@ -188,7 +189,7 @@ impl Cluster {
             .expect("initdb has made the file");
     }
 
-    /// Start the server on a port that is free.
+    /// Starts the server on a free port.
     fn start_somewhere(&mut self) {
         let mut said = String::new();
         for _ in 0..TRIES {
@@ -202,7 +203,8 @@ impl Cluster {
         panic!("found no port for PostgreSQL: {said}");
     }
 
-    /// Start the server, and wait until it takes connections: `pg_ctl` reads that in the file that the server writes.
+    /// Starts the server, and waits until it accepts connections: `pg_ctl` reads that in the file that the server
+    /// writes.
     fn launch(&self) -> Result<(), String> {
         let log = self.directory.join("log");
         let before = fs::metadata(&log).map_or(0, |log| log.len());
@@ -218,7 +220,7 @@ impl Cluster {
     fn ask(&self, database: &str, schema: &str, sql: &str) -> Result<String, String> {
         let mut command = Command::new(self.programs.join("psql"));
         forget_settings(&mut command);
-        // As text, and without what the user has in a `.psqlrc`.
+        // The output is text, and a user's `.psqlrc` is ignored.
         command.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", NAME, "-d", database]);
         command.args(["-p", &self.port.to_string(), "-c", sql]);
         command.env("PGCONNECT_TIMEOUT", "10");
@@ -226,7 +228,7 @@ impl Cluster {
         done(&mut command).map(|rows| rows.trim_end_matches('\n').to_owned())
     }
 
-    /// One of the server's programs, as whom the server runs as.
+    /// Returns a command for one of the server's programs, under the server's user.
     fn program(&self, name: &str) -> Command {
         let program = self.programs.join(name);
         let mut command = match &self.user {
@@ -251,20 +253,20 @@ impl Drop for Cluster {
     }
 }
 
-/// The one server of this process, for all tests that neither stop it nor look at what others may do there. It does not wait
-/// for the disk.
+/// Returns the server that all tests of this process share, if they neither stop it nor look at other tests' objects.
+/// It does not wait for the disk.
 pub(crate) fn shared() -> &'static Cluster {
     static SHARED: OnceLock<Cluster> = OnceLock::new();
     SHARED.get_or_init(|| Cluster::start(Durable(false)))
 }
 
-/// The name of a schema that no other test of this process uses. It does not exist yet.
+/// Returns the name of a schema that no other test of this process uses. It does not exist yet.
 pub(crate) fn fresh_schema() -> String {
     static LAST: AtomicU32 = AtomicU32::new(0);
     format!("test_{}", LAST.fetch_add(1, Ordering::Relaxed) + 1)
 }
 
-/// The folder that has all the programs: the one that is named, else the first in the PATH, else Debian's latest.
+/// Returns the folder with all the programs: the one that is named, else the first in the PATH, else Debian's latest.
 fn programs() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("SEXTON_POSTGRES_BIN") {
         return Some(PathBuf::from(named)).filter(|folder| is_complete(folder));
@@ -281,7 +283,7 @@ fn is_complete(folder: &Path) -> bool {
     PROGRAMS.iter().all(|program| folder.join(program).is_file())
 }
 
-/// Whom to run the server as; nobody else unless we are root.
+/// Returns the user to run the server as; `None` unless this process is root.
 fn other_user() -> Option<User> {
     let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
     if !root {
@@ -292,13 +294,13 @@ fn other_user() -> Option<User> {
     Some(user.expect("PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`"))
 }
 
-/// A number of a user's, as id(1) tells.
+/// Returns a number of a user, as id(1) prints it.
 fn id(which: &str, name: &str) -> Option<u32> {
     let told = Command::new("id").args([which, name]).output().ok().filter(|told| told.status.success())?;
     String::from_utf8_lossy(&told.stdout).trim().parse().ok()
 }
 
-/// What `PGPORT` and the like say is meant for another server.
+/// Removes `PGPORT` and the like, which are meant for another server.
 fn forget_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PG")) {
         command.env_remove(name);
@@ -318,15 +320,15 @@ fn guard(directory: &Path) -> Child {
         .expect("there is a shell")
 }
 
-/// A port that nobody listens on.
+/// Returns a free port.
 fn free_port() -> u16 {
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    // Chance, so that processes that look at the same time rarely find the same.
+    // The port is random, so that processes that search at the same time rarely find the same one.
     let by_chance = || PORTS.start + (RandomState::new().hash_one(()) % PORTS.len() as u64) as u16;
     std::iter::repeat_with(by_chance).take(1000).find(free).expect("one of so many ports is free")
 }
 
-/// Run to the end. What it printed, or why it failed.
+/// Runs a command to its end. Returns its output, or why it failed.
 fn done(command: &mut Command) -> Result<String, String> {
     let output = command.stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))?;

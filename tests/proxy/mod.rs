@@ -1,6 +1,6 @@
-//! What lies between a host and its database in bad times: a TCP proxy whose connections can be cut, refused and held up.
+//! A TCP proxy between a host and its database, whose connections can be cut, refused and stalled.
 //!
-//! Included by path where it is needed, so it knows nothing but std.
+//! This file is included by path, so it uses only std.
 #![allow(dead_code, reason = "each of those who include it uses a part of it")]
 
 use std::collections::HashMap;
@@ -10,17 +10,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How long the server may take to accept. On loopback it is there at once, or not at all.
+/// The time in which the server must accept. On loopback it accepts at once, or not at all.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// A proxy on a port of its own. Dropping it cuts all connections, and takes no more.
+/// A proxy on a port of its own. Dropping it cuts all connections, and accepts no more.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     address: SocketAddr,
     line: Arc<Line>,
 }
 
-/// What all its threads share.
+/// The state that all its threads share.
 #[derive(Debug)]
 struct Line {
     target: SocketAddr,
@@ -34,12 +34,12 @@ struct State {
     stalled: bool,
     over: bool,
     last: u64,
-    /// The two ends of each connection that goes on.
+    /// The two ends of each open connection.
     open: HashMap<u64, [TcpStream; 2]>,
 }
 
 impl Proxy {
-    /// A proxy for the server at `target`.
+    /// Starts a proxy for the server at `target`.
     pub(crate) fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
         let address = listener.local_addr().expect("it is bound");
@@ -49,12 +49,12 @@ impl Proxy {
         Self { address, line }
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Cut all connections that there are. Returns how many there were.
+    /// Cuts all open connections. Returns how many there were.
     pub(crate) fn cut(&self) -> usize {
         let cut = std::mem::take(&mut self.line.state().open);
         for ends in cut.values() {
@@ -64,13 +64,13 @@ impl Proxy {
         cut.len()
     }
 
-    /// Close new connections as soon as they are there; or no longer do so. Those that there are go on.
+    /// Closes new connections as soon as they arrive, or no longer does so. Open connections go on.
     pub(crate) fn refuse(&self, refuse: bool) {
         self.line.state().refusing = refuse;
     }
 
-    /// Pass nothing on, in either direction, the ends of connections included; or pass on all that has gathered. New
-    /// connections are taken meanwhile.
+    /// Passes nothing on, in either direction, including the ends of connections; or passes on everything that has
+    /// gathered. New connections are accepted during a stall.
     pub(crate) fn stall(&self, stall: bool) {
         self.line.state().stalled = stall;
         self.line.changed.notify_all();
@@ -81,7 +81,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.line.state().over = true;
         self.cut();
-        // So that the thread that accepts looks up. If it cannot be reached, it is gone already.
+        // This wakes the accepting thread. If it cannot be reached, it is gone already.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -103,9 +103,9 @@ impl Line {
             if refusing {
                 continue;
             }
-            // A server that is down is a connection that is closed at once.
+            // If the server is down, the connection is closed at once.
             if let Ok(server) = TcpStream::connect_timeout(&self.target, CONNECT) {
-                // Without the two ends (too many open files) likewise.
+                // The same happens without the two ends (too many open files).
                 let _ = self.open(client, server);
             }
         }
@@ -130,7 +130,7 @@ impl Line {
         Ok(())
     }
 
-    /// Pass on what comes, until one end closes or the connection is cut.
+    /// Passes data on until one end closes or the connection is cut.
     fn pass_on(&self, id: u64, mut from: TcpStream, mut to: TcpStream) {
         let mut piece = [0; 16 << 10];
         loop {
@@ -144,7 +144,7 @@ impl Line {
         }
     }
 
-    /// Wait while everything is held up. Whether the connection goes on.
+    /// Waits while everything is stalled. Returns whether the connection goes on.
     fn may_pass(&self, id: u64) -> bool {
         let held_up = |state: &mut State| state.stalled && state.open.contains_key(&id);
         let state = self.changed.wait_while(self.state(), held_up).unwrap_or_else(PoisonError::into_inner);

@@ -1,11 +1,11 @@
-//! What more than one bench needs: the release binary as a process, and the guests.
+//! Holds what several benches need: the release binary as a process, and the guests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The release binary, with a directory of its own. What `start` gets goes into its configuration.
+/// The release binary, with a directory of its own. The argument of `start` becomes its configuration.
 pub(crate) struct Process {
     child: Child,
     pub(crate) url: String,
@@ -92,7 +92,7 @@ pub(crate) fn await_plugins(host: &Process, count: usize) {
     }
 }
 
-/// Middle, all but a hundredth, and worst, in milliseconds.
+/// The median, the 99th percentile, and the worst, in milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Spread {
     pub(crate) p50: f64,

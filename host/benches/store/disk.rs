@@ -1,11 +1,11 @@
-//! How long the disk takes for what every durable figure waits for.
+//! Measures the disk, which every durable figure waits for.
 
 use std::fs;
 use std::io::{Seek, Write};
 use std::path::Path;
 use std::time::Instant;
 
-/// The middle one of 200 small durable writes in `place`, in milliseconds.
+/// Returns the median of 200 small durable writes in `place`, in milliseconds.
 pub(crate) fn fdatasync_p50(place: &Path) -> f64 {
     let path = place.join("fdatasync");
     let mut file = fs::File::options().write(true).create(true).truncate(true).open(&path).unwrap();

@@ -1,4 +1,4 @@
-//! The hosts that are measured: one on SQLite, and one to three on PostgreSQL, beside more and more stored runs.
+//! Runs the hosts that are measured: one on SQLite, and one to three on PostgreSQL, beside more and more stored runs.
 
 use std::fmt;
 use std::fs;
@@ -10,32 +10,32 @@ use crate::load::{CONFIG, Effort, Front, MANIFEST, Starts, TASK, starts};
 use crate::postgres::{Cluster, Durable, Mode};
 use crate::prefill;
 
-/// Hosts on one database, at most.
+/// The most hosts on one database.
 const HOSTS: usize = 3;
 
-/// Files of 16 MiB for PostgreSQL's log of changes that are there from the start.
+/// The files of 16 MiB for PostgreSQL's write-ahead log that exist from the start.
 const WAL_FILES: usize = 100;
 
-/// What was measured of so many hosts on a store.
+/// The measurement of a number of hosts on a store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured {
     store: &'static str,
     pub(crate) hosts: usize,
-    /// Runs that the store was filled with.
+    /// The runs that the store was filled with.
     pub(crate) filled: usize,
-    /// Runs in it when measuring began.
+    /// The runs in it when measuring began.
     stored: u64,
-    /// Runs a second: the best round, and the worst.
+    /// The runs a second: the best round, and the worst.
     pub(crate) rate: f64,
     worst: f64,
-    /// The same with runs that are asked for one by one, where that was measured.
+    /// The same with runs that are requested one by one, if that was measured.
     asked: Option<f64>,
     pub(crate) starts: Starts,
-    /// How long the disk took for an fdatasync, in milliseconds.
+    /// The time of an fdatasync, in milliseconds.
     disk: f64,
 }
 
-/// The heads of the columns of what [`Measured`] prints.
+/// Prints the column heads of [`Measured`].
 pub(crate) fn heads() {
     println!(
         "{:<10} {:>5} {:>10} {:>9} {:>9} {:>9} {:>20} {:>20} {:>14}",
@@ -62,13 +62,13 @@ impl fmt::Display for Measured {
     }
 }
 
-/// A host in this process on SQLite, which lets in no other.
+/// Runs a host in this process on SQLite, which allows no other.
 pub(crate) async fn sqlite(place: &Path, fills: &[usize], effort: Effort) -> Vec<Measured> {
     let mut all = Vec::new();
     for filled in fills.iter().copied() {
         let place = place.join(format!("sqlite-{filled}"));
         lay_out(&place, true);
-        // One life before, which makes the tables and compiles the plugin.
+        // An earlier start creates the tables and compiles the plugin.
         await_plugins(&Process::start(&place, CONFIG), 1);
         if filled > 0 {
             prefill::sqlite(&place.join("var/sexton.db"), filled);
@@ -84,7 +84,7 @@ pub(crate) async fn sqlite(place: &Path, fills: &[usize], effort: Effort) -> Vec
     all
 }
 
-/// The release binary, one to three of it, on a schema of `cluster` for each of `fills`.
+/// Runs the release binary, one to three of it, on a schema of `cluster` for each of `fills`.
 pub(crate) async fn postgres(cluster: &Cluster, place: &Path, fills: &[usize], effort: Effort) -> Vec<Measured> {
     let places: Vec<PathBuf> = (1..=HOSTS).map(|n| place.join(format!("host{n}"))).collect();
     places.iter().for_each(|place| lay_out(place, true));
@@ -94,7 +94,7 @@ pub(crate) async fn postgres(cluster: &Cluster, place: &Path, fills: &[usize], e
     for filled in fills.iter().copied() {
         let schema = format!("filled_{filled}");
         let store = format!("[store]\nurl = \"{}\"\nschema = \"{schema}\"\n", cluster.url());
-        // A life of its own each time: a host that was ended counts as alive for a while.
+        // Each start has a name of its own, because a host that was ended counts as present for a while.
         let start = |life: &str, hosts: usize| -> Vec<Process> {
             let hosts = places[..hosts].iter().enumerate().map(|(n, place)| {
                 let host = Process::start(place, &format!("[host]\nname = \"{life}-{}\"\n{store}{CONFIG}", n + 1));
@@ -103,7 +103,7 @@ pub(crate) async fn postgres(cluster: &Cluster, place: &Path, fills: &[usize], e
             });
             hosts.collect()
         };
-        // One life before, which makes the tables and compiles the plugin.
+        // An earlier start creates the tables and compiles the plugin.
         drop(start("first", HOSTS));
         if filled > 0 {
             prefill::postgres(cluster, &schema, filled);
@@ -118,14 +118,14 @@ pub(crate) async fn postgres(cluster: &Cluster, place: &Path, fills: &[usize], e
             all.push(measured);
             front.stop().await;
         }
-        // Nobody is to clean up after it while others are measured.
+        // The schema is dropped, so that no autovacuum works on it during later measurements.
         cluster.psql(&format!("DROP SCHEMA {schema} CASCADE"));
     }
     all
 }
 
-/// A server for hosts and rivals alike: it waits for the disk, has somewhat more memory than it takes by itself, and the files
-/// for its log of changes that one has which has been up for a while. To make such a file holds up everybody; the first who is
+/// Starts a server for hosts and rivals alike. It waits for the disk, has somewhat more memory than by default, and the
+/// log files of a server that has been up for a while: creating such a file delays every client, and the first one
 /// measured would pay for all.
 pub(crate) fn server() -> Cluster {
     let cluster = Cluster::start(Durable(true));
@@ -134,7 +134,7 @@ pub(crate) fn server() -> Cluster {
     }
     cluster.restart(Mode::Fast);
     for _ in 0..WAL_FILES {
-        // One that nothing was written to is not left for the next.
+        // A log file without any writes is not kept for later use.
         cluster.psql("SELECT txid_current()");
         cluster.psql("SELECT pg_switch_wal()");
     }
@@ -142,18 +142,18 @@ pub(crate) fn server() -> Cluster {
     cluster
 }
 
-/// Where its files are.
+/// Returns the directory of its files.
 pub(crate) fn data(cluster: &Cluster) -> PathBuf {
     cluster.psql("SHOW data_directory").into()
 }
 
-/// Have the database do now what it would do later, in the middle of what is measured.
+/// Has the database do now what it would do later, in the middle of a measurement.
 pub(crate) fn settle(cluster: &Cluster) {
     cluster.psql("VACUUM (ANALYZE)");
     cluster.psql("CHECKPOINT");
 }
 
-/// What `front` makes and the host at `url` is asked for, on a disk of which `data` is a directory.
+/// Measures runs that `front` makes and the host at `url` is asked for, on the disk with the directory `data`.
 async fn measure(front: &Front, url: &str, effort: Effort, data: &Path, asked: bool) -> Measured {
     let stored = front.stored().await;
     let at = url.to_owned();
@@ -164,7 +164,7 @@ async fn measure(front: &Front, url: &str, effort: Effort, data: &Path, asked: b
     Measured { store: "", hosts: 0, filled: 0, stored, rate, worst, asked, starts, disk }
 }
 
-/// The directory of a host, with the plugin that is measured or without.
+/// Creates the directory of a host, with the measured plugin or without.
 fn lay_out(place: &Path, plugin: bool) {
     fs::create_dir_all(place.join("plugins")).unwrap();
     if plugin {
@@ -174,7 +174,7 @@ fn lay_out(place: &Path, plugin: bool) {
 }
 
 impl Measured {
-    /// From before a run was asked for to the end of the millisecond in which it started.
+    /// Returns the time from before a run was requested to the end of the millisecond in which it started.
     pub(crate) fn started(&self) -> Spread {
         self.starts.asked
     }

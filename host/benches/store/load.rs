@@ -12,50 +12,50 @@ use sexton::task::{Name, TaskKey};
 
 use crate::common::Spread;
 
-/// Of every host. All runs are kept, as what is stored is part of what is measured; there is no line in the log for each,
-/// as the rivals write none.
+/// The configuration of every host. All runs are kept, because stored runs are part of the measurement. There is no log
+/// line for each run, because the rivals write none.
 pub(crate) const CONFIG: &str = "[retention]\nruns = 1_000_000\nbytes = \"100 GiB\"\n\
                                  [log]\nfilter = \"warn,sexton::host=info\"\n";
 
-/// The task that is measured; a guest that does nothing.
+/// The measured task; a guest that does nothing.
 pub(crate) const TASK: &str = "noop";
 
-/// What its manifest says: as many at once as three hosts have places for.
+/// Its manifest: as many at once as three hosts have slots.
 pub(crate) const MANIFEST: &str = "[tasks.noop]\noverlap = \"allow(3072)\"\n";
 
-/// Runs that are made in one request, and requests that are under way at once.
+/// The runs that are made in one request, and the requests that are under way at once.
 const REQUEST: usize = 500;
 const REQUESTS: usize = 2;
 
-/// Runs of the first round, which says how many the others need.
+/// The runs of the first round, which shows how many the others need.
 const WARM: usize = 10_000;
 
-/// Connections that ask for runs one by one.
+/// The connections that request runs one by one.
 const CONNECTIONS: usize = 16;
 
-/// After each run whose start is timed: longer than a run takes, so that the hosts are idle again.
+/// The pause after each run whose start is timed. It is longer than a run takes, so that the hosts are idle again.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How much is done for each figure.
+/// The effort for each figure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
-    /// Rounds of which the best counts.
+    /// The rounds, of which the best counts.
     pub(crate) rounds: usize,
-    /// How long a round takes, about.
+    /// The approximate duration of a round.
     pub(crate) time: Duration,
-    /// Runs whose start is timed.
+    /// The runs whose start is timed.
     pub(crate) samples: usize,
 }
 
-/// A host in this process: the way in for runs by the hundred, and to what the store says. It has plugins only where the
-/// store lets in no other host.
+/// A host in this process, which makes runs by the hundred and reads the store. It has plugins only if the store allows
+/// no other host.
 pub(crate) struct Front {
     host: Host,
     key: TaskKey,
 }
 
 impl Front {
-    /// Start it as `name` in `place`, where its plugins are, with what `config` says besides.
+    /// Starts it as `name` in `place`, where its plugins are, with further lines `config`.
     pub(crate) async fn start(name: &str, place: &Path, config: &str) -> Self {
         let at = |folder: &str| place.join(folder).display().to_string();
         let text = format!(
@@ -68,7 +68,7 @@ impl Front {
         Self { host: Host::start(config).await.unwrap(), key }
     }
 
-    /// Wait until it can run the task itself.
+    /// Waits until it can run the task itself.
     pub(crate) async fn can_run(&self) {
         let mut catalog = self.host.catalog.changes();
         while self.host.catalog.get(&self.key).is_none() {
@@ -84,12 +84,12 @@ impl Front {
         self.host.stop(Duration::ZERO, std::future::pending()).await;
     }
 
-    /// Runs that are in the store.
+    /// Returns the number of runs in the store.
     pub(crate) async fn stored(&self) -> u64 {
         self.host.store.counts().await.unwrap().values().sum()
     }
 
-    /// Runs a second from the first made to the last over: the best round, and the worst.
+    /// Returns the runs a second from the first creation to the last end: the best round, and the worst.
     pub(crate) async fn rate(&self, effort: &Effort) -> (f64, f64) {
         let mut rates = vec![self.work_off(WARM).await];
         for _ in 0..effort.rounds {
@@ -101,7 +101,7 @@ impl Front {
         (best, worst)
     }
 
-    /// Make so many runs while they are worked off, and wait until all are over; how many a second that was.
+    /// Makes `runs` runs while they are carried out, and waits until all have ended. Returns the rate a second.
     async fn work_off(&self, runs: usize) -> f64 {
         let (requests, start) = (runs / REQUEST, Instant::now());
         let mut making = tokio::task::JoinSet::new();
@@ -120,8 +120,8 @@ impl Front {
         (requests * REQUEST) as f64 / start.elapsed().as_secs_f64()
     }
 
-    /// Wait until no run waits or is running. Asked for are the sums that the store keeps: to look through the runs, again and
-    /// again, would be part of what is measured.
+    /// Waits until no run waits or is running. It reads the sums that the store keeps, because going through the runs
+    /// repeatedly would be part of the measurement.
     async fn all_over(&self) {
         let start = Instant::now();
         loop {
@@ -135,9 +135,9 @@ impl Front {
         }
     }
 
-    /// The same with runs that are asked for one by one of the host at `url`, over 16 connections.
+    /// Does the same with runs that are requested one by one from the host at `url`, over 16 connections.
     pub(crate) async fn rate_asked(&self, url: &str, effort: &Effort) -> f64 {
-        // About as many as can be asked for in that time: what else there is to do is little.
+        // About as many as can be requested in that time, because the remaining work is small.
         let runs = (effort.time.as_secs_f64() * 3_000.0) as usize / CONNECTIONS * CONNECTIONS;
         let start = Instant::now();
         let mut asking = tokio::task::JoinSet::new();
@@ -156,16 +156,16 @@ impl Front {
     }
 }
 
-/// How long it took until a run's guest was started, in milliseconds. The store keeps whole milliseconds.
+/// The times until a run's guest was started, in milliseconds. The store keeps whole milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Starts {
-    /// From the instant that the run was due, as the store has both.
+    /// The time from the instant at which the run was due, as the store has both.
     pub(crate) due: Spread,
-    /// From before it was asked for to the end of the millisecond in which it started: so long at most.
+    /// The time from before the request to the end of the millisecond in which it started, an upper bound.
     pub(crate) asked: Spread,
 }
 
-/// One run at a time, asked for of the host at `url`, while nothing else is to be done.
+/// Requests one run at a time from the host at `url`, while nothing else is due.
 pub(crate) fn starts(url: &str, samples: usize) -> Starts {
     let agent = ureq::Agent::new_with_defaults();
     let read = |path: &str| agent.get(format!("{url}{path}")).call().unwrap().body_mut().read_to_string().unwrap();
@@ -176,7 +176,7 @@ pub(crate) fn starts(url: &str, samples: usize) -> Starts {
         let made: Triggered = serde_json::from_str(&answer.into_body().read_to_string().unwrap()).unwrap();
         let began = Instant::now();
         let found = loop {
-            // Looked at afterwards: who waits for a run keeps its host awake.
+            // The run is read afterwards, because a client that waits for it keeps its host awake.
             std::thread::sleep(PAUSE);
             let found: RunDetail = serde_json::from_str(&read(&format!("/v1/runs/{}", made.run))).unwrap();
             if found.run.state.is_over() {

@@ -1,7 +1,8 @@
-//! Fills a store with runs that are over, in SQL, with all that a host would have written of them: the run, its attempt,
-//! and the sums that are kept of its task's.
+//! Fills a store with finished runs, in SQL, with everything that a host would have written about them: the run, its
+//! attempt, and the sums of its task.
 //!
-//! Half of them are the measured task's, half another's: a task may keep a million runs, and is to have room for more.
+//! Half of them belong to the measured task, half to another, because a task may keep a million runs and must have room
+//! for more.
 
 use std::path::Path;
 
@@ -9,16 +10,16 @@ use rusqlite::{Connection, params};
 
 use crate::postgres::Cluster;
 
-/// Whose they are, in turn.
+/// The tasks of the runs, in turn.
 const TASKS: [&str; 2] = ["noop", "older"];
 
-/// Put `runs` runs into the SQLite file at `path`, which a host has made and has not open.
+/// Puts `runs` runs into the SQLite file at `path`, which a host has created and closed.
 pub(crate) fn sqlite(path: &Path, runs: usize) {
     let mut conn = Connection::open(path).unwrap();
     let runs = i64::try_from(runs).unwrap();
     let tx = conn.transaction().unwrap();
     for task in TASKS {
-        // A host that has looked at its plugins may have made it.
+        // A host that has looked at its plugins may have created it.
         let make = "INSERT INTO tasks (tenant, name, paused, waiting, running, succeeded, failed, cancelled, bytes) \
                     SELECT 'default', ?1, 0, 0, 0, 0, 0, 0, 0 \
                     WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE tenant = 'default' AND name = ?1)";
@@ -56,7 +57,7 @@ pub(crate) fn sqlite(path: &Path, runs: usize) {
     conn.execute_batch("ANALYZE; PRAGMA wal_checkpoint(TRUNCATE);").unwrap();
 }
 
-/// The same in a schema of a PostgreSQL database, whose hosts have stopped.
+/// Does the same in a schema of a PostgreSQL database, whose hosts have stopped.
 pub(crate) fn postgres(cluster: &Cluster, schema: &str, runs: usize) {
     let [noop, older] = TASKS;
     let fill = format!(

@@ -1,5 +1,5 @@
-//! Job queues that others use, measured on the same database in the same run. They come from npm, in exact versions, and are
-//! run by the scripts in `rivals/`.
+//! Measures job queues that others use, on the same database in the same run. They come from npm, in exact versions,
+//! and the scripts in `rivals/` run them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,42 +9,42 @@ use serde::{Deserialize, Serialize};
 
 use crate::common::target;
 
-/// What each is called, on npm and as a script.
+/// The names of the queues, on npm and as scripts.
 pub(crate) const NAMES: [&str; 2] = ["graphile-worker", "pg-boss"];
 
 const FILES: [&str; 4] = ["package.json", "measure.mjs", "graphile-worker.mjs", "pg-boss.mjs"];
 
-/// How much is done for each figure.
+/// The effort for each figure.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Effort {
-    /// How long a measurement takes, about.
+    /// The approximate duration of a measurement.
     pub(crate) seconds: f64,
-    /// Jobs whose start is timed.
+    /// The jobs whose start is timed.
     pub(crate) samples: usize,
-    /// With how many worker processes throughput is measured; the best counts.
+    /// The numbers of worker processes for throughput; the best counts.
     pub(crate) processes: &'static [usize],
 }
 
-/// What was measured of one.
+/// The measurements of one queue.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Rival {
     pub(crate) version: String,
     /// Each job is taken and finished by itself.
     pub(crate) per_job: Rate,
-    /// Many are taken and finished at once.
+    /// Many jobs are taken and finished at once.
     pub(crate) batched: Rate,
     pub(crate) start_ms: StartMs,
 }
 
-/// Jobs a second.
+/// A rate of jobs a second.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Rate {
     pub(crate) jobs_per_s: f64,
-    /// With how many processes, and whether the jobs were there before.
+    /// The number of processes, and whether the jobs existed before.
     pub(crate) how: String,
 }
 
-/// From before a job was asked for to the call of its handler, one job at a time.
+/// The time from before a job was requested to the call of its handler, one job at a time.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct StartMs {
     pub(crate) p50: f64,
@@ -52,7 +52,7 @@ pub(crate) struct StartMs {
     pub(crate) max: f64,
 }
 
-/// Where they are installed.
+/// The directory in which they are installed.
 #[derive(Debug)]
 pub(crate) struct Rivals {
     place: PathBuf,
@@ -60,7 +60,7 @@ pub(crate) struct Rivals {
 }
 
 impl Rivals {
-    /// Install them, unless they are there already; else the error is a line that says what to do.
+    /// Installs them, unless they are there already. The error is a line that says what to do.
     pub(crate) fn install() -> Result<Self, String> {
         let place = target().join("rivals");
         let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/store/rivals");
@@ -83,7 +83,7 @@ impl Rivals {
         }
     }
 
-    /// Measure one on the database at `url`.
+    /// Measures one on the database at `url`.
     pub(crate) fn measure(&self, name: &str, url: &str, effort: Effort) -> Rival {
         let done = Command::new(&self.node)
             .arg(format!("{name}.mjs"))
@@ -115,7 +115,8 @@ fn npm(place: &Path) -> Result<(), String> {
     Err(format!("npm cannot install what is measured beside: {}", why.trim()))
 }
 
-/// The Node.js that came with them: they ask for a newer one than many machines have. The machine's where there is none.
+/// Returns the Node.js that came with them, because they need a newer one than many machines have; or else the
+/// machine's.
 fn node(place: &Path) -> PathBuf {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "x64",

@@ -1,9 +1,9 @@
-//! Tells a clock that was set from time that has passed, by a second clock that nobody sets, and waits a while before it
-//! believes a clock that was set far off.
+//! Distinguishes a clock that was set from time that has passed, with a second clock that is never set, and waits a
+//! while before it believes a clock that was set far off.
 //!
-//! A machine that was synchronized to a wrong server, or whose clock reads the year 2036 for a second, would otherwise write
-//! instants of that time into the store: schedules would have dealt with ten years, claims would be over, and history would
-//! be deleted by its age.
+//! A machine that was synchronized to a wrong server, or whose clock reads the year 2036 for a second, would otherwise
+//! write instants of that time into the store: schedules would have dealt with ten years, claims would have expired,
+//! and history would be deleted by its age.
 
 use std::time::Duration;
 
@@ -11,36 +11,37 @@ use tracing::{info, warn};
 
 use crate::lengths;
 
-/// A clock may be set by this much and be believed at once: more than zones and daylight saving differ by would be too
-/// much for claims and schedules, less would make machines wait that were suspended in a way that this one cannot see.
+/// A clock that is set by up to this much is believed at once. More than the differences of zones and daylight saving
+/// would be too much for claims and schedules. Less would make machines wait that were suspended in a way that the
+/// second clock cannot see.
 const AT_ONCE: i64 = 3600 * 1_000_000;
 
-/// A clock that was set by more is believed after it has stood for so long. Programs that set clocks right do so within
-/// seconds; runs that are due wait for as long if it was right.
+/// A clock that was set by more is believed after it has been stable for this long. Programs that set clocks right do so
+/// within seconds; due runs wait for that time if the clock was right.
 pub const SETTLES: Duration = Duration::from_secs(30);
 
-/// By how much a clock is ahead of one that nobody sets, as far as it is believed. In microseconds.
+/// The microseconds by which a clock is ahead of one that is never set, as far as it is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Steady {
     ahead: i64,
     doubted: Option<Doubted>,
 }
 
-/// What a clock says that is not believed yet.
+/// The reading of a clock that is not believed yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Doubted {
     ahead: i64,
     since: i64,
 }
 
-/// What follows from a look at the clock that people should know. Each says by how many microseconds the clock was set.
+/// A result of a look at the clock that people should know. Each has the microseconds by which the clock was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// It was set far off, and is not believed yet.
+    /// The clock was set far off, and is not believed yet.
     Doubted(i64),
-    /// It shows again what was believed all the time.
+    /// The clock shows again the time that was believed throughout.
     RightAgain(i64),
-    /// It has stood for long enough.
+    /// The clock has been stable for long enough.
     Believed(i64),
 }
 
@@ -49,12 +50,12 @@ impl Steady {
         Self { ahead, doubted: None }
     }
 
-    /// By how much the clock is ahead, as far as it is believed.
+    /// Returns by how much the clock is ahead, as far as it is believed.
     pub(super) fn ahead(&self) -> i64 {
         self.ahead
     }
 
-    /// Takes in that the clock is ahead by `ahead` now.
+    /// Records that the clock is ahead by `ahead` now.
     pub(super) fn see(&mut self, ahead: i64, now: i64) -> Option<Turn> {
         let off = ahead.saturating_sub(self.ahead);
         if off.abs() <= AT_ONCE {
@@ -78,7 +79,7 @@ impl Steady {
         }
     }
 
-    /// Why `clock` may be wrong, for people.
+    /// Returns the reason why `clock` may be wrong, for people.
     pub(super) fn doubt(&self, clock: &str) -> Option<String> {
         let by = self.doubted?.ahead.saturating_sub(self.ahead);
         Some(format!(
@@ -89,7 +90,7 @@ impl Steady {
 }
 
 impl Turn {
-    /// Writes it into the log.
+    /// Logs the result.
     pub(super) fn tell(self, clock: &str) {
         match self {
             Self::Doubted(by) => warn!(
@@ -107,9 +108,9 @@ impl Turn {
     }
 }
 
-/// By how much, and which way.
+/// Returns the amount and the direction.
 fn way(by: i64) -> String {
-    // Whole minutes say enough of what is more than an hour.
+    // Whole minutes are precise enough for more than an hour.
     let length = Duration::from_secs(by.unsigned_abs() / 60_000_000 * 60);
     format!("{} {}", if by < 0 { "back by" } else { "forward by" }, lengths::about(length))
 }

@@ -1,6 +1,6 @@
-//! What `wit/` looks like from Rust, made by wasmtime.
+//! Holds the interfaces of `wit/` in Rust, as wasmtime generates them.
 //!
-//! Errors that a guest can act on are WIT errors; what is our own fault, or an attack, is a trap. Functions whose result has an
+//! Errors that a guest can act on are WIT errors; faults of the host, and attacks, are traps. Functions whose result has an
 //! error of an interface return a [`CallError`], which is either.
 
 use super::call_error::CallError;
@@ -36,11 +36,11 @@ wasmtime::component::bindgen!({
     },
 });
 
-/// How a call of `locks` fails.
+/// The failure of a call of `locks`.
 pub type LocksError = CallError<sexton::task::locks::Error>;
 
-/// How a call of `cache` fails.
+/// The failure of a call of `cache`.
 pub type CacheError = CallError<sexton::task::cache::Error>;
 
-/// How a call of `schedule` fails.
+/// The failure of a call of `schedule`.
 pub type ScheduleError = CallError<sexton::task::schedule::Error>;

@@ -22,7 +22,7 @@ pub use renewal::Renewal;
 
 const REFRESH: &str = "cache.refresh";
 
-/// What a manifest grants entries with, for this interface and others that stand on the cache.
+/// The line of a manifest that grants entries, to this interface and to others that stand on the cache.
 pub(super) const MANIFEST_LINE: &str = "cache = [\"*\"]";
 
 /// The capability to read and write entries of the tenant's cache.
@@ -178,7 +178,7 @@ impl HostRenewal for ImportsCtxView<'_> {
     }
 }
 
-/// Which run renews an entry.
+/// The run that renews an entry.
 enum Renewer {
     /// No run, because the entry is not old enough.
     Nobody(store::Entry),

@@ -1,4 +1,4 @@
-//! How a host call fails.
+//! Defines the failure of a host call.
 
 use crate::attempt::{Interrupt, NoRoom, Stop, Why};
 use crate::store::StoreError;
@@ -8,12 +8,12 @@ use crate::store::StoreError;
 pub enum CallError<E> {
     /// The guest is told, in the words of the interface.
     Guest(E),
-    /// The run ends with a trap, because it is to end, or because what failed is not the guest's business.
+    /// The run ends with a trap, because it must end, or because the guest cannot act on the failure.
     Trap(wasmtime::Error),
 }
 
 impl<E> CallError<E> {
-    /// The error for the guest, or the trap: what the bindings ask for.
+    /// Returns the error for the guest, or the trap, as the bindings want it.
     pub(super) fn into_guest(self) -> wasmtime::Result<E> {
         match self {
             Self::Guest(error) => Ok(error),
@@ -46,7 +46,7 @@ impl<E> From<wasmtime::component::ResourceTableError> for CallError<E> {
     }
 }
 
-/// What a guest is told of a failure of the store.
+/// Returns the words that a guest is told of a failure of the store.
 ///
 /// The store's own words stay with the host, because they may name its files.
 ///

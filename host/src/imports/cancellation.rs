@@ -1,4 +1,4 @@
-//! The `cancellation` import: a guest hears that it is to end before it is interrupted.
+//! The `cancellation` import: a guest hears that it must end before it is interrupted.
 //!
 //! A request to end a run goes to its [`RunHandle`](crate::attempt::RunHandle). That its deadline is near is found out here, as no other part
 //! tells it.
@@ -15,7 +15,7 @@ use crate::task::Limits;
 use super::capability::{Capability, Interface, of_sexton};
 use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView};
 
-/// The capability to hear that the run is to end. It needs no grant.
+/// The capability to hear that the run must end. It needs no grant.
 #[derive(Debug)]
 pub struct Cancellation;
 
@@ -29,13 +29,13 @@ impl<T: ImportsView> Capability<T> for Cancellation {
     }
 }
 
-/// How long before its deadline a run is told that it is near: its grace, but never before half of its time is over,
+/// Returns how long before its deadline a run is told that it is near: its grace, but never before half of its time is over,
 /// lest a task with little time hear of nothing else.
 fn notice(limits: &Limits) -> Duration {
     limits.grace.min(limits.deadline / 2)
 }
 
-/// What a guest waits for that subscribed.
+/// The event that a subscribed guest waits for.
 struct Heard {
     until: Until,
     /// When the deadline counts as near.

@@ -1,7 +1,7 @@
-//! What a capability is: what a guest imports for it, who may use it, how it is linked, and what it keeps for an attempt.
+//! Defines a capability: its interfaces, its grant, how it is linked, and its state in an attempt.
 //!
 //! A capability stands by itself. Its file says which interfaces it serves, which grant of a manifest allows it, and how it is
-//! linked; what it keeps for an attempt is a [`State`](super::State) of its own. [`all`](super::all) lists them, and nothing else
+//! linked; its state in an attempt is a [`State`](super::State) of its own. [`all`](super::all) lists them, and nothing else
 //! in the host names one.
 
 use std::any::Any;
@@ -19,7 +19,7 @@ pub struct Interface {
     pub package: &'static str,
     /// The name within the package, as `types`.
     pub name: &'static str,
-    /// What a version begins with, as `0.2.`.
+    /// The beginning of the versions, such as `0.2.`.
     pub version: &'static str,
 }
 
@@ -37,12 +37,12 @@ pub(super) const fn of_sexton(name: &'static str) -> Interface {
     Interface { package: "sexton:task", name, version: "0.1." }
 }
 
-/// What a guest of type `T` may use beside what WASI gives to every guest.
+/// A group of imports of guests of type `T`, beside those of WASI that every guest has.
 pub trait Capability<T: ImportsView>: Sync {
     /// The interfaces that a component imports for it.
     fn interfaces(&self) -> &'static [Interface];
 
-    /// Whether a task with these grants may import it. What is granted within it (which keys, which hosts) is checked at every
+    /// Whether a task with these grants may import it. Names within it (keys, hosts) are checked at every
     /// call.
     fn is_granted(&self, _grants: &Grants) -> bool {
         true

@@ -7,7 +7,7 @@ use super::{Imports, ImportsCtxView, ImportsView};
 use bindings::wasi::config::store::{self, Error, Host};
 
 mod bindings {
-    //! What the interface looks like from Rust, made by wasmtime.
+    //! Holds the interface in Rust, as wasmtime generates it.
 
     wasmtime::component::bindgen!({
         path: "../wit/deps/wasi-config.wit",

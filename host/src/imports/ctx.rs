@@ -1,4 +1,4 @@
-//! What the imports of one attempt work on, and how they find it.
+//! Holds the context of the imports of one attempt.
 
 use std::any::Any;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::task::{Pattern, Task};
 
 use super::Services;
 
-/// What the imports of one attempt work on. It lives as long as the attempt's wasmtime store.
+/// The context of the imports of one attempt. It lives as long as the attempt's wasmtime store.
 pub struct ImportsCtx {
     pub(super) services: Arc<Services>,
     pub(super) task: Arc<Task>,
@@ -31,7 +31,7 @@ pub struct ImportsCtx {
     states: Vec<Box<dyn Any + Send + Sync>>,
 }
 
-/// What one capability keeps for one attempt. It is made when the guest first uses the capability.
+/// The state of one capability in one attempt. It is made when the guest first uses the capability.
 pub(super) trait State: Any + Send + Sync {
     /// The state at the first use in the attempt of `ctx`.
     fn begin(ctx: &ImportsCtx) -> Self;
@@ -54,7 +54,7 @@ impl ImportsCtx {
         }
     }
 
-    /// What ends the attempt from outside, for waits that are not in this module (`wasi:io/poll`, clocks).
+    /// Returns the end of the attempt from outside, for waits that are not in this module (`wasi:io/poll`, clocks).
     pub fn until(&self) -> Until {
         self.until.clone()
     }
@@ -64,7 +64,7 @@ impl ImportsCtx {
         self.refusals.note(refusal);
     }
 
-    /// What a capability keeps for this attempt.
+    /// Returns the state of a capability in this attempt.
     pub(super) fn state<S: State>(&mut self) -> &mut S {
         let place = match self.states.iter().position(|state| state.is::<S>()) {
             Some(place) => place,
@@ -105,13 +105,13 @@ impl fmt::Debug for ImportsCtx {
 /// The context together with the table that the guest's handles point into.
 #[derive(Debug)]
 pub struct ImportsCtxView<'a> {
-    /// What the imports work on.
+    /// The context.
     pub ctx: &'a mut ImportsCtx,
     /// The guest's handles. Its capacity bounds how many locks and renewals a guest may hold.
     pub table: &'a mut ResourceTable,
 }
 
-/// How the imports find their context in a store's data.
+/// Gives the imports their context in a store's data.
 pub trait ImportsView: Send + 'static {
     /// The context and the table.
     fn imports(&mut self) -> ImportsCtxView<'_>;

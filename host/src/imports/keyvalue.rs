@@ -19,7 +19,7 @@ use bindings::wasi::keyvalue::store::{self, Error, Host as HostStore, HostBucket
 pub use handles::{Bucket, Cas};
 
 mod handles {
-    //! What guests hold handles to.
+    //! Defines the things that guests hold handles to.
 
     /// The tenant's cache. There is nothing to keep for it.
     #[derive(Debug)]
@@ -35,7 +35,7 @@ mod handles {
 }
 
 mod bindings {
-    //! What the interfaces look like from Rust, made by wasmtime.
+    //! Holds the interfaces in Rust, as wasmtime generates them.
 
     wasmtime::component::bindgen!({
         path: "../wit/deps/wasi-keyvalue.wit",
@@ -62,10 +62,10 @@ mod bindings {
     });
 }
 
-/// How a call fails.
+/// The failure of a call.
 pub type StoreError = CallError<Error>;
 
-/// How a swap fails.
+/// The failure of a swap.
 pub type SwapError = CallError<CasError>;
 
 /// Names of the bucket: none at all, and what other hosts call theirs.
@@ -74,7 +74,7 @@ const BUCKETS: [&str; 2] = ["", "default"];
 /// Keys that one call of `batch` may name. Each is a request to the store.
 const MOST_KEYS: usize = 1000;
 
-/// How often an increment is tried again when other runs change the number at the same time.
+/// The number of times that an increment is tried when other runs change the number at the same time.
 const MOST_TRIES: u32 = 100;
 
 const VERSION: &str = "0.2.0-draft2";
@@ -232,7 +232,7 @@ impl HostAtomics for ImportsCtxView<'_> {
     }
 }
 
-/// What a guest is told that adds to something else than a number.
+/// The error of adding to a value that is not a number.
 const NO_NUMBER: &str = "the value is no decimal number";
 
 /// The number that is written in a value.

@@ -169,7 +169,7 @@ impl HostLock for ImportsCtxView<'_> {
     }
 }
 
-/// What came of asking for a lock.
+/// The answer to a request for a lock.
 enum Asked {
     /// It is the run's, with this fence.
     Taken(u64),

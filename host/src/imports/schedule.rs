@@ -54,14 +54,14 @@ impl From<Error> for ScheduleError {
     }
 }
 
-/// What an attempt has asked for up to now.
+/// The requests of an attempt up to now.
 #[derive(Debug, Default)]
 struct Asked {
     /// Whether the run's log says already that no further run may wait.
     told_full: bool,
     /// Runs that the attempt has asked for.
     runs: u32,
-    /// How often it has asked to be continued.
+    /// The number of continuations that it has asked for.
     continued: u32,
 }
 
@@ -153,7 +153,7 @@ impl ImportsCtxView<'_> {
     }
 }
 
-/// What a guest is told of a failure of the store, or the trap where its claim is lost.
+/// Returns the error that a guest is told of a failure of the store, or the trap where its claim is lost.
 fn failure(error: StoreError, in_call: &'static str) -> ScheduleError {
     match store_failure(error, in_call) {
         Ok(message) => Error::Other(message).into(),
@@ -170,7 +170,7 @@ impl ImportsCtx {
     }
 }
 
-/// Why no further run of `task` may wait with an input of `bytes`, if none may. Attempts that ask at the same moment may each
+/// Returns why no further run of `task` may wait with an input of `bytes`, if none may. Attempts that ask at the same moment may each
 /// add one more.
 fn full(waiting: Waiting, task: &TaskKey, bytes: usize, limits: BacklogLimits) -> Option<String> {
     let name = &task.task;

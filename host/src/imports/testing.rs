@@ -155,7 +155,7 @@ impl World {
     }
 }
 
-/// What a guest is told, apart from what ends its run.
+/// Separates errors that a guest is told from traps.
 pub(crate) trait Told<T, E> {
     /// The trap outside, and the guest's result within.
     fn told(self) -> wasmtime::Result<Result<T, E>>;

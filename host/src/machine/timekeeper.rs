@@ -43,7 +43,7 @@ struct Watch {
     latest: Timestamp,
     /// Whether the clock was set back by more than is plausible.
     set_back: bool,
-    /// The instant since which a repair is due. It waits until the clock was not set for a while, because a clock that
+    /// The instant since which a repair is due. It waits until the clock has been stable for a while, because a clock that
     /// is wrong right after the start of a machine is set soon.
     ahead_since: Option<Instant>,
 }

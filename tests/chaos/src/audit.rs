@@ -1,4 +1,4 @@
-//! What the database itself writes down about runs, whatever hosts say: triggers that keep every claim and every end.
+//! Records in the database itself what happens to runs, whatever hosts report: triggers keep every claim and every end.
 
 use std::str::FromStr;
 
@@ -10,8 +10,8 @@ use crate::postgres::Cluster;
 /// The schema that the hosts use.
 pub(crate) const SCHEMA: &str = "chaos";
 
-/// A change of a run that is not one of its lease alone is kept, with who made it. Rows that go to another partition are
-/// deleted and inserted to a trigger.
+/// Triggers that record every change of a run beyond its lease, with the host that made it. A row that moves to another
+/// partition is deleted and inserted for a trigger.
 const TRIGGERS: &str = "
 CREATE TABLE public.chaos_audit (
     seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -52,8 +52,8 @@ END $$;
 CREATE TRIGGER chaos_audit AFTER INSERT OR DELETE ON attempts FOR EACH ROW EXECUTE FUNCTION public.chaos_attempt();
 ";
 
-/// The mutation: a run that is claimed again keeps the attempt and the fence that it had, so that the claim before it holds as
-/// well. What was written about that attempt makes room for what is written anew.
+/// The mutation: a run that is claimed again keeps its attempt and its fence, so that the earlier claim stays valid as
+/// well. The row about that attempt makes room for the new one.
 const BREAK_FENCE: &str = "
 CREATE FUNCTION public.chaos_break() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -74,28 +74,28 @@ END $$;
 CREATE TRIGGER chaos_make_room BEFORE INSERT ON attempts FOR EACH ROW EXECUTE FUNCTION public.chaos_make_room();
 ";
 
-/// A user of the database for each host, so that it knows which of them it is that writes.
+/// Creates a database user for each host, so that the database knows which of them writes.
 pub(crate) fn make_users(cluster: &Cluster, names: &[&str]) -> Result<()> {
     let users = names.iter().map(|name| format!("CREATE ROLE {name} LOGIN SUPERUSER;"));
     query(cluster, &users.collect::<String>()).map(drop).context("cannot make users")
 }
 
-/// Begin to keep what happens to runs. The tables of a host must be there.
+/// Begins to record what happens to runs. The tables of a host must exist.
 pub(crate) fn begin(cluster: &Cluster) -> Result<()> {
     query(cluster, TRIGGERS).map(drop).context("cannot begin the audit")
 }
 
-/// Let fences be worth nothing from now on.
+/// Makes fences worthless from now on.
 pub(crate) fn break_fence(cluster: &Cluster) -> Result<()> {
     query(cluster, BREAK_FENCE).map(drop).context("cannot break the fence")
 }
 
-/// How many runs are not over.
+/// Returns how many runs have not ended.
 pub(crate) fn left(cluster: &Cluster) -> Result<u64> {
     Ok(query(cluster, "SELECT count(*) FROM runs WHERE state < 2")?.parse()?)
 }
 
-/// What happened to runs.
+/// Returns the changes of runs.
 pub(crate) fn changes(cluster: &Cluster) -> Result<Vec<Change>> {
     let sql = "SELECT at, tx, writer, run, old_state, old_attempt, old_fence, old_host, old_lease, \
                new_state, new_attempt, new_fence, new_host, new_lease FROM public.chaos_audit ORDER BY seq";
@@ -105,7 +105,7 @@ pub(crate) fn changes(cluster: &Cluster) -> Result<Vec<Change>> {
     })
 }
 
-/// What was written about attempts.
+/// Returns the rows that were written about attempts.
 pub(crate) fn written(cluster: &Cluster) -> Result<Vec<Written>> {
     let sql = "SELECT tx, run, attempt, fence, outcome, gone FROM public.chaos_written ORDER BY seq";
     rows(cluster, sql, |fields| {
@@ -120,7 +120,7 @@ pub(crate) fn written(cluster: &Cluster) -> Result<Vec<Written>> {
     })
 }
 
-/// What there is of runs.
+/// Returns the final rows of runs.
 pub(crate) fn finals(cluster: &Cluster) -> Result<Vec<Final>> {
     let sql = "SELECT r.id, t.name, r.due_at, r.state FROM runs r JOIN tasks t ON t.id = r.task ORDER BY r.id";
     rows(cluster, sql, |fields| {
@@ -129,14 +129,14 @@ pub(crate) fn finals(cluster: &Cluster) -> Result<Vec<Final>> {
     })
 }
 
-/// Locks that are held and waits for them, in words.
+/// Returns held locks and waits for them, in words.
 pub(crate) fn locks(cluster: &Cluster) -> Result<Vec<String>> {
     let sql = "SELECT convert_from(name, 'UTF8') || ' is held by run ' || run FROM locks UNION ALL \
                SELECT convert_from(name, 'UTF8') || ' is waited for by run ' || run FROM lock_waits";
     Ok(query(cluster, sql)?.lines().map(str::to_owned).collect())
 }
 
-/// What attempts have counted in the cache, all together.
+/// Returns the sum that attempts have counted in the cache.
 pub(crate) fn counted(cluster: &Cluster) -> Result<i64> {
     let sql = "SELECT coalesce(sum(convert_from(value, 'UTF8')::bigint), 0) FROM entries WHERE convert_from(key, 'UTF8') LIKE 'count/%'";
     Ok(query(cluster, sql)?.parse()?)
@@ -151,14 +151,14 @@ fn rows<T>(cluster: &Cluster, sql: &str, read: impl Fn(&mut Fields<'_>) -> Resul
     text.lines().map(|line| read(&mut Fields(line.split('|'))).with_context(|| format!("a row is `{line}`"))).collect()
 }
 
-/// A row's state, attempt, fence, host and lease; none if it has no state, as there was no row.
+/// Reads a row's state, attempt, fence, host and lease. Returns `None` if it has no state, because there was no row.
 fn row(fields: &mut Fields<'_>) -> Result<Option<Row>> {
     let (state, attempt, fence) = (fields.may()?, fields.may()?, fields.may()?);
     let (host, lease_until) = (fields.next()?.to_owned(), fields.may()?);
     Ok(state.map(|state| Row { state, attempt: attempt.unwrap_or_default(), fence, host, lease_until }))
 }
 
-/// The columns of a row, one after the other. NULL is nothing.
+/// The columns of a row, one after the other. NULL is empty.
 struct Fields<'a>(std::str::Split<'a, char>);
 
 impl<'a> Fields<'a> {

@@ -1,13 +1,13 @@
-//! What must hold of a history, whatever happened meanwhile. A pure function: rows in, violations out.
+//! Checks the rules that a history must obey, whatever happened. Pure: rows in, violations out.
 //!
-//! The rows are written by the database itself (`audit.rs`) and by a server outside (`effects.rs`), so no host is taken at
-//! its word. That each rule can be broken is tested below; that a store without fences breaks some is what `--break-fence`
-//! shows.
+//! The rows are written by the database itself (`audit.rs`) and by a server outside (`effects.rs`), so no host is
+//! believed. The tests below show that each rule can be broken, and `--break-fence` shows that a store without fences
+//! breaks some.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-/// Numbers that stand for words in the tables: states of runs, and outcomes of attempts.
+/// Numbers of the tables: states of runs, and outcomes of attempts.
 pub(crate) const RUNNING: i64 = 1;
 pub(crate) const SUCCEEDED: i64 = 2;
 pub(crate) const FAILED: i64 = 3;
@@ -17,11 +17,11 @@ pub(crate) const LOST: i64 = 10;
 /// The task whose runs are made by its schedule.
 pub(crate) const BEAT: &str = "beat";
 
-/// By how much a host may misjudge the database's clock, in milliseconds: it is a machine that is stopped and cut off all
-/// the time. Far less than a lease.
+/// The most by which a host may misjudge the database's clock, in milliseconds: its process is stopped and cut off all
+/// the time. It is far less than a lease.
 const MISJUDGED: i64 = 500;
 
-/// What a run's row had to do with claims at some moment.
+/// The columns of a run's row that concern claims, at some moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) state: i64,
@@ -31,33 +31,33 @@ pub(crate) struct Row {
     pub(crate) lease_until: Option<i64>,
 }
 
-/// A change of a run's row; without `before` it was made, without `after` it went.
+/// A change of a run's row. Without `before` the row was inserted, without `after` it was deleted.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
-    /// Milliseconds since the Unix epoch, by the database's clock.
+    /// The time in milliseconds since the Unix epoch, by the database's clock.
     pub(crate) at: i64,
-    /// Its transaction.
+    /// The transaction.
     pub(crate) tx: i64,
-    /// Which host wrote it, as the database knows it: each connects as a user of its own.
+    /// The host that wrote it, which the database knows because each connects as a user of its own.
     pub(crate) writer: String,
     pub(crate) run: i64,
     pub(crate) before: Option<Row>,
     pub(crate) after: Option<Row>,
 }
 
-/// A row about the end of an attempt that came, or `gone`.
+/// A row about the end of an attempt that was inserted, or deleted if `gone`.
 #[derive(Clone, Debug)]
 pub(crate) struct Written {
     pub(crate) tx: i64,
     pub(crate) run: i64,
     pub(crate) attempt: i64,
-    /// Of the claim that it was written with.
+    /// The fence of the claim that it was written with.
     pub(crate) fence: i64,
     pub(crate) outcome: i64,
     pub(crate) gone: bool,
 }
 
-/// A run as it is in the end.
+/// The final row of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Final {
     pub(crate) run: i64,
@@ -66,38 +66,38 @@ pub(crate) struct Final {
     pub(crate) state: i64,
 }
 
-/// An attempt that was seen outside.
+/// An attempt that the server outside has seen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effect {
     pub(crate) run: i64,
     pub(crate) attempt: i64,
-    /// Of the lock that it held.
+    /// The fence of the lock that it held.
     pub(crate) fence: i64,
 }
 
-/// All that is known of what happened.
+/// Everything known about what happened.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
-    /// In the order in which they happened to each run.
+    /// The changes, in their order for each run.
     pub(crate) changes: Vec<Change>,
     pub(crate) written: Vec<Written>,
     pub(crate) finals: Vec<Final>,
     pub(crate) effects: Vec<Effect>,
-    /// Runs that a host said it had made.
+    /// The runs that a host reported as made.
     pub(crate) asked: BTreeSet<i64>,
-    /// Keys under which there are two runs, in words.
+    /// The keys under which there are two runs, in words.
     pub(crate) doubled: Vec<String>,
-    /// What became of hosts by themselves, in words.
+    /// The hosts that ended or panicked by themselves, in words.
     pub(crate) fallen: Vec<String>,
-    /// Locks that are held, and waits for them, in words.
+    /// Held locks, and waits for them, in words.
     pub(crate) locks: Vec<String>,
-    /// What the attempts have counted in the cache, all together.
+    /// The sum that the attempts have counted in the cache.
     pub(crate) counted: i64,
-    /// How often [`BEAT`] is due, in milliseconds.
+    /// The interval of [`BEAT`], in milliseconds.
     pub(crate) every: i64,
 }
 
-/// What must hold.
+/// A rule that a history must obey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
     EndsOnce,
@@ -165,14 +165,14 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A rule that was broken, and by what.
+/// A rule that was broken, and the facts that break it.
 #[derive(Clone, Debug)]
 pub(crate) struct Violation {
     pub(crate) rule: Rule,
     pub(crate) words: String,
 }
 
-/// Everything in `history` that must not be.
+/// Returns every violation in `history`.
 pub(crate) fn check(history: &History) -> Vec<Violation> {
     let mut found = Found(Vec::new());
     let runs = by_run(&history.changes);
@@ -192,8 +192,8 @@ pub(crate) fn check(history: &History) -> Vec<Violation> {
 
 type ByRun = BTreeMap<i64, Vec<Change>>;
 
-/// The changes of each run. A row that goes to another partition is deleted there and inserted here, in one transaction and
-/// in whichever order; that is one change, or none if it went as it was.
+/// Groups changes by run. A row that moves to another partition is deleted there and inserted here, in one transaction
+/// and in any order. That is one change, or none if the row is the same.
 pub(crate) fn by_run(changes: &[Change]) -> ByRun {
     let mut runs = ByRun::new();
     for change in changes {
@@ -208,7 +208,8 @@ pub(crate) fn by_run(changes: &[Change]) -> ByRun {
     runs
 }
 
-/// What was written about ends of attempts by each transaction, without the rows that only went to another partition.
+/// Returns the rows that each transaction wrote about ends of attempts, without those that only moved to another
+/// partition.
 pub(crate) fn as_written(rows: &[Written]) -> BTreeMap<(i64, i64), Vec<Written>> {
     let mut balance: BTreeMap<_, i64> = BTreeMap::new();
     for row in rows {
@@ -223,7 +224,7 @@ pub(crate) fn as_written(rows: &[Written]) -> BTreeMap<(i64, i64), Vec<Written>>
     written
 }
 
-/// Whether a change is a claim.
+/// Returns whether a change is a claim.
 pub(crate) fn is_claim(change: &Change) -> bool {
     let as_before = |before: &Row, after: &Row| {
         before.state == RUNNING && (before.attempt, before.fence) == (after.attempt, after.fence)
@@ -331,7 +332,7 @@ impl Found {
         for (run, changes) in runs {
             for change in changes.iter().filter(|change| is_over(change.before.as_ref())) {
                 let facts = |row: &Option<Row>| row.as_ref().map(|row| (row.state, row.attempt, row.fence));
-                // One that is gone was pruned.
+                // A row that was deleted was pruned.
                 if change.after.is_some() && facts(&change.before) != facts(&change.after) {
                     self.add(Rule::StaysOver, format!("run {run}: `{}` made {change:?} of it", change.writer));
                 }

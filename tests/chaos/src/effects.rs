@@ -1,4 +1,4 @@
-//! The world outside: a server that guests tell that they were there. What it has seen, no database can take back.
+//! Runs a server outside, which guests contact. The database cannot take back what it has seen.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::checker::Effect;
 
-/// How long a guest may take to say what it wants. It may be stopped half-way, and then nobody waits for it.
+/// The time in which a guest must send its request. It may be stopped half-way, and no thread may wait for it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The server.
@@ -21,7 +21,7 @@ pub(crate) struct Effects {
 }
 
 impl Effects {
-    /// On a port of its own, for as long as the process lives.
+    /// Listens on a port of its own, for as long as the process lives.
     pub(crate) fn listen() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen")?;
         let address = listener.local_addr()?;
@@ -36,13 +36,14 @@ impl Effects {
         Ok(Self { address, seen })
     }
 
-    /// All that was seen so far.
+    /// Returns everything that was seen so far.
     pub(crate) fn seen(&self) -> Vec<Effect> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// `GET /RUN/ATTEMPT/FENCE`. Seen first, answered then: a guest that succeeded was seen for certain.
+/// Answers `GET /RUN/ATTEMPT/FENCE`. It records first and answers then, so that a guest that succeeded was certainly
+/// seen.
 fn answer(mut stream: TcpStream, kept: &Mutex<Vec<Effect>>) -> Option<()> {
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let mut lines = BufReader::new(stream.try_clone().ok()?).lines().map_while(Result::ok);
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_told_is_kept_and_what_is_not_understood_is_not() {
+    fn understood_requests_are_recorded_and_others_are_not() {
         let effects = Effects::listen().unwrap();
         let ask = |path: &str| {
             let mut stream = TcpStream::connect(effects.address).unwrap();

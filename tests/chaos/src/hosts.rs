@@ -1,4 +1,4 @@
-//! Host processes that can be killed and stopped, and that are started again when they did not come up.
+//! Runs host processes that can be killed and stopped, and that are started again if they did not come up.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -10,20 +10,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// How long something that must happen is waited for. Generous: machines that run this are busy.
+/// The time to wait for an event that must happen. It is generous, because machines that run this are busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long a host that did not come up is left alone. It ends at once if it finds no database.
+/// The wait before a host that did not come up is started again. It ends at once if it finds no database.
 const AGAIN: Duration = Duration::from_millis(300);
 
-/// Where hosts can be asked, in the order of the hosts; each is set once its host is up, and replaced when that is killed.
+/// The addresses of the hosts, in their order. Each is set once its host is up, and replaced when that host is killed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Doors(Arc<Mutex<Vec<Door>>>);
 
 type Door = Arc<OnceLock<String>>;
 
 impl Doors {
-    /// `http://ADDRESS:PORT` of host number `host`, if it is up (it may be stopped).
+    /// Returns `http://ADDRESS:PORT` of host number `host`, if it is up (it may be stopped).
     pub(crate) fn get(&self, host: usize) -> Option<String> {
         self.all().get(host)?.get().cloned()
     }
@@ -51,7 +51,7 @@ struct Host {
     start_at: Option<Instant>,
 }
 
-/// One process.
+/// One process of a host.
 #[derive(Debug)]
 struct Life {
     child: Child,
@@ -59,7 +59,7 @@ struct Life {
 }
 
 impl Hosts {
-    /// Hosts that are called and configured like this, each in a directory of its own in `place`; none is up yet.
+    /// Prepares hosts with these names and configurations, each in a directory of its own in `place`; none is up yet.
     pub(crate) fn prepare(sexton: &Path, place: &Path, configs: &[(&str, String)]) -> Result<Self> {
         let mut all = Vec::new();
         for (name, config) in configs {
@@ -73,28 +73,28 @@ impl Hosts {
         Ok(Self { doors, sexton: sexton.to_owned(), all, fallen: Arc::default() })
     }
 
-    /// The name of a host.
+    /// Returns the name of a host.
     pub(crate) fn name(&self, host: usize) -> &str {
         &self.all[host].name
     }
 
-    /// Those that are up and not stopped.
+    /// Returns the hosts that are up and not stopped.
     pub(crate) fn up(&self) -> Vec<usize> {
         let is_up = |host: &Host| !host.stopped && host.life.as_ref().is_some_and(|life| life.door.get().is_some());
         (0..self.all.len()).filter(|n| is_up(&self.all[*n])).collect()
     }
 
-    /// What became of hosts that nobody had killed, and where they panicked.
+    /// Returns which hosts ended without being killed, and where they panicked.
     pub(crate) fn fallen(&self) -> Vec<String> {
         self.fallen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Have a host start with the next look after it.
+    /// Has the next call of `look_after` start a host.
     pub(crate) fn start(&mut self, host: usize) {
         self.all[host].start_at = Some(Instant::now());
     }
 
-    /// End a host like a power cut would.
+    /// Ends a host as a power cut would.
     pub(crate) fn kill(&mut self, host: usize) -> Result<()> {
         self.doors.all()[host] = Door::default();
         let host = &mut self.all[host];
@@ -106,19 +106,19 @@ impl Hosts {
         Ok(())
     }
 
-    /// Stop a host in its tracks.
+    /// Stops a host (SIGSTOP).
     pub(crate) fn stop(&mut self, host: usize) -> Result<()> {
         self.all[host].stopped = true;
         self.signal(host, "STOP")
     }
 
-    /// Let a host go on that was stopped.
+    /// Continues a host that was stopped.
     pub(crate) fn go_on(&mut self, host: usize) -> Result<()> {
         self.all[host].stopped = false;
         self.signal(host, "CONT")
     }
 
-    /// Start those that are to be up and are not.
+    /// Starts the hosts that should be up and are not.
     pub(crate) fn look_after(&mut self) -> Result<()> {
         for n in 0..self.all.len() {
             let host = &mut self.all[n];
@@ -142,19 +142,19 @@ impl Hosts {
         Ok(())
     }
 
-    /// Wait until all are up.
+    /// Waits until all are up.
     pub(crate) fn all_up(&mut self) -> Result<()> {
         let start = Instant::now();
         while self.up().len() < self.all.len() {
             self.look_after()?;
             ensure!(start.elapsed() < PATIENCE, "not all hosts are up after {PATIENCE:?}: {}", self.last_words());
-            // Nothing to listen to: the question is asked again, and the bound above decides.
+            // There is no event to wait for, so the question is repeated; the bound above ends it.
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
     }
 
-    /// Put a plugin into the directories of all hosts, whole, by renaming; and wait until it is in use.
+    /// Puts a plugin into the directories of all hosts, whole, by renaming, and waits until it is in use.
     pub(crate) fn put(&self, plugin: &str, component: &[u8], manifest: &str) -> Result<()> {
         for host in &self.all {
             for (ending, bytes) in [("toml", manifest.as_bytes()), ("wasm", component)] {
@@ -186,14 +186,14 @@ impl Hosts {
     }
 
     fn signal(&self, host: usize, name: &str) -> Result<()> {
-        // One that has ended by itself meanwhile is told of as such.
+        // A host that has ended by itself before this is reported as such.
         let Some(life) = &self.all[host].life else { return Ok(()) };
         let sent = Command::new("kill").args([&format!("-{name}"), &life.child.id().to_string()]).status()?;
         ensure!(sent.success(), "cannot send SIG{name}");
         Ok(())
     }
 
-    /// The last line of each host's log.
+    /// Returns the last line of each host's log.
     fn last_words(&self) -> String {
         let words = self.all.iter().map(|host| {
             let log = fs::read_to_string(host.directory.join("log")).unwrap_or_default();
@@ -224,12 +224,12 @@ impl Host {
     }
 }
 
-/// Keep what a host says, until it says no more.
+/// Keeps the log of a host until its end.
 fn listen(stderr: ChildStderr, mut log: File, name: &str, door: &Door, fallen: &Mutex<Vec<String>>) {
     for line in BufReader::new(stderr).lines().map_while(Result::ok) {
         if let Some(at) = line.find("http://").filter(|_| line.contains(" is up: ")) {
             let address = line[at..].split(['/', ',']).nth(2).unwrap_or_default();
-            // Said once in a life.
+            // This is logged once in a life.
             let _ = door.set(format!("http://{address}"));
         }
         if line.contains("panicked at ") {

@@ -1,4 +1,4 @@
-//! Those who ask for runs, like careful clients do: with a key, and again and again until a host says that the run is made.
+//! Triggers runs as careful clients do: with a key, and repeatedly until a host reports that the run is made.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
@@ -8,33 +8,33 @@ use serde_json::Value;
 
 use crate::hosts::Doors;
 
-/// How many ask at the same time: some wait for a host that is stopped while others get on.
+/// The number of concurrent clients: some wait for a host that is stopped while others go on.
 const ASKERS: usize = 4;
 
-/// How long a host may take to answer. One that is stopped takes for ever.
+/// The time in which a host must answer. A stopped one never does.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// How long to wait before another host is asked.
+/// The wait before another host is asked.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// The task whose runs are asked for.
+/// The task whose runs are triggered.
 pub(crate) const ERRAND: &str = "errand";
 
-/// Locks that the runs take, all together: so few that some wait for others.
+/// The locks that the runs take, so few that some runs wait for others.
 const LOCKS: usize = 40;
 
-/// What came of it.
+/// The results of the clients.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
     /// The runs that were made.
     pub(crate) runs: BTreeSet<i64>,
-    /// Keys for which hosts have told of two runs, in words.
+    /// The keys for which hosts have reported two runs, in words.
     pub(crate) doubled: Vec<String>,
-    /// Runs that no host was found for.
+    /// The runs that no host accepted.
     pub(crate) refused: usize,
 }
 
-/// Ask `hosts` for `count` runs, evenly over `time`, and go on for those that are missing until `deadline`.
+/// Triggers `count` runs on `hosts`, evenly over `time`, and continues with those that are missing until `deadline`.
 pub(crate) fn ask(doors: &Doors, hosts: usize, count: usize, time: Duration, deadline: Instant) -> Asked {
     let start = Instant::now();
     let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER));
@@ -80,7 +80,8 @@ struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    /// Ask for run number `n` until a host has made it; every fourth once more, of whom else answers. What was told.
+    /// Triggers run number `n` until a host has made it, and every fourth once more on any other host. Returns the
+    /// reported ids.
     fn ask(&self, n: usize) -> Vec<i64> {
         let mut told = Vec::new();
         let mut tries = n;
@@ -97,10 +98,10 @@ impl Asker<'_> {
         told
     }
 
-    /// The run, if the host says that it is made.
+    /// Returns the run, if the host reports that it is made.
     fn ask_of(&self, host: usize, n: usize) -> Option<i64> {
         let url = format!("{}/v1/tasks/{ERRAND}/runs", self.doors.get(host)?);
-        // Some last for a moment, some for most of a lease; which, only depends on the number.
+        // Some last for a moment, some for most of a lease; the number alone decides which.
         let input = format!(r#"{{"lock": "lock-{}", "ms": {}}}"#, n % LOCKS, 50 + n * 7919 % 1400);
         let request = http::Request::post(url).header("Idempotency-Key", format!("chaos-{n}")).body(input).ok()?;
         let mut answer = self.agent.run(request).ok().filter(|answer| answer.status().is_success())?;

@@ -1,5 +1,5 @@
-//! Three hosts on one database under everything that can happen to them: they are killed and stopped, the database is
-//! restarted, connections are cut and held up. Then all is healed, and a checker looks at what became of the runs.
+//! Exposes three hosts on one database to every failure: they are killed and stopped, the database is restarted,
+//! connections are cut and held up. Then everything is healed, and a checker examines the runs.
 
 mod audit;
 mod checker;
@@ -30,36 +30,36 @@ use postgres::{Cluster, Durable};
 use proxy::Proxy;
 use trouble::{LEASE, Troubles};
 
-/// The hosts, which are also what the database knows them as.
+/// The hosts, whose names are also their database users.
 const HOSTS: [&str; 3] = ["a", "b", "c"];
 
-/// How often the scheduled task is due, in milliseconds.
+/// The interval of the scheduled task, in milliseconds.
 const EVERY: u64 = 500;
 
-/// The part of the time in which runs are asked for. In the rest those that are under way have their share of trouble.
+/// The part of the time in which runs are triggered. In the rest, runs under way meet trouble, too.
 const ASKING: f64 = 0.85;
 
-/// How long runs may go on once all is healed: leases end, and what waited is done. Where fences are worth nothing, some never
-/// come to an end.
+/// The time for which runs may go on once everything is healed: leases end, and waiting runs finish. Without fences
+/// some never end.
 const SETTLING: Duration = Duration::from_secs(120);
 const SETTLING_BROKEN: Duration = Duration::from_secs(30);
 
-/// Have three hosts on one database live through trouble, and check what became of their runs.
+/// Have three hosts on one database live through trouble, and check their runs.
 #[derive(Debug, Parser)]
 struct Args {
-    /// The binary to start hosts from; beside this program if not said.
+    /// The binary to start hosts from [default: the one beside this program].
     #[arg(long)]
     sexton: Option<PathBuf>,
     /// The directory of the guests that `make guests` builds.
     #[arg(long)]
     guests: Option<PathBuf>,
-    /// How long there is trouble.
+    /// The duration of the trouble in seconds.
     #[arg(long, value_name = "N", default_value_t = 300)]
     seconds: u64,
-    /// Runs that are asked for.
+    /// The number of runs that are triggered.
     #[arg(long, value_name = "N", default_value_t = 2000)]
     runs: usize,
-    /// Chooses the troubles; by chance if not said.
+    /// The seed that chooses the troubles [default: random].
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Have the database break the fences of claims, and succeed if the checker finds that.
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether it went as it must.
+/// Returns whether the result is as it must be.
 fn run(args: &Args) -> Result<bool> {
     let seed = args.seed.unwrap_or_else(rand::random);
     println!("{} hosts, {} runs, {} s of trouble by `--seed {seed}`", HOSTS.len(), args.runs, args.seconds);
@@ -121,7 +121,7 @@ fn run(args: &Args) -> Result<bool> {
     Ok(good)
 }
 
-/// What the hosts stand on.
+/// The surroundings of the hosts.
 struct Ground {
     cluster: Cluster,
     proxies: Vec<Proxy>,
@@ -136,7 +136,7 @@ impl Ground {
         Ok(Self { cluster, proxies, effects: Effects::listen()? })
     }
 
-    /// Hosts that are up, with nothing to do yet, and a database that keeps what they do.
+    /// Starts hosts with nothing to do yet, on a database that records what they do.
     fn hosts(&self, args: &Args, place: &Path) -> Result<Hosts> {
         let sexton = match &args.sexton {
             Some(path) => path.clone(),
@@ -153,8 +153,8 @@ impl Ground {
     }
 
     fn config(&self, name: &str, proxy: &Proxy) -> String {
-        // Everything is kept, so that everything can be looked at in the end. No run is suspected of killing its host, because
-        // here hosts are killed on purpose, again and again.
+        // All history is kept, so that it can be examined in the end. No run is suspected of killing its host, because
+        // hosts are killed on purpose here, again and again.
         format!(
             "[host]\nname = {name:?}\n[http]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = {:?}\nschema = {:?}\n\
              [machine]\nlease = \"{}ms\"\nsuspect-after = 0\n[runtime]\nslots = 64\n[retention]\nruns = 1000000\nbytes = \"100 GiB\"\n",
@@ -164,7 +164,7 @@ impl Ground {
         )
     }
 
-    /// Give all hosts the task that is asked for, and the one that is due by itself for so long.
+    /// Gives all hosts the task that is triggered, and the one that is due by itself for `time`.
     fn put_errand(&self, args: &Args, hosts: &Hosts, time: Duration) -> Result<()> {
         let guests = match &args.guests {
             Some(path) => path.clone(),
@@ -191,7 +191,7 @@ impl Ground {
         hosts.put(ERRAND, &guest, &manifest)
     }
 
-    /// All that is known of what happened.
+    /// Collects everything known about what happened.
     fn history(&self, hosts: &Hosts, asked: Asked, wanted: usize) -> Result<History> {
         let mut fallen = hosts.fallen();
         if asked.refused > 0 {
@@ -212,7 +212,7 @@ impl Ground {
     }
 }
 
-/// Wait until no run is left, for at most so long. How that went, in words.
+/// Waits until no run is left, for at most `most`. Returns the result in words.
 fn settle(cluster: &Cluster, hosts: &mut Hosts, most: Duration) -> Result<String> {
     let start = Instant::now();
     loop {
@@ -224,12 +224,12 @@ fn settle(cluster: &Cluster, hosts: &mut Hosts, most: Duration) -> Result<String
         if start.elapsed() > most {
             return Ok(format!("{left} runs are not over after {most:?}"));
         }
-        // Nothing to listen to: the question is asked again, and the bound above decides.
+        // There is no event to wait for, so the question is repeated; the bound above ends it.
         thread::sleep(Duration::from_millis(200));
     }
 }
 
-/// The directory that this program was built into.
+/// Returns the directory that this program was built into.
 fn beside() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     Ok(own.parent().context("this program lies in a directory")?.to_owned())

@@ -1,14 +1,14 @@
-//! What became of it, in numbers.
+//! Prints the results in numbers.
 
 use std::collections::BTreeMap;
 
 use crate::checker::{self, BEAT, FAILED, History, LOST, Rule, SUCCEEDED, Violation};
 use crate::trouble::Counts;
 
-/// Violations of a rule that are told in full.
+/// The violations of a rule that are printed in full.
 const TOLD: usize = 5;
 
-/// Print the counts, and the figures.
+/// Prints the counts, and the figures.
 pub(crate) fn print(history: &History, counts: Counts, found: &[Violation]) {
     let runs = history.finals.len();
     let beats = history.finals.iter().filter(|last| last.task == BEAT).count();
@@ -52,7 +52,7 @@ pub(crate) fn print(history: &History, counts: Counts, found: &[Violation]) {
     }
 }
 
-/// Print what was found, or that nothing was where something had to be.
+/// Prints the violations, or that there are none although there had to be some.
 pub(crate) fn explain(found: &[Violation], broken: bool) {
     for rule in Rule::ALL {
         let mut all = found.iter().filter(|violation| violation.rule == rule);

@@ -1,4 +1,4 @@
-//! What happens to the hosts, the database and the way between them: chosen by a seed, and healed in the end.
+//! Makes trouble for the hosts, the database and the connections between them: chosen by a seed, and healed in the end.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -15,13 +15,13 @@ use crate::proxy::Proxy;
 /// The hosts' lease.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
 
-/// How far troubles are apart, in milliseconds.
+/// The distance between two troubles, in milliseconds.
 const APART: std::ops::Range<u64> = 500..3000;
 
-/// How long the loop sleeps: the pace of the troubles, not a wait for anything.
+/// The sleep of the loop, which is the pace of the troubles and not a wait for anything.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// One thing that can happen.
+/// A kind of trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
     /// A host is killed, and started again after a while.
@@ -32,11 +32,11 @@ pub(crate) enum Trouble {
     Restart(Mode),
     /// The connections of one host, or of all, are cut.
     Cut,
-    /// Nothing passes between a host and the database for a while.
+    /// The connection between a host and the database passes nothing on for a while.
     Stall,
 }
 
-/// What can happen, each as often as it comes in a round.
+/// The troubles of a round, each as often as it comes in it.
 const ROUND: [Trouble; 16] = [
     Trouble::Kill,
     Trouble::Kill,
@@ -56,10 +56,10 @@ const ROUND: [Trouble; 16] = [
     Trouble::Restart(Mode::Immediate),
 ];
 
-/// What happens where stale holders are wanted, and nothing else.
+/// The only trouble of a run that needs stale holders.
 const STOPS: [Trouble; 1] = [Trouble::Stop];
 
-/// How often each has happened.
+/// The number of times that each has happened.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) kills: usize,
@@ -80,7 +80,7 @@ impl fmt::Display for Counts {
     }
 }
 
-/// What ends a trouble.
+/// The action that ends a trouble.
 #[derive(Clone, Copy, Debug)]
 enum Remedy {
     Start(usize),
@@ -88,7 +88,7 @@ enum Remedy {
     PassOn(usize),
 }
 
-/// Makes trouble. The seed chooses what, to whom and for how long; the machine has its say in what that comes to.
+/// Makes trouble. The seed chooses kind, target and duration; the effect depends on the machine, too.
 pub(crate) struct Troubles<'a> {
     hosts: &'a mut Hosts,
     cluster: &'a Cluster,
@@ -102,19 +102,19 @@ pub(crate) struct Troubles<'a> {
 }
 
 impl<'a> Troubles<'a> {
-    /// Trouble for `hosts`, each of which reaches the database over the proxy at its place.
+    /// Creates trouble for `hosts`, each of which reaches the database over the proxy at its place.
     pub(crate) fn new(seed: u64, hosts: &'a mut Hosts, cluster: &'a Cluster, proxies: &'a [Proxy]) -> Self {
         let chance = StdRng::seed_from_u64(seed);
         let (left, remedies, counts) = (Vec::new(), Vec::new(), Counts::default());
         Self { hosts, cluster, proxies, round: &ROUND, chance, left, remedies, counts, start: Instant::now() }
     }
 
-    /// Nothing but hosts that are stopped for longer than their lease.
+    /// Restricts the trouble to hosts that are stopped for longer than their lease.
     pub(crate) fn stops_only(self) -> Self {
         Self { round: &STOPS, ..self }
     }
 
-    /// Make trouble for so long, then heal everything. Returns once all hosts are up.
+    /// Makes trouble for `time`, then heals everything. Returns once all hosts are up.
     pub(crate) fn make(mut self, time: Duration) -> Result<Counts> {
         let mut next = self.start + LEASE;
         while self.start.elapsed() < time {
@@ -134,7 +134,7 @@ impl<'a> Troubles<'a> {
         Ok(self.counts)
     }
 
-    /// The next trouble of the round.
+    /// Makes the next trouble of the round.
     fn one(&mut self) -> Result<()> {
         if self.left.is_empty() {
             self.left = self.round.to_vec();
@@ -200,9 +200,9 @@ impl<'a> Troubles<'a> {
         self.later(after, Remedy::PassOn(one));
     }
 
-    /// One of the hosts that are well.
+    /// Returns one of the healthy hosts.
     fn somebody(&mut self) -> Option<usize> {
-        // Drawn whether or not there is one, so that what is drawn after does not depend on it.
+        // The number is drawn whether or not there is such a host, so that later draws do not depend on it.
         let at = self.chance.random_range(0..6 * 5 * 4);
         let up = self.hosts.up();
         (!up.is_empty()).then(|| up[at % up.len()])
@@ -212,7 +212,7 @@ impl<'a> Troubles<'a> {
         self.remedies.push((Instant::now() + Duration::from_millis(after), remedy));
     }
 
-    /// Apply the remedies that are due.
+    /// Applies the remedies that are due.
     fn heal(&mut self, now: Instant) -> Result<()> {
         let all = std::mem::take(&mut self.remedies);
         let (due, later): (Vec<_>, Vec<_>) = all.into_iter().partition(|(at, _)| *at <= now);

@@ -7,7 +7,7 @@ use crate::circles::circles;
 use crate::references::{self, Target};
 use crate::source::{Code, Crate};
 
-/// What is read, and the rules that it must keep.
+/// The code that is read, and the rules that it must keep.
 #[derive(Debug, Clone, Copy)]
 pub struct House {
     pub crates: &'static [Crate],
@@ -25,11 +25,11 @@ pub struct House {
 #[derive(Debug, Clone, Copy)]
 pub struct Room {
     pub name: &'static str,
-    /// Its modules, by full path; what lies within them belongs to it.
+    /// Its modules, by full path; modules within them belong to it.
     pub modules: &'static [&'static str],
 }
 
-/// What some rooms may not use.
+/// A list of names that some rooms may not use.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
     pub rooms: &'static [&'static str],
@@ -38,14 +38,14 @@ pub struct Rule {
     pub because: &'static str,
 }
 
-/// What the checks found.
+/// The findings of the checks.
 #[derive(Debug, Default)]
 pub struct Report {
     /// One line for each broken rule.
     pub faults: Vec<String>,
-    /// Which room uses which, with the number of files that do, and the circles of files.
+    /// The rooms with the rooms that they use and the number of files that do, and the circles of files.
     pub drawing: String,
-    /// `FILE -> FILE` for each use within a circle: what one would have to cut.
+    /// `FILE -> FILE` for each use within a circle: the uses that would have to be cut.
     pub edges: Vec<String>,
     pub longest_function: usize,
     pub largest_circle: usize,
@@ -136,7 +136,7 @@ fn rules(code: &Code, house: &House, uses: &[Use], report: &mut Report) {
     }
 }
 
-/// Whether `path` begins with the names of `word`, or holds them where they name a function of a type.
+/// Returns whether `path` begins with the names of `word`, or contains them if they name a function of a type.
 fn names(path: &[String], word: &str) -> bool {
     let word: Vec<&str> = word.split("::").collect();
     let is_type = word.first().is_some_and(|name| name.starts_with(char::is_uppercase));
@@ -161,7 +161,7 @@ fn rooms_of_files(code: &Code, house: &House) -> BTreeMap<usize, &'static str> {
     found
 }
 
-/// Finds circles, and draws who uses whom.
+/// Finds circles, and draws which room uses which.
 fn structure(code: &Code, house: &House, uses: &[Use], report: &mut Report) {
     let rooms = rooms_of_files(code, house);
     let mut edges = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Finds circles: sets in which each uses each other, by way of the rest or not.
+//! Finds circles: sets of files in which each uses each other, directly or through the others.
 
 use std::collections::BTreeSet;
 

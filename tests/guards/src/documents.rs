@@ -27,7 +27,7 @@ const ELSEWHERE: &[&str] = &["target", "node_modules"];
 /// The checks themselves, whose tests mention documents that do not exist.
 const PLANTED: &str = "tests/guards/";
 
-/// What may mention a document by its path.
+/// The files that may mention a document by its path.
 const SOURCES: &[&str] = &["rs", "toml", "sh", "wit", "Makefile"];
 
 /// Returns one line for each fault of the documents below `repository`, and the number of links that were followed.

@@ -1,4 +1,4 @@
-//! The rules of this house. The names of rooms are those of ARCHITECTURE.md.
+//! Holds the rules of this house. The names of rooms are those of ARCHITECTURE.md.
 
 use crate::check::{House, Room, Rule};
 use crate::prose::Area;
@@ -26,10 +26,10 @@ const WASMTIME: &[&str] = &[
     "cranelift_codegen",
 ];
 
-/// Ways to ask what time of day it is.
+/// Ways to read the time of day.
 const CLOCKS: &[&str] = &["Utc::now", "Local::now", "SystemTime::now"];
 
-/// The rules, and what is read to check them.
+/// The rules, and the code that is read to check them.
 pub const HOUSE: House = House {
     crates: &[
         Crate { name: "sexton", root: "host/src/lib.rs" },
@@ -141,10 +141,10 @@ pub const HOUSE: House = House {
     longest_file: 600,
     longest_function: 80,
     // That of `store::postgres`. This number only goes down.
-    largest_circle: 6,
+    largest_circle: 3,
 };
 
-/// How many sentences of each area may be hard to read. These numbers only go down.
+/// The number of sentences in each area that may be hard to read. These numbers only go down.
 pub const AREAS: &[Area] = &[
     Area { path: "", most: 63 },
     Area { path: "docs", most: 158 },

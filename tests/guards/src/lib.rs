@@ -1,4 +1,4 @@
-//! Checks of Sexton's source. [`source`] reads it, `references` resolves names to files, [`check`] applies the rules of
+//! Checks Sexton's source. [`source`] reads it, `references` resolves names to files, [`check`] applies the rules of
 //! [`house`]. [`documents`] checks links and names of files in what people read, [`prose`] the words that `text` takes out of files.
 
 pub mod check;

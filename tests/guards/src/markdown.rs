@@ -1,4 +1,4 @@
-//! What the checks want to know of a Markdown page.
+//! Reads from a Markdown page what the checks need.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,7 +10,7 @@ pub(crate) struct Page {
     pub(crate) links: Vec<Mention>,
     /// Texts in backticks within prose.
     pub(crate) code: Vec<Mention>,
-    /// What may follow `#` in a link to the page.
+    /// The anchors that may follow `#` in a link to the page.
     pub(crate) anchors: BTreeSet<String>,
     /// Lines that can be wrapped: no table, no block of code, and more than one word.
     pub(crate) prose: Vec<Line>,

@@ -43,7 +43,7 @@ pub struct Prose {
     pub counts: BTreeMap<&'static str, usize>,
 }
 
-/// Matches what is said of a thing that has no name.
+/// Creates a pattern that applies to comments, pages and names of tests.
 const fn anywhere(expression: &'static str, instead: &'static str) -> Pattern {
     Pattern { expression, instead, only_docs: false }
 }
@@ -132,7 +132,7 @@ pub fn check(repository: &Path, areas: &[Area], patterns: &[Pattern]) -> Result<
     Ok(prose)
 }
 
-/// Returns the line, the words and what to write instead, for each match in `paragraph`.
+/// Returns the line, the words and the advice for each match in `paragraph`.
 fn matches<'p>(paragraph: &Paragraph, patterns: &[(Regex, &'p Pattern)]) -> Vec<(usize, String, &'p str)> {
     let mut found = Vec::new();
     for (expression, pattern) in patterns {
@@ -149,7 +149,7 @@ fn matches<'p>(paragraph: &Paragraph, patterns: &[(Regex, &'p Pattern)]) -> Vec<
     found
 }
 
-/// The area with the longest path that `file` lies in.
+/// Returns the area with the longest path that `file` lies in.
 fn area_of(areas: &[Area], file: &str) -> Option<Area> {
     let within = |path: &str| {
         path.is_empty() || file.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '.']))

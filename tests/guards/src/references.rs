@@ -8,7 +8,7 @@ use syn::{Item, ItemUse, UseTree, Visibility};
 
 use crate::source::{Code, Module};
 
-/// How often a name may be passed on by `pub use` before it is given up.
+/// The most times that a name may be passed on by `pub use` before it is given up.
 const MOST_RE_EXPORTS: usize = 16;
 
 /// A path as it is written: the line, and its names.
@@ -16,7 +16,7 @@ const MOST_RE_EXPORTS: usize = 16;
 pub(crate) struct Mention {
     pub(crate) line: usize,
     pub(crate) path: Vec<String>,
-    /// Whether it is passed on under this module's name, and not used here.
+    /// Whether the module passes it on under its own name, and does not use it.
     pub(crate) is_re_export: bool,
 }
 
@@ -71,7 +71,7 @@ fn flatten(tree: &UseTree, prefix: &mut Vec<String>, found: &mut Vec<(Vec<String
     }
 }
 
-/// Finds `a::b` in tokens, those of macros too.
+/// Finds `a::b` in tokens, including those of macros.
 fn scan(tokens: TokenStream, found: &mut Vec<Mention>) {
     let mut path: Vec<String> = Vec::new();
     let mut began: Option<Span> = None;
@@ -111,12 +111,13 @@ fn scan(tokens: TokenStream, found: &mut Vec<Mention>) {
     }
 }
 
-/// Whether it is what is in the brackets of `pub(in crate::runtime)`, which uses nothing of the module that it names.
+/// Returns whether tokens are the content of the brackets of `pub(in crate::runtime)`, which uses nothing of the module
+/// that it names.
 fn is_visibility(tokens: &TokenStream) -> bool {
     matches!(tokens.clone().into_iter().next(), Some(TokenTree::Ident(first)) if first == "in")
 }
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Target {
     /// Something of the crates that were read: its file, and its full path.
@@ -200,7 +201,7 @@ fn bindings(module: &Module) -> impl Iterator<Item = (Vec<String>, String)> {
     found.into_iter()
 }
 
-/// Whether `name` is a module, an import or an item of the module `from`.
+/// Returns whether `name` is a module, an import or an item of the module `from`.
 fn is_known(code: &Code, from: &[String], name: &str) -> bool {
     let mut inner = from.to_vec();
     inner.push(name.to_owned());

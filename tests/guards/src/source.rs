@@ -1,4 +1,4 @@
-//! Reads the modules of a crate as the compiler does: from its root, along `mod` declarations, without what only tests have.
+//! Reads the modules of a crate as the compiler does: from its root, along `mod` declarations, without test-only items.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,31 +10,31 @@ use syn::{Attribute, ImplItem, Item, Meta, TraitItem};
 /// A crate to read: its name in paths, and its root file below the repository.
 #[derive(Debug, Clone, Copy)]
 pub struct Crate {
-    /// What other crates write before `::`.
+    /// The name that other crates write before `::`.
     pub name: &'static str,
-    /// `src/lib.rs` of it, relative to the repository.
+    /// The path of its `src/lib.rs`, relative to the repository.
     pub root: &'static str,
 }
 
 /// All files that were read, and the modules that they hold.
 #[derive(Debug, Default)]
 pub struct Code {
-    /// By number; modules and edges refer to them so. Without files that only tests have.
+    /// The files, by number; modules and edges refer to them so. Test-only files are left out.
     pub files: Vec<String>,
-    /// Every file below the roots' directories, those of tests too.
+    /// Every file below the roots' directories, including those of tests.
     pub measured: Vec<Measured>,
-    /// By full path, beginning with the crate's name.
+    /// The modules, by full path, which begins with the crate's name.
     pub(crate) modules: BTreeMap<Vec<String>, Module>,
 }
 
-/// How long a file is, and its functions.
+/// The length of a file, and its functions.
 #[derive(Debug)]
 pub struct Measured {
-    /// Relative to the repository.
+    /// The path, relative to the repository.
     pub name: String,
     /// The number of lines, with tests and comments.
     pub lines: usize,
-    /// Those of tests too.
+    /// The functions, including those of tests.
     pub functions: Vec<Function>,
 }
 
@@ -46,11 +46,11 @@ pub struct Function {
     pub lines: usize,
 }
 
-/// A module, whether it has a file of its own or is part of one.
+/// A module, with a file of its own or within one.
 #[derive(Debug)]
 pub(crate) struct Module {
     pub(crate) file: usize,
-    /// What is compiled without tests, apart from modules.
+    /// The items that are compiled without tests, apart from modules.
     pub(crate) items: Vec<Item>,
 }
 
@@ -132,7 +132,7 @@ fn read_module(
         match module.content {
             Some((_, items)) => read_module(code, repository, file, items, &below, inner)?,
             None => match stated_path(&module.attrs) {
-                // Below the file that says so; its modules lie beside it.
+                // The path is relative to the file that states it, and its modules lie beside it.
                 Some(stated) => {
                     let holder = repository.join(&code.files[file]);
                     let at = holder.parent().context("a file lies in a directory")?.join(stated);
@@ -147,7 +147,7 @@ fn read_module(
     Ok(())
 }
 
-/// The path that `#[path = "..."]` states.
+/// Returns the path that `#[path = "..."]` states.
 fn stated_path(attributes: &[Attribute]) -> Option<String> {
     attributes.iter().find_map(|attribute| match &attribute.meta {
         Meta::NameValue(pair) if pair.path.is_ident("path") => match &pair.value {
@@ -158,13 +158,13 @@ fn stated_path(attributes: &[Attribute]) -> Option<String> {
     })
 }
 
-/// The file of the module `name` whose parent keeps its modules in `directory`.
+/// Returns the file of the module `name` whose parent keeps its modules in `directory`.
 fn file_of(directory: &Path, name: &str) -> PathBuf {
     let nested = directory.join(name).join("mod.rs");
     if nested.exists() { nested } else { directory.join(format!("{name}.rs")) }
 }
 
-/// Takes methods away that only tests have.
+/// Removes test-only methods.
 fn without_tests(item: Item) -> Item {
     match item {
         Item::Impl(mut block) => {
@@ -179,7 +179,7 @@ fn without_tests(item: Item) -> Item {
     }
 }
 
-/// Whether attributes compile an item for tests only: `#[cfg(test)]`, also within `all(...)`, and `#[test]`.
+/// Returns whether attributes compile an item for tests only: `#[cfg(test)]`, also within `all(...)`, and `#[test]`.
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let Meta::List(list) = &attribute.meta else { return attribute.path().is_ident("test") };

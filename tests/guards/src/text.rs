@@ -4,7 +4,7 @@
 #[derive(Debug, Default)]
 pub(crate) struct Paragraph {
     pub(crate) text: String,
-    /// Whether it begins a doc comment of Rust.
+    /// Whether it is the beginning of a doc comment of Rust.
     pub(crate) is_doc: bool,
     /// The number of each line, and the byte of `text` at which it begins.
     lines: Vec<(usize, usize)>,
@@ -19,13 +19,13 @@ impl Paragraph {
         self.text.push_str(text);
     }
 
-    /// The line of the file that holds the byte `at` of the text.
+    /// Returns the line of the file that contains the byte `at` of the text.
     pub(crate) fn line_at(&self, at: usize) -> usize {
         self.lines.iter().take_while(|(_, begin)| *begin <= at).last().map_or(0, |(line, _)| *line)
     }
 }
 
-/// Whether a file of this name is read.
+/// Returns whether a file of this name is read.
 pub(crate) fn has_words(name: &str) -> bool {
     [".rs", ".wit", ".sql", ".md"].iter().any(|ending| name.ends_with(ending))
 }
@@ -47,7 +47,7 @@ pub(crate) fn paragraphs(file: &str, text: &str) -> Vec<Paragraph> {
     found
 }
 
-/// Groups lines into paragraphs. A line of `None` is no text, and the flag says whether a line is of a doc comment.
+/// Groups lines into paragraphs. `None` is a line without text; the flag tells whether a line belongs to a doc comment.
 fn split<'t>(lines: impl Iterator<Item = Option<(&'t str, bool)>>) -> Vec<Paragraph> {
     let mut found = Vec::new();
     let mut open = Paragraph::default();

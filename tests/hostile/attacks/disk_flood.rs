@@ -7,7 +7,7 @@ use wasip2::filesystem::types::{
 };
 use wasip2::io::streams::{OutputStream, StreamError};
 
-/// More than the directory may hold, of bytes and of names.
+/// More bytes and names than the directory may hold.
 const TOO_MUCH: usize = 512 << 10;
 const TOO_MANY: usize = 200;
 
@@ -17,7 +17,7 @@ fn full<T>(done: &Result<T, ErrorCode>) -> bool {
     matches!(done, Err(ErrorCode::Quota))
 }
 
-/// Whether writing piece by piece is refused before it is too much.
+/// Returns whether writing piece by piece is refused before it is too much.
 fn ends(mut piece: impl FnMut() -> Result<(), ErrorCode>) -> bool {
     (0..=TOO_MUCH / PIECE).map(|_| piece()).find(Result::is_err).is_some_and(|done| full(&done))
 }
@@ -45,7 +45,8 @@ impl Place {
         self.directory.open_at(PathFlags::empty(), &self.name(name), OpenFlags::CREATE, flags)
     }
 
-    /// Whether a way to make a file grow is refused; also if there is no room for the file itself. The file is removed.
+    /// Returns whether a way to make a file grow is refused; also if there is no room for the file itself. The file is
+    /// removed.
     fn grows(&self, way: impl FnOnce(&Descriptor) -> bool) -> bool {
         let refused = match self.open("file") {
             Ok(file) => way(&file),
@@ -59,7 +60,7 @@ impl Place {
         file.append_via_stream().is_ok_and(|stream| ends(|| code(piece(&stream))))
     }
 
-    /// Whether a way to make names is refused before there are too many. They are removed.
+    /// Returns whether a way to make names is refused before there are too many. They are removed.
     fn names(&self, make: impl Fn(&str) -> Result<(), ErrorCode>) -> bool {
         let names: Vec<_> = (0..TOO_MANY).map(|n| self.name(&n.to_string())).collect();
         let mut made = 0;
@@ -95,7 +96,7 @@ pub(crate) fn run(request: &Request) -> Result<Output, Failure> {
         Place::stream(file, |stream| stream.blocking_splice(&own, PIECE as u64))
     };
     must(place.grows(splice), "spliced a file onto its own end without end")?;
-    // A file that has lost its name is on the disk for as long as it is open.
+    // A file without a name stays on the disk for as long as it is open.
     let nameless = |file: &Descriptor| {
         let _ = directory.unlink_file_at(&place.name("file"));
         ends(|| file.write(&bytes, file.stat()?.size).map(drop))

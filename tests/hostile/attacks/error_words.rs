@@ -11,7 +11,7 @@ pub(crate) fn run(request: &Request) -> Result<Output, Failure> {
     fs::write(format!("/box/{name}"), "mine")?;
     let mut told = Vec::new();
     for (directory, _) in get_directories() {
-        // The directory may be written to, and so the stream is made; the file that it writes to may only be read.
+        // The directory may be written to, so the stream is created; the file that it writes to may only be read.
         let file = directory
             .open_at(PathFlags::empty(), &name, OpenFlags::empty(), DescriptorFlags::READ)
             .map_err(Failure::permanent)?;
@@ -30,7 +30,7 @@ pub(crate) fn run(request: &Request) -> Result<Output, Failure> {
     must(true, "")
 }
 
-/// What the error says that a write ends in.
+/// Returns the words of the error that a write ends with.
 fn words(stream: &OutputStream) -> Option<String> {
     match stream.blocking_write_and_flush(b"owned") {
         Err(StreamError::LastOperationFailed(error)) => Some(error.to_debug_string()),

@@ -4,7 +4,7 @@ use crate::prelude::*;
 use wasip2::filesystem::preopens::get_directories;
 use wasip2::filesystem::types::{Descriptor, DescriptorFlags, OpenFlags, PathFlags};
 
-/// As a task has it that does not say.
+/// The default limit of a task.
 const LIMIT: usize = 64;
 
 pub(crate) fn run(_: &Request) -> Result<Output, Failure> {

@@ -1,4 +1,4 @@
-//! Calls a name that it was granted and that leads to a private address: it must be refused, and nobody there must hear of it.
+//! Calls a name that it was granted and that leads to a private address: it must be refused, and no connection must be made there.
 
 use crate::prelude::*;
 

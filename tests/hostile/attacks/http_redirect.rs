@@ -1,4 +1,4 @@
-//! Follows a redirect from a host that it may call to private addresses: each must be refused, and nobody there must hear of it.
+//! Follows a redirect from a host that it may call to private addresses: each must be refused, and no connection must be made there.
 
 use crate::prelude::*;
 

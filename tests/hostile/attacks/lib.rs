@@ -1,7 +1,8 @@
-//! All attacks in Rust, as one component: linking each apart would take minutes. The setting `attack` chooses.
+//! Holds all attacks in Rust, as one component, because linking each apart would take minutes. The setting `attack`
+//! chooses.
 //!
-//! Each is a file that begins with what it does and what must happen. `Ok` says that the host did what it must; what the host
-//! must not have let happen is a permanent failure that says so.
+//! Each attack is a file that begins with what it does and what must happen. `Ok` means that the host did what it must.
+//! Anything that the host must not let happen is a permanent failure that names it.
 
 mod prelude;
 

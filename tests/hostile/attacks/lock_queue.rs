@@ -1,4 +1,4 @@
-//! Waits a year for a lock that another run has, or spins with it: each must end at its deadline, and nobody must be left in the queue.
+//! Waits a year for a lock that another run has, or spins with it: each must end at its deadline, and no run must be left in the queue.
 
 use crate::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Tries to get out of the directory that it was granted, by links, dots and roots: what lies beside it must not be read, changed or even seen.
+//! Tries to get out of the directory that it was granted, by links, dots and roots: files beside it must not be read, changed or even seen.
 
 use crate::prelude::*;
 use std::fs;
@@ -18,21 +18,21 @@ pub(crate) fn run(request: &Request) -> Result<Output, Failure> {
         must(fs::write(&path, "owned").is_err(), format_args!("wrote `{path}`"))?;
         must(fs::metadata(&path).is_err(), format_args!("saw `{path}`"))?;
     }
-    // A new name for what lies outside would do as well.
+    // A new name for a file outside would be an escape as well.
     must(fs::hard_link("/box/../secret", format!("/box/{}-hard", request.run_id)).is_err(), "linked what is outside")?;
     must(fs::rename(format!("/box/{}", request.run_id), "/box/../moved").is_err(), "moved a file outside")?;
     fs::remove_file(format!("/box/{}", request.run_id))?;
     must(true, "")
 }
 
-/// Links of its own, as far as it can make them.
+/// Makes links of its own, as far as it can.
 fn links(run: &str) -> Vec<String> {
     let mut made = Vec::new();
     for (directory, _) in get_directories() {
         for (n, target) in ["../secret", "/", "..", "../../../../../../etc/passwd", "up/../../secret"].iter().enumerate() {
             let name = format!("{run}-link-{n}");
             if directory.symlink_at(target, &name).is_ok() {
-                // What the host follows for it must stay inside, too.
+                // Links that the host follows for it must stay inside, too.
                 let _ = directory.open_at(PathFlags::SYMLINK_FOLLOW, &name, OpenFlags::empty(), DescriptorFlags::READ);
                 made.push(match *target {
                     "/" | ".." => format!("/box/{name}/etc/passwd"),

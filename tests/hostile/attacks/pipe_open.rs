@@ -1,10 +1,10 @@
-//! Opens a pipe to which nobody comes, in a directory that it was granted, for reading and for writing, and sets its times: it must be refused at once each time, and files must open all the while.
+//! Opens a pipe without another end, in a directory that it was granted, for reading and for writing, and sets its times: it must be refused at once each time, and files must open all the while.
 
 use crate::prelude::*;
 use wasip2::filesystem::preopens::get_directories;
 use wasip2::filesystem::types::{DescriptorFlags, ErrorCode, NewTimestamp, OpenFlags, PathFlags};
 
-/// Ten calls each: far more than a task has threads for files.
+/// The calls of each way are far more than a task has threads for files.
 const TIMES: usize = 5;
 
 pub(crate) fn run(_: &Request) -> Result<Output, Failure> {

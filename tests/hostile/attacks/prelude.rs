@@ -1,4 +1,4 @@
-//! What most attacks need.
+//! Holds functions that most attacks need.
 
 use std::fmt::Display;
 
@@ -7,7 +7,7 @@ pub(crate) use std::time::Duration;
 
 pub(crate) use sexton_task::{Begun, Failure, Output, Request, cache, http, lock, log, schedule, section, settings};
 
-/// Spin for ever, in a function whose name a stack can show.
+/// Spins for ever, in a function whose name a stack can show.
 #[inline(never)]
 pub(crate) fn spin() -> ! {
     let mut n = 0_u64;
@@ -16,7 +16,7 @@ pub(crate) fn spin() -> ! {
     }
 }
 
-/// An empty output if `holds`; else the host let happen what it must not.
+/// Returns an empty output if `holds`. Otherwise the host let something happen that it must not.
 pub(crate) fn must(holds: bool, otherwise: impl Display) -> Result<Output, Failure> {
     if holds { Ok(Output::empty()) } else { Err(Failure::permanent(otherwise)) }
 }

@@ -10,6 +10,6 @@ pub(crate) fn run(_: &Request) -> Result<Output, Failure> {
 #[inline(never)]
 #[expect(unconditional_recursion, reason = "this is the attack")]
 fn deeper(depth: u64) -> u64 {
-    // The addition after the call keeps it from becoming a loop.
+    // The addition after the call keeps it from being compiled to a loop.
     black_box(deeper(black_box(depth + 1))) + depth
 }

@@ -4,7 +4,7 @@ use crate::prelude::*;
 
 pub(crate) fn run(_: &Request) -> Result<Output, Failure> {
     let Begun::Yours(_mine) = section("hostile/kept").max_age(Duration::ZERO).begin::<u32>()? else {
-        // Another of its kind has it: sit by, and try to write over it.
+        // Another run of this attack has it, so this one waits and tries to overwrite the value.
         must(cache::swap("hostile/kept", Some(u64::MAX), b"0", None).is_err(), "swapped with a made-up version")?;
         spin()
     };

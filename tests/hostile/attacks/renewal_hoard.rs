@@ -9,7 +9,7 @@ pub(crate) fn run(request: &Request) -> Result<Output, Failure> {
     let mut kept = Vec::new();
     for _ in 0..40 {
         let Ok(Refreshed::Yours(renewal)) = host::refresh(&key, 0) else { break };
-        // Full at some time, as others do the same.
+        // The cache is full at some time, because others do the same.
         if renewal.publish(&value, Some(2000)).is_err() {
             break;
         }

@@ -1,4 +1,4 @@
-//! Makes responses that nobody asked for, each with fields and a body, and keeps them: it must end as out of memory at its own limit.
+//! Makes responses to no request, each with fields and a body, and keeps them: it must end as out of memory at its own limit.
 
 use crate::prelude::*;
 use wasip2::http::types::{Fields, OutgoingResponse};

@@ -2,7 +2,7 @@
 
 use crate::prelude::*;
 
-/// Far, and within what a host allows by default.
+/// Far in the future, and within the default horizon of a host.
 const YEARS: Duration = Duration::from_secs(9 * 365 * 24 * 3600);
 
 pub(crate) fn run(_: &Request) -> Result<Output, Failure> {

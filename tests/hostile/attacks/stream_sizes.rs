@@ -1,4 +1,4 @@
-//! Reads, skips and splices 2^64 - 1 bytes of a stream: it must get what there is, and no more.
+//! Reads, skips and splices 2^64 - 1 bytes of a stream: it must get the bytes that exist, and no more.
 
 use crate::prelude::*;
 

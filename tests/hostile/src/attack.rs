@@ -1,4 +1,4 @@
-//! What an attack is: what is put into the plugin directory, and what must become of it.
+//! Describes an attack: the files in the plugin directory, and the result that it must have.
 
 use std::path::Path;
 
@@ -8,25 +8,25 @@ use serde_json::Value;
 use crate::ground::Ground;
 use crate::host::Host;
 
-/// The deadline of an attack that its deadline ends, in milliseconds: what must be seen needs no longer.
+/// The deadline of an attack that ends at its deadline, in milliseconds, which is long enough for the checks.
 const SOON: u64 = 400;
 
-/// The deadline of an attack that its deadline ends at a certain place: fifty at once must all have come there.
+/// The deadline of an attack that ends at its deadline in a certain place, which fifty at once must all reach.
 pub(crate) const REACHED: u64 = 3000;
 
-/// The deadline of an attack that must end before it. Fifty at once on a machine with much other work take seconds.
+/// The deadline of an attack that must end before it. Fifty at once on a busy machine take seconds.
 const AMPLE: u64 = 60_000;
 
 /// One attack.
 #[derive(Clone, Copy)]
 pub(crate) struct Attack {
-    /// The name of its file, without the ending.
+    /// The name of its file, without the extension.
     pub(crate) file: &'static str,
-    /// Its file, which begins with what it does and what must happen.
+    /// The text of its file, which begins with what it does and what must happen.
     pub(crate) source: &'static str,
-    /// What is put into the plugin directory.
+    /// The files for the plugin directory.
     pub(crate) weapon: Weapon,
-    /// What must become of it.
+    /// The result that it must have.
     pub(crate) end: End,
     /// The task's `limits.deadline`.
     pub(crate) deadline_ms: u64,
@@ -34,51 +34,51 @@ pub(crate) struct Attack {
     pub(crate) memory_mib: u64,
     /// The task's `limits.fuel`.
     pub(crate) fuel: u64,
-    /// What it is told and granted besides what all are.
+    /// Its settings and grants besides those that all attacks have.
     pub(crate) gear: fn(&Ground) -> Gear,
-    /// Further things that must hold once all of its runs are over. Gets what the host says of each.
+    /// Further conditions that must hold once all of its runs are over. Gets the host's answer about each run.
     pub(crate) check: Check,
-    /// Done before each condition.
+    /// Runs before each condition.
     pub(crate) before: fn(&Host) -> Result<()>,
-    /// How many at once, at most; for those that take the whole machine for a while.
+    /// The most that run at once, for attacks that take the whole machine for a while.
     pub(crate) most_at_once: usize,
     /// Whether it needs a host that was started for it.
     pub(crate) own_host: bool,
-    /// Whether its runs go on for ever unless somebody ends them.
+    /// Whether its runs go on for ever unless they are ended.
     pub(crate) endless: bool,
 }
 
-/// The name of an attack's file, its text, and what it becomes.
+/// The name of an attack's file, its text, and the component.
 pub(crate) type Of = (&'static str, &'static str, Weapon);
 
-/// What must hold once the runs of an attack are over.
+/// A condition that must hold once the runs of an attack are over.
 pub(crate) type Check = fn(&Host, &Attack, &[Value]) -> Result<()>;
 
-/// What is put into the plugin directory.
+/// The source of the component in the plugin directory.
 #[derive(Clone, Copy)]
 pub(crate) enum Weapon {
-    /// The guest in Rust, which does what its setting `attack` says.
+    /// The guest in Rust, whose setting `attack` chooses the attack.
     Rust,
-    /// WebAssembly text: a component, or a core module that is made one as a compiler would.
+    /// WebAssembly text: a component, or a core module that is turned into one as a compiler would.
     Text,
     /// A component made by code; each of several is different.
     Made(fn(usize) -> Vec<u8>),
-    /// Whatever this puts beside `NAME.toml` under that name.
+    /// Files that this function puts beside `NAME.toml`.
     Placed(fn(&Host, &Path, &str) -> Result<()>),
 }
 
-/// What must become of an attack.
+/// The result that an attack must have.
 #[derive(Clone, Copy)]
 pub(crate) enum End {
-    /// It is loaded, and its runs end in one of these outcomes, with these words in the message (if there are any).
+    /// It is loaded, and its runs end with one of these outcomes, with these words in the message (if there are any).
     Runs { outcomes: &'static [&'static str], words: &'static str, stack: &'static str },
     /// It is not used, for a reason with these words.
     Quarantined { words: &'static str },
-    /// Either it is not used, or its runs end in one of these outcomes.
+    /// It is either not used, or its runs end with one of these outcomes.
     Either { outcomes: &'static [&'static str] },
 }
 
-/// What a task is told and granted.
+/// The settings and grants of a task.
 #[derive(Default)]
 pub(crate) struct Gear {
     pub(crate) settings: Vec<(&'static str, String)>,
@@ -110,22 +110,22 @@ impl Attack {
         }
     }
 
-    /// One whose runs end in one of these `outcomes`.
+    /// Creates an attack whose runs end with one of these `outcomes`.
     pub(crate) fn runs(of: Of, outcomes: &'static [&'static str]) -> Self {
         Self::new(of, End::Runs { outcomes, words: "", stack: "" })
     }
 
-    /// One that is not let in, for a reason with these `words`.
+    /// Creates an attack that is not let in, for a reason with these `words`.
     pub(crate) fn quarantined(of: Of, words: &'static str) -> Self {
         Self::new(of, End::Quarantined { words })
     }
 
-    /// One that is not let in, or whose runs end in one of these `outcomes`.
+    /// Creates an attack that is not let in, or whose runs end with one of these `outcomes`.
     pub(crate) fn either(of: Of, outcomes: &'static [&'static str]) -> Self {
         Self::new(of, End::Either { outcomes })
     }
 
-    /// With these words in the message of each run.
+    /// Requires these words in the message of each run.
     pub(crate) fn says(mut self, said: &'static str) -> Self {
         if let End::Runs { words, .. } = &mut self.end {
             *words = said;
@@ -133,7 +133,7 @@ impl Attack {
         self
     }
 
-    /// With this in the stack of each run, which has time to come there.
+    /// Requires this in the stack of each run, which gets time to come there.
     pub(crate) fn hung_in(mut self, place: &'static str) -> Self {
         self.deadline_ms = self.deadline_ms.max(REACHED);
         if let End::Runs { stack, .. } = &mut self.end {
@@ -178,12 +178,12 @@ impl Attack {
         Self { endless: true, ..self }
     }
 
-    /// Its name: that of its file, with dashes.
+    /// Returns its name: that of its file, with dashes.
     pub(crate) fn name(&self) -> String {
         self.file.replace('_', "-")
     }
 
-    /// What it does and what must happen: the sentence that its file begins with.
+    /// Returns what it does and what must happen: the sentence that its file begins with.
     pub(crate) fn sentence(&self) -> String {
         let lines = self.source.lines().map_while(|line| {
             let text = line.strip_prefix("//!").or_else(|| line.strip_prefix(";;"))?.trim();
@@ -192,17 +192,17 @@ impl Attack {
         lines.collect::<Vec<_>>().join(" ")
     }
 
-    /// The task (and plugin) it comes as.
+    /// Returns the name of its task and plugin.
     pub(crate) fn task(&self) -> String {
         format!("hostile-{}", self.name())
     }
 
-    /// The manifest under which it is put into the plugin directory as `task`.
+    /// Returns the manifest with which it is put into the plugin directory as `task`.
     pub(crate) fn manifest(&self, task: &str, ground: &Ground) -> String {
         let mut gear = (self.gear)(ground);
         gear.settings.push(("attack", self.name()));
-        // No brake: an attempt that is lost for want of memory is made again, and must not wait for minutes then.
-        // The guest in Rust imports HTTP whatever it does: a host that nobody has.
+        // There is no brake: an attempt that is lost for lack of memory is repeated, and must not wait for minutes. The
+        // guest in Rust imports HTTP whatever it does, so it is granted a host that does not exist.
         gear.http.push("127.0.0.1:1".to_owned());
         let settings: String = gear.settings.iter().map(|(key, value)| format!("{key} = {value:?}\n")).collect();
         format!(

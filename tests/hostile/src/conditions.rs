@@ -1,4 +1,4 @@
-//! Each attack alone, many at once, and beside a task that behaves.
+//! Runs each attack alone, many at once, and beside a task that behaves.
 
 use std::time::{Duration, Instant};
 
@@ -16,54 +16,54 @@ use crate::{machine, made};
 /// The task that behaves: it is due ten times a second, and does nothing.
 pub(crate) const PULSE: &str = "hostile-pulse";
 
-/// Its manifest.
+/// The manifest of that task.
 const PULSE_MANIFEST: &str = "[tasks.hostile-pulse]\nevery = \"100ms\"\noverlap = \"allow(8)\"\n";
 
-/// How long an attack goes on beside it: ten times that it is due.
+/// The time for which an attack goes on beside it: the task is due ten times in it.
 const BESIDE: Duration = Duration::from_millis(1050);
 
-/// Attacks under way beside it at any time: two for each core of a small machine.
+/// The attacks under way beside it at any time: two for each core of a small machine.
 const FIGHTERS: usize = 4;
 
-/// How late it may begin: at the median, and at worst. A host whose control plane waits for guests is later by far; one that
-/// is built for debugging, on a machine that has others to serve as well, is not.
+/// The delay with which it may begin: the median, and the worst. A host whose control plane waits for guests is later
+/// by far; a debug build on a busy machine is not.
 const LATE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(1000));
 
-/// How long after its deadline an attempt may end: alone, and among many.
+/// The time after its deadline in which an attempt must end: alone, and among many.
 const OVERSHOOT: (Duration, Duration) = (Duration::from_millis(1000), Duration::from_millis(2500));
 
-/// Resident memory that the host may have gained by an attack when that is over, in KiB. What it keeps for the next run (a
-/// megabyte for each place in its pool that was never used before, and stacks) is most of it.
+/// The resident memory that the host may have gained by an attack when that is over, in KiB. Most of it is kept for the
+/// next run: a megabyte for each slot in its pool that was never used before, and stacks.
 const KEPT: u64 = 200 << 10;
 
-/// Resident memory that the host itself may take while it is under attack, besides what its guests may have, in KiB.
+/// The resident memory that the host itself may take under attack, besides that of its guests, in KiB.
 const OWN: u64 = 700 << 10;
 
-/// Text of a message, a reason or a line of the host's log, in bytes, and of a stack.
+/// The most bytes of a message, a reason or a line of the host's log, and of a stack.
 const WORDS: usize = 8 << 10;
 const STACK: usize = 64 << 10;
 
-/// One of the four.
+/// One of the four conditions.
 #[derive(Clone, Copy)]
 pub(crate) enum Condition {
     Alone,
     AtOnce(usize),
     Beside,
-    /// So many on a host that has little memory.
+    /// Many at once on a host with little memory.
     Starved(usize),
 }
 
-/// How it went.
+/// The measurements of a condition.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Passed {
     pub(crate) took: Duration,
-    /// The most that the host had resident, in KiB.
+    /// The most resident memory of the host, in KiB.
     pub(crate) peak: u64,
-    /// How late the pulse was: median and worst.
+    /// The delay of the pulse: median and worst.
     pub(crate) late: (Duration, Duration),
 }
 
-/// Put the task that behaves into place, and all attacks that are to be let in.
+/// Installs the task that behaves, and all attacks that the host should let in.
 pub(crate) fn deploy(host: &Host, attacks: &[Attack]) -> Result<()> {
     host.put(PULSE, &host.noop, PULSE_MANIFEST)?;
     let rest: Vec<_> = attacks.iter().filter(|attack| matches!(attack.end, End::Runs { .. })).collect();
@@ -77,7 +77,7 @@ pub(crate) fn deploy(host: &Host, attacks: &[Attack]) -> Result<()> {
     Ok(())
 }
 
-/// Take all of it away.
+/// Removes all of them.
 pub(crate) fn retreat(host: &Host, attacks: &[Attack]) -> Result<()> {
     let names: Vec<_> = attacks.iter().map(Attack::task).chain([PULSE.to_owned()]).collect();
     host.take_away(&names)
@@ -93,13 +93,13 @@ fn place(host: &Host, attack: &Attack, name: &str, nth: usize) -> Result<()> {
     }
 }
 
-/// Let `attack` do its worst, and see what became of it, and of the host.
+/// Runs `attack`, and checks its result and the host.
 pub(crate) fn under(condition: Condition, host: &Host, attack: &Attack, at_start: Vitals) -> Result<Passed> {
     (attack.before)(host)?;
     forget_peak(host.pid);
     let rss = host.vitals()?.rss;
     let said = host.log(0).len();
-    // Before the attack, so that what the host makes of it is no excuse.
+    // The slowdown is measured before the attack, so that the host's reaction to it is no excuse.
     let slowdown = match condition {
         Condition::Beside => machine::slowdown(Duration::from_millis(200)),
         _ => 1.0,
@@ -140,7 +140,7 @@ pub(crate) fn under(condition: Condition, host: &Host, attack: &Attack, at_start
     Ok(Passed { took, peak, late })
 }
 
-/// Attack by runs; what the host says of each that is over.
+/// Attacks by runs. Returns the host's answer about each that is over.
 fn fight(condition: Condition, host: &Host, attack: &Attack, many: usize) -> Result<Vec<Value>> {
     let task = attack.task();
     let start = Instant::now();
@@ -154,7 +154,7 @@ fn fight(condition: Condition, host: &Host, attack: &Attack, many: usize) -> Res
     let mut over = Vec::new();
     let mut under_way = host.trigger_many(&task, many)?;
     if matches!(condition, Condition::Beside) {
-        // As soon as one has fallen the next one comes.
+        // As soon as one is over the next one begins.
         while start.elapsed() < BESIDE {
             let running = std::mem::take(&mut under_way);
             for run in running {
@@ -172,7 +172,7 @@ fn fight(condition: Condition, host: &Host, attack: &Attack, many: usize) -> Res
     host.answers_newcomers()?;
     if let Some(last) = under_way.last() {
         let path = format!("/v1/runs/{last}");
-        // For as long as they are all at it.
+        // While all of them are under way.
         while matches!(host.get(&path)?["run"]["state"].as_str(), Some("waiting" | "running")) {
             host.answers_newcomers()?;
             std::thread::sleep(Duration::from_millis(50)); // the pace of the newcomers
@@ -184,7 +184,7 @@ fn fight(condition: Condition, host: &Host, attack: &Attack, many: usize) -> Res
     Ok(over)
 }
 
-/// Attack by files. Those that are let in are run.
+/// Attacks by files. Those that are let in are run.
 fn load(condition: Condition, host: &Host, attack: &Attack, many: usize) -> Result<Vec<Value>> {
     let start = Instant::now();
     let names: Vec<_> = (0..many).map(|nth| format!("{}-{nth}", attack.task())).collect();
@@ -192,12 +192,12 @@ fn load(condition: Condition, host: &Host, attack: &Attack, many: usize) -> Resu
         place(host, attack, name, nth)?;
     }
     let end = ends(condition, host, attack, &names, start);
-    // Whatever came of it: the next attack has the host for itself.
+    // Whatever the result is, the next attack has the host for itself.
     host.take_away(&names)?;
     end
 }
 
-/// What became of the plugins `names`.
+/// Returns the results of the plugins `names`.
 fn ends(condition: Condition, host: &Host, attack: &Attack, names: &[String], start: Instant) -> Result<Vec<Value>> {
     let mut runs = Vec::new();
     for name in names {
@@ -219,7 +219,7 @@ fn ends(condition: Condition, host: &Host, attack: &Attack, names: &[String], st
     Ok(runs)
 }
 
-/// Whether a run ended as it must, and what is kept of it can be shown to anyone.
+/// Checks that a run ended as it must, and that its stored texts can be shown to anyone.
 fn judge(condition: Condition, host: &Host, attack: &Attack, run: &Value, overshoot: Duration) -> Result<()> {
     let (outcomes, words, stack) = match attack.end {
         End::Runs { outcomes, words, stack } => (outcomes, words, stack),
@@ -230,7 +230,7 @@ fn judge(condition: Condition, host: &Host, attack: &Attack, run: &Value, oversh
         run["attempts"].as_array().and_then(|all| all.last()).with_context(|| format!("never tried: {run}"))?;
     let text = |field: &str| attempt[field].as_str().unwrap_or_default();
     let (outcome, message, backtrace) = (text("outcome"), text("message"), text("backtrace"));
-    // On a host that is starved the others may have all the memory, and many share little time.
+    // On a starved host the others may have all the memory, and many runs share little time.
     let starved = matches!(condition, Condition::Starved(_)) && ["lost", "timed-out"].contains(&outcome);
     ensure!(starved || outcomes.contains(&outcome), "{outcome}: {}", beginning(message));
     ensure!(starved || message.contains(words), "expected `{words}` in its message `{}`", beginning(message));
@@ -241,7 +241,7 @@ fn judge(condition: Condition, host: &Host, attack: &Attack, run: &Value, oversh
         bounded(host, field, attempt[field]["text"].as_str().unwrap_or_default(), 1 << 20)?;
     }
 
-    // Its time runs from when the host has taken it, whether or not there is a thread for it yet.
+    // Its time runs from the claim, whether or not there is a thread for it yet.
     let took = (instant(&attempt["ended_at"])? - instant(&run["run"]["claimed_at"])?).to_std().unwrap_or_default();
     let deadline = Duration::from_millis(attack.deadline_ms);
     ensure!(took <= deadline + overshoot, "took {took:?}, and its deadline is {deadline:?}");
@@ -251,7 +251,7 @@ fn judge(condition: Condition, host: &Host, attack: &Attack, run: &Value, oversh
     Ok(())
 }
 
-/// Whether a text is one that can be shown: not too long, and nothing of the host's in it.
+/// Checks that a text can be shown: not too long, and without the host's own secrets.
 fn bounded(host: &Host, what: &str, text: &str, most: usize) -> Result<()> {
     ensure!(text.len() <= most, "its {what} has {} bytes: `{}`", text.len(), beginning(text));
     ensure!(!text.contains(SECRET), "its {what} tells what nobody is to see");
@@ -264,7 +264,7 @@ fn beginning(text: &str) -> String {
     text.chars().take(300).collect::<String>().escape_debug().to_string()
 }
 
-/// How late the pulse began since `begun`: median and worst.
+/// Returns the delay with which the pulse began since `begun`: median and worst.
 fn lateness(host: &Host, begun: DateTime<Utc>, slowdown: f64) -> Result<(Duration, Duration)> {
     let until = now(host)?;
     let path = format!("/v1/runs?task={PULSE}&limit=200");
@@ -291,7 +291,7 @@ fn lateness(host: &Host, begun: DateTime<Utc>, slowdown: f64) -> Result<(Duratio
     }
     late.sort_unstable();
     let (median, worst) = (late[late.len() / 2], late[late.len() - 1]);
-    // On a machine that is busy with other programs everything takes longer, by as much as that took which was measured.
+    // On a machine that is busy with other programs everything takes longer, by the factor that was measured.
     let allowed = (LATE.0.mul_f64(slowdown), LATE.1.mul_f64(slowdown));
     ensure!(
         median <= allowed.0 && worst <= allowed.1,
@@ -300,7 +300,7 @@ fn lateness(host: &Host, begun: DateTime<Utc>, slowdown: f64) -> Result<(Duratio
     Ok((median, worst))
 }
 
-/// End all runs of a task, however many there are.
+/// Ends all runs of a task, however many there are.
 pub(crate) fn end_all(host: &Host, task: &str) -> Result<()> {
     host.ask("POST", &format!("/v1/tasks/{task}/pause"), b"")?;
     host.eventually("all its runs are ended", || {
@@ -313,7 +313,7 @@ pub(crate) fn end_all(host: &Host, task: &str) -> Result<()> {
             for some in left.chunks(share) {
                 scope.spawn(move || {
                     for run in some {
-                        // One that is over by now needs no end.
+                        // A run that is over by now need not be ended.
                         let _ = host.ask("POST", &format!("/v1/runs/{}/kill", run["id"]), b"");
                     }
                 });
@@ -325,7 +325,7 @@ pub(crate) fn end_all(host: &Host, task: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether the host is as it was: nothing of the attack is left in it, and it is as well as before.
+/// Checks that the host is as before: nothing of the attack is left in it, and it is as healthy.
 fn settled(host: &Host, attack: &Attack, said: usize, before: Vitals) -> Result<()> {
     host.eventually("no run of it is left", || {
         for state in ["waiting", "running"] {

@@ -1,4 +1,4 @@
-//! What the attacks find around them: a directory to break out of, and servers that mean no good.
+//! Provides the surroundings of the attacks: a directory to break out of, and malicious servers.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// What must stay as it is, and must never be seen in anything that a guest made.
+/// A text that must stay as it is, and must never appear in anything that a guest made.
 pub(crate) const SECRET: &str = "what nobody is to see";
 
-/// Bytes and entries that the directory may hold which attacks are to fill.
+/// The bytes and entries that the directory may hold which attacks fill.
 pub(crate) const SMALL_BOX: (u64, u64) = (256 << 10, 60);
 
 /// The surroundings of the attacks.
@@ -23,23 +23,23 @@ pub(crate) struct Ground {
     directory: PathBuf,
     /// `ADDRESS:PORT` of the host's API.
     pub(crate) host: String,
-    /// Accepts, and never says a word.
+    /// A server that accepts, and never sends a byte.
     pub(crate) silent: SocketAddr,
-    /// Sends a body a byte at a time, for ever.
+    /// A server that sends a body a byte at a time, for ever.
     pub(crate) drip: SocketAddr,
-    /// Sends a body as fast as it is read, for ever.
+    /// A server that sends a body as fast as it is read, for ever.
     pub(crate) flood: SocketAddr,
-    /// Sends header fields for ever.
+    /// A server that sends header fields for ever.
     pub(crate) heads: SocketAddr,
-    /// Redirects to `inside`.
+    /// A server that redirects to `inside`.
     pub(crate) redirects: SocketAddr,
-    /// A service that is nobody's business.
+    /// A private service that no guest may reach.
     pub(crate) inside: SocketAddr,
     called: Arc<AtomicUsize>,
 }
 
 impl Ground {
-    /// In `directory`, for attacks on the host at `host`.
+    /// Creates them in `directory`, for attacks on the host at `host`.
     pub(crate) fn prepare(directory: &Path, host: &str) -> Result<Self> {
         let open = directory.join("box");
         fs::create_dir_all(&open)?;
@@ -76,12 +76,12 @@ impl Ground {
         })
     }
 
-    /// The directory that some attacks are granted, as a line of a manifest.
+    /// Returns the directory that some attacks are granted, as a line of a manifest.
     pub(crate) fn open_box(&self, write: bool) -> String {
         format!("directories = [{{ host = {:?}, guest = \"/box\", write = {write} }}]", self.directory.join("box"))
     }
 
-    /// A directory that attacks are to fill, as a line of a manifest.
+    /// Returns a directory that attacks fill, as a line of a manifest.
     pub(crate) fn small_box(&self) -> String {
         let (bytes, entries) = SMALL_BOX;
         let place = self.directory.join("small");
@@ -90,11 +90,11 @@ impl Ground {
         )
     }
 
-    /// What that directory holds: bytes of files, and entries.
+    /// Returns the contents of that directory: bytes of files, and entries.
     pub(crate) fn small_box_holds(&self) -> Result<(u64, u64)> {
         let mut holds = (0, 0);
         for entry in fs::read_dir(self.directory.join("small"))? {
-            // What a run removes meanwhile is not there.
+            // A file that a run has just removed is skipped.
             let Ok(stat) = entry?.metadata() else { continue };
             holds.1 += 1;
             holds.0 += if stat.is_file() { stat.len() } else { 0 };
@@ -102,20 +102,20 @@ impl Ground {
         Ok(holds)
     }
 
-    /// Whether what lies beside that directory is as it was, and nothing was added.
+    /// Returns whether the files beside that directory are as they were, and nothing was added.
     pub(crate) fn untouched(&self) -> Result<bool> {
         let beside: Vec<_> = fs::read_dir(&self.directory)?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
         let known = beside.iter().all(|name| ["box", "secret", "small"].iter().any(|known| name == known));
         Ok(known && fs::read_to_string(self.directory.join("secret"))? == SECRET)
     }
 
-    /// How often the service that is nobody's business was called.
+    /// Returns how often the private service was called.
     pub(crate) fn inside_called(&self) -> usize {
         self.called.load(Ordering::SeqCst)
     }
 }
 
-/// A server that does `each` with each connection, once its request is there.
+/// Starts a server that runs `each` for each connection, once its request is there.
 fn server(each: impl Fn(TcpStream) + Clone + Send + 'static) -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen")?;
     let address = listener.local_addr()?;
@@ -141,7 +141,7 @@ fn endless(mut stream: TcpStream, begin: &str, again: &[u8], every: Duration) {
     let mut open = stream.write_all(begin.as_bytes()).is_ok();
     while open {
         open = stream.write_all(again).is_ok();
-        // The pace of the attack, not a wait for anything.
+        // This is the pace of the attack, not a wait for anything.
         thread::sleep(every);
     }
 }

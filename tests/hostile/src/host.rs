@@ -1,4 +1,4 @@
-//! The host under attack: started here, or up already.
+//! Starts the host under attack, or talks to one that is up.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,13 +15,13 @@ use crate::ground::Ground;
 use crate::room::Room;
 use crate::vitals::Vitals;
 
-/// How long something that must happen is waited for. Generous: machines that run this are busy.
+/// The time to wait for an event that must happen. It is generous, because machines that run this are busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
-/// What the quota of the cache is on a host that is started here, in bytes: as `sexton.toml` says.
+/// The quota of the cache on a host that is started here, in bytes: the same as in `sexton.toml`.
 pub(crate) const CACHE_QUOTA: u64 = 16 << 20;
 
-/// A host, and the way to talk to it.
+/// A host, with the means to talk to it.
 pub(crate) struct Host {
     url: String,
     pub(crate) plugins: PathBuf,
@@ -36,11 +36,11 @@ pub(crate) struct Host {
     own: Option<Own>,
 }
 
-/// What is needed besides a host: files that were built.
+/// The built files that are needed besides a host.
 pub(crate) struct Arms {
     /// The binary, if there is one here.
     pub(crate) sexton: Option<PathBuf>,
-    /// What stands in for the system's resolver.
+    /// The library that replaces the system's resolver.
     pub(crate) resolver: PathBuf,
     /// The directory of the guests.
     pub(crate) guests: PathBuf,
@@ -49,18 +49,18 @@ pub(crate) struct Arms {
 /// A host that was started here.
 struct Own {
     child: Child,
-    /// After the child, which is in it.
+    /// Dropped after the child, which is in it.
     _room: Option<Room>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Host {
-    /// Start one in `directory`.
+    /// Starts a host in `directory`.
     pub(crate) fn start(with: &Arms, directory: &Path) -> Result<Self> {
         Self::start_in(None, include_str!("../sexton.toml"), with, directory)
     }
 
-    /// Start one in `directory` that has no more memory than `room`, if there is such a thing.
+    /// Starts a host in `directory` that has no more memory than `room`, if there is such a thing.
     pub(crate) fn starve(room: Option<Room>, with: &Arms, directory: &Path) -> Result<Self> {
         Self::start_in(room, include_str!("../starved.toml"), with, directory)
     }
@@ -73,7 +73,7 @@ impl Host {
         fs::write(directory.join("sexton.toml"), config)?;
         ensure!(resolver.exists(), "{} is not there: `make hostile` builds it", resolver.display());
         let enter = room.as_ref().map(Room::enter).unwrap_or_default();
-        // With as few files as a process commonly may have open: whatever the host needs more, it must see to.
+        // The process may have as few open files as is common. The host must raise that limit if it needs more.
         let few_files = format!(r#"{enter}ulimit -Sn 1024; exec "$0" run --config sexton.toml"#);
         let mut child = Command::new("sh")
             .args(["-c", &few_files])
@@ -81,7 +81,7 @@ impl Host {
             .current_dir(directory)
             .env("LD_PRELOAD", resolver)
             .env("SECRET_OF_THE_HOST", crate::ground::SECRET)
-            // Errors hold the host's stack then, which no guest may read.
+            // With this, errors contain the host's stack, which no guest may read.
             .env("RUST_BACKTRACE", "1")
             .env_remove("SEXTON_URL")
             .env_remove("NOTIFY_SOCKET")
@@ -108,7 +108,7 @@ impl Host {
         Self::at(url, plugins, directory, with, Some(own))
     }
 
-    /// The host that is up at `url` and watches `plugins`.
+    /// Returns the host that is up at `url` and watches `plugins`.
     pub(crate) fn against(url: &str, plugins: &Path, with: &Arms, directory: &Path) -> Result<Self> {
         Self::at(url.trim_end_matches('/').to_owned(), plugins.to_owned(), directory, with, None)
     }
@@ -130,12 +130,12 @@ impl Host {
         Ok(host)
     }
 
-    /// Whether it was started here.
+    /// Returns whether it was started here.
     pub(crate) fn is_own(&self) -> bool {
         self.own.is_some()
     }
 
-    /// `http://ADDRESS:PORT`.
+    /// Returns `http://ADDRESS:PORT`.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
@@ -144,14 +144,14 @@ impl Host {
         Vitals::of(self.pid)
     }
 
-    /// What it said from line `from` on, if it was started here.
+    /// Returns its log from line `from` on, if it was started here.
     pub(crate) fn log(&self, from: usize) -> Vec<String> {
         let Some(own) = &self.own else { return Vec::new() };
         let log = own.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.get(from..).unwrap_or_default().to_vec()
     }
 
-    /// Any request: status, headers and body.
+    /// Sends any request, and returns status, headers and body.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> Result<http::Response<Vec<u8>>> {
         let uri = format!("{}{path}", self.url);
         let request = http::Request::builder().method(method).uri(uri).body(body.to_vec())?;
@@ -161,7 +161,7 @@ impl Host {
         Ok(http::Response::from_parts(head, body))
     }
 
-    /// Whether it takes a new connection, and answers on it at once.
+    /// Checks that it accepts a new connection, and answers on it at once.
     pub(crate) fn answers_newcomers(&self) -> Result<()> {
         let most = Duration::from_secs(2);
         let asked = || -> std::io::Result<String> {
@@ -178,7 +178,7 @@ impl Host {
         Ok(())
     }
 
-    /// `GET`, as JSON.
+    /// Sends a `GET`, and returns the JSON.
     pub(crate) fn get(&self, path: &str) -> Result<Value> {
         let answer = self.ask("GET", path, b"")?;
         let status = answer.status();
@@ -186,17 +186,17 @@ impl Host {
         serde_json::from_slice(answer.body()).with_context(|| format!("GET {path}: not JSON"))
     }
 
-    /// The list `field` of what `GET` answers.
+    /// Returns the list `field` of a `GET`.
     pub(crate) fn list(&self, path: &str, field: &str) -> Result<Vec<Value>> {
         Ok(self.get(path)?[field].as_array().cloned().unwrap_or_default())
     }
 
-    /// Ask for a run; its id.
+    /// Triggers a run, and returns its id.
     pub(crate) fn trigger(&self, task: &str) -> Result<i64> {
         self.trigger_with(task, b"")
     }
 
-    /// Ask for a run that is given `input`; its id.
+    /// Triggers a run with `input`, and returns its id.
     pub(crate) fn trigger_with(&self, task: &str, input: &[u8]) -> Result<i64> {
         let answer = self.ask("POST", &format!("/v1/tasks/{task}/runs"), input)?;
         let status = answer.status();
@@ -205,7 +205,7 @@ impl Host {
         answer["run"].as_i64().context("no run in the answer")
     }
 
-    /// Ask for `count` runs at once; their ids.
+    /// Triggers `count` runs at once, and returns their ids.
     pub(crate) fn trigger_many(&self, task: &str, count: usize) -> Result<Vec<i64>> {
         let share = count.div_ceil(10).max(1);
         std::thread::scope(|scope| {
@@ -224,7 +224,7 @@ impl Host {
         })
     }
 
-    /// What the host says of a run once it is over.
+    /// Returns the host's answer about a run once it is over.
     pub(crate) fn wait(&self, run: i64) -> Result<Value> {
         let start = Instant::now();
         loop {
@@ -236,7 +236,7 @@ impl Host {
         }
     }
 
-    /// Ask until the answer is there.
+    /// Asks until there is an answer.
     pub(crate) fn eventually<T>(&self, what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
         let start = Instant::now();
         loop {
@@ -244,17 +244,17 @@ impl Host {
                 return Ok(answer);
             }
             ensure!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain until {what}");
-            // Nothing to listen to: the question is asked again, and the bound above decides.
+            // There is no event to wait for, so the question is repeated; the bound above ends it.
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// What the host says of a plugin, if it knows it.
+    /// Returns the host's answer about a plugin, if it knows it.
     pub(crate) fn plugin(&self, name: &str) -> Result<Option<Value>> {
         Ok(self.list("/v1/plugins", "plugins")?.into_iter().find(|plugin| plugin["name"] == name))
     }
 
-    /// Wait until a plugin is taken up or quarantined; the reason, if there is one.
+    /// Waits until a plugin is in use or quarantined, and returns the reason, if there is one.
     pub(crate) fn taken_up(&self, name: &str) -> Result<Option<String>> {
         self.eventually(&format!("plugin `{name}` is taken up"), || {
             let Some(plugin) = self.plugin(name)? else { return Ok(None) };
@@ -263,7 +263,7 @@ impl Host {
         })
     }
 
-    /// Put a component into the plugin directory as an author would: whole, by renaming.
+    /// Puts a component into the plugin directory as an author would: whole, by renaming.
     pub(crate) fn put(&self, name: &str, component: &[u8], manifest: &str) -> Result<()> {
         for (ending, bytes) in [("toml", manifest.as_bytes()), ("wasm", component)] {
             let new = self.plugins.join(format!(".{name}.{ending}.new"));
@@ -273,11 +273,11 @@ impl Host {
         Ok(())
     }
 
-    /// Take plugins away, and wait until the host has forgotten them.
+    /// Removes plugins, and waits until the host has forgotten them.
     pub(crate) fn take_away(&self, names: &[String]) -> Result<()> {
         for name in names {
             for ending in ["toml", "wasm"] {
-                // One of them may never have been there.
+                // One of the files may never have been there.
                 let _ = fs::remove_file(self.plugins.join(format!("{name}.{ending}")));
             }
         }
@@ -287,7 +287,7 @@ impl Host {
         })
     }
 
-    /// Ask it to stop, and wait until it has.
+    /// Asks it to stop, and waits until it has.
     pub(crate) fn stop(mut self) -> Result<Duration> {
         let Some(own) = &mut self.own else { bail!("it was not started here") };
         let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Thousands of interrupted runs, and what is left of them: nothing.
+//! Checks that thousands of interrupted runs leave nothing behind.
 
 use std::time::Instant;
 
@@ -6,26 +6,26 @@ use anyhow::{Result, ensure};
 
 use crate::host::Host;
 
-/// Runs at once that are asked for in one go.
+/// The runs that are triggered at once.
 const SWARM: usize = 200;
 
-/// Runs that are interrupted before it counts, at least: until memory has levelled off. After a thousand, ten thousand more gained 3.7
-/// to 4.0 MiB, and thirty thousand more 2.5; all of them came to 96 or 97 MiB.
+/// The least number of runs that are interrupted before the measurement, until memory has levelled off. After a
+/// thousand, ten thousand more gained 3.7 to 4.0 MiB, and thirty thousand more 2.5; the total was 96 or 97 MiB.
 const FIRST: usize = 3000;
 
-/// What is interrupted: a guest that computes, one that waits, one that holds a lock, and one that waits for it.
+/// The interrupted guests: one that computes, one that waits, one that holds a lock, and one that waits for it.
 const INTERRUPTED: [&str; 4] = ["spin-in-run", "sleep-for-ever", "lock-hoard", "lock-queue"];
 
-/// Resident memory that may be gained, in KiB: what the store's readers (2 MiB each) and an allocator keep at hand. Ten thousand
-/// runs gained 0.8 MiB; half a kilobyte for each would be more than this.
+/// The resident memory that may be gained, in KiB: that of the store's readers (2 MiB each) and of what an allocator keeps at hand.
+/// Ten thousand runs gained 0.8 MiB; half a kilobyte for each would be more than this.
 const GAINED: u64 = 4 << 10;
 
-/// What each of the runs is given that fill what the store keeps in memory of its file, in bytes, and how many there are: some
-/// more than it keeps, which is 16 MiB. Each is large enough that the allocator gives back the memory in which it arrives.
+/// The input of each run that fills the store's page cache, in bytes, and the number of these runs: somewhat more than
+/// the cache, which is 16 MiB. Each input is large enough that the allocator returns the memory in which it arrives.
 const GIVEN: usize = 512 << 10;
 const FILLING: usize = 40;
 
-/// Interrupt `count` runs, and compare the host with what it was.
+/// Interrupts `count` runs, and compares the host with its earlier state.
 pub(crate) fn check(host: &Host, count: usize) -> Result<()> {
     let tasks = INTERRUPTED.map(|attack| format!("hostile-leak-{attack}"));
     for (task, attack) in tasks.iter().zip(INTERRUPTED) {
@@ -44,8 +44,8 @@ pub(crate) fn check(host: &Host, count: usize) -> Result<()> {
         let reason = host.taken_up(task)?;
         ensure!(reason.is_none(), "{task}: {reason:?}");
     }
-    // Once before it counts: places in the pool, threads and stacks that are kept for the next run. And the store's pages: what
-    // it keeps at hand of its file grows with what is written up to its bound, which a hundred thousand runs do not reach.
+    // One round comes before the measurement: slots in the pool, threads and stacks are kept for the next run, and the
+    // store's page cache grows with writes up to its bound, which a hundred thousand runs do not reach.
     interrupt(host, &tasks, (count / 10).max(FIRST))?;
     every_place_is_free(host, full)?;
     fill_the_stores_pages(host, full)?;
@@ -75,7 +75,7 @@ pub(crate) fn check(host: &Host, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Have `count` runs end at their deadline.
+/// Has `count` runs end at their deadline.
 fn interrupt(host: &Host, tasks: &[String], count: usize) -> Result<()> {
     let mut left = count;
     while left > 0 {
@@ -94,7 +94,7 @@ fn interrupt(host: &Host, tasks: &[String], count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Have the store write as much as it keeps in memory.
+/// Has the store write as much as it keeps in memory.
 fn fill_the_stores_pages(host: &Host, task: &str) -> Result<()> {
     for _ in 0..FILLING {
         let over = host.wait(host.trigger_with(task, &vec![b'x'; GIVEN])?)?;
@@ -103,7 +103,7 @@ fn fill_the_stores_pages(host: &Host, task: &str) -> Result<()> {
     Ok(())
 }
 
-/// As many runs at once as the host has slots: one whose place was lost would have none.
+/// Runs as many runs at once as the host has slots, because a lost slot would be missing.
 fn every_place_is_free(host: &Host, task: &str) -> Result<()> {
     for run in host.trigger_many(task, 300)? {
         let over = host.wait(run)?;

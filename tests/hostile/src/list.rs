@@ -1,4 +1,4 @@
-//! The attacks, in the order in which they are made. What each does and what must happen is said by its file.
+//! Lists the attacks in the order in which they are made. The file of each says what it does and what must happen.
 
 mod ends;
 mod files;
@@ -33,12 +33,12 @@ macro_rules! of {
 }
 use of;
 
-/// All of them.
+/// Returns all attacks.
 pub(crate) fn attacks() -> Vec<Attack> {
     [ends::attacks(), space::attacks(), floods::attacks(), reach::attacks(), files::attacks()].concat()
 }
 
-/// The list as it stands in `docs/hostile.md`.
+/// Returns the list as it stands in `docs/hostile.md`.
 pub(crate) fn as_markdown() -> String {
     attacks().iter().map(|attack| format!("| `{}` | {} |\n", attack.name(), attack.sentence())).collect()
 }

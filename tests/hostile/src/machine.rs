@@ -1,4 +1,4 @@
-//! How much longer any program takes because others want the processors as well.
+//! Measures how much longer any program takes because others want the processors as well.
 
 use std::time::{Duration, Instant};
 
@@ -7,20 +7,20 @@ use rustix::time::{ClockId, clock_gettime};
 /// The priority of a host's guests, below that of other programs.
 const NICE: i32 = 5;
 
-/// What a short turn of a program computes, and how long it sleeps before the next.
+/// The computing time of a program's short turn, and its sleep before the next.
 const TURN: Duration = Duration::from_millis(1);
 const REST: Duration = Duration::from_millis(5);
 
-/// Measures for `time` how many times longer a program takes than it computes that wants a processor now and then, as a host's
-/// guests do: 1 where it has a processor for itself. To be asked while the host has nothing to do.
+/// Measures for `time` how many times longer than its computing time a program takes that wants a processor now and
+/// then, as a host's guests do: 1 if it has a processor for itself. Must be called while the host has nothing to do.
 pub(crate) fn slowdown(time: Duration) -> f64 {
     slowdown_with(REST, time)
 }
 
-/// The same of a program that sleeps for `rest` between its turns.
+/// Does the same for a program that sleeps for `rest` between its turns.
 fn slowdown_with(rest: Duration, time: Duration) -> f64 {
     let measured = std::thread::spawn(move || {
-        // Of this thread alone. Where that is not allowed, the thread waits less than guests do.
+        // Sets the priority of this thread alone. If that is not allowed, the thread waits less than guests do.
         let _ = rustix::process::setpriority_process(None, NICE);
         let start = Instant::now();
         let (mut took, mut computed) = (Duration::ZERO, Duration::ZERO);
@@ -38,7 +38,7 @@ fn slowdown_with(rest: Duration, time: Duration) -> f64 {
     measured.join().map_or(1.0, |slowdown| slowdown.max(1.0))
 }
 
-/// The time that this thread has computed.
+/// Returns the time that this thread has computed.
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
@@ -63,7 +63,7 @@ mod tests {
             })
         };
         let busy: Vec<_> = (0..cores * 4).map(|_| spin(Arc::clone(&over))).collect();
-        // A program that wants little is served at once by some schedulers, however many others want all they can get.
+        // Some schedulers serve a program that wants little at once, however many others want as much as possible.
         let slowdown = slowdown_with(Duration::ZERO, Duration::from_secs(1));
         over.store(true, Ordering::Relaxed);
         busy.into_iter().for_each(|thread| thread.join().expect("it ends"));

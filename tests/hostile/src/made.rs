@@ -1,4 +1,5 @@
-//! Components whose exact bytes matter, or of which there are too many to write down: made by code, one file each.
+//! Makes components by code, one file each: those whose exact bytes matter, or of which there are too many to write
+//! down.
 
 pub(crate) mod blocks_deep;
 pub(crate) mod components_deep;
@@ -26,7 +27,7 @@ use wit_parser::Resolve;
 /// The bytes that every component begins with.
 const PREAMBLE: &[u8] = b"\0asm\x0d\0\x01\0";
 
-/// A component from text, or from the text of a core module as a compiler would make one.
+/// Makes a component from text, or from the text of a core module as a compiler would.
 pub(crate) fn assemble(text: &str) -> Vec<u8> {
     let bytes = wat::parse_str(text).expect("the text of an attack is good");
     if wat_is_component(&bytes) {
@@ -46,7 +47,7 @@ fn wat_is_component(bytes: &[u8]) -> bool {
     bytes.starts_with(PREAMBLE)
 }
 
-/// A program, as text: `module` exports `run`, which returns 0 for success.
+/// Returns a program as text: `module` exports `run`, which returns 0 for success.
 fn program(before: &str, module: &str) -> String {
     format!(
         "(component {before}
@@ -61,7 +62,8 @@ fn program(before: &str, module: &str) -> String {
 /// A program that does nothing.
 const NOTHING: &str = r#"(func (export "run") (result i32) i32.const 0)"#;
 
-/// `component` with a section that tells it from the others of its kind: nothing that is known of one is of use for another.
+/// Adds a section to `component` that distinguishes it from the others of its kind, so that nothing known of one helps
+/// with another.
 pub(crate) fn marked(mut component: Vec<u8>, nth: usize) -> Vec<u8> {
     let mut body = vec![4];
     body.extend(b"mark");
@@ -70,7 +72,7 @@ pub(crate) fn marked(mut component: Vec<u8>, nth: usize) -> Vec<u8> {
     component
 }
 
-/// A section of a module or a component.
+/// Makes a section of a module or a component.
 fn section(id: u8, body: &[u8]) -> Vec<u8> {
     let mut section = vec![id];
     section.extend(leb(body.len()));
@@ -78,7 +80,7 @@ fn section(id: u8, body: &[u8]) -> Vec<u8> {
     section
 }
 
-/// A custom section, by name.
+/// Makes a custom section.
 fn custom(name: &str, body: &[u8]) -> Vec<u8> {
     let mut whole = leb(name.len());
     whole.extend(name.as_bytes());
@@ -86,7 +88,7 @@ fn custom(name: &str, body: &[u8]) -> Vec<u8> {
     section(0, &whole)
 }
 
-/// An unsigned LEB128.
+/// Encodes an unsigned LEB128.
 fn leb(mut n: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
@@ -100,7 +102,7 @@ fn leb(mut n: usize) -> Vec<u8> {
     }
 }
 
-/// `item(n)` for each `n` below `count`, one after the other.
+/// Joins `item(n)` for each `n` below `count`.
 fn many(count: usize, item: impl Fn(usize) -> String) -> String {
     (0..count).map(item).collect()
 }

@@ -1,4 +1,4 @@
-//! Attacks a host in every way that was thought of, and prints what became of it. See `docs/hostile.md`.
+//! Attacks a host in every known way, and prints the results. See `docs/hostile.md`.
 
 mod attack;
 mod conditions;
@@ -23,11 +23,11 @@ use conditions::{Condition, Passed};
 use host::{Arms, Host};
 use room::{Room, STARVED};
 
-/// Attack a host in every way that was thought of, and print what became of it.
+/// Attack a host in every known way, and print the results.
 #[derive(Debug, Parser)]
 struct Args {
-    /// The binary to start a host from; beside this program if not said. With `--against` only its command line is tried, if
-    /// there is one.
+    /// The binary to start a host from [default: the one beside this program]. With `--against` only its command line
+    /// is tried, if there is one.
     #[arg(long)]
     sexton: Option<PathBuf>,
     /// The directory of the guests that `make guests` builds.
@@ -39,7 +39,7 @@ struct Args {
     /// No attack whose name contains this (can be given several times).
     #[arg(long, value_name = "NAME")]
     skip: Vec<String>,
-    /// How many of an attack at once.
+    /// The number of runs of an attack at once.
     #[arg(long, value_name = "N", default_value_t = 50)]
     at_once: usize,
     /// Attack the host that is up at this address, instead of one that is started for it.
@@ -56,14 +56,14 @@ struct Args {
     list: bool,
 }
 
-/// Resident memory that the host may have gained by all attacks together, in KiB: places of its pool that were used (a megabyte
-/// of memory, one of tables, and a stack each), and what its allocator and its store keep at hand.
+/// The resident memory that the host may have gained by all attacks together, in KiB: slots of its pool that were used
+/// (a megabyte of memory, one of tables, and a stack each), and what its allocator and its store keep at hand.
 const GAINED: u64 = 600 << 10;
 
-/// How many of an attack at once on a host that is starved: as many as it has slots.
+/// The runs of an attack at once on a starved host: as many as it has slots.
 const STARVED_AT_ONCE: usize = 16;
 
-/// What became of one attack.
+/// The results of one attack.
 struct Row {
     name: String,
     conditions: Vec<Result<Passed>>,
@@ -119,23 +119,23 @@ fn run(args: &Args) -> Result<bool> {
     Ok(passed == attacks.len())
 }
 
-/// What was built: where cargo puts it, unless said otherwise.
+/// Returns the built files: those where cargo puts them, unless options name others.
 fn arms(args: &Args) -> Result<Arms> {
     let own = std::env::current_exe()?;
     let beside = own.parent().context("this program lies in a directory")?;
     let guests = beside.parent().unwrap_or(beside).join("guests");
     let sexton = match &args.sexton {
         Some(path) => Some(path.canonicalize().with_context(|| format!("no binary at `{}`", path.display()))?),
-        // One that only attacks a host which is up already needs none.
+        // A suite that only attacks a host which is up already needs none.
         None => beside.join("sexton").canonicalize().ok(),
     };
     Ok(Arms { sexton, resolver: beside.join("libhostile_resolver.so"), guests: args.guests.clone().unwrap_or(guests) })
 }
 
-/// Make all attacks, one after the other; what became of each.
+/// Runs all attacks, one after the other, and returns the results of each.
 fn attack_all(host: &Host, attacks: &[Attack], at_once: usize) -> Result<Vec<Row>> {
     conditions::deploy(host, attacks)?;
-    // Once before it counts: threads, connections and pages that any run brings.
+    // One round comes before the measurement, for the threads, connections and pages that any run brings.
     host.trigger_many(conditions::PULSE, 20)?.into_iter().try_for_each(|run| host.wait(run).map(drop))?;
     let at_start = host.vitals()?;
     let start = Instant::now();
@@ -175,7 +175,7 @@ fn attack_all(host: &Host, attacks: &[Attack], at_once: usize) -> Result<Vec<Row
     Ok(rows)
 }
 
-/// Make all attacks on a host that has little memory; what became of each is added to its row.
+/// Runs all attacks on a host with little memory, and adds the results to the rows.
 fn starve(arms: &Arms, directory: &Path, attacks: &[Attack], rows: &mut [Row]) -> Result<()> {
     let room = Room::of(STARVED);
     let directory = directory.join("starved");

@@ -1,4 +1,4 @@
-//! What a process takes of the machine, as the kernel tells.
+//! Reads how much of the machine a process takes, as the kernel reports it.
 
 use std::fmt;
 use std::fs;
@@ -8,20 +8,20 @@ use anyhow::{Context, Result};
 /// Memory, threads and open files of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Vitals {
-    /// Resident, in KiB.
+    /// The resident memory, in KiB.
     pub(crate) rss: u64,
-    /// The most that were resident since [`forget_peak`], in KiB.
+    /// The most resident memory since [`forget_peak`], in KiB.
     pub(crate) peak: u64,
     pub(crate) threads: u64,
     pub(crate) files: u64,
 }
 
 impl Vitals {
-    /// Of the process `pid`.
+    /// Reads the values of the process `pid`.
     ///
     /// # Errors
     ///
-    /// If it is gone, or another user's.
+    /// The process is gone, or another user's.
     pub(crate) fn of(pid: u32) -> Result<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the host is gone")?;
         let field = |name: &str| {
@@ -39,7 +39,7 @@ impl fmt::Display for Vitals {
     }
 }
 
-/// Let the peak of resident memory begin anew. Best effort: without it the peak is that of an earlier attack.
+/// Resets the peak of resident memory. Best effort: without it the peak is that of an earlier attack.
 pub(crate) fn forget_peak(pid: u32) {
     let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
 }

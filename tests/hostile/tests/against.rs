@@ -1,4 +1,4 @@
-//! The suite against a host that is up already, as an operator has it who has no binary of the host beside the suite.
+//! Tests the suite against a host that is up already, for an operator without a binary of the host beside the suite.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -7,7 +7,7 @@ use std::process::Command;
 
 #[test]
 fn the_suite_against_a_host_that_is_up_wants_no_binary_of_the_host() {
-    // Where the suite and its guests lie, and no `sexton` beside it.
+    // The directory of the suite and its guests, without a `sexton` beside it.
     let place = tempfile::tempdir().unwrap();
     let suite = place.path().join("hostile");
     fs::copy(env!("CARGO_BIN_EXE_hostile"), &suite).unwrap();
@@ -23,7 +23,7 @@ fn the_suite_against_a_host_that_is_up_wants_no_binary_of_the_host() {
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    // What is up there says at once that it is no host, which ends the suite.
+    // The server reports at once that it is no host, which ends the suite.
     let host = std::thread::spawn(move || {
         let (mut connection, _) = listener.accept().unwrap();
         let mut asked = String::new();

@@ -1,8 +1,8 @@
-//! What tests preload into a host (`LD_PRELOAD`) whose clock is to be wrong: the time of day is off by as many seconds as the
-//! variable `SKEWED_CLOCK_SECONDS` says, or the file that `SKEWED_CLOCK_FILE` names, which a test may change while the host
-//! runs. All other clocks are as they are.
+//! A library that tests preload (`LD_PRELOAD`) into a host to give it a wrong clock. The time of day is off by the
+//! seconds in the variable `SKEWED_CLOCK_SECONDS`, or in the file that `SKEWED_CLOCK_FILE` names, which a test may
+//! change while the host runs. All other clocks are right.
 //!
-//! The system's clock is everybody's, and not for a test to set.
+//! A test must not set the system's clock, because other programs use it.
 #![expect(unsafe_code, reason = "a function of libc is stood in for, by its C name and with its C types")]
 
 use std::ffi::c_int;
@@ -13,17 +13,18 @@ static FILE: OnceLock<Option<std::ffi::OsString>> = OnceLock::new();
 
 fn off_by() -> libc::time_t {
     if let Some(file) = FILE.get_or_init(|| std::env::var_os("SKEWED_CLOCK_FILE")) {
-        // Asked for each time, as the clock is to be set while the host runs. Reading a file asks for no time of day.
+        // The file is read each time, because tests set the clock while the host runs. Reading a file does not read the
+        // time of day.
         return std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
     }
     *OFF_BY.get_or_init(|| std::env::var("SKEWED_CLOCK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
-/// See clock_gettime(2).
+/// Replaces clock_gettime(2).
 ///
 /// # Safety
 ///
-/// As there: `time` can be written to.
+/// The same as there: `time` can be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> c_int {
     // The kernel itself is asked, as libc's own function is the one that this stands in for.
@@ -33,6 +34,6 @@ pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::
         // SAFETY: the kernel has just written there.
         unsafe { (*time).tv_sec += off_by() };
     }
-    // 0, or -1 with the reason in `errno`, as there.
+    // The result is 0, or -1 with the reason in `errno`, as there.
     if result == 0 { 0 } else { -1 }
 }

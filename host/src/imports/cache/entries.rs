@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 /// Keys that one listing returns.
 pub(in crate::imports) const PAGE: usize = 1000;
 
-/// Why an entry is not read or changed.
+/// The reason for which an entry is not read or changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::imports) enum EntryError {
     /// The key is empty or too long.

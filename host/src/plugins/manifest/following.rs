@@ -11,7 +11,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use toml::Spanned;
 
-use super::Wrong;
+use super::wrong::Wrong;
 use crate::config::kinds::{Count, Kind, Line, Of, Period, Scalar, YEAR_MS};
 use crate::schedule::{BETWEEN_ROUNDS, Chain, Cooldowns, Link, OnFailure, Pace};
 use crate::task::{Name, TaskKey};

@@ -1,4 +1,4 @@
-//! A good history, and what becomes of it with one thing wrong.
+//! Tests a good history, and the same with one fault each.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn row(state: i64, attempt: i64, fence: Option<i64>, host: &str, lease_until: Op
     Row { state, attempt, fence, host: host.to_owned(), lease_until }
 }
 
-/// Tells a history, a transaction at a time.
+/// Builds a history, a transaction at a time.
 struct Teller {
     history: History,
     now: i64,
@@ -26,7 +26,7 @@ impl Teller {
         self.history.changes.push(Change { at, tx, writer, run, before, after: Some(after) });
     }
 
-    /// The row goes to another partition as it changes.
+    /// Moves the row to another partition with its change.
     fn moves(&mut self, writer: &str, run: i64, after: Row) {
         self.change(writer, run, after);
         let whole = self.history.changes.pop().expect("it was just told");
@@ -49,13 +49,13 @@ impl Teller {
         self.change(host, run, row(RUNNING, attempt, Some(fence), host, Some(self.now + LEASE)));
     }
 
-    /// The guest takes a lock, and is seen.
+    /// Has the guest take a lock and contact the server outside.
     fn acts(&mut self, run: i64, fence: i64) {
         self.history.effects.push(Effect { run, attempt: self.rows[&run].attempt, fence });
         self.history.counted += 1;
     }
 
-    /// `writer` ends the attempt, which leaves the run in `state`.
+    /// Has `writer` end the attempt, which leaves the run in `state`.
     fn ends(&mut self, writer: &str, run: i64, outcome: i64, state: i64) {
         self.now += 1;
         let (tx, Row { attempt, fence, host, .. }) = (self.now, self.rows[&run].clone());
@@ -78,8 +78,8 @@ impl Teller {
     }
 }
 
-/// Run 1 succeeds on `a`. Run 2 is lost by `a`, buried by `b`, and succeeds there. Run 3 is given back by `a` as that starts
-/// again. Runs 4 and 5 are made by a schedule.
+/// Builds a good history. Run 1 succeeds on `a`. Run 2 is lost by `a`, swept by `b`, and succeeds there. `a` gives back
+/// run 3 when it restarts. Runs 4 and 5 are made by a schedule.
 fn good() -> Teller {
     let mut teller = Teller::new();
     teller.makes(1, "errand", 0);
@@ -110,27 +110,27 @@ fn good() -> Teller {
     teller
 }
 
-/// The rules that a history breaks.
+/// Returns the rules that a history breaks.
 fn broken(history: &History) -> Vec<Rule> {
     let found = check(history);
     Rule::ALL.into_iter().filter(|rule| found.iter().any(|violation| violation.rule == *rule)).collect()
 }
 
-/// The rules that the good history breaks with one thing changed.
+/// Returns the rules that the good history breaks with one thing changed.
 fn broken_by(change: impl FnOnce(&mut History)) -> Vec<Rule> {
     let mut history = good().history;
     change(&mut history);
     broken(&history)
 }
 
-/// The rules that it breaks when it goes on like this.
+/// Returns the rules that it breaks if it continues like this.
 fn broken_when(goes_on: impl FnOnce(&mut Teller)) -> Vec<Rule> {
     let mut teller = good();
     goes_on(&mut teller);
     broken(&teller.history)
 }
 
-/// A run that is claimed by `a`, on top of the good history.
+/// Adds a run that is claimed by `a` to the good history.
 fn claimed(teller: &mut Teller) {
     teller.makes(6, "errand", 0);
     teller.claims("a", 6, 40);
@@ -169,7 +169,7 @@ fn a_run_that_goes_on_after_its_end_is_found() {
 }
 
 #[test]
-fn a_run_that_failed_or_was_cancelled_by_nobody_is_found() {
+fn a_run_that_failed_or_was_cancelled_without_a_request_is_found() {
     for state in [FAILED, FAILED + 1] {
         let found = broken_when(|teller| {
             claimed(teller);
@@ -223,7 +223,7 @@ fn a_claim_beside_one_that_is_alive_is_found() {
 
 #[test]
 fn an_end_by_a_claim_that_is_not_the_latest_is_found() {
-    // The attempt was buried and made again on `b`; then `a` writes the outcome that it has.
+    // The attempt was swept and repeated on `b`; then `a` writes its outcome.
     let late = |changed: fn(&mut Written)| {
         broken_when(|teller| {
             claimed(teller);
@@ -237,7 +237,7 @@ fn an_end_by_a_claim_that_is_not_the_latest_is_found() {
     };
     assert_eq!(late(|_| {}), [Rule::LatestClaim], "by who wrote it");
     assert_eq!(late(|row| row.fence = 40), [Rule::LatestClaim], "by its fence");
-    // The same, with the same host in between: only what was written tells.
+    // The same, with the same host in between, so that only the written rows show it.
     let found = broken_when(|teller| {
         claimed(teller);
         teller.ends("a", 6, 1, 0);
@@ -299,7 +299,7 @@ fn an_instant_that_has_two_runs_or_none_is_found() {
 }
 
 #[test]
-fn what_was_found_by_others_is_told_too() {
+fn findings_of_others_are_reported_too() {
     let word = || vec!["in words".to_owned()];
     assert_eq!(broken_by(|history| history.locks = word()), [Rule::NoLockLeft]);
     assert_eq!(broken_by(|history| history.doubled = word()), [Rule::KeyOnce]);

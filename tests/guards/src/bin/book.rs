@@ -59,7 +59,7 @@ fn adopts(path: &str, content: &str) -> Option<String> {
     beside(path, target).filter(|file| file.ends_with(".md") && !file.starts_with(DOCS))
 }
 
-/// What a link of the file `base`, shown in the chapter `path`, is in the book.
+/// Returns what a link of the file `base`, shown in the chapter `path`, is in the book.
 fn within_book(target: &str, base: &str, path: &str, adopted: &BTreeMap<String, String>) -> Option<String> {
     if target.contains("://") || target.starts_with('#') {
         return Some(target.to_owned());

@@ -1,4 +1,4 @@
-//! The load of `tests/chaos`: under a lock, it tells a server outside that it was there, waits, and counts itself in the cache.
+//! Makes the load of `tests/chaos`: under a lock it contacts a server outside, waits, and counts itself in the cache.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A task that can hear of its end, unlike the probe: `{"do": "heed"}`, `{"do": "ignore"}`.
+//! A task that learns of its end, unlike the probe: `{"do": "heed"}`, `{"do": "ignore"}`.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -9,21 +9,21 @@ use sexton_task::{Failure, Output, http, log};
 
 sexton_task::task!(run);
 
-/// What to do. Most say `ready` in the log once they are at it.
+/// The action. Most log `ready` once they have begun.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 enum Do {
-    /// Compute until told to end; the reason.
+    /// Computes until told to end, and returns the reason.
     Heed,
-    /// Wait until told to end; the reason.
+    /// Waits until told to end, and returns the reason.
     Listen,
-    /// Compute until told to end, and fail with the reason: `transient` or `permanent`.
+    /// Computes until told to end, and fails with the reason: `transient` or `permanent`.
     GiveUp { how: String },
-    /// Wait for an answer that does not come, until told to end; the reason.
+    /// Waits for an answer that does not come, until told to end, and returns the reason.
     Ask { url: String },
-    /// Say the reason in the log, once there is one, and go on computing for ever.
+    /// Logs the reason, once there is one, and goes on computing for ever.
     Ignore,
-    /// Compute for ever, in two functions by turns.
+    /// Computes for ever, in two functions by turns.
     Wander,
 }
 

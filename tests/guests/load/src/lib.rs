@@ -1,4 +1,5 @@
-//! The load that is killed in `crash.rs`: under a lock, it writes an entry of one repeated byte, waits, and counts itself.
+//! Makes the load that is killed in `crash.rs`: under a lock, it writes an entry of one repeated byte, waits, and
+//! counts itself.
 
 use std::time::Duration;
 

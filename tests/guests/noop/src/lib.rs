@@ -1,4 +1,4 @@
-//! The smallest task there can be: what a run costs without what it does.
+//! The smallest possible task, which shows the cost of a run without its work.
 
 use sexton_task::{Failure, Output, Request};
 

@@ -1,4 +1,4 @@
-//! What uses a granted import.
+//! Actions that use a granted import.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub(crate) fn lock_both(first: &str, second: &str, ms: u64) -> Result<Value, Fai
         });
         match both {
             Ok(_both) => return Ok(json!({ "deadlocks": told })),
-            // What was taken is let go of by now.
+            // The lock that was taken has been released by now.
             Err(locks::Error::Deadlock) => told += 1,
             Err(error) => return Err(error.into()),
         }

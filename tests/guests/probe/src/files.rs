@@ -1,4 +1,4 @@
-//! Changes of files, one after another.
+//! Changes files, one after another.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -8,21 +8,21 @@ use serde_json::{Value, json};
 use wasip2::filesystem::preopens::get_directories;
 use wasip2::filesystem::types::ErrorCode;
 
-/// One change. What it makes of a path is what the function of the same name in `std` makes of it.
+/// A change. It has the same effect on a path as the function of the same name in `std`.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Step {
-    /// So many bytes in the place of what is there.
+    /// Replaces the contents by this many bytes.
     Write {
         path: String,
         bytes: usize,
     },
-    /// So many bytes behind what is there, in pieces of 1000.
+    /// Appends this many bytes, in pieces of 1000.
     Append {
         path: String,
         bytes: usize,
     },
-    /// One byte, so far from the beginning.
+    /// Writes one byte at this distance from the beginning.
     WriteAt {
         path: String,
         at: u64,
@@ -31,12 +31,12 @@ pub(crate) enum Step {
         path: String,
         bytes: u64,
     },
-    /// As `io::copy` does it.
+    /// Copies as `io::copy` does.
     Copy {
         path: String,
         to: String,
     },
-    /// Empty files, so many, named `path` and a number.
+    /// Creates this many empty files, named `path` and a number.
     Create {
         path: String,
         count: usize,
@@ -62,16 +62,16 @@ pub(crate) enum Step {
     RemoveDir {
         path: String,
     },
-    /// So many bytes into a file that is open, and has no name any more while they are written.
+    /// Writes this many bytes into an open file whose name is removed first.
     Nameless {
         path: String,
         bytes: usize,
     },
 }
 
-/// Does all steps. Of each it says `ok`, or the error.
+/// Carries out all steps. Returns `ok` or the error for each.
 pub(crate) fn steps(steps: Vec<Step>) -> Value {
-    // What has no name stays open until the end.
+    // A file without a name stays open until the end.
     let mut open = Vec::new();
     let done = steps.into_iter().map(|step| match one(step, &mut open) {
         Ok(()) => "ok".to_owned(),
@@ -80,7 +80,7 @@ pub(crate) fn steps(steps: Vec<Step>) -> Value {
     json!(done.collect::<Vec<_>>())
 }
 
-/// A link at `at` that leads to `to`. The standard library has none for this target.
+/// Makes a link at `at` that leads to `to`. The standard library has no function for that on this target.
 fn symlink(to: &str, at: &str) -> io::Result<()> {
     let below = |name: &str| Some(at.strip_prefix(name)?.trim_start_matches('/').to_owned());
     let found = get_directories().into_iter().find_map(|(directory, name)| Some((directory, below(&name)?)));

@@ -14,7 +14,7 @@ use sexton_task::{Failure, Output, Request};
 
 sexton_task::task!(run);
 
-/// What to do. Every variant says what comes back.
+/// The action. Each variant documents its result.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 enum Do {
@@ -32,13 +32,13 @@ enum Do {
     FailPermanent,
     /// Defer for `ms`; with a `key`, only if that cache entry does not exist yet (it is made).
     Deferred { ms: u64, key: Option<String> },
-    /// Change files; what became of each step, `ok` or an error.
+    /// Changes files; the result of each step, `ok` or an error.
     Files { steps: Vec<files::Step> },
     /// Spin for ever.
     Spin,
-    /// Sleep.
+    /// Sleeps for `ms`.
     Sleep { ms: u64 },
-    /// What the clock on the wall shows, in milliseconds since the Unix epoch, and some bytes of chance.
+    /// The wall clock in milliseconds since the Unix epoch, and some random bytes.
     Now,
     /// Panic, with `message`.
     Panic { message: Option<String> },
@@ -64,7 +64,7 @@ enum Do {
     Handles { kind: String, count: u32 },
     /// Call the host this many times.
     HostCalls { count: u64 },
-    /// Take the lock, then hold it: `how` is `sleep` (`ms`), `spin`, `panic`, `fail` or `twice` (ask for it again).
+    /// Takes the lock, then holds it: `how` is `sleep` (`ms`), `spin`, `panic`, `fail` or `twice` (requests it again).
     LockHold {
         name: String,
         #[serde(default)]
@@ -75,7 +75,7 @@ enum Do {
         #[serde(default)]
         ms: u64,
     },
-    /// Take the lock and let it go; the fence, or `"held"`.
+    /// Takes the lock and releases it; the fence, or `"held"`.
     LockWait {
         name: String,
         #[serde(default)]
@@ -83,8 +83,8 @@ enum Do {
         #[serde(default)]
         ms: u64,
     },
-    /// Take `first`, and after `ms` also `second`; told of a deadlock, let go and take both in the order of their names. How
-    /// often it was told.
+    /// Takes `first`, and after `ms` also `second`. On a deadlock it releases both and takes them in the order of their
+    /// names. The number of deadlocks.
     LockBoth { first: String, second: String, ms: u64 },
     /// The entry as text, or `null`.
     CacheGet { key: String },
@@ -101,7 +101,7 @@ enum Do {
     },
     /// Read the entry `count` times, and check that each value is whole and no version goes back.
     CacheReadCheck { key: String, count: u64 },
-    /// Add one to the JSON number in the entry; what it became.
+    /// Adds one to the JSON number in the entry; its new value.
     Incr { key: String },
     /// Renew the section: `how` is `publish` (of `value`, after `ms`), `fail`, `spin` or `panic`.
     Refresh {
@@ -238,7 +238,7 @@ fn now() -> Result<Value, Failure> {
     Ok(json!({ "now-ms": u64::try_from(now.as_millis())?, "chance": chance }))
 }
 
-/// Sleep, and say for how long it was.
+/// Sleeps, and returns for how long.
 fn sleep(ms: u64) -> Value {
     let start = Instant::now();
     std::thread::sleep(Duration::from_millis(ms));

@@ -1,4 +1,4 @@
-//! What runs into a limit.
+//! Actions that run into a limit.
 
 use std::hint::black_box;
 use std::io::Write;
@@ -18,7 +18,7 @@ pub(crate) fn unreachable() -> ! {
 #[inline(never)]
 #[expect(unconditional_recursion, reason = "this is what is tested")]
 pub(crate) fn recurse(depth: u64) -> u64 {
-    // The addition after the call keeps it from becoming a loop.
+    // The addition after the call keeps it from being compiled to a loop.
     black_box(recurse(black_box(depth + 1))) + depth
 }
 

@@ -1,11 +1,11 @@
-//! Values that show whether they are whole: who wrote which, then as many bytes as were meant, all the same.
+//! Makes values that show whether they are whole: the writer and the number, then one repeated byte up to the length.
 
 use serde_json::{Value, json};
 use sexton_task::{Failure, cache};
 
 const HEAD: usize = 24;
 
-/// Value number `seq` of `writer`, `bytes` long (at least its head).
+/// Returns value number `seq` of `writer`, `bytes` long (at least its head).
 fn patterned(writer: u64, seq: u64, bytes: usize) -> Vec<u8> {
     let bytes = bytes.max(HEAD);
     let mut value = Vec::with_capacity(bytes);
@@ -16,12 +16,12 @@ fn patterned(writer: u64, seq: u64, bytes: usize) -> Vec<u8> {
     value
 }
 
-/// What the rest of a value consists of.
+/// Returns the byte that the rest of a value consists of.
 fn fill(writer: u64, seq: u64) -> u8 {
     (writer.wrapping_mul(31).wrapping_add(seq) % 251) as u8
 }
 
-/// Who wrote `value`, and which it is, if it is whole.
+/// Returns the writer and the number of `value`, if it is whole.
 fn check(value: &[u8]) -> Option<(u64, u64)> {
     let word = |n: usize| Some(u64::from_le_bytes(value.get(n * 8..n * 8 + 8)?.try_into().ok()?));
     let (writer, seq, bytes) = (word(0)?, word(1)?, word(2)?);

@@ -1,4 +1,4 @@
-//! An ordinary program: shows its arguments, environment and standard input, and exits with a code that it is told.
+//! An ordinary program: shows its arguments, environment and standard input, and exits with the given code.
 //!
 //! Arguments: `--exit N`, `--stderr TEXT`; all of them are shown as well.
 

@@ -8,7 +8,7 @@ fn run(_: Request) -> Result<(), Failure> {
     Err(Failure::permanent("was called although its start function never returns"))
 }
 
-/// What a component of this kind calls as it is instantiated, before anything is called from outside.
+/// A component of this kind calls this function when it is instantiated, before any export is called.
 #[cfg(target_arch = "wasm32")]
 #[unsafe(export_name = "_initialize")]
 #[expect(unsafe_code, reason = "the linker and the component know the start function by this name only")]

@@ -1,4 +1,4 @@
-//! What the host is loaded with where hung guests are measured: the input says how to misbehave.
+//! Loads a host on which hung guests are measured: the input says how to misbehave.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -9,7 +9,7 @@ sexton_task::task!(run);
 
 fn run(request: Request) -> Result<Output, Failure> {
     match request.input.as_slice() {
-        // Not misbehaviour, but what must go well beside it.
+        // This is no misbehaviour, but must go well beside it.
         b"lock" => drop(lock("bench").wait(Duration::from_secs(10)).acquire()?),
         b"count" => {
             let _guard = lock("count").wait(Duration::from_secs(10)).acquire()?;
@@ -38,7 +38,7 @@ fn run(request: Request) -> Result<Output, Failure> {
 #[inline(never)]
 #[expect(unconditional_recursion, reason = "this is what is tested")]
 fn recurse(depth: u64) -> u64 {
-    // The addition after the call keeps it from becoming a loop.
+    // The addition after the call keeps it from being compiled to a loop.
     black_box(recurse(black_box(depth + 1))) + depth
 }
 
@@ -49,7 +49,7 @@ fn spin() -> ! {
     }
 }
 
-/// All the memory that there is, touched.
+/// Allocates and touches all the memory that it can get.
 fn fill() -> Vec<Vec<u8>> {
     const PIECE: usize = 256 << 10;
     let mut pieces = Vec::new();

@@ -1,4 +1,4 @@
-//! A task that spins in its own `run`, which the compiler makes one with what calls it.
+//! A task that spins in its own `run`, which the compiler merges with its caller.
 
 use sexton_task::{Failure, Output, Request};
 

@@ -1,25 +1,25 @@
-//! What the suite preloads into the host that it attacks (`LD_PRELOAD`): the look-up of names below `hangs.invalid` takes as
-//! long as with servers that are all silent, names below `inside.invalid` have the address 127.0.0.1, and every other name goes
-//! the usual way.
+//! Replaces the resolver of the host under attack (by `LD_PRELOAD`). The look-up of names below `hangs.invalid` takes
+//! as long as with servers that are all silent, names below `inside.invalid` have the address 127.0.0.1, and every
+//! other name is looked up as usual.
 //!
-//! A name server that never answers would be more real, but which one a process asks is for the machine's administrator to
-//! say. The host's own code is the same down to its call of `getaddrinfo`.
+//! A name server that never answers would be more real, but the machine's administrator decides which one a process
+//! asks. The host's own code is the same down to its call of `getaddrinfo`.
 #![expect(unsafe_code, reason = "a function of libc is stood in for, by its C name and with its C types")]
 
 use std::ffi::{CStr, c_char, c_int};
 use std::time::Duration;
 
-/// How long the common resolver asks two servers that are silent, twice each.
+/// The time for which the common resolver asks two silent servers, twice each.
 const SILENCE: Duration = Duration::from_secs(20);
 
 type GetAddrInfo =
     unsafe extern "C" fn(*const c_char, *const c_char, *const libc::addrinfo, *mut *mut libc::addrinfo) -> c_int;
 
-/// See getaddrinfo(3).
+/// Replaces getaddrinfo(3).
 ///
 /// # Safety
 ///
-/// As there: `node` and `service` are null or C strings, `found` can be written to.
+/// The same as there: `node` and `service` are null or C strings, and `found` can be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn getaddrinfo(
     node: *const c_char,
@@ -39,6 +39,6 @@ pub unsafe extern "C" fn getaddrinfo(
     if next.is_null() {
         return libc::EAI_FAIL;
     }
-    // SAFETY: what libc calls `getaddrinfo` has that type, and gets what the caller promised.
+    // SAFETY: the symbol `getaddrinfo` of libc has that type, and gets what the caller promised.
     unsafe { std::mem::transmute::<*mut libc::c_void, GetAddrInfo>(next)(node, service, hints, found) }
 }

@@ -1,4 +1,4 @@
-//! What does not end by itself, or ends as it must not.
+//! Lists attacks that do not end by themselves, or end as they must not.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -37,7 +37,7 @@ pub(super) fn attacks() -> Vec<Attack> {
     ]
 }
 
-/// Each run was deferred a few times, and not more often than ten times a second.
+/// Checks that each run was deferred a few times, and not more often than ten times a second.
 fn deferred_slowly(host: &Host, _: &Attack, runs: &[Value]) -> Result<()> {
     for run in runs {
         let path = format!("/v1/runs/{}", run["run"]["id"]);

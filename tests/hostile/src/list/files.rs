@@ -1,9 +1,9 @@
-//! What does its harm as a file, before it is ever run.
+//! Lists attacks that do harm as a file, before they ever run.
 
 use super::of;
 use crate::attack::Attack;
 
-/// Some keep the compiler busy for as long as it may be: fifty of those would take an hour.
+/// Some keep the compiler busy for as long as they may, and fifty of those would take an hour.
 const SOME: usize = 4;
 
 pub(super) fn attacks() -> Vec<Attack> {

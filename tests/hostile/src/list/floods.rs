@@ -1,4 +1,4 @@
-//! What hands the host, or has it keep, more than it should take.
+//! Lists attacks that pass the host, or have it keep, more than it should take.
 
 use std::process::Command;
 
@@ -10,8 +10,8 @@ use crate::attack::{Attack, REACHED};
 use crate::conditions::end_all;
 use crate::host::{CACHE_QUOTA, Host};
 
-/// Runs of one task that may wait because tasks asked for them: a thousand, and one for each attempt that asks at the same
-/// moment.
+/// The runs of one task that may wait because tasks enqueued them: a thousand, and one for each attempt that asks at
+/// the same moment.
 const MOST_WAITING: usize = 1064;
 
 pub(super) fn attacks() -> Vec<Attack> {
@@ -55,7 +55,7 @@ fn is_cut<const WHICH: u8>(_: &Host, _: &Attack, runs: &[Value]) -> Result<()> {
     for run in runs {
         for field in fields {
             let kept = &run["attempts"][0][field];
-            // Fifty share so little time that some do not come so far.
+            // Fifty share so little time that some do not get that far.
             ensure!(kept["cut"] == true || runs.len() > 1, "{field} is not marked as cut");
             let bytes = kept["text"].as_str().unwrap_or_default().len();
             ensure!(bytes <= 320 << 10, "{bytes} bytes of {field} are kept");
@@ -72,7 +72,7 @@ fn made_nothing(host: &Host, _: &Attack, runs: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// Nothing that the command line prints of it acts on a terminal, and no line was forged.
+/// Checks that nothing the command line prints acts on a terminal, and no line was forged.
 fn is_harmless(host: &Host, _: &Attack, runs: &[Value]) -> Result<()> {
     let run = runs[0]["run"]["id"].to_string();
     let log = runs[0]["attempts"][0]["log"]["text"].as_str().unwrap_or_default();
@@ -127,7 +127,7 @@ fn last_good_stays(host: &Host, _: &Attack, runs: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// While the old version writes, it is replaced and killed; the new one publishes, and that stays.
+/// Checks that the old version is replaced and killed while it writes, and that the value of the new one stays.
 fn stale_writes_nothing(host: &Host, attack: &Attack, runs: &[Value]) -> Result<()> {
     let task = attack.task();
     let entry = || host.ask("GET", "/v1/cache/hostile/stale", b"");
@@ -148,7 +148,7 @@ fn stale_writes_nothing(host: &Host, attack: &Attack, runs: &[Value]) -> Result<
     )?;
     let replaced = host.eventually("it is replaced", || Ok(Some(loaded_at()?).filter(|at: &Value| *at != before)))?;
     for run in runs {
-        // Those that were not let renew it are over already.
+        // The runs that were not allowed to renew it are over already.
         host.ask("POST", &format!("/v1/runs/{}/kill", run["run"]["id"]), b"")?;
     }
     for run in runs {
@@ -189,7 +189,7 @@ fn waiting(host: &Host, task: &str) -> Result<usize> {
     }
 }
 
-/// However long it goes on, no more runs wait than may.
+/// Checks that no more runs wait than may, however long it goes on.
 fn queue_is_bounded(host: &Host, attack: &Attack, _: &[Value]) -> Result<()> {
     let start = std::time::Instant::now();
     let mut most = 0;

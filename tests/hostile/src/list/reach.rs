@@ -1,4 +1,4 @@
-//! What reaches for what is not its own.
+//! Lists attacks that reach for objects of others.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -54,7 +54,7 @@ fn redirects(ground: &Ground) -> Gear {
     calls("redirects", ground.redirects.to_string())
 }
 
-/// A name that the resolver of a host that is started here takes for 127.0.0.1.
+/// Returns a name that the resolver of a host that is started here resolves to 127.0.0.1.
 fn inside(ground: &Ground) -> Gear {
     calls("inside", format!("name.inside.invalid:{}", ground.inside.port()))
 }
@@ -82,7 +82,7 @@ fn nobody_called(host: &Host, _: &Attack, _: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// What the libraries that the guest annoys may say in all, in lines.
+/// The lines that the libraries which the guest annoys may log in all.
 const COMPLAINTS: usize = 1000;
 
 fn log_is_bounded(host: &Host, _: &Attack, _: &[Value]) -> Result<()> {
@@ -97,7 +97,7 @@ fn pulse_goes_on(host: &Host, _: &Attack, _: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// While the names still hang: another task's name leads it to a private address, and it is told so.
+/// While the names still hang, another task's name leads to a private address, and its call fails with that reason.
 fn other_names_are_found(host: &Host, _: &Attack, _: &[Value]) -> Result<()> {
     let other = attacks().into_iter().find(|attack| attack.file == "http_private_name").context("it is in the list")?;
     let task = "hostile-other-name";

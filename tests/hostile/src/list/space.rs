@@ -1,4 +1,4 @@
-//! What wants more room than there is.
+//! Lists attacks that want more room than there is.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -7,7 +7,8 @@ use super::of;
 use crate::attack::Attack;
 use crate::host::Host;
 
-/// How an attack ends that has the host hold more than its memory; fifty share so little time that some do not come so far.
+/// The outcomes of an attack that has the host hold more than its memory; fifty share so little time that some do not
+/// get that far.
 const HOARDED: &[&str] = &["out-of-memory", "timed-out"];
 
 pub(super) fn attacks() -> Vec<Attack> {
@@ -16,7 +17,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         runs(of!(rust "memory_bomb"), &["out-of-memory"]).says("33554432 bytes of memory"),
         runs(of!(text "memory_declared"), &["out-of-memory"]),
         quarantined(of!(text "memory_declared_huge"), "memory"),
-        // Little memory of its own, as it takes time to use it up in small pieces.
+        // They have little memory, because using it up in small pieces takes time.
         runs(of!(rust "body_hoard"), HOARDED).memory_mib(4).deadline_ms(10_000).check(is_told_what_was_held),
         runs(of!(rust "response_hoard"), HOARDED).memory_mib(4).deadline_ms(10_000).check(is_told_what_was_held),
         runs(of!(rust "request_words"), HOARDED).memory_mib(16).deadline_ms(10_000).check(is_told_what_was_held),
@@ -29,7 +30,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         runs(of!(text "table_fill"), &["timed-out", "out-of-fuel"]),
         runs(of!(text "resource_flood"), &["timed-out", "out-of-fuel", "trapped"]),
         quarantined(of!(made instances_many), "instances"),
-        // The compiler takes all that it may have for each.
+        // The compiler takes as much as it may for each.
         quarantined(of!(made instances_doubling), "").most_at_once(4),
         quarantined(of!(made types_doubling), "type"),
         runs(of!(rust "random_flood"), &["timed-out", "trapped", "out-of-memory"]),
@@ -39,7 +40,7 @@ pub(super) fn attacks() -> Vec<Attack> {
     ]
 }
 
-/// One that comes to the end of its memory is told how much of that the host held; alone it must.
+/// Checks that a run which reaches its memory limit reports how much of that the host held; alone it must.
 fn is_told_what_was_held(_: &Host, _: &Attack, runs: &[Value]) -> Result<()> {
     for run in runs {
         let attempt = run["attempts"].as_array().and_then(|all| all.last()).context("it was tried")?;

@@ -2,12 +2,12 @@
 
 use super::{PREAMBLE, custom, section};
 
-/// Bytes of the line program; each makes a row of two dozen bytes in the reader's memory.
+/// The bytes of the line program; each makes a row of two dozen bytes in the reader's memory.
 const ROWS: usize = 28 << 20;
 
 pub(crate) fn component(_: usize) -> Vec<u8> {
     let whole = super::assemble(&super::program("", r#"(func (export "run") (result i32) unreachable)"#));
-    // The core module is the first section of that component: sections are added at its end.
+    // The core module is the first section of that component, because sections are added at its end.
     let mut sections = whole[PREAMBLE.len()..].to_vec();
     assert_eq!(sections[0], 1, "a core module comes first");
     let (size, digits) = size(&sections[1..]);
@@ -18,21 +18,21 @@ pub(crate) fn component(_: usize) -> Vec<u8> {
     [PREAMBLE, &section(1, &module), &sections].concat()
 }
 
-/// A LEB128, and how many bytes it has.
+/// Decodes a LEB128. Returns it, and the number of its bytes.
 fn size(bytes: &[u8]) -> (usize, usize) {
     let digits = bytes.iter().take_while(|byte| **byte >= 0x80).count() + 1;
     let size = bytes[..digits].iter().rev().fold(0, |size, byte| size << 7 | usize::from(byte & 0x7f));
     (size, digits)
 }
 
-/// One compilation unit (DWARF 4) that claims all addresses.
+/// Makes one compilation unit (DWARF 4) that claims all addresses.
 fn info() -> Vec<u8> {
     let mut unit = vec![4, 0, 0, 0, 0, 0, 4, 1];
     unit.extend([0_u32, 0, 0x7fff_ffff].iter().flat_map(|word| word.to_le_bytes()));
     [&(unit.len() as u32).to_le_bytes()[..], &unit].concat()
 }
 
-/// Its line program.
+/// Makes its line program.
 fn lines() -> Vec<u8> {
     let header: &[u8] = &[
         1, 1, 1, 0xfb, 14, 13, 0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1, // opcodes and their operands

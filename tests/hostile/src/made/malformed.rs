@@ -21,7 +21,7 @@ pub(crate) fn component(nth: usize) -> Vec<u8> {
     }
 }
 
-/// What comes after a good beginning is noise.
+/// Makes noise after a good beginning.
 fn noise(nth: usize, bytes: usize) -> Vec<u8> {
     let mut state = nth as u64 + 0x9e37_79b9_7f4a_7c15;
     let noise = std::iter::repeat_with(|| {
@@ -33,7 +33,7 @@ fn noise(nth: usize, bytes: usize) -> Vec<u8> {
     PREAMBLE.iter().copied().chain([1]).chain(noise.take(bytes)).collect()
 }
 
-/// A good one whose code is not.
+/// Breaks the code of a good component.
 fn flipped(mut good: Vec<u8>, nth: usize) -> Vec<u8> {
     let at = PREAMBLE.len() + 10 + nth % 3;
     good[at] = !good[at];

@@ -1,4 +1,4 @@
-//! Is a pipe that nobody writes to: it must be quarantined, and nobody must wait for it.
+//! Is a pipe without a writer: it must be quarantined, and nothing must wait for it.
 
 use std::path::Path;
 use std::process::Command;

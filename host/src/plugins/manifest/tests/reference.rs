@@ -112,7 +112,7 @@ fn resolved<'a>(value: &'a Value, schema: &'a Value) -> &'a Value {
     reference.and_then(|path| schema.pointer(path)).unwrap_or(value)
 }
 
-/// What a value is, in words.
+/// Describes a value in words.
 fn kind(field: &Value, schema: &Value) -> String {
     let field = resolved(field, schema);
     let is_null = |choice: &&Value| choice.get("type").is_some_and(|kind| kind == "null");
