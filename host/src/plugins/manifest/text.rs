@@ -137,7 +137,7 @@ pub(super) struct TaskText {
     /// The environment of a plain program. Nothing of the host's environment is added.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub(super) env: Option<Spanned<BTreeMap<String, String>>>,
-    /// Values for the `settings` import.
+    /// Values for the `settings` import, and for `wasi:config/store`.
     #[serde(default)]
     pub(super) settings: BTreeMap<String, String>,
     /// Retries of failed attempts.
