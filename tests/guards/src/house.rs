@@ -147,8 +147,8 @@ pub const HOUSE: House = House {
 /// The number of sentences in each area that may be hard to read. These numbers only go down.
 pub const AREAS: &[Area] = &[
     Area { path: "", most: 63 },
-    Area { path: "docs", most: 158 },
-    Area { path: "docs/design", most: 91 },
+    Area { path: "docs", most: 19 },
+    Area { path: "docs/design", most: 0 },
     Area { path: "examples", most: 17 },
     Area { path: "fuzz", most: 15 },
     Area { path: "host", most: 241 },
