@@ -1,7 +1,8 @@
-//! A page made every 10 s from ten remote systems whose answers take a second or hours.
+//! Makes a page every 10 s from ten remote systems whose answers take a second or hours.
 //!
 //! Each remote is one section: a cache entry that one run at a time renews, while all others take the last good value.
-//! Up to 3 runs overlap, and the page stays current although remotes hang. README.md beside this crate tells why.
+//! Up to 3 runs overlap, and the page stays current although remotes hang. The README.md beside this crate explains
+//! why.
 
 mod page;
 mod settings;
@@ -18,15 +19,15 @@ use settings::Settings;
 
 sexton_task::task!(run);
 
-/// Runs that may be patient at once: one less than may overlap, so that there is always a place for a quick one.
+/// The number of runs that may be patient at once: one less than may overlap, so that a quick run always has a slot.
 const PATIENT: u32 = 2;
 
-/// What a remote says.
+/// The answer of a remote.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct News {
     title: String,
     text: String,
-    /// How many answers the remote has given: grows with each.
+    /// The number of answers that the remote has given.
     served: u64,
 }
 
@@ -56,17 +57,17 @@ fn run() -> Result<Output, Failure> {
         notes[remote] = Some("no answer in time".to_owned());
     }
 
-    // Read again: a patient run must not publish what it knew when it began.
+    // The sections are read again, because a patient run must not publish what it knew when it began.
     let cards = (0..settings.count).zip(notes).map(|(remote, note)| card(remote, note, &settings));
     Ok(Output::html(page(&cards.collect::<Result<Vec<_>, _>>()?, SystemTime::now())))
 }
 
-/// The cache key of a remote's section.
+/// Returns the cache key of a remote's section.
 fn key(remote: usize) -> String {
     format!("frontpage/{}", remote + 1)
 }
 
-/// Send a request to every remote whose section is for this run to renew. Waits for none.
+/// Sends a request to every remote whose section this run must renew, without waiting.
 fn ask(settings: &Settings, notes: &mut [Option<String>]) -> Result<Vec<Asked>, Failure> {
     let mut asked = Vec::new();
     for (remote, note) in notes.iter_mut().enumerate() {
@@ -87,7 +88,8 @@ fn ask(settings: &Settings, notes: &mut [Option<String>]) -> Result<Vec<Asked>, 
     Ok(asked)
 }
 
-/// Publish each answer as it comes, until all have come or it is `until`; who has not answered stays in `asked`.
+/// Publishes each answer as it comes, until all have come or it is `until`. Remotes that have not answered stay in
+/// `asked`.
 fn collect(asked: &mut Vec<Asked>, until: Instant, notes: &mut [Option<String>]) -> Result<(), Failure> {
     loop {
         let left = until.saturating_duration_since(Instant::now());
@@ -103,7 +105,7 @@ fn collect(asked: &mut Vec<Asked>, until: Instant, notes: &mut [Option<String>])
 fn published(remote: usize, renewal: Renewal<News>, news: News) -> Result<Option<String>, Failure> {
     match renewal.publish(news) {
         Ok(_) => Ok(None),
-        // The host gave the renewal to another run, which will publish what is newer.
+        // The host gave the renewal to another run, which will publish a newer value.
         Err(cache::Error::Conflict) => {
             log::warn!("remote {} was renewed by another run meanwhile", remote + 1);
             Ok(None)
@@ -118,7 +120,7 @@ fn failed(remote: usize, renewal: Renewal<News>, error: &http::Error) -> Option<
     Some(error.to_string())
 }
 
-/// A place among the patient runs, if there is one free.
+/// Takes a place among the patient runs, if one is free.
 fn patient_place() -> Result<Option<Guard>, Failure> {
     for place in 1..=PATIENT {
         match lock(&format!("frontpage/patient-{place}")).acquire() {

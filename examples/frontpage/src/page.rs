@@ -1,4 +1,4 @@
-//! The page: one file, no scripts, nothing to load. Knows nothing of how the news came.
+//! Renders the page: one file without scripts, which loads nothing. It does not know how the news came.
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
@@ -13,7 +13,7 @@ pub(crate) struct Card {
     pub(crate) age: Option<Duration>,
     /// Whether the news is as new as it should be.
     pub(crate) current: bool,
-    /// Why it is not newer, as far as this run knows.
+    /// The reason why it is not newer, as far as this run knows.
     pub(crate) note: Option<String>,
 }
 
@@ -32,7 +32,7 @@ article p { margin: 0; }
 .state b { color: var(--tone); font-weight: 600; }
 ";
 
-/// The whole page, as it is at `now`.
+/// Renders the whole page at `now`.
 pub(crate) fn page(cards: &[Card], now: SystemTime) -> String {
     let current = cards.iter().filter(|card| card.current).count();
     let mut html = format!(
@@ -71,7 +71,7 @@ fn push_card(html: &mut String, card: &Card) {
     .expect("writing to a string does not fail");
 }
 
-/// Text as HTML. Remotes are not trusted to send none.
+/// Escapes text for HTML. Remotes are not trusted to send none.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_remote_sends_cannot_become_markup() {
+    fn text_of_a_remote_cannot_become_markup() {
         let html = page(&[card("<script>alert(\"&\")</script>", true)], at(0));
 
         assert!(!html.contains("<script"), "{html}");

@@ -1,4 +1,4 @@
-//! What the manifest may set.
+//! Reads the settings of the manifest.
 
 use std::time::Duration;
 
@@ -7,17 +7,19 @@ use sexton_task::{Failure, settings};
 /// The task's settings.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// Where the remotes are: remote 3 is `REMOTES/3`. Must be set.
+    /// The address of the remotes: remote 3 is `REMOTES/3`. Must be set.
     pub(crate) remotes: String,
-    /// How many there are; 10.
+    /// The number of remotes; 10.
     pub(crate) count: usize,
-    /// How old a section may be before a run renews it; 5 s. At the period or over, sections would skip runs.
+    /// The age of a section from which a run renews it; 5 s. At the period or over, sections would skip runs.
     pub(crate) max_age: Duration,
-    /// How long every run waits for answers, from its start; 6 s. At the period or over, the page would fall behind.
+    /// The time that every run waits for answers, from its start; 6 s. At the period or over, the page would fall
+    /// behind.
     pub(crate) quick: Duration,
-    /// How long a patient run waits, from its start; 45 s. Must be less than the deadline: the page comes after it.
+    /// The time that a patient run waits, from its start; 45 s. It must be less than the deadline, because the page
+    /// comes after it.
     pub(crate) patient: Duration,
-    /// Up to which age the page calls a section current; 20 s, two periods: what is older was missed by a run at least.
+    /// The age up to which the page calls a section current; 20 s, two periods: at least one run missed an older one.
     pub(crate) current: Duration,
 }
 

@@ -9,7 +9,7 @@ fn run(_: Request) -> Result<(), Failure> {
     spin()
 }
 
-/// Never inlined, so that the attempt's backtrace names it.
+/// The function is never inlined, so that the attempt's backtrace names it.
 #[inline(never)]
 fn spin() -> ! {
     loop {

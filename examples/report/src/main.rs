@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The report on `input`, or what is wrong with it.
+/// Returns the report on `input`, or what is wrong with it.
 fn report(title: &str, input: &str) -> Result<String, String> {
     let mut totals = BTreeMap::<&str, i64>::new();
     for (n, line) in input.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {

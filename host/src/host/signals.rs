@@ -13,8 +13,8 @@ use crate::telemetry::LogFilter;
 /// A function that reads the configuration again.
 pub type ReadAgain = Box<dyn Fn() -> anyhow::Result<Config> + Send + Sync>;
 
-/// The signals that a host handles. They are registered before the host is up, because the default of most is to end
-/// the process.
+/// The signals that a host handles. They are registered before the host is up, because most of them would otherwise
+/// terminate the process.
 #[derive(Debug)]
 pub(super) struct Signals {
     terminate: Signal,

@@ -120,7 +120,7 @@ pub struct StoreStats {
     pub writes: u64,
 }
 
-/// What became of runs.
+/// The history of runs.
 #[async_trait]
 pub trait History: Send + Sync {
     /// Runs, newest first.
@@ -132,7 +132,7 @@ pub trait History: Send + Sync {
     /// One run.
     async fn run(&self, run: RunId) -> Result<Option<RunInfo>>;
 
-    /// What a run was given.
+    /// Returns the input of a run.
     async fn input(&self, run: RunId) -> Result<Option<Vec<u8>>>;
 
     /// What a run made; `None` if it has not succeeded (or is not there).
@@ -144,9 +144,9 @@ pub trait History: Send + Sync {
     /// The attempts at a run that are over, first to last.
     async fn attempts(&self, run: RunId) -> Result<Vec<AttemptInfo>>;
 
-    /// How many runs of one task are in `state`. It takes no longer where there are many.
+    /// Counts the runs of one task that are in `state`. It takes no longer where there are many.
     async fn count(&self, task: TaskKey, state: RunState) -> Result<u64>;
 
-    /// How many runs are in each state.
+    /// Counts the runs in each state.
     async fn counts(&self) -> Result<BTreeMap<RunState, u64>>;
 }

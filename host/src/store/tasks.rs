@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
-/// What a task's schedule has come to. Kept by the store, so that restarts and other hosts go on from there.
+/// The progress of a task's schedule. Kept by the store, so that restarts and other hosts go on from there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskState {
     /// The last instant that was dealt with.
@@ -28,7 +28,7 @@ pub struct TaskState {
     pub standing: Standing,
 }
 
-/// How tasks stand, and what pauses them.
+/// The states of tasks, and their pauses.
 #[async_trait]
 pub trait Tasks: Send + Sync {
     /// The states of all tasks that have one. A scheduler asks for them when it starts; who asks for one task or one tenant has

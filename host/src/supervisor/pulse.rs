@@ -176,8 +176,8 @@ mod tests {
         supervisor.hung().into_iter().map(|hung| hung.part).collect()
     }
 
-    /// A loop that works when it is told to, and rests for up to ten minutes in between. It reports how many rounds it
-    /// has begun.
+    /// A loop that works on request, and rests for up to ten minutes in between. It reports how many rounds it has
+    /// begun.
     struct Loop {
         go_on: Arc<tokio::sync::Notify>,
         rounds: watch::Receiver<usize>,

@@ -1,4 +1,4 @@
-//! How a remote takes a request.
+//! Describes how a remote handles a request.
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-/// How a remote takes its requests: `{"mode": "slow", "delay_ms": 3000}`.
+/// A remote's behaviour: `{"mode": "slow", "delay_ms": 3000}`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "mode", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Behaviour {
-    /// Answer, after a delay (none).
+    /// Answers, after a delay (none).
     Ok {
         #[serde(default)]
         delay_ms: u64,
     },
-    /// Answer late: after a delay (30 s).
+    /// Answers late: after a delay (30 s).
     Slow {
         #[serde(default = "late")]
         delay_ms: u64,
     },
-    /// Answer with status 503, after a delay (none).
+    /// Answers with status 503, after a delay (none).
     Fail {
         #[serde(default)]
         delay_ms: u64,
     },
-    /// Never answer.
+    /// Never answers.
     Hang {},
-    /// Draw one of the above for each request: mostly an answer within 1.5 s.
+    /// Draws one of the above for each request: mostly an answer within 1.5 s.
     Drawn { seed: u64 },
 }
 
@@ -43,7 +43,7 @@ impl Default for Behaviour {
 }
 
 impl Behaviour {
-    /// Let the request of that number wait as long as it must; an error is the status to answer with.
+    /// Lets request number `request` wait as long as it must. An error is the status to answer with.
     pub(crate) async fn take(self, remote: usize, request: u64) -> Result<(), StatusCode> {
         let (delay_ms, result) = match self.drawn(remote, request) {
             Self::Ok { delay_ms } | Self::Slow { delay_ms } => (delay_ms, Ok(())),
@@ -54,7 +54,7 @@ impl Behaviour {
         result
     }
 
-    /// What it is for this request: the same for the same seed, remote and request.
+    /// Returns the behaviour for this request: the same for the same seed, remote and request.
     fn drawn(self, remote: usize, request: u64) -> Self {
         let Self::Drawn { seed } = self else { return self };
         let mut random = StdRng::seed_from_u64(seed ^ ((remote as u64) << 48) ^ request);

@@ -131,7 +131,7 @@ async fn status(State(remotes): State<Remotes>) -> Json<Value> {
     Json(remotes.collect())
 }
 
-/// Remote `number` (from 1), and its index (from 0).
+/// Returns remote `number` (from 1), and its index (from 0).
 fn find(remotes: &[Remote], number: usize) -> Result<(usize, &Remote), StatusCode> {
     let index = number.checked_sub(1).ok_or(StatusCode::NOT_FOUND)?;
     remotes.get(index).map(|remote| (index, remote)).ok_or(StatusCode::NOT_FOUND)

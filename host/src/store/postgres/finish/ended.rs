@@ -7,7 +7,7 @@ use crate::store::Finish;
 use crate::store::postgres::schema::NOT_OVER;
 use crate::time::Timestamp;
 
-/// A run as the end of its attempt has found it, and what it came to.
+/// A run as the end of its attempt has found it, and the state that it entered.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) task: i64,
