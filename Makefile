@@ -11,7 +11,7 @@ GUESTS = $(notdir $(wildcard tests/guests/*))
 # Cargo writes start-hang as start_hang.
 put = for name in $(1); do cp $(BUILT)/$$(echo $$name | tr - _).wasm $(2)/.$$name.new && mv $(2)/.$$name.new $(2)/$$name.wasm || exit; done
 
-.PHONY: run test hostile leak chaos mutants fuzz guards lint bench bench-hung bench-schedules bench-store soak examples guests wasm-target postgres
+.PHONY: run test hostile leak chaos mutants fuzz guards docs lint bench bench-hung bench-schedules bench-store soak examples guests wasm-target postgres
 
 run: examples ## Try it: the examples, their remotes, and the host
 	cargo build --quiet -p sexton -p example-frontpage-remotes
@@ -47,8 +47,12 @@ SECONDS = 60
 fuzz: ## Any bytes at all for one reader of texts, a target of fuzz/: `make fuzz FUZZ=crontab SECONDS=3600`
 	scripts/fuzz.sh $(FUZZ) $(SECONDS)
 
-guards: ## Who uses whom, circles of files, and what is too long: see tests/guards
+guards: ## Who uses whom, circles of files, what is too long, and links of the documents: see tests/guards
 	cargo run --quiet -p guards
+
+docs: guards ## The documents as a book, target/book/index.html; no warnings, no broken links
+	@command -v mdbook > /dev/null || { echo 'mdbook is not installed: `cargo install mdbook --locked` does it' >&2; exit 1; }
+	@scripts/book.sh
 
 lint: wasm-target guards ## Formatting, structure, clippy for the host and for guests, and the documentation
 	cargo fmt --check && cargo clippy --all-targets -- -D warnings

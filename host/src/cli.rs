@@ -1,4 +1,4 @@
-//! Runs the command line. `docs/cli.md` is its reference.
+//! Runs the command line. `docs/reference/cli.md` is its reference.
 //!
 //! All commands but `run`, `check`, `schedule explain`, `test`, `migrate`, `backup`, `restore`, `new`, `completions`
 //! and `schema` use a host's HTTP API, so they see what any other client sees. Text that a guest wrote reaches a

@@ -1,5 +1,6 @@
 //! Wires the rooms together, starts them, and stops them in order.
 
+mod knobs;
 mod parts;
 mod signals;
 mod store;
@@ -24,11 +25,11 @@ use crate::machine::drain::HostDuty;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::runtime::Runtime;
-use crate::store::{Retention, Store};
+use crate::store::Store;
 use crate::task::Name;
 use crate::telemetry::LogFilter;
-use crate::tenant::Tenants;
 use crate::time::Clock;
+use knobs::Knobs;
 use parts::Parts;
 use signals::{Leave, Reloading, Signals};
 use wiring::Wiring;
@@ -61,16 +62,6 @@ pub struct Host {
     over: watch::Sender<bool>,
     first: Vec<JoinHandle<()>>,
     last: Vec<JoinHandle<()>>,
-}
-
-/// The settings of a host that can change while it is up.
-#[derive(Debug)]
-struct Knobs {
-    /// A change causes a look at the plugin directories.
-    rescan: watch::Sender<u64>,
-    poll: watch::Sender<Duration>,
-    retention: watch::Sender<Retention>,
-    tenants: Arc<Tenants>,
 }
 
 impl Host {

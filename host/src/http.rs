@@ -1,4 +1,4 @@
-//! Serves the HTTP API on loopback, and one page for people. `docs/http-api.md` is its reference.
+//! Serves the HTTP API on loopback, and one page for people. `docs/reference/http.md` is its reference.
 //!
 //! Handlers show, accept and pass on; operations decide. Runs under way come from
 //! [`LiveRuns`](crate::machine::live::LiveRuns), everything else from the [`Store`](crate::store::Store) and the

@@ -22,6 +22,8 @@ pub mod ops;
 pub mod pause;
 pub mod plugins;
 mod private;
+#[cfg(test)]
+mod reference;
 mod regular_file;
 pub mod retry;
 pub mod run;

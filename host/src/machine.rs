@@ -1,4 +1,5 @@
-//! Holds the loops that make runs happen. They meet in the store.
+//! The loops that make runs happen. No loop calls another: they meet in the store, and share attempts in progress, budgets
+//! and pauses.
 
 pub mod alert;
 pub mod budget;

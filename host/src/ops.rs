@@ -82,6 +82,6 @@ pub type Result<T> = std::result::Result<T, OpError>;
 impl Ops {
     /// Returns the state of the schedule and the latest runs of a task.
     async fn state_of(&self, task: &TaskKey) -> Result<TaskState> {
-        Ok(self.store.task_states().await?.remove(task).unwrap_or_default())
+        Ok(self.store.task_state(task.clone()).await?.unwrap_or_default())
     }
 }

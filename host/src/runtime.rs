@@ -51,9 +51,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use author::is_of_author;
 pub use compiler::child::{as_children_do, compile_if_asked};
-pub use compiler::{CompileLimits, Compiler};
 pub use components::{Component, Kind, LoadError, digest};
-pub use config::{RuntimeConfig, RuntimeError};
+pub use config::{CompileLimits, Compiler, RuntimeConfig, RuntimeError};
 pub use glance::Glance;
 pub use link::{Prepared, Refusal};
 

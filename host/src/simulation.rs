@@ -8,6 +8,7 @@
 //! Instants of a [`Plan`] are those of a right clock. The host's clock, and with it the instants in a [`SimulationReport`], also
 //! includes the steps by which that clock is set.
 
+mod error;
 mod plan;
 mod report;
 mod sim_host;
@@ -15,30 +16,8 @@ mod sim_host;
 pub use plan::{Down, Plan, RequestedRun, Step};
 pub use report::{Attempt, Event, LeftOut, Line, Run, SimulationReport, Sum};
 
+pub use error::SimulationError;
 use sim_host::SimHost;
-
-/// The reason why there is no report.
-#[derive(Debug, thiserror::Error)]
-pub enum SimulationError {
-    /// The plan cannot be followed: an instant is outside of it, or a task does not exist.
-    #[error("{0}")]
-    BadPlan(String),
-    /// The plugin does not load.
-    #[error("{0}")]
-    BadPlugin(String),
-    /// More would happen than anyone would read.
-    #[error("more than {0} things happen in that time; choose a shorter one")]
-    TooMuch(usize),
-    /// The parts of the host cannot be created: no room on the disk, no threads.
-    #[error("{0}")]
-    NoHost(String),
-}
-
-impl From<crate::store::StoreError> for SimulationError {
-    fn from(error: crate::store::StoreError) -> Self {
-        Self::NoHost(error.to_string())
-    }
-}
 
 /// Runs `plan`, and reports the result. Needs a tokio context.
 ///

@@ -51,6 +51,7 @@ mod schedules;
 mod shutdown;
 mod signals;
 mod simulate;
+mod standard_interfaces;
 mod tenants;
 mod terminal;
 mod thin_line;

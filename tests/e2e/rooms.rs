@@ -42,8 +42,8 @@ fn loops_and_threads_are_begun_by_the_supervisor() {
 /// Returns the lines of a file that start a thread or a task, or catch a panic, and do not catch the panic of what they
 /// start at once.
 fn unsupervised(text: &str) -> Vec<&str> {
-    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-    let lines: Vec<&str> = code.lines().map(str::trim).filter(|line| !line.starts_with("//")).collect();
+    let code = without_tests(text);
+    let lines: Vec<&str> = code.into_iter().map(str::trim).filter(|line| !line.starts_with("//")).collect();
     let begins = |line: &str| {
         let words = ["spawn(", "spawn_on(", "spawn_local(", "thread::Builder", "catch_unwind"];
         // Starting a child process takes no argument here, and the code that waits for it sees its end.
@@ -53,6 +53,34 @@ fn unsupervised(text: &str) -> Vec<&str> {
     let caught =
         |at: usize| lines[at.saturating_sub(1)..lines.len().min(at + 2)].iter().any(|near| near.contains("caught("));
     (0..lines.len()).filter(|at| begins(lines[*at]) && !caught(*at)).map(|at| lines[at]).collect()
+}
+
+/// The lines of a file without those that are compiled for tests only, wherever in the file they are.
+pub(crate) fn without_tests(text: &str) -> Vec<&str> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut kept = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if !line.trim_start().starts_with("#[cfg(test)]") {
+            kept.push(line);
+            continue;
+        }
+        // The item ends with the line that is indented as its attribute is and closes something.
+        let ends = |next: &&str| {
+            let is_attribute = next.trim_start().starts_with("#[");
+            indent(next) == indent(line) && !is_attribute && next.trim_end().ends_with([';', ',', '}'])
+        };
+        lines.by_ref().find(ends);
+    }
+    kept
+}
+
+#[test]
+fn code_between_and_after_items_for_tests_is_read() {
+    let text = "#[cfg(test)]\nmod tests;\nfn a() {}\nimpl A {\n    #[cfg(test)]\n    #[must_use]\n    fn b(\n        c: d,\n    ) {\n        \
+                e();\n    }\n    fn f() {}\n}\n#[cfg(test)]\nmod more {\n    fn g() {}\n}\nfn h() {}";
+
+    assert_eq!(without_tests(text), ["fn a() {}", "impl A {", "    fn f() {}", "}", "fn h() {}"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sexton::config::Config;
 use sexton::host::Host;
-use sexton::http::shapes::{RunDetail, Triggered};
+use sexton::http::api_types::{RunDetail, Triggered};
 use sexton::run::{Cause, RunState};
 use sexton::store::NewRun;
 use sexton::task::{Name, TaskKey};

@@ -3,6 +3,8 @@
 mod asking;
 mod help;
 mod hosts;
+#[cfg(test)]
+mod reference;
 mod runs;
 mod schedules;
 
@@ -13,7 +15,7 @@ use std::sync::LazyLock;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub(super) use asking::{Asks, AsksHost, DEFAULT_URL, TenantArgs};
+pub(super) use asking::{Asks, AsksHost, DEFAULT_URL, ListArgs, TenantArgs};
 pub(super) use hosts::{CacheCommand, CacheListArgs, CacheSetArgs, DrainArgs, LocksArgs};
 pub use hosts::{Hidden, RunArgs};
 pub(super) use runs::{
@@ -166,13 +168,6 @@ pub(super) struct CheckArgs {
     pub(super) quiet: bool,
     /// Print JSON
     #[arg(long, conflicts_with = "quiet")]
-    pub(super) json: bool,
-}
-
-#[derive(Args, Clone, Copy, Debug)]
-pub(super) struct ListArgs {
-    /// Print the API's JSON as it is
-    #[arg(long)]
     pub(super) json: bool,
 }
 

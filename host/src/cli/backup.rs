@@ -50,7 +50,7 @@ struct HostArgs {
 
 /// The error for a store in PostgreSQL, which has tools of its own.
 const POSTGRES: &str = "the store is in PostgreSQL, which has its own tools: `pg_dump --format=custom --schema=sexton` backs it up, \
-                        `pg_restore` restores it; docs/operating.md has the commands";
+                        `pg_restore` restores it; docs/guides/backup.md has the commands";
 
 pub(super) fn backup(args: &BackupArgs, screen: &Screen) -> Result<(), CliError> {
     let database = args.host.database(args.from.as_deref())?;

@@ -150,6 +150,7 @@ impl<const MIN: u64, const MAX: u64> Kind for Period<MIN, MAX> {
             "type": "string",
             "pattern": "^ *[0-9].*[a-zA-Z] *$",
             "examples": ["500ms", "10s", "2h 30m"],
+            "$comment": format!("{} to {}", shown(MIN), shown(MAX)),
         })
     }
 }

@@ -40,7 +40,8 @@ use crate::task::Name;
 use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
 
-use super::{Knobs, store};
+use super::knobs::Knobs;
+use super::store;
 
 /// The parts of the loops and the API.
 pub(super) struct Parts {

@@ -1,4 +1,4 @@
-//! Handles signals. `docs/operating.md` has the table.
+//! Handles signals. `docs/guides/service.md` has the table.
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::Knobs;
+use super::knobs::Knobs;
 use super::parts::Parts;
 use crate::config::Config;
 use crate::http;

@@ -62,7 +62,7 @@ pub(super) async fn no_task(app: &App, task: &TaskKey) -> ApiResult<ApiError> {
         return Ok(not_found(&format!(": the plugin `{plugin}` is in quarantine")).hint(reason.to_owned()));
     }
     let runs = app.store.latest_runs(task.tenant.clone(), Some(task.task.clone())).await?;
-    if !runs.is_empty() || app.store.task_states().await?.contains_key(task) {
+    if !runs.is_empty() || app.store.task_state(task.clone()).await?.is_some() {
         let hint = "put the plugin back, or see `sexton plugins` for what is in use; `sexton runs` shows runs of it that are kept";
         return Ok(not_found(" any more: its plugin was taken away, or offers it no longer").hint(hint));
     }

@@ -1,4 +1,4 @@
-//! Defines the JSON of the API, which the host writes and the CLI reads. `docs/http-api.md` describes it for other
+//! Defines the JSON of the API, which the host writes and the CLI reads. `docs/reference/http.md` describes it for other
 //! clients.
 //!
 //! Instants are RFC 3339 in UTC, durations are whole numbers whose name ends in `_ms`, and sizes are bytes.

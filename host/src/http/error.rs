@@ -10,6 +10,7 @@ use crate::ops::OpError;
 use crate::run::RunId;
 use crate::schedule::instant_parser::on_one_line;
 use crate::store::StoreError;
+use crate::store::added::ScheduleError;
 use crate::task::Name;
 use crate::tenant::Tenants;
 
@@ -109,6 +110,22 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// Returns the error for a change that the store refused.
+pub(super) fn schedule_refused(why: &ScheduleError) -> ApiError {
+    let conflict = |code, hint| ApiError::new(StatusCode::CONFLICT, code, why.to_string()).hint(hint);
+    match why {
+        ScheduleError::AlreadyExists(_) => {
+            conflict("schedule-exists", "`replace` puts this one in its place, which begins anew")
+        }
+        ScheduleError::AlreadyFinished { .. } => {
+            conflict("schedule-finished", "`replace` lets it begin anew; to delete it makes its key free")
+        }
+        ScheduleError::Preempted { .. } => conflict("schedule-changed", "look at it again, and decide anew"),
+        ScheduleError::NotFound(_) => ApiError::not_found("no-such-schedule", why.to_string())
+            .hint("GET /v1/schedules lists those there are; those of manifests are their tasks' own"),
+    }
+}
+
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         let full = StatusCode::INSUFFICIENT_STORAGE;
@@ -119,7 +136,7 @@ impl From<StoreError> for ApiError {
                 Self::new(full, "cache-full", error.to_string())
                     .hint("delete entries, or raise the cache quota in the host's configuration")
             }
-            StoreError::Schedule(why) => super::schedules::refused(&why),
+            StoreError::Schedule(why) => schedule_refused(&why),
             StoreError::DiskFull(_) => {
                 let id = told_in_log(&error.to_string());
                 Self::new(full, "disk-full", format!("the host's disk is full, so nothing was changed (error {id})"))

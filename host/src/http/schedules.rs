@@ -1,5 +1,6 @@
 //! Adds, lists and deletes added schedules. Every part of a schedule is checked here.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use axum::Json;
@@ -22,7 +23,7 @@ use super::api_state::App;
 use super::api_types::schedules::{
     AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
 };
-use super::error::{ApiError, ApiResult};
+use super::error::{ApiError, ApiResult, schedule_refused};
 use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, Tenant, duration, instant, query_of};
 
 /// The longest delay or interval, and the furthest instant ahead. A longer one is more likely a mistake than intended.
@@ -36,22 +37,6 @@ const JUST_NOW: Duration = Duration::from_secs(1);
 /// The default and the largest number of schedules of a page.
 const PAGE: usize = 100;
 const LONGEST_PAGE: usize = 1000;
-
-/// Returns the error for a change that the store refused.
-pub(super) fn refused(why: &ScheduleError) -> ApiError {
-    let conflict = |code, hint| ApiError::new(StatusCode::CONFLICT, code, why.to_string()).hint(hint);
-    match why {
-        ScheduleError::AlreadyExists(_) => {
-            conflict("schedule-exists", "`replace` puts this one in its place, which begins anew")
-        }
-        ScheduleError::AlreadyFinished { .. } => {
-            conflict("schedule-finished", "`replace` lets it begin anew; to delete it makes its key free")
-        }
-        ScheduleError::Preempted { .. } => conflict("schedule-changed", "look at it again, and decide anew"),
-        ScheduleError::NotFound(_) => ApiError::not_found("no-such-schedule", why.to_string())
-            .hint("GET /v1/schedules lists those there are; those of manifests are their tasks' own"),
-    }
-}
 
 /// `{key}` of the path.
 #[derive(Clone, Debug)]
@@ -110,7 +95,7 @@ pub(super) async fn show(
     _: ApiQuery<NoQuery>,
 ) -> ApiResult<Json<ScheduleShape>> {
     let found = app.store.schedule(key.clone()).await?;
-    let info = found.ok_or_else(|| refused(&ScheduleError::NotFound(key.key)))?;
+    let info = found.ok_or_else(|| schedule_refused(&ScheduleError::NotFound(key.key)))?;
     Ok(Json(shape(&app, &info).await?))
 }
 
@@ -339,7 +324,11 @@ async fn shape(app: &App, info: &ScheduleInfo) -> ApiResult<ScheduleShape> {
 }
 
 async fn shapes(app: &App, found: &[ScheduleInfo]) -> ApiResult<Vec<ScheduleShape>> {
-    let (tasks, states, now) = (app.catalog.tasks(), app.store.task_states().await?, app.clock.now());
+    let mut states = BTreeMap::new();
+    for tenant in found.iter().map(|info| &info.key.tenant).collect::<BTreeSet<_>>() {
+        states.extend(app.store.task_states_of(tenant.clone()).await?);
+    }
+    let (tasks, now) = (app.catalog.tasks(), app.clock.now());
     let shape = |info: &ScheduleInfo| {
         let definition = Definition::read(&info.definition)
             .map_err(|e| ApiError::store_failed(&format!("added schedule `{}`: {e}", info.key.key)))?;

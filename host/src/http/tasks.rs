@@ -37,7 +37,7 @@ const AT_A_TIME: usize = 50;
 
 /// Returns the summaries of the first `most` tasks of `tenant` by name, and the number of all its tasks.
 pub(super) async fn summaries(app: &App, tenant: &Name, most: usize) -> ApiResult<(Vec<TaskSummary>, usize)> {
-    let states = app.store.task_states().await?;
+    let states = app.store.task_states_of(tenant.clone()).await?;
     let (latest, pauses) = (app.store.latest_runs(tenant.clone(), None).await?, app.store.pauses().await?);
     let (tasks, now) = (app.catalog.tasks(), app.clock.now());
     let of_tenant = || tasks.values().filter(|task| task.key.tenant == *tenant);
@@ -76,7 +76,7 @@ pub(super) async fn known(app: &App, key: &TaskKey) -> ApiResult<Arc<Task>> {
 }
 
 pub(super) async fn state_of(app: &App, key: &TaskKey) -> ApiResult<TaskState> {
-    Ok(app.store.task_states().await?.remove(key).unwrap_or_default())
+    Ok(app.store.task_state(key.clone()).await?.unwrap_or_default())
 }
 
 /// `GET /v1/tasks`.

@@ -1,7 +1,9 @@
-//! What `wit/` looks like from Rust, made by wasmtime.
+//! Holds the interfaces of `wit/` in Rust, as wasmtime generates them.
 //!
-//! Errors a guest can act on are WIT errors, inside the value; what is our own fault, or an attack, is a trap (the outer
-//! result).
+//! Errors that a guest can act on are WIT errors; faults of the host, and attacks, are traps. Functions whose result has an
+//! error of an interface return a [`CallError`], which is either.
+
+use super::call_error::CallError;
 
 wasmtime::component::bindgen!({
     path: "../wit",
@@ -27,4 +29,18 @@ wasmtime::component::bindgen!({
         "sexton:task/locks.lock": crate::imports::locks::HeldLock,
         "sexton:task/cache.renewal": crate::imports::cache::Renewal,
     },
+    trappable_error_type: {
+        "sexton:task/locks.error" => LocksError,
+        "sexton:task/cache.error" => CacheError,
+        "sexton:task/schedule.error" => ScheduleError,
+    },
 });
+
+/// The failure of a call of `locks`.
+pub type LocksError = CallError<sexton::task::locks::Error>;
+
+/// The failure of a call of `cache`.
+pub type CacheError = CallError<sexton::task::cache::Error>;
+
+/// The failure of a call of `schedule`.
+pub type ScheduleError = CallError<sexton::task::schedule::Error>;

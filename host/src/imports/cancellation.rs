@@ -1,4 +1,4 @@
-//! The `cancellation` import: a guest hears that it is to end before it is interrupted.
+//! The `cancellation` import: a guest hears that it must end before it is interrupted.
 //!
 //! A request to end a run goes to its [`RunHandle`](crate::attempt::RunHandle). That its deadline is near is found out here, as no other part
 //! tells it.
@@ -12,24 +12,30 @@ use crate::attempt::{Until, Wish};
 use crate::imports::bindings::sexton::task::cancellation::{self, Host, Reason};
 use crate::task::Limits;
 
+use super::capability::{Capability, Interface, of_sexton};
 use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView};
 
-/// Let a guest of `linker` hear of its end.
-///
-/// # Errors
-///
-/// If something is linked by that name already.
-pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    cancellation::add_to_linker::<T, Imports>(linker, T::imports)
+/// The capability to hear that the run must end. It needs no grant.
+#[derive(Debug)]
+pub struct Cancellation;
+
+impl<T: ImportsView> Capability<T> for Cancellation {
+    fn interfaces(&self) -> &'static [Interface] {
+        const { &[of_sexton("cancellation")] }
+    }
+
+    fn link(&self, linker: &mut Linker<T>) -> wasmtime::Result<()> {
+        cancellation::add_to_linker::<T, Imports>(linker, T::imports)
+    }
 }
 
-/// How long before its deadline a run is told that it is near: its grace, but never before half of its time is over,
+/// Returns how long before its deadline a run is told that it is near: its grace, but never before half of its time is over,
 /// lest a task with little time hear of nothing else.
 fn notice(limits: &Limits) -> Duration {
     limits.grace.min(limits.deadline / 2)
 }
 
-/// What a guest waits for that subscribed.
+/// The event that a subscribed guest waits for.
 struct Heard {
     until: Until,
     /// When the deadline counts as near.

@@ -10,7 +10,7 @@ mod exchange;
 mod held;
 mod target;
 
-use std::fmt;
+use std::any::Any;
 use std::sync::Arc;
 
 use ::http::{HeaderName, Request};
@@ -25,11 +25,11 @@ use wasmtime_wasi_http::{
 };
 
 use crate::attempt::{Ledger, Refusal, Refusals, Until};
-use crate::task::HttpHost;
+use crate::task::{Grants, HttpHost, Task};
 
-use super::{ImportsCtxView, ImportsView};
+use super::capability::{Capability, Interface};
+use super::{ImportsCtx, ImportsCtxView, ImportsView, State};
 use exchange::{Answer, Exchange, Way};
-pub(super) use held::held_by;
 use target::Target;
 
 /// Connections that one attempt may have open at once. Each is a file descriptor of the host's.
@@ -47,60 +47,70 @@ const MOST_FIELDS: usize = 16 << 10;
 const BODY_CHUNK: usize = 64 << 10;
 
 /// What the requests of one attempt work on.
-pub(super) struct HttpCtx {
+struct HttpCtx {
     wasi: WasiHttpCtx,
     sender: Sender,
 }
 
-impl HttpCtx {
-    pub(super) fn new(grants: &[HttpHost], until: Until, ledger: Arc<Ledger>, refusals: Refusals) -> Self {
-        let sender = Sender {
-            grants: grants.into(),
-            refusals,
-            until,
-            ledger,
-            connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
-            tls: exchange::public_tls(),
-        };
+impl State for HttpCtx {
+    fn begin(ctx: &ImportsCtx) -> Self {
+        let until = Until::by_real_time(Arc::clone(&ctx.handle), ctx.real_deadline);
+        let sender = Sender::new(&ctx.task.grants.http, until, Arc::clone(&ctx.ledger), ctx.refusals.clone());
         let mut wasi = WasiHttpCtx::new();
         wasi.set_field_size_limit(MOST_FIELDS);
         Self { wasi, sender }
     }
 }
 
-impl fmt::Debug for HttpCtx {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpCtx").field("grants", &self.sender.grants).finish_non_exhaustive()
-    }
-}
-
 impl<'a> ImportsCtxView<'a> {
     /// The same, as wasmtime-wasi-http's own functions want it.
-    pub fn http(self) -> WasiHttpCtxView<'a> {
-        let http = &mut self.ctx.http;
+    fn http(self) -> WasiHttpCtxView<'a> {
+        let http = self.ctx.state::<HttpCtx>();
         WasiHttpCtxView { hooks: &mut http.sender, table: self.table, ctx: &mut http.wasi }
     }
 }
 
-/// Let a guest of `linker` send requests: `wasi:http/outgoing-handler`, which is of use only with the types.
-///
-/// # Errors
-///
-/// If something is linked by that name already.
-pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    outgoing_handler::add_to_linker::<T, WasiHttp>(linker, |data| data.imports().http())
+/// The capability to send requests, which is of use only with [`Types`].
+#[derive(Debug)]
+pub struct OutgoingHandler;
+
+impl<T: ImportsView> Capability<T> for OutgoingHandler {
+    fn interfaces(&self) -> &'static [Interface] {
+        &[Interface { package: "wasi:http", name: "outgoing-handler", version: "0.2." }]
+    }
+
+    fn is_granted(&self, grants: &Grants) -> bool {
+        !grants.http.is_empty()
+    }
+
+    fn manifest_line(&self, _: &Task) -> String {
+        "http = [\"example.org\"]".to_owned()
+    }
+
+    fn link(&self, linker: &mut Linker<T>) -> wasmtime::Result<()> {
+        outgoing_handler::add_to_linker::<T, WasiHttp>(linker, |data| data.imports().http())
+    }
 }
 
-/// Let a guest of `linker` make and take apart requests and responses: `wasi:http/types`, not what that imports.
+/// The capability to make and take apart requests and responses: `wasi:http/types`, not what that imports.
 ///
-/// This reaches nothing, and some languages' runtimes import it whether or not they use it.
-///
-/// # Errors
-///
-/// If something is linked by that name already.
-pub fn add_types_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    types::add_to_linker::<T, WasiHttp>(linker, &LinkOptions::default().into(), |data| data.imports().http())?;
-    held::count(linker)
+/// It needs no grant: it reaches nothing, and many a library brings the types along without ever sending anything.
+#[derive(Debug)]
+pub struct Types;
+
+impl<T: ImportsView> Capability<T> for Types {
+    fn interfaces(&self) -> &'static [Interface] {
+        &[Interface { package: "wasi:http", name: "types", version: "0.2." }]
+    }
+
+    fn link(&self, linker: &mut Linker<T>) -> wasmtime::Result<()> {
+        types::add_to_linker::<T, WasiHttp>(linker, &LinkOptions::default().into(), |data| data.imports().http())?;
+        held::count(linker)
+    }
+
+    fn held_by(&self, entry: &(dyn Any + Send)) -> usize {
+        held::held_by(entry)
+    }
 }
 
 /// Sends a guest's requests.
@@ -178,6 +188,17 @@ impl WasiHttpHooks for Sender {
 }
 
 impl Sender {
+    fn new(grants: &[HttpHost], until: Until, ledger: Arc<Ledger>, refusals: Refusals) -> Self {
+        Self {
+            grants: grants.into(),
+            refusals,
+            until,
+            ledger,
+            connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+            tls: exchange::public_tls(),
+        }
+    }
+
     /// Check `request`, before anything is done about it.
     fn prepare(&self, request: Request<WasiBody>, options: Option<RequestOptions>) -> Result<Exchange, Error> {
         if request.method() == ::http::Method::CONNECT {

@@ -4,23 +4,31 @@
 //! those who wait on this host, and refuses the wait that would close a circle of them.
 
 mod graph;
+mod held;
 mod waits;
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 
 pub use graph::{Deadlock, Member};
+pub use held::HeldLock;
 pub use waits::{LockWaits, Place, Waits};
 
-use crate::attempt::{Interrupt, LogLine, Refusal, Usage};
+use crate::attempt::{Interrupt, Refusal, Usage, nap};
+use crate::imports::bindings::LocksError;
 use crate::imports::bindings::sexton::task::locks::{self, Error, Host, HostLock, Mode};
 use crate::store::{self, LockKind, LockMode, LockName, LockTaken};
+use crate::task::{Grants, Task};
 
-use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, granted, is_name, store_failure};
+use super::call_error::store_failure;
+use super::capability::{Capability, Interface, of_sexton};
+use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, State, is_granted, is_name};
 
 /// How long the first in a queue trusts the store's hint before it asks again. A hint may get lost on its way from another
 /// host, so this is how late such a release is noticed; shorter costs the store a transaction each time.
@@ -28,47 +36,91 @@ const POLL: Duration = Duration::from_millis(500);
 
 const ACQUIRE: &str = "locks.acquire";
 
-/// A lock that a guest holds a handle to.
-#[derive(Debug)]
-pub struct HeldLock {
-    lock: Arc<LockName>,
-    fence: u64,
-}
-
 /// What is known of a lock that is held, in bytes, besides its name: it stands among the run's locks as well.
 const HELD: usize = 256;
 
-/// What the host holds in `entry` of a table of handles, if that is a lock.
-pub(super) fn held_by(entry: &(dyn Any + Send)) -> usize {
-    entry.downcast_ref::<HeldLock>().map_or(0, |held| HELD + held.lock.name.len())
+/// The capability to take named locks.
+#[derive(Debug)]
+pub struct Locks;
+
+impl<T: ImportsView> Capability<T> for Locks {
+    fn interfaces(&self) -> &'static [Interface] {
+        const { &[of_sexton("locks")] }
+    }
+
+    fn is_granted(&self, grants: &Grants) -> bool {
+        !grants.locks.is_empty()
+    }
+
+    fn manifest_line(&self, _: &Task) -> String {
+        "locks = [\"*\"]".to_owned()
+    }
+
+    fn link(&self, linker: &mut Linker<T>) -> wasmtime::Result<()> {
+        locks::add_to_linker::<T, Imports>(linker, T::imports)?;
+        show_waits(linker)
+    }
+
+    fn held_by(&self, entry: &(dyn Any + Send)) -> usize {
+        entry.downcast_ref::<HeldLock>().map_or(0, |held| HELD + held.lock.name.len())
+    }
 }
 
-/// Let a guest of `linker` take locks.
-///
-/// # Errors
-///
-/// If something is linked by that name already.
-pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    locks::add_to_linker::<T, Imports>(linker, T::imports)
+/// Links `acquire` anew, so that the guest's stack is known where it waits for a lock.
+fn show_waits<T: ImportsView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    linker.instance("sexton:task/locks@0.1.0")?.func_wrap_async(
+        "acquire",
+        |mut guest: StoreContextMut<'_, T>, (name, mode, wait): (String, Mode, u64)| {
+            Box::new(async move {
+                // The call asks the store in any case, which costs a hundred times as much as a stack.
+                T::rests(&mut guest);
+                let mut imports = guest.data_mut().imports();
+                let sleeper = imports.ctx.handle.sleeper().cloned();
+                let acquired = imports.acquire(name, mode, wait);
+                let acquired = match &sleeper {
+                    Some(sleeper) => nap(sleeper, 1, acquired).await,
+                    None => acquired.await,
+                };
+                Ok((match acquired {
+                    Ok(lock) => Ok(lock),
+                    Err(error) => Err(error.into_guest()?),
+                },))
+            })
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+impl From<Error> for LocksError {
+    fn from(error: Error) -> Self {
+        Self::Guest(error)
+    }
+}
+
+/// The locks that the guest has handles to: asking for one of these again would be waiting for itself.
+#[derive(Debug, Default)]
+struct Held(HashMap<Arc<LockName>, LockMode>);
+
+impl State for Held {
+    fn begin(_: &ImportsCtx) -> Self {
+        Self::default()
+    }
 }
 
 impl Host for ImportsCtxView<'_> {
-    async fn acquire(
-        &mut self,
-        name: String,
-        mode: Mode,
-        wait: u64,
-    ) -> wasmtime::Result<Result<Resource<HeldLock>, Error>> {
+    async fn acquire(&mut self, name: String, mode: Mode, wait: u64) -> Result<Resource<HeldLock>, LocksError> {
         if !is_name(&name) {
-            return Ok(Err(Error::BadName));
+            return Err(Error::BadName.into());
         }
-        if !granted(&self.ctx.task.grants.locks, &name) {
+        if !is_granted(&self.ctx.task.grants.locks, &name) {
             self.ctx.refuses(Refusal::Lock(&name));
-            return Ok(Err(Error::AccessDenied));
+            return Err(Error::AccessDenied.into());
         }
         let lock = Arc::new(self.ctx.lock_name(LockKind::Named, name));
-        if self.ctx.locks.contains_key(&lock) {
-            return Ok(Err(Error::Held));
+        if self.ctx.state::<Held>().0.contains_key(&lock) {
+            return Err(Error::Held.into());
         }
         let mode = match mode {
             Mode::Exclusive => LockMode::Exclusive,
@@ -76,17 +128,21 @@ impl Host for ImportsCtxView<'_> {
         };
         match take(self.ctx, &lock, mode, Duration::from_millis(wait)).await? {
             Ok(Asked::Taken(fence)) => {
-                self.ctx.locks.insert(Arc::clone(&lock), mode);
+                self.ctx.state::<Held>().0.insert(Arc::clone(&lock), mode);
                 // With a full table this is a trap, and the end of the run releases the lock.
-                Ok(Ok(self.table.push(HeldLock { lock, fence })?))
+                Ok(self.table.push(HeldLock { lock, fence })?)
             }
-            Ok(Asked::Held) => Ok(Err(Error::Held)),
+            Ok(Asked::Held) => Err(Error::Held.into()),
             Ok(Asked::Deadlock(circle)) => {
                 self.ctx.tell_of(&circle);
-                Ok(Err(Error::Deadlock))
+                Err(Error::Deadlock.into())
             }
-            Err(error) => Ok(Err(Error::Other(store_failure(error, ACQUIRE)?))),
+            Err(error) => Err(Error::Other(store_failure(error, ACQUIRE)?).into()),
         }
+    }
+
+    fn convert_error(&mut self, error: LocksError) -> wasmtime::Result<Error> {
+        error.into_guest()
     }
 }
 
@@ -101,9 +157,9 @@ impl HostLock for ImportsCtxView<'_> {
         let released = self.ctx.services.store.release_lock(LockName::clone(&held.lock), self.ctx.claim);
         match self.ctx.until.unless_ended(DROP, released).await? {
             Ok(()) => {
-                self.ctx.locks.remove(&held.lock);
+                self.ctx.state::<Held>().0.remove(&held.lock);
             }
-            // Nobody can be told from a drop. The name stays among those held, as it does in the store: the end of the
+            // A drop has no error for the guest. The name stays among those held, as it does in the store, until the end of the
             // run releases it.
             Err(error) => {
                 store_failure(error, DROP)?;
@@ -113,7 +169,7 @@ impl HostLock for ImportsCtxView<'_> {
     }
 }
 
-/// What came of asking for a lock.
+/// The answer to a request for a lock.
 enum Asked {
     /// It is the run's, with this fence.
     Taken(u64),
@@ -219,15 +275,19 @@ impl ImportsCtx {
             run: self.claim.run,
             task: self.task.key.task.clone(),
             since: self.services.clock.now(),
-            holds: self.locks.iter().map(|(lock, mode)| (Arc::clone(lock), *mode)).collect(),
+            holds: self
+                .known_state::<Held>()
+                .into_iter()
+                .flat_map(|held| &held.0)
+                .map(|(lock, mode)| (Arc::clone(lock), *mode))
+                .collect(),
         })?;
         Ok(Wait { usage: &self.handle.usage, since: Instant::now() })
     }
 
     /// Put the circle into the run's log, as its error is only a word.
     fn tell_of(&self, circle: &Deadlock) {
-        let message = format!("deadlock: {circle}; this run is told, as it began to wait last");
-        self.handle.log(LogLine { at: self.services.clock.now(), level: "warn".to_owned(), message });
+        self.warn(format!("deadlock: {circle}; this run is told, as it began to wait last"));
     }
 }
 

@@ -5,6 +5,7 @@ use wasmtime::component::Linker;
 use crate::attempt::LogLine;
 use crate::imports::bindings::sexton::task::log::{self, Host, Level};
 
+use super::capability::{Capability, Interface, of_sexton};
 use super::{Imports, ImportsCtxView, ImportsView};
 
 /// Longest message that is kept of a line, in bytes.
@@ -13,13 +14,18 @@ const LONGEST_LINE: usize = 8 << 10;
 /// What a line ends with that was longer.
 const CUT: &str = "…[cut]";
 
-/// Let a guest of `linker` log.
-///
-/// # Errors
-///
-/// If something is linked by that name already.
-pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    log::add_to_linker::<T, Imports>(linker, T::imports)
+/// The capability to write lines into the run's log. It needs no grant.
+#[derive(Debug)]
+pub struct Log;
+
+impl<T: ImportsView> Capability<T> for Log {
+    fn interfaces(&self) -> &'static [Interface] {
+        const { &[of_sexton("log")] }
+    }
+
+    fn link(&self, linker: &mut Linker<T>) -> wasmtime::Result<()> {
+        log::add_to_linker::<T, Imports>(linker, T::imports)
+    }
 }
 
 impl Host for ImportsCtxView<'_> {

@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use wasmtime::component::Linker;
 
-use crate::attempt::{LogLine, Refusal};
+use crate::attempt::Refusal;
+use crate::imports::bindings::ScheduleError;
 use crate::imports::bindings::sexton::task::schedule::{self, Error, Host, When};
 use crate::lengths;
-use crate::store::NewRun;
 use crate::store::backlog::Waiting;
 use crate::store::rules::runs::Request;
-use crate::task::{Name, TaskKey};
+use crate::store::{NewRun, StoreError};
+use crate::task::{Grants, Name, Task, TaskKey};
 use crate::tenant::BacklogLimits;
 use crate::time::Timestamp;
 
-use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, LARGEST_VALUE, granted, is_name, store_failure};
+use super::call_error::store_failure;
+use super::capability::{Capability, Interface, of_sexton};
+use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, LARGEST_VALUE, State, is_granted, is_name};
 
 /// Runs that one attempt may ask for: enough to fan out, too few to flood the store.
 const MOST_RUNS: u32 = 100;
@@ -23,13 +26,49 @@ const MOST_RUNS: u32 = 100;
 /// store grow without end; with a thousand ahead of it, a run is not soon anyway.
 const MOST_WAITING: u64 = 1000;
 
-/// Let a guest of `linker` enqueue runs.
-///
-/// # Errors
-///
-/// If something is linked by that name already.
-pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    schedule::add_to_linker::<T, Imports>(linker, T::imports)
+/// The capability to ask for runs of tasks.
+#[derive(Debug)]
+pub struct Schedule;
+
+impl<T: ImportsView> Capability<T> for Schedule {
+    fn interfaces(&self) -> &'static [Interface] {
+        const { &[of_sexton("schedule")] }
+    }
+
+    fn is_granted(&self, grants: &Grants) -> bool {
+        !grants.schedule.is_empty()
+    }
+
+    fn manifest_line(&self, task: &Task) -> String {
+        format!("schedule = [\"{}\"]", task.key.task)
+    }
+
+    fn link(&self, linker: &mut Linker<T>) -> wasmtime::Result<()> {
+        schedule::add_to_linker::<T, Imports>(linker, T::imports)
+    }
+}
+
+impl From<Error> for ScheduleError {
+    fn from(error: Error) -> Self {
+        Self::Guest(error)
+    }
+}
+
+/// The requests of an attempt up to now.
+#[derive(Debug, Default)]
+struct Asked {
+    /// Whether the run's log says already that no further run may wait.
+    told_full: bool,
+    /// Runs that the attempt has asked for.
+    runs: u32,
+    /// The number of continuations that it has asked for.
+    continued: u32,
+}
+
+impl State for Asked {
+    fn begin(_: &ImportsCtx) -> Self {
+        Self::default()
+    }
 }
 
 impl Host for ImportsCtxView<'_> {
@@ -39,24 +78,26 @@ impl Host for ImportsCtxView<'_> {
         when: When,
         input: Vec<u8>,
         key: Option<String>,
-    ) -> wasmtime::Result<Result<String, Error>> {
+    ) -> Result<String, ScheduleError> {
         if key.as_deref().is_some_and(|key| !is_name(key)) {
-            return Ok(Err(Error::BadKey));
+            return Err(Error::BadKey.into());
         }
         // Guests choose their keys: the prefix keeps them apart from the scheduler's, the API's and other tasks'.
         let dedup = key.map(|key| format!("task:{}:{key}", self.ctx.task.key.task));
         self.ask_for(&task, when, input, dedup, "schedule.enqueue").await
     }
 
-    async fn continue_later(&mut self, when: When, state: Vec<u8>) -> wasmtime::Result<Result<String, Error>> {
-        let nth = self.ctx.continued + 1;
+    async fn continue_later(&mut self, when: When, state: Vec<u8>) -> Result<String, ScheduleError> {
+        let nth = self.ctx.state::<Asked>().continued + 1;
         let task = self.ctx.task.key.task.to_string();
         let dedup = format!("continue:{}:{nth}", self.ctx.claim.run);
-        let answer = self.ask_for(&task, when, state, Some(dedup), "schedule.continue-later").await?;
-        if answer.is_ok() {
-            self.ctx.continued = nth;
-        }
-        Ok(answer)
+        let run = self.ask_for(&task, when, state, Some(dedup), "schedule.continue-later").await?;
+        self.ctx.state::<Asked>().continued = nth;
+        Ok(run)
+    }
+
+    fn convert_error(&mut self, error: ScheduleError) -> wasmtime::Result<Error> {
+        error.into_guest()
     }
 }
 
@@ -68,64 +109,68 @@ impl ImportsCtxView<'_> {
         input: Vec<u8>,
         dedup: Option<String>,
         in_call: &'static str,
-    ) -> wasmtime::Result<Result<String, Error>> {
+    ) -> Result<String, ScheduleError> {
         let ctx = &mut *self.ctx;
-        if !granted(&ctx.task.grants.schedule, task) {
+        if !is_granted(&ctx.task.grants.schedule, task) {
             ctx.refuses(Refusal::Task(task));
-            return Ok(Err(Error::AccessDenied));
+            return Err(Error::AccessDenied.into());
         }
         // A pattern may cover texts that are no task's name.
-        let Ok(name) = Name::new(task) else { return Ok(Err(Error::NotFound)) };
+        let Ok(name) = Name::new(task) else { return Err(Error::NotFound.into()) };
         let task = TaskKey { tenant: ctx.task.key.tenant.clone(), task: name };
         if ctx.services.catalog.get(&task).is_none() {
-            return Ok(Err(Error::NotFound));
+            return Err(Error::NotFound.into());
         }
-        if input.len() > LARGEST_VALUE || ctx.enqueued >= MOST_RUNS {
-            return Ok(Err(Error::TooLarge));
+        if input.len() > LARGEST_VALUE || ctx.state::<Asked>().runs >= MOST_RUNS {
+            return Err(Error::TooLarge.into());
         }
         let now = ctx.services.clock.now();
         let limits = ctx.services.tenants.backlog(&task.tenant);
         let due_at = due(when, now);
         if due_at.since(now) > limits.horizon {
             let horizon = lengths::exact(limits.horizon);
-            return Ok(Err(Error::Other(format!("a run may be due at most {horizon} ahead"))));
+            return Err(Error::Other(format!("a run may be due at most {horizon} ahead")).into());
         }
-        // Also if it is refused: each time the store is asked.
-        ctx.enqueued += 1;
-        let waiting = match ctx.until.unless_ended(in_call, ctx.services.store.waiting(task.clone())).await? {
-            Ok(waiting) => waiting,
-            Err(error) => return Ok(Err(Error::Other(store_failure(error, in_call)?))),
-        };
+        // Also if it is refused, because each time the store is asked.
+        ctx.state::<Asked>().runs += 1;
+        let waiting = ctx.until.unless_ended(in_call, ctx.services.store.waiting(task.clone())).await?;
+        let waiting = waiting.map_err(|error| failure(error, in_call))?;
         if let Some(full) = full(waiting, &task, input.len(), limits) {
             ctx.tell_full(full);
             if waiting.runs >= MOST_WAITING {
-                // For the rest of the attempt, as there will hardly be room before its end.
-                ctx.enqueued = MOST_RUNS;
+                // For the rest of the attempt, because there will hardly be room before its end.
+                ctx.state::<Asked>().runs = MOST_RUNS;
             }
-            return Ok(Err(Error::TooLarge));
+            return Err(Error::TooLarge.into());
         }
         ctx.handle.usage.handed_over(input.len());
         let run = NewRun::requested(Request { task, due_at, input, dedup, parent: ctx.claim.run }, now);
-        match ctx.until.unless_ended(in_call, ctx.services.store.enqueue(vec![run], now)).await? {
-            Ok(made) => match made.first() {
-                Some(enqueued) => Ok(Ok(enqueued.run().to_string())),
-                None => Ok(Err(Error::Other("the host's store failed".to_owned()))),
-            },
-            Err(error) => Ok(Err(Error::Other(store_failure(error, in_call)?))),
+        let made = ctx.until.unless_ended(in_call, ctx.services.store.enqueue(vec![run], now)).await?;
+        match made.map_err(|error| failure(error, in_call))?.first() {
+            Some(enqueued) => Ok(enqueued.run().to_string()),
+            None => Err(Error::Other("the host's store failed".to_owned()).into()),
         }
+    }
+}
+
+/// Returns the error that a guest is told of a failure of the store, or the trap where its claim is lost.
+fn failure(error: StoreError, in_call: &'static str) -> ScheduleError {
+    match store_failure(error, in_call) {
+        Ok(message) => Error::Other(message).into(),
+        Err(interrupt) => interrupt.into(),
     }
 }
 
 impl ImportsCtx {
     /// Says in the run's log, once, why its runs are refused: a guest is told only that there is no room.
     fn tell_full(&mut self, message: String) {
-        if !std::mem::replace(&mut self.told_backlog, true) {
-            self.handle.log(LogLine { at: self.services.clock.now(), level: "warn".to_owned(), message });
+        if !std::mem::replace(&mut self.state::<Asked>().told_full, true) {
+            self.warn(message);
         }
     }
 }
 
-/// Why no further run of `task` may wait with an input of `bytes`, if none may. Attempts that ask at the same moment may each
+/// Returns why no further run of `task` may wait with an input of `bytes`, if none may. Attempts that ask at the same moment may each
 /// add one more.
 fn full(waiting: Waiting, task: &TaskKey, bytes: usize, limits: BacklogLimits) -> Option<String> {
     let name = &task.task;

@@ -4,15 +4,21 @@ use wasmtime::component::Linker;
 
 use crate::imports::bindings::sexton::task::settings::{self, Host};
 
+use super::capability::{Capability, Interface, of_sexton};
 use super::{Imports, ImportsCtxView, ImportsView};
 
-/// Let a guest of `linker` read its settings.
-///
-/// # Errors
-///
-/// If something is linked by that name already.
-pub fn add_to_linker<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    settings::add_to_linker::<T, Imports>(linker, T::imports)
+/// The capability to read the settings of the task's manifest. It needs no grant.
+#[derive(Debug)]
+pub struct Settings;
+
+impl<T: ImportsView> Capability<T> for Settings {
+    fn interfaces(&self) -> &'static [Interface] {
+        const { &[of_sexton("settings")] }
+    }
+
+    fn link(&self, linker: &mut Linker<T>) -> wasmtime::Result<()> {
+        settings::add_to_linker::<T, Imports>(linker, T::imports)
+    }
 }
 
 impl Host for ImportsCtxView<'_> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use wasmtime::component::ResourceTable;
 
-use crate::attempt::{AllMemory, Ledger, Order, RunHandle, Until};
+use crate::attempt::{AllMemory, Ledger, Order, Refusals, RunHandle, Until};
 use crate::catalog::Catalog;
 use crate::imports::Services;
 use crate::imports::locks::LockWaits;
@@ -22,7 +22,7 @@ use crate::task::{Grants, Limits, Name, Overlap, Pattern, Task, TaskKey};
 use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
 
-use super::{ImportsCtx, ImportsCtxView, ImportsView};
+use super::{CallError, ImportsCtx, ImportsCtxView, ImportsView};
 
 /// How long a test waits for what must happen, before it calls it a failure.
 pub(crate) const BOUND: Duration = Duration::from_secs(10);
@@ -46,9 +46,9 @@ pub(crate) fn ledger() -> Arc<Ledger> {
 }
 
 /// Where refusals of the attempt that `until` ends are noted.
-pub(crate) fn refusals(until: &Until) -> super::Refusals {
+pub(crate) fn refusals(until: &Until) -> Refusals {
     let clock = Arc::new(StillClock(AtomicI64::new(0)));
-    super::Refusals::new(Arc::new(task("caller", Grants::default())), Arc::clone(until.handle()), clock)
+    Refusals::new(Arc::new(task("caller", Grants::default())), Arc::clone(until.handle()), clock)
 }
 
 /// `work`, which must be done within the bound.
@@ -152,6 +152,21 @@ impl World {
             now: self.clock.now(),
         };
         self.services.store.claim(request).await.unwrap().claims.pop()
+    }
+}
+
+/// Separates errors that a guest is told from traps.
+pub(crate) trait Told<T, E> {
+    /// The trap outside, and the guest's result within.
+    fn told(self) -> wasmtime::Result<Result<T, E>>;
+}
+
+impl<T, E> Told<T, E> for Result<T, CallError<E>> {
+    fn told(self) -> wasmtime::Result<Result<T, E>> {
+        match self {
+            Ok(value) => Ok(Ok(value)),
+            Err(error) => error.into_guest().map(Err),
+        }
     }
 }
 

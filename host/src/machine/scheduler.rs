@@ -27,7 +27,7 @@ use crate::task::{Task, TaskKey};
 use crate::time::{Clock, Timestamp};
 pub use added::AddedSchedules;
 pub use firing::PUNCTUAL;
-use reacting::Reacting;
+pub use reacting::Reacting;
 use timetable::Progress;
 pub use timetable::{Started, Timetable};
 
@@ -104,14 +104,14 @@ impl Scheduler {
 
     /// Looks once: learns the tasks, and fires all that are due. Returns when to look again at the latest; `None` if no
     /// task will be due by the clock. The simulation calls this; a host uses [`Scheduler::run`].
-    pub async fn look(&self, timetable: &mut Timetable) -> Option<Timestamp> {
+    pub async fn look(&self, timetable: &mut Timetable, reacting: &mut Reacting) -> Option<Timestamp> {
         if !self.learn(timetable).await {
             return Some(self.clock.now().plus(AFTER_ERROR));
         }
         self.fire_due(timetable).await;
-        timetable.reacting.learn(&self.catalog);
-        self.react(&mut timetable.reacting).await;
-        timetable.next().into_iter().chain(timetable.reacting.next()).min()
+        reacting.learn(&self.catalog);
+        self.react(reacting).await;
+        timetable.next().into_iter().chain(reacting.next()).min()
     }
 
     /// Adds tasks that are new or changed, and forgets those that were removed. Returns whether the store allowed it.

@@ -134,7 +134,7 @@ impl Worker {
                 Supervisor::of_process().note("a run's pipeline", &panic);
             }
             drop((attempt, busy));
-            drop(slot); // the last thing given back: see DESIGN, release order
+            drop(slot); // the last thing given back: see ARCHITECTURE.md, release order
         }
     }
 

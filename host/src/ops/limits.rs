@@ -2,7 +2,6 @@
 
 use super::{Ops, Result};
 use crate::run::RunState;
-use crate::store::RunFilter;
 use crate::task::Task;
 use crate::time::Timestamp;
 
@@ -19,14 +18,7 @@ pub(super) async fn gone_past(ops: &Ops, task: &Task, now: Timestamp) -> Result<
     }
     limits.extend(ops.budgets.held_back(key).map(|held_back| held_back.reason));
     let most = task.overlap.max_running();
-    let running = RunFilter {
-        tenant: Some(key.tenant.clone()),
-        task: Some(key.task.clone()),
-        state: Some(RunState::Running),
-        limit: most as usize,
-        ..RunFilter::default()
-    };
-    if ops.store.runs(running).await?.len() >= most as usize {
+    if ops.store.count(key.clone(), RunState::Running).await? >= u64::from(most) {
         limits.push(format!("`{}` has as many runs at once as it may, {most}", key.task));
     }
     Ok(match limits.as_slice() {

@@ -55,7 +55,7 @@ impl Ops {
             Whom::Tenant(tenant) => Ok(self.store.pauses().await?.tenants.contains_key(tenant)),
             Whom::Task(task) => {
                 let is_offered = self.catalog.get(task).is_some() || self.catalog.chains().contains_key(task);
-                match self.store.task_states().await?.get(task) {
+                match self.store.task_state(task.clone()).await? {
                     None if !is_offered => Err(OpError::NoTask(task.clone())),
                     state => Ok(state.is_some_and(|state| state.paused.is_some())),
                 }

@@ -11,13 +11,14 @@ mod following;
 mod kinds;
 mod text;
 mod timing;
+mod wrong;
 
-use std::ops::Range;
 use std::path::Path;
 
 use toml::Spanned;
 
 use text::{GrantsText, LimitsText, ManifestText, RetryText, TaskText};
+use wrong::Wrong;
 
 use crate::config::kinds::{Kind, Of};
 use crate::config::reading;
@@ -38,9 +39,6 @@ pub struct Manifest {
     /// The chains. Their tenant is not known yet.
     chains: Vec<Chain>,
 }
-
-/// An error: where it is, what is wrong, and what to do.
-type Wrong = (Range<usize>, String);
 
 impl Manifest {
     /// Parses the text of a manifest. `file_name` is its name in errors.

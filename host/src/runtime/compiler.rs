@@ -26,8 +26,9 @@ use rustix::process::Signal;
 use crate::cpu_time::Effort;
 
 use super::components::LoadError;
+use super::config::{CompileLimits, Compiler, RuntimeError};
 use super::engine::{CodeSettings, engine_hash};
-use super::{RuntimeError, wording};
+use super::wording;
 use child::{Brief, Exit, Work};
 use waiting::{Patience, end, listen};
 
@@ -45,31 +46,6 @@ const CODE_PER_BYTE: u64 = 16;
 /// What reading debug information may use. That of honest compilers takes some ten milliseconds, and a few times
 /// the size of the component's file.
 const LINES: CompileLimits = CompileLimits { time: Duration::from_secs(2), memory: 128 << 20 };
-
-/// Where components are compiled.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Compiler {
-    /// Each in a child process of its own.
-    Apart {
-        /// The program to start: `sexton` of the same build, or another whose `main` begins with
-        /// [`compile_if_asked`](super::compile_if_asked).
-        program: PathBuf,
-        /// What each may use.
-        limits: CompileLimits,
-    },
-    /// In this process, without limits. Only for components that are trusted: a bad one can stall the process, or have it
-    /// killed for want of memory.
-    InProcess,
-}
-
-/// What compiling one component may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CompileLimits {
-    /// Processor time, counted in whole seconds: what is between two of them is rounded up.
-    pub time: Duration,
-    /// Memory of the child, in bytes. The program itself needs a few MiB of it.
-    pub memory: u64,
-}
 
 impl Compiler {
     /// In children of this very program.

@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::compiler::Compiler;
-
 /// How the runtime is set up.
 #[derive(Clone, Debug)]
 pub struct RuntimeConfig {
@@ -22,6 +20,31 @@ pub struct RuntimeConfig {
     pub max_component: u64,
     /// Where components are compiled.
     pub compiler: Compiler,
+}
+
+/// Where components are compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Compiler {
+    /// Each in a child process of its own.
+    Apart {
+        /// The program to start: `sexton` of the same build, or another whose `main` begins with
+        /// [`compile_if_asked`](super::compile_if_asked).
+        program: PathBuf,
+        /// What each may use.
+        limits: CompileLimits,
+    },
+    /// In this process, without limits. Only for components that are trusted: a bad one can stall the process, or have it
+    /// killed for want of memory.
+    InProcess,
+}
+
+/// What compiling one component may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompileLimits {
+    /// Processor time, counted in whole seconds: what is between two of them is rounded up.
+    pub time: Duration,
+    /// Memory of the child, in bytes. The program itself needs a few MiB of it.
+    pub memory: u64,
 }
 
 /// Why a runtime cannot be set up.

@@ -219,7 +219,7 @@ impl Guest {
         if !ledger.is_due() {
             return Ok(());
         }
-        ledger.counted(imports::held_by(&mut self.table))
+        ledger.counted(imports::held_by::<Self>(&mut self.table))
     }
 
     fn crossed(mut store: StoreContextMut<'_, Self>, hook: CallHook) -> wasmtime::Result<()> {
@@ -396,5 +396,9 @@ impl WasiView for Guest {
 impl ImportsView for Guest {
     fn imports(&mut self) -> ImportsCtxView<'_> {
         ImportsCtxView { ctx: &mut self.imports, table: &mut self.table }
+    }
+
+    fn rests(guest: &mut StoreContextMut<'_, Self>) {
+        Self::rests(guest);
     }
 }

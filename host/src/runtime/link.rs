@@ -1,6 +1,6 @@
 //! Checks what a component imports against what its task is granted, and links it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +10,8 @@ use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 
-use crate::imports;
 use crate::imports::bindings::TaskPre;
+use crate::imports::{self, Capability};
 use crate::lifecycle::Ending;
 use crate::run::Outcome;
 use crate::task::{Grants, Task};
@@ -83,65 +83,24 @@ impl fmt::Debug for Prepared {
     }
 }
 
-/// A group of imports that a manifest grants, or that needs no grant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Capability {
-    Free,
-    Cache,
-    Http,
-    Locks,
-    Schedule,
-}
+/// Packages of WASI that every guest may import.
+const WASI: [&str; 6] = ["wasi:io", "wasi:clocks", "wasi:random", "wasi:cli", "wasi:filesystem", "wasi:sockets"];
 
-impl Capability {
-    /// What `interface`, such as `wasi:io/poll@0.2.6`, belongs to; `None` if it is not known.
-    fn of(interface: &str) -> Option<Self> {
-        let (name, version) = interface.split_once('@')?;
-        let (package, name) = name.split_once('/')?;
-        match (package, name) {
-            ("sexton:task", _) if !version.starts_with("0.1.") => None,
-            ("sexton:task", "types" | "log" | "settings" | "cancellation") => Some(Self::Free),
-            ("sexton:task", "cache") => Some(Self::Cache),
-            ("sexton:task", "locks") => Some(Self::Locks),
-            ("sexton:task", "schedule") => Some(Self::Schedule),
-            ("wasi:http", "types") if version.starts_with("0.2.") => Some(Self::Free),
-            ("wasi:http", "outgoing-handler") if version.starts_with("0.2.") => Some(Self::Http),
-            ("wasi:io" | "wasi:clocks" | "wasi:random" | "wasi:cli" | "wasi:filesystem" | "wasi:sockets", _)
-                if version.starts_with("0.2.") =>
-            {
-                Some(Self::Free)
-            }
-            _ => None,
-        }
-    }
-
-    fn granted(self, grants: &Grants) -> bool {
-        match self {
-            Self::Free => true,
-            Self::Cache => !grants.cache.is_empty(),
-            Self::Http => !grants.http.is_empty(),
-            Self::Locks => !grants.locks.is_empty(),
-            Self::Schedule => !grants.schedule.is_empty(),
-        }
-    }
-
-    /// The line of a manifest that grants it.
-    fn line(self, task: &Task) -> String {
-        match self {
-            Self::Free => String::new(),
-            Self::Cache => "cache = [\"*\"]".into(),
-            Self::Http => "http = [\"example.org\"]".into(),
-            Self::Locks => "locks = [\"*\"]".into(),
-            Self::Schedule => format!("schedule = [\"{}\"]", task.key.task),
-        }
+/// Whether every guest may import `interface`, such as `wasi:io/poll@0.2.6`.
+fn is_free(interface: &str) -> bool {
+    let Some((name, version)) = interface.split_once('@') else { return false };
+    let Some((package, name)) = name.split_once('/') else { return false };
+    match package {
+        "sexton:task" => name == "types" && version.starts_with("0.1."),
+        package => WASI.contains(&package) && version.starts_with("0.2."),
     }
 }
 
-/// What of a task decides how a component is linked for it: whether it may use each of these.
-type Shape = [bool; 4];
+/// What of a task decides how a component is linked for it: whether it may use each of the capabilities.
+type Shape = Vec<bool>;
 
 fn shape(grants: &Grants) -> Shape {
-    [Capability::Cache, Capability::Http, Capability::Locks, Capability::Schedule].map(|one| one.granted(grants))
+    imports::all::<Guest>().iter().map(|capability| capability.is_granted(grants)).collect()
 }
 
 /// Links a component for tasks, once for all that are granted the same.
@@ -219,39 +178,27 @@ fn linker(engine: &wasmtime::Engine, grants: &Grants, virtual_time: bool) -> was
     if virtual_time {
         waits::sleep_in_virtual_time(&mut linker)?;
     }
-    imports::log::add_to_linker(&mut linker)?;
-    imports::settings::add_to_linker(&mut linker)?;
-    imports::cancellation::add_to_linker(&mut linker)?;
-    if Capability::Cache.granted(grants) {
-        imports::cache::add_to_linker(&mut linker)?;
-    }
-    if Capability::Http.granted(grants) {
-        imports::http::add_to_linker(&mut linker)?;
-    }
-    // Many a library brings the types along without ever sending anything: they need no grant.
-    imports::http::add_types_to_linker(&mut linker)?;
-    if Capability::Locks.granted(grants) {
-        imports::locks::add_to_linker(&mut linker)?;
-        waits::show_locks(&mut linker)?;
-    }
-    if Capability::Schedule.granted(grants) {
-        imports::schedule::add_to_linker(&mut linker)?;
+    for capability in imports::all().iter().filter(|capability| capability.is_granted(grants)) {
+        capability.link(&mut linker)?;
     }
     Ok(linker)
 }
 
 /// All that is wrong with what is imported, in one message.
 pub(super) fn check(imports: &[String], task: &Task) -> Result<(), Refusal> {
-    let mut unknown = Vec::new();
-    let mut missing = BTreeSet::new();
-    let mut ungranted = Vec::new();
-    for import in imports {
-        match Capability::of(import) {
+    let capabilities = imports::all::<Guest>();
+    let serves = |capability: &dyn Capability<Guest>, import: &str| {
+        capability.interfaces().iter().any(|interface| interface.matches(import))
+    };
+    let (mut unknown, mut ungranted) = (Vec::new(), Vec::new());
+    let mut missing = BTreeMap::new();
+    for import in imports.iter().filter(|import| !is_free(import)) {
+        match capabilities.iter().enumerate().find(|(_, capability)| serves(**capability, import)) {
             None => unknown.push(format!("`{import}`")),
-            Some(capability) if !capability.granted(&task.grants) => {
+            Some((place, capability)) if !capability.is_granted(&task.grants) => {
                 let name = import.split_once('@').map_or(import.as_str(), |(name, _)| name);
                 ungranted.push(format!("`{name}`"));
-                missing.insert(capability);
+                missing.insert(place, capability.manifest_line(task));
             }
             Some(_) => {}
         }
@@ -261,7 +208,9 @@ pub(super) fn check(imports: &[String], task: &Task) -> Result<(), Refusal> {
         message.push(format!("imports what this host does not have: {}", unknown.join(", ")));
     }
     if !ungranted.is_empty() {
-        let lines: Vec<String> = missing.into_iter().map(|capability| capability.line(task)).collect();
+        let mut lines: Vec<String> = missing.into_values().collect();
+        // Several capabilities may stand on one grant.
+        lines.dedup();
         message.push(format!(
             "imports what its manifest does not grant: {}; add to {}.toml:\n[tasks.{}.grants]\n{}",
             ungranted.join(", "),
@@ -272,6 +221,7 @@ pub(super) fn check(imports: &[String], task: &Task) -> Result<(), Refusal> {
     }
     if message.is_empty() { Ok(()) } else { Err(Refusal(message.join("\n"))) }
 }
+
 /// Links files in the place of what WASI has. After WASI is linked.
 fn link_filesystem(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);

@@ -1,8 +1,8 @@
 //! The host calls in which guests mostly wait, linked so that it can be seen where they wait.
 //!
 //! A guest's stack can be taken where it enters a host call, which costs microseconds: far too much for every call, and
-//! nothing beside a wait. `wasi:io/poll` is what sleeping, HTTP and streams come down to; `locks.acquire` is the wait that
-//! depends on other runs. For other calls `guest` takes stacks as its budget allows.
+//! nothing beside a wait. Sleeping, HTTP and streams all wait in `wasi:io/poll`. `locks` says itself where a guest waits for other runs. For
+//! other calls `guest` takes stacks as its budget allows.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,8 +15,6 @@ use wasmtime_wasi::p2::bindings::io::poll::{Host, HostPollable};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
 use crate::attempt::{Sleeper, nap};
-use crate::imports::ImportsView;
-use crate::imports::bindings::sexton::task::locks::{Host as _, Mode};
 
 use super::guest::Guest;
 
@@ -77,28 +75,6 @@ pub(super) fn show_polls(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
                     Some(sleeper) => nap(sleeper, 1, ready).await,
                     None => ready.await,
                 }
-            })
-        },
-    )?;
-    linker.allow_shadowing(false);
-    Ok(())
-}
-
-/// Show where guests wait for locks. After locks are linked.
-pub(super) fn show_locks(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    linker.allow_shadowing(true);
-    linker.instance("sexton:task/locks@0.1.0")?.func_wrap_async(
-        "acquire",
-        |mut guest: StoreContextMut<'_, Guest>, (name, mode, wait): (String, Mode, u64)| {
-            Box::new(async move {
-                // It asks the store in any case, which costs a hundred times as much.
-                let handle = Guest::rests(&mut guest);
-                let mut imports = guest.data_mut().imports();
-                let acquired = imports.acquire(name, mode, wait);
-                Ok((match handle.sleeper() {
-                    Some(sleeper) => nap(sleeper, 1, acquired).await?,
-                    None => acquired.await?,
-                },))
             })
         },
     )?;

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 
 pub use error::BadCrontab;
+use error::LONGEST;
 use error::excerpt;
 use expand::expand;
 use field::{DAYS, FIELDS, WEEKDAYS, is_spread};
@@ -28,9 +29,6 @@ use super::counted::Counted;
 use super::dst::{self, Count, Job};
 use super::zones::zone_named;
 use crate::time::Timestamp;
-
-/// The longest text that is read, in bytes. A list of all minutes takes 169.
-const LONGEST: usize = 1000;
 
 /// The most seconds that are counted: 50 years of 366 days. A host is not down for longer.
 const LONGEST_COUNT: i64 = 50 * 366 * 24 * 3600;

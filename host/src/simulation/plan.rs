@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::SimulationError;
+use super::error::SimulationError;
 use crate::task::Name;
 use crate::time::Timestamp;
 

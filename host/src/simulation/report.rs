@@ -6,7 +6,7 @@ use chrono::SecondsFormat;
 use chrono_tz::Tz;
 use serde::Serialize;
 
-use super::SimulationError;
+use super::error::SimulationError;
 use super::plan::Plan;
 use crate::catalog::Catalog;
 use crate::machine::scheduler::PUNCTUAL;

@@ -18,7 +18,7 @@ use crate::lengths;
 use crate::machine::budget::Budgets;
 use crate::machine::executor::Executor;
 use crate::machine::live::LiveRuns;
-use crate::machine::scheduler::{Scheduler, Timetable};
+use crate::machine::scheduler::{Reacting, Scheduler, Timetable};
 use crate::machine::sweeper::Sweeper;
 use crate::machine::worker::Worker;
 use crate::ops::{OpError, Ops, Principal, TriggerRun};
@@ -30,7 +30,7 @@ use crate::store::{RunFilter, Store};
 use crate::task::{Name, TaskKey};
 use crate::time::{Clock, Timestamp};
 
-use super::SimulationError;
+use super::error::SimulationError;
 use super::plan::{HostEvent, Plan, RequestedRun};
 use super::report::{self, Gap, SimulationReport};
 
@@ -53,6 +53,7 @@ pub(super) struct SimHost<'a> {
     budgets: Arc<Budgets>,
     scheduler: Scheduler,
     timetable: Timetable,
+    reacting: Reacting,
     worker: Worker,
     sweeper: Sweeper,
     attempts: JoinSet<()>,
@@ -135,6 +136,7 @@ impl<'a> SimHost<'a> {
             budgets,
             scheduler,
             timetable: Timetable::default(),
+            reacting: Reacting::default(),
             worker,
             sweeper,
             attempts: JoinSet::new(),
@@ -209,7 +211,7 @@ impl<'a> SimHost<'a> {
                 continue;
             }
             let before = self.time.stirs();
-            let next_due = self.scheduler.look(&mut self.timetable).await;
+            let next_due = self.scheduler.look(&mut self.timetable, &mut self.reacting).await;
             self.sweeper.bury().await?;
             let room = usize::from(self.attempts.len() < self.worker.places as usize);
             let claimed = self.worker.take(room).await?;
@@ -263,7 +265,7 @@ impl<'a> SimHost<'a> {
                 }
                 HostEvent::Up => {
                     self.down = false;
-                    self.timetable = Timetable::default();
+                    (self.timetable, self.reacting) = Default::default();
                     self.store.abandon(&self.worker.host).await?;
                     self.note(now, "the host is up again".to_owned()).await?;
                     self.unseen = Some(self.latest().await?);

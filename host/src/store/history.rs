@@ -144,6 +144,9 @@ pub trait History: Send + Sync {
     /// The attempts at a run that are over, first to last.
     async fn attempts(&self, run: RunId) -> Result<Vec<AttemptInfo>>;
 
+    /// How many runs of one task are in `state`. It takes no longer where there are many.
+    async fn count(&self, task: TaskKey, state: RunState) -> Result<u64>;
+
     /// How many runs are in each state.
     async fn counts(&self) -> Result<BTreeMap<RunState, u64>>;
 }

@@ -3,7 +3,7 @@
 use crate::pause::{Pauses, Whom};
 use crate::store::Result;
 use crate::supervision::{Pause, Standing};
-use crate::task::TaskKey;
+use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -31,8 +31,15 @@ pub struct TaskState {
 /// How tasks stand, and what pauses them.
 #[async_trait]
 pub trait Tasks: Send + Sync {
-    /// What all tasks' schedules have come to.
+    /// The states of all tasks that have one. A scheduler asks for them when it starts; who asks for one task or one tenant has
+    /// the two methods below.
     async fn task_states(&self) -> Result<BTreeMap<TaskKey, TaskState>>;
+
+    /// The state of one task; `None` if nothing was ever written down about its schedule, pauses and failures.
+    async fn task_state(&self, task: TaskKey) -> Result<Option<TaskState>>;
+
+    /// The states of the tasks of one tenant that have one.
+    async fn task_states_of(&self, tenant: Name) -> Result<BTreeMap<TaskKey, TaskState>>;
 
     /// Pauses a task, or all tasks of a tenant, or all, those that come later included. A pause that is there already goes on
     /// since when it did; a `why`, which is for people, takes the place of the one that it had.

@@ -1,9 +1,11 @@
 //! Checks Sexton's source. [`source`] reads it, `references` resolves names to files, [`check`] applies the rules of
-//! [`house`]. [`prose`] checks the words that `text` takes out of files.
+//! [`house`]. [`documents`] checks links and names of files in what people read, [`prose`] the words that `text` takes out of files.
 
 pub mod check;
 mod circles;
+pub mod documents;
 pub mod house;
+pub mod markdown;
 pub mod prose;
 mod references;
 pub mod source;

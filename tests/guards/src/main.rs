@@ -1,6 +1,6 @@
 //! Reads Sexton's source and checks the structure that ARCHITECTURE.md promises: which room may use what, circles of files,
-//! and the length of files and functions; and the words of comments and pages. Prints what breaks a rule, then the figures. With
-//! `--edges` also which file of a circle uses which; with `--prose` also every sentence that is hard to read.
+//! the length of files and functions; the links of the documents; and the words of comments and pages. Prints what breaks a rule,
+//! then the figures. With `--edges` also which file of a circle uses which; with `--prose` also every sentence that is hard to read.
 #![expect(clippy::print_stdout, reason = "the report is printed")]
 
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use guards::house::{AREAS, HOUSE};
-use guards::{check, prose, source};
+use guards::{check, documents, prose, source};
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -27,7 +27,9 @@ fn run(root: &Path) -> Result<bool> {
     let code = source::read(root, HOUSE.crates)?;
     let report = check::all(&code, &HOUSE);
     let prose = prose::check(root, AREAS, prose::PATTERNS)?;
-    for fault in report.faults.iter().chain(&prose.faults) {
+    let (unread, links) = documents::check(root)?;
+    let faults = report.faults.len() + prose.faults.len() + unread.len();
+    for fault in report.faults.iter().chain(&prose.faults).chain(&unread) {
         println!("{fault}");
     }
     print!("{}", report.drawing);
@@ -47,6 +49,7 @@ fn run(root: &Path) -> Result<bool> {
     println!("figure functions_max {} lines", report.longest_function);
     println!("figure file_circle_max {} files", report.largest_circle);
     println!("figure prose_places {} places", prose.places.len());
-    println!("figure guards_faults {} faults", report.faults.len() + prose.faults.len());
-    Ok(report.faults.is_empty() && prose.faults.is_empty())
+    println!("figure documents_links {links} links");
+    println!("figure guards_faults {faults} faults");
+    Ok(faults == 0)
 }

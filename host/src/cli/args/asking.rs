@@ -88,3 +88,10 @@ fn from_environment(name: &str) -> Option<String> {
 fn tenant(text: &str) -> Result<Name, CliError> {
     Name::new(text).map_err(|e| CliError::usage(format!("`{TENANT}` does not name a tenant: {e}")))
 }
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(in crate::cli) struct ListArgs {
+    /// Print the API's JSON as it is
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}

@@ -3,8 +3,8 @@
 
 use clap::Command;
 
-/// The commands in groups, in the order in which they are shown.
-const GROUPS: &[(&str, &[&str])] = &[
+/// The commands in groups, in the order they are shown.
+pub(super) const GROUPS: &[(&str, &[&str])] = &[
     (
         "Tasks and runs",
         &["tasks", "chains", "runs", "show", "logs", "result", "trigger", "kill", "release", "pause", "resume"],

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 
-use super::{Asks, ListArgs};
+use super::asking::{Asks, ListArgs};
 
 /// The options that a host starts with.
 #[derive(Args, Clone, Debug, Default)]

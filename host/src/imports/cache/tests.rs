@@ -2,23 +2,24 @@
 
 use std::sync::Arc;
 
-use crate::attempt::{AllMemory, Ledger, NoRoom, Stop, Why};
-use crate::imports::testing::{Guest, QUOTA, World, grants, soon};
+use crate::attempt::{AllMemory, Interrupt, Ledger, NoRoom, Stop, Why};
+use crate::imports::LARGEST_VALUE;
+use crate::imports::testing::{Guest, QUOTA, Told as _, World, grants, soon};
 use crate::lifecycle::Transition;
 use crate::task::Task;
 
 use super::*;
 
 async fn set(guest: &mut Guest, key: &str, value: &[u8]) -> Result<u64, Error> {
-    soon(guest.imports().set(key.to_owned(), value.to_vec(), None)).await.unwrap()
+    soon(guest.imports().set(key.to_owned(), value.to_vec(), None)).await.told().unwrap()
 }
 
 async fn get(guest: &mut Guest, key: &str) -> Option<Entry> {
-    soon(guest.imports().get(key.to_owned())).await.unwrap().unwrap()
+    soon(guest.imports().get(key.to_owned())).await.told().unwrap().unwrap()
 }
 
 async fn refresh(guest: &mut Guest, key: &str, max_age: u64) -> Refreshed {
-    soon(guest.imports().refresh(key.to_owned(), max_age)).await.unwrap().unwrap()
+    soon(guest.imports().refresh(key.to_owned(), max_age)).await.told().unwrap().unwrap()
 }
 
 /// The renewal, which must be this guest's.
@@ -30,7 +31,7 @@ async fn renew(guest: &mut Guest, key: &str) -> Resource<Renewal> {
 }
 
 async fn publish(guest: &mut Guest, renewal: &Resource<Renewal>, value: &[u8]) -> wasmtime::Result<Result<u64, Error>> {
-    soon(guest.imports().publish(Resource::new_borrow(renewal.rep()), value.to_vec(), None)).await
+    soon(guest.imports().publish(Resource::new_borrow(renewal.rep()), value.to_vec(), None)).await.told()
 }
 
 async fn let_go(guest: &mut Guest, renewal: Resource<Renewal>) {
@@ -38,7 +39,7 @@ async fn let_go(guest: &mut Guest, renewal: Resource<Renewal>) {
 }
 
 async fn list(guest: &mut Guest, prefix: &str, after: Option<&str>) -> Vec<String> {
-    soon(guest.imports().list(prefix.to_owned(), after.map(str::to_owned))).await.unwrap().unwrap()
+    soon(guest.imports().list(prefix.to_owned(), after.map(str::to_owned))).await.told().unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -53,7 +54,7 @@ async fn an_entry_is_read_as_it_was_set_with_its_age() {
 
     assert_eq!((entry.value.as_slice(), entry.version, entry.age), (&b"\0value"[..], version, 3000));
     assert_eq!(i64::try_from(entry.set_at).unwrap(), at.as_millis());
-    assert!(soon(guest.imports().delete("a".to_owned())).await.unwrap().is_ok());
+    assert!(soon(guest.imports().delete("a".to_owned())).await.told().unwrap().is_ok());
     assert!(get(&mut guest, "a").await.is_none());
 }
 
@@ -62,7 +63,7 @@ async fn an_entry_ceases_to_be_when_it_was_said_to() {
     let world = World::new();
     let mut guest = world.guest().await;
     for (key, expires_in) in [("brief", 10), ("for ever", u64::MAX)] {
-        soon(guest.imports().set(key.to_owned(), vec![1], Some(expires_in))).await.unwrap().unwrap();
+        soon(guest.imports().set(key.to_owned(), vec![1], Some(expires_in))).await.told().unwrap().unwrap();
     }
     assert!(get(&mut guest, "brief").await.is_some());
 
@@ -77,7 +78,7 @@ async fn a_swap_needs_the_version_it_was_read_at() {
     let world = World::new();
     let mut guest = world.guest().await;
     let mut swap = async |expected, value: &str| {
-        soon(guest.imports().swap("a".to_owned(), expected, value.into(), None)).await.unwrap()
+        soon(guest.imports().swap("a".to_owned(), expected, value.into(), None)).await.told().unwrap()
     };
 
     let first = swap(None, "1").await.unwrap();
@@ -101,13 +102,16 @@ async fn keys_and_sizes_are_checked_by_every_function() {
             _ => false,
         };
         let mut view = guest.imports();
-        assert!(soon(view.get(key.clone())).await.unwrap().is_err_and(right), "get `{key}`");
-        assert!(soon(view.set(key.clone(), vec![], None)).await.unwrap().is_err_and(right), "set `{key}`");
-        assert!(soon(view.swap(key.clone(), None, vec![], None)).await.unwrap().is_err_and(right), "swap `{key}`");
-        assert!(soon(view.delete(key.clone())).await.unwrap().is_err_and(right), "delete `{key}`");
-        assert!(soon(view.refresh(key.clone(), 0)).await.unwrap().is_err_and(right), "refresh `{key}`");
+        assert!(soon(view.get(key.clone())).await.told().unwrap().is_err_and(right), "get `{key}`");
+        assert!(soon(view.set(key.clone(), vec![], None)).await.told().unwrap().is_err_and(right), "set `{key}`");
+        assert!(
+            soon(view.swap(key.clone(), None, vec![], None)).await.told().unwrap().is_err_and(right),
+            "swap `{key}`"
+        );
+        assert!(soon(view.delete(key.clone())).await.told().unwrap().is_err_and(right), "delete `{key}`");
+        assert!(soon(view.refresh(key.clone(), 0)).await.told().unwrap().is_err_and(right), "refresh `{key}`");
     }
-    assert!(soon(guest.imports().list("x".repeat(257), None)).await.unwrap().is_err());
+    assert!(soon(guest.imports().list("x".repeat(257), None)).await.told().unwrap().is_err());
 
     assert!(matches!(set(&mut guest, "one", &vec![0; LARGEST_VALUE + 1]).await, Err(Error::TooLarge)));
     assert!(set(&mut guest, "one", &vec![0; LARGEST_VALUE]).await.is_ok());
@@ -143,7 +147,7 @@ async fn a_run_has_no_more_renewals_than_its_memory_has_room_for_their_last_good
     }
     let _held = [renew(&mut guest, "a").await, renew(&mut guest, "b").await];
 
-    let refused = soon(guest.imports().refresh("c".to_owned(), 0)).await.unwrap_err();
+    let refused = soon(guest.imports().refresh("c".to_owned(), 0)).await.told().unwrap_err();
 
     assert!(refused.downcast_ref::<NoRoom>().is_some(), "{refused:#}");
 }

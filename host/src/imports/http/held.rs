@@ -42,7 +42,7 @@ const FIELD: usize = 320;
 const BODY: usize = 3 << 10;
 
 /// What the host holds in `entry` of a table of handles, in bytes, if that is a thing of this interface.
-pub(in crate::imports) fn held_by(entry: &(dyn Any + Send)) -> usize {
+pub(super) fn held_by(entry: &(dyn Any + Send)) -> usize {
     let body = |there: bool| if there { BODY } else { 0 };
     if let Some(fields) = entry.downcast_ref::<FieldMap>() {
         size(fields)
@@ -90,7 +90,7 @@ pub(super) fn charged(fields: &HeaderMap, ledger: &Arc<Ledger>) -> Result<Header
 }
 
 /// Count what is kept, and refuse what is of no use. After the interface is linked.
-pub(super) fn count<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+pub(super) fn count<T: ImportsView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut types = linker.instance(INTERFACE)?;
     fields(&mut types)?;
@@ -101,7 +101,7 @@ pub(super) fn count<T: ImportsView + 'static>(linker: &mut Linker<T>) -> wasmtim
 }
 
 /// The guest's side of the interface, once its run has heard that a call adds up to `bytes`.
-fn adding<'a, T: ImportsView + 'static>(guest: &'a mut StoreContextMut<'_, T>, bytes: usize) -> WasiHttpCtxView<'a> {
+fn adding<'a, T: ImportsView>(guest: &'a mut StoreContextMut<'_, T>, bytes: usize) -> WasiHttpCtxView<'a> {
     let imports = guest.data_mut().imports();
     imports.ctx.ledger.expects(bytes);
     imports.http()
@@ -115,7 +115,7 @@ fn told<T>(http: &mut WasiHttpCtxView<'_>, done: HeaderResult<T>) -> wasmtime::R
     },))
 }
 
-fn fields<T: ImportsView + 'static>(types: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> {
+fn fields<T: ImportsView>(types: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> {
     types.func_wrap(
         "[static]fields.from-list",
         |mut guest: StoreContextMut<'_, T>, (list,): (Vec<(String, Vec<u8>)>,)| {
@@ -148,7 +148,7 @@ fn fields<T: ImportsView + 'static>(types: &mut LinkerInstance<'_, T>) -> wasmti
     })
 }
 
-fn requests<T: ImportsView + 'static>(types: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> {
+fn requests<T: ImportsView>(types: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> {
     type Request = Resource<HostOutgoingRequest>;
     types.func_wrap(
         "[method]outgoing-request.set-method",
@@ -186,7 +186,7 @@ fn requests<T: ImportsView + 'static>(types: &mut LinkerInstance<'_, T>) -> wasm
     )
 }
 
-fn bodies<T: ImportsView + 'static>(types: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> {
+fn bodies<T: ImportsView>(types: &mut LinkerInstance<'_, T>) -> wasmtime::Result<()> {
     types.func_wrap(
         "[method]outgoing-body.write",
         |mut guest: StoreContextMut<'_, T>, (body,): (Resource<HostOutgoingBody>,)| {

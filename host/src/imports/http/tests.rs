@@ -71,7 +71,7 @@ fn grant(host: &str, port: u16) -> HttpHost {
 fn sender(grants: &[HttpHost]) -> Sender {
     let until = until(BOUND);
     let refusals = refusals(&until);
-    HttpCtx::new(grants, until, ledger(), refusals).sender
+    Sender::new(grants, until, ledger(), refusals)
 }
 
 fn request(uri: &str) -> Request<WasiBody> {
@@ -223,8 +223,7 @@ async fn a_uri_that_can_be_read_in_two_ways_is_refused() {
 async fn a_server_that_never_answers_is_left_at_the_deadline() {
     let (address, mut sight) = server("").await;
     let until = until(Duration::from_millis(100));
-    let mut sender =
-        HttpCtx::new(&[grant("127.0.0.1", address.port())], until.clone(), ledger(), refusals(&until)).sender;
+    let mut sender = Sender::new(&[grant("127.0.0.1", address.port())], until.clone(), ledger(), refusals(&until));
     let uri = format!("http://{address}/");
 
     let start = Instant::now();
@@ -241,7 +240,7 @@ async fn an_exchange_ends_by_itself_if_nobody_drops_it() {
     let (address, _sight) = server("").await;
     let until = until(Duration::from_millis(50));
     let refusals = refusals(&until);
-    let mut sender = HttpCtx::new(&[grant("127.0.0.1", address.port())], until, ledger(), refusals).sender;
+    let mut sender = Sender::new(&[grant("127.0.0.1", address.port())], until, ledger(), refusals);
 
     let ended = error(send(&mut sender, &format!("http://{address}/")).await);
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::attempt::{Stop, Why};
-use crate::imports::testing::{Guest, World, eventually, grants, named, soon};
+use crate::imports::testing::{Guest, Told as _, World, eventually, grants, named, soon};
 use crate::lifecycle::Transition;
 use crate::task::Name;
 
@@ -16,7 +16,7 @@ const LONG: u64 = 1 << 40;
 type Answer = wasmtime::Result<Result<Resource<HeldLock>, Error>>;
 
 async fn acquire(guest: &mut Guest, name: &str, mode: Mode, wait: u64) -> Answer {
-    soon(guest.imports().acquire(name.to_owned(), mode, wait)).await
+    soon(guest.imports().acquire(name.to_owned(), mode, wait)).await.told()
 }
 
 /// The lock, at once.

@@ -1,7 +1,7 @@
 //! What guests enqueue, on a real store.
 
 use super::*;
-use crate::imports::testing::{BOUND, Guest, World, grants, soon};
+use crate::imports::testing::{BOUND, Guest, Told as _, World, grants, soon};
 use crate::lifecycle::Transition;
 use crate::run::Cause;
 use crate::run::RunId;
@@ -10,12 +10,12 @@ use crate::tenant::{TenantLimits, Tenants};
 async fn enqueue(guest: &mut Guest, task: &str, key: Option<&str>) -> Result<RunId, Error> {
     let mut view = guest.imports();
     let answer = view.enqueue(task.to_owned(), When::Now, b"input".to_vec(), key.map(str::to_owned));
-    soon(answer).await.unwrap().map(|run| run.parse().unwrap())
+    soon(answer).await.told().unwrap().map(|run| run.parse().unwrap())
 }
 
 async fn continued(guest: &mut Guest) -> Result<RunId, Error> {
     let mut view = guest.imports();
-    soon(view.continue_later(When::After(0), b"state".to_vec())).await.unwrap().map(|run| run.parse().unwrap())
+    soon(view.continue_later(When::After(0), b"state".to_vec())).await.told().unwrap().map(|run| run.parse().unwrap())
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn keys_and_sizes_are_checked() {
         assert!(matches!(enqueue(&mut guest, "other", Some(key)).await, Err(Error::BadKey)), "{key}");
     }
     let large = vec![0; LARGEST_VALUE + 1];
-    let answer = soon(guest.imports().enqueue("other".to_owned(), When::Now, large, None)).await.unwrap();
+    let answer = soon(guest.imports().enqueue("other".to_owned(), When::Now, large, None)).await.told().unwrap();
     assert!(matches!(answer, Err(Error::TooLarge)));
 }
 
@@ -120,7 +120,7 @@ async fn a_run_is_due_when_it_was_asked_for_and_never_overtakes() {
         (When::After(5), now.plus(Duration::from_millis(5)), now.plus(Duration::from_millis(5))),
         (When::At(7), Timestamp::from_millis(7), now),
     ] {
-        let run = soon(guest.imports().enqueue("other".to_owned(), when, vec![], None)).await.unwrap().unwrap();
+        let run = soon(guest.imports().enqueue("other".to_owned(), when, vec![], None)).await.told().unwrap().unwrap();
         let info = world.services.store.run(run.parse().unwrap()).await.unwrap().unwrap();
         assert_eq!((info.due_at, info.run_at), (due_at, run_at), "{when:?}");
     }
@@ -155,7 +155,7 @@ fn narrow(tasks: &[&str]) -> World {
 }
 
 async fn enqueue_bytes(guest: &mut Guest, task: &str, bytes: usize) -> Result<String, Error> {
-    soon(guest.imports().enqueue(task.to_owned(), When::After(1000), vec![7; bytes], None)).await.unwrap()
+    soon(guest.imports().enqueue(task.to_owned(), When::After(1000), vec![7; bytes], None)).await.told().unwrap()
 }
 
 #[tokio::test]
@@ -209,9 +209,10 @@ async fn a_run_that_is_due_beyond_the_horizon_is_refused() {
     let ten_years = 3660 * 24 * 3600 * 1000;
 
     for when in [When::At(u64::MAX), When::After(u64::MAX), When::After(ten_years + 1)] {
-        let answer = soon(guest.imports().enqueue("other".to_owned(), when, vec![], None)).await.unwrap();
+        let answer = soon(guest.imports().enqueue("other".to_owned(), when, vec![], None)).await.told().unwrap();
         assert!(matches!(&answer, Err(Error::Other(why)) if why.contains("ahead")), "{when:?}: {answer:?}");
     }
-    let answer = soon(guest.imports().enqueue("other".to_owned(), When::After(ten_years), vec![], None)).await.unwrap();
+    let answer =
+        soon(guest.imports().enqueue("other".to_owned(), When::After(ten_years), vec![], None)).await.told().unwrap();
     assert!(answer.is_ok(), "{answer:?}");
 }

@@ -62,7 +62,7 @@ impl Scheduler {
         let fired = self.store.fire(fire).await?;
         if fired == Fired::Stale {
             // Another host was first. The store has the current progress.
-            let state = self.store.task_states().await?.remove(&task.key).unwrap_or_default();
+            let state = self.store.task_state(task.key.clone()).await?.unwrap_or_default();
             return Ok((Progress::of(&state), Some(now)));
         }
         for made in fired.made() {

@@ -97,7 +97,7 @@ struct Seen<'a> {
 
 /// All schedules that depend on earlier runs.
 #[derive(Debug, Default)]
-pub(super) struct Reacting {
+pub struct Reacting {
     schedules: BTreeMap<TaskKey, (Schedule, Next)>,
     /// The awaited tasks with `overlap = "replace"`, in the version that was known last.
     versions: BTreeMap<TaskKey, Arc<Task>>,

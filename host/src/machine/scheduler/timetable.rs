@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::reacting::Reacting;
 use crate::schedule::{SET_BACK, Trigger};
 use crate::store::TaskState;
 use crate::task::{Task, TaskKey};
@@ -52,9 +51,6 @@ pub struct Timetable {
     latest: Option<Timestamp>,
     /// The tasks that were due at this host's start, so that they are due only once.
     started: Started,
-    /// The schedules that depend on earlier runs. Only the simulation uses this field
-    /// ([`Scheduler::look`](super::Scheduler::look)).
-    pub(super) reacting: Reacting,
 }
 
 impl Timetable {

@@ -11,7 +11,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use toml::Spanned;
 
-use super::Wrong;
+use super::wrong::Wrong;
 use crate::config::kinds::{Count, Kind, Line, Of, Period, Scalar, YEAR_MS};
 use crate::schedule::{BETWEEN_ROUNDS, Chain, Cooldowns, Link, OnFailure, Pace};
 use crate::task::{Name, TaskKey};
@@ -35,12 +35,13 @@ pub(super) enum AfterText {
     Each(AfterTable),
 }
 
+/// The waits after runs that succeeded and after runs that did not.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct AfterTable {
-    /// Time after a run that succeeded.
+    /// The wait after a run that succeeded.
     success: Of<Pause>,
-    /// Time after a run that did not succeed. Default: as `success`.
+    /// The wait after a run that did not succeed. Default: as `success`.
     fail: Option<Of<Pause>>,
 }
 
@@ -81,17 +82,17 @@ impl AfterText {
     }
 }
 
-/// Keeps between `min` and `max` runs going, started one every `from` to `to`.
+/// The host starts one run every `from` to `to`, so that between `min` and `max` of them are in progress.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct PaceText {
-    /// While fewer runs are going, the interval between two starts shrinks.
+    /// While fewer runs are in progress the interval between two starts shrinks.
     min: Of<Count<0, 10_000>>,
-    /// While this many runs are going, none is started.
+    /// While this many runs are in progress none is started.
     max: Of<Count<1, 10_000>>,
-    /// The shortest interval.
+    /// The shortest interval between two starts.
     from: Of<Pause>,
-    /// The longest interval.
+    /// The longest interval between two starts.
     to: Of<Pause>,
 }
 
@@ -129,16 +130,16 @@ pub(super) fn pace(text: &Spanned<PaceText>, has_overlap: bool, place: &str) -> 
 pub(super) struct ChainText {
     /// One line for people.
     description: Option<Of<Line>>,
-    /// The tasks, in order: names, or tables with a name and the wait after its run. They may belong to any plugin of
-    /// the tenant.
+    /// The links, 1 to 1000, in order: names of tasks of the tenant, of any plugin, or tables with a name and how long
+    /// to wait after its run.
     #[schemars(with = "Vec<LinkText>")]
     links: Spanned<Vec<LinkText>>,
-    /// Policy for a link that does not succeed: "go-on" (the default), or "stop", which pauses the chain; after a
-    /// resume it continues with that link. The failure is logged in either case.
+    /// Policy for a link that does not succeed: "go-on" (the default), or "stop", which pauses the chain; when it is
+    /// resumed it begins again with that link. The log says so in both cases.
     on_failure: Option<Of<OnFailures>>,
-    /// Time from the end of a round in which all links succeeded to the next round. Default: "1s".
+    /// The wait between a round in which all links succeeded and the next one. Default: "1s".
     success_cooldown: Option<Of<Pause>>,
-    /// Time after any other round. Default: as `success-cooldown`.
+    /// The wait after a round in which a link did not succeed. Default: as `success-cooldown`.
     fail_cooldown: Option<Of<Pause>>,
 }
 
@@ -172,15 +173,16 @@ pub(super) enum LinkText {
     Table(LinkTable),
 }
 
+/// A link of a chain, with how long to wait after its run.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct LinkTable {
     /// The name of the task.
     #[schemars(with = "String")]
     task: Name,
-    /// Time from the success of its run to the start of the next link. Default: "0s".
+    /// The wait between a run of the task that succeeded and the next link. Default: "0s".
     success_cooldown: Option<Of<Cooldown>>,
-    /// Time after a run that did not succeed. Default: as `success-cooldown`.
+    /// The wait after a run that did not succeed. Default: as `success-cooldown`.
     fail_cooldown: Option<Of<Cooldown>>,
 }
 

@@ -9,6 +9,7 @@ use crate::task::{Budget, HttpHost, Pattern};
 use crate::time::Timestamp;
 
 mod broken;
+mod reference;
 
 fn parse(text: &str) -> Manifest {
     Manifest::parse("front.toml", text).unwrap_or_else(|e| panic!("{e}"))

@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use toml::Spanned;
 
-use super::Wrong;
 use super::text::TaskText;
+use super::wrong::Wrong;
 use crate::config::kinds::{Kind, Of};
 use crate::schedule::instant_parser::Absolute;
 use crate::schedule::{CatchUp, Timing, Trigger};

@@ -3,6 +3,9 @@
 
 use crate::schedule::instant_parser::on_one_line;
 
+/// The longest text that is read, in bytes. A list of all minutes takes 169.
+pub(super) const LONGEST: usize = 1000;
+
 /// The reason why a text is not a crontab expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadCrontab {
@@ -49,7 +52,7 @@ pub enum BadCrontab {
     #[error("`{0}` never comes{1}; use days that these months have")]
     Never(String, &'static str),
     /// The text is longer than any crontab needs to be.
-    #[error("a crontab has at most {most} bytes, this one has {0}; write ranges and steps", most = super::LONGEST)]
+    #[error("a crontab has at most {most} bytes, this one has {0}; write ranges and steps", most = LONGEST)]
     Long(usize),
 }
 

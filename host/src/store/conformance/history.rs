@@ -140,6 +140,11 @@ pub(crate) async fn runs_are_counted_by_state(store: Tested) {
 
     assert_eq!(none, RunState::ALL.into_iter().map(|state| (state, 0)).collect());
     assert_eq!(counts, RunState::ALL.into_iter().zip([2, 1, 2, 1, 1]).collect());
+    for (name, expected) in [("a", [0, 0, 1, 1, 0]), ("b", [0, 1, 1, 0, 0]), ("c", [2, 0, 0, 0, 1]), ("d", [0; 5])] {
+        for (state, expected) in RunState::ALL.into_iter().zip(expected) {
+            assert_eq!(store.count(task(name), state).await.unwrap(), expected, "{name} {state:?}");
+        }
+    }
 }
 
 pub(crate) async fn the_latest_success_is_the_latest_runs(store: Tested) {

@@ -111,6 +111,10 @@ pub(crate) async fn firing_makes_the_runs_and_moves_the_cursor(store: Tested) {
     let states = store.task_states().await.unwrap();
     assert_eq!(states[&task("a")], TaskState { cursor: Some(at(25)), fired: 2, ..TaskState::default() });
     assert_eq!(states[&task("b")], TaskState { cursor: Some(at(7)), ..TaskState::default() });
+    assert_eq!(store.task_state(task("a")).await.unwrap().as_ref(), Some(&states[&task("a")]));
+    assert_eq!(store.task_state(task("c")).await.unwrap(), None);
+    assert_eq!(store.task_states_of(task("a").tenant).await.unwrap(), states);
+    assert!(store.task_states_of(Name::new("other").unwrap()).await.unwrap().is_empty());
 }
 
 pub(crate) async fn of_two_who_fire_a_task_by_what_it_remembers_only_the_first_does(store: Tested) {

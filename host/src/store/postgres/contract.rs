@@ -104,6 +104,10 @@ impl History for PostgresStore {
         read!(self, |tx| history::attempts(tx, run))
     }
 
+    async fn count(&self, task: TaskKey, state: RunState) -> Result<u64> {
+        read!(self, |tx| history::count(tx, &task, state))
+    }
+
     async fn counts(&self) -> Result<BTreeMap<RunState, u64>> {
         read!(self, |tx| history::counts(tx))
     }
@@ -173,6 +177,14 @@ impl Schedules for PostgresStore {
 impl Tasks for PostgresStore {
     async fn task_states(&self) -> Result<BTreeMap<TaskKey, TaskState>> {
         read!(self, |tx| history::task_states(tx))
+    }
+
+    async fn task_state(&self, task: TaskKey) -> Result<Option<TaskState>> {
+        read!(self, |tx| history::task_state(tx, &task))
+    }
+
+    async fn task_states_of(&self, tenant: Name) -> Result<BTreeMap<TaskKey, TaskState>> {
+        read!(self, |tx| history::task_states_of(tx, &tenant))
     }
 
     async fn pause(&self, whom: Whom, why: Option<String>, now: Timestamp) -> Result<()> {

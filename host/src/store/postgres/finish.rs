@@ -4,6 +4,7 @@
 //! the row is locked and read again, so that the count of failures in a row is right on all hosts together.
 
 mod attempts;
+mod ended;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-pub(in crate::store::postgres) use self::written::Ended;
+pub(super) use self::ended::Ended;
 use self::written::Ending;
 use super::errors::Step;
 use super::extend::columns;
@@ -31,15 +32,6 @@ use crate::supervision::{self, Consequence, End, Standing};
 pub(super) struct Finishing {
     /// Ends of which it is not known whether they were written. Offered again, they are looked for.
     doubtful: Mutex<HashSet<ClaimKey>>,
-}
-
-/// A run as the end of its attempt has found it, and what it came to.
-#[derive(Debug)]
-struct Held {
-    task: i64,
-    bytes: i64,
-    host: Option<String>,
-    entered: RunState,
 }
 
 /// How a task stands within the transaction.
@@ -74,7 +66,7 @@ impl Work for Finishing {
         let mut lost = Vec::new();
         for (place, ending) in ending.into_iter().enumerate() {
             match held.remove(&place) {
-                Some(held) => ended.push((place, Ended::of(ending, held))),
+                Some(held) => ended.push((place, Ended::of(ending.finish, held))),
                 None => lost.push(place),
             }
         }

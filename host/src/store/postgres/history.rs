@@ -166,26 +166,61 @@ pub(super) async fn counts(tx: &Tx) -> Step<BTreeMap<RunState, u64>> {
     Ok(RunState::ALL.iter().enumerate().map(|(place, state)| (*state, number(&row, place))).collect())
 }
 
-/// See [`crate::store::Store::task_states`].
+/// See [`crate::store::history::History::count`].
+pub(super) async fn count(tx: &Tx, task: &TaskKey, state: RunState) -> Step<u64> {
+    let row = tx
+        .query_one(
+            "SELECT coalesce(sum(waiting), 0)::bigint, coalesce(sum(running), 0)::bigint, \
+             coalesce(sum(succeeded), 0)::bigint, coalesce(sum(failed), 0)::bigint, \
+             coalesce(sum(cancelled), 0)::bigint FROM tasks t JOIN tally y ON y.task = t.id \
+             WHERE t.tenant = $1 AND t.name = $2",
+            &[&task.tenant.as_str(), &task.task.as_str()],
+        )
+        .await?;
+    Ok(number(&row, state_code(state) as usize))
+}
+
+/// What makes [`state`] of a row.
+fn select() -> String {
+    format!(
+        "SELECT t.tenant, t.name, t.cursor_at, {STANDING_COLUMNS}, t.fired, t.memory, t.schedule, t.left_out FROM tasks t"
+    )
+}
+
+/// A task about which something was written down.
+const HAS_STATE: &str =
+    "(t.cursor_at IS NOT NULL OR t.schedule IS NOT NULL OR t.paused OR t.failures > 0 OR t.crashes > 0)";
+
+/// See [`crate::store::tasks::Tasks::task_states`].
 pub(super) async fn task_states(tx: &Tx) -> Step<BTreeMap<TaskKey, TaskState>> {
-    let sql = format!(
-        "SELECT t.tenant, t.name, t.cursor_at, {STANDING_COLUMNS}, t.fired, t.memory, t.schedule, t.left_out FROM tasks t \
-         WHERE t.cursor_at IS NOT NULL OR t.schedule IS NOT NULL OR t.paused OR t.failures > 0 OR t.crashes > 0"
-    );
-    let rows = tx.query(&sql, &[]).await?;
-    let each = rows.iter().map(|row| {
-        let state = TaskState {
-            cursor: maybe_instant(row, 2),
-            fired: number(row, 9),
-            memory: row.get(10),
-            schedule: row.get(11),
-            left_out: row.get(12),
-            paused: pause(row, 3),
-            standing: standing(row, 3),
-        };
-        Ok((task_key(row, 0)?, state))
-    });
-    each.collect()
+    let rows = tx.query(&format!("{} WHERE {HAS_STATE}", select()), &[]).await?;
+    rows.iter().map(state).collect()
+}
+
+/// See [`crate::store::tasks::Tasks::task_state`].
+pub(super) async fn task_state(tx: &Tx, task: &TaskKey) -> Step<Option<TaskState>> {
+    let sql = format!("{} WHERE t.tenant = $1 AND t.name = $2 AND {HAS_STATE}", select());
+    let row = tx.query_opt(&sql, &[&task.tenant.as_str(), &task.task.as_str()]).await?;
+    Ok(row.as_ref().map(state).transpose()?.map(|(_, state)| state))
+}
+
+/// See [`crate::store::tasks::Tasks::task_states_of`].
+pub(super) async fn task_states_of(tx: &Tx, tenant: &Name) -> Step<BTreeMap<TaskKey, TaskState>> {
+    let rows = tx.query(&format!("{} WHERE t.tenant = $1 AND {HAS_STATE}", select()), &[&tenant.as_str()]).await?;
+    rows.iter().map(state).collect()
+}
+
+fn state(row: &Row) -> Step<(TaskKey, TaskState)> {
+    let state = TaskState {
+        cursor: maybe_instant(row, 2),
+        fired: number(row, 9),
+        memory: row.get(10),
+        schedule: row.get(11),
+        left_out: row.get(12),
+        paused: pause(row, 3),
+        standing: standing(row, 3),
+    };
+    Ok((task_key(row, 0)?, state))
 }
 
 /// Milliseconds since the Unix epoch by the database's clock. Nowhere else is SQL asked for the time.

@@ -1,6 +1,6 @@
 //! What a run is that is asked for: one function for each way in which a run comes to be.
 //!
-//! `docs/design/0013-what-a-run-is.md` lists the ways, where they differ, and why.
+//! `docs/design/0014-what-a-run-is.md` lists the ways, where they differ, and why.
 
 use std::time::Duration;
 

@@ -97,6 +97,10 @@ impl History for SqliteStore {
         self.read(move |conn| history::attempts(conn, run)).await
     }
 
+    async fn count(&self, task: TaskKey, state: RunState) -> Result<u64> {
+        self.read(move |conn| history::count(conn, &task, state)).await
+    }
+
     async fn counts(&self) -> Result<BTreeMap<RunState, u64>> {
         self.read(history::counts).await
     }
@@ -158,6 +162,14 @@ impl Schedules for SqliteStore {
 impl Tasks for SqliteStore {
     async fn task_states(&self) -> Result<BTreeMap<TaskKey, TaskState>> {
         self.read(history::task_states).await
+    }
+
+    async fn task_state(&self, task: TaskKey) -> Result<Option<TaskState>> {
+        self.read(move |conn| history::task_state(conn, &task)).await
+    }
+
+    async fn task_states_of(&self, tenant: Name) -> Result<BTreeMap<TaskKey, TaskState>> {
+        self.read(move |conn| history::task_states_of(conn, &tenant)).await
     }
 
     async fn pause(&self, whom: Whom, why: Option<String>, now: Timestamp) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::run::{Accounts, Kept, Output, Report, RunId, RunState};
 use crate::store::{AttemptInfo, LatestRuns, RunFilter, RunInfo, TaskState};
@@ -176,23 +176,52 @@ pub(super) fn counts(conn: &Connection) -> rusqlite::Result<BTreeMap<RunState, u
     })
 }
 
-/// See [`crate::store::Store::task_states`].
+/// See [`crate::store::history::History::count`].
+pub(super) fn count(conn: &Connection, task: &TaskKey, state: RunState) -> rusqlite::Result<u64> {
+    conn.prepare_cached(
+        "SELECT waiting, running, succeeded, failed, cancelled FROM tasks WHERE tenant = ?1 AND name = ?2",
+    )?
+    .query_row(params![task.tenant.as_str(), task.task.as_str()], |row| number(row, state_code(state) as usize))
+    .optional()
+    .map(Option::unwrap_or_default)
+}
+
+/// What makes [`state`] of a row.
+fn select() -> String {
+    format!("SELECT tenant, name, cursor_at, {STANDING_COLUMNS}, fired, memory, schedule, left_out FROM tasks t")
+}
+
+/// A task about which something was written down.
+const HAS_STATE: &str = "(cursor_at IS NOT NULL OR schedule IS NOT NULL OR paused OR failures > 0 OR crashes > 0)";
+
+/// See [`crate::store::tasks::Tasks::task_states`].
 pub(super) fn task_states(conn: &Connection) -> rusqlite::Result<BTreeMap<TaskKey, TaskState>> {
-    conn.prepare_cached(&format!(
-        "SELECT tenant, name, cursor_at, {STANDING_COLUMNS}, fired, memory, schedule, left_out FROM tasks t \
-         WHERE cursor_at IS NOT NULL OR schedule IS NOT NULL OR paused OR failures > 0 OR crashes > 0"
-    ))?
-    .query_map([], |row| {
-        let state = TaskState {
-            cursor: maybe_instant(row, 2)?,
-            fired: number(row, 9)?,
-            memory: row.get(10)?,
-            schedule: row.get(11)?,
-            left_out: row.get(12)?,
-            paused: pause(row, 3)?,
-            standing: standing(row, 3)?,
-        };
-        Ok((task_key(row, 0)?, state))
-    })?
-    .collect()
+    conn.prepare_cached(&format!("{} WHERE {HAS_STATE}", select()))?.query_map([], state)?.collect()
+}
+
+/// See [`crate::store::tasks::Tasks::task_state`].
+pub(super) fn task_state(conn: &Connection, task: &TaskKey) -> rusqlite::Result<Option<TaskState>> {
+    conn.prepare_cached(&format!("{} WHERE tenant = ?1 AND name = ?2 AND {HAS_STATE}", select()))?
+        .query_row(params![task.tenant.as_str(), task.task.as_str()], |row| Ok(state(row)?.1))
+        .optional()
+}
+
+/// See [`crate::store::tasks::Tasks::task_states_of`].
+pub(super) fn task_states_of(conn: &Connection, tenant: &Name) -> rusqlite::Result<BTreeMap<TaskKey, TaskState>> {
+    conn.prepare_cached(&format!("{} WHERE tenant = ?1 AND {HAS_STATE}", select()))?
+        .query_map([tenant.as_str()], state)?
+        .collect()
+}
+
+fn state(row: &Row<'_>) -> rusqlite::Result<(TaskKey, TaskState)> {
+    let state = TaskState {
+        cursor: maybe_instant(row, 2)?,
+        fired: number(row, 9)?,
+        memory: row.get(10)?,
+        schedule: row.get(11)?,
+        left_out: row.get(12)?,
+        paused: pause(row, 3)?,
+        standing: standing(row, 3)?,
+    };
+    Ok((task_key(row, 0)?, state))
 }

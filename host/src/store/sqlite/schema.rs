@@ -4,7 +4,7 @@
 //! changed; a further one is added.
 //!
 //! Instants are milliseconds since the Unix epoch, in columns that end in `_at` or `_until`. The numbers that stand for
-//! words (`state`, `cause`, ...) are in `rows.rs`.
+//! words (`state`, `cause`, ...) are in `store/codes.rs`.
 
 use rusqlite::Connection;
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use tokio_postgres::types::ToSql;
 
-use super::written::Ended;
+use super::ended::Ended;
 use crate::run::{Accounts, Kept, Report};
 use crate::store::codes::outcome_code;
 use crate::store::postgres::rows::{code, text, to_int, to_sql};

@@ -8,9 +8,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::attempts::{self, Attempts};
-use super::{Held, Stands, of_row};
+use super::ended::{Ended, Held};
+use super::{Stands, of_row};
 use crate::lifecycle::Transition;
-use crate::run::{ClaimKey, Outcome, Output, Report, RunState};
+use crate::run::{Outcome, Output, Report, RunState};
 use crate::store::codes::{outcome_code, state_code};
 use crate::store::postgres::errors::Step;
 use crate::store::postgres::over::{Over, moving};
@@ -26,7 +27,7 @@ use crate::time::Timestamp;
 /// An end that is offered.
 #[derive(Debug)]
 pub(super) struct Ending<'a> {
-    finish: &'a Arc<Finish>,
+    pub(super) finish: &'a Arc<Finish>,
     /// What comes to the run's bytes with it.
     bytes: i64,
 }
@@ -76,41 +77,6 @@ fn bytes_of_logs(report: &Report) -> i64 {
     }
     let texts = report.log.text.len() + report.stdout.text.len() + report.stderr.text.len();
     to_sql(texts + report.backtrace.as_ref().map_or(0, String::len)) + ROW_BYTES
-}
-
-/// The end of an attempt whose claim held.
-#[derive(Debug)]
-pub(in crate::store::postgres) struct Ended<'a> {
-    pub(in crate::store::postgres) finish: &'a Arc<Finish>,
-    pub(in crate::store::postgres) claim: ClaimKey,
-    pub(in crate::store::postgres) task: i64,
-    pub(in crate::store::postgres) outcome: Outcome,
-    /// The state that its run came into.
-    pub(in crate::store::postgres) entered: RunState,
-    pub(in crate::store::postgres) ended_at: Timestamp,
-    /// Bytes that the run has.
-    pub(in crate::store::postgres) bytes: i64,
-    pub(in crate::store::postgres) host: String,
-}
-
-impl<'a> Ended<'a> {
-    pub(super) fn of(ending: Ending<'a>, held: Held) -> Self {
-        let finish = ending.finish;
-        Self {
-            finish,
-            claim: finish.claim,
-            task: held.task,
-            outcome: finish.report.outcome,
-            entered: held.entered,
-            ended_at: finish.report.ended_at,
-            bytes: held.bytes,
-            host: held.host.unwrap_or_default(),
-        }
-    }
-
-    pub(super) fn over_at(&self) -> i64 {
-        if self.entered.is_over() { self.ended_at.as_millis() } else { NOT_OVER }
-    }
 }
 
 /// The claim, that it holds, and that it is one that has expired, if only such a one is to be ended.

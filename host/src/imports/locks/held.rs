@@ -1,0 +1,12 @@
+//! A lock that a guest holds a handle to.
+
+use std::sync::Arc;
+
+use crate::store::LockName;
+
+/// A lock of a run.
+#[derive(Debug)]
+pub struct HeldLock {
+    pub(super) lock: Arc<LockName>,
+    pub(super) fence: u64,
+}
