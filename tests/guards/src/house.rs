@@ -164,7 +164,7 @@ pub const AREAS: &[Area] = &[
     Area { path: "host/src/runtime", most: 357 },
     Area { path: "host/src/schedule", most: 0 },
     Area { path: "host/src/simulation", most: 0 },
-    Area { path: "host/src/store", most: 799 },
+    Area { path: "host/src/store", most: 801 },
     Area { path: "host/src/supervisor", most: 0 },
     Area { path: "host/src/telemetry", most: 0 },
     Area { path: "sdk", most: 0 },
