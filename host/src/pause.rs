@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_narrowest_pause_is_the_one_that_is_told() {
+    fn the_narrowest_pause_is_the_one_that_is_shown() {
         let pause = |why: &str| Pause { since: Some(Timestamp::from_millis(0)), why: Some(why.to_owned()) };
         let (crowd, other) = (Name::new("crowd").unwrap(), Name::new("other").unwrap());
         let pauses = Pauses { all: Some(pause("a")), tenants: BTreeMap::from([(crowd.clone(), pause("t"))]) };

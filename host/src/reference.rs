@@ -6,7 +6,7 @@ use std::path::Path;
 /// The most characters of a line, as everywhere in the documents.
 const WIDTH: usize = 120;
 
-/// The environment variable with which pages are written before they are compared.
+/// If this variable is in the environment, pages are written before they are compared.
 const WRITE: &str = "SEXTON_WRITE_REFERENCE";
 
 /// Fails unless `docs/reference/` has `generated` as its page `name`.
@@ -48,7 +48,7 @@ fn wrapped(text: &str, first: &str, next: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Returns the words of a text. A text in backticks is one word, so that its spaces stay as they are.
+/// Returns the words of a text. Text in backticks is not split, so that its spaces stay as they are.
 fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn each_crash_that_makes_a_hold_longer_is_told() {
+    fn each_crash_that_lengthens_a_hold_is_logged() {
         let policy = Supervision::default();
         let crash = |before: Standing, ms| after(before, false, &end(Outcome::Trapped, RunState::Waiting, ms), &policy);
         let second = crash(through(&[Outcome::Trapped], RunState::Waiting, &policy), 0);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_waits_is_told_what_holds_it_unless_a_person_asked_for_it() {
+    fn a_waiting_run_shows_what_holds_it_back_unless_it_is_on_demand() {
         let held = Standing { failures: 0, crashes: 4, held_until: Some(at(2000)) };
         let why = |run_at, cause, attempt| held.why_held(at(run_at), cause, attempt);
 

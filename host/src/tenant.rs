@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_has_what_it_was_given_and_one_that_is_not_there_has_no_cache() {
+    fn a_tenant_has_its_limits_and_an_unknown_one_has_no_cache() {
         let tenants = with_acme(3);
         let (acme, nobody) = (name("acme"), name("nobody"));
 

@@ -26,7 +26,7 @@ fn a_task_of_a_plugin_in_quarantine_is_not_taken_for_a_typo() {
 }
 
 #[test]
-fn a_run_of_a_plugin_that_was_taken_away_says_what_it_waits_for() {
+fn a_run_of_a_removed_plugin_shows_what_it_waits_for() {
     let host = Host::with_plugins(&[("hello", "hello", "[tasks.hello]\n"), ("other", "hello", "[tasks.other]\n")]);
     let (_, body) = host.request("POST", "/v1/tasks/hello/runs?after=1h", b"");
     let run = crate::harness::id(&serde_json::from_slice(&body).unwrap());

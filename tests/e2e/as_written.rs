@@ -43,7 +43,7 @@ fn a_crontab_without_a_star_is_explained_as_a_crontab() {
 }
 
 #[test]
-fn the_zone_that_a_crontab_names_is_the_one_that_is_shown_and_a_second_one_is_said_to_be_idle() {
+fn the_zone_in_a_crontab_is_shown_and_a_second_one_has_a_note() {
     let text = "CRON_TZ=Asia/Tokyo 0 9 * * *";
     let both = explained(&[text, "--tz", "Europe/Berlin", "--next", "1", "--month", "2027-01"]);
     assert!(both.starts_with(&format!("crontab `{text}` in Asia/Tokyo: at 09:00 every day")), "{both}");
@@ -63,7 +63,7 @@ fn the_zone_that_a_crontab_names_is_the_one_that_is_shown_and_a_second_one_is_sa
 }
 
 #[test]
-fn seconds_a_task_and_a_start_can_be_said_to_schedule_explain() {
+fn schedule_explain_takes_seconds_a_task_and_a_start() {
     let seconds = explained(&["*/20 0 9 * * *", "--seconds", "--next", "2"]);
     assert!(seconds.contains("2027-01-01 09:00:00Z") && seconds.contains("2027-01-01 09:00:20Z"), "{seconds}");
     let six = sexton(&["schedule", "explain", "*/20 0 9 * * *"]);
@@ -131,7 +131,7 @@ fn deviations_from_a_manifest_are_shown_by_check_log_and_api() {
 }
 
 #[test]
-fn an_instant_in_a_gap_is_said_to_be_moved_by_check_and_by_the_answer_to_add() {
+fn check_and_add_report_that_an_instant_in_a_gap_is_moved() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("gap.toml");
     let gap = format!("{} 02:30", skipping_day());

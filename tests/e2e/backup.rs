@@ -28,7 +28,7 @@ fn commands(line: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_backup_that_was_copied_over_the_store_of_a_killed_host_is_told_and_goes_on_as_the_line_says() {
+fn a_backup_copied_over_the_store_of_a_killed_host_is_refused_with_the_way_out() {
     let host = Host::with(&Setup::default());
     host.add("load", "load", TASK);
     host.run("load", &input(1, 1));

@@ -221,7 +221,7 @@ fn a_plugin_directory_that_is_named_and_not_there_is_not_made() {
 }
 
 #[test]
-fn an_empty_variable_names_no_tenant_and_a_wrong_one_is_told_by_its_name() {
+fn an_empty_variable_names_no_tenant_and_an_error_names_the_variable() {
     let host = Host::with_plugins(&[("hello", "hello", "[tasks.hello]\n")]);
     let tasks = |tenant: &str| {
         let mut command = Command::new(SEXTON);

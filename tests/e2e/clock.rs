@@ -104,7 +104,7 @@ fn schedules_go_on_after_a_clock_ten_years_ahead_was_corrected() {
 }
 
 #[test]
-fn a_task_whose_clock_was_set_back_says_so_and_goes_on_when_it_is_resumed() {
+fn a_task_ahead_of_the_clock_shows_that_and_goes_on_when_it_is_resumed() {
     let directory = directory(DAY);
     let host = skewed(&directory);
     host.loaded("probe");
@@ -132,7 +132,7 @@ fn a_task_whose_clock_was_set_back_says_so_and_goes_on_when_it_is_resumed() {
 }
 
 #[test]
-fn added_schedules_whose_clock_was_set_back_say_so_and_go_on_when_they_are_reset_or_their_task_is_resumed() {
+fn added_schedules_ahead_of_the_clock_go_on_after_a_reset_or_a_resume() {
     let directory = directory(DAY);
     let host = skewed(&directory);
     host.loaded("probe");
@@ -185,7 +185,7 @@ fn added_schedules_whose_clock_was_set_back_say_so_and_go_on_when_they_are_reset
 }
 
 #[test]
-fn a_run_that_starts_later_on_purpose_is_not_said_to_be_late() {
+fn an_intentionally_delayed_run_does_not_count_as_late() {
     let directory = Setup::default().directory();
     let manifest = "[tasks.it]\nat = \"2020-01-01T00:00:00Z\"\n[tasks.delayed]\non-start = true\ndelay = \"50m\"\n";
     drop_in(directory.path(), "it", &guest("hello"), Some(manifest));

@@ -97,7 +97,7 @@ fn never_compiled() -> Vec<u8> {
 }
 
 #[test]
-fn a_plugin_that_cannot_be_loaded_for_want_of_descriptors_is_tried_again_and_said_to_be() {
+fn a_plugin_that_lacked_descriptors_is_tried_again_and_that_is_logged() {
     let host = Host::with_plugins(&[("it", "hello", "[tasks.it]\n")]);
 
     // One descriptor is enough to read the directory and a file, but not to compile a new component.

@@ -49,7 +49,7 @@ fn symptoms_in_the_operators_guide_are_searched_for_as_they_are_written_there() 
 }
 
 #[test]
-fn how_other_machines_reach_a_host_is_said_alike_by_the_program_and_by_the_documents() {
+fn program_and_documents_agree_on_how_other_machines_reach_a_host() {
     let refused = std::process::Command::new(crate::harness::SEXTON)
         .args(["run", "--listen", "0.0.0.0:7070"])
         .current_dir(tempfile::tempdir().unwrap().path())
@@ -87,7 +87,7 @@ fn how_other_machines_reach_a_host_is_said_alike_by_the_program_and_by_the_docum
 }
 
 #[test]
-fn the_words_of_a_message_are_told_from_what_stands_in_them() {
+fn the_fixed_words_of_a_message_are_told_from_its_values() {
     assert_eq!(fragments("took longer than 1m to compile"), ["took longer than", "to compile"]);
     assert_eq!(fragments("spins in `f` (src/lib.rs:7)"), ["spins in"]);
     assert_eq!(fragments("the disk ... is full"), ["the disk", "is full"]);

@@ -21,7 +21,7 @@ fn shown(args: &[&str]) -> String {
 }
 
 #[test]
-fn a_schedule_is_told_in_words_with_the_gap_and_the_fold_of_its_zone() {
+fn a_schedule_is_explained_in_words_with_gap_and_fold_of_its_zone() {
     let berlin = ["--zone", "Europe/Berlin", "--next", "2"];
 
     let gap = shown(&[&["30 2 * * *", "--from", "2027-03-27 12:00"][..], &berlin].concat());

@@ -50,7 +50,7 @@ fn runs_that_succeed_are_summed_up_and_not_logged_one_by_one() {
 }
 
 #[test]
-fn a_run_that_is_over_within_a_millisecond_is_not_said_to_have_taken_no_time() {
+fn a_run_of_less_than_a_millisecond_is_not_shown_as_zero() {
     let directory = Setup::default().directory();
     drop_in(directory.path(), "noop", &guest("noop"), Some("[tasks.noop]\n"));
     let host = Host::start_in_with(directory, &[("SEXTON_LOG", "debug")]);

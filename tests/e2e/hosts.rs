@@ -19,7 +19,7 @@ fn drains(host: &Host, draining: bool) {
 }
 
 #[test]
-fn a_host_is_listed_with_what_it_says_of_itself_and_later_with_that_it_is_gone() {
+fn a_host_is_listed_with_its_record_and_later_as_gone() {
     let host = Host::with(&Setup { config: "[host]\nname = \"old\"\nlabels = [\"gpu\", \"eu\"]\n".to_owned() });
     host.add("probe", "probe", PROBE);
 
@@ -45,7 +45,7 @@ fn a_host_is_listed_with_what_it_says_of_itself_and_later_with_that_it_is_gone()
 }
 
 #[test]
-fn a_host_that_drains_takes_nothing_and_finishes_what_it_has() {
+fn a_draining_host_claims_nothing_and_finishes_its_runs() {
     let host = Host::with_plugins(&[("probe", "probe", PROBE), ("beat", "probe", &BEATS.replace("100ms", "1s"))]);
     let under_way = host.trigger("probe", r#"{"do": "sleep", "ms": 3000}"#);
     host.eventually("it runs", || (state(&host.get(&format!("/v1/runs/{under_way}"))) == "running").then_some(()));

@@ -112,7 +112,7 @@ fn nobody_holds_a_lock(host: &Host) {
 }
 
 #[test]
-fn a_guest_that_spins_ends_at_its_deadline_and_its_stack_tells_where() {
+fn a_spinning_guest_ends_at_its_deadline_with_the_place_in_its_stack() {
     let _alone = alone(); // the clock is looked at
     let host = Host::with_plugins(&[("probe", "probe", &manifest("probe"))]);
     for attempt in hangs_and_ends(&host, "probe", r#"{"do": "spin"}"#, &["spin", ".rs:"]) {

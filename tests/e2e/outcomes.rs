@@ -55,7 +55,7 @@ fn outcomes_are_told_apart() {
 }
 
 #[test]
-fn a_guest_that_uses_up_its_fuel_is_told_from_one_that_is_late() {
+fn running_out_of_fuel_and_running_out_of_time_are_different_outcomes() {
     let manifest = "[tasks.probe]\n[tasks.probe.retry]\nattempts = 1\n[tasks.probe.limits]\nfuel = 50_000_000\n[tasks.probe.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\nschedule = [\"*\"]\nhttp = [\"127.0.0.1:1\"]\n";
     let host = Host::with_plugins(&[("probe", "probe", manifest)]);
 

@@ -40,7 +40,7 @@ pub(crate) fn now(host: &Host) -> DateTime<FixedOffset> {
 const MOMENT: chrono::Duration = chrono::Duration::milliseconds(1000);
 
 #[test]
-fn a_paused_tenant_stands_still_over_a_restart_while_others_go_on() {
+fn a_paused_tenant_stays_paused_over_a_restart_while_others_go_on() {
     let host = with_acme("");
     host.add("beat", "probe", BEATS);
     add_acmes(&host, "beat", "probe", BEATS);
@@ -179,7 +179,7 @@ fn a_run_past_its_limits_runs_beside_what_holds_others_back() {
 }
 
 #[test]
-fn a_task_over_its_budget_runs_past_it_when_told_to() {
+fn a_task_over_its_budget_runs_if_it_is_forced() {
     let thrifty = format!("{PROBE}[tasks.probe.budget]\nfuel-per-minute = 30000000\n");
     let host = Host::with_plugins(&[("probe", "probe", &thrifty)]);
     // A minute's worth of fuel, and then as much again: it would wait for a minute.

@@ -26,7 +26,7 @@ fn a_new_version_is_used_by_the_next_run_and_runs_under_way_keep_theirs() {
 }
 
 #[test]
-fn a_half_written_component_is_taken_up_when_it_is_whole() {
+fn a_half_written_component_is_loaded_when_it_is_complete() {
     let host = Host::start();
     let whole = guest("hello");
     fs::write(host.plugin_path("it.wasm"), &whole[..whole.len() / 2]).unwrap();
@@ -114,7 +114,7 @@ fn two_plugins_with_a_task_of_the_same_name_do_not_harm_each_other() {
 }
 
 #[test]
-fn of_plugins_with_the_same_task_that_come_together_one_is_used_and_all_others_say_which() {
+fn of_plugins_with_the_same_task_one_is_used_and_the_others_name_it() {
     let host = Host::start();
 
     for name in ["a", "b", "c", "d"] {
@@ -154,7 +154,7 @@ fn a_host_that_looks_at_its_directory_does_not_take_that_for_a_change() {
 }
 
 #[test]
-fn a_file_whose_extension_is_in_capitals_is_told_once_with_its_right_name() {
+fn a_file_with_a_capital_extension_is_reported_once_with_its_right_name() {
     let host = Host::with_plugins(&[("noop", "noop", "[tasks.noop]\n")]);
 
     std::fs::write(host.plugin_path("shout.WASM"), b"not even a component").unwrap();

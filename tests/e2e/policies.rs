@@ -104,7 +104,7 @@ fn a_run_that_a_person_asks_for_replaces_what_is_running_and_one_for_later_does_
 }
 
 #[test]
-fn a_task_that_fails_again_and_again_is_paused_and_says_so_everywhere() {
+fn a_task_that_fails_again_and_again_is_paused_and_that_is_shown_everywhere() {
     let lines = "every = \"200ms\"\npause-after = 3\ninput-json = { do = \"fail-permanent\" }";
     let host = Host::with_plugins(&[("fails", "probe", &manifest("fails", lines))]);
 
@@ -151,7 +151,7 @@ fn a_task_that_fails_again_and_again_is_paused_and_says_so_everywhere() {
 }
 
 #[test]
-fn a_task_that_crashes_at_once_is_held_back_for_longer_and_longer_whatever_its_schedule() {
+fn a_task_that_crashes_at_once_is_held_back_for_longer_and_longer_under_every_schedule() {
     let lines = "every = \"100ms\"\ninput-json = { do = \"panic\" }";
     let host = Host::with_plugins(&[("crashes", "probe", &manifest("crashes", lines))]);
 

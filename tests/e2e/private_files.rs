@@ -70,7 +70,7 @@ fn nothing_below_var_is_ever_open_to_others_whatever_the_umask() {
 }
 
 #[test]
-fn files_that_an_earlier_version_left_open_are_closed_at_the_start_and_that_is_told() {
+fn files_that_an_earlier_version_left_open_are_closed_at_the_start_with_a_log_line() {
     let directory = Setup::default().new_directory();
     let host = Host::start_in(directory);
     host.signal("TERM");

@@ -25,7 +25,7 @@ fn said(host: &Host, input: &str) -> Result<Value, String> {
 }
 
 #[test]
-fn a_directory_is_read_only_unless_said_and_nothing_beside_it_is_seen() {
+fn a_directory_is_read_only_by_default_and_nothing_beside_it_is_visible() {
     let host = Host::start();
     let place = host.directory.path();
     for (directory, file) in [("open", "a.txt"), ("shut", "b.txt")] {

@@ -67,7 +67,7 @@ fn sockets_and_headers_that_no_task_may_have_are_named_too() {
 }
 
 #[test]
-fn a_run_that_is_refused_a_thousand_times_says_so_once() {
+fn a_thousand_refusals_of_a_run_are_logged_once() {
     let (host, _) = host();
 
     let run = host.run("probe", r#"{"do": "refused", "times": 1000}"#);

@@ -130,7 +130,7 @@ fn a_shared_plugin_keeps_its_schedule_while_its_files_are_rewritten() {
 }
 
 #[test]
-fn a_plugin_directory_that_is_a_link_is_followed_when_it_is_switched_and_the_host_is_told() {
+fn a_plugin_directory_behind_a_link_is_followed_after_a_switch_and_a_signal() {
     is_followed_when_it_is_switched(|host| host.signal("HUP"));
 }
 
@@ -166,7 +166,7 @@ fn is_followed_when_it_is_switched(tell: impl FnOnce(&Host)) {
 }
 
 #[test]
-fn a_host_without_file_notifications_looks_now_and_then_and_says_so_once() {
+fn a_host_without_file_notifications_polls_and_logs_that_once() {
     let _alone = crate::company::alone(); // processor time and wake-ups are looked at
     let Some(host) = Host::start_without_notifications(Setup::default().directory()) else {
         println!("not tested: this system lets no process give up its file notifications");

@@ -193,7 +193,7 @@ fn a_task_that_is_due_at_an_instant_runs_then_and_once() {
 }
 
 #[test]
-fn a_run_can_be_asked_for_in_a_while_and_is_told_when_it_was_due() {
+fn a_run_can_be_requested_for_later_and_shows_when_it_was_due() {
     let host = Host::with_plugins(&[("probe", "probe", PROBE)]);
     let (status, body) = host.request("POST", "/v1/tasks/probe/runs?after=1s", br#"{"do": "echo"}"#);
     assert_eq!(status, 202, "{}", String::from_utf8_lossy(&body));
@@ -210,7 +210,7 @@ fn a_run_can_be_asked_for_in_a_while_and_is_told_when_it_was_due() {
 }
 
 #[test]
-fn a_task_that_ran_as_often_as_it_is_to_is_done_and_says_so() {
+fn a_task_that_has_had_all_its_runs_is_shown_as_done() {
     let times = "[tasks.thrice]\nevery = \"200ms\"\ntimes = 3\noverlap = \"queue-all\"\n";
     let mut host = Host::with_plugins(&[("thrice", "hello", times)]);
     // The list also answers before the plugin is loaded again.

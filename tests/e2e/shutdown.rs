@@ -125,7 +125,7 @@ fn a_second_host_on_the_same_store_is_refused_in_one_line() {
 }
 
 #[test]
-fn systemd_is_told_when_the_host_is_up_and_when_it_stops() {
+fn systemd_is_notified_of_start_and_stop() {
     let directory = tempfile::tempdir().unwrap();
     let socket = std::os::unix::net::UnixDatagram::bind(directory.path().join("notify")).unwrap();
     socket.set_read_timeout(Some(crate::harness::PATIENCE)).unwrap();

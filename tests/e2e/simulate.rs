@@ -350,7 +350,7 @@ fn a_guest_that_hears_of_its_end_has_its_grace_in_virtual_time() {
 }
 
 #[test]
-fn the_same_test_prints_the_same_and_is_compared_with_what_it_printed() {
+fn the_same_test_prints_the_same_and_can_be_compared_with_its_output() {
     let lines = "every = \"7m\"\noverlap = \"skip\"\ninput-json = { do = \"sleep\", ms = 700000 }\n\
                  limits = { deadline = \"1h\" }";
     let fails = "every = \"1h\"\ninput-json = { do = \"fail-transient\" }\nretry = { attempts = 3, jitter = 0.5 }";

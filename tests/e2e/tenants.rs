@@ -93,7 +93,7 @@ fn nothing_of_one_tenant_is_seen_or_reached_by_another() {
 }
 
 #[test]
-fn a_tenant_over_its_fuel_waits_and_says_so_while_anothers_task_is_on_time() {
+fn a_tenant_over_its_fuel_waits_with_the_reason_while_anothers_task_is_on_time() {
     const HOG: &str = "[tasks.hog]\noverlap = \"allow(2)\"\ninput = '{\"do\": \"spin\"}'\n[tasks.hog.retry]\nattempts = 1\n\
         [tasks.hog.limits]\nfuel = 170_000_000\n[tasks.hog.grants]\nlocks = [\"*\"]\ncache = [\"*\"]\nschedule = [\"*\"]\nhttp = [\"127.0.0.1:1\"]\n";
     let host = with_acme("fuel-per-minute = 300_000_000\n");

@@ -18,7 +18,7 @@ fn sexton_under(pid: u32) -> Option<u32> {
 }
 
 #[test]
-fn whatever_signal_ends_top_the_terminal_is_as_it_was() {
+fn the_terminal_is_restored_after_every_signal_that_ends_top() {
     let host = Host::start();
     for (signal, code) in [("TERM", 143), ("HUP", 129), ("INT", 130)] {
         let record = host.directory.path().join(format!("terminal-{signal}"));

@@ -33,7 +33,7 @@ fn a_component_without_a_manifest_is_one_task_on_demand_with_no_grants() {
 }
 
 #[test]
-fn a_run_tells_when_it_was_due_what_it_used_and_what_it_said() {
+fn a_run_shows_its_instant_its_usage_and_its_output() {
     let host = Host::with_plugins(&[("probe", "probe", outcomes::PROBE)]);
 
     let answer = host.run("probe", r#"{"do": "echo", "value": "a word"}"#);

@@ -68,7 +68,7 @@ fn the_stack_of_a_guest_that_spins_says_where_it_spins() {
 }
 
 #[test]
-fn a_loop_in_the_task_s_own_function_is_told_by_its_line_and_not_by_that_of_the_macro() {
+fn a_loop_in_the_tasks_own_function_has_its_own_line_and_not_that_of_the_macro() {
     let manifest = "[tasks.tight]\n[tasks.tight.limits]\ndeadline = \"1h\"\nfuel = 1_000_000_000_000_000\n";
     let host = Host::with_plugins(&[("tight", "tight", manifest)]);
     let run = computing(&host, "tight", "");
@@ -84,7 +84,7 @@ fn a_loop_in_the_task_s_own_function_is_told_by_its_line_and_not_by_that_of_the_
 }
 
 #[test]
-fn a_guest_that_is_busy_here_and_there_is_not_said_to_spin() {
+fn a_guest_that_is_busy_in_several_places_is_not_reported_as_spinning() {
     let host = host();
     let run = computing(&host, "heedful", r#"{"do": "wander"}"#);
 
@@ -100,7 +100,7 @@ fn a_guest_that_is_busy_here_and_there_is_not_said_to_spin() {
 }
 
 #[test]
-fn a_run_that_waits_for_a_lock_says_so_and_where() {
+fn a_wait_for_a_lock_is_shown_with_its_place() {
     let host = host();
     let holder = host.trigger("probe", r#"{"do": "lock-hold", "name": "door", "how": "sleep", "ms": 3600000}"#);
     let waits_in = |call: &'static str| move |attempt: &Value| attempt["waiting"]["call"] == call;
@@ -129,7 +129,7 @@ fn a_run_that_waits_for_a_lock_says_so_and_where() {
 }
 
 #[test]
-fn nothing_is_seen_of_runs_that_are_not_going_and_too_much_is_not_done_for_anybody() {
+fn runs_that_are_not_running_have_no_stack_and_requests_are_bounded() {
     let host = host();
     let over = host.run("probe", r#"{"do": "echo"}"#);
     let run = computing(&host, "probe", r#"{"do": "spin"}"#);

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_in_postgresql_is_told_of_pg_dump_in_one_line() {
+    fn backup_of_a_store_in_postgresql_points_to_pg_dump_in_one_line() {
         let place = tempfile::tempdir().expect("a directory");
         let config = place.path().join("sexton.toml");
         std::fs::write(&config, "[store]\nurl = \"postgres://sexton@db.example/sexton\"\n").expect("a file");

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_done_when_it_says_so_after_it_has_learnt_that_it_drains() {
+    fn a_drain_is_done_only_after_the_host_has_learnt_of_it() {
         let host = |seconds: i64, attempts: u32| HostShape {
             name: "box".into(),
             state: HostState::Draining,

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_shown_with_what_its_guest_said_made_harmless() {
+    fn a_run_is_shown_with_its_guests_text_escaped() {
         let attack = "\u{1b}[2J\u{1b}]0;title\u{7}";
         let line = json!({ "at": AT, "level": "info", "message": attack });
         let attempts = json!([attempt(1, attack, &format!("0: {attack}\n1: run"), &format!("{line}\n"))]);

@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_that_differs_is_told() {
+    fn the_first_line_that_differs_is_reported() {
         let told = |was, is| compare(was, is, Path::new("x")).map_err(|e| format!("{e:?}"));
         assert!(told("a\nb\n", "a\nb\n").is_ok());
         assert!(told("a\nb\n", "a\nc\n").expect_err("differs").contains("line 2 is not as in `x`: `c` instead of `b`"));

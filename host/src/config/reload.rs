@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn another_database_or_name_needs_a_restart_and_no_password_is_told() {
+    fn another_database_or_name_needs_a_restart_and_no_password_is_shown() {
         let old = "[host]\nname = \"a\"\n[store]\nurl = \"postgres://ada:secret@db.example/jobs\"";
         let new = "[host]\nname = \"b\"\nlabels = [\"gpu\"]\n[store]\nurl = \"postgres://ada:other@db.example/jobs\"\n\
                    schema = \"test\"\nca = \"ca.pem\"";

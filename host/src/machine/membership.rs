@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_that_drains_says_what_it_has_under_way_until_that_is_over() {
+    async fn a_draining_host_reports_its_attempts_until_they_have_ended() {
         let rig = Rig::new().await;
         let duty = &rig.membership.duty;
         rig.membership.look().await;
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_whose_name_another_has_taken_gives_up_what_it_has_and_says_no_more() {
+    async fn a_replaced_host_gives_up_its_claims_and_announces_itself_no_more() {
         let rig = Rig::new().await;
         take_over(&*rig.membership.store, record(2), LEASE, NOW).await.unwrap();
         let Rig { membership, attempt, _place } = rig;
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_that_stops_says_that_it_is_gone() {
+    async fn a_host_that_stops_reports_that_it_is_gone() {
         let Rig { membership, _place, .. } = Rig::new().await;
         let store = Arc::clone(&membership.store);
         let (over, stop) = watch::channel(false);

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_run_whose_task_is_not_known_here_waits_for_those_who_know_it() {
+    async fn a_lost_run_of_an_unknown_task_waits_for_a_host_that_knows_it() {
         let mut rig = Rig::new().await;
         rig.sweeper.suspect_after = None;
         let lost = rig.claim(START).await;
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_run_that_its_host_let_go_of_is_no_suspect() {
+    async fn a_run_that_its_host_gave_back_is_no_suspect() {
         let mut rig = Rig::new().await;
         rig.sweeper.suspect_after = Some(1);
         let policy = LossPolicy { attempts: 9, pause_after: None };

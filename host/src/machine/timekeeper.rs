@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn people_are_told_of_a_clock_that_is_off_by_more_than_a_second_and_which_way() {
+    fn a_clock_off_by_more_than_a_second_is_reported_with_its_direction() {
         let at = Timestamp::from_millis;
         assert_eq!(off(at(5_000), at(4_000)), None);
         assert_eq!(off(at(5_001), at(4_000)), Some((Duration::from_millis(1001), "ahead of")));

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_load_that_panics_is_over_and_says_so() {
+    async fn a_load_that_panics_ends_with_that_panic() {
         let mut loading: Loading<u32> = Loading::with_patience(Duration::from_secs(3600));
         loading.add("bad".into(), 1);
         let Next::Turn(plugin, turn) = loading.next().await else { panic!("nothing is loaded yet") };

@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_files_time_is_whether_it_is_new_can_be_told() {
+    fn any_time_of_a_file_can_be_compared_with_now() {
         let second = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         for seconds in [i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX - 1, i64::MAX] {
             for nanos in [0, 1, 999_999_999, i64::MAX, -1] {

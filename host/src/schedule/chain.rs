@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_fails_is_told_and_the_whole_round_counts_as_failed() {
+    fn a_failed_link_is_reported_and_its_round_counts_as_failed() {
         let chain = chain(&["a", "b"], OnFailure::GoOn);
 
         let second = chain.after(&chain.begin(NOW), over(RunState::Cancelled, NOW), NOW).unwrap();
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_whose_history_is_gone_keeps_nothing_from_going_on() {
+    fn a_run_with_deleted_history_does_not_stop_its_chain() {
         let chain = chain(&["a", "b"], OnFailure::Stop);
         let went = chain.after(&chain.begin(NOW), AwaitedRun::Gone, NOW).unwrap();
         assert_eq!((went.state.link, went.state.due, went.stopped, went.failed), (1, NOW, None, None));

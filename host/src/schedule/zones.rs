@@ -62,7 +62,7 @@ mod tests {
     use super::zone;
 
     #[test]
-    fn a_zone_is_found_in_any_case_and_a_slip_of_the_finger_is_told_with_what_was_meant() {
+    fn a_zone_is_found_in_any_case_and_a_mistyped_one_has_a_suggestion() {
         for (text, meant) in [("Europe/Berlin", Berlin), ("europe/berlin", Berlin), ("utc", Tz::UTC), ("Z", Tz::UTC)] {
             assert_eq!(zone(text), Ok(meant), "{text}");
         }

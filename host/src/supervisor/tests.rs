@@ -204,7 +204,7 @@ impl std::io::Write for Log {
 }
 
 #[tokio::test]
-async fn each_panic_is_told_as_an_alert_with_its_part_and_its_count() {
+async fn each_panic_is_an_alert_with_its_part_and_its_count() {
     let supervisor = supervisor();
     let log = Log::default();
     let kept = log.clone();

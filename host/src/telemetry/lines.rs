@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_without_a_reader_are_counted_and_told_to_the_next_one() {
+    fn lines_without_a_reader_are_counted_and_reported_to_the_next_one() {
         let lines = lines(false);
         let before = lost_lines();
         change(&lines, |reader| reader.gone = true);

@@ -44,7 +44,7 @@ fn of(url: &str) -> String {
 }
 
 #[test]
-fn a_url_that_is_none_is_told_with_where_it_stands_and_what_may_stand_there() {
+fn an_invalid_url_is_reported_with_its_position_and_the_allowed_form() {
     let other = "mysql://sexton:a-password@127.0.0.1/db";
     for url in [other, "127.0.0.1:5432", "postgres://sexton:a-password@[::1/db", ""] {
         let line = of(url);
@@ -61,7 +61,7 @@ fn a_database_that_cannot_be_reached_is_named_without_its_password() {
 }
 
 #[test]
-fn a_server_without_the_database_or_the_user_is_told() {
+fn a_server_without_the_database_or_the_user_is_reported() {
     let server = shared().address();
 
     let [database, user] = [format!("sexton@{server}/no-such-database"), format!("no-such-user@{server}/sexton")]

@@ -99,7 +99,7 @@ fn a_lock_whose_holder_died_with_its_host_lets_a_run_on_another_go_on() {
 }
 
 #[test]
-fn a_host_that_starts_again_gives_back_what_it_had_without_waiting_for_the_lease() {
+fn a_restarted_host_gives_back_its_claims_without_waiting_for_the_lease() {
     let fleet = Fleet::new().with_lease("1h");
     let (a, b) = (fleet.host("a"), fleet.host("b"));
     a.add("probe", "probe", &probe("probe"));

@@ -95,7 +95,7 @@ fn chains_are_shown_and_have_no_name_that_a_task_has() {
 }
 
 #[test]
-fn bad_manifests_are_all_told_and_the_good_ones_still_shown() {
+fn all_bad_manifests_are_reported_and_the_good_ones_are_still_shown() {
     let dir = directory(&[
         ("a.toml", "[tasks.same]\n"),
         ("b.toml", "[tasks.same]\n[tasks.other]\n"),
@@ -111,7 +111,7 @@ fn bad_manifests_are_all_told_and_the_good_ones_still_shown() {
 }
 
 #[test]
-fn all_errors_of_a_manifest_are_told_at_once_and_none_that_only_follows_from_another() {
+fn all_errors_of_a_manifest_are_reported_at_once_without_consequential_ones() {
     let text = "[tasks.a]\nevry = \"1s\"\ncron = \"61 * * * *\"\ndst = \"skip\"\n\n[tasks.a.limits]\nmemory = \"8 TiB\"\n\n\
                 [tasks.b]\ncron = \"0 3 * * *\"\nevery = \"1s\"\n\n[tasks.fine]\nevery = \"1s\"\n\n\
                 [chains.c]\nlinks = []\n";
@@ -144,7 +144,7 @@ fn imports_of_the_component_are_compared_with_the_grants() {
 }
 
 #[test]
-fn a_component_that_is_not_found_is_told_and_one_that_cargo_built_is_found() {
+fn a_missing_component_is_reported_and_one_that_cargo_built_is_found() {
     let dir = directory(&[("two-words.toml", "[tasks.p]\n")]);
     assert!(findings(dir.path()).2[0].contains("there is no component beside it"));
 
@@ -188,7 +188,7 @@ fn tasks_that_will_fail_or_are_never_due_cause_a_warning() {
 }
 
 #[test]
-fn a_place_without_manifests_is_said_to_be_one() {
+fn a_place_without_manifests_is_reported() {
     let dir = tempfile::tempdir().expect("a directory");
     let error = check(&all_of(dir.path()), &Screen::plain()).expect_err("nothing is there");
     assert_eq!(error.exit(), Exit::Usage);

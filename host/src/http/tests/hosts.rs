@@ -82,7 +82,7 @@ async fn a_host_that_is_not_there_is_not_drained() {
 }
 
 #[tokio::test]
-async fn a_host_that_drains_says_so_wherever_something_waits_for_it() {
+async fn a_drain_is_shown_wherever_a_run_waits_for_the_host() {
     let rig = Rig::new();
     assert_eq!(rig.get("/v1/host").await.json()["draining"], false);
     let run = rig.waiting().await;

@@ -6,7 +6,7 @@ use axum::http::{Method, StatusCode};
 use super::{Rig, request};
 
 #[tokio::test]
-async fn a_result_is_served_as_what_its_guest_says_in_a_sandbox() {
+async fn a_result_is_served_under_the_guests_content_type_in_a_sandbox() {
     let rig = Rig::new();
     let run = rig.succeeded(Some("text/html; charset=utf-8"), "<p>hi</p>").await;
 

@@ -88,7 +88,7 @@ async fn a_run_that_goes_past_limits_says_past_which() {
 }
 
 #[tokio::test]
-async fn a_host_that_a_signal_paused_says_so_everywhere() {
+async fn a_pause_by_a_signal_is_shown_everywhere() {
     let rig = Rig::new();
     assert_eq!(rig.get("/v1/host").await.json()["paused_at"], Value::Null);
 

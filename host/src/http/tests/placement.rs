@@ -25,7 +25,7 @@ async fn announce(rig: &Rig, label: Name) {
 }
 
 #[tokio::test]
-async fn a_run_says_so_while_no_host_is_up_that_has_the_labels_it_asks_for() {
+async fn a_run_shows_that_no_host_with_its_labels_is_up() {
     let rig = Rig::new();
     let task = Arc::new(Task { runs_on: vec![gpu()], ..any_task("hello") });
     rig.catalog.change(|tasks| drop(tasks.insert(task.key.clone(), task)));

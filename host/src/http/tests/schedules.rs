@@ -132,7 +132,7 @@ async fn the_payload_of_runs_is_called_data_or_input() {
 }
 
 #[tokio::test]
-async fn a_schedule_that_is_ahead_of_the_clock_says_so_until_it_is_reset() {
+async fn a_schedule_ahead_of_the_clock_shows_that_until_it_is_reset() {
     let rig = Rig::new();
     let made = rig.put_schedule("k", &json!({"task": "hello", "every": "1h"})).await.json();
     let schedule = rig.store.schedules(all_schedules()).await.expect("a list").remove(0);

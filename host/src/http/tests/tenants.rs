@@ -42,7 +42,7 @@ async fn a_tenant_that_is_named_sees_its_own_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_tenant_that_is_named_wrongly_is_told_so() {
+async fn an_unknown_tenant_is_an_error() {
     let rig = Rig::new();
     for (query, status, code) in [
         ("tenant=nobody", 404, "no-such-tenant"),

@@ -109,7 +109,7 @@ fn claim(run: i64) -> ClaimKey {
 }
 
 #[test]
-fn a_task_that_has_used_up_its_minute_waits_until_it_has_recovered_and_says_so() {
+fn a_task_over_its_fuel_budget_waits_with_the_reason_until_it_recovers() {
     let rig = Rig::new();
     rig.attempt("default", "thrifty", 999);
     assert_eq!(rig.held_back_for("default", "thrifty"), None);

@@ -374,7 +374,7 @@ links = ["x"]
 }
 
 #[test]
-fn a_key_that_belongs_elsewhere_or_is_called_otherwise_is_told_its_place_and_its_name() {
+fn a_misplaced_or_misnamed_key_is_reported_with_its_place_and_its_name() {
     for (text, told) in [
         ("[tasks.a]\ndeadline = \"5s\"\n", "`deadline` belongs in [tasks.a.limits]"),
         ("[tasks.a]\ntimeout = \"5s\"\n", "`deadline` belongs in [tasks.a.limits]"),
@@ -410,7 +410,7 @@ fn the_tables_that_keys_belong_in_are_those_of_the_schema() {
 }
 
 #[test]
-fn as_many_errors_as_can_be_told_at_once_are_told_and_no_more_than_twenty() {
+fn independent_errors_are_reported_together_up_to_twenty() {
     let lines: String = (0..50).map(|n| format!("wrong-{n} = 1\n")).collect();
     let (_, errors) = Manifest::examine("front.toml", &format!("[tasks.a]\n{lines}[tasks.b]\n"));
     assert_eq!(errors.len(), 20);

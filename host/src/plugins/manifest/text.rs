@@ -175,10 +175,10 @@ pub(super) struct RetryText {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct LimitsText {
-    /// The time from the start of an attempt to its end, host calls and waits included. An attempt that is still in progress
+    /// Time from start to end of an attempt, host calls and waits included. An attempt that is still in progress
     /// then ends as `timed-out`. Default: "60s".
     pub(super) deadline: Option<Of<Period<1, YEAR_MS>>>,
-    /// The time from the moment a run is told that it must end to its interruption, for components that can hear of it. It lies
+    /// Time from the notice that a run must end to its interruption, for components that can hear of it. It lies
     /// within the deadline, which never moves; "0s" interrupts at once. Default: "1s".
     pub(super) grace: Option<Of<Period<0, { 60 * 60 * 1000 }>>>,
     /// Units of fuel: about one an instruction, and one a byte that is copied. An attempt that uses them up ends as

@@ -259,7 +259,7 @@ fn a_clock_that_is_set_forward_by_three_hours_is_a_new_one_and_one_that_is_set_b
 }
 
 #[test]
-fn a_clock_that_is_a_few_minutes_ahead_is_a_late_look_at_it() {
+fn a_clock_that_was_set_forward_by_a_few_minutes_counts_as_a_late_look() {
     // Singapore's clock went from 00:00:00 to 00:04:35, so every job's minutes are stepped through.
     let found = first("2 * * * *", Tz::Asia__Singapore, "1905-05-31T17:00:00Z", 2);
     assert_eq!(found, ["Thu 1905-06-01 00:04 +07:00", "Thu 1905-06-01 01:02 +07:00"]);

@@ -30,7 +30,7 @@ impl Trigger {
 }
 
 #[test]
-fn an_instant_that_has_just_come_is_run_whatever_catch_up_says() {
+fn an_instant_that_has_just_come_is_run_under_every_catch_up_policy() {
     for catch_up in [CatchUp::None, CatchUp::Latest, CatchUp::All(5)] {
         let due = every(10).due(Tz::UTC, look(90, Timestamp::from_millis(100_900)), catch_up);
 
@@ -86,7 +86,7 @@ fn a_task_seen_for_the_first_time_starts_from_now() {
 }
 
 #[test]
-fn a_one_shot_whose_instant_passed_unseen_was_missed() {
+fn a_single_instant_that_passed_before_the_first_look_was_missed() {
     let at = Trigger::At(s(50));
     for (catch_up, fire, left_out) in [(CatchUp::None, vec![], 1), (CatchUp::Latest, vec![s(50)], 0)] {
         let due = at.due(Tz::UTC, look(None, s(100)), catch_up);

@@ -24,7 +24,7 @@ fn told(trigger: &Trigger, zone: Tz) -> String {
 }
 
 #[test]
-fn seconds_a_zone_of_its_own_and_utc_are_told_too() {
+fn seconds_an_own_zone_and_utc_are_described_too() {
     let with_seconds = |text| Trigger::Cron(Crontab::parse_with_seconds(text).unwrap());
     let table = [
         (with_seconds("* * * * * *"), "every second"),
@@ -101,7 +101,7 @@ fn a_day_counted_from_a_start_is_marked_where_its_time_is_skipped() {
 }
 
 #[test]
-fn days_that_are_counted_are_told_in_words() {
+fn counted_days_are_described_in_words() {
     #[rustfmt::skip]
     let table = [
         ("0 0 L * *", "at 00:00 on the last day of every month"),
@@ -131,7 +131,7 @@ fn a_crontab_with_seconds_that_the_clock_skips_is_marked_to_the_second() {
 }
 
 #[test]
-fn a_crontab_is_told_in_words() {
+fn a_crontab_is_described_in_words() {
     #[rustfmt::skip]
     let table = [
         ("* * * * *", "every minute"),
@@ -189,7 +189,7 @@ fn a_crontab_is_told_in_words() {
 }
 
 #[test]
-fn the_other_triggers_are_told_in_words() {
+fn the_other_triggers_are_described_in_words() {
     let every = |ms| told(&Trigger::Every(Duration::from_millis(ms)), Berlin);
     assert_eq!(every(600_000), "every 10 minutes");
     assert_eq!(every(60_000), "every minute");
@@ -323,7 +323,7 @@ fn field(low: u32, high: u32) -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn any_crontab_is_told_in_a_sentence_and_two_that_mean_different_times_are_told_differently(
+    fn crontabs_with_different_meanings_have_different_sentences(
         one in (field(0, 59), field(0, 23), field(1, 31), field(1, 12), field(0, 6)),
         other in (field(0, 59), field(0, 23), field(1, 31), field(1, 12), field(0, 6)),
     ) {

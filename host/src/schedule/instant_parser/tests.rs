@@ -280,7 +280,7 @@ fn an_error_is_one_line_and_names_the_words_that_may_stand_there() {
 }
 
 #[test]
-fn a_time_that_the_clock_skips_is_told_with_the_one_that_is_meant() {
+fn a_skipped_time_is_reported_with_the_one_that_is_meant() {
     let written = "2027-03-28 02:30";
     let told = Some(format!("the clock skips 02:30 in `{written}`: 03:00 is meant"));
     let gap = at("2027-03-28T01:00:00Z");

@@ -11,7 +11,7 @@ fn in_berlin(text: &str) -> Result<ParsedSchedule, String> {
 }
 
 #[test]
-fn a_schedule_is_taken_for_what_it_looks_like() {
+fn a_text_is_parsed_as_the_kind_of_schedule_that_it_resembles() {
     let longest = format!("{}* * * * *", " ".repeat(991));
     for cron in ["*/5 * * * *", "30 2 * * mon", "0 0 1 1 1", " @daily ", "0,30 9-17 1 1 1", &longest] {
         assert!(matches!(in_berlin(cron), Ok(ParsedSchedule { trigger: Trigger::Cron(_), .. })), "{cron}");
@@ -123,7 +123,7 @@ fn a_crontab_without_a_star_is_no_date() {
 }
 
 #[test]
-fn the_zone_that_a_crontab_names_goes_before_the_one_beside_it_and_that_is_said() {
+fn the_zone_in_a_crontab_overrides_the_one_beside_it_with_a_note() {
     let tokyo = in_berlin("CRON_TZ=Asia/Tokyo 0 9 * * *").unwrap();
     assert_eq!((tokyo.zone, tokyo.plan().zone), (chrono_tz::Asia::Tokyo, chrono_tz::Asia::Tokyo));
     assert_eq!(tokyo.notes, ["the crontab names Asia/Tokyo, which goes before the zone Europe/Berlin beside it"]);

@@ -168,7 +168,7 @@ async fn a_due_schedule_fires_once_with_its_payload() {
 }
 
 #[tokio::test]
-async fn after_three_days_the_latest_instant_is_caught_up_if_the_task_says_so() {
+async fn after_three_days_the_latest_instant_is_caught_up_under_that_policy() {
     for (catch_up, expected) in
         [(CatchUp::None, vec![]), (CatchUp::Latest, vec![3 * DAY]), (CatchUp::All(9), vec![3 * DAY])]
     {

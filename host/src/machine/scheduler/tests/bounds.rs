@@ -8,7 +8,7 @@ use crate::run::RunState;
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
-async fn a_task_runs_so_often_as_it_is_to_and_no_more_across_restarts() {
+async fn a_task_with_a_limit_of_runs_keeps_it_across_restarts() {
     let hourly = "every = \"1h\"\ntimes = 3\ncatch-up = \"latest\"";
     let mut rig = Rig::new("05-01 11:30:00");
     let mut host = rig.host(hourly).await;

@@ -35,7 +35,7 @@ fn due(runs: &[RunInfo]) -> Vec<&RunInfo> {
 }
 
 #[tokio::test]
-async fn without_catching_up_three_days_are_left_out_and_the_task_says_so() {
+async fn without_catch_up_three_days_are_left_out_and_the_task_shows_that() {
     let (rig, runs) = down_for_three_days("").await;
 
     assert_eq!(runs.len(), 1);

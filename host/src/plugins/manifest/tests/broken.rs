@@ -579,7 +579,7 @@ zone = "a\u001b[31mb""#,
 ];
 
 #[test]
-fn a_broken_manifest_is_told_in_one_line_what_is_wrong_where_and_what_to_do() {
+fn a_broken_manifest_has_one_line_with_position_fault_and_remedy() {
     for (name, text, expected) in BROKEN.iter().chain(following::BROKEN) {
         match Manifest::parse("front.toml", text) {
             Ok(manifest) => panic!("{name}: {manifest:?}"),
