@@ -1,8 +1,8 @@
 //! The `wasi:keyvalue` imports: entries of the tenant's cache, for components that know nothing of this host.
 //!
-//! There is one bucket, the cache of the task's tenant, by the names in [`BUCKETS`]. A task has the keys that its manifest grants
+//! There is one bucket, the cache of the task's tenant, by the name `default` or none. A task has the keys that its manifest grants
 //! of the cache, entries count against the same quota and budget, and a run that has lost its claim changes nothing. Entries that
-//! are set this way do not expire. A number that [`increment`](HostAtomics::increment) adds to is kept as decimal text.
+//! are set this way do not expire. A number that `increment` adds to is kept as decimal text.
 
 use wasmtime::component::{Linker, Resource};
 
