@@ -1,5 +1,8 @@
 # What people do here. Each is a line or two; the rest is cargo's.
 
+# All programs, as `cargo test` builds them. Naming some packages would have cargo build the dependencies of those again, with the
+# features that they alone want: wasmtime was built three times.
+BUILD = cargo build --quiet
 GUEST = cargo build --quiet --profile guest --target wasm32-wasip2
 # Where cargo puts what it builds: CARGO_TARGET_DIR, or target/.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -18,20 +21,20 @@ run: examples ## Try it: the examples, their remotes, and the host
 	scripts/run.sh $(TARGET)/debug
 
 test: guests examples postgres ## Every test
-	cargo build --quiet -p sexton -p example-frontpage-remotes -p skewed-clock && cargo test -- --test-threads 4
+	$(BUILD) && cargo test -- --test-threads 4
 	$(MAKE) hostile && $(MAKE) leak LEAK=1000 && $(MAKE) chaos CHAOS='--seconds 30 --runs 200'
 	$(MAKE) chaos CHAOS='--seconds 30 --runs 200 --break-fence'
 
 hostile: guests ## Attack a host in every way there is; see docs/hostile.md
-	cargo build --quiet -p sexton -p hostile -p hostile-resolver && $(TARGET)/debug/hostile
+	$(BUILD) && $(TARGET)/debug/hostile
 
 LEAK = 10000
 leak: guests ## Interrupt many runs, and compare the host with what it was before
-	cargo build --quiet -p sexton -p hostile -p hostile-resolver && $(TARGET)/debug/hostile --leak $(LEAK)
+	$(BUILD) && $(TARGET)/debug/hostile --leak $(LEAK)
 
 CHAOS =
 chaos: guests postgres ## Three hosts on one database, killed, stopped and cut off: what becomes of their runs?
-	cargo build --quiet -p sexton -p chaos && $(TARGET)/debug/chaos $(CHAOS)
+	$(BUILD) && $(TARGET)/debug/chaos $(CHAOS)
 
 MUTANTS =
 # Most of a mutant's time goes into building and into tests: so neither optimized code nor debug information, what was built before
