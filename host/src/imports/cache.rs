@@ -47,24 +47,27 @@ impl<T: ImportsView> Capability<T> for Cache {
     }
 }
 
+impl From<EntryError> for Error {
+    fn from(error: EntryError) -> Self {
+        match error {
+            EntryError::BadKey => Self::BadKey,
+            EntryError::AccessDenied => Self::AccessDenied,
+            EntryError::Conflict => Self::Conflict,
+            EntryError::TooLarge => Self::TooLarge,
+            EntryError::Other(message) => Self::Other(message),
+        }
+    }
+}
+
 impl From<CallError<EntryError>> for CacheError {
     fn from(error: CallError<EntryError>) -> Self {
-        match error {
-            CallError::Guest(error) => error.into(),
-            CallError::Trap(trap) => Self::Trap(trap),
-        }
+        error.map(Error::from)
     }
 }
 
 impl From<EntryError> for CacheError {
     fn from(error: EntryError) -> Self {
-        Self::Guest(match error {
-            EntryError::BadKey => Error::BadKey,
-            EntryError::AccessDenied => Error::AccessDenied,
-            EntryError::Conflict => Error::Conflict,
-            EntryError::TooLarge => Error::TooLarge,
-            EntryError::Other(message) => Error::Other(message),
-        })
+        Self::Guest(error.into())
     }
 }
 
@@ -170,8 +173,9 @@ impl HostRenewal for ImportsCtxView<'_> {
                     self.ctx.state::<Renewals>().0.remove(&key);
                 }
                 // A drop has no error for the guest, and the end of the run lets go of the entry.
-                Err(CallError::Guest(_)) => {}
-                Err(CallError::Trap(trap)) => return Err(trap),
+                Err(error) => {
+                    error.into_guest()?;
+                }
             }
         }
         Ok(())

@@ -13,6 +13,14 @@ pub enum CallError<E> {
 }
 
 impl<E> CallError<E> {
+    /// Puts the guest's error into the words of another interface. A trap stays one.
+    pub(super) fn map<F>(self, words: impl FnOnce(E) -> F) -> CallError<F> {
+        match self {
+            Self::Guest(error) => CallError::Guest(words(error)),
+            Self::Trap(trap) => CallError::Trap(trap),
+        }
+    }
+
     /// Returns the error for the guest, or the trap, as the bindings want it.
     pub(super) fn into_guest(self) -> wasmtime::Result<E> {
         match self {
@@ -46,20 +54,21 @@ impl<E> From<wasmtime::component::ResourceTableError> for CallError<E> {
     }
 }
 
-/// Returns the words that a guest is told of a failure of the store.
+/// Returns how a call fails because the store does: with `other`, the interface's error in words, or with a trap if the store
+/// no longer knows the run's claim.
 ///
 /// The store's own words stay with the host, because they may name its files.
-///
-/// # Errors
-///
-/// The trap that ends the run, if the store no longer knows its claim.
-pub(super) fn store_failure(error: StoreError, in_call: &'static str) -> Result<String, Interrupt> {
+pub(super) fn store_failure<E>(
+    error: StoreError,
+    in_call: &'static str,
+    other: impl FnOnce(String) -> E,
+) -> CallError<E> {
     match error {
-        StoreError::ClaimLost(_) => Err(Interrupt { why: Why::Stopped(Stop::ClaimLost), in_call }),
-        StoreError::DiskFull(_) => Ok("the host's disk is full".to_owned()),
+        StoreError::ClaimLost(_) => Interrupt { why: Why::Stopped(Stop::ClaimLost), in_call }.into(),
+        StoreError::DiskFull(_) => CallError::Guest(other("the host's disk is full".to_owned())),
         error => {
             tracing::warn!(call = in_call, error = %error, "The store failed a guest's call");
-            Ok("the host's store failed".to_owned())
+            CallError::Guest(other("the host's store failed".to_owned()))
         }
     }
 }

@@ -19,7 +19,7 @@ pub struct Interface {
     pub package: &'static str,
     /// The name within the package, as `types`.
     pub name: &'static str,
-    /// The beginning of the versions, such as `0.2.`.
+    /// The beginning of the versions, such as `0.2.`, or one version, such as a draft.
     pub version: &'static str,
 }
 
@@ -28,7 +28,10 @@ impl Interface {
     pub fn matches(&self, import: &str) -> bool {
         let rest = import.strip_prefix(self.package).and_then(|rest| rest.strip_prefix('/'));
         let version = rest.and_then(|rest| rest.strip_prefix(self.name)).and_then(|rest| rest.strip_prefix('@'));
-        version.is_some_and(|version| version.starts_with(self.version))
+        version.is_some_and(|version| match self.version.ends_with('.') {
+            true => version.starts_with(self.version),
+            false => version == self.version,
+        })
     }
 }
 
@@ -80,6 +83,18 @@ mod tests {
             ["wasi:http/types@0.3.0", "wasi:http/types", "wasi:http/types-more@0.2.0", "wasi:https/types@0.2.0"]
         {
             assert!(!types.matches(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_draft_matches_itself_and_no_other_draft() {
+        let store = Interface { package: "wasi:keyvalue", name: "store", version: "0.2.0-draft2" };
+
+        assert!(store.matches("wasi:keyvalue/store@0.2.0-draft2"));
+        for other in
+            ["wasi:keyvalue/store@0.2.0-draft", "wasi:keyvalue/store@0.2.0-draft21", "wasi:keyvalue/store@0.2.0"]
+        {
+            assert!(!store.matches(other), "{other}");
         }
     }
 }

@@ -54,11 +54,6 @@ impl ImportsCtx {
         }
     }
 
-    /// Returns the end of the attempt from outside, for waits that are not in this module (`wasi:io/poll`, clocks).
-    pub fn until(&self) -> Until {
-        self.until.clone()
-    }
-
     /// Notes that the guest was refused something that its task is not granted.
     pub(crate) fn refuses(&self, refusal: Refusal<'_>) {
         self.refusals.note(refusal);
@@ -116,7 +111,7 @@ pub trait ImportsView: Send + 'static {
     /// The context and the table.
     fn imports(&mut self) -> ImportsCtxView<'_>;
 
-    /// Called when the guest comes to rest in a host call that may take long, so that its stack can be taken there.
+    /// Takes the stack of a guest that waits in a host call, where the runtime keeps stacks. Imports call it before a long wait.
     fn rests(_guest: &mut StoreContextMut<'_, Self>)
     where
         Self: Sized,

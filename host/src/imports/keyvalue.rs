@@ -133,19 +133,13 @@ impl From<EntryError> for StoreError {
 
 impl From<CallError<EntryError>> for StoreError {
     fn from(error: CallError<EntryError>) -> Self {
-        match error {
-            CallError::Guest(error) => error.into(),
-            CallError::Trap(trap) => Self::Trap(trap),
-        }
+        error.map(Error::from)
     }
 }
 
 impl From<StoreError> for SwapError {
     fn from(error: StoreError) -> Self {
-        match error {
-            CallError::Guest(error) => Self::Guest(CasError::StoreError(error)),
-            CallError::Trap(trap) => Self::Trap(trap),
-        }
+        error.map(CasError::StoreError)
     }
 }
 
@@ -172,7 +166,7 @@ impl HostBucket for ImportsCtxView<'_> {
     }
 
     async fn set(&mut self, _: Resource<Bucket>, key: String, value: Vec<u8>) -> Result<(), StoreError> {
-        self.ctx.set_value(key, value, WriteIf::Always, "keyvalue.set").await
+        self.ctx.set_value(key, value, "keyvalue.set").await
     }
 
     async fn delete(&mut self, _: Resource<Bucket>, key: String) -> Result<(), StoreError> {
@@ -281,7 +275,7 @@ impl HostBatch for ImportsCtxView<'_> {
     async fn set_many(&mut self, _: Resource<Bucket>, values: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
         check_count(values.len())?;
         for (key, value) in values {
-            self.ctx.set_value(key, value, WriteIf::Always, "keyvalue.set-many").await?;
+            self.ctx.set_value(key, value, "keyvalue.set-many").await?;
         }
         Ok(())
     }
@@ -311,15 +305,9 @@ impl ImportsCtx {
         Ok(entry.map(|entry| (entry.version, entry.value)))
     }
 
-    async fn set_value(
-        &mut self,
-        key: String,
-        value: Vec<u8>,
-        only: WriteIf,
-        in_call: &'static str,
-    ) -> Result<(), StoreError> {
+    async fn set_value(&mut self, key: String, value: Vec<u8>, in_call: &'static str) -> Result<(), StoreError> {
         self.check_key(&key)?;
-        self.write_entry(key, value, None, only, in_call).await?;
+        self.write_entry(key, value, None, WriteIf::Always, in_call).await?;
         Ok(())
     }
 

@@ -137,7 +137,7 @@ impl Host for ImportsCtxView<'_> {
                 self.ctx.tell_of(&circle);
                 Err(Error::Deadlock.into())
             }
-            Err(error) => Err(Error::Other(store_failure(error, ACQUIRE)?).into()),
+            Err(error) => Err(store_failure(error, ACQUIRE, Error::Other)),
         }
     }
 
@@ -162,7 +162,7 @@ impl HostLock for ImportsCtxView<'_> {
             // A drop has no error for the guest. The name stays among those held, as it does in the store, until the end of the
             // run releases it.
             Err(error) => {
-                store_failure(error, DROP)?;
+                store_failure(error, DROP, Error::Other).into_guest()?;
             }
         }
         Ok(())

@@ -8,9 +8,9 @@ use crate::attempt::Refusal;
 use crate::imports::bindings::ScheduleError;
 use crate::imports::bindings::sexton::task::schedule::{self, Error, Host, When};
 use crate::lengths;
+use crate::store::NewRun;
 use crate::store::backlog::Waiting;
 use crate::store::rules::runs::Request;
-use crate::store::{NewRun, StoreError};
 use crate::task::{Grants, Name, Task, TaskKey};
 use crate::tenant::BacklogLimits;
 use crate::time::Timestamp;
@@ -134,7 +134,7 @@ impl ImportsCtxView<'_> {
         // Also if it is refused, because each time the store is asked.
         ctx.state::<Asked>().runs += 1;
         let waiting = ctx.until.unless_ended(in_call, ctx.services.store.waiting(task.clone())).await?;
-        let waiting = waiting.map_err(|error| failure(error, in_call))?;
+        let waiting = waiting.map_err(|error| store_failure(error, in_call, Error::Other))?;
         if let Some(full) = full(waiting, &task, input.len(), limits) {
             ctx.tell_full(full);
             if waiting.runs >= MOST_WAITING {
@@ -146,18 +146,10 @@ impl ImportsCtxView<'_> {
         ctx.handle.usage.handed_over(input.len());
         let run = NewRun::requested(Request { task, due_at, input, dedup, parent: ctx.claim.run }, now);
         let made = ctx.until.unless_ended(in_call, ctx.services.store.enqueue(vec![run], now)).await?;
-        match made.map_err(|error| failure(error, in_call))?.first() {
+        match made.map_err(|error| store_failure(error, in_call, Error::Other))?.first() {
             Some(enqueued) => Ok(enqueued.run().to_string()),
             None => Err(Error::Other("the host's store failed".to_owned()).into()),
         }
-    }
-}
-
-/// Returns the error that a guest is told of a failure of the store, or the trap where its claim is lost.
-fn failure(error: StoreError, in_call: &'static str) -> ScheduleError {
-    match store_failure(error, in_call) {
-        Ok(message) => Error::Other(message).into(),
-        Err(interrupt) => interrupt.into(),
     }
 }
 

@@ -70,14 +70,14 @@ pub(super) struct SimHost<'a> {
     _place: tempfile::TempDir,
 }
 
+fn private_directory() -> std::io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("sexton-test-").permissions(Permissions::from_mode(0o700)).tempdir()
+}
+
 impl<'a> SimHost<'a> {
     pub(super) async fn new(plan: &'a Plan) -> Result<Self, SimulationError> {
         let no_host = |error: &dyn std::fmt::Display| SimulationError::NoHost(error.to_string());
-        let place = tempfile::Builder::new()
-            .prefix("sexton-test-")
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir()
-            .map_err(|e| no_host(&e))?;
+        let place = private_directory().map_err(|e| no_host(&e))?;
         let mut config = Config::default();
         config.host.var = place.path().to_owned();
         let time = VirtualTime::new(plan.start, plan.seed);

@@ -31,7 +31,7 @@ pub struct TaskState {
 /// The states of tasks, and their pauses.
 #[async_trait]
 pub trait Tasks: Send + Sync {
-    /// The states of all tasks that have one. A scheduler asks for them when it starts; who asks for one task or one tenant has
+    /// The states of all tasks that have one. A scheduler reads them when it starts. For one task or one tenant there are
     /// the two methods below.
     async fn task_states(&self) -> Result<BTreeMap<TaskKey, TaskState>>;
 

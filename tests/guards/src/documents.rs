@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
+use crate::files;
 use crate::markdown::{self, Page};
 
 /// The book's table of contents.
@@ -21,9 +22,6 @@ const WIDTH: usize = 120;
 /// Documents whose lines are longer: figures that are measured again, and a list of changes that many people add to.
 const UNWRAPPED: &[&str] = &["docs/hostile.md", "docs/soak.md", "docs/testing.md", "CHANGELOG.md"];
 
-/// Directories without documents of this repository.
-const ELSEWHERE: &[&str] = &["target", "node_modules"];
-
 /// The checks themselves, whose tests mention documents that do not exist.
 const PLANTED: &str = "tests/guards/";
 
@@ -36,7 +34,7 @@ const SOURCES: &[&str] = &["rs", "toml", "sh", "wit", "Makefile"];
 ///
 /// A file cannot be read.
 pub fn check(repository: &Path) -> Result<(Vec<String>, usize)> {
-    let files = files(repository)?;
+    let files = files::below(repository)?;
     let is_page = |name: &&String| name.ends_with(".md");
     let mut pages = BTreeMap::new();
     for name in files.iter().filter(is_page) {
@@ -59,29 +57,6 @@ pub fn check(repository: &Path) -> Result<(Vec<String>, usize)> {
 
 fn text(repository: &Path, name: &str) -> Result<String> {
     fs::read_to_string(repository.join(name)).with_context(|| format!("cannot read `{name}`"))
-}
-
-/// The files of the repository, relative to it, without what is built.
-fn files(repository: &Path) -> Result<BTreeSet<String>> {
-    let mut found = BTreeSet::new();
-    let mut next = vec![PathBuf::new()];
-    while let Some(below) = next.pop() {
-        for entry in fs::read_dir(repository.join(&below))? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let path = below.join(&name);
-            if name.starts_with('.') || ELSEWHERE.contains(&name.as_str()) {
-                continue;
-            }
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                next.push(path);
-            } else if kind.is_file() {
-                found.insert(path.display().to_string());
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// Follows the relative links of a page. Returns how many there are.

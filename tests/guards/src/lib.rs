@@ -4,6 +4,7 @@
 pub mod check;
 mod circles;
 pub mod documents;
+mod files;
 pub mod house;
 pub mod markdown;
 pub mod prose;

@@ -11,6 +11,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use regex_lite::Regex;
 
+use crate::files;
 use crate::text::{self, Paragraph};
 
 /// A part of the repository, and how many of its sentences may still match a pattern.
@@ -102,11 +103,9 @@ pub fn check(repository: &Path, areas: &[Area], patterns: &[Pattern]) -> Result<
         .map(|pattern| Ok((Regex::new(pattern.expression)?, pattern)))
         .collect::<Result<Vec<_>>>()
         .context("a pattern is no regular expression")?;
-    let mut files = Vec::new();
-    list(repository, "", &mut files)?;
     let mut by_area: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
     let mut prose = Prose::default();
-    for file in &files {
+    for file in files::below(repository)?.iter().filter(|file| text::has_words(file)) {
         let text = fs::read_to_string(repository.join(file)).with_context(|| format!("cannot read `{file}`"))?;
         let Some(area) = area_of(areas, file) else { continue };
         for paragraph in text::paragraphs(file, &text) {
@@ -155,29 +154,6 @@ fn area_of(areas: &[Area], file: &str) -> Option<Area> {
         path.is_empty() || file.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '.']))
     };
     areas.iter().copied().filter(|area| within(area.path)).max_by_key(|area| area.path.len())
-}
-
-/// Lists the files with words in `directory` and below, relative to `repository`. Links are not followed, so that no file
-/// counts twice.
-fn list(repository: &Path, directory: &str, files: &mut Vec<String>) -> Result<()> {
-    let place = repository.join(directory);
-    let entries = fs::read_dir(&place).with_context(|| format!("cannot read `{}`", place.display()))?;
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        names.push((entry.file_name().to_string_lossy().into_owned(), entry.file_type()?));
-    }
-    names.sort_by(|a, b| a.0.cmp(&b.0));
-    for (name, kind) in names {
-        let path = if directory.is_empty() { name.clone() } else { format!("{directory}/{name}") };
-        let is_made = name.starts_with('.') || name == "target";
-        if kind.is_dir() && !is_made {
-            list(repository, &path, files)?;
-        } else if kind.is_file() && text::has_words(&name) {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -152,10 +152,7 @@ impl ImportsCtx {
 pub(super) fn failure(error: StoreError, in_call: &'static str) -> CallError<EntryError> {
     match error {
         StoreError::CacheFull { .. } | StoreError::CacheBudget { .. } => EntryError::TooLarge.into(),
-        error => match store_failure(error, in_call) {
-            Ok(message) => EntryError::Other(message).into(),
-            Err(interrupt) => interrupt.into(),
-        },
+        error => store_failure(error, in_call, EntryError::Other),
     }
 }
 

@@ -153,3 +153,19 @@ async fn the_values_of_a_batch_are_charged_to_the_run_while_they_are_gathered() 
 
     assert!(refused.downcast_ref::<NoRoom>().is_some(), "{refused:#}");
 }
+
+#[tokio::test]
+async fn the_key_of_a_swap_that_has_begun_is_counted_and_its_value_is_not() {
+    let world = World::new();
+    let mut guest = world.guest().await;
+    let bucket = open(&mut guest).await;
+    let key = "k".repeat(200);
+    set(&mut guest, &bucket, &key, &[0; 100_000]).await.unwrap();
+    let before = crate::imports::held_by::<Guest>(&mut guest.table);
+
+    let cas = soon(HostCas::new(&mut guest.imports(), again(&bucket), key)).await.told().unwrap().unwrap();
+    soon(guest.imports().current(Resource::new_borrow(cas.rep()))).await.told().unwrap().unwrap();
+
+    let held = crate::imports::held_by::<Guest>(&mut guest.table) - before;
+    assert_eq!(held, (crate::imports::HANDLE + 200) as u64);
+}

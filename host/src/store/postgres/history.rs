@@ -153,16 +153,13 @@ pub(super) fn attempt(row: &Row) -> Step<AttemptInfo> {
     })
 }
 
+/// The number of runs in each state, in the order of [`RunState::ALL`].
+const SUMS: &str = "coalesce(sum(waiting), 0)::bigint, coalesce(sum(running), 0)::bigint, \
+     coalesce(sum(succeeded), 0)::bigint, coalesce(sum(failed), 0)::bigint, coalesce(sum(cancelled), 0)::bigint";
+
 /// See [`crate::store::Store::counts`].
 pub(super) async fn counts(tx: &Tx) -> Step<BTreeMap<RunState, u64>> {
-    let row = tx
-        .query_one(
-            "SELECT coalesce(sum(waiting), 0)::bigint, coalesce(sum(running), 0)::bigint, \
-             coalesce(sum(succeeded), 0)::bigint, coalesce(sum(failed), 0)::bigint, \
-             coalesce(sum(cancelled), 0)::bigint FROM tally",
-            &[],
-        )
-        .await?;
+    let row = tx.query_one(&format!("SELECT {SUMS} FROM tally"), &[]).await?;
     Ok(RunState::ALL.iter().enumerate().map(|(place, state)| (*state, number(&row, place))).collect())
 }
 
@@ -170,10 +167,7 @@ pub(super) async fn counts(tx: &Tx) -> Step<BTreeMap<RunState, u64>> {
 pub(super) async fn count(tx: &Tx, task: &TaskKey, state: RunState) -> Step<u64> {
     let row = tx
         .query_one(
-            "SELECT coalesce(sum(waiting), 0)::bigint, coalesce(sum(running), 0)::bigint, \
-             coalesce(sum(succeeded), 0)::bigint, coalesce(sum(failed), 0)::bigint, \
-             coalesce(sum(cancelled), 0)::bigint FROM tasks t JOIN tally y ON y.task = t.id \
-             WHERE t.tenant = $1 AND t.name = $2",
+            &format!("SELECT {SUMS} FROM tasks t JOIN tally y ON y.task = t.id WHERE t.tenant = $1 AND t.name = $2"),
             &[&task.tenant.as_str(), &task.task.as_str()],
         )
         .await?;
