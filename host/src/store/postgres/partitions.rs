@@ -89,8 +89,10 @@ enum Without {
 
 impl Without {
     fn because(error: &Error) -> Self {
-        const REASONS: [(SqlState, Without); 7] = [
+        const REASONS: [(SqlState, Without); 8] = [
             (SqlState::DUPLICATE_TABLE, Without::Made),
+            // The type of a table that is being created: which of its two names is in the way first is chance.
+            (SqlState::DUPLICATE_OBJECT, Without::Made),
             (SqlState::UNIQUE_VIOLATION, Without::Made),
             (SqlState::INVALID_OBJECT_DEFINITION, Without::Made),
             (SqlState::CHECK_VIOLATION, Without::Late),

@@ -196,6 +196,21 @@ async fn many_hosts_may_make_the_schema_at_once() {
 }
 
 #[tokio::test]
+async fn a_host_opens_the_store_while_another_creates_a_days_table() {
+    let database = Database::new().await;
+    let first = database.open("one").await;
+    let days = "SELECT max(relname) FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname ~ '^runs_[0-9]+$'";
+    let table = database.psql(days).trim().to_owned();
+
+    // A table that is being created has its type first.
+    database.psql(&format!("DROP TABLE {table}; CREATE TYPE {table} AS ENUM ()"));
+
+    let second = database.open("two").await;
+    let run = enqueue(&first, vec![new("a")]).await[0];
+    assert!(second.run(run).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn what_is_no_text_of_postgresqls_is_kept_or_replaced() {
     let database = Database::new().await;
     let store = database.open("one").await;
