@@ -38,8 +38,7 @@ pub(super) async fn attempt(env: Arc<AttemptEnv>, prepared: Arc<Prepared>, order
     let limits = &order.task.limits;
     let left = store.get_fuel().unwrap_or(0);
     let guest = store.data_mut();
-    let computed = pauses.settled.saturating_sub(turn.used_by_host());
-    let fuel = fuel_used(limits.fuel, left, computed, pauses.unsettled);
+    let fuel = fuel_used(limits.fuel, left, pauses.settled, pauses.unsettled);
     // wasmtime takes that trap for a call, too.
     let no_calls = pauses.yields + u64::from(classify::out_of_fuel(&result));
     let usage = &order.handle.usage;
@@ -52,7 +51,7 @@ pub(super) async fn attempt(env: Arc<AttemptEnv>, prepared: Arc<Prepared>, order
     let accounts = Accounts {
         fuel,
         peak_memory: guest.space.ledger.peak(),
-        guest: turn.used().saturating_sub(turn.used_by_host()),
+        guest: turn.used_by_guest(),
         host: guest.meter.host_time(pauses.queued),
         queued: pauses.queued_first + pauses.queued,
         lock_wait: now.lock_wait,

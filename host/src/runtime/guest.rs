@@ -192,7 +192,7 @@ impl Guest {
         store.epoch_deadline_callback(|mut store| {
             let guest = store.data();
             let now = guest.meter.in_host_since().unwrap_or_else(Instant::now);
-            guest.turn.tick(now);
+            guest.turn.tick();
             // It was taken for a host call, as it entered the host.
             guest.seen.handle.sampler.is_in_no_call();
             if guest.seen.handle.sampler.wants(now) {
@@ -232,7 +232,7 @@ impl Guest {
             let now = guest.meter.went_on().unwrap_or_else(Instant::now);
             guest.turn.leaves_host(now);
             if guest.seen.fuel_known {
-                guest.turn.fuel_known(now);
+                guest.turn.fuel_known();
             }
         }
         counted?;

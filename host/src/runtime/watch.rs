@@ -47,9 +47,9 @@ pub(super) struct Pauses {
     pub(super) queued: Duration,
     /// How long it was in the queue before its first turn.
     pub(super) queued_first: Duration,
-    /// Processor time up to when its fuel was last known to the last unit.
+    /// The processor time that the guest itself had used when its fuel was last known to the last unit.
     pub(super) settled: Duration,
-    /// Processor time since then.
+    /// The processor time that it has used since then.
     pub(super) unsettled: Duration,
 }
 
@@ -107,30 +107,20 @@ impl<'a, F: Future> Watched<'a, F> {
         self.turn.begin(start);
         self.pauses.started = true;
         let call = self.call.as_mut().as_pin_mut().expect("it is polled only until it is ready");
-        let before = self.turn.used();
         let polled = std::panic::catch_unwind(AssertUnwindSafe(|| call.poll(cx)));
         let end = Instant::now();
         self.turn.end_at(end);
-        self.settle(self.turn.used().saturating_sub(before), start, end);
-        let used = self.turn.used();
-        self.handle.usage.guest_used(used.saturating_sub(self.turn.used_by_host()));
+        self.settle();
+        self.handle.usage.guest_used(self.turn.used_by_guest());
         self.polled = Some(end);
         (polled, end)
     }
 
-    /// Take down up to when the guest's fuel is known, after a turn from `start` to `end` that took `time` of the processor.
-    fn settle(&mut self, time: Duration, start: Instant, end: Instant) {
-        let used = self.turn.used();
-        let (known, ticked) = self.turn.fuel_unknown();
-        let settled = if !self.turn.ticked() {
-            used
-        } else if known > start {
-            // It was in the host meanwhile. What it has computed since is a part of the turn.
-            let since = ticked.saturating_duration_since(known).as_secs_f64() / end.duration_since(start).as_secs_f64();
-            used.saturating_sub(time.mul_f64(since.clamp(0.0, 1.0)))
-        } else {
-            self.pauses.settled
-        };
+    /// Records up to when the guest's fuel is known, after a turn. A turn that the ticker cut leaves open what the guest used
+    /// since it last went on from the host with its fuel told.
+    fn settle(&mut self) {
+        let used = self.turn.used_by_guest();
+        let settled = if self.turn.ticked() { self.pauses.settled.max(self.turn.fuel_known_at()) } else { used };
         (self.pauses.settled, self.pauses.unsettled) = (settled, used.saturating_sub(settled));
     }
 

@@ -51,9 +51,7 @@ pub(in crate::runtime) struct Turn {
     ticked: AtomicBool,
     /// Whether it is in the host because its slice of fuel is used up.
     slice_end: AtomicBool,
-    /// When the ticker did so.
-    ticked_at: AtomicU64,
-    /// When its fuel was last known to the last unit.
+    /// The processor time that the guest itself had used when its fuel was last known to the last unit, in nanoseconds.
     known: AtomicU64,
     /// How often it has yielded so far.
     yields: AtomicU64,
@@ -88,7 +86,6 @@ impl Turn {
             yielded: AtomicBool::new(false),
             ticked: AtomicBool::new(false),
             slice_end: AtomicBool::new(false),
-            ticked_at: AtomicU64::new(0),
             known: AtomicU64::new(0),
             yields: AtomicU64::new(0),
             ending: AtomicBool::new(false),
@@ -153,14 +150,18 @@ impl Turn {
         Duration::from_nanos(self.host.load(Ordering::Relaxed))
     }
 
+    /// Returns the processor time of all its turns that the guest itself computed.
+    pub(in crate::runtime) fn used_by_guest(&self) -> Duration {
+        self.used().saturating_sub(self.used_by_host())
+    }
+
     /// Processor time of all its turns.
     pub(in crate::runtime) fn used(&self) -> Duration {
         Duration::from_nanos(self.used.load(Ordering::Relaxed))
     }
 
-    /// The ticker ends the guest's turn; it has entered the host at `now`.
-    pub(in crate::runtime) fn tick(&self, now: Instant) {
-        self.ticked_at.store(nanos(now.duration_since(self.came)), Ordering::Relaxed);
+    /// Records that the ticker ends the guest's turn, which has entered the host for it.
+    pub(in crate::runtime) fn tick(&self) {
         self.ticked.store(true, Ordering::Relaxed);
     }
 
@@ -184,16 +185,14 @@ impl Turn {
         self.ticked() || self.slice_end.load(Ordering::Relaxed)
     }
 
-    /// The guest goes on at `now`, and up to then its fuel is known to the last unit.
-    pub(in crate::runtime) fn fuel_known(&self, now: Instant) {
-        self.known.store(nanos(now.duration_since(self.came)), Ordering::Relaxed);
+    /// Records that the guest goes on, and that its fuel is known to the last unit up to here.
+    pub(in crate::runtime) fn fuel_known(&self) {
+        self.known.store(nanos(self.used_by_guest()), Ordering::Relaxed);
     }
 
-    /// In which part of a turn that the ticker has ended nobody knows what the guest has used of its fuel; the whole of it if
-    /// nobody knows when it began.
-    pub(in crate::runtime) fn fuel_unknown(&self) -> (Instant, Instant) {
-        let at = |nanos: &AtomicU64| self.came + Duration::from_nanos(nanos.load(Ordering::Relaxed));
-        (at(&self.known), at(&self.ticked_at))
+    /// Returns the processor time that the guest itself had used when its fuel was last known to the last unit.
+    pub(in crate::runtime) fn fuel_known_at(&self) -> Duration {
+        Duration::from_nanos(self.known.load(Ordering::Relaxed))
     }
 
     /// Whether the guest last stopped because it yielded: it was computing, not waiting.
@@ -319,6 +318,23 @@ mod tests {
         turn.end_at(start + us(42));
 
         assert_eq!((turn.used(), turn.used_by_host()), (us(42), us(5 + 3 + 2)));
+    }
+
+    #[test]
+    fn the_time_for_which_a_guest_lost_its_processor_is_not_time_in_which_it_used_fuel() {
+        let Taken(turn, _) = Taken::new();
+        turn.begin(Instant::now());
+        turn.leaves_host(Instant::now());
+        turn.fuel_known();
+
+        // The system gives the processor to others for so long.
+        std::thread::sleep(Duration::from_millis(30));
+        turn.enters_host(Instant::now());
+        turn.tick();
+        turn.end_at(Instant::now());
+
+        let since = turn.used_by_guest() - turn.fuel_known_at();
+        assert!(since < Duration::from_millis(10), "it computed for {since:?}");
     }
 
     #[test]
