@@ -183,7 +183,7 @@ pub struct FiredTask {
     pub key: TaskKey,
     /// The input of a run whose schedule has no data.
     pub input: Vec<u8>,
-    /// How long after its earliest start a run may still start.
+    /// The time after its earliest start in which a run may still start.
     pub start_within: Option<Duration>,
 }
 
@@ -237,8 +237,8 @@ pub enum FiredSchedule {
         /// Whether nothing more will be due.
         finished: bool,
     },
-    /// Another host was first, or the schedule was changed; nothing was done. Holds the current version and progress,
-    /// or `None` if the schedule was deleted.
+    /// Another host was first, or the schedule was changed; nothing was done. Holds the current version and progress, or
+    /// `None` if the schedule was deleted or has finished.
     Stale(Option<(u64, ScheduleProgress)>),
 }
 

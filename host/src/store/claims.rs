@@ -31,7 +31,7 @@ pub struct ClaimRequest {
     /// The share of each tenant; a tenant that is missing has no bound. Places go first to the tenant that has the
     /// fewest attempts under way. If empty, the store ignores tenants.
     pub tenants: BTreeMap<Name, TenantShare>,
-    /// How long the claims hold unless they are extended.
+    /// The time for which the claims hold unless they are extended.
     pub lease: Duration,
     /// The current time.
     pub now: Timestamp,
@@ -42,7 +42,7 @@ pub struct ClaimRequest {
 pub struct TenantShare {
     /// The number of the tenant's attempts under way on the host that asks.
     pub running: u32,
-    /// How many more runs of the tenant may be claimed.
+    /// The number of further runs of the tenant that may be claimed.
     pub room: u32,
 }
 
@@ -61,7 +61,7 @@ pub struct Claimed {
 pub struct Extended {
     /// Claims that no longer belong to this host: end their attempts, and write nothing.
     pub lost: Vec<ClaimKey>,
-    /// Claims that hold, but whose runs were asked to end.
+    /// Claims that hold, of runs that were asked to end.
     pub cancelled: Vec<ClaimKey>,
 }
 

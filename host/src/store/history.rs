@@ -54,10 +54,10 @@ pub struct RunInfo {
     /// A note about how the run was made: that others were missed, or that it goes past limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Why a waiting run does not start at `run_at`. A store knows whether the task is paused, or held back for its
-    /// crashes; the host that answers the request adds what a budget has to do with it.
+    /// The reason why a waiting run does not start at `run_at`. A store knows whether the task is paused, or held back
+    /// for its crashes; the host that answers the request adds what a budget has to do with it.
     pub why: Option<String>,
-    /// How often the run's host died while the run was under way.
+    /// The number of times that the run's host died while the run was under way.
     #[serde(default, skip_serializing_if = "super::loss::is_zero")]
     pub deaths: u32,
     /// Since when the run is held back because it is suspected of killing its host
@@ -98,7 +98,7 @@ pub struct AttemptInfo {
     pub report: Report,
 }
 
-/// How much history is kept of each task. Runs that are not over are never pruned; the first and the latest hundred of
+/// The history that is kept of each task. Runs that are not over are never pruned; the first and the latest hundred of
 /// their attempts are kept.
 #[derive(Clone, Debug)]
 pub struct Retention {

@@ -93,9 +93,8 @@ pub struct LockWait {
 pub trait Locks: Send + Sync {
     /// Tries once to take a lock for a run. A lock that the run holds already in the same mode is taken again with its
     /// fence.
-    ///
     /// If the lock has a queue ([`Locks::wait_for_lock`]), no run goes before queued runs that conflict with it; the
-    /// result may then name one of those instead of a holder. A run in the queue goes by its own place, and gives it up
+    /// result may then name one of those instead of a holder. A queued run is judged by its own place, and gives it up
     /// when it gets the lock.
     async fn acquire_lock(&self, lock: LockName, mode: LockMode, claim: ClaimKey, now: Timestamp) -> Result<LockTaken>;
 

@@ -53,7 +53,7 @@ pub struct Expired {
     pub cancel_requested: bool,
     /// The policy that the latest claim stored; `None` if no host that claimed the run knew the policy.
     pub policy: Option<LossPolicy>,
-    /// How often the run's host died before while the run was under way.
+    /// The number of times that the run's host died before while the run was under way.
     pub deaths: u32,
     /// Set if the run's host has died; `None` if the host is up, and has only let go of the run.
     pub death: Option<Death>,

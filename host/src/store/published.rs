@@ -14,8 +14,8 @@ use super::Result;
 use crate::task::Name;
 use crate::time::Timestamp;
 
-/// How long the row of a withdrawn plugin stays. A host that has not looked for that long must look at all plugins. A
-/// component that no plugin has is kept for as long, too: a host may be about to publish or to fetch it.
+/// The time for which the row of a withdrawn plugin stays. A host that has not looked for that long must look at all
+/// plugins. A component that no plugin has is kept for as long, too: a host may be about to publish or to fetch it.
 pub const TOLD_FOR: Duration = Duration::from_secs(3600);
 
 /// The size in bytes of the parts in which components are written and read: no statement takes long, and other

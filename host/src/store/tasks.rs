@@ -46,8 +46,8 @@ pub trait Tasks: Send + Sync {
     async fn pause(&self, whom: Whom, why: Option<String>, now: Timestamp) -> Result<()>;
 
     /// Ends a pause, and no other: a task stays paused if its tenant or all tasks are, and a task with a pause of its
-    /// own stays paused when its tenant or all tasks are resumed. The cursors are set to `now`: what was due during the
-    /// pause is left out.
+    /// own stays paused when its tenant or all tasks are resumed. The cursors are set to `now`, so that instants during
+    /// the pause are left out.
     ///
     /// Resuming a single task, paused or not, also clears its failures, its brake and what it left out, and brings back
     /// a cursor that is ahead. It also brings back the added schedules of the task: a clock that was set back has left

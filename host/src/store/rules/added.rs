@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::store::added::{AddSchedule, DueSchedule, ScheduleError, ScheduleInfo, ScheduleProgress};
 use crate::time::Timestamp;
 
-/// How long the row of a deleted schedule stays. A host that has not looked for that long learns of it when it fires
-/// it.
+/// The time for which the row of a deleted schedule stays. A host that looks less often learns of the deletion when it
+/// fires the schedule.
 pub(in crate::store) const DELETED_FOR: Duration = Duration::from_secs(3600);
 
 /// A schedule as found by a store.

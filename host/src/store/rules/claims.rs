@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 pub(in crate::store) struct Places {
     /// The number of runs that are under way already.
     pub(in crate::store) running: usize,
-    /// How many more runs may be taken.
+    /// The number of runs that may be taken.
     pub(in crate::store) room: usize,
 }
 

@@ -11,7 +11,7 @@ pub struct Plan {
     pub from: String,
     /// Whether to move even if hosts use one of the stores.
     pub force: bool,
-    /// How much is moved in one transaction.
+    /// The most that is moved in one transaction.
     pub page: Bound,
     /// The current time.
     pub now: Timestamp,

@@ -198,7 +198,7 @@ pub struct RunRecord {
     pub attempts_limit: Option<u32>,
     /// The number of failed runs in a row that pauses the task, as the same claim knew it.
     pub pause_after: Option<u32>,
-    /// How often the run's host died while the run was under way.
+    /// The number of times that the run's host died while the run was under way.
     pub deaths: u32,
     /// Since when the run is held back as a suspect.
     pub suspected_at: Option<Timestamp>,
