@@ -63,9 +63,9 @@ pub struct Remember {
 #[async_trait]
 pub trait Schedules: Send + Sync {
     /// Makes the runs that a task's schedule calls for, and moves its cursor, in one transaction. A cursor that is
+    /// further already stays. Runs that are made or skipped are counted in [`TaskState::fired`].
+    ///
     /// If the task, its tenant or all tasks are paused, only the cursor moves, and no runs are made
-    /// ([`Fired::Paused`]). If another host was first, nothing is done ([`Fire::expect`], [`Fired::Stale`]).
-    /// If the task, its tenant or all tasks are paused, only the cursor moves: what becomes due is left out
     /// ([`Fired::Paused`]). If another host was first, nothing is done ([`Fire::expect`], [`Fired::Stale`]).
     async fn fire(&self, fire: Fire) -> Result<Fired>;
 
