@@ -23,7 +23,6 @@ pub enum ScheduleError {
     /// The schedule with that key has finished: it has made all its runs.
     #[error("schedule `{key}` has finished at {at}")]
     AlreadyFinished {
-        /// The key of the schedule.
         key: Name,
         /// When the schedule finished.
         at: Timestamp,
@@ -34,7 +33,6 @@ pub enum ScheduleError {
     /// The schedule has changed since the caller read it.
     #[error("schedule `{key}` was changed meanwhile: it has version {version}")]
     Preempted {
-        /// The key of the schedule.
         key: Name,
         /// The schedule's current version.
         version: u64,
@@ -44,16 +42,13 @@ pub enum ScheduleError {
 /// Names an added schedule by its owner and its key, which is unique among the owner's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScheduleKey {
-    /// The tenant that owns the schedule.
     pub tenant: Name,
-    /// The key of the schedule.
     pub key: Name,
 }
 
 /// A schedule to be added.
 #[derive(Clone, Debug)]
 pub struct AddSchedule {
-    /// The owner and the key.
     pub key: ScheduleKey,
     /// The task whose runs it makes.
     pub task: Name,
@@ -67,7 +62,6 @@ pub struct AddSchedule {
     pub replace: bool,
     /// If set, the schedule is only written over a schedule of this version.
     pub version: Option<u64>,
-    /// The current time.
     pub now: Timestamp,
 }
 
@@ -94,7 +88,6 @@ pub enum Reset {
 /// An added schedule as users see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduleInfo {
-    /// The owner and the key.
     pub key: ScheduleKey,
     /// The task whose runs it makes.
     pub task: Name,
@@ -119,13 +112,10 @@ pub struct ScheduleInfo {
 /// Selects added schedules to list, by key.
 #[derive(Clone, Debug)]
 pub struct ScheduleFilter {
-    /// The tenant that owns the schedules.
     pub tenant: Name,
-    /// Selects only schedules of this task.
     pub task: Option<Name>,
     /// Selects only schedules after this key, for the next page.
     pub after: Option<Name>,
-    /// The most schedules to return.
     pub limit: usize,
 }
 
@@ -140,7 +130,6 @@ pub struct LoadedSchedule {
     pub task: TaskKey,
     /// The text of the schedule's [`Definition`](crate::schedule::Definition).
     pub definition: String,
-    /// The progress of the schedule.
     pub progress: ScheduleProgress,
     /// Whether the schedule was deleted, so that the scheduler must forget it.
     pub deleted: bool,
@@ -170,16 +159,13 @@ impl ScheduleProgress {
 pub struct FireAdded {
     /// The tasks, which each element of `due` names by index.
     pub tasks: Vec<FiredTask>,
-    /// The due instants.
     pub due: Vec<DueSchedule>,
-    /// The current time.
     pub now: Timestamp,
 }
 
 /// The values that a task gives its runs.
 #[derive(Clone, Debug)]
 pub struct FiredTask {
-    /// The task.
     pub key: TaskKey,
     /// The input of a run whose schedule has no data.
     pub input: Vec<u8>,

@@ -12,11 +12,9 @@ use crate::time::Timestamp;
 /// A value in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The bytes of the value.
     pub value: Vec<u8>,
     /// The version, which grows with every change of the key, including deletion.
     pub version: u64,
-    /// When the entry was set.
     pub set_at: Timestamp,
     /// When the entry expires; `None` is never.
     pub expires_at: Option<Timestamp>,
@@ -25,13 +23,10 @@ pub struct Entry {
 /// A key of the cache, without its value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EntryInfo {
-    /// The key.
     pub key: String,
     /// The size of the value in bytes.
     pub size: u64,
-    /// The version of the entry.
     pub version: u64,
-    /// When the entry was set.
     pub set_at: Timestamp,
     /// When the entry expires; `None` is never.
     pub expires_at: Option<Timestamp>,
@@ -40,24 +35,19 @@ pub struct EntryInfo {
 /// Names a cache entry by its tenant and its key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CacheKey {
-    /// The tenant that owns the entry.
     pub tenant: Name,
-    /// The key of the entry.
     pub key: String,
 }
 
 /// A change of one cache entry.
 #[derive(Clone, Debug)]
 pub struct CacheWrite {
-    /// The entry to write.
     pub key: CacheKey,
-    /// The new value.
     pub value: Vec<u8>,
     /// When the entry expires; `None` is never.
     pub expires_at: Option<Timestamp>,
     /// The claim of the run that writes; `None` for an operator. A stale claim changes nothing.
     pub claim: Option<ClaimKey>,
-    /// The condition for the write.
     pub only: WriteIf,
     /// The most bytes (keys and values) that the tenant's entries may have together.
     pub quota: u64,

@@ -26,14 +26,12 @@ pub struct ClaimRequest {
     pub tasks: Arc<BTreeMap<TaskKey, u32>>,
     /// The policies for lost runs of those tasks. The store keeps a policy with each run that is taken.
     pub policies: Arc<BTreeMap<TaskKey, LossPolicy>>,
-    /// The most runs to take.
     pub limit: usize,
     /// The share of each tenant; a tenant that is missing has no bound. Places go first to the tenant that has the
     /// fewest attempts under way. If empty, the store ignores tenants.
     pub tenants: BTreeMap<Name, TenantShare>,
     /// The time for which the claims hold unless they are extended.
     pub lease: Duration,
-    /// The current time.
     pub now: Timestamp,
 }
 
@@ -70,9 +68,7 @@ pub struct Extended {
 pub struct Finish {
     /// The claim that proves the right to write.
     pub claim: ClaimKey,
-    /// The transition of the run.
     pub transition: Transition,
-    /// The report about the attempt.
     pub report: Report,
     /// The policies for a task whose runs fail repeatedly.
     pub supervision: Supervision,

@@ -17,24 +17,18 @@ use crate::time::Timestamp;
 /// A run as users see it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunInfo {
-    /// The id of the run.
     pub id: RunId,
-    /// The task of the run.
     #[serde(flatten)]
     pub task: TaskKey,
-    /// The state of the run.
     pub state: RunState,
     /// The instant at which the run was due.
     pub due_at: Timestamp,
     /// The earliest instant at which the next attempt may start.
     pub run_at: Timestamp,
-    /// When the run was made.
     pub created_at: Timestamp,
     /// When the latest attempt was claimed.
     pub claimed_at: Option<Timestamp>,
-    /// When the run was over.
     pub ended_at: Option<Timestamp>,
-    /// The cause of the run.
     pub cause: Cause,
     /// The number of the current attempt; 0 before the first.
     pub attempt: u32,
@@ -72,17 +66,13 @@ pub struct RunInfo {
 /// Selects runs to list, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
-    /// Selects only runs of this tenant.
     pub tenant: Option<Name>,
-    /// Selects only runs of this task.
     pub task: Option<Name>,
-    /// Selects only runs in this state.
     pub state: Option<RunState>,
     /// Selects only runs that were claimed at least once.
     pub begun: bool,
     /// Selects only runs before this one, for the next page.
     pub before: Option<RunId>,
-    /// The most runs to return.
     pub limit: usize,
 }
 
@@ -91,9 +81,7 @@ pub struct RunFilter {
 pub struct AttemptInfo {
     /// The number of the attempt, from 1.
     pub attempt: u32,
-    /// The host that made the attempt.
     pub host: String,
-    /// The report about the attempt.
     #[serde(flatten)]
     pub report: Report,
 }

@@ -28,21 +28,18 @@ pub struct HostRecord {
     pub attempts: u32,
     /// The number of plugins in use.
     pub plugins: u32,
-    /// When the host started.
     pub started_at: Timestamp,
 }
 
 /// A host's message that it is up.
 #[derive(Clone, Debug)]
 pub struct Announcement {
-    /// The host.
     pub host: HostRecord,
     /// Whether this is the first announcement of its life: it takes over the name from any earlier life, and ends a
     /// drain.
     pub takes_over: bool,
     /// The instant after which the host counts as gone, unless it announces itself again.
     pub alive_until: Timestamp,
-    /// The current time.
     pub now: Timestamp,
 }
 

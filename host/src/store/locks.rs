@@ -32,9 +32,7 @@ pub enum LockKind {
 /// Names a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LockName {
-    /// The tenant that owns the lock.
     pub tenant: Name,
-    /// The kind of the lock.
     pub kind: LockKind,
     /// The name, or the key of the entry.
     pub name: String,
@@ -44,10 +42,7 @@ pub struct LockName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockTaken {
     /// The run holds the lock. The fence is greater for each later holder of any lock.
-    Yes {
-        /// The fence of the lock.
-        fence: u64,
-    },
+    Yes { fence: u64 },
     /// The lock is held by this run, which is one of several if the lock is shared.
     HeldBy(RunId),
 }
@@ -55,34 +50,23 @@ pub enum LockTaken {
 /// A lock that is held.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HeldLock {
-    /// The name of the lock.
     #[serde(flatten)]
     pub lock: LockName,
-    /// The mode in which it is held.
     pub mode: LockMode,
-    /// The run that holds the lock.
     pub run: RunId,
-    /// The task of the run.
     pub task: Name,
-    /// The fence of the lock.
     pub fence: u64,
-    /// When the lock was taken.
     pub since: Timestamp,
 }
 
 /// A run that waits for a lock, as known to its host, which keeps a queue of its waiting runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockWait {
-    /// The name of the lock.
     #[serde(flatten)]
     pub lock: LockName,
-    /// The mode that the run wants.
     pub mode: LockMode,
-    /// The run that waits.
     pub run: RunId,
-    /// The task of the run.
     pub task: Name,
-    /// When the wait began.
     pub since: Timestamp,
     /// The run's place in the queue, from 1.
     pub place: u32,

@@ -41,11 +41,9 @@ impl LossPolicy {
 pub struct Expired {
     /// The claim that was not extended.
     pub claim: ClaimKey,
-    /// The task of the run.
     pub task: TaskKey,
     /// The number of attempts that failed before.
     pub failures: u32,
-    /// When the run was claimed.
     pub claimed_at: Timestamp,
     /// The host that had it.
     pub host: String,
@@ -62,7 +60,6 @@ pub struct Expired {
 /// The death of the host of a lost run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Death {
-    /// The host that died.
     pub host: String,
     /// The life of the host that is presumed dead, and that takes the death back if it announces itself again; `None`
     /// if the death is certain, because a later life has the name.

@@ -25,33 +25,27 @@ pub(super) const PART: usize = 1 << 20;
 /// Names a plugin by its owner and its name, which is unique among the owner's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PluginKey {
-    /// The tenant that owns the plugin.
     pub tenant: Name,
-    /// The name of the plugin.
     pub plugin: Name,
 }
 
 /// A plugin to publish.
 #[derive(Clone, Debug)]
 pub struct Publish {
-    /// The owner and the name.
     pub key: PluginKey,
     /// The text of the plugin's manifest; empty if it has none.
     pub manifest: String,
     /// SHA-256 of the component, in hex.
     pub digest: String,
-    /// The plugin's component.
     pub component: Arc<Vec<u8>>,
     /// The host on which the plugin was dropped.
     pub host: String,
-    /// The current time.
     pub now: Timestamp,
 }
 
 /// A plugin that was published or withdrawn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedPlugin {
-    /// The owner and the name.
     pub key: PluginKey,
     /// The version, which grows with every change of the contents or the publishing host, and with a withdrawal.
     pub version: u64,
@@ -63,7 +57,6 @@ pub struct PublishedPlugin {
     pub size: u64,
     /// The host on which the plugin was dropped.
     pub host: String,
-    /// When the plugin was published.
     pub published_at: Timestamp,
     /// Whether the plugin was withdrawn, so that hosts must forget it.
     pub withdrawn: bool,

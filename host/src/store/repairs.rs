@@ -19,9 +19,7 @@ pub struct Repaired {
     pub tasks: u64,
     /// The runs that waited or were claimed.
     pub runs: u64,
-    /// The added schedules.
     pub schedules: u64,
-    /// The entries of the cache.
     pub entries: u64,
 }
 

@@ -15,15 +15,12 @@ pub(super) const ROW_BYTES: i64 = 16;
 /// A run to be made.
 #[derive(Clone, Debug)]
 pub struct NewRun {
-    /// The task of the run.
     pub task: TaskKey,
     /// The instant at which the run is due, which the guest sees.
     pub due_at: Timestamp,
     /// The earliest instant at which the run may start.
     pub run_at: Timestamp,
-    /// The cause of the run.
     pub cause: Cause,
-    /// The input of the run.
     pub input: Vec<u8>,
     /// The run's dedup key: at most one run of a task has a given key, for as long as the run is kept. The scheduler
     /// uses the due instant, callers of the API their idempotency key; `None` always makes a new run.
@@ -66,7 +63,6 @@ impl NewRun {
 /// The progress of a task's schedule, to be written down.
 #[derive(Clone, Debug)]
 pub struct Fire {
-    /// The task of the schedule.
     pub task: TaskKey,
     /// The runs that the schedule calls for, oldest first.
     pub runs: Vec<NewRun>,
@@ -77,14 +73,12 @@ pub struct Fire {
     pub expect: Option<u64>,
     /// The new memory of the trigger; `None` leaves the old one.
     pub memory: Option<String>,
-    /// The current time.
     pub now: Timestamp,
 }
 
 /// The schedule that a task has from now on.
 #[derive(Clone, Debug)]
 pub struct Begun {
-    /// The task of the schedule.
     pub task: TaskKey,
     /// The identity of the schedule: [`Plan::identity`](crate::schedule::Plan::identity).
     pub schedule: String,
@@ -148,7 +142,6 @@ pub enum Enqueued {
     Skipped(RunId),
     /// The run is waiting, and has replaced others.
     Replacing {
-        /// The new run.
         run: RunId,
         /// The replaced runs. Waiting ones are cancelled; running ones, asked before or not, must still be ended by
         /// their host, which learns of it with the next [`Claims::extend`](crate::store::claims::Claims::extend).

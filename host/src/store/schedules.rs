@@ -14,9 +14,7 @@ use std::collections::BTreeMap;
 /// The state of a task's schedule and its runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watched {
-    /// The progress of the schedule.
     pub state: TaskState,
-    /// The state of its runs.
     pub going: Going,
 }
 
@@ -27,11 +25,8 @@ pub type RunKey = (TaskKey, String);
 /// The state of a run that a schedule waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stands {
-    /// The id of the run.
     pub run: RunId,
-    /// The state of the run.
     pub state: RunState,
-    /// When the run was over.
     pub ended_at: Option<Timestamp>,
 }
 
@@ -47,7 +42,6 @@ impl From<&Stands> for AwaitedRun {
 /// The new memory of a schedule that makes no run.
 #[derive(Clone, Debug)]
 pub struct Remember {
-    /// The task of the schedule.
     pub task: TaskKey,
     /// The memory that the caller has read. Nothing is done if the store has another by now.
     pub from: Option<String>,
@@ -55,7 +49,6 @@ pub struct Remember {
     pub to: String,
     /// If set, the task is also paused, for this reason. An existing pause stays as it is.
     pub pause: Option<String>,
-    /// The current time.
     pub now: Timestamp,
 }
 

@@ -26,9 +26,7 @@ pub struct Demand {
 /// The request of a running attempt for a run.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The task of the new run.
     pub task: TaskKey,
-    /// When the run is due.
     pub due_at: Timestamp,
     /// The input of the run, unchanged: an empty input stays empty.
     pub input: Vec<u8>,

@@ -13,7 +13,6 @@ pub struct Plan {
     pub force: bool,
     /// The most that is moved in one transaction.
     pub page: Bound,
-    /// The current time.
     pub now: Timestamp,
 }
 
@@ -76,11 +75,8 @@ pub enum Work {
 pub enum Told {
     /// The work on a kind of records begins.
     Begins {
-        /// The work on the records.
         work: Work,
-        /// The kind of the records.
         kind: Kind,
-        /// The number of the records.
         records: u64,
         /// The number of records that an earlier move has done.
         before: u64,
@@ -97,7 +93,6 @@ pub type Watcher<'a> = &'a mut dyn FnMut(Told);
 /// A kind of records as both stores have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compared {
-    /// The kind of the records.
     pub kind: Kind,
     /// The sum of the source's records.
     pub source: Sum,

@@ -169,23 +169,14 @@ impl Record for AttemptRecord {
 /// Records of one kind, in the order of their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Page {
-    /// Records of tasks.
     Tasks(Vec<TaskRecord>),
-    /// Records of pauses.
     Pauses(Vec<PauseRecord>),
-    /// Records of added schedules.
     Schedules(Vec<ScheduleRecord>),
-    /// Records of cache entries.
     Entries(Vec<EntryRecord>),
-    /// Records of published components.
     Components(Vec<ComponentRecord>),
-    /// Records of their parts.
     Parts(Vec<PartRecord>),
-    /// Records of published plugins.
     Plugins(Vec<PluginRecord>),
-    /// Records of runs.
     Runs(Vec<RunRecord>),
-    /// Records of attempts.
     Attempts(Vec<AttemptRecord>),
 }
 
@@ -250,7 +241,6 @@ impl Page {
 /// The sum of all records of a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sum {
-    /// The number of records.
     pub records: u64,
     /// SHA-256 over the JSON of all of them, a line each, in hexadecimal digits.
     pub digest: String,

@@ -11,7 +11,6 @@ use crate::time::Timestamp;
 /// The progress of a task's schedule, and the state of the task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TaskRecord {
-    /// The task.
     #[serde(flatten)]
     pub key: TaskKey,
     /// The last instant that was handled.
@@ -53,9 +52,7 @@ pub struct ScheduleRecord {
     pub id: i64,
     /// The version, which grows with every change by a user.
     pub version: u64,
-    /// The tenant that owns the schedule.
     pub tenant: Name,
-    /// The key of the schedule.
     pub key: Name,
     /// The task whose runs it makes.
     pub task: Name,
@@ -81,19 +78,15 @@ pub struct ScheduleRecord {
 /// A cache entry, possibly an expired one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EntryRecord {
-    /// The tenant that owns the entry.
     pub tenant: Name,
-    /// The key of the entry.
     pub key: String,
     /// The version, which grows with every change.
     pub version: u64,
-    /// When the entry was written.
     pub set_at: Timestamp,
     /// When the entry expires.
     pub expires_at: Option<Timestamp>,
     /// The task whose run was the last to write the entry, if a run did.
     pub writer: Option<TaskKey>,
-    /// The value of the entry.
     #[serde(serialize_with = "hex")]
     pub value: Vec<u8>,
 }
@@ -112,11 +105,9 @@ pub struct ComponentRecord {
 /// A part of a published component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PartRecord {
-    /// The digest of the component.
     pub digest: String,
     /// The index of the part, from 0.
     pub part: u32,
-    /// The bytes of the part.
     #[serde(serialize_with = "hex")]
     pub body: Vec<u8>,
 }
@@ -124,9 +115,7 @@ pub struct PartRecord {
 /// A published plugin, possibly a recently withdrawn one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PluginRecord {
-    /// The tenant that owns the plugin.
     pub tenant: Name,
-    /// The name of the plugin.
     pub plugin: Name,
     /// The version, which grows with every change.
     pub version: u64,
@@ -138,23 +127,17 @@ pub struct PluginRecord {
     pub manifest: String,
     /// The host on which the plugin was dropped.
     pub host: String,
-    /// When the plugin was published.
     pub published_at: Timestamp,
-    /// When the plugin was withdrawn.
     pub withdrawn_at: Option<Timestamp>,
 }
 
 /// A run, with its input and output. The lease is left out, because no claim holds after a move.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunRecord {
-    /// The id of the run.
     pub id: RunId,
-    /// The task of the run.
     #[serde(flatten)]
     pub task: TaskKey,
-    /// The state of the run.
     pub state: RunState,
-    /// The cause of the run.
     pub cause: Cause,
     /// Whether the first attempt goes past limits.
     pub forced: bool,
@@ -170,11 +153,9 @@ pub struct RunRecord {
     pub due_at: Timestamp,
     /// The earliest instant at which the next attempt may start.
     pub run_at: Timestamp,
-    /// When the run was made.
     pub created_at: Timestamp,
     /// When the latest attempt was claimed.
     pub claimed_at: Option<Timestamp>,
-    /// When the run was over.
     pub ended_at: Option<Timestamp>,
     /// The fence of the latest claim.
     pub fence: Option<u64>,
@@ -202,12 +183,9 @@ pub struct RunRecord {
     pub deaths: u32,
     /// Since when the run is held back as a suspect.
     pub suspected_at: Option<Timestamp>,
-    /// The input of the run.
     #[serde(serialize_with = "hex")]
     pub input: Vec<u8>,
-    /// The content type of the output.
     pub content_type: Option<String>,
-    /// The output of the run.
     #[serde(serialize_with = "hex")]
     pub output: Vec<u8>,
 }
@@ -222,13 +200,10 @@ impl RunRecord {
 /// An attempt that is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AttemptRecord {
-    /// The run.
     pub run: RunId,
     /// The number of the attempt, from 1.
     pub attempt: u32,
-    /// The host that made the attempt.
     pub host: String,
-    /// The report about the attempt.
     #[serde(flatten)]
     pub report: Report,
 }

@@ -4,7 +4,6 @@ use crate::lifecycle::Transition;
 use crate::run::{ClaimKey, RunId, RunState};
 use crate::store::LockMode;
 
-/// A run in the model.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
     pub(super) id: RunId,
