@@ -1,13 +1,14 @@
-//! The contract between the machine and where runs, locks and the cache are kept.
+//! Defines the contract between the machine and the store, which keeps runs, locks and the cache.
 //!
-//! Its methods speak of a run's life. What a store promises:
+//! Its methods speak of a run's life. A store promises:
 //!
-//! - A call that returned `Ok` is durable; one that returned an error changed nothing.
-//! - Every write after a claim is made only where run, attempt and fence match, else [`StoreError::ClaimLost`].
-//! - The time is the caller's: no method reads a clock.
+//! - A call that returned `Ok` is durable; a call that returned an error changed nothing.
+//! - Every write after a claim happens only if run, attempt and fence match; otherwise the call returns
+//!   [`StoreError::ClaimLost`].
+//! - The caller passes the time; no method reads a clock.
 //! - Nothing here assumes that this host is the only one.
 //!
-//! `store::conformance` is the test text that every store passes.
+//! `store::conformance` is the test suite that every store passes.
 
 pub mod added;
 pub mod backlog;
@@ -54,7 +55,7 @@ use crate::time::Timestamp;
 
 pub use cache::{CacheKey, CacheWrite, Entry, EntryInfo, WriteIf, Written};
 
-/// Where all that outlives a host is kept: a trait for each subject. See the module for what every method promises.
+/// Keeps everything that outlives a host, with one trait for each subject. The module says what every method promises.
 #[async_trait]
 pub trait Store:
     runs::Runs
@@ -74,29 +75,29 @@ pub trait Store:
     + std::fmt::Debug
     + 'static
 {
-    /// Told (as a hint only) whenever runs may have become claimable, or will earlier than was said.
+    /// Returns the hint that runs may have become claimable, or will be earlier than the store said.
     ///
-    /// All who wait are told ([`Notify::notify_waiters`]), after the commit: make the `notified()` future first, then look,
-    /// then await it, and nothing is missed.
+    /// After the commit it wakes all waiters ([`Notify::notify_waiters`]): a waiter that creates the `notified()`
+    /// future first, then looks, then awaits it, misses nothing.
     fn runs_hint(&self) -> Arc<Notify>;
 
-    /// Told (as a hint only) whenever locks may have become free; in the manner of [`Store::runs_hint`].
+    /// Returns the hint that locks may have become free; it works like [`Store::runs_hint`].
     fn locks_hint(&self) -> Arc<Notify>;
 
-    /// Told (as a hint only) whenever a run changed, by whichever way: a number that grows with each commit that did so.
+    /// Returns a number that grows with each commit that changed a run, by any route; a hint only.
     fn changes(&self) -> tokio::sync::watch::Receiver<u64>;
 
-    /// What it has done since it was opened.
+    /// Returns what the store has done since it was opened.
     fn stats(&self) -> StoreStats;
 
-    /// Most runs that are worth being taken with one claim. More would hold back others' writes, fewer would pay for the disk
-    /// (and the way there) more often.
+    /// Returns the most runs that are worth taking with one claim. More would delay other writes; fewer would pay for
+    /// the disk and the round trip more often.
     fn batch(&self) -> usize {
         128
     }
 
-    /// The time by the clock that all hosts of the store go by, whatever their own say; `None` where there is one host, whose
-    /// clock is as good as any.
+    /// Returns the time of the clock that all hosts of the store follow instead of their own; `None` if only one host
+    /// can have the store, because its own clock is as good as any.
     async fn time(&self) -> Result<Option<Timestamp>> {
         Ok(None)
     }

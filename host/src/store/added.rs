@@ -1,6 +1,6 @@
-//! The part of the contract that is about schedules which are added while hosts run: a million of them, each a row.
+//! Defines the part of the contract for schedules that are added while hosts run: up to a million of them, each a row.
 //!
-//! An added schedule is no task. It makes runs of a task that a manifest defines, one at a time for each key.
+//! An added schedule is not a task. It makes runs of a task that a manifest defines, one at a time for each key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,207 +14,194 @@ use crate::time::Timestamp;
 
 use super::Result;
 
-/// Why nothing was done to an added schedule.
+/// The reason why an added schedule was not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
-    /// There is one with that key, and it says something else.
+    /// A schedule with that key exists and differs.
     #[error("there is another schedule `{0}`")]
     AlreadyExists(Name),
-    /// There was one with that key, and all that it called for was done.
+    /// The schedule with that key has finished: it has made all its runs.
     #[error("schedule `{key}` has finished at {at}")]
     AlreadyFinished {
-        /// Which.
         key: Name,
-        /// Since when.
+        /// When the schedule finished.
         at: Timestamp,
     },
-    /// There is none with that key.
+    /// No schedule has that key.
     #[error("there is no schedule `{0}`")]
     NotFound(Name),
-    /// It was changed since it was looked at.
+    /// The schedule has changed since the caller read it.
     #[error("schedule `{key}` was changed meanwhile: it has version {version}")]
     Preempted {
-        /// Which.
         key: Name,
-        /// What it has now.
+        /// The schedule's current version.
         version: u64,
     },
 }
 
-/// Which added schedule: its owner and its key, which is unique among the owner's.
+/// Names an added schedule by its owner and its key, which is unique among the owner's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScheduleKey {
-    /// Whose.
     pub tenant: Name,
-    /// Its key.
     pub key: Name,
 }
 
 /// A schedule to be added.
 #[derive(Clone, Debug)]
 pub struct AddSchedule {
-    /// Whose, and under which key.
     pub key: ScheduleKey,
     /// The task whose runs it makes.
     pub task: Name,
-    /// The text of its [`Definition`](crate::schedule::Definition).
+    /// The text of the schedule's [`Definition`](crate::schedule::Definition).
     pub definition: String,
-    /// What its runs are given; `None`: what the task's own are.
+    /// The input of its runs; `None` gives them the task's own.
     pub data: Option<Vec<u8>>,
-    /// Nothing up to this instant is due.
+    /// Instants up to and including this one are not due.
     pub cursor: Timestamp,
-    /// Whether it takes the place of one that has the key, which begins anew then.
+    /// Whether it replaces a schedule that has the key. The replacement starts afresh.
     pub replace: bool,
-    /// If set, it is only written over a schedule of this version.
+    /// If set, the schedule is only written over a schedule of this version.
     pub version: Option<u64>,
-    /// The time it is.
     pub now: Timestamp,
 }
 
-/// What became of an [`AddSchedule`].
+/// The result of an [`AddSchedule`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Added {
-    /// It is there.
+    /// The schedule was added.
     New(ScheduleInfo),
-    /// It was there, exactly so; nothing was changed.
+    /// The same schedule existed already; nothing was changed.
     Existing(ScheduleInfo),
-    /// It has taken the place of another.
+    /// The schedule has replaced another.
     Replaced(ScheduleInfo),
 }
 
-/// What became of a schedule that was to go on from now.
+/// The result of resetting a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reset {
-    /// It was ahead of the clock and goes on from now, with a new version.
+    /// The schedule was ahead of the clock and continues from now, with a new version.
     Moved(ScheduleInfo),
-    /// It was not ahead, and nothing was changed.
+    /// The schedule was not ahead, and nothing was changed.
     Unchanged(ScheduleInfo),
 }
 
-/// An added schedule as people see it.
+/// An added schedule as users see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduleInfo {
-    /// Whose, and under which key.
     pub key: ScheduleKey,
     /// The task whose runs it makes.
     pub task: Name,
-    /// Greater after every change by people.
+    /// The version, which grows with every change by a user.
     pub version: u64,
-    /// The text of its [`Definition`](crate::schedule::Definition).
+    /// The text of the schedule's [`Definition`](crate::schedule::Definition).
     pub definition: String,
-    /// Bytes of its data; `None` if it has none.
+    /// The size of the schedule's data in bytes; `None` if it has none.
     pub data_bytes: Option<u64>,
-    /// When it was added (or replaced).
+    /// When the schedule was added or replaced.
     pub created_at: Timestamp,
-    /// The last instant that was dealt with.
+    /// The last instant that was handled.
     pub cursor: Timestamp,
-    /// Runs that it made.
+    /// The number of runs that the schedule has made.
     pub fired: u64,
-    /// Instants for which it made none, as its earlier run was not over.
+    /// The number of instants that were skipped because the schedule's earlier run had not finished.
     pub skipped: u64,
-    /// Since when nothing will be due any more.
+    /// The time since which nothing more will be due.
     pub finished_at: Option<Timestamp>,
 }
 
-/// Which added schedules to list, by key.
+/// Selects added schedules to list, by key.
 #[derive(Clone, Debug)]
 pub struct ScheduleFilter {
-    /// Whose.
     pub tenant: Name,
-    /// Only of this task.
     pub task: Option<Name>,
-    /// Only those after this key (for the next page).
+    /// Selects only schedules after this key, for the next page.
     pub after: Option<Name>,
-    /// At most this many.
     pub limit: usize,
 }
 
-/// What a scheduler has to know of an added schedule.
+/// The facts that a scheduler needs about an added schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadedSchedule {
-    /// Its number in the store.
+    /// The schedule's number in the store.
     pub id: i64,
-    /// Greater after every change by people.
+    /// The version, which grows with every change by a user.
     pub version: u64,
     /// The task whose runs it makes.
     pub task: TaskKey,
-    /// The text of its [`Definition`](crate::schedule::Definition).
+    /// The text of the schedule's [`Definition`](crate::schedule::Definition).
     pub definition: String,
-    /// How far it has come.
     pub progress: ScheduleProgress,
-    /// It is no more: forget it.
+    /// Whether the schedule was deleted, so that the scheduler must forget it.
     pub deleted: bool,
 }
 
-/// How far an added schedule has come.
+/// The progress of an added schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScheduleProgress {
-    /// The last instant that was dealt with.
+    /// The last instant that was handled.
     pub cursor: Timestamp,
-    /// Runs that it made.
+    /// The number of runs that the schedule has made.
     pub fired: u64,
 }
 
 impl ScheduleProgress {
-    /// It as a schedule goes on from it at `now`: from there, if a clock that was wrong has left it far ahead. The store is
-    /// [mended](super::repairs::Repairs::repair_instants) apart from that, and says how far it has come when it is fired.
+    /// Returns the progress from which the schedule continues at `now`: the cursor is `now` if a wrong clock has left
+    /// it far ahead. The store is [repaired](super::repairs::Repairs::repair_instants) separately, and reports the
+    /// stored progress when the schedule is fired.
     #[must_use]
     pub fn plausible(self, now: Timestamp) -> Self {
         Self { cursor: crate::schedule::plausible(Some(self.cursor), now).unwrap_or(now), ..self }
     }
 }
 
-/// Many due instants, to be dealt with in one transaction.
+/// Many due instants that one transaction handles.
 #[derive(Clone, Debug)]
 pub struct FireAdded {
-    /// The tasks that `due` names by place.
+    /// The tasks, which each element of `due` names by index.
     pub tasks: Vec<FiredTask>,
-    /// The schedules.
     pub due: Vec<DueSchedule>,
-    /// The time it is.
     pub now: Timestamp,
 }
 
-/// What a task gives its runs.
+/// The values that a task gives its runs.
 #[derive(Clone, Debug)]
 pub struct FiredTask {
-    /// Which.
     pub key: TaskKey,
-    /// What a run is given if its schedule has no data.
+    /// The input of a run whose schedule has no data.
     pub input: Vec<u8>,
-    /// How long after it could a run still starts.
+    /// The time after its earliest start in which a run may still start.
     pub start_within: Option<Duration>,
 }
 
 /// A due instant of an added schedule.
 #[derive(Clone, Copy, Debug)]
 pub struct DueSchedule {
-    /// Which.
+    /// The schedule's number in the store.
     pub id: i64,
-    /// If it has another by now, nothing is done.
+    /// The expected version; a schedule with another version is left alone.
     pub version: u64,
-    /// What it is taken to have dealt with. If that is not so, somebody else was first, and nothing is done.
+    /// The expected cursor. If the store has another, a different host was first, and nothing is done.
     pub expect: Timestamp,
-    /// The place of its task in [`FireAdded::tasks`].
+    /// The index of the schedule's task in [`FireAdded::tasks`].
     pub task: usize,
-    /// The instant to make a run for; `None`: nothing is to be made.
+    /// The instant to make a run for; `None` makes no run.
     pub due_at: Option<Timestamp>,
-    /// How long after that the run starts.
+    /// The time from that instant to the earliest start of the run.
     pub delay: Duration,
-    /// How many instants before that are left out.
+    /// The number of earlier instants that are left out.
     pub left_out: u64,
-    /// Whether there are more than that: too many to count.
+    /// Whether more instants than that are left out, too many to count.
     pub uncounted: bool,
-    /// What is dealt with then.
+    /// The cursor after this firing.
     pub cursor: Timestamp,
-    /// How many runs it makes at most.
+    /// The most runs that the schedule makes.
     pub times: Option<u32>,
-    /// Nothing will be due any more.
+    /// Whether nothing more will be due.
     pub last: bool,
 }
 
 impl DueSchedule {
-    /// What is said of the run that the schedule with this key makes.
+    /// Returns the note for the run that the schedule with this key makes.
     pub(super) fn note(&self, key: &Name) -> String {
         let more = if self.uncounted { "more than " } else { "" };
         match self.left_out {
@@ -224,63 +211,66 @@ impl DueSchedule {
     }
 }
 
-/// What became of a [`DueSchedule`].
+/// The result of a [`DueSchedule`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FiredSchedule {
-    /// It is dealt with.
+    /// The instant was handled.
     Done {
-        /// The run, if one was made: none where an earlier one is not over, or the task is paused.
+        /// The run, if one was made: not if an earlier one has not finished or the task is paused.
         run: Option<RunId>,
-        /// Runs that it has made in all.
+        /// The number of runs that the schedule has made in total.
         fired: u64,
-        /// Nothing will be due any more.
+        /// Whether nothing more will be due.
         finished: bool,
     },
-    /// Somebody else was first, and this is what is so now: its version, and how far it has come. `None`: it is no more.
+    /// Another host was first, or the schedule was changed; nothing was done. Holds the current version and progress, or
+    /// `None` if the schedule was deleted or has finished.
     Stale(Option<(u64, ScheduleProgress)>),
 }
 
-/// Where added schedules are kept. What [`Store`](super::Store) promises goes for this part of it, too.
+/// Keeps added schedules. The promises of [`Store`](super::Store) apply here, too.
 #[async_trait]
 pub trait AddedSchedules {
-    /// Add a schedule. The same one once more changes nothing.
+    /// Adds a schedule. Adding the same one again changes nothing.
     ///
     /// # Errors
     ///
-    /// [`ScheduleError`]: of a key that is taken, has finished, or (with [`AddSchedule::version`]) has changed or is not there.
+    /// [`ScheduleError`] if the key is taken, has finished, or (with [`AddSchedule::version`]) has changed or does not
+    /// exist.
     async fn add_schedule(&self, add: AddSchedule) -> Result<Added>;
 
-    /// Added schedules, by key.
+    /// Returns added schedules, by key.
     async fn schedules(&self, filter: ScheduleFilter) -> Result<Vec<ScheduleInfo>>;
 
-    /// One added schedule.
+    /// Returns one added schedule.
     async fn schedule(&self, key: ScheduleKey) -> Result<Option<ScheduleInfo>>;
 
-    /// Delete an added schedule; what it was. A run that it has made goes on.
+    /// Deletes an added schedule and returns its last state. A run that it has made continues.
     ///
     /// # Errors
     ///
-    /// [`ScheduleError::NotFound`]; [`ScheduleError::Preempted`] where it has another version than `version`.
+    /// [`ScheduleError::NotFound`]; [`ScheduleError::Preempted`] if the schedule's version is not `version`.
     async fn delete_schedule(&self, key: ScheduleKey, version: Option<u64>, now: Timestamp) -> Result<ScheduleInfo>;
 
-    /// Lets an added schedule go on from `now` that has come to a later instant, as the clock was set back since. One that has
-    /// not come further than `now` is left as it is, so that nothing that is due is lost.
+    /// Lets an added schedule continue from `now` if its cursor is later, because the clock was set back. A schedule
+    /// whose cursor is not later is left as it is, so that nothing that is due is lost.
     ///
     /// # Errors
     ///
     /// [`ScheduleError::NotFound`]; [`ScheduleError::AlreadyFinished`].
     async fn reset_schedule(&self, key: ScheduleKey, now: Timestamp) -> Result<Reset>;
 
-    /// Make the runs that are due, move the cursors, count, and finish those that have nothing to come. The answers are in
-    /// the order of [`FireAdded::due`].
+    /// Makes the runs that are due, moves the cursors, counts, and finishes schedules that have nothing more to come.
+    /// The results are in the order of [`FireAdded::due`].
     ///
-    /// For each key (deleted and added again or not) there is one run at a time: while it is not over, none is made. Of a
-    /// paused task only the cursors move.
+    /// Each key has one run at a time, even if its schedule was deleted and added again: while that run is not over, no
+    /// other is made. For a paused task only the cursors move.
     async fn fire_schedules(&self, fire: FireAdded) -> Result<Vec<FiredSchedule>>;
 
-    /// Schedules that are to be fired, and those that were deleted of late, whose version is greater than `since`, by version.
+    /// Returns unfinished and recently deleted schedules whose version is greater than `since`, by version.
     async fn load_schedules(&self, since: u64, limit: usize) -> Result<Vec<LoadedSchedule>>;
 
-    /// Told (as a hint only) whenever a schedule was added, replaced or deleted; as [`Store::runs_hint`](super::Store::runs_hint).
+    /// Returns the hint that a schedule was added, replaced or deleted; it works like
+    /// [`Store::runs_hint`](super::Store::runs_hint).
     fn schedules_hint(&self) -> Arc<Notify>;
 }

@@ -1,34 +1,34 @@
-//! What waits because tasks asked for it.
+//! Sums the runs and inputs that wait because tasks asked for them.
 
 use async_trait::async_trait;
 
 use super::Result;
 use crate::task::TaskKey;
 
-/// Runs whose inputs are summed at most, so that an answer is quick. A tenant that has more of them waiting is taken to have
-/// as many bytes as there can be.
+/// The most runs whose inputs are summed, so that an answer is quick. A tenant with more of them waiting counts as
+/// having the greatest possible number of bytes.
 pub(super) const SUMMED: i64 = 20_000;
 
-/// What waits of a task and its tenant.
+/// The waiting runs of a task and its tenant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// Runs of the task that wait, however they came about.
+    /// The number of waiting runs of the task, whatever made them.
     pub runs: u64,
-    /// Bytes of the inputs of those that tasks asked for.
+    /// The bytes of their inputs, of runs that tasks asked for only.
     pub bytes: u64,
-    /// The same of all tasks of the tenant.
+    /// The bytes of such inputs over all tasks of the tenant.
     pub tenant_bytes: u64,
 }
 
-/// Where that is asked.
+/// Answers how much is waiting.
 #[async_trait]
 pub trait Backlog {
-    /// What waits of `task` and its tenant. Runs that people asked for count as runs and not as bytes: people may fill the disk
-    /// in other ways too, and have to be able to act when tasks have used up what they may.
+    /// Returns how much of `task` and its tenant is waiting. Runs that people asked for count as runs and not as bytes:
+    /// people can fill the disk in other ways too, and must be able to act when tasks have used up their bytes.
     async fn waiting(&self, task: TaskKey) -> Result<Waiting>;
 }
 
-/// A sum over the first runs, with how many there were.
+/// Returns the bytes for a `sum` over the first `runs` runs, at most [`SUMMED`].
 pub(super) fn bytes_of(sum: i64, runs: i64) -> u64 {
     if runs >= SUMMED { u64::MAX } else { sum.unsigned_abs() }
 }

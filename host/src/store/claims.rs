@@ -1,4 +1,4 @@
-//! What a host asks for, gets and gives back: claims on runs, from the first to the end of an attempt.
+//! Defines claims on runs: how a host takes runs, keeps them, and ends their attempts.
 
 use crate::store::Result;
 use crate::supervision::Consequence;
@@ -16,116 +16,114 @@ use crate::supervision::Supervision;
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
-/// What a host asks for when it has room for runs.
+/// A host's request for runs.
 #[derive(Clone, Debug)]
 pub struct ClaimRequest {
-    /// Who asks, shown with the run.
+    /// The host that asks, shown with the run.
     pub host: String,
-    /// The tasks that the host can run, with how many runs of each may be running at once on all hosts together; 0 for one
-    /// of which nothing is to be taken but what is [forced](super::NewRun::forced).
+    /// The tasks that the host can run, each with the most runs of it that may be running at once on all hosts
+    /// together; 0 if only [forced](super::NewRun::forced) runs of it may be taken.
     pub tasks: Arc<BTreeMap<TaskKey, u32>>,
-    /// What decides about lost runs of those tasks. It is stored with each run that is taken.
+    /// The policies for lost runs of those tasks. The store keeps a policy with each run that is taken.
     pub policies: Arc<BTreeMap<TaskKey, LossPolicy>>,
-    /// At most this many.
     pub limit: usize,
-    /// How many of them may be each tenant's; one that is not named has no bound. Places go first to the tenant that has the
-    /// fewest runs under way. Empty: tenants are not told apart.
+    /// The share of each tenant; a tenant that is missing has no bound. Places go first to the tenant that has the
+    /// fewest attempts under way. If empty, the store ignores tenants.
     pub tenants: BTreeMap<Name, TenantShare>,
-    /// How long the claims hold unless they are extended.
+    /// The time for which the claims hold unless they are extended.
     pub lease: Duration,
-    /// The time it is.
     pub now: Timestamp,
 }
 
-/// What a tenant has under way on a host, and may have more.
+/// A tenant's attempts under way on a host, and its room for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TenantShare {
-    /// Attempts under way on the host that asks.
+    /// The number of the tenant's attempts under way on the host that asks.
     pub running: u32,
-    /// How many more may be claimed.
+    /// The number of further runs of the tenant that may be claimed.
     pub room: u32,
 }
 
-/// What a host got.
+/// The runs that a host got.
 #[derive(Clone, Debug, Default)]
 pub struct Claimed {
-    /// The runs, earliest `run_at` first.
+    /// The claimed runs, earliest `run_at` first.
     pub claims: Vec<Claim>,
-    /// When the earliest of the waiting runs that are not due yet (of the tasks asked for) will be, or one of those that
-    /// are to start in time is too late; a hint.
+    /// The instant to claim again, as a hint: when the earliest waiting run of those tasks becomes due, or when a run
+    /// passes its latest start.
     pub next_run_at: Option<Timestamp>,
 }
 
 /// The answer to [`Claims::extend`].
 #[derive(Clone, Debug, Default)]
 pub struct Extended {
-    /// Claims that are no longer this host's: end them, write nothing.
+    /// Claims that no longer belong to this host: end their attempts, and write nothing.
     pub lost: Vec<ClaimKey>,
-    /// Claims that hold, and that somebody wants ended.
+    /// Claims that hold, of runs that were asked to end.
     pub cancelled: Vec<ClaimKey>,
 }
 
 /// The end of an attempt, written in one transaction with the release of all the run's locks.
 #[derive(Clone, Debug)]
 pub struct Finish {
-    /// Proof that one may.
+    /// The claim that proves the right to write.
     pub claim: ClaimKey,
-    /// What becomes of the run.
     pub transition: Transition,
-    /// What is written down about the attempt.
     pub report: Report,
-    /// What is done about the task if this is one failure of many.
+    /// The policies for a task whose runs fail repeatedly.
     pub supervision: Supervision,
-    /// If set, the claim must also have expired by then: how a sweeper buries what another host left.
+    /// If set, the claim must also have expired before this instant. A sweeper sets it to end attempts of other hosts.
     pub expired_by: Option<Timestamp>,
-    /// Set if the attempt was lost because its host died: the death is counted for the run.
+    /// Set if the attempt was lost because its host died: the store counts the death for the run.
     pub death: Option<Death>,
 }
 
-/// What [`Runs::cancel`](crate::store::runs::Runs::cancel) did.
+/// The result of [`Runs::cancel`](crate::store::runs::Runs::cancel).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancelled {
-    /// It was waiting and is cancelled now.
+    /// The run was waiting and is cancelled now.
     Done,
-    /// It is running: its host is told with the next [`Claims::extend`].
+    /// The run is running: its host learns of the request with the next [`Claims::extend`].
     Requested,
-    /// It was over before.
+    /// The run was over before.
     Over(RunState),
 }
 
-/// Runs that hosts take, hold and end.
+/// Lets hosts take, keep and end runs.
 #[async_trait]
 pub trait Claims: Send + Sync {
-    /// Take due runs. First come those that are [forced](super::NewRun::forced), if this is their first attempt, whatever holds their
-    /// tasks and tenants back; where there are any, they are all that is taken.
+    /// Claims due runs. [Forced](super::NewRun::forced) runs at their first attempt come first, whatever holds their
+    /// tasks and tenants back; if there are any, the claim takes no others.
     ///
-    /// Else, runs of paused tasks (see [`Schedules::fire`](crate::store::schedules::Schedules::fire)), and more of a task than it may have at once, are left alone; of a task that is
-    /// held back ([`Standing::holds`](crate::supervision::Standing::holds)) all but those that [`goes_through`](crate::supervision::goes_through) lets pass.
+    /// Otherwise the claim leaves alone the runs of paused tasks (see
+    /// [`Schedules::fire`](crate::store::schedules::Schedules::fire)) and those beyond a task's concurrency limit. Of a
+    /// task that is held back ([`Standing::holds`](crate::supervision::Standing::holds)) it takes only the runs that
+    /// [`goes_through`](crate::supervision::goes_through) lets pass.
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed>;
 
-    /// Hold on to claims until `until`.
+    /// Extends claims until `until`.
     async fn extend(&self, claims: Vec<ClaimKey>, until: Timestamp) -> Result<Extended>;
 
-    /// Write down the end of an attempt, and release its locks.
+    /// Writes the end of an attempt, and releases its locks.
     ///
-    /// A run whose end was asked for ([`Runs::cancel`](crate::store::runs::Runs::cancel)) does not wait again: [`Transition::Wait`] cancels it then, as
-    /// its host may have looked just before it was asked. If it was killed, the reason that was given is what is said of
-    /// the run.
+    /// A run that was asked to end ([`Runs::cancel`](crate::store::runs::Runs::cancel)) does not wait again:
+    /// [`Transition::Wait`] cancels it instead, because its host may have looked just before the request. If the run
+    /// was killed, its message is the reason that was given.
     ///
-    /// The same transaction counts the end in for the task, whichever host it was on, and pauses or holds back the task as
-    /// [`supervision::after`](crate::supervision::after) says. Returns that. The outcome is shared, as a caller may have
-    /// to offer it again.
+    /// The same transaction counts the end for the task, whichever host ran the attempt, and pauses or holds back the
+    /// task as [`supervision::after`](crate::supervision::after) says. Returns that consequence. The argument is
+    /// shared, because a caller may have to retry with it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::ClaimLost`](super::StoreError::ClaimLost) where the claim does not hold (any more).
+    /// [`StoreError::ClaimLost`](super::StoreError::ClaimLost) if the claim does not hold, or no longer.
     async fn finish(&self, finish: Arc<Finish>) -> Result<Consequence>;
 
-    /// Find claims whose lease was over before `now`, at most `limit`.
+    /// Returns claims whose lease ended before `now`, at most `limit`.
     async fn expired(&self, now: Timestamp, limit: usize) -> Result<Vec<Expired>>;
 
-    /// End all claims of `host`'s earlier lives at once: they are found by [`Claims::expired`] with any `now`.
+    /// Ends all claims of `host`'s earlier lives at once: [`Claims::expired`] finds them with any `now`.
     ///
-    /// For a host that starts, before it claims. Returns how many there were.
+    /// A host calls this when it starts, before it claims. Returns the number of claims.
     async fn abandon(&self, host: &str) -> Result<u64>;
 }

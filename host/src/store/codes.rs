@@ -1,9 +1,9 @@
-//! The numbers that stand for words in the tables of every store.
+//! Defines the numbers that stand for words in the tables of every store.
 
 use super::{LockKind, LockMode};
 use crate::run::{Cause, Outcome, RunState};
 
-/// `RunState` by its place in [`RunState::ALL`]: 0 waiting, 1 running, 2 succeeded, 3 failed, 4 cancelled.
+/// Returns the place of a state in [`RunState::ALL`]: 0 waiting, 1 running, 2 succeeded, 3 failed, 4 cancelled.
 pub(super) const fn state_code(state: RunState) -> i64 {
     match state {
         RunState::Waiting => 0,
@@ -14,10 +14,10 @@ pub(super) const fn state_code(state: RunState) -> i64 {
     }
 }
 
-/// All causes, each at the place of its number.
+/// All causes, each at the index that is its number.
 pub(super) const CAUSES: [Cause; 4] = [Cause::Schedule, Cause::Start, Cause::Demand, Cause::Task];
 
-/// The number that stands for a cause.
+/// Returns the number of a cause.
 pub(super) const fn cause_code(cause: Cause) -> i64 {
     match cause {
         Cause::Schedule => 0,
@@ -27,7 +27,7 @@ pub(super) const fn cause_code(cause: Cause) -> i64 {
     }
 }
 
-/// The number that stands for an outcome: its place in [`Outcome::ALL`].
+/// Returns the number of an outcome, its place in [`Outcome::ALL`].
 pub(super) const fn outcome_code(outcome: Outcome) -> i64 {
     match outcome {
         Outcome::Succeeded => 0,
@@ -44,10 +44,10 @@ pub(super) const fn outcome_code(outcome: Outcome) -> i64 {
     }
 }
 
-/// All kinds of locks, each at the place of its number.
+/// All kinds of locks, each at the index that is its number.
 pub(super) const KINDS: [LockKind; 2] = [LockKind::Named, LockKind::Refresh];
 
-/// The number that stands for what a lock is for.
+/// Returns the number of a lock's kind.
 pub(super) const fn kind_code(kind: LockKind) -> i64 {
     match kind {
         LockKind::Named => 0,
@@ -55,10 +55,10 @@ pub(super) const fn kind_code(kind: LockKind) -> i64 {
     }
 }
 
-/// All modes of locks, each at the place of its number.
+/// All modes of locks, each at the index that is its number.
 pub(super) const MODES: [LockMode; 2] = [LockMode::Exclusive, LockMode::Shared];
 
-/// The number that stands for a lock's mode.
+/// Returns the number of a lock's mode.
 pub(super) const fn mode_code(mode: LockMode) -> i64 {
     match mode {
         LockMode::Exclusive => 0,
@@ -66,7 +66,7 @@ pub(super) const fn mode_code(mode: LockMode) -> i64 {
     }
 }
 
-/// The word at place `code` of `words`, if there is one.
+/// Returns the word at index `code` of `words`, if it exists.
 pub(super) fn word<T: Copy>(words: &[T], code: i64) -> Option<T> {
     usize::try_from(code).ok().and_then(|at| words.get(at).copied())
 }
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_word_has_the_number_of_its_place() {
+    fn the_number_of_every_word_is_its_index() {
         let places = |count: usize| (0..count as i64).collect::<Vec<_>>();
         assert_eq!(RunState::ALL.map(state_code).to_vec(), places(RunState::ALL.len()));
         assert_eq!(Outcome::ALL.map(outcome_code).to_vec(), places(Outcome::ALL.len()));

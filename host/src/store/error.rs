@@ -1,19 +1,19 @@
-//! Why a store did not do what it was asked.
+//! Defines the errors of a store.
 
 use crate::run::{ClaimKey, RunId};
 
 use super::added::ScheduleError;
 
-/// Why a store did not do what it was asked.
+/// The reason why a store refused a call.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The claim is not (or no longer) the run's: another host has it, or it is over.
+    /// The claim does not hold, or no longer: another host has the run, or the run is over.
     #[error("claim lost: run {}, attempt {}", .0.run, .0.attempt)]
     ClaimLost(ClaimKey),
-    /// There is no such run.
+    /// No run has this id.
     #[error("no run {0}")]
     NoRun(RunId),
-    /// The tenant's share of the cache would be exceeded.
+    /// The write would exceed the tenant's cache quota.
     #[error("the cache is full: {used} of {quota} bytes are in use")]
     CacheFull {
         /// Bytes in use.
@@ -21,7 +21,7 @@ pub enum StoreError {
         /// Bytes allowed.
         quota: u64,
     },
-    /// What entries written by the writing task may take together would be exceeded.
+    /// The write would exceed the writing task's budget for its entries.
     #[error("the task's budget of the cache is used up: {used} of {budget} bytes are in use")]
     CacheBudget {
         /// Bytes in use.
@@ -29,19 +29,19 @@ pub enum StoreError {
         /// Bytes allowed.
         budget: u64,
     },
-    /// About an added schedule.
+    /// The call on an added schedule was refused.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
-    /// The disk is full. Nothing was changed; it may be tried again.
+    /// The disk is full. Nothing was changed; the caller may retry.
     #[error("the disk that holds `{0}` is full")]
     DiskFull(String),
-    /// The store cannot be used as it is: wrong schema, not a database, read-only, locked by another host.
+    /// The store is unusable: wrong schema, not a database, read-only, or locked by another host.
     #[error("{0}")]
     Unusable(String),
-    /// Anything else, in the store's own words.
+    /// Any other error, in the store's own words.
     #[error("store: {0}")]
     Other(String),
 }
 
-/// What a store method returns.
+/// The result of a store method.
 pub type Result<T> = std::result::Result<T, StoreError>;

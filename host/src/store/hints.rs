@@ -1,10 +1,10 @@
-//! Who is told after a commit. Hints only: who waits looks anyway after a while.
+//! Wakes waiters in this process after a commit. A waiter may miss a hint, so each also polls.
 
 use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 
-/// Who is to be told after a commit.
+/// Selects the waiters to wake after a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Told {
     /// Runs may have become claimable.
@@ -20,11 +20,11 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Everybody.
+    /// Wakes all waiters.
     pub(super) const ALL: Self = Self { runs: true, locks: true, changes: true, schedules: true, plugins: true };
 }
 
-/// Those who wait within this process.
+/// Holds the waiters in this process.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     pub(super) runs: Arc<Notify>,
@@ -35,7 +35,7 @@ pub(super) struct Hints {
 }
 
 impl Hints {
-    /// Tell those that are to be told.
+    /// Wakes the selected waiters.
     pub(super) fn tell(&self, told: Told) {
         if told.runs {
             self.runs.notify_waiters();

@@ -1,4 +1,4 @@
-//! What a store tells of tasks and runs, and what of it is kept and counted.
+//! Defines what a store reports about tasks and runs, and how much history it keeps.
 
 use crate::run::Output;
 use crate::store::Result;
@@ -14,137 +14,126 @@ use crate::run::{Cause, HeldBack, Outcome, Report, RunId, RunState};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
-/// A run as people see it.
+/// A run as users see it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunInfo {
-    /// Which.
     pub id: RunId,
-    /// Whose.
     #[serde(flatten)]
     pub task: TaskKey,
-    /// Where it is in its life.
     pub state: RunState,
-    /// The instant it was due.
+    /// The instant at which the run was due.
     pub due_at: Timestamp,
-    /// The earliest its next attempt may start.
+    /// The earliest instant at which the next attempt may start.
     pub run_at: Timestamp,
-    /// When it was made.
     pub created_at: Timestamp,
-    /// When its last attempt was claimed.
+    /// When the latest attempt was claimed.
     pub claimed_at: Option<Timestamp>,
-    /// When it was over.
     pub ended_at: Option<Timestamp>,
-    /// Why it exists.
     pub cause: Cause,
-    /// The attempt it is at; 0 before the first.
+    /// The number of the current attempt; 0 before the first.
     pub attempt: u32,
-    /// Attempts that failed.
+    /// The number of attempts that failed.
     pub failures: u32,
-    /// The run that enqueued it.
+    /// The run that enqueued this one.
     pub parent: Option<RunId>,
-    /// The host that has (or had) it.
+    /// The host that has or had the run.
     pub host: Option<String>,
-    /// How the last attempt ended.
+    /// The outcome of the latest attempt.
     pub outcome: Option<Outcome>,
-    /// What was said of the last attempt, or why it was skipped.
+    /// The message of the latest attempt, or the reason why the run was skipped.
     pub message: Option<String>,
-    /// It was to start although its task is paused, held back, or at a limit: its first attempt.
+    /// Whether the run's first attempt starts although its task is paused, held back, or at a limit.
     #[serde(default)]
     pub forced: bool,
-    /// What there is to say about how it came to be: that others were missed, or that it goes past limits.
+    /// A note about how the run was made: that others were missed, or that it goes past limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Of a run that waits: why it does not start at `run_at`. A store knows where its task is paused or held back for its
-    /// crashes; what a budget has to do with it the host adds that is asked.
+    /// The reason why a waiting run does not start at `run_at`. A store knows whether the task is paused, or held back
+    /// for its crashes; the host that answers the request adds what a budget has to do with it.
     pub why: Option<String>,
-    /// How often its host died while it was under way.
+    /// The number of times that the run's host died while the run was under way.
     #[serde(default, skip_serializing_if = "super::loss::is_zero")]
     pub deaths: u32,
-    /// Since when it is held back because it is suspected of killing its host ([`Runs::release_run`](crate::store::runs::Runs::release_run) lets it start).
+    /// Since when the run is held back because it is suspected of killing its host
+    /// ([`Runs::release_run`](crate::store::runs::Runs::release_run) lets it start).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspected_at: Option<Timestamp>,
-    /// The budget that has to do with it, for programs.
+    /// The budget that holds the run back, for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBack>,
 }
 
-/// Which runs to list, newest first.
+/// Selects runs to list, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
-    /// Only of this tenant.
     pub tenant: Option<Name>,
-    /// Only of this task.
     pub task: Option<Name>,
-    /// Only in this state.
     pub state: Option<RunState>,
-    /// Only runs that were claimed at least once.
+    /// Selects only runs that were claimed at least once.
     pub begun: bool,
-    /// Only runs before this one (for the next page).
+    /// Selects only runs before this one, for the next page.
     pub before: Option<RunId>,
-    /// At most this many.
     pub limit: usize,
 }
 
-/// An attempt as people see it.
+/// An attempt as users see it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AttemptInfo {
-    /// Which, from 1.
+    /// The number of the attempt, from 1.
     pub attempt: u32,
-    /// Who tried.
     pub host: String,
-    /// All that is written down about it.
     #[serde(flatten)]
     pub report: Report,
 }
 
-/// How much history is kept, of each task. Runs that are not over are never pruned; of their attempts the first and the
-/// latest hundred are kept.
+/// The history that is kept of each task. Runs that are not over are never pruned; the first and the latest hundred of
+/// their attempts are kept.
 #[derive(Clone, Debug)]
 pub struct Retention {
-    /// The latest so many runs.
+    /// The number of latest runs to keep.
     pub runs: u64,
-    /// Those that ended less than this ago.
+    /// The age up to which runs are kept, counted from their end.
     pub age: Duration,
-    /// Inputs, outputs, logs: the latest runs that have no more than so many bytes together.
+    /// The most bytes of inputs, outputs and logs; the oldest runs go first.
     pub bytes: u64,
 }
 
-/// What a store has done since it was opened.
+/// The work that a store has done since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StoreStats {
-    /// Transactions committed (each one wait for the disk).
+    /// The number of committed transactions, each of which waits for the disk once.
     pub commits: u64,
-    /// Times that the disk was waited for, checkpoints included.
+    /// The number of waits for the disk, including checkpoints.
     pub syncs: u64,
-    /// Requests that were served by those commits.
+    /// The number of requests that those commits served.
     pub writes: u64,
 }
 
-/// The history of runs.
+/// Reads the history of runs.
 #[async_trait]
 pub trait History: Send + Sync {
-    /// Runs, newest first.
+    /// Returns runs, newest first.
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RunInfo>>;
 
-    /// The latest runs of each task of a tenant that has any, or of `task` alone.
+    /// Returns the latest runs of each task of a tenant that has any, or of `task` alone.
     async fn latest_runs(&self, tenant: Name, task: Option<Name>) -> Result<BTreeMap<Name, LatestRuns>>;
 
-    /// One run.
+    /// Returns one run.
     async fn run(&self, run: RunId) -> Result<Option<RunInfo>>;
 
     /// Returns the input of a run.
     async fn input(&self, run: RunId) -> Result<Option<Vec<u8>>>;
 
-    /// What a run made; `None` if it has not succeeded (or is not there).
+    /// Returns the output of a run; `None` if the run has not succeeded or does not exist.
     async fn output(&self, run: RunId) -> Result<Option<Output>>;
 
-    /// The latest run of a task (the one with the greatest id) that succeeded, and when it ended.
+    /// Returns the latest successful run of a task (the one with the greatest id), and when it ended.
     async fn latest_success(&self, task: TaskKey) -> Result<Option<(RunId, Timestamp)>>;
 
-    /// The attempts at a run that are over, first to last.
+    /// Returns the attempts at a run that are over, first to last.
     async fn attempts(&self, run: RunId) -> Result<Vec<AttemptInfo>>;
 
-    /// Counts the runs of one task that are in `state`. It takes no longer where there are many.
+    /// Counts the runs of one task that are in `state`, in a time that does not grow with their number.
     async fn count(&self, task: TaskKey, state: RunState) -> Result<u64>;
 
     /// Counts the runs in each state.

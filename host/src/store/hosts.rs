@@ -1,7 +1,7 @@
-//! The part of the contract that is about the hosts that share a store: which there are, and what is wanted of them.
+//! Defines the part of the contract for hosts that share a store: their records, and requests to them.
 //!
-//! A host writes down that it is there, again and again, and learns with each time what is wanted of it. Nobody's runs hang
-//! on that: a host that has died is found out by its claims, which end by themselves.
+//! A host announces itself repeatedly, and each time learns what is asked of it. Runs do not depend on that: a dead
+//! host is detected by its claims, which expire.
 
 use async_trait::async_trait;
 
@@ -9,89 +9,86 @@ use super::Result;
 use crate::task::Name;
 use crate::time::Timestamp;
 
-/// What a host says of itself.
+/// A host's description of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostRecord {
-    /// Its name, which is no other host's of the store.
+    /// The host's name, which no other host of the store has.
     pub name: String,
-    /// Which life of it: drawn at random when it starts.
+    /// The number of the host's life, drawn at random when it starts.
     pub instance: i64,
-    /// Of its program.
+    /// The version of the host's program.
     pub version: String,
-    /// Where its API listens.
+    /// The address on which its API listens.
     pub address: String,
-    /// What its configuration calls it besides.
+    /// The labels from its configuration.
     pub labels: Vec<Name>,
-    /// Runs at once.
+    /// The number of runs that it can have at once.
     pub slots: u32,
-    /// Attempts under way.
+    /// The number of attempts under way.
     pub attempts: u32,
-    /// Plugins in use.
+    /// The number of plugins in use.
     pub plugins: u32,
-    /// Since when it is up.
     pub started_at: Timestamp,
 }
 
-/// What a host writes down.
+/// A host's message that it is up.
 #[derive(Clone, Debug)]
 pub struct Announcement {
-    /// Who it is.
     pub host: HostRecord,
-    /// Whether this is the first one of its life: from then on its name is this life's, whoever had it, and it is not
-    /// drained any more.
+    /// Whether this is the first announcement of its life: it takes over the name from any earlier life, and ends a
+    /// drain.
     pub takes_over: bool,
-    /// Unless it is heard of again, it is gone then.
+    /// The instant after which the host counts as gone, unless it announces itself again.
     pub alive_until: Timestamp,
-    /// The time it is.
     pub now: Timestamp,
 }
 
-/// What a host learns.
+/// The answer to an announcement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Announced {
-    /// It is to take no runs.
+    /// Whether the host must take no runs.
     pub draining: bool,
-    /// Another life has its name: nothing was written down, and it has to end.
+    /// Whether another life has the name: nothing was written, and this host must end.
     pub replaced: bool,
 }
 
 /// A host as others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostInfo {
-    /// What it said of itself.
+    /// The host's description of itself.
     pub host: HostRecord,
-    /// It is to take no runs.
+    /// Whether the host must take no runs.
     pub draining: bool,
-    /// When it was heard of last.
+    /// When the host last announced itself.
     pub seen_at: Timestamp,
-    /// Unless it is heard of again, it is gone then.
+    /// The instant after which the host counts as gone, unless it announces itself again.
     pub alive_until: Timestamp,
 }
 
 impl HostRecord {
-    /// Its labels as stores have them: a text, with spaces in between.
+    /// Returns the labels as stores hold them: one text, separated by spaces.
     pub(super) fn labels_as_text(&self) -> String {
         self.labels.iter().map(Name::as_str).collect::<Vec<_>>().join(" ")
     }
 
-    /// The labels in such a text. What another version has written and this one would not is left out.
+    /// Returns the labels in such a text. Labels that another version wrote and this one does not accept are left out.
     pub(super) fn labels_of_text(text: &str) -> Vec<Name> {
         text.split(' ').filter_map(|label| Name::new(label).ok()).collect()
     }
 }
 
-/// Where hosts are written down. What [`Store`](super::Store) promises goes for this part of it, too.
+/// Keeps records of hosts. The promises of [`Store`](super::Store) apply here, too.
 #[async_trait]
 pub trait Hosts {
-    /// Write down that a host is there, unless its name is another life's by now.
+    /// Records that a host is up, unless another life has its name by now.
     async fn announce(&self, announcement: Announcement) -> Result<Announced>;
 
-    /// All hosts that are written down, by name.
+    /// Returns all recorded hosts, by name.
     async fn hosts(&self) -> Result<Vec<HostInfo>>;
 
-    /// Say whether a host is to be drained: it learns that with its next announcement. Whether there is such a host.
+    /// Sets whether a host must drain, which it learns with its next announcement. Returns whether the host exists.
     async fn set_draining(&self, host: &str, draining: bool) -> Result<bool>;
 
-    /// Forget the hosts that were not heard of since `before`. Returns how many there were.
+    /// Deletes the hosts that have not announced themselves since `before`. Returns their number.
     async fn forget_hosts(&self, before: Timestamp) -> Result<u64>;
 }

@@ -1,4 +1,4 @@
-//! The runs of a task that people look at first.
+//! Selects the runs of a task that users look at first.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub struct LatestRuns {
 }
 
 impl LatestRuns {
-    /// Puts the runs of each task together.
+    /// Groups runs by task.
     pub(super) fn of(begun: Vec<RunInfo>, waiting: Vec<RunInfo>) -> BTreeMap<Name, Self> {
         let mut all = BTreeMap::<Name, Self>::new();
         for run in begun {

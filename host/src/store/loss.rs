@@ -1,35 +1,36 @@
-//! The part of the contract that is about runs whose host went away: what is known of them, and which are held back because
-//! they may be what ended their host.
+//! Defines the part of the contract for runs whose host went away: their facts, and which of them are held back because
+//! they may have killed their host.
 //!
-//! A host that dies takes all its runs with it, so a run that was under way is only a suspect. The store counts the deaths of
-//! each run. A death that was presumed, because the host was not heard of any more, is taken back when the same life of the
-//! host announces itself again: it was stopped for a while, and has not died.
+//! A host that dies takes all its runs with it, so a run that was under way is only a suspect. The store counts the
+//! deaths of each run. A death that was presumed, because the host announced itself no more, is taken back when the
+//! same life of the host announces itself again: it was stopped for a while, and has not died.
 
 use crate::run::{ClaimKey, RunId, RunState};
 use crate::supervision::Supervision;
 use crate::task::{Task, TaskKey};
 use crate::time::Timestamp;
 
-/// The instant at which a run starts that is held back until it is released: never.
+/// The instant at which a held-back run starts until it is released: never.
 pub(super) const NEVER: Timestamp = Timestamp::from_millis(i64::MAX);
 
-/// What decides about a lost run of a task. A claim stores it with the run, because the host that finds the run lost may not
-/// know the task.
+/// The policy for a lost run of a task. A claim stores it with the run, because the host that finds the run lost may
+/// not know the task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LossPolicy {
-    /// Attempts in all, the first included.
+    /// The most attempts, including the first.
     pub attempts: u32,
-    /// The task is paused when so many of its runs failed in a row; `None` never pauses it.
+    /// The number of runs that must fail in a row to pause the task; `None` never pauses it.
     pub pause_after: Option<u32>,
 }
 
 impl LossPolicy {
-    /// The policy of a task.
+    /// Returns the policy of a task.
     pub fn of(task: &Task) -> Self {
         Self { attempts: task.retry.attempts, pause_after: task.supervision.pause_after }
     }
 
-    /// What a lost run does to its task. The brake is left out, because a lost run is no crash of the guest.
+    /// Returns the effect of a lost run on its task. The brake is left out, because a lost run is no crash of the
+    /// guest.
     pub fn supervision(self) -> Supervision {
         Supervision { pause_after: self.pause_after, ..Supervision::default() }
     }
@@ -40,37 +41,34 @@ impl LossPolicy {
 pub struct Expired {
     /// The claim that was not extended.
     pub claim: ClaimKey,
-    /// The task of the run.
     pub task: TaskKey,
-    /// Attempts that failed before.
+    /// The number of attempts that failed before.
     pub failures: u32,
-    /// When it was claimed.
     pub claimed_at: Timestamp,
     /// The host that had it.
     pub host: String,
-    /// Whether its end was asked for.
+    /// Whether the run was asked to end.
     pub cancel_requested: bool,
-    /// The policy that its latest claim stored; `None` if no host has claimed it that knew the policy.
+    /// The policy that the latest claim stored; `None` if no host that claimed the run knew the policy.
     pub policy: Option<LossPolicy>,
-    /// How often its host died before while the run was under way.
+    /// The number of times that the run's host died before while the run was under way.
     pub deaths: u32,
-    /// Set if its host has died; `None` if the host is there, and has only let go of the run.
+    /// Set if the run's host has died; `None` if the host is up, and has only let go of the run.
     pub death: Option<Death>,
 }
 
-/// That the host of a lost run has died.
+/// The death of the host of a lost run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Death {
-    /// The host.
     pub host: String,
-    /// The life of the host that is presumed dead, and that takes the death back if it announces itself again; `None` if
-    /// the death is certain, because a later life has the name.
+    /// The life of the host that is presumed dead, and that takes the death back if it announces itself again; `None`
+    /// if the death is certain, because a later life has the name.
     pub presumed: Option<i64>,
 }
 
 impl Death {
-    /// Decides whether a host has died, from the lease of the lost run and from what the host announced last (its life, and
-    /// until when it counts as there).
+    /// Decides whether a host has died, from the lease of the lost run and from the host's last announcement (its life,
+    /// and the instant until which it counts as up).
     pub(super) fn of(
         host: &str,
         lease_until: i64,
@@ -88,7 +86,7 @@ impl Death {
     }
 }
 
-/// Says why a run waits that is held back, in words.
+/// Returns the reason, in words, why a run is held back.
 pub(super) fn why_suspected(run: RunId, deaths: u32) -> String {
     let times = if deaths == 1 { "once".to_owned() } else { format!("{deaths} times") };
     format!(
@@ -96,13 +94,13 @@ pub(super) fn why_suspected(run: RunId, deaths: u32) -> String {
     )
 }
 
-/// Leaves a number out of JSON that says nothing.
+/// Leaves a zero out of JSON, where it says nothing.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 pub(super) fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// What [`Runs::release_run`](crate::store::runs::Runs::release_run) did.
+/// The result of [`Runs::release_run`](crate::store::runs::Runs::release_run).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Released {
     /// The run was held back, and may start now.
@@ -116,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_has_died_if_another_life_has_its_name_or_it_is_not_heard_of_any_more() {
+    fn a_host_is_dead_if_a_later_life_has_its_name_or_its_announcement_is_too_old() {
         let at = Timestamp::from_millis;
         let death = |lease_until, announced| Death::of("one", lease_until, announced, at(1000));
         let presumed = |presumed| Some(Death { host: "one".into(), presumed });

@@ -1,7 +1,8 @@
-//! The part of the contract that is about plugins which hosts share: dropped on one of them, fetched from here by all others.
+//! Defines the part of the contract for plugins that hosts share: published by one, fetched by all others.
 //!
-//! What was published last under a name is what there is under it. A component is kept by its digest, once however many
-//! plugins have it. The store takes what it is given: who publishes has seen that it loads, who fetches compares the digest.
+//! Each name has the plugin that was published under it last. A component is kept by its digest, once for all plugins
+//! that have it. The store checks nothing: the publishing host has seen that it loads, the fetching host compares the
+//! digest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,96 +14,91 @@ use super::Result;
 use crate::task::Name;
 use crate::time::Timestamp;
 
-/// For how long it is told that a plugin was withdrawn; who has not looked for that long has to look at all there is. A
-/// component that no plugin has (any more) is kept for as long, too: somebody may be about to publish or to fetch it.
+/// The time for which the row of a withdrawn plugin stays. A host that has not looked for that long must look at all
+/// plugins. A component that no plugin has is kept for as long, too: a host may be about to publish or to fetch it.
 pub const TOLD_FOR: Duration = Duration::from_secs(3600);
 
-/// Components are written and read in parts of so many bytes: no statement takes long, and others come in between.
+/// The size in bytes of the parts in which components are written and read: no statement takes long, and other
+/// statements run in between.
 pub(super) const PART: usize = 1 << 20;
 
-/// Which plugin: its owner and its name, which is unique among the owner's.
+/// Names a plugin by its owner and its name, which is unique among the owner's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PluginKey {
-    /// Whose.
     pub tenant: Name,
-    /// What it is called.
     pub plugin: Name,
 }
 
-/// A plugin to be published.
+/// A plugin to publish.
 #[derive(Clone, Debug)]
 pub struct Publish {
-    /// Whose, and under which name.
     pub key: PluginKey,
-    /// The text of its manifest; empty if it has none.
+    /// The text of the plugin's manifest; empty if it has none.
     pub manifest: String,
-    /// SHA-256 of its component, in hex.
+    /// SHA-256 of the component, in hex.
     pub digest: String,
-    /// Its component.
     pub component: Arc<Vec<u8>>,
-    /// The host on which it was dropped.
+    /// The host on which the plugin was dropped.
     pub host: String,
-    /// The time it is.
     pub now: Timestamp,
 }
 
-/// A plugin that was published, or withdrawn.
+/// A plugin that was published or withdrawn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedPlugin {
-    /// Whose, and under which name.
     pub key: PluginKey,
-    /// Greater after every change: of what is published, by whom, and that it is withdrawn.
+    /// The version, which grows with every change of the contents or the publishing host, and with a withdrawal.
     pub version: u64,
-    /// The text of its manifest; empty if it has none.
+    /// The text of the plugin's manifest; empty if it has none.
     pub manifest: String,
-    /// SHA-256 of its component, in hex.
+    /// SHA-256 of the component, in hex.
     pub digest: String,
-    /// Bytes of its component.
+    /// The size of the component in bytes.
     pub size: u64,
-    /// The host on which it was dropped.
+    /// The host on which the plugin was dropped.
     pub host: String,
-    /// When it was published.
     pub published_at: Timestamp,
-    /// It is no more: forget it.
+    /// Whether the plugin was withdrawn, so that hosts must forget it.
     pub withdrawn: bool,
 }
 
 impl Publish {
-    /// How many parts its component has.
+    /// Returns the number of parts of the component.
     pub(super) fn parts(&self) -> usize {
         parts(self.component.len() as u64)
     }
 
-    /// One of them.
+    /// Returns one part of the component.
     pub(super) fn part(&self, part: usize) -> &[u8] {
         self.component.chunks(PART).nth(part).unwrap_or_default()
     }
 }
 
-/// How many parts a component of so many bytes has.
+/// Returns the number of parts of a component of `size` bytes.
 pub(super) fn parts(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX).div_ceil(PART)
 }
 
-/// Where published plugins are kept. What [`Store`](super::Store) promises goes for this part of it, too.
+/// Keeps published plugins. The promises of [`Store`](super::Store) apply here, too.
 #[async_trait]
 pub trait Plugins {
-    /// Publish a plugin in the place of what was published under its name, whoever did. Returns its version.
+    /// Publishes a plugin in place of the one under its name, whichever host published that. Returns the version.
     ///
-    /// The same once more, by the same host, gets no other version; its component is written all the same, so that one that
-    /// was damaged is whole again.
+    /// The same plugin from the same host keeps its version; its component is written all the same, so that a damaged
+    /// one becomes whole.
     async fn publish(&self, plugin: Publish) -> Result<u64>;
 
-    /// Plugins that were published, and those that were withdrawn of late, whose version is greater than `version`, by version.
+    /// Returns published and recently withdrawn plugins whose version is greater than `version`, by version.
     async fn published_since(&self, version: u64, limit: usize) -> Result<Vec<PublishedPlugin>>;
 
-    /// The first `size` bytes of the component with this digest, as far as they are there; `None` if nothing of it is.
+    /// Returns the first `size` bytes of the component with this digest, as far as they exist; `None` if none do.
     async fn component(&self, digest: &str, size: u64) -> Result<Option<Vec<u8>>>;
 
-    /// Withdraw a plugin, if this is still its version. Whether it was.
+    /// Withdraws a plugin, if this is still its version. Returns whether it was.
     async fn withdraw(&self, key: PluginKey, version: u64, now: Timestamp) -> Result<bool>;
 
-    /// Told (as a hint only) whenever a plugin was published or withdrawn; as [`Store::runs_hint`](super::Store::runs_hint).
+    /// Returns the hint that a plugin was published or withdrawn; it works like
+    /// [`Store::runs_hint`](super::Store::runs_hint).
     fn plugins_hint(&self) -> Arc<Notify>;
 }
 
@@ -111,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parts_of_a_component_are_all_of_it() {
+    fn the_parts_of_a_component_add_up_to_the_whole() {
         for size in [0, 1, PART - 1, PART, PART + 1, 3 * PART] {
             let plugin = Publish {
                 key: PluginKey { tenant: Name::default_tenant(), plugin: Name::new("a").unwrap() },

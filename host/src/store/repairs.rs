@@ -1,4 +1,4 @@
-//! Mending instants that a clock which was wrong has left in a store.
+//! Repairs instants that a wrong clock has left in a store.
 
 use std::time::Duration;
 
@@ -8,40 +8,38 @@ use super::Result;
 use crate::schedule::IMPLAUSIBLE;
 use crate::time::Timestamp;
 
-/// The longest lease that a host may have. A claim that seems to hold for longer is given this, so that one whose host is up is
-/// extended before it is over.
+/// The longest lease that a host may have. A claim that seems to hold for longer gets this lease, so that a host that
+/// is up extends it before it ends.
 pub(super) const LONGEST_LEASE: Duration = Duration::from_secs(3600);
 
-/// What was mended.
+/// The number of repaired rows of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Repaired {
-    /// Tasks whose schedule, or whose being held back, was ahead.
+    /// The tasks whose schedule, or whose end of being held back, was ahead.
     pub tasks: u64,
-    /// Runs that waited, or were claimed.
+    /// The runs that waited or were claimed.
     pub runs: u64,
-    /// Added schedules.
     pub schedules: u64,
-    /// Entries of the cache.
     pub entries: u64,
 }
 
-/// What stores do about clocks that were wrong.
+/// Repairs what wrong clocks have written.
 #[async_trait]
 pub trait Repairs {
-    /// Brings back what was written by a clock that was [implausibly](IMPLAUSIBLE) far ahead of `now`, so that it goes on
-    /// as if it had been written now:
+    /// Brings back what was written by a clock that was [implausibly](IMPLAUSIBLE) far ahead of `now`, as if it had
+    /// been written now:
     ///
-    /// - what schedules of tasks, and added ones, have come to, and until when tasks are held back;
-    /// - runs that wait and were made, or tried last, by such a clock: those that were not tried yet keep their delay, others
-    ///   are tried at once;
-    /// - claims, which hold for the longest lease from now, and hosts, which count as up no longer;
-    /// - entries of the cache that were set by such a clock, which keep their time to live.
+    /// - cursors of tasks' schedules and of added ones, and the instants until which tasks are held back;
+    /// - waiting runs that were made, or last tried, by such a clock: untried ones keep their delay, others are tried
+    ///   at once;
+    /// - claims, which then hold for the longest lease from now, and hosts, which no longer count as up;
+    /// - cache entries that were set by such a clock, which keep their time to live.
     ///
-    /// What a person or a guest put that far ahead on purpose stays: it was made by a clock that was right.
+    /// Instants that a person or a guest put that far ahead on purpose stay, because a correct clock wrote them.
     async fn repair_instants(&self, now: Timestamp) -> Result<Repaired>;
 }
 
-/// Up to here an instant is plausible.
+/// Returns the latest plausible instant.
 pub(super) fn limit(now: Timestamp) -> Timestamp {
     now.plus(IMPLAUSIBLE)
 }

@@ -1,7 +1,7 @@
-//! Decisions that every store takes alike: pure functions from the facts that a store has read to what it writes.
+//! Decides what every store decides alike: pure functions from the facts that a store has read to what it writes.
 //!
-//! A store reads facts, a rule decides, the store writes. Where a statement of SQL must decide by itself, because nothing is
-//! read before it, a comment there names the rule that it follows, and the conformance text holds it to it.
+//! A store reads facts, a rule decides, the store writes. If a statement of SQL must decide by itself, because nothing
+//! is read before it, a comment there names its rule, and the conformance suite checks that it follows it.
 
 pub(super) mod added;
 pub(super) mod cache;

@@ -1,4 +1,4 @@
-//! How runs are made: what is asked of a store, and what it answers.
+//! Defines how runs are made: the requests to a store, and its answers.
 
 use crate::run::{Cause, RunId};
 use crate::store::Result;
@@ -8,43 +8,40 @@ use crate::time::Timestamp;
 use super::{Cancelled, Released, Retention};
 use async_trait::async_trait;
 
-/// What is kept besides the contents of an input, an output or a log, roughly. So none of these counts as 0 bytes, and a run
-/// of 0 bytes is known to have none.
+/// The approximate bytes that an input, an output or a log takes besides its contents. Thus none of them counts as 0
+/// bytes, and a run of 0 bytes is known to have none.
 pub(super) const ROW_BYTES: i64 = 16;
 
 /// A run to be made.
 #[derive(Clone, Debug)]
 pub struct NewRun {
-    /// Whose run.
     pub task: TaskKey,
-    /// The instant it is due: what the guest is told.
+    /// The instant at which the run is due, which the guest sees.
     pub due_at: Timestamp,
-    /// The earliest it may start.
+    /// The earliest instant at which the run may start.
     pub run_at: Timestamp,
-    /// Why it exists.
     pub cause: Cause,
-    /// What it is given.
     pub input: Vec<u8>,
-    /// At most one run of a task has a given key, for as long as the run is kept. The scheduler uses the due instant,
-    /// callers of the API their idempotency key; `None` makes a new run in any case.
+    /// The run's dedup key: at most one run of a task has a given key, for as long as the run is kept. The scheduler
+    /// uses the due instant, callers of the API their idempotency key; `None` always makes a new run.
     pub dedup: Option<String>,
-    /// The run that enqueued it.
+    /// The run that enqueued this one.
     pub parent: Option<RunId>,
-    /// The added schedule that made it.
+    /// The added schedule that made the run.
     pub schedule: Option<Name>,
-    /// Whether it is skipped when earlier runs are not over.
+    /// Whether the run is skipped when earlier runs are not over.
     pub admit: Admit,
-    /// If its first attempt has not started by then it is cancelled, and says so.
+    /// The latest start of the first attempt. After it the run is cancelled, with a message that says so.
     pub start_by: Option<Timestamp>,
-    /// Whether its first attempt starts although its task or tenant is paused, held back, over a budget, or has as many runs
-    /// at once as it may, and before all others: somebody means it.
+    /// Whether the first attempt starts before all others, and although its task or tenant is paused, held back, over a
+    /// budget, or at its concurrency limit, because a person asked for that.
     pub forced: bool,
-    /// What there is to say about how it came to be, for people: "3 missed, 1 run".
+    /// A note for people about how the run was made: "3 missed, 1 run".
     pub note: Option<String>,
 }
 
 impl NewRun {
-    /// A run of `task` that is due at `due_at`, with nothing else asked for: no input, always let in.
+    /// Creates a run of `task` that is due at `due_at`, with defaults for everything else: no input, always admitted.
     pub fn of(task: TaskKey, due_at: Timestamp, cause: Cause) -> Self {
         Self {
             task,
@@ -63,48 +60,45 @@ impl NewRun {
     }
 }
 
-/// What a task's schedule has come to, to be written down.
+/// The progress of a task's schedule, to be written down.
 #[derive(Clone, Debug)]
 pub struct Fire {
-    /// Whose schedule.
     pub task: TaskKey,
-    /// The runs that it calls for, oldest first.
+    /// The runs that the schedule calls for, oldest first.
     pub runs: Vec<NewRun>,
-    /// The last instant that is dealt with.
+    /// The last instant that was handled.
     pub cursor: Timestamp,
-    /// If set, nothing is done unless the store's [`TaskState::fired`](super::TaskState::fired) is still this: for what
-    /// depends on how often the task was fired, or on what it remembers.
+    /// If set, nothing is done unless the store's [`TaskState::fired`](super::TaskState::fired) still has this value.
+    /// Schedules that depend on the number of firings, or on what they remember, set it.
     pub expect: Option<u64>,
-    /// What its trigger has to remember from now on; `None` leaves what is there.
+    /// The new memory of the trigger; `None` leaves the old one.
     pub memory: Option<String>,
-    /// The time it is.
     pub now: Timestamp,
 }
 
 /// The schedule that a task has from now on.
 #[derive(Clone, Debug)]
 pub struct Begun {
-    /// Whose.
     pub task: TaskKey,
-    /// The schedule, in short: [`Plan::identity`](crate::schedule::Plan::identity).
+    /// The identity of the schedule: [`Plan::identity`](crate::schedule::Plan::identity).
     pub schedule: String,
-    /// The time it is: if the task had another, no instant before was missed.
+    /// The current time: if the task had another schedule, no earlier instant counts as missed.
     pub now: Timestamp,
 }
 
-/// What became of a [`Fire`].
+/// The result of a [`Fire`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fired {
-    /// The runs, in the order they were asked for.
+    /// The runs, in the order of the request.
     Made(Vec<Enqueued>),
     /// The task is paused: only its cursor was moved.
     Paused,
-    /// The task was fired by somebody else meanwhile: nothing was changed. Look again.
+    /// Another host fired the task first: nothing was changed, and the caller must look again.
     Stale,
 }
 
 impl Fired {
-    /// The runs that were made; none where nothing was.
+    /// Returns the runs that were made, if any.
     pub fn made(&self) -> &[Enqueued] {
         match self {
             Self::Made(made) => made,
@@ -113,20 +107,22 @@ impl Fired {
     }
 }
 
-/// When a new run is let in. "Not over" is: running, waiting with `run_at` reached, or waiting to be tried again.
+/// When a new run is admitted. A run is "not over" if it is running, waiting with `run_at` reached, or waiting to be
+/// tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admit {
-    /// Always.
+    /// The run is always admitted.
     Always,
-    /// Only while fewer than this many runs of its task are not over; else it is written as cancelled, with a reason.
+    /// The run is admitted only if fewer than this many runs of its task are not over; otherwise it is written as
+    /// cancelled, with a reason.
     Below(u32),
-    /// Always, and in the place of all runs of its task that are not over: those that wait are cancelled, those that run
-    /// are asked to end, each with a reason that names the new run.
+    /// The run is always admitted, and replaces all runs of its task that are not over: waiting runs are cancelled,
+    /// running ones are asked to end, each with a reason that names the new run.
     Replacing,
 }
 
 impl Admit {
-    /// What a run says that was not let in because `others` of its task are not over.
+    /// Returns the message of a run that was skipped because `others` of its task are not over.
     pub(crate) fn skipped(others: i64) -> String {
         match others {
             ..=1 => "skipped: the previous run had not finished".to_owned(),
@@ -135,27 +131,26 @@ impl Admit {
     }
 }
 
-/// What became of a [`NewRun`].
+/// The result of a [`NewRun`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Enqueued {
-    /// It is waiting.
+    /// The run is waiting.
     New(RunId),
-    /// A run with its dedup key exists; nothing was changed.
+    /// A run with the same dedup key exists; nothing was changed.
     Existing(RunId),
-    /// It was written as cancelled, as its overlap policy has it.
+    /// The run was written as cancelled, because of its overlap policy.
     Skipped(RunId),
-    /// It is waiting, and has taken the place of others.
+    /// The run is waiting, and has replaced others.
     Replacing {
-        /// The new run.
         run: RunId,
-        /// Those that waited are cancelled; those that are running (asked before or not) still have to be ended by the
-        /// host that has them, which is told with the next [`Claims::extend`](crate::store::claims::Claims::extend).
+        /// The replaced runs. Waiting ones are cancelled; running ones, asked before or not, must still be ended by
+        /// their host, which learns of it with the next [`Claims::extend`](crate::store::claims::Claims::extend).
         ended: Vec<RunId>,
     },
 }
 
 impl Enqueued {
-    /// The run, whichever way it went.
+    /// Returns the run in each case.
     pub fn run(&self) -> RunId {
         match self {
             Self::New(run) | Self::Existing(run) | Self::Skipped(run) | Self::Replacing { run, .. } => *run,
@@ -163,26 +158,27 @@ impl Enqueued {
     }
 }
 
-/// Making runs, calling them off, and forgetting them.
+/// Makes, cancels and prunes runs.
 #[async_trait]
 pub trait Runs: Send + Sync {
-    /// Make runs, in one transaction. The answers are in the order of `runs`.
+    /// Makes runs in one transaction. The results are in the order of `runs`.
     async fn enqueue(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<Enqueued>>;
 
-    /// Cancel a run that waits; ask for the end of one that runs.
+    /// Cancels a waiting run; asks a running one to end.
     async fn cancel(&self, run: RunId, reason: &str, now: Timestamp) -> Result<Cancelled>;
 
-    /// Cancel the waiting runs whose first attempt should have started before `now` ([`NewRun::start_by`]), each with a
-    /// message that says so. Returns how many there were. [`Claims::claim`](crate::store::claims::Claims::claim) does the same first; this is for when nobody
-    /// claims.
+    /// Cancels the waiting runs whose first attempt should have started before `now` ([`NewRun::start_by`]), each with
+    /// a message that says so. Returns their number. [`Claims::claim`](crate::store::claims::Claims::claim) does the
+    /// same first; this method is for times without claims.
     async fn cancel_late(&self, now: Timestamp) -> Result<u64>;
 
-    /// Lets a run start that is held back ([`Transition::HoldBack`](crate::lifecycle::Transition::HoldBack)). The deaths that were counted stay counted.
+    /// Lets a run start that is held back ([`Transition::HoldBack`](crate::lifecycle::Transition::HoldBack)). Its
+    /// counted deaths stay counted.
     async fn release_run(&self, run: RunId, now: Timestamp) -> Result<Released>;
 
-    /// Delete history beyond `retention`, expired cache entries too, a bounded piece of it. Returns how many runs went
-    /// (0: nothing is left to do).
+    /// Deletes a bounded piece of the history beyond `retention`, and of the expired cache entries. Returns the number
+    /// of deleted runs (0: nothing is left to delete).
     ///
-    /// The latest success of a task stays, whatever `retention` says: its output is what the task has to show.
+    /// The latest success of a task stays, whatever `retention` says, because its output is the task's current result.
     async fn prune(&self, retention: Retention, now: Timestamp) -> Result<u64>;
 }

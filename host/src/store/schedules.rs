@@ -1,4 +1,5 @@
-//! What schedules ask that go by how earlier runs went: often, so it must cost little.
+//! Defines the questions of schedules that depend on how earlier runs went. They are frequent, so they must cost
+//! little.
 
 use crate::run::{RunId, RunState};
 use crate::schedule::{AwaitedRun, Going};
@@ -10,26 +11,22 @@ use super::{Begun, Fire, Fired};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
-/// How a task's schedule and its runs stand.
+/// The state of a task's schedule and its runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watched {
-    /// What its schedule has come to.
     pub state: TaskState,
-    /// How its runs go.
     pub going: Going,
 }
 
-/// Which run is waited for: the task, and the key that it was made with ([`NewRun::dedup`](super::NewRun::dedup)).
+/// Names a run that a schedule waits for: its task, and the key that it was made with
+/// ([`NewRun::dedup`](super::NewRun::dedup)).
 pub type RunKey = (TaskKey, String);
 
-/// How a run stands that is waited for.
+/// The state of a run that a schedule waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stands {
-    /// Which it is.
     pub run: RunId,
-    /// Where it is in its life.
     pub state: RunState,
-    /// When it was over.
     pub ended_at: Option<Timestamp>,
 }
 
@@ -42,45 +39,44 @@ impl From<&Stands> for AwaitedRun {
     }
 }
 
-/// What a schedule has to remember although it makes no run.
+/// The new memory of a schedule that makes no run.
 #[derive(Clone, Debug)]
 pub struct Remember {
-    /// Whose schedule.
     pub task: TaskKey,
-    /// What it remembered when it was looked at. Nothing is done if that is something else now.
+    /// The memory that the caller has read. Nothing is done if the store has another by now.
     pub from: Option<String>,
-    /// What it has to remember from now on.
+    /// The new memory.
     pub to: String,
-    /// Pause it, too, for this reason. A pause that is there already stays as it is.
+    /// If set, the task is also paused, for this reason. An existing pause stays as it is.
     pub pause: Option<String>,
-    /// The time it is.
     pub now: Timestamp,
 }
 
-/// What the schedules of tasks have come to.
+/// Keeps the progress of tasks' schedules.
 #[async_trait]
 pub trait Schedules: Send + Sync {
-    /// Make the runs that a task's schedule calls for, and move its cursor, in one transaction. A cursor that is further
-    /// already stays. Runs that are made (or skipped) are counted in [`TaskState::fired`].
+    /// Makes the runs that a task's schedule calls for, and moves its cursor, in one transaction. A cursor that is
+    /// further already stays. Runs that are made or skipped are counted in [`TaskState::fired`].
     ///
-    /// Of a paused task (one that is, or whose tenant is, or all are) only the cursor moves: what is due meanwhile is left out ([`Fired::Paused`]). Where another host
-    /// was first, nothing is done ([`Fire::expect`], [`Fired::Stale`]).
+    /// If the task, its tenant or all tasks are paused, only the cursor moves, and no runs are made
+    /// ([`Fired::Paused`]). If another host was first, nothing is done ([`Fire::expect`], [`Fired::Stale`]).
     async fn fire(&self, fire: Fire) -> Result<Fired>;
 
-    /// From now on each of the tasks has the schedule that is named. One that had another until now begins anew: its cursor
-    /// is [`Begun::now`] (or further), nothing is counted or remembered. Where none was written down, what there is is
-    /// taken to be the schedule's.
+    /// Sets the schedule of each task from now on. A task that had another schedule begins afresh: its cursor is
+    /// [`Begun::now`] or later, and its count and memory are empty. If no schedule was recorded, the task's state is
+    /// taken to be that of the new one.
     async fn begin_schedules(&self, begun: Vec<Begun>) -> Result<()>;
 
-    /// Write down what a task's schedule has left out, in words, in place of what was left out before.
+    /// Records in words what a task's schedule has left out, in place of the earlier record.
     async fn leave_out(&self, task: TaskKey, what: &str) -> Result<()>;
 
-    /// How these tasks' schedules and runs stand; of a task that nothing is known of there is no answer.
+    /// Returns the state of these tasks' schedules and runs; a task that the store does not know is missing.
     async fn watch(&self, tasks: Vec<TaskKey>, now: Timestamp) -> Result<BTreeMap<TaskKey, Watched>>;
 
-    /// How these runs stand; of one that is not there (any more) there is no answer.
+    /// Returns the state of these runs; a run that does not exist, or no longer, is missing.
     async fn stands(&self, runs: Vec<RunKey>) -> Result<BTreeMap<RunKey, Stands>>;
 
-    /// Write down what a schedule has to remember, unless somebody else did meanwhile. Whether it was written.
+    /// Records the new memory of a schedule, unless the memory has changed since it was read. Returns whether it was
+    /// recorded.
     async fn remember(&self, remember: Remember) -> Result<bool>;
 }

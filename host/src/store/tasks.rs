@@ -1,4 +1,4 @@
-//! How tasks stand.
+//! Defines the states of tasks, and their pauses.
 
 use crate::pause::{Pauses, Whom};
 use crate::store::Result;
@@ -8,51 +8,53 @@ use crate::time::Timestamp;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
-/// The progress of a task's schedule. Kept by the store, so that restarts and other hosts go on from there.
+/// The progress of a task's schedule. The store keeps it, so that restarts and other hosts continue from there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskState {
-    /// The last instant that was dealt with.
+    /// The last instant that was handled.
     pub cursor: Option<Timestamp>,
-    /// Runs that its schedule has made, those that were skipped included.
+    /// The number of runs that the schedule has made, including skipped ones.
     pub fired: u64,
-    /// What a trigger that goes by how earlier runs went has to remember, in its own words.
+    /// The memory of a trigger that depends on how earlier runs went, in its own words.
     pub memory: Option<String>,
-    /// The schedule that all this belongs to, in short ([`Plan::identity`](crate::schedule::Plan::identity)); `None` if
-    /// that was not written down.
+    /// The identity of the schedule that all this belongs to ([`Plan::identity`](crate::schedule::Plan::identity));
+    /// `None` if it was not recorded.
     pub schedule: Option<String>,
-    /// What was left out last because it was missed, for people: "4 missed since ..., left out".
+    /// The instants that were last left out because they were missed, for people: "4 missed since ..., left out".
     pub left_out: Option<String>,
-    /// Nothing of the task starts while set; nor while one of [`Tasks::pauses`] is about it.
+    /// The pause of the task, whose runs do not start while it is set; nor while one of [`Tasks::pauses`] applies.
     pub paused: Option<Pause>,
-    /// How its latest runs went.
+    /// The record of the latest runs.
     pub standing: Standing,
 }
 
-/// The states of tasks, and their pauses.
+/// Keeps the states of tasks, and their pauses.
 #[async_trait]
 pub trait Tasks: Send + Sync {
-    /// The states of all tasks that have one. A scheduler reads them when it starts. For one task or one tenant there are
-    /// the two methods below.
+    /// Returns the states of all tasks that have one. A scheduler reads them when it starts; the two methods below are
+    /// for one task or one tenant.
     async fn task_states(&self) -> Result<BTreeMap<TaskKey, TaskState>>;
 
-    /// The state of one task; `None` if nothing was ever written down about its schedule, pauses and failures.
+    /// Returns the state of one task; `None` if nothing was ever recorded about its schedule, pauses and failures.
     async fn task_state(&self, task: TaskKey) -> Result<Option<TaskState>>;
 
-    /// The states of the tasks of one tenant that have one.
+    /// Returns the states of the tasks of one tenant that have one.
     async fn task_states_of(&self, tenant: Name) -> Result<BTreeMap<TaskKey, TaskState>>;
 
-    /// Pauses a task, or all tasks of a tenant, or all, those that come later included. A pause that is there already goes on
-    /// since when it did; a `why`, which is for people, takes the place of the one that it had.
+    /// Pauses a task, or all tasks of a tenant, or all tasks, including later ones. An existing pause keeps its start;
+    /// a `why`, which is for people, replaces the earlier one.
     async fn pause(&self, whom: Whom, why: Option<String>, now: Timestamp) -> Result<()>;
 
-    /// End a pause, and no other: a task whose tenant, or all, are paused goes on being so, and so does one that was paused by
-    /// itself when its tenant, or all, are resumed. The cursors are set to `now`: what was due meanwhile is left out.
+    /// Ends a pause, and no other: a task stays paused if its tenant or all tasks are, and a task with a pause of its
+    /// own stays paused when its tenant or all tasks are resumed. The cursors are set to `now`, so that instants during
+    /// the pause are left out.
     ///
-    /// A task by itself, paused or not, also forgets failures and what it left out, is let go, and its cursor is not ahead. Nor
-    /// are those of schedules that were added for it: a clock that was set back has left them all ahead together.
+    /// Resuming a single task, paused or not, also clears its failures, its brake and what it left out, and brings back
+    /// a cursor that is ahead. It also brings back the added schedules of the task: a clock that was set back has left
+    /// them all ahead together.
     async fn resume(&self, whom: Whom, now: Timestamp) -> Result<()>;
 
-    /// [`Tasks::pause`] or [`Tasks::resume`] of one task, in short.
+    /// Calls [`Tasks::pause`] or [`Tasks::resume`] for one task.
     async fn set_paused(&self, task: TaskKey, paused: bool, now: Timestamp) -> Result<()> {
         match paused {
             true => self.pause(Whom::Task(task), None, now).await,
@@ -60,6 +62,6 @@ pub trait Tasks: Send + Sync {
         }
     }
 
-    /// The pauses of more than one task that there are. Those of single tasks are in [`Tasks::task_states`].
+    /// Returns the pauses of more than one task. Those of single tasks are in [`Tasks::task_states`].
     async fn pauses(&self) -> Result<Pauses>;
 }

@@ -1,12 +1,13 @@
-//! Moving all that one store has into another, of whichever kind, while no host uses either.
+//! Moves the contents of one store into another, of either kind, while no host uses either.
 //!
-//! A store hands out pages of records (`records`) and takes them in; `moving` does the rest. A page is taken in together with
-//! how far it reaches, in one transaction, so that a move that was cut off goes on from there; and when all is there, both
-//! stores are read once more, and compared by counts and digests.
+//! A store hands out pages of records (`records`) and takes them in; `moving` does the rest. A page is taken in
+//! together with the position that it reaches, in one transaction, so that an interrupted move continues from there.
+//! When everything is moved, both stores are read once more and compared by counts and digests.
 //!
-//! Sums over runs and entries are not moved: whoever takes in a record that is new counts it in, so that one that is offered
-//! again changes nothing. Locks, and the places of those who wait for them, are not moved either: nobody is under way who could
-//! let go of them. A run that was under way arrives with a claim that has expired, so the next host finds it lost.
+//! Sums over runs and entries are not moved: the destination counts each record that is new to it, so that a record
+//! that is offered again changes nothing. Locks and places in their queues are not moved either, because no attempt
+//! remains that could release them. A run that was under way arrives with an expired claim, so the next host finds it
+//! lost.
 
 mod moving;
 mod page;
@@ -31,31 +32,31 @@ pub use records::{
 use super::{Result, StoreError};
 use crate::time::Timestamp;
 
-/// Kinds of records, in the order they are moved: those that others refer to come first.
+/// The kinds of records, in the order in which they are moved: those that others refer to come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// What tasks' schedules have come to, and how the tasks stand.
+    /// The progress of tasks' schedules, and the states of the tasks.
     Tasks,
-    /// Pauses of more than one task.
+    /// The pauses of more than one task.
     Pauses,
-    /// Schedules that were added.
+    /// The added schedules.
     Schedules,
-    /// Cache entries.
+    /// The cache entries.
     Entries,
-    /// Components that were published.
+    /// The published components.
     Components,
-    /// What they are, in parts.
+    /// The bytes of components, in parts.
     Parts,
-    /// Plugins that were published.
+    /// The published plugins.
     Plugins,
-    /// Runs, with what they were given and what they made.
+    /// The runs, with their inputs and outputs.
     Runs,
-    /// Attempts that are over, with their logs.
+    /// The attempts that are over, with their logs.
     Attempts,
 }
 
 impl Kind {
-    /// All kinds, in their order.
+    /// All kinds, in the order of a move.
     pub const ALL: [Self; 9] = [
         Self::Tasks,
         Self::Pauses,
@@ -68,7 +69,7 @@ impl Kind {
         Self::Attempts,
     ];
 
-    /// The word for it, the same everywhere: that of the stores' tables.
+    /// Returns the word for the kind, the same everywhere: the name of the stores' table.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Tasks => "tasks",
@@ -90,20 +91,20 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Where a record stands among those of its kind; no two have the same. Texts are in the order of their bytes.
+/// The unique position of a record among those of its kind. Texts are in the order of their bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Key {
-    /// A run and an attempt at it. The second is 0 where the first says it all.
+    /// A run and an attempt at it. The second is 0 if the first suffices.
     Numbers(i64, i64),
-    /// A tenant, and a name that is the tenant's. The second is empty where the first says it all.
+    /// A tenant, and a name that the tenant owns. The second is empty if the first suffices.
     Names(String, String),
-    /// A component, and a part of it.
+    /// A component, and one of its parts.
     Part(String, u32),
 }
 
 impl Key {
-    /// The numbers of a key, if it is one of numbers; else such as come before all.
+    /// Returns the numbers of a key of numbers, or else numbers that come before all others.
     pub(in crate::store) fn numbers(after: Option<&Self>) -> (i64, i64) {
         match after {
             Some(Self::Numbers(first, second)) => (*first, *second),
@@ -111,7 +112,7 @@ impl Key {
         }
     }
 
-    /// The same for a component and its part.
+    /// Returns the same for a component and its part.
     pub(in crate::store) fn part(after: Option<&Self>) -> (&str, i64) {
         match after {
             Some(Self::Part(digest, part)) => (digest.as_str(), i64::from(*part)),
@@ -119,7 +120,7 @@ impl Key {
         }
     }
 
-    /// The same for names.
+    /// Returns the same for names.
     pub(in crate::store) fn names(after: Option<&Self>) -> (&str, &str) {
         match after {
             Some(Self::Names(tenant, name)) => (tenant.as_str(), name.as_str()),
@@ -128,38 +129,38 @@ impl Key {
     }
 }
 
-/// How much a page may hold: so many records, and no further one once they have so many bytes.
+/// The most that a page may hold: a number of records, and no further record once they reach a number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
-    /// Records at most.
+    /// The most records.
     pub records: usize,
-    /// Bytes of what may be large: inputs, outputs, logs, values.
+    /// The bytes of what may be large: inputs, outputs, logs, values.
     pub bytes: usize,
 }
 
 impl Default for Bound {
-    /// Small enough to be written in a second over a slow line, large enough that waiting for the disk is not what takes
-    /// most of the time.
+    /// Returns a bound that is small enough to be written in a second over a slow line, and large enough that most of
+    /// the time does not go into waiting for the disk.
     fn default() -> Self {
         Self { records: 500, bytes: 1 << 20 }
     }
 }
 
-/// The greatest numbers that a store has given out. They are never given out again, whatever is deleted.
+/// The greatest numbers that a store has given out. The store never gives them out again, whatever is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Of runs.
+    /// The id of the latest run.
     pub run: i64,
-    /// Of claims and locks, and versions of cache entries.
+    /// The fence of claims and locks, and the version of cache entries.
     pub fence: i64,
-    /// Versions (and numbers) of added schedules.
+    /// The version and number of added schedules.
     pub schedule: i64,
-    /// Versions of published plugins.
+    /// The version of published plugins.
     pub plugin: i64,
 }
 
 impl Counters {
-    /// The greater ones of both.
+    /// Returns the greater number of each kind.
     #[must_use]
     pub(in crate::store) fn or_greater(self, other: Self) -> Self {
         Self {
@@ -171,21 +172,22 @@ impl Counters {
     }
 }
 
-/// How far a move has come, as its destination has it.
+/// The progress of a move, as its destination has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// What is moved, as [`Plan::from`] calls it.
+    /// The source of the move, as in [`Plan::from`].
     pub source: String,
-    /// The last record of each kind that is there.
+    /// The last record of each kind that has arrived.
     pub reached: BTreeMap<Kind, Key>,
 }
 
 impl Progress {
-    /// From the rows that [`Transfer::begin_move`] made: kind, source, and the key of the last record as JSON.
+    /// Reads the progress from the rows that [`Transfer::begin_move`] made: kind, source, and the key of the last
+    /// record as JSON.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unusable`] for what another version may have written.
+    /// [`StoreError::Unusable`] if another version may have written the rows.
     pub(in crate::store) fn of_rows(
         rows: impl IntoIterator<Item = (String, String, Option<String>)>,
     ) -> Result<Option<Self>> {
@@ -207,46 +209,50 @@ impl Progress {
 /// A store as one end of a move.
 #[async_trait]
 pub trait Transfer {
-    /// The hosts that use it at `now`, or at the time by its own clock, if it has one.
+    /// Returns the hosts that use the store at `now`, or at the time of the store's own clock, if it has one.
     async fn in_use_by(&self, now: Timestamp) -> Result<Vec<String>>;
 
-    /// Whether it has nothing that a move brings.
+    /// Returns whether the store has no records that a move would bring.
     async fn is_empty(&self) -> Result<bool>;
 
-    /// How many records of a kind it has.
+    /// Returns the number of records of a kind.
     async fn count(&self, kind: Kind) -> Result<u64>;
 
-    /// Records of a kind, in the order of their keys, after the one that has the key `after`. None only if there are no more.
+    /// Returns records of a kind, in the order of their keys, after the key `after`. The page is empty only if there
+    /// are no more.
     async fn page(&self, kind: Kind, after: Option<Key>, bound: Bound) -> Result<Page>;
 
-    /// The numbers that it has given out.
+    /// Returns the greatest numbers that the store has given out.
     async fn counters(&self) -> Result<Counters>;
 
-    /// The move into it that was begun and is not over.
+    /// Returns the progress of the move into the store, if one was begun and is not over.
     async fn moving(&self) -> Result<Option<Progress>>;
 
-    /// From now on all is moved into it from `source`, and no host can open it. What it gives out itself is beyond `counters`.
+    /// Begins a move from `source` into the store, which no host can open from then on. The numbers that the store
+    /// gives out later are beyond `counters`.
     async fn begin_move(&self, source: &str, counters: Counters) -> Result<()>;
 
-    /// Take in records, and write down that all up to the last of them are there. One that is there already is left as it is.
+    /// Takes in records, and records that everything up to the last of them has arrived. A record that exists is left
+    /// as it is.
     ///
     /// # Errors
     ///
     /// [`StoreError::Other`] if no move was begun.
     async fn take(&self, page: Page) -> Result<()>;
 
-    /// The move into it is over: hosts may use it.
+    /// Ends the move into the store, so that hosts may use it. The numbers that the store gives out later are beyond
+    /// `counters`.
     async fn end_move(&self, counters: Counters) -> Result<()>;
 }
 
-/// What a host is told that opens the store `place` while it has only a part of `source`.
+/// Returns the error for a host that opens the store `place` while it has only a part of `source`.
 pub(in crate::store) fn half_moved(place: &str, source: &str) -> StoreError {
     StoreError::Unusable(format!(
         "{place} has only a part of `{source}`: have `sexton migrate` end what it began, or name an empty store"
     ))
 }
 
-/// A text as every store can hold it: PostgreSQL's texts have no NUL.
+/// Replaces NULs in a text, because PostgreSQL's texts cannot hold them.
 pub(in crate::store) fn without_nul(text: &mut String) {
     if text.contains('\0') {
         *text = text.replace('\0', "\u{fffd}");

@@ -1,4 +1,4 @@
-//! Schedules that are added while hosts run.
+//! Tests schedules that are added while hosts run.
 
 use super::*;
 use crate::run::RunState;
@@ -14,7 +14,7 @@ fn key(text: &str) -> ScheduleKey {
     ScheduleKey { tenant: Name::default_tenant(), key: name(text) }
 }
 
-/// A schedule `text` that makes runs of the task `a`, added in second 0.
+/// Creates a schedule `text` that makes runs of the task `a`, added in second 0.
 fn adding(text: &str) -> AddSchedule {
     AddSchedule {
         key: key(text),
@@ -42,7 +42,7 @@ async fn loaded(store: &Tested) -> Vec<LoadedSchedule> {
     store.load_schedules(0, 1000).await.unwrap()
 }
 
-/// What `loaded` has come to at `seconds`, where it was due.
+/// Creates the due instant of `loaded` at `seconds`.
 fn due(loaded: &LoadedSchedule, seconds: i64) -> DueSchedule {
     DueSchedule {
         id: loaded.id,
@@ -83,7 +83,7 @@ async fn list(store: &Tested, task: Option<&str>, after: Option<&str>, limit: us
     store.schedules(filter).await.unwrap().into_iter().map(|info| info.key.key.to_string()).collect()
 }
 
-pub(crate) async fn a_schedule_that_was_added_is_there_as_it_was_given(store: Tested) {
+pub(crate) async fn an_added_schedule_is_read_as_it_was_written(store: Tested) {
     let info = add(&store, "k").await;
 
     assert_eq!(store.schedule(key("k")).await.unwrap(), Some(info.clone()));
@@ -112,7 +112,7 @@ pub(crate) async fn the_same_schedule_is_added_once_and_another_with_its_key_is_
     assert!(matches!(store.add_schedule(other_tenant).await.unwrap(), Added::New(_)));
 }
 
-pub(crate) async fn a_schedule_that_is_replaced_begins_anew(store: Tested) {
+pub(crate) async fn a_replaced_schedule_starts_afresh(store: Tested) {
     let first = add(&store, "k").await;
     let before = loaded(&store).await.remove(0);
     fire_at(&store, vec![due(&before, 60)], 60).await;
@@ -128,7 +128,7 @@ pub(crate) async fn a_schedule_that_is_replaced_begins_anew(store: Tested) {
     assert_eq!((now[0].id, now[0].version), (before.id, info.version));
 }
 
-pub(crate) async fn who_was_preempted_changes_nothing(store: Tested) {
+pub(crate) async fn a_preempted_change_is_refused(store: Tested) {
     let info = add(&store, "k").await;
     let stale = Some(info.version + 1);
 
@@ -156,7 +156,7 @@ pub(crate) async fn schedules_are_listed_by_key_in_pages(store: Tested) {
     assert_eq!(list(&store, Some("a"), Some("b"), 9).await, ["c"]);
 }
 
-pub(crate) async fn a_deleted_schedule_is_gone_and_says_what_it_was(store: Tested) {
+pub(crate) async fn deleting_a_schedule_returns_its_last_state(store: Tested) {
     let info = add(&store, "k").await;
     let before = loaded(&store).await.remove(0);
 
@@ -172,7 +172,7 @@ pub(crate) async fn a_deleted_schedule_is_gone_and_says_what_it_was(store: Teste
     assert!(matches!(store.add_schedule(adding("k")).await.unwrap(), Added::New(_)));
 }
 
-pub(crate) async fn many_schedules_are_fired_in_one_go(store: Tested) {
+pub(crate) async fn many_schedules_are_fired_in_one_call(store: Tested) {
     for text in ["a", "b", "c"] {
         add(&store, text).await;
     }
@@ -198,7 +198,7 @@ pub(crate) async fn many_schedules_are_fired_in_one_go(store: Tested) {
     assert_eq!(claim(&store, &[("a", 9)], 9, 100).await.claims.len(), 3);
 }
 
-pub(crate) async fn of_two_hosts_that_fire_an_instant_the_second_finds_it_done(store: Tested) {
+pub(crate) async fn the_second_of_two_hosts_that_fire_an_instant_finds_it_handled(store: Tested) {
     add(&store, "k").await;
     let known = loaded(&store).await.remove(0);
 
@@ -211,7 +211,7 @@ pub(crate) async fn of_two_hosts_that_fire_an_instant_the_second_finds_it_done(s
     assert_eq!(store.runs(RunFilter { limit: 9, ..RunFilter::default() }).await.unwrap().len(), 1);
 }
 
-pub(crate) async fn a_key_has_one_run_at_a_time_even_when_it_was_added_anew(store: Tested) {
+pub(crate) async fn a_key_has_one_run_at_a_time_even_when_it_was_added_again(store: Tested) {
     add(&store, "k").await;
     add(&store, "other").await;
     let known = loaded(&store).await;
@@ -262,7 +262,7 @@ pub(crate) async fn a_schedule_ends_with_its_last_instant_or_its_last_run(store:
     assert!(matches!(anew, Added::Replaced(ScheduleInfo { finished_at: None, fired: 0, .. })), "{anew:?}");
 }
 
-pub(crate) async fn of_a_paused_task_only_the_cursors_of_its_schedules_move(store: Tested) {
+pub(crate) async fn schedules_of_a_paused_task_only_move_their_cursors(store: Tested) {
     add(&store, "k").await;
     let known = loaded(&store).await.remove(0);
     store.set_paused(task("a"), true, at(0)).await.unwrap();
@@ -292,7 +292,7 @@ pub(crate) async fn changed_schedules_are_loaded_in_pages_by_version(store: Test
     assert!(rest[0].version < new[0].version);
 }
 
-pub(crate) async fn pruning_forgets_schedules_that_are_long_over(store: Tested) {
+pub(crate) async fn pruning_deletes_schedules_that_ended_long_ago(store: Tested) {
     for text in ["finished", "deleted", "stays"] {
         add(&store, text).await;
     }
@@ -311,7 +311,7 @@ pub(crate) async fn pruning_forgets_schedules_that_are_long_over(store: Tested) 
     assert_eq!(list(&store, None, None, 9).await, ["stays"]);
 }
 
-pub(crate) async fn a_schedule_that_has_finished_or_is_not_there_is_not_reset(store: Tested) {
+pub(crate) async fn a_schedule_that_finished_or_does_not_exist_is_not_reset(store: Tested) {
     add(&store, "over").await;
     let before = loaded(&store).await.remove(0);
     fire_at(&store, vec![DueSchedule { last: true, ..due(&before, 60) }], 60).await;

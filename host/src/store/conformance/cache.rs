@@ -1,4 +1,4 @@
-//! Small values that outlive a run.
+//! Tests cache entries, which outlive a run.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ fn key(text: &str) -> CacheKey {
     CacheKey { tenant: Name::default_tenant(), key: text.into() }
 }
 
-/// An operator's write of `value` to `text`, at second 0.
+/// Creates an operator's write of `value` to `text`, at second 0.
 fn write(text: &str, value: &[u8]) -> CacheWrite {
     CacheWrite {
         key: key(text),
@@ -108,7 +108,7 @@ pub(crate) async fn an_absent_entry_is_made_once(store: Tested) {
     assert_eq!(value(&store, "k").await.unwrap(), kept);
 }
 
-pub(crate) async fn two_writers_of_one_key_lose_nothing(store: Tested) {
+pub(crate) async fn two_writers_of_one_key_lose_no_update(store: Tested) {
     const EACH: usize = 50;
     set(&store, write("k", &[])).await;
     let writer = |mark: u8| {
@@ -143,7 +143,7 @@ pub(crate) async fn a_stale_claim_changes_no_entry(store: Tested) {
     assert_eq!(value(&store, "k").await, Some(b"good".to_vec()));
 }
 
-pub(crate) async fn a_publish_sets_the_entry_and_lets_go(store: Tested) {
+pub(crate) async fn a_publish_sets_the_entry_and_releases_the_refresh_lock(store: Tested) {
     let (one, two) = (running(&store, "a").await.key, running(&store, "a").await.key);
     let taken = refresh(&store, "k", one).await;
 
@@ -202,7 +202,7 @@ pub(crate) async fn a_write_beyond_the_quota_changes_nothing(store: Tested) {
     set(&store, CacheWrite { quota: 20, ..publish("l", one, taken) }).await;
 }
 
-pub(crate) async fn expired_entries_and_replaced_values_give_room(store: Tested) {
+pub(crate) async fn expired_entries_and_replaced_values_free_their_bytes(store: Tested) {
     let small = |text, value| CacheWrite { quota: 10, ..write(text, value) };
     set(&store, small("k", b"123456789")).await;
     set(&store, small("k", b"987654321")).await;
@@ -215,7 +215,7 @@ pub(crate) async fn expired_entries_and_replaced_values_give_room(store: Tested)
     set(&store, CacheWrite { now: at(6), ..small("m", b"123456789") }).await;
 }
 
-pub(crate) async fn the_quota_is_each_tenants_own(store: Tested) {
+pub(crate) async fn each_tenant_has_a_quota_of_its_own(store: Tested) {
     let small =
         |tenant| CacheWrite { key: CacheKey { tenant: name(tenant), ..key("k") }, quota: 10, ..write("k", b"12345") };
 
@@ -223,7 +223,7 @@ pub(crate) async fn the_quota_is_each_tenants_own(store: Tested) {
     set(&store, small("other")).await;
 }
 
-pub(crate) async fn what_each_tenants_entries_take_of_its_quota_is_told(store: Tested) {
+pub(crate) async fn cache_usage_returns_the_bytes_of_each_tenant(store: Tested) {
     let of = |tenant, value| CacheWrite { key: CacheKey { tenant: name(tenant), ..key("k") }, ..write("k", value) };
     assert_eq!(store.cache_usage().await.unwrap().values().sum::<u64>(), 0);
 
@@ -235,7 +235,7 @@ pub(crate) async fn what_each_tenants_entries_take_of_its_quota_is_told(store: T
     assert_eq!((usage[&name("default")], usage[&name("other")]), (6, 5), "keys count, too");
 }
 
-pub(crate) async fn what_a_task_writes_is_counted_as_its_own(store: Tested) {
+pub(crate) async fn an_entry_counts_for_the_task_that_wrote_it_last(store: Tested) {
     let (one, two) = (running(&store, "a").await.key, running(&store, "b").await.key);
     let by = |claim, text, value| CacheWrite { claim: Some(claim), budget: Some(10), ..write(text, value) };
     set(&store, by(one, "k", b"12345")).await;
@@ -248,10 +248,10 @@ pub(crate) async fn what_a_task_writes_is_counted_as_its_own(store: Tested) {
     for full in [more, longer, of_another] {
         assert!(matches!(full, Err(StoreError::CacheBudget { used: 6, budget: 10 })), "{full:?}");
     }
-    // What one has written is nobody else's, nor an operator's.
+    // An entry counts for the task that wrote it only, not for another task, nor for an operator.
     set(&store, by(two, "m", b"12")).await;
     set(&store, CacheWrite { budget: Some(10), ..write("n", b"1234567890") }).await;
-    // An entry is counted as whose it was last.
+    // An entry counts for the task that wrote it last.
     set(&store, by(two, "k", b"")).await;
     set(&store, by(one, "o", b"123456789")).await;
     set(&store, write("o", b"by an operator")).await;
@@ -260,7 +260,7 @@ pub(crate) async fn what_a_task_writes_is_counted_as_its_own(store: Tested) {
     set(&store, CacheWrite { expires_at: Some(at(5)), ..by(one, "q", b"123456789") }).await;
     assert!(store.cache_write(CacheWrite { now: at(4), ..by(one, "r", b"1") }).await.is_err());
     set(&store, CacheWrite { now: at(5), ..by(one, "r", b"123456789") }).await;
-    // One that was lowered since lets in what is less than what is there.
+    // A lowered budget admits a value that is smaller than the old one.
     set(&store, CacheWrite { budget: Some(1), ..by(one, "r", b"1234") }).await;
 }
 
@@ -290,6 +290,6 @@ pub(crate) async fn pruning_deletes_expired_entries(store: Tested) {
 
     store.prune(keep, at(5)).await.unwrap();
 
-    // Written by a clock that has the old entry still alive: only its deletion makes room.
+    // By the time of this write the old entry has not expired: only its deletion makes room.
     set(&store, long("l")).await;
 }

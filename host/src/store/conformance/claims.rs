@@ -1,11 +1,11 @@
-//! How runs are taken and held.
+//! Tests how runs are claimed, and how claims hold.
 
 use std::collections::HashSet;
 
 use super::*;
 use crate::store::TaskState;
 
-pub(crate) async fn a_claim_carries_all_that_the_run_was_given(store: Tested) {
+pub(crate) async fn a_claim_carries_everything_the_run_was_made_with(store: Tested) {
     let given = NewRun { due_at: at(-5), run_at: at(1), cause: Cause::Schedule, input: b"in".to_vec(), ..new("a") };
     let run = enqueue(&store, vec![given]).await[0];
 
@@ -34,7 +34,7 @@ pub(crate) async fn a_run_is_not_claimed_before_its_time(store: Tested) {
     assert_eq!((names(&due), due.next_run_at), (vec!["b"], Some(at(20))));
 }
 
-pub(crate) async fn a_run_that_was_put_earlier_is_claimed_earlier(store: Tested) {
+pub(crate) async fn a_new_run_that_is_due_earlier_is_claimed_earlier(store: Tested) {
     enqueue(&store, vec![NewRun { run_at: at(20), ..new("a") }]).await;
     claim(&store, &[("a", 2)], 8, 1).await;
 
@@ -44,7 +44,7 @@ pub(crate) async fn a_run_that_was_put_earlier_is_claimed_earlier(store: Tested)
     assert_eq!(claim(&store, &[("a", 2)], 8, 5).await.claims.len(), 1);
 }
 
-pub(crate) async fn no_more_runs_of_a_task_are_claimed_than_may_run_at_once(store: Tested) {
+pub(crate) async fn claims_never_exceed_a_tasks_concurrency_limit(store: Tested) {
     enqueue(&store, vec![new("a"); 5]).await;
 
     assert_eq!(claim(&store, &[("a", 3)], 2, 1).await.claims.len(), 2);
@@ -84,7 +84,7 @@ pub(crate) async fn places_are_shared_fairly_among_tasks(store: Tested) {
     assert_eq!(found, ["a", "a", "a", "b", "b", "b", "c", "c", "c"]);
 }
 
-/// Runs of `many` and `few`, twenty each, the first of tenant `crowd`; what the tenant `default` has is due last.
+/// Makes twenty runs each of `many` and `few` of tenant `crowd`, and twenty of tenant `default`, which are due last.
 async fn of_two_tenants(store: &Tested) -> ClaimRequest {
     let crowd = |text| NewRun { task: TaskKey { tenant: name("crowd"), task: name(text) }, ..new(text) };
     enqueue(store, vec![crowd("many"); 20]).await;
@@ -98,7 +98,7 @@ fn share(running: u32, room: u32) -> TenantShare {
     TenantShare { running, room }
 }
 
-/// How many of those claimed are the tenant's.
+/// Returns how many of the claimed runs are the tenant's.
 fn of(claimed: &Claimed, tenant: &str) -> usize {
     claimed.claims.iter().filter(|claim| claim.task.tenant.as_str() == tenant).count()
 }
@@ -127,7 +127,7 @@ pub(crate) async fn the_tenant_with_the_fewest_runs_goes_first(store: Tested) {
     let mut running = BTreeMap::from([(name("crowd"), share(7, u32::MAX)), (name("default"), share(0, u32::MAX))]);
     let mut order = Vec::new();
 
-    // One place at a time: a backlog of one that is older would otherwise take them all.
+    // One place at a time: otherwise the older backlog of one tenant would take them all.
     for _ in 0..10 {
         let claimed =
             store.claim(ClaimRequest { limit: 1, tenants: running.clone(), ..request.clone() }).await.unwrap();
@@ -142,7 +142,7 @@ pub(crate) async fn the_tenant_with_the_fewest_runs_goes_first(store: Tested) {
     assert_eq!((of(&together, "crowd"), of(&together, "default")), (5, 5));
 }
 
-pub(crate) async fn a_place_that_one_task_does_not_need_is_anothers(store: Tested) {
+pub(crate) async fn a_place_that_one_task_does_not_need_goes_to_another(store: Tested) {
     enqueue(&store, vec![new("a"); 50]).await;
     enqueue(&store, vec![new("b"); 2]).await;
 
@@ -153,7 +153,7 @@ pub(crate) async fn a_place_that_one_task_does_not_need_is_anothers(store: Teste
     assert_eq!(claim(&store, &[("a", 50), ("b", 50)], 100, 1).await.claims.len(), 42);
 }
 
-pub(crate) async fn of_many_tasks_those_that_wait_longest_come_first(store: Tested) {
+pub(crate) async fn the_tasks_that_wait_longest_come_first(store: Tested) {
     let texts: Vec<String> = (0..20).map(|n| format!("task-{n:02}")).collect();
     for (n, text) in (0..).zip(&texts) {
         enqueue(&store, vec![NewRun { run_at: at(100 - n), ..new(text) }; 3]).await;
@@ -178,7 +178,7 @@ pub(crate) async fn runs_are_claimed_earliest_first(store: Tested) {
     assert_eq!(names(&claimed), ["a", "b", "b", "a"]);
 }
 
-pub(crate) async fn tasks_that_were_not_asked_for_are_left_alone(store: Tested) {
+pub(crate) async fn tasks_outside_the_request_are_left_alone(store: Tested) {
     let other_tenant = TaskKey { tenant: name("other"), task: name("a") };
     enqueue(&store, vec![new("b"), NewRun { task: other_tenant, ..new("a") }]).await;
 
@@ -256,7 +256,7 @@ pub(crate) async fn a_claim_that_is_not_extended_expires(store: Tested) {
     assert_eq!(store.expired(at(501), 0).await.unwrap().len(), 0);
 }
 
-pub(crate) async fn extending_tells_which_claims_are_lost(store: Tested) {
+pub(crate) async fn extending_returns_the_claims_that_are_lost(store: Tested) {
     let over = running(&store, "a").await.key;
     store.finish(success(over).into()).await.unwrap();
     let taken = running(&store, "b").await.key;
@@ -269,7 +269,7 @@ pub(crate) async fn extending_tells_which_claims_are_lost(store: Tested) {
     assert!(extended.cancelled.is_empty());
 }
 
-pub(crate) async fn an_abandoned_claim_expires_at_once_and_anothers_does_not(store: Tested) {
+pub(crate) async fn abandoning_ends_only_the_claims_of_that_host(store: Tested) {
     let mine = running(&store, "a").await.key;
     enqueue(&store, vec![new("b")]).await;
     let theirs = ClaimRequest { host: "two".into(), ..request(&[("b", 1)], 1, 0) };

@@ -1,4 +1,4 @@
-//! How attempts end.
+//! Tests how attempts end.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(crate) async fn a_success_keeps_its_output(store: Tested) {
     assert_eq!((info.ended_at, info.failures), (Some(at(1)), 0));
 }
 
-pub(crate) async fn a_failed_attempt_waits_for_the_next(store: Tested) {
+pub(crate) async fn a_run_waits_for_its_next_attempt_after_a_failure(store: Tested) {
     let first = running(&store, "a").await.key;
 
     store.finish(retry(first, 10).into()).await.unwrap();
@@ -38,7 +38,7 @@ pub(crate) async fn a_failed_attempt_waits_for_the_next(store: Tested) {
     assert_eq!(store.output(first.run).await.unwrap(), None);
 }
 
-pub(crate) async fn a_deferred_attempt_counts_no_failure(store: Tested) {
+pub(crate) async fn a_deferral_does_not_count_as_a_failure(store: Tested) {
     let first = running(&store, "a").await.key;
 
     store
@@ -93,7 +93,7 @@ pub(crate) async fn an_outcome_is_written_once(store: Tested) {
     assert_eq!(store.attempts(claim.run).await.unwrap().len(), 1);
 }
 
-pub(crate) async fn a_sweeper_buries_only_what_has_expired(store: Tested) {
+pub(crate) async fn a_sweeper_ends_only_expired_claims(store: Tested) {
     let claim = running(&store, "a").await.key;
     let bury = |by| Finish { expired_by: Some(by), ..ending(claim, Outcome::Lost, Transition::Fail) };
     let lease_ends = at(0).plus(LEASE);
@@ -107,7 +107,7 @@ pub(crate) async fn a_sweeper_buries_only_what_has_expired(store: Tested) {
     assert_eq!((info.state, info.outcome), (RunState::Failed, Some(Outcome::Lost)));
 }
 
-pub(crate) async fn an_attempt_keeps_all_that_is_written_down(store: Tested) {
+pub(crate) async fn an_attempt_keeps_its_whole_report(store: Tested) {
     let claim = running(&store, "a").await.key;
     let told = Report {
         outcome: Outcome::Trapped,

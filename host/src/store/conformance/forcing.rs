@@ -1,4 +1,4 @@
-//! Runs that go past limits, as somebody wants to see them run.
+//! Tests forced runs, which go past limits because a person wants to see them run.
 
 use super::*;
 use crate::pause::Whom;
@@ -55,7 +55,7 @@ pub(crate) async fn a_forced_run_starts_without_room_for_its_task_or_tenant(stor
     assert_eq!(runs(&claim(&store, &[("a", 0)], 9, 1).await), []);
 }
 
-pub(crate) async fn forced_runs_come_first_and_in_their_order_and_alone(store: Tested) {
+pub(crate) async fn forced_runs_are_claimed_first_in_order_and_alone(store: Tested) {
     let long_due = NewRun { run_at: at(-99), ..new("b") };
     let later = NewRun { run_at: at(1), ..forced("a") };
     let made = enqueue(&store, vec![long_due, later, forced("b"), forced("a")]).await;

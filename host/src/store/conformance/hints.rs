@@ -1,4 +1,4 @@
-//! Who is told. No test waits for time: each waits for what it was promised, with a bound.
+//! Tests hints. No test sleeps: each waits for the hint that it was promised, with a bound.
 
 use std::future::Future;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::*;
 use crate::store::{LockKind, LockMode, LockName};
 
-/// Await `told`, which is on its way or will never be.
+/// Awaits a hint that comes at once or never.
 async fn soon<T>(told: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), told).await.expect("the hint did not come")
 }
 
-pub(crate) async fn who_listens_before_looking_misses_no_run(store: Tested) {
+pub(crate) async fn a_waiter_that_listens_before_it_looks_misses_no_run(store: Tested) {
     let hint = store.runs_hint();
     let told = hint.notified();
     assert!(claim(&store, &[("a", 1)], 1, 0).await.claims.is_empty());
@@ -26,7 +26,7 @@ pub(crate) async fn who_listens_before_looking_misses_no_run(store: Tested) {
     assert_eq!(claim(&store, &[("a", 1)], 1, 0).await.claims.len(), 1);
 }
 
-pub(crate) async fn who_listens_before_looking_misses_no_lock(store: Tested) {
+pub(crate) async fn a_waiter_that_listens_before_it_looks_misses_no_lock(store: Tested) {
     let (one, two) = (running(&store, "a").await.key, running(&store, "a").await.key);
     let lock = LockName { tenant: Name::default_tenant(), kind: LockKind::Named, name: "x".into() };
     let hint = store.locks_hint();
@@ -42,7 +42,7 @@ pub(crate) async fn who_listens_before_looking_misses_no_lock(store: Tested) {
     soon(told).await;
 }
 
-pub(crate) async fn a_retry_and_a_resumption_are_told(store: Tested) {
+pub(crate) async fn a_retry_and_a_resumption_wake_waiters(store: Tested) {
     let claimed = running(&store, "a").await.key;
     let hint = store.runs_hint();
 
@@ -56,7 +56,7 @@ pub(crate) async fn a_retry_and_a_resumption_are_told(store: Tested) {
     soon(told).await;
 }
 
-pub(crate) async fn who_is_let_go_after_being_held_back_is_told(store: Tested) {
+pub(crate) async fn resuming_a_task_that_was_held_back_wakes_waiters(store: Tested) {
     let crash = |claim| ending(claim, Outcome::Trapped, Transition::Wait { run_at: at(0), failed: true }).into();
     let mut claimed = running(&store, "a").await.key;
     for _ in 0..2 {
@@ -74,7 +74,7 @@ pub(crate) async fn who_is_let_go_after_being_held_back_is_told(store: Tested) {
     assert_eq!(claim(&store, &[("a", 1)], 1, 1).await.claims.len(), 1);
 }
 
-pub(crate) async fn every_change_of_a_run_is_told(store: Tested) {
+pub(crate) async fn every_change_of_a_run_wakes_watchers(store: Tested) {
     let mut changes = store.changes();
     changes.mark_unchanged();
 

@@ -1,4 +1,4 @@
-//! What is told of runs, and for how long.
+//! Tests what the history says of runs, and how long it is kept.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::store::{LatestRuns, Retention, RunFilter};
 
 const KEEP_ALL: Retention = Retention { runs: u64::MAX, age: Duration::MAX, bytes: u64::MAX };
 
-/// A run of `text` that ended in second `ended`, with an output of `bytes`.
+/// Makes a run of `text` that ended in second `ended`, with an output of `bytes`.
 async fn succeeded(store: &Tested, text: &str, ended: i64, bytes: usize) -> RunId {
     let claim = running(store, text).await.key;
     let mut finish =
@@ -76,7 +76,7 @@ pub(crate) async fn runs_are_listed_newest_first(store: Tested) {
     assert_eq!(listed(&store, RunFilter { task: Some(name("none")), ..all() }).await, []);
 }
 
-pub(crate) async fn the_latest_run_of_every_task_of_a_tenant_is_told_at_once(store: Tested) {
+pub(crate) async fn one_call_returns_the_latest_run_of_every_task_of_a_tenant(store: Tested) {
     let over = failed(&store, "a").await;
     let other_tenant = TaskKey { tenant: name("other"), task: name("a") };
     let waiting = enqueue(&store, vec![new("b"), new("a"), NewRun { task: other_tenant, ..new("a") }]).await;
@@ -107,7 +107,7 @@ fn ids(runs: &LatestRuns) -> (Option<RunId>, Option<RunId>) {
     (runs.begun.as_ref().map(|run| run.id), runs.waiting.as_ref().map(|run| run.id))
 }
 
-pub(crate) async fn the_latest_run_that_has_begun_is_not_hidden_by_runs_that_wait_or_never_began(store: Tested) {
+pub(crate) async fn waiting_and_never_started_runs_do_not_hide_the_latest_run_that_began(store: Tested) {
     let over = failed(&store, "a").await;
     let far = NewRun { run_at: at(9000), ..new("a") };
     let ids = enqueue(&store, vec![far.clone(), new("a"), new("a"), far]).await;
@@ -147,7 +147,7 @@ pub(crate) async fn runs_are_counted_by_state(store: Tested) {
     }
 }
 
-pub(crate) async fn the_latest_success_is_the_latest_runs(store: Tested) {
+pub(crate) async fn the_latest_success_is_that_of_the_run_with_the_greatest_id(store: Tested) {
     let (early, late) = (running(&store, "a").await.key, running(&store, "a").await.key);
     assert_eq!(store.latest_success(task("a")).await.unwrap(), None);
 
@@ -175,7 +175,7 @@ pub(crate) async fn pruning_keeps_the_latest_runs(store: Tested) {
     assert_eq!(store.counts().await.unwrap()[&RunState::Succeeded], 3);
 }
 
-pub(crate) async fn pruning_by_age_keeps_the_young(store: Tested) {
+pub(crate) async fn pruning_by_age_keeps_recent_runs(store: Tested) {
     let late = running(&store, "a").await.key;
     for _ in 0..3 {
         succeeded(&store, "a", 100, 0).await;
@@ -191,7 +191,7 @@ pub(crate) async fn pruning_by_age_keeps_the_young(store: Tested) {
     assert_eq!(listed(&store, all()).await, [young, late.run]);
 }
 
-pub(crate) async fn pruning_by_bytes_keeps_what_fits(store: Tested) {
+pub(crate) async fn pruning_by_bytes_keeps_the_latest_runs_that_fit(store: Tested) {
     let mut runs = Vec::new();
     for _ in 0..4 {
         runs.push(succeeded(&store, "a", 1, 100_000).await);
@@ -204,7 +204,7 @@ pub(crate) async fn pruning_by_bytes_keeps_what_fits(store: Tested) {
     assert_eq!(prune_all(&store, &Retention { bytes: 250_000, ..KEEP_ALL }, 9).await, 0);
 }
 
-pub(crate) async fn pruning_leaves_what_is_not_over(store: Tested) {
+pub(crate) async fn pruning_keeps_runs_that_are_not_over(store: Tested) {
     let runs = running(&store, "a").await.key.run;
     let waits = enqueue(&store, vec![new("a")]).await[0];
     failed(&store, "b").await;
@@ -215,7 +215,7 @@ pub(crate) async fn pruning_leaves_what_is_not_over(store: Tested) {
     assert_eq!(listed(&store, all()).await, [waits, runs]);
 }
 
-pub(crate) async fn pruning_leaves_the_latest_success(store: Tested) {
+pub(crate) async fn pruning_keeps_the_latest_success(store: Tested) {
     succeeded(&store, "a", 1, 10).await;
     let good = succeeded(&store, "a", 1, 10).await;
     let mut bad = Vec::new();
@@ -230,7 +230,7 @@ pub(crate) async fn pruning_leaves_the_latest_success(store: Tested) {
     assert_eq!(store.output(good).await.unwrap().unwrap().body, [7; 10]);
 }
 
-pub(crate) async fn pruning_goes_on_until_nothing_is_left_to_do(store: Tested) {
+pub(crate) async fn pruning_deletes_piece_by_piece_until_nothing_is_left(store: Tested) {
     let skipped = NewRun { admit: Admit::Below(0), ..new("a") };
     enqueue(&store, vec![skipped; 700]).await;
 
@@ -257,7 +257,7 @@ pub(crate) async fn a_pruned_run_leaves_nothing_behind(store: Tested) {
     assert!(matches!(again, Enqueued::New(run) if run > first), "{again:?}");
 }
 
-pub(crate) async fn of_a_run_that_is_tried_for_ever_the_first_and_the_latest_attempts_stay(store: Tested) {
+pub(crate) async fn a_run_that_is_tried_for_ever_keeps_its_first_and_latest_attempts(store: Tested) {
     let run = enqueue(&store, vec![new("a")]).await[0];
     for attempt in 1..=250 {
         let claim = claim(&store, &[("a", 1)], 1, 0).await.claims[0].key;
@@ -274,7 +274,7 @@ pub(crate) async fn of_a_run_that_is_tried_for_ever_the_first_and_the_latest_att
 
     let expected: Vec<u32> = std::iter::once(1).chain(151..=250).collect();
     assert_eq!(kept, expected);
-    // What was forgotten does not count as kept: these are 101 logs of a hundred bytes, not 250.
+    // Deleted attempts no longer count: 101 logs of a hundred bytes remain, not 250.
     assert_eq!(prune_all(&store, &Retention { bytes: 12_000, ..KEEP_ALL }, 9).await, 0);
     assert_eq!(prune_all(&store, &Retention { bytes: 9000, ..KEEP_ALL }, 9).await, 1);
 }

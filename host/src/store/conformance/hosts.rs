@@ -1,4 +1,4 @@
-//! Hosts that are written down.
+//! Tests the records of hosts.
 
 use super::*;
 use crate::store::hosts::{Announced, Announcement, HostInfo, HostRecord};
@@ -7,7 +7,7 @@ const THERE: Announced = Announced { draining: false, replaced: false };
 const DRAINING: Announced = Announced { draining: true, replaced: false };
 const REPLACED: Announced = Announced { draining: false, replaced: true };
 
-/// What the life `instance` of a host says of itself.
+/// Creates the description that the life `instance` of a host gives of itself.
 fn record(host: &str, instance: i64) -> HostRecord {
     HostRecord {
         name: host.into(),
@@ -31,7 +31,7 @@ async fn names(store: &Tested) -> Vec<String> {
     store.hosts().await.unwrap().into_iter().map(|known| known.host.name).collect()
 }
 
-pub(crate) async fn a_host_that_announces_itself_is_listed_as_it_is(store: Tested) {
+pub(crate) async fn a_host_that_announces_itself_is_listed(store: Tested) {
     assert!(store.hosts().await.unwrap().is_empty());
 
     assert_eq!(announce(&store, record("two", i64::MAX), true, 0).await, THERE);
@@ -47,7 +47,7 @@ pub(crate) async fn a_host_that_announces_itself_is_listed_as_it_is(store: Teste
     assert_eq!(store.hosts().await.unwrap(), [info(bare, 1), info(record("two", i64::MAX), 0)]);
 }
 
-pub(crate) async fn a_later_announcement_changes_what_is_said_of_a_host(store: Tested) {
+pub(crate) async fn a_later_announcement_updates_the_record_of_a_host(store: Tested) {
     announce(&store, record("one", 1), true, 0).await;
     let busier = HostRecord { attempts: 9, plugins: 8, ..record("one", 1) };
 
@@ -59,7 +59,7 @@ pub(crate) async fn a_later_announcement_changes_what_is_said_of_a_host(store: T
     assert_eq!(known, [HostInfo { host: busier, draining: false, seen_at: at(9), alive_until: at(9) }]);
 }
 
-pub(crate) async fn who_takes_over_a_name_fences_the_life_that_had_it(store: Tested) {
+pub(crate) async fn a_life_that_takes_over_a_name_fences_the_earlier_one(store: Tested) {
     announce(&store, record("one", 1), true, 0).await;
     announce(&store, record("other", 1), true, 0).await;
 
@@ -72,7 +72,7 @@ pub(crate) async fn who_takes_over_a_name_fences_the_life_that_had_it(store: Tes
     assert_eq!(announce(&store, record("other", 1), false, 3).await, THERE);
 }
 
-pub(crate) async fn a_host_learns_with_its_next_announcement_that_it_is_to_drain(store: Tested) {
+pub(crate) async fn a_host_learns_of_a_drain_with_its_next_announcement(store: Tested) {
     announce(&store, record("one", 1), true, 0).await;
     announce(&store, record("other", 1), true, 0).await;
 
@@ -87,7 +87,7 @@ pub(crate) async fn a_host_learns_with_its_next_announcement_that_it_is_to_drain
     assert_eq!(announce(&store, record("one", 1), false, 2).await, THERE);
 }
 
-pub(crate) async fn a_start_ends_the_draining_of_its_name(store: Tested) {
+pub(crate) async fn a_start_ends_the_drain_of_its_name(store: Tested) {
     announce(&store, record("one", 1), true, 0).await;
     store.set_draining("one", true).await.unwrap();
 
@@ -96,7 +96,7 @@ pub(crate) async fn a_start_ends_the_draining_of_its_name(store: Tested) {
     assert!(!store.hosts().await.unwrap()[0].draining);
 }
 
-pub(crate) async fn hosts_that_were_not_heard_of_for_long_are_forgotten(store: Tested) {
+pub(crate) async fn hosts_that_stopped_announcing_themselves_are_deleted(store: Tested) {
     announce(&store, record("old", 1), true, 0).await;
     announce(&store, record("young", 1), true, 10).await;
 
@@ -104,7 +104,7 @@ pub(crate) async fn hosts_that_were_not_heard_of_for_long_are_forgotten(store: T
     assert_eq!(store.forget_hosts(at(10)).await.unwrap(), 1);
 
     assert_eq!(names(&store).await, ["young"]);
-    // One that slept for so long, and whose name nobody has taken, is there again.
+    // A host that slept for so long, and whose name is still free, is recorded again.
     assert_eq!(announce(&store, record("old", 1), false, 20).await, THERE);
     assert_eq!(names(&store).await, ["old", "young"]);
 }

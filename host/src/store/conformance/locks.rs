@@ -1,4 +1,4 @@
-//! Who holds what.
+//! Tests which run holds which lock.
 
 use super::*;
 use crate::store::{LockKind, LockMode, LockName, LockTaken};
@@ -117,7 +117,7 @@ pub(crate) async fn a_stale_claim_takes_no_lock(store: Tested) {
     fence(acquire(&store, "x", LockMode::Exclusive, second).await);
 }
 
-pub(crate) async fn only_its_holder_releases_a_lock(store: Tested) {
+pub(crate) async fn only_the_holder_releases_a_lock(store: Tested) {
     let (one, two) = (running(&store, "a").await.key, running(&store, "a").await.key);
     acquire(&store, "x", LockMode::Exclusive, one).await;
 
@@ -128,7 +128,7 @@ pub(crate) async fn only_its_holder_releases_a_lock(store: Tested) {
     assert_eq!(store.locks(Name::default_tenant()).await.unwrap().len(), 1);
 }
 
-pub(crate) async fn locks_of_other_names_kinds_and_tenants_are_apart(store: Tested) {
+pub(crate) async fn locks_of_different_names_kinds_and_tenants_are_independent(store: Tested) {
     let (one, two) = (running(&store, "a").await.key, running(&store, "a").await.key);
     let others =
         [lock("y"), LockName { kind: LockKind::Refresh, ..lock("x") }, LockName { tenant: name("other"), ..lock("x") }];
@@ -143,7 +143,7 @@ pub(crate) async fn locks_of_other_names_kinds_and_tenants_are_apart(store: Test
     assert_eq!(store.locks(name("other")).await.unwrap().len(), 1);
 }
 
-pub(crate) async fn who_waits_for_a_lock_takes_it_when_it_is_free(store: Tested) {
+pub(crate) async fn a_waiting_run_takes_the_lock_when_it_is_free(store: Tested) {
     let (one, two) = (running(&store, "a").await.key, running(&store, "a").await.key);
     let first = fence(acquire(&store, "x", LockMode::Exclusive, one).await);
 
@@ -155,12 +155,12 @@ pub(crate) async fn who_waits_for_a_lock_takes_it_when_it_is_free(store: Tested)
     let taken = wait(&store, "x", LockMode::Shared, two).await;
     assert!(fence(taken) > first);
     assert_eq!(wait(&store, "x", LockMode::Shared, two).await, taken);
-    // It has left the queue with that: once it lets go, nobody is before who comes next.
+    // The run left the queue when it got the lock: after its release no run is ahead of the next one.
     store.release_lock(lock("x"), two).await.unwrap();
     fence(acquire(&store, "x", LockMode::Exclusive, one).await);
 }
 
-pub(crate) async fn who_has_left_the_queue_keeps_nobody_out(store: Tested) {
+pub(crate) async fn a_run_that_left_the_queue_blocks_no_other(store: Tested) {
     let (one, two) = (running(&store, "a").await.key, running(&store, "a").await.key);
     let three = running(&store, "a").await.key;
     acquire(&store, "x", LockMode::Exclusive, one).await;
@@ -174,7 +174,7 @@ pub(crate) async fn who_has_left_the_queue_keeps_nobody_out(store: Tested) {
     fence(acquire(&store, "x", LockMode::Exclusive, three).await);
 }
 
-pub(crate) async fn a_run_that_ends_while_it_waits_keeps_nobody_out(store: Tested) {
+pub(crate) async fn a_run_that_ends_while_it_waits_blocks_no_other(store: Tested) {
     let (one, two) = (running(&store, "a").await.key, running(&store, "a").await.key);
     let three = running(&store, "a").await.key;
     acquire(&store, "x", LockMode::Exclusive, one).await;

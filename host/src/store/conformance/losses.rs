@@ -1,4 +1,4 @@
-//! Runs whose host went away.
+//! Tests runs whose host went away.
 
 use super::*;
 use crate::run::RunState;
@@ -7,7 +7,7 @@ use crate::store::{Death, LossPolicy, Released, RunInfo};
 
 const POLICY: LossPolicy = LossPolicy { attempts: 7, pause_after: Some(2) };
 
-/// Announces a life of host `one`, which counts as there for a lease.
+/// Announces a life of host `one`, which counts as up for a lease.
 async fn announce(store: &Tested, instance: i64, takes_over: bool, seconds: i64) {
     let host = HostRecord {
         name: "one".into(),
@@ -31,7 +31,7 @@ async fn claim_with(store: &Tested, policy: Option<LossPolicy>, seconds: i64) ->
     claimed.claims.first().map(|claim| claim.key)
 }
 
-/// Ends an attempt whose host died.
+/// Creates the end of an attempt whose host died.
 fn buried(claim: ClaimKey, transition: Transition, presumed: Option<i64>, seconds: i64) -> Arc<Finish> {
     let death = Some(Death { host: "one".into(), presumed });
     let finish = ending(claim, Outcome::Lost, transition);
@@ -42,7 +42,7 @@ async fn info(store: &Tested, claim: ClaimKey) -> RunInfo {
     store.run(claim.run).await.unwrap().unwrap()
 }
 
-/// A run of task `a` that is held back: its host was presumed dead in its life 1.
+/// Makes a run of task `a` that is held back: its host was presumed dead in its life 1.
 async fn held_back(store: &Tested) -> ClaimKey {
     enqueue(store, vec![new("a")]).await;
     announce(store, 1, true, 0).await;
@@ -51,7 +51,7 @@ async fn held_back(store: &Tested) -> ClaimKey {
     claim
 }
 
-pub(crate) async fn a_lost_run_tells_the_policy_that_its_latest_claim_stored(store: Tested) {
+pub(crate) async fn a_lost_run_has_the_policy_that_its_latest_claim_stored(store: Tested) {
     enqueue(&store, vec![new("a")]).await;
     let lost = async || store.expired(at(10_000), 9).await.unwrap().remove(0);
     let again = |claim| retry(claim, 1);
@@ -73,7 +73,7 @@ pub(crate) async fn a_lost_run_tells_the_policy_that_its_latest_claim_stored(sto
     assert_eq!(lost().await.policy, Some(other));
 }
 
-pub(crate) async fn a_lost_run_tells_whether_its_host_died(store: Tested) {
+pub(crate) async fn a_lost_run_shows_whether_its_host_died(store: Tested) {
     enqueue(&store, vec![new("a")]).await;
     claim_with(&store, None, 0).await.unwrap();
     let death = async |seconds| store.expired(at(seconds), 9).await.unwrap().remove(0).death;
@@ -120,7 +120,7 @@ pub(crate) async fn a_suspect_does_not_start_until_it_is_released(store: Tested)
     assert!(matches!(absent, Err(StoreError::NoRun(RunId(99)))), "{absent:?}");
 }
 
-pub(crate) async fn who_waits_for_runs_is_told_of_one_that_is_released(store: Tested) {
+pub(crate) async fn releasing_a_suspect_wakes_waiters(store: Tested) {
     let claim = held_back(&store).await;
     let hint = store.runs_hint();
     let told = hint.notified();
@@ -165,7 +165,7 @@ pub(crate) async fn the_death_of_a_host_that_was_started_again_is_never_taken_ba
     assert_eq!((info.deaths, info.suspected_at), (1, Some(at(1))));
 }
 
-pub(crate) async fn a_run_whose_end_was_asked_for_is_cancelled_and_not_held_back(store: Tested) {
+pub(crate) async fn a_run_that_was_asked_to_end_is_cancelled_and_not_held_back(store: Tested) {
     enqueue(&store, vec![new("a")]).await;
     let claim = claim_with(&store, Some(POLICY), 0).await.unwrap();
     store.cancel(claim.run, "enough", at(1)).await.unwrap();

@@ -1,8 +1,9 @@
-//! Random lives of runs: whatever hosts do, in whatever order, a store and a model in memory come to the same.
+//! Tests random lives of runs: whatever hosts do, in whatever order, a store agrees with a model in memory.
 //!
-//! [`Step`]s are what hosts do: make runs, take them, hold on to them, end them, crash, bury what others left, take locks.
-//! A host that has crashed or sleeps goes on with claims that are not its own any more, as a host does that was stopped.
-//! The model says what each step must come to; where a store may choose (which due runs it takes), it says what is allowed.
+//! The [`Step`]s are what hosts do: make runs, claim them, extend claims, end attempts, crash, end what others left,
+//! take locks. A host that has crashed or slept continues with claims that are no longer its own, like a real host that
+//! was stopped. The model says what each step must result in; where a store may choose (which due runs it takes), the
+//! model says what is allowed.
 
 mod memory;
 
@@ -14,50 +15,50 @@ use super::*;
 use crate::run::RunState;
 use crate::store::{Cancelled, LockKind, LockMode, LockName, LockTaken};
 
-/// Tasks, and how many runs of each may be running at once.
+/// The tasks, each with its concurrency limit.
 const TASKS: [(&str, u32); 3] = [("one", 1), ("two", 2), ("many", 9)];
 const HOSTS: [&str; 3] = ["ada", "bob", "cyd"];
 const LOCKS: [&str; 2] = ["left", "right"];
 
-/// One thing that happens.
+/// One step in the life of the hosts.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// Runs of a task are made, due in so many seconds.
+    /// Runs of a task are made, due in `delay` seconds.
     Enqueue {
         task: usize,
         count: usize,
         delay: i64,
     },
-    /// Time goes by.
+    /// Time passes.
     Wait {
         seconds: i64,
     },
-    /// A host takes runs.
+    /// A host claims runs.
     Claim {
         host: usize,
         limit: usize,
     },
-    /// A host holds on to all that it thinks it has.
+    /// A host extends all claims that it thinks it has.
     Extend {
         host: usize,
     },
-    /// A host ends one of the attempts that it ever had, good or not, its own still or not.
+    /// A host ends one of the attempts that ever were, successfully or not, whether its claim still holds or not.
     Finish {
         pick: usize,
         succeeds: bool,
         again: bool,
     },
-    /// A host is started anew: what it had before is over.
+    /// A host is restarted, which ends its earlier claims.
     Restart {
         host: usize,
     },
-    /// A host buries what others left.
+    /// A host ends the attempts that others left.
     Sweep,
-    /// Somebody wants a run ended.
+    /// A run is asked to end.
     Cancel {
         pick: usize,
     },
-    /// One of the attempts that ever were takes a lock, or lets go of it.
+    /// One of the attempts that ever were takes a lock.
     Lock {
         pick: usize,
         lock: usize,
@@ -69,7 +70,7 @@ pub(crate) enum Step {
     },
 }
 
-/// Any steps.
+/// Generates any steps.
 pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let host = 0..HOSTS.len();
     let pick = any::<prop::sample::Index>().prop_map(|index| index.index(1 << 16));
@@ -90,13 +91,13 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
-/// Go through `steps` with a store that is empty, and see that it does what the model does.
+/// Takes `steps` with an empty store, and checks that it does what the model does.
 pub(crate) async fn live(store: Tested, steps: Vec<Step>) -> TestCaseResult {
     let mut model = Model::default();
     for step in steps {
         take(&store, &mut model, &step).await?;
     }
-    // Whatever was left is buried in the end: no run and no lock stays behind.
+    // A final sweep ends everything that is left: no run and no lock stays behind.
     model.now += 1000;
     take(&store, &mut model, &Step::Sweep).await?;
     for run in &model.runs {
@@ -197,7 +198,7 @@ fn name_of(lock: usize) -> LockName {
     LockName { tenant: Name::default_tenant(), kind: LockKind::Named, name: LOCKS[lock].into() }
 }
 
-/// A store may choose among what is due; it must not take too much, nor leave what could be taken.
+/// Claims runs. A store may choose among the due ones; it must not take too many, nor leave what could be taken.
 async fn claim(store: &Tested, model: &mut Model, host: usize, limit: usize) -> TestCaseResult {
     let request = ClaimRequest { host: HOSTS[host].into(), ..request(&TASKS, limit, model.now) };
     let claimed = store.claim(request).await.unwrap();

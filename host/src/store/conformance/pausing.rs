@@ -1,9 +1,9 @@
-//! What people pause: a task, a tenant's tasks, all of them.
+//! Tests pauses of a task, of a tenant's tasks, and of all tasks.
 
 use super::*;
 use crate::pause::Whom;
 
-/// The task `text` of the tenant `crowd`.
+/// Returns the task `text` of the tenant `crowd`.
 fn crowds(text: &str) -> TaskKey {
     TaskKey { tenant: name("crowd"), task: name(text) }
 }
@@ -12,14 +12,14 @@ fn crowd() -> Whom {
     Whom::Tenant(name("crowd"))
 }
 
-/// Take whatever is due of `a` of the default tenant and of `crowd`: whose it was.
+/// Claims all due runs of `a` of the default tenant and of `crowd`. Returns their tenants.
 async fn taken(store: &Tested, seconds: i64) -> Vec<String> {
     let tasks = Arc::new(BTreeMap::from([(task("a"), 9), (crowds("a"), 9)]));
     let claimed = store.claim(ClaimRequest { tasks, ..request(&[], 9, seconds) }).await.unwrap();
     claimed.claims.iter().map(|claim| claim.task.tenant.to_string()).collect()
 }
 
-/// A run of each of the two tasks.
+/// Makes a run of each of the two tasks.
 async fn one_each(store: &Tested) -> Vec<RunId> {
     enqueue(store, vec![new("a"), NewRun { task: crowds("a"), ..new("a") }]).await
 }
@@ -28,7 +28,7 @@ async fn why(store: &Tested, run: RunId) -> Option<String> {
     store.run(run).await.unwrap().unwrap().why
 }
 
-pub(crate) async fn nothing_of_a_paused_tenant_is_claimed_and_all_else_is(store: Tested) {
+pub(crate) async fn a_paused_tenant_keeps_only_its_own_runs_from_being_claimed(store: Tested) {
     let runs = one_each(&store).await;
     store.pause(crowd(), Some("it is late".into()), at(3)).await.unwrap();
 
@@ -41,7 +41,7 @@ pub(crate) async fn nothing_of_a_paused_tenant_is_claimed_and_all_else_is(store:
     assert_eq!(taken(&store, 5).await, ["crowd"]);
 }
 
-pub(crate) async fn a_pause_of_all_is_about_tasks_that_come_later_too(store: Tested) {
+pub(crate) async fn a_pause_of_all_tasks_includes_later_tasks(store: Tested) {
     store.pause(Whom::All, None, at(3)).await.unwrap();
     let runs = one_each(&store).await;
 
@@ -54,7 +54,7 @@ pub(crate) async fn a_pause_of_all_is_about_tasks_that_come_later_too(store: Tes
     assert!(matches!(store.fire(fire("new", vec![new("new")], at(5), at(5))).await.unwrap(), Fired::Made(_)));
 }
 
-pub(crate) async fn what_was_due_while_many_were_paused_is_left_out(store: Tested) {
+pub(crate) async fn instants_during_a_pause_of_many_tasks_are_left_out(store: Tested) {
     store.fire(fire("a", vec![], at(1), at(1))).await.unwrap();
     store.fire(Fire { task: crowds("a"), ..fire("a", vec![], at(1), at(1)) }).await.unwrap();
     let cursors = async || {
@@ -70,7 +70,7 @@ pub(crate) async fn what_was_due_while_many_were_paused_is_left_out(store: Teste
     assert_eq!(cursors().await, [at(9), at(9)]);
 }
 
-pub(crate) async fn to_resume_many_resumes_none_that_was_paused_otherwise(store: Tested) {
+pub(crate) async fn resuming_all_tasks_keeps_every_narrower_pause(store: Tested) {
     let runs = one_each(&store).await;
     store.pause(Whom::Task(task("a")), Some("by itself".into()), at(1)).await.unwrap();
     store.pause(crowd(), None, at(2)).await.unwrap();
@@ -86,7 +86,7 @@ pub(crate) async fn to_resume_many_resumes_none_that_was_paused_otherwise(store:
     assert_eq!(taken(&store, 6).await.len(), 2);
 }
 
-pub(crate) async fn to_resume_a_task_ends_no_pause_of_many(store: Tested) {
+pub(crate) async fn resuming_a_task_or_a_tenant_keeps_the_pause_of_all_tasks(store: Tested) {
     one_each(&store).await;
     store.pause(Whom::All, None, at(1)).await.unwrap();
 
@@ -96,7 +96,7 @@ pub(crate) async fn to_resume_a_task_ends_no_pause_of_many(store: Tested) {
     assert_eq!(taken(&store, 3).await, Vec::<String>::new());
 }
 
-pub(crate) async fn a_second_pause_changes_the_reason_if_it_gives_one_and_nothing_else(store: Tested) {
+pub(crate) async fn a_second_pause_changes_only_the_reason_and_only_if_it_gives_one(store: Tested) {
     for whom in [Whom::Task(task("a")), crowd(), Whom::All] {
         store.pause(whom.clone(), Some("first".into()), at(1)).await.unwrap();
         store.pause(whom.clone(), None, at(2)).await.unwrap();
@@ -111,7 +111,7 @@ pub(crate) async fn a_second_pause_changes_the_reason_if_it_gives_one_and_nothin
     }
 }
 
-/// Since when `whom` is paused, and why.
+/// Returns since when `whom` is paused, and why.
 async fn pause_of(store: &Tested, whom: &Whom) -> (Option<Timestamp>, Option<String>) {
     let pauses = store.pauses().await.unwrap();
     let pause = match whom {
@@ -123,7 +123,7 @@ async fn pause_of(store: &Tested, whom: &Whom) -> (Option<Timestamp>, Option<Str
     (pause.since, pause.why)
 }
 
-pub(crate) async fn who_waits_for_runs_is_told_when_many_are_resumed(store: Tested) {
+pub(crate) async fn resuming_many_tasks_wakes_waiters(store: Tested) {
     one_each(&store).await;
     store.pause(Whom::All, None, at(1)).await.unwrap();
     let hint = store.runs_hint();

@@ -1,4 +1,4 @@
-//! What surrounds a schedule: runs that are to start in time, and which schedule a task has.
+//! Tests the latest start of runs, and changes of a task's schedule.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::run::RunState;
 use crate::store::{Begun, TaskState};
 
-/// A run of task `text` that may start at second 0, and is to by second `seconds`.
+/// Creates a run of task `text` that may start at second 0, and must start by second `seconds`.
 fn by(text: &str, seconds: i64) -> NewRun {
     NewRun { start_by: Some(at(seconds)), input: b"in".to_vec(), ..new(text) }
 }
@@ -19,7 +19,7 @@ async fn state(store: &Tested, text: &str) -> TaskState {
     store.task_states().await.unwrap().remove(&task(text)).unwrap_or_default()
 }
 
-pub(crate) async fn a_run_that_was_not_started_in_time_is_never_claimed_and_says_so(store: Tested) {
+pub(crate) async fn a_run_that_missed_its_latest_start_is_cancelled_with_a_message(store: Tested) {
     let run = enqueue(&store, vec![by("a", 3)]).await[0];
 
     let mut asked = request(&[("a", 9)], 9, 3);
@@ -34,7 +34,7 @@ pub(crate) async fn a_run_that_was_not_started_in_time_is_never_claimed_and_says
     assert_eq!((counts[&RunState::Waiting], counts[&RunState::Cancelled]), (0, 1));
 }
 
-pub(crate) async fn a_run_that_was_started_in_time_may_be_tried_again_whenever(store: Tested) {
+pub(crate) async fn a_run_that_started_in_time_may_be_retried_at_any_time(store: Tested) {
     enqueue(&store, vec![by("a", 3)]).await;
 
     let first = claim(&store, &[("a", 9)], 9, 3).await.claims.remove(0);
@@ -44,13 +44,13 @@ pub(crate) async fn a_run_that_was_started_in_time_may_be_tried_again_whenever(s
     assert_eq!(claim(&store, &[("a", 9)], 9, 100).await.claims.len(), 1);
 }
 
-pub(crate) async fn runs_that_are_late_are_cancelled_though_nobody_claims(store: Tested) {
+pub(crate) async fn late_runs_are_cancelled_without_a_claim(store: Tested) {
     let runs = enqueue(&store, vec![by("a", 3), by("b", 5), by("a", 7), new("a")]).await;
     store.set_paused(task("b"), true, at(1)).await.unwrap();
     let mut changes = store.changes();
 
     assert_eq!(store.cancel_late(at(3)).await.unwrap(), 0);
-    // What came before is told by now, as one write comes after the other.
+    // Hints of the earlier writes have arrived by now, because one write comes after the other.
     changes.mark_unchanged();
     assert_eq!(store.cancel_late(at(6)).await.unwrap(), 2);
     assert_eq!(store.cancel_late(at(6)).await.unwrap(), 0);
@@ -64,7 +64,7 @@ pub(crate) async fn runs_that_are_late_are_cancelled_though_nobody_claims(store:
     assert_eq!(store.cancel_late(at(100)).await.unwrap(), 1);
 }
 
-pub(crate) async fn who_waits_for_work_looks_again_when_a_run_is_late(store: Tested) {
+pub(crate) async fn a_claim_returns_the_instant_at_which_a_run_will_be_late(store: Tested) {
     let busy = running(&store, "a").await;
     enqueue(&store, vec![by("a", 30)]).await;
 
@@ -75,7 +75,7 @@ pub(crate) async fn who_waits_for_work_looks_again_when_a_run_is_late(store: Tes
     store.cancel(busy.key.run, "late", at(2)).await.unwrap();
 }
 
-pub(crate) async fn a_schedule_that_is_another_begins_anew(store: Tested) {
+pub(crate) async fn a_changed_schedule_starts_afresh(store: Tested) {
     let made = |run: NewRun| Fire { memory: Some("last".into()), ..fire("a", vec![run], at(10), at(10)) };
     store.begin_schedules(vec![begun("a", "every 10s", 1), begun("b", "at noon", 1)]).await.unwrap();
     store.fire(made(new("a"))).await.unwrap();
@@ -99,14 +99,14 @@ pub(crate) async fn a_schedule_that_is_another_begins_anew(store: Tested) {
     assert_eq!(state(&store, "b").await, TaskState { schedule: Some("at noon".into()), ..TaskState::default() });
 }
 
-pub(crate) async fn a_schedule_that_was_not_written_down_is_taken_up_as_it_is(store: Tested) {
+pub(crate) async fn a_schedule_that_was_not_recorded_keeps_the_tasks_state(store: Tested) {
     store.fire(fire("a", vec![new("a")], at(10), at(10))).await.unwrap();
 
     store.begin_schedules(vec![begun("a", "every 10s", 60)]).await.unwrap();
 
     let kept = TaskState { cursor: Some(at(10)), fired: 1, schedule: Some("every 10s".into()), ..TaskState::default() };
     assert_eq!(state(&store, "a").await, kept);
-    // A clock that was set back meanwhile moves no cursor back.
+    // A clock that was set back moves no cursor back.
     store.begin_schedules(vec![begun("a", "every 20s", 5)]).await.unwrap();
     assert_eq!(state(&store, "a").await.cursor, Some(at(10)));
 }

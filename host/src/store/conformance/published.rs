@@ -1,4 +1,4 @@
-//! Plugins that hosts share.
+//! Tests plugins that hosts share.
 
 use super::*;
 use crate::store::Retention;
@@ -8,8 +8,8 @@ fn key(text: &str) -> PluginKey {
     PluginKey { tenant: Name::default_tenant(), plugin: name(text) }
 }
 
-/// A plugin `text` whose component is `component`, dropped on host `one` in second 0. Whatever its digest is: the store takes
-/// it as it is given.
+/// Creates a plugin `text` with the component `component`, dropped on host `one` in second 0. Its digest is not the
+/// real one: the store does not check it.
 fn plugin(text: &str, component: &[u8]) -> Publish {
     Publish {
         key: key(text),
@@ -29,18 +29,18 @@ async fn since(store: &Tested, version: u64) -> Vec<PublishedPlugin> {
     store.published_since(version, 1000).await.unwrap()
 }
 
-/// The component of what was published.
+/// Returns the component of a published plugin.
 async fn component(store: &Tested, plugin: &Publish) -> Option<Vec<u8>> {
     store.component(&plugin.digest, plugin.component.len() as u64).await.unwrap()
 }
 
-/// Prune so long after second 0 that nobody needs what is over.
+/// Prunes so long after second 0 that nothing that is over is needed any more.
 async fn prune_later(store: &Tested) {
     let retention = Retention { runs: 10, age: Duration::from_secs(1), bytes: 1 << 20 };
     store.prune(retention, at(1).plus(TOLD_FOR)).await.unwrap();
 }
 
-pub(crate) async fn a_published_plugin_is_told_as_it_was_given(store: Tested) {
+pub(crate) async fn a_published_plugin_is_read_as_it_was_written(store: Tested) {
     let published = plugin("front", b"wasm");
 
     let version = store.publish(published.clone()).await.unwrap();
@@ -75,7 +75,7 @@ pub(crate) async fn the_same_plugin_is_published_once_and_another_host_takes_it_
     assert_eq!((now.version, now.host.as_str(), now.published_at), (taken, "two", at(6)));
 }
 
-pub(crate) async fn what_is_published_later_takes_the_place_of_what_was_before(store: Tested) {
+pub(crate) async fn a_later_publication_replaces_the_earlier_one(store: Tested) {
     let first = publish(&store, "a", b"first").await;
     let second = publish(&store, "a", b"second").await;
     let granted = Publish { manifest: String::new(), ..plugin("a", b"second") };
@@ -87,7 +87,7 @@ pub(crate) async fn what_is_published_later_takes_the_place_of_what_was_before(s
     assert!(since(&store, third).await.is_empty());
 }
 
-pub(crate) async fn plugins_of_two_tenants_are_two(store: Tested) {
+pub(crate) async fn two_tenants_may_use_the_same_plugin_name(store: Tested) {
     let others = PluginKey { tenant: name("acme"), plugin: name("a") };
 
     publish(&store, "a", b"wasm").await;
@@ -97,7 +97,7 @@ pub(crate) async fn plugins_of_two_tenants_are_two(store: Tested) {
     assert_eq!(keys, [key("a"), others]);
 }
 
-pub(crate) async fn published_plugins_are_told_in_pages_by_version(store: Tested) {
+pub(crate) async fn published_plugins_are_listed_in_pages_by_version(store: Tested) {
     let mut versions = Vec::new();
     for text in ["b", "a", "c"] {
         versions.push(publish(&store, text, text.as_bytes()).await);
@@ -111,7 +111,7 @@ pub(crate) async fn published_plugins_are_told_in_pages_by_version(store: Tested
     assert_eq!(told, [("a", versions[1]), ("c", versions[2]), ("b", versions[3])]);
 }
 
-pub(crate) async fn who_withdraws_what_is_another_version_by_now_changes_nothing(store: Tested) {
+pub(crate) async fn withdrawing_an_outdated_version_changes_nothing(store: Tested) {
     let first = publish(&store, "a", b"first").await;
     let second = publish(&store, "a", b"second").await;
 
@@ -123,7 +123,7 @@ pub(crate) async fn who_withdraws_what_is_another_version_by_now_changes_nothing
     assert!(!store.withdraw(key("a"), second, at(3)).await.unwrap());
 }
 
-pub(crate) async fn a_withdrawn_plugin_is_told_for_a_while_and_may_come_back(store: Tested) {
+pub(crate) async fn a_withdrawn_plugin_is_listed_for_a_while_and_may_come_back(store: Tested) {
     let first = publish(&store, "a", b"wasm").await;
     publish(&store, "b", b"wasm").await;
     store.withdraw(key("a"), first, at(0)).await.unwrap();
@@ -139,7 +139,7 @@ pub(crate) async fn a_withdrawn_plugin_is_told_for_a_while_and_may_come_back(sto
     assert!(!since(&store, 0).await.iter().any(|plugin| plugin.withdrawn));
 }
 
-pub(crate) async fn pruning_forgets_components_that_no_plugin_has(store: Tested) {
+pub(crate) async fn pruning_deletes_components_that_no_plugin_has(store: Tested) {
     let [shared, replaced, latest] = [b"shared", b"before", b"latest"].map(|bytes| plugin("a", bytes));
     for published in [&shared, &replaced, &latest] {
         store.publish(published.clone()).await.unwrap();
@@ -154,7 +154,7 @@ pub(crate) async fn pruning_forgets_components_that_no_plugin_has(store: Tested)
     assert_eq!(publish(&store, "b", b"shared").await, since(&store, 0).await[1].version);
 }
 
-pub(crate) async fn a_component_that_no_plugin_has_is_kept_while_somebody_may_fetch_it(store: Tested) {
+pub(crate) async fn an_unused_component_is_kept_while_a_host_may_fetch_it(store: Tested) {
     let replaced = plugin("a", b"before");
     store.publish(replaced.clone()).await.unwrap();
     publish(&store, "a", b"latest").await;
@@ -165,7 +165,7 @@ pub(crate) async fn a_component_that_no_plugin_has_is_kept_while_somebody_may_fe
     assert_eq!(component(&store, &replaced).await.unwrap(), b"before");
 }
 
-pub(crate) async fn who_waits_for_plugins_is_told_of_each_change(store: Tested) {
+pub(crate) async fn each_change_of_a_plugin_wakes_waiters(store: Tested) {
     let soon = |told| tokio::time::timeout(Duration::from_secs(10), told);
     let hint = store.plugins_hint();
 

@@ -1,4 +1,4 @@
-//! What becomes of instants that a clock which was wrong has left.
+//! Tests the repair of instants that a wrong clock has left.
 
 use super::*;
 use crate::schedule::IMPLAUSIBLE;
@@ -6,7 +6,7 @@ use crate::store::added::{AddSchedule, Added, Reset, ScheduleInfo, ScheduleKey};
 use crate::store::repairs::Repaired;
 use crate::store::{CacheKey, CacheWrite, WriteIf};
 
-/// `seconds` after the instant that the wrong clock shows: ten years ahead.
+/// Returns the instant `seconds` after the one that the wrong clock shows, ten years ahead.
 fn ahead(seconds: i64) -> Timestamp {
     at(10 * 365 * 86_400 + seconds)
 }
@@ -15,7 +15,7 @@ fn due_ahead(text: &str, seconds: i64) -> NewRun {
     NewRun::of(task(text), ahead(seconds), Cause::Demand)
 }
 
-pub(crate) async fn what_a_wrong_clock_has_left_goes_on_from_now(store: Tested) {
+pub(crate) async fn runs_and_cursors_of_a_wrong_clock_continue_from_now(store: Tested) {
     let waiting = store.enqueue(vec![due_ahead("a", 60)], ahead(0)).await.unwrap()[0].run();
     store.enqueue(vec![due_ahead("b", 0)], ahead(0)).await.unwrap();
     let tried =
@@ -38,7 +38,7 @@ pub(crate) async fn what_a_wrong_clock_has_left_goes_on_from_now(store: Tested) 
     assert_eq!(store.repair_instants(at(200)).await.unwrap(), Repaired::default());
 }
 
-pub(crate) async fn what_was_put_far_ahead_on_purpose_stays_there(store: Tested) {
+pub(crate) async fn instants_that_a_correct_clock_put_far_ahead_stay(store: Tested) {
     let run = enqueue(&store, vec![due_ahead("a", 0)]).await[0];
     store.fire(fire("a", vec![], at(0).plus(IMPLAUSIBLE), at(0))).await.unwrap();
 
@@ -49,7 +49,7 @@ pub(crate) async fn what_was_put_far_ahead_on_purpose_stays_there(store: Tested)
     assert_eq!(store.task_states().await.unwrap()[&task("a")].cursor, Some(at(0).plus(IMPLAUSIBLE)));
 }
 
-pub(crate) async fn a_claim_by_a_wrong_clock_is_over_after_the_longest_lease(store: Tested) {
+pub(crate) async fn a_claim_by_a_wrong_clock_expires_after_the_longest_lease(store: Tested) {
     store.enqueue(vec![due_ahead("a", 0)], ahead(0)).await.unwrap();
     store.claim(ClaimRequest { now: ahead(0), ..request(&[("a", 1)], 1, 0) }).await.unwrap();
 
@@ -63,7 +63,7 @@ fn key(text: &str) -> ScheduleKey {
     ScheduleKey { tenant: Name::default_tenant(), key: name(text) }
 }
 
-/// Adds a schedule of `of` by a clock that shows `now`.
+/// Adds a schedule of task `of` by a clock that shows `now`.
 async fn add(store: &Tested, text: &str, of: &str, now: Timestamp) -> ScheduleInfo {
     let new = AddSchedule {
         key: key(text),
@@ -81,7 +81,7 @@ async fn add(store: &Tested, text: &str, of: &str, now: Timestamp) -> ScheduleIn
     }
 }
 
-pub(crate) async fn entries_and_added_schedules_of_a_wrong_clock_go_on_from_now(store: Tested) {
+pub(crate) async fn entries_and_added_schedules_of_a_wrong_clock_continue_from_now(store: Tested) {
     let tenant = Name::default_tenant();
     let key = CacheKey { tenant: tenant.clone(), key: "k".into() };
     let write = CacheWrite {
@@ -105,7 +105,7 @@ pub(crate) async fn entries_and_added_schedules_of_a_wrong_clock_go_on_from_now(
     assert_eq!(store.load_schedules(0, 9).await.unwrap()[0].progress.cursor, at(0));
 }
 
-pub(crate) async fn to_resume_a_task_has_it_go_on_whose_clock_was_set_back(store: Tested) {
+pub(crate) async fn resuming_a_task_brings_back_a_cursor_that_is_ahead(store: Tested) {
     store.fire(fire("a", vec![], at(3600), at(3600))).await.unwrap();
 
     store.set_paused(task("a"), false, at(10)).await.unwrap();
@@ -113,7 +113,7 @@ pub(crate) async fn to_resume_a_task_has_it_go_on_whose_clock_was_set_back(store
     assert_eq!(store.task_states().await.unwrap()[&task("a")].cursor, Some(at(10)));
 }
 
-pub(crate) async fn to_resume_a_task_has_its_added_schedules_go_on_too(store: Tested) {
+pub(crate) async fn resuming_a_task_brings_back_its_added_schedules(store: Tested) {
     for (key, of) in [("first", "a"), ("second", "a"), ("other", "b")] {
         add(&store, key, of, at(3600)).await;
     }
@@ -133,7 +133,7 @@ pub(crate) async fn to_resume_a_task_has_its_added_schedules_go_on_too(store: Te
     assert!(next.version > moved[1].version);
 }
 
-pub(crate) async fn a_schedule_that_is_reset_goes_on_from_now_if_it_was_ahead(store: Tested) {
+pub(crate) async fn a_reset_schedule_continues_from_now_if_it_was_ahead(store: Tested) {
     let ahead = add(&store, "ahead", "a", at(3600)).await;
     let due = add(&store, "due", "a", at(5)).await;
 

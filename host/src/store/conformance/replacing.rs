@@ -1,10 +1,10 @@
-//! How a run takes the place of those before it.
+//! Tests how a run replaces those before it.
 
 use super::*;
 use crate::run::RunState;
 use crate::store::{Cancelled, LockKind, LockMode, LockName, LockTaken, RunInfo};
 
-/// Make a run of the task `text` that replaces, in second `seconds`.
+/// Makes a run of the task `text` in second `seconds` that replaces others.
 async fn replace(store: &Tested, text: &str, seconds: i64) -> Enqueued {
     let run = NewRun { admit: Admit::Replacing, due_at: at(seconds), run_at: at(seconds), ..new(text) };
     store.enqueue(vec![run], at(seconds)).await.unwrap().remove(0)
@@ -59,7 +59,7 @@ pub(crate) async fn waiting_runs_that_are_replaced_are_cancelled(store: Tested) 
     assert_eq!(store.counts().await.unwrap()[&RunState::Cancelled], 3);
 }
 
-pub(crate) async fn a_run_of_a_later_instant_is_not_replaced(store: Tested) {
+pub(crate) async fn a_run_that_is_due_later_is_not_replaced(store: Tested) {
     let later = enqueue(&store, vec![NewRun { run_at: at(3600), ..new("a") }]).await[0];
 
     let made = replace(&store, "a", 5).await;
@@ -68,7 +68,7 @@ pub(crate) async fn a_run_of_a_later_instant_is_not_replaced(store: Tested) {
     assert_eq!(info(&store, later).await.state, RunState::Waiting);
 }
 
-pub(crate) async fn a_running_run_that_is_replaced_ends_before_the_next_starts_and_its_locks_are_free(store: Tested) {
+pub(crate) async fn a_replaced_run_ends_and_frees_its_locks_before_the_next_starts(store: Tested) {
     let old = running(&store, "a").await.key;
     let lock = LockName { tenant: Name::default_tenant(), kind: LockKind::Named, name: "x".into() };
     let taken = store.acquire_lock(lock.clone(), LockMode::Exclusive, old, at(0)).await.unwrap();
@@ -80,7 +80,7 @@ pub(crate) async fn a_running_run_that_is_replaced_ends_before_the_next_starts_a
     assert_eq!(info(&store, old.run).await.state, RunState::Running);
     assert!(claim(&store, &[("a", 1)], 9, 6).await.claims.is_empty(), "the old run is not over");
     assert_eq!(store.extend(vec![old], at(60)).await.unwrap().cancelled, [old]);
-    // As a host ends it that was told by the store, which does not say why.
+    // The host learned of the request through the store, which does not say why.
     store.finish(killed(old, "cancelled by request")).await.unwrap();
     let gone = info(&store, old.run).await;
     assert_eq!((gone.state, gone.outcome), (RunState::Cancelled, Some(Outcome::Killed)));
@@ -91,7 +91,7 @@ pub(crate) async fn a_running_run_that_is_replaced_ends_before_the_next_starts_a
     assert!(matches!(taken, LockTaken::Yes { fence: later } if later > fence), "{taken:?}");
 }
 
-pub(crate) async fn a_replaced_run_that_ends_by_itself_meanwhile_is_what_it_is(store: Tested) {
+pub(crate) async fn a_replaced_run_that_ends_by_itself_keeps_a_success_and_is_not_retried(store: Tested) {
     let (one, two) = (running(&store, "a").await.key, running(&store, "b").await.key);
     replacing(replace(&store, "a", 5).await);
     let (run, _) = replacing(replace(&store, "b", 5).await);
@@ -100,7 +100,7 @@ pub(crate) async fn a_replaced_run_that_ends_by_itself_meanwhile_is_what_it_is(s
     store.finish(retry(two, 6).into()).await.unwrap();
 
     assert_eq!(info(&store, one.run).await.state, RunState::Succeeded);
-    // It would have been tried again; its successor is what is tried.
+    // Without the replacement it would have been tried again; now its successor runs.
     assert_eq!(info(&store, two.run).await.state, RunState::Cancelled);
     assert_eq!(claim(&store, &[("b", 1)], 9, 6).await.claims[0].key.run, run);
 }
@@ -111,18 +111,18 @@ pub(crate) async fn a_successor_that_is_replaced_itself_never_starts(store: Test
 
     let (second, ended) = replacing(replace(&store, "a", 6).await);
 
-    // The running one is told of again: who was to end it may have missed it.
+    // The running run is named again, because its host may have missed the first request.
     assert_eq!(ended, [old.run, first]);
     assert_eq!(info(&store, first).await.message, Some(format!("replaced by run {second}")));
     assert_eq!(info(&store, first).await.attempt, 0);
     store.finish(killed(old, &format!("replaced by run {second}"))).await.unwrap();
-    // The reason given first stays, whoever ends it in the end.
+    // The first reason stays, whichever message the end has.
     assert_eq!(info(&store, old.run).await.message, Some(format!("replaced by run {first}")));
     let claimed = claim(&store, &[("a", 1)], 9, 7).await.claims;
     assert_eq!(claimed.iter().map(|claim| claim.key.run).collect::<Vec<_>>(), [second]);
 }
 
-pub(crate) async fn a_replaced_run_whose_host_died_is_buried_as_replaced(store: Tested) {
+pub(crate) async fn a_replaced_run_whose_host_died_ends_as_replaced(store: Tested) {
     let old = running(&store, "a").await.key;
     let (run, _) = replacing(replace(&store, "a", 5).await);
 
@@ -150,7 +150,7 @@ pub(crate) async fn an_instant_that_was_fired_before_replaces_nothing(store: Tes
     assert_eq!(store.extend(vec![next], at(60)).await.unwrap().cancelled, []);
 }
 
-pub(crate) async fn of_several_instants_at_once_only_the_last_is_left(store: Tested) {
+pub(crate) async fn the_last_of_several_instants_at_once_replaces_the_others(store: Tested) {
     let due = || NewRun { admit: Admit::Replacing, ..new("a") };
 
     let made = store.fire(fire("a", vec![due(), due(), due()], at(5), at(5))).await.unwrap();

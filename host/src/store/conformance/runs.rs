@@ -1,4 +1,4 @@
-//! How runs come about and are called off.
+//! Tests how runs are made and cancelled.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::run::RunState;
 use crate::store::{Cancelled, TaskState};
 use crate::supervision::Pause;
 
-pub(crate) async fn a_new_run_waits_with_all_that_it_was_given(store: Tested) {
+pub(crate) async fn a_new_run_waits_with_everything_from_its_request(store: Tested) {
     let parent = running(&store, "parent").await.key.run;
     let run = NewRun {
         due_at: at(5),
@@ -54,7 +54,7 @@ pub(crate) async fn a_run_with_the_same_dedup_key_is_made_once(store: Tested) {
     assert_eq!(store.enqueue(vec![keyed()], at(1)).await.unwrap(), [Enqueued::Existing(first)]);
 }
 
-pub(crate) async fn a_dedup_key_is_its_tasks_own(store: Tested) {
+pub(crate) async fn two_tasks_may_use_the_same_dedup_key(store: Tested) {
     let keyed = |task| NewRun { dedup: Some("noon".into()), task, ..new("a") };
     let other_tenant = TaskKey { tenant: name("other"), task: name("a") };
 
@@ -76,7 +76,7 @@ pub(crate) async fn a_run_beyond_its_overlap_policy_is_written_as_cancelled(stor
     assert_eq!(claim(&store, &[("a", 9)], 9, 0).await.claims.len(), 2);
 }
 
-pub(crate) async fn a_run_to_be_tried_again_counts_as_not_over(store: Tested) {
+pub(crate) async fn a_run_that_waits_for_a_retry_counts_as_not_over(store: Tested) {
     let first = running(&store, "a").await;
     store.finish(retry(first.key, 3600).into()).await.unwrap();
 
@@ -85,7 +85,7 @@ pub(crate) async fn a_run_to_be_tried_again_counts_as_not_over(store: Tested) {
     assert!(matches!(made[0], Enqueued::Skipped(_)), "{made:?}");
 }
 
-pub(crate) async fn a_run_of_a_later_instant_counts_as_nothing_yet(store: Tested) {
+pub(crate) async fn a_run_that_is_due_later_does_not_count_for_the_overlap_policy(store: Tested) {
     enqueue(&store, vec![NewRun { run_at: at(3600), ..new("a") }]).await;
     let below = || NewRun { admit: Admit::Below(1), ..new("a") };
 
@@ -117,7 +117,7 @@ pub(crate) async fn firing_makes_the_runs_and_moves_the_cursor(store: Tested) {
     assert!(store.task_states_of(Name::new("other").unwrap()).await.unwrap().is_empty());
 }
 
-pub(crate) async fn of_two_who_fire_a_task_by_what_it_remembers_only_the_first_does(store: Tested) {
+pub(crate) async fn the_second_of_two_firings_that_expect_the_same_count_changes_nothing(store: Tested) {
     let next = |expect, memory: &str| Fire {
         expect: Some(expect),
         memory: Some(memory.into()),
@@ -189,7 +189,7 @@ pub(crate) async fn a_run_that_is_over_or_absent_is_not_cancelled(store: Tested)
     assert!(matches!(store.cancel(absent, "none", at(2)).await, Err(StoreError::NoRun(run)) if run == absent));
 }
 
-pub(crate) async fn a_run_whose_end_was_asked_for_is_not_tried_again(store: Tested) {
+pub(crate) async fn a_run_that_was_asked_to_end_is_not_tried_again(store: Tested) {
     let claimed = running(&store, "a").await;
     store.cancel(claimed.key.run, "enough", at(1)).await.unwrap();
 
@@ -201,7 +201,7 @@ pub(crate) async fn a_run_whose_end_was_asked_for_is_not_tried_again(store: Test
     assert!(claim(&store, &[("a", 1)], 1, later as i64).await.claims.is_empty());
 }
 
-pub(crate) async fn bytes_that_wait_because_tasks_asked_for_them_are_told(store: Tested) {
+pub(crate) async fn waiting_returns_the_bytes_of_runs_that_tasks_asked_for(store: Tested) {
     let asked =
         |text: &str, bytes: usize| NewRun { input: vec![7; bytes], ..NewRun::of(task(text), at(0), Cause::Task) };
     let by_people = NewRun { input: vec![7; 5000], ..new("a") };
@@ -210,7 +210,7 @@ pub(crate) async fn bytes_that_wait_because_tasks_asked_for_them_are_told(store:
     enqueue(&store, vec![NewRun { task: other.clone(), ..asked("a", 70) }]).await;
     let waiting = async |key: TaskKey| {
         let waiting = store.waiting(key).await.unwrap();
-        // A few bytes more than the input for each that has one.
+        // Each run with an input counts for a few bytes more than the input.
         (waiting.runs, waiting.bytes / 100, waiting.tenant_bytes / 100)
     };
 

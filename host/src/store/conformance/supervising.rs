@@ -1,5 +1,5 @@
-//! What becomes of tasks that go wrong again and again. What follows from what is `crate::supervision`'s; here is that
-//! it is kept, for all hosts, and kept to.
+//! Tests tasks that fail repeatedly. `crate::supervision` decides what follows; these tests check that it is stored,
+//! for all hosts, and enforced.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use super::*;
 use crate::run::RunState;
 use crate::supervision::{Pause, Standing};
 
-/// An end that is watched: paused after two failed runs, held back for at most a minute.
+/// Creates a supervised end: the task is paused after two failed runs, and held back for at most a minute.
 fn watched(finish: Finish) -> Arc<Finish> {
     let supervision = Supervision { pause_after: Some(2), brake: Some(Duration::from_secs(60)) };
     Finish { supervision, ..finish }.into()
 }
 
-/// A crash in second 1, after which the run waits until `seconds`.
+/// Creates a crash in second 1, after which the run waits until `seconds`.
 fn crash(claim: ClaimKey, seconds: i64) -> Arc<Finish> {
     ending(claim, Outcome::Trapped, Transition::Wait { run_at: at(seconds), failed: true }).into()
 }
 
-/// Crash three times in second 1, so that the task `text` is held back until second 2; the run waits since second 0.
+/// Crashes three times in second 1, so that the task `text` is held back until second 2; the run waits since second 0.
 async fn held(store: &Tested, text: &str) -> RunId {
     let first = running(store, text).await.key;
     store.finish(crash(first, 0)).await.unwrap();
@@ -42,7 +42,7 @@ fn runs(claimed: &Claimed) -> Vec<RunId> {
     claimed.claims.iter().map(|claim| claim.key.run).collect()
 }
 
-/// A run of the task `text` that its schedule made.
+/// Creates a run of the task `text` that its schedule made.
 fn scheduled(text: &str) -> NewRun {
     NewRun { cause: Cause::Schedule, ..new(text) }
 }
@@ -72,7 +72,7 @@ pub(crate) async fn runs_that_fail_in_a_row_pause_their_task_once(store: Tested)
     assert_eq!(info.why, Some(format!("its task is {}", paused.unwrap())));
 }
 
-pub(crate) async fn a_success_in_between_begins_the_count_anew(store: Tested) {
+pub(crate) async fn a_success_resets_the_count_of_failures(store: Tested) {
     for end in [failure, success, failure] {
         let claim = running(&store, "a").await.key;
         assert_eq!(store.finish(watched(end(claim))).await.unwrap().paused, None);
@@ -82,14 +82,14 @@ pub(crate) async fn a_success_in_between_begins_the_count_anew(store: Tested) {
     assert_eq!(pause(&store, "a").await, None);
 }
 
-pub(crate) async fn failures_are_each_tasks_own(store: Tested) {
+pub(crate) async fn failures_are_counted_for_each_task(store: Tested) {
     for text in ["a", "b"] {
         let claim = running(&store, text).await.key;
         assert_eq!(store.finish(watched(failure(claim))).await.unwrap().paused, None);
     }
 }
 
-pub(crate) async fn a_stale_outcome_counts_for_nothing(store: Tested) {
+pub(crate) async fn a_stale_outcome_is_not_counted(store: Tested) {
     let claim = running(&store, "a").await.key;
     store.finish(watched(failure(claim))).await.unwrap();
 
@@ -98,7 +98,7 @@ pub(crate) async fn a_stale_outcome_counts_for_nothing(store: Tested) {
     assert_eq!((standing(&store, "a").await.failures, pause(&store, "a").await), (1, None));
 }
 
-pub(crate) async fn to_resume_forgets_what_went_wrong(store: Tested) {
+pub(crate) async fn resuming_clears_failures_and_moves_the_cursor(store: Tested) {
     for _ in 0..2 {
         let claim = running(&store, "a").await.key;
         store.finish(watched(failure(claim))).await.unwrap();
@@ -117,7 +117,7 @@ pub(crate) async fn to_resume_forgets_what_went_wrong(store: Tested) {
     assert_eq!((after.paused, after.standing.failures), (None, 1));
 }
 
-pub(crate) async fn a_task_that_crashes_in_a_row_is_held_back_for_longer_each_time(store: Tested) {
+pub(crate) async fn each_crash_in_a_row_holds_the_task_back_for_longer(store: Tested) {
     let run = held(&store, "a").await;
     let next = enqueue(&store, vec![scheduled("a")]).await[0];
     let other = enqueue(&store, vec![scheduled("b")]).await[0];
@@ -146,7 +146,7 @@ pub(crate) async fn a_run_that_a_person_asks_for_starts_although_its_task_is_hel
     let two = claim(&store, &[("a", 9)], 9, 1).await;
 
     assert_eq!([runs(&one), runs(&two)], [vec![asked[0]], vec![asked[1]]]);
-    // Tried again it is a retry like others.
+    // After a crash a demanded run is a retry like any other.
     store.finish(crash(one.claims[0].key, 0)).await.unwrap();
     assert!(claim(&store, &[("a", 9)], 9, 2).await.claims.is_empty());
     let all = claim(&store, &[("a", 9)], 9, 3).await;
@@ -154,7 +154,7 @@ pub(crate) async fn a_run_that_a_person_asks_for_starts_although_its_task_is_hel
     assert!([retried, by_schedule[0], by_schedule[1], asked[0]].iter().all(|run| runs(&all).contains(run)));
 }
 
-pub(crate) async fn places_of_a_task_that_is_held_back_are_kept_to_as_well(store: Tested) {
+pub(crate) async fn a_task_that_is_held_back_still_has_its_concurrency_limit(store: Tested) {
     held(&store, "a").await;
     let asked = enqueue(&store, vec![new("a"), new("a"), new("a")]).await;
     let other = enqueue(&store, vec![new("b")]).await[0];
@@ -166,7 +166,7 @@ pub(crate) async fn places_of_a_task_that_is_held_back_are_kept_to_as_well(store
     assert_eq!([runs(&first), runs(&second), runs(&third)], [vec![asked[0], other], vec![asked[1]], vec![]]);
 }
 
-pub(crate) async fn who_comes_too_late_for_a_place_is_next_even_while_its_task_is_held_back(store: Tested) {
+pub(crate) async fn a_demanded_run_that_found_no_place_is_next_even_while_its_task_is_held_back(store: Tested) {
     held(&store, "a").await;
     let other = enqueue(&store, vec![scheduled("b"), scheduled("b"), scheduled("b")]).await;
     let asked = enqueue(&store, vec![new("a"), new("a"), new("a")]).await;
@@ -180,7 +180,7 @@ pub(crate) async fn who_comes_too_late_for_a_place_is_next_even_while_its_task_i
     assert_eq!(runs(&second), [asked[2]]);
 }
 
-pub(crate) async fn a_success_or_a_resumption_lets_a_task_go_that_was_held_back(store: Tested) {
+pub(crate) async fn a_success_or_a_resumption_releases_a_task_that_was_held_back(store: Tested) {
     for text in ["a", "b"] {
         held(&store, text).await;
     }
@@ -198,7 +198,7 @@ pub(crate) async fn a_success_or_a_resumption_lets_a_task_go_that_was_held_back(
     assert_eq!(store.task_states().await.unwrap().get(&task("b")).and_then(|state| state.cursor), None);
 }
 
-pub(crate) async fn a_run_that_is_held_back_says_until_when(store: Tested) {
+pub(crate) async fn a_run_that_is_held_back_shows_until_when(store: Tested) {
     let retried = held(&store, "a").await;
     let later = NewRun { run_at: at(2), ..scheduled("a") };
     let made = enqueue(&store, vec![scheduled("a"), new("a"), later]).await;

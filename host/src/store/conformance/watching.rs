@@ -1,4 +1,4 @@
-//! What schedules ask that go by how earlier runs went.
+//! Tests the questions of schedules that depend on how earlier runs went.
 
 use super::*;
 use crate::run::RunState;
@@ -9,7 +9,7 @@ async fn going(store: &Tested, seconds: i64) -> Going {
     store.watch(vec![task("a")], at(seconds)).await.unwrap().remove(&task("a")).unwrap_or_default().going
 }
 
-pub(crate) async fn those_that_are_not_over_are_alive(store: Tested) {
+pub(crate) async fn runs_that_are_not_over_count_as_alive(store: Tested) {
     assert!(store.watch(vec![task("a")], at(0)).await.unwrap().is_empty());
     enqueue(&store, vec![new("a"), new("a"), new("b")]).await;
     enqueue(&store, vec![NewRun { run_at: at(50), ..new("a") }]).await;
@@ -24,7 +24,7 @@ pub(crate) async fn those_that_are_not_over_are_alive(store: Tested) {
     assert_eq!(going(&store, 1).await, Going { alive: 1, failed: None }, "one is tried again");
 }
 
-pub(crate) async fn the_latest_failure_is_told_whatever_came_after(store: Tested) {
+pub(crate) async fn the_latest_failure_outlasts_successes_and_pruning(store: Tested) {
     let first = running(&store, "a").await;
     store.finish(Arc::new(failure(first.key))).await.unwrap();
     let second = running(&store, "a").await;
@@ -36,7 +36,7 @@ pub(crate) async fn the_latest_failure_is_told_whatever_came_after(store: Tested
     assert_eq!(going(&store, 9).await, Going { alive: 0, failed: Some(at(1)) });
 }
 
-pub(crate) async fn a_run_is_found_by_the_key_that_it_was_made_with(store: Tested) {
+pub(crate) async fn a_run_is_found_by_its_dedup_key(store: Tested) {
     let keyed = |text: &str, key: &str| NewRun { dedup: Some(key.into()), ..new(text) };
     let runs = enqueue(&store, vec![keyed("a", "k"), keyed("b", "k")]).await;
     let key = |text: &str, key: &str| (task(text), key.to_owned());
@@ -50,7 +50,7 @@ pub(crate) async fn a_run_is_found_by_the_key_that_it_was_made_with(store: Teste
     assert_eq!(found, [(key("a", "k"), a), (key("b", "k"), b)].into());
 }
 
-pub(crate) async fn of_two_who_remember_only_the_first_does(store: Tested) {
+pub(crate) async fn the_second_of_two_updates_of_the_same_memory_changes_nothing(store: Tested) {
     let remember = |from: Option<&str>, to: &str, pause: Option<&str>| Remember {
         task: task("a"),
         from: from.map(str::to_owned),

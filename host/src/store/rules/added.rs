@@ -1,35 +1,36 @@
-//! What becomes of an added schedule: when it is written, and what its due instants come to.
+//! Decides about an added schedule: whether it is written, and what its due instants call for.
 
 use std::time::Duration;
 
 use crate::store::added::{AddSchedule, DueSchedule, ScheduleError, ScheduleInfo, ScheduleProgress};
 use crate::time::Timestamp;
 
-/// How long the row of a deleted schedule stays. A host that has not looked for that long finds out when it fires it.
+/// The time for which the row of a deleted schedule stays. A host that looks less often learns of the deletion when it
+/// fires the schedule.
 pub(in crate::store) const DELETED_FOR: Duration = Duration::from_secs(3600);
 
-/// A schedule as a store has found it.
+/// A schedule as found by a store.
 #[derive(Clone, Debug)]
 pub(in crate::store) struct Stored {
-    /// The number of its row.
+    /// The number of the schedule's row.
     pub(in crate::store) id: i64,
     pub(in crate::store) info: ScheduleInfo,
     pub(in crate::store) data: Option<Vec<u8>>,
     pub(in crate::store) deleted: bool,
 }
 
-/// What is done about a schedule that is added.
+/// The decision about a schedule that is added.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::store) enum Decision {
-    /// Nothing: it is there, exactly so.
+    /// The same schedule exists, so nothing is done.
     Keep(ScheduleInfo),
-    /// It is written; whether in the place of another.
+    /// The schedule is written, perhaps in place of another.
     Write { replaces: bool },
 }
 
 /// Decides about `new` by what was `found` under its key.
 ///
-/// In `doubt` it may have been written already, and what was written by then is no other.
+/// In `doubt` an earlier try of this call may have written the schedule, and its result counts as the same.
 pub(in crate::store) fn add(new: &AddSchedule, found: Option<Stored>, doubt: bool) -> Result<Decision, ScheduleError> {
     let Some(Stored { info, data, .. }) = found.filter(|found| !found.deleted) else {
         return match new.version {
@@ -50,7 +51,7 @@ pub(in crate::store) fn add(new: &AddSchedule, found: Option<Stored>, doubt: boo
     }
 }
 
-/// Refuses a schedule that is another than its caller has looked at.
+/// Refuses a schedule that has changed since its caller read it.
 pub(in crate::store) fn expect(found: &ScheduleInfo, version: Option<u64>) -> Result<(), ScheduleError> {
     match version {
         Some(version) if version != found.version => {
@@ -60,7 +61,8 @@ pub(in crate::store) fn expect(found: &ScheduleInfo, version: Option<u64>) -> Re
     }
 }
 
-/// Decides whether a schedule that is reset at `now` is moved to that instant. In `doubt` it may have been moved already.
+/// Decides whether a schedule that is reset at `now` is moved to that instant. In `doubt` an earlier try may have moved
+/// it.
 pub(in crate::store) fn reset(found: &ScheduleInfo, now: Timestamp, doubt: bool) -> Result<Move, ScheduleError> {
     match found.finished_at {
         Some(at) => Err(ScheduleError::AlreadyFinished { key: found.key.key.clone(), at }),
@@ -70,30 +72,30 @@ pub(in crate::store) fn reset(found: &ScheduleInfo, now: Timestamp, doubt: bool)
     }
 }
 
-/// Whether a schedule that is reset is moved.
+/// The decision about a schedule that is reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Move {
-    /// It is to be moved.
+    /// The schedule must be moved.
     Due,
-    /// It was moved by an earlier try of the same request.
+    /// An earlier try of the same request moved the schedule.
     Done,
-    /// It is not ahead of the clock.
+    /// The schedule is not ahead of the clock.
     None,
 }
 
-/// What a due instant calls for.
+/// The decision about a due instant.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::store) enum Firing {
-    /// Nothing: another host was first, or the schedule was changed.
+    /// Another host was first, or the schedule was changed, so nothing is done.
     Stale,
-    /// The cursor moves, and no run is made; `skipped` because the run before is not over.
+    /// The cursor moves, and no run is made; `skipped` if the reason is that the previous run is not over.
     Move { skipped: bool },
-    /// A run is made, due then.
+    /// A run that is due at this instant is made.
     Make(Timestamp),
 }
 
-/// Decides about a due instant of a schedule that has this `version` and `progress`; `paused` tells whether nothing of its
-/// task starts, `busy` whether a run of its key is not over.
+/// Decides about a due instant of a schedule with this `version` and `progress`; `paused` says whether its task is
+/// paused, `busy` whether a run of its key is not over.
 pub(in crate::store) fn fire(
     due: &DueSchedule,
     version: u64,
@@ -111,7 +113,7 @@ pub(in crate::store) fn fire(
     }
 }
 
-/// Whether nothing of a schedule is due any more that has made `fired` runs, one of them just now if `made`.
+/// Returns whether nothing more is due for a schedule that has made `fired` runs, one of them just now if `made`.
 pub(in crate::store) fn is_finished(due: &DueSchedule, made: bool, fired: u64) -> bool {
     due.last || (made && due.times.is_some_and(|times| fired >= u64::from(times)))
 }

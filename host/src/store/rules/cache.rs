@@ -1,46 +1,46 @@
-//! Which writes to the cache are let in.
+//! Decides which writes to the cache are admitted.
 
 use crate::run::ClaimKey;
 use crate::store::{CacheKey, CacheWrite, LockKind, LockName, StoreError, WriteIf};
 
-/// An entry as a write finds it.
+/// An entry as found by a write.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) struct Found {
     pub(in crate::store) version: u64,
-    /// Bytes of its value.
+    /// The size of the value in bytes.
     pub(in crate::store) bytes: i64,
-    /// Whether it has not expired.
+    /// Whether the entry has not expired.
     pub(in crate::store) is_alive: bool,
-    /// The number of the task that wrote it, if a task did.
+    /// The number of the task that wrote the entry, if a task did.
     pub(in crate::store) writer: Option<i64>,
 }
 
-/// What there is as a write comes.
+/// The usage of the cache before a write.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) struct Usage {
-    /// Bytes of the tenant's entries, expired ones included until they are deleted.
+    /// The bytes of the tenant's entries, expired ones included until they are deleted.
     pub(in crate::store) of_tenant: i64,
-    /// Bytes of the entries that the writing task was the last to write.
+    /// The bytes of the entries that the writing task was the last to write.
     pub(in crate::store) of_task: i64,
-    /// The entry that is written.
+    /// The entry to be written.
     pub(in crate::store) entry: Option<Found>,
 }
 
-/// Whether a write's condition holds.
+/// Whether the condition of a write holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Condition {
-    /// It does, or does not.
+    /// The condition holds, or does not.
     Is(bool),
-    /// It does if the claim holds the entry's refresh lock with this fence.
+    /// The condition holds if the claim holds the entry's refresh lock with this fence.
     WhileRefreshing(ClaimKey, u64),
 }
 
-/// Returns the lock that is held by a run that refreshes an entry.
+/// Returns the lock that a run holds while it refreshes an entry.
 pub(in crate::store) fn refresh_lock(key: &CacheKey) -> LockName {
     LockName { tenant: key.tenant.clone(), kind: LockKind::Refresh, name: key.key.clone() }
 }
 
-/// Decides whether `write` may be done, by the entry that is there.
+/// Decides whether the condition of `write` holds for the entry that was `found`.
 pub(in crate::store) fn condition(write: &CacheWrite, found: Option<Found>) -> Condition {
     match (write.only, write.claim) {
         (WriteIf::Always, _) => Condition::Is(true),
@@ -53,22 +53,22 @@ pub(in crate::store) fn condition(write: &CacheWrite, found: Option<Found>) -> C
     }
 }
 
-/// Returns the bytes that an entry counts with: its key and its value.
+/// Returns the bytes that an entry counts for: its key and its value.
 pub(in crate::store) fn size(key: &CacheKey, value: i64) -> i64 {
     i64::try_from(key.key.len()).unwrap_or(i64::MAX).saturating_add(value)
 }
 
-/// Returns the share of the cache that `write` by the task `writer` would exceed, if it would.
+/// Returns the error if `write` by the task `writer` would exceed the quota or the budget.
 pub(in crate::store) fn exceeded(write: &CacheWrite, writer: Option<i64>, usage: &Usage) -> Option<StoreError> {
     let bytes = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let new = size(&write.key, bytes(write.value.len() as u64));
     let old = usage.entry.map_or(0, |entry| size(&write.key, entry.bytes));
-    // A value that shrinks is let in even where the quota was lowered below what is there.
+    // A value that shrinks is admitted even if the quota was lowered below the usage.
     if new > old && usage.of_tenant - old + new > bytes(write.quota) {
         return Some(StoreError::CacheFull { used: usage.of_tenant.unsigned_abs(), quota: write.quota });
     }
     let (Some(_), Some(budget)) = (writer, write.budget) else { return None };
-    // What another task has written so far counts as this task's from now on.
+    // An entry that another task has written counts as this task's from now on.
     let old = if usage.entry.is_some_and(|entry| entry.writer == writer) { old } else { 0 };
     if new > old && usage.of_task - old + new > bytes(budget) {
         return Some(StoreError::CacheBudget { used: usage.of_task.unsigned_abs(), budget });

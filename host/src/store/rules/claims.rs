@@ -1,25 +1,25 @@
-//! How many of the due runs a host may take, of all and of each tenant.
+//! Decides how many of the due runs a host may take, in total and of each tenant.
 
 use crate::store::ClaimRequest;
 use crate::task::Name;
 use crate::time::Timestamp;
 
-/// The places of tasks that share them: those of a tenant, or of all where tenants are not told apart.
+/// The places that several tasks share: those of a tenant, or of all tasks if tenants are ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) struct Places {
-    /// Runs that are under way already.
+    /// The number of runs that are under way already.
     pub(in crate::store) running: usize,
-    /// How many more may be taken.
+    /// The number of runs that may be taken.
     pub(in crate::store) room: usize,
 }
 
 impl Places {
-    /// Returns those that all tasks share.
+    /// Returns the places that all tasks share.
     pub(in crate::store) fn of_all(request: &ClaimRequest) -> Self {
         Self { running: 0, room: request.limit }
     }
 
-    /// Returns those of `tenant`.
+    /// Returns the places of `tenant`.
     pub(in crate::store) fn of_tenant(request: &ClaimRequest, tenant: &Name) -> Self {
         let share = request.tenants.get(tenant);
         Self {
@@ -28,7 +28,7 @@ impl Places {
         }
     }
 
-    /// Returns how many runs of each of so many tasks are looked for first: mostly that is enough.
+    /// Returns how many runs to look for first in each of `tasks` tasks: usually that is enough.
     pub(in crate::store) fn share_of_each(self, tasks: usize) -> usize {
         self.room.div_ceil(tasks.max(1))
     }

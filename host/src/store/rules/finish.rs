@@ -1,4 +1,4 @@
-//! What the end of an attempt makes of its run.
+//! Decides what the end of an attempt makes of its run.
 
 use crate::lengths;
 use crate::lifecycle::Transition;
@@ -6,8 +6,8 @@ use crate::run::{Outcome, Report, RunId, RunState};
 use crate::store::loss::NEVER;
 use crate::time::Timestamp;
 
-/// Returns the state that a run comes into. One that is to wait again does not if its end was asked for, because the request
-/// may have come after its host looked last.
+/// Returns the new state of a run. A run that was asked to end does not wait again, because the request may have come
+/// after its host looked last.
 pub(in crate::store) fn state_after(transition: &Transition, end_was_asked: bool) -> RunState {
     match transition {
         Transition::Succeed(_) => RunState::Succeeded,
@@ -18,7 +18,7 @@ pub(in crate::store) fn state_after(transition: &Transition, end_was_asked: bool
     }
 }
 
-/// Returns when a run that waits again may start; a run that is held back has no such instant.
+/// Returns when a run that waits again may start; for a run that is held back this is never.
 pub(in crate::store) fn starts_again_at(transition: &Transition) -> Option<Timestamp> {
     match transition {
         Transition::Wait { run_at, .. } => Some(*run_at),
@@ -27,24 +27,24 @@ pub(in crate::store) fn starts_again_at(transition: &Transition) -> Option<Times
     }
 }
 
-/// Whether the attempt counts as a failure of the run.
+/// Returns whether the attempt counts as a failure of the run.
 pub(in crate::store) fn is_failure(transition: &Transition) -> bool {
     matches!(transition, Transition::Fail | Transition::HoldBack | Transition::Wait { failed: true, .. })
 }
 
-/// Returns what is said of the run. A host that was told of a kill by way of the store does not know its reason, and one that
-/// found the run dead does not either: then the reason that was `asked` is told.
+/// Returns the message of the run. A host that learned of a kill through the store does not know its reason, nor does a
+/// host that found the run dead: in these cases the message is the reason that was `asked`.
 pub(in crate::store) fn message<'a>(report: &'a Report, asked: Option<&'a str>) -> Option<&'a str> {
     asked.filter(|_| report.outcome == Outcome::Killed).or(report.message.as_deref()).or(asked)
 }
 
-/// Returns what is said of a run whose first attempt did not start in time.
+/// Returns the message of a run whose first attempt did not start in time.
 pub(in crate::store) fn started_too_late(start_by: Timestamp, run_at: Timestamp) -> String {
     let time = lengths::exact(start_by.since(run_at));
     format!("not started by {start_by}: its start-within of {time} was over")
 }
 
-/// Returns the reason of a run that ends because the run `by` takes its place.
+/// Returns the reason of a run that ends because run `by` replaces it.
 pub(in crate::store) fn replaced_by(by: RunId) -> String {
     format!("replaced by run {by}")
 }

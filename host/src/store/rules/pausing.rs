@@ -1,9 +1,9 @@
-//! What resuming changes of a task.
+//! Decides what resuming changes of a task.
 
 use crate::supervision::Standing;
 use crate::time::Timestamp;
 
-/// How a task stands that is resumed.
+/// The state of a task that is resumed.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) struct Paused<'a> {
     pub(in crate::store) cursor: Option<Timestamp>,
@@ -12,10 +12,10 @@ pub(in crate::store) struct Paused<'a> {
     pub(in crate::store) has_left_out: bool,
 }
 
-/// Returns the cursor that the task has from `now` on; `None` if resuming it changes nothing. Otherwise its failures, and what
-/// it left out, are forgotten as well.
+/// Returns the task's cursor from `now` on; `None` if resuming it changes nothing. Otherwise its failures, and what it
+/// left out, are cleared as well.
 pub(in crate::store) fn resume(task: Paused<'_>, now: Timestamp) -> Option<Option<Timestamp>> {
-    // The clock was set back since.
+    // The cursor is ahead if the clock was set back.
     let is_ahead = task.cursor > Some(now);
     if !task.is_paused && *task.standing == Standing::default() && !task.has_left_out && !is_ahead {
         return None;

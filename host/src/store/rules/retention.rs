@@ -1,8 +1,8 @@
-//! How much history is looked at and kept, in every store.
+//! Bounds how much history every store looks at and keeps.
 
-/// How many runs besides one that stays are looked at for those that are too old. Runs are over in nearly the order in which
-/// they were made, and what is overlooked now is found when the ones before it have gone.
+/// The number of retained runs after which a task's search for old runs stops. Runs end in nearly the order in which
+/// they were made, and a run that is overlooked now is found when the ones before it have gone.
 pub(in crate::store) const LOOK_BEHIND: usize = 100;
 
-/// Attempts at a run that are kept besides the first: the latest ones. A run may be deferred for ever.
+/// The number of latest attempts at a run that are kept besides the first. A run may be deferred for ever.
 pub(in crate::store) const ATTEMPTS: u32 = 100;

@@ -1,4 +1,4 @@
-//! What a run is that is asked for: one function for each way in which a run comes to be.
+//! Builds the new run for each request: one function for each way in which a run comes to be.
 //!
 //! `docs/design/0014-what-a-run-is.md` lists the ways, where they differ, and why.
 
@@ -10,50 +10,48 @@ use crate::store::{Admit, NewRun};
 use crate::task::{Name, Overlap, Task, TaskKey};
 use crate::time::Timestamp;
 
-/// What a person or a program asks of a task, by the API or in a simulation.
+/// The request of a person or a program for a run of a task, through the API or in a simulation.
 #[derive(Clone, Debug, Default)]
 pub struct Demand {
-    /// When the run is due; `None`: now.
+    /// When the run is due; `None` is now.
     pub due_at: Option<Timestamp>,
-    /// What the run is given; `None`: what the task's own runs are.
+    /// The input of the run; `None` is the task's own.
     pub input: Option<Vec<u8>>,
     /// The caller's idempotency key.
     pub key: Option<String>,
-    /// What the run is to go past, in words, if it starts whatever holds its task back.
+    /// The limits that the run goes past, in words, if it starts whatever holds its task back.
     pub past_limits: Option<String>,
 }
 
-/// What a task asks for in an attempt.
+/// The request of a running attempt for a run.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The task whose run it is.
     pub task: TaskKey,
-    /// When it is due.
     pub due_at: Timestamp,
-    /// What it is given, as it is: a task that gives nothing means nothing.
+    /// The input of the run, unchanged: an empty input stays empty.
     pub input: Vec<u8>,
-    /// At most one run of the task has this key.
+    /// The dedup key, which at most one run of the task has.
     pub dedup: Option<String>,
     /// The run that asks.
     pub parent: RunId,
 }
 
 impl Admit {
-    /// When the schedule of a task with this policy gets a further run.
+    /// Returns when the schedule of a task with this policy gets a further run.
     pub fn by_schedule(overlap: Overlap) -> Self {
         match overlap {
             Overlap::Skip => Self::Below(1),
             Overlap::QueueOne => Self::Below(2),
-            // Those that wait, and the one that is running.
+            // The sum of the runs that wait and the one that is running.
             Overlap::QueueAll => Self::Below(Overlap::MOST_QUEUED + 1),
             Overlap::Replace => Self::Replacing,
             Overlap::Allow(n) => Self::Below(n),
         }
     }
 
-    /// When a run of a task with this policy is let in that is asked for and due at `due_at`. It is never skipped: the
-    /// caller waits for it. A run that is due later must not end now what is running now, and a run past limits is beside
-    /// the others.
+    /// Returns when a demanded run that is due at `due_at` is admitted for a task with this policy. It is never
+    /// skipped, because the caller waits for it. A run that is due later must not end what is running now, and a run
+    /// past limits goes beside the others.
     fn on_demand(overlap: Overlap, due_at: Timestamp, past_limits: bool, now: Timestamp) -> Self {
         match overlap {
             Overlap::Replace if due_at <= now && !past_limits => Self::Replacing,
@@ -69,7 +67,7 @@ impl NewRun {
         let past_limits = demand.past_limits.is_some();
         Self {
             input: demand.input.unwrap_or_else(|| task.input.clone()),
-            // Apart from the scheduler's keys, so that no caller can stand in for a scheduled run.
+            // The prefix keeps the key apart from the scheduler's, so that no caller can stand in for a scheduled run.
             dedup: demand.key.map(|key| format!("key:{key}")),
             admit: Admit::on_demand(task.overlap, due_at, past_limits, now),
             forced: past_limits,
@@ -80,11 +78,12 @@ impl NewRun {
 
     /// Returns the run that `request` asks for at `now`.
     ///
-    /// Such a run is beside the others, whatever the task's overlap policy: a run that continues itself must not end
+    /// Such a run goes beside the others, whatever the task's overlap policy: a run that continues itself must not end
     /// itself, and of a hundred pieces of work that are handed out none replaces another.
     pub fn requested(request: Request, now: Timestamp) -> Self {
         Self {
-            // Runs are claimed by `run_at`, earliest first: one that is "due since 1970" must not overtake the others.
+            // Runs are claimed by `run_at`, earliest first: a run that is "due since 1970" must not overtake the
+            // others.
             run_at: request.due_at.max(now),
             input: request.input,
             dedup: request.dedup,
@@ -115,14 +114,15 @@ impl NewRun {
         }
     }
 
-    /// Returns the run that makes up at `now` for an instant of `task`'s schedule that was missed.
+    /// Returns the run that makes up at `now` for a missed instant of `task`'s schedule.
     pub fn made_up(task: &Task, due_at: Timestamp, note: String, now: Timestamp) -> Self {
         let usual = Self::scheduled(task, due_at);
         Self {
-            // Behind those that wait already, and with all the time to start that others have.
+            // The run goes behind those that wait already, and has the full time to start.
             run_at: now,
             start_by: start_by(task.timing.start_within, now),
-            // They are asked for: that there are others before them is no reason to skip them, they wait for their turn.
+            // The catch-up policy asks for these runs: earlier runs are no reason to skip them, they wait for their
+            // turn.
             admit: if usual.admit == Admit::Replacing { Admit::Replacing } else { Admit::Always },
             note: Some(note),
             ..usual
@@ -131,7 +131,7 @@ impl NewRun {
 
     /// Returns the run of `task`, due at `due_at`, that follows the end of another: by `after`, `pace`, or a chain.
     ///
-    /// It is never skipped, because the trigger makes no more runs than there may be.
+    /// It is never skipped, because the trigger makes no more runs than allowed.
     pub fn following(task: &Task, due_at: Timestamp, dedup: String, now: Timestamp) -> Self {
         Self {
             input: task.input.clone(),
@@ -143,7 +143,7 @@ impl NewRun {
 
     /// Returns the run that the added schedule `key`, which gives its runs `data`, calls for at `due_at`.
     ///
-    /// Its overlap is its own: one run of a key at a time, whatever its task allows.
+    /// It has an overlap rule of its own: one run of a key at a time, whatever its task allows.
     pub(in crate::store) fn added(
         task: &FiredTask,
         due: &DueSchedule,
@@ -165,7 +165,7 @@ impl NewRun {
     }
 }
 
-/// Until when a run starts at the latest that may start from `run_at` on.
+/// Returns the latest start of a run whose earliest start is `run_at`.
 fn start_by(within: Option<Duration>, run_at: Timestamp) -> Option<Timestamp> {
     within.map(|within| run_at.plus(within))
 }

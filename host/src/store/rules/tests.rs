@@ -1,4 +1,4 @@
-//! The rules by themselves, with facts that no store need be brought to.
+//! Tests the rules by themselves, with facts that no store must be brought to.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ mod adding {
     }
 
     #[test]
-    fn a_key_that_is_free_is_written_and_one_that_was_deleted_is_free() {
+    fn a_schedule_is_written_if_its_key_is_free_or_was_deleted() {
         let write = Ok(Decision::Write { replaces: false });
         assert_eq!(added::add(&new("a"), None, false), write);
         let deleted = stored("b", None).map(|found| Stored { deleted: true, ..found });
@@ -76,7 +76,7 @@ mod adding {
     }
 
     #[test]
-    fn the_same_schedule_once_more_changes_nothing_and_another_needs_replace() {
+    fn adding_the_same_schedule_again_changes_nothing_and_a_different_one_needs_replace() {
         assert_eq!(added::add(&new("a"), stored("a", None), false), Ok(Decision::Keep(info("a", None))));
         let taken = Err(ScheduleError::AlreadyExists(name("nightly")));
         assert_eq!(added::add(&new("b"), stored("a", None), false), taken);
@@ -87,7 +87,7 @@ mod adding {
     }
 
     #[test]
-    fn a_schedule_that_has_finished_begins_anew_only_if_it_is_replaced() {
+    fn a_finished_schedule_starts_afresh_only_if_it_is_replaced() {
         let finished = || stored("a", Some(NOW));
         let refused = Err(ScheduleError::AlreadyFinished { key: name("nightly"), at: NOW });
         assert_eq!(added::add(&new("a"), finished(), false), refused);
@@ -96,7 +96,7 @@ mod adding {
     }
 
     #[test]
-    fn a_schedule_that_changed_since_it_was_looked_at_is_left_alone() {
+    fn a_schedule_that_changed_since_it_was_read_is_left_alone() {
         let of = |version| AddSchedule { replace: true, version: Some(version), ..new("b") };
         let preempted = Err(ScheduleError::Preempted { key: name("nightly"), version: 7 });
         assert_eq!(added::add(&of(6), stored("a", None), false), preempted);
@@ -104,7 +104,7 @@ mod adding {
     }
 
     #[test]
-    fn a_write_in_doubt_that_is_there_was_this_one() {
+    fn a_write_in_doubt_whose_result_exists_counts_as_done() {
         let mut found = info("a", None);
         found.created_at = NOW;
         let found = || Some(Stored { id: 1, info: found.clone(), data: None, deleted: false });
@@ -130,7 +130,7 @@ mod adding {
     }
 
     #[test]
-    fn a_due_instant_makes_a_run_unless_another_was_first_or_the_task_rests_or_its_run_goes_on() {
+    fn a_due_instant_makes_a_run_unless_it_is_stale_or_the_task_is_paused_or_a_run_is_not_over() {
         let at = ScheduleProgress { cursor: NOW, fired: 0 };
         let (some, none) = (due(Some(later(1))), due(None));
         assert_eq!(added::fire(&some, 7, at, false, false), Firing::Make(later(1)));
@@ -172,7 +172,7 @@ mod caching {
     }
 
     #[test]
-    fn keys_count_as_values_do_and_the_quota_itself_fits() {
+    fn keys_and_values_count_and_usage_may_equal_the_quota() {
         let usage = Usage { of_tenant: 70, of_task: 0, entry: None };
         assert!(cache::exceeded(&write(20, 100, None), Some(1), &usage).is_none(), "70 + 10 + 20 is 100");
         let full = cache::exceeded(&write(21, 100, None), Some(1), &usage);
@@ -180,14 +180,14 @@ mod caching {
     }
 
     #[test]
-    fn a_value_that_shrinks_is_let_in_over_a_quota_that_was_lowered() {
+    fn a_value_that_shrinks_is_admitted_over_a_lowered_quota() {
         let usage = Usage { of_tenant: 500, of_task: 500, entry: entry(50, Some(1)) };
         assert!(cache::exceeded(&write(50, 100, Some(100)), Some(1), &usage).is_none(), "it does not grow");
         assert!(cache::exceeded(&write(51, 100, Some(100)), Some(1), &usage).is_some());
     }
 
     #[test]
-    fn a_task_is_charged_for_what_it_writes_over_anothers_entry() {
+    fn a_task_is_charged_for_overwriting_another_tasks_entry() {
         let of = |writer| Usage { of_tenant: 60, of_task: 30, entry: entry(40, writer) };
         let budget = |writer| cache::exceeded(&write(41, 1000, Some(50)), Some(1), &of(writer));
         assert!(matches!(budget(Some(2)), Some(StoreError::CacheBudget { used: 30, budget: 50 })));
@@ -197,7 +197,7 @@ mod caching {
     }
 
     #[test]
-    fn conditions_hold_for_entries_that_live() {
+    fn write_conditions_treat_expired_entries_as_absent() {
         let of = |only| CacheWrite { only, ..write(1, 100, None) };
         let dead = entry(1, None).map(|found| Found { is_alive: false, ..found });
         assert_eq!(cache::condition(&of(WriteIf::Absent), dead), Condition::Is(true));
@@ -215,7 +215,7 @@ mod ending {
     use super::*;
 
     #[test]
-    fn a_run_whose_end_was_asked_for_does_not_wait_again() {
+    fn a_run_that_was_asked_to_end_does_not_wait_again() {
         let wait = Transition::Wait { run_at: later(1), failed: false };
         assert_eq!(finish::state_after(&wait, false), RunState::Waiting);
         assert_eq!(finish::state_after(&wait, true), RunState::Cancelled);
@@ -226,7 +226,7 @@ mod ending {
     }
 
     #[test]
-    fn deferring_is_no_failure_and_a_run_that_is_held_back_has_no_instant() {
+    fn deferring_is_no_failure_and_a_held_back_run_never_starts_by_itself() {
         assert!(!finish::is_failure(&Transition::Wait { run_at: NOW, failed: false }));
         assert!(finish::is_failure(&Transition::Wait { run_at: NOW, failed: true }));
         assert!(finish::is_failure(&Transition::HoldBack) && finish::is_failure(&Transition::Fail));
@@ -236,7 +236,7 @@ mod ending {
     }
 
     #[test]
-    fn a_kill_is_told_by_the_reason_that_was_asked_and_all_else_by_what_the_attempt_said() {
+    fn a_killed_run_shows_the_reason_of_the_request_and_others_show_the_attempts_message() {
         let report = |outcome, message: Option<&str>| Report {
             message: message.map(str::to_owned),
             ..crate::store::conformance::report(outcome)
@@ -250,7 +250,7 @@ mod ending {
 }
 
 #[test]
-fn resuming_a_task_forgets_what_was_due_while_it_was_paused_and_a_cursor_that_is_ahead() {
+fn resuming_a_task_moves_its_cursor_to_now_if_it_was_paused_or_ahead() {
     let clean = Standing::default();
     let task = |cursor, is_paused| pausing::Paused { cursor, is_paused, standing: &clean, has_left_out: false };
     assert_eq!(pausing::resume(task(Some(NOW), false), later(9)), None, "there is nothing to resume");
@@ -262,7 +262,7 @@ fn resuming_a_task_forgets_what_was_due_while_it_was_paused_and_a_cursor_that_is
 }
 
 #[test]
-fn a_tenant_gets_the_places_that_it_has_left_and_no_more_than_were_asked_for() {
+fn a_tenant_gets_the_places_it_has_left_up_to_the_requested_limit() {
     let shares = [(name("a"), TenantShare { running: 3, room: 2 }), (name("b"), TenantShare { running: 0, room: 99 })];
     let request = ClaimRequest {
         host: "h".to_owned(),
@@ -302,7 +302,7 @@ mod waiting_runs {
     }
 
     #[test]
-    fn a_pause_is_why_a_run_waits_unless_it_goes_past_limits_or_is_over() {
+    fn a_pause_explains_a_wait_unless_the_run_goes_past_limits_or_is_over() {
         assert_eq!(facts().why().as_deref(), Some("its task is paused: by hand"));
         assert_eq!(Facts { forced: true, ..facts() }.why(), None);
         assert!(Facts { forced: true, attempt: 1, ..facts() }.why().is_some(), "only its first attempt goes past");
@@ -310,7 +310,7 @@ mod waiting_runs {
     }
 
     #[test]
-    fn suspicion_goes_before_a_pause_and_gives_the_instant_that_is_shown() {
+    fn suspicion_takes_precedence_over_a_pause_and_sets_the_shown_instant() {
         let held = Facts { run_at: NEVER, suspected_at: Some(later(3)), ..facts() };
         assert!(held.why().is_some_and(|why| why.contains("killing its host")), "{:?}", held.why());
         assert_eq!(held.shown_run_at(), later(3));

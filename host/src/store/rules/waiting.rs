@@ -1,4 +1,4 @@
-//! What is shown of a run that waits.
+//! Decides what is shown of a run that waits.
 
 use crate::pause::PausedBy;
 use crate::run::{Cause, RunId, RunState};
@@ -6,7 +6,7 @@ use crate::store::loss::{NEVER, why_suspected};
 use crate::supervision::{Pause, Standing};
 use crate::time::Timestamp;
 
-/// What a store has read of a run and its task.
+/// The facts that a store has read about a run and its task.
 #[derive(Clone, Debug)]
 pub(in crate::store) struct Facts {
     pub(in crate::store) run: RunId,
@@ -19,7 +19,7 @@ pub(in crate::store) struct Facts {
     pub(in crate::store) forced: bool,
     pub(in crate::store) deaths: u32,
     pub(in crate::store) suspected_at: Option<Timestamp>,
-    /// The narrowest pause that is about its task.
+    /// The narrowest pause that applies to the task.
     pub(in crate::store) pause: Option<(PausedBy, Pause)>,
     pub(in crate::store) standing: Standing,
 }
@@ -45,7 +45,8 @@ impl Facts {
         }
     }
 
-    /// Returns the instant to show. A run that is or was held back has none: the one at which that began is shown.
+    /// Returns the instant to show. A run that is or was held back has none; this is then the instant at which that
+    /// began.
     pub(in crate::store) fn shown_run_at(&self) -> Timestamp {
         match self.run_at {
             NEVER => self.suspected_at().or(self.claimed_at).unwrap_or(self.due_at),

@@ -1,28 +1,27 @@
-//! A move from its beginning to its end: what may stand in its way, copying, comparing.
+//! Runs a move from beginning to end: checks what may prevent it, copies, and compares.
 
 use super::{Bound, Key, Kind, Progress, Sum, Summing, Transfer};
 use crate::store::StoreError;
 use crate::time::Timestamp;
 
-/// What is to be moved how.
+/// The parameters of a move.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How people call the source, the same each time: who goes on with a move is told by this from one who begins another.
+    /// The name of the source, the same each time: it distinguishes continuing a move from beginning another.
     pub from: String,
-    /// Whether hosts that use one of the stores are no hindrance.
+    /// Whether to move even if hosts use one of the stores.
     pub force: bool,
-    /// How much is moved in one transaction.
+    /// The most that is moved in one transaction.
     pub page: Bound,
-    /// The time it is.
     pub now: Timestamp,
 }
 
-/// One of the two.
+/// One of the two stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// What is moved from.
+    /// The store that is moved from.
     Source,
-    /// What is moved to.
+    /// The store that is moved to.
     Destination,
 }
 
@@ -35,110 +34,106 @@ impl std::fmt::Display for End {
     }
 }
 
-/// Why a move has not been made.
+/// The reason why a move was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum MoveError {
-    /// A host would go on writing, or write what is not its own.
+    /// A host would continue to write, or would write to what is not its own.
     #[error("the {0} is in use by {1}")]
     InUse(End, String),
-    /// What is there would be mixed with what comes.
+    /// The contents of the destination would be mixed with those of the source.
     #[error("the destination is not empty, and nothing was being moved into it")]
     NotEmpty,
-    /// It is being filled from something else.
+    /// The destination is being filled from another source.
     #[error("the destination has a part of `{0}` already")]
     Another(String),
-    /// What is to be moved is not all there.
+    /// The source is itself incomplete.
     #[error("the source has only a part of `{0}`")]
     Unfinished(String),
-    /// One of the stores did not do as it was asked.
+    /// A call to one of the stores failed.
     #[error("{0}: {1}")]
     Store(End, StoreError),
 }
 
 type Result<T> = std::result::Result<T, MoveError>;
 
-/// Say which store an error is about.
+/// Adds to an error the store that it is about.
 fn at<T>(end: End, result: crate::store::Result<T>) -> Result<T> {
     result.map_err(|error| MoveError::Store(end, error))
 }
 
-/// What is being done with a kind of records.
+/// The work on a kind of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// They are read from the source and written to the destination.
+    /// The records are read from the source and written to the destination.
     Copying,
-    /// They are read from both.
+    /// The records are read from both stores.
     Comparing,
 }
 
-/// What whoever watches a move is told.
+/// The progress that the watcher of a move receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// From now on it is about these.
+    /// The work on a kind of records begins.
     Begins {
-        /// What is done with them.
         work: Work,
-        /// Their kind.
         kind: Kind,
-        /// How many there are.
         records: u64,
-        /// How many of them were done before.
+        /// The number of records that an earlier move has done.
         before: u64,
     },
-    /// So many more are done.
+    /// This many more records are done.
     Did(u64),
-    /// All of them are.
+    /// All records of the kind are done.
     Done,
 }
 
-/// Who is told.
+/// Receives the progress of a move.
 pub type Watcher<'a> = &'a mut dyn FnMut(Told);
 
 /// A kind of records as both stores have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compared {
-    /// Which.
     pub kind: Kind,
-    /// What those of the source come to.
+    /// The sum of the source's records.
     pub source: Sum,
-    /// What those of the destination come to.
+    /// The sum of the destination's records.
     pub destination: Sum,
 }
 
 impl Compared {
-    /// Whether there is no difference.
+    /// Returns whether the records are the same.
     pub fn is_same(&self) -> bool {
         self.source == self.destination
     }
 }
 
-/// What came of a move.
+/// The result of a move.
 #[derive(Clone, Debug)]
 pub struct Moved {
-    /// Whether it went on where another had been cut off.
+    /// Whether it continued an interrupted move.
     pub went_on: bool,
-    /// All kinds.
+    /// The comparison of each kind.
     pub compared: Vec<Compared>,
 }
 
 impl Moved {
-    /// The kinds in which there is a difference. If there are any the move is not over.
+    /// Returns the kinds that differ. If there are any, the move is not over.
     pub fn differing(&self) -> Vec<Kind> {
         self.compared.iter().filter(|compared| !compared.is_same()).map(|compared| compared.kind).collect()
     }
 
-    /// Runs that were under way, and that the next host finds lost.
+    /// Returns the number of runs that were under way, which the next host finds lost.
     pub fn under_way(&self) -> u64 {
         self.compared.iter().map(|compared| compared.destination.under_way).sum()
     }
 }
 
-/// Move all that `source` has into `destination`, or what is left of it, and compare. Where there is a difference all stays as
-/// it is, and no host opens the destination.
+/// Moves the contents of `source` into `destination`, or what is left of them, and compares. If the stores differ,
+/// everything stays as it is, and no host opens the destination.
 ///
 /// # Errors
 ///
-/// [`MoveError`]. What was moved until then stays, and the next call goes on from there.
+/// [`MoveError`]. Everything moved until then stays, and the next call continues from there.
 pub async fn move_all(
     source: &dyn Transfer,
     destination: &dyn Transfer,
@@ -163,7 +158,7 @@ pub async fn move_all(
     Ok(moved)
 }
 
-/// See that nothing stands in the way. How far an earlier move has come, if it was cut off.
+/// Checks that nothing prevents the move. Returns the progress of an earlier move that was interrupted.
 async fn begin(source: &dyn Transfer, destination: &dyn Transfer, plan: &Plan) -> Result<Option<Progress>> {
     if !plan.force {
         for (end, store) in [(End::Source, source), (End::Destination, destination)] {
@@ -190,7 +185,7 @@ async fn begin(source: &dyn Transfer, destination: &dyn Transfer, plan: &Plan) -
     Ok(None)
 }
 
-/// Copy the records of a kind that come after the one with key `reached`.
+/// Copies the records of a kind that come after the key `reached`.
 async fn copy(
     source: &dyn Transfer,
     destination: &dyn Transfer,
@@ -219,7 +214,7 @@ async fn copy(
     Ok(())
 }
 
-/// Read the records of a kind once more on both sides.
+/// Reads the records of a kind once more on both sides.
 async fn compare(
     source: &dyn Transfer,
     destination: &dyn Transfer,
@@ -230,7 +225,7 @@ async fn compare(
     let records = at(End::Source, source.count(kind).await)?;
     watcher(Told::Begins { work: Work::Comparing, kind, records, before: 0 });
     let mut nobody = |_: Told| {};
-    // Each mostly waits for its own disk.
+    // Each side mostly waits for its own disk, so both run at once.
     let (source, destination) = tokio::try_join!(
         sum(End::Source, source, kind, page, watcher),
         sum(End::Destination, destination, kind, page, &mut nobody),

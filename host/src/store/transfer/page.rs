@@ -1,4 +1,4 @@
-//! Records of one kind at a time: in what order, how large, and what all of them come to.
+//! Defines pages of records of one kind: their order, their size, and the sum of all of them.
 
 use std::fmt::Write as _;
 
@@ -15,11 +15,11 @@ use crate::task::Name;
 
 /// A record of any kind.
 pub(in crate::store) trait Record: Serialize {
-    /// Where it stands among those of its kind.
+    /// Returns the position of the record among those of its kind.
     fn key(&self) -> Key;
-    /// The texts in which a guest, or a person, may have left anything.
+    /// Returns the texts in which a guest or a person may have left any character.
     fn texts(&mut self) -> Vec<&mut String>;
-    /// Bytes of what may be large in it.
+    /// Returns the bytes of what may be large in the record.
     fn bytes(&self) -> usize;
 }
 
@@ -71,7 +71,7 @@ impl Record for EntryRecord {
         Key::Names(self.tenant.to_string(), self.key.clone())
     }
 
-    /// Keys are kept as bytes where texts cannot hold them.
+    /// Keys are stored as bytes where texts cannot hold them, so that no text needs cleaning.
     fn texts(&mut self) -> Vec<&mut String> {
         Vec::new()
     }
@@ -169,27 +169,18 @@ impl Record for AttemptRecord {
 /// Records of one kind, in the order of their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Page {
-    /// Of tasks.
     Tasks(Vec<TaskRecord>),
-    /// Of pauses.
     Pauses(Vec<PauseRecord>),
-    /// Of added schedules.
     Schedules(Vec<ScheduleRecord>),
-    /// Of cache entries.
     Entries(Vec<EntryRecord>),
-    /// Of published components.
     Components(Vec<ComponentRecord>),
-    /// Of their parts.
     Parts(Vec<PartRecord>),
-    /// Of published plugins.
     Plugins(Vec<PluginRecord>),
-    /// Of runs.
     Runs(Vec<RunRecord>),
-    /// Of attempts.
     Attempts(Vec<AttemptRecord>),
 }
 
-/// Do `$what` with the records, whatever they are.
+/// Evaluates `$what` with the records of a page of any kind.
 macro_rules! with_records {
     ($page:expr, $records:ident => $what:expr) => {
         match $page {
@@ -207,7 +198,7 @@ macro_rules! with_records {
 }
 
 impl Page {
-    /// Of which kind they are.
+    /// Returns the kind of the records.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Tasks(_) => Kind::Tasks,
@@ -222,22 +213,22 @@ impl Page {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of the records.
     pub fn len(&self) -> usize {
         with_records!(self, records => records.len())
     }
 
-    /// Whether there are none.
+    /// Returns whether the page has no records.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The key of the last.
+    /// Returns the key of the last record.
     pub fn last(&self) -> Option<Key> {
         with_records!(self, records => records.last().map(Record::key))
     }
 
-    /// Make all texts such that every store can hold them.
+    /// Makes all texts such that every store can hold them.
     pub(in crate::store) fn without_nuls(mut self) -> Self {
         fn clean(records: &mut [impl Record]) {
             records.iter_mut().flat_map(Record::texts).for_each(without_nul);
@@ -247,18 +238,17 @@ impl Page {
     }
 }
 
-/// What all records of a kind come to.
+/// The sum of all records of a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sum {
-    /// How many there are.
     pub records: u64,
     /// SHA-256 over the JSON of all of them, a line each, in hexadecimal digits.
     pub digest: String,
-    /// Those that are runs under way.
+    /// The number of records that are runs under way.
     pub under_way: u64,
 }
 
-/// Makes a [`Sum`] of pages.
+/// Sums up pages into a [`Sum`].
 #[derive(Clone, Debug, Default)]
 pub struct Summing {
     sha: Sha256,
@@ -267,8 +257,8 @@ pub struct Summing {
 }
 
 impl Summing {
-    /// Add the records of a page. NULs in texts count as what takes their place where there can be none, so that it does not
-    /// matter in which kind of store the records are.
+    /// Adds the records of a page. A NUL in a text counts as its replacement, so that the sum does not depend on the
+    /// kind of store.
     pub fn add(&mut self, page: Page) {
         self.records += page.len() as u64;
         if let Page::Runs(runs) = &page {
@@ -287,7 +277,7 @@ impl Summing {
         }
     }
 
-    /// What it came to.
+    /// Returns the sum.
     pub fn sum(self) -> Sum {
         let mut digest = String::with_capacity(64);
         for byte in self.sha.finalize().iter() {

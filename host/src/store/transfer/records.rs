@@ -1,5 +1,5 @@
-//! What is moved, in the words of the domain. All fields are what the stores' columns say; a record's JSON is what its digest
-//! is of.
+//! Defines the records that are moved, in the words of the domain. Each field has the value of the stores' column; a
+//! digest is computed from the JSON of the records.
 
 use serde::{Serialize, Serializer};
 
@@ -8,212 +8,190 @@ use crate::supervision::Pause;
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
-/// What a task's schedule has come to, and how the task stands.
+/// The progress of a task's schedule, and the state of the task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TaskRecord {
-    /// Which.
     #[serde(flatten)]
     pub key: TaskKey,
-    /// The last instant that was dealt with.
+    /// The last instant that was handled.
     pub cursor: Option<Timestamp>,
-    /// Runs that its schedule has made.
+    /// The number of runs that the schedule has made.
     pub fired: u64,
-    /// What its trigger has to remember.
+    /// The memory of the trigger.
     pub memory: Option<String>,
-    /// The schedule that these belong to, in short.
+    /// The identity of the schedule that these belong to.
     pub schedule: Option<String>,
-    /// What was left out last.
+    /// The instants that were last left out.
     pub left_out: Option<String>,
-    /// Its own pause.
+    /// The task's own pause.
     pub paused: Option<Pause>,
-    /// Runs that failed in a row.
+    /// The number of runs that failed in a row.
     pub failures: u32,
-    /// Attempts that crashed in a row.
+    /// The number of attempts that crashed in a row.
     pub crashes: u32,
-    /// Until when it is held back.
+    /// The instant until which the task is held back.
     pub held_until: Option<Timestamp>,
-    /// When the latest of its runs that failed ended, whether that is still kept or not.
+    /// The end of the latest failed run, even if that run is no longer kept.
     pub latest_failure: Option<Timestamp>,
 }
 
 /// A pause of more than one task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PauseRecord {
-    /// Whose tasks; all, without one.
+    /// The tenant whose tasks are paused; `None` is all tasks.
     pub tenant: Option<Name>,
-    /// Since when, and why.
+    /// The start of the pause, and its reason.
     #[serde(flatten)]
     pub pause: Pause,
 }
 
-/// An added schedule, one that was deleted of late included.
+/// An added schedule, possibly a recently deleted one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ScheduleRecord {
-    /// Its number.
+    /// The number of the schedule.
     pub id: i64,
-    /// Greater after every change by people.
+    /// The version, which grows with every change by a user.
     pub version: u64,
-    /// Whose.
     pub tenant: Name,
-    /// Its key.
     pub key: Name,
     /// The task whose runs it makes.
     pub task: Name,
-    /// The text of its definition.
+    /// The text of the schedule's definition.
     pub definition: String,
-    /// What its runs are given.
+    /// The input of its runs.
     #[serde(serialize_with = "maybe_hex")]
     pub data: Option<Vec<u8>>,
-    /// When it was added.
+    /// When the schedule was added.
     pub created_at: Timestamp,
-    /// The last instant that was dealt with.
+    /// The last instant that was handled.
     pub cursor: Timestamp,
-    /// Runs that it made.
+    /// The number of runs that the schedule has made.
     pub fired: u64,
-    /// Instants for which it made none.
+    /// The number of instants that were skipped.
     pub skipped: u64,
-    /// Since when nothing will be due.
+    /// The time since which nothing more will be due.
     pub finished_at: Option<Timestamp>,
-    /// It is no more.
+    /// Whether the schedule was deleted.
     pub deleted: bool,
 }
 
-/// A cache entry, one that has expired included.
+/// A cache entry, possibly an expired one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EntryRecord {
-    /// Whose.
     pub tenant: Name,
-    /// Its key.
     pub key: String,
-    /// Greater after every change.
+    /// The version, which grows with every change.
     pub version: u64,
-    /// When it was written.
     pub set_at: Timestamp,
-    /// When it ceases to be.
+    /// When the entry expires.
     pub expires_at: Option<Timestamp>,
-    /// The task whose run was the last to write it, if it was one.
+    /// The task whose run was the last to write the entry, if a run did.
     pub writer: Option<TaskKey>,
-    /// What it is.
     #[serde(serialize_with = "hex")]
     pub value: Vec<u8>,
 }
 
-/// A component that was published.
+/// A published component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ComponentRecord {
-    /// SHA-256 of it, in hex.
+    /// SHA-256 of the component, in hex.
     pub digest: String,
-    /// Its bytes.
+    /// The size of the component in bytes.
     pub size: u64,
-    /// When it was published last.
+    /// When the component was last published.
     pub kept_at: Timestamp,
 }
 
-/// A part of such a component.
+/// A part of a published component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PartRecord {
-    /// Of which.
     pub digest: String,
-    /// Which, from 0.
+    /// The index of the part, from 0.
     pub part: u32,
-    /// What it is.
     #[serde(serialize_with = "hex")]
     pub body: Vec<u8>,
 }
 
-/// A plugin that was published, one that was withdrawn of late included.
+/// A published plugin, possibly a recently withdrawn one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PluginRecord {
-    /// Whose.
     pub tenant: Name,
-    /// What it is called.
     pub plugin: Name,
-    /// Greater after every change.
+    /// The version, which grows with every change.
     pub version: u64,
-    /// SHA-256 of its component, in hex.
+    /// SHA-256 of the component, in hex.
     pub digest: String,
-    /// Bytes of its component.
+    /// The size of the component in bytes.
     pub size: u64,
-    /// The text of its manifest.
+    /// The text of the plugin's manifest.
     pub manifest: String,
-    /// The host on which it was dropped.
+    /// The host on which the plugin was dropped.
     pub host: String,
-    /// When it was published.
     pub published_at: Timestamp,
-    /// Since when it is no more.
     pub withdrawn_at: Option<Timestamp>,
 }
 
-/// A run, with what it was given and what it made. How long its claim holds is left out: when it is moved it does not.
+/// A run, with its input and output. The lease is left out, because no claim holds after a move.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunRecord {
-    /// Which.
     pub id: RunId,
-    /// Whose.
     #[serde(flatten)]
     pub task: TaskKey,
-    /// Where it is in its life.
     pub state: RunState,
-    /// Why it exists.
     pub cause: Cause,
-    /// Its first attempt goes past limits.
+    /// Whether the first attempt goes past limits.
     pub forced: bool,
-    /// The attempt it is at.
+    /// The number of the current attempt.
     pub attempt: u32,
-    /// Attempts that failed.
+    /// The number of attempts that failed.
     pub failures: u32,
-    /// How the latest attempt that is over ended.
+    /// The outcome of the latest attempt that is over.
     pub outcome: Option<Outcome>,
-    /// Bytes of input, output and logs.
+    /// The bytes of input, output and logs.
     pub bytes: u64,
-    /// The instant it was due.
+    /// The instant at which the run was due.
     pub due_at: Timestamp,
-    /// The earliest its next attempt may start.
+    /// The earliest instant at which the next attempt may start.
     pub run_at: Timestamp,
-    /// When it was made.
     pub created_at: Timestamp,
-    /// When its latest attempt was claimed.
+    /// When the latest attempt was claimed.
     pub claimed_at: Option<Timestamp>,
-    /// When it was over.
     pub ended_at: Option<Timestamp>,
-    /// The number of its latest claim.
+    /// The fence of the latest claim.
     pub fence: Option<u64>,
-    /// The latest instant at which its first attempt may start.
+    /// The latest instant at which the first attempt may start.
     pub start_by: Option<Timestamp>,
-    /// The run that enqueued it.
+    /// The run that enqueued this one.
     pub parent: Option<RunId>,
-    /// The host that has or had it.
+    /// The host that has or had the run.
     pub host: Option<String>,
-    /// The key that no other run of its task has.
+    /// The dedup key, which no other run of the task has.
     pub dedup: Option<String>,
-    /// The key of the added schedule that made it.
+    /// The key of the added schedule that made the run.
     pub made_by: Option<Name>,
-    /// What was said of its latest attempt.
+    /// The message of the latest attempt.
     pub message: Option<String>,
-    /// How it came to be.
+    /// A note about how the run was made.
     pub note: Option<String>,
-    /// Why somebody wants it ended.
+    /// The reason why the run was asked to end.
     pub cancel: Option<String>,
-    /// Attempts in all, as its latest claim knew them.
+    /// The most attempts, as the latest claim knew them.
     pub attempts_limit: Option<u32>,
-    /// Failed runs in a row after which its task is paused, as the same claim knew them.
+    /// The number of failed runs in a row that pauses the task, as the same claim knew it.
     pub pause_after: Option<u32>,
-    /// How often its host died while it was under way.
+    /// The number of times that the run's host died while the run was under way.
     pub deaths: u32,
-    /// Since when it is held back as a suspect.
+    /// Since when the run is held back as a suspect.
     pub suspected_at: Option<Timestamp>,
-    /// What it was given.
     #[serde(serialize_with = "hex")]
     pub input: Vec<u8>,
-    /// What its output is.
     pub content_type: Option<String>,
-    /// What it made.
     #[serde(serialize_with = "hex")]
     pub output: Vec<u8>,
 }
 
 impl RunRecord {
-    /// Whether it has made something that is worth a place.
+    /// Returns whether the run has an output that is worth a row.
     pub(in crate::store) fn has_output(&self) -> bool {
         !self.output.is_empty() || self.content_type.is_some()
     }
@@ -222,19 +200,16 @@ impl RunRecord {
 /// An attempt that is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AttemptRecord {
-    /// At which run.
     pub run: RunId,
-    /// Which, from 1.
+    /// The number of the attempt, from 1.
     pub attempt: u32,
-    /// Who tried.
     pub host: String,
-    /// All that is written down about it.
     #[serde(flatten)]
     pub report: Report,
 }
 
 impl AttemptRecord {
-    /// Whether it said anything that is worth a place.
+    /// Returns whether the attempt has logs that are worth a row.
     pub(in crate::store) fn has_logs(&self) -> bool {
         let report = &self.report;
         let kept = [&report.log, &report.stdout, &report.stderr];
@@ -249,7 +224,7 @@ fn hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&text)
 }
 
-/// `None` and no bytes are not the same.
+/// Distinguishes `None` from no bytes.
 fn maybe_hex<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
     match bytes {
         None => serializer.serialize_none(),

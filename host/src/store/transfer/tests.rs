@@ -1,4 +1,4 @@
-//! Moves between two SQLite files. Those into PostgreSQL and back are with that store's tests, on the same texts.
+//! Tests moves between two SQLite files. PostgreSQL's tests move into that store and back, with the same helpers.
 
 pub(in crate::store) mod cut_off;
 pub(in crate::store) mod lived_in;
@@ -15,7 +15,7 @@ use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use cut_off::CutOff;
 use lived_in::{NOW, goes_on, live, shows};
 
-/// A move in small pages, so that there are many.
+/// Plans a move in small pages, so that there are many.
 pub(in crate::store) fn plan() -> Plan {
     Plan { from: "the first".into(), force: false, page: Bound { records: 7, bytes: 64 << 10 }, now: NOW }
 }
@@ -30,21 +30,21 @@ fn open(path: &Path) -> Arc<SqliteStore> {
     SqliteStore::open(path, &SqliteOptions::default()).unwrap()
 }
 
-/// A store and where it lies.
+/// A store and the directory that holds its file.
 pub(in crate::store) struct File {
     pub(in crate::store) store: Arc<SqliteStore>,
     path: PathBuf,
     _directory: TempDir,
 }
 
-/// A store with nothing in it.
+/// Opens a store with nothing in it.
 pub(in crate::store) fn empty() -> File {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
     File { store: SqliteStore::open_to_move(&path).unwrap(), path, _directory: directory }
 }
 
-/// A store that was in use for a while.
+/// Opens a store that was in use for a while.
 pub(in crate::store) async fn lived() -> File {
     let file = empty();
     live(&*file.store).await;
@@ -52,7 +52,7 @@ pub(in crate::store) async fn lived() -> File {
 }
 
 #[tokio::test]
-async fn all_that_a_store_has_is_in_the_other_after_a_move() {
+async fn a_move_brings_all_contents_to_the_other_store() {
     let (source, destination) = (lived().await, empty());
 
     let moved = moves(&*source.store, &*destination.store).await;
@@ -68,7 +68,7 @@ async fn all_that_a_store_has_is_in_the_other_after_a_move() {
 }
 
 #[tokio::test]
-async fn a_store_that_was_moved_goes_on_where_the_other_was() {
+async fn a_moved_store_continues_where_the_other_stopped() {
     let (source, destination) = (lived().await, empty());
 
     moves(&*source.store, &*destination.store).await;
@@ -77,7 +77,7 @@ async fn a_store_that_was_moved_goes_on_where_the_other_was() {
 }
 
 #[tokio::test]
-async fn a_move_that_was_cut_off_goes_on_and_counts_nothing_twice() {
+async fn an_interrupted_move_continues_and_counts_nothing_twice() {
     let source = lived().await;
     let expected = shows(&*source.store).await;
     for takes in [0, 1, 2, 5, 13, 20] {
@@ -106,7 +106,7 @@ async fn a_record_that_is_taken_again_changes_nothing() {
     assert_eq!(shows(&*destination.store).await, expected);
 }
 
-/// As one would whose progress was not written down.
+/// Takes in all records again, like a move whose progress was not written down.
 pub(in crate::store) async fn take_all_again(source: &dyn Transfer, destination: &dyn Transfer) {
     let counters = source.counters().await.unwrap();
     destination.begin_move("again", counters).await.unwrap();
@@ -123,7 +123,7 @@ pub(in crate::store) async fn take_all_again(source: &dyn Transfer, destination:
 }
 
 #[tokio::test]
-async fn pages_are_in_the_order_of_their_keys_and_no_larger_than_they_may_be() {
+async fn pages_are_in_key_order_and_within_their_bound() {
     let source = lived().await;
     let Bound { records, bytes } = plan().page;
     for kind in Kind::ALL {
@@ -167,7 +167,7 @@ async fn a_difference_is_found_and_keeps_hosts_out() {
 }
 
 #[tokio::test]
-async fn what_would_be_mixed_is_refused() {
+async fn a_move_that_would_mix_contents_is_refused() {
     let files = (lived().await, empty(), lived().await, empty());
     let (source, destination, other, third) = (&*files.0.store, &*files.1.store, &*files.2.store, &*files.3.store);
     let breaks = CutOff::after(3, true, destination);
@@ -187,7 +187,7 @@ async fn what_would_be_mixed_is_refused() {
 }
 
 #[tokio::test]
-async fn whoever_watches_is_told_of_every_record() {
+async fn the_watcher_of_a_move_hears_of_every_record() {
     let (source, destination) = (lived().await, empty());
     let (mut all, mut done) = (0, 0);
 
@@ -204,7 +204,7 @@ async fn whoever_watches_is_told_of_every_record() {
 }
 
 #[test]
-fn a_nul_counts_as_what_takes_its_place() {
+fn a_nul_counts_as_its_replacement() {
     let page = |why: &str| {
         let pause = crate::supervision::Pause { since: None, why: Some(why.into()) };
         Page::Pauses(vec![PauseRecord { tenant: None, pause }])
@@ -235,7 +235,7 @@ fn a_key_is_read_as_it_was_written() {
 }
 
 #[test]
-fn progress_of_a_kind_that_is_not_known_is_told() {
+fn progress_of_an_unknown_kind_is_an_error() {
     let row = |kind: &str, reached: Option<&str>| (kind.to_owned(), "a".to_owned(), reached.map(str::to_owned));
 
     let known = Progress::of_rows([row("runs", Some("[17,0]")), row("tasks", None)]).unwrap().unwrap();

@@ -1,10 +1,9 @@
-//! What a store has to be like, as simple as can be.
+//! Models what a store must do, as simply as possible.
 
 use crate::lifecycle::Transition;
 use crate::run::{ClaimKey, RunId, RunState};
 use crate::store::LockMode;
 
-/// A run.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
     pub(super) id: RunId,
@@ -13,9 +12,9 @@ pub(super) struct Run {
     pub(super) state: RunState,
     pub(super) attempt: u32,
     pub(super) failures: u32,
-    /// Attempts that are over.
+    /// The attempts that are over.
     pub(super) ended: Vec<u32>,
-    /// The latest claim, its host, and until when it holds.
+    /// The latest claim, its host, and the end of its lease.
     claim: Option<(ClaimKey, usize, i64)>,
     cancelled: bool,
 }
@@ -26,21 +25,21 @@ impl Run {
         Self { id, task, run_at, state, attempt: 0, failures: 0, ended, claim: None, cancelled: false }
     }
 
-    /// Whether the claim holds.
+    /// Returns whether the claim holds.
     fn holds(&self, claim: ClaimKey) -> bool {
         self.state == RunState::Running && self.claim.is_some_and(|(held, ..)| held == claim)
     }
 }
 
-/// All runs, and who holds which lock.
+/// All runs, and the holders of locks.
 #[derive(Debug, Default)]
 pub(super) struct Model {
     pub(super) now: i64,
     pub(super) runs: Vec<Run>,
-    /// All claims that ever were, and whose.
+    /// All claims that ever were, each with its host.
     claims: Vec<(ClaimKey, usize)>,
     locks: Vec<(ClaimKey, usize, LockMode, u64)>,
-    /// The greatest fences of claims, and of locks.
+    /// The greatest fences of claims and of locks.
     fences: (u64, u64),
 }
 
@@ -49,7 +48,7 @@ impl Model {
         self.runs.iter().find(|found| found.id == run)
     }
 
-    /// How many runs of a task could be taken but for its limit.
+    /// Returns how many runs of a task could be taken if it had no limit.
     pub(super) fn due(&self, task: usize) -> usize {
         let due = |run: &&Run| run.task == task && run.state == RunState::Waiting && run.run_at <= self.now;
         self.runs.iter().filter(due).count()
@@ -63,7 +62,7 @@ impl Model {
         (most as usize).saturating_sub(self.running(task))
     }
 
-    /// A host has taken a run. Whether its fence is greater than all before.
+    /// Records that a host has taken a run. Returns whether the fence is greater than all before.
     pub(super) fn claimed(&mut self, claim: ClaimKey, host: usize, lease: i64) -> bool {
         let until = self.now + lease;
         if let Some(run) = self.runs.iter_mut().find(|run| run.id == claim.run) {
@@ -75,7 +74,7 @@ impl Model {
         claim.fence > before
     }
 
-    /// All that a host thinks it has: what it ever had and has not ended itself.
+    /// Returns all claims that a host ever had, as it may still think that it has them.
     pub(super) fn claims_of(&self, host: usize) -> Vec<ClaimKey> {
         self.claims.iter().filter(|(_, of)| *of == host).map(|(claim, _)| *claim).collect()
     }
@@ -89,7 +88,7 @@ impl Model {
         pick.checked_rem(self.runs.len())
     }
 
-    /// Which of the claims are lost, and which are to be ended.
+    /// Extends claims. Returns those that are lost, and those whose runs were asked to end.
     pub(super) fn extend(&mut self, claims: &[ClaimKey], until: i64) -> (Vec<ClaimKey>, Vec<ClaimKey>) {
         let (mut lost, mut cancelled) = (Vec::new(), Vec::new());
         for claim in claims {
@@ -108,7 +107,7 @@ impl Model {
         (lost, cancelled)
     }
 
-    /// An attempt ends. Whether that is written.
+    /// Ends an attempt. Returns whether its claim held.
     pub(super) fn finish(&mut self, claim: ClaimKey, transition: &Transition) -> bool {
         let Some(run) = self.runs.iter_mut().find(|run| run.holds(claim)) else { return false };
         run.ended.push(claim.attempt);
@@ -133,7 +132,7 @@ impl Model {
         true
     }
 
-    /// A host's claims are over at once. How many there were.
+    /// Ends a host's claims at once. Returns their number.
     pub(super) fn abandon(&mut self, host: usize) -> u64 {
         let mut ended = 0;
         for run in self.runs.iter_mut().filter(|run| run.state == RunState::Running) {
@@ -147,7 +146,7 @@ impl Model {
         ended
     }
 
-    /// The claims whose lease is over, by run.
+    /// Returns the claims whose lease has ended, by run.
     pub(super) fn expired(&self) -> Vec<ClaimKey> {
         let running = self.runs.iter().filter(|run| run.state == RunState::Running);
         let over = running.filter_map(|run| run.claim).filter(|(.., lease)| *lease < self.now);
@@ -164,7 +163,7 @@ impl Model {
         }
     }
 
-    /// Whether an attempt gets a lock; `None` if its claim does not hold.
+    /// Returns whether an attempt gets a lock; `None` if its claim does not hold.
     pub(super) fn acquire(&self, claim: ClaimKey, lock: usize, mode: LockMode) -> Option<bool> {
         self.runs.iter().find(|run| run.holds(claim))?;
         let mut holders = self.locks.iter().filter(|(_, of, ..)| *of == lock);
@@ -173,7 +172,8 @@ impl Model {
         }))
     }
 
-    /// It got the lock with this fence: the one that it has already, or one that is greater than all before.
+    /// Records that an attempt got a lock. Returns whether its fence is right: the one that it has already, or one that
+    /// is greater than all before.
     pub(super) fn locked(&mut self, claim: ClaimKey, lock: usize, mode: LockMode, fence: u64) -> bool {
         let held = self.locks.iter().find(|(held, of, ..)| held.run == claim.run && *of == lock);
         if let Some((.., before)) = held {

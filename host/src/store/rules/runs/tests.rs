@@ -13,7 +13,7 @@ fn earlier(seconds: u64) -> Timestamp {
     NOW.minus(Duration::from_secs(seconds))
 }
 
-/// A task whose runs are given `own` unless something else is said.
+/// Creates a task whose runs have the input `own` unless a request says otherwise.
 fn task(lines: &str) -> Task {
     let text = format!("[tasks.a]\ninput = \"own\"\nevery = \"1h\"\n{lines}\n");
     let plugin = Name::new("a").unwrap();
@@ -27,7 +27,7 @@ fn request(input: &[u8], due_at: Timestamp) -> Request {
 }
 
 #[test]
-fn a_demand_gives_its_input_or_that_of_the_task_and_a_task_gives_what_it_gives() {
+fn a_demanded_run_defaults_to_the_tasks_input_and_a_requested_run_does_not() {
     let demanded = |input: Option<&[u8]>| {
         let demand = Demand { input: input.map(<[u8]>::to_vec), ..Demand::default() };
         NewRun::demanded(&task(""), demand, NOW).input
@@ -39,7 +39,7 @@ fn a_demand_gives_its_input_or_that_of_the_task_and_a_task_gives_what_it_gives()
 }
 
 #[test]
-fn a_demand_replaces_only_now_and_within_limits_and_is_never_skipped() {
+fn a_demanded_run_replaces_others_only_if_due_now_and_within_limits_and_is_never_skipped() {
     let replace = task("overlap = \"replace\"");
     let admit = |due_at, past_limits: Option<&str>| {
         let demand = Demand { due_at, past_limits: past_limits.map(str::to_owned), ..Demand::default() };
@@ -54,7 +54,7 @@ fn a_demand_replaces_only_now_and_within_limits_and_is_never_skipped() {
 }
 
 #[test]
-fn only_schedules_bound_the_start_of_a_run_in_time() {
+fn only_runs_of_schedules_have_a_latest_start() {
     let task = task("start-within = \"30s\"");
     let starts = |run: NewRun| run.start_by;
     assert_eq!(starts(NewRun::demanded(&task, Demand::default(), NOW)), None);
@@ -66,7 +66,7 @@ fn only_schedules_bound_the_start_of_a_run_in_time() {
 }
 
 #[test]
-fn the_overlap_policy_is_the_schedules() {
+fn scheduled_runs_follow_the_overlap_policy() {
     let admit = |policy: &str| NewRun::scheduled(&task(&format!("overlap = \"{policy}\"")), NOW).admit;
     assert_eq!(admit("skip"), Admit::Below(1));
     assert_eq!(admit("queue-one"), Admit::Below(2));
@@ -81,7 +81,7 @@ fn the_overlap_policy_is_the_schedules() {
 }
 
 #[test]
-fn nobody_stands_in_for_a_run_of_the_schedule() {
+fn a_callers_key_never_equals_that_of_a_scheduled_run() {
     let key = |key: &str| {
         let demand = Demand { key: Some(key.to_owned()), ..Demand::default() };
         NewRun::demanded(&task(""), demand, NOW).dedup

@@ -1,4 +1,4 @@
-//! A store that breaks off while a move is going on.
+//! A store that breaks off during a move.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,7 +8,7 @@ use crate::store::transfer::{Bound, Counters, Key, Kind, Page, Progress, Transfe
 use crate::store::{Result, StoreError};
 use crate::time::Timestamp;
 
-/// Another store, until so many pages were taken.
+/// Passes calls to another store until it has taken a number of pages.
 pub(in crate::store) struct CutOff<'a> {
     store: &'a (dyn Transfer + Send + Sync),
     left: AtomicUsize,
@@ -16,7 +16,8 @@ pub(in crate::store) struct CutOff<'a> {
 }
 
 impl<'a> CutOff<'a> {
-    /// The page after `takes` of them is not taken, or `after_all` it is and nobody hears of that.
+    /// Fails at the page after the first `takes`: before it is taken, or with `after_all` after it was taken, as if the
+    /// answer got lost.
     pub(in crate::store) fn after(takes: usize, after_all: bool, store: &'a (dyn Transfer + Send + Sync)) -> Self {
         Self { store, left: AtomicUsize::new(takes), after_all }
     }

@@ -1,4 +1,4 @@
-//! A store that has been in use for a while: something of everything, in every state. And what one sees of it.
+//! Fills a store as if it had been in use for a while, with records of every kind and state, and shows its contents.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::supervision::Supervision;
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
-/// When all of it was.
+/// The time at which the store was in use.
 pub(in crate::store) const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
 fn at(seconds: i64) -> Timestamp {
@@ -86,7 +86,7 @@ async fn finish(store: &dyn Store, claim: &Claim, transition: Transition, report
     store.finish(finish.into()).await.unwrap();
 }
 
-/// Use an empty store for a while.
+/// Uses an empty store for a while.
 pub(in crate::store) async fn live(store: &dyn Store) {
     schedules_of_tasks(store).await;
     runs(store).await;
@@ -239,7 +239,7 @@ async fn plugins(store: &dyn Store) {
     }
 }
 
-/// All that one sees of a store, a line each. NULs in texts are shown as what takes their place where there can be none.
+/// Returns everything that callers see of a store, one line each. NULs in texts are shown as their replacement.
 pub(in crate::store) async fn shows(store: &dyn Store) -> Vec<String> {
     let mut lines =
         vec![format!("{:?}", store.counts().await.unwrap()), format!("{:?}", store.pauses().await.unwrap())];
@@ -268,7 +268,7 @@ pub(in crate::store) async fn shows(store: &dyn Store) -> Vec<String> {
     lines.into_iter().map(|line| line.replace("\\u0000", "\u{fffd}").replace("\\0", "\u{fffd}")).collect()
 }
 
-/// Bytes of the cache that are in use.
+/// Returns the bytes of the cache that are in use.
 async fn used(store: &dyn Store) -> u64 {
     let key = CacheKey { tenant: Name::default_tenant(), key: "one more".into() };
     let write = CacheWrite {
@@ -287,11 +287,11 @@ async fn used(store: &dyn Store) -> u64 {
     }
 }
 
-/// That a store in which somebody else has [lived](live) can be used as if that had been here.
+/// Checks that a store into which another was moved after it had [lived](live) works as if it had lived itself.
 pub(in crate::store) async fn goes_on(store: &dyn Store) {
     let known = store.runs(RunFilter { limit: 1000, ..RunFilter::default() }).await.unwrap();
     let greatest = known.iter().map(|run| run.id).max().unwrap();
-    // What was under way is found lost, is as it was asked to be, and holds no lock.
+    // A run that was under way is found lost, still has its request to end, and holds no lock.
     let expired = store.expired(at(10), 9).await.unwrap();
     assert_eq!(expired.len(), 1, "{expired:?}");
     assert!(expired[0].cancel_requested);
@@ -308,13 +308,13 @@ pub(in crate::store) async fn goes_on(store: &dyn Store) {
     store.finish(buried.into()).await.unwrap();
     assert_eq!(store.run(expired[0].claim.run).await.unwrap().unwrap().state, RunState::Cancelled);
 
-    // What decides about lost runs is known, and a suspect is held back until it is released.
+    // The policies for lost runs have arrived, and a suspect is held back until it is released.
     assert_eq!(expired[0].policy, Some(LossPolicy { attempts: 4, pause_after: Some(2) }));
     let suspect = known.iter().find(|run| run.task == task("suspect")).unwrap();
     assert!(suspect.deaths == 1 && suspect.suspected_at.is_some(), "{suspect:?}");
     assert_eq!(store.release_run(suspect.id, at(10)).await.unwrap(), Released::Done);
 
-    // An instant that was fired is not fired again; numbers go on.
+    // An instant that was fired is not fired again, and new numbers continue from the old ones.
     let due = NewRun { dedup: Some("at:60000".into()), ..NewRun::of(task("fires"), at(60), Cause::Schedule) };
     let again = store.enqueue(vec![due, NewRun::of(task("new"), at(0), Cause::Demand)], NOW).await.unwrap();
     assert!(matches!(&again[0], Enqueued::Existing(run) if *run <= greatest), "{again:?}");
