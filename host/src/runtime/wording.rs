@@ -1,4 +1,5 @@
-//! Words errors of the runtime for outsiders: for guests, for what is stored of a run, and for the reason of a quarantine.
+//! Words errors of the runtime for outsiders: for guests, for what is stored of a run, and for the reason of a
+//! quarantine.
 //!
 //! An error holds more than its words. Its `Debug` form prints the host's own stack, with paths of the machine that built the
 //! host, as soon as `RUST_BACKTRACE` is set; and some errors name directories of the machine that the host runs on. So no
