@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use super::lanes::on_guest_thread;
 use crate::supervisor::{Supervisor, caught};
 
-/// How long an answer may be held back: several short runs, and too short for a caller to notice.
+/// The longest time that an answer is held back: several short runs, and too short for a caller to notice.
 const LATE: Duration = Duration::from_micros(200);
 
 /// The part named when the giver panics.

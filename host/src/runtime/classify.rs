@@ -19,7 +19,7 @@ use super::components::Kind;
 use super::limits::{Breach, Space};
 use super::watch::Cut;
 
-/// What a guest's call returned, if it did.
+/// The return value of a guest's call, if it returned.
 #[derive(Debug)]
 pub(super) enum Returned {
     /// The answer of a task.

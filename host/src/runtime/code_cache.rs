@@ -25,11 +25,11 @@ use super::components::hex;
 use super::engine::engine_hash;
 use super::{RuntimeError, debug_info, resident, wording};
 
-/// How long compiled code that is never loaded is kept: code of components that are gone, and of earlier versions of
-/// this host.
+/// Age at which compiled code that is never loaded is removed: code of components that are gone, and of earlier
+/// versions of this host.
 const STALE: Duration = Duration::from_secs(60 * 24 * 3600);
 
-/// How old a half-written file must be for the host that wrote it to be gone.
+/// Age at which a half-written file belongs to a host that is gone.
 const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3600);
 
 /// The directory of compiled code.

@@ -62,7 +62,7 @@ pub enum LoadError {
     /// The component has more imports than a message can list.
     #[error("imports {count} things, which is over the limit of {limit}")]
     TooManyImports {
-        /// How many imports it has.
+        /// The number of its imports.
         count: usize,
         /// The most imports.
         limit: usize,

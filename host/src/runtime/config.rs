@@ -15,7 +15,7 @@ pub struct RuntimeConfig {
     pub slots: u32,
     /// The most memory that any task may be given, in bytes (address space is reserved for it, per slot).
     pub max_memory: u64,
-    /// How often a guest that does not yield is asked to. A longer tick means less overhead, and later ends.
+    /// Time between two requests to a guest that does not yield. A longer tick means less overhead, and later ends.
     pub tick: Duration,
     /// The largest component file that is read, in bytes.
     pub max_component: u64,

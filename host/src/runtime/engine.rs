@@ -55,7 +55,7 @@ pub(super) fn build(config: &RuntimeConfig) -> Result<(wasmtime::Engine, CodeSet
     let max_memory = config.max_memory.next_multiple_of(64 << 10).clamp(64 << 10, FULL_RESERVATION);
     let memories = u64::from(places(config)) * u64::from(MEMORIES_PER_COMPONENT);
     if memories.saturating_mul(FULL_RESERVATION) <= ADDRESS_SPACE {
-        // Where address space is limited (`ulimit -v`) the smaller reservation may still do.
+        // The smaller reservation may still do if address space is limited (`ulimit -v`).
         let code = CodeSettings { reservation: FULL_RESERVATION };
         if let Ok(engine) = wasmtime::Engine::new(&settings(config, max_memory, code)) {
             return Ok((engine, code));

@@ -30,7 +30,7 @@ use super::virtual_clocks;
 /// Fuel after which a guest yields: about half a millisecond of computing.
 pub(super) const SLICE: u64 = 1_000_000;
 
-/// How long most guests take to use up a slice when nothing else wants the processor.
+/// Time in which most guests use up a slice when nothing else wants the processor.
 pub(super) const TYPICAL_SLICE: Duration = Duration::from_micros(500);
 
 /// Divisor for the part of a run's time that goes into stacks taken in case the guest comes to rest: a hundredth.
@@ -39,7 +39,7 @@ const BUDGET: u32 = 100;
 /// Assumed cost of taking a stack before the first one was taken.
 const FIRST_GUESS: Duration = Duration::from_micros(20);
 
-/// How long beyond its deadline a guest in virtual time may be kept waiting by the real world.
+/// Time beyond its deadline for which the real world may keep a guest in virtual time waiting.
 const REAL_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Bytes that a call may add to the table of handles unless it announces more: two handles.
@@ -71,7 +71,7 @@ pub(super) struct Guest {
     clock: Arc<dyn Clock>,
 }
 
-/// How the guest is seen from outside while it goes on.
+/// The state of a guest that is shown outside while it goes on.
 struct Seen {
     handle: Arc<RunHandle>,
     /// Fuel that the guest may use.

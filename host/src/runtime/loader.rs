@@ -31,7 +31,7 @@ const MOST_THREADS: usize = 4;
 /// ones.
 const AT_FIRST: Duration = Duration::from_secs(1);
 
-/// How many components that do not compile are remembered. Forgetting one costs another try.
+/// The most components that are remembered as not compiling. Forgetting one costs another try.
 const REMEMBERED: usize = 1000;
 
 /// Loads components.

@@ -15,7 +15,7 @@ use wasmtime_wasi::filesystem::{Descriptor, Dir, File as WasiFile};
 use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorFlags, ErrorCode, OpenFlags};
 use wasmtime_wasi::{FsPerms, OpenMode};
 
-/// How often to try again when a rename elsewhere interferes; as often as `wasmtime-wasi` does.
+/// Attempts to open a path when a rename elsewhere interferes, as many as `wasmtime-wasi` makes.
 const TRIES: usize = 4;
 
 /// The way in which a guest asks for a file.

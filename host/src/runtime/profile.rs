@@ -17,13 +17,13 @@ use crate::time::Timestamp;
 
 use super::whereabouts::waits_in;
 
-/// How often a guest that computes gives a sample.
+/// Time between two samples of a guest that computes.
 const COMPUTING: Duration = Duration::from_millis(1);
 
-/// How often a guest that does not compute is sampled.
+/// Time between two samples of a guest that does not compute.
 const RESTING: Duration = Duration::from_millis(5);
 
-/// How long a computing guest may give no sample before it counts as having no turn.
+/// Time without a sample after which a computing guest counts as having no turn.
 const SILENCE: Duration = Duration::from_millis(10);
 
 /// The most samples of one profile: a minute and a half of computing, in some ten megabytes.
@@ -118,7 +118,7 @@ struct Frame {
     func: usize,
     line: Option<u32>,
     category: usize,
-    /// How many functions it is inlined into.
+    /// The number of functions around it that it is inlined into.
     inlined: usize,
 }
 

@@ -32,8 +32,8 @@ use walk::{Id, Used};
 /// The part named when measuring or changing a directory panics.
 const WORK: &str = "a change of a granted directory";
 
-/// How old a measurement may be, and how many times its duration must pass before the next: guests' changes are counted
-/// anyway, and operators change little.
+/// Age at which a measurement is repeated, and the least number of times that its duration must pass before that:
+/// guests' changes are counted anyway, and operators change little.
 const MEASURED_FOR: Duration = Duration::from_secs(600);
 const SELDOM: u32 = 100;
 

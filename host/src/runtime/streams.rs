@@ -1,7 +1,7 @@
 //! Charges the buffers of streams to the run of their guest.
 //!
-//! What a guest writes stays in the host until it is sent or on disk, and what is read ahead stays there until the
-//! guest takes it. A stream is wrapped where it is made, so that its charge is dropped with it.
+//! Bytes that a guest writes stay in the host until they are sent or on disk, and bytes that are read ahead stay there
+//! until the guest takes them. A stream is wrapped where it is made, so that its charge is dropped with it.
 
 use bytes::Bytes;
 use wasmtime::StoreContextMut;

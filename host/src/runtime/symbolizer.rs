@@ -22,7 +22,7 @@ const NICE: i32 = 10;
 /// Stacks that wait for the thread. Further attempts wait for a place in the queue, which makes no difference to them.
 const WAITING: usize = 64;
 
-/// How long an attempt's end waits for its words before names have to do.
+/// The limits after which an attempt's end stops waiting for its words, and names have to do.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
     /// Processor time spent on stacks, its own and others', while it waits.
@@ -33,7 +33,7 @@ struct Patience {
 
 const PATIENCE: Patience = Patience { effort: Duration::from_secs(5), clock: Duration::from_secs(50) };
 
-/// How often a waiting attempt checks whether its patience is over. An answer is noticed at once.
+/// Time between two checks of a waiting attempt whether its patience is over. An answer is noticed at once.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// A stack that waits to be put into words.

@@ -15,7 +15,7 @@ use crate::attempt::{RunHandle, Why};
 
 use super::lanes::{Lanes, Turn};
 
-/// How long after the deadline a host call may still end itself before it is dropped. Tokio's timers count in
+/// Time after the deadline in which a host call may still end itself before it is dropped. Tokio's timers count in
 /// milliseconds, so those of host calls fire up to two late.
 const GRACE: Duration = Duration::from_millis(4);
 
@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_millis(4);
 /// fuel for the last slice is estimated.
 const SETTLE: Duration = Duration::from_millis(10);
 
-/// How long settling may take on a machine that has no processor time for it.
+/// The longest time for settling on a machine that has no processor time for it.
 const SETTLE_WITHIN: Duration = Duration::from_millis(30);
 
 /// The reason that a call did not return.
@@ -41,11 +41,11 @@ pub(super) enum Cut {
 pub(super) struct Pauses {
     /// Whether it ever started.
     pub(super) started: bool,
-    /// How often it yielded.
+    /// The number of its yields.
     pub(super) yields: u64,
-    /// How long it was queued after its yields.
+    /// Time in the queue after its yields.
     pub(super) queued: Duration,
-    /// How long it was queued before its first turn.
+    /// Time in the queue before its first turn.
     pub(super) queued_first: Duration,
     /// Processor time that the guest itself had used when its fuel was last known exactly.
     pub(super) settled: Duration,

@@ -12,11 +12,11 @@ use crate::attempt::{Doing, Looking, RunHandle, Sample, Taken, TooManyWatch};
 
 use super::author::is_authors_place;
 
-/// How long a computing guest may take to reach a point where its stack can be taken. A guest that takes longer has no
-/// turn: a hundred guests that spin on one processor get theirs ten times in that time.
+/// The longest time that a computing guest takes to reach a point where its stack can be taken. A guest that takes
+/// longer has no turn: a hundred guests that spin on one processor get theirs ten times in that time.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long a call that does not announce its wait may take before it counts as one.
+/// Duration from which a call that does not announce its wait counts as one.
 const SHORT_CALL: Duration = Duration::from_millis(5);
 
 /// Samples of a run, and their meaning.

@@ -1,7 +1,7 @@
 //! Decides which guest is next: there are four lanes, and in each of them tenants take turns by what they have used.
 //!
-//! Two kinds of threads take guests from here. The faster ones serve all lanes but the last; the slower ones, which run
-//! only when no other thread wants the processor, serve the last, for guests that spin.
+//! Two kinds of threads take guests from here. The faster ones serve all lanes but the last; the slower ones, which give
+//! way to all other threads, serve the last, for guests that spin.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl Gear {
     }
 }
 
-/// How long used guests may wait for fresh ones, lest a stream of short runs starve them.
+/// The longest time that used guests wait for fresh ones, lest a stream of short runs starve them.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// All guests that could go on.

@@ -53,7 +53,7 @@ pub(in crate::runtime) struct Turn {
     slice_end: AtomicBool,
     /// Processor time that the guest itself had used when its fuel was last known exactly, in nanoseconds.
     known: AtomicU64,
-    /// How often the guest has yielded so far.
+    /// The number of its yields so far.
     yields: AtomicU64,
     /// Whether its call is being dropped.
     ending: AtomicBool,
