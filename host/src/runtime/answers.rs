@@ -21,7 +21,7 @@ use crate::supervisor::{Supervisor, caught};
 /// The longest time that an answer is held back: several short runs, and too short for a caller to notice.
 const LATE: Duration = Duration::from_micros(200);
 
-/// The part named when the giver panics.
+/// The name under which a panic of the giver is reported.
 const GIVER: &str = "the giver of answers";
 
 /// The answers that are held back.
@@ -91,7 +91,7 @@ impl Answers {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // No change under the lock can be left half done.
+        // A panic under the lock leaves nothing half changed.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

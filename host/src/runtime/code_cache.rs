@@ -261,8 +261,8 @@ impl Half {
         Ok(Self { file, path })
     }
 
-    /// Makes the file the code in `path`, with its digest beside it. A crash in between leaves code without its digest,
-    /// or with an old one, so it is compiled again.
+    /// Moves the file to `path`, and writes its digest beside it. A crash in between leaves code without its digest, or
+    /// with an old one, so it is compiled again.
     fn finish_code(self, path: &Path) -> io::Result<()> {
         let digest = digest_of(&self.file)?;
         self.rename(path)?;

@@ -43,7 +43,7 @@ const STANDSTILL: u32 = 10;
 /// the instructions it is made from.
 const CODE_PER_BYTE: u64 = 16;
 
-/// The limits for reading debug information. Reading that of honest compilers takes some ten milliseconds, and a few
+/// The limits for reading debug information. That of honest compilers takes some ten milliseconds, and memory of a few
 /// times the size of the component's file.
 const LINES: CompileLimits = CompileLimits { time: Duration::from_secs(2), memory: 128 << 20 };
 
@@ -53,8 +53,8 @@ impl Compiler {
         Self::Apart { program: THIS_PROGRAM.into(), limits }
     }
 
-    /// Makes what starts the children, for this engine and components of up to `max_component` bytes; returns `None` if
-    /// components are compiled in this process.
+    /// Makes the [`Apart`] for this engine and components of up to `max_component` bytes; returns `None` if components
+    /// are compiled in this process.
     ///
     /// # Errors
     ///
@@ -216,7 +216,7 @@ impl Apart {
 struct Wait<'a, W> {
     /// Processor time after which the child's turn is over; `None` if it may use all that its limits allow.
     turn: Option<Duration>,
-    /// Returns whether a caller still waits for the result.
+    /// Tells whether a caller still waits for the result.
     wanted: W,
     /// Sum to which the child's processor time is added.
     effort: &'a Effort,
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_whose_main_would_not_compile_is_not_started() {
+    fn a_program_that_does_not_compile_components_is_not_started() {
         let limits = CompileLimits { time: Duration::from_secs(60), memory: 1 << 30 };
 
         let (engine, settings) = (wasmtime::Engine::default(), CodeSettings { reservation: 0 });

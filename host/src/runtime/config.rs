@@ -6,16 +6,16 @@ use std::time::Duration;
 /// The settings of a runtime.
 #[derive(Clone, Debug)]
 pub struct RuntimeConfig {
-    /// The directory of compiled code, by digest. Only this host may be able to write there, because the code is
-    /// executed.
+    /// The directory that keeps compiled code, by digest. Only this host may be able to write there, because the code
+    /// is executed.
     pub code_cache: PathBuf,
     /// Threads that run guests. Fewer than cores starves guests, more makes them fight; 0 is one per core.
     pub guest_threads: usize,
-    /// Runs at once, and instances that memory is reserved for.
+    /// The number of runs at once, and of instances for which memory is reserved.
     pub slots: u32,
     /// The most memory that any task may be given, in bytes (address space is reserved for it, per slot).
     pub max_memory: u64,
-    /// Time between two requests to a guest that does not yield. A longer tick means less overhead, and later ends.
+    /// Time between two ticks, which ask guests to yield. A longer one means less overhead, and later ends.
     pub tick: Duration,
     /// The largest component file that is read, in bytes.
     pub max_component: u64,
@@ -74,7 +74,7 @@ pub enum RuntimeError {
         /// The reason.
         source: std::io::Error,
     },
-    /// No part of this program would compile.
+    /// The `main` of this program would not compile components.
     #[error(
         "this program cannot compile components apart: its `main` must begin with `sexton::runtime::compile_if_asked`"
     )]

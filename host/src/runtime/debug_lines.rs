@@ -83,7 +83,7 @@ impl Found {
         for (frame, places) in frames.iter().zip(places) {
             let words = lines(std::slice::from_ref(places));
             // Words that are longer than any stack may be are of no use.
-            let bytes = words.len() + frame.function.len() + digest.len() + 64; // the map's own part
+            let bytes = words.len() + frame.function.len() + digest.len() + 64; // the map's overhead
             if words.len() > LONGEST_STACK {
                 return;
             }

@@ -22,7 +22,7 @@ struct Opened {
     tidied_at: usize,
 }
 
-/// Files among which closed ones need not be looked for.
+/// The number of files below which closed ones are not looked for.
 const FEW: usize = 64;
 
 impl Opened {
@@ -81,7 +81,7 @@ pub(super) struct Files {
     all: Arc<AllFiles>,
     /// Whether the guest's log says that it has too many.
     told: bool,
-    /// Whether the guest's log says that it asked for neither a file nor a directory.
+    /// Whether the guest's log says that a path is neither a file nor a directory.
     told_special: bool,
 }
 
@@ -90,7 +90,7 @@ impl Files {
         Self { limit, opened: Opened::default(), all: Arc::clone(all), told: false, told_special: false }
     }
 
-    /// Returns the reason that no more may be opened, if so.
+    /// Returns the reason if no more files may be opened.
     pub(super) fn refused(&mut self) -> Option<String> {
         if !self.opened.room(self.limit as usize) {
             return Some(format!("too many open files: it has {}, its limit of `files`", self.limit));
@@ -111,7 +111,7 @@ impl Files {
         !std::mem::replace(&mut self.told, true)
     }
 
-    /// Returns whether the log should say that the guest asked for neither a file nor a directory: once, likewise.
+    /// Returns whether the log should say that a path is neither a file nor a directory: once, likewise.
     pub(super) fn tells_special(&mut self) -> bool {
         !std::mem::replace(&mut self.told_special, true)
     }

@@ -1,4 +1,4 @@
-//! Gives guests `wasi:filesystem`: that of `wasmtime-wasi`, adapted for a host that others' guests share.
+//! Gives guests `wasi:filesystem`: that of `wasmtime-wasi`, adapted for a host that guests of several tasks share.
 //!
 //! - Work with files happens on the threads of the task's own pool (`file_threads`).
 //! - Only files and directories are opened, without waiting (`opening`), and they are counted (`files`).
@@ -99,7 +99,7 @@ impl View<'_> {
         self.handle.log(LogLine { at: self.clock.now(), level: "warn".to_owned(), message });
     }
 
-    /// Returns the error for a path to neither a file nor a directory, and logs the first one.
+    /// Returns the error for a path that leads to neither a file nor a directory, and logs the first such path.
     fn special(&mut self, path: &str, what: &str) -> FsError {
         if self.files.tells_special() {
             let path: String = path.chars().take(200).collect();
@@ -260,7 +260,7 @@ impl HostDescriptor for View<'_> {
         flags: DescriptorFlags,
     ) -> FsResult<Resource<Descriptor>> {
         if let Some(why) = self.files.refused() {
-            // `wasi:filesystem` has no error code for this.
+            // `wasi:filesystem` has no error code for too many open files.
             if self.files.tells() {
                 self.warns(why);
             }

@@ -71,7 +71,7 @@ pub(super) struct Guest {
     clock: Arc<dyn Clock>,
 }
 
-/// The state of a guest that is shown outside while it goes on.
+/// The data that others see of a guest while it goes on.
 struct Seen {
     handle: Arc<RunHandle>,
     /// Fuel that the guest may use.
@@ -80,8 +80,8 @@ struct Seen {
     yields_at: u64,
     /// Fuel used, as last reported.
     fuel: u64,
-    /// Whether `fuel` was known when the guest last entered the host. When the ticker cuts a turn, or the guest asks
-    /// for memory, wasmtime repeats its last report.
+    /// Whether `fuel` was reported anew when the guest last entered the host. When the ticker cuts a turn, or the guest
+    /// asks for memory, wasmtime repeats its last report.
     fuel_known: bool,
     /// Time that went into taking stacks, and the cost of one.
     spent: Duration,
@@ -249,7 +249,7 @@ impl Guest {
                 }
                 let guest = store.data_mut();
                 guest.seen.handle.sampler.is_in_no_call();
-                // A dropped call returns from the host function it is in; its stack still stands then.
+                // A dropped call returns from the host function it is in; its stack is still there then.
                 if guest.turn.ending() && guest.stack.is_none() {
                     let stack = stack_of(&WasmBacktrace::force_capture(&store));
                     let guest = store.data_mut();

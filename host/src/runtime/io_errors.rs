@@ -1,4 +1,4 @@
-//! Words an error that a stream returned for the guest, without anything of the host's own.
+//! Words the errors of streams for guests, without anything of the host's own.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};

@@ -177,7 +177,7 @@ impl std::task::Wake for Expedite {
 
 impl Threads {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No change under the lock can leave the queues half changed.
+        // A panic under the lock leaves no queue half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

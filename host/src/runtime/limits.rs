@@ -1,6 +1,7 @@
 //! Counts what a guest has used, and enforces what it may use.
 //!
-//! Here are memory, tables, and the number of host calls; wasmtime counts fuel, and `watch` enforces the deadline.
+//! This module covers memory, tables, and the number of host calls; wasmtime counts fuel, and `watch` enforces the
+//! deadline.
 
 use std::fmt;
 use std::sync::Arc;

@@ -55,9 +55,9 @@ struct Shared {
 
 #[derive(Clone, Debug)]
 enum Known {
-    /// It takes longer than [`AT_FIRST`].
+    /// The component takes longer than [`AT_FIRST`].
     Slow,
-    /// It does not compile.
+    /// The component does not compile.
     Bad(LoadError),
 }
 

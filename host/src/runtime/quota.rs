@@ -29,7 +29,7 @@ pub(super) use room::{Denied, Place};
 pub(super) use stream::Output;
 use walk::{Id, Used};
 
-/// The part named when measuring or changing a directory panics.
+/// The name under which a panic is reported that happens while a directory is measured or changed.
 const WORK: &str = "a change of a granted directory";
 
 /// Age at which a measurement is repeated, and the least number of times that its duration must pass before that:
@@ -55,7 +55,7 @@ pub(super) struct Account {
     path: PathBuf,
     /// The account of a directory that contains this one and was granted later.
     outer: OnceLock<Arc<Account>>,
-    /// Guests wait for it, never threads: a thread that waits could be the one that the holder needs.
+    /// Guests wait for this lock, threads never do: a thread that waits could be the one that the holder needs.
     state: Arc<tokio::sync::Mutex<State>>,
 }
 

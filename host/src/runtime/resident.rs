@@ -53,7 +53,7 @@ mod tests {
     use super::{release, unchanged};
 
     #[test]
-    fn memory_of_our_own_is_not_taken_for_a_files() {
+    fn own_memory_is_not_mistaken_for_pages_of_a_file() {
         let page = rustix::param::page_size();
         let own = vec![1_u8; 3 * page];
         let first = (own.as_ptr() as usize).div_ceil(page);

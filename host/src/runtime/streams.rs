@@ -20,7 +20,7 @@ use super::guest::Guest;
 /// them.
 const INTERFACE: &str = "wasi:filesystem/types@0.2.12";
 
-/// The most bytes that a stream reads ahead of a file.
+/// The most bytes that a stream reads ahead from a file.
 const READ_AHEAD: usize = 64 << 10;
 
 /// An input stream, whose charge covers what it reads ahead.

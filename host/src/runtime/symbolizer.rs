@@ -157,7 +157,7 @@ mod tests {
         let in_time = waiting.await;
         let never = words.patiently(std::future::pending());
         let spends = async {
-            // Spends until patience is over, however often it looks.
+            // Spends processor time until patience is over, however often it looks.
             loop {
                 words.lines.effort.child_ended(Some(Duration::from_millis(20)));
                 tokio::time::sleep(Duration::from_millis(1)).await;

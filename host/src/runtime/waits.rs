@@ -21,7 +21,7 @@ use super::guest::Guest;
 /// The call that is shown for a guest that waits for pollables.
 const POLL: &str = "wasi:io/poll";
 
-/// Pollables in one call that take less than other calls do.
+/// Number of pollables below which a call takes no more memory than other calls do.
 const FEW: usize = 64;
 
 /// Bytes that the host takes for each pollable while it waits.

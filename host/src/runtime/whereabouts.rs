@@ -2,7 +2,7 @@
 //! samples.
 //!
 //! One stack does not tell a guest that hangs from a slow one. Several do: a guest that spins is always in the same
-//! function, a slow one is not, and one that waits says for what and since when.
+//! function, a slow one is not, and a waiting one shows what it waits for and since when.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -137,7 +137,7 @@ impl RunHandle {
         let Some((symbolizer, digest)) = self.sampler.symbolizer() else { return Vec::new() };
         let frames = taken.frames.clone();
         let found = tokio::task::spawn_blocking(move || symbolizer.places(&digest, &frames)).await;
-        // The reader of the guest's debug information may give up on it; then no place is known at all.
+        // A panic while the guest's debug information is read leaves all places unknown.
         found.unwrap_or_else(|_| vec![Vec::new(); taken.frames.len()])
     }
 

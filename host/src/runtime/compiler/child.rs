@@ -1,7 +1,7 @@
 //! Compiles one component from stdin to stdout in the child, within limits that the child sets before it reads.
 //!
 //! Reading a component's debug information is as dangerous, and is tried here first; see [`Work`]. The child gives up
-//! what it does not need. It reports a failure on stderr in a line, and by the exit code.
+//! every right that it does not need. It reports a failure on stderr in a line, and by the exit code.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -237,7 +237,7 @@ fn confine(brief: &Brief) -> io::Result<()> {
     drop_capabilities()?;
     // Makes no core files, and keeps other processes of this user from looking into this one.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    // A signal that tells the reason comes at the first number, the end at the second.
+    // The child gets a signal that tells the reason at the first number, and is killed at the second.
     limit(Resource::Cpu, brief.seconds, brief.seconds.saturating_add(1))?;
     for (resource, most) in [
         (Resource::Core, 0),
@@ -260,8 +260,8 @@ fn confine(brief: &Brief) -> io::Result<()> {
 /// Gives up what a child of root, or of a host with capabilities, could do beyond its user's own files. This is
 /// permanent, because the process can gain no new privileges.
 fn drop_capabilities() -> io::Result<()> {
-    // Goes up to the last capability that this system knows. Only a process with the right to change the set can, and
-    // one without it has none to gain.
+    // Goes up to the last capability that this system knows. Only a process with the right to change the set can do so,
+    // and a process without that right has none to gain.
     for number in 0..u64::BITS {
         if remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)).is_err() {
             break;

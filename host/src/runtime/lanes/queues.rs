@@ -1,7 +1,7 @@
 //! Decides which guest is next: there are four lanes, and in each of them tenants take turns by what they have used.
 //!
-//! Two kinds of threads take guests from here. The faster ones serve all lanes but the last; the slower ones, which give
-//! way to all other threads, serve the last, for guests that spin.
+//! Two kinds of threads take guests from here. The faster ones serve all lanes but the last; the slower ones, which
+//! give way to all other threads, serve the last, for guests that spin.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

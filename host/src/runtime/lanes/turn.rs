@@ -8,8 +8,8 @@ use crate::attempt::{Lane, RunHandle};
 use crate::cpu_time;
 use crate::task::Name;
 
-/// Turns of computing after which a guest is no longer fresh, without its current turn. Only the first turns of each
-/// spinning guest go before guests that have just come.
+/// Turns of computing after which a guest is no longer fresh, not counting its current turn. Only the first turns of
+/// each spinning guest go before guests that have just come.
 pub(super) const FRESH: u32 = 1;
 
 /// Turns of computing after which a guest loses its place on the faster threads: about 3 ms. Most runs are over by

@@ -37,7 +37,7 @@ fn found(path: &Path) -> Used {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writers_at_once_never_go_past_the_quota_together() {
+async fn concurrent_writers_never_exceed_the_quota_together() {
     let place = tempfile::tempdir().unwrap();
     let accounts = Arc::new(Directories::default());
     let (most, piece) = (100_000, [1; 700]);
@@ -72,7 +72,7 @@ async fn writers_at_once_never_go_past_the_quota_together() {
 }
 
 #[tokio::test]
-async fn directories_one_within_the_other_share_the_outer_ones_account() {
+async fn nested_directories_share_the_outer_ones_account() {
     let place = tempfile::tempdir().unwrap();
     let inner = place.path().join("a/inner");
     fs::create_dir_all(&inner).unwrap();
@@ -169,7 +169,7 @@ fn apply(room: &mut Room, dir: &Dir, place: &Path, files: &mut [Option<Arc<File>
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
-    /// Adds open files that have no name to those that a walk finds.
+    /// Compares the charge with a walk, plus the open files that have no name.
     #[test]
     fn the_charge_equals_the_contents_whatever_a_guest_does(
         changes in prop::collection::vec((0_usize..4, change()), 1..80),

@@ -1,4 +1,4 @@
-//! Tests that an interrupted run is charged exactly for its use, wherever it was.
+//! Tests that an interrupted run is charged for its use and no more, wherever it was.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Tests components that are a little wrong: reading one like a child ends, and gives a reason in one line.
+//! Tests components that are a little wrong: a child's work on one ends, and a failure has a reason of one line.
 //!
 //! `PROPTEST_CASES=100000` tries for longer. `fuzz/` does the same, guided by coverage.
 

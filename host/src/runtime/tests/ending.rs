@@ -37,8 +37,8 @@ async fn a_guest_that_spins_ends_at_its_deadline_and_says_where_it_was() {
     assert_eq!(ended.report.backtrace.as_deref(), Some("run"), "{ended:?}");
     assert!(ended.report.message.as_deref().unwrap().contains("deadline of 200ms, while it was computing"));
     assert!(ended.report.accounts.fuel > 1_000_000, "an interrupted run is billed: {ended:?}");
-    // A million units take half a millisecond. The guest had far longer, but maybe not on the processor of a busy
-    // machine.
+    // A million units take half a millisecond. The guest had far longer, but a busy machine may have given it little of
+    // the processor.
     assert!(ended.report.accounts.guest >= Duration::from_micros(100), "{ended:?}");
     assert!(ended.report.accounts.host < DEADLINE / 2, "{ended:?}");
     assert_eq!(ended.report.accounts.host_calls, 0, "{ended:?}");

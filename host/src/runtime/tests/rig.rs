@@ -213,7 +213,7 @@ pub(super) fn component(body: &str) -> Vec<u8> {
 }
 
 /// Makes a task from a core module as a compiler would: `run` has `body`, which leaves the address of its result.
-/// `text` is at 64 for the body to return, `$input` and `$input_len` are the run's input.
+/// `text` is at 64 for the body to return; `$input` and `$input_len` are the run's input.
 pub(super) fn runner(text: &str, fields: &str, body: &str) -> Vec<u8> {
     let module = format!(
         r#"(module
