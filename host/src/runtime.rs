@@ -1,7 +1,7 @@
-//! Runs components within limits. With `imports`, the only place that knows wasmtime.
+//! Runs components within limits. Only this module and `imports` know wasmtime.
 //!
-//! It knows nothing of retries, schedules, or what a run is for: it loads a component, checks what it imports against
-//! what its task is granted, and runs it once per [`Order`], to an [`Ended`].
+//! The runtime knows nothing of retries, schedules, or what a run is for: it loads a component, checks the component's
+//! imports against its task's grants, and runs it once per [`Order`], to an [`Ended`].
 
 mod answers;
 mod attempt;
@@ -64,27 +64,28 @@ use crate::run::ClaimKey;
 use crate::task::Task;
 use crate::tenant::Tenants;
 
-/// Loads components and runs them. One for each host.
+/// Loads components and runs them. Each host has one.
 #[derive(Debug)]
 pub struct Runtime {
     env: Arc<attempt_env::AttemptEnv>,
     loader: loader::Loader,
     ticker: Arc<engine::Ticker>,
     max_memory: u64,
-    /// Where timers and sockets of guests are driven: neither the host's own work nor a guest delays them.
+    /// The runtime that drives the guests' timers and sockets, so that neither the host's own work nor a guest delays
+    /// them.
     io: Mutex<Option<tokio::runtime::Runtime>>,
 }
 
-/// Threads for looking up names for guests, which the system only offers as blocking calls. Files have threads of their own
-/// (`file_threads`).
+/// Threads that look up names for guests, which the system only offers as blocking calls. Files have threads of their
+/// own (`file_threads`).
 const BLOCKING_THREADS: usize = 32;
 
 impl Runtime {
-    /// Reserve memory, and start the threads that run guests.
+    /// Reserves memory, and starts the threads that run guests.
     ///
     /// # Errors
     ///
-    /// [`RuntimeError`] if memory, threads, a compiler, or the directory for compiled code are not to be had.
+    /// [`RuntimeError`] if the system does not provide memory, threads, a compiler, or the directory for compiled code.
     pub fn new(config: RuntimeConfig, services: Arc<Services>) -> Result<Arc<Self>, RuntimeError> {
         let (wasm, code) = engine::build(&config)?;
         let max_memory = config.max_memory;
@@ -98,7 +99,7 @@ impl Runtime {
         let loader = loader::Loader::start(wasm.clone(), apart, &config)?;
         let ticker = Arc::new(engine::Ticker::start(wasm.clone(), config.tick)?);
         let file_threads = file_threads::FileThreads::new()?;
-        // Last but one, as it must not be dropped where async code runs.
+        // Built late, because an early return would drop it, and it must not be dropped inside async code.
         let io = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(BLOCKING_THREADS)
@@ -114,7 +115,7 @@ impl Runtime {
             }
         };
         let files = Arc::new(files::AllFiles::of_this_process());
-        // After the engine has reserved its address space, which counts where data is limited.
+        // Made after the engine has reserved its address space, which counts where data is limited (`ulimit -d`).
         let memory = Arc::new(AllMemory::of_this_process());
         let env = Arc::new(attempt_env::AttemptEnv {
             engine: wasm,
@@ -130,13 +131,13 @@ impl Runtime {
         Ok(Arc::new(Self { env, loader, ticker, max_memory, io: Mutex::new(Some(io)) }))
     }
 
-    /// The engine, for measuring what wasmtime costs by itself.
+    /// Returns the engine, for measuring what wasmtime costs by itself.
     pub fn engine(&self) -> &wasmtime::Engine {
         &self.env.engine
     }
 
-    /// Check and compile a component, or find it compiled. The bytes of its file are `wasm`. One that takes long lets those
-    /// that come after it pass; dropping the answer gives it up.
+    /// Checks and compiles a component, or finds it compiled. `wasm` holds the bytes of its file. A component that
+    /// takes long lets later ones pass; dropping the future gives up.
     ///
     /// # Errors
     ///
@@ -145,24 +146,24 @@ impl Runtime {
         self.loader.load(wasm).await
     }
 
-    /// Check what `component` imports against what `task` is granted, and link it. Takes about a millisecond; the result
-    /// serves any number of runs of this very task.
+    /// Checks the imports of `component` against the grants of `task`, and links it. This takes about a millisecond;
+    /// the result serves any number of runs of this task.
     ///
     /// # Errors
     ///
-    /// [`Refusal`], which says what the manifest would have to grant, or what else does not fit.
+    /// [`Refusal`], which says what the manifest must grant, or what else does not fit.
     pub fn prepare(&self, component: &Arc<Component>, task: &Arc<Task>) -> Result<Arc<Prepared>, Refusal> {
         let virtual_time = self.env.services.virtual_time.is_some();
         let mut linking = link::Linking::of(&self.env.engine, self.max_memory, virtual_time, component);
         linking.prepare(task).map(Arc::new)
     }
 
-    /// Links `component` for each of `tasks`. What is granted the same is linked once, so thousands of tasks of one plugin cost
-    /// little more than one.
+    /// Links `component` for each of `tasks`. Tasks with the same grants are linked once, so thousands of tasks of one
+    /// plugin cost little more than one.
     ///
     /// # Errors
     ///
-    /// The first task that it cannot be linked for, and why.
+    /// The first task for which linking fails, and the reason.
     pub fn prepare_all<'a>(
         &self,
         component: &Arc<Component>,
@@ -173,13 +174,13 @@ impl Runtime {
         tasks.iter().map(|task| linking.prepare(task).map(Arc::new).map_err(|refusal| (task, refusal))).collect()
     }
 
-    /// What tenants may have.
+    /// Returns the tenants' limits.
     pub fn tenants(&self) -> &Tenants {
         &self.env.services.tenants
     }
 
-    /// Make one attempt. The guest runs on guest threads; when this returns (or is dropped) no instruction of it runs
-    /// any more, and what it held is free.
+    /// Makes one attempt. The guest runs on guest threads; when this returns (or is dropped) no instruction of the
+    /// guest runs any more, and what it held is free.
     pub async fn run(&self, prepared: &Arc<Prepared>, order: Order) -> Ended {
         let tenant = order.task.key.tenant.clone();
         if let Some(time) = &self.env.services.virtual_time {
@@ -195,19 +196,19 @@ impl Runtime {
         }
     }
 
-    /// From 0 to 1: what the jitter of a retry after the attempt `claim` draws from.
+    /// Returns a number from 0 to 1 for the jitter of a retry after the attempt `claim`.
     pub fn chance(&self, claim: ClaimKey) -> f64 {
         self.env.services.virtual_time.as_ref().map_or_else(rand::random, |time| time.chance(claim))
     }
 
-    /// Stop: guests that are still there are dropped where they stand. Waits for the threads that run them.
+    /// Stops the runtime: drops guests that still run, wherever they stand, and waits for the threads that run them.
     ///
-    /// Not to be called from a guest's import.
+    /// It must not be called from a guest's import.
     pub fn stop(&self) {
         self.env.lanes.stop();
         self.ticker.stop();
         if let Some(io) = self.io.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // Not waited for: a blocking call that hangs would hang the host.
+            // Does not wait, because a blocking call that hangs would hang the host.
             io.shutdown_background();
         }
     }

@@ -1,10 +1,10 @@
-//! Tells those who wait for runs that they are over: several at a time, where runs are short.
+//! Tells callers that wait for runs that these have ended: several at a time, when runs are short.
 //!
-//! Waking a thread that sleeps is a system call, which takes a third of the time of a run that does nothing, and whoever
-//! is woken sleeps again before the next run is over. So guest threads keep their answers back for a moment, and one
-//! task on the runtime of those who wait, the giver, wakes all of them, which costs nothing there. An answer is given
-//! before a guest thread sleeps, before it goes on with a guest that has computed before, and after [`LATE`] at the first
-//! opportunity: at worst a new guest's first slice, about a millisecond, later than it could be.
+//! Waking a sleeping thread is a system call that takes a third of the time of an empty run, and the woken thread
+//! sleeps again before the next run ends. So guest threads hold their answers back for a moment, and one task on the
+//! callers' runtime, the giver, wakes all callers, which costs nothing there. Answers are given before a guest thread
+//! sleeps, before it continues a guest that has computed before, and at the first opportunity after [`LATE`]: at worst
+//! they are late by a new guest's first slice, about a millisecond.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,17 +18,17 @@ use tokio::sync::Notify;
 use super::lanes::on_guest_thread;
 use crate::supervisor::{Supervisor, caught};
 
-/// How long an answer may be kept back. Several short runs, and too short for anybody to notice.
+/// The longest time that an answer is held back: several short runs, and too short for a caller to notice.
 const LATE: Duration = Duration::from_micros(200);
 
-/// What a panic of the giver is told as.
+/// The name under which a panic of the giver is reported.
 const GIVER: &str = "the giver of answers";
 
-/// The answers that are kept back.
+/// The answers that are held back.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     kept: Mutex<Kept>,
-    /// Whether some may be kept back: a thread of low priority had better not touch the lock for nothing.
+    /// Whether answers may be held back, so that a thread of low priority does not take the lock for nothing.
     any: AtomicBool,
     due: Notify,
 }
@@ -37,20 +37,20 @@ pub(super) struct Answers {
 struct Kept {
     wakers: Vec<Waker>,
     since: Option<Instant>,
-    /// Whether the giver has been told of them.
+    /// Whether the giver has been told of these wakers.
     told: bool,
-    /// The runtime that the giver is on, once it runs. Who waits on another one is woken directly: nobody else may be
-    /// driving it.
+    /// The runtime of the giver, once it runs. A caller on another runtime is woken directly, because that runtime may
+    /// have no other thread to drive it.
     giver: Option<Id>,
-    /// Whether there is a giver, or one was asked for.
+    /// Whether a giver runs or has been requested.
     asked: bool,
     stopping: bool,
 }
 
 impl Answers {
-    /// The output of `task`, which is polled on guest threads, for somebody who waits on a tokio runtime.
+    /// Waits on a tokio runtime for the output of `task`, which is polled on guest threads.
     pub(super) async fn wait<F: Future + Unpin>(self: &Arc<Self>, mut task: F) -> F::Output {
-        // Whom the last answer was for, and the answer: mostly it is the same one who asks again.
+        // Caches the last waker and its answer, because the same caller usually polls again.
         let mut last: Option<(Waker, Waker)> = None;
         std::future::poll_fn(move |cx| -> Poll<F::Output> {
             let same = last.take().filter(|(whom, _)| whom.will_wake(cx.waker()));
@@ -64,7 +64,7 @@ impl Answers {
         .await
     }
 
-    /// Give all answers that are kept back.
+    /// Gives all answers that are held back.
     pub(super) fn give(&self) {
         if !self.any.load(Ordering::Relaxed) {
             return;
@@ -77,33 +77,33 @@ impl Answers {
         }
     }
 
-    /// Give them if the first of them has waited for long enough.
+    /// Gives the answers if the first of them has waited for long enough.
     pub(super) fn give_if_late(&self) {
         if self.any.load(Ordering::Relaxed) && self.kept().since.is_some_and(|since| since.elapsed() >= LATE) {
             self.give();
         }
     }
 
-    /// End the giver. Answers are given directly from now on.
+    /// Ends the giver. From now on answers are given directly.
     pub(super) fn stop(&self) {
         self.kept().stopping = true;
         self.due.notify_one();
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Nothing that is done under the lock leaves it half changed.
+        // A panic under the lock leaves nothing half changed.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The runtime that the caller is on, on which a giver is started if there is none.
+    /// Returns the caller's runtime, and starts a giver on it if there is none.
     fn runtime(self: &Arc<Self>) -> Option<Id> {
         let runtime = Handle::try_current().ok()?;
         let mut kept = self.kept();
         if !kept.asked && !kept.stopping {
             kept.asked = true;
-            // A runtime that is being shut down drops it at once, which takes the lock.
+            // Unlocks first, because a runtime that is being shut down drops the giver at once, which takes the lock.
             drop(kept);
-            // After a panic the next caller that waits has another giver begun.
+            // After a panic the next caller that waits starts another giver.
             let giver = caught(Giver(Arc::clone(self)).give(runtime.id()));
             runtime.spawn(async { giver.await.unwrap_or_else(|panic| Supervisor::of_process().note(GIVER, &panic)) });
         }
@@ -119,7 +119,7 @@ impl Answers {
     }
 }
 
-/// Wakes who waits for a run, when the answers are given.
+/// Wakes the caller that waits for a run, when the answers are given.
 struct Answer {
     answers: Arc<Answers>,
     runtime: Option<Id>,
@@ -154,7 +154,8 @@ impl Giver {
 }
 
 impl Drop for Giver {
-    /// It was stopped, or its runtime is being shut down: nothing may be kept any more.
+    /// Gives what is left, because the giver was stopped or its runtime is being shut down, and no answer may be held
+    /// back any more.
     fn drop(&mut self) {
         let mut kept = self.0.kept();
         kept.giver = None;
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_that_are_kept_back_are_given_together() {
+    async fn answers_that_are_held_back_are_given_together() {
         let (answers, woken) = (Arc::new(Answers::default()), Arc::new(Woken::default()));
         answers.runtime();
         tokio::task::yield_now().await;
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_is_lost_with_the_runtime_of_the_giver() {
+    fn answers_survive_the_shutdown_of_the_givers_runtime() {
         let (answers, woken) = (Arc::new(Answers::default()), Arc::new(Woken::default()));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
@@ -215,7 +216,7 @@ mod tests {
         assert_eq!(woken.0.load(Ordering::SeqCst), 1);
     }
 
-    /// Panics when it is woken.
+    /// Panics when woken.
     struct Faulty;
 
     impl Wake for Faulty {
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_giver_that_panics_is_noted_and_followed_by_another() {
+    async fn a_giver_that_panics_is_reported_and_replaced() {
         let (answers, woken) = (Arc::new(Answers::default()), Arc::new(Woken::default()));
         answers.runtime();
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! One attempt, from a fresh store to an [`Ended`]: the future that a guest thread polls.
+//! Makes one attempt, from a fresh store to an [`Ended`]: the future that a guest thread polls.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::link::{Prepared, Start};
 use super::watch::Watched;
 use super::{stdio, wording};
 
-/// Do it. When this is ready (or dropped) the guest's store is gone.
+/// Makes the attempt. When the future is ready (or dropped) the guest's store is gone.
 pub(super) async fn attempt(env: Arc<AttemptEnv>, prepared: Arc<Prepared>, order: Order, turn: Arc<Turn>) -> Ended {
     let started_at = env.services.clock.now();
     let grace = if prepared.heeds() { order.task.limits.grace } else { Duration::ZERO };
@@ -39,7 +39,7 @@ pub(super) async fn attempt(env: Arc<AttemptEnv>, prepared: Arc<Prepared>, order
     let left = store.get_fuel().unwrap_or(0);
     let guest = store.data_mut();
     let fuel = fuel_used(limits.fuel, left, pauses.settled, pauses.unsettled);
-    // wasmtime takes that trap for a call, too.
+    // wasmtime counts an out-of-fuel trap as a call, too.
     let no_calls = pauses.yields + u64::from(classify::out_of_fuel(&result));
     let usage = &order.handle.usage;
     let handed_over = match &result {
@@ -77,32 +77,33 @@ pub(super) async fn attempt(env: Arc<AttemptEnv>, prepared: Arc<Prepared>, order
     });
     verdict.message = with_refusals(verdict.message.take(), verdict.outcome(), &order);
     prepared.behaved(&verdict.ending, turn.used());
-    // Before anybody is told that it is over: what the guest held (memory, handles) is free then.
+    // Dropped before the end is reported, so that the guest's memory and handles are free by then.
     drop(store);
 
     let stdout = stdio::kept(&stdout, stdout_cut, limits.stdio);
     let stderr = stdio::kept(&stderr, stderr_cut, limits.stdio);
     let ended_at = env.services.clock.now();
     let backtrace = match verdict.stack.take() {
-        // Found on a thread for what takes its time, as others' guests are waiting for this one.
+        // Symbolized on the thread for slow work, because other guests wait for this guest thread.
         Some(stack) => Some(env.symbolizer_thread.words(prepared.digest(), stack).await),
         None => None,
     };
     finish(verdict, Report { accounts, backtrace, stdout, stderr, ..report(&order, started_at, ended_at) })
 }
 
-/// Processor time that is long enough to say how fast a guest uses fuel.
+/// The least processor time that shows how fast a guest uses fuel.
 const TELLING: Duration = Duration::from_micros(50);
 
-/// Fuel that was used, of `all` of which `left` is left. A guest whose last slice was cut by the ticker has computed for
-/// `unsettled` since that was last known; what it used then is estimated by what it used while it `computed` before.
+/// Returns the fuel used of `all`, of which `left` is left. A guest whose last slice was cut by the ticker has computed
+/// for `unsettled` since its fuel was last known; its fuel for that time is estimated from its rate while it `computed`
+/// before.
 fn fuel_used(all: u64, left: u64, computed: Duration, unsettled: Duration) -> u64 {
     let used = all.saturating_sub(left);
     let (of, in_time, most) = if computed >= TELLING {
         (used, computed, SLICE)
     } else {
-        // As others do. One that took long and did not come to the end of its slice is slower than those, nobody knows how
-        // much: between nothing and a slice.
+        // Takes the typical rate. A guest that took long without reaching the end of its slice is slower by an unknown
+        // factor, so it is charged half a slice at most.
         (SLICE, TYPICAL_SLICE, SLICE / 2)
     };
     let estimate = u128::from(of) * unsettled.as_nanos() / in_time.as_nanos();
@@ -111,7 +112,7 @@ fn fuel_used(all: u64, left: u64, computed: Duration, unsettled: Duration) -> u6
 }
 
 async fn call(prepared: &Prepared, store: &mut wasmtime::Store<Guest>, order: &Order) -> wasmtime::Result<Returned> {
-    // On threads of its own, and within its deadline: where the directory lies may hang.
+    // Opens on file threads and within the deadline, because the filesystem of a granted directory may hang.
     if let Err(why) = store.data_mut().open_granted(order).await {
         return Ok(Returned::Refused(why));
     }
@@ -144,12 +145,12 @@ fn request(order: &Order) -> runner::Request {
     }
 }
 
-/// The end of an attempt whose guest was never started.
+/// Returns the end of an attempt whose guest never started.
 fn refused(message: String, order: &Order, at: Timestamp) -> Ended {
     finish(Verdict::refused(message), report(order, at, at))
 }
 
-/// The end of an attempt that the runtime gave up, since it is being stopped.
+/// Returns the end of an attempt that the stopping runtime gave up.
 pub(super) fn given_up(order: &Order, at: Timestamp) -> Ended {
     finish(Verdict::given_up(), report(order, at, at))
 }
@@ -168,7 +169,7 @@ fn report(order: &Order, started_at: Timestamp, ended_at: Timestamp) -> Report {
     }
 }
 
-/// The message of an attempt that went wrong, with what the host refused its guest.
+/// Appends what the host refused the guest to the message of an attempt that went wrong.
 fn with_refusals(message: Option<String>, outcome: Outcome, order: &Order) -> Option<String> {
     let refused = match outcome {
         Outcome::Succeeded | Outcome::Deferred => None,
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_of_the_last_slice_is_charged_at_the_rate_of_what_came_before() {
+    fn the_unknown_part_of_the_last_slice_is_charged_at_the_rate_before_it() {
         assert_eq!(used(5_000_000, 1000, 0), 5_000_000);
         assert_eq!(used(5_000_000, 1000, 100), 5_500_000);
         assert_eq!(used(5_000_000, 1000, 1000), 5_000_000 + SLICE, "it yields at the end of a slice");
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_of_which_nothing_is_known_is_charged_as_others_are_and_no_more_than_half_a_slice() {
+    fn a_guest_of_unknown_rate_is_charged_a_typical_rate_and_at_most_half_a_slice() {
         assert_eq!(used(0, 0, 0), 0);
         assert_eq!(used(0, 0, 100), SLICE / 5);
         assert_eq!(used(0, 0, 5000), SLICE / 2);

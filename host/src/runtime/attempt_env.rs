@@ -1,4 +1,4 @@
-//! What all attempts of a runtime share.
+//! Holds what all attempts of a runtime share.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::lanes::Lanes;
 use super::quota::Directories;
 use super::symbolizer::SymbolizerThread;
 
-/// What attempts need of their runtime.
+/// The parts of a runtime that its attempts need.
 #[derive(Debug)]
 pub(super) struct AttemptEnv {
     pub(super) engine: wasmtime::Engine,

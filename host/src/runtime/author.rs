@@ -1,5 +1,5 @@
-//! Which frames of a guest's stack are the author's own: what is left without the standard library, the SDK, bindings and
-//! other crates. A reader can change those, and looks for them first.
+//! Tells which frames of a guest's stack are the author's own: those outside the standard library, the SDK, bindings
+//! and other crates. Authors can change these frames, and look for them first.
 
 use crate::attempt::stack::Place;
 
@@ -20,11 +20,11 @@ const FOREIGN_CRATES: &[&str] = &[
     "sexton_task",
 ];
 
-/// Beginnings of names that no author writes: entry points and what compilers add.
+/// Beginnings of names that no author writes: entry points and names that compilers add.
 const FOREIGN_NAMES: &[&str] =
     &["__", "_start", "_initialize", "cabi_", "rust_", "abort", "wit-component:", "exit", "memcpy"];
 
-/// Parts of paths where other people's source lies.
+/// Parts of the paths of other people's source.
 const FOREIGN_PATHS: &[&str] = &[
     "/rustc/",
     "/rust/deps/",
@@ -35,10 +35,10 @@ const FOREIGN_PATHS: &[&str] = &[
     "/library/core/",
 ];
 
-/// Files of the SDK where it lies beside the author's crate, as it does in its own repository.
+/// Path of the SDK's files beside the author's crate, as in the SDK's own repository.
 const SDK: &str = "/sdk/src/";
 
-/// Whether a frame in words, `function (file:line)`, is the author's.
+/// Returns whether a frame in words, `function (file:line)`, is the author's.
 pub fn is_of_author(frame: &str) -> bool {
     let (function, file) = match frame.rsplit_once(" (").filter(|(_, file)| file.ends_with(')')) {
         Some((function, file)) => (function, Some(file)),
@@ -47,7 +47,7 @@ pub fn is_of_author(frame: &str) -> bool {
     is_own(function, file)
 }
 
-/// Whether `place` is the author's.
+/// Returns whether `place` is the author's.
 pub(super) fn is_authors_place(place: &Place) -> bool {
     is_own(&place.function, place.file.as_deref())
 }
@@ -59,11 +59,11 @@ fn is_own(function: &str, file: Option<&str>) -> bool {
     if FOREIGN_NAMES.iter().any(|foreign| function.starts_with(foreign)) {
         return false;
     }
-    // `<probe::Task as sexton_task::Runner>::run` is of the crate `probe`.
+    // `<probe::Task as sexton_task::Runner>::run` belongs to the crate `probe`.
     let bare = function.trim_start_matches(['<', '&', '*', '(', '[']);
     let bare = ["dyn ", "mut ", "const "].iter().fold(bare, |bare, word| bare.strip_prefix(word).unwrap_or(bare));
     let first = bare.split("::").next().unwrap_or_default();
-    // Without a file and a path there is only the number of a function.
+    // A frame without a file and a path has only the number of a function.
     let nameless = file.is_none() && function.starts_with("function ");
     let of_others = bare.contains("::") && FOREIGN_CRATES.contains(&first);
     !nameless && !of_others

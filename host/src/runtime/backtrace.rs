@@ -1,4 +1,4 @@
-//! A guest's stack as wasmtime has it, taken down as an attempt keeps it.
+//! Copies a guest's stack from wasmtime into the form that an attempt keeps.
 
 use wasmtime::{FrameInfo, WasmBacktrace};
 
@@ -8,7 +8,7 @@ use crate::attempt::stack::{Frame, LONGEST_NAME, Stack, cut};
 pub(super) fn stack_of(backtrace: &WasmBacktrace) -> Stack {
     let frame = |frame: &FrameInfo| Frame {
         function: match frame.func_name() {
-            // Whole if it can be: what is cut cannot be demangled.
+            // Kept whole if possible, because a cut name cannot be demangled.
             Some(name) => cut(name, 4 * LONGEST_NAME).into(),
             None => format!("function {}", frame.func_index()).into(),
         },

@@ -1,4 +1,4 @@
-//! The one place that says how an attempt ended: from what the guest returned, a trap, or what ended it.
+//! Decides how an attempt ended: from what the guest returned, a trap, or what ended it. No other place does.
 
 use std::time::Duration;
 
@@ -19,38 +19,38 @@ use super::components::Kind;
 use super::limits::{Breach, Space};
 use super::watch::Cut;
 
-/// What a guest's call returned, if it did.
+/// The return value of a guest's call, if it returned.
 #[derive(Debug)]
 pub(super) enum Returned {
-    /// A task's answer.
+    /// The answer of a task.
     Task(Result<runner::Output, runner::Failure>),
-    /// A program's: whether it said that it did well.
+    /// The answer of a program: whether it succeeded.
     Program(Result<(), ()>),
-    /// It was never started, for this reason.
+    /// The guest never started, for this reason.
     Refused(String),
 }
 
-/// How an attempt ended.
+/// The end of an attempt.
 #[derive(Debug)]
 pub(super) struct Verdict {
     pub(super) ending: Ending,
     pub(super) message: Option<String>,
-    /// Where the guest was, not yet in words.
+    /// The guest's stack, not yet in words.
     pub(super) stack: Option<Stack>,
     pub(super) claim_lost: bool,
 }
 
-/// What a verdict is found from.
+/// The facts from which a verdict is found.
 pub(super) struct Evidence<'a> {
     pub(super) result: Result<wasmtime::Result<Returned>, Cut>,
     pub(super) limits: &'a Limits,
     pub(super) kind: Kind,
     pub(super) space: &'a Space,
-    /// Where the guest was when its call was dropped.
+    /// The guest's stack when its call was dropped.
     pub(super) stack: Option<Stack>,
-    /// What it was doing then.
+    /// The guest's state then.
     pub(super) place: &'static str,
-    /// What it printed: a program's output.
+    /// The printed bytes: a program's output.
     pub(super) stdout: &'a [u8],
     pub(super) stderr: &'a [u8],
 }
@@ -69,17 +69,17 @@ impl Verdict {
         self
     }
 
-    /// An attempt whose guest was never started.
+    /// Makes the verdict of an attempt whose guest never started.
     pub(super) fn refused(message: String) -> Self {
         Self::other(Outcome::Refused, message)
     }
 
-    /// An attempt that was given up because the runtime is being stopped.
+    /// Makes the verdict of an attempt that the stopping runtime gave up.
     pub(super) fn given_up() -> Self {
         Self::other(Outcome::Lost, "the host was shut down")
     }
 
-    /// The attempt's outcome, as it is written down.
+    /// Returns the outcome as it is stored.
     pub(super) fn outcome(&self) -> Outcome {
         match &self.ending {
             Ending::Output(_) => Outcome::Succeeded,
@@ -89,10 +89,10 @@ impl Verdict {
     }
 }
 
-/// Longest message that is kept, in bytes: a guest's own words are shown in lists and in the host's log.
+/// The longest message that is kept, in bytes: a guest's own words are shown in lists and in the host's log.
 const LONGEST_MESSAGE: usize = 4 << 10;
 
-/// `message` as it is kept.
+/// Cuts `message` to the length that is kept.
 fn cut(mut message: String) -> String {
     if message.len() > LONGEST_MESSAGE {
         message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));
@@ -102,12 +102,12 @@ fn cut(mut message: String) -> String {
     message
 }
 
-/// Whether a call came to the end of its fuel.
+/// Returns whether a call used up its fuel.
 pub(super) fn out_of_fuel(result: &Result<wasmtime::Result<Returned>, Cut>) -> bool {
     matches!(result, Ok(Err(error)) if error.downcast_ref::<Trap>() == Some(&Trap::OutOfFuel))
 }
 
-/// How the attempt ended.
+/// Finds how the attempt ended.
 pub(super) fn classify(evidence: Evidence<'_>) -> Verdict {
     let Evidence { limits, kind, space, stdout, stderr, .. } = evidence;
     match evidence.result {
@@ -155,8 +155,8 @@ fn exited(code: i32, limits: &Limits, stdout: &[u8]) -> Verdict {
     produced(Output { content_type: Some("text/plain; charset=utf-8".into()), body: stdout.to_vec() }, limits)
 }
 
-/// How a program's exit is told. `exit` of WASI 0.2 passes on whether a program did well, and that alone: the code that a program
-/// names arrives as 1, which would be a wrong thing to say.
+/// Words a program's exit code. `exit` of WASI 0.2 passes on only whether a program succeeded: any failing code arrives
+/// as 1, so naming that code would be wrong.
 fn exit_words(code: i32) -> String {
     match code {
         1 => "exit code other than 0; WASI 0.2 does not tell the host which".to_owned(),
@@ -175,7 +175,7 @@ fn trapped(
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return match kind {
             Kind::Program => exited(exit.0, limits, stdout),
-            // A library that gives up in the midst of things: a task is done when it has returned its answer.
+            // A library gave up midway: a task is done only when it has returned its answer.
             Kind::Task if exit.0 == 0 => Verdict::other(Outcome::Trapped, "exited and gave no answer"),
             Kind::Task => Verdict::other(Outcome::Trapped, "exited with an error and gave no answer"),
         };
@@ -201,7 +201,7 @@ fn trapped(
     Verdict::other(Outcome::Trapped, explained(error, limits, space, stderr)).at(at)
 }
 
-/// How an attempt ended that got no more memory. That other runs have it all is not its task's fault.
+/// Returns the outcome of an attempt that got no more memory. If other runs have it all, its task is not at fault.
 fn without_room(no_room: &NoRoom) -> Outcome {
     match no_room {
         NoRoom::Task { .. } => Outcome::OutOfMemory,
@@ -226,7 +226,7 @@ fn explained(error: &wasmtime::Error, limits: &Limits, space: &Space, stderr: &[
     reason
 }
 
-/// The first cause of a trap; what a Rust guest said as it panicked, if it did.
+/// Returns the first cause of a trap, or the panic message of a Rust guest that panicked.
 fn reason(error: &wasmtime::Error, stderr: &[u8]) -> String {
     let text = error.root_cause().to_string();
     if error.downcast_ref::<Trap>() == Some(&Trap::UnreachableCodeReached)
@@ -237,7 +237,7 @@ fn reason(error: &wasmtime::Error, stderr: &[u8]) -> String {
     text
 }
 
-/// `panicked at src/lib.rs:5:9: words`, from the two lines of the last panic that Rust's runtime printed.
+/// Finds `panicked at src/lib.rs:5:9: words`, from the two lines of the last panic that Rust's runtime printed.
 fn panic_words(stderr: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(stderr);
     let lines: Vec<&str> = text.lines().collect();
@@ -254,7 +254,7 @@ fn interrupted(cut: Cut, place: &str, limits: &Limits) -> Verdict {
             Verdict::other(Outcome::TimedOut, format!("still going at its deadline of {limit}, {place}"))
         }
         Cut::Over(Why::Stopped(Stop::Killed(why))) => Verdict::other(Outcome::Killed, why),
-        // Nobody wished the run to end: it is another host's, or this one's next life's.
+        // The run itself need not end: another host will run it again, or this one after its restart.
         Cut::Over(Why::Stopped(Stop::Shutdown)) => {
             Verdict::other(Outcome::Lost, format!("ended {place}: the host was shut down"))
         }
@@ -262,7 +262,7 @@ fn interrupted(cut: Cut, place: &str, limits: &Limits) -> Verdict {
             Verdict { claim_lost: true, ..Verdict::other(Outcome::Lost, format!("ended {place}: its claim was lost")) }
         }
         Cut::Panicked(words) => {
-            // Its words are the host's own, and may hold what is no guest's business.
+            // The words are the host's own, and may hold what the guest must not see.
             tracing::error!(panic = %words, "A host function panicked");
             Verdict::other(Outcome::Trapped, "the host failed in a call that the guest made; the host's log says how")
         }

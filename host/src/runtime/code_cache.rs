@@ -1,8 +1,9 @@
-//! Compiled code on disk, so that a host that starts need not compile again.
+//! Keeps compiled code on disk, so that a host that starts need not compile again.
 //!
-//! Loading compiled code is executing it. So only what this host wrote itself is loaded: the directory is this user's
-//! alone, as is each file, which lies beside the digest of what was written. What does not match is compiled again. The
-//! directory is opened once and used by its descriptor: one who may rename a directory above it changes nothing.
+//! Loading compiled code is executing it, so only code that this host wrote itself is loaded: the directory belongs to
+//! this user alone, as does each file, which lies beside the digest of what was written. Files that do not match are
+//! compiled again. The directory is opened once and used by its descriptor, so renaming a directory above it changes
+//! nothing.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -24,25 +25,26 @@ use super::components::hex;
 use super::engine::engine_hash;
 use super::{RuntimeError, debug_info, resident, wording};
 
-/// How long compiled code is kept that nobody loads: of components that are gone, and of earlier versions of this host.
+/// Age at which compiled code that is never loaded is removed: code of components that are gone, and of earlier
+/// versions of this host.
 const STALE: Duration = Duration::from_secs(60 * 24 * 3600);
 
-/// How old a half-written file must be for the host that wrote it to be gone.
+/// Age at which a half-written file belongs to a host that is gone.
 const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3600);
 
 /// The directory of compiled code.
 #[derive(Debug)]
 pub(super) struct CodeCache {
-    /// As the system shows what is open as `pinned`.
+    /// The path under which the system shows the open `pinned`.
     directory: PathBuf,
     #[expect(dead_code, reason = "`directory` is good for as long as this is open")]
     pinned: File,
-    /// Of wasmtime's version and all settings that compiled code depends on.
+    /// Hash of wasmtime's version and all settings that compiled code depends on.
     engine: u64,
 }
 
 impl CodeCache {
-    /// Use `directory`, and make it if it is not there.
+    /// Opens `directory`, and makes it if it does not exist.
     pub(super) fn open(directory: PathBuf, engine: &Engine) -> Result<Self, RuntimeError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
         let pinned = match made.and_then(|()| regular_file::own_directory(&directory)) {
@@ -59,7 +61,7 @@ impl CodeCache {
         Ok(Self { directory: open, pinned: pinned.file, engine: engine_hash(engine) })
     }
 
-    /// The component whose SHA-256 is `digest`, if its code is kept.
+    /// Loads the component whose SHA-256 is `digest`, if its code is kept.
     pub(super) fn find(&self, engine: &Engine, digest: &str) -> Option<Component> {
         let path = self.path(digest);
         match load(engine, &path) {
@@ -76,12 +78,12 @@ impl CodeCache {
         }
     }
 
-    /// Have the component whose SHA-256 is `digest` compiled into a file, keep that, and load it. Where the file cannot be
-    /// kept the code is compiled into memory, for this time only.
+    /// Has the component whose SHA-256 is `digest` compiled into a file, keeps that, and loads it. If the file cannot
+    /// be kept, the code is compiled into memory, for this time only.
     ///
     /// # Errors
     ///
-    /// What `compile` says; [`Failure::NoRoom`] if there is not even memory.
+    /// The failure of `compile`; [`Failure::NoRoom`] if there is not even memory.
     pub(super) fn keep(
         &self,
         engine: &Engine,
@@ -110,7 +112,8 @@ impl CodeCache {
         from_memory(engine, &memory).map_err(|error| Failure::NoRoom(wording::of_error(&error)))
     }
 
-    /// A file with `bytes` that has no name, and is gone when it is closed: on disk if there is room, else in memory.
+    /// Makes a file of `bytes` that has no name, and is gone when it is closed: on disk if there is room, else in
+    /// memory.
     pub(super) fn nameless(&self, bytes: &[u8]) -> io::Result<File> {
         let on_disk = Half::of(&self.directory.join("source")).and_then(|half| {
             (&half.file).write_all(bytes)?;
@@ -129,7 +132,8 @@ impl CodeCache {
 }
 
 impl CodeCache {
-    /// Keep a component that can tell lines, for stacks of its runs. It may be gone from where it came when they are wanted.
+    /// Keeps a component that has line information, for the stacks of its runs. Its original file may be gone when they
+    /// are wanted.
     pub(super) fn keep_source(&self, digest: &str, wasm: &[u8]) {
         let path = debug_info::source(&self.directory, digest);
         if !debug_info::has_lines(wasm) {
@@ -144,7 +148,7 @@ impl CodeCache {
     }
 }
 
-/// The component in `path`; `None` if there is none, an error if it is not what was written.
+/// Loads the component in `path`; returns `None` if there is none, and an error if it is not what was written.
 fn load(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
     let written = |path: &Path| match own(path) {
         Ok(file) => Ok(Some(file)),
@@ -166,22 +170,23 @@ const DIGEST: u64 = 64;
 
 #[expect(unsafe_code, reason = "loading compiled code cannot be checked by the compiler; see the proof")]
 fn from_file(engine: &Engine, code: &File) -> wasmtime::Result<Component> {
-    // SAFETY: the file is what `precompile_component` of this very program returned, in this process or in a child that was
-    // given nothing but the component: it is this user's and nobody else may write to it, and the digest of what is open was
-    // compared just now with the one written along with it, which is this user's as well. It is never changed in place,
-    // only replaced by renaming, so that the mapping stays what it is. Wasmtime itself checks that version and settings
-    // are its own.
+    // SAFETY: the file is what `precompile_component` of this very program returned, in this process or in a child that
+    // was given nothing but the component: it is this user's and no other user may write to it, and the digest of the
+    // open file was compared just now with the one written along with it, which is this user's as well. The file is
+    // never changed in place, only replaced by renaming, so that the mapping stays the same. Wasmtime itself checks
+    // that version and settings are its own.
     unsafe { Component::deserialize_file(engine, format!("/proc/self/fd/{}", code.as_raw_fd())) }
 }
 
 #[expect(unsafe_code, reason = "loading compiled code cannot be checked by the compiler; see the proof")]
 fn from_memory(engine: &Engine, code: &File) -> wasmtime::Result<Component> {
-    // SAFETY: `code` is a file in memory that was made for this and has no name. What is in it is what `precompile_component`
-    // of this very program returned, in this process or in a child that has ended, and nobody else has seen it.
+    // SAFETY: `code` is a file in memory that was made for this and has no name. Its contents are what
+    // `precompile_component` of this very program returned, in this process or in a child that has ended, and no other
+    // process has seen it.
     unsafe { Component::deserialize_file(engine, format!("/proc/self/fd/{}", code.as_raw_fd())) }
 }
 
-/// SHA-256 of all that is in `file`, in hex. It is read piece by piece: code may be large.
+/// Returns the SHA-256 of all of `file`, in hex. It is read piece by piece, because code may be large.
 fn digest_of(mut file: &File) -> io::Result<String> {
     file.rewind()?;
     let mut hasher = Sha256::new();
@@ -194,7 +199,8 @@ fn digest_of(mut file: &File) -> io::Result<String> {
     }
 }
 
-/// Remove code that was last loaded long ago, and what a crash left half-written. What cannot be removed stays: it only takes room.
+/// Removes code that was last loaded long ago, and files that a crash left half-written. Files that cannot be removed
+/// stay, and only take room.
 fn prune(directory: &Path) {
     let stale = |file: &fs::DirEntry| {
         let age = file.metadata().and_then(|metadata| metadata.modified()).map(|at| at.elapsed().unwrap_or_default());
@@ -208,14 +214,14 @@ fn prune(directory: &Path) {
     }
 }
 
-/// Remove everything. What cannot be removed is not loaded either: it is another user's.
+/// Removes everything. Files that cannot be removed are another user's, and not loaded either.
 fn clear(directory: &Path) {
     for file in fs::read_dir(directory).into_iter().flatten().flatten() {
         let _ = fs::remove_file(file.path());
     }
 }
 
-/// Say that `path` was used today. That it was cannot be said on a full disk, or a read-only one.
+/// Notes that `path` was used today, except on a full or read-only disk.
 fn touch(path: &Path) {
     let _ = OpenOptions::new().write(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
 }
@@ -230,33 +236,33 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     half.rename(path)
 }
 
-/// A file in memory.
+/// Makes a file in memory.
 fn memory() -> io::Result<File> {
     Ok(rustix::fs::memfd_create("sexton", MemfdFlags::CLOEXEC)?.into())
 }
 
-/// A file that is being written, under a name that nobody else uses. Its name is gone when this is dropped, unless it was
-/// renamed.
+/// A file that is being written, under a unique name. Dropping this removes the name, unless the file was renamed.
 struct Half {
     file: File,
     path: PathBuf,
 }
 
 impl Half {
-    /// A file that is to be `path`.
+    /// Makes a file that will become `path`.
     fn of(path: &Path) -> io::Result<Self> {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
-        // Two threads that compile the same must not write into each other's, and two hosts on one directory neither.
+        // Unique, because neither two threads that compile the same component nor two hosts on one directory may write
+        // into each other's file.
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let path = path.with_extension(format!("{}-{number}.half", std::process::id()));
-        // One that a host of the same number left behind.
+        // A host with the same process id may have left one behind.
         let _ = fs::remove_file(&path);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         Ok(Self { file, path })
     }
 
-    /// Make it the code in `path`, with its digest beside it. A crash in between leaves code without its digest, or with an
-    /// old one: compiled again.
+    /// Moves the file to `path`, and writes its digest beside it. A crash in between leaves code without its digest, or
+    /// with an old one, so it is compiled again.
     fn finish_code(self, path: &Path) -> io::Result<()> {
         let digest = digest_of(&self.file)?;
         self.rename(path)?;
@@ -270,7 +276,7 @@ impl Half {
 
 impl Drop for Half {
     fn drop(&mut self) {
-        // Not there if it was renamed.
+        // Fails if the file was renamed.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -302,7 +308,7 @@ mod tests {
         wat::parse_str("(component (core module (func (export \"f\") (result i32) i32.const 42)))").unwrap()
     }
 
-    /// Also for a host that has less address space than usual.
+    /// Makes the usual engine, and one of a host that has less address space.
     fn engines() -> [(wasmtime::Engine, CodeSettings); 2] {
         let place = tempfile::tempdir().unwrap();
         let usual = engine::build(&config(place.path().into())).unwrap();
@@ -311,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn code_of_an_engine_that_only_compiles_is_code_of_the_one_that_runs() {
+    fn an_engine_that_only_compiles_makes_the_code_of_the_one_that_runs() {
         for (running, code) in engines() {
             let compiling = code.compiling().unwrap();
             let place = tempfile::tempdir().unwrap();
@@ -359,7 +365,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0, "nothing half-written is left");
     }
 
-    /// A directory of compiled code with the component `1234` in it.
+    /// Makes a directory of compiled code with the component `1234` in it.
     fn filled() -> (tempfile::TempDir, wasmtime::Engine) {
         let place = tempfile::tempdir().unwrap();
         let (engine, _) = engine::build(&config(place.path().into())).unwrap();
@@ -426,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_puts_another_directory_in_its_place_changes_nothing() {
+    fn another_directory_at_the_same_path_changes_nothing() {
         let (place, engine) = filled();
         let (code, moved) = (place.path().join("code"), place.path().join("moved"));
         std::fs::create_dir(&code).unwrap();
@@ -445,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crash_left_half_written_is_removed_a_day_later() {
+    fn half_written_files_of_a_crash_are_removed_a_day_later() {
         let place = tempfile::tempdir().unwrap();
         let (engine, _) = engine::build(&config(place.path().into())).unwrap();
         let [old, new] = ["a.half", "b.half"].map(|name| place.path().join(name));

@@ -1,11 +1,11 @@
 //! Compiles components apart: each in a child process with limits on processor time, memory and size.
 //!
-//! Parsing and compiling are neither fuelled nor interruptible, and both can be made to take for ever, or all memory. So
-//! the host does neither: it hands the bytes to a child, waits for it while it computes, and loads what comes back. What
-//! the child does about its own limits is in [`child`].
+//! Parsing and compiling are neither fuelled nor interruptible, and both can be made to take for ever, or all memory.
+//! So the host does neither: it hands the bytes to a child, waits for it while it computes, and loads the result. The
+//! child sets its own limits in [`child`].
 //!
-//! A limit on time counts processor time, because a machine that has other work to do makes every child late by the clock,
-//! and that is no fault of the component.
+//! A limit on time counts processor time, because a machine that has other work to do makes every child slower in
+//! elapsed time, which is no fault of the component.
 
 pub(super) mod child;
 pub(super) mod names;
@@ -35,29 +35,30 @@ use waiting::{Patience, end, listen};
 /// This very program, even if its file was replaced since it was started.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// A child is stopped when it has computed nothing for so many times the processor time that it may use: it neither computes
-/// nor ends. By the clock, which a busy machine makes late by less than this.
+/// A child that neither computes nor ends is stopped after this many times its allowed processor time has elapsed. A
+/// busy machine delays a child by less than this.
 const STANDSTILL: u32 = 10;
 
-/// Compiled code that is kept, in bytes, for each byte that a component may have. It is usually 2 to 4 times as large as
+/// The most bytes of compiled code for each byte that a component may have. Code is usually 2 to 4 times as large as
 /// the instructions it is made from.
 const CODE_PER_BYTE: u64 = 16;
 
-/// What reading debug information may use. That of honest compilers takes some ten milliseconds, and a few times
-/// the size of the component's file.
+/// The limits for reading debug information. That of honest compilers takes some ten milliseconds, and memory of a few
+/// times the size of the component's file.
 const LINES: CompileLimits = CompileLimits { time: Duration::from_secs(2), memory: 128 << 20 };
 
 impl Compiler {
-    /// In children of this very program.
+    /// Compiles in children of this very program.
     pub fn this_program(limits: CompileLimits) -> Self {
         Self::Apart { program: THIS_PROGRAM.into(), limits }
     }
 
-    /// What starts the children, for this engine and components of up to so many bytes; `None` if there are to be none.
+    /// Makes the [`Apart`] for this engine and components of up to `max_component` bytes; returns `None` if components
+    /// are compiled in this process.
     ///
     /// # Errors
     ///
-    /// If children of this program would not compile, but do whatever else it does.
+    /// [`RuntimeError::NoCompiler`] if children of this program would run its usual `main` instead of compiling.
     pub(super) fn apart(
         &self,
         engine: &wasmtime::Engine,
@@ -73,16 +74,16 @@ impl Compiler {
     }
 }
 
-/// Why there is no code.
+/// The reason that there is no code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// It was not done when its turn was over.
+    /// Compiling was not done when its turn was over.
     TurnOver,
-    /// Nobody waits for it any more.
+    /// The code is not wanted any more.
     Unwanted,
-    /// There was no room to write the code. One line.
+    /// There was no room to write the code, for a reason of one line.
     NoRoom(String),
-    /// Anything else.
+    /// Anything else went wrong.
     Error(LoadError),
 }
 
@@ -94,7 +95,7 @@ pub(super) struct Apart {
     /// The largest compiled code, in bytes.
     pub(super) most_code: u64,
     pub(super) settings: CodeSettings,
-    /// The hash of the host's engine, which that of the child must match.
+    /// The hash of the host's engine, which the child's engine must match.
     pub(super) engine: u64,
 }
 
@@ -102,7 +103,7 @@ impl Apart {
     /// Compiles `wasm` into `code`, and gives up when the child's turn is over (if it has one), or when the code is not
     /// `wanted` any more.
     ///
-    /// To be called on a plain thread that lives on: the child dies with the thread that started it.
+    /// It must be called on a plain thread that lives on, because the child dies with the thread that started it.
     pub(super) fn compile(
         &self,
         wasm: &File,
@@ -115,26 +116,26 @@ impl Apart {
         self.judge(&end)
     }
 
-    /// Whether all of the debug information in `wasm` can be read within limits. The child's processor time is added to
-    /// `effort` while it runs.
+    /// Returns whether all of the debug information in `wasm` can be read within limits. The child's processor time is
+    /// added to `effort` while it runs.
     ///
-    /// To be called where waiting is allowed: it takes as long as that, and [`LINES`] at most.
+    /// It must be called where blocking is allowed: it blocks while the child runs, within [`LINES`].
     ///
     /// # Errors
     ///
-    /// If this says nothing about the component: the machine did not let the child run.
+    /// If the machine did not let the child run, which says nothing about the component.
     pub(super) fn can_read_lines(&self, wasm: &File, effort: &Effort) -> Result<bool, Failure> {
         let wait = Wait { turn: None, wanted: || true, effort };
         let end = self.child(Work::ReadLines, LINES, (wasm, Stdio::null()), wait)?;
         let killed = end.status.signal() == Some(Signal::KILL.as_raw());
-        // By the system or by a person: not by its own limit.
+        // The system or a person killed the child, rather than its own limit.
         if killed && !end.used_up(LINES.time) {
             return Err(trouble(crash(end.status, "")));
         }
         Ok(end.status.success())
     }
 
-    /// Has a child do something with `wasm`, and returns how that ended.
+    /// Has a child do `work` with `wasm`, and returns how that ended.
     fn child(
         &self,
         work: Work,
@@ -149,7 +150,8 @@ impl Apart {
         wait.effort.child_begins(child.id());
         let patience = Patience::new(child.id(), wait.turn, limits.time * STANDSTILL);
         let said = listen(&mut said, patience, wait.wanted);
-        // Whatever became of it, nothing of it is left behind. One that ended by itself keeps its own status.
+        // Ends the child in any case, so that nothing of it is left behind. A child that ended by itself keeps its own
+        // status.
         let ended = end(&mut child);
         wait.effort.child_ended(ended.as_ref().map_or(None, |(_, used)| *used));
         let (status, used) = ended.map_err(trouble)?;
@@ -176,7 +178,7 @@ impl Apart {
             .args(brief.args())
             .env_clear()
             .current_dir("/")
-            // Signals of a terminal are for the host.
+            // Keeps a terminal's signals away from the child; they are for the host.
             .process_group(0)
             .stdin(wasm)
             .stdout(out)
@@ -184,7 +186,7 @@ impl Apart {
             .spawn()
     }
 
-    /// What an end means.
+    /// Judges the end of a child.
     fn judge(&self, end: &End) -> Result<(), Failure> {
         let status = end.status;
         let said = wording::line(&String::from_utf8_lossy(&end.said));
@@ -195,12 +197,12 @@ impl Apart {
             (Some(Exit::Invalid), _) => LoadError::Invalid(said),
             (Some(Exit::NotSetUp), _) => LoadError::NotCompiled(said),
             (Some(Exit::OutOfMemory), _) => LoadError::TooMuchMemory { limit: memory },
-            // How the standard library says it before it aborts.
+            // The standard library prints this before it aborts.
             (None, Some(Signal::ABORT)) if said.contains("memory allocation of") => {
                 LoadError::TooMuchMemory { limit: memory }
             }
             (None, Some(Signal::XCPU)) => LoadError::TooSlow { limit: time },
-            // Its last limit, which comes a second later: for a child that does not end by the first signal.
+            // The last limit, a second later, kills a child that the first signal does not end.
             (None, Some(Signal::KILL)) if end.used_up(time) => LoadError::TooSlow { limit: time },
             (None, Some(Signal::XFSZ)) => LoadError::TooMuchCode { limit: self.most_code },
             (None, Some(signal)) if !is_of_its_own_making(signal) => LoadError::Ended(crash(status, &said)),
@@ -210,35 +212,35 @@ impl Apart {
     }
 }
 
-/// How long a child is waited for.
+/// The conditions under which a child is waited for.
 struct Wait<'a, W> {
-    /// Processor time after which its turn is over; `None` if it may use all that its limits allow.
+    /// Processor time after which the child's turn is over; `None` if it may use all that its limits allow.
     turn: Option<Duration>,
-    /// Whether anything still waits for the result.
+    /// Tells whether a caller still waits for the result.
     wanted: W,
-    /// To which the child's processor time is added.
+    /// Sum to which the child's processor time is added.
     effort: &'a Effort,
 }
 
-/// How a child ended.
+/// The end of a child.
 #[derive(Debug)]
 struct End {
     status: ExitStatus,
     /// Processor time; `None` if the system does not say.
     used: Option<Duration>,
-    /// What it wrote to stderr, as far as that is read.
+    /// Its stderr, up to a limit.
     said: Vec<u8>,
 }
 
 impl End {
-    /// Whether it used all the processor time that it may.
+    /// Returns whether the child used all of its allowed processor time.
     fn used_up(&self, limit: Duration) -> bool {
         self.used.is_some_and(|used| used >= limit)
     }
 }
 
-/// Whether a child brings this signal upon itself by what it does. Others are sent to it: by the system when the machine has no
-/// memory left, or by people.
+/// Returns whether a child causes this signal by its own actions. Others are sent to it: by the system when the machine
+/// has no memory left, or by people.
 fn is_of_its_own_making(signal: Signal) -> bool {
     let own = [Signal::ABORT, Signal::BUS, Signal::FPE, Signal::ILL, Signal::SEGV, Signal::SYS, Signal::TRAP];
     own.contains(&signal)
@@ -253,7 +255,7 @@ fn crash(status: ExitStatus, said: &str) -> String {
     }
 }
 
-/// The host's own trouble with a child.
+/// Makes the failure for the host's own trouble with a child.
 fn trouble(error: impl std::fmt::Display) -> Failure {
     Failure::Error(LoadError::NotCompiled(format!("cannot run a compiler: {error}")))
 }
@@ -308,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_no_fault_of_the_component() {
+    fn a_missing_compiler_is_no_fault_of_the_component() {
         let (wasm, code) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
 
         let failure = apart().compile(&wasm, code, None, || true).unwrap_err();
@@ -318,13 +320,13 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_would_not_compile_is_not_started() {
+    fn a_program_that_does_not_compile_components_is_not_started() {
         let limits = CompileLimits { time: Duration::from_secs(60), memory: 1 << 30 };
 
         let (engine, settings) = (wasmtime::Engine::default(), CodeSettings { reservation: 0 });
         let apart = |compiler: Compiler| compiler.apart(&engine, settings, 1 << 20);
 
-        // This test's own `main` is the test harness's.
+        // The `main` of this test is the test harness's.
         assert!(matches!(apart(Compiler::this_program(limits)), Err(RuntimeError::NoCompiler)));
         assert!(matches!(apart(Compiler::InProcess), Ok(None)));
         assert!(matches!(apart(Compiler::Apart { program: "/bin/sexton".into(), limits }), Ok(Some(_))));

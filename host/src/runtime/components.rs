@@ -1,4 +1,4 @@
-//! Components: what can be wrong with one, and what a good one is.
+//! Describes components: the faults of a bad one, and the facts of a good one.
 
 use std::time::Duration;
 
@@ -9,74 +9,74 @@ use crate::lengths;
 
 use super::wording;
 
-/// Why a component is not used. One line each; the file's name is for the caller to add.
+/// The reason that a component is not used. Each message is one line; the caller adds the file's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// Over [`super::RuntimeConfig::max_component`].
+    /// The file is over [`super::RuntimeConfig::max_component`].
     #[error("has {size} bytes, which is over the limit of {limit} bytes")]
     TooLarge {
-        /// Of the file, in bytes.
+        /// Size of the file, in bytes.
         size: u64,
-        /// In bytes.
+        /// The most bytes.
         limit: u64,
     },
-    /// There is nothing in it (yet).
+    /// The file is empty (so far).
     #[error("is empty")]
     Empty,
-    /// Something else altogether.
+    /// The file is something else altogether.
     #[error("is not WebAssembly: it does not begin with `\\0asm`")]
     NotWasm,
-    /// Text, which a tool would have to assemble first.
+    /// The file is text, which a tool must assemble first.
     #[error("is WebAssembly text: assemble it, such as with `wasm-tools parse`")]
     Text,
-    /// Built for a target without components.
+    /// The component was built for a target without components.
     #[error(
         "is a core module, not a component: build it with `--target wasm32-wasip2`, or wrap it with `wasm-tools component new`"
     )]
     CoreModule,
-    /// Half a file, a damaged one, or one that uses what is not supported.
+    /// The file is half a component, a damaged one, or one that uses unsupported features.
     #[error("is not a valid component: {0}")]
     Invalid(String),
-    /// It was not compiled when its processor time was used up.
+    /// Compiling used up its processor time.
     #[error(
         "needed more than {} of processor time to compile; if it may use more, raise `[runtime] compile-time`",
         period(*limit)
     )]
     TooSlow {
-        /// As configured.
+        /// The configured processor time.
         limit: Duration,
     },
-    /// The compiler was given no more memory.
+    /// The compiler reached its memory limit.
     #[error("needed more than {} of memory to compile; if it may use more, raise `[runtime] compile-memory`", bytes(*limit))]
     TooMuchMemory {
-        /// As configured, in bytes.
+        /// The configured limit, in bytes.
         limit: u64,
     },
-    /// Small, but a lot of code.
+    /// The component is small, but makes a lot of code.
     #[error("makes more than {} of compiled code; if it may make more, raise `[runtime] max-component`", bytes(*limit))]
     TooMuchCode {
-        /// In bytes.
+        /// The most bytes.
         limit: u64,
     },
-    /// More than could be listed for anybody.
+    /// The component has more imports than a message can list.
     #[error("imports {count} things, which is over the limit of {limit}")]
     TooManyImports {
-        /// What it imports.
+        /// The number of its imports.
         count: usize,
-        /// The most.
+        /// The most imports.
         limit: usize,
     },
-    /// A bug in the compiler, which a component may have looked for.
+    /// The compiler has a bug, which a component may have looked for.
     #[error("crashed the compiler: {0}")]
     Crashed(String),
-    /// Something else than the component ended the compiler: worth another try.
+    /// Something other than the component ended the compiler, so another try is worthwhile.
     #[error("was not compiled, as something ended the compiler: {0}")]
     Ended(String),
-    /// The fault of this machine, not of the component: worth another try.
+    /// The machine is at fault, not the component, so another try is worthwhile.
     #[error("could not be compiled: {0}")]
     NotCompiled(String),
-    /// A component that Sexton does not know how to run.
+    /// Sexton does not know how to run the component.
     #[error(
         "exports neither `sexton:task/runner@0.1.0` (a task) nor `wasi:cli/run@0.2` (a program){}",
         if .0.is_empty() { String::new() } else { format!("; it exports {}", .0) }
@@ -88,7 +88,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// Whether the same bytes may do better a moment later.
+    /// Returns whether the same bytes may load a moment later.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Ended(_) | Self::NotCompiled(_) | Self::Stopped)
     }
@@ -102,17 +102,17 @@ fn bytes(size: u64) -> String {
     ByteSize::b(size).display().iec().to_string().replace(".0 ", " ")
 }
 
-/// What can be done with a component.
+/// The way to run a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It exports `sexton:task/runner`.
+    /// The component exports `sexton:task/runner`.
     Task,
-    /// It exports `wasi:cli/run`.
+    /// The component exports `wasi:cli/run`.
     Program,
 }
 
 impl Kind {
-    /// The word for it.
+    /// Returns the kind as one word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Task => "task",
@@ -132,7 +132,7 @@ pub struct Component {
 }
 
 impl Component {
-    /// What `compiled` is, which was compiled from the `size` bytes with this digest.
+    /// Checks and wraps `compiled`, which was compiled from the `size` bytes with this digest.
     pub(super) fn of(
         engine: &wasmtime::Engine,
         compiled: wasmtime::component::Component,
@@ -154,28 +154,28 @@ impl Component {
         Ok(Self { digest, size, kind, imports, wasm: compiled })
     }
 
-    /// SHA-256 of the file, in hex.
+    /// Returns the SHA-256 of the file, in hex.
     pub fn digest(&self) -> &str {
         &self.digest
     }
 
-    /// Bytes of the file.
+    /// Returns the size of the file in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// What can be done with it.
+    /// Returns the way to run it.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// What it imports, such as `wasi:clocks/wall-clock@0.2.6`.
+    /// Returns its imports, such as `wasi:clocks/wall-clock@0.2.6`.
     pub fn imports(&self) -> &[String] {
         &self.imports
     }
 }
 
-/// What a component with these exports can be run as.
+/// Returns the kind of a component with these exports.
 pub(super) fn kind_of(exports: &[&str]) -> Result<Kind, LoadError> {
     let exported = |interface: &str| exports.iter().any(|export| export.starts_with(interface));
     if exported("sexton:task/runner@0.1.") {
@@ -188,11 +188,11 @@ pub(super) fn kind_of(exports: &[&str]) -> Result<Kind, LoadError> {
     Err(LoadError::NothingToRun(names.join(", ")))
 }
 
-/// The most imports of a component. They are listed in messages, and each is looked up when it is linked; a component that
-/// uses all of WASI has about 40.
+/// The most imports of a component. Messages list them, and linking looks each of them up; a component that uses all of
+/// WASI has about 40.
 const MOST_IMPORTS: usize = 1000;
 
-/// What can be said of a file by its first bytes.
+/// Checks a file by its size and its first bytes.
 pub(super) fn look(wasm: &[u8], limit: u64) -> Result<(), LoadError> {
     let size = wasm.len() as u64;
     if size > limit {
@@ -212,7 +212,7 @@ pub(super) fn look(wasm: &[u8], limit: u64) -> Result<(), LoadError> {
     }
 }
 
-/// SHA-256 of a component, in hex: what it is known by.
+/// Returns the SHA-256 of a component, in hex: the key by which the host knows it.
 pub fn digest(wasm: &[u8]) -> String {
     hex(&Sha256::digest(wasm))
 }

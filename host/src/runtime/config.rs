@@ -1,28 +1,29 @@
-//! How a runtime is set up, and why it cannot be.
+//! Describes how a runtime is set up, and why setting it up may fail.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How the runtime is set up.
+/// The settings of a runtime.
 #[derive(Clone, Debug)]
 pub struct RuntimeConfig {
-    /// Where compiled code is kept, by digest. Only this host may be able to write there: what lies in it is executed.
+    /// The directory that keeps compiled code, by digest. Only this host may be able to write there, because the code
+    /// is executed.
     pub code_cache: PathBuf,
     /// Threads that run guests. Fewer than cores starves guests, more makes them fight; 0 is one per core.
     pub guest_threads: usize,
-    /// Runs at once, and instances that memory is reserved for.
+    /// The number of runs at once, and of instances for which memory is reserved.
     pub slots: u32,
     /// The most memory that any task may be given, in bytes (address space is reserved for it, per slot).
     pub max_memory: u64,
-    /// How often a guest that does not yield is asked to. Longer is less overhead, and later ends.
+    /// Time between two ticks, which ask guests to yield. A longer one means less overhead, and later ends.
     pub tick: Duration,
-    /// Largest component file that is read, in bytes.
+    /// The largest component file that is read, in bytes.
     pub max_component: u64,
-    /// Where components are compiled.
+    /// The place where components are compiled.
     pub compiler: Compiler,
 }
 
-/// Where components are compiled.
+/// The place where components are compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compiler {
     /// Each in a child process of its own.
@@ -30,39 +31,39 @@ pub enum Compiler {
         /// The program to start: `sexton` of the same build, or another whose `main` begins with
         /// [`compile_if_asked`](super::compile_if_asked).
         program: PathBuf,
-        /// What each may use.
+        /// The limits of each child.
         limits: CompileLimits,
     },
-    /// In this process, without limits. Only for components that are trusted: a bad one can stall the process, or have it
-    /// killed for want of memory.
+    /// In this process, without limits. Only for trusted components: a bad one can stall the process, or exhaust its
+    /// memory so that it is killed.
     InProcess,
 }
 
-/// What compiling one component may use.
+/// The limits for compiling one component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompileLimits {
-    /// Processor time, counted in whole seconds: what is between two of them is rounded up.
+    /// Processor time, rounded up to whole seconds.
     pub time: Duration,
     /// Memory of the child, in bytes. The program itself needs a few MiB of it.
     pub memory: u64,
 }
 
-/// Why a runtime cannot be set up.
+/// The reason that a runtime cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuntimeError {
-    /// Most likely so much address space cannot be reserved.
+    /// wasmtime makes no engine, most likely because so much address space cannot be reserved.
     #[error(
         "cannot reserve the address space for {slots} slots of up to {} each: {reason}; lower `[runtime] slots` or `max-memory`, or lift the limit of \
          address space (`ulimit -v unlimited`, in a unit `LimitAS=infinity`)",
         bytesize::ByteSize(*max_memory).display().iec()
     )]
     Engine {
-        /// As configured.
+        /// The configured slots.
         slots: u32,
-        /// As configured, in bytes.
+        /// The configured memory, in bytes.
         max_memory: u64,
-        /// What wasmtime said.
+        /// wasmtime's error.
         reason: String,
     },
     /// The directory for compiled code cannot be used.
@@ -70,10 +71,10 @@ pub enum RuntimeError {
     CodeCache {
         /// The directory.
         path: PathBuf,
-        /// Why the directory cannot be used.
+        /// The reason.
         source: std::io::Error,
     },
-    /// Nobody in this program would compile.
+    /// The `main` of this program would not compile components.
     #[error(
         "this program cannot compile components apart: its `main` must begin with `sexton::runtime::compile_if_asked`"
     )]

@@ -1,4 +1,4 @@
-//! Reads which code of a component is from which line of its source: DWARF, as compilers leave it in custom sections.
+//! Finds the source line of a component's code in its DWARF, which compilers leave in custom sections.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,20 +14,20 @@ use crate::attempt::stack::{Frame, LONGEST_NAME, Place, cut, plain};
 
 use super::author::is_authors_place;
 
-/// Bytes from the head of a loop in which its first instruction with a place of its own is looked for: the opcode and the type
-/// of the loop, and the operands of that instruction, which compilers often give to no line.
+/// Bytes from the head of a loop in which its first instruction with a place of its own is looked for: the opcode and
+/// the type of the loop, and the operands of that instruction, which compilers often give to no line.
 const HEAD: usize = 16;
 
 /// Bytes of code before an instruction without a line in which one with a line is looked for.
 const NEAR: u64 = 64;
 
-/// The file that a component is kept in.
+/// Returns the path under which a component is kept.
 pub(super) fn source(directory: &Path, digest: &str) -> PathBuf {
     directory.join(format!("{digest}.wasm"))
 }
 
-/// Returns for each frame the function that it is in, as far as `info` knows, after those that were inlined into that, innermost
-/// first.
+/// Returns for each frame its function, as far as `info` knows it, after the functions that were inlined into it,
+/// innermost first.
 pub(super) fn places(frames: &[Frame], info: Option<&DebugInfo>) -> Vec<Vec<Place>> {
     let place = |frame: &Frame| {
         let known = frame.offset.zip(info).map(|(offset, info)| info.at(offset, frame));
@@ -37,16 +37,16 @@ pub(super) fn places(frames: &[Frame], info: Option<&DebugInfo>) -> Vec<Vec<Plac
     frames.iter().map(place).collect()
 }
 
-/// Whether a component seems to say which code is from which line.
+/// Returns whether a component seems to have line information.
 pub(super) fn has_lines(wasm: &[u8]) -> bool {
     const SECTION: &[u8] = b".debug_line";
     wasm.windows(SECTION.len()).any(|window| window == SECTION)
 }
 
-/// Read all the debug information in a component, which may take as long and as much memory as it likes. Whether there is
-/// some.
+/// Reads all the debug information in a component, which may take as long and as much memory as it likes. Returns
+/// whether it has any and all of it is valid.
 pub(super) fn can_be_read(wasm: &[u8]) -> bool {
-    // All that is read piece by piece when it is asked for.
+    // Otherwise these are read piece by piece when they are needed.
     let read = |(_, context): &(_, Context<Reader>)| {
         context.parse_lines().is_ok() && context.parse_inlined_functions().is_ok()
     };
@@ -55,12 +55,12 @@ pub(super) fn can_be_read(wasm: &[u8]) -> bool {
 
 type Reader = EndianArcSlice<LittleEndian>;
 
-/// The debug information of a component: DWARF, one for each core module in it.
+/// The debug information of a component: the DWARF of each core module in it.
 pub(super) struct DebugInfo {
     modules: Vec<(Range<usize>, Context<Reader>)>,
 }
 
-/// A core module while it is read.
+/// The sections of a core module that is being read.
 #[derive(Default)]
 struct Sections {
     code: Option<Range<usize>>,
@@ -92,16 +92,17 @@ impl DebugInfo {
         Some(Self { modules }).filter(|info| !info.modules.is_empty())
     }
 
-    /// What is at `offset` bytes into the component's file, where `frame` is: the function and those inlined into it, innermost
-    /// first.
+    /// Returns the functions at `offset` bytes into the component's file, where `frame` is: the function and those
+    /// inlined into it, innermost first.
     ///
-    /// The head of a loop belongs to whatever the loop was inlined into. Of a guest that stands there, the function is told that
-    /// the first instructions of the loop are of.
+    /// The head of a loop belongs to the function into which the loop was inlined. For a guest that stands there, this
+    /// returns the function of the loop's first instructions instead.
     pub(super) fn at(&self, offset: usize, frame: &Frame) -> Vec<Place> {
         let here = self.exactly_at(offset, &frame.function);
         let following =
             (1..=HEAD).filter(|_| frame.ahead).map(|bytes| self.exactly_at(offset + bytes, &frame.function));
-        // What the first instructions are of is the author's function, whichever of the library's was inlined into it there.
+        // The first instructions count as the author's function, whichever library functions were inlined into it
+        // there.
         let authors = |places: Vec<Place>| places.into_iter().skip_while(|place| !is_authors_place(place)).collect();
         let mut loops = following.map(authors).filter(|places: &Vec<Place>| are_within(places, &here));
         loops.next().unwrap_or(here)
@@ -136,15 +137,15 @@ impl DebugInfo {
     }
 }
 
-/// The line of the last instruction before `address` that has one and is of the same file. Compilers make instructions that are
-/// of no line, such as the jump that closes a loop.
+/// Returns the line of the last instruction before `address` that has one and is of the same file. Compilers make
+/// instructions that belong to no line, such as the jump that closes a loop.
 fn line_before(context: &Context<Reader>, address: u64, file: Option<&str>) -> Option<u32> {
     let at = |back: u64| context.find_location(address.checked_sub(back)?).ok().flatten();
     (1..=NEAR).filter_map(at).find(|location| location.file == file && location.line.is_some())?.line
 }
 
-/// Whether `places` are of functions that were inlined into what `outer` is. Files are not compared: an instruction that a
-/// macro made has the macro's file, while what was inlined beside it names the file that calls the macro.
+/// Returns whether `places` are functions that were inlined into `outer`. Files are not compared: an instruction that a
+/// macro made has the macro's file, while a function inlined beside it names the file that calls the macro.
 fn are_within(places: &[Place], outer: &[Place]) -> bool {
     let mut pairs = places.iter().rev().zip(outer.iter().rev());
     places.len() > outer.len() && pairs.all(|(a, b)| a.function == b.function)

@@ -1,8 +1,8 @@
-//! Where a guest was when it ended: taken down in an instant, and put into words afterwards.
+//! Puts the stacks of ended guests into words, after they were taken in an instant.
 //!
-//! Finding file and line takes milliseconds, more for a large component, and a guest that is to end ends at once. So what is
-//! taken while it ends is numbers and names only. The words come from the component's own debug information, which is read
-//! when it is first needed.
+//! Finding file and line takes milliseconds, more for a large component, and a guest that must end ends at once. So
+//! only numbers and names are taken while it ends. The words come from the component's own debug information, which is
+//! read when it is first needed.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::Read as _;
@@ -22,16 +22,16 @@ use super::debug_info::{DebugInfo, places, source};
 /// Components whose debug information is kept at hand. Each takes a few times the size of its file.
 const AT_HAND: usize = 8;
 
-/// Components of which is remembered that their debug information cannot be read. Forgetting costs another try.
+/// The most components that are remembered as having unreadable debug information. Forgetting one costs another try.
 const REMEMBERED: usize = 1000;
-/// Longest stack in words, in bytes.
+/// The longest stack in words, in bytes.
 const LONGEST_STACK: usize = 32 << 10;
 
-/// Bytes of words of frames that are remembered. When there are more, all are forgotten: a task that traps at the same place
-/// again needs few.
+/// Bytes of words of frames that are remembered. When there are more, all are forgotten: a task that traps at the same
+/// place again needs few.
 const REMEMBERED_BYTES: usize = 4 << 20;
 
-/// `function (file:line)`, one a line, as much of it as is kept.
+/// Returns `function (file:line)`, one a line, cut to the longest stack.
 fn in_words(places: &[Vec<Place>]) -> String {
     cut(&lines(places), LONGEST_STACK).to_owned()
 }
@@ -41,7 +41,7 @@ fn lines(places: &[Vec<Place>]) -> String {
     lines.join("\n")
 }
 
-/// Returns where `frames` are, as far as `info` is known.
+/// Returns the places of `frames`, as far as `info` is known.
 fn places_by(frames: &[Frame], info: &Known) -> Vec<Vec<Place>> {
     match info {
         Some(info) => places(frames, Some(&info.lock().unwrap_or_else(PoisonError::into_inner))),
@@ -57,17 +57,17 @@ pub(super) fn names(stack: &Stack) -> String {
 /// Finds files and lines for the stacks of all components.
 #[derive(Debug)]
 pub(super) struct DebugLines {
-    /// Where components that have debug information are kept, by digest.
+    /// The directory that keeps components with debug information, by digest.
     directory: PathBuf,
-    /// Where to try first whether a component's debug information can be read; `None` if all are trusted.
+    /// Starts the child that first tries to read a component's debug information; `None` if all components are trusted.
     apart: Option<Arc<Apart>>,
     at_hand: Mutex<VecDeque<(String, Known)>>,
-    /// Components of which it cannot.
+    /// Components whose debug information cannot be read.
     unreadable: Mutex<HashSet<String>>,
     found: Mutex<Found>,
-    /// Held by whoever reads some: one at a time.
+    /// Held while debug information is read, so that one thread reads at a time.
     reading: Mutex<()>,
-    /// Processor time of the children that try it, and of the thread that puts stacks into words.
+    /// Processor time of the children that try to read, and of the thread that puts stacks into words.
     pub(super) effort: Effort,
 }
 
@@ -82,8 +82,8 @@ impl Found {
     fn add(&mut self, digest: &str, frames: &[Frame], places: &[Vec<Place>]) {
         for (frame, places) in frames.iter().zip(places) {
             let words = lines(std::slice::from_ref(places));
-            // Longer than any stack may be: of no use.
-            let bytes = words.len() + frame.function.len() + digest.len() + 64; // and what keeps them together
+            // Words that are longer than any stack may be are of no use.
+            let bytes = words.len() + frame.function.len() + digest.len() + 64; // the map's overhead
             if words.len() > LONGEST_STACK {
                 return;
             }
@@ -108,7 +108,8 @@ impl Found {
     }
 }
 
-/// What a component's debug information is; `None` if it has none. In a mutex, as it is read piece by piece when it is asked.
+/// A component's debug information; `None` if it has none. The mutex is needed because looking up a place may read more
+/// of it.
 type Known = Option<Arc<Mutex<DebugInfo>>>;
 
 /// The machine did not let anything be read. That says nothing about the component, and the next reader tries again.
@@ -121,14 +122,14 @@ impl Symbolizer for DebugLines {
 }
 
 impl DebugLines {
-    /// Components lie in `directory`, where the code cache has put them.
+    /// Reads components from `directory`, where the code cache has put them.
     pub(super) fn new(directory: PathBuf, apart: Option<Arc<Apart>>) -> Self {
         let (at_hand, unreadable, found, reading, effort) = Default::default();
         Self { directory, apart, at_hand, unreadable, found, reading, effort }
     }
 
-    /// `stack`, of the component with this digest, in words. Reads files, and computes for a while, where that was not found
-    /// before.
+    /// Returns `stack`, of the component with this digest, in words. Reads files, and computes for a while, unless its
+    /// words are remembered.
     pub(super) fn words(&self, digest: &str, stack: &Stack) -> String {
         self.remembered(digest, stack).unwrap_or_else(|| {
             let Ok(info) = self.of(digest) else { return names(stack) };
@@ -138,7 +139,7 @@ impl DebugLines {
         })
     }
 
-    /// The same, if all of it was found before; at once.
+    /// Returns the same at once, if all of its words are remembered.
     pub(super) fn remembered(&self, digest: &str, stack: &Stack) -> Option<String> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).words(digest, stack.frames())
     }
@@ -149,7 +150,7 @@ impl DebugLines {
         if let Some(lines) = find() {
             return Ok(lines);
         }
-        // Many runs of one component may end at once, and only the first need read.
+        // Many runs of one component may end at once, and only the first must read.
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lines) = find() {
             return Ok(lines);
@@ -175,12 +176,12 @@ impl DebugLines {
         let Ok((file, wasm)) = crate::regular_file::open(&source(&self.directory, digest)).and_then(read) else {
             return Ok(None);
         };
-        // Only what was loaded may explain what was run.
+        // Only the component that was loaded may explain a stack of its runs.
         if hex(&Sha256::digest(&wasm)) != digest {
             return Ok(None);
         }
-        // The information is the guest's own. A megabyte of it can be made to take all memory, or days: whoever reads it tries
-        // in a child process first, where that harms no other run.
+        // The information is the guest's own. A megabyte of it can be made to take all memory, or days, so a child
+        // process tries to read it first, which harms no other run.
         let can_read = |apart: &Arc<Apart>| apart.can_read_lines(&file, &self.effort).map_err(|_| NotNow);
         if !self.apart.as_ref().map_or(Ok(true), can_read)? {
             let mut unreadable = unreadable();
@@ -190,7 +191,7 @@ impl DebugLines {
             unreadable.insert(digest.to_owned());
             return Ok(None);
         }
-        // A panic is the fault of what is read, which is the guest's, so it raises no alert.
+        // A panic is the fault of the guest's own information, so it raises no alert.
         Ok(guarded(|| DebugInfo::read(&wasm)).ok().flatten())
     }
 }

@@ -1,6 +1,7 @@
-//! The one wasmtime configuration there is, and the ticker that asks guests to yield.
+//! Makes the only wasmtime configuration, and runs the ticker that asks guests to yield.
 //!
-//! Fuel repeats, the epoch makes a guest yield, the deadline ends it (`watch`): each alone has holes, all three are on.
+//! Fuel limits work repeatably, the epoch makes a guest yield, the deadline ends it (`watch`). Each alone has holes, so
+//! all three are on.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,16 +15,16 @@ use crate::supervisor::{After, Supervisor};
 
 use super::{RuntimeConfig, RuntimeError};
 
-/// Stack of guest code. Deep enough for recursive parsers, shallow enough that endless recursion traps in microseconds.
+/// Stack of guest code: deep enough for recursive parsers, shallow enough that endless recursion traps in microseconds.
 const WASM_STACK: usize = 1 << 20;
 
-/// Stack of a guest and of the host functions it calls; only what is touched takes memory.
+/// Stack of a guest and of the host functions it calls; only touched pages take memory.
 const FIBER_STACK: usize = 3 << 20;
 
 /// Linear memory, per slot, that is cleared by hand instead of being given back to the kernel. Giving it back takes the
 /// address space's lock, which made two guest threads slower than one. A Rust task that does nothing (1.1 MB of memory,
-/// little of it touched) costs 7 us a run in wasmtime alone when only written pages are cleared; 17 to 30 us when all
-/// this is cleared.
+/// little of it touched) costs 7 us a run in wasmtime alone when only written pages are cleared, and 17 to 30 us when
+/// all of this is cleared.
 const KEEP_RESIDENT: usize = 64 << 10;
 
 /// Memories that one component may have; composed components bring one per part.
@@ -38,23 +39,23 @@ const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 /// The most elements of one table, whatever its task's limit (which counts all tables together).
 const TABLE_ELEMENTS: usize = 100_000;
 
-/// With this much reserved per memory, compiled code needs no bounds checks.
+/// Address space reserved per memory with which compiled code needs no bounds checks.
 const FULL_RESERVATION: u64 = 4 << 30;
 
-/// Address space that is spent on memories before their reservation is cut to what they may grow to. A quarter of what
-/// a process has on x86-64 and AArch64.
+/// Address space for all memories above which each reservation is cut to what the memory may grow to. It is a quarter
+/// of a process's address space on x86-64 and AArch64.
 const ADDRESS_SPACE: u64 = 32 << 40;
 
-/// Build the engine.
+/// Builds the engine.
 ///
 /// # Errors
 ///
-/// What wasmtime says, most likely that so much address space cannot be reserved.
+/// wasmtime's error, most likely that so much address space cannot be reserved.
 pub(super) fn build(config: &RuntimeConfig) -> Result<(wasmtime::Engine, CodeSettings), RuntimeError> {
     let max_memory = config.max_memory.next_multiple_of(64 << 10).clamp(64 << 10, FULL_RESERVATION);
     let memories = u64::from(places(config)) * u64::from(MEMORIES_PER_COMPONENT);
     if memories.saturating_mul(FULL_RESERVATION) <= ADDRESS_SPACE {
-        // Where address space is limited (`ulimit -v`) the smaller reservation may still do.
+        // The smaller reservation may still do if address space is limited (`ulimit -v`).
         let code = CodeSettings { reservation: FULL_RESERVATION };
         if let Ok(engine) = wasmtime::Engine::new(&settings(config, max_memory, code)) {
             return Ok((engine, code));
@@ -67,24 +68,24 @@ pub(super) fn build(config: &RuntimeConfig) -> Result<(wasmtime::Engine, CodeSet
     }
 }
 
-/// What compiled code depends on, and is not the same for every host of this version.
+/// The settings that compiled code depends on and that differ between hosts of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CodeSettings {
-    /// Address space for each linear memory, in bytes: it decides about bounds checks.
+    /// Address space for each linear memory, in bytes: it decides whether code has bounds checks.
     pub(super) reservation: u64,
 }
 
 impl CodeSettings {
-    /// An engine that makes the same code as that of [`build`] and reserves nothing: it cannot run any.
+    /// Makes an engine that compiles the same code as that of [`build`] but reserves nothing, so it cannot run code.
     ///
     /// # Errors
     ///
-    /// What wasmtime says.
+    /// wasmtime's error.
     pub(super) fn compiling(self) -> wasmtime::Result<wasmtime::Engine> {
         wasmtime::Engine::new(&self.settings())
     }
 
-    /// All that compiled code depends on. What is set elsewhere must not change code.
+    /// Returns all settings that compiled code depends on. Settings made elsewhere must not change code.
     fn settings(self) -> Config {
         let mut settings = Config::new();
         settings
@@ -97,7 +98,7 @@ impl CodeSettings {
     }
 }
 
-/// Guests that there is room for: a few more than run at once, as those that were dropped leave a moment later.
+/// Returns how many guests fit: a few more than run at once, because dropped guests leave a moment later.
 fn places(config: &RuntimeConfig) -> u32 {
     config.slots.saturating_add(config.slots / 8).saturating_add(8)
 }
@@ -118,7 +119,7 @@ fn settings(config: &RuntimeConfig, max_memory: u64, code: CodeSettings) -> Conf
         .max_memory_size(usize::try_from(max_memory).expect("at most 4 GiB, and pointers have 64 bits"))
         .table_elements(TABLE_ELEMENTS)
         .linear_memory_keep_resident(KEEP_RESIDENT)
-        // Clear only the pages that were written, where the kernel can tell (Linux 6.7). Else the first so many bytes.
+        // Clears only written pages where the kernel can tell (Linux 6.7), otherwise the first so many bytes.
         .pagemap_scan(Enabled::Auto)
         .table_keep_resident(KEEP_RESIDENT);
 
@@ -130,7 +131,7 @@ fn settings(config: &RuntimeConfig, max_memory: u64, code: CodeSettings) -> Conf
     settings
 }
 
-/// Advances the engine's epoch while guests run, so that they yield; sleeps without any wake-ups while none does.
+/// Advances the engine's epoch while guests run, so that they yield; sleeps without any wake-ups while no guest runs.
 #[derive(Debug)]
 pub(super) struct Ticker {
     state: Arc<TickerState>,
@@ -139,18 +140,18 @@ pub(super) struct Ticker {
 
 #[derive(Debug, Default)]
 struct TickerState {
-    /// Guest threads that are at work.
+    /// Guest threads that are working.
     busy: AtomicUsize,
-    /// Whether the ticker sleeps until somebody is.
+    /// Whether the ticker sleeps until a guest thread works.
     asleep: AtomicBool,
     stopping: AtomicBool,
 }
 
-/// Ticks without any guest after which the ticker goes to sleep: waking it is a system call, and runs come in swarms.
+/// Ticks without any guest after which the ticker sleeps: waking it is a system call, and runs come in swarms.
 const IDLE_TICKS: u32 = 16;
 
 impl Ticker {
-    /// Start ticking. A plain thread: it must be on time whatever becomes of the async runtimes.
+    /// Starts ticking on a plain thread, which must be on time whatever the async runtimes do.
     pub(super) fn start(engine: wasmtime::Engine, tick: Duration) -> Result<Self, RuntimeError> {
         let state = Arc::new(TickerState::default());
         let ticking = Arc::clone(&state);
@@ -160,7 +161,7 @@ impl Ticker {
         Ok(Self { state, thread: Mutex::new(Some(thread)) })
     }
 
-    /// A guest thread goes to work.
+    /// Notes that a guest thread begins to work.
     pub(super) fn busy(&self) {
         self.state.busy.fetch_add(1, Ordering::SeqCst);
         if self.state.asleep.load(Ordering::SeqCst) {
@@ -168,12 +169,12 @@ impl Ticker {
         }
     }
 
-    /// A guest thread goes to sleep.
+    /// Notes that a guest thread goes to sleep.
     pub(super) fn idle(&self) {
         self.state.busy.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Stop ticking, and wait for the thread to end.
+    /// Stops ticking, and waits for the thread to end.
     pub(super) fn stop(&self) {
         self.state.stopping.store(true, Ordering::SeqCst);
         self.wake();
@@ -207,7 +208,7 @@ impl TickerState {
     }
 
     fn sleep(&self) {
-        // Say so first, look second: whoever becomes busy in between sees `asleep`, and wakes.
+        // Sets `asleep` before it looks: a thread that becomes busy in between sees `asleep`, and wakes the ticker.
         self.asleep.store(true, Ordering::SeqCst);
         while self.busy.load(Ordering::SeqCst) == 0 && !self.stopping.load(Ordering::SeqCst) {
             std::thread::park();
@@ -216,11 +217,11 @@ impl TickerState {
     }
 }
 
-/// What this program does to a component before it is compiled. Another number when that changes: code of another number is made
-/// anew.
+/// Version of what this program does to a component before compiling it. Raise it when that changes; code of another
+/// version is compiled anew.
 const PREPARED: u32 = 2;
 
-/// Of all that the code depends on which `engine` makes and loads. The same in every process of this program.
+/// Hashes all that the code of `engine` depends on. The hash is the same in every process of this program.
 pub(super) fn engine_hash(engine: &Engine) -> u64 {
     let mut hasher = DefaultHasher::new();
     PREPARED.hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! Streams of files whose work is done on the threads of the task's own pool.
+//! Runs the work of file streams on the threads of the task's own pool.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, InputStream, OutputStre
 
 use super::file_threads::Pool;
 
-/// A stream that does what it does with the pool as the current runtime.
+/// A stream that works with the pool as the current runtime.
 pub(super) struct Pooled<S> {
     pub(super) stream: S,
     pub(super) pool: Arc<Pool>,

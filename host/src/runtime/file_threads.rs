@@ -1,8 +1,8 @@
-//! Threads for what guests do with files, which the system offers as calls that block.
+//! Provides threads for the file operations of guests, which the system offers as blocking calls.
 //!
-//! Such a call may block for good: on a network filesystem whose server is gone, it lasts longer than the run that made it, and
-//! nothing ends it. So the threads are kept in small pools, and all runs of a task use the same one: a task whose
-//! files hang can fill its own pool, and never those of the others.
+//! Such a call may block for good: on a network filesystem whose server is gone it outlasts the run that made it, and
+//! cannot be ended. So the threads form small pools, and all runs of a task use the same pool: a task whose files hang
+//! can fill its own pool, but not those of other tasks.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::task::TaskKey;
 
 use super::RuntimeError;
 
-/// Pools of a host. With more tasks than pools at work on files at the same time, some of them share one.
+/// Pools of a host. When more tasks than this use files at the same time, some of them share a pool.
 const POOLS: usize = 32;
 
 /// Threads of a pool. A call takes some ten microseconds unless its disk is slow, so a few threads serve many runs.
@@ -27,13 +27,13 @@ const THREADS: usize = 4;
 #[derive(Debug)]
 pub(super) struct FileThreads {
     pools: Vec<Arc<Pool>>,
-    /// Which pool a task uses. Kept for as long as anything of that pool is in use, so that a task whose calls hang does not get
-    /// fresh threads with its next run.
+    /// The pool that each task uses. An entry is kept while any part of its pool is in use, so that a task whose calls
+    /// hang does not get fresh threads with its next run.
     assigned: Mutex<HashMap<TaskKey, usize>>,
 }
 
 impl FileThreads {
-    /// Makes the pools. Their threads are started when they are needed.
+    /// Makes the pools. Their threads start when they are needed.
     pub(super) fn new() -> Result<Self, RuntimeError> {
         let pools = (0..POOLS).map(|_| Pool::new(THREADS).map(Arc::new)).collect::<std::io::Result<_>>();
         Ok(Self { pools: pools.map_err(RuntimeError::Thread)?, assigned: Mutex::default() })
@@ -55,7 +55,7 @@ impl FileThreads {
 
 /// A few threads on which calls may block.
 pub(super) struct Pool {
-    /// Never driven: only its threads for blocking calls are used. `None` once the pool is dropped.
+    /// Only its threads for blocking calls are used; it is never driven. `None` once the pool is dropped.
     runtime: Option<Runtime>,
     threads: Arc<AtomicUsize>,
 }
@@ -77,12 +77,12 @@ impl Pool {
         Ok(Self { runtime: Some(runtime), threads })
     }
 
-    /// Runs that use the pool, and threads that it has.
+    /// Counts the runs that use the pool and the threads that it has.
     fn in_use(self: &Arc<Self>) -> usize {
         (Arc::strong_count(self) - 1) + self.threads.load(Ordering::Relaxed)
     }
 
-    /// Does `work` with this as the current runtime: what it has done on a blocking thread is done on one of the pool's.
+    /// Does `work` with this pool's runtime as the current one, so that its blocking calls run on the pool's threads.
     pub(super) fn enter<T>(&self, work: impl FnOnce() -> T) -> T {
         let _entered = self.runtime.as_ref().map(Runtime::enter);
         work()
@@ -94,7 +94,7 @@ impl Pool {
         poll_fn(|cx| self.enter(|| future.as_mut().poll(cx))).await
     }
 
-    /// Does `work` on one of the threads. When this is dropped, work that has not begun is given up.
+    /// Does `work` on one of the threads. Dropping the future gives up work that has not begun.
     pub(super) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         self.enter(|| wasmtime_wasi::runtime::spawn_blocking(work)).await
     }
@@ -109,7 +109,7 @@ impl fmt::Debug for Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Not waited for: a call that hangs would hang the host.
+            // Does not wait, because a call that hangs would hang the host.
             runtime.shutdown_background();
         }
     }
@@ -127,7 +127,7 @@ mod tests {
         TaskKey { tenant: Name::default_tenant(), task: Name::new(&format!("task-{n}")).unwrap() }
     }
 
-    /// Calls that block until the sender is dropped, for runs of `task` that are given up at once.
+    /// Starts calls that block until the sender is dropped, for runs of `task` that are given up at once.
     fn hang(threads: &FileThreads, task: &TaskKey, calls: usize) -> mpsc::Sender<()> {
         let (free, blocked) = mpsc::channel::<()>();
         let blocked = std::sync::Arc::new(std::sync::Mutex::new(blocked));
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_whose_calls_hang_keeps_no_other_from_its_files() {
+    async fn a_task_whose_calls_hang_does_not_block_the_files_of_others() {
         let threads = FileThreads::new().unwrap();
         let hung = hang(&threads, &task(0), 100);
 
@@ -157,7 +157,7 @@ mod tests {
             assert_eq!(threads.of(&task(n)).run(move || n).await, n);
         }
 
-        // Its next run finds no fresh threads, however many tasks have come and gone.
+        // The next run of the hung task finds no fresh threads, however many tasks have come and gone.
         let pool = threads.of(&task(0));
         let waits = tokio::time::timeout(Duration::from_millis(50), pool.run(|| ())).await;
         assert!(waits.is_err(), "it was given more than its share");

@@ -1,31 +1,32 @@
-//! How many files guests have open: each no more than its limit, and all together no more than leave the host enough.
+//! Limits how many files guests have open: each guest to its own limit, and all together so that the host has enough
+//! left.
 //!
-//! A file is open for as long as anything of the guest's holds it: its descriptor, or a stream or a call that outlives that.
-//! So what is counted is the system's files, not handles.
+//! A file is open for as long as the guest holds it by a descriptor, or by a stream or a call that outlives that. So
+//! the system's files are counted instead of handles.
 
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// Files that guests may have open together, as a part of those that the process may have: the rest is for connections, the
-/// store and components.
+/// Divisor for the process's limit of files, which gives the files that guests may have open together: the rest is for
+/// connections, the store and components.
 const SHARE: u64 = 2;
 
-/// Guests' files where nobody tells how many the process may have.
+/// Files of guests if the process's limit is unknown.
 const USUAL: u64 = 1024;
 
 /// Files that were opened, of which some may be closed by now.
 #[derive(Debug, Default)]
 struct Opened {
     files: Vec<Weak<File>>,
-    /// When there are so many, those that were closed are forgotten: twice as many as were open the last time.
+    /// The number of files at which closed ones are forgotten: twice as many as were open the last time.
     tidied_at: usize,
 }
 
-/// Files of which nobody needs to look which were closed.
+/// The number of files below which closed ones are not looked for.
 const FEW: usize = 64;
 
 impl Opened {
-    /// Whether fewer than `limit` are open.
+    /// Returns whether fewer than `limit` are open.
     fn room(&mut self, limit: usize) -> bool {
         if self.files.len() >= limit.min(self.tidied_at.max(FEW)) {
             self.files.retain(|file| file.strong_count() > 0);
@@ -47,7 +48,7 @@ pub(super) struct AllFiles {
 }
 
 impl AllFiles {
-    /// Of a process that may have as many files as this one.
+    /// Makes the limit for a process that may have as many files as this one.
     pub(super) fn of_this_process() -> Self {
         Self::of(may_be_open().unwrap_or(USUAL * SHARE))
     }
@@ -57,7 +58,7 @@ impl AllFiles {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Opened> {
-        // A list that is whole at any time.
+        // The list is whole at any time.
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -78,9 +79,9 @@ pub(super) struct Files {
     limit: u32,
     opened: Opened,
     all: Arc<AllFiles>,
-    /// Whether its log says that it has too many.
+    /// Whether the guest's log says that it has too many.
     told: bool,
-    /// Whether its log says that it asked for what is neither a file nor a directory.
+    /// Whether the guest's log says that a path is neither a file nor a directory.
     told_special: bool,
 }
 
@@ -89,7 +90,7 @@ impl Files {
         Self { limit, opened: Opened::default(), all: Arc::clone(all), told: false, told_special: false }
     }
 
-    /// Why no more may be opened, if so.
+    /// Returns the reason if no more files may be opened.
     pub(super) fn refused(&mut self) -> Option<String> {
         if !self.opened.room(self.limit as usize) {
             return Some(format!("too many open files: it has {}, its limit of `files`", self.limit));
@@ -104,12 +105,13 @@ impl Files {
         self.all.lock().add(file);
     }
 
-    /// Whether the log is to say that it has too many: once, as a guest that goes on trying would fill it.
+    /// Returns whether the log should say that the guest has too many: once, because a guest that goes on trying would
+    /// fill it.
     pub(super) fn tells(&mut self) -> bool {
         !std::mem::replace(&mut self.told, true)
     }
 
-    /// Whether the log is to say that it asked for what is neither a file nor a directory: once, likewise.
+    /// Returns whether the log should say that a path is neither a file nor a directory: once, likewise.
     pub(super) fn tells_special(&mut self) -> bool {
         !std::mem::replace(&mut self.told_special, true)
     }
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_may_have_so_many_open_and_more_once_it_has_closed_some() {
+    fn a_guest_at_its_limit_may_open_more_once_it_has_closed_some() {
         let all = Arc::new(AllFiles::of(1000));
         let mut guest = Files::new(2, &all);
         let (first, second) = (file(), file());
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_were_closed_are_forgotten_long_before_there_may_be_no_more() {
+    fn closed_files_are_forgotten_long_before_the_limit() {
         let mut opened = Opened::default();
         let kept = file();
         opened.add(&kept);
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn all_together_leave_the_host_its_half() {
+    fn all_guests_together_leave_the_host_its_half() {
         let all = Arc::new(AllFiles::of(6));
         let mut guests = [Files::new(2, &all), Files::new(2, &all)];
         let files = [file(), file(), file()];

@@ -1,8 +1,8 @@
-//! `wasi:filesystem` as guests have it: that of `wasmtime-wasi`, with what a host needs that others' guests share.
+//! Gives guests `wasi:filesystem`: that of `wasmtime-wasi`, adapted for a host that guests of several tasks share.
 //!
-//! - What it does with files happens on the threads of the task's own pool (`file_threads`).
+//! - Work with files happens on the threads of the task's own pool (`file_threads`).
 //! - Only files and directories are opened, without waiting (`opening`), and they are counted (`files`).
-//! - What makes a granted directory larger is charged to its quota (`quota`).
+//! - Growth of a granted directory is charged to its quota (`quota`).
 //! - Granted directories are opened on those threads, too: a network filesystem that hangs holds up no guest thread.
 
 use std::collections::HashMap;
@@ -34,13 +34,13 @@ use super::quota::{Denied, Directories, Grant, Output, Place};
 #[derive(Clone)]
 pub(super) struct Opened {
     directory: Dir,
-    /// What the guest calls it.
+    /// The guest's name for it.
     name: String,
-    /// What it may hold, if the guest may change that.
+    /// Its quota, if it has one and the guest may write there.
     grant: Option<Arc<Grant>>,
 }
 
-/// What a guest's descriptors are below, by their place in its table.
+/// The grants that a guest's descriptors are below, by their place in its table.
 pub(super) type Below = HashMap<u32, Arc<Grant>>;
 
 /// A guest's files, for the time of a call.
@@ -54,14 +54,14 @@ pub(super) struct View<'a> {
     pub(super) clock: &'a dyn Clock,
 }
 
-/// Says to the bindings that the host's side is a [`View`].
+/// Tells the bindings that the host's side is a [`View`].
 pub(super) struct GuestFilesystem;
 
 impl HasData for GuestFilesystem {
     type Data<'a> = View<'a>;
 }
 
-/// Opens the directories that a task is granted, or says which cannot be opened.
+/// Opens the directories that a task is granted. The error says which cannot be opened.
 pub(super) async fn open_granted(
     pool: &Arc<Pool>,
     granted: &[Directory],
@@ -99,7 +99,7 @@ impl View<'_> {
         self.handle.log(LogLine { at: self.clock.now(), level: "warn".to_owned(), message });
     }
 
-    /// What the guest is told when it asked for what is neither a file nor a directory.
+    /// Returns the error for a path that leads to neither a file nor a directory, and logs the first such path.
     fn special(&mut self, path: &str, what: &str) -> FsError {
         if self.files.tells_special() {
             let path: String = path.chars().take(200).collect();
@@ -108,8 +108,8 @@ impl View<'_> {
         ErrorCode::Unsupported.into()
     }
 
-    /// Opens a path on a system that cannot open it in one call. What it is may change after the look at it, so a guest may
-    /// get a thread of its task to hang.
+    /// Opens a path on a system that cannot open it in one call. The path may name another file after it was checked,
+    /// so a guest may make a thread of its task hang.
     pub(super) async fn open_in_steps(
         &mut self,
         at: Resource<Descriptor>,
@@ -175,7 +175,7 @@ impl Host for View<'_> {
     }
 }
 
-/// Functions that change what is below a granted directory: charged where that has a quota.
+/// Defines functions that change what is below a granted directory, and are charged if that has a quota.
 macro_rules! charged {
     ($(fn $name:ident, $charged:ident($($arg:ident: $of:ty),*) -> $returned:ty;)*) => {
         $(async fn $name(&mut self, at: Resource<Descriptor>, $($arg: $of),*) -> $returned {
@@ -187,7 +187,7 @@ macro_rules! charged {
     };
 }
 
-/// Functions that are those of `wasmtime-wasi`, on the task's threads.
+/// Defines functions that run those of `wasmtime-wasi` on the task's threads.
 macro_rules! on_its_threads {
     ($(fn $name:ident($($arg:ident: $of:ty),*) -> $returned:ty;)*) => {
         $(async fn $name(&mut self, at: Resource<Descriptor>, $($arg: $of),*) -> $returned {
@@ -260,7 +260,7 @@ impl HostDescriptor for View<'_> {
         flags: DescriptorFlags,
     ) -> FsResult<Resource<Descriptor>> {
         if let Some(why) = self.files.refused() {
-            // There is no word for it in `wasi:filesystem`.
+            // `wasi:filesystem` has no error code for too many open files.
             if self.files.tells() {
                 self.warns(why);
             }
@@ -325,7 +325,7 @@ impl View<'_> {
         }
     }
 
-    /// A stream into `file`, in the place of that of `wasmtime-wasi`, which has checked that there may be one.
+    /// Makes a stream into `file` that replaces the one of `wasmtime-wasi`, which has checked that there may be one.
     fn output(
         &mut self,
         stream: Resource<DynOutputStream>,

@@ -1,6 +1,6 @@
-//! What a component says of itself, read without compiling it: for those who check a plugin before a host has it.
+//! Reads what a component says of itself, without compiling it, to check a plugin before a host has it.
 //!
-//! A host does not do this. It has components parsed in a child that it can do without.
+//! A host does not do this; it has components parsed in a child process that it can do without.
 
 use wasmparser::{Parser, Payload};
 
@@ -9,7 +9,7 @@ use super::link::{self, Refusal};
 use super::wording;
 use crate::task::Task;
 
-/// A component's imports, and what it is.
+/// The kind and the imports of a component.
 #[derive(Clone, Debug)]
 pub struct Glance {
     kind: Kind,
@@ -21,11 +21,11 @@ impl Glance {
     ///
     /// # Errors
     ///
-    /// [`LoadError`], as a host says it, if that is not a component which can be run, or has more than `limit` bytes.
+    /// [`LoadError`], as a host says it, if `wasm` is not a component that can be run, or has more than `limit` bytes.
     pub fn of(wasm: &[u8], limit: u64) -> Result<Self, LoadError> {
         look(wasm, limit)?;
         let (mut imports, mut exports) = (Vec::new(), Vec::new());
-        // What is within the component, core modules and further components, has imports of its own.
+        // Core modules and components within the component have imports of their own.
         let mut depth = 0;
         let mut read = |payload: Payload<'_>| -> wasmparser::Result<()> {
             match payload {
@@ -53,12 +53,12 @@ impl Glance {
         Ok(Self { kind: kind_of(&exports)?, imports })
     }
 
-    /// What it is.
+    /// Returns the component's kind.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// What a host says if `task` cannot have what the component imports.
+    /// Returns what a host says if `task` may not have what the component imports.
     pub fn refusal(&self, task: &Task) -> Option<Refusal> {
         link::check(&self.imports, task).err()
     }
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_component_is_told_in_one_line() {
+    fn a_fault_of_a_component_is_told_in_one_line() {
         let module_without_its_magic_number = b"\0asm\x0d\0\x01\0\x01\x08not wasm";
 
         let wrong = Glance::of(module_without_its_magic_number, 1 << 20).expect_err("no module").to_string();
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_component_that_can_be_run_is_told_as_a_host_tells_it() {
+    fn a_component_that_cannot_be_run_is_refused_as_a_host_refuses_it() {
         assert!(matches!(glance("(module)"), Err(LoadError::CoreModule)));
         assert!(matches!(glance("(component)"), Err(LoadError::NothingToRun(_))));
         let half = &wat::parse_str(r#"(component (import "a" (instance)))"#).expect("a component")[..14];

@@ -1,4 +1,4 @@
-//! What belongs to one guest: the data of its wasmtime store, made fresh for each attempt.
+//! Holds what belongs to one guest: the data of its wasmtime store, made fresh for each attempt.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,19 +30,19 @@ use super::virtual_clocks;
 /// Fuel after which a guest yields: about half a millisecond of computing.
 pub(super) const SLICE: u64 = 1_000_000;
 
-/// What a slice takes most guests to use up, where nothing else wants the processor.
+/// Time in which most guests use up a slice when nothing else wants the processor.
 pub(super) const TYPICAL_SLICE: Duration = Duration::from_micros(500);
 
-/// What part of a run's time goes into stacks that are taken in case it comes to rest, as a divisor.
+/// Divisor for the part of a run's time that goes into stacks taken in case the guest comes to rest: a hundredth.
 const BUDGET: u32 = 100;
 
-/// What taking a stack is believed to cost before it was done once.
+/// Assumed cost of taking a stack before the first one was taken.
 const FIRST_GUESS: Duration = Duration::from_micros(20);
 
-/// How long beyond its deadline a guest in virtual time may be kept waiting by the real world.
+/// Time beyond its deadline for which the real world may keep a guest in virtual time waiting.
 const REAL_PATIENCE: Duration = Duration::from_secs(3600);
 
-/// What a call may add to the table of handles, in bytes, unless it says that it may be more: two handles.
+/// Bytes that a call may add to the table of handles unless it announces more: two handles.
 const CALL: usize = 2 * imports::HANDLE;
 
 /// Random bytes that one call may ask for: they are made one by one in a call that nothing interrupts.
@@ -58,32 +58,32 @@ pub(super) struct Guest {
     pub(super) meter: Meter,
     pub(super) files: Files,
     file_threads: Arc<Pool>,
-    /// The directories that it is granted, once they are open.
+    /// The directories that the guest is granted, once they are open.
     granted: Vec<Opened>,
-    /// Which of these its descriptors are below.
+    /// The granted directory that each of its descriptors is below.
     below: Below,
     directories: Arc<Directories>,
     pub(super) stdout: Capture,
     pub(super) stderr: Capture,
-    /// Where it was when its call was dropped.
+    /// The guest's stack when its call was dropped.
     pub(super) stack: Option<Stack>,
     seen: Seen,
     clock: Arc<dyn Clock>,
 }
 
-/// How the guest is seen from outside while it goes on.
+/// The data that others see of a guest while it goes on.
 struct Seen {
     handle: Arc<RunHandle>,
-    /// Fuel that it may use.
+    /// Fuel that the guest may use.
     limit: u64,
     /// Fuel used at which it yields next.
     yields_at: u64,
-    /// Fuel used, as it was last told.
+    /// Fuel used, as last reported.
     fuel: u64,
-    /// Whether that was told as the guest entered the host the last time. Where the ticker cuts a turn, or the guest asks for
-    /// memory, wasmtime tells what it told before.
+    /// Whether `fuel` was reported anew when the guest last entered the host. When the ticker cuts a turn, or the guest
+    /// asks for memory, wasmtime repeats its last report.
     fuel_known: bool,
-    /// Time that went into taking stacks, and what one took.
+    /// Time that went into taking stacks, and the cost of one.
     spent: Duration,
     cost: Duration,
 }
@@ -108,7 +108,7 @@ impl Guest {
         let capture = |limit, level| Capture::new(limit, level, Arc::clone(&order.handle), Arc::clone(&services.clock));
         let stdout = match kind {
             Kind::Task => capture(limits.stdio, "stdout"),
-            // What a program prints is its output.
+            // A program's output is what it prints.
             Kind::Program => capture(limits.stdio.max(limits.output.saturating_add(1)), "stdout"),
         };
         let stderr = capture(limits.stdio, "stderr");
@@ -142,7 +142,7 @@ impl Guest {
         }
     }
 
-    /// Opens the directories that its task is granted. The error says which cannot be opened.
+    /// Opens the directories that the task is granted. The error says which cannot be opened.
     pub(super) async fn open_granted(&mut self, order: &Order) -> Result<(), String> {
         let granted = &order.task.grants.directories;
         if !granted.is_empty() {
@@ -152,12 +152,12 @@ impl Guest {
         Ok(())
     }
 
-    /// The threads for what it does with files.
+    /// Returns the threads for the guest's work with files.
     pub(super) fn file_threads(&self) -> Arc<Pool> {
         Arc::clone(&self.file_threads)
     }
 
-    /// What `wasi:filesystem` works on.
+    /// Returns what `wasi:filesystem` works on.
     pub(super) fn filesystem_view(&mut self) -> filesystem::View<'_> {
         filesystem::View {
             wasi: WasiFilesystemCtxView { ctx: self.wasi.filesystem(), table: &mut self.table },
@@ -170,12 +170,12 @@ impl Guest {
         }
     }
 
-    /// Its attempt in virtual time, if it lives there.
+    /// Returns its attempt in virtual time, if it lives there.
     pub(super) fn sleeper(&self) -> Option<Arc<Sleeper>> {
         self.seen.handle.sleeper().cloned()
     }
 
-    /// A store for this guest, with every limit in force: nothing of the guest has run yet.
+    /// Makes the guest's store, with every limit in force before any of the guest runs.
     pub(super) fn into_store(
         self,
         engine: &wasmtime::Engine,
@@ -193,12 +193,12 @@ impl Guest {
             let guest = store.data();
             let now = guest.meter.in_host_since().unwrap_or_else(Instant::now);
             guest.turn.tick();
-            // It was taken for a host call, as it entered the host.
+            // The tick was taken for a host call when it entered the host.
             guest.seen.handle.sampler.is_in_no_call();
             if guest.seen.handle.sampler.wants(now) {
                 Self::shows_where_it_yields(&mut store, now);
             }
-            // Whether a guest that yields goes on is for `watch` to say.
+            // `watch` decides whether a guest that yields goes on.
             Ok(UpdateDeadline::Yield(1))
         });
         store.call_hook(Self::crossed);
@@ -207,12 +207,12 @@ impl Guest {
         Ok(store)
     }
 
-    /// What its memory is charged to.
+    /// Returns the ledger to which its memory is charged.
     pub(super) fn ledger(&self) -> Arc<Ledger> {
         Arc::clone(&self.space.ledger)
     }
 
-    /// Count what the host holds for the guest's handles, if there may be much that was not counted.
+    /// Counts what the host holds for the guest's handles, if much may be uncounted.
     fn takes_stock(&mut self) -> Result<(), NoRoom> {
         let ledger = &self.space.ledger;
         ledger.expects(CALL);
@@ -228,7 +228,7 @@ impl Guest {
         if !hook.exiting_host() {
             guest.turn.enters_host(guest.meter.in_host_since().unwrap_or_else(Instant::now));
         } else {
-            // Before its first instruction it was in the host as well, which made room for it.
+            // Before its first instruction the guest was in the host as well, which made room for it.
             let now = guest.meter.went_on().unwrap_or_else(Instant::now);
             guest.turn.leaves_host(now);
             if guest.seen.fuel_known {
@@ -243,13 +243,13 @@ impl Guest {
             }
             CallHook::ReturningFromHost => {
                 let now = guest.meter.went_on().unwrap_or_else(Instant::now);
-                // Only here is it known that it was a call: the ticker's yields enter the host in the same way.
+                // Only here is it known to be a call: the ticker's yields enter the host in the same way.
                 if guest.seen.handle.sampler.wants(now) {
                     Self::shows_the_call(&mut store, now);
                 }
                 let guest = store.data_mut();
                 guest.seen.handle.sampler.is_in_no_call();
-                // A call that is dropped returns from the host function it is in; its stack still stands then.
+                // A dropped call returns from the host function it is in; its stack is still there then.
                 if guest.turn.ending() && guest.stack.is_none() {
                     let stack = stack_of(&WasmBacktrace::force_capture(&store));
                     let guest = store.data_mut();
@@ -262,16 +262,17 @@ impl Guest {
         Ok(())
     }
 
-    /// As [`Self::crossed`], and the thread's clock is read on both sides of the moment that a guest's accounts count from or to.
+    /// Does the same as [`Self::crossed`], and reads the thread's clock on both sides of the moment from or to which a
+    /// guest's accounts count.
     #[cfg(test)]
     fn crossed_by_the_clock(mut store: StoreContextMut<'_, Self>, hook: CallHook) -> wasmtime::Result<()> {
         let handle = Arc::clone(&store.data().seen.handle);
         let [at_least, at_most] = &handle.stopwatches;
         if !hook.exiting_host() {
             at_least.stops();
-            return Self::crossed(store, hook); // where the other one is stopped
+            return Self::crossed(store, hook); // which stops the other stopwatch
         }
-        // One whose call is dropped only seems to go on.
+        // A guest whose call is dropped only seems to go on.
         let goes_on = !store.data().turn.ending();
         if goes_on {
             at_most.goes_on();
@@ -283,7 +284,8 @@ impl Guest {
         Ok(())
     }
 
-    /// The guest enters the host, to call it or to yield: what it has used by now is told, and its stack if somebody wants it.
+    /// Notes that the guest enters the host, to call it or to yield: reports what it has used, and its stack if a
+    /// sample is wanted.
     fn looked_at(store: &mut StoreContextMut<'_, Self>) {
         let left = store.get_fuel().unwrap_or(0);
         let guest = store.data_mut();
@@ -295,7 +297,7 @@ impl Guest {
         usage.fuel_used(fuel);
         usage.has_memory(guest.space.ledger.total());
         usage.called(guest.meter.host_calls(guest.turn.yields()));
-        // Out of the fuel that it got for a slice. A call just before that is taken for it, which does no harm.
+        // Its slice of fuel is used up. A call just before that is taken for a yield, which does no harm.
         let yields = fuel >= seen.yields_at;
         if yields {
             guest.turn.slice_ends();
@@ -314,14 +316,15 @@ impl Guest {
         }
     }
 
-    /// Gives those who look at the guest its stack, as it yields.
+    /// Gives the guest's stack to its watchers as it yields.
     fn shows_where_it_yields(store: &mut StoreContextMut<'_, Self>, now: Instant) {
         let stack = stack_of(&WasmBacktrace::force_capture(&*store)).ahead();
         let handle = &store.data().seen.handle;
         handle.sampler.give(now, handle.used(), &stack);
     }
 
-    /// Gives those who look at the guest its stack in the host call that it returns from. One that has yielded is in none.
+    /// Gives its watchers the guest's stack in the host call that it returns from. A guest that has yielded is in no
+    /// call.
     fn shows_the_call(store: &mut StoreContextMut<'_, Self>, now: Instant) {
         if !store.data().turn.ending() && store.data().seen.handle.sampler.is_in_call() {
             let handle = Self::rests(store);
@@ -330,11 +333,11 @@ impl Guest {
         }
     }
 
-    /// The guest comes to rest in the host call that it is in, as far as one knows: take its stack there.
+    /// Takes the guest's stack in the host call that it is in, because it has probably come to rest there.
     pub(super) fn rests(store: &mut StoreContextMut<'_, Self>) -> Arc<RunHandle> {
         let guest = store.data();
         if !guest.seen.handle.sampler.is_in_call() {
-            // It called where it has also come to the end of its slice, and was taken for a guest that yields.
+            // The guest made this call at the end of its slice, and was taken for one that yields.
             guest.turn.calls();
             guest.seen.handle.sampler.enters_call(guest.meter.in_host_since().unwrap_or_else(Instant::now));
         }
@@ -345,7 +348,8 @@ impl Guest {
             seen.handle.sampler.rests(stack);
             let cost = start.elapsed();
             seen.spent += cost;
-            // One that took long because others had the processor does not make all to come look dear.
+            // Averaged, so that one stack that took long because others had the processor does not make all later ones
+            // look expensive.
             seen.cost = (seen.cost + cost) / 2;
         }
         Arc::clone(&store.data().seen.handle)
@@ -369,8 +373,9 @@ fn wasi(order: &Order, kind: Kind, stdout: &Capture, stderr: &Capture) -> WasiCt
     wasi.build()
 }
 
-/// Handles that a guest with so much memory may have, those to resources of its own included: wasmtime keeps tables of them, a few dozen
-/// bytes for each. They take a sixteenth of its memory at most, and no more than wasmtime lets any guest have.
+/// Returns how many handles a guest with so much memory may have, including those to its own resources: wasmtime keeps
+/// tables of them, a few dozen bytes for each. They take a sixteenth of its memory at most, and no more than wasmtime's
+/// own limit.
 fn most_component_handles(memory: u64) -> usize {
     const BYTES: u64 = 64;
     const LEAST: u64 = 1_000;
@@ -378,11 +383,11 @@ fn most_component_handles(memory: u64) -> usize {
     usize::try_from((memory / 16 / BYTES).clamp(LEAST, MOST)).expect("at most a hundred thousand")
 }
 
-/// When an attempt is over at the latest.
+/// Returns the instant at which an attempt ends at the latest.
 pub(super) fn deadline(order: &Order) -> Instant {
-    // In virtual time this is no more than what ends a guest that the real world keeps waiting.
+    // In virtual time this only ends a guest that the real world keeps waiting.
     let limit = order.task.limits.deadline + order.handle.sleeper().map_or(Duration::ZERO, |_| REAL_PATIENCE);
-    // A deadline beyond what the clock can say is as good as ten years.
+    // A deadline beyond what the clock can represent is as good as ten years.
     let far = std::time::Duration::from_secs(10 * 365 * 24 * 3600);
     order.handle.started + limit.min(far)
 }

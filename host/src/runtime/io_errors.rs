@@ -1,4 +1,4 @@
-//! What a guest reads of an error that a stream returned: its words, and nothing of the host's own.
+//! Words the errors of streams for guests, without anything of the host's own.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
@@ -7,11 +7,12 @@ use wasmtime_wasi::WasiView;
 use super::guest::Guest;
 use super::wording;
 
-/// As `wasmtime-wasi` links it: with another version this would stand beside its function instead of in its place.
+/// The interface as `wasmtime-wasi` links it: another version would be added beside its function instead of replacing
+/// it.
 const INTERFACE: &str = "wasi:io/error@0.2.12";
 
-/// Shadows `to-debug-string`, which would give the guest the `Debug` form of the host's error: with `RUST_BACKTRACE` set that
-/// is the host's stack. To be called after WASI is linked.
+/// Shadows `to-debug-string`, which would give the guest the `Debug` form of the host's error: with `RUST_BACKTRACE`
+/// set that includes the host's stack. It must be called after WASI is linked.
 pub(super) fn word(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     linker.instance(INTERFACE)?.func_wrap(

@@ -1,11 +1,11 @@
-//! Where guests get their processor time: a few threads of their own, apart from the host's.
+//! Gives guests their processor time on a few threads of their own, apart from the host's.
 //!
-//! A guest's future is polled until it yields or waits, then somebody else's is (`queues` says whose). There are two
-//! threads for each core: a faster one for short turns and for guests that are to end, and a slower one, of a
-//! lower priority, for guests that spin. So a thousand guests that spin delay a new one, or the end of one of
-//! them, by what it takes the system to put one thread in place of another.
+//! A guest's future is polled until it yields or waits, then another guest's is (`queues` decides which). There are two
+//! threads for each core: a faster one for short turns and for guests that must end, and a slower one, of a lower
+//! priority, for guests that spin. So a thousand spinning guests delay a new guest, or the end of one of them, only by
+//! the time that the system takes to switch threads.
 //!
-//! This module knows nothing of wasm: it polls futures. What ends a guest is in `watch`.
+//! This module knows nothing of wasm: it polls futures. `watch` ends guests.
 
 mod queues;
 mod turn;
@@ -29,27 +29,27 @@ use super::answers::Answers;
 use super::engine::Ticker;
 use queues::{Gear, Job, Queues};
 
-/// What the faster threads give way to the host's own by. Linux counts niceness by thread.
+/// Niceness of the faster threads, so that they give way to the host's own. Linux counts niceness by thread.
 const FAST_NICE: i32 = 5;
 
-/// What the slower threads give way to all others by. On a machine that other programs keep busy, a guest that has much to
-/// compute gets a tenth of what one of those gets. With the most there is, 19, it would be a seventieth, and nobody else here
-/// was better off (see `docs/design/0007-lanes.md`).
+/// Niceness of the slower threads, so that they give way to all others. On a machine that other programs keep busy, a
+/// guest that has much to compute gets a tenth of what one of those programs gets. With the maximum, 19, it would get a
+/// seventieth, and no other thread here was better off (see `docs/design/0007-lanes.md`).
 const SLOW_NICE: i32 = 10;
 
 thread_local! {
-    /// What kind of guest thread this is, if it is one.
+    /// The kind of guest thread that this is, if it is one.
     static GUEST_THREAD: Cell<Option<Gear>> = const { Cell::new(None) };
-    /// Whether this thread goes after others.
+    /// Whether this thread's priority has been lowered.
     static LOWERED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this is a thread that goes on with guests, and gives `answers` as it does.
+/// Returns whether this is a guest thread, which gives `answers` as it goes on with guests.
 pub(super) fn on_guest_thread() -> bool {
     GUEST_THREAD.get().is_some()
 }
 
-/// The guest threads and what they have to do.
+/// The guest threads and their work.
 #[derive(Debug)]
 pub(super) struct Lanes {
     shared: Arc<Shared>,
@@ -64,7 +64,8 @@ struct Shared {
     answers: Arc<Answers>,
 }
 
-/// The threads of one gear. Each gear has a lock of its own: a slow thread may lose the processor while it holds one.
+/// The threads of one gear. Each gear has a lock of its own, because a slow thread may lose the processor while it
+/// holds one.
 #[derive(Debug, Default)]
 struct Threads {
     state: Mutex<State>,
@@ -78,12 +79,12 @@ struct State {
     stopping: bool,
 }
 
-/// A turn that is over: in which lane, whose, how long.
+/// A turn that is over: its lane, its guest, and how long it took.
 type Done = (Lane, Arc<Turn>, Duration);
 
 impl Lanes {
-    /// Start a pair of guest threads for each of `cores`. `io` is the current runtime there: what guests wait for is driven
-    /// on it.
+    /// Starts a pair of guest threads for each of `cores`. `io` is the current runtime there, and drives what guests
+    /// wait for.
     pub(super) fn start(cores: usize, ticker: Arc<Ticker>, io: &tokio::runtime::Handle) -> Result<Self, RuntimeError> {
         let shared =
             Arc::new(Shared { fast: Threads::default(), slow: Threads::default(), ticker, answers: Arc::default() });
@@ -102,7 +103,7 @@ impl Lanes {
         Ok(lanes)
     }
 
-    /// Have `future` polled on the guest threads. It is dropped there, too, also if the task is dropped.
+    /// Spawns `future` on the guest threads. It is dropped there, too, even if the task is dropped.
     pub(super) fn spawn<F>(&self, turn: Arc<Turn>, future: F) -> Task<F::Output, Arc<Turn>>
     where
         F: Future + Send + 'static,
@@ -118,12 +119,12 @@ impl Lanes {
         task
     }
 
-    /// Wait for a guest that was spawned; `None` if it was given up.
+    /// Waits for a spawned guest; returns `None` if it was given up.
     pub(super) async fn wait<T>(&self, task: Task<T, Arc<Turn>>) -> Option<T> {
         self.shared.answers.wait(task.fallible()).await
     }
 
-    /// What wakes a guest because it is to end, past all others that are in the queue.
+    /// Makes the waker of a guest that must end: it wakes the guest ahead of all others in the queue.
     pub(super) fn expedite(&self, turn: &Arc<Turn>, guest: &Waker) -> Waker {
         Waker::from(Arc::new(Expedite {
             shared: Arc::clone(&self.shared),
@@ -132,7 +133,7 @@ impl Lanes {
         }))
     }
 
-    /// Poll nothing any more, and wait for the threads to end.
+    /// Stops polling, and waits for the threads to end.
     pub(super) fn stop(&self) {
         for threads in [&self.shared.fast, &self.shared.slow] {
             threads.lock().stopping = true;
@@ -144,7 +145,7 @@ impl Lanes {
             let _ = thread.join();
         }
         self.shared.answers.stop();
-        // Futures are dropped outside of the lock: their drop may schedule.
+        // Futures are dropped outside of the lock, because their drop may schedule others.
         for threads in [&self.shared.fast, &self.shared.slow] {
             let left = threads.lock().queues.drain();
             drop(left);
@@ -160,7 +161,8 @@ struct Expedite {
 
 impl std::task::Wake for Expedite {
     fn wake(self: Arc<Self>) {
-        // First, so that whoever is putting it in a queue right now sees it, or has put it where it is found below.
+        // Set first: a thread that queues the guest right now either sees it, or has queued the guest where the loop
+        // below finds it.
         self.turn.hurry();
         for gear in [Gear::Slow, Gear::Fast] {
             let job = self.shared.threads(gear).lock().queues.remove(gear, &self.turn);
@@ -168,14 +170,14 @@ impl std::task::Wake for Expedite {
                 self.shared.push(job, false);
             }
         }
-        // If it was not in a queue it is now, in the urgent one.
+        // A guest that was not queued goes into the urgent queue now.
         self.guest.wake_by_ref();
     }
 }
 
 impl Threads {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that is done under the lock leaves the queues half changed.
+        // A panic under the lock leaves no queue half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -188,24 +190,25 @@ impl Shared {
         }
     }
 
-    /// Put a guest in the queue. One that `yielded` was polled by the caller just now.
+    /// Queues a guest. One that `yielded` was polled by the caller just now.
     fn push(&self, job: Job, yielded: bool) {
         loop {
             let lane = job.metadata().choose_lane();
             let threads = self.threads(Gear::of(lane));
             let mut state = threads.lock();
             if state.stopping {
-                // Nobody would ever poll it. Dropping it ends it; outside of the lock, as its drop may schedule others.
+                // No thread would poll it any more, so it ends by being dropped: outside of the lock, because its drop
+                // may schedule others.
                 drop(state);
                 drop(job);
                 return;
             }
-            // It may have become urgent before the lock was taken.
+            // The guest may have become urgent before the lock was taken.
             if lane != Lane::Urgent && job.metadata().hurries() {
                 continue;
             }
-            // Who has just polled it looks for the next guest at once, and finds this one. To wake another for it, with every
-            // slice of a guest that spins alone, takes the system a third of their time.
+            // The thread that has just polled the guest looks for the next one at once, and finds this one. Waking
+            // another thread with every slice of a guest that spins alone takes the system a third of the time.
             let finds_it = yielded && state.queues.is_empty() && GUEST_THREAD.get() == Some(Gear::of(lane));
             state.queues.push(lane, job);
             let wake = state.sleeping > 0 && !finds_it;
@@ -237,7 +240,7 @@ impl Shared {
         self.answers.give();
     }
 
-    /// The next guest, once there is one; `None` when the threads are to end. Who had the last turn is charged for it.
+    /// Charges the turn `done`, waits for the next guest and returns it; returns `None` when the threads must end.
     fn next(&self, gear: Gear, done: Option<Done>) -> Option<(Job, Lane)> {
         let threads = self.threads(gear);
         let mut state = threads.lock();
@@ -253,7 +256,7 @@ impl Shared {
                 return Some(next);
             }
             if !given {
-                // Before it sleeps: whoever waits for a run that is over may be who brings the next one.
+                // Given before the thread sleeps, because a caller that waits for an ended run may bring the next one.
                 drop(state);
                 self.answers.give();
                 given = true;
@@ -270,7 +273,7 @@ impl Shared {
     }
 }
 
-/// That a guest thread is at work, until this is dropped.
+/// Counts a guest thread as working until it is dropped.
 struct Busy<'a>(&'a Ticker);
 
 impl<'a> Busy<'a> {
@@ -286,7 +289,8 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// Lets this thread go after others where they want the processor, too. Once: a thread that does its work again has done so.
+/// Lowers this thread's priority, so that it gives way to others that want the processor. A thread that restarts its
+/// work has done so already, so only the first call has an effect.
 pub(super) fn lower_priority(by: i32) {
     if LOWERED.replace(true) {
         return;

@@ -1,6 +1,7 @@
-//! What a guest may use, and what it has used.
+//! Counts what a guest has used, and enforces what it may use.
 //!
-//! Fuel and the deadline are wasmtime's and `watch`'s; here are memory, tables, and the number of host calls.
+//! This module covers memory, tables, and the number of host calls; wasmtime counts fuel, and `watch` enforces the
+//! deadline.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +12,10 @@ use wasmtime::{CallHook, ResourceLimiter};
 use crate::attempt::{Ledger, NoRoom};
 use crate::task::Limits;
 
-/// A limit that a guest ran into in a host call: ends it as a trap.
+/// A limit that a guest reached in a host call, which ends it with a trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Breach {
-    /// More calls than this.
+    /// The guest made more calls than this.
     HostCalls(u64),
 }
 
@@ -28,14 +29,14 @@ impl fmt::Display for Breach {
 
 impl std::error::Error for Breach {}
 
-/// Linear memory and tables: what there is, and whether more was asked for than there may be.
+/// Linear memory and tables: how much is in use, and whether more was asked for than allowed.
 #[derive(Debug)]
 pub(super) struct Space {
     /// Linear memory, and what the host holds for the guest.
     pub(super) ledger: Arc<Ledger>,
     elements: u64,
     elements_limit: u64,
-    /// Why memory was refused, if it was.
+    /// The reason that memory was refused, if it was.
     pub(super) memory_refused: Option<NoRoom>,
     /// Whether table elements were refused.
     pub(super) table_refused: bool,
@@ -47,7 +48,7 @@ impl Space {
     }
 }
 
-/// What a total of `total` becomes when one part of it grows, or `None` if that is over the limit.
+/// Returns `total` after one part of it grows, or `None` if that is over the limit.
 fn grown(total: u64, limit: u64, current: usize, desired: usize) -> Option<u64> {
     let total = total.saturating_sub(current as u64).checked_add(desired as u64)?;
     (total <= limit).then_some(total)
@@ -65,7 +66,7 @@ impl ResourceLimiter for Space {
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        // Allowed by its task, and still refused: by the pool, which has `max_memory` for each.
+        // The task's limit allowed it, but the pool, which has `max_memory` for each, refused.
         self.memory_refused = Some(self.ledger.no_room());
         Ok(())
     }
@@ -89,10 +90,10 @@ impl ResourceLimiter for Space {
 /// Counts calls to the host, and the time in them.
 #[derive(Debug)]
 pub(super) struct Meter {
-    /// Calls, yields among them.
+    /// Calls, including yields.
     calls: u64,
     limit: u64,
-    /// Time in host calls, that between a yield and its next turn included.
+    /// Time in host calls, including the time between a yield and its next turn.
     host: Duration,
     since: Option<Instant>,
     /// When the guest last went on after a call.
@@ -104,7 +105,7 @@ impl Meter {
         Self { calls: 0, limit: limits.host_calls, host: Duration::ZERO, since: None, went_on: None }
     }
 
-    /// The guest calls the host, or the host the guest; it has yielded so often.
+    /// Counts a crossing between guest and host, after so many `yields` of the guest.
     ///
     /// # Errors
     ///
@@ -128,22 +129,23 @@ impl Meter {
         Ok(())
     }
 
-    /// Since when the guest is in the host, if it is.
+    /// Returns when the guest entered the host, if it is there.
     pub(super) fn in_host_since(&self) -> Option<Instant> {
         self.since
     }
 
-    /// When the guest last went on after a call.
+    /// Returns when the guest last went on after a call.
     pub(super) fn went_on(&self) -> Option<Instant> {
         self.went_on
     }
 
-    /// Calls that the guest made of its own: wasmtime counts its `yields` as calls, too.
+    /// Returns the calls that the guest made itself, without its `yields`, which wasmtime counts as calls, too.
     pub(super) fn host_calls(&self, yields: u64) -> u64 {
         self.calls.saturating_sub(yields)
     }
 
-    /// Time in those calls, that in which it was `queued` for its next turn after a yield taken off.
+    /// Returns the time in those calls, without the time in which the guest was `queued` for its next turn after a
+    /// yield.
     pub(super) fn host_time(&self, queued: Duration) -> Duration {
         self.host.saturating_sub(queued)
     }

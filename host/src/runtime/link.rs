@@ -24,7 +24,7 @@ use super::lanes::SPINS;
 use super::listing;
 use super::{io_errors, read_only, sockets, streams, waits, wording};
 
-/// Why a task cannot run a component. A message of a few lines that says what to do.
+/// The reason that a task cannot run a component: a message of a few lines that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refusal(String);
@@ -39,7 +39,7 @@ pub struct Prepared {
     hog: AtomicBool,
 }
 
-/// How it is started.
+/// The way to start a component.
 #[derive(Clone)]
 pub(super) enum Start {
     Task(TaskPre<Guest>),
@@ -51,12 +51,12 @@ impl Prepared {
         self.kind
     }
 
-    /// Of its component.
+    /// Returns the digest of its component.
     pub(super) fn digest(&self) -> &Arc<str> {
         &self.digest
     }
 
-    /// Whether it can be told that it is to end.
+    /// Returns whether the guest can be told that it must end.
     pub(super) fn heeds(&self) -> bool {
         self.heeds
     }
@@ -65,12 +65,12 @@ impl Prepared {
         &self.start
     }
 
-    /// Whether its last run had to be ended while it spun: the next one starts where those are that do.
+    /// Returns whether its last run had to be ended while it spun, so that the next one starts among guests that spin.
     pub(super) fn is_hog(&self) -> bool {
         self.hog.load(Ordering::Relaxed)
     }
 
-    /// A run of it ended like this, and used so much processor time.
+    /// Notes that a run of it ended with `ending`, after it `used` so much processor time.
     pub(super) fn behaved(&self, ending: &Ending, used: Duration) {
         let ended = matches!(ending, Ending::Other(Outcome::TimedOut | Outcome::OutOfFuel | Outcome::Killed));
         self.hog.store(ended && used >= SPINS, Ordering::Relaxed);
@@ -86,7 +86,7 @@ impl fmt::Debug for Prepared {
 /// Packages of WASI that every guest may import.
 const WASI: [&str; 6] = ["wasi:io", "wasi:clocks", "wasi:random", "wasi:cli", "wasi:filesystem", "wasi:sockets"];
 
-/// Whether every guest may import `interface`, such as `wasi:io/poll@0.2.6`.
+/// Returns whether every guest may import `interface`, such as `wasi:io/poll@0.2.6`.
 fn is_free(interface: &str) -> bool {
     let Some((name, version)) = interface.split_once('@') else { return false };
     let Some((package, name)) = name.split_once('/') else { return false };
@@ -96,14 +96,14 @@ fn is_free(interface: &str) -> bool {
     }
 }
 
-/// What of a task decides how a component is linked for it: whether it may use each of the capabilities.
+/// The part of a task that decides how a component is linked for it: whether it may use each of the capabilities.
 type Shape = Vec<bool>;
 
 fn shape(grants: &Grants) -> Shape {
     imports::all::<Guest>().iter().map(|capability| capability.is_granted(grants)).collect()
 }
 
-/// Links a component for tasks, once for all that are granted the same.
+/// Links a component for tasks, once for all that have the same grants.
 pub(super) struct Linking<'a> {
     engine: &'a wasmtime::Engine,
     max_memory: u64,
@@ -113,7 +113,7 @@ pub(super) struct Linking<'a> {
 }
 
 impl<'a> Linking<'a> {
-    /// Tasks may be given up to `max_memory` bytes of memory.
+    /// Links for tasks that are given up to `max_memory` bytes of memory.
     pub(super) fn of(
         engine: &'a wasmtime::Engine,
         max_memory: u64,
@@ -127,8 +127,8 @@ impl<'a> Linking<'a> {
     ///
     /// # Errors
     ///
-    /// [`Refusal`] if it imports what is not granted, or not known, or otherwise than it is; or if `task` is given more
-    /// memory than it may be.
+    /// [`Refusal`] if the component imports an interface that is not granted, not known, or of another type here; or if
+    /// `task` is given more memory than this host allows.
     pub(super) fn prepare(&mut self, task: &Task) -> Result<Prepared, Refusal> {
         let shape = shape(&task.grants);
         let start = match self.linked.get(&shape) {
@@ -168,7 +168,7 @@ fn linker(engine: &wasmtime::Engine, grants: &Grants, virtual_time: bool) -> was
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     waits::show_polls(&mut linker)?;
     link_filesystem(&mut linker)?;
-    // On top of that.
+    // These replace some of the functions linked above.
     streams::count(&mut linker)?;
     #[cfg(unix)]
     listing::count(&mut linker)?;
@@ -184,7 +184,7 @@ fn linker(engine: &wasmtime::Engine, grants: &Grants, virtual_time: bool) -> was
     Ok(linker)
 }
 
-/// All that is wrong with what is imported, in one message.
+/// Checks all imports, and names everything wrong with them in one message.
 pub(super) fn check(imports: &[String], task: &Task) -> Result<(), Refusal> {
     let capabilities = imports::all::<Guest>();
     let serves = |capability: &dyn Capability<Guest>, import: &str| {
@@ -209,7 +209,7 @@ pub(super) fn check(imports: &[String], task: &Task) -> Result<(), Refusal> {
     }
     if !ungranted.is_empty() {
         let mut lines: Vec<String> = missing.into_values().collect();
-        // Several capabilities may stand on one grant.
+        // Several capabilities may depend on one grant.
         lines.dedup();
         message.push(format!(
             "imports what its manifest does not grant: {}; add to {}.toml:\n[tasks.{}.grants]\n{}",
@@ -222,7 +222,7 @@ pub(super) fn check(imports: &[String], task: &Task) -> Result<(), Refusal> {
     if message.is_empty() { Ok(()) } else { Err(Refusal(message.join("\n"))) }
 }
 
-/// Links files in the place of what WASI has. After WASI is linked.
+/// Links files in the place of WASI's own. It must be called after WASI is linked.
 fn link_filesystem(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     types::add_to_linker::<Guest, GuestFilesystem>(linker, Guest::filesystem_view)?;

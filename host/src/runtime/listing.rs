@@ -1,7 +1,7 @@
-//! The entries of a directory, as many as a guest has memory for.
+//! Lists the entries of a directory within a guest's memory.
 //!
-//! `wasmtime-wasi` reads a directory as a whole before the guest gets its first entry, however large it is: a guest that may write there can make
-//! it as large as it likes. This does the same within the task's memory.
+//! `wasmtime-wasi` reads a whole directory before the guest gets its first entry, and a guest that may write there can
+//! make it as large as it likes. This module does the same within the task's memory.
 
 use std::fs::File;
 use std::io;
@@ -17,24 +17,25 @@ use crate::attempt::{Charge, Ledger};
 
 use super::guest::Guest;
 
-/// As `wasmtime-wasi` links it: with another version this would stand beside its functions instead of in their place.
+/// The interface as `wasmtime-wasi` links it: another version would be added beside its functions instead of replacing
+/// them.
 const INTERFACE: &str = "wasi:filesystem/types@0.2.12";
 
-/// What an entry takes besides its name, in bytes, with what a list that grows has in reserve.
+/// Bytes that an entry takes besides its name, including the reserve of a list that grows.
 const ENTRY: usize = 128;
 
-/// Memory is asked for by so much at a time.
+/// Memory is charged in steps of this many bytes.
 const STEP: usize = 16 << 10;
 
 type Entry = Result<DirectoryEntry, ErrorCode>;
 
-/// What is left of a directory that is being read.
+/// The rest of a directory that is being read.
 struct Listing {
     entries: std::vec::IntoIter<Entry>,
     _charge: Charge,
 }
 
-/// Read directories within the memory of a task. After WASI is linked.
+/// Reads directories within the memory of a task. It must be called after WASI is linked.
 pub(super) fn count(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut types = linker.instance(INTERFACE)?;
@@ -52,7 +53,7 @@ pub(super) fn count(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
                     Descriptor::File(_) => return Ok((Err(ErrorCode::NotDirectory),)),
                 };
                 let (ledger, threads) = (guest.ledger(), guest.file_threads());
-                // One that is given up ends by itself: the task's memory bounds it.
+                // A read that is given up ends by itself, because the task's memory bounds it.
                 match threads.run(move || read(&directory, &ledger)).await {
                     Ok(listing) => Ok((Ok(guest.filesystem().table.push(listing)?),)),
                     Err(error) => Ok((Err(error),)),
@@ -103,11 +104,11 @@ fn read(directory: &File, ledger: &Arc<Ledger>) -> Result<Listing, ErrorCode> {
     Ok(Listing { entries: entries.into_iter(), _charge: charge })
 }
 
-/// Not every file system says with the name what it is.
+/// Returns the kind of a file, because not every filesystem gives it with the name.
 fn kind_of(directory: &File, name: &str) -> Result<FileType, ErrorCode> {
     match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode)),
-        // It is gone by now.
+        // The file is gone by now.
         Err(rustix::io::Errno::NOENT) => Ok(FileType::Unknown),
         Err(error) => Err(code(error)),
     }
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn all_entries_are_listed_with_what_they_are() {
+    fn all_entries_are_listed_with_their_kinds() {
         let (listing, ledger) = listing(1 << 20, 3);
 
         let mut entries: Vec<_> = listing.unwrap().entries.map(Result::unwrap).collect();
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_a_task_has_no_memory_for_is_not_read_to_its_end() {
+    fn a_directory_too_large_for_a_tasks_memory_is_not_read_to_its_end() {
         let (listing, ledger) = listing(64 << 10, 300);
 
         assert!(matches!(listing, Err(ErrorCode::InsufficientMemory)));

@@ -1,8 +1,8 @@
 //! Loads components on threads that give way to all others: finds them compiled, or has them compiled.
 //!
-//! Whatever takes long lets the others pass. A component is first compiled for a moment only; if that was not enough its
-//! turn comes again, with all the time that is allowed, but never on all threads at once: one is always there for those
-//! that are done soon. So a directory full of components that take for ever delays the others by moments.
+//! A component that takes long lets others pass. Each is first compiled for a moment only; if that was not enough, it
+//! gets another turn with all the allowed time, but one thread always remains for components that compile quickly. So a
+//! directory full of components that never finish compiling delays the others by moments.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
@@ -22,15 +22,16 @@ use crate::supervisor::{After, Supervisor};
 
 type Answer = tokio::sync::oneshot::Sender<Result<Component, LoadError>>;
 
-/// The most threads that load, and children that compile. More would have a directory of plugins compiled sooner after an
-/// upgrade, at the price of memory: a large component takes hundreds of megabytes while it is compiled.
+/// The most threads that load, and children that compile. More would compile a directory of plugins sooner after an
+/// upgrade, but a large component takes hundreds of megabytes while it is compiled.
 const MOST_THREADS: usize = 4;
 
-/// Processor time that a component may take at first, as others wait meanwhile. A Rust task of 300 KB takes 40 ms. By the clock
-/// a busy machine would take every component for one that takes long, and have the honest ones wait behind the others.
+/// Processor time that a component may take on its first turn, while others wait. A Rust task of 300 KB takes 40 ms. If
+/// elapsed time counted, a busy machine would treat every component as slow, and quick ones would wait behind slow
+/// ones.
 const AT_FIRST: Duration = Duration::from_secs(1);
 
-/// The most components of which is remembered that they do not compile. Forgetting them costs another try.
+/// The most components that are remembered as not compiling. Forgetting one costs another try.
 const REMEMBERED: usize = 1000;
 
 /// Loads components.
@@ -46,7 +47,7 @@ struct Shared {
     cache: CodeCache,
     /// `None` if components are compiled in this process.
     apart: Option<Arc<Apart>>,
-    /// What is known of components that did not compile at once, by digest.
+    /// Components that did not compile at once, by digest.
     known: Mutex<HashMap<String, Known>>,
     queue: Mutex<Queue>,
     changed: Condvar,
@@ -54,24 +55,24 @@ struct Shared {
 
 #[derive(Clone, Debug)]
 enum Known {
-    /// It takes longer than [`AT_FIRST`].
+    /// The component takes longer than [`AT_FIRST`].
     Slow,
-    /// It does not compile.
+    /// The component does not compile.
     Bad(LoadError),
 }
 
-/// What is to be loaded.
+/// The components that wait to be loaded.
 #[derive(Debug, Default)]
 struct Queue {
-    /// Components that just came, smallest first; by their size, and by a number.
+    /// New components, smallest first: by size, then by a number.
     fresh: BTreeMap<(usize, u64), (Vec<u8>, Answer)>,
-    /// Those that take long, first come first served.
+    /// Components that take long, first come first served.
     slow: VecDeque<(Source, Answer)>,
     numbers: u64,
     over: bool,
 }
 
-/// A component that is to be compiled. Its bytes lie in a file without a name.
+/// A component that waits to be compiled. Its bytes are in a file without a name.
 #[derive(Debug)]
 struct Source {
     digest: String,
@@ -104,7 +105,7 @@ impl Loader {
         Ok(Self { shared, max_component: config.max_component })
     }
 
-    /// Load a component from the bytes of its file. If this is dropped, loading it is given up.
+    /// Loads a component from the bytes of its file. Dropping the future gives up.
     pub(super) async fn load(&self, wasm: Vec<u8>) -> Result<Arc<Component>, LoadError> {
         look(&wasm, self.max_component)?;
         let (answer, loaded) = tokio::sync::oneshot::channel();
@@ -112,7 +113,7 @@ impl Loader {
             queue.numbers += 1;
             queue.fresh.insert((wasm.len(), queue.numbers), (wasm, answer));
         });
-        // Not answered if the runtime is gone, or a thread panicked.
+        // There is no answer if the runtime is gone or a thread panicked.
         loaded.await.map_err(|_| LoadError::Stopped)?.map(Arc::new)
     }
 }
@@ -137,7 +138,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Load until the loader is gone.
+    /// Loads components until the loader is dropped.
     fn work(&self, with_slow: bool) {
         lower_priority(10);
         while let Some(job) = self.next(with_slow) {
@@ -164,7 +165,7 @@ impl Shared {
         }
     }
 
-    /// Load a component that just came.
+    /// Loads a new component.
     fn load(&self, wasm: Vec<u8>, answer: Answer) {
         if answer.is_closed() {
             return;
@@ -186,7 +187,7 @@ impl Shared {
             Ok(file) => file,
             Err(error) => return reply(answer, Err(LoadError::NotCompiled(format!("cannot keep its bytes: {error}")))),
         };
-        // Those that wait long do so in a file, not in memory.
+        // Components that wait long do so in a file instead of memory.
         drop(wasm);
         let source = Source { digest, size, file };
         match known {
@@ -195,11 +196,11 @@ impl Shared {
         }
     }
 
-    /// Compiles a component apart. If it has a `turn` and is not done when that is over, it waits for another one, which is as
-    /// long as it needs within its limits.
+    /// Compiles a component in a child process. If it has a `turn` and is not done when that ends, it waits for another
+    /// turn, which lasts as long as it needs within its limits.
     fn compile(&self, source: Source, turn: Option<Duration>, answer: Answer) {
         let Some(apart) = &self.apart else { return };
-        // Somebody may have tried the same meanwhile.
+        // Another thread may have tried the same component in the time since.
         if let Some(Known::Bad(error)) = self.known().get(&source.digest).cloned() {
             return reply(answer, Err(error));
         }
@@ -227,7 +228,7 @@ impl Shared {
         reply(answer, Err(error));
     }
 
-    /// Compile a component that is trusted.
+    /// Compiles a trusted component in this process.
     fn compile_here(&self, digest: &str, wasm: &[u8]) -> Result<Component, LoadError> {
         let compile = |mut code: File| {
             let invalid = |error| Failure::Error(LoadError::Invalid(wording::of_error(&error)));
@@ -239,7 +240,7 @@ impl Shared {
             Ok(compiled) => Component::of(&self.engine, compiled, digest.to_owned(), wasm.len() as u64),
             Err(Failure::Error(error)) => Err(error),
             Err(Failure::NoRoom(reason)) => Err(LoadError::NotCompiled(format!("cannot keep its code: {reason}"))),
-            // Compiling here takes no turns; were it given up, the file would not be at fault.
+            // Compiling here takes no turns; if it were given up, the file would not be at fault.
             Err(Failure::TurnOver | Failure::Unwanted) => Err(LoadError::NotCompiled("it was given up".into())),
         }
     }
@@ -257,13 +258,14 @@ impl Shared {
     }
 }
 
-/// A panic while code is made or loaded is a bug, and must not keep other components from being loaded.
+/// Turns a panic while code is made or loaded into an error: it is a bug, and must not stop other components from
+/// loading.
 fn whole<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     let done = Supervisor::of_process().watched("component loader", work);
     done.unwrap_or_else(|| Err(Failure::Error(LoadError::Crashed("it panicked".into()))))
 }
 
 fn reply(answer: Answer, loaded: Result<Component, LoadError>) {
-    // Whoever asked may have gone; the compiled code is kept for the next one.
+    // The caller may have gone; the compiled code is kept for the next one.
     let _ = answer.send(loaded);
 }

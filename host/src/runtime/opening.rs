@@ -1,8 +1,8 @@
-//! Opens files for guests without waiting for anybody: only files and directories.
+//! Opens files and directories for guests, and nothing else, so that opening never waits for another process.
 //!
-//! A pipe under a path that a guest may open would block the thread that opens it until somebody comes to the other end, which is
-//! never; a device may do anything. What was opened is looked at, not the path, as a path may be another thing a
-//! moment later.
+//! Opening a pipe blocks the thread until another process opens its other end, which may never happen; a device may do
+//! anything. The check looks at the opened file instead of the path, because the path may name another file a moment
+//! later.
 
 use std::fs::{File, FileTimes};
 use std::io;
@@ -15,27 +15,28 @@ use wasmtime_wasi::filesystem::{Descriptor, Dir, File as WasiFile};
 use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorFlags, ErrorCode, OpenFlags};
 use wasmtime_wasi::{FsPerms, OpenMode};
 
-/// How often to try again when a rename somewhere got in between. As often as `wasmtime-wasi` does.
+/// Attempts to open a path when a rename elsewhere interferes, as many as `wasmtime-wasi` makes.
 const TRIES: usize = 4;
 
-/// How a guest wants a file.
+/// The way in which a guest asks for a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
     pub(super) follow: bool,
     pub(super) open: OpenFlags,
     pub(super) flags: DescriptorFlags,
-    /// Whether it must be open for writing although neither `open` nor `flags` says so: what said so was done by itself before.
+    /// Whether the file must be open for writing although neither `open` nor `flags` says so, because the flag that
+    /// said so was carried out separately before.
     pub(super) writes: bool,
 }
 
-/// Why there is no descriptor.
+/// The reason that there is no descriptor.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// What the guest is told.
+    /// The error code for the guest.
     Code(ErrorCode),
-    /// It is neither a file nor a directory, but this.
+    /// The path leads to neither a file nor a directory, but to this.
     Special(&'static str),
-    /// This system cannot open a path below a directory in one call: `wasmtime-wasi` has another way.
+    /// This system cannot open a path below a directory in one call; `wasmtime-wasi` has another way.
     NotHere,
 }
 
@@ -46,7 +47,7 @@ impl From<io::Error> for Refused {
 }
 
 impl Wanted {
-    /// The same with other flags for opening, open for what it would have been open for.
+    /// Removes `flags` from the opening flags, but keeps the mode that they asked for.
     pub(super) fn without(self, flags: OpenFlags) -> Self {
         Self { open: self.open & !flags, writes: self.mode().contains(OpenMode::WRITE), ..self }
     }
@@ -55,7 +56,7 @@ impl Wanted {
         let writes = self.writes
             || self.open.intersects(OpenFlags::CREATE | OpenFlags::TRUNCATE)
             || self.flags.contains(DescriptorFlags::WRITE);
-        // What is not opened for writing is opened for reading: the system opens nothing for neither.
+        // A file that is not opened for writing is opened for reading, because the system has no mode for neither.
         let reads = self.flags.contains(DescriptorFlags::READ) || !self.flags.contains(DescriptorFlags::WRITE);
         let mut mode = OpenMode::empty();
         mode.set(OpenMode::WRITE, writes);
@@ -63,7 +64,7 @@ impl Wanted {
         mode
     }
 
-    /// Checks what can be said without a look at the disk.
+    /// Checks what needs no look at the disk.
     fn check(self, perms: FsPerms) -> Result<(), ErrorCode> {
         let sync = DescriptorFlags::FILE_INTEGRITY_SYNC
             | DescriptorFlags::DATA_INTEGRITY_SYNC
@@ -99,15 +100,15 @@ impl Wanted {
     }
 }
 
-/// Opens `path` below `directory`. Blocks no longer than the disk takes.
+/// Opens `path` below `directory`. This blocks no longer than the disk takes.
 pub(super) fn open(directory: &Dir, path: &str, wanted: Wanted) -> Result<Descriptor, Refused> {
     wanted.check(directory.perms).map_err(Refused::Code)?;
     let file = open_below(&directory.dir, path, wanted.system_flags())?;
     descriptor(file, directory.perms, wanted)
 }
 
-/// What is at `path` below `directory`, links not followed, so that it can be looked at even when it has lost that name. `None` if there
-/// is nothing, or this system has no way to tell.
+/// Opens what is at `path` below `directory`, without following a link, so that it can be examined after it has lost
+/// that name. Returns `None` if the path does not exist or this system cannot tell.
 pub(super) fn look(directory: &Dir, path: &str) -> Option<OwnedFd> {
     let path = path.trim_end_matches('/');
     let (flags, resolve) =
@@ -115,12 +116,12 @@ pub(super) fn look(directory: &Dir, path: &str) -> Option<OwnedFd> {
     openat2(&directory.dir, path, flags, Mode::empty(), resolve).ok()
 }
 
-/// Sets the times of what a path below `directory` leads to, links followed.
+/// Sets the times of the file that a path below `directory` leads to; links are followed.
 pub(super) fn set_times(directory: &Dir, path: &str, times: FileTimes) -> Result<(), Refused> {
     if directory.perms.write_not_permitted() {
         return Err(Refused::Code(ErrorCode::NotPermitted));
     }
-    // Either will do: one who may only read a file that is its own may set its times, too.
+    // Either mode will do, because the owner of a read-only file may set its times, too.
     let opened = match open_below(&directory.dir, path, OFlags::WRONLY) {
         Err(Refused::Code(ErrorCode::Access | ErrorCode::IsDirectory)) => {
             open_below(&directory.dir, path, OFlags::RDONLY)
@@ -132,7 +133,7 @@ pub(super) fn set_times(directory: &Dir, path: &str, times: FileTimes) -> Result
     Ok(file.set_times(times)?)
 }
 
-/// What a guest gets for a file that was opened.
+/// Makes the guest's descriptor of an opened file.
 pub(super) fn descriptor(file: File, perms: FsPerms, wanted: Wanted) -> Result<Descriptor, Refused> {
     match plain(&file)? {
         Plain::Directory => Ok(Descriptor::Dir(Dir::new(file, perms, wanted.mode(), false))),
@@ -141,7 +142,7 @@ pub(super) fn descriptor(file: File, perms: FsPerms, wanted: Wanted) -> Result<D
     }
 }
 
-/// What a guest may have open.
+/// A kind of file that a guest may have open.
 enum Plain {
     File,
     Directory,
@@ -163,7 +164,7 @@ fn plain(file: &File) -> Result<Plain, Refused> {
 }
 
 fn open_below(directory: &File, path: &str, flags: OFlags) -> Result<File, Refused> {
-    // A terminal that is opened must not become the host's.
+    // NOCTTY keeps an opened terminal from becoming the host's.
     let all = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o666) } else { Mode::empty() };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
@@ -173,7 +174,7 @@ fn open_below(directory: &File, path: &str, flags: OFlags) -> Result<File, Refus
     match opened {
         Some(Ok(file)) => {
             let file = File::from(file);
-            // Not to wait was for opening only: some filesystems heed it when they read.
+            // NONBLOCK was for opening only; some filesystems heed it when they read.
             rustix::fs::fcntl_setfl(&file, OFlags::empty()).map_err(io::Error::from)?;
             Ok(file)
         }
@@ -181,7 +182,7 @@ fn open_below(directory: &File, path: &str, flags: OFlags) -> Result<File, Refus
         Some(Err(Errno::XDEV)) => Err(Refused::Code(ErrorCode::NotPermitted)),
         // Sandboxes that do not know the call say that it is not permitted.
         None | Some(Err(Errno::NOSYS | Errno::PERM)) => Err(Refused::NotHere),
-        // A pipe to which nobody listens, or a socket.
+        // The path names a pipe without a reader, or a socket.
         Some(Err(Errno::NXIO)) => Err(Refused::Special("a pipe, a socket or a device")),
         Some(Err(error)) => Err(io::Error::from(error).into()),
     }
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_a_file_nor_a_directory_is_refused_at_once_however_it_is_opened() {
+    fn special_files_are_refused_at_once_however_they_are_opened() {
         let place = tempfile::tempdir().unwrap();
         make(&place.path().join("pipe"), rustix::fs::FileType::Fifo);
         make(&place.path().join("socket"), rustix::fs::FileType::Socket);
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn files_and_directories_open_as_they_did() {
+    fn files_and_directories_open_within_permissions_and_below_the_directory() {
         let place = tempfile::tempdir().unwrap();
         std::fs::write(place.path().join("file"), "text").unwrap();
         std::fs::create_dir(place.path().join("folder")).unwrap();

@@ -1,9 +1,9 @@
-//! What a guest spends its time on, as a profile that the Firefox Profiler opens.
+//! Profiles how a guest spends its time, in a format that the Firefox Profiler opens.
 //!
 //! The format is its "processed profile" (<https://github.com/firefox-devtools/profiler>, `src/types/profile.js`), at a
-//! version that later ones read: tables as columns, in which rows refer to rows of other tables by their number. Each
-//! sample weighs as many milliseconds as it stands for, so that time spent computing, waiting and in the queue can be
-//! compared, although the first is seen more often.
+//! version that later ones read: tables as columns, in which rows refer to rows of other tables by number. Each
+//! sample's weight is the milliseconds that it stands for, so that computing, waiting and queueing can be compared,
+//! although computing is sampled more often.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -17,13 +17,13 @@ use crate::time::Timestamp;
 
 use super::whereabouts::waits_in;
 
-/// How often a guest that computes gives a sample.
+/// Time between two samples of a guest that computes.
 const COMPUTING: Duration = Duration::from_millis(1);
 
-/// How often one that does not is looked at.
+/// Time between two samples of a guest that does not compute.
 const RESTING: Duration = Duration::from_millis(5);
 
-/// How long nothing is heard of a guest that computes before it counts as having no turn.
+/// Time without a sample after which a computing guest counts as having no turn.
 const SILENCE: Duration = Duration::from_millis(10);
 
 /// The most samples of one profile: a minute and a half of computing, in some ten megabytes.
@@ -32,18 +32,18 @@ const MOST_SAMPLES: usize = 100_000;
 /// The version of the format.
 const VERSION: u32 = 55;
 
-/// What a sample counts as, as numbers of the categories in the profile.
+/// The kinds of samples, as numbers of the profile's categories.
 const COMPUTES: usize = 0;
 const WAITS: usize = 1;
 const QUEUES: usize = 2;
 
 impl RunHandle {
-    /// Watch the guest for `length`, or until it is over; a profile of it, in the Firefox Profiler's format. `now` is the
-    /// time it is.
+    /// Watches the guest for `length`, or until it ends, and returns its profile in the Firefox Profiler's format.
+    /// `now` is the current time.
     ///
     /// # Errors
     ///
-    /// [`TooManyWatch`] if too many look at it already.
+    /// [`TooManyWatch`] if too many watch the guest already.
     pub async fn profile(&self, length: Duration, now: Timestamp) -> Result<Value, TooManyWatch> {
         let look = self.sampler.look(Some(COMPUTING), MOST_SAMPLES)?;
         let start = Instant::now();
@@ -62,7 +62,7 @@ impl RunHandle {
         let places = self.places(&taken).await;
         let name = format!("{}, run {}, attempt {}", self.task, self.key.run, self.key.attempt);
         let (pid, tid) = (self.key.run.to_string(), self.key.attempt.to_string());
-        // On a thread for what takes its time: a long profile has tens of megabytes.
+        // Built on a blocking thread, because a long profile has tens of megabytes.
         let profile = tokio::task::spawn_blocking(move || {
             let mut tables = Tables::default();
             tables.read(&taken, &places, start, end);
@@ -72,7 +72,7 @@ impl RunHandle {
     }
 }
 
-/// A column of things that are told apart by their content, each once.
+/// A column of distinct values.
 #[derive(Debug)]
 struct Once<T> {
     rows: Vec<T>,
@@ -86,7 +86,7 @@ impl<T> Default for Once<T> {
 }
 
 impl<T: Clone + Eq + Hash> Once<T> {
-    /// The number of `row`.
+    /// Returns the number of `row`, which is added if it is new.
     fn number(&mut self, row: T) -> usize {
         if let Some(number) = self.known.get(&row) {
             return *number;
@@ -112,17 +112,17 @@ struct Func {
     file: Option<usize>,
 }
 
-/// A line of a function, at which something of a category was seen.
+/// A line of a function in which a sample of a category was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Frame {
     func: usize,
     line: Option<u32>,
     category: usize,
-    /// How many functions around it it is inlined into.
+    /// The number of functions around it that it is inlined into.
     inlined: usize,
 }
 
-/// A stack: a frame, on the stack that called it.
+/// A stack: a frame, and the stack that called it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Node {
     frame: usize,
@@ -135,7 +135,7 @@ struct Tables {
     funcs: Once<Func>,
     frames: Once<Frame>,
     stacks: Once<Node>,
-    /// For each sample: its stack, the milliseconds since the one before, and those until the one after.
+    /// For each sample: its stack, the milliseconds since the sample before, and those until the next.
     samples: Vec<(Option<usize>, f64, f64)>,
 }
 
@@ -153,7 +153,7 @@ impl Tables {
 
     fn stack(&mut self, sample: &Sample, places: &[Vec<Place>]) -> Option<usize> {
         let mut prefix = None;
-        // From the outermost to the innermost; what is inlined comes after what it is inlined into.
+        // Goes from the outermost frame to the innermost; inlined functions come after the ones that contain them.
         for frame in sample.stack.iter().rev() {
             for (inlined, place) in places.get(*frame as usize).into_iter().flatten().rev().enumerate() {
                 prefix = Some(self.frame(place, COMPUTES, inlined, prefix));
@@ -250,7 +250,7 @@ impl Tables {
         let frames = &self.frames;
         json!({
             "length": frames.rows.len(),
-            // There is none: the names are in the profile already.
+            // No addresses are needed, because the profile has the names already.
             "address": frames.same(-1),
             "nativeSymbol": frames.same(Value::Null),
             "inlineDepth": frames.column(|frame| frame.inlined),

@@ -1,11 +1,11 @@
-//! How much granted directories hold, and the most that they may.
+//! Counts how much granted directories hold, and keeps them within their quotas.
 //!
-//! A directory has an account, which all grants of it share, whatever task or run has them: what is below it, measured by walking
-//! when a guest first changes something there, and counted from then on by what passes. Whatever may make it grow is charged
-//! before it happens, under the account's lock, so that all writers together stay within the quota. What an operator changes
-//! meanwhile is seen when the directory is measured again: now and then, and when it is full.
+//! A directory has an account, which all grants of it share, whatever their task or run. The account is measured by
+//! walking the directory when a guest first changes something there, and counted from then on by what guests do. Growth
+//! is charged before it happens, under the account's lock, so that all writers together stay within the quota. An
+//! operator's changes are seen when the directory is measured again: now and then, and when it is full.
 //!
-//! Where one granted directory lies within another they share the outer one's account.
+//! A granted directory within another shares the outer one's account.
 
 mod changes;
 mod room;
@@ -29,33 +29,33 @@ pub(super) use room::{Denied, Place};
 pub(super) use stream::Output;
 use walk::{Id, Used};
 
-/// What a panic while a directory is measured or changed is told as.
+/// The name under which a panic is reported that happens while a directory is measured or changed.
 const WORK: &str = "a change of a granted directory";
 
-/// How old a measurement may be, and how much more time passes between two than one takes: what guests do is counted anyway, and
-/// operators change little.
+/// Age at which a measurement is repeated, and the least number of times that its duration must pass before that:
+/// guests' changes are counted anyway, and operators change little.
 const MEASURED_FOR: Duration = Duration::from_secs(600);
 const SELDOM: u32 = 100;
 
-/// The same while the directory is full, when an operator may have emptied it: a twentieth of one thread at most.
+/// The same for a full directory, which an operator may have emptied: a twentieth of one thread at most.
 const FULL_FOR: Duration = Duration::from_secs(1);
 const SELDOM_WHILE_FULL: u32 = 20;
 
-/// Directories that are kept though no run uses them, so that the next run need not walk.
+/// Accounts kept although no run uses them, so that the next run need not walk.
 const KEPT: usize = 1024;
 
 /// The accounts of all directories that a host's guests may write to.
 #[derive(Debug, Default)]
 pub(super) struct Directories(Mutex<Vec<Arc<Account>>>);
 
-/// What a directory holds.
+/// The account of one directory.
 #[derive(Debug)]
 pub(super) struct Account {
-    /// Its real path: one directory has one account, whatever links lead there.
+    /// The directory's real path: one directory has one account, whatever links lead there.
     path: PathBuf,
-    /// The account of a directory that was granted later, and that it lies within.
+    /// The account of a directory that contains this one and was granted later.
     outer: OnceLock<Arc<Account>>,
-    /// Waited for by guests, never by threads: a thread that waits could be the one that the holder needs.
+    /// Guests wait for this lock, threads never do: a thread that waits could be the one that the holder needs.
     state: Arc<tokio::sync::Mutex<State>>,
 }
 
@@ -63,13 +63,13 @@ pub(super) struct Account {
 struct State {
     used: Used,
     measured: Option<Measured>,
-    /// Files that guests have open: one that has lost its last name takes its bytes until it is closed.
+    /// Files that guests have open: a file without a name takes its bytes until it is closed.
     open: HashMap<Id, Open>,
-    /// When there are so many, those that were closed are forgotten.
+    /// The number of open files at which closed ones are forgotten.
     tidied_at: usize,
 }
 
-/// A look at the whole directory.
+/// A measurement of the directory.
 #[derive(Clone, Copy, Debug)]
 struct Measured {
     at: Instant,
@@ -80,7 +80,7 @@ struct Measured {
 #[derive(Debug, Default)]
 struct Open {
     files: Vec<Weak<File>>,
-    /// Its bytes, once it has no name any more.
+    /// The file's bytes, once it has no name any more.
     nameless: Option<u64>,
 }
 
@@ -96,7 +96,7 @@ impl Directories {
         accounts.retain(|known| {
             let within = known.path.starts_with(path);
             if within {
-                // Runs that have it go on with the outer one.
+                // Runs that have the inner account go on with the outer one.
                 let _ = known.outer.set(Arc::clone(&new));
             }
             !within
@@ -109,7 +109,7 @@ impl Directories {
     }
 }
 
-/// A directory that a guest may write to, with what it may hold.
+/// A directory that a guest may write to, with its quota.
 pub(super) struct Grant {
     account: Arc<Account>,
     directory: Arc<File>,
@@ -119,7 +119,7 @@ pub(super) struct Grant {
 }
 
 impl Grant {
-    /// Blocks: looks where the directory really is. `directory` is it, opened.
+    /// Makes the grant of `directory`, which is open. It blocks while it resolves the directory's real path.
     pub(super) fn of(
         directories: &Directories,
         granted: &Directory,
@@ -139,15 +139,16 @@ impl Grant {
         account
     }
 
-    /// Whether what is moved from one to the other stays within one account.
+    /// Returns whether a move from one to the other stays within one account.
     fn shares_account(&self, other: &Self) -> bool {
         Arc::ptr_eq(self.account(), other.account())
     }
 
-    /// Begins `work`, which has the directory alone. It goes on apart from the guest, however long that waits for its turn or for
-    /// something else: others want the directory, too. Work whose answer is not wanted any more is given up unless it has begun.
+    /// Begins `work`, which has the directory to itself. The work goes on apart from the guest, however long the guest
+    /// waits for its turn or for something else, because others want the directory, too. Work that has not begun is
+    /// given up when its answer is no longer wanted.
     ///
-    /// To be called where guests' timers and sockets are driven, as guests' calls are.
+    /// It must be called on the runtime of guests' timers and sockets, as guests' calls are.
     fn begin<T, F>(self: &Arc<Self>, work: impl FnOnce(Room) -> F + Send + 'static) -> oneshot::Receiver<T>
     where
         T: Send + 'static,
@@ -169,7 +170,7 @@ impl Grant {
         told
     }
 
-    /// Does `work`, as [`Self::begin`] has it.
+    /// Does `work` like [`Self::begin`], and waits for its answer.
     async fn alone<T, F>(self: &Arc<Self>, work: impl FnOnce(Room) -> F + Send + 'static) -> T
     where
         T: Send + 'static,
@@ -178,7 +179,7 @@ impl Grant {
         answer(self.begin(work)).await
     }
 
-    /// Waits until no other guest changes what is in the directory.
+    /// Waits until no other guest changes the directory.
     async fn room(self: &Arc<Self>) -> Room {
         let account = Arc::clone(self.account());
         let state = Arc::clone(&account.state).lock_owned().await;
@@ -186,7 +187,7 @@ impl Grant {
     }
 }
 
-/// What the work came to. There is no answer if the host stops meanwhile, and its guests with it.
+/// Waits for the result of the work. There is no answer if the host stops, because its guests stop with it.
 async fn answer<T>(told: impl Future<Output = Result<T, oneshot::error::RecvError>>) -> T {
     match told.await {
         Ok(told) => told,
@@ -207,7 +208,7 @@ impl Measured {
 }
 
 impl State {
-    /// Whether it is to be measured before anything is charged.
+    /// Returns whether the directory must be measured before anything is charged.
     fn is_stale(&self, now: Instant) -> bool {
         self.measured.is_none_or(|last| match last.whole {
             true => last.is_older_than(MEASURED_FOR, SELDOM, now),
@@ -231,7 +232,7 @@ impl State {
         Ok(())
     }
 
-    /// Forgets files that were closed. Those without a name took their bytes until now.
+    /// Forgets closed files. Those without a name took their bytes until now.
     fn tidy(&mut self) {
         let used = &mut self.used;
         self.open.retain(|_, open| {

@@ -1,5 +1,5 @@
-//! Changes below directories that may only be read: the guest gets an error code, and its run's log says which path it was and
-//! what would grant it.
+//! Notes refused changes below read-only directories: the guest gets an error code, and its run's log names the path
+//! and the grant that would allow the change.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
@@ -14,23 +14,24 @@ use crate::imports::ImportsView;
 
 use super::guest::Guest;
 
-/// As `wasmtime-wasi` links it: with another version this would stand beside its functions instead of in their place.
+/// The interface as `wasmtime-wasi` links it: another version would be added beside its functions instead of replacing
+/// them.
 const INTERFACE: &str = "wasi:filesystem/types@0.2.12";
 
-/// The path that a change is about, if it is below a directory that may only be read.
+/// Returns the path that a change is about, if it is below a read-only directory.
 fn path_of(guest: &mut Guest, at: &Resource<Descriptor>, path: &str) -> Option<String> {
     let Ok(Descriptor::Dir(directory)) = guest.filesystem_view().wasi.table.get(at) else { return None };
     matches!(directory.perms, FsPerms::ReadOnly).then(|| path.chars().take(200).collect())
 }
 
-/// Notes that a change was refused, if it was because of a directory that may only be read.
+/// Notes that a change was refused, if a read-only directory was the reason.
 fn note<T>(guest: &mut Guest, path: Option<String>, done: &Result<T, ErrorCode>) {
     if let (Some(path), Err(ErrorCode::NotPermitted)) = (path, done) {
         guest.imports().ctx.refuses(Refusal::Write(&path));
     }
 }
 
-/// Shadows a function that changes what is at a path: the same, and a refusal is noted.
+/// Shadows a function that changes a path with one that does the same and notes a refusal.
 macro_rules! noted {
     ($types:ident, $name:literal, $method:ident, ($($arg:ident: $kind:ty),*), $path:ident) => {
         $types.func_wrap_async(
@@ -51,7 +52,7 @@ macro_rules! noted {
     };
 }
 
-/// Notes what is refused because of directories that may only be read. To be called after `filesystem` is linked.
+/// Notes what is refused because of read-only directories. It must be called after `filesystem` is linked.
 pub(super) fn note_changes(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     type At = Resource<Descriptor>;
     linker.allow_shadowing(true);

@@ -1,5 +1,5 @@
-//! Sockets and look-ups of names, which no task is granted: a guest gets the error code that it would get in any case, and its
-//! run's log says why.
+//! Refuses sockets and name look-ups, which no task is granted: a guest gets the error code that it would get anyway,
+//! and its run's log says why.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
@@ -12,12 +12,13 @@ use crate::imports::ImportsView;
 
 use super::guest::Guest;
 
-/// The interfaces as `wasmtime-wasi` links them: with another version these would stand beside its functions.
+/// The interfaces as `wasmtime-wasi` links them: other versions would be added beside its functions instead of
+/// replacing them.
 const TCP: &str = "wasi:sockets/tcp-create-socket@0.2.12";
 const UDP: &str = "wasi:sockets/udp-create-socket@0.2.12";
 const NAMES: &str = "wasi:sockets/ip-name-lookup@0.2.12";
 
-/// Refuses what a guest reaches the network by, except for HTTP. To be called after WASI is linked.
+/// Refuses all ways to the network except HTTP. It must be called after WASI is linked.
 pub(super) fn refuse(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     type Made<T> = Result<Resource<T>, ErrorCode>;
     linker.allow_shadowing(true);

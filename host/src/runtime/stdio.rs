@@ -1,4 +1,4 @@
-//! What a guest prints: kept up to a limit, and passed on to the run's log line by line.
+//! Keeps what a guest prints up to a limit, and passes it on to the run's log line by line.
 
 use std::io;
 use std::pin::Pin;
@@ -15,13 +15,13 @@ use crate::attempt::{LogLine, RunHandle};
 use crate::run::Kept;
 use crate::time::Clock;
 
-/// Longer lines go to the log in pieces: a guest that never ends a line must not be buffered for ever.
+/// Longer lines are logged in pieces, so that a guest that never ends a line is not buffered for ever.
 const LONGEST_LINE: usize = 8 << 10;
 
-/// What one write may bring. There is always room: what is beyond the limit is dropped, and the guest goes on.
+/// The most bytes of one write. There is always room: bytes beyond the limit are dropped, and the guest goes on.
 const WRITE: usize = 64 << 10;
 
-/// Where a guest's stdout or stderr goes.
+/// Receives a guest's stdout or stderr.
 #[derive(Clone)]
 pub(super) struct Capture(Arc<Mutex<Captured>>);
 
@@ -36,7 +36,7 @@ struct Captured {
 }
 
 impl Capture {
-    /// Keep up to `limit` bytes, and pass lines on to `handle` with `level`.
+    /// Keeps up to `limit` bytes, and passes lines on to `handle` with `level`.
     pub(super) fn new(limit: u64, level: &'static str, handle: Arc<RunHandle>, clock: Arc<dyn Clock>) -> Self {
         Self(Arc::new(Mutex::new(Captured {
             bytes: Vec::new(),
@@ -49,7 +49,7 @@ impl Capture {
         })))
     }
 
-    /// What was printed, and whether there was more. Passes on a last line that did not end.
+    /// Takes what was printed, and whether there was more. Logs a last line that did not end.
     pub(super) fn take(&self) -> (Vec<u8>, bool) {
         let mut captured = self.lock();
         captured.end_line();
@@ -61,7 +61,7 @@ impl Capture {
     }
 }
 
-/// The first `limit` bytes of what was printed, as text.
+/// Returns the first `limit` bytes that were printed, as text.
 pub(super) fn kept(bytes: &[u8], cut: bool, limit: u64) -> Kept {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(limit)]).into_owned();
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_in_pieces_is_logged_in_lines() {
+    fn output_printed_in_pieces_is_logged_in_lines() {
         let (mut capture, handle) = capture(100);
 
         for piece in ["on", "e\ntwo\n\nth", "ree"] {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_the_limit_is_cut_and_the_guest_goes_on() {
+    fn output_over_the_limit_is_cut_and_the_guest_goes_on() {
         let (mut capture, _handle) = capture(5);
 
         for _ in 0..3 {
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_never_ends_is_not_kept_back_for_ever() {
+    fn a_line_that_never_ends_is_logged_in_pieces() {
         let (mut capture, handle) = capture(10);
 
         for _ in 0..5 {

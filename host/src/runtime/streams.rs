@@ -1,7 +1,7 @@
-//! Streams whose buffers are charged to the run that they are a guest's of.
+//! Charges the buffers of streams to the run of their guest.
 //!
-//! What a guest writes lies in the host until it is sent or on the disk, and what is read ahead lies there until the guest takes it. A stream
-//! is wrapped where it is made, so that its charge goes with it.
+//! Bytes that a guest writes stay in the host until they are sent or on disk, and bytes that are read ahead stay there
+//! until the guest takes them. A stream is wrapped where it is made, so that its charge is dropped with it.
 
 use bytes::Bytes;
 use wasmtime::StoreContextMut;
@@ -16,10 +16,11 @@ use crate::imports::held_stream::hold_output;
 
 use super::guest::Guest;
 
-/// As `wasmtime-wasi` links it: with another version this would stand beside its functions instead of in their place.
+/// The interface as `wasmtime-wasi` links it: another version would be added beside its functions instead of replacing
+/// them.
 const INTERFACE: &str = "wasi:filesystem/types@0.2.12";
 
-/// What a stream reads ahead of a file at most, in bytes.
+/// The most bytes that a stream reads ahead from a file.
 const READ_AHEAD: usize = 64 << 10;
 
 /// An input stream, whose charge covers what it reads ahead.
@@ -69,7 +70,7 @@ fn hold_input(
     Ok(())
 }
 
-/// Charge the streams of files. After WASI is linked.
+/// Charges the streams of files. It must be called after WASI is linked.
 pub(super) fn count(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     type At = (Resource<Descriptor>, u64);
     linker.allow_shadowing(true);

@@ -1,8 +1,8 @@
-//! Puts the stacks of guests that have ended into words, apart from all that others wait for.
+//! Puts the stacks of ended guests into words, apart from the threads that others wait for.
 //!
-//! The words come from debug information that guests bring along: a flood of traps, each with megabytes of it to be read, is
-//! nothing that threads of the control plane may be kept busy with. So one thread of low priority does it. What it has found it
-//! remembers, as a task that traps mostly does so at the same place again.
+//! The words come from debug information that guests bring along. A flood of traps, each with megabytes of it to read,
+//! must not keep control-plane threads busy, so one thread of low priority reads it. The thread remembers its answers,
+//! because a task that traps mostly traps again at the same place.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,30 +16,30 @@ use super::RuntimeError;
 use super::debug_lines::{DebugLines, names};
 use super::lanes::lower_priority;
 
-/// What the thread gives way to all others by: as those do on which guests spin.
+/// The niceness of the thread, the same as that of threads on which guests spin.
 const NICE: i32 = 10;
 
-/// Stacks that wait for the thread. Attempts beyond them wait with their stacks for a place, which is the same to them.
+/// Stacks that wait for the thread. Further attempts wait for a place in the queue, which makes no difference to them.
 const WAITING: usize = 64;
 
-/// How long an attempt's end waits for its words, before names have to do.
+/// The limits after which an attempt's end stops waiting for its words, and names have to do.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
-    /// Processor time that is spent on others' stacks and on its own meanwhile.
+    /// Processor time spent on stacks, its own and others', while it waits.
     effort: Duration,
-    /// By the clock: a machine that gives the thread no processor at all must not keep a run from ending.
+    /// Elapsed time: a machine that gives the thread no processor at all must not keep a run from ending.
     clock: Duration,
 }
 
 const PATIENCE: Patience = Patience { effort: Duration::from_secs(5), clock: Duration::from_secs(50) };
 
-/// How often an attempt's end that waits looks whether its patience is over. An answer is noticed at once.
+/// Time between two checks of a waiting attempt whether its patience is over. An answer is noticed at once.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// A stack that is to be put into words.
+/// A stack that waits to be put into words.
 #[derive(Debug)]
 struct Asked {
-    /// Of its component.
+    /// The digest of the stack's component.
     digest: String,
     stack: Stack,
     answer: oneshot::Sender<String>,
@@ -54,7 +54,7 @@ pub(super) struct SymbolizerThread {
 }
 
 impl SymbolizerThread {
-    /// Start the thread. It ends when this is dropped, once it is done with what it is at.
+    /// Starts the thread. After this is dropped, the thread finishes its queue and ends.
     ///
     /// # Errors
     ///
@@ -68,8 +68,8 @@ impl SymbolizerThread {
         Ok(Self { lines, queue, patience: PATIENCE })
     }
 
-    /// `stack`, of the component with this digest, in words; the names of its functions alone where the words cannot be had in
-    /// time.
+    /// Returns `stack`, of the component with this digest, in words; only the names of its functions if the words are
+    /// not found in time.
     pub(super) async fn words(&self, digest: &str, stack: Stack) -> String {
         if let Some(words) = self.lines.remembered(digest, &stack) {
             return words;
@@ -83,7 +83,7 @@ impl SymbolizerThread {
         self.patiently(found).await.unwrap_or_else(|| names(&stack))
     }
 
-    /// What `found` is, unless patience is over first.
+    /// Returns the output of `found`, unless patience ends first.
     async fn patiently(&self, found: impl Future<Output = Option<String>>) -> Option<String> {
         let Patience { effort, clock } = self.patience;
         let (begun, end) = (self.lines.effort.used(), Instant::now() + clock);
@@ -105,12 +105,12 @@ fn answer(lines: &DebugLines, asked: &mut mpsc::Receiver<Asked>) {
     lines.effort.of_this_thread();
     while let Some(Asked { digest, stack, answer }) = asked.blocking_recv() {
         if answer.is_closed() {
-            continue; // whoever asked has lost patience
+            continue; // the attempt has lost patience
         }
-        // What is read is the guest's own. One that makes its reader panic goes without words.
+        // The debug information is the guest's own. A guest that makes its reader panic goes without words.
         let words = Supervisor::of_process().watched("stack to words", || lines.words(&digest, &stack));
         let words = words.unwrap_or_else(|| names(&stack));
-        // An error is that nobody waits for it any more.
+        // Fails when the attempt waits no longer.
         let _ = answer.send(words);
     }
 }
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn many_at_once_are_all_answered_as_one_is() {
+    async fn many_stacks_at_once_are_all_answered() {
         let directory = tempfile::tempdir().unwrap();
         let words =
             Arc::new(SymbolizerThread::start(Arc::new(DebugLines::new(directory.path().to_owned(), None))).unwrap());
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_attempt_waits_for_its_words_by_the_processor_time_that_is_spent_and_not_by_the_clock() {
+    async fn an_attempt_waits_for_its_words_by_processor_time_and_not_by_elapsed_time() {
         let directory = tempfile::tempdir().unwrap();
         let mut words = SymbolizerThread::start(Arc::new(DebugLines::new(directory.path().to_owned(), None))).unwrap();
         words.patience = Patience { effort: Duration::from_millis(20), clock: Duration::from_secs(3600) };
@@ -150,13 +150,14 @@ mod tests {
         let found = async { found.await.ok() };
         let mut waiting = std::pin::pin!(words.patiently(found));
 
-        // Ten times as long as it may take of the processor, in which it gets none. A machine that is slow makes this longer.
+        // Waits ten times as long as the allowed processor time, of which the thread gets none. A slow machine makes
+        // this longer.
         let early = tokio::time::timeout(Duration::from_millis(200), &mut waiting).await;
         answer.send("words".to_owned()).unwrap();
         let in_time = waiting.await;
         let never = words.patiently(std::future::pending());
         let spends = async {
-            // Until patience is over, however often it looks.
+            // Spends processor time until patience is over, however often it looks.
             loop {
                 words.lines.effort.child_ended(Some(Duration::from_millis(20)));
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_attempt_ends_by_the_clock_where_the_machine_spends_nothing_on_its_words() {
+    async fn an_attempt_ends_by_elapsed_time_when_its_words_get_no_processor_time() {
         let directory = tempfile::tempdir().unwrap();
         let mut words = SymbolizerThread::start(Arc::new(DebugLines::new(directory.path().to_owned(), None))).unwrap();
         words.patience = Patience { effort: Duration::from_secs(3600), clock: Duration::from_millis(1) };

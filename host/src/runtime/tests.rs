@@ -1,4 +1,4 @@
-//! Guests that behave, and guests that do not, and what becomes of them.
+//! Tests of guests that behave, guests that do not, and how their attempts end.
 
 mod accounts;
 mod any;

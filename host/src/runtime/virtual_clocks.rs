@@ -1,4 +1,4 @@
-//! The clocks and the chance of a guest that lives in virtual time.
+//! Gives a guest that lives in virtual time its clocks and its randomness.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use rand::RngExt as _;
 
 use crate::attempt::Sleeper;
 
-/// Gives the guest of `sleeper` its clocks and its sources of chance.
+/// Gives the guest of `sleeper` its clocks and its random sources.
 pub(super) fn furnish(sleeper: &Arc<Sleeper>, wasi: &mut wasmtime_wasi::WasiCtxBuilder) {
     wasi.wall_clock(Clocks(Arc::clone(sleeper))).monotonic_clock(Clocks(Arc::clone(sleeper)));
     wasi.secure_random(sleeper.random(2)).insecure_random(sleeper.random(3));
     wasi.insecure_random_seed(sleeper.random(4).random());
 }
 
-/// What a guest's clocks show.
+/// The clocks that a guest reads.
 struct Clocks(Arc<Sleeper>);
 
 impl wasmtime_wasi::HostWallClock for Clocks {

@@ -1,8 +1,8 @@
-//! The host calls in which guests mostly wait, linked so that it can be seen where they wait.
+//! Links the host calls in which guests mostly wait, so that operators can see where a guest waits.
 //!
-//! A guest's stack can be taken where it enters a host call, which costs microseconds: far too much for every call, and
-//! nothing beside a wait. Sleeping, HTTP and streams all wait in `wasi:io/poll`. `locks` says itself where a guest waits for other runs. For
-//! other calls `guest` takes stacks as its budget allows.
+//! A guest's stack can be taken where it enters a host call, which costs microseconds: far too much for every call, but
+//! nothing beside a wait. Sleeping, HTTP and streams all wait in `wasi:io/poll`. `locks` itself shows where a guest
+//! waits for other runs. For other calls `guest` takes stacks as its budget allows.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,32 +18,33 @@ use crate::attempt::{Sleeper, nap};
 
 use super::guest::Guest;
 
-/// What is shown of a guest that waits for pollables.
+/// The call that is shown for a guest that waits for pollables.
 const POLL: &str = "wasi:io/poll";
 
-/// Pollables in one call that take less than other calls do.
+/// Number of pollables below which a call takes no more memory than other calls do.
 const FEW: usize = 64;
 
-/// What the host takes for each of them while it waits, in bytes.
+/// Bytes that the host takes for each pollable while it waits.
 const EACH: usize = 128;
 
-/// As `wasmtime-wasi` links it: with another version this would stand beside its functions instead of in their place.
+/// The interface as `wasmtime-wasi` links it: another version would be added beside its functions instead of replacing
+/// them.
 const INTERFACE: &str = "wasi:io/poll@0.2.12";
 
-/// Show waits for pollables. After WASI is linked.
+/// Shows waits for pollables. It must be called after WASI is linked.
 pub(super) fn show_polls(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut poll = linker.instance(INTERFACE)?;
     poll.func_wrap_async("poll", |mut guest: StoreContextMut<'_, Guest>, (list,): (Vec<Resource<DynPollable>>,)| {
         Box::new(async move {
-            // Every crowd has its list several times over for as long as it waits.
+            // A long list exists several times over while the guest waits.
             let _held = match list.len() {
                 0..FEW => None,
                 many => Some(guest.data().ledger().charge(many * EACH)?),
             };
             let again = list.iter().map(|pollable| Resource::new_borrow(pollable.rep())).collect();
             let things = list.iter().map(Resource::rep).collect::<BTreeSet<_>>().len();
-            // Most are asked for what is there already.
+            // Most calls ask for pollables that are ready already.
             let now = guest.data_mut().ctx().table.poll(list);
             if let Poll::Ready(ready) = futures_util::poll!(std::pin::pin!(now)) {
                 return Ok((ready?,));
@@ -82,13 +83,13 @@ pub(super) fn show_polls(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// As `wasmtime-wasi` links it.
+/// The interface as `wasmtime-wasi` links it.
 const CLOCK: &str = "wasi:clocks/monotonic-clock@0.2.12";
 
 /// A wait for an instant of the virtual time.
 struct Nap {
     sleeper: Arc<Sleeper>,
-    /// In nanoseconds since the start.
+    /// Nanoseconds since the start.
     until: u64,
 }
 
@@ -99,7 +100,7 @@ impl Pollable for Nap {
     }
 }
 
-/// Let guests sleep in virtual time. After WASI is linked.
+/// Lets guests sleep in virtual time. It must be called after WASI is linked.
 pub(super) fn sleep_in_virtual_time(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut clock = linker.instance(CLOCK)?;

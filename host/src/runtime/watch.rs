@@ -2,7 +2,7 @@
 //!
 //! A guest that computes yields every millisecond or so, and is dropped at the first yield after its end. A guest that
 //! waits in a host call is woken: once to let the host call end itself with a trap that says where it was
-//! ([`Until`](crate::attempt::Until)), and then it is dropped as well. Dropping a call unwinds its stack, in the course of which `guest`
+//! ([`Until`](crate::attempt::Until)), and then it is dropped as well. Dropping a call unwinds its stack, while `guest`
 //! records the backtrace; no instruction of the guest runs after that.
 
 use std::panic::AssertUnwindSafe;
@@ -15,54 +15,54 @@ use crate::attempt::{RunHandle, Why};
 
 use super::lanes::{Lanes, Turn};
 
-/// How long after the deadline a host call may still end itself before it is dropped. Tokio's timers count in
-/// milliseconds, so those of host calls come up to two late.
+/// Time after the deadline in which a host call may still end itself before it is dropped. Tokio's timers count in
+/// milliseconds, so those of host calls fire up to two late.
 const GRACE: Duration = Duration::from_millis(4);
 
-/// Processor time after its end in which a guest that computes may go on to where its fuel is known to the last unit: the next
-/// time that it has used up a slice. That is half a millisecond for all but those that wait for memory with every
-/// instruction; what those are charged for their last slice is estimated.
+/// Processor time after its end in which a guest that computes may go on until its fuel is known exactly: when it next
+/// uses up a slice. That takes half a millisecond for all but guests that wait for memory with every instruction; their
+/// fuel for the last slice is estimated.
 const SETTLE: Duration = Duration::from_millis(10);
 
-/// How long that may take on a machine that has no processor time for it.
+/// The longest time for settling on a machine that has no processor time for it.
 const SETTLE_WITHIN: Duration = Duration::from_millis(30);
 
-/// Why a call did not return.
+/// The reason that a call did not return.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
-    /// Its run is over.
+    /// The run reached its deadline or was stopped.
     Over(Why),
     /// A host function panicked, with these words.
     Panicked(String),
 }
 
-/// What was seen of a call while it went on.
+/// Observations of a call while it went on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pauses {
-    /// Whether it was ever started.
+    /// Whether it ever started.
     pub(super) started: bool,
-    /// How often it yielded.
+    /// The number of its yields.
     pub(super) yields: u64,
-    /// How long it was in the queue after that.
+    /// Time in the queue after its yields.
     pub(super) queued: Duration,
-    /// How long it was in the queue before its first turn.
+    /// Time in the queue before its first turn.
     pub(super) queued_first: Duration,
-    /// The processor time that the guest itself had used when its fuel was last known to the last unit.
+    /// Processor time that the guest itself had used when its fuel was last known exactly.
     pub(super) settled: Duration,
-    /// The processor time that it has used since then.
+    /// Processor time that it has used since then.
     pub(super) unsettled: Duration,
 }
 
 /// A call that is being watched.
 pub(super) struct Watched<'a, F: Future> {
-    /// None once it was dropped.
+    /// `None` once it was dropped.
     call: Pin<&'a mut Option<F>>,
     alarm: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     lanes: &'a Lanes,
     turn: &'a Arc<Turn>,
     handle: Arc<RunHandle>,
     polled: Option<Instant>,
-    /// Since when it is known that the call is to end, and what processor time it had used then.
+    /// When the call was first found due, and the processor time that it had used then.
     due_since: Option<(Instant, Duration)>,
     pauses: Pauses,
 }
@@ -84,7 +84,7 @@ impl<'a, F: Future> Watched<'a, F> {
         }
     }
 
-    /// Whether a guest that is to end may go on to where its fuel is known.
+    /// Returns whether a guest that must end may go on until its fuel is known.
     fn may_settle(&mut self, now: Instant) -> bool {
         let used = self.turn.used();
         let (since, used_then) = *self.due_since.get_or_insert((now, used));
@@ -92,16 +92,16 @@ impl<'a, F: Future> Watched<'a, F> {
         self.pauses.started && self.turn.ticked() && in_time
     }
 
-    /// Whether a call that is due is to be dropped although it was polled once more.
+    /// Returns whether a due call must be dropped, now that it was polled once more.
     fn had_its_chance(&mut self, why: &Why, computing: bool, now: Instant) -> bool {
         if computing {
             return !self.may_settle(now);
         }
-        // In a host call, which says where it was if it ends itself.
+        // A host call that ends itself says where it was.
         *why != Why::Deadline || now >= self.turn.deadline + GRACE || self.handle.is_over(self.turn.used())
     }
 
-    /// Poll the call, and take down what that took.
+    /// Polls the call, and records what that took.
     fn take_turn(&mut self, start: Instant, cx: &mut Context<'_>) -> (std::thread::Result<Poll<F::Output>>, Instant) {
         self.turn.yields_seen(self.pauses.yields);
         self.turn.begin(start);
@@ -116,15 +116,16 @@ impl<'a, F: Future> Watched<'a, F> {
         (polled, end)
     }
 
-    /// Records up to when the guest's fuel is known, after a turn. A turn that the ticker cut leaves open what the guest used
-    /// since it last went on from the host with its fuel told.
+    /// Records up to when the guest's fuel is known, after a turn. If the ticker cut the turn, the fuel is unknown from
+    /// when the guest last left the host with its fuel reported.
     fn settle(&mut self) {
         let used = self.turn.used_by_guest();
         let settled = if self.turn.ticked() { self.pauses.settled.max(self.turn.fuel_known_at()) } else { used };
         (self.pauses.settled, self.pauses.unsettled) = (settled, used.saturating_sub(settled));
     }
 
-    /// Wake the guest at its end. Only for a guest that has yielded or waits: most runs are over before they need it.
+    /// Sets an alarm that wakes the guest at its end. Only guests that have yielded or wait get one, because most runs
+    /// are over before they need it.
     fn set_alarm(&mut self, cx: &Context<'_>) {
         if self.alarm.is_some() {
             return;
@@ -132,7 +133,7 @@ impl<'a, F: Future> Watched<'a, F> {
         let handle = Arc::clone(&self.handle);
         let last = tokio::time::Instant::from_std(self.turn.deadline + GRACE);
         let mut alarm = Box::pin(async move {
-            // Whether it was the deadline or a stop: the guest is polled, and looks.
+            // A deadline and a stop are handled alike: the guest is polled, and checks which it was.
             let _ = tokio::time::timeout_at(last, handle.stops()).await;
         });
         let waker = self.lanes.expedite(self.turn, cx.waker());
@@ -149,15 +150,15 @@ impl<'a, F: Future> Watched<'a, F> {
 }
 
 impl<F: Future> Future for Watched<'_, F> {
-    /// What the call came to, or why it was ended; and what was seen of it.
+    /// The result of the call or the reason that it was ended, and what was observed of it.
     type Output = (Result<F::Output, Cut>, Pauses);
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let start = Instant::now();
-        let mut computing = true; // before its first turn, too: there is nothing to wait for
+        let mut computing = true; // before its first turn, too, when it cannot wait yet
         if this.handle.sleeper().is_some_and(|sleeper| sleeper.has_slept()) {
-            // In virtual time what it waited for may come before its turn is quite over, which is not to be taken for a yield.
+            // In virtual time a wait may end before its turn is quite over, which must not be taken for a yield.
             this.turn.queued_by(false);
         }
         if let Some(polled) = this.polled {
@@ -183,7 +184,7 @@ impl<F: Future> Future for Watched<'_, F> {
                 Poll::Ready((Err(Cut::Panicked(words(&*panic))), this.pauses))
             }
             (Ok(Poll::Pending), Some(why)) if this.had_its_chance(&why, computing, end) => {
-                // Nobody has counted the yield in which it stands, if it does.
+                // If the call stands in a yield, that yield has not been counted yet.
                 this.pauses.yields += u64::from(this.turn.in_yield());
                 this.drop_call();
                 Poll::Ready((Err(Cut::Over(why)), this.pauses))

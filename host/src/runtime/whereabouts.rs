@@ -1,7 +1,8 @@
-//! Where a run that is still going is: its stack a few times, some time apart, and what that means.
+//! Finds where a run that is still going spends its time: takes its stack a few times, some time apart, and judges the
+//! samples.
 //!
-//! One stack does not tell a guest that hangs from one that is slow. Several do: one that spins is always in the same
-//! function, one that is merely slow is not, and one that waits says for what and since when.
+//! One stack does not tell a guest that hangs from a slow one. Several do: a guest that spins is always in the same
+//! function, a slow one is not, and a waiting one shows what it waits for and since when.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,54 +12,54 @@ use crate::attempt::{Doing, Looking, RunHandle, Sample, Taken, TooManyWatch};
 
 use super::author::is_authors_place;
 
-/// How long a guest that computes may take to come by where its stack can be taken. One that takes longer has no turn: a
-/// hundred guests that spin on one processor get theirs ten times in that time.
+/// The longest time that a computing guest takes to reach a point where its stack can be taken. A guest that takes
+/// longer has no turn: a hundred guests that spin on one processor get theirs ten times in that time.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long a call that does not say that it waits may take before it counts as a wait.
+/// Duration from which a call that does not announce its wait counts as one.
 const SHORT_CALL: Duration = Duration::from_millis(5);
 
-/// Where a run is.
+/// Samples of a run, and their meaning.
 #[derive(Clone, Debug)]
 pub struct Whereabouts {
-    /// What the samples mean.
+    /// The meaning of the samples.
     pub verdict: Verdict,
-    /// What was seen, in the order of time. Empty if the run was over before anything was.
+    /// The samples in order of time. Empty if the run ended before the first one.
     pub samples: Vec<Seen>,
 }
 
-/// What was seen of a run at one moment.
+/// One sample of a run.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// How old the attempt was.
+    /// Age of the attempt.
     pub age: Duration,
-    /// What its guest did.
+    /// State of the guest.
     pub doing: Doing,
-    /// Units of fuel it had used.
+    /// Units of fuel used so far.
     pub fuel: u64,
-    /// Processor time it had used.
+    /// Processor time used so far.
     pub guest: Duration,
-    /// `function (file:line)`, innermost first; empty if its stack could not be taken.
+    /// `function (file:line)`, innermost first; empty if the stack could not be taken.
     pub stack: Vec<String>,
 }
 
-/// What is to be thought of a run.
+/// The meaning of a run's samples.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It computes, always in this function.
     Spins(String),
-    /// It goes on, here and there.
+    /// It goes on, in several places.
     Slow(String),
     /// It waits.
     Waits(String),
     /// It gets no processor.
     Queued(String),
-    /// It ended while it was looked at.
+    /// It ended while it was watched.
     Over,
 }
 
 impl Verdict {
-    /// The word for it, the same everywhere.
+    /// Returns the verdict as one word, the same everywhere.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Spins(_) => "spins",
@@ -69,7 +70,7 @@ impl Verdict {
         }
     }
 
-    /// The whole of it, on one line. It quotes the guest.
+    /// Returns the whole verdict on one line. It quotes the guest.
     pub fn words(&self) -> &str {
         match self {
             Self::Spins(words) | Self::Slow(words) | Self::Waits(words) | Self::Queued(words) => words,
@@ -79,11 +80,11 @@ impl Verdict {
 }
 
 impl RunHandle {
-    /// Look at the guest so many times, at least so far `apart`.
+    /// Takes `samples` samples of the guest, at least `apart` from each other.
     ///
     /// # Errors
     ///
-    /// [`TooManyWatch`] if too many look at it already.
+    /// [`TooManyWatch`] if too many watch the guest already.
     pub async fn whereabouts(&self, samples: usize, apart: Duration) -> Result<Whereabouts, TooManyWatch> {
         let look = self.sampler.look(None, samples)?;
         for n in 0..samples {
@@ -112,8 +113,8 @@ impl RunHandle {
         look.put(doing, self.used(), &stack);
     }
 
-    /// The host call that the guest waits in, and its stack there, if it was taken. A call that does not say that it waits
-    /// counts if it takes longer than `short`.
+    /// Returns the host call in which the guest waits, and its stack there, if it was taken. A call that does not
+    /// announce its wait counts if it takes longer than `short`.
     pub(super) fn resting(&self, short: Duration) -> Option<(Doing, Stack)> {
         let waiting = self.usage.snapshot().waiting;
         let (since, stack) = self.sampler.resting()?;
@@ -125,18 +126,18 @@ impl RunHandle {
         Some((doing, stack))
     }
 
-    /// Fuel and processor time up to now.
+    /// Returns the fuel and processor time used up to now.
     pub(super) fn used(&self) -> (u64, Duration) {
         let usage = self.usage.snapshot();
         (usage.fuel, usage.guest)
     }
 
-    /// Where all frames of `taken` are. Found on a thread for what takes its time.
+    /// Finds the places of all frames of `taken`, on a blocking thread.
     pub(super) async fn places(&self, taken: &Taken) -> Vec<Vec<Place>> {
         let Some((symbolizer, digest)) = self.sampler.symbolizer() else { return Vec::new() };
         let frames = taken.frames.clone();
         let found = tokio::task::spawn_blocking(move || symbolizer.places(&digest, &frames)).await;
-        // What reads the guest's debug information may give up on it, but then nothing of it is known at all.
+        // A panic while the guest's debug information is read leaves all places unknown.
         found.unwrap_or_else(|_| vec![Vec::new(); taken.frames.len()])
     }
 
@@ -152,24 +153,24 @@ impl RunHandle {
     }
 }
 
-/// The place of a frame's own function: what was inlined into it comes before.
+/// Returns the place of a frame's own function, after those of the functions inlined into it.
 fn own(places: &[Place]) -> Option<&Place> {
     places.last()
 }
 
-/// The innermost place of a frame that is the author's: an author's function is often inlined into one that a macro made.
-/// A closure has no name that tells it from others, so the function that it is written in goes before it.
+/// Returns the innermost place of a frame that is the author's, because an author's function is often inlined into one
+/// that a macro made. A closure's name does not tell it from others, so the function that contains it is preferred.
 fn authors(places: &[Place]) -> Option<&Place> {
     let mut own = places.iter().filter(|place| is_authors_place(place)).peekable();
     let innermost = own.peek().copied();
     own.find(|place| !place.function.starts_with("{closure")).or(innermost)
 }
 
-/// Where a guest computes.
+/// A place where a guest computes.
 struct Spot<'a> {
-    /// The function that tells one spot from another: the innermost, the author's where it has one of those inlined.
+    /// The function that tells one spot from another: the innermost, or the author's that is inlined into it.
     function: &'a Place,
-    /// What is told of it: the innermost function of the author's on the whole stack.
+    /// The place to name: the author's innermost function on the whole stack.
     told: &'a Place,
 }
 
@@ -185,7 +186,7 @@ impl<'a> Spot<'a> {
         self.function.function == other.function.function && self.told.function == other.told.function
     }
 
-    /// `function` (file:line), and where that is a function of others which the author's calls, its name.
+    /// Returns `function` (file:line), and if the author's function calls one of others there, that one's name.
     fn words(&self) -> String {
         if self.told.function == self.function.function {
             return quoted(self.told);
@@ -213,10 +214,10 @@ fn verdict(taken: &Taken, places: &[Vec<Place>]) -> Verdict {
     if let Some(Some(here)) = computing.last()
         && computing.iter().all(|spot| spot.as_ref().is_some_and(|spot| spot.is(here)))
     {
-        // Compilers make instructions that are of no line; another sample may have been at one that is.
+        // Compilers make instructions that belong to no line; another sample may have hit one that does.
         let with_line = computing.iter().rev().flatten().find(|spot| spot.told.line.is_some());
         let words = with_line.unwrap_or(here).words();
-        // One look tells where it is, and not how long it has been there.
+        // One sample tells where the guest is, but not how long it has been there.
         return if computing.len() > 1 && last.fuel > first.fuel {
             Verdict::Spins(format!("spins in {words}"))
         } else {
@@ -226,7 +227,7 @@ fn verdict(taken: &Taken, places: &[Vec<Place>]) -> Verdict {
     slow(taken, places)
 }
 
-/// Of a guest that was seen in several places: which, and what they are all within.
+/// Judges a guest that was seen in several places: names them, and the function that contains them all.
 fn slow(taken: &Taken, places: &[Vec<Place>]) -> Verdict {
     let mut seen = BTreeSet::new();
     for sample in &taken.samples {
@@ -242,7 +243,8 @@ fn slow(taken: &Taken, places: &[Vec<Place>]) -> Verdict {
     Verdict::Slow(format!("slow: busy in different places ({}){within}", seen.join(", ")))
 }
 
-/// The innermost function that all stacks have in common, counted from the outermost; the author's, if there is one.
+/// Returns the innermost function that all stacks have in common, counted from the outermost; the author's, if there is
+/// one.
 fn within(taken: &Taken, places: &[Vec<Place>]) -> Option<Place> {
     let outermost = |stack: &[u32]| -> Vec<Place> {
         stack.iter().rev().flat_map(|frame| places[*frame as usize].iter().rev()).cloned().collect()
@@ -258,17 +260,17 @@ fn within(taken: &Taken, places: &[Vec<Place>]) -> Option<Place> {
     common.pop()
 }
 
-/// `waits in X for Y`.
+/// Returns `waits in X for Y`.
 pub(super) fn waits_in(doing: &Doing) -> String {
     waiting(doing).map(|(call, what)| format!("waits in {call}{what}")).unwrap_or_default()
 }
 
-/// `has been waiting in X for Y`, to be followed by a length of time.
+/// Returns `has been waiting in X for Y`, to which the caller appends a length of time.
 fn has_been_waiting_in(doing: &Doing) -> String {
     waiting(doing).map(|(call, what)| format!("has been waiting in {call}{what}")).unwrap_or_default()
 }
 
-/// The host call that a guest waits in, and what for.
+/// Returns the host call in which a guest waits, and the thing that it waits for.
 fn waiting(doing: &Doing) -> Option<(String, String)> {
     let Doing::Waiting { call, what, .. } = doing else { return None };
     let call = call.map_or("a host call".to_owned(), |call| format!("`{call}`"));
@@ -276,7 +278,7 @@ fn waiting(doing: &Doing) -> Option<(String, String)> {
     Some((call, what))
 }
 
-/// `function` (file:line).
+/// Returns `function` (file:line).
 fn quoted(place: &Place) -> String {
     let Place { function, file, line } = place;
     match (file, line) {

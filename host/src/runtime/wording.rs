@@ -1,9 +1,10 @@
-//! Words errors of the runtime for outsiders: for guests, for what is stored of a run, and for the reason of a quarantine.
+//! Words errors of the runtime for outsiders: for guests, for what is stored of a run, and for the reason of a
+//! quarantine.
 //!
-//! An error holds more than its words. Its `Debug` form prints the host's own stack, with paths of the machine that built the
-//! host, as soon as `RUST_BACKTRACE` is set; and some errors name directories of the machine that the host runs on. So no
-//! error is formatted where it leaves the host: it passes [`of_error`], and other text that was not written for outsiders
-//! passes [`line`].
+//! An error holds more than its words. Its `Debug` form prints the host's own stack, with paths of the machine that
+//! built the host, as soon as `RUST_BACKTRACE` is set; and some errors name directories of the machine that the host
+//! runs on. So no error is formatted where it leaves the host: it passes [`of_error`], and other text that was not
+//! written for outsiders passes [`line`].
 
 use std::borrow::Cow;
 
@@ -40,7 +41,8 @@ pub(super) fn line(text: &str) -> String {
     }
 }
 
-/// Splits `word` into what stands before an absolute path, and the last part of that path. A word without one is returned whole.
+/// Splits `word` into the part before an absolute path, and the last part of that path. A word without a path is
+/// returned whole.
 fn split_path(word: &str) -> (&str, &str) {
     let quote = |c: char| matches!(c, '`' | '"' | '\'' | '(' | '[' | '<' | '=');
     let bare = word.trim_start_matches(quote);
@@ -78,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_a_component_cannot_make_a_terminal_do_anything() {
+    fn a_components_name_cannot_control_a_terminal() {
         let told = line("`\u{1b}[2J\u{0}\u{202e}` is not a valid name\u{2028}\u{85}of an import");
 
         assert_eq!(told, "`\\u001b[2J\\u0000\\u202e` is not a valid name of an import");

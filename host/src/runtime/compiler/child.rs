@@ -1,7 +1,7 @@
-//! The child's side: one component from stdin, compiled to stdout, within limits that it sets before it reads.
+//! Compiles one component from stdin to stdout in the child, within limits that the child sets before it reads.
 //!
-//! Reading a component's debug information is as dangerous, and is tried here first; see [`Work`].
-//! It gives up what it does not need. What goes wrong is told on stderr in a line, and by the exit code.
+//! Reading a component's debug information is as dangerous, and is tried here first; see [`Work`]. The child gives up
+//! every right that it does not need. It reports a failure on stderr in a line, and by the exit code.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -22,12 +22,12 @@ use crate::runtime::{debug_info, wording};
 
 use super::names;
 
-/// What a child is for. The first of its arguments: not a command for people.
+/// The work of a child: the first of its arguments, which is not a command for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
-    /// Compile the component.
+    /// Compiles the component.
     Compile,
-    /// Read all of its debug information, and tell by the exit code whether the limits were enough for that.
+    /// Reads all of its debug information, and tells by the exit code whether the limits were enough for that.
     ReadLines,
 }
 
@@ -40,21 +40,21 @@ impl Work {
     }
 }
 
-/// Whether this program's `main` looks for what a child is for.
+/// Whether this program's `main` checks if the process is a child.
 static ANSWERS: AtomicBool = AtomicBool::new(false);
 
-/// Address space beyond the memory that is allowed: for the program itself and its libraries.
+/// Address space beyond the allowed memory, for the program itself and its libraries.
 const PROGRAM: u64 = 512 << 20;
 
-/// Stack, in bytes. As a main thread usually has.
+/// Stack in bytes, as a main thread usually has.
 const STACK: u64 = 8 << 20;
 
-/// As low as host's threads that load, whatever this thread was started from.
+/// The same low priority as the host's loading threads, whatever thread started the child.
 const PRIORITY: i32 = 10;
 
-/// Be the compiler, if this process was started as one.
+/// Compiles, if this process was started as a compiler.
 ///
-/// To be called first thing in `main`, before there are threads and files. If it returns a code the process is to exit
+/// It must be called first in `main`, before there are threads and files. If it returns a code, the process must exit
 /// with it.
 pub fn compile_if_asked() -> Option<ExitCode> {
     ANSWERS.store(true, Ordering::Relaxed);
@@ -68,19 +68,19 @@ pub fn compile_if_asked() -> Option<ExitCode> {
     Some(match exit {
         Ok(()) => Exit::Done.into(),
         Err((exit, reason)) => {
-            // The host may be gone, and then nobody minds.
+            // Fails if the host is gone, which then needs no reason.
             let _ = writeln!(io::stderr(), "{reason}");
             exit.into()
         }
     })
 }
 
-/// Whether a child of this program would compile.
+/// Returns whether a child of this program would compile.
 pub(super) fn answers() -> bool {
     ANSWERS.load(Ordering::Relaxed)
 }
 
-/// What a child is told by its arguments.
+/// The arguments of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Brief {
     /// See [`CodeSettings`].
@@ -91,7 +91,7 @@ pub(super) struct Brief {
     pub(super) seconds: u64,
     /// The most compiled code, in bytes.
     pub(super) code: u64,
-    /// The host's process, without which the child must not be.
+    /// The host's process, which the child must not outlive.
     pub(super) host: u64,
     /// The hash of the host's engine.
     pub(super) engine: u64,
@@ -110,14 +110,14 @@ impl Brief {
     }
 }
 
-/// How a child ends, if nothing ends it.
+/// The exit code of a child that ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Exit {
     Done = 0,
     /// The component is not a valid one.
     Invalid = 10,
-    /// More memory was needed than is allowed.
+    /// Compiling needed more memory than is allowed.
     OutOfMemory = 11,
     /// The code could not be written.
     NoRoom = 12,
@@ -148,7 +148,7 @@ fn confined(work: Work, brief: &Brief) -> Result<(), (Exit, String)> {
     let not_set_up = |error: io::Error| Exit::NotSetUp.because(format!("cannot confine a compiler: {error}"));
     close_what_was_inherited().map_err(not_set_up)?;
     confine(brief).map_err(not_set_up)?;
-    // Before anything is read that is not the host's.
+    // Set before anything is read that is not the host's.
     std::panic::set_hook(Box::new(|panic| {
         let _ = writeln!(io::stderr(), "{}", panic.payload_as_str().unwrap_or("a panic without words"));
     }));
@@ -189,14 +189,14 @@ fn code(engine: &wasmtime::Engine, wasm: Vec<u8>) -> Result<Vec<u8>, (Exit, Stri
     })
 }
 
-/// Does in this process, without limits, all that children do with a component: for fuzzing. Returns the size of its code, and
-/// whether its debug information can be read.
+/// Does in this process, without limits, all that children do with a component, for fuzzing. Returns the size of its
+/// code, and whether its debug information can be read.
 ///
 /// # Errors
 ///
-/// What a child would say of it.
+/// The reason that a child would print.
 pub fn as_children_do(wasm: &[u8]) -> Result<(usize, bool), String> {
-    // An engine takes longer to make than most of what is tried takes to read.
+    // Made once, because making an engine takes longer than reading most of the inputs.
     static ENGINE: LazyLock<Result<wasmtime::Engine, (Exit, String)>> = LazyLock::new(|| engine(1 << 20));
     let readable = debug_info::can_be_read(wasm);
     let engine = ENGINE.as_ref().map_err(|(_, reason)| reason.clone())?;
@@ -211,68 +211,69 @@ fn not_read(error: io::Error) -> (Exit, String) {
     }
 }
 
-/// What the host itself was started with may have come along, such as a build tool's pipes.
+/// Closes descriptors that the host itself inherited, such as a build tool's pipes.
 #[expect(unsafe_code, reason = "closing descriptors by number cannot be checked by the compiler; see the proof")]
 fn close_what_was_inherited() -> io::Result<()> {
-    // SAFETY: the process has just begun, in `main`, on its only thread: nothing in it has opened a descriptor yet, so that
-    // none of those closed belongs to anything. Descriptors 0 to 2 stay.
+    // SAFETY: the process has just begun, in `main`, on its only thread: nothing in it has opened a descriptor yet, so
+    // that none of those closed belongs to anything. Descriptors 0 to 2 stay.
     match unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Take on the limits. None of them can be lifted again.
+/// Sets the limits. None of them can be lifted again.
 fn confine(brief: &Brief) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // A host that died before that is not noticed by it.
+    // The signal above is not sent if the host died before it was set.
     if getppid().map(Pid::as_raw_nonzero).is_none_or(|host| u64::try_from(host.get()) != Ok(brief.host)) {
         return Err(io::Error::other("the host is gone"));
     }
-    // If the machine runs out of memory this is what may go. Where that cannot be said the limit still holds.
+    // Makes the system choose this process if the machine runs out of memory. If that fails, the limit still holds.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-    // Not possible if the host's own priority is lower still, which is as good.
+    // Fails if the host's own priority is lower still, which is as good.
     let _ = setpriority_process(None, PRIORITY);
     rustix::thread::set_no_new_privs(true)?;
     drop_capabilities()?;
-    // No core files, and no way for others of this user to look into the process.
+    // Makes no core files, and keeps other processes of this user from looking into this one.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    // A signal that tells the reason comes at the first number, the end at the second.
+    // The child gets a signal that tells the reason at the first number, and is killed at the second.
     limit(Resource::Cpu, brief.seconds, brief.seconds.saturating_add(1))?;
     for (resource, most) in [
         (Resource::Core, 0),
         (Resource::Fsize, brief.code),
         (Resource::Stack, STACK),
-        // What is really used: memory of its own that can be written to.
+        // Memory in real use: its own memory that can be written to.
         (Resource::Data, brief.memory),
-        // And whatever else could be mapped.
+        // Everything else that could be mapped.
         (Resource::As, brief.memory.saturating_add(PROGRAM)),
         (Resource::Nproc, 0),
-        // No further file, no socket: stdin, stdout and stderr are open already.
+        // No further file or socket: stdin, stdout and stderr are open already.
         (Resource::Nofile, 0),
     ] {
         limit(resource, most, most)?;
     }
-    // Whoever sees a process of this name sees one that is confined.
+    // Set last, so that a process seen under this name is confined.
     Ok(rustix::thread::set_name(c"sexton-compile")?)
 }
 
-/// Gives up what a child of root, or of a host with capabilities, could do beyond its user's own files. For good: no new ones are
-/// granted to this process.
+/// Gives up what a child of root, or of a host with capabilities, could do beyond its user's own files. This is
+/// permanent, because the process can gain no new privileges.
 fn drop_capabilities() -> io::Result<()> {
-    // Up to the last one that this system knows. Only a process that may change the set can, and one that may not has none to gain.
+    // Goes up to the last capability that this system knows. Only a process with the right to change the set can do so,
+    // and a process without that right has none to gain.
     for number in 0..u64::BITS {
         if remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)).is_err() {
             break;
         }
     }
-    // Emptied with the permitted ones in any case, on systems that have such a set.
+    // On systems that have an ambient set, it is emptied with the permitted one in any case.
     let _ = clear_ambient_capability_set();
     let none = CapabilitySet::empty();
     Ok(set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?)
 }
 
-/// Limit a resource, or leave it at less if it was limited to that before.
+/// Limits a resource, or leaves it at less if it was limited to that before.
 fn limit(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
     let before = getrlimit(resource).maximum.unwrap_or(u64::MAX);
     Ok(setrlimit(resource, Rlimit { current: Some(current.min(before)), maximum: Some(maximum.min(before)) })?)
@@ -283,7 +284,7 @@ mod tests {
     use super::{Brief, Exit};
 
     #[test]
-    fn a_brief_arrives_as_it_was_given() {
+    fn a_brief_arrives_unchanged() {
         let brief = Brief { reservation: 4 << 30, memory: 1, seconds: 2, code: 3, host: 4, engine: u64::MAX };
 
         let arrived = Brief::parse(brief.args().into_iter().map(Into::into));
@@ -292,14 +293,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_brief_is_none() {
+    fn malformed_briefs_are_refused() {
         for args in ["", "1 2 3 4 5", "1 2 3 4 5 6 7", "1 2 3 4 5 six", "1 2 3 4 5 -6"] {
             assert_eq!(Brief::parse(args.split_whitespace().map(Into::into)), None, "{args}");
         }
     }
 
     #[test]
-    fn an_exit_is_known_by_its_code() {
+    fn an_exit_is_recognized_by_its_code() {
         for exit in [Exit::Done, Exit::Invalid, Exit::OutOfMemory, Exit::NoRoom, Exit::NotSetUp] {
             assert_eq!(Exit::from_code(exit as i32), exit);
         }

@@ -1,23 +1,25 @@
 //! Hides names of functions that are too long to be worth their price.
 //!
-//! The names of a component's functions are part of its compiled code. Wasmtime copies the name of each frame when it takes a
-//! stack down, twenty frames at most, on the thread that the guest runs on. A name of megabytes, which compilers do not make
-//! and attackers do, would keep that thread from all other guests for a tenth of a second at each trap and each look.
+//! The names of a component's functions are part of its compiled code. Wasmtime copies the name of each frame when it
+//! takes a stack, twenty frames at most, on the thread that the guest runs on. A name of megabytes, which no compiler
+//! makes but an attacker may, would keep that thread from all other guests for a tenth of a second at each trap and
+//! each sample.
 
 use std::borrow::Cow;
 
 use wasmparser::{CustomSectionReader, KnownCustom, Name, Parser, Payload};
 
-/// The longest name that is looked at, in bytes. Names of generic functions have some thousands. Twenty of this length are
+/// The longest name that is kept, in bytes. Names of generic functions have some thousands. Twenty of this length are
 /// copied in less time than a guest computes in one turn.
 const LONGEST: usize = 16 << 10;
 
-/// The section that holds them, and what it is called instead: a name that means nothing to anyone.
+/// The section that holds the names, and the meaningless name that it gets instead.
 const SECTION: &[u8; 4] = b"name";
 const HIDDEN: &[u8; 4] = b"long";
 
-/// `wasm` without the name sections that have a name of more than [`LONGEST`] bytes. The functions of their modules are told by
-/// their numbers. Nothing moves: positions in the component's file, by which lines are found, stay what they are.
+/// Returns `wasm` without the name sections that have a name of more than [`LONGEST`] bytes. The functions of their
+/// modules are shown by number. Nothing moves: positions in the component's file, by which lines are found, stay the
+/// same.
 pub(in crate::runtime) fn without_endless(wasm: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     let sections = Parser::new(0).parse_all(&wasm).map_while(Result::ok).filter_map(|payload| match payload {
         Payload::CustomSection(section) if has_endless(&section) => section.data_offset().checked_sub(SECTION.len()),
@@ -60,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_longer_than_any_compiler_makes_them_are_hidden_and_nothing_moves() {
+    fn names_longer_than_any_compiler_makes_are_hidden_and_nothing_moves() {
         let wasm = component(&"x".repeat(LONGEST + 1));
 
         let hidden = without_endless(Cow::Borrowed(&wasm));
@@ -86,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_component_is_left_to_the_compiler() {
+    fn a_file_that_is_no_component_is_left_to_the_compiler() {
         let whole = component(&"x".repeat(LONGEST + 1));
         for wasm in [&b""[..], b"\0asm", b"not wasm", &whole[..whole.len() / 2]] {
             assert_eq!(without_endless(Cow::Borrowed(wasm)).len(), wasm.len());

@@ -1,4 +1,4 @@
-//! Waiting for a child: for as long as it computes, or for a turn.
+//! Waits for a child while it computes, or for its turn.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -12,23 +12,23 @@ use crate::lengths;
 use crate::runtime::compiler::{Failure, trouble};
 use crate::runtime::components::LoadError;
 
-/// How often to look whether somebody still waits for what is compiled. Its end is noticed at once.
+/// Time between two checks whether the code is still wanted. The child's end is noticed at once.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The most of a child's words that are read, in bytes.
+/// The most bytes of a child's words that are read.
 const WORDS: usize = 4 << 10;
 
-/// When waiting for a child ends.
+/// The conditions that end the wait for a child.
 #[derive(Debug)]
 pub(super) struct Patience {
     child: u32,
-    /// The processor time after which its turn is over; `None` if it may use all that its limits allow.
+    /// The processor time after which the child's turn is over; `None` if it may use all that its limits allow.
     turn: Option<Duration>,
-    /// It is stopped when it has computed nothing for so long.
+    /// A child that computes nothing for this long is stopped.
     standstill: Duration,
-    /// Its processor time when that was last asked for,
+    /// The child's processor time when it was last read.
     used: Duration,
-    /// and when it is stopped unless that grows.
+    /// When the child is stopped unless `used` grows.
     until: Instant,
 }
 
@@ -37,14 +37,14 @@ impl Patience {
         Self { child, turn, standstill, used: Duration::ZERO, until: Instant::now() + standstill }
     }
 
-    /// The time that is left.
+    /// Returns the time that is left.
     ///
     /// # Errors
     ///
-    /// If there is none.
+    /// If no time is left: [`Failure::TurnOver`], or an error for a child that stands still.
     fn left(&mut self) -> Result<Duration, Failure> {
         let now = Instant::now();
-        // Where the system does not tell, it has one standstill for all that it does.
+        // If the system does not tell the processor time, the child has one standstill for all of its work.
         if let Some(used) = process_time(self.child).filter(|used| *used > self.used) {
             (self.used, self.until) = (used, now + self.standstill);
         }
@@ -61,7 +61,7 @@ impl Patience {
     }
 }
 
-/// What a child says until it ends, as far as that is read.
+/// Reads what a child says until it ends, up to [`WORDS`] bytes.
 pub(super) fn listen(
     said: &mut UnixStream,
     mut patience: Patience,
@@ -88,9 +88,9 @@ pub(super) fn listen(
 /// Ends a child and what it may have started, and waits until it is gone. Returns its status and its processor time.
 pub(super) fn end(child: &mut Child) -> io::Result<(ExitStatus, Option<Duration>)> {
     let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return Ok((child.wait()?, None)) };
-    // Not there any more, if it ended by itself and was alone: its number is its own until it was waited for.
+    // Fails if the child ended by itself and was alone. Its number stays its own until it is waited for.
     let _ = kill_process_group(group, Signal::KILL);
-    // Its clock can be read until it is waited for.
+    // The child's processor time can be read until it is waited for.
     let _ = waitid(WaitId::Pid(group), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
     let used = process_time(child.id());
     Ok((child.wait()?, used))
@@ -105,13 +105,13 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// As the host starts children: in a group of its own.
+    /// Starts a child like the host: in a group of its own.
     fn child(program: &str) -> Child {
         Command::new("sh").args(["-c", program]).process_group(0).spawn().unwrap()
     }
 
     #[test]
-    fn what_a_child_says_is_read_as_far_as_it_is_worth_it() {
+    fn a_child_is_heard_while_wanted_and_up_to_a_number_of_bytes() {
         let (mut said, says) = UnixStream::pair().unwrap();
         let patience = || Patience::new(std::process::id(), None, HOUR);
 
@@ -127,12 +127,12 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_waited_for_while_it_computes_until_its_turn_is_over() {
+    fn a_computing_child_is_waited_for_until_its_turn_is_over() {
         let (mut said, _says) = UnixStream::pair().unwrap();
         let turn = Duration::from_millis(200);
         let mut busy = child("while :; do :; done");
 
-        // Nothing ends it but its own processor time, however long it waits for a processor.
+        // Only its own processor time ends it, however long it waits for a processor.
         let over = listen(&mut said, Patience::new(busy.id(), Some(turn), HOUR), || true);
         let (status, used) = end(&mut busy).unwrap();
 
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_neither_computes_nor_ends_is_stopped_and_that_says_nothing_about_its_component() {
+    fn a_child_that_neither_computes_nor_ends_is_stopped_without_blame_for_its_component() {
         let (mut said, _says) = UnixStream::pair().unwrap();
         let mut idle = child("exec sleep 3600");
 
@@ -153,14 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn patience_is_renewed_by_what_a_child_computes() {
+    fn a_child_that_computes_renews_the_patience() {
         let mut busy = child("while :; do :; done");
-        // So long that a busy machine, too, gives the child a processor in it.
+        // Long enough that even a busy machine gives the child a processor in that time.
         let mut patience = Patience::new(busy.id(), None, Duration::from_secs(5));
         let first = patience.until;
 
         while patience.used.is_zero() {
-            std::thread::sleep(patience.left().unwrap().min(LOOK)); // as `listen` does with a child that says nothing
+            std::thread::sleep(patience.left().unwrap().min(LOOK)); // like `listen` with a silent child
         }
         end(&mut busy).unwrap();
 

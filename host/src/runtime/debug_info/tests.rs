@@ -6,8 +6,8 @@ use super::*;
 
 const CODE: Range<usize> = 1000..2000;
 
-/// Debug information of code that stands at [`CODE`] of a file: `run` of `task.rs`, of bytes 16 to 96 from there, made by a macro on
-/// line 1, and inlined into it from byte 32 to 48 `author`, with the loop on line 20.
+/// Makes debug information of code at [`CODE`] of a file: `run` of `task.rs` takes bytes 16 to 96 from there and was
+/// made by a macro on line 1; `author`, with the loop on line 20, is inlined into it from byte 32 to 48.
 fn info() -> DebugInfo {
     let encoding = gimli::Encoding { format: gimli::Format::Dwarf32, version: 4, address_size: 4 };
     let mut dwarf = write::Dwarf::new();
@@ -64,7 +64,7 @@ fn info() -> DebugInfo {
     DebugInfo { modules: vec![module] }
 }
 
-/// The innermost place of a guest of [`info`] whose innermost frame is `byte` bytes into the code.
+/// Returns the innermost place of a guest of [`info`] whose innermost frame is `byte` bytes into the code.
 fn innermost(byte: usize, change: impl FnOnce(Stack) -> Stack) -> String {
     let frame = |byte| Frame { function: "run".into(), offset: Some(CODE.start + byte), ahead: false };
     let stack = change(Stack(vec![frame(byte), frame(byte)]));
@@ -76,7 +76,7 @@ fn innermost(byte: usize, change: impl FnOnce(Stack) -> Stack) -> String {
 }
 
 #[test]
-fn a_guest_that_has_yielded_is_told_by_what_follows_and_one_in_a_call_is_not() {
+fn a_guest_that_has_yielded_is_placed_by_what_follows_and_one_in_a_call_is_not() {
     assert_eq!(innermost(28, Stack::ahead), "author (task.rs:20)", "the head of the loop belongs to `run`");
     assert_eq!(innermost(28, |in_call| in_call), "run (task.rs:1)", "`author` begins four bytes after the call");
 

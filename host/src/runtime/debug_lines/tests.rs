@@ -3,7 +3,7 @@ use crate::attempt::stack::LONGEST_NAME;
 use super::*;
 
 #[test]
-fn what_was_found_once_is_told_again_in_the_same_words_and_not_without_bound() {
+fn remembered_words_equal_those_first_found_and_are_bounded() {
     let mut found = Found::default();
     let place = |function: &str, line| Place { function: function.into(), file: Some("a.rs".into()), line: Some(line) };
     let stack = Stack::named(&["one", "two", "one"]);
@@ -26,7 +26,7 @@ fn what_was_found_once_is_told_again_in_the_same_words_and_not_without_bound() {
 }
 
 #[test]
-fn a_guest_that_gives_its_functions_endless_names_is_cut_short() {
+fn endless_function_names_of_a_guest_are_cut_short() {
     let endless = "é".repeat(100_000);
     let stack = Stack::named(&[&endless, "_ZN5probe4spin17h0123456789abcdefE"]);
 

@@ -1,7 +1,7 @@
-//! Who is next: four lanes, and in each of them tenants that take turns by what they have used.
+//! Decides which guest is next: there are four lanes, and in each of them tenants take turns by what they have used.
 //!
-//! Two kinds of threads take from here. The faster ones serve all but the last lane; the slower ones, which the system
-//! lets go on only when nobody else wants the processor, serve the last, where those are that spin.
+//! Two kinds of threads take guests from here. The faster ones serve all lanes but the last; the slower ones, which
+//! give way to all other threads, serve the last, for guests that spin.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::turn::Turn;
 
 pub(super) type Job = Runnable<Arc<Turn>>;
 
-/// Which threads: those for short turns, or those for guests that spin.
+/// The kind of threads: those for short turns, or those for guests that spin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gear {
     Fast,
@@ -28,7 +28,7 @@ impl Gear {
         if lane == Lane::Spent { Self::Slow } else { Self::Fast }
     }
 
-    /// Its lanes, in the order they are served.
+    /// Returns its lanes, in the order in which they are served.
     fn lanes(self) -> &'static [Lane] {
         match self {
             Self::Fast => &[Lane::Urgent, Lane::Fresh, Lane::Used],
@@ -37,25 +37,25 @@ impl Gear {
     }
 }
 
-/// How long guests that used some may wait for fresh ones, lest a stream of short runs starve them.
+/// The longest time that used guests wait for fresh ones, lest a stream of short runs starve them.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// All guests that could go on.
 #[derive(Debug)]
 pub(super) struct Queues {
     lanes: [LaneQueue; 4],
-    /// When a guest that used some last had a turn.
+    /// When a guest of the lane `Used` last had a turn.
     used_served: Instant,
 }
 
-/// One lane. Its tenants take turns: whoever has used the least processor time in it goes next.
+/// One lane. Its tenants take turns: the one that has used the least processor time in it goes next.
 #[derive(Debug, Default)]
 struct LaneQueue {
-    /// Those that have guests here, or have used more than is due to them. A list, as on most hosts these are few.
+    /// Tenants that have guests here, or have used more than their share. A list, because most hosts have few of them.
     tenants: Vec<TenantQueue>,
     waiting: usize,
-    /// What the tenant that went last had used by then: who comes anew begins there, rather than with all the time that it
-    /// did not use while it was away.
+    /// The usage of the tenant that went last, before its turn. A new tenant begins there, so that it does not get all
+    /// the time that it missed.
     now: u64,
 }
 
@@ -65,7 +65,7 @@ struct TenantQueue {
     used: u64,
     /// The number of the first of `jobs`.
     first: u64,
-    /// First come, first served. Those that were taken out of the middle leave a gap.
+    /// First come, first served. A job taken out of the middle leaves a gap.
     jobs: VecDeque<Option<Job>>,
     waiting: usize,
 }
@@ -137,17 +137,17 @@ impl Default for Queues {
 }
 
 impl Queues {
-    /// Whether no guest waits here.
+    /// Returns whether no guest waits here.
     pub(super) fn is_empty(&self) -> bool {
         self.lanes.iter().all(|lane| lane.waiting == 0)
     }
 
-    /// Put a guest in `lane`.
+    /// Puts a guest in `lane`.
     pub(super) fn push(&mut self, lane: Lane, job: Job) {
         self.lanes[lane as usize].push(lane, job);
     }
 
-    /// The next guest for threads of this kind, and its lane.
+    /// Takes the next guest for threads of this kind, and returns it with its lane.
     pub(super) fn pop(&mut self, gear: Gear) -> Option<(Job, Lane)> {
         if gear == Gear::Fast
             && self.lanes[Lane::Urgent as usize].waiting == 0
@@ -171,15 +171,15 @@ impl Queues {
         Some((job, lane))
     }
 
-    /// A guest of `tenant` had a turn that took so long.
+    /// Charges `tenant` for a turn of a guest in `lane`.
     pub(super) fn charge(&mut self, lane: Lane, tenant: &Name, time: Duration) {
-        // Not those that are to end: they are through in any case.
+        // The urgent lane is not charged, because its guests end in any case.
         if lane != Lane::Urgent {
             self.lanes[lane as usize].charge(tenant, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
         }
     }
 
-    /// Take a guest that is to end out of the lanes of `gear`, if it is in one and not among the urgent already.
+    /// Takes a guest that must end out of the lanes of `gear`, if it is in one and not among the urgent ones already.
     pub(super) fn remove(&mut self, gear: Gear, turn: &Arc<Turn>) -> Option<Job> {
         let (lane, number) = turn.place().filter(|(lane, _)| *lane != Lane::Urgent && Gear::of(*lane) == gear)?;
         let job = self.lanes[lane as usize].remove(turn.tenant(), number)?;
@@ -187,7 +187,7 @@ impl Queues {
         Some(job)
     }
 
-    /// All guests, to be dropped.
+    /// Takes all guests, so that they can be dropped.
     pub(super) fn drain(&mut self) -> Self {
         std::mem::take(self)
     }
@@ -205,7 +205,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(3600);
 
-    /// A guest of `tenant` that has had so many turns of computing, and is due in `left`.
+    /// Makes a guest of `tenant` that has had `turns` turns of computing, and is due in `left`.
     fn guest_of(tenant: &str, turns: u32, left: Duration) -> (Arc<Turn>, Job) {
         guest_that(tenant, turns, left, false)
     }
@@ -235,7 +235,7 @@ mod tests {
         queues.push(lane, job);
     }
 
-    /// As `lanes` does it for a guest that is to end.
+    /// Promotes a guest that must end, like `lanes`.
     fn promote(queues: &mut Queues, turn: &Arc<Turn>) -> bool {
         turn.hurry();
         let job = [Gear::Slow, Gear::Fast].into_iter().find_map(|gear| queues.remove(gear, turn));
@@ -252,14 +252,14 @@ mod tests {
         (queues, turns)
     }
 
-    /// The guests in the order in which threads of this kind poll them, as their numbers.
+    /// Returns the numbers of the guests in the order in which threads of this kind poll them.
     fn order(queues: &mut Queues, gear: Gear, guests: &[Arc<Turn>]) -> Vec<usize> {
         let number = |job: Job| guests.iter().position(|turn| Arc::ptr_eq(turn, job.metadata())).unwrap();
         std::iter::from_fn(|| queues.pop(gear)).map(|(job, _)| number(job)).collect()
     }
 
     #[test]
-    fn those_that_are_due_go_first_then_fresh_ones_then_those_that_used_little() {
+    fn due_guests_go_first_then_fresh_ones_then_those_that_used_little() {
         let (mut queues, turns) =
             queued([guest(FRESH, LONG), guest(0, LONG), guest(QUANTUM * 9, Duration::ZERO), guest(0, LONG)]);
 
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn fresh_ones_do_not_starve_those_that_used_some() {
+    fn fresh_guests_do_not_starve_those_that_used_some() {
         let (mut queues, turns) = queued([guest(FRESH, LONG), guest(0, LONG), guest(FRESH, LONG), guest(0, LONG)]);
 
         queues.used_served = Instant::now().checked_sub(PATIENCE * 2).expect("the machine is up for longer");
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_spin_and_those_that_did_so_the_last_time_are_for_the_slower_threads() {
+    fn guests_that_spin_or_spun_the_last_time_go_to_the_slower_threads() {
         let (mut queues, turns) = queued([guest(QUANTUM, LONG), guest(0, LONG), guest_that("default", 0, LONG, true)]);
 
         assert_eq!(order(&mut queues, Gear::Fast, &turns), [1]);
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_is_to_end_overtakes_all_that_are_queued_before_it() {
+    fn a_guest_that_must_end_overtakes_all_that_were_queued_before_it() {
         let (mut queues, turns) = queued((0..4).map(|_| guest(QUANTUM, LONG)));
 
         assert!(promote(&mut queues, &turns[2]));
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_away_does_not_get_the_time_that_it_missed() {
+    fn a_tenant_that_was_away_does_not_get_the_time_that_it_missed() {
         let (mut queues, _turns) = queued([guest_of("busy", QUANTUM, LONG)]);
         for _ in 0..100 {
             let (job, lane) = queues.pop(Gear::Slow).unwrap();
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_that_is_gone_takes_no_place_in_the_order() {
+    fn a_tenant_whose_guest_was_promoted_takes_no_place_in_the_order() {
         let (mut queues, turns) = queued([guest_of("a", QUANTUM, LONG), guest_of("b", QUANTUM, LONG)]);
         promote(&mut queues, &turns[0]);
 

@@ -1,7 +1,7 @@
-//! What a guest changes below a granted directory that has a quota.
+//! Charges a guest's changes below a granted directory that has a quota.
 //!
-//! A change of names is that of `wasmtime-wasi`, on a table of its own: so it goes on apart from the guest, whose table is not
-//! needed for it.
+//! Names are changed by `wasmtime-wasi`, on a table of its own, so that the change goes on apart from the guest and
+//! does not need the guest's table.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::runtime::opening::{Refused, Wanted};
 
 type At = Resource<Descriptor>;
 
-/// A name more.
+/// One more name.
 const ENTRY: Used = Used { bytes: 0, entries: 1 };
 
 impl From<Denied> for FsError {
@@ -28,7 +28,7 @@ impl From<Denied> for FsError {
     }
 }
 
-/// The directories of one change.
+/// A table with the directories of one change.
 #[derive(Default)]
 struct Apart {
     table: ResourceTable,
@@ -45,12 +45,12 @@ impl Apart {
     }
 }
 
-/// Charges `more`; whoever has the room then gives it back unless it is used.
+/// Charges `more`. The caller must give it back unless it is used.
 async fn charged(pool: &Pool, mut room: Room, more: Used) -> Result<Room, Denied> {
     pool.run(move || room.charge(more).map(|()| room)).await
 }
 
-/// Looks at what may lose the name `path`.
+/// Opens the file that may lose the name `path`.
 async fn named(pool: &Pool, room: Room, directory: Dir, path: String) -> (Room, Option<Named>) {
     pool.run(move || {
         let named = room.named(&directory, &path);
@@ -66,7 +66,7 @@ async fn lost_name(pool: &Pool, mut room: Room, named: Option<Named>) {
 }
 
 impl View<'_> {
-    /// The granted directory that a descriptor is below, if that has a quota.
+    /// Returns the grant of the directory that a descriptor is below, if that has a quota.
     pub(in crate::runtime) fn grant_of(&self, at: &At) -> Option<Arc<Grant>> {
         self.below.get(&at.rep()).cloned()
     }
@@ -79,7 +79,7 @@ impl View<'_> {
         Ok(file.clone())
     }
 
-    /// Does `work` alone in the directory, on the task's threads.
+    /// Does `work` on the task's threads, with the directory to itself.
     async fn alone<T: Send + 'static>(
         &mut self,
         grant: &Arc<Grant>,
@@ -116,8 +116,8 @@ impl View<'_> {
         self.alone(grant, move |room| room.open(&directory, &path, wanted)).await
     }
 
-    /// Opens a path where that takes several calls. What it leads to is charged as if it were new: too much is charged, until the
-    /// directory is measured again.
+    /// Opens a path where that takes several calls. With `CREATE` an entry is charged even if the file exists, so too
+    /// much may be charged until the directory is measured again.
     pub(in crate::runtime) async fn charged_open_in_steps(
         &mut self,
         grant: &Arc<Grant>,
@@ -196,12 +196,12 @@ impl View<'_> {
         grant.alone(work).await
     }
 
-    /// The directories between which a file gets another name. Bytes of one account do not become another's, as between
-    /// filesystems.
+    /// Returns the directories between which a file gets another name. Bytes cannot move between two accounts, just as
+    /// they cannot between filesystems.
     fn both(&self, at: &At, to: &At) -> FsResult<(Dir, Dir)> {
         match (self.grant_of(at), self.grant_of(to)) {
             (Some(from), Some(to)) if !from.shares_account(&to) => return Err(ErrorCode::CrossDevice.into()),
-            // What may only be read refuses it.
+            // A read-only directory refuses the change itself.
             _ => {}
         }
         Ok((self.directory(at)?, self.directory(to)?))
@@ -255,7 +255,7 @@ impl View<'_> {
         let work = move |room| async move {
             let (room, moved) = named(&pool, room, from.clone(), path.clone()).await;
             let (room, replaced) = named(&pool, room, into.clone(), new.clone()).await;
-            // Two names of one file: then nothing happens.
+            // Two names of one file: renaming one to the other changes nothing.
             let same = matches!((&moved, &replaced), (Some(moved), Some(replaced)) if moved.is(replaced));
             let mut apart = Apart::default();
             let (from, into) = (apart.add(from)?, apart.add(into)?);

@@ -1,6 +1,6 @@
-//! A granted directory while one guest changes it: what it makes larger is charged first.
+//! Changes a granted directory for one guest at a time, and charges growth first.
 //!
-//! All of it blocks, and belongs on the threads for files, but for being made and dropped.
+//! All of this blocks, and belongs on the threads for files, except making and dropping a room.
 
 use std::fs::File;
 use std::io;
@@ -21,13 +21,13 @@ use crate::runtime::opening::{self, Refused, Wanted};
 use super::walk::{Id, Used, id, length};
 use super::{Account, Grant, State};
 
-/// Why something was not done.
+/// The reason that a change was not made.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::runtime) enum Denied {
-    /// It would have gone past the directory's quota.
+    /// The change would have exceeded the directory's quota.
     #[error("the quota of its directory is used up")]
     Full,
-    /// The system would not.
+    /// The system refused the change.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -41,21 +41,21 @@ impl From<&Denied> for ErrorCode {
     }
 }
 
-/// Where a write begins.
+/// The place where a write begins.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::runtime) enum Place {
     At(u64),
     End,
 }
 
-/// Something below a directory that may lose its name.
+/// A file below a directory that may lose its name.
 #[derive(Debug)]
 pub(super) struct Named {
     file: OwnedFd,
     id: Id,
 }
 
-/// The right to change what a directory holds, alone.
+/// The right to change what a directory holds, with no other guest.
 pub(in crate::runtime) struct Room {
     grant: Arc<Grant>,
     account: Arc<Account>,
@@ -67,7 +67,7 @@ impl Room {
         Self { grant, account, state }
     }
 
-    /// Charges what is about to be added. What is not given back stays charged until the directory is measured again.
+    /// Charges what is about to be added. A charge that is not given back stays until the directory is measured again.
     pub(super) fn charge(&mut self, more: Used) -> Result<(), Denied> {
         if more == Used::default() {
             return Ok(());
@@ -108,7 +108,7 @@ impl Room {
     fn measure(&mut self) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let open = |path: &Path| rustix::fs::open(path, flags, Mode::empty());
-        // Where the directory was moved, the guest still has it.
+        // If the directory was moved, the guest still has it open.
         let root = match open(&self.account.path) {
             Ok(root) => root,
             Err(_) => rustix::fs::openat(&*self.grant.directory, c".", flags, Mode::empty())?,
@@ -130,22 +130,22 @@ impl Room {
 
 #[cfg(test)]
 impl Room {
-    /// What is charged once files that were closed are forgotten.
+    /// Returns what is charged, without closed files.
     pub(super) fn used(&mut self) -> Used {
         self.state.tidy();
         self.state.used
     }
 
-    /// Has it count from what was measured, and not measure again.
+    /// Keeps the last measurement, so that the directory is not measured again.
     pub(super) fn keep_measured(&mut self) {
         let at = Instant::now() + std::time::Duration::from_secs(3600);
         self.state.measured = self.state.measured.map(|last| super::Measured { at, ..last });
     }
 }
 
-/// Files.
+/// Changes files.
 impl Room {
-    /// Writes all of `bytes`, or what the system takes of it until it fails.
+    /// Writes all of `bytes`, or as much as the system takes until it fails.
     pub(in crate::runtime) fn write(&mut self, file: &File, bytes: &[u8], place: Place) -> Result<usize, Denied> {
         let before = file.metadata()?.len();
         let start = match place {
@@ -170,7 +170,7 @@ impl Room {
         Ok(set?)
     }
 
-    /// Counts what became of a file that had `before` bytes, for which `charged` were charged.
+    /// Corrects the charge for a file that had `before` bytes, for which `charged` were charged.
     fn settle(&mut self, file: &File, before: u64, charged: u64) {
         let Ok(stat) = fstat(file) else { return };
         let used = &mut self.state.used.bytes;
@@ -180,7 +180,7 @@ impl Room {
         }
     }
 
-    /// Opens a file or a directory. What that makes is charged, what it empties is given back.
+    /// Opens a file or a directory. A new entry is charged, and emptied bytes are given back.
     pub(in crate::runtime) fn open(
         &mut self,
         directory: &Dir,
@@ -190,7 +190,7 @@ impl Room {
         let (creates, empties) = (OpenFlags::CREATE, OpenFlags::TRUNCATE);
         let exclusive = wanted.open.contains(creates | OpenFlags::EXCLUSIVE);
         let there = match exclusive {
-            // What is there already is an error, which the system tells.
+            // An existing file is an error, which the system reports.
             true => Err(Refused::Code(ErrorCode::NoEntry)),
             false => opening::open(directory, path, wanted.without(creates | empties)),
         };
@@ -227,16 +227,16 @@ impl Room {
     }
 }
 
-/// Names.
+/// Changes names.
 impl Room {
-    /// Looks at what is at `path`, links not followed, before it may lose that name.
+    /// Opens what is at `path`, without following links, before it may lose that name.
     pub(super) fn named(&self, directory: &Dir, path: &str) -> Option<Named> {
         let file = opening::look(directory, path)?;
         let id = id(&fstat(&file).ok()?);
         Some(Named { file, id })
     }
 
-    /// Gives back what has lost a name: a file's bytes if that was its last one, and no guest has it open.
+    /// Gives back a lost name, and the file's bytes if that was its last name and no guest has it open.
     pub(super) fn lost_name(&mut self, named: &Named) {
         self.give_back(Used { bytes: 0, entries: 1 });
         let Ok(stat) = fstat(&named.file) else { return };
@@ -274,7 +274,7 @@ fn write_all(file: &File, bytes: &[u8], place: Place) -> io::Result<usize> {
             Ok(0) => break,
             Ok(now) => written += now,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // What was written before counts, and the next write tells.
+            // Bytes that were written before count, and the next write reports the error.
             Err(error) if written == 0 => return Err(error),
             Err(_) => break,
         }
@@ -285,7 +285,7 @@ fn write_all(file: &File, bytes: &[u8], place: Place) -> io::Result<usize> {
 fn append(file: &File, bytes: &[u8]) -> io::Result<usize> {
     use rustix::io::{Errno, ReadWriteFlags, pwritev2};
     match pwritev2(file, &[io::IoSlice::new(bytes)], 0, ReadWriteFlags::APPEND) {
-        // Everybody who appends here is a guest, and they come one at a time.
+        // Only guests append here, and they do so one at a time.
         Err(Errno::NOSYS | Errno::NOTSUP) => file.write_at(bytes, file.metadata()?.len()),
         written => Ok(written?),
     }

@@ -1,4 +1,4 @@
-//! A stream into a file below a directory with a quota.
+//! Provides a stream into a file below a directory with a quota.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use super::room::{Denied, Place, Room};
 use super::{Grant, answer};
 use crate::runtime::file_threads::Pool;
 
-/// What is taken at once. As much as streams of files without a quota take.
+/// Bytes that are taken at once: as many as streams of files without a quota take.
 const AT_ONCE: usize = 64 << 10;
 
-/// Writes go one after another: to the task's own threads, with room for each.
+/// A stream whose writes go one after another to the task's own threads, each charged first.
 pub(in crate::runtime) struct Output {
     file: Arc<File>,
     place: Place,
@@ -56,7 +56,7 @@ impl Output {
         };
     }
 
-    /// The error of the last write is told once.
+    /// Returns the error of the last write, once.
     fn check(&mut self) -> StreamResult<()> {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Failed(denied) => Err(StreamError::LastOperationFailed(denied.into())),

@@ -37,13 +37,13 @@ fn found(path: &Path) -> Used {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writers_at_once_never_go_past_the_quota_together() {
+async fn concurrent_writers_never_exceed_the_quota_together() {
     let place = tempfile::tempdir().unwrap();
     let accounts = Arc::new(Directories::default());
     let (most, piece) = (100_000, [1; 700]);
 
     let writers = (0..8).map(|n| {
-        // As runs of several tasks have it: each its own grant.
+        // Each writer has a grant of its own, like runs of several tasks.
         let grant = grant(&accounts, place.path(), most, 5);
         let path = place.path().to_owned();
         tokio::spawn(async move {
@@ -72,7 +72,7 @@ async fn writers_at_once_never_go_past_the_quota_together() {
 }
 
 #[tokio::test]
-async fn directories_one_within_the_other_share_the_outer_ones_account() {
+async fn nested_directories_share_the_outer_ones_account() {
     let place = tempfile::tempdir().unwrap();
     let inner = place.path().join("a/inner");
     fs::create_dir_all(&inner).unwrap();
@@ -95,7 +95,7 @@ async fn directories_one_within_the_other_share_the_outer_ones_account() {
     assert_eq!(room.write(&file, &[0; 10], Place::At(0)).unwrap(), 10);
 }
 
-/// What a guest does to one of a few names.
+/// A guest's change to one of a few names.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Open(OpenFlags),
@@ -103,7 +103,7 @@ enum Change {
     SetSize(u64),
     Close,
     Remove,
-    /// The next name becomes another of its file, if there is none.
+    /// Gives its file the next name, too, if that is free.
     Link,
     Rename,
 }
@@ -130,7 +130,7 @@ fn change() -> impl Strategy<Value = Change> {
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
-/// Does what `changes` does on the host, beside the system's own calls for names.
+/// Applies `change` like `changes` does, but with the host's own calls for names.
 fn apply(room: &mut Room, dir: &Dir, place: &Path, files: &mut [Option<Arc<File>>; 4], at: usize, change: Change) {
     let (name, next) = (NAMES[at], NAMES[(at + 1) % NAMES.len()]);
     match change {
@@ -169,9 +169,9 @@ fn apply(room: &mut Room, dir: &Dir, place: &Path, files: &mut [Option<Arc<File>
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
-    /// Files that have no name and are open are what is there beside what a walk finds.
+    /// Compares the charge with a walk, plus the open files that have no name.
     #[test]
-    fn what_is_charged_is_what_is_there_whatever_a_guest_does(
+    fn the_charge_equals_the_contents_whatever_a_guest_does(
         changes in prop::collection::vec((0_usize..4, change()), 1..80),
     ) {
         let place = tempfile::tempdir().unwrap();
@@ -180,7 +180,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let mut room = runtime.block_on(grant.room());
         let mut files: [Option<Arc<File>>; 4] = Default::default();
-        // Never again: what is charged is what was counted since.
+        // Measures now and never again, so that the charge is what was counted since.
         room.charge(Used { bytes: 0, entries: 1 }).unwrap();
         room.give_back(Used { bytes: 0, entries: 1 });
         room.keep_measured();
@@ -202,7 +202,7 @@ proptest! {
 
 #[test]
 #[ignore = "measures: what docs/design/0013 says of the walk"]
-fn what_a_walk_costs() {
+fn the_cost_of_a_walk_is_measured() {
     let place = tempfile::tempdir().unwrap();
     for folder in 0..100 {
         let folder = place.path().join(folder.to_string());

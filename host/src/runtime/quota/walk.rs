@@ -1,6 +1,7 @@
-//! What is below a directory, counted by looking at all of it.
+//! Counts what is below a directory by walking all of it.
 //!
-//! Links are not followed. No more than a few files are open at a time, however deep it goes: the way back up is by `..`.
+//! Links are not followed. Only a few files are open at a time, however deep the directory is, because the way back up
+//! is by `..`.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -10,24 +11,26 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
 
-/// What files take, and how many there are.
+/// The bytes and the number of files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::runtime) struct Used {
-    /// Lengths of files and of the targets of symbolic links, in bytes. Holes of sparse files count as if they were written.
+    /// Lengths of files and of the targets of symbolic links, in bytes. Holes of sparse files count as if they were
+    /// written.
     pub(in crate::runtime) bytes: u64,
     /// Files, directories and links.
     pub(in crate::runtime) entries: u64,
 }
 
-/// What a look at a directory found.
+/// The result of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) used: Used,
-    /// Whether that is all of it: not if there are more entries than were to be counted, or a directory was moved meanwhile.
+    /// Whether the walk found everything: not if there are more entries than the limit, or if a directory was moved
+    /// during the walk.
     pub(super) whole: bool,
 }
 
-/// Which file it is, on this machine.
+/// Identifies a file on this machine: its device and its inode.
 pub(super) type Id = (u64, u64);
 
 #[expect(clippy::unnecessary_cast, reason = "what these are differs between systems")]
@@ -39,7 +42,7 @@ pub(super) fn length(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
-/// A directory on the way to where the walk is, and those below it that are still to be seen.
+/// A directory on the way to the walk's position, and the directories in it that are not yet walked.
 struct Level {
     id: Id,
     folders: Vec<CString>,
@@ -48,16 +51,17 @@ struct Level {
 struct Walk {
     used: Used,
     most: u64,
-    /// Files with several names, which take their bytes once.
+    /// Files with several names, whose bytes count once.
     seen: HashSet<Id>,
 }
 
-/// Counts what is below `root`, up to `most` entries. Blocks for as long as the disk takes; `docs/design/0013` has what was
-/// measured.
+/// Counts what is below `root`, up to `most` entries. Blocks for as long as the disk takes; `docs/design/0013` has the
+/// measurements.
 ///
 /// # Errors
 ///
-/// If a directory cannot be read. One that the host has no permission to read is no place for a guest to write, and is passed.
+/// If a directory cannot be read. A directory that the host has no permission to read is skipped, because no guest can
+/// write there.
 pub(super) fn measure(root: OwnedFd, most: u64) -> io::Result<Found> {
     let mut walk = Walk { used: Used::default(), most, seen: HashSet::new() };
     let mut here = root;
@@ -73,7 +77,7 @@ pub(super) fn measure(root: OwnedFd, most: u64) -> io::Result<Found> {
                     levels.push(walk.level(&below)?);
                     here = below;
                 }
-                // It is gone, or the host may not look.
+                // The directory is gone, or the host may not read it.
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS | Errno::PERM) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -92,7 +96,7 @@ pub(super) fn measure(root: OwnedFd, most: u64) -> io::Result<Found> {
 }
 
 impl Walk {
-    /// Counts what is directly in `directory`.
+    /// Counts the entries of `directory` itself.
     fn level(&mut self, directory: &OwnedFd) -> io::Result<Level> {
         let mut level = Level { id: id(&fstat(directory)?), folders: Vec::new() };
         for entry in Dir::read_from(directory)? {
@@ -154,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_deeper_than_any_path_may_be_long_is_counted_with_few_files_open() {
+    fn a_directory_deeper_than_the_longest_path_is_counted_with_few_files_open() {
         let place = tempfile::tempdir().unwrap();
         let mut here: OwnedFd = File::open(place.path()).unwrap().into();
         for _ in 0..3000 {
@@ -165,7 +169,7 @@ mod tests {
         File::from(file).set_len(7).unwrap();
 
         assert_eq!(look(place.path(), 1 << 20).used, Used { bytes: 7, entries: 3001 });
-        // Which the folder itself cannot be removed with.
+        // The temporary directory cannot remove itself at this depth.
         for _ in 0..3000 {
             rustix::fs::unlinkat(&here, c"f", AtFlags::empty()).ok();
             here = openat(&here, c"..", OFlags::DIRECTORY, Mode::empty()).unwrap();

@@ -1,4 +1,4 @@
-//! What a run is charged that was interrupted: what it used, and no more, wherever it was.
+//! Tests that an interrupted run is charged for its use and no more, wherever it was.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use crate::task::{Limits, Task};
 
 use super::rig::{Rig, SLACK, component, limits, order, task};
 
-/// A program that goes round `inner` times, calls the host, and does that `outer` times over; then sleeps for an hour if
-/// `nap`. How often it has called the host is in its accounts: that tells how far it got. `call` is the host's function:
-/// `get` takes next to no time, `fill` a good deal of it and no fuel.
+/// Makes a program that does `inner` rounds and a host call, `outer` times over, then sleeps for an hour if `nap`. Its
+/// accounts say how often it has called the host, and so how far it got. `call` is the host's function: `get` takes
+/// next to no time, `fill` much time and no fuel.
 pub(super) fn telling(inner: u32, outer: u32, call: &str, nap: bool) -> Vec<u8> {
     let nap = if nap { "(call $block (call $after (i64.const 3600000000000)))" } else { "" };
     component(&format!(
@@ -60,20 +60,20 @@ pub(super) fn telling(inner: u32, outer: u32, call: &str, nap: bool) -> Vec<u8> 
     ))
 }
 
-/// Rounds between two calls: with what a round costs, a quarter of a slice of fuel or so.
+/// Rounds between two calls, which cost about a quarter of a slice of fuel.
 pub(super) const ROUNDS: u32 = 50_000;
 
-/// Rounds that take some milliseconds: what it costs to read a thread's clock is nothing beside them.
+/// Rounds that take some milliseconds, so that reading a thread's clock costs nothing beside them.
 const MANY_ROUNDS: u32 = 20 * ROUNDS;
 
-/// As good as for ever.
+/// A number of rounds whose end no test sees.
 pub(super) const ENDLESS: u32 = u32::MAX;
 
 fn plenty() -> Limits {
     Limits { fuel: u64::MAX / 4, host_calls: u64::MAX / 4, ..limits() }
 }
 
-/// What `times` times round with `inner` rounds and a call are charged when nothing interrupts them.
+/// Returns the fuel charged for `times` calls with `inner` rounds each, without an interruption.
 async fn uninterrupted(rig: &Rig, inner: u32, times: u32, call: &str) -> u64 {
     let ended = rig.run(telling(inner, times, call, false), plenty()).await;
     assert_eq!(ended.report.outcome, Outcome::Succeeded, "{ended:?}");
@@ -81,15 +81,15 @@ async fn uninterrupted(rig: &Rig, inner: u32, times: u32, call: &str) -> u64 {
     ended.report.accounts.fuel
 }
 
-/// Fuel that is charged for all that came before the first of `calls`, and for each.
+/// Returns the fuel charged before the first call, and for each call with its rounds.
 async fn prices(rig: &Rig, inner: u32, call: &str) -> (u64, u64) {
     let (once, often) = (uninterrupted(rig, inner, 1, call).await, uninterrupted(rig, inner, 11, call).await);
     let each = (often - once) / 10;
     (once - each, each)
 }
 
-/// `ended` was charged for as many rounds as it went, which is those that it told of and some of those up to the next call;
-/// within one part in a hundred (or, where that is next to nothing, a twentieth of a slice).
+/// Asserts that `ended` was charged for the rounds that it did, which are those of its counted calls and some of those
+/// up to the next; within one part in a hundred (or, if that is less, a twentieth of a slice).
 fn charged_fairly(ended: &Ended, (start, each): (u64, u64)) {
     let accounts = &ended.report.accounts;
     let (least, most) = (start + accounts.host_calls * each, start + (accounts.host_calls + 1) * each);
@@ -97,7 +97,7 @@ fn charged_fairly(ended: &Ended, (start, each): (u64, u64)) {
     assert!(accounts.fuel <= most + (most / 100).max(50_000), "more than {most} was charged: {ended:?}");
 }
 
-/// A run of `wasm` until it is over, or until it is killed `after` so long.
+/// Runs `wasm` until it ends, or kills it `after` a time.
 async fn run(rig: &Rig, wasm: Vec<u8>, limits: Limits, after: Option<Duration>) -> (Ended, Arc<RunHandle>) {
     let most = limits.deadline + SLACK;
     let task = Arc::new(Task { limits, ..task() });
@@ -109,14 +109,14 @@ async fn run(rig: &Rig, wasm: Vec<u8>, limits: Limits, after: Option<Duration>) 
     if let Some(after) = after {
         tokio::select! {
             ended = &mut run => panic!("it ended by itself: {ended:?}"),
-            // How long it goes on is what is varied.
+            // The time until the kill is what the tests vary.
             () = tokio::time::sleep(after) => handle.stop(Stop::Killed("enough".into())),
         }
     }
     (tokio::time::timeout(most, run).await.expect("it ends in time"), handle)
 }
 
-/// As `run`, for one that only its end stops.
+/// Runs `wasm` with ample limits, and kills it `after` a time.
 async fn killed(rig: &Rig, wasm: Vec<u8>, after: Duration) -> Ended {
     run(rig, wasm, plenty(), Some(after)).await.0
 }
@@ -170,11 +170,11 @@ async fn a_run_that_is_ended_while_it_waits_is_charged_what_it_computed_before()
 }
 
 #[tokio::test]
-async fn a_run_that_makes_the_host_work_is_not_charged_fuel_for_that() {
+async fn a_run_is_charged_no_fuel_for_work_of_the_host() {
     let rig = Rig::new();
     let prices = prices(&rig, 10, "fill").await;
 
-    // Far less than a slice in all, each turn of which the ticker cuts.
+    // Far less than a slice in all, with every turn cut by the ticker.
     for ms in [40, 90, 140] {
         let limits = Limits { deadline: Duration::from_millis(ms), ..plenty() };
         let ended = rig.run(telling(10, ENDLESS, "fill", false), limits).await;
@@ -184,8 +184,9 @@ async fn a_run_that_makes_the_host_work_is_not_charged_fuel_for_that() {
     }
 }
 
-/// The guest of `ended` was charged for what it took of the processor by its thread's own clock, within one part in a hundred.
-/// That clock is read on both sides of the moment at which a guest enters the host, as to read it takes longer than that does.
+/// Asserts that the guest of `ended` was charged for its processor time by its thread's own clock, within one part in a
+/// hundred. That clock is read on both sides of the moment at which a guest enters the host, because reading it takes
+/// longer than entering.
 fn charged_for_what_it_took((ended, handle): &(Ended, Arc<RunHandle>), outcome: Outcome) {
     let charged = ended.report.accounts.guest;
     let [at_least, at_most] = [0, 1].map(|n: usize| handle.stopwatches[n].took());
@@ -195,7 +196,7 @@ fn charged_for_what_it_took((ended, handle): &(Ended, Arc<RunHandle>), outcome: 
 }
 
 #[tokio::test]
-async fn a_run_that_is_ended_is_charged_the_processor_time_that_its_guest_took() {
+async fn a_run_that_is_ended_is_charged_the_processor_time_of_its_guest() {
     let rig = Rig::new();
     let deadline = Duration::from_millis(300);
 
@@ -214,11 +215,11 @@ async fn a_run_that_is_ended_is_charged_the_processor_time_that_its_guest_took()
 }
 
 #[tokio::test]
-async fn a_run_is_not_charged_for_the_processor_time_that_others_took_meanwhile() {
+async fn a_run_is_not_charged_for_the_processor_time_of_others() {
     let rig = Rig::new();
     let limits = Limits { deadline: Duration::from_secs(1), ..plenty() };
 
-    // More than there are processors, so that the system takes them from one another.
+    // More runs than processors, so that the system makes them take turns.
     let runs = (0..8).map(|_| run(&rig, telling(MANY_ROUNDS, ENDLESS, "get", false), limits.clone(), None));
     for ended in futures_util::future::join_all(runs).await {
         charged_for_what_it_took(&ended, Outcome::TimedOut);
@@ -226,7 +227,7 @@ async fn a_run_is_not_charged_for_the_processor_time_that_others_took_meanwhile(
 }
 
 #[tokio::test]
-async fn a_run_that_is_over_soon_is_not_charged_for_what_it_took_to_start_it() {
+async fn a_short_run_is_not_charged_for_its_start() {
     let rig = Rig::new();
 
     let short = run(&rig, telling(ROUNDS, 2, "get", false), plenty(), None).await;

@@ -1,13 +1,13 @@
-//! Components that are a little wrong: whatever a child would read of them, it ends, and says why in one line.
+//! Tests components that are a little wrong: a child's work on one ends, and a failure has a reason of one line.
 //!
-//! `PROPTEST_CASES=100000` has it tried longer. `fuzz/` has the same with coverage to go by.
+//! `PROPTEST_CASES=100000` tries for longer. `fuzz/` does the same, guided by coverage.
 
 use proptest::prelude::*;
 
 use super::rig::program;
 use crate::runtime::as_children_do;
 
-/// A program with names, and with debug information that holds together.
+/// Makes a program with names, and with consistent debug information.
 fn whole() -> Vec<u8> {
     let section = |name: &str, bytes: &[u8]| {
         let bytes: String = bytes.iter().map(|byte| format!("\\{byte:02x}")).collect();
@@ -25,7 +25,7 @@ fn whole() -> Vec<u8> {
     program(&fields, "(call $nap (i32.const 7)) i32.const 0")
 }
 
-/// A byte, and what becomes of it.
+/// Generates changes: the position of a byte, and its new value.
 fn changes() -> impl Strategy<Value = Vec<(prop::sample::Index, u8)>> {
     prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6)
 }
@@ -34,7 +34,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_component_that_is_a_little_wrong_ends_no_child_without_a_reason(changes in changes(), end in any::<prop::sample::Index>(), whole_length in any::<bool>()) {
+    fn a_slightly_damaged_component_compiles_or_fails_with_a_reason(changes in changes(), end in any::<prop::sample::Index>(), whole_length in any::<bool>()) {
         let mut wasm = whole();
         for (at, byte) in changes {
             let at = at.index(wasm.len());
@@ -52,7 +52,7 @@ proptest! {
 }
 
 #[test]
-fn what_a_child_reads_of_a_whole_component_is_read() {
+fn a_whole_component_compiles_and_its_debug_information_is_read() {
     let (code, readable) = as_children_do(&whole()).unwrap();
 
     assert!(code > 1000 && readable, "{code} bytes of code, and lines: {readable}");

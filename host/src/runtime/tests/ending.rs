@@ -1,4 +1,4 @@
-//! Guests that do not stop by themselves.
+//! Tests guests that do not stop by themselves.
 
 use crate::store::locks::Locks as _;
 use std::sync::Arc;
@@ -37,7 +37,8 @@ async fn a_guest_that_spins_ends_at_its_deadline_and_says_where_it_was() {
     assert_eq!(ended.report.backtrace.as_deref(), Some("run"), "{ended:?}");
     assert!(ended.report.message.as_deref().unwrap().contains("deadline of 200ms, while it was computing"));
     assert!(ended.report.accounts.fuel > 1_000_000, "an interrupted run is billed: {ended:?}");
-    // A million units take half a millisecond. By the clock it had far longer, but maybe not of a busy machine.
+    // A million units take half a millisecond. The guest had far longer, but a busy machine may have given it little of
+    // the processor.
     assert!(ended.report.accounts.guest >= Duration::from_micros(100), "{ended:?}");
     assert!(ended.report.accounts.host < DEADLINE / 2, "{ended:?}");
     assert_eq!(ended.report.accounts.host_calls, 0, "{ended:?}");
@@ -77,7 +78,7 @@ async fn a_guest_that_sleeps_in_a_host_call_ends_at_its_deadline_and_says_where_
 }
 
 #[tokio::test]
-async fn a_guest_that_waits_for_a_lock_ends_at_its_deadline_and_says_for_what() {
+async fn a_guest_that_waits_for_a_lock_ends_at_its_deadline_and_names_the_call() {
     let rig = Rig::new();
     let mut task = Task { limits: short(), ..task() };
     task.grants.locks.push(Pattern("*".into()));
@@ -136,7 +137,7 @@ async fn a_killed_guest_ends_at_once_whether_it_computes_or_waits() {
 }
 
 #[tokio::test]
-async fn a_shutdown_loses_the_run_rather_than_cancelling_it_and_a_lost_claim_says_so() {
+async fn a_shutdown_loses_the_run_and_a_lost_claim_is_reported_as_such() {
     let rig = Rig::new();
     for (stop, lost) in [(Stop::Shutdown, false), (Stop::ClaimLost, true)] {
         let task = Arc::new(task());
@@ -152,7 +153,7 @@ async fn a_shutdown_loses_the_run_rather_than_cancelling_it_and_a_lost_claim_say
 }
 
 #[tokio::test]
-async fn a_runtime_that_is_stopped_gives_up_its_guests_and_takes_no_more() {
+async fn a_stopped_runtime_gives_up_its_guests_and_takes_no_more() {
     let rig = Rig::new();
     let task = Arc::new(task());
     let mut running = Vec::new();
@@ -177,7 +178,7 @@ async fn a_runtime_that_is_stopped_gives_up_its_guests_and_takes_no_more() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_guest_is_left_when_its_run_is_dropped() {
+async fn a_dropped_run_leaves_nothing_of_its_guest() {
     let rig = Rig::new();
     let task = Arc::new(task());
     let prepared = rig.prepare(sleeping(), &task).await.unwrap();

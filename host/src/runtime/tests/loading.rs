@@ -1,4 +1,4 @@
-//! Files that are not what they should be, and what is granted.
+//! Tests faulty files, and grants.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ async fn a_file_that_is_not_a_component_is_refused_in_one_line() {
 }
 
 #[tokio::test]
-async fn a_file_over_the_limit_is_not_even_looked_at() {
+async fn a_file_over_the_limit_is_refused_for_its_size_alone() {
     let rig = Rig::new();
 
     let error = rig.load(vec![0; (4 << 20) + 1]).await.unwrap_err();
@@ -42,7 +42,7 @@ async fn a_file_over_the_limit_is_not_even_looked_at() {
 }
 
 #[tokio::test]
-async fn a_component_says_what_it_is() {
+async fn a_component_reports_its_kind_size_and_imports() {
     let rig = Rig::new();
     let wasm = program("", "i32.const 0");
     let size = wasm.len() as u64;
@@ -86,7 +86,7 @@ async fn damaged_compiled_code_is_compiled_again() {
 }
 
 #[tokio::test]
-async fn the_same_file_dropped_in_many_times_at_once_is_loaded_as_often() {
+async fn a_file_loaded_many_times_at_once_is_kept_once() {
     let rig = Rig::new();
     let wasm = program("", "i32.const 0");
 
@@ -101,7 +101,7 @@ async fn the_same_file_dropped_in_many_times_at_once_is_loaded_as_often() {
 }
 
 #[tokio::test]
-async fn what_does_not_compile_is_not_compiled_again() {
+async fn a_file_that_does_not_compile_is_not_compiled_again() {
     let rig = Rig::new();
     let whole = program("", "i32.const 0");
     let half = whole[..whole.len() / 2].to_vec();
@@ -130,7 +130,7 @@ async fn a_component_with_a_thousand_imports_too_many_is_refused() {
 }
 
 #[tokio::test]
-async fn all_that_a_manifest_does_not_grant_is_said_at_once_with_the_lines_to_add() {
+async fn all_missing_grants_are_named_at_once_with_the_lines_to_add() {
     let rig = Rig::new();
     let fields = r#"(import "sexton:task/cache@0.1.0" "delete" (func (param i32 i32 i32)))
         (import "sexton:task/locks@0.1.0" "[resource-drop]lock" (func (param i32)))
@@ -153,7 +153,7 @@ async fn all_that_a_manifest_does_not_grant_is_said_at_once_with_the_lines_to_ad
 }
 
 #[tokio::test]
-async fn what_the_host_does_not_have_is_named() {
+async fn an_import_that_the_host_does_not_have_is_named() {
     let rig = Rig::new();
     let wasm = component(
         r#"(import "acme:robot/arm@1.0.0" (instance))
@@ -170,7 +170,7 @@ async fn what_the_host_does_not_have_is_named() {
 }
 
 #[tokio::test]
-async fn a_task_may_not_be_given_more_memory_than_the_host_has() {
+async fn a_task_may_not_be_given_more_memory_than_the_host_allows() {
     let rig = Rig::new();
     let limits = Limits { memory: 1 << 30, ..limits() };
 

@@ -1,4 +1,4 @@
-//! Where a guest is seen to be while it goes on.
+//! Tests the stacks that are seen of a guest while it goes on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use super::rig::{Rig, order, task};
 /// The instruction `call`.
 const CALL: u8 = 0x10;
 
-/// A guest that looks as follows at 2,000 moments: whether its innermost frame is at a call, and whether it is said to stand ahead of what it
-/// does.
+/// Takes 2,000 samples of a guest: for each, whether its innermost frame is at a call, and whether its stack is marked
+/// as ahead.
 async fn seen(rig: &Rig, wasm: Vec<u8>) -> Vec<(bool, bool)> {
     const MOMENTS: usize = 2_000;
     let task = Arc::new(task());
@@ -25,7 +25,7 @@ async fn seen(rig: &Rig, wasm: Vec<u8>) -> Vec<(bool, bool)> {
     tokio::pin!(run);
     let enough = async {
         while look.count() < MOMENTS {
-            tokio::time::sleep(Duration::from_millis(1)).await; // a guest does not tell
+            tokio::time::sleep(Duration::from_millis(1)).await; // a guest gives no signal
         }
     };
     tokio::select! {
@@ -40,10 +40,10 @@ async fn seen(rig: &Rig, wasm: Vec<u8>) -> Vec<(bool, bool)> {
 }
 
 #[tokio::test]
-async fn a_guest_stands_ahead_of_what_it_does_where_it_yields_and_not_where_it_calls_the_host() {
+async fn a_guest_stands_ahead_where_it_yields_and_not_where_it_calls_the_host() {
     let rig = Rig::new();
 
-    // Both the end of a slice of fuel and the ticker cut it, and it makes a few calls for each.
+    // Both the end of a slice of fuel and the ticker cut the guest, and it makes a few calls for each cut.
     let seen = seen(&rig, telling(ROUNDS, ENDLESS, "get", false)).await;
 
     let count = |what| seen.iter().filter(|seen| **seen == what).count();

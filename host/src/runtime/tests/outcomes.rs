@@ -1,4 +1,4 @@
-//! What guests return, and the limits they run into.
+//! Tests what guests return, and the limits that they reach.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ async fn a_program_succeeds_with_exit_code_0_and_fails_with_any_other() {
 }
 
 #[tokio::test]
-async fn a_guest_that_uses_up_its_fuel_says_so() {
+async fn a_guest_that_uses_up_its_fuel_ends_out_of_fuel() {
     let rig = Rig::new();
 
     let wasm = program("", "(loop $again br $again) unreachable");
@@ -90,10 +90,10 @@ async fn a_guest_that_uses_up_its_fuel_says_so() {
 }
 
 #[tokio::test]
-async fn a_memory_bomb_runs_out_of_memory_and_not_the_host() {
+async fn a_memory_bomb_exhausts_its_own_memory_and_not_the_hosts() {
     let rig = Rig::new();
 
-    // grows by 1 MiB until it is refused
+    // Grows by 1 MiB until that is refused.
     let bomb = "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable";
     let ended = rig.run(program("(memory 1)", bomb), Limits { memory: 8 << 20, ..limits() }).await;
 
@@ -142,7 +142,7 @@ async fn endless_recursion_traps() {
 }
 
 #[tokio::test]
-async fn a_trap_says_what_and_where() {
+async fn a_trap_reports_its_reason_and_its_stack() {
     let rig = Rig::new();
 
     let ended = rig.run(program("(func $inner unreachable)", "call $inner i32.const 0"), limits()).await;
@@ -179,7 +179,7 @@ async fn a_string_over_the_limit_never_reaches_the_host() {
 }
 
 #[tokio::test]
-async fn a_granted_directory_that_is_not_there_refuses_the_run() {
+async fn a_missing_granted_directory_refuses_the_run() {
     let rig = Rig::new();
     let mut task = task();
     task.grants.directories.push(crate::task::Directory {

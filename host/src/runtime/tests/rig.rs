@@ -1,4 +1,4 @@
-//! A runtime to test with, and components for it that are made on the spot.
+//! Sets up a runtime for tests, and makes components for it on the spot.
 
 use crate::store::claims::Claims as _;
 use crate::store::runs::Runs as _;
@@ -19,8 +19,9 @@ use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
 use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
 
-/// What is allowed beyond a deadline for an attempt to be over. Far more than the promise of 50 ms, which holds for a
-/// machine that does nothing else: tests run beside compilers. A guest that is not ended at all takes a minute.
+/// Time after its deadline within which an attempt must end. It is far more than the promise of 50 ms, which holds for
+/// a machine that does nothing else, because tests run beside compilers. A guest that is not ended at all takes a
+/// minute.
 pub(super) const SLACK: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
@@ -44,7 +45,7 @@ impl Rig {
         Self::on(Arc::new(tempfile::tempdir().unwrap()))
     }
 
-    /// A runtime that finds the code that another has compiled.
+    /// Makes a runtime that finds the code that another has compiled.
     pub(super) fn on(directory: Arc<tempfile::TempDir>) -> Self {
         let name = format!("{}.db", std::fs::read_dir(directory.path()).unwrap().count());
         let store = SqliteStore::open(directory.path().join(name), &SqliteOptions::default()).unwrap();
@@ -63,13 +64,13 @@ impl Rig {
             max_memory: 512 << 20,
             tick: Duration::from_millis(5),
             max_component: 4 << 20,
-            // What is tested in here is what becomes of runs; children are for the end-to-end tests, which have the binary.
+            // These tests are about runs; children are for the end-to-end tests, which have the binary.
             compiler: Compiler::InProcess,
         };
         Self { runtime: Runtime::new(config, Arc::new(services)).unwrap(), directory, store }
     }
 
-    /// Claims on so many new runs of `task`.
+    /// Claims `n` new runs of `task`.
     pub(super) async fn claims(&self, task: &Task, n: usize) -> Vec<Claim> {
         let now = SystemTime.now();
         let run = NewRun::of(task.key.clone(), now, Cause::Demand);
@@ -95,7 +96,7 @@ impl Rig {
         self.runtime.prepare(&component, task)
     }
 
-    /// Run a component once within `limits`.
+    /// Runs a component once within `limits`.
     pub(super) async fn run(&self, wasm: Vec<u8>, limits: Limits) -> Ended {
         self.run_task(wasm, Task { limits, ..task() }).await
     }
@@ -107,7 +108,7 @@ impl Rig {
     }
 }
 
-/// `limits` with a deadline so far away that only what is tested ends the run.
+/// Returns limits with a deadline so far away that only what is tested ends the run.
 pub(super) fn limits() -> Limits {
     Limits { deadline: Duration::from_secs(60), ..Limits::default() }
 }
@@ -155,7 +156,7 @@ pub(super) fn order(task: &Arc<Task>) -> Order {
     }
 }
 
-/// A program whose `run` has `body`, in a module that also has `fields`. 0 is success.
+/// Makes a program whose `run` has `body`, in a module that also has `fields`. 0 is success.
 pub(super) fn program(fields: &str, body: &str) -> Vec<u8> {
     component(&format!(
         r#"(core module $m {fields} (func $run (export "run") (result i32) {body}))
@@ -166,7 +167,7 @@ pub(super) fn program(fields: &str, body: &str) -> Vec<u8> {
     ))
 }
 
-/// A program that calls `exit` with the status that `body` leaves, in a module that also has `fields`.
+/// Makes a program that calls `exit` with the status that `body` leaves.
 pub(super) fn exiting(body: &str) -> Vec<u8> {
     component(&format!(
         r#"(import "wasi:cli/exit@0.2.0" (instance $exit (export "exit" (func (param "status" (result))))))
@@ -181,7 +182,7 @@ pub(super) fn exiting(body: &str) -> Vec<u8> {
     ))
 }
 
-/// A program that sleeps for an hour, in a host call.
+/// Makes a program that sleeps for an hour, in a host call.
 pub(super) fn sleeping() -> Vec<u8> {
     component(
         r#"(import "wasi:io/poll@0.2.0" (instance $poll
@@ -211,8 +212,8 @@ pub(super) fn component(body: &str) -> Vec<u8> {
     wat::parse_str(format!("(component {body})")).unwrap()
 }
 
-/// A task made from a core module as a compiler would make it: `run` has `body`, which leaves the address of its result.
-/// `$text` (at 64, as long as `text`) is there to be handed out, `$input` and `$input_len` are what it was given.
+/// Makes a task from a core module as a compiler would: `run` has `body`, which leaves the address of its result.
+/// `text` is at 64 for the body to return; `$input` and `$input_len` are the run's input.
 pub(super) fn runner(text: &str, fields: &str, body: &str) -> Vec<u8> {
     let module = format!(
         r#"(module
@@ -236,14 +237,14 @@ pub(super) fn runner(text: &str, fields: &str, body: &str) -> Vec<u8> {
     wit_component::ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
 }
 
-/// Waits until the guest of a run computes, or waits in a host call: it is under way.
+/// Waits until the guest of a run computes, or waits in a host call.
 pub(super) async fn under_way(handle: &RunHandle) {
     while handle.used().0 == 0 && handle.resting(Duration::ZERO).is_none() {
-        tokio::time::sleep(Duration::from_millis(1)).await; // a guest does not tell
+        tokio::time::sleep(Duration::from_millis(1)).await; // a guest gives no signal
     }
 }
 
-/// How long something took.
+/// Returns the output of `work`, and how long it took.
 pub(super) async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
     let start = Instant::now();
     (work.await, start.elapsed())

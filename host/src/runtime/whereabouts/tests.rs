@@ -5,7 +5,7 @@ use crate::attempt::stack::Stack;
 
 use super::*;
 
-/// A guest's doings, one a sample: what it does, how much fuel it had used, and its functions, innermost first.
+/// Judges samples of a guest: for each its state, the fuel used so far, and its functions, innermost first.
 fn judged(samples: &[(Doing, u64, &[&str])]) -> Verdict {
     let sampler = Sampler::default();
     let look = sampler.look(None, samples.len()).unwrap();
@@ -27,7 +27,7 @@ fn waiting(call: Option<&'static str>, what: Option<&str>, since: Instant) -> Do
 
 use Doing::{Computing, Queued};
 
-/// What is said of a guest that computes where these samples found it. A frame is its places, innermost first.
+/// Returns the verdict on a guest that computes in these samples. A frame is its places, innermost first.
 fn said_of(samples: &[&[&[Place]]]) -> String {
     let sampler = Sampler::default();
     let look = sampler.look(None, samples.len()).unwrap();
@@ -46,7 +46,7 @@ fn at(function: &str, file: &str, line: Option<u32>) -> Place {
 }
 
 #[test]
-fn a_loop_that_was_inlined_into_what_a_macro_made_is_told_by_the_authors_own_function() {
+fn a_loop_inlined_into_a_macros_function_is_named_by_the_authors_own_function() {
     let made = at("export_run", "/home/ada/greet/src/lib.rs", Some(6));
     let step = at("wrapping_add", "/rustc/5980/library/core/src/num/mod.rs", Some(3));
     let run = |line| at("run", "/home/ada/greet/src/lib.rs", line);
@@ -57,7 +57,7 @@ fn a_loop_that_was_inlined_into_what_a_macro_made_is_told_by_the_authors_own_fun
 }
 
 #[test]
-fn a_call_of_another_crate_is_told_by_the_line_of_the_author_that_made_it() {
+fn a_call_of_another_crate_is_named_by_the_authors_line_that_made_it() {
     let sha = at("sha2::compress", "/home/ada/.cargo/registry/src/x/sha2-0.10/src/lib.rs", Some(8));
     let run = at("greet::run", "/home/ada/greet/src/lib.rs", Some(12));
 
@@ -75,7 +75,7 @@ fn a_guest_that_computes_in_one_function_spins_there_whatever_called_it() {
 }
 
 #[test]
-fn a_guest_that_is_here_and_there_is_slow_within_what_is_common() {
+fn a_guest_seen_in_several_places_is_slow_within_their_common_function() {
     let verdict = judged(&[
         (Computing, 10, &["f", "loop", "run"]),
         (Computing, 20, &["g", "loop", "run"]),
@@ -86,14 +86,14 @@ fn a_guest_that_is_here_and_there_is_slow_within_what_is_common() {
 }
 
 #[test]
-fn one_look_does_not_tell_that_a_guest_spins_and_neither_do_looks_between_which_it_used_nothing() {
+fn neither_one_sample_nor_several_without_fuel_between_them_tell_that_a_guest_spins() {
     let computes = Verdict::Slow("computes in `f` (src/lib.rs:7)".to_owned());
     assert_eq!(judged(&[(Computing, 10, &["f"])]), computes);
     assert_eq!(judged(&[(Computing, 10, &["f"]), (Computing, 10, &["f"])]), computes);
 }
 
 #[test]
-fn a_guest_that_waits_says_in_what_for_what_and_since_when() {
+fn a_waiting_guest_says_in_what_call_for_what_and_since_when() {
     let since = Instant::now().checked_sub(Duration::from_millis(2100)).expect("the machine is up for longer");
     let waits =
         |call, what| judged(&[(waiting(call, what, since), 5, &["f"]), (waiting(call, what, since), 5, &["f"])]);
@@ -117,13 +117,13 @@ fn a_guest_that_waits_again_and_again_does_not_hang() {
 }
 
 #[test]
-fn a_guest_without_a_turn_is_queued_and_one_of_which_nothing_was_seen_is_over() {
+fn a_guest_without_a_turn_is_queued_and_one_without_samples_is_over() {
     assert_eq!(judged(&[(Queued, 5, &[]), (Queued, 5, &[])]).as_str(), "queued");
     assert_eq!(judged(&[]), Verdict::Over);
 }
 
 #[test]
-fn more_than_a_few_cannot_look_at_once() {
+fn only_a_few_can_watch_a_guest_at_once() {
     let sampler = Sampler::default();
     let looks: Vec<_> = (0..8).map(|_| sampler.look(None, 1).unwrap()).collect();
 
@@ -134,7 +134,7 @@ fn more_than_a_few_cannot_look_at_once() {
 }
 
 #[test]
-fn a_look_has_room_for_so_many_samples_and_each_frame_is_kept_once() {
+fn a_look_takes_a_limited_number_of_samples_and_keeps_each_frame_once() {
     let sampler = Sampler::default();
     let look = sampler.look(Some(Duration::ZERO), 3).unwrap();
     for n in 0..10 {
