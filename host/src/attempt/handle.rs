@@ -300,7 +300,7 @@ impl RunHandle {
     /// Adds a line to the log if there is room.
     pub fn log(&self, line: LogLine) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let size = line.message.len() as u64 + 48; // what the line's time and level take when it is stored
+        let size = line.message.len() as u64 + 48; // the stored size of the line's time and level
         if log.cut || log.bytes + size > log.limit {
             log.cut = true;
             return;
