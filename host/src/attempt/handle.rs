@@ -21,7 +21,7 @@ use super::stack::Symbolizer;
 use super::usage::Usage;
 use super::virtual_time::{Sleeper, VirtualTime};
 
-/// Why an attempt is ended from outside.
+/// The reason why an attempt is ended from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// A user asked for the end, in these words.
@@ -73,11 +73,11 @@ pub struct RunHandle {
     pub task: TaskKey,
     /// When the attempt began.
     pub started: Instant,
-    /// What the attempt has used, and what it is doing.
+    /// The resources that the attempt has used, and its present activity.
     pub usage: Usage,
-    /// What the host refused its guest.
+    /// The refusals of the host to the guest.
     pub refused: Refused,
-    /// Where the guest is.
+    /// Shows the place in its code that the guest is at.
     pub(crate) sampler: Sampler,
     /// The bounds that a test compares the attempt's processor time with: the least and the most that its guest took.
     #[cfg(test)]
@@ -88,7 +88,7 @@ pub struct RunHandle {
     /// The attempt in virtual time, once it has begun there.
     sleeper: OnceLock<Arc<Sleeper>>,
     asked: Mutex<Option<Asked>>,
-    /// Why the attempt is interrupted, once it is.
+    /// The reason why the attempt is interrupted, once it is.
     stop: OnceLock<Stop>,
     /// Notified when there is a wish for the guest, and when the attempt is interrupted.
     ends: Notify,

@@ -18,13 +18,13 @@ use crate::task::TaskKey;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the run was ended in `{in_call}`: {why}")]
 pub struct Interrupt {
-    /// Why the run is over.
+    /// The reason why the run is over.
     pub why: Why,
     /// The host function in which the guest was, such as `locks.acquire`.
     pub in_call: &'static str,
 }
 
-/// Why a run is over before its guest returned.
+/// The reason why a run is over before its guest returned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Why {
     /// The run's time is used up.

@@ -22,7 +22,7 @@ pub struct Order {
 /// The result of an attempt that is over. Nothing of its guest is left.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// How the attempt ended, from which the run's next state follows.
+    /// The attempt's ending, from which the run's next state follows.
     pub ending: Ending,
     /// The record of the attempt that the store keeps.
     pub report: Report,

@@ -86,7 +86,7 @@ impl Taken {
 /// An observer of a guest.
 #[derive(Debug)]
 struct Look {
-    /// How often the guest should give a sample unasked. `None` for samples on request only.
+    /// The interval at which the guest should give a sample unasked. `None` for samples on request only.
     every: Option<Duration>,
     /// The number of samples that it has room for.
     most: usize,

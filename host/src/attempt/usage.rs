@@ -47,7 +47,7 @@ pub struct Waiting {
     pub since: Instant,
 }
 
-/// What an attempt has used so far, and what it is doing.
+/// The resources that an attempt has used so far, and its present activity.
 #[derive(Debug, Default)]
 pub struct Usage {
     fuel: AtomicU64,

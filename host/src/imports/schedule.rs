@@ -132,7 +132,7 @@ impl ImportsCtxView<'_> {
             let horizon = lengths::exact(limits.horizon);
             return Err(Error::Other(format!("a run may be due at most {horizon} ahead")).into());
         }
-        // A request that is refused counts as well, because each one asks the store.
+        // A refused request counts as well, because it asks the store, too.
         ctx.state::<Asked>().runs += 1;
         let waiting = ctx.until.unless_ended(in_call, ctx.services.store.waiting(task.clone())).await?;
         let waiting = waiting.map_err(|error| store_failure(error, in_call, Error::Other))?;

@@ -69,7 +69,8 @@ impl ImportsCtx {
         self.until.unless_ended(in_call, read).await?.map_err(|error| failure(error, in_call))
     }
 
-    /// Writes the entry of a key that was checked, and returns its new version. It expires after `expires_in` milliseconds.
+    /// Writes the entry of a key that was checked and returns its new version. It expires after `expires_in`
+    /// milliseconds.
     pub(in crate::imports) async fn write_entry(
         &mut self,
         key: String,

@@ -31,7 +31,7 @@ use super::target::{Host, Target};
 /// The timeout of each step for a guest that sets none, the same as in wasmtime-wasi-http.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How long after the run's deadline an exchange ends by itself. It does not end at the deadline itself, because the
+/// The time after the run's deadline at which an exchange ends by itself. It does not end at the deadline, because the
 /// guest's wait ends then, in a trap that says where it hung, and an error must not come a moment before.
 const GRACE: Duration = Duration::from_millis(250);
 

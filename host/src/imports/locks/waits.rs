@@ -148,8 +148,8 @@ impl Place {
     ///
     /// [`Deadlock`] if that closes a circle of runs that wait for one another; the run does not wait then.
     ///
-    /// The error goes to the run that began to wait last: what a waiting run holds, and which runs are before it, stays
-    /// the same until its wait ends, so a circle closes only when its last member begins to wait.
+    /// The error goes to the run that began to wait last. The locks that a waiting run holds and the runs before it
+    /// stay the same until its wait ends, so a circle closes only when its last member begins to wait.
     pub fn wait(&self, who: Waits) -> Result<(), Deadlock> {
         let mut queues = self.waits.queues();
         let Queues { by_lock, held, .. } = &mut *queues;
