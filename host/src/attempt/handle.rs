@@ -24,7 +24,7 @@ use super::virtual_time::{Sleeper, VirtualTime};
 /// The reason why an attempt is ended from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// A user asked for the end, in these words.
+    /// A kill by a user, or a replacement by another run, with its reason.
     Killed(String),
     /// The host shuts down and does not wait longer.
     Shutdown,
@@ -164,7 +164,7 @@ impl RunHandle {
     /// Ends the attempt at once if the guest cannot be notified, or if the claim is lost, because then nothing is left
     /// to put in order.
     ///
-    /// Must be called in a tokio context, because the timer must not need a guest thread.
+    /// Needs a tokio context, whose timer does not depend on guest threads. Without one the attempt ends at once.
     pub fn ask_to_end(self: &Arc<Self>, why: Stop) -> Duration {
         let wish = match &why {
             Stop::Killed(_) => Wish::Killed,

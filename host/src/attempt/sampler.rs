@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use super::stack::{Frame, Stack, Symbolizer};
 
-/// The number of observers of one run at once, bounded because each slows the run a little.
+/// The most observers of one run at once, bounded because each slows the run a little.
 const MOST_LOOKS: usize = 8;
 
 /// The run has too many observers already.

@@ -35,7 +35,7 @@ pub struct VirtualTime {
 struct State {
     /// Nanoseconds since the start.
     passed: u64,
-    /// The sum of all settings of the wall clock, in milliseconds.
+    /// The sum of all changes of the wall clock, in milliseconds.
     set: i64,
     /// The number of attempts awake. Below zero for a moment when an attempt is dropped in its sleep.
     awake: i64,
@@ -73,7 +73,7 @@ impl VirtualTime {
         Duration::from_nanos(self.state().passed)
     }
 
-    /// Sets the wall clock by so many milliseconds.
+    /// Moves the wall clock by so many milliseconds.
     pub fn set_clock(&self, by: i64) {
         let mut state = self.state();
         state.set = state.set.saturating_add(by);
@@ -118,7 +118,7 @@ impl VirtualTime {
         self.state().stirs
     }
 
-    /// Returns the next instant at which an attempt wakes, counted as by [`VirtualTime::passed`].
+    /// Returns the next instant at which an attempt wakes or a call is due, counted as by [`VirtualTime::passed`].
     pub fn next(&self) -> Option<Duration> {
         self.state().due.keys().next().map(|(at, _)| Duration::from_nanos(*at))
     }
@@ -129,8 +129,8 @@ impl VirtualTime {
         state.passed = state.passed.max(nanos(to));
     }
 
-    /// Wakes the first attempt that is due, and returns whether there was one. Waking them singly gives their work an
-    /// order.
+    /// Serves the first waker or call that is due, and returns whether there was one. Serving them singly gives their
+    /// work an order.
     pub fn wake_one(&self) -> bool {
         let mut state = self.state();
         if state.due.keys().next().is_none_or(|(at, _)| *at > state.passed) {

@@ -22,11 +22,11 @@ fn sleeping(time: &Arc<VirtualTime>, minutes: u32) -> tokio::task::JoinHandle<()
 async fn time_is_quiet_while_all_guests_sleep_and_due_guests_wake_one_by_one() {
     let time = VirtualTime::new(START, 0);
     let (late, early) = (sleeping(&time, 2), sleeping(&time, 1));
-    assert!(!time.is_quiet(), "they have not lain down yet");
+    assert!(!time.is_quiet(), "they do not sleep yet");
     time.quiet().await;
 
     assert_eq!(time.next(), Some(MINUTE));
-    assert!(!time.wake_one(), "nobody's time has come");
+    assert!(!time.wake_one(), "no guest is due");
     time.pass_to(MINUTE * 2);
     assert!(time.wake_one() && !time.is_quiet());
     early.await.unwrap();

@@ -26,7 +26,7 @@ async fn refresh(guest: &mut Guest, key: &str, max_age: u64) -> Refreshed {
 async fn renew(guest: &mut Guest, key: &str) -> Resource<Renewal> {
     match refresh(guest, key, 0).await {
         Refreshed::Yours(renewal) => renewal,
-        Refreshed::Fresh(_) | Refreshed::Held(_) => panic!("somebody else renews `{key}`"),
+        Refreshed::Fresh(_) | Refreshed::Held(_) => panic!("another run renews `{key}`"),
     }
 }
 

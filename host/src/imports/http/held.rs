@@ -22,8 +22,8 @@ use crate::attempt::{Ledger, NoRoom};
 use crate::imports::ImportsView;
 use crate::imports::held_stream::hold_output;
 
-/// The version that `wasmtime-wasi-http` links. A function of another version would be added and not replace its
-/// function.
+/// The version that `wasmtime-wasi-http` links. With another one, functions would be added beside its own instead of
+/// replacing them.
 const INTERFACE: &str = "wasi:http/types@0.2.12";
 
 /// The longest method and scheme, in bytes. The longest registered method has 17.

@@ -232,7 +232,7 @@ async fn the_time_of_a_wait_is_counted_however_the_wait_ends() {
     let world = World::new();
     let (mut holder, mut late) = (world.guest().await, world.guest().await);
     let _lock = take(&mut holder, "a", Mode::Exclusive).await;
-    assert_eq!(holder.order.handle.usage.lock_wait(), Duration::ZERO, "nobody was waited for");
+    assert_eq!(holder.order.handle.usage.lock_wait(), Duration::ZERO, "it did not wait");
 
     assert!(matches!(acquire(&mut late, "a", Mode::Exclusive, 30).await, Ok(Err(Error::Held))));
     let waited = late.order.handle.usage.lock_wait();

@@ -273,7 +273,7 @@ mod tests {
         drop(other);
 
         assert_eq!(waits.waiting(&named("a")), 0);
-        assert!(waits.is_empty(), "a queue that nobody stands in takes memory");
+        assert!(waits.is_empty(), "an empty queue takes memory");
     }
 
     #[tokio::test]

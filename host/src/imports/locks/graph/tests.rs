@@ -52,7 +52,7 @@ fn the_error_of_the_run_that_closes_a_circle_names_its_members() {
         "run 3 of `task` waits for lock `lock 1`, run 1 of `task`, which has it, waits for lock `lock 2`, \
          run 2 of `task`, which has it, waits for lock `lock 3`, which run 3 has"
     );
-    assert_eq!(waits.list(&Name::default_tenant()).len(), 2, "who was told does not wait");
+    assert_eq!(waits.list(&Name::default_tenant()).len(), 2, "the run with the error does not wait");
 }
 
 #[test]
