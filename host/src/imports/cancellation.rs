@@ -29,8 +29,8 @@ impl<T: ImportsView> Capability<T> for Cancellation {
     }
 }
 
-/// Returns how long before its deadline a run learns that it is near: its grace, but never before half of its time is
-/// over, lest a task with little time begin with that notice.
+/// Returns how long before its deadline a run learns that the deadline is near: its grace, but never before half of its
+/// time is over, lest a task with little time begin with that notice.
 fn notice(limits: &Limits) -> Duration {
     limits.grace.min(limits.deadline / 2)
 }

@@ -203,7 +203,8 @@ async fn ask_in_turn(
 ) -> store::Result<Asked> {
     let store = &ctx.services.store;
     let at_end = || patience.is_some_and(|end| end <= ctx.until.now());
-    // This is so even without a wait: a lock that is free for the blink between two holders is for the runs that wait.
+    // A run without patience enters the queue, too: a lock that is free for a blink between two holders is for those
+    // that wait.
     let place = ctx.services.lock_waits.enter(Arc::clone(lock), mode);
     let mut wait = None;
     if !place.in_front() {

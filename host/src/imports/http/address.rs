@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Returns whether a host on the public internet could have `address`.
 ///
-/// The other addresses in the IANA special-purpose registries are not public: private, shared (RFC 6598), loopback,
-/// link-local, unique-local, multicast, documentation, benchmarking, reserved. An IPv6 address that stands for an IPv4
-/// address is public if that one is.
+/// All others in the IANA special-purpose registries are not public: private, shared (RFC 6598), loopback, link-local,
+/// unique-local, multicast, documentation, benchmarking, reserved. An IPv6 address that stands for an IPv4 address is
+/// public if that one is.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),

@@ -146,8 +146,8 @@ impl Way {
         Ok(Box::new(tls))
     }
 
-    /// Tries the addresses in turn, each for its share of the time, so that one that drops packets does not use up the
-    /// time of the next.
+    /// Tries the addresses in turn, each for its share of the time, so that an address that drops packets leaves time
+    /// for the next.
     async fn connect_to_any(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Error> {
         let end = until(self.options.connect_timeout, self.until.deadline());
         let addresses = &addresses[..addresses.len().min(MOST_ADDRESSES)];
