@@ -185,7 +185,6 @@ impl Drop for Ledger {
     fn drop(&mut self) {
         // Charges hold a reference to the ledger. The rest is linear memory and the table, which were dropped before
         // it.
-        // before it.
         self.all.give_back(self.total());
     }
 }
