@@ -1,7 +1,8 @@
-//! What an attempt under way is: others end it, look at it and read its log through its [`RunHandle`]; what the host holds for its
-//! guest is charged to its ledger; what its guest waits for ends with it by [`Until`].
+//! Holds the state of an attempt in progress. Other parts of the host end it, watch it and read its log through its
+//! [`RunHandle`]. The memory that the host holds for its guest is charged to its ledger. [`Until`] ends the guest's
+//! waits together with the attempt.
 //!
-//! The guests' imports and the runtime stand on it. It knows no wasmtime.
+//! The guests' imports and the runtime build on this module. It knows no wasmtime.
 
 mod all_memory;
 mod handle;

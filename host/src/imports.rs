@@ -1,10 +1,11 @@
 //! Holds the capabilities of guests, one file each. Each checks what the guest sends before anything else.
 //!
-//! The runtime keeps an [`ImportsCtx`] in its store's data, says so with [`ImportsView`], and links those of [`all`] that a task
-//! is granted. Names inside an interface (locks, keys, hosts) are checked here, at every call.
+//! The runtime keeps an [`ImportsCtx`] in its store's data, implements [`ImportsView`] for it, and links the
+//! capabilities of [`all`] that a task is granted. Names inside an interface (locks, keys, hosts) are checked here, at
+//! every call.
 //!
-//! Errors that a guest can act on are the WIT errors of each interface. The ends of a run, by its deadline, a kill
-//! or a lost claim, are each an [`Interrupt`](crate::attempt::Interrupt), raised inside the host function so that the trap carries the
+//! Errors that a guest can act on are the WIT errors of each interface. If a run must end, by its deadline, a kill or a
+//! lost claim, the host function raises an [`Interrupt`](crate::attempt::Interrupt), so that the trap carries the
 //! guest's stack.
 
 pub mod bindings;
@@ -31,7 +32,7 @@ use ctx::{Imports, LARGEST_VALUE, LONGEST_NAME, State, is_granted, is_name};
 pub use ctx::{ImportsCtx, ImportsCtxView, ImportsView};
 pub use services::Services;
 
-/// Every capability there is, in the order in which missing grants are told.
+/// Returns every capability, in the order in which missing grants are reported.
 pub fn all<T: ImportsView>() -> [&'static dyn Capability<T>; 10] {
     [
         &log::Log,
@@ -47,10 +48,10 @@ pub fn all<T: ImportsView>() -> [&'static dyn Capability<T>; 10] {
     ]
 }
 
-/// The bytes that the host takes for any handle: places in two tables, and a small thing of its own.
+/// Bytes that the host takes for any handle: entries of two tables, and a small object of its own.
 pub(crate) const HANDLE: usize = 512;
 
-/// Returns the bytes that the host holds in a table of handles, besides those that are charged where a thing is made.
+/// Returns the bytes that a table of handles holds, besides those that were charged when an object was made.
 pub(crate) fn held_by<T: ImportsView>(table: &mut ResourceTable) -> u64 {
     let capabilities = all::<T>();
     let held = |entry: &(dyn std::any::Any + Send)| capabilities.iter().map(|one| one.held_by(entry)).sum::<usize>();

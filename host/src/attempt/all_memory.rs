@@ -1,19 +1,19 @@
-//! How much memory the attempts of a host may have together: so much that the host itself always has some.
+//! Bounds the memory of all attempts of a host together, so that the host itself always has some.
 //!
-//! A task's limit bounds its own runs. A host that runs more tasks at once than its machine has memory for would be ended by
-//! the system, and every run with it, so the run that asks last ends instead.
+//! A task's limit bounds its own runs only. If a host ran more tasks at once than its machine has memory for, the
+//! system would end the host and every run with it, so the run that asks last ends instead.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What part of the memory that the process may have is never for guests, as a divisor: it is for the store, the API, compiled code
+/// The part of the process's memory that guests never get, as a divisor. It is for the store, the API, compiled code
 /// and the stacks of guests.
 const OWN_PART: u64 = 4;
 
-/// It is this much at least, in bytes: a host with a hundred plugins and nothing to do takes 40 MiB, the pages that its store keeps
-/// at hand and the answers of its API take some more.
+/// The least that guests never get, in bytes: an idle host with a hundred plugins takes 40 MiB, and the pages that its
+/// store caches and the answers of its API take some more.
 const OWN: u64 = 192 << 20;
 
-/// Guests have this much on any host, in bytes: one that has less to give cannot run anything.
+/// The least that guests get on any host, in bytes, because a host that gives less cannot run anything.
 const LEAST: u64 = 64 << 20;
 
 /// The memory of all attempts.
@@ -24,22 +24,22 @@ pub(crate) struct AllMemory {
 }
 
 impl AllMemory {
-    /// Of a process that may have as much as this one.
+    /// Creates the bound that fits the memory of this process.
     pub(crate) fn of_this_process() -> Self {
         Self::of(system::may_have().map_or(u64::MAX, for_guests))
     }
 
-    /// `limit` bytes.
+    /// Creates a bound of `limit` bytes.
     pub(crate) fn of(limit: u64) -> Self {
         Self { limit, taken: AtomicU64::new(0) }
     }
 
-    /// In bytes.
+    /// Returns the bound in bytes.
     pub(crate) fn limit(&self) -> u64 {
         self.limit
     }
 
-    /// Whether there were `bytes` more; they are taken then.
+    /// Takes `bytes` if they are within the bound, and returns whether they were.
     pub(crate) fn take(&self, bytes: u64) -> bool {
         let fits = |taken: u64| taken.checked_add(bytes).filter(|taken| *taken <= self.limit);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
@@ -50,7 +50,7 @@ impl AllMemory {
     }
 }
 
-/// What is for guests of `bytes` that a process may have.
+/// Returns the part for guests of the `bytes` that a process may have.
 fn for_guests(bytes: u64) -> u64 {
     bytes.saturating_sub(OWN.max(bytes / OWN_PART)).max(LEAST)
 }
@@ -61,7 +61,8 @@ mod system {
 
     use rustix::process::{Resource, getrlimit};
 
-    /// Bytes of memory that this process may have: of the machine, its control group and its data limit the least.
+    /// Returns the bytes that this process may have: the least of the machine's memory, the control group's and the
+    /// data limit.
     pub(crate) fn may_have() -> Option<u64> {
         let machine = rustix::system::sysinfo();
         let of_machine = machine.totalram.checked_mul(u64::from(machine.mem_unit.max(1)));
@@ -70,7 +71,8 @@ mod system {
         of_machine.into_iter().chain(of_group).chain(of_data_limit()).min()
     }
 
-    /// What the data limit leaves: address space that is reserved already (stacks and tables of guests) counts there.
+    /// Returns what the data limit leaves. Address space that is reserved already (stacks and tables of guests) counts
+    /// there.
     fn of_data_limit() -> Option<u64> {
         let limit = getrlimit(Resource::Data).current?;
         let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
@@ -78,7 +80,7 @@ mod system {
         Some(limit.saturating_sub(data * rustix::param::page_size() as u64))
     }
 
-    /// The least limit of the control groups in the lines `groups` of `/proc/self/cgroup`, version 1 or 2.
+    /// Returns the least limit of the control groups in `groups`, the lines of `/proc/self/cgroup`, version 1 or 2.
     pub(crate) fn of_groups(groups: &str, root: &Path) -> Option<u64> {
         let of = |line: &str| {
             let mut fields = line.splitn(3, ':').skip(1);
@@ -90,7 +92,7 @@ mod system {
                 }
                 _ => return None,
             };
-            // In a container the path is another's; its own group is at the top then.
+            // In a container the path is one of the host system's; the container's own group is at the top then.
             let own = top.join(path);
             let groups = own.ancestors().take_while(|at| at.starts_with(&top));
             groups.filter_map(|at| std::fs::read_to_string(at.join(file)).ok()?.trim().parse().ok()).min()
@@ -112,14 +114,14 @@ mod tests {
     use super::system::{may_have, of_groups};
 
     #[test]
-    fn a_quarter_is_never_for_guests_and_more_of_what_is_little() {
+    fn a_quarter_is_never_for_guests_and_a_larger_part_of_little_memory() {
         assert_eq!(for_guests(16 << 30), 12 << 30);
         assert_eq!(for_guests(512 << 20), 320 << 20);
         assert_eq!(for_guests(128 << 20), 64 << 20);
     }
 
     #[test]
-    fn the_least_limit_of_all_groups_above_is_what_counts() {
+    fn the_least_limit_of_all_groups_above_applies() {
         let root = tempfile::tempdir().unwrap();
         let put = |path: &str, text: &str| {
             let path = root.path().join(path);
@@ -143,11 +145,11 @@ mod tests {
         assert!(may_have().is_some_and(|bytes| bytes > 64 << 20));
     }
 
-    /// Set for the child process of the test below: the bytes that its data limit leaves at most.
+    /// Set for the child process of the test below: the most bytes that its data limit leaves.
     const LIMITED: &str = "SEXTON_TEST_DATA_LIMIT";
 
     #[test]
-    fn a_data_limit_is_what_a_process_may_have_less_what_it_has_reserved() {
+    fn memory_under_a_data_limit_excludes_what_is_reserved_already() {
         if let Some(limit) = std::env::var(LIMITED).ok().and_then(|limit| limit.parse::<u64>().ok()) {
             let before = may_have().unwrap();
             let reserved = vec![0_u8; 256 << 20];
@@ -160,10 +162,10 @@ mod tests {
             assert_eq!(super::AllMemory::of(for_guests(before)).limit(), before - before / super::OWN_PART);
             return;
         }
-        // A limit is for a whole process, so that another one has it.
+        // A limit applies to a whole process, so the test runs itself in a child process.
         let limit: u64 = 2 << 30;
         let (_, here) = module_path!().split_once("::").unwrap();
-        let name = format!("{here}::a_data_limit_is_what_a_process_may_have_less_what_it_has_reserved");
+        let name = format!("{here}::memory_under_a_data_limit_excludes_what_is_reserved_already");
         let limited = format!("ulimit -d {} && exec \"$0\" --exact {name}", limit >> 10);
         let child = std::process::Command::new("sh")
             .args(["-c", &limited])

@@ -1,7 +1,7 @@
-//! What others hold of an attempt that is under way: they can end it, look at it, and read its log as it grows.
+//! A handle on an attempt in progress: others end the attempt, watch it, and read its log while it grows.
 //!
-//! An attempt is ended in two steps, of which a guest that cannot hear of its end (`sexton:task/cancellation`) takes only the
-//! second: it is told ([`RunHandle::ask_to_end`]), and after its grace it is interrupted ([`RunHandle::stop`]).
+//! An attempt is ended in two steps: its guest is notified ([`RunHandle::ask_to_end`]), and after its grace it is
+//! interrupted ([`RunHandle::stop`]). A guest that does not import `sexton:task/cancellation` is only interrupted.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,80 +21,81 @@ use super::stack::Symbolizer;
 use super::usage::Usage;
 use super::virtual_time::{Sleeper, VirtualTime};
 
-/// Why an attempt is ended from outside.
+/// The reason why an attempt is ended from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Somebody asked for it; with their words.
+    /// A kill by a user, or a replacement by another run, with its reason.
     Killed(String),
-    /// The host is being shut down and does not wait longer.
+    /// The host shuts down and does not wait longer.
     Shutdown,
-    /// The claim is another host's now.
+    /// Another host has the claim now.
     ClaimLost,
 }
 
-/// What a guest that is to end is told.
+/// The reason to end that a guest is notified of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wish {
-    /// Its host is being shut down.
+    /// The guest's host shuts down.
     Shutdown,
     /// Another run takes its place.
     Replaced,
-    /// Somebody asked for its end.
+    /// A user asked for the guest's end.
     Killed,
 }
 
-/// That an attempt is to end.
+/// A request to end an attempt.
 #[derive(Clone, Debug)]
 struct Asked {
     wish: Wish,
-    /// What becomes of the attempt.
+    /// The reason that decides the attempt's outcome.
     why: Stop,
-    /// Whether its guest is told of the wish: one that is interrupted at once is not.
+    /// Whether the guest is notified. A guest that is interrupted at once is not.
     told: bool,
 }
 
 /// A line of a run's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
-    /// When.
+    /// When the line was written.
     pub at: Timestamp,
-    /// `debug`, `info`, `warn` or `error`; `stdout` and `stderr` for what a guest printed.
+    /// `debug`, `info`, `warn` or `error`; `stdout` and `stderr` for lines that the guest printed.
     pub level: String,
-    /// What.
+    /// The line's text.
     pub message: String,
 }
 
-/// An attempt under way.
+/// An attempt in progress.
 #[derive(Debug)]
 pub struct RunHandle {
     /// Run, attempt and fence.
     pub key: ClaimKey,
-    /// Of which task.
+    /// The task of the run.
     pub task: TaskKey,
-    /// Since when.
+    /// When the attempt began.
     pub started: Instant,
-    /// What it has used, and what it is doing.
+    /// The resources that the attempt has used, and its present activity.
     pub usage: Usage,
-    /// What the host refused its guest.
+    /// The refusals of the host to the guest.
     pub refused: Refused,
-    /// Where its guest is.
+    /// Shows the place in its code that the guest is at.
     pub(crate) sampler: Sampler,
-    /// What its accounts are compared with: what its guest took at least, and at most.
+    /// The bounds that a test compares the attempt's processor time with: the least and the most that its guest took.
     #[cfg(test)]
     pub(crate) stopwatches: [crate::cpu_time::Stopwatch; 2],
-    /// How long a guest has that is told; unset before it begins, zero if it cannot hear of it.
+    /// The time that the guest has to end after it was notified. Unset before the guest begins, and zero if the guest
+    /// cannot be notified.
     grace: OnceLock<Duration>,
-    /// In virtual time, once it has begun there.
+    /// The attempt in virtual time, once it has begun there.
     sleeper: OnceLock<Arc<Sleeper>>,
     asked: Mutex<Option<Asked>>,
-    /// Why it is interrupted, once it is.
+    /// The reason why the attempt is interrupted, once it is.
     stop: OnceLock<Stop>,
-    /// Told when the guest is told something, and when it is interrupted.
+    /// Notified when there is a wish for the guest, and when the attempt is interrupted.
     ends: Notify,
-    /// Whether it will be interrupted at the end of its grace.
+    /// Whether the attempt will be interrupted at the end of the grace.
     armed: AtomicBool,
     log: Mutex<Log>,
-    /// Told how long the log is, once somebody wants to know.
+    /// Sends the length of the log, once there is a subscriber.
     grown: OnceLock<watch::Sender<usize>>,
 }
 
@@ -107,7 +108,7 @@ struct Log {
 }
 
 impl RunHandle {
-    /// A handle for an attempt that starts now and keeps up to `log_limit` bytes of log.
+    /// Creates a handle for an attempt that starts now and keeps up to `log_limit` bytes of log.
     pub fn new(key: ClaimKey, task: TaskKey, log_limit: u64) -> Self {
         Self {
             key,
@@ -129,39 +130,41 @@ impl RunHandle {
         }
     }
 
-    /// Its guest begins, which has `grace` to end by itself once it is told. `symbolizer` explains its component, which has this digest.
+    /// Notes that the guest begins, which has `grace` to end by itself once it is notified. `symbolizer` explains its
+    /// component, which has this digest.
     pub(crate) fn begins(&self, symbolizer: &Arc<dyn Symbolizer>, digest: &Arc<str>, grace: Duration) {
-        // It begins once.
+        // A guest begins only once.
         let _ = self.grace.set(grace);
         self.sampler.begins(symbolizer, digest);
     }
 
-    /// It begins in virtual `time`, and may take so long.
+    /// Puts the attempt into virtual `time`, of which it may take `limit`.
     pub(crate) fn lives_in(&self, time: &Arc<VirtualTime>, limit: Duration) {
-        // It begins once.
+        // An attempt begins only once.
         let _ = self.sleeper.set(Sleeper::new(time, self.key, limit));
     }
 
-    /// The attempt in virtual time, if it lives there.
+    /// Returns the attempt in virtual time, if it lives there.
     pub fn sleeper(&self) -> Option<&Arc<Sleeper>> {
         self.sleeper.get()
     }
 
-    /// Whether its virtual time is used up, if its guest has used so much processor time.
+    /// Returns whether the attempt's virtual time is used up, given its guest's processor time.
     pub(crate) fn is_over(&self, used: Duration) -> bool {
         self.sleeper.get().is_some_and(|sleeper| sleeper.is_over(used))
     }
 
-    /// How long its guest has from being told to being interrupted; zero if it is interrupted at once.
+    /// Returns how long the guest has between notification and interruption: zero if it is interrupted at once.
     fn grace(&self) -> Duration {
         // A guest that has not begun yet has nothing to put in order.
         self.grace.get().copied().unwrap_or_default()
     }
 
-    /// Tell the guest that it is to end because of `why`, if it can hear of it, and end the attempt after its grace; at once
-    /// if it cannot, or if there is nothing left to be put in order since the claim is lost. How long it has.
+    /// Notifies the guest that it must end because of `why`, and ends the attempt after its grace, which is returned.
+    /// Ends the attempt at once if the guest cannot be notified, or if the claim is lost, because then nothing is left
+    /// to put in order.
     ///
-    /// To be called where tokio is: its timer is not a guest thread's.
+    /// Needs a tokio context, whose timer does not depend on guest threads. Without one the attempt ends at once.
     pub fn ask_to_end(self: &Arc<Self>, why: Stop) -> Duration {
         let wish = match &why {
             Stop::Killed(_) => Wish::Killed,
@@ -174,12 +177,12 @@ impl RunHandle {
         self.ask(wish, why)
     }
 
-    /// As [`RunHandle::ask_to_end`], because the run `by` takes its place: it is cancelled.
+    /// Cancels this run as [`RunHandle::ask_to_end`] does, because the run `by` takes its place.
     pub fn replace(self: &Arc<Self>, by: RunId) -> Duration {
         self.ask(Wish::Replaced, Stop::Killed(format!("replaced by run {by}")))
     }
 
-    /// Tell the guest that its host is being shut down, if it can hear of it. Whoever tells it ends it later, too.
+    /// Notifies the guest, if possible, that its host shuts down. The caller must end the attempt later.
     pub fn announce_shutdown(&self) {
         if !self.grace().is_zero() {
             self.note(Asked { wish: Wish::Shutdown, why: Stop::Shutdown, told: true });
@@ -197,7 +200,7 @@ impl RunHandle {
         if !self.armed.swap(true, Ordering::SeqCst) {
             let handle = Arc::downgrade(self);
             let end = move || {
-                // An attempt that is over is gone, or takes no notice.
+                // An attempt that is over has dropped its handle or ignores the interrupt.
                 if let Some(handle) = handle.upgrade() {
                     handle.interrupt(why);
                 }
@@ -213,7 +216,7 @@ impl RunHandle {
         grace
     }
 
-    /// The first reason stays, unless a more pressing one comes: somebody who ends a run means it, whatever the host does.
+    /// Keeps the first reason unless a more pressing one follows: a user's kill goes before what the host does.
     fn note(&self, new: Asked) {
         let tell = new.told;
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -231,27 +234,27 @@ impl RunHandle {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Why the attempt is to end, whether it was told so or is interrupted: what it comes to is to be read in that light.
+    /// Returns the reason to end, whether the guest was notified or interrupted. The attempt's result is judged by it.
     pub fn asked(&self) -> Option<Stop> {
         self.noted().map(|asked| asked.why)
     }
 
-    /// What the guest is told, if it is to end.
+    /// Returns the reason that the guest is notified of, if it must end.
     pub fn wish(&self) -> Option<Wish> {
         self.noted().filter(|asked| asked.told).map(|asked| asked.wish)
     }
 
-    /// Completes when the guest is told something.
+    /// Completes when the guest is notified of a reason.
     pub async fn wished(&self) -> Wish {
         self.once(Self::wish).await
     }
 
-    /// End the attempt at once. The first reason given stays.
+    /// Ends the attempt at once. If it is called again, the first reason stays.
     pub fn stop(&self, why: Stop) {
         match &why {
             Stop::Killed(_) => self.note(Asked { wish: Wish::Killed, why: why.clone(), told: false }),
             Stop::Shutdown => self.note(Asked { wish: Wish::Shutdown, why: why.clone(), told: false }),
-            // Nobody's wish, and nothing that the attempt comes to is written down.
+            // A lost claim is not a request, and no outcome of the attempt is stored.
             Stop::ClaimLost => {}
         }
         self.interrupt(why);
@@ -266,10 +269,10 @@ impl RunHandle {
         }
     }
 
-    /// What `look` finds, once it finds something.
+    /// Returns the result of `look` once there is one.
     async fn once<T>(&self, look: impl Fn(&Self) -> Option<T>) -> T {
         loop {
-            // Registered before the look, so that what comes in between is not missed.
+            // The notification is registered before the check, so that one in between is not missed.
             let mut ends = pin!(self.ends.notified());
             ends.as_mut().enable();
             if let Some(found) = look(self) {
@@ -279,25 +282,25 @@ impl RunHandle {
         }
     }
 
-    /// How many look at where its guest is.
+    /// Returns how many observers the guest has.
     pub fn lookers(&self) -> usize {
         self.sampler.looking()
     }
 
-    /// Why the attempt is to end, if it is.
+    /// Returns why the attempt is interrupted, if it is.
     pub fn stopped(&self) -> Option<Stop> {
         self.stop.get().cloned()
     }
 
-    /// Completes when the attempt is to end.
+    /// Completes when the attempt is interrupted.
     pub async fn stops(&self) -> Stop {
         self.once(Self::stopped).await
     }
 
-    /// Add a line to the log, if there is room.
+    /// Adds a line to the log if there is room.
     pub fn log(&self, line: LogLine) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let size = line.message.len() as u64 + 48; // what the line's time and level take when it is stored
+        let size = line.message.len() as u64 + 48; // the stored size of the line's time and level
         if log.cut || log.bytes + size > log.limit {
             log.cut = true;
             return;
@@ -309,20 +312,20 @@ impl RunHandle {
         }
     }
 
-    /// The lines from the `from`th on (from 0), and whether more were cut.
+    /// Returns the lines from index `from` on, and whether lines were cut.
     pub fn lines(&self, from: usize) -> (Vec<LogLine>, bool) {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         (log.lines.get(from..).unwrap_or_default().to_vec(), log.cut)
     }
 
-    /// Told how many lines there are, whenever there are more. Closed when the attempt is over and its handle gone.
+    /// Subscribes to the number of lines. The channel closes when the attempt is over and its handle dropped.
     pub fn growth(&self) -> watch::Receiver<usize> {
-        // Under the lock, so that no line comes in between.
+        // The lock keeps a line from being added between the length and the subscription.
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         self.grown.get_or_init(|| watch::Sender::new(log.lines.len())).subscribe()
     }
 
-    /// The log as it is kept with the attempt: a JSON object a line.
+    /// Returns the log as the store keeps it: a JSON object a line.
     pub fn kept_log(&self) -> Kept {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
@@ -339,7 +342,7 @@ mod tests {
     use super::*;
     use crate::task::Name;
 
-    /// A handle of a guest that has `grace`.
+    /// Creates a handle for a guest that has `grace`.
     fn handle(grace: Duration) -> Arc<RunHandle> {
         let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
         let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("probe").unwrap() };
@@ -355,7 +358,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_guest_is_told_first_and_interrupted_after_its_grace() {
+    async fn a_guest_is_notified_first_and_interrupted_after_its_grace() {
         let handle = handle(GRACE);
         let start = Instant::now();
 
@@ -368,7 +371,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_guest_that_cannot_hear_of_its_end_or_has_lost_its_claim_is_interrupted_at_once() {
+    async fn a_guest_that_cannot_be_notified_or_has_lost_its_claim_is_interrupted_at_once() {
         let deaf = handle(Duration::ZERO);
         assert_eq!(deaf.ask_to_end(killed("enough")), Duration::ZERO);
         assert_eq!((deaf.stopped(), deaf.wish()), (Some(killed("enough")), None));
@@ -379,7 +382,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_kill_goes_before_a_shutdown_whichever_came_first() {
+    async fn a_kill_overrides_a_shutdown_in_either_order() {
         for first in [true, false] {
             let handle = handle(GRACE);
             if first {
@@ -396,7 +399,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_announced_shutdown_interrupts_nobody_by_itself_and_a_kill_without_grace_does() {
+    async fn an_announced_shutdown_does_not_interrupt_and_a_kill_without_grace_does() {
         let handle = handle(GRACE);
 
         handle.announce_shutdown();
@@ -407,7 +410,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_run_that_is_replaced_hears_so_and_is_killed() {
+    async fn a_replaced_run_is_notified_and_killed() {
         let handle = handle(GRACE);
 
         handle.replace(RunId(9));
@@ -416,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_clock_to_wait_by_a_guest_is_interrupted_at_once() {
+    fn a_guest_is_interrupted_at_once_if_there_is_no_timer() {
         let handle = handle(GRACE);
         assert_eq!(handle.ask_to_end(killed("enough")), Duration::ZERO);
         assert_eq!(handle.stopped(), Some(killed("enough")));

@@ -1,7 +1,7 @@
-//! How a wait inside a host function ends when its run does.
+//! Ends a wait inside a host function when its run ends.
 //!
-//! The runtime drops a guest at its deadline in any case. But a guest that is dropped leaves no stack, whereas a trap
-//! raised in the host function it is waiting in tells where it hung.
+//! The runtime drops a guest at its deadline in any case. But a dropped guest leaves no stack, whereas a trap in the
+//! host function that it waits in shows where it hung.
 
 use std::future::Future;
 use std::pin::pin;
@@ -18,19 +18,19 @@ use crate::task::TaskKey;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the run was ended in `{in_call}`: {why}")]
 pub struct Interrupt {
-    /// Why the run is over.
+    /// The reason why the run is over.
     pub why: Why,
     /// The host function in which the guest was, such as `locks.acquire`.
     pub in_call: &'static str,
 }
 
-/// Why a run is over before its guest returned.
+/// The reason why a run is over before its guest returned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Why {
-    /// Its time is used up.
+    /// The run's time is used up.
     #[error("its deadline is reached")]
     Deadline,
-    /// It was ended from outside, or its claim is lost.
+    /// The run was ended from outside, or its claim is lost.
     #[error("{}", match .0 {
         Stop::Killed(reason) => format!("killed: {reason}"),
         Stop::Shutdown => "the host is shutting down".to_owned(),
@@ -39,7 +39,7 @@ pub enum Why {
     Stopped(Stop),
 }
 
-/// What ends a run from outside: its deadline, or [`RunHandle::stop`].
+/// The end of a run from outside: its deadline, or [`RunHandle::stop`].
 #[derive(Clone, Debug)]
 pub struct Until {
     handle: Arc<RunHandle>,
@@ -48,26 +48,27 @@ pub struct Until {
 }
 
 impl Until {
-    /// The end of the attempt `handle`: at `deadline`, or earlier if it is stopped.
+    /// Creates the end of the attempt `handle`: at `deadline`, or earlier if the attempt is stopped.
     ///
-    /// An attempt in virtual time ends by that, at its own deadline.
+    /// An attempt in virtual time ends at its own deadline instead.
     pub fn new(handle: Arc<RunHandle>, deadline: Instant) -> Self {
         let sleeper = handle.sleeper().cloned();
         let deadline = sleeper.as_ref().map_or(deadline, |sleeper| sleeper.deadline());
         Self { handle, deadline, sleeper }
     }
 
-    /// The same by real time, for what the real world is waited for.
+    /// Creates the same end by real time, for waits for the real world.
     pub(crate) fn by_real_time(handle: Arc<RunHandle>, deadline: Instant) -> Self {
         Self { handle, deadline, sleeper: None }
     }
 
-    /// The time it is, by the clock that `deadline` goes by.
+    /// Returns the time by the clock that `deadline` belongs to.
     pub fn now(&self) -> Instant {
         self.sleeper.as_ref().map_or_else(Instant::now, |sleeper| sleeper.now())
     }
 
-    /// Wait for `work` at most until `end`, where nothing is waited for but the time and other attempts; whether it was done.
+    /// Waits for `work` at most until `end`, and returns whether it was done. `work` may wait for time and other
+    /// attempts only.
     pub(crate) async fn within(&self, end: Option<Instant>, work: impl Future<Output = ()>) -> bool {
         match (&self.sleeper, end) {
             (Some(sleeper), end) => sleeper.waits_for(work, end).await,
@@ -79,32 +80,32 @@ impl Until {
         }
     }
 
-    /// Whether it goes by virtual time.
+    /// Returns whether the attempt lives in virtual time.
     pub(crate) fn is_virtual(&self) -> bool {
         self.sleeper.is_some()
     }
 
-    /// The attempt that it is the end of.
+    /// Returns the attempt's handle.
     pub fn handle(&self) -> &Arc<RunHandle> {
         &self.handle
     }
 
-    /// Whose run it is.
+    /// Returns the attempt's task.
     pub fn task(&self) -> &TaskKey {
         &self.handle.task
     }
 
-    /// When the run's time is used up.
+    /// Returns the attempt's deadline.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// How much of the run's time is left; zero at its deadline and after.
+    /// Returns how much of the run's time is left: zero at its deadline and after.
     pub fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(self.now())
     }
 
-    /// Why the run is over, if it is.
+    /// Returns why the run is over, if it is.
     pub fn over(&self) -> Option<Why> {
         match self.handle.stopped() {
             Some(stop) => Some(Why::Stopped(stop)),
@@ -126,18 +127,18 @@ impl Until {
         }
     }
 
-    /// Do `work` on behalf of the host function `in_call`, unless the run is over first. Needs a tokio context.
+    /// Does `work` on behalf of the host function `in_call`, unless the run is over first. Needs a tokio context.
     ///
-    /// `work` is dropped where it stands, so it must be something that may be dropped.
+    /// `work` is dropped wherever it stands when the run ends, so that must be safe.
     ///
     /// # Errors
     ///
-    /// [`Interrupt`] if the run is over, even if `work` is ready at that same moment: nothing of a guest runs longer.
+    /// [`Interrupt`] if the run is over, even if `work` becomes ready at that moment: nothing of a guest runs longer.
     pub async fn unless_ended<T>(&self, in_call: &'static str, work: impl Future<Output = T>) -> Result<T, Interrupt> {
         self.unless_ended_for(in_call, None, work).await
     }
 
-    /// The same for a host function that waits for `what`, such as a lock's name: shown while it does.
+    /// As [`Until::unless_ended`], and shows that the host function waits for `what`, such as a lock's name.
     ///
     /// # Errors
     ///
@@ -152,7 +153,7 @@ impl Until {
             return Err(Interrupt { why, in_call });
         }
         let mut work = pin!(work);
-        // Most work is ready at once, and then needs no timer.
+        // Most work is ready at once and then needs no timer.
         if let Poll::Ready(done) = futures_util::poll!(work.as_mut()) {
             return Ok(done);
         }
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_begun_for_a_run_that_is_over() {
+    async fn work_does_not_begin_for_a_run_that_is_over() {
         let begun = async { panic!("it was begun") };
         let ended = until(Duration::ZERO).unless_ended("call", begun).await;
 

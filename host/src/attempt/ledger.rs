@@ -1,12 +1,12 @@
-//! The memory of one attempt in one account: what its guest has, and what the host holds for it.
+//! Counts the memory of one attempt: its guest's own, and what the host holds for the guest.
 //!
-//! A guest that cannot grow its own memory can still have the host keep things: bodies that are never sent, field lists,
-//! values, listings, handles. All of it counts against the task's limit of memory, in one of three ways:
+//! A guest that cannot grow its own memory can still have the host keep things: bodies that are never sent, field
+//! lists, values, listings, handles. All of it counts against the task's memory limit, in one of three ways:
 //!
 //! - linear memory, as wasmtime asks for it (`limits`);
-//! - a [`Charge`], for whatever the host makes or wraps itself: it is given back where the thing is dropped, wherever that is;
-//! - stock-taking, for what lies in the table of handles and cannot carry a charge ([`Ledger::expects`], [`Ledger::counted`]):
-//!   each call says how much it may have added at most, and once that is a lot, the table is looked through.
+//! - a [`Charge`] for everything that the host makes or wraps itself, given back wherever the thing is dropped;
+//! - counting for what lies in the table of handles and cannot carry a charge ([`Ledger::expects`],
+//!   [`Ledger::counted`]): each call says how much it may add at most, and once that is a lot, the table is counted.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,24 +16,24 @@ use bytes::Bytes;
 
 use super::all_memory::AllMemory;
 
-/// What calls may have added to the table of handles before it is looked through: little beside any memory, and much beside
-/// what one call adds.
+/// Bytes that calls may add to the table of handles before it is counted: little compared with any memory limit, and
+/// much compared with what one call adds.
 const UNSEEN: u64 = 256 << 10;
 
-/// A table that holds much is looked through only when a part of it may be new, so that looking costs each call the same.
+/// A large table is counted only when this part of it may be new, so that counting costs each call the same.
 const UNSEEN_PART: u64 = 8;
 
-/// Why there is no more memory.
+/// The reason why a guest gets no more memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoRoom {
-    /// The task's own limit.
+    /// The task's own limit is reached.
     Task {
         /// In bytes.
         limit: u64,
-        /// What the host held for it then, in bytes.
+        /// Bytes that the host held for the guest at that time.
         held: u64,
     },
-    /// The runs of the host have all that there is for them together.
+    /// The limit of all runs of the host together is reached.
     Host {
         /// In bytes.
         limit: u64,
@@ -59,24 +59,24 @@ impl fmt::Display for NoRoom {
 
 impl std::error::Error for NoRoom {}
 
-/// The account.
+/// The account of one attempt.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     limit: u64,
     all: Arc<AllMemory>,
-    /// Linear memory and what the host holds.
+    /// Linear memory and what the host holds, in bytes.
     total: AtomicU64,
     peak: AtomicU64,
-    /// Of `total`, linear memory.
+    /// The part of `total` that is linear memory.
     linear: AtomicU64,
-    /// Of `total`, what the table of handles held when it was last looked through.
+    /// The part of `total` that the table of handles held when it was last counted.
     table: AtomicU64,
-    /// What calls may have added to the table since.
+    /// Bytes that calls may have added to the table since then.
     unseen: AtomicU64,
 }
 
 impl Ledger {
-    /// The account of an attempt that may have `limit` bytes, together with `all` others.
+    /// Creates the account of an attempt that may have `limit` bytes, and shares `all` with the other attempts.
     pub(crate) fn new(limit: u64, all: &Arc<AllMemory>) -> Arc<Self> {
         Arc::new(Self {
             limit,
@@ -89,22 +89,22 @@ impl Ledger {
         })
     }
 
-    /// All that there is now, in bytes.
+    /// Returns the attempt's memory now, in bytes.
     pub(crate) fn total(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// The most there was at any time, in bytes.
+    /// Returns the most memory that the attempt had at any time, in bytes.
     pub(crate) fn peak(&self) -> u64 {
         self.peak.load(Ordering::Relaxed)
     }
 
-    /// What the host holds now, in bytes.
+    /// Returns what the host holds now, in bytes.
     pub(crate) fn held(&self) -> u64 {
         self.total().saturating_sub(self.linear.load(Ordering::Relaxed))
     }
 
-    /// Why a guest that asks for more than its limit gets nothing.
+    /// Returns the error for a guest that asks for more than its limit.
     pub(crate) fn no_room(&self) -> NoRoom {
         NoRoom::Task { limit: self.limit, held: self.held() }
     }
@@ -125,25 +125,25 @@ impl Ledger {
         self.all.give_back(bytes);
     }
 
-    /// Linear memory grows by `bytes`. It shrinks only at the end of the attempt.
+    /// Adds `bytes` of linear memory, which shrinks only at the end of the attempt.
     pub(crate) fn grow(&self, bytes: u64) -> Result<(), NoRoom> {
         self.take(bytes)?;
         self.linear.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
 
-    /// The host holds `bytes` for the guest, until the charge is dropped.
+    /// Charges `bytes` that the host holds for the guest, until the charge is dropped.
     ///
     /// # Errors
     ///
-    /// [`NoRoom`] if that is more than there may be.
+    /// [`NoRoom`] if that is more than the attempt may have.
     pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Result<Charge, NoRoom> {
         let mut charge = Charge { ledger: Arc::clone(self), bytes: 0 };
         charge.grow(bytes)?;
         Ok(charge)
     }
 
-    /// `bytes`, which are charged for as long as any part of them is there.
+    /// Wraps `bytes` so that they are charged while any part of them exists.
     ///
     /// # Errors
     ///
@@ -153,22 +153,22 @@ impl Ledger {
         Ok(Bytes::from_owner(Charged { bytes, _charge: charge }))
     }
 
-    /// A call may add up to `bytes` to what the table of handles holds.
+    /// Notes that a call may add up to `bytes` to the table of handles.
     pub(crate) fn expects(&self, bytes: usize) {
         self.unseen.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Whether the table may hold so much more than was counted that it is to be counted again.
+    /// Returns whether calls may have added so much to the table that it must be counted again.
     pub(crate) fn is_due(&self) -> bool {
         let table = self.table.load(Ordering::Relaxed);
         self.unseen.load(Ordering::Relaxed) > UNSEEN.max(table / UNSEEN_PART)
     }
 
-    /// The table of handles holds `bytes` now.
+    /// Records that the table of handles holds `bytes` now.
     ///
     /// # Errors
     ///
-    /// [`NoRoom`] if that is more than there may be: the attempt has to end.
+    /// [`NoRoom`] if that is more than the attempt may have; the attempt must end then.
     pub(crate) fn counted(&self, bytes: u64) -> Result<(), NoRoom> {
         let before = self.table.load(Ordering::Relaxed);
         match bytes.checked_sub(before) {
@@ -183,12 +183,13 @@ impl Ledger {
 
 impl Drop for Ledger {
     fn drop(&mut self) {
-        // Charges keep the account; what is left is linear memory and the table, which went before it.
+        // Charges hold a reference to the ledger. The rest is linear memory and the table, which were dropped before
+        // it.
         self.all.give_back(self.total());
     }
 }
 
-/// What the host holds for a guest, in bytes. Dropping it gives them back.
+/// Bytes that the host holds for a guest. Dropping the charge gives them back.
 #[derive(Debug)]
 pub(crate) struct Charge {
     ledger: Arc<Ledger>,
@@ -196,18 +197,18 @@ pub(crate) struct Charge {
 }
 
 impl Charge {
-    /// It is `bytes` more.
+    /// Adds `bytes` to the charge.
     ///
     /// # Errors
     ///
-    /// [`NoRoom`] if that is more than there may be; it stays what it was.
+    /// [`NoRoom`] if that is more than the attempt may have. The charge stays as it was.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), NoRoom> {
         self.ledger.take(bytes as u64)?;
         self.bytes += bytes as u64;
         Ok(())
     }
 
-    /// It is `bytes` less.
+    /// Takes `bytes` off the charge.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         let bytes = self.bytes.min(bytes as u64);
         self.bytes -= bytes;
@@ -221,7 +222,7 @@ impl Drop for Charge {
     }
 }
 
-/// Bytes with their charge.
+/// Holds bytes together with their charge.
 struct Charged<T> {
     bytes: T,
     _charge: Charge,
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_charged_for_as_long_as_a_part_of_them_is_there() {
+    fn bytes_are_charged_while_any_part_of_them_exists() {
         let (ledger, _) = ledger(1000, 5000);
 
         let mut bytes = ledger.charged(vec![b'x'; 500]).unwrap();
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn all_attempts_together_have_no_more_than_there_is_for_them() {
+    fn all_attempts_together_stay_within_the_limit_of_the_host() {
         let (first, all) = ledger(1000, 1500);
         let second = Ledger::new(1000, &all);
         first.grow(1000).unwrap();
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_looked_through_when_it_may_have_grown_by_much() {
+    fn the_table_is_counted_again_when_it_may_have_grown_by_much() {
         let (ledger, _) = ledger(64 << 20, 64 << 20);
 
         ledger.expects(256 << 10);

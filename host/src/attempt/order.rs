@@ -1,4 +1,4 @@
-//! An [`Order`] asks a runtime for one attempt, and an [`Ended`] says how that went.
+//! An [`Order`] asks a runtime for one attempt, and an [`Ended`] holds the result.
 
 use std::sync::Arc;
 
@@ -11,21 +11,21 @@ use super::handle::RunHandle;
 /// One attempt to be made.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// What was claimed.
+    /// The run, attempt and fence that the host has claimed.
     pub claim: Arc<Claim>,
-    /// The task, as it was when it was claimed.
+    /// The task as it was when its run was claimed.
     pub task: Arc<Task>,
-    /// How others watch and end it.
+    /// Lets others watch and end the attempt.
     pub handle: Arc<RunHandle>,
 }
 
-/// An attempt that is over. Nothing of its guest is left.
+/// The result of an attempt that is over. Nothing of its guest is left.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// What follows from it.
+    /// The attempt's ending, from which the run's next state follows.
     pub ending: Ending,
-    /// What is written down about it.
+    /// The record of the attempt that the store keeps.
     pub report: Report,
-    /// Set if the attempt was ended because its claim was lost: nothing may be written for it.
+    /// Whether the attempt was ended because its claim was lost. If so, nothing may be written for it.
     pub claim_lost: bool,
 }

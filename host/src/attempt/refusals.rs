@@ -1,7 +1,7 @@
 //! Names what the host refuses a guest, and the line of the manifest that would grant it.
 //!
-//! A guest gets an error code, which must not tell more than that. The author reads the run's log and message: so the first
-//! refusal of each kind goes into both.
+//! The guest gets an error code and must not learn more than that. The author reads the run's log and message, so the
+//! first refusal of each kind goes into both.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,43 +11,43 @@ use crate::harmless;
 use crate::task::{Pattern, Task};
 use crate::time::Clock;
 
-/// Characters that are shown of a name which a guest chose, and of a list of grants.
+/// The characters that are shown of a name that a guest chose, and of a grant.
 const LONGEST_NAME: usize = 200;
 
-/// Grants of a list that are repeated in the line to add.
+/// The number of existing grants that are repeated in the line to add.
 const MOST_GRANTS: usize = 6;
 
-/// Something that a guest asked for and did not get.
+/// Something that the host refused a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal<'a> {
     /// A lock, by name.
     Lock(&'a str),
     /// An entry of the cache, by key.
     CacheKey(&'a str),
-    /// A run of another task.
+    /// A task whose runs the guest asked to enqueue.
     Task(&'a str),
-    /// A request to a host, with the port unless that is the usual one.
+    /// A host of a request, with the port unless it is the usual one.
     Host(&'a str),
-    /// A request to a name that has no address in the public internet.
+    /// A name that has no address in the public internet.
     PrivateName(&'a str),
     /// A header of a request that only the host sets.
     Header(&'a str),
-    /// A change below a directory that may only be read.
+    /// A file to change below a directory that may only be read.
     Write(&'a str),
-    /// More in a directory, by the guest's name for it, than that may hold.
+    /// More content than a directory may hold.
     Quota {
         guest: &'a str,
-        /// What it holds: bytes and entries.
+        /// The bytes and entries that the directory holds.
         used: (u64, u64),
-        /// Whether its number of entries is what was reached.
+        /// Whether the limit of entries was reached, rather than that of bytes.
         by_entries: bool,
     },
-    /// A socket of its own, or a look-up of a name.
+    /// A socket or a look-up of a name.
     Socket(&'a str),
 }
 
 impl Refusal<'_> {
-    /// The kind: each is told once in a run.
+    /// Returns the kind of the refusal. Each kind is shown once in a run.
     fn kind(&self) -> &'static str {
         match self {
             Self::Lock(_) => "lock",
@@ -127,7 +127,7 @@ impl Refusal<'_> {
     }
 }
 
-/// A list of grants as a manifest has it, with `new` at its end.
+/// Returns a list of grants in TOML, with `new` at its end.
 fn quoted(known: &[&str], new: &str) -> String {
     let mut texts: Vec<String> = known.iter().take(MOST_GRANTS).map(|known| text(known)).collect();
     if known.len() > MOST_GRANTS {
@@ -137,7 +137,7 @@ fn quoted(known: &[&str], new: &str) -> String {
     texts.join(", ")
 }
 
-/// A text as TOML has it, bounded, on one line and without anything that a terminal would obey.
+/// Returns a text in TOML, bounded, on one line and without anything that a terminal would obey.
 fn text(text: &str) -> String {
     format!("\"{}\"", bounded(text).escape_debug())
 }
@@ -150,7 +150,7 @@ fn bounded(text: &str) -> &str {
     &text[..text.floor_char_boundary(LONGEST_NAME)]
 }
 
-/// Where refusals of one attempt are noted.
+/// Notes the refusals of one attempt.
 #[derive(Clone)]
 pub(crate) struct Refusals {
     task: Arc<Task>,
@@ -163,7 +163,7 @@ impl Refusals {
         Self { task, handle, clock }
     }
 
-    /// Notes that the guest was refused something. The first refusal of its kind becomes a line of the run's log.
+    /// Notes a refusal. The first of its kind becomes a line of the run's log.
     pub(crate) fn note(&self, refusal: Refusal<'_>) {
         let words = || refusal.words(&self.task);
         if self.handle.refused.note(refusal.kind(), words) {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_names_what_was_asked_for_and_the_line_that_grants_it() {
+    fn every_refusal_names_the_thing_asked_for_and_the_line_that_grants_it() {
         let place = "[tasks.flaky.grants] in plugin.toml";
         for (refusal, name, line) in [
             (Refusal::Lock("c"), "the lock `c`", r#"add `locks = ["a", "b/*", "c"]` to "#),

@@ -1,8 +1,10 @@
-//! What the host refused a guest because its task is not granted it. The guest sees an error code only; people read here.
+//! Collects what the host refused a guest for want of a grant. The guest sees an error code only; people read the
+//! words.
 
 use std::sync::{Mutex, PoisonError};
 
-/// Refusals of one attempt, the first of each kind in words. A guest can neither flood it nor choose how many kinds there are.
+/// The refusals of one attempt. The first of each kind is kept in words, the others are counted, so that a guest cannot
+/// flood the list. The kinds are the host's own.
 #[derive(Debug, Default)]
 pub struct Refused(Mutex<Vec<Kind>>);
 
@@ -25,7 +27,7 @@ impl Refused {
         true
     }
 
-    /// Returns all of it in one sentence; `None` if nothing was refused.
+    /// Returns all refusals in one sentence, or `None` if nothing was refused.
     pub fn words(&self) -> Option<String> {
         let kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let words = |kind: &Kind| match kind.again {
@@ -43,7 +45,7 @@ mod tests {
     use super::Refused;
 
     #[test]
-    fn the_first_refusal_of_each_kind_is_told_and_the_others_are_counted() {
+    fn the_first_refusal_of_each_kind_is_shown_and_the_others_are_counted() {
         let refused = Refused::default();
         assert_eq!(refused.words(), None);
 

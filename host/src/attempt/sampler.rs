@@ -1,10 +1,11 @@
-//! Where a guest is while it goes on.
+//! Samples where a guest is while it runs.
 //!
-//! A guest's stack can be taken by its own thread only, and only where it enters the host: every half millisecond while it
-//! computes, as it has to yield, and at its calls. So whoever wants to know says so, and is given what the guest takes when
-//! it next comes by. A guest that rests in a host call comes by nowhere; its stack is taken when it comes to rest.
+//! Only the guest's own thread can capture its stack, and only where the guest enters the host: every half millisecond
+//! while it computes, because it has to yield, and at its host calls. An observer therefore leaves a request, and the
+//! guest answers it the next time it enters the host. A guest that waits in a host call does not enter the host again,
+//! so its stack is captured when the wait begins.
 //!
-//! While nobody looks this costs a few plain stores for each host call.
+//! Without an observer this costs a few plain stores for each host call.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -16,53 +17,53 @@ use tokio::sync::Notify;
 
 use super::stack::{Frame, Stack, Symbolizer};
 
-/// Who may look at one run at once. Each slows it a little.
+/// The most observers of one run at once, bounded because each slows the run a little.
 const MOST_LOOKS: usize = 8;
 
-/// Too many look at the same run already.
+/// The run has too many observers already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{MOST_LOOKS} others look at this run already")]
 pub struct TooManyWatch;
 
-/// What a guest does at one moment.
+/// The state of a guest at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Doing {
-    /// It computes.
+    /// The guest computes.
     Computing,
-    /// It could compute, but has no turn on a processor.
+    /// The guest could compute, but has no turn on a processor.
     Queued,
-    /// It waits in a host call.
+    /// The guest waits in a host call.
     Waiting {
-        /// Such as `locks.acquire`; none if the call does not say that it waits.
+        /// The host call, such as `locks.acquire`. `None` if the call does not say that it waits.
         call: Option<&'static str>,
-        /// For what, such as a lock's name. The guest's own words.
+        /// The thing that it waits for, such as a lock's name. The guest chooses the text.
         what: Option<String>,
-        /// Since when.
+        /// When the wait began.
         since: Instant,
     },
 }
 
-/// What was seen at one moment.
+/// One observation of a guest.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     pub(crate) at: Instant,
     pub(crate) doing: Doing,
-    /// Units of fuel that the guest had used by then.
+    /// Units of fuel that the guest had used.
     pub(crate) fuel: u64,
-    /// Processor time that it had used by then.
+    /// Processor time that the guest had used.
     pub(crate) guest: Duration,
-    /// Its stack, innermost first, as places in [`Taken::frames`].
+    /// The guest's stack, innermost first, as indices into [`Taken::frames`].
     pub(crate) stack: Box<[u32]>,
 }
 
-/// What was seen while somebody looked.
+/// The samples of one observer.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub(crate) samples: Vec<Sample>,
-    /// All frames that were seen, each once.
+    /// All frames of the samples, each once.
     pub(crate) frames: Vec<Frame>,
     known: HashMap<Frame, u32>,
-    /// When the guest is to give its next sample; none while none is wanted.
+    /// When the guest should give its next sample. `None` while the observer wants none.
     due: Option<Instant>,
 }
 
@@ -82,21 +83,21 @@ impl Taken {
     }
 }
 
-/// Somebody who looks at a guest.
+/// An observer of a guest.
 #[derive(Debug)]
 struct Look {
-    /// How often it wants a sample by itself; none: whenever it asks.
+    /// The interval at which the guest should give a sample unasked. `None` for samples on request only.
     every: Option<Duration>,
-    /// How many it has room for.
+    /// The number of samples that it has room for.
     most: usize,
     taken: Mutex<Taken>,
-    /// Told when there is a sample that it asked for.
+    /// Notified when there is a sample that the observer asked for.
     given: Notify,
 }
 
 impl Look {
     fn taken(&self) -> MutexGuard<'_, Taken> {
-        // What is done under the lock leaves nothing half done but a frame that no sample has.
+        // A panic under the lock leaves at worst a frame that belongs to no sample.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -106,27 +107,27 @@ impl Look {
     }
 }
 
-/// What there is to know about the guest.
+/// The means to explain a guest's code.
 #[derive(Debug)]
 struct About {
     symbolizer: Arc<dyn Symbolizer>,
-    /// Its component's.
+    /// The digest of the guest's component.
     digest: Arc<str>,
 }
 
-/// The meeting place of a guest and those who look at it.
+/// Connects a guest with its observers.
 #[derive(Debug)]
 pub(crate) struct Sampler {
     about: OnceLock<About>,
     origin: Instant,
-    /// When the guest entered the host call that it is in, in nanoseconds from `origin`; 0 while it is in none.
+    /// When the guest entered its current host call, in nanoseconds from `origin`; 0 while it is in none.
     in_call: AtomicU64,
-    /// The guest's stack in the host call that was entered then.
+    /// The value of `in_call` for one host call, and the guest's stack in that call.
     rest: Mutex<Option<(u64, Stack)>>,
     looking: AtomicUsize,
     looks: Mutex<Vec<Arc<Look>>>,
     over: AtomicBool,
-    /// Told when it is over.
+    /// Notified when the guest is gone.
     end: Notify,
 }
 
@@ -145,46 +146,46 @@ impl Default for Sampler {
     }
 }
 
-/// What the guest's thread calls.
+/// The methods that the guest's thread calls.
 impl Sampler {
-    /// The guest begins; `symbolizer` explains its component, which has this digest.
+    /// Notes that the guest begins. `symbolizer` explains its component, which has this digest.
     pub(crate) fn begins(&self, symbolizer: &Arc<dyn Symbolizer>, digest: &Arc<str>) {
-        // It begins once.
+        // A guest begins only once.
         let _ = self.about.set(About { symbolizer: Arc::clone(symbolizer), digest: Arc::clone(digest) });
     }
 
-    /// The guest enters a host call.
+    /// Notes that the guest enters a host call.
     pub(crate) fn enters_call(&self, at: Instant) {
         let since = u64::try_from(at.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX);
         self.in_call.store(since.max(1), Ordering::Relaxed);
     }
 
-    /// The guest computes on, or would if it had its turn.
+    /// Notes that the guest computes, or would if it had its turn.
     pub(crate) fn is_in_no_call(&self) {
         self.in_call.store(0, Ordering::Relaxed);
     }
 
-    /// Whether the guest is in a host call.
+    /// Returns whether the guest is in a host call.
     pub(crate) fn is_in_call(&self) -> bool {
         self.in_call.load(Ordering::Relaxed) != 0
     }
 
-    /// The guest comes to rest in the host call that it is in, with this stack.
+    /// Notes that the guest waits in its current host call, with this stack.
     pub(crate) fn rests(&self, stack: Stack) {
         *self.rest() = Some((self.in_call.load(Ordering::Relaxed), stack));
     }
 
-    /// Whether the stack of the host call that the guest is in was taken.
+    /// Returns whether the guest's stack in its current host call has been captured.
     pub(crate) fn has_come_to_rest(&self) -> bool {
         self.rest().as_ref().is_some_and(|(at, _)| *at == self.in_call.load(Ordering::Relaxed))
     }
 
-    /// Whether somebody wants a sample now.
+    /// Returns whether an observer wants a sample now.
     pub(crate) fn wants(&self, now: Instant) -> bool {
         self.looking.load(Ordering::Relaxed) > 0 && self.looks().iter().any(|look| look.is_due(now))
     }
 
-    /// Give a sample of a guest that computes to those who want one.
+    /// Gives a sample of a guest that computes to the observers that want one.
     pub(crate) fn give(&self, now: Instant, used: (u64, Duration), stack: &Stack) {
         for look in self.looks().iter().filter(|look| look.is_due(now)) {
             let mut taken = look.taken();
@@ -194,7 +195,7 @@ impl Sampler {
         }
     }
 
-    /// The guest is gone.
+    /// Notes that the guest is gone.
     pub(crate) fn ends(&self) {
         self.over.store(true, Ordering::Release);
         self.end.notify_waiters();
@@ -209,7 +210,7 @@ impl Sampler {
     }
 }
 
-/// Somebody's look at a guest, until it is dropped.
+/// An observer's registration, which ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Looking<'a> {
     sampler: &'a Sampler,
@@ -217,7 +218,8 @@ pub(crate) struct Looking<'a> {
 }
 
 impl Sampler {
-    /// Look at the guest, for up to `most` samples: one each time it is asked, or, with `every`, one every so often.
+    /// Registers an observer with room for `most` samples. Without `every` it gets one for each request, otherwise one
+    /// for each interval `every`.
     pub(crate) fn look(&self, every: Option<Duration>, most: usize) -> Result<Looking<'_>, TooManyWatch> {
         let due = every.map(|_| Instant::now());
         let taken = Mutex::new(Taken { due, ..Taken::default() });
@@ -231,14 +233,14 @@ impl Sampler {
         Ok(Looking { sampler: self, look })
     }
 
-    /// Whether the guest is gone.
+    /// Returns whether the guest is gone.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
     }
 
-    /// Completes when it is.
+    /// Completes when the guest is gone.
     async fn ended(&self) {
-        // Registered before the look, so that an end in between is not missed.
+        // The notification is registered before the check, so that an end in between is not missed.
         let mut end = pin!(self.end.notified());
         end.as_mut().enable();
         if !self.is_over() {
@@ -246,17 +248,17 @@ impl Sampler {
         }
     }
 
-    /// What explains the guest's code, and its component's digest; none before it has begun.
+    /// Returns the symbolizer of the guest's code and its component's digest, or `None` before the guest has begun.
     pub(crate) fn symbolizer(&self) -> Option<(Arc<dyn Symbolizer>, Arc<str>)> {
         self.about.get().map(|about| (Arc::clone(&about.symbolizer), Arc::clone(&about.digest)))
     }
 
-    /// How many look.
+    /// Returns the number of observers.
     pub(crate) fn looking(&self) -> usize {
         self.looking.load(Ordering::Relaxed)
     }
 
-    /// Since when the guest is in a host call, and its stack there if it was taken.
+    /// Returns when the guest entered its current host call, and its stack there if it was captured.
     pub(crate) fn resting(&self) -> Option<(Instant, Stack)> {
         let since = self.in_call.load(Ordering::Relaxed);
         if since == 0 {
@@ -268,7 +270,8 @@ impl Sampler {
 }
 
 impl Looking<'_> {
-    /// Ask the guest for a sample, and wait for it. False if it does not come by within `patience`, or is over.
+    /// Asks the guest for a sample and waits for it. Returns false if the guest does not enter the host within
+    /// `patience`, or is gone.
     pub(crate) async fn ask(&self, patience: Duration) -> bool {
         let before = {
             let mut taken = self.look.taken();
@@ -276,7 +279,7 @@ impl Looking<'_> {
             taken.samples.len()
         };
         let given = async {
-            // What it was told of before may be a sample that nobody waited for any more.
+            // An earlier notification may be for a sample that was no longer waited for.
             while self.look.taken().samples.len() == before {
                 self.look.given.notified().await;
             }
@@ -291,7 +294,7 @@ impl Looking<'_> {
         taken.samples.len() > before
     }
 
-    /// Put down what was seen from outside.
+    /// Adds an observation that was made from outside.
     pub(crate) fn put(&self, doing: Doing, used: (u64, Duration), stack: &Stack) {
         let mut taken = self.look.taken();
         if taken.samples.len() < self.look.most {
@@ -299,18 +302,18 @@ impl Looking<'_> {
         }
     }
 
-    /// When the last sample was taken.
+    /// Returns when the last sample was taken.
     pub(crate) fn last(&self) -> Option<Instant> {
         self.look.taken().samples.last().map(|sample| sample.at)
     }
 
-    /// How many samples were taken up to now.
+    /// Returns the number of samples up to now.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.look.taken().samples.len()
     }
 
-    /// All that was taken, in the order of time.
+    /// Returns all samples in the order of time.
     pub(crate) fn taken(self) -> Taken {
         let mut taken = std::mem::take(&mut *self.look.taken());
         taken.samples.sort_by_key(|sample| sample.at);

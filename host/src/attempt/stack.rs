@@ -1,26 +1,26 @@
-//! A guest's stack, as it is taken down in an instant: numbers and names only. A [`Symbolizer`] finds files and lines afterwards.
+//! A guest's stack as it is captured: numbers and names only. A [`Symbolizer`] finds files and lines afterwards.
 
 use std::fmt;
 
-/// Bytes of a function's name that are kept, and half of those of a file's. The guest chooses them.
+/// The bytes of a function's name that are kept, because the guest chooses the name. Names of files get half of that.
 pub(crate) const LONGEST_NAME: usize = 256;
 
 /// A guest's stack, innermost first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stack(pub(crate) Vec<Frame>);
 
-/// A frame of it: a place in the compiled code, which may stand for several functions of the source.
+/// A frame of a stack: a place in the compiled code, which may stand for several functions of the source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Frame {
-    /// As the component names it.
+    /// The function's name in the component.
     pub(crate) function: Box<str>,
-    /// Where the instruction is, in bytes from the start of the component's file.
+    /// The instruction's position, in bytes from the start of the component's file.
     pub(crate) offset: Option<usize>,
-    /// Whether the guest stands at the head of a loop or of a function: what it does is told by the instructions that follow.
+    /// Whether the guest is at the head of a loop or function, so that the instructions that follow show what it does.
     pub(crate) ahead: bool,
 }
 
-/// Where in the source something is.
+/// A place in the source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
     pub(crate) function: String,
@@ -39,7 +39,8 @@ impl fmt::Display for Place {
 }
 
 impl Stack {
-    /// This stack, taken of a guest that has yielded or come to the end of its fuel, which it does at the head of a loop or of a function.
+    /// Marks the stack of a guest that has yielded or run out of fuel, which happens at the head of a loop or a
+    /// function.
     pub(crate) fn ahead(mut self) -> Self {
         if let Some(innermost) = self.0.first_mut() {
             innermost.ahead = true;
@@ -51,12 +52,12 @@ impl Stack {
         self.0.is_empty()
     }
 
-    /// Innermost first.
+    /// Returns the frames, innermost first.
     pub(crate) fn frames(&self) -> &[Frame] {
         &self.0
     }
 
-    /// A stack of functions with these names.
+    /// Creates a stack of functions with these names.
     #[cfg(test)]
     pub(crate) fn named(functions: &[&str]) -> Self {
         Self(functions.iter().map(|name| Frame { function: (*name).into(), offset: None, ahead: false }).collect())
@@ -69,7 +70,7 @@ impl Frame {
         plain(&self.function)
     }
 
-    /// Where its instruction is in the component's file.
+    /// Returns the position of the instruction in the component's file.
     pub(crate) fn offset(&self) -> usize {
         self.offset.expect("wasmtime knows where the instructions of a component are")
     }
@@ -79,20 +80,20 @@ impl Frame {
     }
 }
 
-/// Finds where frames are in the source.
+/// Finds the places of frames in the source.
 pub(crate) trait Symbolizer: fmt::Debug + Send + Sync {
-    /// Returns for each frame of the component with this digest the function that it is in, after those that were inlined into
-    /// that, innermost first. Reads files and computes for a while.
+    /// Returns, for each frame of the component with this digest, the functions that the frame stands for, innermost
+    /// first: inlined functions, then the one that contains them. Reads files and computes for a while.
     fn places(&self, digest: &str, frames: &[Frame]) -> Vec<Vec<Place>>;
 }
 
-/// A function's name as it is in the source, without the hash that Rust adds.
+/// Returns a function's name as it is in the source, without the hash that Rust adds.
 pub(crate) fn plain(name: &str) -> String {
     let plain = format!("{:#}", rustc_demangle::demangle(cut(name, 4 * LONGEST_NAME)));
     cut(&plain, LONGEST_NAME).to_owned()
 }
 
-/// At most so many bytes of `text`.
+/// Returns the first `bytes` bytes of `text`, or fewer where a character ends earlier.
 pub(crate) fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }

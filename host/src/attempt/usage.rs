@@ -1,26 +1,26 @@
-//! What can be seen of an attempt while it goes on: written where its guest runs, read by anybody at any time.
+//! Counts what an attempt uses while it runs. The guest's side writes the numbers, and any thread may read them.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Where a guest gets its processor time.
+/// The lane in which a guest gets its processor time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Lane {
-    /// It has used little so far: goes before those that have used more.
+    /// The guest has used little so far and goes before guests that have used more.
     #[default]
     Fresh,
-    /// It has used some.
+    /// The guest has used some.
     Used,
-    /// It spins, or is known to: on threads of a lower priority.
+    /// The guest spins, or is expected to, and runs on threads of a lower priority.
     Spent,
-    /// It is to end: goes before all others.
+    /// The guest must end and goes before all others.
     Urgent,
 }
 
 impl Lane {
-    /// The word for it, the same everywhere.
+    /// Returns the lane's name, the same everywhere.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Fresh => "fresh",
@@ -40,13 +40,14 @@ impl Lane {
 pub struct Waiting {
     /// The host function, such as `locks.acquire`.
     pub call: &'static str,
-    /// For what, such as a lock's name. The guest's own words: to be made harmless before they are shown.
+    /// The thing that it waits for, such as a lock's name. The guest chooses the text, so it must be made harmless
+    /// before it is shown.
     pub what: Option<String>,
-    /// Since when.
+    /// When the wait began.
     pub since: Instant,
 }
 
-/// What an attempt has used up to now, and what it is doing.
+/// The resources that an attempt has used so far, and its present activity.
 #[derive(Debug, Default)]
 pub struct Usage {
     fuel: AtomicU64,
@@ -60,26 +61,26 @@ pub struct Usage {
     waiting: Mutex<Option<Waiting>>,
 }
 
-/// What [`Usage`] were at one moment.
+/// The values of [`Usage`] at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Units of fuel, up to one slice too few while it computes.
+    /// Units of fuel, up to one slice too few while the guest computes.
     pub fuel: u64,
-    /// Bytes of memory that it has now: linear memory, and what the host holds for it.
+    /// Bytes of memory now: linear memory, and what the host holds for the guest.
     pub memory: u64,
     /// Processor time.
     pub guest: Duration,
     /// Calls to the host.
     pub host_calls: u64,
-    /// Time it waited for locks; the wait that it is in not counted.
+    /// Time spent waiting for locks, without the present wait.
     pub lock_wait: Duration,
-    /// Bytes that it was given.
+    /// Bytes that the guest received.
     pub bytes_in: u64,
-    /// Bytes that it handed over.
+    /// Bytes that the guest sent.
     pub bytes_out: u64,
-    /// Where it gets its processor time.
+    /// The lane in which the guest gets its processor time.
     pub lane: Lane,
-    /// The host call that it waits in, if it does.
+    /// The host call that the guest waits in, if any.
     pub waiting: Option<Waiting>,
 }
 
@@ -88,7 +89,7 @@ fn nanos(time: Duration) -> u64 {
 }
 
 impl Usage {
-    /// All of it, at about the same moment.
+    /// Returns all values, read at about the same moment.
     pub fn snapshot(&self) -> Snapshot {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         Snapshot {
@@ -104,52 +105,52 @@ impl Usage {
         }
     }
 
-    /// It has used so much fuel.
+    /// Sets the fuel used so far.
     pub(crate) fn fuel_used(&self, fuel: u64) {
         self.fuel.store(fuel, Ordering::Relaxed);
     }
 
-    /// It has so many bytes of memory now.
+    /// Sets the bytes of memory now.
     pub(crate) fn has_memory(&self, bytes: u64) {
         self.memory.store(bytes, Ordering::Relaxed);
     }
 
-    /// It has used so much processor time.
+    /// Sets the processor time used so far.
     pub(crate) fn guest_used(&self, time: Duration) {
         self.guest_ns.store(nanos(time), Ordering::Relaxed);
     }
 
-    /// It has made so many calls.
+    /// Sets the number of host calls made so far.
     pub(crate) fn called(&self, calls: u64) {
         self.host_calls.store(calls, Ordering::Relaxed);
     }
 
-    /// It gets its turns there now.
+    /// Sets the lane.
     pub(crate) fn in_lane(&self, lane: Lane) {
         self.lane.store(lane as u8, Ordering::Relaxed);
     }
 
-    /// It has waited for a lock.
+    /// Adds a wait for a lock.
     pub(crate) fn waited_for_lock(&self, time: Duration) {
         self.lock_wait_ns.fetch_add(nanos(time), Ordering::Relaxed);
     }
 
-    /// Time it waited for locks, up to now.
+    /// Returns the time spent waiting for locks up to now.
     pub(crate) fn lock_wait(&self) -> Duration {
         Duration::from_nanos(self.lock_wait_ns.load(Ordering::Relaxed))
     }
 
-    /// It was given so many bytes.
+    /// Adds bytes that the guest received.
     pub(crate) fn was_given(&self, bytes: usize) {
         self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// It handed over so many bytes.
+    /// Adds bytes that the guest sent.
     pub(crate) fn handed_over(&self, bytes: usize) {
         self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// It begins to wait in `call`, for `what`; until the guard is dropped.
+    /// Shows that the guest waits in `call` for `what`, until the guard is dropped.
     pub(crate) fn waits(&self, call: &'static str, what: Option<String>) -> WaitGuard<'_> {
         let waiting = Waiting { call, what, since: Instant::now() };
         *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(waiting);
@@ -157,7 +158,7 @@ impl Usage {
     }
 }
 
-/// A wait that is shown until this is dropped.
+/// Shows a wait until it is dropped.
 #[derive(Debug)]
 pub(crate) struct WaitGuard<'a>(&'a Usage);
 

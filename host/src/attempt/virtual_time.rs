@@ -1,11 +1,11 @@
-//! Time that somebody moves, for trying out tasks whose schedules and sleeps take days.
+//! Simulates time, for trying out tasks whose schedules and sleeps take days.
 //!
-//! A guest that sleeps takes virtual time, one that computes takes none. [`VirtualTime`] counts who is awake: attempts
-//! under way, less those whose guests wait for nothing but virtual time or one another. While nobody is awake, whoever
-//! has the time in hand moves it to the next instant at which somebody wakes ([`VirtualTime::next`]). A guest that waits
-//! for the real world (the network, a disk) counts as awake: time stands still for it.
+//! A guest that sleeps takes virtual time, one that computes takes none. [`VirtualTime`] counts the attempts that are
+//! awake: those in progress, less those whose guests wait only for virtual time or for one another. While none is
+//! awake, the simulation moves the time to the next instant at which one wakes ([`VirtualTime::next`]). A guest that
+//! waits for the real world (the network, a disk) counts as awake, so time stands still for it.
 //!
-//! Nothing of this is in force where the host has the system's clock.
+//! A host with the system's clock uses nothing of this.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,9 +22,9 @@ use tokio::sync::Notify;
 use crate::run::ClaimKey;
 use crate::time::{Clock, Timestamp};
 
-/// Time, and all who wait for it.
+/// A virtual clock, and everything that waits for it.
 pub struct VirtualTime {
-    /// What stands for the start where others reckon with [`Instant`]s.
+    /// The [`Instant`] that stands for the start.
     origin: Instant,
     start: Timestamp,
     seed: u64,
@@ -35,13 +35,13 @@ pub struct VirtualTime {
 struct State {
     /// Nanoseconds since the start.
     passed: u64,
-    /// By how much the clock on the wall was set since then, in milliseconds.
+    /// The sum of all changes of the wall clock, in milliseconds.
     set: i64,
-    /// Below zero for a moment when an attempt was given up in its sleep.
+    /// The number of attempts awake. Below zero for a moment when an attempt is dropped in its sleep.
     awake: i64,
-    /// How often an attempt began or awoke.
+    /// The number of times that an attempt began or awoke.
     stirs: u64,
-    /// By instant, in nanoseconds since the start, and by the order in which they came.
+    /// The wakers and calls by their instant, in nanoseconds since the start, and then by their order of arrival.
     due: BTreeMap<(u64, u64), Due>,
     came: u64,
 }
@@ -62,31 +62,31 @@ fn nanos(time: Duration) -> u64 {
 }
 
 impl VirtualTime {
-    /// Time that stands at `start`. What is left to chance follows from `seed`.
+    /// Creates a clock that stands at `start`. All that is random follows from `seed`.
     pub fn new(start: Timestamp, seed: u64) -> Arc<Self> {
         let state = State { passed: 0, set: 0, awake: 0, stirs: 0, due: BTreeMap::new(), came: 0 };
         Arc::new(Self { origin: Instant::now(), start, seed, state: Mutex::new(state), quiet: Notify::new() })
     }
 
-    /// How long it has gone on, whatever the clock on the wall was set to meanwhile.
+    /// Returns how much time has passed, whatever the wall clock was set to.
     pub fn passed(&self) -> Duration {
         Duration::from_nanos(self.state().passed)
     }
 
-    /// Set the clock on the wall by so many milliseconds.
+    /// Moves the wall clock by so many milliseconds.
     pub fn set_clock(&self, by: i64) {
         let mut state = self.state();
         state.set = state.set.saturating_add(by);
     }
 
-    /// How long it will have gone on when the clock on the wall shows `at`; what that is now, if it is past that.
+    /// Returns how much time will have passed when the wall clock shows `at`, or has passed now if `at` is over.
     pub fn when(&self, at: Timestamp) -> Duration {
         let state = self.state();
         let shown = i128::from(at.as_millis()) - i128::from(self.start.as_millis()) - i128::from(state.set);
         Duration::from_nanos(u64::try_from(shown * 1_000_000).unwrap_or(0).max(state.passed))
     }
 
-    /// Somebody is awake until this is dropped.
+    /// Counts one more attempt as awake until the result is dropped.
     pub fn busy(self: &Arc<Self>) -> Busy {
         let mut state = self.state();
         state.awake += 1;
@@ -95,10 +95,10 @@ impl VirtualTime {
         Busy(Arc::clone(self))
     }
 
-    /// Completes when nobody is awake.
+    /// Completes when no attempt is awake.
     pub async fn quiet(&self) {
         loop {
-            // Registered before the look, so that what comes in between is not missed.
+            // The notification is registered before the check, so that one in between is not missed.
             let mut quiet = pin!(self.quiet.notified());
             quiet.as_mut().enable();
             if self.is_quiet() {
@@ -108,35 +108,36 @@ impl VirtualTime {
         }
     }
 
-    /// Whether nobody is awake.
+    /// Returns whether no attempt is awake.
     pub fn is_quiet(&self) -> bool {
         self.state().awake == 0
     }
 
-    /// How often an attempt began or awoke so far. While the number stays, and all are asleep, nothing has happened.
+    /// Returns how often an attempt began or awoke. While the number stays and all are asleep, nothing has happened.
     pub fn stirs(&self) -> u64 {
         self.state().stirs
     }
 
-    /// When the next one wakes, as [`VirtualTime::passed`] has it.
+    /// Returns the next instant at which an attempt wakes or a call is due, counted as by [`VirtualTime::passed`].
     pub fn next(&self) -> Option<Duration> {
         self.state().due.keys().next().map(|(at, _)| Duration::from_nanos(*at))
     }
 
-    /// Let time pass. Wakes nobody yet; never goes back.
+    /// Moves the time to `to`, never back. Wakes nothing yet.
     pub fn pass_to(&self, to: Duration) {
         let mut state = self.state();
         state.passed = state.passed.max(nanos(to));
     }
 
-    /// Wake the first of those whose time has come; whether there was one. One by one, so that what they do has an order.
+    /// Serves the first waker or call that is due, and returns whether there was one. Serving them singly gives their
+    /// work an order.
     pub fn wake_one(&self) -> bool {
         let mut state = self.state();
         if state.due.keys().next().is_none_or(|(at, _)| *at > state.passed) {
             return false;
         }
         let first = state.due.pop_first();
-        // Whoever is woken looks at the time.
+        // The lock must be free, because an attempt that wakes reads the time.
         drop(state);
         match first {
             Some((_, Due::Wake(waker))) => waker.wake(),
@@ -146,7 +147,7 @@ impl VirtualTime {
         true
     }
 
-    /// From 0 to 1, always the same for one attempt.
+    /// Returns a number from 0 to 1 that is always the same for one attempt.
     pub fn chance(&self, claim: ClaimKey) -> f64 {
         self.random(claim, 1).random()
     }
@@ -174,14 +175,14 @@ impl Clock for VirtualTime {
 }
 
 impl VirtualTime {
-    /// What the clock on the wall shows, in nanoseconds since the Unix epoch.
+    /// Returns the time on the wall clock, in nanoseconds since the Unix epoch.
     fn shown(&self) -> i128 {
         let state = self.state();
         (i128::from(self.start.as_millis()) + i128::from(state.set)) * 1_000_000 + i128::from(state.passed)
     }
 
     fn instant(&self, at: u64) -> Instant {
-        // A deadline beyond what the clock can say is as good as a hundred years.
+        // A deadline beyond the range of the clock is as good as one in a hundred years.
         const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
         self.origin + Duration::from_nanos(at).min(FAR)
     }
@@ -194,7 +195,7 @@ impl VirtualTime {
     }
 }
 
-/// Somebody is awake while this is there.
+/// Counts an attempt as awake until this is dropped.
 #[derive(Debug)]
 pub struct Busy(Arc<VirtualTime>);
 
@@ -241,54 +242,55 @@ impl Drop for Sleep {
 pub struct Sleeper {
     time: Arc<VirtualTime>,
     claim: ClaimKey,
-    /// When it is over at the latest, in nanoseconds since the start.
+    /// The latest end of the attempt, in nanoseconds since the start.
     deadline: u64,
-    /// Processor time that it may use: what stands for its deadline where it computes, which takes no virtual time.
+    /// The processor time that the guest may use. It replaces the deadline while the guest computes, which takes no
+    /// virtual time.
     limit: Duration,
     bed: Mutex<Bed>,
-    /// How many waits for virtual time were found not to be over since its guest was last polled.
+    /// The number of waits for virtual time that were found unfinished since the guest was last polled.
     waits: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Bed {
     asleep: bool,
-    /// Since it was last polled.
+    /// Whether the guest was woken since it was last polled.
     woken: bool,
     slept: bool,
     ending: bool,
 }
 
 impl Sleeper {
-    /// An attempt that begins now, and may take so long.
+    /// Creates an attempt that begins now and may take `limit`.
     pub(crate) fn new(time: &Arc<VirtualTime>, claim: ClaimKey, limit: Duration) -> Arc<Self> {
         let deadline = time.state().passed.saturating_add(nanos(limit));
         let (time, bed, waits) = (Arc::clone(time), Mutex::default(), AtomicUsize::new(0));
         Arc::new(Self { time, claim, deadline, limit, bed, waits })
     }
 
-    /// The virtual time, as an instant.
+    /// Returns the virtual time as an instant.
     pub fn now(&self) -> Instant {
         self.time.instant(self.time.state().passed)
     }
 
-    /// When its time is used up.
+    /// Returns the attempt's deadline.
     pub fn deadline(&self) -> Instant {
         self.time.instant(self.deadline)
     }
 
-    /// Whether its time is used up, if its guest has used so much processor time.
+    /// Returns whether the attempt's time is used up, given its guest's processor time.
     pub(crate) fn is_over(&self, used: Duration) -> bool {
         self.time.state().passed >= self.deadline || used >= self.limit
     }
 
-    /// Wait until `at` of the virtual time.
+    /// Waits until the virtual time `at`.
     pub async fn sleep_until(&self, at: Instant) {
         self.sleep(nanos(at.saturating_duration_since(self.time.origin))).await;
     }
 
-    /// Wait for `work`, which depends on virtual time or on other attempts and on nothing else, at most until `end`; whether
-    /// it was done.
+    /// Waits for `work` at most until `end`, and returns whether it was done. `work` may depend on virtual time and on
+    /// other attempts only.
     pub async fn waits_for(&self, work: impl Future<Output = ()>, end: Option<Instant>) -> bool {
         let (mut work, mut end) = (
             pin!(work),
@@ -312,24 +314,24 @@ impl Sleeper {
         .await
     }
 
-    /// Do `call` after so much virtual time.
+    /// Calls `call` after so much virtual time.
     pub(crate) fn after(&self, time: Duration, call: impl FnOnce() + Send + 'static) {
         let at = self.time.state().passed.saturating_add(nanos(time));
         self.time.put(at, &mut None, Due::Call(Box::new(call)));
     }
 
-    /// It is awake, and to end: it does not sleep any more.
+    /// Wakes the attempt and keeps it from sleeping again, because it must end.
     pub(crate) fn ends(&self) {
         self.bed().ending = true;
         self.wakes();
     }
 
-    /// Returns the source of what the guest has of chance, the same in each run of this claim for the same `what`.
+    /// Returns the guest's source of random numbers, the same in each run of this claim for the same `what`.
     pub(crate) fn random(&self, what: u64) -> StdRng {
         self.time.random(self.claim, what)
     }
 
-    /// Returns what the guest's clock on the wall shows, in nanoseconds since the epoch.
+    /// Returns the time on the guest's wall clock, as the time since the epoch.
     pub(crate) fn wall_clock(&self) -> Duration {
         Duration::from_nanos(u64::try_from(self.time.shown()).unwrap_or(0))
     }
@@ -339,12 +341,12 @@ impl Sleeper {
         self.time.state().passed
     }
 
-    /// When so much time has passed, for [`Sleeper::sleep`].
+    /// Returns the instant for [`Sleeper::sleep`] that is `nanos` nanoseconds from now.
     pub(crate) fn in_nanos(&self, nanos: u64) -> u64 {
         self.time.state().passed.saturating_add(nanos)
     }
 
-    /// Wait until `at`, in nanoseconds since the start.
+    /// Waits until `at`, in nanoseconds since the start.
     pub(crate) fn sleep(&self, at: u64) -> impl Future<Output = ()> + Send + use<> {
         Sleep { time: Arc::clone(&self.time), at, place: None }
     }
@@ -353,7 +355,7 @@ impl Sleeper {
         self.bed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it had nothing to do after it was last polled.
+    /// Returns whether the guest had nothing to do after it was last polled.
     pub(crate) fn has_slept(&self) -> bool {
         self.bed().slept
     }
@@ -371,7 +373,7 @@ impl Sleeper {
         }
     }
 
-    /// It is polled.
+    /// Notes that the guest is polled.
     fn looks(&self) {
         self.wakes();
         let mut bed = self.bed();
@@ -380,7 +382,7 @@ impl Sleeper {
         self.waits.store(0, Ordering::Relaxed);
     }
 
-    /// It has nothing to do, unless it was woken since it was polled.
+    /// Lets the guest sleep, unless it was woken since it was polled.
     fn lies_down(&self) {
         let mut bed = self.bed();
         if bed.woken || bed.ending || bed.asleep {
@@ -395,10 +397,10 @@ impl Sleeper {
     }
 }
 
-/// Do `work` in the guest's place, which sleeps while all of the `things` it waits for are waits as in
+/// Does `work` for the guest, which sleeps while all of the `things` that it waits for are waits by
 /// [`Sleeper::waits_for`].
 pub(crate) async fn nap<F: Future>(sleeper: &Arc<Sleeper>, things: usize, work: F) -> F::Output {
-    /// However the work ends, and if it is dropped: the guest is awake afterwards.
+    /// Leaves the guest awake after the work, even if the work is dropped.
     struct Up<'a>(&'a Sleeper);
     impl Drop for Up<'_> {
         fn drop(&mut self) {
@@ -424,7 +426,7 @@ pub(crate) async fn nap<F: Future>(sleeper: &Arc<Sleeper>, things: usize, work: 
     .await
 }
 
-/// Wakes a guest, which counts as awake from that very moment.
+/// Wakes a guest and counts it as awake from that moment on.
 struct Bell {
     sleeper: Arc<Sleeper>,
     guest: Waker,

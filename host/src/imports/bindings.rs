@@ -1,7 +1,7 @@
 //! Holds the interfaces of `wit/` in Rust, as wasmtime generates them.
 //!
-//! Errors that a guest can act on are WIT errors; faults of the host, and attacks, are traps. Functions whose result has an
-//! error of an interface return a [`CallError`], which is either.
+//! Errors that a guest can act on are WIT errors; faults of the host, and attacks, are traps. Functions whose interface
+//! defines an error return a [`CallError`], which is either.
 
 use super::call_error::CallError;
 

@@ -1,4 +1,4 @@
-//! The `cache` import: small values that outlive a run, and which run renews them.
+//! The `cache` import: small values that outlive a run, and the choice of the run that renews them.
 
 mod entries;
 mod renewal;
@@ -22,7 +22,7 @@ pub use renewal::Renewal;
 
 const REFRESH: &str = "cache.refresh";
 
-/// The line of a manifest that grants entries, to this interface and to others that stand on the cache.
+/// The line of a manifest that grants entries, to this interface and to others that build on the cache.
 pub(super) const MANIFEST_LINE: &str = "cache = [\"*\"]";
 
 /// The capability to read and write entries of the tenant's cache.
@@ -71,7 +71,7 @@ impl From<EntryError> for CacheError {
     }
 }
 
-/// Keys of the entries that the guest is renewing.
+/// The keys of the entries that the guest is renewing.
 #[derive(Debug, Default)]
 struct Renewals(HashSet<String>);
 
@@ -121,7 +121,8 @@ impl Host for ImportsCtxView<'_> {
             Renewer::Another(last) => Refreshed::Held(last.map(|entry| self.ctx.shown(entry))),
             Renewer::This { fence, last } => {
                 self.ctx.state::<Renewals>().0.insert(key.clone());
-                // With no room for it, or a full table, this is a trap, and the end of the run lets go of the entry.
+                // If there is no room for it, or the table is full, this is a trap, and the end of the run releases the
+                // entry.
                 let size = last.as_ref().map_or(0, |last| last.value.len());
                 let charge = self.ctx.ledger.charge(2 * key.len() + size)?;
                 Refreshed::Yours(self.table.push(Renewal { key, fence: Some(fence), last, charge })?)
@@ -151,7 +152,7 @@ impl HostRenewal for ImportsCtxView<'_> {
         let key = held.key.clone();
         let only = WriteIf::Refreshing(fence);
         let written = self.ctx.write_entry(key.clone(), value, expires_in, only, "cache.[method]renewal.publish").await;
-        // After any other error the renewal is still this run's, and it may try again with, say, a smaller value.
+        // After any other error this run still has the renewal and may try again with, say, a smaller value.
         if matches!(written, Ok(_) | Err(CallError::Guest(EntryError::Conflict))) {
             let published = self.table.get_mut(&renewal)?;
             published.fence = None;
@@ -166,13 +167,13 @@ impl HostRenewal for ImportsCtxView<'_> {
     async fn drop(&mut self, renewal: Resource<Renewal>) -> wasmtime::Result<()> {
         const DROP: &str = "cache.[drop]renewal";
         let Renewal { key, fence, .. } = self.table.delete(renewal)?;
-        // Once it is published, the lock went with it, and if the run holds it again it is by another renewal.
+        // After a publication the lock is released already, and if the run holds it again, that is by another renewal.
         if fence.is_some() {
             match self.ctx.let_go(&key, DROP).await {
                 Ok(()) => {
                     self.ctx.state::<Renewals>().0.remove(&key);
                 }
-                // A drop has no error for the guest, and the end of the run lets go of the entry.
+                // A drop has no error for the guest, and the end of the run releases the entry.
                 Err(error) => {
                     error.into_guest()?;
                 }
@@ -186,15 +187,15 @@ impl HostRenewal for ImportsCtxView<'_> {
 enum Renewer {
     /// No run, because the entry is not old enough.
     Nobody(store::Entry),
-    /// Another run, or this one by another handle.
+    /// Another run, or this one with another handle.
     Another(Option<store::Entry>),
     /// This run.
     This { fence: u64, last: Option<store::Entry> },
 }
 
 impl ImportsCtx {
-    /// Reads the entry, takes its refresh lock if it is too old, and reads it again, because the run that held the lock may just
-    /// have published.
+    /// Reads the entry and takes its refresh lock if it is too old. Then reads it again, because the run that held the
+    /// lock may just have published.
     async fn find_renewer(&mut self, key: &str, max_age: Duration) -> EntryResult<Renewer> {
         let last = match self.if_fresh(self.read_entry(key, REFRESH).await?, max_age) {
             Ok(fresh) => return Ok(Renewer::Nobody(fresh)),
@@ -219,7 +220,7 @@ impl ImportsCtx {
         }
     }
 
-    /// The entry, if it is younger than `max_age`; else back, as the last good value.
+    /// Returns the entry as `Ok` if it is younger than `max_age`, and otherwise as `Err`, as the last good value.
     fn if_fresh(&self, entry: Option<store::Entry>, max_age: Duration) -> Result<store::Entry, Option<store::Entry>> {
         let now = self.services.clock.now();
         match entry {
@@ -234,7 +235,7 @@ impl ImportsCtx {
         released.map_err(|error| failure(error, in_call))
     }
 
-    /// The entry as guests see it.
+    /// Returns the entry as guests see it.
     fn shown(&self, entry: store::Entry) -> Entry {
         let age = self.services.clock.now().since(entry.set_at);
         self.handle.usage.was_given(entry.value.len());

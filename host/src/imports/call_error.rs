@@ -3,17 +3,17 @@
 use crate::attempt::{Interrupt, NoRoom, Stop, Why};
 use crate::store::StoreError;
 
-/// A failure of a host call: the guest is told and can act on it, or the run ends.
+/// A failure of a host call: either the guest gets an error that it can act on, or the run ends.
 #[derive(Debug)]
 pub enum CallError<E> {
-    /// The guest is told, in the words of the interface.
+    /// The error for the guest, as the interface defines it.
     Guest(E),
     /// The run ends with a trap, because it must end, or because the guest cannot act on the failure.
     Trap(wasmtime::Error),
 }
 
 impl<E> CallError<E> {
-    /// Puts the guest's error into the words of another interface. A trap stays one.
+    /// Converts the guest's error to that of another interface. A trap stays as it is.
     pub(super) fn map<F>(self, words: impl FnOnce(E) -> F) -> CallError<F> {
         match self {
             Self::Guest(error) => CallError::Guest(words(error)),
@@ -21,7 +21,7 @@ impl<E> CallError<E> {
         }
     }
 
-    /// Returns the error for the guest, or the trap, as the bindings want it.
+    /// Returns the guest's error as `Ok` or the trap as `Err`, as the bindings expect.
     pub(super) fn into_guest(self) -> wasmtime::Result<E> {
         match self {
             Self::Guest(error) => Ok(error),
@@ -54,10 +54,10 @@ impl<E> From<wasmtime::component::ResourceTableError> for CallError<E> {
     }
 }
 
-/// Returns how a call fails because the store does: with `other`, the interface's error in words, or with a trap if the store
-/// no longer knows the run's claim.
+/// Returns the failure of a call for which the store failed: `other`, the interface's error with a text, or a trap if
+/// the store no longer knows the run's claim.
 ///
-/// The store's own words stay with the host, because they may name its files.
+/// The store's own message stays with the host, because it may name its files.
 pub(super) fn store_failure<E>(
     error: StoreError,
     in_call: &'static str,

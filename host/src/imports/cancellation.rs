@@ -1,7 +1,7 @@
-//! The `cancellation` import: a guest hears that it must end before it is interrupted.
+//! The `cancellation` import: tells a guest that it must end before it is interrupted.
 //!
-//! A request to end a run goes to its [`RunHandle`](crate::attempt::RunHandle). That its deadline is near is found out here, as no other part
-//! tells it.
+//! A request to end a run goes to its [`RunHandle`](crate::attempt::RunHandle). That the deadline is near is decided
+//! here, because no other part tells it.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::task::Limits;
 use super::capability::{Capability, Interface, of_sexton};
 use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView};
 
-/// The capability to hear that the run must end. It needs no grant.
+/// The capability to learn that the run must end. It needs no grant.
 #[derive(Debug)]
 pub struct Cancellation;
 
@@ -29,8 +29,8 @@ impl<T: ImportsView> Capability<T> for Cancellation {
     }
 }
 
-/// Returns how long before its deadline a run is told that it is near: its grace, but never before half of its time is over,
-/// lest a task with little time hear of nothing else.
+/// Returns how long before its deadline a run learns that the deadline is near: its grace, but never before half of its
+/// time is over, lest a task with little time begin with that notice.
 fn notice(limits: &Limits) -> Duration {
     limits.grace.min(limits.deadline / 2)
 }
@@ -45,7 +45,7 @@ struct Heard {
 #[async_trait::async_trait]
 impl Pollable for Heard {
     async fn ready(&mut self) {
-        // Either way there is a reason then.
+        // The result is not needed, because there is a reason in either case.
         let wished = async {
             self.until.handle().wished().await;
         };
@@ -71,7 +71,8 @@ impl Host for ImportsCtxView<'_> {
     }
 
     fn subscribe(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
-        // With a full table either is a trap: subscribing again and again is bounded by the handles of the task.
+        // Each push traps when the table is full, so the task's limit of handles bounds how often a guest can
+        // subscribe.
         let heard = self.table.push(Heard { until: self.ctx.until.clone(), near: self.ctx.near() })?;
         subscribe(self.table, heard)
     }

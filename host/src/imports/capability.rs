@@ -1,8 +1,8 @@
 //! Defines a capability: its interfaces, its grant, how it is linked, and its state in an attempt.
 //!
-//! A capability stands by itself. Its file says which interfaces it serves, which grant of a manifest allows it, and how it is
-//! linked; its state in an attempt is a [`State`](super::State) of its own. [`all`](super::all) lists them, and nothing else
-//! in the host names one.
+//! A capability is complete in its file, which says which interfaces it serves, which grant of a manifest allows it,
+//! and how it is linked. Its state in an attempt is a [`State`](super::State) of its own. [`all`](super::all) lists the
+//! capabilities, and nothing else in the host names one.
 
 use std::any::Any;
 
@@ -12,19 +12,19 @@ use crate::task::{Grants, Task};
 
 use super::ImportsView;
 
-/// An interface that guests import, in all versions that mean the same.
+/// An interface that guests import, in all versions with the same meaning.
 #[derive(Clone, Copy, Debug)]
 pub struct Interface {
-    /// The package, as `wasi:http`.
+    /// The package, such as `wasi:http`.
     pub package: &'static str,
-    /// The name within the package, as `types`.
+    /// The name within the package, such as `types`.
     pub name: &'static str,
-    /// The beginning of the versions, such as `0.2.`, or one version, such as a draft.
+    /// The common prefix of the versions, such as `0.2.`, or one version in full, such as a draft.
     pub version: &'static str,
 }
 
 impl Interface {
-    /// Whether an import, such as `wasi:http/types@0.2.6`, is this interface.
+    /// Returns whether an import, such as `wasi:http/types@0.2.6`, is this interface.
     pub fn matches(&self, import: &str) -> bool {
         let rest = import.strip_prefix(self.package).and_then(|rest| rest.strip_prefix('/'));
         let version = rest.and_then(|rest| rest.strip_prefix(self.name)).and_then(|rest| rest.strip_prefix('@'));
@@ -35,36 +35,35 @@ impl Interface {
     }
 }
 
-/// An interface of this project.
+/// Returns an interface of this project.
 pub(super) const fn of_sexton(name: &'static str) -> Interface {
     Interface { package: "sexton:task", name, version: "0.1." }
 }
 
-/// A group of imports of guests of type `T`, beside those of WASI that every guest has.
+/// A group of imports for guests of type `T`, in addition to the imports of WASI that every guest has.
 pub trait Capability<T: ImportsView>: Sync {
-    /// The interfaces that a component imports for it.
+    /// Returns the interfaces that the capability serves.
     fn interfaces(&self) -> &'static [Interface];
 
-    /// Whether a task with these grants may import it. Names within it (keys, hosts) are checked at every
-    /// call.
+    /// Returns whether a task with these grants may import it. Names within it (keys, hosts) are checked at every call.
     fn is_granted(&self, _grants: &Grants) -> bool {
         true
     }
 
-    /// The line that the grants of a manifest lack where it is not granted. Empty for one that needs no grant.
+    /// Returns the line that a manifest without the grant lacks. Empty if no grant is needed.
     fn manifest_line(&self, _task: &Task) -> String {
         String::new()
     }
 
-    /// Links it for the guests of `linker`, in which WASI is linked already.
+    /// Links the capability for the guests of `linker`, in which WASI is linked already.
     ///
     /// # Errors
     ///
-    /// If something else is linked by one of its names.
+    /// Another function of the same name is linked already.
     fn link(&self, linker: &mut Linker<T>) -> wasmtime::Result<()>;
 
-    /// Bytes that the host holds in `entry` of a guest's table of handles, if it is a thing of this capability, besides what is
-    /// charged where the thing is made.
+    /// Returns the bytes that the host holds in `entry` of a guest's table of handles, if the entry belongs to this
+    /// capability, besides those that were charged when it was made.
     fn held_by(&self, _entry: &(dyn Any + Send)) -> usize {
         0
     }
@@ -75,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interface_matches_its_own_name_in_versions_that_mean_the_same() {
+    fn an_interface_matches_its_own_name_in_versions_with_the_same_meaning() {
         let types = Interface { package: "wasi:http", name: "types", version: "0.2." };
 
         assert!(types.matches("wasi:http/types@0.2.6"));

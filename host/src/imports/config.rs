@@ -1,4 +1,4 @@
-//! The `wasi:config/store` import: the settings of the task's manifest, for components that know nothing of this host.
+//! The `wasi:config/store` import: the settings of the task's manifest, for components that know nothing of Sexton.
 
 use wasmtime::component::Linker;
 
@@ -17,7 +17,7 @@ mod bindings {
     });
 }
 
-/// The capability to read the settings by WASI's interface. It needs no grant.
+/// The capability to read the settings through WASI's interface. It needs no grant.
 #[derive(Debug)]
 pub struct Config;
 

@@ -21,24 +21,25 @@ pub struct ImportsCtx {
     pub(super) task: Arc<Task>,
     pub(super) claim: ClaimKey,
     pub(super) handle: Arc<RunHandle>,
-    /// Bytes that the host holds for the guest are charged to it.
+    /// The account of the bytes that the host holds for the guest.
     pub(super) ledger: Arc<Ledger>,
     pub(super) until: Until,
-    /// The end of the attempt by the real clock, where the guest lives in virtual time.
+    /// The end of the attempt by the real clock, which differs from `until` if the guest lives in virtual time.
     pub(super) real_deadline: Instant,
     pub(super) refusals: Refusals,
-    /// One for each capability that the guest has used and that keeps something.
+    /// The states of the capabilities that the guest has used and that keep one.
     states: Vec<Box<dyn Any + Send + Sync>>,
 }
 
-/// The state of one capability in one attempt. It is made when the guest first uses the capability.
+/// The state of one capability in one attempt, created when the guest first uses the capability.
 pub(super) trait State: Any + Send + Sync {
-    /// The state at the first use in the attempt of `ctx`.
+    /// Creates the state in the attempt of `ctx`.
     fn begin(ctx: &ImportsCtx) -> Self;
 }
 
 impl ImportsCtx {
-    /// The context of the attempt `order`, which is over at `deadline`, however it goes, and whose memory is that of `ledger`.
+    /// Creates the context of the attempt `order`, which ends at `deadline` at the latest and charges its memory to
+    /// `ledger`.
     pub(crate) fn new(services: Arc<Services>, order: &Order, deadline: Instant, ledger: Arc<Ledger>) -> Self {
         let (task, handle) = (Arc::clone(&order.task), Arc::clone(&order.handle));
         Self {
@@ -59,7 +60,7 @@ impl ImportsCtx {
         self.refusals.note(refusal);
     }
 
-    /// Returns the state of a capability in this attempt.
+    /// Returns the state of a capability in this attempt, and creates it at the first use.
     pub(super) fn state<S: State>(&mut self) -> &mut S {
         let place = match self.states.iter().position(|state| state.is::<S>()) {
             Some(place) => place,
@@ -72,7 +73,7 @@ impl ImportsCtx {
         self.states[place].downcast_mut().expect("the place of a state of this type was looked up")
     }
 
-    /// The same for looking at; `None` before the first use.
+    /// Returns the state of a capability in this attempt for reading, or `None` before the first use.
     pub(super) fn known_state<S: State>(&self) -> Option<&S> {
         self.states.iter().find_map(|state| state.downcast_ref())
     }
@@ -108,10 +109,10 @@ pub struct ImportsCtxView<'a> {
 
 /// Gives the imports their context in a store's data.
 pub trait ImportsView: Send + 'static {
-    /// The context and the table.
+    /// Returns the context and the table.
     fn imports(&mut self) -> ImportsCtxView<'_>;
 
-    /// Takes the stack of a guest that waits in a host call, where the runtime keeps stacks. Imports call it before a long wait.
+    /// Captures the stack of a guest for the runtime. Imports call it before a long wait in a host call.
     fn rests(_guest: &mut StoreContextMut<'_, Self>)
     where
         Self: Sized,
@@ -119,25 +120,26 @@ pub trait ImportsView: Send + 'static {
     }
 }
 
-/// Says to generated bindings that the host's side of every interface is an [`ImportsCtxView`].
+/// Tells generated bindings that an [`ImportsCtxView`] implements every interface for the host.
 pub(super) struct Imports;
 
 impl HasData for Imports {
     type Data<'a> = ImportsCtxView<'a>;
 }
 
-/// Longest lock name, cache key or idempotency key that a guest may send, in bytes: they become keys of the store.
+/// The longest lock name, cache key or idempotency key that a guest may send, in bytes, because they become keys of the
+/// store.
 pub(super) const LONGEST_NAME: usize = 256;
 
-/// Largest cache value and input of a run that a guest may send, in bytes.
+/// The largest cache value and run input that a guest may send, in bytes.
 pub(super) const LARGEST_VALUE: usize = 1 << 20;
 
-/// Whether a guest may use `text` as a name: a key of the store is neither empty nor long.
+/// Returns whether a guest may use `text` as a name. Keys of the store are neither empty nor long.
 pub(super) fn is_name(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.len())
 }
 
-/// Whether one of the patterns that a task is granted covers `name`.
+/// Returns whether one of a task's granted patterns covers `name`.
 pub(super) fn is_granted(patterns: &[Pattern], name: &str) -> bool {
     patterns.iter().any(|pattern| pattern.matches(name))
 }

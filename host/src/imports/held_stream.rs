@@ -1,4 +1,4 @@
-//! Output streams whose buffers are charged to the run that they are a guest's of.
+//! Charges the buffers of a guest's output streams to its run.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use wasmtime_wasi::p2::{DynOutputStream, OutputStream, Pollable, StreamError, St
 
 use crate::attempt::Ledger;
 
-/// An output stream: what is written is charged until nothing has it any more.
+/// An output stream. The bytes written to it are charged until they are dropped.
 struct HeldOutput {
     stream: DynOutputStream,
     ledger: Arc<Ledger>,
@@ -53,11 +53,11 @@ impl OutputStream for HeldOutput {
     }
 }
 
-/// Charge what is written to `stream` to `ledger`.
+/// Charges all that is written to `stream` to `ledger`.
 ///
 /// # Errors
 ///
-/// If there is no such stream in `table`.
+/// `table` has no such stream.
 pub(crate) fn hold_output(
     table: &mut ResourceTable,
     stream: &Resource<DynOutputStream>,

@@ -1,8 +1,8 @@
-//! The `wasi:http/outgoing-handler` import: requests to the hosts that a task is granted, and to nothing else.
+//! The `wasi:http/outgoing-handler` import: requests to the hosts that a task is granted, and to no others.
 //!
-//! The WIT side is wasmtime-wasi-http's; this is what it sends requests with. Each request is checked by itself
-//! (`Target`): the host never follows a redirect, so a guest that does so makes a new request. Names are resolved
-//! once, and the connection goes to an address that was checked (`address`), not to the name.
+//! wasmtime-wasi-http implements the interface; this module sends its requests. Each request is checked by itself
+//! (`Target`): the host never follows a redirect, so a guest that does makes a new request. A name is resolved once,
+//! and the connection goes to an address that was checked (`address`), not to the name.
 
 mod address;
 mod counted;
@@ -32,21 +32,21 @@ use super::{ImportsCtx, ImportsCtxView, ImportsView, State};
 use exchange::{Answer, Exchange, Way};
 use target::Target;
 
-/// Connections that one attempt may have open at once. Each is a file descriptor of the host's.
+/// The connections that one attempt may have open at once. Each takes one of the host's file descriptors.
 const MOST_CONNECTIONS: usize = 64;
 
-/// What a connection takes in the host, in bytes, besides what is written to it: buffers for reading and writing, which grow to 64 KiB
-/// each, those of TLS, and a part of a response that the guest has not read yet.
+/// The bytes that a connection takes in the host, besides what is written to it: read and write buffers, which grow to
+/// 64 KiB each, those of TLS, and a part of a response that the guest has not read yet.
 const CONNECTION: usize = 256 << 10;
 
-/// Bytes of one list of header fields. They are kept in the host's memory, and a guest may hold as many lists as it may
-/// hold handles. No server accepts a longer head.
+/// The bytes of one list of header fields. They are kept in the host's memory, and a guest may hold as many lists as
+/// handles. No server accepts a longer head.
 const MOST_FIELDS: usize = 16 << 10;
 
-/// Bytes of a request's body that one write may bring, of which two lie in the host until they are sent.
+/// The bytes of a request's body that one write may bring. The host holds two such pieces until they are sent.
 const BODY_CHUNK: usize = 64 << 10;
 
-/// What the requests of one attempt work on.
+/// The state of the requests of one attempt.
 struct HttpCtx {
     wasi: WasiHttpCtx,
     sender: Sender,
@@ -63,14 +63,14 @@ impl State for HttpCtx {
 }
 
 impl<'a> ImportsCtxView<'a> {
-    /// The same, as wasmtime-wasi-http's own functions want it.
+    /// Returns the same context in the form that wasmtime-wasi-http's functions take.
     fn http(self) -> WasiHttpCtxView<'a> {
         let http = self.ctx.state::<HttpCtx>();
         WasiHttpCtxView { hooks: &mut http.sender, table: self.table, ctx: &mut http.wasi }
     }
 }
 
-/// The capability to send requests, which is of use only with [`Types`].
+/// The capability to send requests, which is useful only with [`Types`].
 #[derive(Debug)]
 pub struct OutgoingHandler;
 
@@ -92,9 +92,9 @@ impl<T: ImportsView> Capability<T> for OutgoingHandler {
     }
 }
 
-/// The capability to make and take apart requests and responses: `wasi:http/types`, not what that imports.
+/// The capability to build and read requests and responses: `wasi:http/types`, without its own imports.
 ///
-/// It needs no grant: it reaches nothing, and many a library brings the types along without ever sending anything.
+/// It needs no grant, because it reaches nothing, and many libraries import the types without ever sending anything.
 #[derive(Debug)]
 pub struct Types;
 
@@ -118,15 +118,15 @@ struct Sender {
     grants: Arc<[HttpHost]>,
     refusals: Refusals,
     until: Until,
-    /// What an exchange holds is charged to it.
+    /// The account to which the memory of an exchange is charged.
     ledger: Arc<Ledger>,
     connections: Arc<Semaphore>,
     tls: Arc<ClientConfig>,
 }
 
 impl WasiHttpHooks for Sender {
-    /// Called by `outgoing-handler.handle`, which runs what is returned in a task that it aborts when the guest drops
-    /// its handle or is gone itself; the second future likewise, from when the response's head is there.
+    /// Called by `outgoing-handler.handle`, which runs the returned future in a task that it aborts when the guest
+    /// drops its handle or is gone. The second future runs likewise, once the head of the response has arrived.
     fn send_request(
         &mut self,
         request: Request<WasiBody>,
@@ -137,12 +137,13 @@ impl WasiHttpHooks for Sender {
         Box::new(async move { prepared?.make().await })
     }
 
-    /// It is charged to the run for as long as it lies there.
+    /// Each chunk is charged to the run while the host holds it.
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         BODY_CHUNK
     }
 
-    /// Called for each header that a guest sets or deletes. Those of answers were taken out before (`exchange`).
+    /// Called for each header that a guest sets or deletes. Forbidden headers of responses were removed before
+    /// (`exchange`).
     fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
         let forbidden = DEFAULT_FORBIDDEN_HEADERS.contains(name);
         if forbidden {
@@ -199,10 +200,10 @@ impl Sender {
         }
     }
 
-    /// Check `request`, before anything is done about it.
+    /// Checks `request` before anything is done for it.
     fn prepare(&self, request: Request<WasiBody>, options: Option<RequestOptions>) -> Result<Exchange, Error> {
         if request.method() == ::http::Method::CONNECT {
-            // It asks for a tunnel, in which nothing would be checked.
+            // CONNECT asks for a tunnel, in which nothing would be checked.
             return Err(Error::HttpRequestMethodInvalid);
         }
         let target = Target::of(request.uri())?;

@@ -1,8 +1,9 @@
-//! The `wasi:keyvalue` imports: entries of the tenant's cache, for components that know nothing of this host.
+//! The `wasi:keyvalue` imports: entries of the tenant's cache, for components that know nothing of Sexton.
 //!
-//! There is one bucket, the cache of the task's tenant, by the name `default` or none. A task has the keys that its manifest grants
-//! of the cache, entries count against the same quota and budget, and a run that has lost its claim changes nothing. Entries that
-//! are set this way do not expire. A number that `increment` adds to is kept as decimal text.
+//! The only bucket is the cache of the task's tenant, with the name `default` or an empty one. A task may use the cache
+//! keys that its manifest grants. Entries count against the same quota and budget, and a run that has lost its claim
+//! changes nothing. Entries that are set this way do not expire. A number that `increment` adds to is kept as decimal
+//! text.
 
 use wasmtime::component::{Linker, Resource};
 
@@ -21,7 +22,7 @@ pub use handles::{Bucket, Cas};
 mod handles {
     //! Defines the things that guests hold handles to.
 
-    /// The tenant's cache. There is nothing to keep for it.
+    /// The tenant's cache. The handle needs no data.
     #[derive(Debug)]
     pub struct Bucket;
 
@@ -29,7 +30,7 @@ mod handles {
     #[derive(Debug)]
     pub struct Cas {
         pub(super) key: String,
-        /// The version at which the guest knows the entry; `None` where there was none.
+        /// The version of the entry that the guest knows; `None` if there was no entry.
         pub(super) version: Option<u64>,
     }
 }
@@ -68,10 +69,10 @@ pub type StoreError = CallError<Error>;
 /// The failure of a swap.
 pub type SwapError = CallError<CasError>;
 
-/// Names of the bucket: none at all, and what other hosts call theirs.
+/// Names of the bucket: none, and the name that is usual on other hosts.
 const BUCKETS: [&str; 2] = ["", "default"];
 
-/// Keys that one call of `batch` may name. Each is a request to the store.
+/// The most keys that one call of `batch` may name. Each is a request to the store.
 const MOST_KEYS: usize = 1000;
 
 /// The number of times that an increment is tried when other runs change the number at the same time.
@@ -79,7 +80,7 @@ const MOST_TRIES: u32 = 100;
 
 const VERSION: &str = "0.2.0-draft2";
 
-/// The capability to use the tenant's cache by WASI's interfaces. It is granted with the keys of the cache.
+/// The capability to use the tenant's cache through WASI's interfaces. It is granted with the keys of the cache.
 #[derive(Debug)]
 pub struct KeyValue;
 
@@ -226,10 +227,10 @@ impl HostAtomics for ImportsCtxView<'_> {
     }
 }
 
-/// The error of adding to a value that is not a number.
+/// The error for adding to a value that is not a number.
 const NO_NUMBER: &str = "the value is no decimal number";
 
-/// The number that is written in a value.
+/// Returns the number that a value contains.
 fn number(value: &[u8]) -> Option<i64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
@@ -240,7 +241,7 @@ impl HostCas for ImportsCtxView<'_> {
         Ok(self.table.push(cas)?)
     }
 
-    /// The value is read again, so that the host keeps nothing of it; the swap is then of the value that was returned.
+    /// Reads the value again, so that the host keeps nothing of it. The swap then replaces the value that was returned.
     async fn current(&mut self, cas: Resource<Cas>) -> Result<Option<Vec<u8>>, StoreError> {
         let key = self.table.get(&cas)?.key.clone();
         let (version, value) = self.ctx.value(&key, "keyvalue.cas.current").await?.unzip();
@@ -262,7 +263,7 @@ impl HostBatch for ImportsCtxView<'_> {
     ) -> Result<Vec<Option<(String, Vec<u8>)>>, StoreError> {
         check_count(keys.len())?;
         let mut values = Vec::with_capacity(keys.len());
-        // The values lie in the host until all of them are there.
+        // The host holds the values until it has read them all.
         let mut charges = Vec::new();
         for key in keys {
             let value = self.ctx.value(&key, "keyvalue.get-many").await?;
@@ -297,7 +298,7 @@ fn check_count(keys: usize) -> Result<(), StoreError> {
 }
 
 impl ImportsCtx {
-    /// The version and the value of `key`.
+    /// Returns the version and the value of `key`.
     async fn value(&self, key: &str, in_call: &'static str) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
         self.check_key(key)?;
         let entry = self.read_entry(key, in_call).await?;
@@ -316,7 +317,7 @@ impl ImportsCtx {
         Ok(self.delete_entry(key, in_call).await?)
     }
 
-    /// A swap of the value as it is now.
+    /// Begins a swap of the present value.
     async fn begin_swap(&self, key: String, in_call: &'static str) -> Result<Cas, StoreError> {
         self.check_key(&key)?;
         let version = self.read_entry(&key, in_call).await?.map(|entry| entry.version);

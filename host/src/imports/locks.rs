@@ -1,7 +1,7 @@
 //! The `locks` import: named locks, shared by every host on the same store.
 //!
-//! The store decides who holds a lock, and whose turn it is among the first of each host; [`LockWaits`] keeps the order among
-//! those who wait on this host, and refuses the wait that would close a circle of them.
+//! The store decides which run holds a lock, and which of the first waiting runs of each host is next. [`LockWaits`]
+//! keeps the order of the runs that wait on this host, and refuses a wait that would close a circle.
 
 mod graph;
 mod held;
@@ -30,13 +30,13 @@ use super::call_error::store_failure;
 use super::capability::{Capability, Interface, of_sexton};
 use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, State, is_granted, is_name};
 
-/// How long the first in a queue trusts the store's hint before it asks again. A hint may get lost on its way from another
-/// host, so this is how late such a release is noticed; shorter costs the store a transaction each time.
+/// The time after which the first in a queue asks the store again without a hint. A hint from another host may get
+/// lost, so a release may be noticed this late; with a shorter time the store has more transactions.
 const POLL: Duration = Duration::from_millis(500);
 
 const ACQUIRE: &str = "locks.acquire";
 
-/// What is known of a lock that is held, in bytes, besides its name: it stands among the run's locks as well.
+/// Bytes that the host takes for a held lock besides its name, which the run's list of locks holds as well.
 const HELD: usize = 256;
 
 /// The capability to take named locks.
@@ -66,14 +66,14 @@ impl<T: ImportsView> Capability<T> for Locks {
     }
 }
 
-/// Links `acquire` anew, so that the guest's stack is known where it waits for a lock.
+/// Links `acquire` again, so that the guest's stack is captured when it waits for a lock.
 fn show_waits<T: ImportsView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     linker.instance("sexton:task/locks@0.1.0")?.func_wrap_async(
         "acquire",
         |mut guest: StoreContextMut<'_, T>, (name, mode, wait): (String, Mode, u64)| {
             Box::new(async move {
-                // The call asks the store in any case, which costs a hundred times as much as a stack.
+                // The call asks the store in any case, which costs a hundred times as much as capturing a stack.
                 T::rests(&mut guest);
                 let mut imports = guest.data_mut().imports();
                 let sleeper = imports.ctx.handle.sleeper().cloned();
@@ -99,7 +99,7 @@ impl From<Error> for LocksError {
     }
 }
 
-/// The locks that the guest has handles to: asking for one of these again would be waiting for itself.
+/// The locks that the guest has handles to. If it asked for one of them again, it would wait for itself.
 #[derive(Debug, Default)]
 struct Held(HashMap<Arc<LockName>, LockMode>);
 
@@ -159,8 +159,8 @@ impl HostLock for ImportsCtxView<'_> {
             Ok(()) => {
                 self.ctx.state::<Held>().0.remove(&held.lock);
             }
-            // A drop has no error for the guest. The name stays among those held, as it does in the store, until the end of the
-            // run releases it.
+            // A drop has no error for the guest. The lock stays among those held, as it does in the store, until the
+            // end of the run releases it.
             Err(error) => {
                 store_failure(error, DROP, Error::Other).into_guest()?;
             }
@@ -171,25 +171,26 @@ impl HostLock for ImportsCtxView<'_> {
 
 /// The answer to a request for a lock.
 enum Asked {
-    /// It is the run's, with this fence.
+    /// The run has the lock, with this fence.
     Taken(u64),
-    /// Another run held it to the end.
+    /// Another run held the lock until the wait was over.
     Held,
-    /// The wait for it would have closed a circle.
+    /// The wait would have closed a circle.
     Deadlock(Deadlock),
 }
 
-/// Take `lock` for the run, waiting for up to `wait`.
+/// Takes `lock` for the run, waiting for up to `wait`.
 ///
-/// Dropped in a wait, it leaves the queue. Dropped while the store is asked, the lock may be the run's without anybody
-/// knowing; the end of the run, which is what drops it, releases all its locks.
+/// If the future is dropped while it waits, the run leaves the queue. If it is dropped while the store is asked, the
+/// run may have the lock without knowing it. That is harmless, because only the end of the run drops the future, and
+/// that releases all its locks.
 async fn take(
     ctx: &ImportsCtx,
     lock: &Arc<LockName>,
     mode: LockMode,
     wait: Duration,
 ) -> Result<store::Result<Asked>, Interrupt> {
-    // A wait that the run's time does not suffice for ends with the run, in a trap, not with `held` a moment before.
+    // A wait that would outlast the run ends with the run, in a trap, and not with `held` a moment before.
     let patience = ctx.until.now().checked_add(wait).filter(|end| *end < ctx.until.deadline());
     ctx.until.unless_ended_for(ACQUIRE, Some(&lock.name), ask_in_turn(ctx, lock, mode, patience)).await
 }
@@ -202,7 +203,8 @@ async fn ask_in_turn(
 ) -> store::Result<Asked> {
     let store = &ctx.services.store;
     let at_end = || patience.is_some_and(|end| end <= ctx.until.now());
-    // Also without a wait: a lock that is free for the blink between two holders is not for those who just came by.
+    // A run without patience enters the queue, too: a lock that is free for a blink between two holders is for those
+    // that wait.
     let place = ctx.services.lock_waits.enter(Arc::clone(lock), mode);
     let mut wait = None;
     if !place.in_front() {
@@ -221,7 +223,7 @@ async fn ask_in_turn(
     let leave = async || store.leave_lock_queue(LockName::clone(lock), ctx.claim).await;
     let mut queued = false;
     loop {
-        // Registered before the look, so that a release in between is not missed.
+        // The notification is registered before the store is asked, so that a release in between is not missed.
         let mut freed = pin!(hint.notified());
         freed.as_mut().enable();
         let (last, now) = (at_end(), ctx.services.clock.now());
@@ -248,15 +250,15 @@ async fn ask_in_turn(
                 }
             };
         }
-        // In virtual time nobody else has the store, and no hint gets lost.
+        // In virtual time no other host uses the store, and no hint gets lost.
         let next_look = (!ctx.until.is_virtual()).then(|| Instant::now() + POLL);
         let next_look = patience.into_iter().chain(next_look).min();
-        // Either way the store is asked again: at the end of the patience, too, for a last time.
+        // The store is asked again in either case, at the end of the patience for the last time.
         ctx.until.within(next_look, freed).await;
     }
 }
 
-/// A wait for a lock. However it ends, its time is counted.
+/// A wait for a lock. Its time is counted, however the wait ends.
 struct Wait<'a> {
     usage: &'a Usage,
     since: Instant,
@@ -269,7 +271,7 @@ impl Drop for Wait<'_> {
 }
 
 impl ImportsCtx {
-    /// Let it be known that the run waits at `place`, unless that closes a circle.
+    /// Makes known that the run waits at `place`, unless that closes a circle.
     fn begin_wait(&self, place: &Place) -> Result<Wait<'_>, Deadlock> {
         place.wait(Waits {
             run: self.claim.run,
@@ -285,7 +287,7 @@ impl ImportsCtx {
         Ok(Wait { usage: &self.handle.usage, since: Instant::now() })
     }
 
-    /// Put the circle into the run's log, as its error is only a word.
+    /// Writes the circle into the run's log, because the guest's error does not name its members.
     fn tell_of(&self, circle: &Deadlock) {
         self.warn(format!("deadlock: {circle}; this run is told, as it began to wait last"));
     }

@@ -8,10 +8,10 @@ use crate::imports::bindings::sexton::task::log::{self, Host, Level};
 use super::capability::{Capability, Interface, of_sexton};
 use super::{Imports, ImportsCtxView, ImportsView};
 
-/// Longest message that is kept of a line, in bytes.
+/// The longest message that is kept of a line, in bytes.
 const LONGEST_LINE: usize = 8 << 10;
 
-/// What a line ends with that was longer.
+/// The mark at the end of a message that was cut.
 const CUT: &str = "…[cut]";
 
 /// The capability to write lines into the run's log. It needs no grant.
@@ -43,7 +43,7 @@ impl Host for ImportsCtxView<'_> {
     }
 }
 
-/// `message` as it is kept. Control characters stay: JSON escapes them, and so does who prints them.
+/// Cuts `message` to its longest length. Control characters stay, because JSON escapes them and printing does, too.
 fn cut(mut message: String) -> String {
     if message.len() > LONGEST_LINE {
         message.truncate(message.floor_char_boundary(LONGEST_LINE));

@@ -1,4 +1,4 @@
-//! The `schedule` import: runs that a task asks for.
+//! The `schedule` import: runs that a task enqueues.
 
 use std::time::Duration;
 
@@ -19,14 +19,14 @@ use super::call_error::store_failure;
 use super::capability::{Capability, Interface, of_sexton};
 use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, LARGEST_VALUE, State, is_granted, is_name};
 
-/// Runs that one attempt may ask for: enough to fan out, too few to flood the store.
+/// The runs that one attempt may enqueue: enough to fan out, too few to flood the store.
 const MOST_RUNS: u32 = 100;
 
-/// Runs of one task that may wait while tasks ask for more of them. A task that asks for two of itself each time would have the
-/// store grow without end; with a thousand ahead of it, a run is not soon anyway.
+/// The runs of one task that may wait while tasks enqueue more of them. Without a bound, a task that enqueues two of
+/// itself each time would let the store grow without end; behind a thousand, a run does not start soon anyway.
 const MOST_WAITING: u64 = 1000;
 
-/// The capability to ask for runs of tasks.
+/// The capability to enqueue runs of tasks.
 #[derive(Debug)]
 pub struct Schedule;
 
@@ -54,14 +54,14 @@ impl From<Error> for ScheduleError {
     }
 }
 
-/// The requests of an attempt up to now.
+/// The requests that an attempt has made so far.
 #[derive(Debug, Default)]
 struct Asked {
     /// Whether the run's log says already that no further run may wait.
     told_full: bool,
-    /// Runs that the attempt has asked for.
+    /// The number of runs that the attempt has asked for.
     runs: u32,
-    /// The number of continuations that it has asked for.
+    /// The number of continuations that the attempt has asked for.
     continued: u32,
 }
 
@@ -82,7 +82,8 @@ impl Host for ImportsCtxView<'_> {
         if key.as_deref().is_some_and(|key| !is_name(key)) {
             return Err(Error::BadKey.into());
         }
-        // Guests choose their keys: the prefix keeps them apart from the scheduler's, the API's and other tasks'.
+        // Guests choose their keys. The prefix keeps them apart from the keys of the scheduler, the API and other
+        // tasks.
         let dedup = key.map(|key| format!("task:{}:{key}", self.ctx.task.key.task));
         self.ask_for(&task, when, input, dedup, "schedule.enqueue").await
     }
@@ -115,7 +116,7 @@ impl ImportsCtxView<'_> {
             ctx.refuses(Refusal::Task(task));
             return Err(Error::AccessDenied.into());
         }
-        // A pattern may cover texts that are no task's name.
+        // A pattern may cover texts that are not names of tasks.
         let Ok(name) = Name::new(task) else { return Err(Error::NotFound.into()) };
         let task = TaskKey { tenant: ctx.task.key.tenant.clone(), task: name };
         if ctx.services.catalog.get(&task).is_none() {
@@ -131,14 +132,14 @@ impl ImportsCtxView<'_> {
             let horizon = lengths::exact(limits.horizon);
             return Err(Error::Other(format!("a run may be due at most {horizon} ahead")).into());
         }
-        // Also if it is refused, because each time the store is asked.
+        // A refused request counts as well, because it asks the store, too.
         ctx.state::<Asked>().runs += 1;
         let waiting = ctx.until.unless_ended(in_call, ctx.services.store.waiting(task.clone())).await?;
         let waiting = waiting.map_err(|error| store_failure(error, in_call, Error::Other))?;
         if let Some(full) = full(waiting, &task, input.len(), limits) {
             ctx.tell_full(full);
             if waiting.runs >= MOST_WAITING {
-                // For the rest of the attempt, because there will hardly be room before its end.
+                // The attempt gets no further run, because there will hardly be room before its end.
                 ctx.state::<Asked>().runs = MOST_RUNS;
             }
             return Err(Error::TooLarge.into());
@@ -154,7 +155,7 @@ impl ImportsCtxView<'_> {
 }
 
 impl ImportsCtx {
-    /// Says in the run's log, once, why its runs are refused: a guest is told only that there is no room.
+    /// Writes into the run's log, once, why its runs are refused, because a guest is told only that there is no room.
     fn tell_full(&mut self, message: String) {
         if !std::mem::replace(&mut self.state::<Asked>().told_full, true) {
             self.warn(message);
@@ -162,8 +163,8 @@ impl ImportsCtx {
     }
 }
 
-/// Returns why no further run of `task` may wait with an input of `bytes`, if none may. Attempts that ask at the same moment may each
-/// add one more.
+/// Returns why no further run of `task` with an input of `bytes` may wait, if that is so. Attempts that ask at the same
+/// moment may each add one more.
 fn full(waiting: Waiting, task: &TaskKey, bytes: usize, limits: BacklogLimits) -> Option<String> {
     let name = &task.task;
     if waiting.runs >= MOST_WAITING {
@@ -184,7 +185,7 @@ fn full(waiting: Waiting, task: &TaskKey, bytes: usize, limits: BacklogLimits) -
     })
 }
 
-/// The instant that a guest means.
+/// Returns the instant that `when` means at `now`.
 fn due(when: When, now: Timestamp) -> Timestamp {
     match when {
         When::Now => now,

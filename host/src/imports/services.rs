@@ -1,4 +1,4 @@
-//! What the host offers to the imports of all guests.
+//! The parts of the host that the imports of all guests share.
 
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ use crate::time::Clock;
 
 use super::locks::LockWaits;
 
-/// What guests' imports work on.
+/// The parts of the host that guests' imports use.
 #[derive(Debug)]
 pub struct Services {
-    /// Runs, locks and the cache.
+    /// Stores runs, locks and the cache.
     pub store: Arc<dyn Store>,
-    /// The time.
+    /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// The tasks there are, for the `schedule` import.
+    /// The tasks that this host knows, for the `schedule` import.
     pub catalog: Arc<Catalog>,
-    /// The tenants, and what each may have.
+    /// The tenants and their limits.
     pub tenants: Arc<Tenants>,
     /// The runs of this host that wait for locks.
     pub lock_waits: Arc<LockWaits>,
-    /// The time that guests live in, where that is not the real one. `clock` must show the same time.
+    /// The time that guests live in, unless it is the real one. `clock` must show the same time.
     pub virtual_time: Option<Arc<VirtualTime>>,
 }

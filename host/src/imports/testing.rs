@@ -1,4 +1,4 @@
-//! What the tests of several imports need: a store, a clock that stands still, and runs that were claimed.
+//! Helpers for the tests of several imports: a store, a clock that stands still, and claimed runs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,39 +24,39 @@ use crate::time::{Clock, Timestamp};
 
 use super::{CallError, ImportsCtx, ImportsCtxView, ImportsView};
 
-/// How long a test waits for what must happen, before it calls it a failure.
+/// The time after which a test fails if an expected event has not happened.
 pub(crate) const BOUND: Duration = Duration::from_secs(10);
 
-/// Bytes that the cache of a test's tenant may have.
+/// The bytes that the cache of a test's tenant may have.
 pub(crate) const QUOTA: u64 = 4 << 20;
 
 pub(crate) fn task_key(task: &str) -> TaskKey {
     TaskKey { tenant: Name::default_tenant(), task: Name::new(task).unwrap() }
 }
 
-/// The end of a run that has `left` to go.
+/// Creates the end of a run that has `left` to go.
 pub(crate) fn until(left: Duration) -> Until {
     let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
     Until::new(Arc::new(RunHandle::new(key, task_key("caller"), 0)), Instant::now() + left)
 }
 
-/// The account of an attempt that has the memory that tasks usually have.
+/// Creates the account of an attempt with the usual memory of tasks.
 pub(crate) fn ledger() -> Arc<Ledger> {
     Ledger::new(Limits::default().memory, &Arc::new(AllMemory::of(u64::MAX)))
 }
 
-/// Where refusals of the attempt that `until` ends are noted.
+/// Creates the record of refusals for the attempt that `until` ends.
 pub(crate) fn refusals(until: &Until) -> Refusals {
     let clock = Arc::new(StillClock(AtomicI64::new(0)));
     Refusals::new(Arc::new(task("caller", Grants::default())), Arc::clone(until.handle()), clock)
 }
 
-/// `work`, which must be done within the bound.
+/// Returns the result of `work`, which must be done within the bound.
 pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(BOUND, work).await.expect("this should have happened by now")
 }
 
-/// Wait until `holds`. For what nothing tells of; whatever brings it about is let run in between.
+/// Waits until `holds` returns true, for conditions without a notification. Other tasks run between the checks.
 pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
     soon(async {
         while !holds() {
@@ -82,7 +82,7 @@ impl Clock for StillClock {
     }
 }
 
-/// What all guests of one host have in common.
+/// The parts of a host that its guests share.
 pub(crate) struct World {
     pub(crate) services: Arc<Services>,
     pub(crate) clock: Arc<StillClock>,
@@ -92,7 +92,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        // What is tested here is not what outlives a power cut.
+        // These tests do not cut the power, so commits need not reach the disk.
         let options = SqliteOptions { sync: Durability::Normal, ..SqliteOptions::default() };
         let store = SqliteStore::open(directory.path().join("store.db"), &options).unwrap();
         let clock = Arc::new(StillClock(AtomicI64::new(1_800_000_000_000)));
@@ -107,13 +107,13 @@ impl World {
         Self { services: Arc::new(services), clock, _directory: directory }
     }
 
-    /// Put tasks into the catalog.
+    /// Puts tasks into the catalog.
     pub(crate) fn know(&self, tasks: &[&str]) {
         let task = |name: &&str| (task_key(name), Arc::new(task(name, Grants::default())));
         self.services.catalog.replace(tasks.iter().map(task).collect());
     }
 
-    /// A guest in a new run of a task that may use all names, with much time left.
+    /// Creates a guest in a new run of a task that may use all names, with much time left.
     pub(crate) async fn guest(&self) -> Guest {
         self.guest_of("caller", grants(&["*"])).await
     }
@@ -123,7 +123,7 @@ impl World {
         self.guest_in(claim, grants, BOUND * 6)
     }
 
-    /// A guest in a run that was claimed.
+    /// Creates a guest in a claimed run.
     pub(crate) fn guest_in(&self, claim: Claim, grants: Grants, left: Duration) -> Guest {
         let handle = Arc::new(RunHandle::new(claim.key, claim.task.clone(), 64 << 10));
         let task = Arc::new(task(claim.task.task.as_str(), grants));
@@ -132,7 +132,7 @@ impl World {
         Guest { ctx, table: ResourceTable::new(), order, services: Arc::clone(&self.services) }
     }
 
-    /// A new run of a task, claimed.
+    /// Makes a new run of a task and claims it.
     pub(crate) async fn claim(&self, name: &str) -> Claim {
         let now = self.clock.now();
         let run = NewRun::of(task_key(name), now, Cause::Demand);
@@ -140,7 +140,7 @@ impl World {
         self.claim_next(name).await.expect("it was just enqueued")
     }
 
-    /// The run of a task that waits, claimed.
+    /// Claims the waiting run of a task.
     pub(crate) async fn claim_next(&self, name: &str) -> Option<Claim> {
         let request = ClaimRequest {
             host: "here".to_owned(),
@@ -155,9 +155,9 @@ impl World {
     }
 }
 
-/// Separates errors that a guest is told from traps.
+/// Separates the errors that a guest gets from traps.
 pub(crate) trait Told<T, E> {
-    /// The trap outside, and the guest's result within.
+    /// Returns the trap as the outer error and the guest's result within.
     fn told(self) -> wasmtime::Result<Result<T, E>>;
 }
 
@@ -170,7 +170,7 @@ impl<T, E> Told<T, E> for Result<T, CallError<E>> {
     }
 }
 
-/// A guest's side of the imports.
+/// The guest's end of the imports.
 pub(crate) struct Guest {
     pub(crate) ctx: ImportsCtx,
     pub(crate) table: ResourceTable,
@@ -185,7 +185,7 @@ impl ImportsView for Guest {
 }
 
 impl Guest {
-    /// Its run is over; the guest does not know yet.
+    /// Finishes the guest's run, which the guest does not notice yet.
     pub(crate) async fn finish(&self, transition: Transition) {
         let now = self.services.clock.now();
         let report = Report {
@@ -215,7 +215,7 @@ pub(crate) fn named(name: &str) -> LockName {
     LockName { tenant: Name::default_tenant(), kind: LockKind::Named, name: name.to_owned() }
 }
 
-/// Grants of the same patterns for locks, keys and tasks.
+/// Creates grants of the same patterns for locks, keys and tasks.
 pub(crate) fn grants(patterns: &[&str]) -> Grants {
     let patterns: Vec<_> = patterns.iter().map(|text| Pattern((*text).to_owned())).collect();
     Grants { locks: patterns.clone(), cache: patterns.clone(), schedule: patterns, ..Grants::default() }

@@ -8,7 +8,7 @@ const START: Timestamp = Timestamp::from_millis(1_000_000);
 const MINUTE: Duration = Duration::from_secs(60);
 const CLAIM: ClaimKey = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
 
-/// A guest that sleeps for so many minutes, of an hour, in a task of tokio's.
+/// Spawns a guest that may take an hour and sleeps for `minutes` of it.
 fn sleeping(time: &Arc<VirtualTime>, minutes: u32) -> tokio::task::JoinHandle<()> {
     let (sleeper, busy) = (Sleeper::new(time, CLAIM, MINUTE * 60), time.busy());
     tokio::spawn(async move {
@@ -19,14 +19,14 @@ fn sleeping(time: &Arc<VirtualTime>, minutes: u32) -> tokio::task::JoinHandle<()
 }
 
 #[tokio::test]
-async fn time_is_quiet_when_all_sleep_and_those_whose_time_has_come_wake_one_by_one() {
+async fn time_is_quiet_while_all_guests_sleep_and_due_guests_wake_one_by_one() {
     let time = VirtualTime::new(START, 0);
     let (late, early) = (sleeping(&time, 2), sleeping(&time, 1));
-    assert!(!time.is_quiet(), "they have not lain down yet");
+    assert!(!time.is_quiet(), "they do not sleep yet");
     time.quiet().await;
 
     assert_eq!(time.next(), Some(MINUTE));
-    assert!(!time.wake_one(), "nobody's time has come");
+    assert!(!time.wake_one(), "no guest is due");
     time.pass_to(MINUTE * 2);
     assert!(time.wake_one() && !time.is_quiet());
     early.await.unwrap();
@@ -55,7 +55,7 @@ async fn a_guest_that_waits_for_the_real_world_too_keeps_time_from_passing() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_is_given_up_in_its_sleep_leaves_nobody_awake_or_asleep() {
+async fn an_attempt_that_is_dropped_in_its_sleep_counts_neither_as_awake_nor_as_asleep() {
     let time = VirtualTime::new(START, 0);
     let asleep = sleeping(&time, 1);
     time.quiet().await;
@@ -67,7 +67,7 @@ async fn an_attempt_that_is_given_up_in_its_sleep_leaves_nobody_awake_or_asleep(
 }
 
 #[tokio::test]
-async fn one_that_is_to_end_does_not_lie_down_again_and_calls_are_made_when_they_are_due() {
+async fn a_guest_that_must_end_does_not_sleep_again_and_calls_are_made_when_they_are_due() {
     let time = VirtualTime::new(START, 0);
     let (sleeper, _busy) = (Sleeper::new(&time, CLAIM, MINUTE), time.busy());
     let mut nap = Box::pin(nap(&sleeper, 1, sleeper.waits_for(std::future::pending(), None)));
@@ -83,7 +83,7 @@ async fn one_that_is_to_end_does_not_lie_down_again_and_calls_are_made_when_they
 }
 
 #[test]
-fn the_clock_on_the_wall_can_be_set_and_time_goes_on_all_the_same() {
+fn setting_the_wall_clock_does_not_change_how_much_time_passes() {
     let time = VirtualTime::new(START, 0);
     time.pass_to(MINUTE);
     time.set_clock(-120_000);
@@ -94,7 +94,7 @@ fn the_clock_on_the_wall_can_be_set_and_time_goes_on_all_the_same() {
 }
 
 #[test]
-fn chance_follows_from_seed_and_attempt() {
+fn chance_depends_on_seed_and_attempt_only() {
     let chance = |seed, attempt| VirtualTime::new(START, seed).chance(ClaimKey { attempt, ..CLAIM });
     assert_eq!(chance(1, 1), chance(1, 1));
     assert!(chance(1, 1) != chance(2, 1) && chance(1, 1) != chance(1, 2));

@@ -1,4 +1,4 @@
-//! Entries of the cache as one attempt may read and change them, whatever interface the guest uses.
+//! Reads and changes entries of the cache for one attempt, for every interface through which guests use the cache.
 
 use crate::attempt::Refusal;
 use crate::imports::call_error::{CallError, store_failure};
@@ -7,10 +7,10 @@ use crate::store::{self, CacheWrite, StoreError, WriteIf, Written};
 use crate::task::Pattern;
 use crate::time::Timestamp;
 
-/// Keys that one listing returns.
+/// The most keys that one listing returns.
 pub(in crate::imports) const PAGE: usize = 1000;
 
-/// The reason for which an entry is not read or changed.
+/// The reason why an entry is not read or changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::imports) enum EntryError {
     /// The key is empty or too long.
@@ -21,7 +21,7 @@ pub(in crate::imports) enum EntryError {
     Conflict,
     /// The value is too large, or the cache has no room for it.
     TooLarge,
-    /// The store failed, in words for the guest.
+    /// The store failed. The text is for the guest.
     Other(String),
 }
 
@@ -31,10 +31,10 @@ impl From<EntryError> for CallError<EntryError> {
     }
 }
 
-/// A result for a guest that reads or changes entries.
+/// The result of reading or changing entries for a guest.
 pub(in crate::imports) type EntryResult<T> = Result<T, CallError<EntryError>>;
 
-/// Whether the run's log says already that the guest may not have more of the cache.
+/// Whether the run's log says already that the cache has no more room for the guest.
 struct Full {
     told: bool,
 }
@@ -58,7 +58,7 @@ impl ImportsCtx {
         }
     }
 
-    /// The entry of a key that was checked.
+    /// Returns the entry of a key that was checked.
     pub(in crate::imports) async fn read_entry(
         &self,
         key: &str,
@@ -69,7 +69,8 @@ impl ImportsCtx {
         self.until.unless_ended(in_call, read).await?.map_err(|error| failure(error, in_call))
     }
 
-    /// Writes the entry of a key that was checked, and returns its new version. It expires after `expires_in` milliseconds.
+    /// Writes the entry of a key that was checked and returns its new version. It expires after `expires_in`
+    /// milliseconds.
     pub(in crate::imports) async fn write_entry(
         &mut self,
         key: String,
@@ -111,7 +112,8 @@ impl ImportsCtx {
         Ok(())
     }
 
-    /// The first keys, up to [`PAGE`], that begin with `prefix`, come after `after`, and are granted to the task, in order.
+    /// Returns the first keys, up to [`PAGE`], that begin with `prefix`, follow `after`, and are granted to the task,
+    /// in order.
     pub(in crate::imports) async fn list_entries(
         &self,
         prefix: &str,
@@ -123,13 +125,13 @@ impl ImportsCtx {
         }
         let now = self.services.clock.now();
         let mut keys = Vec::new();
-        // Pattern by pattern, so that the store never reads past keys that this task may not see.
+        // Each pattern is listed by itself, so that the store never reads past keys that this task may not see.
         for pattern in &self.task.grants.cache {
             let Some(range) = overlap(pattern, prefix) else { continue };
             let page = self.services.store.cache_list(self.cache_key(range.to_owned()), after.clone(), PAGE, now);
             let page = self.until.unless_ended(in_call, page).await?.map_err(|error| failure(error, in_call))?;
             keys.extend(page.into_iter().map(|info| info.key).filter(|key| pattern.matches(key)));
-            // After each pattern, because a task may be granted many.
+            // Truncating after each pattern bounds the list even if a task is granted many patterns.
             keys.sort_unstable();
             keys.dedup();
             keys.truncate(PAGE);
@@ -137,8 +139,8 @@ impl ImportsCtx {
         Ok(keys)
     }
 
-    /// Writes whose share of the cache is used up into the run's log: a guest is told only that its value is too much. Once,
-    /// because guests try again.
+    /// Writes into the run's log which share of the cache is used up, because the guest is told only that its value is
+    /// too large. Writes it once, because guests try again.
     fn say_if_full(&mut self, error: &StoreError) {
         if matches!(error, StoreError::CacheFull { .. } | StoreError::CacheBudget { .. })
             && !std::mem::replace(&mut self.state::<Full>().told, true)
@@ -148,7 +150,7 @@ impl ImportsCtx {
     }
 }
 
-/// The guest's error for a failure of the store, or the trap where its claim is lost.
+/// Returns the guest's error for a failure of the store, or a trap if the claim is lost.
 pub(super) fn failure(error: StoreError, in_call: &'static str) -> CallError<EntryError> {
     match error {
         StoreError::CacheFull { .. } | StoreError::CacheBudget { .. } => EntryError::TooLarge.into(),
@@ -156,13 +158,14 @@ pub(super) fn failure(error: StoreError, in_call: &'static str) -> CallError<Ent
     }
 }
 
-/// The instant at which an entry ceases to be; `None`, never, for one beyond what an instant can say.
+/// Returns the instant at which an entry expires, or `None` for never if an instant cannot express it.
 fn expiry(now: Timestamp, ms: u64) -> Option<Timestamp> {
     let ms = i64::try_from(ms).ok()?;
     now.as_millis().checked_add(ms).map(Timestamp::from_millis)
 }
 
-/// The beginning of the keys that both begin with `prefix` and are granted by `pattern`; `None` if there are none.
+/// Returns the prefix of the keys that both begin with `prefix` and are granted by `pattern`, or `None` if there are
+/// none.
 fn overlap<'a>(pattern: &'a Pattern, prefix: &'a str) -> Option<&'a str> {
     let granted = pattern.0.strip_suffix('*').unwrap_or(&pattern.0);
     if granted.starts_with(prefix) { Some(granted) } else { prefix.starts_with(granted).then_some(prefix) }

@@ -1,4 +1,4 @@
-//! A renewal that a guest holds a handle to.
+//! A renewal to which a guest holds a handle.
 
 use crate::attempt::Charge;
 use crate::store::Entry;
@@ -11,6 +11,6 @@ pub struct Renewal {
     pub(super) fence: Option<u64>,
     /// The entry as it was when the refresh began, until a new value is published.
     pub(super) last: Option<Entry>,
-    /// The memory that `last` takes, which may be a megabyte.
+    /// The memory of `last`, which may take a megabyte.
     pub(super) charge: Charge,
 }

@@ -1,4 +1,4 @@
-//! The cache as guests see it, on a real store.
+//! Tests the cache through its import, on a real store.
 
 use std::sync::Arc;
 
@@ -22,11 +22,11 @@ async fn refresh(guest: &mut Guest, key: &str, max_age: u64) -> Refreshed {
     soon(guest.imports().refresh(key.to_owned(), max_age)).await.told().unwrap().unwrap()
 }
 
-/// The renewal, which must be this guest's.
+/// Refreshes `key` and returns the renewal, which this guest must get.
 async fn renew(guest: &mut Guest, key: &str) -> Resource<Renewal> {
     match refresh(guest, key, 0).await {
         Refreshed::Yours(renewal) => renewal,
-        Refreshed::Fresh(_) | Refreshed::Held(_) => panic!("somebody else renews `{key}`"),
+        Refreshed::Fresh(_) | Refreshed::Held(_) => panic!("another run renews `{key}`"),
     }
 }
 
@@ -59,7 +59,7 @@ async fn an_entry_is_read_as_it_was_set_with_its_age() {
 }
 
 #[tokio::test]
-async fn an_entry_ceases_to_be_when_it_was_said_to() {
+async fn an_entry_expires_at_the_time_that_was_set() {
     let world = World::new();
     let mut guest = world.guest().await;
     for (key, expires_in) in [("brief", 10), ("for ever", u64::MAX)] {
@@ -74,7 +74,7 @@ async fn an_entry_ceases_to_be_when_it_was_said_to() {
 }
 
 #[tokio::test]
-async fn a_swap_needs_the_version_it_was_read_at() {
+async fn a_swap_needs_the_version_at_which_the_entry_was_read() {
     let world = World::new();
     let mut guest = world.guest().await;
     let mut swap = async |expected, value: &str| {
@@ -153,7 +153,7 @@ async fn a_run_has_no_more_renewals_than_its_memory_has_room_for_their_last_good
 }
 
 #[tokio::test]
-async fn a_tenant_has_no_more_than_its_share_of_the_cache() {
+async fn a_tenant_gets_no_more_than_its_share_of_the_cache() {
     let world = World::new();
     let mut guest = world.guest().await;
     let fitting = QUOTA / (LARGEST_VALUE as u64 + 1);
@@ -167,7 +167,7 @@ async fn a_tenant_has_no_more_than_its_share_of_the_cache() {
 }
 
 #[tokio::test]
-async fn a_task_has_no_more_of_the_cache_than_its_budget_and_its_log_says_so() {
+async fn a_task_gets_no_more_of_the_cache_than_its_budget_and_its_log_says_so() {
     let world = World::new();
     let mut other = world.guest_of("other", grants(&["*"])).await;
     set(&mut other, "theirs", &[0; 500]).await.unwrap();
@@ -191,7 +191,7 @@ async fn a_task_has_no_more_of_the_cache_than_its_budget_and_its_log_says_so() {
 }
 
 #[tokio::test]
-async fn a_list_shows_only_what_is_granted() {
+async fn a_list_shows_only_granted_keys() {
     let world = World::new();
     let mut all = world.guest().await;
     for key in ["a", "b/1", "b/2", "b/3", "c", "cc", "d/1"] {
@@ -208,7 +208,7 @@ async fn a_list_shows_only_what_is_granted() {
 }
 
 #[tokio::test]
-async fn the_first_to_ask_renews_and_the_others_take_the_last_good_value() {
+async fn the_first_guest_to_refresh_renews_and_others_get_the_last_good_value() {
     let world = World::new();
     let (mut one, mut other) = (world.guest().await, world.guest().await);
     set(&mut other, "a", b"old").await.unwrap();
@@ -231,7 +231,7 @@ async fn the_first_to_ask_renews_and_the_others_take_the_last_good_value() {
 }
 
 #[tokio::test]
-async fn a_renewal_that_is_dropped_leaves_the_last_good_value_alone() {
+async fn a_dropped_renewal_does_not_change_the_last_good_value() {
     let world = World::new();
     let (mut one, mut other) = (world.guest().await, world.guest().await);
     let version = set(&mut one, "a", b"old").await.unwrap();
@@ -266,7 +266,7 @@ async fn a_renewal_is_published_once_and_only_by_a_run_that_still_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_fifty_that_refresh_at_once_exactly_one_renews() {
+async fn exactly_one_of_fifty_concurrent_refreshes_renews() {
     let world = World::new();
     let start = std::sync::Arc::new(tokio::sync::Barrier::new(50));
     let mut guests = Vec::new();
@@ -279,7 +279,7 @@ async fn of_fifty_that_refresh_at_once_exactly_one_renews() {
                     publish(&mut guest, &renewal, b"new").await.unwrap().unwrap();
                     1
                 }
-                // There was no value before: whoever gets one came after the publication.
+                // There was no value before, so a guest that gets one came after the publication.
                 Refreshed::Fresh(entry) | Refreshed::Held(Some(entry)) => {
                     assert_eq!(entry.value, b"new");
                     0

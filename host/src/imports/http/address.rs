@@ -1,12 +1,13 @@
-//! Which addresses are the public internet's, so that a name cannot lead a guest into the operator's network.
+//! Decides which addresses belong to the public internet, so that a name cannot lead a guest into the operator's
+//! network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether `address` is one that any host on the public internet could have.
+/// Returns whether a host on the public internet could have `address`.
 ///
-/// Everything else in the IANA special-purpose registries is not: private, shared (RFC 6598), loopback, link-local,
-/// unique-local, multicast, documentation, benchmarking, reserved. An IPv6 address that stands for an IPv4 one is as
-/// public as that one is.
+/// All others in the IANA special-purpose registries are not public: private, shared (RFC 6598), loopback, link-local,
+/// unique-local, multicast, documentation, benchmarking, reserved. An IPv6 address that stands for an IPv4 address is
+/// public if that one is.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -47,7 +48,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         (0x2001, 0..=0x01ff) => false,                           // IETF protocol assignments, Teredo among them
         (0x2001, 0x0db8) => false,                               // documentation
         (0x3fff, 0..=0x0fff) => false,                           // documentation
-        // What else is global unicast; loopback, link-local, unique-local, multicast and the rest lie outside of it.
+        // Other addresses are public if they are global unicast. Loopback, link-local, unique-local and multicast are
+        // not.
         _ => (0x2000..=0x3fff).contains(&a),
     }
 }
@@ -73,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_the_operators_network_are_not() {
+    fn addresses_of_the_operators_network_are_not_public() {
         let v4 = [
             "0.0.0.0",
             "0.1.2.3",
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv4_address_is_not_hidden_by_an_ipv6_one_around_it() {
+    fn an_ipv4_address_inside_an_ipv6_address_is_checked() {
         for inner in ["127.0.0.1", "10.1.2.3", "169.254.169.254", "100.64.0.1"] {
             let [a, b, c, d] = inner.parse::<Ipv4Addr>().unwrap().octets();
             let hex = format!("{:x}:{:x}", u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));

@@ -1,4 +1,4 @@
-//! Counts what goes over a guest's connection, for its accounts.
+//! Counts the bytes that pass a guest's connection, for its accounts.
 
 use std::io;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::attempt::RunHandle;
 
-/// A connection whose bytes are charged to a run: heads and bodies, without what TLS adds.
+/// A connection whose bytes are added to a run's accounts: heads and bodies, without the overhead of TLS.
 pub(super) struct Counted<S> {
     pub(super) stream: S,
     pub(super) handle: Arc<RunHandle>,

@@ -1,4 +1,4 @@
-//! One request and its response, over a connection of their own.
+//! Makes one request over a connection of its own and receives its response.
 
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -28,38 +28,38 @@ use super::counted::Counted;
 use super::held;
 use super::target::{Host, Target};
 
-/// How long a guest that sets no timeout waits for each thing, as wasmtime-wasi-http has it.
+/// The timeout of each step for a guest that sets none, the same as in wasmtime-wasi-http.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How long after the run's deadline an exchange ends by itself. Not at once: the guest's wait ends at the deadline, in
-/// a trap that says where it hung, and not with an error that comes a moment before.
+/// The time after the run's deadline at which an exchange ends by itself. It does not end at the deadline, because the
+/// guest's wait ends then, in a trap that says where it hung, and an error must not come a moment before.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// Bytes that are buffered of a response. A head that is not over after so many is refused; as that is seen after a read,
-/// which may bring as many again, the largest head that passes has less than twice as many. Servers commonly send and
-/// accept 8 to 16 KiB.
+/// The bytes that are buffered of a response. A head that is still incomplete then is refused. That is noticed after a
+/// read, which may bring as many bytes again, so the largest head that passes has less than twice as many. Servers
+/// commonly send and accept 8 to 16 KiB.
 const BUFFER: usize = 64 << 10;
 
-/// Header fields that a response may have.
+/// The header fields that a response may have.
 const MOST_HEADERS: usize = 256;
 
-/// Addresses of one name that are tried.
+/// The addresses that are tried for one name.
 const MOST_ADDRESSES: usize = 8;
 
-/// A response whose body is still to come, and the future that brings it.
+/// A response whose body is still to arrive, and the future that receives it.
 pub(super) type Answer = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
-/// A request that was checked, about to be made.
+/// A request that was checked and has not been sent yet.
 pub(super) struct Exchange {
     pub(super) request: Request<WasiBody>,
     pub(super) way: Way,
-    /// Given back when the connection is closed.
+    /// Returned when the connection is closed.
     pub(super) connection: OwnedSemaphorePermit,
-    /// Of what the connection takes in the host.
+    /// The charge for the memory of the connection.
     pub(super) charge: Arc<Charge>,
 }
 
-/// How to get to where a request goes.
+/// Everything that is needed to connect to a request's target.
 pub(super) struct Way {
     pub(super) target: Target,
     pub(super) options: RequestOptions,
@@ -67,17 +67,17 @@ pub(super) struct Way {
     pub(super) refusals: Refusals,
     pub(super) until: Until,
     pub(super) tls: Arc<ClientConfig>,
-    /// What the host holds of the response is charged to it.
+    /// The account to which the host's memory for the response is charged.
     pub(super) ledger: Arc<Ledger>,
 }
 
-/// What is read and written: TCP, or TLS over it.
+/// The transport of an exchange: TCP, or TLS over it.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Exchange {
-    /// Connect, send the request, and wait for the head of its response.
+    /// Connects, sends the request, and waits for the head of its response.
     pub(super) async fn make(self) -> Result<Answer, Error> {
         let Self { mut request, way, connection: permit, charge } = self;
         let options = way.options;
@@ -90,13 +90,14 @@ impl Exchange {
             .handshake::<_, WasiBody>(TokioIo::new(Counted { stream, handle: Arc::clone(way.until.handle()) }))
             .await?;
 
-        // A server that is no proxy is asked for the path alone.
+        // A server that is not a proxy expects the path alone.
         *request.uri_mut() = path(request.uri()).parse().map_err(|_| Error::HttpRequestUriInvalid)?;
         let answered_by = until(options.first_byte_timeout, last);
         let head = timeout_at(answered_by.into(), sender.send_request(request));
         let (response, connection) = match select(pin!(head), Box::pin(connection)).await {
             Either::Left((head, connection)) => (head, Some(connection)),
-            // Closed. What was read before may still be the response; if not, hyper says what was wrong.
+            // The connection is closed. The bytes read before may still be the response; if not, hyper reports the
+            // error.
             Either::Right((closed, head)) => {
                 closed?;
                 (head.await, None)
@@ -115,7 +116,7 @@ impl Exchange {
             if let Some(connection) = connection
                 && let Err(error) = connection.await
             {
-                // The guest hears of it from the body. An error from here would be a warning in the host's log.
+                // The guest gets the error from the body. An error returned here would be a warning in the host's log.
                 tracing::debug!(error = %error, "A guest's HTTP connection broke");
             }
             Ok(())
@@ -132,7 +133,7 @@ impl Way {
             }
         })?;
         let tcp = self.connect_to_any(&addresses).await?;
-        // Requests are written in one piece, and waited for.
+        // A request is written in one piece and then waited for, so delaying small packets gains nothing.
         tcp.set_nodelay(true).map_err(Error::Connect)?;
         if !self.target.tls {
             return Ok(Box::new(tcp));
@@ -145,8 +146,8 @@ impl Way {
         Ok(Box::new(tls))
     }
 
-    /// Try the addresses one after the other, each for its share of the time, so that one that swallows packets does
-    /// not keep the next from being tried.
+    /// Tries the addresses in turn, each for its share of the time, so that an address that drops packets leaves time
+    /// for the next.
     async fn connect_to_any(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Error> {
         let end = until(self.options.connect_timeout, self.until.deadline());
         let addresses = &addresses[..addresses.len().min(MOST_ADDRESSES)];
@@ -164,7 +165,7 @@ impl Way {
     }
 }
 
-/// The path and query of `uri`, as they stand in a request: with a path even where it has only a query.
+/// Returns the path and query of `uri` in the form that a request has, with a path even if there is only a query.
 fn path(uri: &Uri) -> String {
     match uri.query() {
         Some(query) => format!("{}?{query}", uri.path()),
@@ -172,36 +173,37 @@ fn path(uri: &Uri) -> String {
     }
 }
 
-/// Takes out the headers that are the connection's, which no guest is shown. Left in, they would seem to be set by the guest.
+/// Removes the connection's own headers, which guests do not see. If they stayed, they would seem to be set by the
+/// guest.
 fn without_forbidden(headers: &mut HeaderMap) {
     for name in DEFAULT_FORBIDDEN_HEADERS {
         headers.remove(name);
     }
 }
 
-/// The end of a wait for at most `timeout` that begins now, and of the exchange at `last`.
+/// Returns the end of a wait that begins now: after `timeout`, but not after `last`, the end of the exchange.
 fn until(timeout: Option<Duration>, last: Instant) -> Instant {
     Instant::now().checked_add(timeout.unwrap_or(DEFAULT_TIMEOUT)).map_or(last, |end| end.min(last))
 }
 
-/// A response's body that may not pause for longer than `patience`, nor go on after `last`.
+/// A response's body, which must not pause for longer than `patience` nor continue after `last`.
 struct TimedBody {
     incoming: Incoming,
     patience: Duration,
     last: Instant,
-    /// Set while bytes are waited for: the time that a guest takes to come back for more is not the server's.
+    /// Set while bytes are awaited, because the time until a guest asks for more is not the server's.
     wait: Option<Pin<Box<Sleep>>>,
     held: Held,
 }
 
-/// What a response's body holds: a part of the connection's buffers, and its trailers.
+/// The memory that a response's body holds: a part of the connection's buffers, and its trailers.
 struct Held {
     ledger: Arc<Ledger>,
     _charge: Arc<Charge>,
 }
 
 impl Held {
-    /// The frame as it may be kept.
+    /// Returns the frame with its trailers charged.
     fn charged(&self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Error> {
         match frame.trailers_ref().map(|trailers| held::charged(trailers, &self.ledger)) {
             Some(Ok(trailers)) => Ok(Frame::trailers(trailers)),
@@ -243,7 +245,8 @@ impl Body for TimedBody {
     }
 }
 
-/// TLS as browsers do it: the public certificate authorities, and nothing that the operator's machine trusts besides.
+/// Returns TLS as in browsers: it trusts the public certificate authorities, and no others that the operator's machine
+/// trusts.
 pub(super) fn public_tls() -> Arc<ClientConfig> {
     static CONFIG: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
@@ -258,7 +261,7 @@ pub(super) fn tls(roots: RootCertStore) -> Arc<ClientConfig> {
         .expect("ring has the ciphers of TLS 1.2 and 1.3")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    // Else a server may choose HTTP/2, which this does not speak.
+    // Without this a server may choose HTTP/2, which this client does not speak.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Arc::new(config)
 }

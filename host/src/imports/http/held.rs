@@ -1,8 +1,8 @@
-//! What the host keeps for a guest in requests, responses and lists of fields, and how that counts against its memory.
+//! Counts the memory of requests, responses and lists of fields that the host keeps for a guest.
 //!
-//! `wasi:http/types` needs no grant, and a guest may hold as many of its things as it may hold handles. Each is small: texts that
-//! no server would take are refused, and so are fields beyond a size. What they come to together is counted where it lies, in the table
-//! of handles ([`held_by`]), and calls that add to it say by how much at most. Bodies carry their own charge.
+//! `wasi:http/types` needs no grant, and a guest may hold as many of its objects as handles. Each is small: texts that
+//! no server would accept are refused, and so are lists of fields beyond a size. Their sum is counted in the table of
+//! handles ([`held_by`]), and calls that add to it announce the most that they may add. Bodies carry their own charge.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -22,26 +22,27 @@ use crate::attempt::{Ledger, NoRoom};
 use crate::imports::ImportsView;
 use crate::imports::held_stream::hold_output;
 
-/// As `wasmtime-wasi-http` links it: with another version this would stand beside its functions instead of in their place.
+/// The version that `wasmtime-wasi-http` links. With another one, functions would be added beside its own instead of
+/// replacing them.
 const INTERFACE: &str = "wasi:http/types@0.2.12";
 
-/// Longest method and scheme, in bytes. The longest registered method has 17.
+/// The longest method and scheme, in bytes. The longest registered method has 17.
 const LONGEST_WORD: usize = 64;
 
-/// Longest authority, in bytes: a name of 255, a port, and what stands before an `@`.
+/// The longest authority, in bytes: a name of 255, a port, and the part before an `@`.
 const LONGEST_AUTHORITY: usize = 1 << 10;
 
-/// Longest path with its query, in bytes: no longer one can be sent.
+/// The longest path with its query, in bytes, because no longer one can be sent.
 const LONGEST_PATH: usize = u16::MAX as usize;
 
-/// What a field takes in the host besides its name and value, in bytes: its place in a table that may be twice as large as it has to be, and
-/// what the allocator adds to either.
+/// The bytes that a field takes in the host besides its name and value: its place in a table that may be twice as large
+/// as needed, and the allocator's overhead for both.
 const FIELD: usize = 320;
 
-/// What a body takes in the host before anything is written to it, in bytes: the channel that leads to whoever sends it.
+/// The bytes that a body takes in the host before anything is written to it: the channel to the task that sends it.
 const BODY: usize = 3 << 10;
 
-/// What the host holds in `entry` of a table of handles, in bytes, if that is a thing of this interface.
+/// Returns the bytes that the host holds in `entry` of a table of handles, if the entry belongs to this interface.
 pub(super) fn held_by(entry: &(dyn Any + Send)) -> usize {
     let body = |there: bool| if there { BODY } else { 0 };
     if let Some(fields) = entry.downcast_ref::<FieldMap>() {
@@ -53,31 +54,31 @@ pub(super) fn held_by(entry: &(dyn Any + Send)) -> usize {
     } else if let Some(response) = entry.downcast_ref::<HostOutgoingResponse>() {
         size(&response.headers) + body(response.body.is_some())
     } else if let Some(response) = entry.downcast_ref::<HostIncomingResponse>() {
-        // Its values carry their charge.
+        // The values carry their own charge.
         places(&response.headers)
     } else {
         0
     }
 }
 
-/// What `fields` take, in bytes.
+/// Returns the bytes that `fields` take.
 pub(super) fn size(fields: &HeaderMap) -> usize {
     places(fields) + fields.values().map(HeaderValue::len).sum::<usize>()
 }
 
-/// What they take besides their values.
+/// Returns the bytes that `fields` take besides their values.
 fn places(fields: &HeaderMap) -> usize {
     // The capacity grows by doubling, and each value in it is an allocation.
     fields.capacity().max(fields.len()) * FIELD / 2
         + fields.keys().map(|name| FIELD / 2 + name.as_str().len()).sum::<usize>()
 }
 
-/// The same fields, with values that lie in memory of their own: it is charged for as long as one of them is there, and nothing of the buffer
-/// in which they came is kept with them.
+/// Copies the fields with values in memory of their own. That memory is charged while one of the values exists, and the
+/// buffer in which they arrived is not kept.
 ///
 /// # Errors
 ///
-/// [`NoRoom`] if the run may not have so much memory more.
+/// [`NoRoom`] if the run may not have that much more memory.
 pub(super) fn charged(fields: &HeaderMap, ledger: &Arc<Ledger>) -> Result<HeaderMap, NoRoom> {
     let values: Vec<u8> = fields.values().flat_map(HeaderValue::as_bytes).copied().collect();
     let mut values = ledger.charged(values)?;
@@ -89,7 +90,7 @@ pub(super) fn charged(fields: &HeaderMap, ledger: &Arc<Ledger>) -> Result<Header
     Ok(copied)
 }
 
-/// Count what is kept, and refuse what is of no use. After the interface is linked.
+/// Makes the interface count what the host keeps and refuse texts without use. Called after the interface is linked.
 pub(super) fn count<T: ImportsView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut types = linker.instance(INTERFACE)?;
@@ -100,14 +101,14 @@ pub(super) fn count<T: ImportsView>(linker: &mut Linker<T>) -> wasmtime::Result<
     Ok(())
 }
 
-/// The guest's side of the interface, once its run has heard that a call adds up to `bytes`.
+/// Returns the guest's context for the interface, after announcing to the ledger that a call adds up to `bytes`.
 fn adding<'a, T: ImportsView>(guest: &'a mut StoreContextMut<'_, T>, bytes: usize) -> WasiHttpCtxView<'a> {
     let imports = guest.data_mut().imports();
     imports.ctx.ledger.expects(bytes);
     imports.http()
 }
 
-/// What a guest is told of an operation on fields.
+/// Returns the guest's result of an operation on fields.
 fn told<T>(http: &mut WasiHttpCtxView<'_>, done: HeaderResult<T>) -> wasmtime::Result<(Result<T, HeaderError>,)> {
     Ok((match done {
         Ok(done) => Ok(done),
@@ -206,7 +207,7 @@ fn bodies<T: ImportsView>(types: &mut LinkerInstance<'_, T>) -> wasmtime::Result
             let ledger = Arc::clone(&guest.data_mut().imports().ctx.ledger);
             let mut http = guest.data_mut().imports().http();
             if let Some(trailers) = &trailers {
-                // They leave the table, for wherever the body is.
+                // The trailers leave the table and go where the body is.
                 let fields = charged(http.table.get(trailers)?, &ledger)?;
                 *http.table.get_mut(trailers)? = FieldMap::new_immutable(http.hooks, fields);
             }
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_a_response_are_charged_for_as_long_as_a_value_of_them_is_there() {
+    fn fields_of_a_response_are_charged_while_any_of_their_values_exists() {
         let ledger = Ledger::new(1 << 20, &Arc::new(AllMemory::of(u64::MAX)));
         let mut came = fields(3, &[b'v'; 1000]);
         came.append("x-1", HeaderValue::from_static("again"));
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn many_small_fields_count_for_what_they_take_rather_than_what_they_say() {
+    fn many_small_fields_count_for_their_memory_rather_than_their_text() {
         assert!(size(&fields(200, b"")) > 200 * size_of::<(::http::HeaderName, HeaderValue)>());
         assert_eq!(size(&HeaderMap::new()), 0);
     }

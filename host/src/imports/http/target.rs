@@ -1,4 +1,4 @@
-//! Where a request goes, as its URI says, and whether a task is granted that.
+//! Derives the target of a request from its URI, and decides whether a task is granted it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,17 +13,18 @@ use wasmtime_wasi_http::Error;
 use super::address::is_public;
 use crate::task::{HttpHost, TaskKey};
 
-/// Names that are looked up at once, for all guests together. Each takes a thread until the system's resolver answers;
-/// more of them would let guests with names that never resolve take every thread that guests' files need as well.
+/// The names that are looked up at once, for all guests together. Each takes a thread until the system's resolver
+/// answers. If there were more, guests with names that never resolve could take every thread that guests' files need as
+/// well.
 static LOOKUPS: Semaphore = Semaphore::const_new(16);
 
-/// Of those, the ones that one task may have: names of its that never resolve must not keep those of others waiting.
+/// The part of those that one task may take, so that its names that never resolve do not keep other tasks waiting.
 const LOOKUPS_OF_A_TASK: usize = 4;
 
 /// The places of each task that looks names up.
 static OF_TASKS: Mutex<BTreeMap<TaskKey, Weak<Semaphore>>> = Mutex::new(BTreeMap::new());
 
-/// Where a request goes.
+/// The target of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) host: Host,
@@ -34,9 +35,9 @@ pub(super) struct Target {
 /// The host of a request, or of a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Host {
-    /// In lower case, without a trailing dot.
+    /// A name in lower case, without a trailing dot.
     Name(String),
-    /// Never as an IPv6 address that is mapped from an IPv4 one.
+    /// An address, never an IPv6 address that is mapped from an IPv4 one.
     Ip(IpAddr),
 }
 
@@ -53,11 +54,11 @@ impl Host {
         }
     }
 
-    /// Whether a grant for `self` is one for `host`.
+    /// Returns whether a grant for `self` is one for `host`.
     fn covers(&self, host: &Self) -> bool {
         match (self, host) {
             (Self::Name(granted), Self::Name(host)) => match granted.strip_prefix("*.") {
-                // The dot stays with the end: `*.example.org` is not `badexample.org`.
+                // The dot belongs to the suffix: `*.example.org` does not cover `badexample.org`.
                 Some(_) => host.strip_suffix(&granted[1..]).is_some_and(|below| !below.is_empty()),
                 None => granted == host,
             },
@@ -67,7 +68,8 @@ impl Host {
 }
 
 impl fmt::Display for Target {
-    /// As a grant names it: with the port unless that is one of the two which a grant without one stands for.
+    /// Writes the target as a grant names it, with the port unless it is 80 or 443, for which a grant without a port
+    /// stands.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
             Host::Name(name) => f.write_str(name)?,
@@ -82,11 +84,11 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// Where `uri` leads.
+    /// Returns the target of `uri`.
     ///
     /// # Errors
     ///
-    /// If it leads nowhere, or can be read in more than one way.
+    /// `uri` has no target, or can be read in more than one way.
     pub(super) fn of(uri: &Uri) -> Result<Self, Error> {
         let tls = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTPS => true,
@@ -94,7 +96,7 @@ impl Target {
             _ => return Err(Error::HttpProtocolError),
         };
         let authority = uri.authority().ok_or(Error::HttpRequestUriInvalid)?;
-        // What comes before the host (`user:password@`) would be sent in the Host header.
+        // The part before the host (`user:password@`) would be sent in the Host header.
         let rest = authority.as_str().strip_prefix(authority.host()).ok_or(Error::HttpRequestUriInvalid)?;
         let port = match rest.strip_prefix(':') {
             Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
@@ -116,16 +118,16 @@ impl Target {
         Ok(Self { host, port, tls })
     }
 
-    /// Whether a task with these grants may call it.
+    /// Returns whether a task with these grants may call the target.
     pub(super) fn is_granted(&self, grants: &[HttpHost]) -> bool {
         self.granting(grants).any(|granted| granted.covers(&self.host))
     }
 
-    /// The addresses to connect to for `task`: those of the host that are public, or named by a grant themselves.
+    /// Returns the addresses to connect to for `task`: the host's addresses that are public or named by a grant.
     ///
     /// # Errors
     ///
-    /// If it has none, or none that is allowed.
+    /// The host has no address, or none that is allowed.
     pub(super) async fn addresses(&self, task: &TaskKey, grants: &[HttpHost]) -> Result<Vec<SocketAddr>, Error> {
         let found = match &self.host {
             Host::Ip(ip) => vec![SocketAddr::new(*ip, self.port)],
@@ -142,11 +144,11 @@ impl Target {
         let ip = ip.to_canonical();
         is_public(ip)
             || self.granting(grants).any(|granted| granted == Host::Ip(ip))
-            // `localhost` is granted, or this target would not have come as far as here.
+            // The name `localhost` is granted here, because a target that is not granted was refused before.
             || (ip.is_loopback() && self.host == Host::Name("localhost".to_owned()))
     }
 
-    /// The hosts of those grants that are for this port.
+    /// Returns the hosts of the grants that are for this port.
     fn granting(&self, grants: &[HttpHost]) -> impl Iterator<Item = Host> {
         grants
             .iter()
@@ -158,7 +160,7 @@ impl Target {
     }
 }
 
-/// The places for look-ups of `task`, shared by all of its attempts.
+/// Returns the places for look-ups of `task`, which all of its attempts share.
 fn places_of(task: &TaskKey) -> Arc<Semaphore> {
     let mut of_tasks = OF_TASKS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(places) = of_tasks.get(task).and_then(Weak::upgrade) {
@@ -170,13 +172,14 @@ fn places_of(task: &TaskKey) -> Arc<Semaphore> {
     places
 }
 
-/// Ask the system's resolver, on a thread for blocking work.
+/// Asks the system's resolver, on a thread for blocking work.
 async fn look_up(task: &TaskKey, name: String, port: u16) -> Result<Vec<SocketAddr>, Error> {
     let failed = || Error::DnsError { rcode: None, info_code: None };
     let own = places_of(task).acquire_owned().await.map_err(|_| failed())?;
     let place = LOOKUPS.acquire().await.map_err(|_| failed())?;
     let asked = tokio::task::spawn_blocking(move || {
-        // Moved in: a guest that is gone does not free the thread, and so must not free the places.
+        // The places are moved in, because a guest that is gone does not free the thread, and so must not free the
+        // places.
         let _places = (own, place);
         std::net::ToSocketAddrs::to_socket_addrs(&(name.as_str(), port)).map(Vec::from_iter)
     });
@@ -209,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_what_is_below_a_name_and_not_for_its_ending() {
+    fn a_star_covers_names_below_a_name_and_not_names_with_the_same_ending() {
         assert!(granted("*.example.org", None, "https://a.example.org/"));
         assert!(granted("*.example.org", None, "https://a.b.example.org/"));
         assert!(!granted("*.example.org", None, "https://example.org/"));
@@ -218,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_port_a_grant_is_for_80_and_443() {
+    fn a_grant_without_a_port_is_for_80_and_443() {
         assert!(granted("example.org", None, "http://example.org/"));
         assert!(granted("example.org", None, "http://example.org:443/"));
         assert!(!granted("example.org", None, "http://example.org:8080/"));
@@ -227,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_granted_however_it_is_written() {
+    fn an_address_is_granted_in_every_spelling() {
         assert!(granted("::1", None, "http://[::1]/"));
         assert!(granted("[::1]", None, "http://[0:0:0:0:0:0:0:1]/"));
         assert!(granted("10.0.0.1", None, "http://[::ffff:10.0.0.1]/"));
@@ -248,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_is_not_public_is_for_those_who_name_it_on_that_port() {
+    async fn an_address_that_is_not_public_needs_a_grant_of_that_address_and_port() {
         let metadata = Target::of(&"http://169.254.169.254/".parse().unwrap()).unwrap();
         let on_another_port = [HttpHost { host: "169.254.169.254".to_owned(), port: Some(8080) }];
         let named = [HttpHost { host: "169.254.169.254".to_owned(), port: None }];

@@ -1,4 +1,4 @@
-//! What a hostile guest, server or name can try, over real sockets on loopback.
+//! Tests attacks by guests, servers and names, over real sockets on loopback.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -21,14 +21,14 @@ const AUTHORITY: &[u8] = include_bytes!("testdata/authority.der");
 const CERTIFICATE: &[u8] = include_bytes!("testdata/localhost.der");
 const KEY: &[u8] = include_bytes!("testdata/localhost-key.der");
 
-/// What a server saw.
+/// An event that a server saw.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
     Request(String),
     Closed,
 }
 
-/// A server that answers every connection's request with `reply`, and then says nothing more until it is closed.
+/// Starts a server that answers each connection's request with `reply`, and sends nothing more until it is closed.
 async fn server(reply: &'static str) -> (SocketAddr, mpsc::UnboundedReceiver<Seen>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -59,7 +59,7 @@ async fn next_request(sight: &mut mpsc::UnboundedReceiver<Seen>) -> String {
     loop {
         match soon(sight.recv()).await.expect("the server is there as long as the test") {
             Seen::Request(head) => return head,
-            Seen::Closed => {} // of the one before
+            Seen::Closed => {} // the connection before
         }
     }
 }
@@ -78,7 +78,7 @@ fn request(uri: &str) -> Request<WasiBody> {
     let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
     let uri: ::http::Uri = uri.parse().unwrap();
     let host = uri.authority().unwrap().to_string();
-    // As `outgoing-handler.handle` makes it.
+    // `outgoing-handler.handle` builds requests like this.
     Request::builder().uri(uri).header("host", host).body(body).unwrap()
 }
 
@@ -90,7 +90,7 @@ async fn send_with(sender: &mut Sender, uri: &str, options: Option<RequestOption
     soon(Pin::from(sender.send_request(request(uri), options, Box::new(async { Ok(()) })))).await
 }
 
-/// The body of an answer, whose connection is driven meanwhile, as wasmtime-wasi-http does it.
+/// Reads the body of an answer while its connection is driven, as in wasmtime-wasi-http.
 async fn read((response, transfer): Answer) -> Result<String, Error> {
     let transfer = tokio::spawn(Pin::from(transfer));
     let body = soon(response.into_body().collect()).await?.to_bytes();
@@ -131,7 +131,7 @@ async fn an_answer_that_ends_with_its_connection_is_read_to_its_end() {
     tokio::spawn(async move {
         for reply in ["HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\nhello"] {
             let (mut stream, _) = listener.accept().await.unwrap();
-            // A request this small comes in one piece.
+            // A request this small arrives in one piece.
             assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
             stream.write_all(reply.as_bytes()).await.unwrap();
         }
@@ -161,7 +161,7 @@ async fn a_name_that_leads_to_a_private_address_is_refused_although_it_is_grante
     let (address, mut sight) = server(HELLO).await;
     let port = address.port();
 
-    // Every system's resolver takes these for names of 127.0.0.1, without asking anybody.
+    // Every system's resolver takes these for names of 127.0.0.1, without asking a server.
     for name in ["127.1", "2130706433", "0x7f.1"] {
         let refused = error(send(&mut sender(&[grant(name, port)]), &format!("http://{name}:{port}/")).await);
         assert!(matches!(refused, Error::DestinationIpProhibited), "{name}: {refused}");
@@ -236,7 +236,7 @@ async fn a_server_that_never_answers_is_left_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn an_exchange_ends_by_itself_if_nobody_drops_it() {
+async fn an_exchange_that_is_not_dropped_ends_by_itself() {
     let (address, _sight) = server("").await;
     let until = until(Duration::from_millis(50));
     let refusals = refusals(&until);
@@ -248,7 +248,7 @@ async fn an_exchange_ends_by_itself_if_nobody_drops_it() {
 }
 
 #[tokio::test]
-async fn timeouts_that_a_guest_sets_are_kept() {
+async fn timeouts_that_a_guest_sets_are_obeyed() {
     let moment = Some(Duration::from_millis(30));
     let (mute, _sight) = server("").await;
     let (stalling, _sight) = server("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe").await;
@@ -272,7 +272,7 @@ async fn a_head_without_end_is_bounded() {
         let (mut stream, _) = listener.accept().await.unwrap();
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nx: ").await;
         let mut sent = 0_u64;
-        // Until the other side hangs up.
+        // The loop ends when the other side hangs up.
         while stream.write_all(&[b'x'; 4096]).await.is_ok() {
             sent += 4096;
         }
@@ -286,7 +286,7 @@ async fn a_head_without_end_is_bounded() {
 
     let code = sender.p2_error_from_hyper(&refused);
     assert!(matches!(code, ErrorCode::HttpResponseHeaderSectionSize(None)), "{code:?}");
-    // The buffers of two sockets lie between what was sent and what was read.
+    // The buffers of two sockets are between the bytes sent and the bytes read.
     assert!(soon(flood).await.unwrap() < 64 << 20);
 }
 
@@ -302,7 +302,7 @@ async fn a_head_of_very_many_fields_is_bounded() {
 }
 
 #[tokio::test]
-async fn a_head_may_have_as_much_as_servers_send_and_not_much_more() {
+async fn a_head_may_be_as_large_as_servers_send_and_not_much_larger() {
     for (size, fits) in [(32 << 10, true), (200 << 10, false)] {
         let reply = format!("HTTP/1.1 204 No Content\r\nx: {}\r\n\r\n", "x".repeat(size)).leak();
         let (address, _sight) = server(reply).await;
@@ -312,7 +312,7 @@ async fn a_head_may_have_as_much_as_servers_send_and_not_much_more() {
 }
 
 #[tokio::test]
-async fn a_connection_counts_until_it_is_let_go_of() {
+async fn a_connection_counts_until_it_is_dropped() {
     let (address, _sight) = server("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe").await;
     let mut sender = sender(&[grant("127.0.0.1", address.port())]);
 
@@ -326,7 +326,7 @@ async fn a_connection_counts_until_it_is_let_go_of() {
 }
 
 #[tokio::test]
-async fn what_an_exchange_holds_is_charged_until_its_response_is_let_go_of() {
+async fn the_memory_of_an_exchange_is_charged_until_its_response_is_dropped() {
     let (address, _sight) = server("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx: some words\r\n\r\nhe").await;
     let mut sender = sender(&[grant("127.0.0.1", address.port())]);
     let ledger = Arc::clone(&sender.ledger);
@@ -342,7 +342,7 @@ async fn what_an_exchange_holds_is_charged_until_its_response_is_let_go_of() {
 }
 
 #[tokio::test]
-async fn a_request_is_refused_when_the_memory_of_its_run_has_no_room_for_a_connection() {
+async fn a_request_is_refused_when_its_run_has_no_memory_for_a_connection() {
     let (address, _sight) = server("HTTP/1.1 204 No Content\r\n\r\n").await;
     let small = Ledger::new(CONNECTION as u64, &Arc::new(crate::attempt::AllMemory::of(u64::MAX)));
     let mut sender = Sender { ledger: small, ..sender(&[grant("127.0.0.1", address.port())]) };
@@ -354,14 +354,14 @@ async fn a_request_is_refused_when_the_memory_of_its_run_has_no_room_for_a_conne
 }
 
 #[tokio::test]
-async fn a_body_may_take_long_as_long_as_it_comes() {
+async fn a_body_may_take_long_while_its_bytes_keep_arriving() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 16\r\n\r\n").await.unwrap();
         for piece in b"abcdefghijklmnop" {
-            // The pace is what is tested: each piece long before the timeout, all of them not.
+            // The pace is under test: each piece arrives long before the timeout, and all of them together after it.
             tokio::time::sleep(Duration::from_millis(150)).await;
             stream.write_all(&[*piece]).await.unwrap();
         }
@@ -375,7 +375,7 @@ async fn a_body_may_take_long_as_long_as_it_comes() {
 }
 
 #[tokio::test]
-async fn a_run_has_only_so_many_connections_at_once() {
+async fn a_run_has_a_limited_number_of_connections_at_once() {
     let sender = sender(&[grant("127.0.0.1", 80)]);
     let mut open: Vec<_> = (0..MOST_CONNECTIONS).map(|_| sender.prepare(request("http://127.0.0.1/"), None)).collect();
     assert!(open.iter().all(Result::is_ok));
@@ -388,7 +388,7 @@ async fn a_run_has_only_so_many_connections_at_once() {
 }
 
 #[tokio::test]
-async fn a_certificate_counts_only_for_its_name_and_from_a_known_authority() {
+async fn a_certificate_is_accepted_only_for_its_name_and_from_a_known_authority() {
     let (address, _sight) = tls_server().await;
     let port = address.port();
     let grants = [grant("localhost", port), grant("127.0.0.1", port)];

@@ -1,4 +1,4 @@
-//! The cache as components see it that use WASI's interfaces, on a real store.
+//! Tests the cache through WASI's interfaces, on a real store.
 
 use crate::imports::testing::{Guest, Told as _, World, grants, soon};
 
@@ -25,7 +25,7 @@ async fn increment(guest: &mut Guest, bucket: &Resource<Bucket>, delta: i64) -> 
 }
 
 #[tokio::test]
-async fn there_is_one_bucket_the_tenants_cache() {
+async fn the_only_bucket_is_the_tenants_cache() {
     let world = World::new();
     let mut guest = world.guest().await;
     assert!(matches!(guest.imports().open("other".to_owned()).told().unwrap(), Err(Error::NoSuchStore)));
@@ -42,7 +42,7 @@ async fn there_is_one_bucket_the_tenants_cache() {
 }
 
 #[tokio::test]
-async fn a_task_has_the_keys_that_it_is_granted_and_no_others() {
+async fn a_task_has_its_granted_keys_and_no_others() {
     let world = World::new();
     let mut all = world.guest().await;
     let everything = open(&mut all).await;
@@ -94,7 +94,7 @@ async fn increments_at_the_same_time_are_all_counted() {
 }
 
 #[tokio::test]
-async fn a_swap_fails_where_the_value_was_changed_since_and_gives_a_handle_to_try_again_with() {
+async fn a_swap_fails_after_the_value_was_changed_and_gives_a_handle_to_try_again() {
     let world = World::new();
     let mut guest = world.guest().await;
     let bucket = open(&mut guest).await;
@@ -155,7 +155,7 @@ async fn the_values_of_a_batch_are_charged_to_the_run_while_they_are_gathered() 
 }
 
 #[tokio::test]
-async fn the_key_of_a_swap_that_has_begun_is_counted_and_its_value_is_not() {
+async fn the_key_of_a_swap_is_counted_and_its_value_is_not() {
     let world = World::new();
     let mut guest = world.guest().await;
     let bucket = open(&mut guest).await;

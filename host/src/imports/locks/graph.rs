@@ -1,11 +1,11 @@
 //! Finds runs that wait for one another in a circle.
 //!
-//! A run that waits for a lock waits for those who hold it in its way, and for those who stand before it in the queue in
-//! its way: two are in each other's way unless both share. Only who waits can be part of a circle, so only they are known
-//! here, and only those of this host: a circle through another host ends with a deadline.
+//! A run that waits for a lock waits for the conflicting runs that hold it, and for the conflicting runs before it in
+//! the queue; two runs conflict unless both share. Only a waiting run can be part of a circle, so only waiting runs are
+//! known here, and only those of this host: a circle through another host ends with a deadline.
 //!
-//! A run waits for one lock at a time. So whoever stands before it in a queue leads on to nothing but that lock's holders,
-//! and a search looks at each lock and each run that waits once, not at all pairs in a queue.
+//! A run waits for one lock at a time. So the runs before it in a queue lead only to the holders of the same lock, and
+//! a search looks at each lock and each waiting run once, not at all pairs in a queue.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -16,30 +16,31 @@ use crate::run::RunId;
 use crate::store::{LockMode, LockName};
 use crate::task::Name;
 
-/// Members of a circle that are told; more would make a line that nobody reads.
+/// The most members of a circle that the message names; with more the line would be too long to read.
 const TOLD: usize = 8;
 
 /// Runs that wait for one another in a circle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deadlock {
-    /// Each waits for what the next one holds, and the last for the first; the first began to wait last.
+    /// The members: each waits for a lock that the next one holds, and the last for one of the first. The first began
+    /// to wait last.
     pub members: Vec<Member>,
-    /// The last waits for its turn behind the first, which does not hold what it waits for.
+    /// Whether the last only waits for its turn behind the first, which does not hold the lock.
     pub behind: bool,
 }
 
 /// A run in a circle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Which.
+    /// The run's id.
     pub run: RunId,
-    /// Of which task.
+    /// The run's task.
     pub task: Name,
-    /// The lock that it waits for. A guest's own word.
+    /// The name of the lock that the run waits for, as the guest chose it.
     pub lock: String,
 }
 
-/// One line: `run 4 of `a` waits for lock `x`, run 5 of `b`, which has it, waits for lock `y`, and run 4 has that`.
+/// Writes one line: `run 4 of `a` waits for lock `x`, run 5 of `b`, which has it, waits for lock `y`, which run 4 has`.
 impl fmt::Display for Deadlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, Member { run, task, lock }) in self.members.iter().take(TOLD).enumerate() {
@@ -54,18 +55,18 @@ impl fmt::Display for Deadlock {
     }
 }
 
-/// A wait that was reached, and from which one.
+/// A wait that the search has reached, with the index of the step that led to it.
 struct Step<'a> {
     lock: &'a Arc<LockName>,
     ticket: u64,
     from: usize,
 }
 
-/// The circle that the wait `ticket` for `lock` is part of.
+/// Returns the circle that the wait `ticket` for `lock` is part of.
 pub(super) fn circle(queues: &Queues, lock: &Arc<LockName>, ticket: u64) -> Option<Deadlock> {
     let mut steps = vec![Step { lock, ticket, from: 0 }];
     let mut reached = HashSet::from([ticket]);
-    // Locks whose holders were followed: all of them, or only those that hold it alone.
+    // The locks whose holders were followed, and whether all holders were, or only exclusive ones.
     let mut followed: HashMap<&LockName, bool> = HashMap::new();
     let mut at = 0;
     while let Some(&Step { lock: here, ticket: waits, .. }) = steps.get(at) {
@@ -93,12 +94,12 @@ pub(super) fn circle(queues: &Queues, lock: &Arc<LockName>, ticket: u64) -> Opti
     None
 }
 
-/// What one that stands in a queue waits for.
+/// The runs that a run in a queue waits for.
 #[derive(Clone, Copy, Debug, Default)]
 struct InTheWay {
-    /// It waits for all who stand up to here, itself not counted.
+    /// The last of the runs in the queue that it waits for.
     last_before: Option<u64>,
-    /// Whether for those who share the lock, too.
+    /// Whether it waits for the sharers that hold the lock, too.
     all_holders: bool,
 }
 
@@ -109,13 +110,14 @@ impl InTheWay {
             let last_before = queue.range(..ticket).next_back().map(|(last, _)| *last);
             return Self { last_before, all_holders: true };
         }
-        // Who shares waits for no other that does, but for one that wants it alone, and so for whatever that one waits.
+        // A sharer does not wait for other sharers, but for a run that wants the lock alone, and so for all that one
+        // waits for.
         let last = queue.range(..ticket).rev().find(|(_, waiter)| waiter.waits.is_some() && alone(waiter));
         Self { last_before: last.map(|(last, _)| *last), all_holders: last.is_some() }
     }
 }
 
-/// The way from the first step to the one `at`, which leads back to the first.
+/// Returns the circle along the path from the first step to step `at`, which leads back to the first.
 fn told(queues: &Queues, steps: &[Step<'_>], mut at: usize, behind: bool) -> Deadlock {
     let mut members = Vec::new();
     loop {

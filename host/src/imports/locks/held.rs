@@ -1,4 +1,4 @@
-//! A lock that a guest holds a handle to.
+//! A lock to which a guest holds a handle.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Locks as guests see them, on a real store.
+//! Tests locks through the import, on a real store.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ async fn acquire(guest: &mut Guest, name: &str, mode: Mode, wait: u64) -> Answer
     soon(guest.imports().acquire(name.to_owned(), mode, wait)).await.told()
 }
 
-/// The lock, at once.
+/// Takes a lock that is free.
 async fn take(guest: &mut Guest, name: &str, mode: Mode) -> Resource<HeldLock> {
     acquire(guest, name, mode, 0).await.unwrap().unwrap()
 }
@@ -32,7 +32,8 @@ fn interrupt(answer: Answer) -> Interrupt {
     answer.expect_err("it should have trapped").downcast().expect("it should be an interrupt")
 }
 
-/// Lets a guest wait for the lock `a`, once it has joined the queue; it sends `number` when it has it, and lets go.
+/// Lets a guest wait for the lock `a`, and returns once it is in the queue. The guest sends `number` when it has the
+/// lock, and releases it.
 async fn waiter(
     world: &World,
     mode: Mode,
@@ -52,7 +53,7 @@ async fn waiter(
 }
 
 #[tokio::test]
-async fn a_lock_is_one_runs_until_it_is_dropped() {
+async fn a_lock_belongs_to_one_run_until_it_is_dropped() {
     let world = World::new();
     let (mut one, mut other) = (world.guest().await, world.guest().await);
     let lock = take(&mut one, "a", Mode::Exclusive).await;
@@ -92,7 +93,7 @@ async fn names_are_checked_before_anything_else() {
     take(&mut guest, &format!("mine/{}", "é\0'\n".repeat(50)), Mode::Shared).await;
 }
 
-// On several threads, so that it is not the order in which one thread happens to wake them.
+// The runs are on several threads, so that the order is not just the one in which a single thread wakes them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn waiters_are_served_in_the_order_they_came() {
     let world = World::new();
@@ -111,7 +112,7 @@ async fn waiters_are_served_in_the_order_they_came() {
 }
 
 #[tokio::test]
-async fn a_guest_that_is_dropped_in_a_wait_does_not_block_those_behind_it() {
+async fn a_guest_that_is_dropped_in_a_wait_does_not_block_the_guests_behind_it() {
     let world = World::new();
     let (got, mut order) = mpsc::unbounded_channel();
     let mut holder = world.guest().await;
@@ -129,7 +130,7 @@ async fn a_guest_that_is_dropped_in_a_wait_does_not_block_those_behind_it() {
 }
 
 #[tokio::test]
-async fn those_who_share_hold_a_lock_together() {
+async fn sharers_hold_a_lock_together() {
     let world = World::new();
     let mut holder = world.guest().await;
     let lock = take(&mut holder, "a", Mode::Exclusive).await;
@@ -139,7 +140,7 @@ async fn those_who_share_hold_a_lock_together() {
         let (mut guest, together) = (world.guest().await, Arc::clone(&together));
         waiters.push(tokio::spawn(async move {
             let lock = acquire(&mut guest, "a", Mode::Shared, LONG).await.unwrap().unwrap();
-            // Passed only if all three hold it at once.
+            // The barrier opens only if all three hold the lock at once.
             together.wait().await;
             release(&mut guest, lock).await;
         }));
@@ -154,7 +155,7 @@ async fn those_who_share_hold_a_lock_together() {
 }
 
 #[tokio::test]
-async fn who_comes_to_share_does_not_overtake_who_waits_to_have_it_alone() {
+async fn a_sharer_does_not_overtake_a_waiter_that_wants_the_lock_alone() {
     let world = World::new();
     let (got, mut order) = mpsc::unbounded_channel();
     let (mut holder, mut late) = (world.guest().await, world.guest().await);
@@ -170,7 +171,7 @@ async fn who_comes_to_share_does_not_overtake_who_waits_to_have_it_alone() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_holders_run_lets_the_next_one_in() {
+async fn the_end_of_the_holders_run_gives_the_lock_to_the_next_waiter() {
     let world = World::new();
     let (got, mut order) = mpsc::unbounded_channel();
     let mut holder = world.guest().await;
@@ -183,7 +184,7 @@ async fn the_end_of_the_holders_run_lets_the_next_one_in() {
 }
 
 #[tokio::test]
-async fn a_wait_ends_with_the_run_in_a_trap_that_says_where_it_was() {
+async fn a_wait_ends_with_the_run_in_a_trap_that_names_the_call() {
     let world = World::new();
     let mut holder = world.guest().await;
     let _lock = take(&mut holder, "a", Mode::Exclusive).await;
@@ -204,7 +205,7 @@ async fn a_wait_ends_with_the_run_in_a_trap_that_says_where_it_was() {
 }
 
 #[tokio::test]
-async fn two_that_take_two_locks_the_other_way_round_do_not_wait_for_ever() {
+async fn two_runs_that_take_two_locks_in_opposite_order_do_not_wait_for_ever() {
     let world = World::new();
     let (mut one, mut other) = (world.guest().await, world.guest().await);
     let _a = take(&mut one, "a", Mode::Exclusive).await;
@@ -227,11 +228,11 @@ async fn two_that_take_two_locks_the_other_way_round_do_not_wait_for_ever() {
 }
 
 #[tokio::test]
-async fn the_time_of_a_wait_is_counted_however_it_ends() {
+async fn the_time_of_a_wait_is_counted_however_the_wait_ends() {
     let world = World::new();
     let (mut holder, mut late) = (world.guest().await, world.guest().await);
     let _lock = take(&mut holder, "a", Mode::Exclusive).await;
-    assert_eq!(holder.order.handle.usage.lock_wait(), Duration::ZERO, "nobody was waited for");
+    assert_eq!(holder.order.handle.usage.lock_wait(), Duration::ZERO, "it did not wait");
 
     assert!(matches!(acquire(&mut late, "a", Mode::Exclusive, 30).await, Ok(Err(Error::Held))));
     let waited = late.order.handle.usage.lock_wait();
@@ -245,7 +246,7 @@ async fn the_time_of_a_wait_is_counted_however_it_ends() {
 }
 
 #[tokio::test]
-async fn a_run_that_has_lost_its_claim_gets_nothing_and_ends() {
+async fn a_run_that_has_lost_its_claim_gets_no_lock_and_ends() {
     let world = World::new();
     let mut guest = world.guest().await;
     guest.finish(Transition::Fail).await;

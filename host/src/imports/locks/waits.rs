@@ -1,11 +1,11 @@
-//! Who waits for which lock on this host, in the order they came.
+//! Keeps the runs of this host that wait for each lock, in their order of arrival.
 //!
-//! The store gives a free lock to whoever asks first. So that this is not luck, only those in front of a name's queue
-//! ask: the first, and with it those right behind it if all of them share. The queue grants nothing and holds nothing;
-//! leaving it (by drop, wherever a guest was ended) is what lets the next ones ask.
+//! The store gives a free lock to the first run that asks for it. So that this is not luck, only the runs in front of a
+//! lock's queue ask: the first, and with it the next ones if all of them share. The queue grants nothing and holds
+//! nothing. Leaving it (by a drop, wherever the guest was ended) lets the next runs ask.
 //!
-//! Those who really wait say so ([`Place::wait`]): who they are, and what they hold meanwhile. That is all that [`graph`]
-//! needs to find a circle, and who gets a lock at once has no part in it.
+//! A run that really waits says so ([`Place::wait`]), with its identity and the locks that it holds. That is all that
+//! [`graph`] needs to find a circle; a run that gets a lock at once has no part in it.
 //!
 //! [`graph`]: super::graph
 
@@ -20,7 +20,7 @@ use crate::store::{LockMode, LockName, LockWait};
 use crate::task::Name;
 use crate::time::Timestamp;
 
-/// The queues of all locks that are waited for on this host.
+/// The queues of all locks that runs of this host wait for.
 #[derive(Debug, Default)]
 pub struct LockWaits {
     queues: Mutex<Queues>,
@@ -30,7 +30,7 @@ pub struct LockWaits {
 pub(super) struct Queues {
     next_ticket: u64,
     pub(super) by_lock: HashMap<Arc<LockName>, BTreeMap<u64, Waiter>>,
-    /// What those who wait hold meanwhile, by lock.
+    /// The waiting runs that hold each lock.
     pub(super) held: HashMap<Arc<LockName>, Vec<Holder>>,
 }
 
@@ -38,33 +38,33 @@ pub(super) struct Queues {
 pub(super) struct Waiter {
     pub(super) mode: LockMode,
     in_front: bool,
-    /// Told once, when `in_front` becomes true.
+    /// Notified once, when `in_front` becomes true.
     fronted: Arc<Notify>,
-    /// Set once it waits. Who was only just let in to ask, or has no patience, does not.
+    /// Set once the run waits. A run that has just been let in to ask, or that has no patience, does not wait.
     pub(super) waits: Option<Waits>,
 }
 
-/// A run that waits.
+/// A run that waits, and what it holds.
 #[derive(Clone, Debug)]
 pub struct Waits {
-    /// Which.
+    /// The run's id.
     pub run: RunId,
-    /// Of which task.
+    /// The run's task.
     pub task: Name,
-    /// Since when.
+    /// When the wait began.
     pub since: Timestamp,
-    /// What it holds, and goes on to hold for as long as it waits.
+    /// The locks that the run holds, and continues to hold while it waits.
     pub holds: Vec<(Arc<LockName>, LockMode)>,
 }
 
 /// A run that waits and holds a lock.
 #[derive(Debug)]
 pub(super) struct Holder {
-    /// Its ticket where it waits.
+    /// The run's ticket in the queue that it waits in.
     pub(super) ticket: u64,
-    /// How it holds it.
+    /// The mode in which the run holds the lock.
     pub(super) mode: LockMode,
-    /// What it waits for.
+    /// The lock that the run waits for.
     pub(super) waits_for: Arc<LockName>,
 }
 
@@ -78,7 +78,7 @@ pub struct Place {
 }
 
 impl LockWaits {
-    /// Queue up for `lock`.
+    /// Joins the queue of `lock`.
     pub fn enter(self: &Arc<Self>, lock: Arc<LockName>, mode: LockMode) -> Place {
         let mut queues = self.queues();
         let ticket = queues.next_ticket;
@@ -91,12 +91,12 @@ impl LockWaits {
         Place { waits: Arc::clone(self), lock, ticket, fronted }
     }
 
-    /// How many stand in the queue of `lock`, those who are asking for it right now included.
+    /// Returns the length of the queue of `lock`, including runs that are asking for the lock right now.
     pub fn waiting(&self, lock: &LockName) -> usize {
         self.queues().by_lock.get(lock).map_or(0, BTreeMap::len)
     }
 
-    /// The runs of a tenant that wait for locks, by lock, in the order they will be served.
+    /// Returns the runs of a tenant that wait for locks, by lock, in the order in which they will be served.
     pub fn list(&self, tenant: &Name) -> Vec<LockWait> {
         let mut waits = Vec::new();
         for (lock, queue) in self.queues().by_lock.iter().filter(|(lock, _)| lock.tenant == *tenant) {
@@ -114,7 +114,7 @@ impl LockWaits {
         waits
     }
 
-    /// Whether nothing is known of anybody.
+    /// Returns whether there are neither queues nor holders.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         let queues = self.queues();
@@ -122,34 +122,34 @@ impl LockWaits {
     }
 
     fn queues(&self) -> MutexGuard<'_, Queues> {
-        // Whoever panicked while it held the guard left whole maps: every change is one insertion or removal.
+        // Every change is one insertion or removal, so the maps are whole even after a panic with the guard held.
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Place {
-    /// Whether it is this one's turn to ask.
+    /// Returns whether it is this place's turn to ask.
     pub fn in_front(&self) -> bool {
         let queues = self.waits.queues();
         queues.by_lock.get(&self.lock).and_then(|queue| queue.get(&self.ticket)).is_some_and(|waiter| waiter.in_front)
     }
 
-    /// Completes when it is this one's turn to ask. May be dropped and called again.
+    /// Completes when it is this place's turn to ask. May be dropped and called again.
     pub async fn turn(&self) {
         while !self.in_front() {
-            // The permit that `notify_one` leaves behind makes this safe between the look and the wait.
+            // The permit that `notify_one` leaves behind makes a notification between the check and the wait safe.
             self.fronted.notified().await;
         }
     }
 
-    /// From now on the run of `who` waits here. Said once for a place.
+    /// Notes that the run of `who` waits here from now on. Called once for a place.
     ///
     /// # Errors
     ///
-    /// [`Deadlock`] if that closes a circle of runs that wait for one another; nobody waits here then.
+    /// [`Deadlock`] if that closes a circle of runs that wait for one another; the run does not wait then.
     ///
-    /// Who is told is the last to begin to wait, the youngest: what holds of one that waits (what it holds, who is before
-    /// it) is the same until it ceases to wait, so that a circle closes only when its last member begins to wait.
+    /// The error goes to the run that began to wait last. The locks that a waiting run holds and the runs before it
+    /// stay the same until its wait ends, so a circle closes only when its last member begins to wait.
     pub fn wait(&self, who: Waits) -> Result<(), Deadlock> {
         let mut queues = self.waits.queues();
         let Queues { by_lock, held, .. } = &mut *queues;
@@ -172,7 +172,7 @@ impl Place {
 }
 
 impl Queues {
-    /// The one with `ticket` does not wait any more; it may still stand in the queue.
+    /// Ends the wait of the run with `ticket`, which may still be in the queue.
     fn ceases(&mut self, lock: &LockName, ticket: u64) {
         let waiter = self.by_lock.get_mut(lock).and_then(|queue| queue.get_mut(&ticket));
         let Some(who) = waiter.and_then(|waiter| waiter.waits.take()) else { return };
@@ -202,7 +202,7 @@ impl Drop for Place {
     }
 }
 
-/// Tell those whose turn it has become.
+/// Notifies the runs whose turn it has become.
 fn bring_forward(queue: &mut BTreeMap<u64, Waiter>) {
     let mut all_share = true;
     for (position, waiter) in queue.values_mut().enumerate() {
@@ -225,7 +225,7 @@ mod tests {
     use LockMode::{Exclusive, Shared};
 
     #[test]
-    fn those_who_wait_come_to_the_front_in_the_order_they_came() {
+    fn waiters_get_to_the_front_in_their_order_of_arrival() {
         let waits = Arc::new(LockWaits::default());
         let places = [Exclusive, Exclusive, Shared].map(|mode| waits.enter(Arc::new(named("a")), mode));
         assert_eq!(places.each_ref().map(Place::in_front), [true, false, false]);
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_share_come_to_the_front_together_but_do_not_overtake() {
+    fn sharers_get_to_the_front_together_but_do_not_overtake() {
         let waits = Arc::new(LockWaits::default());
         let places = [Shared, Shared, Exclusive, Shared].map(|mode| waits.enter(Arc::new(named("a")), mode));
         assert_eq!(places.each_ref().map(Place::in_front), [true, true, false, false]);
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_from_the_middle_is_stepped_over() {
+    fn a_waiter_that_leaves_from_the_middle_is_stepped_over() {
         let waits = Arc::new(LockWaits::default());
         let places = [Shared, Exclusive, Shared].map(|mode| waits.enter(Arc::new(named("a")), mode));
 
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn queues_of_other_locks_and_left_queues_take_no_part() {
+    fn queues_of_other_locks_and_left_queues_do_not_count() {
         let waits = Arc::new(LockWaits::default());
         let first = waits.enter(Arc::new(named("a")), Exclusive);
         let other = waits.enter(Arc::new(named("b")), Exclusive);
@@ -273,11 +273,11 @@ mod tests {
         drop(other);
 
         assert_eq!(waits.waiting(&named("a")), 0);
-        assert!(waits.is_empty(), "a queue that nobody stands in takes memory");
+        assert!(waits.is_empty(), "an empty queue takes memory");
     }
 
     #[tokio::test]
-    async fn who_waits_is_told_of_its_turn() {
+    async fn a_waiter_is_notified_of_its_turn() {
         let waits = Arc::new(LockWaits::default());
         let first = waits.enter(Arc::new(named("a")), Exclusive);
         let second = waits.enter(Arc::new(named("a")), Exclusive);

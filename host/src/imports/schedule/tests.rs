@@ -1,4 +1,4 @@
-//! What guests enqueue, on a real store.
+//! Tests the runs that guests enqueue, on a real store.
 
 use super::*;
 use crate::imports::testing::{BOUND, Guest, Told as _, World, grants, soon};
@@ -19,7 +19,7 @@ async fn continued(guest: &mut Guest) -> Result<RunId, Error> {
 }
 
 #[tokio::test]
-async fn a_run_that_is_asked_for_is_made_with_its_input_and_its_parent() {
+async fn an_enqueued_run_has_its_input_and_its_parent() {
     let world = World::new();
     world.know(&["other"]);
     let mut guest = world.guest().await;
@@ -33,7 +33,7 @@ async fn a_run_that_is_asked_for_is_made_with_its_input_and_its_parent() {
 }
 
 #[tokio::test]
-async fn only_tasks_that_are_granted_and_known_can_be_asked_for() {
+async fn only_tasks_that_are_granted_and_known_can_be_enqueued() {
     let world = World::new();
     world.know(&["other", "secret"]);
     let mut guest = world.guest_of("caller", grants(&["other", "gone", "no name*"])).await;
@@ -60,7 +60,7 @@ async fn keys_and_sizes_are_checked() {
 }
 
 #[tokio::test]
-async fn a_key_makes_one_run_of_each_task_that_asks_and_is_asked() {
+async fn a_key_makes_one_run_for_each_pair_of_requesting_and_requested_task() {
     let world = World::new();
     world.know(&["a", "b"]);
     let (mut one, mut same) = (world.guest().await, world.guest().await);
@@ -95,7 +95,7 @@ async fn a_further_attempt_continues_with_the_runs_that_the_first_one_made() {
     let mut first = world.guest().await;
     let runs = [continued(&mut first).await.unwrap(), continued(&mut first).await.unwrap()];
     assert_ne!(runs[0], runs[1]);
-    // Out of the way, so that the next claim is of the first run again.
+    // The runs are cancelled, so that the next claim is of the first run again.
     for run in runs {
         world.services.store.cancel(run, "later", world.services.clock.now()).await.unwrap();
     }
@@ -109,7 +109,7 @@ async fn a_further_attempt_continues_with_the_runs_that_the_first_one_made() {
 }
 
 #[tokio::test]
-async fn a_run_is_due_when_it_was_asked_for_and_never_overtakes() {
+async fn a_run_is_due_at_the_requested_instant_and_never_starts_before_now() {
     let world = World::new();
     world.know(&["other"]);
     let mut guest = world.guest().await;
@@ -127,7 +127,7 @@ async fn a_run_is_due_when_it_was_asked_for_and_never_overtakes() {
 }
 
 #[tokio::test]
-async fn a_task_that_asks_for_more_and_more_runs_is_refused_when_a_thousand_wait() {
+async fn an_enqueued_run_is_refused_when_a_thousand_wait() {
     let world = World::new();
     world.know(&["other"]);
     let now = world.services.clock.now();
@@ -144,7 +144,7 @@ async fn a_task_that_asks_for_more_and_more_runs_is_refused_when_a_thousand_wait
 
 const KIB: usize = 1 << 10;
 
-/// A host on which inputs of runs that wait may take 1 MiB of each task, and 3 MiB together.
+/// Creates a host on which the inputs of waiting runs may take 1 MiB for each task, and 3 MiB together.
 fn narrow(tasks: &[&str]) -> World {
     let world = World::new();
     world.know(tasks);
@@ -159,7 +159,7 @@ async fn enqueue_bytes(guest: &mut Guest, task: &str, bytes: usize) -> Result<St
 }
 
 #[tokio::test]
-async fn a_task_is_refused_more_runs_when_the_inputs_of_those_that_wait_take_all_that_they_may() {
+async fn a_run_is_refused_when_the_inputs_of_the_tasks_waiting_runs_take_their_limit() {
     let world = narrow(&["a", "b"]);
     let mut guest = world.guest().await;
 
@@ -177,7 +177,7 @@ async fn a_task_is_refused_more_runs_when_the_inputs_of_those_that_wait_take_all
 }
 
 #[tokio::test]
-async fn all_tasks_of_a_tenant_share_what_inputs_of_waiting_runs_may_take() {
+async fn all_tasks_of_a_tenant_share_the_limit_for_inputs_of_waiting_runs() {
     let world = narrow(&["a", "b", "c", "d"]);
     let mut guest = world.guest().await;
 
@@ -186,7 +186,7 @@ async fn all_tasks_of_a_tenant_share_what_inputs_of_waiting_runs_may_take() {
             enqueue_bytes(&mut guest, task, 128 * KIB).await.unwrap();
         }
     }
-    // 21 of 24 places are taken.
+    // The runs take 21 of 24 places.
     let last: Vec<bool> = [
         enqueue_bytes(&mut guest, "d", 128 * KIB).await,
         enqueue_bytes(&mut guest, "d", 128 * KIB).await,

@@ -1,4 +1,4 @@
-//! Circles, found where they are and only there: against runs that really get stuck.
+//! Tests that circles are found exactly where runs are really stuck.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ fn who(run: usize, holds: &[(usize, LockMode)]) -> Waits {
     }
 }
 
-/// Let a run that holds some locks wait for another.
+/// Lets a run that holds some locks wait for another.
 fn wait(waits: &Arc<LockWaits>, run: usize, holds: &[(usize, LockMode)], n: usize, mode: LockMode) -> Waiting {
     let place = waits.enter(lock(n), mode);
     let circle = place.wait(who(run, holds)).err();
@@ -38,7 +38,7 @@ struct Waiting {
 }
 
 #[test]
-fn the_run_that_closes_a_circle_is_told_who_is_in_it() {
+fn the_error_of_the_run_that_closes_a_circle_names_its_members() {
     let waits = Arc::new(LockWaits::default());
 
     let first = wait(&waits, 1, &[(1, Exclusive)], 2, Exclusive);
@@ -52,13 +52,13 @@ fn the_run_that_closes_a_circle_is_told_who_is_in_it() {
         "run 3 of `task` waits for lock `lock 1`, run 1 of `task`, which has it, waits for lock `lock 2`, \
          run 2 of `task`, which has it, waits for lock `lock 3`, which run 3 has"
     );
-    assert_eq!(waits.list(&Name::default_tenant()).len(), 2, "who was told does not wait");
+    assert_eq!(waits.list(&Name::default_tenant()).len(), 2, "the run with the error does not wait");
 }
 
 #[test]
 fn a_circle_can_lead_through_a_queue() {
     let waits = Arc::new(LockWaits::default());
-    // Run 1 shares lock 0 with others; run 2 wants it alone, and run 3, which would share it, may not overtake run 2.
+    // Run 1 shares lock 0. Run 2 wants it alone, and run 3, which would share it, may not overtake run 2.
     let alone = wait(&waits, 2, &[], 0, Exclusive);
     let behind = wait(&waits, 3, &[(1, Exclusive)], 0, Shared);
 
@@ -71,7 +71,7 @@ fn a_circle_can_lead_through_a_queue() {
 }
 
 #[test]
-fn those_who_share_are_not_in_each_others_way() {
+fn sharers_do_not_wait_for_each_other() {
     let waits = Arc::new(LockWaits::default());
     let first = wait(&waits, 1, &[(1, Shared)], 2, Shared);
     let second = wait(&waits, 2, &[(2, Shared)], 1, Shared);
@@ -81,7 +81,7 @@ fn those_who_share_are_not_in_each_others_way() {
 }
 
 #[test]
-fn a_long_circle_is_told_in_one_line_of_bounded_length() {
+fn a_long_circle_is_shown_in_one_line_of_bounded_length() {
     let waits = Arc::new(LockWaits::default());
     let chain: Vec<_> = (0..1000).map(|run| wait(&waits, run, &[(run, Exclusive)], run + 1, Exclusive)).collect();
 
@@ -92,9 +92,9 @@ fn a_long_circle_is_told_in_one_line_of_bounded_length() {
     assert!(circle.to_string().len() < 1000 && circle.to_string().contains("through 993 more"), "{circle}");
 }
 
-/// The attack: many that wait, and hold much, make every further wait slow for all others.
+/// The attack: many runs that wait and hold many locks make every further wait slow for all others.
 #[test]
-fn a_thousand_waiters_with_ten_thousand_names_are_searched_in_no_time() {
+fn a_search_through_a_thousand_waiters_with_ten_thousand_locks_is_fast() {
     let waits = Arc::new(LockWaits::default());
     let start = Instant::now();
 
@@ -109,7 +109,7 @@ fn a_thousand_waiters_with_ten_thousand_names_are_searched_in_no_time() {
 
     assert!(crowd.iter().chain(&others).all(|waiting| waiting.circle.is_none()));
     assert_eq!(closing.circle.unwrap().members.len(), 2);
-    // Milliseconds; looking at all pairs would take minutes.
+    // It takes milliseconds; looking at all pairs would take minutes.
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
@@ -132,11 +132,11 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Runs, what they hold, and queues, as a store and the imports would have them.
+/// Models runs, the locks that they hold, and queues, as the store and the imports have them.
 #[derive(Clone, Debug, Default)]
 struct Model {
     held: BTreeMap<(usize, usize), LockMode>,
-    /// By lock: who stands there, in order.
+    /// For each lock the waiting runs, in order.
     queues: [Vec<(usize, LockMode)>; LOCKS],
 }
 
@@ -153,7 +153,7 @@ impl Model {
         self.held.iter().filter(|((_, held), _)| *held == lock).all(|(_, mode)| (*mode, wanted) == (Shared, Shared))
     }
 
-    /// Give locks to those in front until nobody gets one any more. Who got one.
+    /// Gives locks to the runs in front until none gets one any more, and returns the runs that got one.
     fn serve(&mut self) -> Vec<usize> {
         let mut served = Vec::new();
         for lock in 0..LOCKS {
@@ -166,7 +166,7 @@ impl Model {
         served
     }
 
-    /// Whoever waits for ever, if all who do not wait end. That is what a deadlock is.
+    /// Returns whether a run waits for ever although all runs that do not wait end, which is what a deadlock is.
     fn stuck(&self) -> bool {
         let mut model = self.clone();
         loop {
@@ -184,7 +184,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn a_run_is_told_of_a_deadlock_if_and_only_if_there_is_one_and_that_ends_it(ops in prop::collection::vec(op(), 1..60)) {
+    fn an_error_is_returned_exactly_if_there_is_a_deadlock_and_resolves_it(ops in prop::collection::vec(op(), 1..60)) {
         let waits = Arc::new(LockWaits::default());
         let (mut model, mut places) = (Model::default(), BTreeMap::new());
         for op in ops {
