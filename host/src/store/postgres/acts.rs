@@ -63,8 +63,8 @@ impl Lane<Acts> {
     }
 }
 
-/// Has a lane do `$body`, a piece of work with the transaction `$tx`. The brackets name the variables that it takes
-/// from around it, because it may be done more than once. `$locks` is the row that it locks and others want.
+/// Has a lane do `$body`, a piece of work with the transaction `$tx`, perhaps more than once: the variables in brackets
+/// are cloned for each try. `$locks` is the row that it locks and others want.
 macro_rules! act {
     ($lane:expr, [$($own:ident),*], |$tx:ident| $body:expr) => {
         act!($lane, None, [$($own),*], |$tx| $body)

@@ -90,7 +90,7 @@ impl fmt::Debug for DatabaseUrl {
 pub struct PostgresOptions {
     /// The database's address and user.
     pub url: DatabaseUrl,
-    /// The schema of the tables, created if it does not exist. `sexton` unless configured.
+    /// The schema of the tables, created if it does not exist; `sexton` by default.
     pub schema: String,
     /// A file with the certificates (PEM) that the server's must descend from. Without it, `sslmode=require` trusts
     /// those that browsers trust.

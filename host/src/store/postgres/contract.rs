@@ -44,7 +44,7 @@ impl Runs for PostgresStore {
     }
 
     async fn cancel_late(&self, now: Timestamp) -> Result<u64> {
-        // Mostly no run is late, which costs no transaction.
+        // Mostly no run is late, and then there is no transaction.
         match read!(self, |tx| policies::first_start_by(tx))? {
             Some(first) if first < now => act!(self.acts, [], |tx| policies::cancel_late(tx, now)),
             _ => Ok(0),

@@ -34,8 +34,8 @@ impl From<&LockName> for Mutex {
 }
 
 /// Selects the task whose run has a claim, as a part of a statement whose first parameters are the claim. Until the
-/// transaction has ended no other one can delete the row, which takes the row's full lock, to end the run; extending
-/// the claim does not have to wait.
+/// transaction has ended no other one can end the run, because that deletes the row; extending the claim does not have
+/// to wait.
 pub(super) const HOLDER: &str = "SELECT task FROM runs_live WHERE id = $1 AND state + 0 = 1 AND attempt = $2 AND fence = $3 \
      FOR KEY SHARE";
 
@@ -116,7 +116,7 @@ pub(super) async fn wait(
     let parties = enter(tx, lock, claim, now).await?;
     let taken = take(tx, &parties, lock, wanted, claim, now).await?;
     if matches!(taken, LockTaken::HeldBy(_)) && parties.place(claim.run, wanted).is_none() {
-        // The run gives up its place for another mode.
+        // The run gives up a place that it has for another mode.
         give_up(tx, lock, claim).await?;
         tx.execute(
             "INSERT INTO lock_waits (tenant, kind, name, run, claim, mode, since_at, ticket) \

@@ -92,7 +92,7 @@ pub(super) async fn confirm(tx: &Tx, host: &str) -> Step<()> {
     tx.execute("DELETE FROM presumed_deaths WHERE host = $1", &[&host]).await.map(drop)
 }
 
-/// Forgets those presumed of all hosts that are no longer listed.
+/// Forgets the deaths presumed of all hosts that are no longer listed.
 pub(super) async fn confirm_unlisted(tx: &Tx) -> Step<()> {
     let sql = "DELETE FROM presumed_deaths p WHERE NOT EXISTS (SELECT 1 FROM hosts h WHERE h.name = p.host)";
     tx.execute(sql, &[]).await.map(drop)

@@ -1,4 +1,4 @@
-//! Keeps a partition of runs and one of attempts for each day (UTC) on which they were over, so that old history is
+//! Keeps a partition of runs and one of attempts for each day (UTC) on which runs were over, so that old history is
 //! deleted by dropping two tables, whatever is in them.
 //!
 //! A day's partitions are made before it begins. If that was not done, or not possible (rows of that day exist already,

@@ -152,7 +152,7 @@ async fn over(tx: &Tx, run: RunId, reason: &str, now: Timestamp) -> Step<Cancell
     let row = tx.query_opt("SELECT state, message, over_at FROM runs WHERE id = $1", &[&run.0]).await?;
     let row = row.ok_or(StoreError::NoRun(run))?;
     let state = state(&row, 0)?;
-    // If the run may have been cancelled before, and looks like it, it was.
+    // If the run may have been cancelled before, and the row says so, it was.
     let done = tx.doubt
         && state == RunState::Cancelled
         && row.get::<_, Option<&str>>(1) == Some(reason)

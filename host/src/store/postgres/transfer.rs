@@ -24,7 +24,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// As [`PostgresStore::open`].
+    /// The same as for [`PostgresStore::open`].
     pub async fn open_to_move(options: &PostgresOptions, end: End) -> Result<Arc<Self>> {
         if end == End::Source {
             must_be_there(options).await?;

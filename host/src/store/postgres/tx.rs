@@ -20,8 +20,7 @@ pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 /// A statement, and its parameters.
 pub(super) type Ask<'a> = (&'a str, Params<'a>);
 
-/// The connection that a piece of work uses. If it is dropped without a clean end, its connection is closed, because
-/// that one's state is unknown.
+/// The connection that a piece of work uses. A drop without a clean end closes it, because its state is unknown then.
 #[derive(Debug)]
 pub(super) struct Tx {
     /// Taken out only in `drop`.
@@ -67,7 +66,7 @@ impl Tx {
         self.send(asks, false).await
     }
 
-    /// Sends statements likewise, and commits. The answers hold only if all do: a failure in between is not committed.
+    /// Sends statements likewise, and commits. The answers hold only if all do: a failure undoes all.
     pub(super) async fn commit_with(&mut self, asks: &[Ask<'_>]) -> Step<Vec<Vec<Row>>> {
         let rows = self.send(asks, true).await?;
         self.clean = true;

@@ -32,7 +32,7 @@ pub(super) struct Candidate {
     pub(super) rank: usize,
     pub(super) run_at: Timestamp,
     pub(super) run: RunId,
-    /// One of the fences for the claims that are made together.
+    /// One of the fences that are dealt out to the claims made together.
     pub(super) fence: i64,
 }
 

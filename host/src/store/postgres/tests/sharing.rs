@@ -205,7 +205,7 @@ async fn all_hosts_share_the_queue_for_a_lock() {
     }
     one.release_lock(x(), holder).await.unwrap();
 
-    // The lock is free, but only for the first run, whichever other asks and however often.
+    // The lock is free, but only for the first run, however often others ask.
     for claim in [late, second] {
         let early = one.acquire_lock(x(), LockMode::Shared, claim, NOW).await.unwrap();
         assert_eq!(early, LockTaken::HeldBy(first.run));
