@@ -1,13 +1,13 @@
 //! The store in a PostgreSQL database, for many hosts.
 //!
-//! Nothing but the database is between the hosts. What must not happen at once on two of them is kept apart by row locks
-//! (of a task's row, of a lock's name, of a tenant's cache), taken in short transactions; what may is not held up: sums
-//! are kept in shards (`tally`), history lies apart from what is under way (`partitions`).
+//! Hosts meet only in the database. Row locks (of a task's row, of a lock's name, of a tenant's cache), taken in short
+//! transactions, keep two hosts from doing what must not happen at once. Nothing else waits: sums are kept in shards
+//! (`tally`), and history lies apart from live runs (`partitions`).
 //!
-//! Writes go through lanes (`lane`), which commit in groups and try again what a broken connection or another host has
-//! spoilt; reads take a connection of the pool. No statement needs more than a transaction's worth of session state, and none
-//! needs what engines that speak PostgreSQL's language lack: no advisory locks, no functions or triggers of its own.
-//! `LISTEN` and `NOTIFY` (`listen`) carry hints only.
+//! Writes go through lanes (`lane`), which commit in groups and repeat work that a broken connection or another host
+//! has spoilt; reads take a connection of the pool. No statement needs session state that outlives its transaction, and
+//! none needs features that engines compatible with PostgreSQL lack: no advisory locks, no functions or triggers of its
+//! own. `LISTEN` and `NOTIFY` (`listen`) carry hints only.
 
 mod acts;
 mod added;
@@ -63,32 +63,33 @@ use crate::task::TaskKey;
 use super::hints::Hints;
 use super::{Result, StoreError};
 
-/// Hosts that count apart in `tally`; a further one shares with another, and the two wait for each other at times.
+/// Hosts with a shard of their own in `tally`; a further one shares a shard, and the two hosts wait for each other at
+/// times.
 const HOST_SHARDS: i64 = 16;
 
-/// Lanes of a host that count apart.
+/// Lanes of a host with a shard of their own.
 const LANE_SHARDS: i16 = 8;
 
-/// Pieces of work in one transaction. More hold back those behind them, fewer pay for the disk more often.
+/// Pieces of work in one transaction. More would hold back those behind them, fewer would pay for the disk more often.
 const MOST: usize = 512;
 
 /// A store in a PostgreSQL database.
 #[derive(Debug)]
 pub struct PostgresStore {
     shared: Arc<Shared>,
-    /// Runs that are made, many at once.
+    /// Makes runs, many at once.
     enqueueing: Lane<Enqueueing>,
     claiming: Lane<Claiming>,
     finishing: Lane<Finishing>,
-    /// All else that changes runs, tasks or schedules.
+    /// Makes all other changes of runs, tasks and schedules.
     acts: Lane<Acts>,
-    /// Locks and the cache: what guests wait for.
+    /// Does the work that guests wait for: locks and the cache.
     guests: Lane<Acts>,
-    /// What must not wait behind anything: claims are held on to.
+    /// Extends claims and announces hosts, which must not wait behind anything.
     holding: Lane<Acts>,
 }
 
-/// Read with a connection of the pool, once more if that turns out to be broken.
+/// Reads with a connection of the pool, and once more if the failure is one that a second try may mend.
 macro_rules! read {
     ($store:expr, |$tx:ident| $query:expr) => {{
         let mut again = true;
@@ -118,26 +119,27 @@ fn not_answered() -> StoreError {
     StoreError::Other(format!("the database has not answered within {READ_PATIENCE:?}"))
 }
 
-/// How long a question to the database may take.
+/// Longest time that a read may take.
 const READ_PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
 impl PostgresStore {
-    /// Open the store that `options` name, making its schema if it is not there.
+    /// Opens the store that `options` name, and creates its schema if it does not exist.
     ///
-    /// Claims that are found in it may be other hosts', and are left alone: see [`Claims::abandon`](crate::store::claims::Claims::abandon).
+    /// Claims in it may belong to other hosts, and are left alone: see
+    /// [`Claims::abandon`](crate::store::claims::Claims::abandon).
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unusable`] if the URL, the user, the database or the schema is not right, or the schema is too new, or has
-    /// only a part of what was to be moved into it; [`StoreError::Other`] if the database cannot be reached. Each a line that
-    /// says what to do.
+    /// [`StoreError::Unusable`] if the URL, user, database or schema is wrong, if the schema is too new, or if a move
+    /// into the store is not complete; [`StoreError::Other`] if the database cannot be reached. Each message is one
+    /// line that says what to do.
     pub async fn open(options: &PostgresOptions) -> Result<Arc<Self>> {
         let store = Self::start(options).await?;
         transfer::refuse_half_moved(&store, options).await?;
         Ok(store)
     }
 
-    /// What [`PostgresStore::open`] does before it looks at what is there.
+    /// Opens the store without looking for an incomplete move.
     async fn start(options: &PostgresOptions) -> Result<Arc<Self>> {
         let connector = connect::Connector::new(options)?;
         let mut first = connector.connect().await?;
@@ -169,13 +171,13 @@ impl PostgresStore {
         }))
     }
 
-    /// That an act locks the row of a task. Of one that was not met yet it is not known which that is: once in its life
-    /// somebody may have to begin anew for it.
+    /// Returns the row lock that orders an act on `task`. The row of a task that this host has not met yet is unknown,
+    /// so its first act may deadlock and begin anew, once.
     fn row_of(&self, task: &TaskKey) -> Option<locks::Mutex> {
         self.shared.tasks.get(task).map(locks::Mutex::Task)
     }
 
-    /// The same of a pause.
+    /// Returns the row lock that orders an act on a pause.
     fn rows_of(&self, whom: &Whom) -> Option<locks::Mutex> {
         match whom {
             Whom::Task(task) => self.row_of(task),

@@ -1,8 +1,8 @@
 //! The store in one SQLite file, for one host.
 //!
-//! One thread writes and commits in groups (`writer`), a few read (`readers`); the rest of the files hold the commands
-//! and queries, by subject. Only one process may have the file at a time, which `open` sees to: the sums and counters in
-//! `ledger` rest on it.
+//! One thread writes and commits in groups (`writer`), a few read (`readers`); the other files hold the commands and
+//! queries, by subject. Only one process may have the file at a time, which `open` ensures: the sums and counters in
+//! `ledger` rely on it.
 
 mod added;
 mod backlog;
@@ -56,7 +56,7 @@ use crate::supervisor::{After, Supervisor};
 
 use super::{Result, StoreError};
 
-/// A store in a SQLite file. Dropping it waits for what was asked of it, and closes the file.
+/// A store in a SQLite file. Dropping it waits for the commands that were sent, and closes the file.
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
@@ -64,21 +64,21 @@ pub struct SqliteStore {
     readers: Option<Readers>,
     commands: Option<Sender<Box<dyn Command>>>,
     writer: Option<JoinHandle<()>>,
-    /// Let go of when the connections are closed: the next host may have the file then.
+    /// Released when the connections are closed, so that the next host may have the file.
     lock: Option<lock::Lock>,
 }
 
 impl SqliteStore {
-    /// Open the store at `path`, which is made if it is not there. Blocks: it reads and may write the file.
+    /// Opens the store at `path`, and creates it if it does not exist. Blocks: it reads and may write the file.
     ///
-    /// Claims that are found in it are of an earlier life of this host, and are over at once: [`Claims::expired`](crate::store::claims::Claims::expired) finds
-    /// them.
+    /// Claims in it are of an earlier life of this host, and end at once:
+    /// [`Claims::expired`](crate::store::claims::Claims::expired) finds them.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unusable`] if the file is not a store, is damaged, is of a newer schema, cannot be written, is
-    /// another process's, or has only a part of what was to be moved into it; [`StoreError::DiskFull`] if there is no room to
-    /// make it.
+    /// [`StoreError::Unusable`] if the file is not a store, is damaged, has a newer schema, cannot be written, is in
+    /// use by another process, or has only a part of what is being moved into it; [`StoreError::DiskFull`] if there is
+    /// no room to create it.
     pub fn open(path: impl AsRef<Path>, options: &SqliteOptions) -> Result<Arc<Self>> {
         let path = path.as_ref();
         let opened = open::open(path, options)?;
@@ -86,7 +86,7 @@ impl SqliteStore {
         Self::start(path, opened, options)
     }
 
-    /// The threads that serve a file which is open.
+    /// Starts the threads that serve an open file.
     fn start(path: &Path, opened: open::Opened, options: &SqliteOptions) -> Result<Arc<Self>> {
         let path = path.to_owned();
         let board = Arc::new(Board::default());
@@ -98,7 +98,8 @@ impl SqliteStore {
         let readers = Readers::start(opened.readers).map_err(no_thread)?;
         let (commands, queue) = channel();
         let mut writer = Some((writer, queue));
-        // What a panic leaves half done there is not known, and neither is what was answered: a start reads all of it anew.
+        // After a panic it is unknown which commands were done and answered, so the host ends: its next start reads all
+        // anew.
         let serve = move || {
             if let Some((writer, queue)) = writer.take() {
                 writer.serve(&queue);
@@ -115,7 +116,7 @@ impl SqliteStore {
         }))
     }
 
-    /// Have the writer do `work`, and wait until it is committed.
+    /// Has the writer do `work`, and waits until it is committed.
     async fn write<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
@@ -127,7 +128,7 @@ impl SqliteStore {
         answer.await.map_err(|_| stopped())?
     }
 
-    /// Have a reader do `query`.
+    /// Has a reader do `query`.
     async fn read<T, F>(&self, query: F) -> Result<T>
     where
         T: Send + 'static,
@@ -141,7 +142,7 @@ impl SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        // Readers first: whoever closes the last connection carries the WAL over, and they cannot.
+        // Readers go first: closing the last connection carries the WAL over, which theirs cannot.
         drop(self.readers.take());
         drop(self.commands.take());
         if let Some(writer) = self.writer.take() {

@@ -1,4 +1,4 @@
-//! Pieces of work that are a function of the transaction, done by a lane in the order of what they lock.
+//! Pieces of work that are functions of the transaction, done by a lane in the order of the rows that they lock.
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -15,15 +15,15 @@ type OfTx = Box<dyn for<'a> Fn(&'a mut Tx) -> BoxFuture<'a, Step<Done>> + Send +
 
 /// A piece of work that is a function of the transaction.
 pub(super) struct Act {
-    /// What it locks of what many want. The acts of one transaction do so in everybody's order, so that nobody waits in a circle.
+    /// A row that it locks and others want. All transactions lock such rows in one order, so that they cannot deadlock.
     locks: Option<locks::Mutex>,
     work: OfTx,
 }
 
-/// What came of an [`Act`]; who asked knows what it is.
+/// The result of an [`Act`]; the caller knows its type.
 pub(super) type Done = Box<dyn std::any::Any + Send>;
 
-/// Does [`Act`]s, in the order of what they lock, and in the order they were asked for where that is the same.
+/// Does [`Act`]s in the order of the rows that they lock, and in the order of their requests where that is the same.
 #[derive(Debug)]
 pub(super) struct Acts;
 
@@ -48,7 +48,7 @@ impl Work for Acts {
 }
 
 impl Lane<Acts> {
-    /// Have `work` done, and wait until it is committed.
+    /// Has `work` done, and waits until it is committed.
     pub(super) async fn act<T, F>(&self, locks: Option<locks::Mutex>, work: F) -> Result<T>
     where
         T: Send + 'static,
@@ -63,8 +63,8 @@ impl Lane<Acts> {
     }
 }
 
-/// Have `$body`, a piece of work with the transaction `$tx`, done by a lane. What it takes from around it is named first:
-/// it may be done more than once. Before that, what it locks of what many want.
+/// Has a lane do `$body`, a piece of work with the transaction `$tx`, perhaps more than once: the variables in brackets
+/// are cloned for each try. `$locks` is the row that it locks and others want.
 macro_rules! act {
     ($lane:expr, [$($own:ident),*], |$tx:ident| $body:expr) => {
         act!($lane, None, [$($own),*], |$tx| $body)

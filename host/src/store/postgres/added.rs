@@ -1,7 +1,7 @@
-//! Added schedules: rows that people write, and that make runs by the thousand in one transaction (`added/firing.rs`).
+//! Added schedules: rows that users write, and that make runs by the thousand in one transaction (`added/firing.rs`).
 //!
-//! Who adds, replaces or deletes one holds the row of `counters` from the moment that he draws a version until he has
-//! committed: so versions are seen in their order, and hosts that look for what is greater than they know miss nothing.
+//! A transaction that adds, replaces or deletes one holds the row of `counters` from drawing a version until its
+//! commit: so versions become visible in their order, and hosts that look for greater ones than they know miss none.
 
 mod firing;
 
@@ -65,10 +65,10 @@ impl AddedSchedules for PostgresStore {
     }
 }
 
-/// Schedules of a tenant's task that have come further than an instant.
+/// Condition for unfinished schedules of a tenant's task whose cursors are later than an instant.
 const AHEAD: &str = "tenant = $1 AND task = $2 AND NOT deleted AND finished_at IS NULL AND cursor_at > $3";
 
-/// What [`info`] reads, in its order.
+/// Columns that [`info`] reads, in its order.
 const INFO_COLUMNS: &str = "tenant, key, task, version, definition, octet_length(data)::bigint, created_at, cursor_at, \
      fired, skipped, finished_at";
 
@@ -87,7 +87,7 @@ fn info(row: &Row) -> Step<ScheduleInfo> {
     })
 }
 
-/// The row of `key`, deleted or not.
+/// Returns the row of `key`, deleted or not.
 async fn find(tx: &Tx, key: &ScheduleKey) -> Step<Option<Stored>> {
     let sql = format!("SELECT {INFO_COLUMNS}, id, data, deleted FROM schedules WHERE tenant = $1 AND key = $2");
     let Some(row) = tx.query_opt(&sql, &[&key.tenant.as_str(), &key.key.as_str()]).await? else { return Ok(None) };
@@ -131,21 +131,21 @@ async fn load(tx: &Tx, since: u64, limit: usize) -> Step<Vec<LoadedSchedule>> {
     each.collect()
 }
 
-/// A version that is greater than all before. Nobody else draws one until the transaction has ended.
+/// Draws a version that is greater than all before. No other transaction draws one until this one has ended.
 async fn next_version(tx: &Tx) -> Step<i64> {
     Ok(tx.query_one("UPDATE counters SET schedules = schedules + 1 RETURNING schedules", &[]).await?.get(0))
 }
 
 /// See [`AddedSchedules::add_schedule`].
 async fn add(tx: &mut Tx, new: &AddSchedule) -> Step<Added> {
-    // Where nothing is to be written, nobody else is kept waiting.
+    // This look draws no version, so that an addition that writes nothing blocks no other.
     let found = find(tx, &new.key).await?;
     if let Decision::Keep(info) = rules::add(new, found, tx.doubt).map_err(StoreError::from)? {
         return Ok(Added::Existing(info));
     }
-    // A number is an id once, and a version once: that of a row that was pruned comes back for no other.
+    // Each number is an id once, and a version once: a pruned row's number never comes back.
     let version = next_version(tx).await?;
-    // What others have added until now is to be seen from here on; more than that cannot come.
+    // All earlier additions are visible now, and further ones wait for this transaction.
     let found = find(tx, &new.key).await?;
     let replaces = match rules::add(new, found, tx.doubt).map_err(StoreError::from)? {
         Decision::Keep(info) => return Ok(Added::Existing(info)),
@@ -182,7 +182,7 @@ async fn delete(tx: &mut Tx, key: &ScheduleKey, version: Option<u64>, now: Times
     let doubt = tx.doubt;
     let there = |found: Option<Stored>| match found {
         Some(found) if !found.deleted => rules::expect(&found.info, version).map(|()| found),
-        // If it may have been done before, and is so, it was.
+        // If the schedule may have been deleted before, and the row says so, it was.
         Some(found) if doubt && found.info.finished_at == Some(now) => Ok(found),
         _ => Err(ScheduleError::NotFound(key.key.clone())),
     };
@@ -200,7 +200,7 @@ async fn delete(tx: &mut Tx, key: &ScheduleKey, version: Option<u64>, now: Times
     Ok(found.info)
 }
 
-/// See [`Schedules::reset_schedule`].
+/// See [`AddedSchedules::reset_schedule`].
 async fn reset(tx: &mut Tx, key: &ScheduleKey, now: Timestamp) -> Step<Reset> {
     let doubt = tx.doubt;
     let decide = |found: Option<Stored>| {
@@ -213,12 +213,12 @@ async fn reset(tx: &mut Tx, key: &ScheduleKey, now: Timestamp) -> Step<Reset> {
         Move::Done => Reset::Moved(found.info),
         Move::Due | Move::None => Reset::Unchanged(found.info),
     };
-    // Where nothing is to be written, nobody else is kept waiting.
+    // This look draws no version, so that a reset that writes nothing blocks no other.
     let looked = decide(find(tx, key).await?).map_err(StoreError::from)?;
     if looked.1 != Move::Due {
         return Ok(answer(looked));
     }
-    // A new version has every host load it again, and makes what a host is about to fire stale.
+    // A new version makes all hosts load the schedule again, and makes a fire that a host is about to write stale.
     let version = next_version(tx).await?;
     let sql = format!(
         "UPDATE schedules SET version = $2, cursor_at = $3 WHERE id = $1 AND NOT deleted AND finished_at IS NULL \
@@ -229,13 +229,13 @@ async fn reset(tx: &mut Tx, key: &ScheduleKey, now: Timestamp) -> Step<Reset> {
             tx.told.schedules = true;
             Ok(Reset::Moved(info(&row)?))
         }
-        // It was changed meanwhile.
+        // The schedule has changed since the look.
         None => Ok(answer(decide(find(tx, key).await?).map_err(StoreError::from)?)),
     }
 }
 
-/// Lets the schedules of `task` go on from `now` that have come to a later instant. Their versions are drawn together, as there may be
-/// a million of them; their rows are locked in the order in which hosts that fire them do it.
+/// Moves the cursors of the task's schedules that are later than `now` back to `now`. Their versions are drawn
+/// together, as there may be a million of them; their rows are locked in the order in which hosts that fire them do it.
 pub(super) async fn reset_all_of(tx: &mut Tx, task: &TaskKey, now: Timestamp) -> Step<()> {
     let (tenant, task, now) = (task.tenant.as_str(), task.task.as_str(), now.as_millis());
     let sql = format!("SELECT count(*) FROM schedules WHERE {AHEAD}");
@@ -256,8 +256,8 @@ pub(super) async fn reset_all_of(tx: &mut Tx, task: &TaskKey, now: Timestamp) ->
     Ok(())
 }
 
-/// Delete rows that nobody needs any more: of schedules that were deleted, and of those that finished before `oldest`; at
-/// most a piece of them. Returns how many there were.
+/// Deletes rows that are no longer needed: of deleted schedules after a while, and of those that finished before
+/// `oldest`; at most a piece of each. Returns their number.
 pub(super) async fn prune(tx: &mut Tx, oldest: Timestamp, now: Timestamp) -> Step<u64> {
     let mut gone = 0;
     for (deleted, before) in [(true, now.minus(DELETED_FOR)), (false, oldest)] {

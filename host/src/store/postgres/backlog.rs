@@ -1,4 +1,4 @@
-//! What waits because tasks asked for it.
+//! Counts the runs that wait because tasks asked for them, and their bytes.
 
 use async_trait::async_trait;
 
@@ -21,7 +21,7 @@ impl Backlog for PostgresStore {
 
 const _: () = assert!(cause_code(Cause::Task) == 3);
 
-/// From the index alone, which has no other runs.
+/// Sums from the index alone, which has no other runs.
 const OF_TASK: &str = "SELECT coalesce(sum(bytes), 0)::bigint, count(*) FROM \
      (SELECT bytes FROM runs_live WHERE state = 0 AND cause = 3 AND task = $1 LIMIT $2) r";
 

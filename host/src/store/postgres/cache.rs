@@ -1,8 +1,8 @@
-//! Cache entries: each is written whole, with a version from the sequence that fences come from, so that a key's versions
-//! grow even when it is deleted in between.
+//! Cache entries: each is written whole, with a version from the sequence of fences, so that a key's versions grow even
+//! when it is deleted in between.
 //!
-//! Who changes a tenant's entries holds its row in `cache_usage` until he has committed, and draws versions after that. In
-//! everybody's order his run's row is locked first, and of several tenants' the rows by name: so nobody waits in a circle.
+//! A transaction that changes a tenant's entries holds its row in `cache_usage` until the commit, and draws versions
+//! after locking it. All transactions lock the run's row first, and tenants' rows by name, so that they never deadlock.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::store::{CacheKey, CacheWrite, Entry, EntryInfo, StoreError, WriteIf, 
 use crate::task::Name;
 use crate::time::Timestamp;
 
-/// Bytes more or less: a tenant's, and those that tasks wrote.
+/// Changes of byte counts: of tenants, and of the tasks that wrote the entries.
 #[derive(Debug, Default)]
 pub(super) struct Sums {
     tenants: BTreeMap<String, i64>,
@@ -31,7 +31,7 @@ impl Sums {
         }
     }
 
-    /// Write it, of tenants whose rows are locked.
+    /// Writes the changes, for tenants whose rows are locked.
     pub(super) async fn write(&self, tx: &Tx) -> Step<()> {
         let tenants: Vec<&String> = self.tenants.keys().collect();
         let bytes: Vec<i64> = self.tenants.values().copied().collect();
@@ -64,7 +64,7 @@ pub(super) async fn write(tx: &mut Tx, write: &CacheWrite) -> Step<Written> {
         return if tx.doubt { written_before(tx, write, writer).await } else { Ok(Written::Conflict) };
     }
     if rules::exceeded(write, writer, &seen).is_some() {
-        // What has expired is absent to everyone, so deleting it changes nothing that a refusal must not change.
+        // Expired entries are absent to all readers, so deleting them changes nothing that a refusal must not change.
         delete_expired(tx, Some(write.key.tenant.as_str()), write.now, usize::MAX).await?;
         seen = look(tx, write, writer).await?;
         if let Some(full) = rules::exceeded(write, writer, &seen) {
@@ -78,11 +78,11 @@ pub(super) async fn write(tx: &mut Tx, write: &CacheWrite) -> Step<Written> {
     Ok(Written::Yes(version))
 }
 
-/// Lock the tenant's row. The number of the task whose claim it is.
+/// Locks the tenant's row. Returns the number of the task whose claim it is.
 ///
 /// # Errors
 ///
-/// [`StoreError::ClaimLost`] where the claim does not hold.
+/// [`StoreError::ClaimLost`] if the claim does not hold.
 async fn enter(tx: &Tx, tenant: &Name, claim: Option<ClaimKey>) -> Step<Option<i64>> {
     const TENANT: &str = "SELECT true FROM cache_usage WHERE tenant = $1 FOR UPDATE";
     let writer = match claim {
@@ -93,7 +93,7 @@ async fn enter(tx: &Tx, tenant: &Name, claim: Option<ClaimKey>) -> Step<Option<i
             None
         }
         Some(claim) => {
-            // The run, then the tenant, whose row is mostly there.
+            // This locks the run, then the tenant, whose row mostly exists.
             let both = format!("SELECT ({}), (SELECT true FROM cache_usage WHERE tenant = $4 FOR UPDATE)", HOLDER);
             let row = tx
                 .query_one(&both, &[&claim.run.0, &to_int(claim.attempt), &to_sql(claim.fence), &tenant.as_str()])
@@ -105,7 +105,7 @@ async fn enter(tx: &Tx, tenant: &Name, claim: Option<ClaimKey>) -> Step<Option<i
             Some(writer)
         }
     };
-    // Such a row is never deleted, so it is there after this, whoever makes it.
+    // Such a row is never deleted, so it exists after this, whichever transaction makes it.
     tx.execute("INSERT INTO cache_usage (tenant, bytes) VALUES ($1, 0) ON CONFLICT DO NOTHING", &[&tenant.as_str()])
         .await?;
     tx.query_one(TENANT, &[&tenant.as_str()]).await?;
@@ -140,8 +140,8 @@ async fn is_allowed(tx: &Tx, write: &CacheWrite, found: Option<Found>) -> Step<b
     })
 }
 
-/// A write that may have been done before, and whose condition does not hold any more: if the entry is just as it would have
-/// been written, it was.
+/// Answers a write that may have been done before, and whose condition no longer holds: if the entry is just as it
+/// would have been written, it was.
 async fn written_before(tx: &Tx, write: &CacheWrite, writer: Option<i64>) -> Step<Written> {
     let CacheKey { tenant, key } = &write.key;
     let row = tx
@@ -161,7 +161,7 @@ async fn written_before(tx: &Tx, write: &CacheWrite, writer: Option<i64>) -> Ste
     Ok(row.map_or(Written::Conflict, |row| Written::Yes(number(&row, 0))))
 }
 
-/// Write the entry, and count it in in the place of the one before. Its version.
+/// Writes the entry, and counts it in place of the one before. Returns its version.
 async fn put(tx: &Tx, write: &CacheWrite, writer: Option<i64>, old: Option<Found>) -> Step<u64> {
     let CacheKey { tenant, key } = &write.key;
     let mut usage = Sums::default();
@@ -206,10 +206,10 @@ pub(super) async fn delete(tx: &mut Tx, key: &CacheKey, claim: Option<ClaimKey>,
     Ok(maybe_instant(&row, 2).is_none_or(|at| at > now))
 }
 
-/// Delete up to `limit` entries that have expired, of one tenant or of all. Returns how many there were.
+/// Deletes up to `limit` expired entries, of one tenant or of all. Returns their number.
 pub(super) async fn delete_expired(tx: &mut Tx, tenant: Option<&str>, now: Timestamp, limit: usize) -> Step<u64> {
     let (now, limit) = (now.as_millis(), to_sql(limit));
-    // Whose they are, whose rows are locked before anything is deleted.
+    // The tenants whose entries these are: their rows are locked before anything is deleted.
     let tenants: Vec<String> = match tenant {
         Some(tenant) => vec![tenant.to_owned()],
         None => {
@@ -264,13 +264,13 @@ pub(super) async fn get(tx: &Tx, key: &CacheKey, now: Timestamp) -> Step<Option<
     }))
 }
 
-/// See [`crate::store::Store::cache_list`].
 /// See [`crate::store::Store::cache_usage`].
 pub(super) async fn usage_of_all(tx: &Tx) -> Step<BTreeMap<Name, u64>> {
     let rows = tx.query("SELECT tenant, bytes FROM cache_usage", &[]).await?;
     rows.iter().map(|row| Ok((name(row, 0)?, row.get::<_, i64>(1).max(0).unsigned_abs()))).collect()
 }
 
+/// See [`crate::store::Store::cache_list`].
 pub(super) async fn list(
     tx: &Tx,
     prefix: &CacheKey,

@@ -1,8 +1,8 @@
-//! How runs are taken.
+//! Claims runs.
 //!
-//! A look, without a transaction, says whether there is anything to take: most often there is not. Who takes runs of a task
-//! holds the lock of the task's row until he has committed; a task whose row somebody else has locked is left out, and looked
-//! at again in a moment. So no more of a task run at once than may, on all hosts together, and nobody waits.
+//! A look, without a transaction, tells whether there are runs to claim: mostly there are none. A transaction that
+//! claims runs of a task holds the lock of the task's row until it commits; a task whose row another transaction has
+//! locked is skipped, and looked at again in a moment. So a task's limit holds on all hosts, and no claim waits.
 
 mod choice;
 
@@ -29,38 +29,38 @@ use crate::supervision::Standing;
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
-/// What a look has found.
+/// The result of a look.
 #[derive(Debug)]
 pub(super) enum Ready {
-    /// Nothing that could be taken now, and when that may be otherwise.
+    /// No run can be claimed now; one may be at this instant.
     Nothing(Option<Timestamp>),
-    /// Something, most likely.
+    /// Runs can be claimed, most likely.
     Something(Found),
 }
 
-/// Tasks that may have runs to be taken.
+/// Tasks that may have runs to claim.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     heads: Vec<Head>,
     next_run_at: Option<Timestamp>,
 }
 
-/// A task that has runs which wait, and is neither paused nor left out by who asks.
+/// A task that has waiting runs, and is neither paused nor left out by the request.
 #[derive(Clone, Debug)]
 struct Head {
     id: i64,
     key: TaskKey,
-    /// When the first of them may start, whatever holds it.
+    /// When its first waiting run is due, even if the task is held back.
     run_at: Timestamp,
     standing: Standing,
-    /// How many are running.
+    /// The number of its running runs.
     running: i64,
-    /// How many may be.
+    /// The most that may run at once.
     most: u32,
 }
 
-/// Each task that has a run which waits, with the first of them: from one to the next by index, so that a million runs of one
-/// cost what one run does.
+/// Returns the statement that finds each task with a waiting run, and the first of these runs: it steps from task to
+/// task by index, so that a million runs of one task cost as much as one run.
 fn heads_sql() -> String {
     format!(
         "WITH RECURSIVE found AS ( \
@@ -76,20 +76,20 @@ fn heads_sql() -> String {
     )
 }
 
-/// Runs that go past limits, earliest first. Only a first attempt is one: what is tried again waits like others.
+/// Selects runs that go past limits, earliest first. Only a first attempt does: a retry waits like others.
 const FORCED: &str = "SELECT r.run_at, r.id, r.task, t.tenant, t.name, nextval('fences') \
      FROM (SELECT run_at, id, task FROM runs_live WHERE forced AND state + 0 = 0 AND attempt = 0 \
      AND (start_by_at IS NULL OR start_by_at >= $1) ORDER BY run_at, id LIMIT 1000) r \
      JOIN tasks t ON t.id = ANY (ARRAY[r.task]) ORDER BY r.run_at, r.id";
 
-/// See whether there is anything to take.
+/// Looks whether there are runs to claim.
 pub(super) async fn look(tx: &Tx, request: &ClaimRequest) -> Step<Ready> {
     let now = request.now.as_millis();
     let asks: [Ask<'_>; 3] = [(policies::FIRST_START_BY, &[]), (FORCED, &[&now]), (&heads_sql(), &[])];
     let rows = tx.flight(&asks).await?;
     let [first, forced, heads] = &rows[..] else { unreachable!("there are as many answers as questions") };
     let first_start_by = first.first().and_then(|row| maybe_instant(row, 0));
-    // One that is late at that instant is cancelled a moment after it.
+    // A run may still start at that instant; it is late, and cancelled, a millisecond after it.
     let mut next_run_at = first_start_by.map(|at| at.plus(Duration::from_millis(1)));
     let mut something = first_start_by.is_some_and(|first| first < request.now);
     for row in forced {
@@ -122,7 +122,7 @@ pub(super) async fn look(tx: &Tx, request: &ClaimRequest) -> Step<Ready> {
     })
 }
 
-/// A task from a row of [`heads_sql`], unless nothing of it is to be taken.
+/// Reads a task from a row of [`heads_sql`], unless none of its runs may be claimed.
 fn head(row: &Row, request: &ClaimRequest) -> Step<Option<Head>> {
     let key = task_key(row, 2)?;
     let Some(most) = request.tasks.get(&key) else { return Ok(None) };
@@ -140,10 +140,10 @@ fn head(row: &Row, request: &ClaimRequest) -> Step<Option<Head>> {
     }))
 }
 
-/// Takes runs. See [`crate::store::Store::claim`].
+/// Claims runs. See [`crate::store::Store::claim`].
 #[derive(Debug, Default)]
 pub(super) struct Claiming {
-    /// The fences that were drawn for the claim that is under way: if it is not known whether that was committed, they tell.
+    /// The fences drawn for the claim in progress: if its commit is in doubt, they tell whether it was done.
     drawn: Mutex<Vec<i64>>,
 }
 
@@ -174,14 +174,14 @@ impl Claiming {
         let heads = wanted(request, &found.heads);
         let (now, late): (i64, i64) = (request.now.as_millis(), to_sql(policies::LATE));
         let ids: Vec<i64> = heads.iter().map(|head| head.id).collect();
-        // In this order: what is running is counted while the tasks are locked.
+        // In this order, running runs are counted while the tasks are locked.
         let asks: [Ask<'_>; 4] =
             [(policies::SOME_LATE, &[&now, &late]), (FORCED, &[&now]), (&lock_sql(), &[&ids]), (RUNNING, &[&ids])];
         let rows = tx.flight(&asks).await?;
         let [late, forced, locked, running] = &rows[..] else { unreachable!("there are as many answers as questions") };
         policies::cancel_those(tx, late, request.now).await?;
         let mut names: BTreeMap<i64, TaskKey> = heads.iter().map(|head| (head.id, head.key.clone())).collect();
-        // Alone: what is left for the others is what the next claim is told.
+        // Forced runs are claimed alone; the next claim sees the others.
         let forced = take_forced(forced, request, &mut names)?;
         if !forced.is_empty() {
             return Ok(Claimed { claims: self.take(tx, &forced, request, &names).await?, next_run_at: None });
@@ -195,8 +195,8 @@ impl Claiming {
         Ok(Claimed { claims, next_run_at })
     }
 
-    /// Make them this host's, those that nobody has taken or called off meanwhile, and commit. `names` are their tasks'. One that goes past
-    /// limits may even have come back meanwhile, and has a greater fence: it is looked at again.
+    /// Claims those candidates that were neither claimed nor cancelled since they were chosen, and commits. `names` are
+    /// the names of their tasks. A forced run may even wait again, with a greater fence: the next claim looks at it.
     async fn take(
         &self,
         tx: &mut Tx,
@@ -208,7 +208,7 @@ impl Claiming {
             return Ok(Vec::new());
         }
         let mut fences: Vec<i64> = candidates.iter().map(|candidate| candidate.fence).collect();
-        // In the order of the claims, as if they had been made one after the other.
+        // The claims get fences in their order, as if made one after the other.
         fences.sort_unstable();
         self.drawn.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&fences);
         let runs: Vec<i64> = candidates.iter().map(|candidate| candidate.run.0).collect();
@@ -255,7 +255,7 @@ impl Claiming {
     }
 }
 
-/// A claim from its row.
+/// Builds a claim from its row.
 fn claim(row: &Row, task: TaskKey) -> Step<Claim> {
     Ok(Claim {
         key: ClaimKey { run: RunId(row.get(0)), attempt: small(row, 1), fence: row.get::<_, i64>(2).unsigned_abs() },
@@ -269,7 +269,7 @@ fn claim(row: &Row, task: TaskKey) -> Step<Claim> {
     })
 }
 
-/// The runs that were taken with these fences by who asks, and that are still held.
+/// Returns the runs that the requesting host claimed with these fences and still holds.
 async fn taken(tx: &Tx, request: &ClaimRequest, fences: &[i64]) -> Step<Vec<Claim>> {
     let rows = tx
         .query(
@@ -282,7 +282,7 @@ async fn taken(tx: &Tx, request: &ClaimRequest, fences: &[i64]) -> Step<Vec<Clai
     rows.iter().map(|row| claim(row, names[&row.get::<_, i64>(3)].clone())).collect()
 }
 
-/// The names of tasks.
+/// Returns the names of tasks.
 async fn keys(tx: &Tx, mut tasks: Vec<i64>) -> Step<BTreeMap<i64, TaskKey>> {
     tasks.sort_unstable();
     tasks.dedup();
@@ -290,7 +290,7 @@ async fn keys(tx: &Tx, mut tasks: Vec<i64>) -> Step<BTreeMap<i64, TaskKey>> {
     rows.iter().map(|row| Ok((row.get(0), task_key(row, 1)?))).collect()
 }
 
-/// The runs to be taken of those that [`FORCED`] has found; the names of their tasks are added to `names`.
+/// Returns the runs to claim of those that [`FORCED`] has found; adds the names of their tasks to `names`.
 fn take_forced(rows: &[Row], request: &ClaimRequest, names: &mut BTreeMap<i64, TaskKey>) -> Step<Vec<Candidate>> {
     let mut found = Vec::new();
     for row in rows {
@@ -303,8 +303,8 @@ fn take_forced(rows: &[Row], request: &ClaimRequest, names: &mut BTreeMap<i64, T
     Ok(found)
 }
 
-/// The tasks that may be of use: the first run of each is earlier than all of those after, so of more tasks than runs are wanted
-/// none can be needed. Of each tenant, as those are told apart where there are more.
+/// Returns the tasks that may be needed, sorted by their first run. No more tasks than wanted runs are needed, because
+/// each task's first run is earlier than all runs of later tasks. If the request names tenants, this holds for each.
 fn wanted<'a>(request: &ClaimRequest, heads: &'a [Head]) -> Vec<&'a Head> {
     let mut heads: Vec<&Head> = heads.iter().collect();
     heads.sort_unstable_by_key(|head| (head.run_at, head.id));
@@ -318,15 +318,15 @@ fn wanted<'a>(request: &ClaimRequest, heads: &'a [Head]) -> Vec<&'a Head> {
     heads
 }
 
-/// Locks tasks, those that nobody else has locked.
+/// Returns the statement that locks tasks, except those that other transactions have locked.
 fn lock_sql() -> String {
     format!("SELECT t.id, {STANDING_COLUMNS} FROM tasks t WHERE t.id = ANY($1) ORDER BY t.id FOR UPDATE SKIP LOCKED")
 }
 
-/// How many runs of tasks are running.
+/// Sums the running runs of tasks.
 const RUNNING: &str = "SELECT task, sum(running)::bigint FROM tally WHERE task = ANY($1) GROUP BY task";
 
-/// What there is room for, now that the tasks are `locked`: it may be another than a look has seen.
+/// Returns the tasks that have room, now that they are `locked`: their room may have changed since the look.
 fn open(
     request: &ClaimRequest,
     heads: &[&Head],
@@ -339,7 +339,7 @@ fn open(
     let mut open = Vec::new();
     for head in heads {
         let Some(row) = locked.get(&head.id) else {
-            // Somebody else is at it, and will be done in a moment.
+            // Another transaction works on the task, and will be done in a moment.
             sooner(next_run_at, request.now.plus(Duration::from_millis(1)));
             continue;
         };
@@ -355,8 +355,8 @@ fn open(
     open
 }
 
-/// Runs of tasks that wait and are not too late to start, earliest first, at most `most` and one more of each; and a fence for each,
-/// for those that are taken.
+/// Reads waiting runs of tasks that are not too late to start, earliest first, at most `most` and one more of each, and
+/// draws a fence for each, which those that are claimed get.
 async fn due(tx: &Tx, open: &[&Open], most: usize, now: Timestamp) -> Step<Vec<Row>> {
     const _: () = assert!(cause_code(Cause::Demand) == 2, "see `supervision::goes_through`");
     let tasks: Vec<i64> = open.iter().map(|open| open.task).collect();

@@ -1,4 +1,4 @@
-//! How the database is reached: from a URL to connections and a pool of them.
+//! Connects to the database: from a URL to connections and a pool of them.
 
 use std::fmt;
 use std::fs;
@@ -18,35 +18,36 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::errors::translate;
 use crate::store::{Result, StoreError};
 
-/// How long a server may take to accept a connection. Several hosts in the URL are tried one after the other.
+/// Time that a server may take to accept a connection. Several hosts in the URL are tried one after the other.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Connections at most: one for each transaction of a lane, and some to read with. PostgreSQL allows 100 to all of its
-/// clients unless told otherwise.
+/// Most connections: one for each transaction of a lane, and some for reads. PostgreSQL allows 100 to all of its
+/// clients unless configured otherwise.
 const CONNECTIONS: usize = 14;
 
-/// What is said to the server for each connection. Statements find their rows by index and in its order, whatever the planner
-/// thinks of a table: what waits and runs may be ten rows now and a million in a minute, long before anybody counts them
-/// again. So plans are made once, for a handful of rows, and to step to a row by index is said to be cheap, to go through an
-/// index dear; and where a statement has `state + 0`, an index of all that wait must not be taken for one of what is looked
-/// for. (With plans made for each statement, as is usual, a claim of 512 runs out of 12,000 took 885 ms, and takes 4.)
+/// Settings of each connection. Statements find their rows by index and in its order, whatever the planner thinks of a
+/// table: a table of live runs may have ten rows now and a million in a minute, long before it is analyzed again. So
+/// plans are made once, for a handful of rows; a step to a row by index is declared cheap, and a walk through an index
+/// dear. `state + 0` in a statement keeps the planner from taking an index of all waiting runs for the one of the
+/// wanted rows. (With a plan for each statement, as is usual, a claim of 512 runs out of 12,000 took 885 ms; now it
+/// takes 4.)
 ///
-/// What is stopped in the middle of a transaction (a suspended machine) must not hold rows for long, and who waits for a row
-/// must not wait for ever.
+/// A client stopped in the middle of a transaction (a suspended machine) must not hold rows for long, and a transaction
+/// must not wait for a row for ever.
 const SETTINGS: &str = "-c jit=off -c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off \
      -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan -c random_page_cost=0.02 -c seq_page_cost=0.02 \
      -c cpu_index_tuple_cost=0.5 -c idle_in_transaction_session_timeout=5000 -c lock_timeout=4000";
 
-/// Where a database is, and who asks. What may be a password is never printed.
+/// A database's address and user. Anything that may be a password is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl(String);
 
 impl DatabaseUrl {
-    /// From `postgres://user:password@host:port/database?option=value`.
+    /// Parses `postgres://user:password@host:port/database?option=value`.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, in words.
+    /// The text is no such URL; the error says why.
     pub fn new(text: &str) -> std::result::Result<Self, String> {
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err("a database's URL begins with `postgres://`".to_owned());
@@ -63,7 +64,7 @@ impl DatabaseUrl {
     }
 }
 
-/// Hosts and database: `postgres://db.example:5432/sexton`.
+/// Shows hosts and database: `postgres://db.example:5432/sexton`.
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let config = self.config();
@@ -84,21 +85,21 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// How a store is opened.
+/// Options for opening a store.
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
-    /// Where the database is.
+    /// The database's address and user.
     pub url: DatabaseUrl,
-    /// The schema that has the tables, made if it is not there. `sexton` unless said otherwise.
+    /// The schema of the tables, created if it does not exist; `sexton` by default.
     pub schema: String,
-    /// A file with the certificates (PEM) that the server's must descend from. Without it, `sslmode=require` goes by those
-    /// that browsers trust.
+    /// A file with the certificates (PEM) that the server's must descend from. Without it, `sslmode=require` trusts
+    /// those that browsers trust.
     pub ca: Option<PathBuf>,
-    /// Who asks: shown in `pg_stat_activity`.
+    /// The name of this host, shown in `pg_stat_activity`.
     pub host: String,
 }
 
-/// Makes connections.
+/// Opens connections.
 #[derive(Clone)]
 pub(super) struct Connector {
     config: Config,
@@ -115,9 +116,9 @@ impl Connector {
             .application_name(format!("sexton {}", options.host));
         let connect = config.get_connect_timeout().copied().unwrap_or(CONNECT);
         config.connect_timeout(connect);
-        // A server that has vanished is noticed by what it does not acknowledge, and by these.
+        // A vanished server is noticed by data that it does not acknowledge, and by keepalives.
         config.tcp_user_timeout(Duration::from_secs(10)).keepalives_idle(Duration::from_secs(10));
-        // A replica takes no writes: of several servers the one that does is meant.
+        // A replica takes no writes: of several servers, the one that takes them is meant.
         if config.get_target_session_attrs() == TargetSessionAttrs::Any {
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
@@ -128,7 +129,7 @@ impl Connector {
         Ok(Self { config, tls, url: options.url.clone() })
     }
 
-    /// A connection of its own. What it says besides answers is not listened to.
+    /// Opens a connection outside the pool. Its notices and notifications are ignored.
     pub(super) async fn connect(&self) -> Result<Client> {
         let failed = |error: tokio_postgres::Error| match translate(&error) {
             StoreError::Other(why) => StoreError::Other(format!("`{}`: {why}", self.url)),
@@ -148,14 +149,14 @@ impl Connector {
         }
     }
 
-    /// The configuration, and what TLS is made with.
+    /// Returns the configuration, and the TLS connector.
     pub(super) fn parts(&self) -> (Config, Option<MakeRustlsConnect>) {
         (self.config.clone(), self.tls.clone())
     }
 
-    /// A pool of connections, each made when it is needed.
+    /// Creates a pool of connections, each opened when it is needed.
     pub(super) fn pool(&self) -> Result<Pool> {
-        // What is broken is taken out by who finds it broken (`Tx`): there is no need to ask before each use.
+        // `Tx` removes a connection that it finds broken, so there is no need to check one before each use.
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = match &self.tls {
             Some(tls) => Manager::from_config(self.config.clone(), tls.clone(), manager),
@@ -171,8 +172,8 @@ impl Connector {
     }
 }
 
-/// `sslmode=prefer` encrypts if the server can, and verifies nothing, as everywhere: who can pretend to be the server can
-/// also pretend that it cannot. `sslmode=require` verifies.
+/// Configures TLS. `sslmode=prefer` encrypts if the server can, and verifies nothing, as everywhere: an attacker that
+/// can pretend to be the server can also pretend that it cannot encrypt. `sslmode=require` verifies.
 fn tls(options: &PostgresOptions, mode: SslMode) -> Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -204,7 +205,7 @@ fn tls(options: &PostgresOptions, mode: SslMode) -> Result<ClientConfig> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Takes any certificate.
+/// Accepts any certificate.
 #[derive(Debug)]
 struct Unverified(Arc<rustls::crypto::CryptoProvider>);
 
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_of_a_database_is_told() {
+    fn a_text_that_is_no_database_url_is_refused_with_the_reason() {
         for (bad, what) in [
             ("mysql://h/db", "begins with `postgres://`"),
             ("postgres://", "names no host"),

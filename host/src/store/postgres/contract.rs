@@ -1,4 +1,4 @@
-//! The contract of a store, subject by subject: each method is passed on to the file that does it.
+//! The contract of a store, subject by subject: each method calls the file that does the work.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Runs for PostgresStore {
     }
 
     async fn cancel_late(&self, now: Timestamp) -> Result<u64> {
-        // Mostly there is nothing, which costs no transaction.
+        // Mostly no run is late, and then there is no transaction.
         match read!(self, |tx| policies::first_start_by(tx))? {
             Some(first) if first < now => act!(self.acts, [], |tx| policies::cancel_late(tx, now)),
             _ => Ok(0),
@@ -277,7 +277,7 @@ impl Store for PostgresStore {
 
     fn stats(&self) -> StoreStats {
         let commits = self.shared.commits.load(Ordering::Relaxed);
-        // Where the disk is, is the database's affair: each commit waits for it once, as far as is known here.
+        // The disk is the database's affair: as far as is known here, each commit waits for it once.
         StoreStats { commits, syncs: commits, writes: self.shared.writes.load(Ordering::Relaxed) }
     }
 

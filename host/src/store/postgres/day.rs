@@ -1,16 +1,16 @@
-//! Days, in UTC, by which history is kept apart.
+//! Days, in UTC, by which history is partitioned.
 
 use chrono::{NaiveDate, NaiveTime};
 
 use crate::time::Timestamp;
 
-/// Milliseconds of a day.
+/// Milliseconds in a day.
 const DAY: i64 = 24 * 3600 * 1000;
 
-/// Days whose partitions are made besides today's.
+/// Days beyond today for which partitions are made.
 const AHEAD: usize = 2;
 
-/// The first instant of a day.
+/// A day, as its first instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Day(pub(super) i64);
 
@@ -19,12 +19,12 @@ impl Day {
         Self(at.as_millis().div_euclid(DAY).saturating_mul(DAY))
     }
 
-    /// The first instant after it.
+    /// Returns the first instant after the day.
     pub(super) fn end(self) -> i64 {
         self.0.saturating_add(DAY)
     }
 
-    /// As its tables are called: `20260131`. Days that a calendar of four-digit years does not have are not called anything.
+    /// Returns the day as in its tables' names: `20260131`. A day outside the calendar of four-digit years has no name.
     pub(super) fn name(self) -> Option<String> {
         let name = Timestamp::from_millis(self.0).to_utc().format("%Y%m%d").to_string();
         (Self::named(&name) == Some(self)).then_some(name)
@@ -38,14 +38,14 @@ impl Day {
         Some(Self(day.and_time(NaiveTime::MIN).and_utc().timestamp_millis()))
     }
 
-    /// The day at `now`, and those after it that are made with it.
+    /// Returns the day of `now`, and the days after it whose partitions are made with it.
     pub(super) fn coming(now: Timestamp) -> impl Iterator<Item = Self> {
         let days = std::iter::successors(Some(Self::of(now)), |day| Some(Self(day.end())));
         days.take(AHEAD + 1)
     }
 }
 
-/// The first millisecond after the day of `at`: a statement that is about what was over before then leaves later days alone.
+/// Returns the first millisecond after the day of `at`: a statement about runs over by `at` skips later days.
 pub(super) fn day_after(at: Timestamp) -> i64 {
     Day::of(at).end()
 }

@@ -1,17 +1,17 @@
-//! PostgreSQL's errors in the words of the store's contract, and which of them may be tried again.
+//! Translates PostgreSQL's errors into the store's contract, and tells which of them may be tried again.
 
 use tokio_postgres::error::{DbError, Error, SqlState};
 
 use crate::store::StoreError;
 
-/// Why a piece of work came to nothing.
+/// The reason for which a piece of work failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The database failed, or said no: the transaction is rolled back, whatever else was in it.
+    /// The database failed or refused: the transaction is rolled back, with everything in it.
     Sql(Error),
-    /// There is no connection to be had.
+    /// No connection is available.
     NoConnection(String),
-    /// The answer is no. Refusals come before the first write of a piece of work, so there is nothing to undo.
+    /// The work is refused. Refusals come before the first write of a piece of work, so there is nothing to undo.
     Refused(StoreError),
 }
 
@@ -36,28 +36,28 @@ impl From<deadpool_postgres::PoolError> for Failure {
     }
 }
 
-/// What a piece of work returns within its transaction.
+/// The result of a piece of work within its transaction.
 pub(super) type Step<T> = Result<T, Failure>;
 
-/// What is to be done about a failure.
+/// The way to recover from a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Remedy {
-    /// Begin anew: others were in the way, and the connection is good.
+    /// Begin anew: another transaction was in the way, and the connection is good.
     Again,
     /// Begin anew with another connection, in a moment: this one is gone, or leads to a server that takes no writes.
     Reconnect,
-    /// It would fail again.
+    /// None: the work would fail again.
     None,
 }
 
 impl Failure {
-    /// What is to be done about it.
+    /// Returns the way to recover.
     pub(super) fn remedy(&self) -> Remedy {
         match self {
             Self::NoConnection(_) => Remedy::Reconnect,
             Self::Refused(_) => Remedy::None,
             Self::Sql(error) => match error.code() {
-                // No answer of the server's: the connection broke.
+                // The server has not answered: the connection broke.
                 None if error.as_db_error().is_none() => Remedy::Reconnect,
                 Some(code) if is_in_the_way(code) => Remedy::Again,
                 Some(code) if is_gone(code) => Remedy::Reconnect,
@@ -66,7 +66,7 @@ impl Failure {
         }
     }
 
-    /// In the words of the contract.
+    /// Translates the failure into the store's contract.
     pub(super) fn explain(self) -> StoreError {
         match self {
             Self::Sql(error) => translate(&error),
@@ -76,22 +76,22 @@ impl Failure {
     }
 }
 
-/// Serialization failures and deadlocks.
+/// Returns whether another transaction was in the way: a serialization failure, a deadlock or a lock timeout.
 fn is_in_the_way(code: &SqlState) -> bool {
     [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED, SqlState::LOCK_NOT_AVAILABLE].contains(code)
 }
 
-/// The server is going down, coming up, or has become one that only reads; or the connection is no good.
+/// Returns whether the server is going down, coming up or read-only, or the connection is no good.
 fn is_gone(code: &SqlState) -> bool {
     let text = code.code();
     text.starts_with("08")
         || text.starts_with("57P")
         || [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::TOO_MANY_CONNECTIONS].contains(code)
-        // What was prepared is not known any more: a pooler in between has changed the server's end.
+        // A prepared statement is not known any more: a pooler in between has changed the server's end.
         || [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT].contains(code)
 }
 
-/// What people are told of `error`: one line that says what to do.
+/// Translates `error` into one line that tells an operator what to do.
 pub(super) fn translate(error: &Error) -> StoreError {
     let Some(db) = error.as_db_error() else {
         return StoreError::Other(format!("the database cannot be reached: {}", chain(error)));
@@ -119,7 +119,7 @@ fn place(error: &DbError) -> String {
     parts.into_iter().flatten().map(|part| format!("; {part}")).collect()
 }
 
-/// An error and what it comes from, in one line.
+/// Joins an error and its sources in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

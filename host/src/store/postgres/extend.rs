@@ -1,4 +1,4 @@
-//! How claims are held, how those are found that were not, and how a host's earlier lives are ended.
+//! Extends claims, finds those that have expired, and ends the claims of a host's earlier lives.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::run::{ClaimKey, RunId};
 use crate::store::{Death, Expired, Extended, LossPolicy};
 use crate::time::Timestamp;
 
-/// Claims as three columns.
+/// Returns claims as three columns.
 pub(super) fn columns(claims: &[ClaimKey]) -> (Vec<i64>, Vec<i32>, Vec<i64>) {
     let runs = claims.iter().map(|claim| claim.run.0).collect();
     let attempts = claims.iter().map(|claim| to_int(claim.attempt)).collect();
@@ -22,7 +22,7 @@ pub(super) fn columns(claims: &[ClaimKey]) -> (Vec<i64>, Vec<i32>, Vec<i64>) {
 /// See [`crate::store::Store::extend`].
 pub(super) async fn extend(tx: &mut Tx, claims: &[ClaimKey], until: Timestamp) -> Step<Extended> {
     let mut sorted = claims.to_vec();
-    // In the order of the runs, as everybody locks them.
+    // All transactions lock runs in this order.
     sorted.sort_unstable_by_key(|claim| claim.run);
     let (runs, attempts, fences) = columns(&sorted);
     let rows = tx

@@ -1,7 +1,7 @@
-//! How attempts end: many with a handful of statements, in one transaction.
+//! Ends attempts: many with a handful of statements, in one transaction.
 //!
-//! What an end means for its task (`supervision`) mostly changes nothing, and then the task's row is only read. Where it does,
-//! the row is locked and read again, so that the count of failures in a row is right on all hosts together.
+//! An end mostly changes nothing for its task (`supervision`), and then the task's row is only read. Otherwise the row
+//! is locked and read again, so that the count of failures in a row is right on all hosts together.
 
 mod attempts;
 mod ended;
@@ -30,11 +30,11 @@ use crate::supervision::{self, Consequence, End, Standing};
 /// Writes the ends of attempts. See [`crate::store::Store::finish`].
 #[derive(Debug, Default)]
 pub(super) struct Finishing {
-    /// Ends of which it is not known whether they were written. Offered again, they are looked for.
+    /// Ends that may have been written. If they are offered again, they are looked up.
     doubtful: Mutex<HashSet<ClaimKey>>,
 }
 
-/// How a task stands within the transaction.
+/// A task's standing within the transaction.
 #[derive(Clone, Debug)]
 struct Stands {
     standing: Standing,
@@ -52,7 +52,7 @@ impl Work for Finishing {
             self.doubtful().extend(claims.iter().copied());
         }
         let mut forgotten = HashMap::new();
-        // Not of one that is ended for another: its lease may have been extended meanwhile.
+        // Skips expired claims, whose leases may have been extended since.
         for claim in items.iter().filter(|finish| finish.expired_by.is_none()).map(|finish| finish.claim) {
             let bytes = prune::forget_attempts(tx, claim).await?;
             if bytes > 0 {
@@ -93,8 +93,8 @@ impl Finishing {
         self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Which of the claims that do not hold are over because their end was written by a transaction of which that was not
-    /// known; what it came to for the task is that the task stands as it does.
+    /// Returns those of the `lost` claims whose ends an earlier transaction has written, although its commit was in
+    /// doubt. The consequence for the task is its present standing.
     async fn written_before(&self, tx: &Tx, claims: &[ClaimKey], lost: &[usize]) -> Step<Vec<(usize, Consequence)>> {
         let doubtful: Vec<(usize, ClaimKey)> = {
             let doubtful = self.doubtful();
@@ -131,7 +131,7 @@ fn of_row(row: &Row, column: usize) -> Stands {
     Stands { standing: standing(row, column), paused: pause(row, column).is_some() }
 }
 
-/// What the ends mean for their tasks, one after the other; and what has changed is written.
+/// Works out the consequences of the ends for their tasks, one after the other, and writes the tasks that change.
 async fn consequences(
     tx: &Tx,
     ended: &[(usize, Ended<'_>)],
@@ -150,7 +150,7 @@ async fn consequences(
     for row in &rows {
         stands.insert(row.id, Stands { standing: row.standing, paused: row.paused.is_some() });
     }
-    // Those that are not locked stand as they did: nothing that ended here changes them.
+    // Tasks that are not locked stand as before: no end here changes them.
     let (consequences, after) = follow(ended, stands);
     for row in &mut rows {
         let Some(after) = after.get(&row.id) else { continue };
@@ -170,7 +170,7 @@ fn same(a: &Stands, b: &Stands) -> bool {
     a.standing == b.standing && a.paused == b.paused
 }
 
-/// What follows from the ends, and how the tasks stand then.
+/// Returns the consequences of the ends, and how the tasks stand after them.
 fn follow(
     ended: &[(usize, Ended<'_>)],
     stands: &BTreeMap<i64, Stands>,
@@ -188,7 +188,7 @@ fn follow(
     (consequences, after)
 }
 
-/// What the ends change in the sums.
+/// Returns the changes that the ends make to the sums.
 fn tally(ended: &[Ended<'_>]) -> Tally {
     let mut tally = Tally::default();
     for one in ended {

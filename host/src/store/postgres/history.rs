@@ -1,4 +1,4 @@
-//! What people and the API ask: reading only.
+//! Answers the questions of people and the API, by reading only.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,13 +19,13 @@ use super::schema::NOT_OVER;
 use super::tasks::{STANDING_COLUMNS, pause, standing};
 use super::tx::Tx;
 
-/// How many of the newest runs of all are looked at for those of a tenant, before each of its tasks is.
+/// Newest runs of all tenants that are searched for a tenant's, before each of its tasks is read.
 const SEEN: i64 = 500;
 
 /// See [`crate::store::Store::runs`].
 pub(super) async fn runs(tx: &Tx, filter: &RunFilter) -> Step<Vec<RunInfo>> {
     let (before, limit) = (filter.before.map_or(i64::MAX, |run| run.0), to_sql(filter.limit));
-    // What is not over is a small partition of its own; what is over is read newest first until enough match.
+    // Runs that are not over are a small partition of their own; others are read newest first until enough match.
     let which = match filter.state {
         None => "true".to_owned(),
         Some(state) if state.is_over() => format!("over_at < {NOT_OVER} AND state = {}", state_code(state)),
@@ -34,7 +34,7 @@ pub(super) async fn runs(tx: &Tx, filter: &RunFilter) -> Step<Vec<RunInfo>> {
     let which = if filter.begun { format!("{which} AND attempt > 0") } else { which };
     let (tenant, task) = (filter.tenant.as_ref().map(Name::as_str), filter.task.as_ref().map(Name::as_str));
     if task.is_none() {
-        // Of all tenants together, if that is what is asked for; else they are mostly one's own all the same.
+        // Reads the newest runs of all tenants. If one tenant's are asked for, most of them are usually its own.
         let seen = if tenant.is_none() { limit } else { limit.saturating_mul(2).max(SEEN) };
         let sql = format!(
             "SELECT {RUN_COLUMNS} FROM \
@@ -114,12 +114,12 @@ pub(super) async fn attempts(tx: &Tx, run: RunId) -> Step<Vec<AttemptInfo>> {
     tx.query(&sql, &[&run.0]).await?.iter().map(attempt).collect()
 }
 
-/// What [`attempt`] reads of an attempt, in its order.
+/// Columns that [`attempt`] reads of an attempt, in its order.
 pub(super) const ATTEMPT_COLUMNS: &str = "attempt, host, outcome, started_at, ended_at, message, fuel, peak_memory, guest_us, \
      host_us, queued_us, lock_wait_us, host_calls, bytes_in, bytes_out, backtrace, log, log_cut, stdout, stdout_cut, stderr, \
      stderr_cut";
 
-/// An attempt from a row of [`ATTEMPT_COLUMNS`].
+/// Builds an attempt from a row of [`ATTEMPT_COLUMNS`].
 pub(super) fn attempt(row: &Row) -> Step<AttemptInfo> {
     let time = |column| Duration::from_micros(number(row, column));
     let kept = |column: usize| Kept {
@@ -174,14 +174,14 @@ pub(super) async fn count(tx: &Tx, task: &TaskKey, state: RunState) -> Step<u64>
     Ok(number(&row, state_code(state) as usize))
 }
 
-/// What makes [`state`] of a row.
+/// Returns the query for the rows that [`state`] reads.
 fn select() -> String {
     format!(
         "SELECT t.tenant, t.name, t.cursor_at, {STANDING_COLUMNS}, t.fired, t.memory, t.schedule, t.left_out FROM tasks t"
     )
 }
 
-/// A task about which something was written down.
+/// Condition for a task that has a state.
 const HAS_STATE: &str =
     "(t.cursor_at IS NOT NULL OR t.schedule IS NOT NULL OR t.paused OR t.failures > 0 OR t.crashes > 0)";
 
@@ -217,7 +217,7 @@ fn state(row: &Row) -> Step<(TaskKey, TaskState)> {
     Ok((task_key(row, 0)?, state))
 }
 
-/// Milliseconds since the Unix epoch by the database's clock. Nowhere else is SQL asked for the time.
+/// Milliseconds since the Unix epoch by the database's clock. No other SQL reads a clock.
 pub(super) const TIME: &str = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
 /// See [`crate::store::Store::time`].

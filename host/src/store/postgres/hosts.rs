@@ -33,7 +33,7 @@ impl Hosts for PostgresStore {
     }
 }
 
-/// A row is written over by the life that has it, or by one that takes it over.
+/// Writes a host's row over one of the same life, or over any if the new life takes it over.
 const ANNOUNCE: &str = "INSERT INTO hosts (name, instance, version, address, labels, slots, attempts, plugins, started_at, seen_at, \
      alive_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
      ON CONFLICT (name) DO UPDATE SET instance = excluded.instance, version = excluded.version, address = excluded.address, \

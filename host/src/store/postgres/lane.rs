@@ -1,9 +1,10 @@
-//! How pieces of work are written: whatever has gathered goes in one transaction and is answered after the commit, so that
-//! one wait for the disk serves all who wait.
+//! Writes pieces of work: those that have gathered go in one transaction and are answered after its commit, so that one
+//! wait for the disk serves all callers.
 //!
-//! When the transaction fails, its pieces are tried again, each alone: one that cannot succeed hurts nobody else. When others
-//! were in the way (a serialization failure, a deadlock) or the connection broke, the whole is tried again. A connection
-//! that breaks during a commit leaves it open whether that was done; the next try is told so ([`Tx::doubt`]), and looks.
+//! When a transaction fails, its pieces are tried again, each alone: one that cannot succeed does not hurt the others.
+//! When another transaction was in the way (a serialization failure, a deadlock) or the connection broke, the whole is
+//! tried again. A connection that breaks during a commit leaves its result open; the next try knows that
+//! ([`Tx::doubt`]), and looks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,30 +20,30 @@ use super::errors::{Failure, Remedy, Step};
 use super::shared::Shared;
 use super::tx::Tx;
 
-/// How long a transaction may take before its connection counts as broken. Less than a third of the shortest lease that
-/// is of use; more than a busy database needs.
+/// Time that a transaction may take before its connection counts as broken. Less than a third of the shortest useful
+/// lease; more than a busy database needs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a database may be away before those who wait are told so: they try again themselves, and the API must say
-/// something. A restart or failover takes less.
+/// Time that a database may be away before callers get an error: they try again themselves, and the API must answer. A
+/// restart or failover takes less.
 const AWAY: Duration = Duration::from_secs(10);
 
-/// The same where a commit is in doubt. Only the database knows.
+/// The same time for a commit in doubt. Only the database knows whether it was done.
 const AWAY_IN_DOUBT: Duration = Duration::from_secs(60);
 
-/// The first wait before the next try, doubled each time up to the last.
+/// The first wait before another try, doubled each time, and the longest.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
 
-/// What a lane does with what is asked of it.
+/// The work that a lane does.
 #[async_trait]
 pub(super) trait Work: Send + Sync + 'static {
     /// A piece of work.
     type Item: Send + Sync + 'static;
-    /// What becomes of it.
+    /// The result of a piece of work.
     type Answer: Send + 'static;
 
-    /// Do all of them within the transaction; an answer for each, in order. It may commit itself, with its last statements
-    /// ([`Tx::commit_with`]); else that is done afterwards.
+    /// Does all items within the transaction, and returns an answer for each, in order. It may commit with its last
+    /// statements ([`Tx::commit_with`]); otherwise the lane commits afterwards.
     async fn run(&self, tx: &mut Tx, items: &[&Self::Item]) -> Step<Vec<Result<Self::Answer>>>;
 }
 
@@ -51,14 +52,14 @@ struct Asked<W: Work> {
     reply: oneshot::Sender<Result<W::Answer>>,
 }
 
-/// Where one kind of work queues up.
+/// A queue of one kind of work.
 #[derive(Debug)]
 pub(super) struct Lane<W: Work> {
     queue: mpsc::UnboundedSender<Asked<W>>,
 }
 
 impl<W: Work> Lane<W> {
-    /// A lane with one transaction under way for each of `shards`, each of at most `most` pieces.
+    /// Starts a lane with one transaction in progress for each of `shards`, each of at most `most` pieces.
     pub(super) fn start(shared: &Arc<Shared>, work: W, shards: &[i16], most: usize) -> Self {
         let (queue, asked) = mpsc::unbounded_channel();
         let (work, asked) = (Arc::new(work), Arc::new(Mutex::new(asked)));
@@ -70,13 +71,13 @@ impl<W: Work> Lane<W> {
                 most,
                 asked: asked.clone(),
             });
-            // What a panic was at is rolled back with its connection, or told by whoever looks for it.
+            // A panic's transaction is rolled back with its connection; if it was committed, a later look finds that.
             Supervisor::of_process().service("store lane", move || Arc::clone(&server).serve());
         }
         Self { queue }
     }
 
-    /// Have it done, and wait until it is committed.
+    /// Queues `item`, and waits until it is committed.
     pub(super) async fn ask(&self, item: W::Item) -> Result<W::Answer> {
         let stopped = || StoreError::Other("the store has stopped".into());
         let (reply, answer) = oneshot::channel();
@@ -85,7 +86,7 @@ impl<W: Work> Lane<W> {
     }
 }
 
-/// Does what was asked, one transaction after the other.
+/// Does queued work, one transaction after the other.
 struct Server<W: Work> {
     shared: Arc<Shared>,
     work: Arc<W>,
@@ -95,7 +96,7 @@ struct Server<W: Work> {
 }
 
 impl<W: Work> Server<W> {
-    /// Until nobody can ask any more.
+    /// Serves until the lane is dropped.
     async fn serve(self: Arc<Self>) {
         loop {
             let mut batch = Vec::new();
@@ -129,7 +130,7 @@ impl<W: Work> Server<W> {
         }
     }
 
-    /// Try until it is committed, or cannot be.
+    /// Tries until the work is committed, or cannot be.
     async fn until_done(&self, items: &[&W::Item]) -> Step<Vec<Result<W::Answer>>> {
         let (started, mut wait, mut doubt) = (Instant::now(), AGAIN.0, false);
         loop {
@@ -141,7 +142,7 @@ impl<W: Work> Server<W> {
                 Err(_) => Failure::NoConnection(format!("no answer within {PATIENCE:?}")),
             };
             let remedy = failure.remedy();
-            // A server that answers to a commit with anything has not done it.
+            // A server that answers a commit with any error has not done it.
             doubt |= remedy == Remedy::Reconnect && committing.load(Ordering::Relaxed);
             let away = if doubt { AWAY_IN_DOUBT } else { AWAY };
             if remedy == Remedy::None || started.elapsed() > away {
@@ -153,7 +154,7 @@ impl<W: Work> Server<W> {
         }
     }
 
-    /// Try it once. `committing` becomes what tells whether the commit was sent.
+    /// Tries once. `committing` is set to the flag that tells whether the commit was sent.
     async fn once(
         &self,
         items: &[&W::Item],
@@ -179,7 +180,7 @@ impl<W: Work> Server<W> {
     }
 }
 
-/// Hand the answers over. Who asked may have gone away meanwhile; what is written stays written.
+/// Sends the answers. A caller may have gone away by then; written work stays written.
 fn answer<W: Work>(shared: &Shared, answered: impl IntoIterator<Item = (Asked<W>, Result<W::Answer>)>) {
     for (asked, answer) in answered {
         shared.count_write();

@@ -1,8 +1,8 @@
-//! Hints between hosts: `NOTIFY` says that there is something to look at, never what.
+//! Hints between hosts: `NOTIFY` says that there is something to look at, never what it is.
 //!
-//! Whatever is told meanwhile goes in one notification. A connection that breaks is made again, and as something may
-//! have been missed then, everybody within this host is told to look. Where the engine has no `LISTEN` that is said once,
-//! and hosts find each other's work by looking now and then.
+//! Hints that gather while one is being sent go in one notification. A connection that breaks is made again; because
+//! hints may have been missed by then, all parts of this host are told to look. An engine without `LISTEN` is logged
+//! once, and hosts then find each other's work by polling.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -20,23 +20,23 @@ use crate::supervisor::Supervisor;
 
 use super::connect::Connector;
 
-/// How long before a connection that broke is made again.
+/// Time before a broken connection is made again.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// The least time between two notifications that only say that runs have changed: those who look at pages see no more.
+/// Least time between two notifications that only say that runs have changed: a viewer of a page sees no more.
 const CHANGES_EVERY: Duration = Duration::from_millis(50);
 
-/// Tells other hosts, and hears them.
+/// Sends hints to other hosts, and receives theirs.
 #[derive(Debug)]
 pub(super) struct Listener {
-    /// What is to be told, a bit each.
+    /// Hints to send, a bit each.
     pending: Arc<AtomicU8>,
     wake: Arc<Notify>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Listener {
-    /// Listen, until the store is dropped. `instance` tells this store's notifications from others'.
+    /// Listens until the store is dropped. `instance` tells this store's notifications from others'.
     pub(super) fn start(connector: Connector, schema: &str, instance: i64, hints: Arc<Hints>) -> Self {
         let (pending, wake) = (Arc::<AtomicU8>::default(), Arc::<Notify>::default());
         let listening = Arc::new(Listening {
@@ -51,7 +51,7 @@ impl Listener {
         Self { pending, wake, task }
     }
 
-    /// Have the other hosts told.
+    /// Queues hints for the other hosts.
     pub(super) fn tell(&self, told: Told) {
         let bits = to_bits(told);
         if bits != 0 && self.pending.fetch_or(bits, Ordering::Relaxed) & bits != bits {
@@ -75,10 +75,10 @@ struct Listening {
     wake: Arc<Notify>,
 }
 
-/// Why a connection is not used any more.
+/// The reason for which a connection is not used any more.
 enum Over {
     Broken(String),
-    /// The engine does not know how.
+    /// The engine has no `LISTEN`.
     Unknown,
 }
 
@@ -101,7 +101,7 @@ impl Listening {
         }
     }
 
-    /// Listen and tell with one connection, for as long as it is good.
+    /// Listens and notifies with one connection, for as long as it is good.
     async fn connection<T>(&self, config: &tokio_postgres::Config, tls: T) -> Over
     where
         T: MakeTlsConnect<Socket> + Clone + Send + Sync,
@@ -130,7 +130,7 @@ impl Listening {
     }
 
     async fn talk(&self, client: &Client, hearing: &mut mpsc::UnboundedReceiver<String>) -> Over {
-        // That a hint is lost when the server crashes is what a hint may be.
+        // A hint may get lost when the server crashes, so it need not wait for the disk.
         let listen = format!("SET synchronous_commit = off; LISTEN \"{}\"", self.channel);
         match client.batch_execute(&listen).await {
             Ok(()) => {}
@@ -151,7 +151,7 @@ impl Listening {
                     None => return Over::Broken("the connection is closed".into()),
                 },
                 () = self.wake.notified() => {
-                    // Changes alone are in no hurry: let more of them come.
+                    // A hint of changes alone is in no hurry, and waits for more of them.
                     if self.pending.load(Ordering::Relaxed) == to_bits(Told { changes: true, ..Told::default() }) {
                         tokio::time::sleep_until(last + CHANGES_EVERY).await;
                     }
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_arrives_as_it_was_told() {
+    fn hints_survive_their_way_through_bits() {
         for bits in 0..32 {
             assert_eq!(to_bits(from_bits(bits)), bits);
         }

@@ -1,8 +1,8 @@
-//! Locks that runs hold, and the queues of those who wait for them. What a run has of both is deleted with its last write,
-//! or with its burial: see `finish`.
+//! Locks that runs hold, and the queues for them. A run's locks and places are deleted when its attempt ends or is
+//! found lost: see `finish`.
 //!
-//! Who takes a lock, or queues for it, holds the row of its name in `lock_names` until he has committed. In everybody's
-//! order the run's row is locked first and then that of the name: so nobody waits in a circle.
+//! A transaction that takes a lock, or queues for it, holds the row of its name in `lock_names` until the commit. All
+//! transactions lock the run's row first and then the name's, so that they never deadlock.
 
 use super::errors::Step;
 use super::rows::{code, instant, kind, mode, name, named, number, to_int, to_sql};
@@ -13,10 +13,10 @@ use crate::store::{HeldLock, LockMode, LockName, LockTaken, StoreError};
 use crate::task::Name;
 use crate::time::Timestamp;
 
-/// Names that are forgotten in one go.
+/// Names that are deleted in one transaction.
 pub(super) const PIECE: u64 = 1000;
 
-/// What an act locks besides runs, in the order in which everybody does.
+/// A row that an act locks besides runs, in the order in which all transactions lock them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mutex {
     /// The row of a task.
@@ -33,13 +33,13 @@ impl From<&LockName> for Mutex {
     }
 }
 
-/// The number of the task whose run has a claim, as a part of a statement that has the claim as its first parameters. Until
-/// the transaction has ended nobody else finishes the attempt, which takes all of the row's lock; who extends the claim
-/// does not have to wait.
+/// Selects the task whose run has a claim, as a part of a statement whose first parameters are the claim. Until the
+/// transaction has ended no other one can end the run, because that deletes the row; extending the claim does not have
+/// to wait.
 pub(super) const HOLDER: &str = "SELECT task FROM runs_live WHERE id = $1 AND state + 0 = 1 AND attempt = $2 AND fence = $3 \
      FOR KEY SHARE";
 
-/// One that has a lock, or a place in its queue.
+/// A run that has a lock, or a place in its queue.
 #[derive(Clone, Copy, Debug)]
 struct Party {
     run: RunId,
@@ -49,32 +49,32 @@ struct Party {
 }
 
 impl Party {
-    /// Whether it keeps out who wants the lock this way.
+    /// Returns whether it keeps out a run that wants the lock in mode `wanted`.
     fn keeps_out(&self, wanted: LockMode) -> bool {
         wanted == LockMode::Exclusive || self.mode == LockMode::Exclusive
     }
 }
 
-/// Who has a lock, and who waits for it, first to last.
+/// The holders of a lock, and the runs that wait for it, first to last.
 #[derive(Debug, Default)]
 struct Parties {
     holders: Vec<Party>,
     waits: Vec<Party>,
 }
 
-/// What a run finds that wants a lock.
+/// The answer to a run that wants a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
-    /// It has it, with this fence.
+    /// The run has it, with this fence.
     Mine(i64),
-    /// Nobody is in the way.
+    /// No run is in the way.
     Free,
-    /// This one is.
+    /// This run is in the way.
     Behind(RunId),
 }
 
 impl Parties {
-    /// The place of a run that waits for the lock in this way.
+    /// Returns the place of a run that waits for the lock in this mode.
     fn place(&self, run: RunId, wanted: LockMode) -> Option<&Party> {
         self.waits.iter().find(|wait| wait.run == run && wait.mode == wanted)
     }
@@ -83,7 +83,7 @@ impl Parties {
         if let Some(mine) = self.holders.iter().find(|holder| holder.run == run && holder.mode == wanted) {
             return Found::Mine(mine.number);
         }
-        // Nobody goes before those who have waited longer, not even who finds the lock free.
+        // A run never passes those that have waited longer, not even if the lock is free.
         let ticket = self.place(run, wanted).map_or(i64::MAX, |place| place.number);
         let before = self.waits.iter().filter(|wait| wait.run != run && wait.number < ticket);
         match self.holders.iter().chain(before).find(|other| other.keeps_out(wanted)) {
@@ -116,7 +116,7 @@ pub(super) async fn wait(
     let parties = enter(tx, lock, claim, now).await?;
     let taken = take(tx, &parties, lock, wanted, claim, now).await?;
     if matches!(taken, LockTaken::HeldBy(_)) && parties.place(claim.run, wanted).is_none() {
-        // A place for another way to have it is given up for this one.
+        // The run gives up a place that it has for another mode.
         give_up(tx, lock, claim).await?;
         tx.execute(
             "INSERT INTO lock_waits (tenant, kind, name, run, claim, mode, since_at, ticket) \
@@ -136,7 +136,7 @@ pub(super) async fn wait(
     Ok(taken)
 }
 
-/// Take the lock if nobody is in the way; a place in the queue is given up then.
+/// Takes the lock if no run is in the way, and gives up a place in the queue.
 async fn take(
     tx: &mut Tx,
     parties: &Parties,
@@ -168,20 +168,20 @@ async fn take(
         }
     };
     if parties.waits.iter().any(|wait| wait.run == claim.run) {
-        // Nobody is told: who stood behind is kept out by the lock now.
+        // No hint is needed: the runs behind are now kept out by the lock.
         give_up(tx, lock, claim).await?;
     }
     Ok(LockTaken::Yes { fence: fence.unsigned_abs() })
 }
 
-/// Lock the name, and see who has the lock and who waits for it.
+/// Locks the name, and returns the lock's holders and the runs that wait for it.
 ///
 /// # Errors
 ///
-/// [`StoreError::ClaimLost`] where the claim does not hold.
+/// [`StoreError::ClaimLost`] if the claim does not hold.
 async fn enter(tx: &Tx, lock: &LockName, claim: ClaimKey, now: Timestamp) -> Step<Parties> {
     let (tenant, kind, name) = (lock.tenant.as_str(), code(kind_code(lock.kind)), lock.name.as_bytes());
-    // The run, then the name, which is mostly there.
+    // This locks the run, then the name, whose row mostly exists.
     let both = format!(
         "SELECT ({}), (SELECT true FROM lock_names WHERE tenant = $4 AND kind = $5 AND name = $6 FOR UPDATE)",
         HOLDER
@@ -202,9 +202,9 @@ async fn enter(tx: &Tx, lock: &LockName, claim: ClaimKey, now: Timestamp) -> Ste
         if made > 0 {
             break;
         }
-        // Somebody else has made it meanwhile: it is to be locked all the same.
+        // Another transaction has made the row since: it must still be locked.
     }
-    // A place is one's for as long as one's claim holds, and counts while its lease does: whose host is gone asks no more.
+    // A place lasts as long as its claim, and counts while the lease does: a run whose host is gone asks no more.
     let sql = "SELECT true, run, mode, fence FROM locks WHERE tenant = $1 AND kind = $2 AND name = $3 \
          UNION ALL \
          SELECT false, w.run, w.mode, w.ticket FROM lock_waits w JOIN runs_live r ON r.id = ANY (ARRAY[w.run]) \
@@ -236,14 +236,14 @@ pub(super) async fn release(tx: &mut Tx, lock: &LockName, claim: ClaimKey) -> St
     Ok(())
 }
 
-/// See [`crate::store::Store::leave_lock_queue`]. Whoever stood behind may have a lock that is free.
+/// See [`crate::store::Store::leave_lock_queue`]. A run behind may take a lock that is free.
 pub(super) async fn leave(tx: &mut Tx, lock: &LockName, claim: ClaimKey) -> Step<()> {
     let left = give_up(tx, lock, claim).await?;
     tx.told.locks |= left > 0;
     Ok(())
 }
 
-/// Give up a claim's places in the queue of a lock. Returns how many there were.
+/// Gives up a claim's places in the queue of a lock. Returns their number.
 async fn give_up(tx: &Tx, lock: &LockName, claim: ClaimKey) -> Step<u64> {
     tx.execute(
         "DELETE FROM lock_waits WHERE tenant = $1 AND kind = $2 AND name = $3 AND run = $4 AND claim = $5",
@@ -258,7 +258,7 @@ async fn give_up(tx: &Tx, lock: &LockName, claim: ClaimKey) -> Step<u64> {
     .await
 }
 
-/// Whether `claim` holds the lock with this fence.
+/// Returns whether `claim` holds the lock with this fence.
 pub(super) async fn holds(tx: &Tx, lock: &LockName, claim: ClaimKey, fence: u64) -> Step<bool> {
     let found = tx
         .query_opt(
@@ -295,8 +295,8 @@ pub(super) async fn list(tx: &Tx, tenant: &Name) -> Step<Vec<HeldLock>> {
     each.collect()
 }
 
-/// Forget names that nobody has or waits for, up to [`PIECE`] of them. Returns how many there were. Those that somebody is at
-/// are left alone; one that is taken right afterwards is made anew.
+/// Deletes names that no run has or waits for, up to [`PIECE`] of them. Returns their number. Names that other
+/// transactions have locked are left alone; one that is taken right afterwards is made anew.
 pub(super) async fn forget(tx: &Tx) -> Step<u64> {
     tx.execute(
         "WITH idle AS (SELECT n.tenant, n.kind, n.name FROM lock_names n \
@@ -314,7 +314,7 @@ mod tests {
     use super::LockMode::{Exclusive, Shared};
     use super::*;
 
-    /// Those of `all` who hold, and who wait, each `(run, mode)`; tickets are by place.
+    /// Builds parties from holders and waiting runs, each `(run, mode)`; tickets are by place.
     fn parties(holders: &[(i64, LockMode)], waits: &[(i64, LockMode)]) -> Parties {
         let party = |number: i64, (run, mode): &(i64, LockMode)| Party { run: RunId(*run), mode: *mode, number };
         let all = |from: &[(i64, LockMode)]| (1..).zip(from).map(|(number, one)| party(number, one)).collect();
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_goes_before_who_has_waited_longer() {
+    fn a_run_never_passes_one_that_has_waited_longer() {
         let queue = parties(&[], &[(1, Exclusive), (2, Exclusive)]);
 
         let found = [1, 2, 3].map(|run| queue.find(RunId(run), Exclusive));
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_share_pass_each_other_but_not_who_wants_it_alone() {
+    fn shared_waiters_pass_shared_holders_but_not_an_exclusive_waiter() {
         let queue = parties(&[(9, Shared)], &[(1, Shared), (2, Exclusive), (3, Shared)]);
 
         let found = [1, 3, 4].map(|run| queue.find(RunId(run), Shared));

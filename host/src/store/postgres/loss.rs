@@ -1,4 +1,4 @@
-//! Runs whose host died, and those of them that are held back. See `store/loss.rs`.
+//! Runs whose hosts died, and those of them that are held back. See `store/loss.rs`.
 
 use super::errors::Step;
 use super::finish::Ended;
@@ -9,7 +9,7 @@ use crate::run::{RunId, RunState};
 use crate::store::{Released, StoreError};
 use crate::time::Timestamp;
 
-/// Counts the deaths of those runs that wait again, or are held back.
+/// Counts the deaths of the runs that wait again or are held back.
 pub(super) async fn count(tx: &Tx, ended: &[(usize, Ended<'_>)]) -> Step<()> {
     let (mut runs, mut suspected, mut hosts, mut presumed) =
         (Vec::new(), Vec::new(), Vec::new(), [const { Vec::new() }; 3]);
@@ -43,7 +43,7 @@ pub(super) async fn count(tx: &Tx, ended: &[(usize, Ended<'_>)]) -> Step<()> {
     Ok(())
 }
 
-/// Takes back the deaths that were presumed of a life of `host` that is there, and lets those runs go that were held back.
+/// Takes back the deaths presumed of a life of `host` that is alive, and releases the runs held back for them.
 pub(super) async fn take_back(tx: &mut Tx, host: &str, instance: i64, now: Timestamp) -> Step<()> {
     let rows = tx
         .query("DELETE FROM presumed_deaths WHERE host = $1 AND instance = $2 RETURNING run", &[&host, &instance])
@@ -52,7 +52,7 @@ pub(super) async fn take_back(tx: &mut Tx, host: &str, instance: i64, now: Times
         return Ok(());
     }
     let mut runs: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
-    // In the order of the runs, as everybody locks them.
+    // All transactions lock runs in this order.
     runs.sort_unstable();
     tx.execute(
         "UPDATE runs_live r SET deaths = greatest(r.deaths - b.times, 0), suspected_at = NULL, \
@@ -87,12 +87,12 @@ pub(super) async fn release(tx: &mut Tx, run: RunId, now: Timestamp) -> Step<Rel
     }
 }
 
-/// Forgets which deaths were presumed of `host`: its name has a later life, so they are certain.
+/// Forgets the deaths presumed of `host`: its name has a later life, so they are certain.
 pub(super) async fn confirm(tx: &Tx, host: &str) -> Step<()> {
     tx.execute("DELETE FROM presumed_deaths WHERE host = $1", &[&host]).await.map(drop)
 }
 
-/// The same of all hosts that are not listed any more.
+/// Forgets the deaths presumed of all hosts that are no longer listed.
 pub(super) async fn confirm_unlisted(tx: &Tx) -> Step<()> {
     let sql = "DELETE FROM presumed_deaths p WHERE NOT EXISTS (SELECT 1 FROM hosts h WHERE h.name = p.host)";
     tx.execute(sql, &[]).await.map(drop)

@@ -1,12 +1,11 @@
-//! How runs leave `runs_live` when they are over: with one statement that deletes them there and writes them to the partition
-//! of their day.
+//! Moves runs that are over out of `runs_live`: one statement deletes them there and writes them to the partition of
+//! their day.
 //!
-//! Such a statement, like all that take many live runs by their numbers, says `r.id = ANY (ARRAY[n.id])`, which is
-//! `r.id = n.id` to everybody but the planner. It knows of no way to that but by index, run by run. Of an equality it may
-//! think that going through all live runs is as good, for as long as it believes that there are none: what it was told when
-//! somebody last counted them.
+//! Such a statement, like all that take many live runs by number, says `r.id = ANY (ARRAY[n.id])`. This means `r.id =
+//! n.id`, but leaves the planner only the index, run by run. For an equality the planner may prefer a scan of all live
+//! runs, as long as it believes that there are none: its numbers are from the last time the table was analyzed.
 
-/// What a run that is over keeps of what it was.
+/// Columns that a run keeps when it is over.
 const KEPT: [&str; 18] = [
     "id",
     "task",
@@ -28,7 +27,7 @@ const KEPT: [&str; 18] = [
     "input",
 ];
 
-/// What becomes of the rest; each an expression over a live run `r` and what else the statement has.
+/// The other columns' values; each is an expression over a live run `r` and the rest of the statement.
 pub(super) struct Over<'a> {
     pub(super) over_at: &'a str,
     pub(super) state: &'a str,
@@ -41,7 +40,7 @@ pub(super) struct Over<'a> {
 }
 
 impl Over<'_> {
-    /// A run that is called off before it starts.
+    /// Describes a run that is cancelled before it starts.
     pub(super) const fn called_off<'a>(over_at: &'a str, message: &'a str) -> Over<'a> {
         Over {
             over_at,
@@ -56,8 +55,8 @@ impl Over<'_> {
     }
 }
 
-/// The part of a statement that moves the live runs `r` that `which` (`USING ... WHERE ...`) names. What follows it reads `gone`,
-/// which has all columns of theirs as they are now, and what `besides` names.
+/// Returns the part of a statement that moves the live runs `r` that `which` (`USING ... WHERE ...`) selects. The rest
+/// of it can read `gone`, which has all columns of these runs with their new values, and the columns in `besides`.
 pub(super) fn moving(over: &Over<'_>, which: &str, besides: &str) -> String {
     let Over { over_at, state, failures, outcome, bytes, message, content_type, output } = over;
     let changed = [

@@ -1,16 +1,16 @@
-//! What is over lies in a partition for each day (UTC) at which it was, of runs and of attempts alike: so old history goes by
-//! dropping two tables, whatever was in them.
+//! Keeps a partition of runs and one of attempts for each day (UTC) on which runs were over, so that old history is
+//! deleted by dropping two tables, whatever is in them.
 //!
-//! A day's partitions are made before it begins. Where that was not done, or not possible (rows of that day are there already,
-//! or this user may not make tables), its rows lie in the default partition, which is as good, but for being deleted row by row
-//! (`prune`). So nothing here has to succeed: what does not is tried again later.
+//! A day's partitions are made before it begins. If that was not done, or not possible (rows of that day exist already,
+//! or this user may not make tables), its rows lie in the default partition, which is as good, except that they are
+//! deleted row by row (`prune`). So nothing here has to succeed: a failure is tried again later.
 //!
-//! Tables are attached and detached, not made as parts: to attach one holds up nobody but who uses the default partition. To
-//! detach and to drop holds up all for a moment, and waits for it no longer than `lock_timeout`.
+//! Tables are attached and detached, not made as partitions: attaching one holds up only transactions that use the
+//! default partition. Detaching and dropping hold up all for a moment, and wait for it no longer than `lock_timeout`.
 //!
-//! For an engine that has no partitions `runs` and `attempts` would be plain tables, without `runs_live` and the like, whose
-//! partial indexes would say `over_at = ...` themselves; nothing would be done here, and what is too old would go row by
-//! row as what is too many does.
+//! On an engine without partitions, `runs` and `attempts` would be plain tables, without `runs_live` and the like,
+//! whose partial indexes would say `over_at = ...` themselves; this module would do nothing, and runs that are too old
+//! would be deleted row by row, like surplus ones.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,27 +32,27 @@ use super::{PostgresStore, read};
 
 const HOUR: i64 = 3600 * 1000;
 
-/// Days that have partitions, at most: a statement that does not know the day of a run locks the tables and indexes of all
-/// days, and a server has room for some thousand locks unless told otherwise. What is over on further days lies in the
+/// Most days that have partitions. A statement that does not know the day of a run locks the tables and indexes of all
+/// days, and a server has room for some thousand locks unless configured otherwise. Rows of further days lie in the
 /// default partition.
 const MOST: usize = 100;
 
-/// Counts of runs that go with a day are nobody else's: who would wait for them may hold what the drop waits for.
+/// Shard for the counts of a dropped day. No lane has it: a waiting lane might hold what the drop waits for.
 const SHARD: i16 = -1;
 
-/// How long it may take to drop a day: its keys are deleted one by one, some hundred thousand a second.
+/// Time that dropping a day may take: its keys are deleted one by one, some hundred thousand a second.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What came of looking after partitions.
+/// The result of looking after partitions.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Turn {
-    /// Runs that went with their days.
+    /// Runs that were dropped with their days.
     pub(super) gone: u64,
-    /// Others are at a day that is to go: whoever deleted runs of it one by one would only be in their way.
+    /// Other transactions use a day that must go: deleting its runs one by one would only be in their way.
     pub(super) busy: bool,
 }
 
-/// The tables that are attached.
+/// Selects the attached tables.
 const TABLES: &str = "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
      WHERE i.inhparent = 'runs'::regclass";
 
@@ -61,7 +61,7 @@ fn days<'a>(tables: impl IntoIterator<Item = &'a tokio_postgres::Row>) -> BTreeS
     tables.into_iter().filter_map(name).filter_map(Day::named).collect()
 }
 
-/// What makes the partitions of a day, both or none: several statements in one go are one transaction.
+/// Returns the SQL that makes a day's partitions, both or none: several statements in one batch are one transaction.
 fn make_sql(day: Day) -> Option<String> {
     let (name, from, to) = (day.name()?, day.0, day.end());
     Some(format!(
@@ -72,18 +72,18 @@ fn make_sql(day: Day) -> Option<String> {
     ))
 }
 
-/// Why a day has no partitions of its own, or has them by now.
+/// The reason for which a day's partitions could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Without {
-    /// Another host was quicker.
+    /// Another host has made them.
     Made,
     /// Rows of that day are in the default partition.
     Late,
     /// This user may not make tables.
     Forbidden,
-    /// Others were in the way.
+    /// Other transactions were in the way.
     Busy,
-    /// Something else, to be told.
+    /// Anything else, which is reported.
     Unknown,
 }
 
@@ -91,7 +91,7 @@ impl Without {
     fn because(error: &Error) -> Self {
         const REASONS: [(SqlState, Without); 8] = [
             (SqlState::DUPLICATE_TABLE, Without::Made),
-            // The type of a table that is being created: which of its two names is in the way first is chance.
+            // The type of a table that is being created: chance decides which of its two names is in the way first.
             (SqlState::DUPLICATE_OBJECT, Without::Made),
             (SqlState::UNIQUE_VIOLATION, Without::Made),
             (SqlState::INVALID_OBJECT_DEFINITION, Without::Made),
@@ -104,11 +104,11 @@ impl Without {
     }
 }
 
-/// Make the partitions of today and of the days after it, by the database's clock.
+/// Makes the partitions of today and of the days after it, by the database's clock.
 ///
 /// # Errors
 ///
-/// What keeps them from being made other than what may be so: see the module.
+/// The database fails for a reason other than those that the module tolerates.
 pub(super) async fn prepare(client: &Client) -> Result<()> {
     let failed = |error: Error| translate(&error);
     let now = Timestamp::from_millis(client.query_one(TIME, &[]).await.map_err(failed)?.get(0));
@@ -127,12 +127,12 @@ pub(super) async fn prepare(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Make the partitions of the days to come, and drop those of days that were over before `oldest`. At most once an hour there
-/// is anything to do; else it costs nothing.
+/// Makes the partitions of the coming days, and drops those of days that were over before `oldest`. Once that is done,
+/// further calls in the same hour cost nothing.
 ///
 /// # Errors
 ///
-/// Only where the database does not answer at all.
+/// The database does not answer at all.
 pub(super) async fn turn(store: &PostgresStore, oldest: Timestamp, now: Timestamp) -> Result<Turn> {
     let this = (now.as_millis().div_euclid(HOUR), Day::of(oldest));
     if store.shared.turned.last() == Some(this) {
@@ -169,7 +169,7 @@ async fn tables(tx: &Tx) -> Step<BTreeSet<Day>> {
     Ok(days(&tx.query(TABLES, &[]).await?))
 }
 
-/// Make the partitions of a day. Whether there is nothing left to do about it for now.
+/// Makes the partitions of a day. Returns whether nothing is left to do about it for now.
 async fn make(store: &PostgresStore, day: Day) -> bool {
     let Some(sql) = make_sql(day) else { return true };
     match alone(store, &sql).await {
@@ -192,7 +192,7 @@ async fn make(store: &PostgresStore, day: Day) -> bool {
     }
 }
 
-/// Statements that are a transaction of their own.
+/// Runs statements that are a transaction of their own.
 async fn alone(store: &PostgresStore, sql: &str) -> Step<()> {
     let mut tx = Tx::take(&store.shared, SHARD, false).await?;
     tx.reading();
@@ -203,7 +203,7 @@ async fn alone(store: &PostgresStore, sql: &str) -> Step<()> {
     done
 }
 
-/// Drop the partitions of a day, in one transaction. Returns how many runs went.
+/// Drops the partitions of a day, in one transaction. Returns how many runs went.
 async fn drop_day(store: &PostgresStore, day: Day) -> Step<u64> {
     let Some(name) = day.name() else { return Ok(0) };
     let dropping = async {
@@ -228,11 +228,11 @@ async fn drop_day(store: &PostgresStore, day: Day) -> Step<u64> {
     tokio::time::timeout(PATIENCE, dropping).await.map_err(late)?
 }
 
-/// Count a day's runs off, delete their keys, move what stays to the default partition, and drop the day's tables. What holds
-/// up others comes last.
+/// Subtracts a day's runs from the sums, deletes their keys, moves the rows that stay to the default partition, and
+/// drops the day's tables. Steps that hold up other transactions come last.
 async fn clear(tx: &mut Tx, day: &str) -> Step<u64> {
-    // Nobody changes them from here on; whoever reads goes on. Another host that is at it does not wait. Here all rows are
-    // read, so what is said about finding rows by index does not hold.
+    // From here on no other transaction changes the tables, but all can read. Another host that drops the same day
+    // fails at once. All rows are read here, so the settings for finding rows by index are undone.
     tx.batch(&format!(
         "LOCK TABLE runs_{day}, attempts_{day} IN SHARE ROW EXCLUSIVE MODE NOWAIT; \
          SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on"
@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_day_is_called_by_its_date_and_found_by_it() {
+    fn a_day_is_named_after_its_date_and_found_by_that_name() {
         let at = |ms| Day::of(Timestamp::from_millis(ms));
 
         assert_eq!(at(1_800_000_000_000).name().as_deref(), Some("20270115"));
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn three_days_are_made_at_a_time() {
+    fn partitions_of_three_days_are_made_at_a_time() {
         let days: Vec<_> = Day::coming(Timestamp::from_millis(1_800_000_000_000)).filter_map(Day::name).collect();
         assert_eq!(days, ["20270115", "20270116", "20270117"]);
     }

@@ -1,5 +1,5 @@
-//! Who is paused. A task's own pause is in its row, that of a tenant or of all in `pauses`, where no tenant (as none has an
-//! empty name) stands for all.
+//! Pauses and resumes. A task's own pause is in its row; that of a tenant or of all is in `pauses`, where the empty
+//! tenant, which is no tenant's name, stands for all.
 
 use super::added;
 use super::errors::Step;
@@ -12,10 +12,10 @@ use crate::supervision::{Pause, Standing};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
-/// Stands for all tenants.
+/// The tenant that stands for all.
 const ALL: &str = "";
 
-/// See [`crate::store::Store::pause`]. A claim of many that is under way meanwhile is one of before.
+/// See [`crate::store::Store::pause`]. A claim in progress while a tenant or all are paused counts as an earlier one.
 pub(super) async fn pause(tx: &mut Tx, whom: &Whom, why: Option<&str>, now: Timestamp) -> Step<()> {
     let why = why.map(text);
     let tenant = match whom {
@@ -31,7 +31,7 @@ pub(super) async fn pause(tx: &mut Tx, whom: &Whom, why: Option<&str>, now: Time
         Whom::Tenant(tenant) => tenant.as_str(),
         Whom::All => ALL,
     };
-    // As `Pause::over` has it.
+    // The same rule as `Pause::over`.
     let changed = tx
         .execute(
             "INSERT INTO pauses AS before (tenant, since_at, why) VALUES ($1, $2, $3) \
@@ -58,7 +58,8 @@ pub(super) async fn resume(tx: &mut Tx, whom: &Whom, now: Timestamp) -> Step<()>
     if gone == 0 {
         return Ok(());
     }
-    // What was due meanwhile is dealt with. The rows are locked in everybody's order, which an UPDATE does not keep to.
+    // Instants that fell due during the pause are dealt with. The rows are locked in the order of all transactions,
+    // which an UPDATE does not keep to.
     tx.execute(
         "WITH late AS (SELECT id FROM tasks WHERE ($1::text IS NULL OR tenant = $1) AND cursor_at <> $2 \
          ORDER BY id FOR UPDATE) \

@@ -1,4 +1,4 @@
-//! What surrounds a schedule: which one a task has, what it left out; and runs that are called off before they start.
+//! Records which schedule a task has and what it left out, and cancels runs before they start.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ use crate::store::{Begun, Cancelled, StoreError};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
-/// Runs that are cancelled as late in one transaction. What is left is the next one's: whoever waits for a claim does not
-/// wait for a million of them.
+/// Late runs that are cancelled in one transaction. The next one cancels more, so that a claim does not wait for a
+/// million of them.
 pub(super) const LATE: usize = 2000;
 
 /// See [`crate::store::Store::begin_schedules`].
@@ -26,7 +26,7 @@ pub(super) async fn begin_schedules(tx: &mut Tx, begun: &[Begun]) -> Step<()> {
     let keys: Vec<TaskKey> = begun.iter().map(|begun| begun.task.clone()).collect();
     let ids = tasks::intern(tx, &keys).await?;
     let wanted: BTreeMap<i64, &Begun> = ids.into_iter().zip(begun).collect();
-    // In the order of their numbers, as everybody locks them.
+    // All transactions lock tasks in this order.
     let locked = tasks::lock(tx, &wanted.keys().copied().collect::<Vec<_>>()).await?;
     let (mut changed, mut schedules, mut nows) = (Vec::new(), Vec::new(), Vec::new());
     for row in &locked {
@@ -41,7 +41,7 @@ pub(super) async fn begin_schedules(tx: &mut Tx, begun: &[Begun]) -> Step<()> {
     if changed.is_empty() {
         return Ok(());
     }
-    // One that had none keeps what it has come to.
+    // A task that had no schedule keeps its progress.
     tx.execute(
         "UPDATE tasks t SET schedule = n.schedule, \
          cursor_at = CASE WHEN t.schedule IS NULL THEN t.cursor_at ELSE greatest(t.cursor_at, n.now_at) END, \
@@ -62,27 +62,26 @@ pub(super) async fn leave_out(tx: &mut Tx, task: &TaskKey, what: &str) -> Step<(
     Ok(())
 }
 
-/// Asks when the first of the runs that wait for their first attempt is too late.
+/// Asks for the first instant by which a run that waits for its first attempt must start.
 pub(super) const FIRST_START_BY: &str = "SELECT min(start_by_at) FROM runs_live WHERE start_by_at IS NOT NULL";
 
-/// When that is.
+/// Returns the answer to [`FIRST_START_BY`].
 pub(super) async fn first_start_by(tx: &Tx) -> Step<Option<Timestamp>> {
     Ok(maybe_instant(&tx.query_one(FIRST_START_BY, &[]).await?, 0))
 }
 
-/// See [`crate::store::Store::cancel_late`]. Those that somebody else is at are left alone: they are being claimed, or
-/// cancelled already.
+/// See [`crate::store::Store::cancel_late`]. Leaves alone runs that other transactions have locked, which are being
+/// claimed or cancelled already.
 pub(super) async fn cancel_late(tx: &mut Tx, now: Timestamp) -> Step<u64> {
     let late = tx.query(SOME_LATE, &[&now.as_millis(), &to_sql(LATE)]).await?;
     cancel_those(tx, &late, now).await
 }
 
-/// Locks some that are too late: what [`cancel_those`] is given. Its parameters are the time, and [`LATE`]. One that was
-/// claimed is not to start by any instant any more.
+/// Locks some late runs for [`cancel_those`]. Its parameters are the time, and [`LATE`]. A claimed run is never late.
 pub(super) const SOME_LATE: &str = "SELECT id, task, bytes, run_at, start_by_at FROM runs_live \
      WHERE start_by_at < $1 AND state + 0 = 0 ORDER BY start_by_at, id LIMIT $2 FOR UPDATE SKIP LOCKED";
 
-/// Cancel what [`SOME_LATE`] has found.
+/// Cancels the runs that [`SOME_LATE`] has found.
 pub(super) async fn cancel_those(tx: &mut Tx, late: &[Row], now: Timestamp) -> Step<u64> {
     if late.is_empty() {
         return Ok(0);
@@ -101,7 +100,7 @@ pub(super) async fn cancel_those(tx: &mut Tx, late: &[Row], now: Timestamp) -> S
     Ok(late.len() as u64)
 }
 
-/// Runs that wait, and that are locked, are cancelled, each with what is said of it.
+/// Cancels waiting runs that are locked, each with its message.
 async fn call_off(tx: &Tx, runs: &[i64], said: &[String], now: Timestamp) -> Step<()> {
     let which = "USING unnest($1::bigint[], $2::text[]) AS n(id, message) WHERE r.id = ANY (ARRAY[n.id])";
     let sql = format!("{} SELECT", moving(&Over::called_off("$3::bigint", "n.message"), which, ""));
@@ -109,7 +108,7 @@ async fn call_off(tx: &Tx, runs: &[i64], said: &[String], now: Timestamp) -> Ste
     Ok(())
 }
 
-/// A run that waited is cancelled.
+/// Counts a waiting run as cancelled.
 fn called_off(tally: &mut Tally, task: i64, bytes: i64) {
     let change = tally.of(task);
     change.leave(RunState::Waiting, 1);
@@ -117,8 +116,8 @@ fn called_off(tally: &mut Tally, task: i64, bytes: i64) {
     change.bytes += bytes;
 }
 
-/// The attempts at runs that are over since `at`, without a last one that would have taken them along: they are kept where
-/// their runs are.
+/// Moves the attempts at runs that were over at `at` without a last attempt that would have moved them: attempts are
+/// kept where their runs are.
 pub(super) async fn move_attempts(tx: &Tx, runs: &[i64], at: Timestamp) -> Step<()> {
     let sql = format!("UPDATE attempts SET over_at = $2 WHERE run = ANY($1) AND over_at = {NOT_OVER}");
     tx.execute(&sql, &[&runs, &at.as_millis()]).await?;
@@ -134,7 +133,7 @@ pub(super) async fn cancel(tx: &mut Tx, run: RunId, reason: &str, now: Timestamp
     };
     tx.told.changes = true;
     if state(&row, 0)? == RunState::Running {
-        // The first reason given stays.
+        // The first reason stays.
         tx.query("UPDATE runs_live SET cancel = $2 WHERE id = $1 AND cancel IS NULL", &[&run.0, &reason]).await?;
         return Ok(Cancelled::Requested);
     }
@@ -148,12 +147,12 @@ pub(super) async fn cancel(tx: &mut Tx, run: RunId, reason: &str, now: Timestamp
     Ok(Cancelled::Done)
 }
 
-/// What there is to say of a run that does not wait and is not running.
+/// Returns the answer for a run that is neither waiting nor running.
 async fn over(tx: &Tx, run: RunId, reason: &str, now: Timestamp) -> Step<Cancelled> {
     let row = tx.query_opt("SELECT state, message, over_at FROM runs WHERE id = $1", &[&run.0]).await?;
     let row = row.ok_or(StoreError::NoRun(run))?;
     let state = state(&row, 0)?;
-    // If it may have been done before, and is so, it was.
+    // If the run may have been cancelled before, and the row says so, it was.
     let done = tx.doubt
         && state == RunState::Cancelled
         && row.get::<_, Option<&str>>(1) == Some(reason)

@@ -1,5 +1,5 @@
-//! Deleting history by how much of it there may be. What goes is found by reading, without a lock; what is found is deleted
-//! a bounded piece at a time. By age alone whole days go at once: see `partitions`.
+//! Deletes history beyond its bounds. The runs to delete are found by reading, without a lock, and deleted a bounded
+//! piece at a time. By age alone whole days go at once: see `partitions`.
 
 use std::collections::BTreeSet;
 
@@ -16,11 +16,11 @@ use super::schema::NOT_OVER;
 use super::tally::Tally;
 use super::tx::Tx;
 
-/// How many runs (or entries, or schedules) are deleted in one transaction. Each such wait for the disk, and each look for what
-/// is next, serves as many; those who want the same rows wait for some ten milliseconds.
+/// Runs (or entries, or schedules) that are deleted in one transaction. One wait for the disk, and one search, serves
+/// for as many; transactions that want the same rows wait for some ten milliseconds.
 pub(super) const PIECE: usize = 512;
 
-/// Find up to `limit` runs that go: the oldest of each task, by number, by bytes and by age.
+/// Finds up to `limit` runs to delete: the oldest of each task, by number, by bytes and by age.
 pub(super) async fn surplus(tx: &Tx, retention: &Retention, now: Timestamp, limit: usize) -> Step<Vec<RunId>> {
     let mut found = too_many(tx, retention, limit).await?;
     if found.len() < limit {
@@ -29,8 +29,8 @@ pub(super) async fn surplus(tx: &Tx, retention: &Retention, now: Timestamp, limi
     Ok(found.into_iter().collect())
 }
 
-/// Of the oldest runs of a task all go until there are few enough, and few enough bytes. The latest success counts as gone where
-/// it stays: it costs no other run its place.
+/// Finds a task's oldest runs beyond its number of runs and of bytes. The latest success counts as deleted although it
+/// stays: it costs no other run its place.
 async fn too_many(tx: &Tx, retention: &Retention, limit: usize) -> Step<BTreeSet<RunId>> {
     let sql = format!(
         "SELECT r.id FROM (SELECT task, sum(succeeded + failed + cancelled) AS runs, sum(bytes) AS bytes, \
@@ -46,7 +46,7 @@ async fn too_many(tx: &Tx, retention: &Retention, limit: usize) -> Step<BTreeSet
     Ok(rows.iter().map(|row| RunId(row.get(0))).collect())
 }
 
-/// What was over before `oldest`, and has not gone with its day: only that day's partition and the default one are looked at.
+/// Finds runs over before `oldest` that did not go with their day; reads only that day's partition and the default.
 async fn too_old(tx: &Tx, oldest: Timestamp, limit: usize) -> Step<Vec<RunId>> {
     let sql = format!(
         "SELECT o.id FROM (SELECT task, max(latest_success) AS latest FROM tally GROUP BY task \
@@ -59,18 +59,18 @@ async fn too_old(tx: &Tx, oldest: Timestamp, limit: usize) -> Step<Vec<RunId>> {
     Ok(rows.iter().map(|row| RunId(row.get(0))).collect())
 }
 
-/// Forget attempts between the first one at a run and its latest, of which that of `claim` is the last, if the claim holds. Returns
-/// the bytes of what was kept of them.
+/// Deletes attempts between the first one at a run and its latest [`ATTEMPTS`], that of `claim` included, if the claim
+/// holds. Returns the bytes that were kept of them.
 pub(super) async fn forget_attempts(tx: &Tx, claim: ClaimKey) -> Step<i64> {
     if claim.attempt <= ATTEMPTS + 1 {
         return Ok(0);
     }
-    // Locked, so that it holds when its end is written, too.
+    // The lock makes the claim hold until its end is written.
     let held = "SELECT true FROM runs_live WHERE id = $1 AND state + 0 = 1 AND attempt = $2 AND fence = $3 FOR UPDATE";
     if tx.query(held, &[&claim.run.0, &to_int(claim.attempt), &to_sql(claim.fence)]).await?.is_empty() {
         return Ok(0);
     }
-    // More than one only if the run was tried while more were kept. Counted as `finish` does.
+    // There is more than one only if the run was tried while more were kept. Bytes are counted as in `finish`.
     let sql = format!(
         "WITH old AS (SELECT attempt FROM attempts WHERE run = $1 AND over_at = {NOT_OVER} AND attempt > 1 AND attempt <= $2 \
          ORDER BY attempt LIMIT $3) \
@@ -87,7 +87,7 @@ pub(super) async fn forget_attempts(tx: &Tx, claim: ClaimKey) -> Step<i64> {
     Ok(bytes.sum())
 }
 
-/// Delete runs that are over, and all that belongs to them. Returns how many there were.
+/// Deletes runs that are over, and all that belongs to them. Returns their number.
 pub(super) async fn delete(tx: &mut Tx, runs: &[RunId]) -> Step<u64> {
     let runs: Vec<i64> = runs.iter().map(|run| run.0).collect();
     let sql = format!(

@@ -52,7 +52,7 @@ impl Plugins for PostgresStore {
     }
 }
 
-/// Say that a component is wanted, before its parts are there: nobody deletes it for a while.
+/// Announces a component before its parts are written, so that it is not deleted for a while.
 async fn keep(tx: &Tx, plugin: &Publish) -> Step<()> {
     tx.execute(
         "INSERT INTO components (digest, size, kept_at) VALUES ($1, $2, $3) \
@@ -63,7 +63,7 @@ async fn keep(tx: &Tx, plugin: &Publish) -> Step<()> {
     .map(drop)
 }
 
-/// Written also where there is one: it may be damaged.
+/// Writes a part, even over an existing one, which may be damaged.
 async fn keep_part(tx: &Tx, plugin: &Publish, part: usize) -> Step<()> {
     tx.execute(
         "INSERT INTO component_parts (digest, part, body) VALUES ($1, $2, $3) ON CONFLICT (digest, part) DO UPDATE \
@@ -101,8 +101,8 @@ async fn publish(tx: &mut Tx, plugin: &Publish) -> Step<u64> {
     Ok(version.unsigned_abs())
 }
 
-/// A version that is greater than all before. Who draws the next one waits until this is committed, so they are seen in
-/// their order.
+/// Draws a version that is greater than all before. The next one is drawn only after this transaction is committed, so
+/// versions become visible in their order.
 async fn next_version(tx: &Tx) -> Step<i64> {
     let row = tx.query_one("UPDATE counters SET published = published + 1 RETURNING published", &[]).await?;
     Ok(row.get(0))
@@ -140,7 +140,7 @@ async fn part_of(tx: &Tx, digest: &str, part: usize) -> Step<Option<Vec<u8>>> {
     Ok(row.map(|row| row.get(0)))
 }
 
-/// A part's number as the table has it.
+/// Converts a part's number to the table's type.
 fn place(part: usize) -> i32 {
     i32::try_from(part).unwrap_or(i32::MAX)
 }
@@ -154,7 +154,7 @@ async fn withdraw(tx: &mut Tx, key: &PluginKey, version: u64, now: Timestamp) ->
     if found.is_none() {
         return Ok(false);
     }
-    // In the order of who publishes: the counter first.
+    // `publish` locks in the same order: the counter first.
     let next = next_version(tx).await?;
     let withdrawn = tx
         .execute(
@@ -168,10 +168,10 @@ async fn withdraw(tx: &mut Tx, key: &PluginKey, version: u64, now: Timestamp) ->
     Ok(withdrawn > 0)
 }
 
-/// Delete what nobody needs any more: rows of plugins that were withdrawn long ago, and a component that no plugin has. Returns
-/// how much there was.
+/// Deletes what is no longer needed: rows of plugins that were withdrawn long ago, and a component that no plugin has.
+/// Returns the number of rows.
 ///
-/// Who is about to publish a component has said so before ([`keep`]), so it is not taken away in between.
+/// A host announces a component before it publishes it ([`keep`]), so the component is not deleted in between.
 pub(super) async fn prune(tx: &Tx, now: Timestamp) -> Step<u64> {
     let before = now.minus(TOLD_FOR).as_millis();
     let rows = tx.execute("DELETE FROM published WHERE withdrawn_at < $1", &[&before]).await?;

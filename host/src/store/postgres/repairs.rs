@@ -1,4 +1,4 @@
-//! Mending instants that a clock which was wrong has left: see [`crate::store::repairs`].
+//! Mends instants that a wrong clock has left: see [`crate::store::repairs`].
 
 use async_trait::async_trait;
 
@@ -18,20 +18,20 @@ impl Repairs for PostgresStore {
     }
 }
 
-/// The rows are locked in everybody's order, which an UPDATE does not keep to.
+/// The rows are locked in the order of all transactions, which an UPDATE does not keep to.
 const TASKS: &str = "WITH ahead AS (SELECT id FROM tasks WHERE cursor_at > $2 OR held_until > $2 ORDER BY id FOR UPDATE) \
      UPDATE tasks t SET cursor_at = CASE WHEN cursor_at > $2 THEN $1 ELSE cursor_at END, \
      held_until = CASE WHEN held_until > $2 THEN $1 ELSE held_until END FROM ahead WHERE t.id = ahead.id";
 
-/// Who claims runs of a task has locked its row.
+/// Locks the rows of the runs' tasks, as claims do.
 const OF_RUNS: &str = "SELECT id FROM tasks WHERE id IN (SELECT task FROM runs_live WHERE run_at > $1 OR lease_until > $1) \
      ORDER BY id FOR UPDATE";
 
-/// Runs that wait and were made by a clock that was ahead are moved by as much as it was.
+/// Moves waiting runs that were made by a clock that was ahead, by as much as it was.
 const NOT_TRIED: &str = "UPDATE runs_live SET run_at = $1 + (run_at - created_at), start_by_at = $1 + (start_by_at - created_at), \
      created_at = $1 WHERE state = 0 AND attempt = 0 AND run_at > $2 AND created_at > $2";
 
-/// Those that were tried by such a clock are tried again.
+/// Makes waiting runs that such a clock has tried due now.
 const TRIED: &str =
     "UPDATE runs_live SET run_at = $1 WHERE state = 0 AND attempt > 0 AND run_at > $2 AND claimed_at > $2";
 

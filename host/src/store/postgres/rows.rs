@@ -1,4 +1,4 @@
-//! Rows to domain and back.
+//! Converts rows to domain types and back.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::supervision::Pause;
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
-/// What stands in a column is none of the words it could be: it was written by something else.
+/// Returns the error for a column with none of the words that it may have: another program wrote it.
 fn unknown(what: &str, found: impl std::fmt::Display) -> StoreError {
     StoreError::Other(format!("the database has a {what} `{found}`, which this sexton does not know"))
 }
@@ -26,103 +26,103 @@ fn coded<T: Copy>(words: &[T], row: &Row, column: usize, what: &str) -> Step<T> 
     Ok(word(words, code.into()).ok_or_else(|| unknown(what, code))?)
 }
 
-/// The cause in `column`.
+/// Returns the cause in `column`.
 pub(super) fn cause(row: &Row, column: usize) -> Step<Cause> {
     coded(&codes::CAUSES, row, column, "cause")
 }
 
-/// The run state in `column`.
+/// Returns the run state in `column`.
 pub(super) fn state(row: &Row, column: usize) -> Step<RunState> {
     coded(&RunState::ALL, row, column, "state")
 }
 
-/// The outcome in `column`.
+/// Returns the outcome in `column`.
 pub(super) fn outcome(row: &Row, column: usize) -> Step<Outcome> {
     coded(&Outcome::ALL, row, column, "outcome")
 }
 
-/// What the lock in `column` is for.
+/// Returns the kind of the lock in `column`.
 pub(super) fn kind(row: &Row, column: usize) -> Step<LockKind> {
     coded(&codes::KINDS, row, column, "kind of lock")
 }
 
-/// The lock mode in `column`.
+/// Returns the lock mode in `column`.
 pub(super) fn mode(row: &Row, column: usize) -> Step<LockMode> {
     coded(&codes::MODES, row, column, "mode of a lock")
 }
 
-/// A code as the tables have it.
+/// Converts a code to the tables' type.
 pub(super) fn code(code: i64) -> i16 {
     i16::try_from(code).expect("codes are few")
 }
 
-/// The name in `column`.
+/// Returns the name in `column`.
 pub(super) fn name(row: &Row, column: usize) -> Step<Name> {
     let text: &str = row.get(column);
     Ok(Name::new(text).map_err(|_| unknown("name", text))?)
 }
 
-/// Tenant and name of a task, in `column` and the one after it.
+/// Returns the tenant and name of a task, in `column` and the next.
 pub(super) fn task_key(row: &Row, column: usize) -> Step<TaskKey> {
     Ok(TaskKey { tenant: name(row, column)?, task: name(row, column + 1)? })
 }
 
-/// The instant in `column`.
+/// Returns the instant in `column`.
 pub(super) fn instant(row: &Row, column: usize) -> Timestamp {
     Timestamp::from_millis(row.get(column))
 }
 
-/// The instant in `column`, if there is one.
+/// Returns the instant in `column`, if there is one.
 pub(super) fn maybe_instant(row: &Row, column: usize) -> Option<Timestamp> {
     row.get::<_, Option<i64>>(column).map(Timestamp::from_millis)
 }
 
-/// When a run was over, from its `over_at` in `column`.
+/// Returns when a run was over, from its `over_at` in `column`.
 pub(super) fn over_at(row: &Row, column: usize) -> Option<Timestamp> {
     let at = row.get(column);
     (at != NOT_OVER).then(|| Timestamp::from_millis(at))
 }
 
-/// The number in `column`, which was written by [`to_sql`].
+/// Returns the number in `column`, which was written by [`to_sql`].
 pub(super) fn number(row: &Row, column: usize) -> u64 {
     row.get::<_, i64>(column).unsigned_abs()
 }
 
-/// A small number in `column`.
+/// Returns the small number in `column`.
 pub(super) fn small(row: &Row, column: usize) -> u32 {
     row.get::<_, i32>(column).unsigned_abs()
 }
 
-/// A number as a bigint can hold it: what is beyond 2^63 - 1 becomes that.
+/// Converts a number to a bigint, at most 2^63 - 1.
 pub(super) fn to_sql(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
-/// A number as an int can hold it.
+/// Converts a number to an int, at most 2^31 - 1.
 pub(super) fn to_int(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// A text as PostgreSQL can hold it: what guests say may have a NUL in it, which its texts cannot.
+/// Replaces each NUL, which a guest's text may have and PostgreSQL's texts cannot.
 pub(super) fn text(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
-/// What a guest has named, from its bytes in `column`.
+/// Returns a guest's name for something, from its bytes in `column`.
 pub(super) fn named(row: &Row, column: usize) -> Step<String> {
     Ok(String::from_utf8(row.get(column)).map_err(|_| unknown("key", "(no UTF-8)"))?)
 }
 
-/// What [`run_info`] reads of a run `r` and its task `t`, in its order.
+/// Columns that [`run_info`] reads of a run `r` and its task `t`, in its order.
 pub(super) const RUN_COLUMNS: &str = "r.id, t.tenant, t.name, r.state, r.due_at, r.run_at, r.created_at, r.claimed_at, \
      r.over_at, r.cause, r.attempt, r.failures, r.parent, r.host, r.outcome, coalesce(r.cancel, r.message), \
      t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until, r.note, r.forced, p.tenant, p.since_at, p.why, r.deaths, r.suspected_at";
 
-/// Where [`RUN_COLUMNS`] are read from, besides runs `r` and tasks `t`: the narrowest pause of many that is about the run.
+/// The source of [`RUN_COLUMNS`] besides runs `r` and tasks `t`: the run's pause by tenant, or else that of all.
 pub(super) const PAUSE_OF_MANY: &str = "LEFT JOIN LATERAL (SELECT tenant, since_at, why FROM pauses \
      WHERE tenant IN ('', t.tenant) ORDER BY tenant DESC LIMIT 1) p ON true";
 
-/// A run from a row of [`RUN_COLUMNS`].
+/// Builds a run from a row of [`RUN_COLUMNS`].
 pub(super) fn run_info(row: &Row) -> Step<RunInfo> {
     let outcome = match row.get::<_, Option<i16>>(14) {
         None => None,

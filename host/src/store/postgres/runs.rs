@@ -1,5 +1,5 @@
-//! How runs come about: many at once where nothing but a key can be in their way, one after the other under the lock of
-//! their task where it goes by what else there is.
+//! Makes runs: many at once if only a key can be in their way, one after the other under the lock of their task if it
+//! depends on the task's other runs.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,12 +25,12 @@ use super::tally::{self, Tally};
 use super::tasks::{self, intern};
 use super::tx::Tx;
 
-/// Runs that somebody wants made.
+/// Runs that a caller wants made.
 #[derive(Debug)]
 pub(super) struct Enqueue {
     runs: Vec<NewRun>,
     now: Timestamp,
-    /// Their numbers, drawn once: if it is not known whether they were made, that is what tells.
+    /// The numbers of the runs, drawn once: if a commit is in doubt, they tell whether the runs were made.
     ids: OnceCell<Vec<i64>>,
 }
 
@@ -54,7 +54,7 @@ impl Work for Enqueueing {
         let mut ids = tx.next("run_ids", new.iter().map(|item| item.runs.len()).sum()).await?;
         for item in new {
             let rest = ids.split_off(item.runs.len());
-            // Nobody else has the item, so nobody else can have set it.
+            // The lane alone has the item, so the cell is still empty.
             drop(item.ids.set(std::mem::replace(&mut ids, rest)));
         }
         let keys: Vec<TaskKey> = items.iter().flat_map(|item| item.runs.iter().map(|run| run.task.clone())).collect();
@@ -90,7 +90,7 @@ impl Work for Enqueueing {
     }
 }
 
-/// Make `runs` within a transaction that does more. The caller writes the tally.
+/// Makes `runs` within a transaction that does more. The caller writes the tally.
 pub(super) async fn make(tx: &mut Tx, tally: &mut Tally, runs: &[NewRun], now: Timestamp) -> Step<Vec<Enqueued>> {
     if runs.is_empty() {
         return Ok(Vec::new());
@@ -126,14 +126,14 @@ pub(super) async fn fire(tx: &mut Tx, fire: &Fire) -> Step<Fired> {
     Ok(Fired::Made(made))
 }
 
-/// A run on its way into the table.
+/// A run that is about to be written.
 #[derive(Clone, Debug)]
 struct Wanted<'a> {
     run: &'a NewRun,
     now: Timestamp,
     id: i64,
     task: i64,
-    /// It is written as cancelled, for this reason.
+    /// The reason for which it is written as cancelled.
     skipped: Option<String>,
 }
 
@@ -147,7 +147,7 @@ impl Wanted<'_> {
     }
 }
 
-/// Make runs one after the other where that matters, else together.
+/// Makes runs one after the other where that matters, else together.
 async fn admit(tx: &mut Tx, tally: &mut Tally, wanted: Vec<Wanted<'_>>) -> Step<Vec<Enqueued>> {
     if wanted.iter().all(|wanted| wanted.run.admit == Admit::Always) {
         return insert(tx, tally, &wanted).await;
@@ -179,7 +179,7 @@ async fn admit(tx: &mut Tx, tally: &mut Tally, wanted: Vec<Wanted<'_>>) -> Step<
     Ok(made)
 }
 
-/// The run that has the key already.
+/// Returns the run that has the key already.
 async fn existing(tx: &Tx, wanted: &Wanted<'_>) -> Step<Option<RunId>> {
     let Some(key) = wanted.key() else { return Ok(None) };
     let row = tx.query_opt("SELECT run FROM run_keys WHERE task = $1 AND key = $2", &[&wanted.task, &key]).await?;
@@ -193,13 +193,13 @@ const ARRAYS: &str = "unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::sma
      $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::bigint[], \
      $15::boolean[], $16::text[], $17::bytea[])";
 
-/// Writes runs that have no keys.
+/// Returns the statement that writes runs without keys.
 fn plain_sql() -> String {
     format!("INSERT INTO runs ({COLUMNS}) SELECT * FROM {ARRAYS}")
 }
 
-/// Write runs, all with one statement. Of those with a key that is taken (by others, or by one before) the answer is who has
-/// it.
+/// Writes runs, all with one statement. For a run whose key is taken (by another, or by an earlier one of these) the
+/// answer is the run that has it.
 async fn insert(tx: &mut Tx, tally: &mut Tally, wanted: &[Wanted<'_>]) -> Step<Vec<Enqueued>> {
     if wanted.is_empty() {
         return Ok(Vec::new());
@@ -214,7 +214,7 @@ async fn insert(tx: &mut Tx, tally: &mut Tally, wanted: &[Wanted<'_>]) -> Step<V
             new.iter().map(|wanted| wanted.id).collect()
         }
         (false, true) => {
-            // In the order of the keys, as everybody does: who waits for another's commit here waits in no circle.
+            // All transactions write keys in their order, so that waits for each other's commits never deadlock.
             let rows = write(
                 tx,
                 &new,
@@ -252,7 +252,7 @@ async fn insert(tx: &mut Tx, tally: &mut Tally, wanted: &[Wanted<'_>]) -> Step<V
     Ok(wanted.iter().map(answer).collect())
 }
 
-/// Write runs that nothing can be in the way of, and commit.
+/// Writes runs that nothing can be in the way of, and commits.
 async fn insert_plain(tx: &mut Tx, wanted: &[&Wanted<'_>]) -> Step<()> {
     if wanted.is_empty() {
         return Ok(());
@@ -268,14 +268,14 @@ async fn insert_plain(tx: &mut Tx, wanted: &[&Wanted<'_>]) -> Step<()> {
     Ok(())
 }
 
-/// Those of the runs that are there: a transaction of which that was not known was committed.
+/// Returns those of the runs that exist already, from an earlier try whose commit was in doubt.
 async fn known(tx: &Tx, wanted: &[Wanted<'_>]) -> Step<BTreeSet<i64>> {
     let ids: Vec<i64> = wanted.iter().map(|wanted| wanted.id).collect();
     let rows = tx.query("SELECT id FROM runs WHERE id = ANY($1)", &[&ids]).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Who has the keys of runs that were not written, by these runs' numbers.
+/// Returns the runs that have the keys of runs that were not written, by the numbers of the latter.
 async fn holders(tx: &Tx, taken: &[&Wanted<'_>]) -> Step<BTreeMap<i64, RunId>> {
     if taken.is_empty() {
         return Ok(BTreeMap::new());
@@ -293,13 +293,13 @@ async fn holders(tx: &Tx, taken: &[&Wanted<'_>]) -> Step<BTreeMap<i64, RunId>> {
     Ok(rows.iter().map(|row| (row.get(0), RunId(row.get(1)))).collect())
 }
 
-/// Hand the runs to a statement that takes [`ARRAYS`]. The first column of its answer.
+/// Passes the runs to a statement that takes [`ARRAYS`]. Returns the first column of its answer.
 async fn write(tx: &Tx, wanted: &[&Wanted<'_>], sql: &str) -> Step<Vec<i64>> {
     let rows = tx.query(sql, &Columns::of(wanted).params()).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Runs as what [`ARRAYS`] are, in this order.
+/// Runs as the columns of [`ARRAYS`], in its order.
 struct Columns<'a> {
     ids: Vec<i64>,
     tasks: Vec<i64>,
@@ -370,7 +370,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Call off all runs of a task that are not over, in the sense of [`Admit`], in favour of the run `by`. Returns them.
+/// Cancels all runs of a task that are not over, in the sense of [`Admit`], in favour of the run `by`. Returns them.
 async fn replace(tx: &mut Tx, tally: &mut Tally, task: i64, by: RunId, now: Timestamp) -> Step<Vec<RunId>> {
     let reason = replaced_by(by);
     let which = "WHERE r.state = 0 AND r.task = $1 AND (r.run_at <= $3 OR r.attempt > 0)";
@@ -385,7 +385,7 @@ async fn replace(tx: &mut Tx, tally: &mut Tally, task: i64, by: RunId, now: Time
         let runs: Vec<i64> = waited.iter().map(|row| row.get(0)).collect();
         policies::move_attempts(tx, &runs, now).await?;
     }
-    // The first reason given stays, and yet it is told again: who was to end the run may have missed it.
+    // The first reason stays, but the run is returned again: its host may have missed the first request.
     let running = tx
         .query(
             "UPDATE runs_live SET cancel = coalesce(cancel, $2) WHERE state = 1 AND task = $1 RETURNING id",
@@ -397,7 +397,7 @@ async fn replace(tx: &mut Tx, tally: &mut Tally, task: i64, by: RunId, now: Time
     Ok(ended)
 }
 
-/// How many runs of a task are not over, in the sense of [`Admit`]; counting stops at `most`.
+/// Counts the runs of a task that are not over, in the sense of [`Admit`]; counting stops at `most`.
 async fn not_over(tx: &Tx, task: i64, most: i64, now: Timestamp) -> Step<i64> {
     let row = tx
         .query_one(
@@ -409,6 +409,6 @@ async fn not_over(tx: &Tx, task: i64, most: i64, now: Timestamp) -> Step<i64> {
             &[&task, &now.as_millis(), &most],
         )
         .await?;
-    // As one who counts one after the other and stops would come to.
+    // Counting one by one would stop at `most`.
     Ok(row.get::<_, i64>(0).min(most))
 }

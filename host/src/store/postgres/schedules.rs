@@ -1,4 +1,4 @@
-//! What schedules ask that go by how earlier runs went.
+//! Answers questions of schedules that depend on how earlier runs went.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use super::tx::Tx;
 pub(super) async fn watch(tx: &Tx, tasks: &[TaskKey], now: Timestamp) -> Step<BTreeMap<TaskKey, Watched>> {
     let tenants: Vec<&str> = tasks.iter().map(|task| task.tenant.as_str()).collect();
     let names: Vec<&str> = tasks.iter().map(|task| task.task.as_str()).collect();
-    // Of those that wait, the due ones and the ones that were tried before, each by an index of its own.
+    // Counts the waiting runs that are due and those that were tried before, each by an index of its own.
     let sql = format!(
         "SELECT n.place, t.cursor_at, {STANDING_COLUMNS}, t.fired, t.memory, t.schedule, t.left_out, y.failed_at, \
          y.running + CASE WHEN y.waiting > 0 THEN \
@@ -36,7 +36,7 @@ pub(super) async fn watch(tx: &Tx, tasks: &[TaskKey], now: Timestamp) -> Step<BT
     Ok(rows.iter().filter_map(|row| Some((asked(tasks, row)?.clone(), watched(row)))).collect())
 }
 
-/// Which of those that were asked for a row is about: its first column counts them from 1.
+/// Returns the question that a row answers: its first column counts them from 1.
 fn asked<'a, T>(all: &'a [T], row: &Row) -> Option<&'a T> {
     usize::try_from(row.get::<_, i64>(0) - 1).ok().and_then(|place| all.get(place))
 }
@@ -84,7 +84,7 @@ pub(super) async fn remember(tx: &mut Tx, remember: &Remember) -> Step<bool> {
     let mut row = tasks::lock_one(tx, &remember.task).await?;
     let to = text(&remember.to);
     if row.memory != remember.from {
-        // If it may have been written before, and is what was to be written, it was.
+        // If it may have been written before, and the row says so, it was.
         return Ok(tx.doubt && row.memory.as_deref() == Some(&*to));
     }
     row.memory = Some(to.into_owned());

@@ -1,10 +1,10 @@
-//! The tables, and how an older database gets to them.
+//! The tables, and the migrations of older databases to them.
 //!
-//! Migrations have the numbers that they have for SQLite (`store/sqlite/schema.rs`): the first here is what the first eight
-//! made there. One that was released is never changed; a further one is added. Each is a transaction, and says up to
-//! which older program can go on with what it leaves, so that hosts of two versions can share a database for a while.
+//! Migrations have the numbers that they have for SQLite (`store/sqlite/schema.rs`): the first here does what the first
+//! eight do there. A released one is never changed; a further one is added. Each is a transaction, and says which older
+//! programs can work on its result, so that hosts of two versions can share a database for a while.
 //!
-//! What guests name (locks, cache keys) is kept as bytes: a text of PostgreSQL's cannot hold every string.
+//! Names that guests choose (locks, cache keys) are bytes: PostgreSQL's texts cannot hold every string.
 //!
 //! Instants are milliseconds since the Unix epoch, in columns that end in `_at` or `_until`. The numbers that stand for
 //! words (`state`, `cause`, ...) are in `store/codes.rs`.
@@ -15,42 +15,42 @@ use tokio_postgres::error::SqlState;
 use super::errors::translate;
 use crate::store::{Result, StoreError};
 
-/// A migration: its number, the oldest schema whose programs can still work on what it leaves, and what it does.
+/// A migration: its number, the oldest schema whose programs can still work on its result, and its statements.
 struct Migration {
     number: i32,
     serves: i32,
     text: &'static str,
 }
 
-/// All migrations, the first first.
+/// All migrations, in their order.
 const MIGRATIONS: [Migration; 7] = [
     Migration { number: 8, serves: 8, text: FIRST },
     Migration { number: 9, serves: 8, text: HOSTS },
     Migration { number: 10, serves: 8, text: TRANSFER },
     Migration { number: 11, serves: 8, text: PUBLISHED },
     Migration { number: 12, serves: 8, text: BEGUN },
-    // What 13 is for SQLite is about files.
+    // Migration 13 of SQLite is about files.
     Migration { number: 14, serves: 8, text: BACKLOG },
     Migration { number: 15, serves: 8, text: LOSSES },
 ];
 
-/// The schema that this program works on.
+/// The schema's version that this program works on.
 pub(super) const VERSION: i32 = MIGRATIONS[MIGRATIONS.len() - 1].number;
 
-/// What `runs.over_at` and `attempts.over_at` are while the run is not over: later than any instant, so that these rows
-/// are a partition of their own.
+/// The value of `runs.over_at` and `attempts.over_at` while the run is not over: later than any instant, so that these
+/// rows are a partition of their own.
 pub(super) const NOT_OVER: i64 = i64::MAX;
 
-/// Bring the schema `name` of the database to [`VERSION`], making it if it is not there.
+/// Migrates the schema `name` of the database to [`VERSION`], and creates it if it does not exist.
 ///
-/// Several hosts may do so at once: the row that says which version there is, is locked.
+/// Several hosts may do so at once: the row with the version is locked.
 ///
 /// # Errors
 ///
-/// [`StoreError::Unusable`] where the schema is one that this program does not know and that does not serve it.
+/// [`StoreError::Unusable`] if the schema is newer than this program, and does not serve it.
 pub(super) async fn migrate(client: &mut Client, name: &str) -> Result<()> {
     let quoted = format!("\"{name}\"");
-    // Two that make it at once: the second finds it, or is told that the first was quicker.
+    // Of two hosts that create these at once, the second finds them, or an error says that the first was quicker.
     for make in [
         format!("CREATE SCHEMA IF NOT EXISTS {quoted}"),
         "CREATE TABLE IF NOT EXISTS meta (id int PRIMARY KEY CHECK (id = 1), version int NOT NULL, serves int NOT NULL)"
@@ -60,7 +60,7 @@ pub(super) async fn migrate(client: &mut Client, name: &str) -> Result<()> {
         match client.batch_execute(&make).await {
             Err(e) if e.code().is_some_and(quicker) => {}
             Err(e) if e.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) && make.starts_with("CREATE SCHEMA") => {
-                // It may be there, made by somebody who may.
+                // Another user, who is allowed to, may have created it.
                 tracing::debug!(error = %e, "Cannot make the schema");
             }
             done => done.map_err(|e| translate(&e))?,
@@ -85,7 +85,7 @@ pub(super) async fn migrate(client: &mut Client, name: &str) -> Result<()> {
     tx.commit().await.map_err(|e| translate(&e))
 }
 
-/// Whether an error says that somebody else has just made the same.
+/// Returns whether an error says that another host has just created the same.
 fn quicker(code: &SqlState) -> bool {
     [SqlState::UNIQUE_VIOLATION, SqlState::DUPLICATE_SCHEMA, SqlState::DUPLICATE_TABLE, SqlState::DUPLICATE_OBJECT]
         .contains(code)
@@ -93,16 +93,16 @@ fn quicker(code: &SqlState) -> bool {
 
 /// Runs and attempts are partitioned by the instant at which the run was over: those of runs that are not over are one
 /// partition, which stays small however long the history is; the others are one a day (`partitions.rs`), so that old
-/// history goes by dropping a table.
+/// history is deleted by dropping a table.
 ///
-/// What is live keeps the pages that it had at most: to give them back would hold up everybody for a moment, again and again, as the
-/// next burst needs them anyway.
+/// Live tables keep the pages that they needed at most: giving them back would hold up all transactions for a moment,
+/// again and again, and the next burst needs them anyway.
 const FIRST: &str = "
 CREATE SEQUENCE run_ids;
 CREATE SEQUENCE fences; -- of claims and locks; versions of cache entries too
 CREATE SEQUENCE opened; -- how often the database was opened: see `tally.shard`
 
--- A row for each task that ever had a run or a state. Its lock is what those hold who claim or make runs of it.
+-- A row for each task that ever had a run or a state. A transaction that claims or admits its runs holds its lock.
 CREATE TABLE tasks (
     id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
     tenant text COLLATE \"C\" NOT NULL,
@@ -121,8 +121,8 @@ CREATE TABLE tasks (
     UNIQUE (tenant, name)
 );
 
--- Sums over the runs of a task: what they are is what the rows of all shards come to together. Everyone who writes runs
--- in parallel with others has a shard, so that nobody waits for another's commit.
+-- Sums over the runs of a task, each of which is a sum over all shards. Each lane that writes runs has a shard of its
+-- own, so that none waits for another's commit.
 CREATE TABLE tally (
     task bigint NOT NULL,
     shard smallint NOT NULL,
@@ -155,14 +155,14 @@ CREATE TABLE runs (
     claimed_at bigint,
     fence bigint, -- of the latest claim
     lease_until bigint, -- only while running
-    start_by_at bigint, -- a first attempt that has not started by then is not to start
+    start_by_at bigint, -- a first attempt starts by then or never
     parent bigint, -- the run that enqueued it
     host text,
     dedup text,
     schedule text, -- the key of the added schedule that made it
     message text,
-    note text, -- how it came to be, for people
-    cancel text, -- the reason, if somebody wants the running attempt ended
+    note text, -- how it was made, for people
+    cancel text, -- the reason, if an end of the running attempt was requested
     input bytea,
     content_type text,
     output bytea,
@@ -171,7 +171,7 @@ CREATE TABLE runs (
 CREATE TABLE runs_live PARTITION OF runs FOR VALUES FROM (NOT_OVER) TO (MAXVALUE)
     WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 CREATE TABLE runs_over PARTITION OF runs DEFAULT;
--- Newest first. Of `id` itself the planner would think that it finds single runs here, too, going through all there are.
+-- Newest first. With `id` itself the planner would look for single runs here, too, and go through the whole index.
 CREATE INDEX runs_of_task ON runs (task, (-id));
 CREATE INDEX runs_waiting ON runs_live (task, run_at, id) WHERE state = 0;
 CREATE INDEX runs_retrying ON runs_live (task) WHERE state = 0 AND attempt > 0;
@@ -188,7 +188,7 @@ CREATE TABLE run_keys (
     PRIMARY KEY (task, key)
 );
 
--- The key is why an attempt's end cannot be written twice.
+-- The key keeps an attempt's end from being written twice.
 CREATE TABLE attempts (
     run bigint NOT NULL,
     attempt int NOT NULL,
@@ -232,14 +232,15 @@ CREATE TABLE locks (
     PRIMARY KEY (tenant, kind, name, run)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX locks_of_run ON locks (run);
--- A row for each name that was ever locked of late: its lock is what those hold who take or queue for the name.
+-- A row for each name that was locked recently. A transaction that takes the lock, or queues for it, holds the row's
+-- lock.
 CREATE TABLE lock_names (
     tenant text COLLATE \"C\" NOT NULL,
     kind smallint NOT NULL,
     name bytea NOT NULL,
     PRIMARY KEY (tenant, kind, name)
 );
--- Who waits for a lock, in the order they came, whichever host they are on.
+-- Runs that wait for a lock, on all hosts, in the order in which they came.
 CREATE TABLE lock_waits (
     tenant text COLLATE \"C\" NOT NULL,
     kind smallint NOT NULL,
@@ -259,13 +260,13 @@ CREATE TABLE entries (
     version bigint NOT NULL,
     set_at bigint NOT NULL,
     expires_at bigint,
-    writer bigint, -- in tasks: whose run was the last to write it; none if that was a person
+    writer bigint, -- in tasks: the one whose run wrote it last; null if a person did
     value bytea NOT NULL,
     PRIMARY KEY (tenant, key)
 );
 CREATE INDEX entries_expiring ON entries (expires_at) WHERE expires_at IS NOT NULL;
--- Bytes of keys and values, expired ones included until they are deleted. Its lock is what those hold who write a
--- tenant's entries.
+-- Bytes of keys and values, including expired ones until they are deleted. A transaction that writes a tenant's entries
+-- holds the row's lock.
 CREATE TABLE cache_usage (
     tenant text COLLATE \"C\" PRIMARY KEY,
     bytes bigint NOT NULL
@@ -276,13 +277,13 @@ CREATE TABLE cache_usage_of_tasks (
 ) WITH (fillfactor = 50);
 
 CREATE TABLE pauses (
-    tenant text COLLATE \"C\" PRIMARY KEY, -- '': all of them
+    tenant text COLLATE \"C\" PRIMARY KEY, -- '' stands for all
     since_at bigint NOT NULL,
     why text
 );
 
--- The greatest version (or id) given out in schedules: hosts look for what is greater than they know, so it must not be
--- seen before all that are smaller.
+-- The greatest version (or id) given out in schedules: hosts look for greater ones than they know, so it must not be
+-- visible before all that are smaller.
 CREATE TABLE counters (
     id int PRIMARY KEY CHECK (id = 1),
     schedules bigint NOT NULL
@@ -295,12 +296,12 @@ CREATE TABLE schedules (
     key text COLLATE \"C\" NOT NULL,
     task text COLLATE \"C\" NOT NULL,
     definition text NOT NULL, -- JSON
-    data bytea, -- what its runs are given; none: what the task's are
+    data bytea, -- the input of its runs; null: the task's
     created_at bigint NOT NULL,
     cursor_at bigint NOT NULL,
     fired bigint NOT NULL DEFAULT 0,
     skipped bigint NOT NULL DEFAULT 0,
-    finished_at bigint, -- nothing will be due any more
+    finished_at bigint, -- since then nothing more will be due
     deleted boolean NOT NULL DEFAULT false, -- stays for a while, so that other hosts hear of it
     UNIQUE (tenant, key)
 ) WITH (fillfactor = 80);
@@ -313,7 +314,7 @@ CREATE INDEX schedules_over ON schedules (deleted, finished_at) WHERE finished_a
 const HOSTS: &str = "
 CREATE TABLE hosts (
     name text COLLATE \"C\" PRIMARY KEY,
-    instance bigint NOT NULL, -- which life of it: a later one has another
+    instance bigint NOT NULL, -- names a life of the host: a later one has another
     version text NOT NULL,
     address text NOT NULL,
     labels text NOT NULL, -- separated by spaces
@@ -327,37 +328,37 @@ CREATE TABLE hosts (
 );
 ";
 
-/// What is being moved into this store from another. No rows: nothing is.
+/// The move into this store that is in progress; no rows if there is none.
 const TRANSFER: &str = "
 CREATE TABLE transfer (
     kind text COLLATE \"C\" PRIMARY KEY, -- of records
-    source text NOT NULL, -- where they are
-    reached text -- the key of the last one that is here, as JSON; none: none is
+    source text NOT NULL, -- the store that has them
+    reached text -- the key of the last one that was moved, as JSON; null: none was
 );
 ";
 
-/// The latest run of a task that has begun is found at once, however many wait. Of those that are over, nearly all have begun.
+/// Finds the latest run of a task that has begun at once, however many wait. Nearly all that are over have begun.
 const BEGUN: &str = "
 CREATE INDEX runs_begun ON runs_live (task, (-id)) WHERE attempt > 0;
 ";
 
-/// What waits because tasks asked for it.
+/// Indexes the runs that wait because tasks asked for them.
 const BACKLOG: &str = "
 CREATE INDEX runs_asked_for ON runs_live (task) INCLUDE (bytes) WHERE state = 0 AND cause = 3;
 ";
 
-/// Plugins that were published.
+/// Published plugins.
 const PUBLISHED: &str = "
--- The greatest version given out in published; as schedules.
+-- The greatest version given out in published; as for schedules.
 ALTER TABLE counters ADD COLUMN published bigint NOT NULL DEFAULT 0;
 CREATE TABLE published (
     tenant text COLLATE \"C\" NOT NULL,
     plugin text COLLATE \"C\" NOT NULL,
-    version bigint NOT NULL, -- greater after every change; hosts look for what is greater than they know
+    version bigint NOT NULL, -- greater after every change; hosts look for greater ones than they know
     digest text COLLATE \"C\" NOT NULL, -- in components
     size bigint NOT NULL, -- bytes of the component
     manifest text NOT NULL,
-    host text NOT NULL, -- on which it was dropped
+    host text NOT NULL, -- that published it
     published_at bigint NOT NULL,
     withdrawn_at bigint, -- the row stays for a while, so that other hosts hear of it
     PRIMARY KEY (tenant, plugin)
@@ -377,16 +378,16 @@ CREATE TABLE component_parts (
 );
 ";
 
-/// What decides about a run whose host went away. An older program leaves a run alone that is held back, as its `run_at` never
-/// comes.
+/// Facts that decide about a run whose host died. An older program leaves a run alone that is held back, because its
+/// `run_at` never comes.
 const LOSSES: &str = "
--- Attempts in all, as the latest claim knew them; none if no claim has stored them.
+-- The limit on attempts, as the latest claim knew it; null if no claim has stored it.
 ALTER TABLE runs ADD COLUMN attempts_limit int;
--- The task is paused after so many failed runs in a row, as the same claim knew it; none if it never is.
+-- The task is paused after so many failed runs in a row, as the same claim knew it; null if it never is.
 ALTER TABLE runs ADD COLUMN pause_after int;
--- How often its host died while it was under way.
+-- How often its host died while it was running.
 ALTER TABLE runs ADD COLUMN deaths int NOT NULL DEFAULT 0;
--- Since when it is held back as a suspect. Its run_at is the latest instant there is then.
+-- Since when it is held back as a suspect. Its run_at is then the latest possible instant.
 ALTER TABLE runs ADD COLUMN suspected_at bigint;
 -- Deaths that are taken back if the same life of the host announces itself again.
 CREATE TABLE presumed_deaths (

@@ -1,4 +1,4 @@
-//! What all connections of a store have in common.
+//! State that all connections of a store share.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,21 +12,21 @@ use crate::task::TaskKey;
 use super::day::Day;
 use super::listen::Listener;
 
-/// What all connections have in common.
+/// State that all connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) tasks: TaskIds,
     pub(super) turned: Turned,
     pub(super) hints: Arc<Hints>,
-    /// Tells the other hosts.
+    /// Sends hints to the other hosts.
     pub(super) listener: Listener,
     pub(super) commits: AtomicU64,
     pub(super) writes: AtomicU64,
 }
 
 impl Shared {
-    /// Counts a transaction that is committed, and tells those that are to be told.
+    /// Counts a committed transaction, and sends its hints.
     pub(super) fn committed(&self, told: Told) {
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.tell(told);
@@ -42,7 +42,7 @@ impl Shared {
     }
 }
 
-/// The numbers of the tasks that were met so far. A row is never deleted, and never another's.
+/// The numbers of the tasks met so far. A task's row is never deleted, and its number never given to another task.
 #[derive(Debug, Default)]
 pub(super) struct TaskIds {
     known: Mutex<HashMap<TaskKey, i64>>,
@@ -53,13 +53,13 @@ impl TaskIds {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of a task that was met before.
+    /// Returns the number of a task that was met before.
     pub(super) fn get(&self, task: &TaskKey) -> Option<i64> {
         self.known().get(task).copied()
     }
 }
 
-/// When partitions were looked after last: in which hour, and up to which day they were dropped.
+/// The last look after partitions: its hour, and the day up to which they were dropped.
 #[derive(Debug, Default)]
 pub(super) struct Turned(Mutex<Option<(i64, Day)>>);
 

@@ -1,5 +1,5 @@
-//! Sums over the runs of tasks. A transaction gathers what it changes, and writes it with one statement before it ends, to
-//! the shard that is its lane's own: so it waits for nobody.
+//! Sums over the runs of tasks. A transaction gathers its changes and writes them with one statement before it ends, to
+//! its own lane's shard: so it waits for no other lane.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use crate::run::{RunId, RunState};
 use crate::store::codes::state_code;
 use crate::time::Timestamp;
 
-/// What a transaction changes in the sums, by task.
+/// A transaction's changes to the sums, by task.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     tasks: BTreeMap<i64, Change>,
 }
 
-/// What it changes for one task.
+/// The changes for one task.
 #[derive(Debug, Default)]
 pub(super) struct Change {
     /// Runs in each state, in the order of [`RunState::ALL`].
@@ -30,36 +30,36 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// So many runs came into `state`.
+    /// Counts runs that entered `state`.
     pub(super) fn enter(&mut self, state: RunState, count: usize) {
         self.runs[state_code(state) as usize] += count as i64;
     }
 
-    /// So many runs are no longer in `state`.
+    /// Counts runs that left `state`.
     pub(super) fn leave(&mut self, state: RunState, count: usize) {
         self.runs[state_code(state) as usize] -= count as i64;
     }
 
-    /// A run succeeded.
+    /// Records that a run succeeded.
     pub(super) fn succeeded(&mut self, run: RunId, at: Timestamp) {
         if self.latest_success.is_none_or(|(latest, _)| latest < run) {
             self.latest_success = Some((run, at));
         }
     }
 
-    /// A run failed.
+    /// Records that a run failed.
     pub(super) fn failed(&mut self, at: Timestamp) {
         self.latest_failure = self.latest_failure.max(Some(at));
     }
 }
 
 impl Tally {
-    /// What changes for a task.
+    /// Returns the changes for a task.
     pub(super) fn of(&mut self, task: i64) -> &mut Change {
         self.tasks.entry(task).or_default()
     }
 
-    /// Write it. In the order of the tasks, as everybody does.
+    /// Writes the changes, in the order of the tasks, as all transactions do.
     pub(super) async fn write(&self, tx: &Tx) -> Step<()> {
         if !self.tasks.is_empty() {
             tx.query(WRITE, &self.columns(tx).params()).await?;
@@ -67,7 +67,7 @@ impl Tally {
         Ok(())
     }
 
-    /// What [`WRITE`] is given to write it.
+    /// Returns the changes as the columns that [`WRITE`] takes.
     pub(super) fn columns(&self, tx: &Tx) -> Columns {
         let each = |column: fn(&Change) -> Option<i64>| self.tasks.values().map(column).collect();
         Columns {
@@ -95,7 +95,7 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// In the order of [`WRITE`].
+    /// Returns the parameters of [`WRITE`], in its order.
     pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 11] {
         let Self { tasks, shard, runs: [waiting, running, succeeded, failed, cancelled], bytes, .. } = self;
         let (successes, success_ats, failure_ats) = (&self.successes, &self.success_ats, &self.failure_ats);
@@ -103,7 +103,7 @@ impl Columns {
     }
 }
 
-/// Adds a [`Tally`] to what is written.
+/// Adds a [`Tally`] to the sums.
 pub(super) const WRITE: &str = "INSERT INTO tally AS y (task, shard, waiting, running, succeeded, failed, cancelled, bytes, \
      latest_success, latest_success_at, latest_failure_at) \
      SELECT n.task, $2::smallint, n.waiting, n.running, n.succeeded, n.failed, n.cancelled, n.bytes, n.success, n.success_at, \

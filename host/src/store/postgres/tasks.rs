@@ -1,4 +1,4 @@
-//! The rows of `tasks`: their numbers, which never change and are kept in memory, and what stands in them.
+//! The rows of `tasks`, and their numbers, which never change and are kept in memory.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ use super::errors::Step;
 use super::rows::{maybe_instant, number, text};
 use super::tx::Tx;
 
-/// The numbers of `tasks`, in their order. Rows are made for those that have none: by a transaction of its own, as a
-/// number must not go away again that is kept in memory. Such a row says nothing yet.
+/// Returns the numbers of `tasks`, in their order. A task without a row gets an empty one, by a transaction of its own,
+/// because a number that is kept in memory must not be rolled back.
 pub(super) async fn intern(tx: &Tx, tasks: &[TaskKey]) -> Step<Vec<i64>> {
     let new: BTreeSet<&TaskKey> = {
         let known = tx.shared.tasks.known();
@@ -44,20 +44,20 @@ pub(super) async fn intern(tx: &Tx, tasks: &[TaskKey]) -> Step<Vec<i64>> {
     Ok(tasks.iter().map(|task| known[task]).collect())
 }
 
-/// The number of one task.
+/// Returns the number of one task.
 pub(super) async fn intern_one(tx: &Tx, task: &TaskKey) -> Step<i64> {
     Ok(intern(tx, std::slice::from_ref(task)).await?[0])
 }
 
-/// What [`pause`] and [`standing`] read of a task `t`, in their order.
+/// Columns that [`pause`] and [`standing`] read of a task `t`, in their order.
 pub(super) const STANDING_COLUMNS: &str = "t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until";
 
-/// Whether a task is paused, from a row with [`STANDING_COLUMNS`] from `column` on.
+/// Returns the pause of a task, if it is paused, from a row with [`STANDING_COLUMNS`] from `column` on.
 pub(super) fn pause(row: &Row, column: usize) -> Option<Pause> {
     row.get::<_, bool>(column).then(|| Pause { since: maybe_instant(row, column + 1), why: row.get(column + 2) })
 }
 
-/// How a task stands, from the same.
+/// Returns the standing of a task, from the same columns.
 pub(super) fn standing(row: &Row, column: usize) -> Standing {
     Standing {
         failures: row.get::<_, i32>(column + 3).unsigned_abs(),
@@ -66,7 +66,7 @@ pub(super) fn standing(row: &Row, column: usize) -> Standing {
     }
 }
 
-/// A task's row, locked until the transaction ends: nobody else claims or makes runs of it, or changes what it says.
+/// A task's row, locked until the transaction ends: no other one claims or admits its runs, or changes the row.
 #[derive(Clone, Debug)]
 pub(super) struct TaskRow {
     pub(super) id: i64,
@@ -77,18 +77,18 @@ pub(super) struct TaskRow {
     pub(super) left_out: Option<String>,
     pub(super) paused: Option<Pause>,
     pub(super) standing: Standing,
-    /// Its tenant is paused, or all are.
+    /// Whether its tenant is paused, or all are.
     pub(super) paused_with_others: bool,
 }
 
 impl TaskRow {
-    /// Whether nothing of it starts.
+    /// Returns whether none of its runs starts.
     pub(super) fn is_paused(&self) -> bool {
         self.paused.is_some() || self.paused_with_others
     }
 }
 
-/// Lock the rows of `tasks`, in the order of their numbers, which is everybody's: so nobody waits in a circle.
+/// Locks the rows of `tasks`, in the order of their numbers, as all transactions do, so that they never deadlock.
 pub(super) async fn lock(tx: &Tx, tasks: &[i64]) -> Step<Vec<TaskRow>> {
     let rows = tx
         .query(
@@ -103,7 +103,7 @@ pub(super) async fn lock(tx: &Tx, tasks: &[i64]) -> Step<Vec<TaskRow>> {
     Ok(rows.iter().map(task_row).collect())
 }
 
-/// Lock the row of one task.
+/// Locks the row of one task.
 pub(super) async fn lock_one(tx: &Tx, task: &TaskKey) -> Step<TaskRow> {
     let id = intern_one(tx, task).await?;
     Ok(lock(tx, &[id]).await?.remove(0))
@@ -123,7 +123,7 @@ fn task_row(row: &Row) -> TaskRow {
     }
 }
 
-/// Write the row of a task that was locked.
+/// Writes the row of a task that is locked.
 pub(super) async fn write(tx: &Tx, row: &TaskRow) -> Step<()> {
     let (paused, standing) = (row.paused.as_ref(), row.standing);
     let said = |said: &Option<String>| said.as_deref().map(|said| text(said).into_owned());

@@ -1,4 +1,4 @@
-//! The test text of all stores on this one, and what only a database can go through that hosts share.
+//! Runs the conformance tests on this store, and tests what happens when hosts share a database.
 
 #[path = "../../../../tests/postgres/mod.rs"]
 mod cluster;
@@ -41,10 +41,10 @@ use crate::store::conformance::{self, promises};
 use crate::store::{LockKind, WriteIf};
 use crate::supervision::Supervision;
 
-/// Databases that are in use at once: each may have thirty connections, and the server takes two hundred.
+/// Most databases in use at once: each may have thirty connections, and the server takes two hundred.
 static ROOM: Semaphore = Semaphore::const_new(6);
 
-/// A schema of its own, as if nobody else had the server.
+/// A schema of its own, as if no other test used the server.
 struct Database {
     schema: String,
     _room: SemaphorePermit<'static>,
@@ -65,7 +65,7 @@ impl Database {
         self.try_open(host).await.unwrap()
     }
 
-    /// Two hosts of one database.
+    /// Opens the database for two hosts.
     async fn pair(&self) -> [Arc<PostgresStore>; 2] {
         [self.open("one").await, self.open("two").await]
     }
@@ -94,7 +94,7 @@ promises!(on_postgres);
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(12))]
     #[test]
-    fn whatever_hosts_do_it_comes_to_what_a_model_in_memory_comes_to(steps in conformance::model::steps()) {
+    fn all_steps_of_hosts_have_the_same_result_as_in_a_model_in_memory(steps in conformance::model::steps()) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.block_on(async {
             let database = Database::new().await;
@@ -123,7 +123,7 @@ async fn enqueue(store: &PostgresStore, runs: Vec<NewRun>) -> Vec<RunId> {
     store.enqueue(runs, NOW).await.unwrap().iter().map(Enqueued::run).collect()
 }
 
-/// Ask for up to nine runs of the task `text`.
+/// Claims up to nine runs of the task `text`.
 async fn claimed(store: &PostgresStore, text: &str, now: Timestamp) -> Vec<Claim> {
     let tasks = Arc::new(BTreeMap::from([(task(text), 99)]));
     let host = "one".into();
@@ -132,7 +132,7 @@ async fn claimed(store: &PostgresStore, text: &str, now: Timestamp) -> Vec<Claim
     store.claim(request).await.unwrap().claims
 }
 
-/// Four runs that are running.
+/// Makes four runs, and claims them.
 async fn four(store: &PostgresStore) -> [ClaimKey; 4] {
     enqueue(store, vec![new("a"); 4]).await;
     let keys: Vec<ClaimKey> = claimed(store, "a", NOW).await.iter().map(|claim| claim.key).collect();
@@ -163,7 +163,7 @@ fn lock(text: &str) -> LockName {
     LockName { tenant: Name::default_tenant(), kind: LockKind::Named, name: text.into() }
 }
 
-/// Await what is on its way or will never be.
+/// Awaits something that comes soon or never.
 async fn soon<T>(told: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), told).await.expect("it did not come")
 }
@@ -211,7 +211,7 @@ async fn a_host_opens_the_store_while_another_creates_a_days_table() {
 }
 
 #[tokio::test]
-async fn what_is_no_text_of_postgresqls_is_kept_or_replaced() {
+async fn a_nul_is_kept_in_names_and_values_and_replaced_in_texts() {
     let database = Database::new().await;
     let store = database.open("one").await;
     let odd = NewRun { note: Some("a\0note".into()), ..keyed("a", "a\0key") };
@@ -250,7 +250,7 @@ async fn what_is_no_text_of_postgresqls_is_kept_or_replaced() {
     let attempt = store.attempts(run).await.unwrap().remove(0);
     assert_eq!(attempt.report.log.text, "a\u{fffd}log");
     assert_eq!(store.task_states().await.unwrap()[&task("a")].left_out.as_deref(), Some("left\u{fffd}out"));
-    // The key is found by what it was, and by nobody else.
+    // Only the original key finds the run.
     let (known, other) = ((task("a"), "a\0key".to_owned()), (task("a"), "a key".to_owned()));
     assert_eq!(store.stands(vec![known.clone(), other]).await.unwrap().into_keys().collect::<Vec<_>>(), [known]);
     assert_eq!(store.enqueue(vec![odd], NOW).await.unwrap(), [Enqueued::Existing(run)]);
@@ -274,7 +274,7 @@ async fn a_piece_of_work_that_cannot_succeed_hurts_only_itself() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_locks_any_more_is_forgotten() {
+async fn a_lock_name_that_no_run_holds_or_waits_for_is_deleted() {
     let database = Database::new().await;
     let store = database.open("one").await;
     let [one, two, ..] = four(&store).await;
@@ -295,10 +295,10 @@ async fn a_name_that_nobody_locks_any_more_is_forgotten() {
     assert!(matches!(again, LockTaken::Yes { .. }), "{again:?}");
 }
 
-// It sees a statement that goes through all that is live, whatever made the planner do so. What the statistics were when it once
-// chose an index of a task's runs for that (see `over.rs`) could not be made by hand.
+// This test notices a statement that goes through all live runs, whatever made the planner do so. The statistics with
+// which it once chose an index of a task's runs for that (see `over.rs`) could not be made by hand.
 #[tokio::test]
-async fn runs_are_found_by_number_however_many_wait_though_there_were_none_when_it_was_planned() {
+async fn many_waiting_runs_are_still_found_by_number_after_planning_without_any() {
     let database = Database::new().await;
     let store = database.open("one").await;
     database.psql("VACUUM (ANALYZE)");
@@ -319,7 +319,7 @@ async fn runs_are_found_by_number_however_many_wait_though_there_were_none_when_
         assert_eq!(round().await, 9);
     }
 
-    // Connections that are closed have counted what they did.
+    // A connection reports its counts when it is closed.
     drop(store);
     let counted = async {
         loop {
@@ -337,8 +337,8 @@ async fn runs_are_found_by_number_however_many_wait_though_there_were_none_when_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_extends_claims_and_who_ends_runs_do_not_wait_in_a_circle() {
-    // A database of its own: the server counts by database.
+async fn extending_claims_and_ending_runs_do_not_deadlock() {
+    // The server counts deadlocks by database, so this test has one of its own.
     cluster::shared().psql("CREATE DATABASE circles");
     let url = cluster::shared().url();
     let url = DatabaseUrl::new(&format!("{}/circles", url.rsplit_once('/').unwrap().0)).unwrap();

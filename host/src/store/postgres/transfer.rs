@@ -19,12 +19,12 @@ use super::tx::Tx;
 use super::{PostgresOptions, PostgresStore, read};
 
 impl PostgresStore {
-    /// Open the store as one end of a move: also one into which a move was begun and not ended, which hosts are refused. One
-    /// that is moved from has to be there; another is made.
+    /// Opens the store as one end of a move, even one with an incomplete move into it, which hosts are refused. A
+    /// source must exist; a destination is created.
     ///
     /// # Errors
     ///
-    /// As [`PostgresStore::open`].
+    /// The same as for [`PostgresStore::open`].
     pub async fn open_to_move(options: &PostgresOptions, end: End) -> Result<Arc<Self>> {
         if end == End::Source {
             must_be_there(options).await?;
@@ -33,7 +33,7 @@ impl PostgresStore {
     }
 }
 
-/// Refuse a schema without a store in it.
+/// Refuses a schema without a store in it.
 async fn must_be_there(options: &PostgresOptions) -> Result<()> {
     const META: &str =
         "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = $1::text AND tablename = 'meta')";
@@ -48,7 +48,7 @@ async fn must_be_there(options: &PostgresOptions) -> Result<()> {
     }
 }
 
-/// Refuse a store that has a part only of what is being moved into it.
+/// Refuses a store that has only a part of what is being moved into it.
 pub(super) async fn refuse_half_moved(store: &PostgresStore, options: &PostgresOptions) -> Result<()> {
     match read!(store, |tx| moving(tx))?.first() {
         Some((_, source, _)) => Err(half_moved(&named(options), source)),
@@ -108,7 +108,7 @@ impl Transfer for PostgresStore {
     }
 }
 
-/// The rows of a move that was begun.
+/// Returns the rows of a move that was begun.
 async fn moving(tx: &Tx) -> Step<Vec<(String, String, Option<String>)>> {
     let rows = tx.query("SELECT kind, source, reached FROM transfer", &[]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
@@ -132,7 +132,7 @@ async fn end(tx: &Tx, counters: Counters) -> Step<()> {
 async fn take(tx: &mut Tx, page: &Page) -> Step<()> {
     let Some(last) = page.last() else { return Ok(()) };
     let last = serde_json::to_string(&last).expect("a key is numbers and texts");
-    // The row's lock keeps another who does the same apart until this is committed: then he finds all of it there.
+    // The row's lock makes another transaction with the same page wait for this commit: then it finds all records.
     let begun = tx.execute("UPDATE transfer SET reached = $2 WHERE kind = $1", &[&page.kind().as_str(), &last]).await?;
     if begun == 0 {
         return Err(StoreError::Other("nothing is being moved into this store".into()).into());
@@ -140,7 +140,7 @@ async fn take(tx: &mut Tx, page: &Page) -> Step<()> {
     taking::take(tx, page).await
 }
 
-/// The numbers that were given out.
+/// Returns the greatest numbers that were given out.
 async fn given_out(tx: &Tx) -> Step<Counters> {
     let given = |sequence: &str| {
         format!("(SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM {sequence})")
@@ -150,11 +150,11 @@ async fn given_out(tx: &Tx) -> Step<Counters> {
     Ok(Counters { run: row.get(0), fence: row.get(1), schedule: row.get(2), plugin: row.get(3) })
 }
 
-/// From now on no number is given out that is not greater than `counters`.
+/// Makes all numbers that are given out from now on greater than `counters`.
 async fn count_on(tx: &Tx, counters: Counters) -> Step<()> {
     let greatest = given_out(tx).await?.or_greater(counters);
     for (sequence, last) in [("run_ids", greatest.run), ("fences", greatest.fence)] {
-        // One that has given out nothing is left at its beginning: there is no 0 in it.
+        // A sequence that has given out nothing is left at its beginning: there is no 0 in it.
         if last > 0 {
             tx.query_one(&format!("SELECT setval('{sequence}', $1)"), &[&last]).await?;
         }

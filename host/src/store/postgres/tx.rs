@@ -1,4 +1,4 @@
-//! A connection in a transaction, or one to read with.
+//! A connection in a transaction, or for reads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,36 +14,35 @@ use crate::store::hints::Told;
 use super::errors::Step;
 use super::shared::Shared;
 
-/// What a statement is given.
+/// The parameters of a statement.
 pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// A statement, and what it is given.
+/// A statement, and its parameters.
 pub(super) type Ask<'a> = (&'a str, Params<'a>);
 
-/// What a piece of work works on. Dropped without having been ended well, it takes the connection with it: nobody
-/// knows what state that is in.
+/// The connection that a piece of work uses. A drop without a clean end closes it, because its state is unknown then.
 #[derive(Debug)]
 pub(super) struct Tx {
-    /// Taken out only when this is dropped.
+    /// Taken out only in `drop`.
     client: Option<Object>,
-    /// No transaction is open on it, and no answer outstanding.
+    /// No transaction is open on the connection, and no answer is outstanding.
     clean: bool,
-    /// A transaction is to be begun, with the first statement.
+    /// A transaction must begin with the next statement.
     to_begin: AtomicBool,
-    /// The commit is on its way.
+    /// The commit was sent.
     committing: Arc<AtomicBool>,
-    /// What all connections have in common.
+    /// State that all connections share.
     pub(super) shared: Arc<Shared>,
-    /// Who is to be told once it is committed.
+    /// Hints to send after the commit.
     pub(super) told: Told,
-    /// Where in `tally` this one counts.
+    /// The shard of `tally` in which this transaction counts.
     pub(super) shard: i16,
-    /// The same was tried before, and it is not known whether it was committed.
+    /// The same work was tried before, and may have been committed.
     pub(super) doubt: bool,
 }
 
 impl Tx {
-    /// Take a connection. Waits for one to be free.
+    /// Takes a connection of the pool. Waits for one to be free.
     pub(super) async fn take(shared: &Arc<Shared>, shard: i16, doubt: bool) -> Step<Self> {
         Ok(Self {
             client: Some(shared.pool.get().await?),
@@ -61,13 +60,13 @@ impl Tx {
         self.client.as_ref().expect("it is taken out only when this is dropped")
     }
 
-    /// Send statements one behind the other, without waiting for the answer to one before the next is on its way: what waits is
-    /// one round trip, however many there are. They are done in this order. The rows of each.
+    /// Sends statements one behind the other, without waiting for answers in between: however many they are, the wait
+    /// is one round trip. They are done in this order. Returns the rows of each.
     pub(super) async fn flight(&self, asks: &[Ask<'_>]) -> Step<Vec<Vec<Row>>> {
         self.send(asks, false).await
     }
 
-    /// The same, and commit. The answers hold only if all of them do: what fails in between is not committed.
+    /// Sends statements likewise, and commits. The answers hold only if all do: a failure undoes all.
     pub(super) async fn commit_with(&mut self, asks: &[Ask<'_>]) -> Step<Vec<Vec<Row>>> {
         let rows = self.send(asks, true).await?;
         self.clean = true;
@@ -77,7 +76,7 @@ impl Tx {
     async fn send(&self, asks: &[Ask<'_>], commit: bool) -> Step<Vec<Vec<Row>>> {
         let client = self.client();
         let mut prepared = Vec::with_capacity(asks.len());
-        // Before anything is sent: to prepare a statement that is new takes a round trip of its own.
+        // Preparing a new statement takes a round trip of its own, so this comes before anything is sent.
         for (sql, _) in asks {
             prepared.push(client.prepare_cached(sql).await?);
         }
@@ -104,13 +103,13 @@ impl Tx {
         Ok(self.query(sql, params).await?.into_iter().next())
     }
 
-    /// For statements that always have one row.
+    /// Runs a statement that always returns one row.
     pub(super) async fn query_one(&self, sql: &str, params: Params<'_>) -> Step<Row> {
         let row = self.query_opt(sql, params).await?;
         row.ok_or_else(|| StoreError::Other(format!("the database has no row to answer with: {sql}")).into())
     }
 
-    /// How many rows it was about.
+    /// Runs a statement, and returns the number of rows that it affected.
     pub(super) async fn execute(&self, sql: &str, params: Params<'_>) -> Step<u64> {
         let client = self.client();
         let statement = client.prepare_cached(sql).await?;
@@ -118,24 +117,24 @@ impl Tx {
         Ok(client.execute(&statement, params).await?)
     }
 
-    /// Statements without parameters and answers, in the simple protocol.
+    /// Runs statements without parameters and answers, in the simple protocol.
     pub(super) async fn batch(&self, sql: &str) -> Step<()> {
         self.flight(&[]).await?;
         Ok(self.client().batch_execute(sql).await?)
     }
 
-    /// Begin a transaction, with its first statement. If that fails, nothing is known of the connection.
+    /// Begins a transaction with its first statement. If that fails, the connection's state is unknown.
     pub(super) fn begin(&mut self) {
         self.clean = false;
         self.to_begin.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the commit is on its way: from then on nobody knows whether it is done, until there is an answer.
+    /// Returns the flag for a commit that was sent: from then on its result is unknown, until there is an answer.
     pub(super) fn committing(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.committing)
     }
 
-    /// Commit what was done, if that has not happened yet.
+    /// Commits, if that has not happened yet.
     pub(super) async fn commit(&mut self) -> Step<()> {
         if !self.clean && !*self.to_begin.get_mut() {
             self.commit_with(&[]).await?;
@@ -144,7 +143,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Undo what was done; the connection can be used again then.
+    /// Rolls back, after which the connection can be used again.
     pub(super) async fn roll_back(&mut self) -> Step<()> {
         if !std::mem::take(self.to_begin.get_mut()) {
             self.batch("ROLLBACK").await?;
@@ -153,18 +152,18 @@ impl Tx {
         Ok(())
     }
 
-    /// What follows is a transaction for each statement, whose failure leaves the connection as it is. Until an answer is
-    /// there it counts as in use.
+    /// Declares that each statement from here on is a transaction of its own, whose failure leaves the connection as it
+    /// is. Until [`Self::read`] the connection counts as in use.
     pub(super) fn reading(&mut self) {
         self.clean = false;
     }
 
-    /// All answers are there.
+    /// Declares that all answers have arrived.
     pub(super) fn read(&mut self) {
         self.clean = true;
     }
 
-    /// So many numbers of a sequence, in order.
+    /// Draws `count` numbers of a sequence, in order.
     pub(super) async fn next(&self, sequence: &str, count: usize) -> Step<Vec<i64>> {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let sql = format!("SELECT nextval('{sequence}') FROM generate_series(1, $1::bigint)");
@@ -177,7 +176,7 @@ impl Drop for Tx {
         if !self.clean
             && let Some(client) = self.client.take()
         {
-            // Out of the pool: dropping the client itself closes the connection.
+            // The client leaves the pool, so that dropping it closes the connection.
             drop(Object::take(client));
         }
     }

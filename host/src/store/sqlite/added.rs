@@ -1,4 +1,4 @@
-//! Added schedules: rows that people write, and that make runs by the thousand in one transaction.
+//! Added schedules: rows that users write, and that make runs by the thousand in one transaction.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -18,10 +18,10 @@ use super::rows::{instant, maybe_instant, name, number, task_key, to_sql};
 use super::runs::enqueue_one;
 use super::writer::Writing;
 
-/// Schedules of a tenant's task that have come further than an instant.
+/// Condition for unfinished schedules of a tenant's task whose cursors are later than an instant.
 const AHEAD: &str = "tenant = ?1 AND task = ?2 AND deleted = 0 AND finished_at IS NULL AND cursor_at > ?3";
 
-/// What [`info`] reads, in its order.
+/// Columns that [`info`] reads, in its order.
 const INFO_COLUMNS: &str =
     "tenant, key, task, version, definition, length(data), created_at, cursor_at, fired, skipped, finished_at";
 
@@ -40,7 +40,7 @@ fn info(row: &Row<'_>) -> rusqlite::Result<ScheduleInfo> {
     })
 }
 
-/// The row of `key`, deleted or not.
+/// Returns the row of `key`, deleted or not.
 pub(super) fn find(conn: &Connection, key: &ScheduleKey) -> rusqlite::Result<Option<Stored>> {
     conn.prepare_cached(&format!(
         "SELECT {INFO_COLUMNS}, id, data, deleted FROM schedules WHERE tenant = ?1 AND key = ?2"
@@ -86,7 +86,7 @@ pub(super) fn load(conn: &Connection, since: u64, limit: usize) -> rusqlite::Res
     .collect()
 }
 
-/// A version that is greater than all before.
+/// Draws a version that is greater than all before.
 fn next_version(conn: &Connection) -> rusqlite::Result<i64> {
     conn.prepare_cached("UPDATE counters SET schedules = schedules + 1 RETURNING schedules")?
         .query_row([], |row| row.get(0))
@@ -99,7 +99,7 @@ pub(super) fn add(w: &mut Writing, new: &AddSchedule) -> Step<Added> {
         Decision::Keep(info) => return Ok(Added::Existing(info)),
         Decision::Write { replaces } => replaces,
     };
-    // A number is an id once, and a version once: that of a row that was pruned comes back for no other.
+    // Each number is an id once, and a version once: a pruned row's number never comes back.
     let version = next_version(&w.conn)?;
     let info = w
         .conn
@@ -140,7 +140,7 @@ pub(super) fn delete(w: &mut Writing, key: &ScheduleKey, version: Option<u64>, n
     Ok(found.info)
 }
 
-/// See [`Schedules::reset_schedule`].
+/// See [`AddedSchedules::reset_schedule`].
 pub(super) fn reset(w: &mut Writing, key: &ScheduleKey, now: Timestamp) -> Step<Reset> {
     let Some(found) = find(&w.conn, key)?.filter(|found| !found.deleted) else {
         return Err(StoreError::from(ScheduleError::NotFound(key.key.clone())).into());
@@ -148,7 +148,7 @@ pub(super) fn reset(w: &mut Writing, key: &ScheduleKey, now: Timestamp) -> Step<
     if rules::reset(&found.info, now, false).map_err(StoreError::from)? != Move::Due {
         return Ok(Reset::Unchanged(found.info));
     }
-    // A new version has every host load it again, and makes what a host is about to fire stale.
+    // A new version makes all hosts load the schedule again, and makes a fire that a host is about to write stale.
     let version = next_version(&w.conn)?;
     let info = w
         .conn
@@ -160,8 +160,8 @@ pub(super) fn reset(w: &mut Writing, key: &ScheduleKey, now: Timestamp) -> Step<
     Ok(Reset::Moved(info))
 }
 
-/// Lets the schedules of `task` go on from `now` that have come to a later instant. Their versions are drawn together, as there may be
-/// a million of them.
+/// Moves the cursors of the task's schedules that are later than `now` back to `now`. Their versions are drawn
+/// together, as there may be a million of them.
 pub(super) fn reset_all_of(w: &mut Writing, task: &TaskKey, now: Timestamp) -> rusqlite::Result<()> {
     let (tenant, task, now) = (task.tenant.as_str(), task.task.as_str(), now.as_millis());
     let ahead: i64 = w
@@ -186,8 +186,8 @@ pub(super) fn reset_all_of(w: &mut Writing, task: &TaskKey, now: Timestamp) -> r
     Ok(())
 }
 
-/// Delete rows that nobody needs any more: of schedules that were deleted, and of those that finished before `oldest`; at
-/// most a piece of them. Returns how many there were.
+/// Deletes rows that are no longer needed: of deleted schedules after a while, and of those that finished before
+/// `oldest`; at most a piece of each. Returns their number.
 pub(super) fn prune(conn: &Connection, oldest: Timestamp, now: Timestamp) -> rusqlite::Result<usize> {
     let mut statement = conn.prepare_cached(
         "DELETE FROM schedules WHERE id IN (SELECT id FROM schedules INDEXED BY schedules_over \
@@ -203,7 +203,7 @@ pub(super) fn fire(w: &mut Writing, fire: &FireAdded) -> Step<Vec<FiredSchedule>
     fire.due.iter().map(|due| fire_one(w, due, ids[due.task], &fire.tasks[due.task], fire.now)).collect()
 }
 
-/// What is so of a schedule when it is fired.
+/// A schedule as it is when it is fired.
 struct Current {
     version: u64,
     progress: ScheduleProgress,
@@ -250,7 +250,7 @@ fn fire_one(w: &mut Writing, due: &DueSchedule, id: TaskId, task: &FiredTask, no
     Ok(FiredSchedule::Done { run, fired, finished })
 }
 
-/// Whether a run that the key of a tenant has made is not over. By key, so that it holds over a deletion.
+/// Returns whether the key of a tenant has a run that is not over. By key, so that this holds across a deletion.
 fn busy(w: &Writing, key: &Name, tenant: &Name) -> rusqlite::Result<bool> {
     let mut statement =
         w.conn.prepare_cached("SELECT task FROM runs INDEXED BY runs_of_schedule WHERE state < 2 AND schedule = ?1")?;

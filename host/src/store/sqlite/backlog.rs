@@ -1,4 +1,4 @@
-//! What waits because tasks asked for it.
+//! Counts the runs that wait because tasks asked for them, and their bytes.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -19,7 +19,7 @@ impl Backlog for SqliteStore {
 
 const _: () = assert!(cause_code(Cause::Task) == 3);
 
-/// From the index alone, which has no other runs.
+/// Sums from the index alone, which has no other runs.
 const OF_TASK: &str = "SELECT coalesce(sum(bytes), 0), count(*) FROM (SELECT bytes FROM runs INDEXED BY runs_asked_for \
      WHERE state = 0 AND cause = 3 AND task = ?1 LIMIT ?2)";
 

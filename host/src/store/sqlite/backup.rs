@@ -1,7 +1,7 @@
-//! Copies of a store file, and putting one in its place.
+//! Copies a store file, and puts a copy in its place.
 //!
-//! A copy says in itself that it is one (`epoch.rs`), so that a host takes no log for its own that belongs to another
-//! state, and gives out no number again that was given out after the copy was made.
+//! A copy says that it is one (`epoch.rs`), so that a host neither uses a log that belongs to another state nor gives
+//! out a number again that was given out after the copy was made.
 
 use std::fs::{self, File};
 use std::io;
@@ -21,16 +21,15 @@ use crate::time::Timestamp;
 /// A restored store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// What lay there before, if anything did: the database, or only its log where the copy had been put in its place
-    /// already.
+    /// The old files, if there were any: the database, or only its log if the copy had been put in its place already.
     pub aside: Vec<PathBuf>,
 }
 
-/// Writes what the store at `path` has at this moment into the new file `to`, also while a host uses the store. Blocks.
+/// Writes the present contents of the store at `path` into the new file `to`, even while a host uses the store. Blocks.
 ///
 /// # Errors
 ///
-/// [`StoreError::Unusable`] where there is no store, `to` is there already, or a file does not fit its log;
+/// [`StoreError::Unusable`] if there is no store, `to` exists already, or a file does not fit its log;
 /// [`StoreError::DiskFull`].
 pub fn backup(path: &Path, to: &Path, now: Timestamp) -> Result<()> {
     if !path.is_file() {
@@ -39,8 +38,8 @@ pub fn backup(path: &Path, to: &Path, now: Timestamp) -> Result<()> {
     if to.symlink_metadata().is_ok() {
         return Err(exists(to));
     }
-    // Without the lock, as no host is to be kept from starting. So a host may carry its log over between two looks at the
-    // files: then the second time finds that they fit.
+    // This takes no lock, because a backup must not keep a host from starting. So a host may carry its log over between
+    // two looks at the files: then they fit at the second try.
     let last = Lock::last(path);
     fit::check(path, last.as_ref()).or_else(|_| fit::check(path, last.as_ref()))?;
     let source = fit::with_log(path).map_err(|e| translate(&e, path))?;
@@ -48,7 +47,7 @@ pub fn backup(path: &Path, to: &Path, now: Timestamp) -> Result<()> {
 
     let part = Part::make(to)?;
     let target = part.path.to_string_lossy().into_owned();
-    // One transaction that only reads: commits go on beside it.
+    // This is one transaction that only reads: commits go on beside it.
     source.execute("VACUUM INTO ?1", [target]).map_err(|e| translate(&e, to))?;
     let mut copy = Connection::open(&part.path).map_err(|e| translate(&e, to))?;
     seal(&mut copy, to, |conn| epoch::mark_copy(conn, now, false))?;
@@ -56,15 +55,15 @@ pub fn backup(path: &Path, to: &Path, now: Timestamp) -> Result<()> {
     part.finish(to)
 }
 
-/// Puts the copy `from` in the place of the store at `path`, which no host may be using, and keeps aside what lay there.
+/// Puts the copy `from` in the place of the store at `path`, which no host may be using, and keeps the old files aside.
 /// Blocks.
 ///
 /// `from` may be `path` itself: a copy that was put there already, beside a log that is not its own.
 ///
 /// # Errors
 ///
-/// [`StoreError::Unusable`] where a host uses the store, or the copy is no store, damaged, or of a newer schema: nothing
-/// was changed. [`StoreError::DiskFull`], in the same way.
+/// [`StoreError::Unusable`] if a host uses the store, or the copy is no store, damaged, or of a newer schema;
+/// [`StoreError::DiskFull`]. In either case nothing was changed.
 pub fn restore(from: &Path, path: &Path, now: Timestamp) -> Result<Restored> {
     let mut lock = Lock::take(path)?;
     lock.tell(None);
@@ -89,7 +88,7 @@ pub fn restore(from: &Path, path: &Path, now: Timestamp) -> Result<Restored> {
 
     let aside = put_aside(path, in_place, now).map_err(|e| failed(path, "keep aside", &e))?;
     part.replace(path)?;
-    // Now the log belongs to nothing here. A crash before this line leaves a marked copy beside it, which is refused.
+    // The log belongs to nothing here now. A crash before this line leaves a marked copy beside it, which is refused.
     for ending in ["-wal", "-shm", "-journal"] {
         remove(&beside(path, ending)).map_err(|e| failed(path, "remove the log of", &e))?;
     }
@@ -97,7 +96,7 @@ pub fn restore(from: &Path, path: &Path, now: Timestamp) -> Result<Restored> {
     Ok(Restored { aside })
 }
 
-/// Brings a copy to this program's schema, has `mark` say what it is, and makes it one file.
+/// Migrates a copy to this program's schema, has `mark` write its identity, and makes it one file.
 fn seal(copy: &mut Connection, at: &Path, mark: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<()> {
     let sql = |e: rusqlite::Error| translate(&e, at);
     copy.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(())).map_err(sql)?;
@@ -106,9 +105,9 @@ fn seal(copy: &mut Connection, at: &Path, mark: impl FnOnce(&Connection) -> rusq
     mark(copy).map_err(sql)
 }
 
-/// Copies a file to restore, with what its own log has if it has one.
+/// Copies a file to restore, with its own log if it has one.
 fn take_in(from: &Path, part: &Path, in_place: bool) -> Result<()> {
-    // A store that a host has open changes while it is copied.
+    // The lock keeps hosts out, because a store in use changes while it is copied.
     let _still = if !in_place && beside(from, ".lock").exists() { Some(Lock::take(from)?) } else { None };
     copy_into(from, &private_again(part)?).map_err(|e| failed(from, "read", &e))?;
     let log = beside(from, "-wal");
@@ -120,18 +119,18 @@ fn take_in(from: &Path, part: &Path, in_place: bool) -> Result<()> {
     Ok(())
 }
 
-/// How far the store at `path` has come, as far as that can be read.
+/// Returns the epoch and the numbers of the store at `path`, if they can be read.
 fn state(path: &Path, last: Option<&Identity>) -> Option<(i64, GivenOut)> {
     if !path.is_file() {
         return None;
     }
-    // Without the log some of the numbers that were given out are not known.
+    // Without the log some of the numbers that were given out are unknown.
     fit::check(path, last).ok()?;
     let conn = fit::with_log(path).ok()?;
     Some((epoch::find(&conn).ok()?.identity.epoch, GivenOut::of(&conn).ok()?))
 }
 
-/// Gives what lies at `path` a second name, so that there is a store there at every moment.
+/// Gives the files at `path` a second name, so that there is a store at every moment.
 fn put_aside(path: &Path, in_place: bool, now: Timestamp) -> io::Result<Vec<PathBuf>> {
     let name = format!(".before-restore-{}", now.to_utc().format("%Y%m%dT%H%M%S%3fZ"));
     let aside = beside(path, &name);
@@ -143,7 +142,7 @@ fn put_aside(path: &Path, in_place: bool, now: Timestamp) -> io::Result<Vec<Path
             continue;
         }
         if fs::hard_link(&old, &new).is_err() {
-            // Not every file system has second names.
+            // Not every file system has hard links.
             copy_into(&old, &private::options().create_new(true).open(&new)?)?;
         }
         kept.push(new);
@@ -151,7 +150,7 @@ fn put_aside(path: &Path, in_place: bool, now: Timestamp) -> io::Result<Vec<Path
     Ok(kept)
 }
 
-/// A file that is being written beside its place. Gone when this is dropped, unless it was put there.
+/// A file that is being written beside its place, and is removed on drop unless it was put there.
 struct Part {
     path: PathBuf,
 }
@@ -163,13 +162,13 @@ impl Part {
         Ok(Self { path })
     }
 
-    /// Gives it its name, if nothing has it.
+    /// Gives the file its name, if no other has it.
     fn finish(self, to: &Path) -> Result<()> {
         self.write_through()?;
         match fs::hard_link(&self.path, to) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Err(exists(to)),
-            // Not every file system has second names.
+            // Not every file system has hard links.
             Err(_) if to.symlink_metadata().is_ok() => return Err(exists(to)),
             Err(_) => fs::rename(&self.path, to).map_err(|e| failed(to, "make", &e))?,
         }
@@ -177,7 +176,7 @@ impl Part {
         Ok(())
     }
 
-    /// Puts it in the place of `path`.
+    /// Puts the file in the place of `path`.
     fn replace(self, path: &Path) -> Result<()> {
         self.write_through()?;
         fs::rename(&self.path, path).map_err(|e| failed(path, "replace", &e))?;
@@ -193,7 +192,7 @@ impl Part {
 impl Drop for Part {
     fn drop(&mut self) {
         for ending in ["", "-wal", "-shm", "-journal"] {
-            // Not there if it was put in place.
+            // The file is gone if it was put in place.
             let _ = fs::remove_file(beside(&self.path, ending));
         }
     }
@@ -214,7 +213,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Names of files outlive a power cut once their directory is written. Where that cannot be asked for it is not needed.
+/// Writes the directory to the disk, so that names survive a power cut. A system that refuses this does not need it.
 fn write_names_through(path: &Path) {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     drop(File::open(directory).and_then(|directory| directory.sync_all()));

@@ -1,5 +1,5 @@
-//! Cache entries: each is written whole, with a version from the counter that fences come from, so that a key's
-//! versions grow even when it is deleted in between.
+//! Cache entries: each is written whole, with a version from the counter of fences, so that a key's versions grow even
+//! when it is deleted in between.
 
 use std::collections::BTreeMap;
 
@@ -67,12 +67,12 @@ pub(super) fn write(w: &mut Writing, write: &CacheWrite) -> Step<Written> {
     Ok(Written::Yes(version.unsigned_abs()))
 }
 
-/// Count the new value in, in the place of the old one, unless that is more than the tenant or the `writer` may have.
+/// Counts the new value in place of the old one, unless that is more than the tenant or the `writer` may have.
 fn make_room(conn: &Connection, write: &CacheWrite, writer: Option<i64>, found: Option<Found>) -> Step<()> {
     let tenant = &write.key.tenant;
     let mut found = found;
     if rules::exceeded(write, writer, &usage_at(conn, write, writer, found)?).is_some() {
-        // What has expired is absent to everyone, so deleting it changes nothing that a refusal must not change.
+        // Expired entries are absent to all readers, so deleting them changes nothing that a refusal must not change.
         delete_expired(conn, Some(tenant.as_str()), write.now, i64::MAX)?;
         found = find(conn, &write.key, write.now)?;
         if let Some(full) = rules::exceeded(write, writer, &usage_at(conn, write, writer, found)?) {
@@ -86,7 +86,7 @@ fn make_room(conn: &Connection, write: &CacheWrite, writer: Option<i64>, found: 
     Ok(())
 }
 
-/// What there is as `write` by the task `writer` comes, which has found an entry or not.
+/// Returns the usage that `write` by the task `writer` meets; `entry` is the one that it found.
 fn usage_at(
     conn: &Connection,
     write: &CacheWrite,
@@ -97,7 +97,7 @@ fn usage_at(
     Ok(Usage { of_tenant: usage(conn, write.key.tenant.as_str())?, of_task, entry })
 }
 
-/// Bytes that a tenant's entries have, expired ones included until they are deleted.
+/// Returns the bytes of a tenant's entries, including expired ones until they are deleted.
 fn usage(conn: &Connection, tenant: &str) -> rusqlite::Result<i64> {
     conn.prepare_cached("SELECT bytes FROM cache_usage WHERE tenant = ?1")?
         .query_row([tenant], |row| row.get(0))
@@ -112,7 +112,7 @@ pub(super) fn usage_of_all(conn: &Connection) -> rusqlite::Result<BTreeMap<Name,
     rows.collect()
 }
 
-/// Bytes that the entries have which a task was the last to write, expired ones included until they are deleted.
+/// Returns the bytes of the entries that a task wrote last, including expired ones until they are deleted.
 fn usage_of_task(conn: &Connection, task: i64) -> rusqlite::Result<i64> {
     conn.prepare_cached("SELECT bytes FROM cache_usage_of_tasks WHERE task = ?1")?
         .query_row([task], |row| row.get(0))
@@ -120,7 +120,7 @@ fn usage_of_task(conn: &Connection, task: i64) -> rusqlite::Result<i64> {
         .map(Option::unwrap_or_default)
 }
 
-/// So many bytes more of a tenant's, which the task `writer` wrote, if it was a task.
+/// Adds bytes to a tenant's sum, and to that of the task `writer`, if it was a task that wrote them.
 pub(super) fn count(conn: &Connection, tenant: &str, writer: Option<i64>, bytes: i64) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "INSERT INTO cache_usage (tenant, bytes) VALUES (?1, ?2) ON CONFLICT (tenant) DO UPDATE SET bytes = bytes + ?2",
@@ -149,7 +149,7 @@ pub(super) fn delete(w: &mut Writing, key: &CacheKey, claim: Option<ClaimKey>, n
     Ok(found.is_alive)
 }
 
-/// Delete up to `limit` entries that have expired, of one tenant or of all. Returns how many there were.
+/// Deletes up to `limit` expired entries, of one tenant or of all. Returns their number.
 pub(super) fn delete_expired(
     conn: &Connection,
     tenant: Option<&str>,

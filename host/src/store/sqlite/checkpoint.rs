@@ -1,6 +1,6 @@
-//! How the WAL is carried into the database. Most of it by a thread of its own, while the writer goes on: 16 MiB take a busy disk
-//! a tenth of a second, for which nothing would be claimed. What was added meanwhile is carried by the writer between two
-//! transactions, as the WAL begins anew only when nothing is added to it during a checkpoint.
+//! Carries the WAL into the database. A thread of its own does most of it while the writer goes on: 16 MiB take a busy
+//! disk a tenth of a second, in which nothing would be claimed. The writer carries the rest over between two
+//! transactions, because the WAL begins anew only if nothing is added to it during a checkpoint.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,37 +15,37 @@ use super::epoch;
 use super::writer::Board;
 use crate::supervisor::{After, Supervisor};
 
-/// After how many pages in the WAL its changes are carried into the database. More of them share a page then (the ends
-/// of tables and indexes are in nearly every commit), at the price of a larger WAL file: 4096 pages are 16 MiB.
+/// Pages in the WAL at which its changes are carried into the database. With more, more changes share a page (the ends
+/// of tables and indexes are in nearly every commit), but the WAL file is larger: 4096 pages are 16 MiB.
 const PAGES: u32 = 4096;
 
-/// Times that a checkpoint waits for the disk: the WAL, the database, and the WAL's new header with the next commit.
+/// Waits of a checkpoint for the disk: the WAL, the database, and the WAL's new header with the next commit.
 const SYNCS: u64 = 3;
 
-/// The thread, and what is left to the writer.
+/// The thread that makes checkpoints, and what is left to the writer.
 #[derive(Debug)]
 pub(super) struct Checkpoints {
     path: PathBuf,
     board: Arc<Board>,
     /// The WAL's size at which the next checkpoint is begun.
     at: u32,
-    /// The thread is at one.
+    /// The thread is making a checkpoint.
     under_way: bool,
-    /// It has done its part.
+    /// The thread has done its part.
     carried: Arc<AtomicBool>,
     begin: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Checkpoints {
-    /// Start the thread, on a connection of its own.
+    /// Starts the thread, on a connection of its own.
     pub(super) fn start(conn: Connection, board: Arc<Board>, path: &Path) -> std::io::Result<Self> {
         let (begin, begun) = channel();
         let carried = Arc::new(AtomicBool::new(false));
         let (done, counted, at) = (carried.clone(), board.clone(), path.to_owned());
         let thread = Supervisor::of_process().thread("store-checkpoint", After::Again, move || {
             while let Ok(()) = begun.recv() {
-                // Also after a panic, or there would never be another checkpoint.
+                // This runs also after a panic, or there would never be another checkpoint.
                 let _done = Done(&done);
                 carry(&conn, &counted, &at);
             }
@@ -54,8 +54,8 @@ impl Checkpoints {
         Ok(Self { path, board, at: PAGES, under_way: false, carried, begin: Some(begin), thread: Some(thread) })
     }
 
-    /// Begin a checkpoint when the WAL has grown enough, and end one of which the thread has done its part. `conn` is the writer's,
-    /// between two transactions.
+    /// Begins a checkpoint when the WAL has grown enough, and ends one of which the thread has done its part. `conn` is
+    /// the writer's, between two transactions.
     pub(super) fn step(&mut self, conn: &Connection) {
         let pages = self.board.wal_pages.load(Ordering::Relaxed);
         if self.under_way {
@@ -64,11 +64,12 @@ impl Checkpoints {
                 if carry(conn, &self.board, &self.path) {
                     self.note(epoch::after_checkpoint(conn));
                 }
-                // If a reader holds on to an old state, or there is no room, the WAL goes on growing: try later, not each time.
+                // If a reader holds on to an old state, or there is no room, the WAL keeps growing: the next try is
+                // later, not each time.
                 self.at = pages + PAGES;
             }
         } else if pages < self.at {
-            // Small again: it has begun anew since.
+            // A small WAL has begun anew since.
             self.at = self.at.min(pages.max(1) + PAGES);
         } else if let Some(begin) = &self.begin {
             self.note(epoch::before_checkpoint(conn));
@@ -76,7 +77,7 @@ impl Checkpoints {
         }
     }
 
-    /// An epoch that could not be written only makes it harder to tell a copy from the store.
+    /// Logs that an epoch could not be written, which only makes it harder to tell a copy from the store.
     fn note(&self, written: rusqlite::Result<()>) {
         if let Err(e) = written {
             debug!(path = %self.path.display(), error = %e, "Cannot write down how far the store has come");
@@ -95,7 +96,7 @@ impl Drop for Checkpoints {
     }
 }
 
-/// Says when this is dropped that the thread has done its part.
+/// Reports on its drop that the thread has done its part.
 struct Done<'a>(&'a AtomicBool);
 
 impl Drop for Done<'_> {
@@ -104,8 +105,8 @@ impl Drop for Done<'_> {
     }
 }
 
-/// Carries what there is in the WAL; returns whether that was all of it. Only the caller waits for it, and it waits for
-/// no reader.
+/// Carries the contents of the WAL over; returns whether that was all of it. Only the caller waits for it, and it waits
+/// for no reader.
 fn carry(conn: &Connection, board: &Board, path: &Path) -> bool {
     let numbers = |row: &rusqlite::Row<'_>| Ok([row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?]);
     match conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], numbers) {

@@ -1,4 +1,4 @@
-//! How runs are taken and held. How they are ended is in `finish`.
+//! Claims runs, and extends claims. `finish` ends them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,10 +17,11 @@ use crate::store::{ClaimRequest, Claimed, Death, Expired, Extended, LossPolicy, 
 use crate::task::Name;
 use crate::time::Timestamp;
 
-/// A run that waits, on its way to being claimed.
+/// A waiting run that may be claimed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
-    /// Its place among its task's: a task with a long backlog gets its second place only after every other its first.
+    /// Its place among its task's runs: a task with a long backlog gets its second place only after every other its
+    /// first.
     pub(super) rank: usize,
     pub(super) run_at: Timestamp,
     pub(super) run: RunId,
@@ -28,15 +29,15 @@ pub(super) struct Candidate {
     pub(super) held: bool,
 }
 
-/// A task that may have runs to be claimed, in the order in which tasks are looked at.
+/// A task that may have runs to claim, in the order in which tasks are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Open {
-    /// It has nothing for us that is due earlier.
+    /// It has no usable run that is due earlier.
     not_before: Timestamp,
     task: TaskId,
-    /// How many of its runs may be taken.
+    /// The number of its runs that may be claimed.
     room: usize,
-    /// Only those are to be had that start while their task is held back.
+    /// Only runs that start although their task is held back may be claimed.
     held: bool,
 }
 
@@ -44,7 +45,7 @@ struct Open {
 pub(super) fn claim(w: &mut Writing, request: &ClaimRequest) -> Step<Claimed> {
     policies::cancel_late(w, request.now)?;
     let mut next_run_at = w.ledger.start_by().map(|at| at.plus(Duration::from_millis(1)));
-    // Alone: what is left for the others is what the next claim is told.
+    // Forced runs are claimed alone; the next claim sees the others.
     let forced = take_forced(w, request, &mut next_run_at)?;
     if !forced.is_empty() {
         w.told.changes = true;
@@ -80,8 +81,8 @@ pub(super) fn claim(w: &mut Writing, request: &ClaimRequest) -> Step<Claimed> {
     Ok(Claimed { claims, next_run_at })
 }
 
-/// Which of the due runs of `tasks` are taken where tenants are told apart: each has its own choice of as many as it may, and
-/// of all those chosen come first those of the tenants that have the fewest runs under way.
+/// Chooses which due runs of `tasks` to claim if tenants are told apart: each tenant has its own choice of as many as
+/// it may, and of all these come first those of the tenants that have the fewest running runs.
 fn choose_fairly(
     w: &mut Writing,
     tasks: Vec<Open>,
@@ -105,10 +106,10 @@ fn choose_fairly(
     Ok(taken)
 }
 
-/// Keep the first `limit` of those found.
+/// Keeps the first `limit` of the runs that were found.
 fn leave_beyond(w: &mut Writing, found: &mut Vec<Candidate>, limit: usize) {
     for left in found.drain(limit.min(found.len())..) {
-        // Looked at and not taken: it is what its task has next.
+        // A run that was looked at and not claimed is the next of its task.
         let row = w.ledger.row(left.task);
         let (not_before, held_not_before) = (row.not_before, row.held_not_before);
         if left.held {
@@ -119,7 +120,7 @@ fn leave_beyond(w: &mut Writing, found: &mut Vec<Candidate>, limit: usize) {
     }
 }
 
-/// Which of the due runs of `tasks` are taken, at most `limit`.
+/// Chooses which due runs of `tasks` to claim, at most `limit`.
 fn choose(
     w: &mut Writing,
     tasks: &mut [Open],
@@ -129,11 +130,11 @@ fn choose(
 ) -> Step<Vec<Candidate>> {
     tasks.sort_unstable();
     let mut found: Vec<Candidate> = Vec::new();
-    // First each task's fair share, then all that those with more in store can give. Mostly the first is enough.
+    // First comes each task's fair share, then all that tasks with more can give. Mostly the first is enough.
     let share = Places { running: 0, room: limit }.share_of_each(tasks.len());
     let mut more = Vec::new();
     for (place, open) in tasks.iter().enumerate() {
-        // The heads of the tasks before are all earlier than whatever this one and those after it have.
+        // The first runs of the tasks before are all earlier than any of this task and those after it.
         if place >= limit && found.iter().filter(|c| c.rank == 0 && c.run_at <= open.not_before).count() >= limit {
             break;
         }
@@ -156,15 +157,15 @@ fn choose(
     Ok(found)
 }
 
-/// Waiting runs of a task, earliest first.
+/// Selects waiting runs of a task, earliest first.
 const LOOK: &str = "SELECT run_at, id FROM runs WHERE state = 0 AND task = ?1 ORDER BY run_at, id LIMIT ?2";
 
-/// Those of them that start while their task is held back: see [`crate::supervision::goes_through`].
+/// Selects those of them that start while their task is held back: see [`crate::supervision::goes_through`].
 const LOOK_WHILE_HELD: &str = "SELECT run_at, id FROM runs WHERE state = 0 AND task = ?1 AND cause = 2 AND attempt = 0 \
      ORDER BY run_at, id LIMIT ?2";
 const _: () = assert!(cause_code(Cause::Demand) == 2);
 
-/// Add up to `wanted` due runs of a task to `found`, and remember when it has the next. Returns how many there were.
+/// Adds up to `wanted` due runs of a task to `found`, and remembers when its next is due. Returns how many were added.
 fn look(
     w: &mut Writing,
     open: &Open,
@@ -250,7 +251,7 @@ fn input(conn: &Connection, run: RunId) -> rusqlite::Result<Vec<u8>> {
     Ok(input.unwrap_or_default())
 }
 
-/// What is known of a claim that holds.
+/// The data of a run whose claim holds.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) task: TaskId,
@@ -260,11 +261,11 @@ pub(super) struct Held {
     pub(super) cancel: Option<String>,
 }
 
-/// The run of `claim`, if it is still that claim's.
+/// Returns the run of `claim`, if the claim still holds.
 ///
 /// # Errors
 ///
-/// [`StoreError::ClaimLost`] if it is not.
+/// [`StoreError::ClaimLost`] if it does not.
 pub(super) fn held(conn: &Connection, claim: ClaimKey) -> Step<Held> {
     let held = conn
         .prepare_cached(
@@ -332,7 +333,7 @@ pub(super) fn expired(conn: &Connection, now: Timestamp, limit: usize) -> rusqli
     .collect()
 }
 
-/// See [`crate::store::Store::abandon`]. With no host: the claims of all.
+/// See [`crate::store::Store::abandon`]. Without a host it ends the claims of all.
 pub(super) fn abandon(conn: &Connection, host: Option<&str>) -> rusqlite::Result<usize> {
     conn.prepare_cached(
         "UPDATE runs INDEXED BY runs_running SET lease_until = ?1 WHERE state = 1 AND coalesce(?2 = host, true)",

@@ -1,4 +1,4 @@
-//! The contract of a store, subject by subject: each method is passed on to the file that does it.
+//! The contract of a store, subject by subject: each method calls the file that does the work.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl Runs for SqliteStore {
     }
 
     async fn prune(&self, retention: Retention, now: Timestamp) -> Result<u64> {
-        // Small pieces, so that others' commands come in between.
+        // The pieces are small, so that other commands come in between.
         let oldest = now.minus(retention.age);
         while self.write(move |w| Ok(added::prune(&w.conn, oldest, now)?)).await? > 0 {}
         while self.write(move |w| Ok(published::prune(&w.conn, now)?)).await? > 0 {}

@@ -1,47 +1,48 @@
-//! Which store a file is, and how far it has come: an id that it keeps for good, and an epoch that only grows.
+//! The identity of a store file: an id that it keeps for good, and an epoch that only grows.
 //!
-//! The epoch tells whether a database and the write-ahead log beside it belong together ([`super::fit`]). It is odd while
-//! the log is carried into the database and even while the log grows, so that the database alone has an odd one once all is
-//! carried, and every copy that is made meanwhile has an even one: the log that begins then follows the first and no copy.
+//! The epoch tells whether a database and the write-ahead log beside it belong together ([`super::fit`]). It is odd
+//! while the log is carried into the database and even while the log grows. So the database alone has an odd one once
+//! all is carried, and every copy that is made while the log grows has an even one: the next log follows the database
+//! and no copy.
 //!
-//! A copy of a store may be put in its place. Then numbers that were given out after the copy was made must not be given
-//! out again, because fences, versions and run ids are known outside of the store.
+//! A copy of a store may be put in its place. Numbers that were given out after the copy was made must not be given out
+//! again then, because fences, versions and run ids are known outside of the store.
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tracing::warn;
 
 use crate::time::Timestamp;
 
-/// By how many run ids, and versions of schedules and plugins, a store goes on that does not know how many were given out
-/// after it was copied: more than a host makes in a week at a thousand a second, few enough digits to be read.
+/// Run ids, and versions of schedules and plugins, that a store skips if it does not know how many were given out after
+/// it was copied: more than a host makes in a week at a thousand a second, few enough digits to be read.
 const RUN_GAP: i64 = 1_000_000_000;
 
-/// The same for fences, of which a run may take many. There is room for eight million of these gaps.
+/// Fences that it skips likewise, because a run may take many. There is room for eight million of these gaps.
 const FENCE_GAP: i64 = 1 << 40;
 
-/// A store, as the file that it is in says.
+/// The identity of a store, as its file has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     /// Its id, in hex.
     pub(super) store: String,
-    /// How far it has come.
+    /// Its epoch, which grows with each checkpoint.
     pub(super) epoch: i64,
 }
 
 impl Identity {
-    /// As it is written in a lock file.
+    /// Returns the line for a lock file.
     pub(super) fn line(&self) -> String {
         format!("store {} epoch {}\n", self.store, self.epoch)
     }
 
-    /// From such a line.
+    /// Parses such a line.
     pub(super) fn of_line(line: &str) -> Option<Self> {
         let (store, epoch) = line.strip_prefix("store ")?.split_once(" epoch ")?;
         Some(Self { store: store.to_owned(), epoch: epoch.trim().parse().ok()? })
     }
 }
 
-/// All that a file says of itself.
+/// Everything that a file says of itself.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) identity: Identity,
@@ -49,7 +50,7 @@ pub(super) struct Found {
     pub(super) is_copy: bool,
 }
 
-/// What the file says that `conn` has open.
+/// Reads the identity in the file that `conn` has open.
 pub(super) fn find(conn: &Connection) -> rusqlite::Result<Found> {
     let schema = schema_numbers(conn)?;
     conn.query_row("SELECT store, epoch, cookie, version, copied_at IS NOT NULL FROM identity", [], |row| {
@@ -60,30 +61,31 @@ pub(super) fn find(conn: &Connection) -> rusqlite::Result<Found> {
     })
 }
 
-/// SQLite's own count of changes to the tables, and the number of migrations.
+/// Returns SQLite's own count of changes to the tables, and the number of migrations.
 fn schema_numbers(conn: &Connection) -> rusqlite::Result<(i64, i64)> {
     let number = |pragma| conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     Ok((number("schema_version")?, number("user_version")?))
 }
 
-/// Whether a log that says `in_log` was begun on a database that says `alone`.
+/// Returns whether a log with the epoch `in_log` was begun on a database with the epoch `alone`.
 pub(super) fn follows(alone: i64, in_log: i64) -> bool {
     let ahead = in_log - alone;
     // An odd epoch is the end of a log, and the next log has the next two.
     ahead == 0 || ahead == 1 || (ahead == 2 && alone % 2 == 1)
 }
 
-/// Marks the file that `conn` has open as a copy. `knows_all` is whether it knows all numbers that were ever given out.
+/// Marks the file that `conn` has open as a copy. `knows_all` tells whether it knows all numbers that were ever given
+/// out.
 pub(super) fn mark_copy(conn: &Connection, at: Timestamp, knows_all: bool) -> rusqlite::Result<()> {
     conn.execute("UPDATE identity SET copied_at = ?1, knows_all = ?2", params![at.as_millis(), knows_all]).map(drop)
 }
 
-/// Makes a copy that was put in the place of a store that very store. This comes before its first log is begun, because a copy
-/// that has a log is refused. `last` is what the last process found that opened the file.
+/// Turns a copy that was put in the place of a store into that store. This comes before its first log is begun, because
+/// a copy that has a log is refused. `last` is the identity that the last process to open the file found.
 ///
 /// # Errors
 ///
-/// SQLite's.
+/// SQLite's errors.
 pub(super) fn adopt(conn: &mut Connection, last: Option<&Identity>) -> rusqlite::Result<()> {
     let marked = conn.query_row("SELECT knows_all FROM identity WHERE copied_at IS NOT NULL", [], |row| row.get(0));
     let knows_all: Option<bool> = marked.optional()?;
@@ -105,20 +107,20 @@ pub(super) fn adopt(conn: &mut Connection, last: Option<&Identity>) -> rusqlite:
     tx.commit()
 }
 
-/// Begins a life of the store: all that its log has is carried over, and the log begun anew. Returns what the database
-/// alone says then: that outlives a power cut, whatever becomes of the log.
+/// Begins a life of the store: carries all of its log over, and begins the log anew. Returns the identity in the
+/// database alone, which survives a power cut, whatever becomes of the log.
 ///
 /// # Errors
 ///
-/// SQLite's.
+/// SQLite's errors.
 pub(super) fn begin(conn: &Connection) -> rusqlite::Result<Identity> {
     let found = find(conn)?.identity;
-    // An odd epoch stays, or a log that was cut off here again and again would be ever further ahead of its database.
+    // An odd epoch stays, or logs that are cut off here again and again would get ever further ahead of their database.
     let carried = found.epoch | 1;
     let begun = set(conn, carried).and_then(|()| checkpoint(conn)).and_then(|()| set(conn, carried + 1));
     match begun {
         Ok(()) => Ok(Identity { epoch: carried, ..found }),
-        // It only makes it harder to tell a copy from the store, and there may be room inside the file.
+        // This only makes it harder to tell a copy from the store, and there may be room inside the file.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => Ok(found),
         Err(error) => Err(error),
     }
@@ -129,12 +131,12 @@ fn checkpoint(conn: &Connection) -> rusqlite::Result<()> {
     conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
-/// Says that the log is to be carried over now.
+/// Records that the log will be carried over now.
 pub(super) fn before_checkpoint(conn: &Connection) -> rusqlite::Result<()> {
     step(conn, 0)
 }
 
-/// Says that all of it was carried over: the next log begins.
+/// Records that all of it was carried over: the next log begins.
 pub(super) fn after_checkpoint(conn: &Connection) -> rusqlite::Result<()> {
     step(conn, 1)
 }
@@ -174,7 +176,7 @@ impl GivenOut {
         })
     }
 
-    /// Has the store that `conn` has open give out greater ones only.
+    /// Makes the store that `conn` has open give out only greater ones.
     pub(super) fn raise(self, conn: &Connection) -> rusqlite::Result<()> {
         conn.execute(
             "UPDATE counters SET run = max(run, ?1), fence = max(fence, ?2), schedules = max(schedules, ?3), published = max(published, ?4)",
@@ -198,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_log_follows_the_database_it_was_begun_on_and_no_copy_made_before() {
-        // Alone after all was carried over; then the log has the next two, of which the first may have been carried already.
+        // After all was carried over the database has 3; then the log has the next two, of which the first may have
+        // been carried.
         assert!([3, 4, 5].iter().all(|in_log| follows(3, *in_log)));
         assert!([4, 5].iter().all(|in_log| follows(4, *in_log)));
 
@@ -209,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_lock_file_says_of_a_store_is_read_as_it_was_written() {
+    fn an_identity_in_a_lock_file_is_read_as_it_was_written() {
         let identity = Identity { store: "1a2b".into(), epoch: 77 };
 
         assert_eq!(Identity::of_line(identity.line().trim_end()), Some(identity));

@@ -1,4 +1,4 @@
-//! SQLite's errors in the words of the store's contract.
+//! Translates SQLite's errors into the store's contract.
 
 use std::path::Path;
 
@@ -6,12 +6,12 @@ use rusqlite::{ErrorCode, ffi};
 
 use crate::store::StoreError;
 
-/// Why a command came to nothing.
+/// The reason for which a command failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The database failed: the transaction is rolled back, whatever else was in it.
+    /// The database failed: the transaction is rolled back, with everything in it.
     Sql(rusqlite::Error),
-    /// The answer is no. Refusals come before the first write of a command, so there is nothing to undo.
+    /// The command is refused. Refusals come before its first write, so there is nothing to undo.
     Refused(StoreError),
 }
 
@@ -27,10 +27,10 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// What a command returns within its transaction.
+/// The result of a command within its transaction.
 pub(super) type Step<T> = Result<T, Failure>;
 
-/// What people are told of `error`, met in the database at `path`: one line that says what to do.
+/// Translates `error`, met in the database at `path`, into one line that tells an operator what to do.
 pub(super) fn translate(error: &rusqlite::Error, path: &Path) -> StoreError {
     let path = path.display();
     match error {
@@ -54,7 +54,7 @@ pub(super) fn translate(error: &rusqlite::Error, path: &Path) -> StoreError {
     }
 }
 
-/// The file is there, and not ours to change.
+/// Returns the error for a file that exists and cannot be written.
 pub(super) fn read_only(path: &str) -> StoreError {
     StoreError::Unusable(format!(
         "`{path}` is read-only: let this user write the file and its directory, or name another file for the store"

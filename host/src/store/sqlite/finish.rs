@@ -1,4 +1,4 @@
-//! How attempts end: all that is written with it, in one transaction.
+//! Ends attempts: everything that is written with an end is in one transaction.
 
 use rusqlite::{Connection, params};
 
@@ -72,7 +72,7 @@ pub(super) fn finish(w: &mut Writing, finish: &Finish) -> Step<Consequence> {
     Ok(consequence)
 }
 
-/// What a finish changes in the sums and for the task, and who is told.
+/// Changes the sums and the task for a finish, and notes which hints to send.
 fn count_finish(w: &mut Writing, held: &Held, finish: &Finish, entered: RunState, bytes: i64) -> Consequence {
     let (run, ended_at) = (finish.claim.run, finish.report.ended_at);
     let row = w.ledger.change(held.task);
@@ -91,20 +91,20 @@ fn count_finish(w: &mut Writing, held: &Held, finish: &Finish, entered: RunState
     let consequence = supervision::after(row.standing, row.paused.is_some(), &end, &finish.supervision);
     row.standing = consequence.standing;
     row.paused = row.paused.take().or_else(|| consequence.paused.clone());
-    // It may wait itself, or have made room for another.
+    // The run may wait itself, or have made room for another.
     w.told.runs |= row.count(RunState::Waiting) > 0;
     w.told.changes = true;
     consequence
 }
 
-/// Both kinds of locks that a run holds.
+/// Releases both kinds of locks that a run holds.
 fn release_all(w: &mut Writing, run: RunId) -> Step<()> {
     let released = w.conn.prepare_cached("DELETE FROM locks WHERE run = ?1")?.execute([run.0])?;
     w.told.locks |= released > 0;
     Ok(())
 }
 
-/// Write an attempt down. Returns the bytes of its logs.
+/// Writes an attempt. Returns the bytes of its logs.
 fn record(conn: &Connection, claim: ClaimKey, host: &str, report: &Report) -> rusqlite::Result<i64> {
     let accounts = &report.accounts;
     conn.prepare_cached(
@@ -153,7 +153,7 @@ fn record(conn: &Connection, claim: ClaimKey, host: &str, report: &Report) -> ru
     Ok(to_sql(texts + report.backtrace.as_ref().map_or(0, String::len)) + ROW_BYTES)
 }
 
-/// Keep what a run made. Returns its bytes.
+/// Keeps a run's output. Returns its bytes.
 fn keep_output(conn: &Connection, run: RunId, output: &Output) -> rusqlite::Result<i64> {
     if output.body.is_empty() && output.content_type.is_none() {
         return Ok(0);

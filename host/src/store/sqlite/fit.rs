@@ -1,8 +1,8 @@
-//! Sees that a database belongs to the write-ahead log that lies beside it, before SQLite carries the one into the other.
+//! Checks that a database belongs to the write-ahead log beside it, before SQLite carries the log into the database.
 //!
-//! When a host was killed, its log is not empty. A copy that is put in the place of the database then would have changes
-//! carried into it that were made to another state, which damages it or brings back what the copy was to be rid of.
-//! SQLite does not notice: the log does not say to which database it belongs.
+//! A killed host leaves a log that is not empty. If a copy is then put in the place of the database, changes that were
+//! made to another state would be carried into the copy, which damages it or brings back what it should undo. SQLite
+//! does not notice: the log does not say to which database it belongs.
 
 use std::fs;
 use std::path::Path;
@@ -17,8 +17,8 @@ use crate::store::{Result, StoreError};
 /// Size of a log's header: a log that has no more has nothing to carry over.
 const HEADER: u64 = 32;
 
-/// Refuses a database that is not the one its log was begun on. Changes neither. `last` is the store that was opened here
-/// last.
+/// Refuses a database that is not the one on which its log was begun. Changes neither file. `last` is the store that
+/// was last opened here.
 ///
 /// # Errors
 ///
@@ -35,11 +35,11 @@ pub(super) fn check(path: &Path, last: Option<&Identity>) -> Result<()> {
     )))
 }
 
-/// Whether it does, or that cannot be told, in which case SQLite itself says what is wrong with the file.
+/// Returns whether it fits, or this cannot be told; then SQLite itself says what is wrong with the file.
 fn fits(path: &Path, last: Option<&Identity>) -> bool {
     let alone = match alone(path).and_then(|conn| epoch::find(&conn)) {
         Ok(found) => found,
-        // A store of before there were identities, in the place of one that has one.
+        // A store from before identities does not fit in the place of one that has an identity.
         Err(error) if is_no_table(&error) => return last.is_none(),
         Err(_) => return true,
     };
@@ -57,11 +57,11 @@ fn fits(path: &Path, last: Option<&Identity>) -> bool {
     }
 }
 
-/// Opens a database to read what is in it without its log.
+/// Opens a database to read its contents without its log.
 ///
 /// # Errors
 ///
-/// SQLite's.
+/// SQLite's errors.
 pub(super) fn alone(path: &Path) -> rusqlite::Result<Connection> {
     let mut uri = String::from("file:");
     for byte in path.as_os_str().as_encoded_bytes() {
@@ -74,14 +74,14 @@ pub(super) fn alone(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(uri, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
 }
 
-/// Opens a database to read what is in it and in its log. Both stay as they are.
+/// Opens a database to read its contents and those of its log. Both stay as they are.
 ///
 /// # Errors
 ///
-/// SQLite's.
+/// SQLite's errors.
 pub(super) fn with_log(path: &Path) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    // The last to close it would carry the log over.
+    // Otherwise the last connection to close would carry the log over.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(conn)
 }

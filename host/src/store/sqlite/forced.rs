@@ -1,5 +1,5 @@
-//! Runs that go past limits because a person wants to see them run: taken before all others, and whatever else holds
-//! their tasks and tenants back.
+//! Runs that go past limits because a person wants to see them run: they are claimed before all others, whatever else
+//! holds their tasks and tenants back.
 
 use super::claims::{Candidate, take};
 use super::errors::Step;
@@ -11,12 +11,12 @@ use crate::store::ClaimRequest;
 use crate::store::rules::claims::sooner;
 use crate::time::Timestamp;
 
-/// All that wait, earliest first. Only a first attempt is one: what is tried again, or deferred itself, waits like others,
-/// so that no guest can stay past its limits for longer than one attempt.
+/// Selects all that wait, earliest first. Only a first attempt is one: a retry or a deferral waits like others, so that
+/// no guest can stay past its limits for longer than one attempt.
 const FORCED: &str = "SELECT run_at, id, task FROM runs INDEXED BY runs_forced \
      WHERE state = 0 AND forced = 1 AND attempt = 0 ORDER BY run_at, id";
 
-/// Take those that are due, at most as many as were asked for.
+/// Claims those that are due, at most as many as requested.
 pub(super) fn take_forced(
     w: &mut Writing,
     request: &ClaimRequest,

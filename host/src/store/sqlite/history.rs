@@ -1,4 +1,4 @@
-//! What people and the API ask: reading only.
+//! Answers the questions of people and the API, by reading only.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Ve
     let before = filter.before.map_or(i64::MAX, |run| run.0);
     let limit = to_sql(filter.limit);
     let of_task = filter.tenant.is_some() || filter.task.is_some();
-    // The few that wait or run have indexes of their own; those that are over are read newest first until enough match.
+    // Waiting and running runs are few and have indexes of their own; others are read newest first until enough match.
     let (index, condition) = match filter.state {
         Some(RunState::Waiting) => ("INDEXED BY runs_waiting", "r.state = 0".into()),
         Some(RunState::Running) => ("INDEXED BY runs_running", "r.state = 1".into()),
@@ -65,7 +65,7 @@ pub(super) fn latest_runs(
     tenant: &Name,
     task: Option<&Name>,
 ) -> rusqlite::Result<BTreeMap<Name, LatestRuns>> {
-    // Each has an index of its own: neither a long queue nor runs that were skipped are read through.
+    // Each query has an index of its own: neither a long queue nor skipped runs are read through.
     let begun = "SELECT max(id) FROM runs INDEXED BY runs_begun WHERE task = t.id AND attempt > 0";
     let waiting = "SELECT id FROM runs INDEXED BY runs_waiting WHERE task = t.id AND state = 0 AND attempt = 0 \
                    ORDER BY run_at, id LIMIT 1";
@@ -125,12 +125,12 @@ pub(super) fn attempts(conn: &Connection, run: RunId) -> rusqlite::Result<Vec<At
     .collect()
 }
 
-/// What [`attempt`] reads of an attempt `a` and its logs `l`, in its order.
+/// Columns that [`attempt`] reads of an attempt `a` and its logs `l`, in its order.
 pub(super) const ATTEMPT_COLUMNS: &str = "a.attempt, a.host, a.outcome, a.started_at, a.ended_at, a.message, a.fuel, \
      a.peak_memory, a.guest_us, a.host_us, a.queued_us, a.lock_wait_us, a.host_calls, a.bytes_in, a.bytes_out, l.backtrace, \
      l.log, l.log_cut, l.stdout, l.stdout_cut, l.stderr, l.stderr_cut";
 
-/// An attempt from a row of [`ATTEMPT_COLUMNS`].
+/// Builds an attempt from a row of [`ATTEMPT_COLUMNS`].
 pub(super) fn attempt(row: &Row<'_>) -> rusqlite::Result<AttemptInfo> {
     let kept = |column| -> rusqlite::Result<Kept> {
         Ok(Kept {
@@ -171,7 +171,7 @@ pub(super) fn counts(conn: &Connection) -> rusqlite::Result<BTreeMap<RunState, u
         "SELECT total(waiting), total(running), total(succeeded), total(failed), total(cancelled) FROM tasks",
     )?
     .query_row([], |row| {
-        // `total` is of floating point, exact far beyond any number of runs, and 0 where there are no rows.
+        // `total` returns a float, which is exact far beyond any number of runs, and 0 without rows.
         RunState::ALL.iter().enumerate().map(|(place, state)| Ok((*state, row.get::<_, f64>(place)? as u64))).collect()
     })
 }
@@ -186,12 +186,12 @@ pub(super) fn count(conn: &Connection, task: &TaskKey, state: RunState) -> rusql
     .map(Option::unwrap_or_default)
 }
 
-/// What makes [`state`] of a row.
+/// Returns the query for the rows that [`state`] reads.
 fn select() -> String {
     format!("SELECT tenant, name, cursor_at, {STANDING_COLUMNS}, fired, memory, schedule, left_out FROM tasks t")
 }
 
-/// A task about which something was written down.
+/// Condition for a task that has a state.
 const HAS_STATE: &str = "(cursor_at IS NOT NULL OR schedule IS NOT NULL OR paused OR failures > 0 OR crashes > 0)";
 
 /// See [`crate::store::tasks::Tasks::task_states`].

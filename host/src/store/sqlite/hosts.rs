@@ -1,4 +1,4 @@
-//! The hosts that are written down: this one, and those that had the file before under other names.
+//! The known hosts: this one, and those that had the file before under other names.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -31,7 +31,7 @@ impl Hosts for SqliteStore {
     }
 }
 
-/// A row is written over by the life that has it, or by one that takes it over.
+/// Writes a host's row over one of the same life, or over any if the new life takes it over.
 const ANNOUNCE: &str = "INSERT INTO hosts (name, instance, version, address, labels, slots, attempts, plugins, draining, started_at, \
      seen_at, alive_until) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11) \
      ON CONFLICT (name) DO UPDATE SET instance = excluded.instance, version = excluded.version, address = excluded.address, \

@@ -1,8 +1,9 @@
-//! What the writer knows by heart: the rows of `tasks`, the pauses of many, and the numbers given out last.
+//! The data that the writer keeps in memory: the rows of `tasks`, the pauses of tenants, and the last numbers given
+//! out.
 //!
-//! Only one process has the file and only one thread writes it, so these never differ from what is committed, except
-//! within a transaction: [`Ledger::flush`] writes what has changed once per transaction, however many runs it moved,
-//! and after a rollback everything is read anew.
+//! Only one process has the file and only one thread writes it, so these never differ from the committed state, except
+//! within a transaction: [`Ledger::flush`] writes the changes once per transaction, however many runs it moved, and
+//! after a rollback everything is read anew.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,7 +17,7 @@ use crate::time::Timestamp;
 
 use super::rows::{STANDING_COLUMNS, maybe_instant, number, pause, pauses, standing, state_code, task_key, to_sql};
 
-/// A task's row in `tasks`.
+/// The number of a task's row in `tasks`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct TaskId(pub(super) i64);
 
@@ -25,19 +26,19 @@ pub(super) struct TaskId(pub(super) i64);
 pub(super) struct TaskRow {
     /// Tenant and name.
     pub(super) key: TaskKey,
-    /// The last instant its schedule dealt with.
+    /// The last instant that its schedule dealt with.
     pub(super) cursor: Option<Timestamp>,
     /// Runs that its schedule has made.
     pub(super) fired: u64,
-    /// What its trigger has to remember.
+    /// The memory of its trigger.
     pub(super) memory: Option<String>,
-    /// The schedule that these belong to.
+    /// The schedule that cursor, count and memory belong to.
     pub(super) schedule: Option<String>,
-    /// What it has left out last.
+    /// The description of what it left out last.
     pub(super) left_out: Option<String>,
-    /// Whether it is paused, since when and why.
+    /// Its pause, with start and reason.
     pub(super) paused: Option<Pause>,
-    /// How its latest runs went.
+    /// Its standing after its latest runs.
     pub(super) standing: Standing,
     /// Runs in each state, in the order of [`RunState::ALL`].
     pub(super) runs: [i64; 5],
@@ -45,11 +46,11 @@ pub(super) struct TaskRow {
     pub(super) bytes: i64,
     /// The greatest run that succeeded, and when it ended.
     pub(super) latest_success: Option<(RunId, Timestamp)>,
-    /// When the latest of its runs that failed ended.
+    /// When its latest failed run ended.
     pub(super) latest_failure: Option<Timestamp>,
-    /// No waiting run of the task has an earlier `run_at`. Not written: a hint that saves looking.
+    /// No waiting run of the task has an earlier `run_at`. Not stored: a hint that saves a look.
     pub(super) not_before: Timestamp,
-    /// The same for those that start even while the task is held back.
+    /// The same for runs that start even while the task is held back.
     pub(super) held_not_before: Timestamp,
 }
 
@@ -74,17 +75,17 @@ impl TaskRow {
         }
     }
 
-    /// How many of its runs are in `state`.
+    /// Returns how many of its runs are in `state`.
     pub(super) fn count(&self, state: RunState) -> i64 {
         self.runs[state_code(state) as usize]
     }
 
-    /// A run of it came into `state`.
+    /// Counts a run that entered `state`.
     pub(super) fn enter(&mut self, state: RunState) {
         self.runs[state_code(state) as usize] += 1;
     }
 
-    /// A run of it is no longer in `state`.
+    /// Counts a run that left `state`.
     pub(super) fn leave(&mut self, state: RunState) {
         self.runs[state_code(state) as usize] -= 1;
     }
@@ -93,7 +94,7 @@ impl TaskRow {
 /// The rows of `tasks`, `pauses` and `counters`.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    /// Pauses of more than one task. Whoever changes them writes them, too.
+    /// Pauses of a tenant or of all. The code that changes them writes them, too.
     pub(super) pauses: Pauses,
     rows: BTreeMap<TaskId, TaskRow>,
     ids: HashMap<TaskKey, TaskId>,
@@ -101,12 +102,13 @@ pub(super) struct Ledger {
     run: i64,
     fence: i64,
     counted: bool,
-    /// No run that waits for its first attempt is to start by an earlier instant. Not written: a hint that saves looking.
+    /// No run that waits for its first attempt has to start by an earlier instant. Not stored: a hint that saves a
+    /// look.
     start_by: Option<Timestamp>,
 }
 
 impl Ledger {
-    /// Read it.
+    /// Reads the ledger.
     pub(super) fn load(conn: &Connection) -> rusqlite::Result<Self> {
         let (run, fence) = conn.query_row("SELECT run, fence FROM counters", [], |r| Ok((r.get(0)?, r.get(1)?)))?;
         let mut statement = conn.prepare_cached(&format!(
@@ -138,7 +140,7 @@ impl Ledger {
         Ok(Self { pauses: pauses(conn)?, rows, ids, changed: BTreeSet::new(), run, fence, counted: false, start_by })
     }
 
-    /// Write what has changed since the last time.
+    /// Writes the changes since the last time.
     pub(super) fn flush(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         if self.counted {
             conn.prepare_cached("UPDATE counters SET run = ?1, fence = ?2")?.execute([self.run, self.fence])?;
@@ -190,7 +192,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// The row of a task, which is made if there is none.
+    /// Returns the row of a task, which is made if there is none.
     pub(super) fn intern(&mut self, key: &TaskKey) -> TaskId {
         if let Some(id) = self.ids.get(key) {
             return *id;
@@ -202,17 +204,17 @@ impl Ledger {
         id
     }
 
-    /// All tasks.
+    /// Returns all tasks.
     pub(super) fn tasks(&self) -> impl Iterator<Item = (TaskId, &TaskRow)> {
         self.rows.iter().map(|(id, row)| (*id, row))
     }
 
-    /// A task's row.
+    /// Returns a task's row.
     pub(super) fn row(&self, id: TaskId) -> &TaskRow {
         self.rows.get(&id).expect("ids come from `intern` or from rows that refer to `tasks`, where none is deleted")
     }
 
-    /// A task's row, to be changed, and written with the transaction.
+    /// Returns a task's row for a change, which is written with the transaction.
     pub(super) fn change(&mut self, id: TaskId) -> &mut TaskRow {
         self.changed.insert(id);
         self.rows
@@ -220,12 +222,12 @@ impl Ledger {
             .expect("ids come from `intern` or from rows that refer to `tasks`, where none is deleted")
     }
 
-    /// Whether nothing of a task starts: it is paused, or its tenant is, or all are.
+    /// Returns whether none of a task's runs starts, because the task, its tenant or all tenants are paused.
     pub(super) fn is_paused(&self, row: &TaskRow) -> bool {
         row.paused.is_some() || self.pauses.all.is_some() || self.pauses.tenants.contains_key(&row.key.tenant)
     }
 
-    /// The schedules of `tenant`'s tasks (of all, without one) go on from `now`: what was due before is dealt with.
+    /// Moves the cursors of `tenant`'s tasks (of all, without one) to `now`: earlier instants are dealt with.
     pub(super) fn leave_out(&mut self, tenant: Option<&Name>, now: Timestamp) {
         for (id, row) in &mut self.rows {
             if tenant.is_none_or(|tenant| row.key.tenant == *tenant) && row.cursor.is_some_and(|cursor| cursor != now) {
@@ -235,8 +237,8 @@ impl Ledger {
         }
     }
 
-    /// Set back to `now` what schedules have come to, and until when tasks are held back, where that is beyond `limit`; and forget
-    /// when runs are due, as that was set back too. Returns how many tasks were changed.
+    /// Sets cursors, and the ends of holds, that are beyond `limit` back to `now`; and forgets when runs are due,
+    /// because that was set back too. Returns the number of changed tasks.
     pub(super) fn bring_back(&mut self, now: Timestamp, limit: Timestamp) -> u64 {
         let never = Timestamp::from_millis(i64::MIN);
         let mut changed = 0;
@@ -254,51 +256,51 @@ impl Ledger {
         changed
     }
 
-    /// Remember that no waiting run of the task is due before `at`.
+    /// Remembers that no waiting run of the task is due before `at`.
     pub(super) fn set_not_before(&mut self, id: TaskId, at: Timestamp) {
         if let Some(row) = self.rows.get_mut(&id) {
             row.not_before = at;
         }
     }
 
-    /// The same for those that start even while the task is held back.
+    /// Remembers the same for runs that start even while the task is held back.
     pub(super) fn set_held_not_before(&mut self, id: TaskId, at: Timestamp) {
         if let Some(row) = self.rows.get_mut(&id) {
             row.held_not_before = at;
         }
     }
 
-    /// When the first of the runs that wait for their first attempt is too late, if not even earlier.
+    /// Returns the first instant by which a run that waits for its first attempt has to start, or an earlier one.
     pub(super) fn start_by(&self) -> Option<Timestamp> {
         self.start_by
     }
 
-    /// A run is to start by `at`.
+    /// Remembers that a run has to start by `at`.
     pub(super) fn starts_by(&mut self, at: Timestamp) {
         self.start_by = Some(self.start_by.map_or(at, |first| first.min(at)));
     }
 
-    /// Remember when the first is too late, as it is written.
+    /// Reads that first instant from the file.
     pub(super) fn look_up_start_by(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         self.start_by = first_start_by(conn)?;
         Ok(())
     }
 
-    /// Numbers up to these were given out elsewhere.
+    /// Remembers that numbers up to these were given out elsewhere.
     pub(super) fn given_out(&mut self, run: i64, fence: i64) {
         self.counted = true;
         self.run = self.run.max(run);
         self.fence = self.fence.max(fence);
     }
 
-    /// A run id that was never given out.
+    /// Returns a run id that was never given out.
     pub(super) fn next_run(&mut self) -> RunId {
         self.counted = true;
         self.run += 1;
         RunId(self.run)
     }
 
-    /// A fence (or version) that is greater than all before.
+    /// Returns a fence (or version) that is greater than all before.
     pub(super) fn next_fence(&mut self) -> i64 {
         self.counted = true;
         self.fence += 1;

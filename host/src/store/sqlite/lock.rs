@@ -1,4 +1,4 @@
-//! The lock that keeps two processes from using one store file, and what the last process to have it left written there.
+//! The lock that keeps two processes from using one store file, and the notes of the last process that had it.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
@@ -11,11 +11,11 @@ use super::errors::read_only;
 use crate::private;
 use crate::store::{Result, StoreError};
 
-/// A lock that this process has. It goes with the process, however that ends.
+/// A lock that this process has. It ends with the process, however that ends.
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
-    /// The store that the last process to open the file found there, as far as that was written down.
+    /// The store that the last process to open the file found there, if it noted that.
     pub(super) last: Option<Identity>,
 }
 
@@ -24,16 +24,16 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unusable`] where another process has it, with which one that is.
+    /// [`StoreError::Unusable`] if another process has it; the message names that one.
     pub(super) fn take(path: &Path) -> Result<Self> {
         let lock_path = beside(path, ".lock");
         private::close_to_others(&lock_path);
         let cannot = |e: std::io::Error| cannot(&e, path, &lock_path);
-        // Not truncated: it says who has it, if another process has.
+        // The file is not truncated: if another process has the lock, it names that one.
         let mut file = private::options().create(true).truncate(false).open(&lock_path).map_err(cannot)?;
         let locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
         let mut text = String::new();
-        // Only for messages, and to tell a copy from the store itself; both can do without.
+        // The text is only for messages, and to tell a copy from the store itself; both can do without.
         drop(file.read_to_string(&mut text));
         match locked {
             Ok(()) => Ok(Self { file, last: text.lines().find_map(Identity::of_line) }),
@@ -49,13 +49,13 @@ impl Lock {
         }
     }
 
-    /// The store that the last process to open the file found there, for those who do not take the lock.
+    /// Returns the store that the last process to open the file found there, without taking the lock.
     pub(super) fn last(path: &Path) -> Option<Identity> {
         let text = std::fs::read_to_string(beside(path, ".lock")).ok()?;
         text.lines().find_map(Identity::of_line)
     }
 
-    /// Writes down which process has the lock, and which store it has found there.
+    /// Notes which process has the lock, and which store it has found there.
     pub(super) fn tell(&mut self, found: Option<&Identity>) {
         if let Some(found) = found {
             self.last = Some(found.clone());
@@ -71,7 +71,7 @@ impl Lock {
     }
 }
 
-/// `path` with `ending` added to its file name.
+/// Returns `path` with `ending` added to its file name.
 pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);

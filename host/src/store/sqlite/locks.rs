@@ -1,4 +1,4 @@
-//! Locks that runs hold. Those of a run that is over were released with its last write: see `finish`.
+//! Locks that runs hold. Those of a run are released when its attempt ends: see `finish`.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -68,7 +68,7 @@ pub(super) fn release(w: &mut Writing, lock: &LockName, claim: ClaimKey) -> Step
     Ok(())
 }
 
-/// Whether `claim` holds the lock with this fence.
+/// Returns whether `claim` holds the lock with this fence.
 pub(super) fn holds(conn: &Connection, lock: &LockName, claim: ClaimKey, fence: u64) -> rusqlite::Result<bool> {
     conn.prepare_cached(
         "SELECT 1 FROM locks WHERE tenant = ?1 AND kind = ?2 AND name = ?3 AND run = ?4 AND claim = ?5 AND fence = ?6",

@@ -1,4 +1,4 @@
-//! Runs whose host died, and those of them that are held back. See `store/loss.rs`.
+//! Runs whose hosts died, and those of them that are held back. See `store/loss.rs`.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -30,7 +30,7 @@ pub(super) fn count(
     Ok(())
 }
 
-/// Takes back the deaths that were presumed of a life of `host` that is there, and lets those runs go that were held back.
+/// Takes back the deaths presumed of a life of `host` that is alive, and releases the runs held back for them.
 pub(super) fn take_back(w: &mut Writing, host: &str, instance: i64, now: Timestamp) -> rusqlite::Result<()> {
     let runs: Vec<i64> = w
         .conn
@@ -46,7 +46,7 @@ pub(super) fn take_back(w: &mut Writing, host: &str, instance: i64, now: Timesta
     Ok(())
 }
 
-/// Lets a run start that is held back; whether it was.
+/// Releases a run that is held back; returns whether it was.
 fn let_go(w: &mut Writing, run: RunId, now: Timestamp) -> rusqlite::Result<bool> {
     let task = w
         .conn
@@ -77,12 +77,12 @@ pub(super) fn release(w: &mut Writing, run: RunId, now: Timestamp) -> Step<Relea
     Ok(Released::NotHeld(found.ok_or(StoreError::NoRun(run))?))
 }
 
-/// Forgets which deaths were presumed of `host`: its name has a later life, so they are certain.
+/// Forgets the deaths presumed of `host`: its name has a later life, so they are certain.
 pub(super) fn confirm(conn: &Connection, host: &str) -> rusqlite::Result<()> {
     conn.prepare_cached("DELETE FROM presumed_deaths WHERE host = ?1")?.execute([host]).map(drop)
 }
 
-/// The same of all hosts that are not listed any more.
+/// Forgets the deaths presumed of all hosts that are no longer listed.
 pub(super) fn confirm_unlisted(conn: &Connection) -> rusqlite::Result<()> {
     conn.prepare_cached("DELETE FROM presumed_deaths WHERE host NOT IN (SELECT name FROM hosts)")?.execute([]).map(drop)
 }

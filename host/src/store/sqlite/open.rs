@@ -1,4 +1,4 @@
-//! Opening a store's file: seeing that it is ours, whole, and nobody else's, before anything is done with it.
+//! Opens a store's file, after a check that it is this program's, undamaged, and in use by no other process.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,26 +14,26 @@ use super::lock::{Lock, beside};
 use super::options::{Durability, SqliteOptions};
 use super::{claims, epoch, fit, schema};
 
-/// Files up to this size are read through when they are opened (about 10 ms). Larger ones are too slow to: there only
-/// what the host starts with is read, and damage elsewhere is told when it is met.
+/// Files up to this size are read through when they are opened (about 10 ms). Larger ones take too long: only what the
+/// host starts with is read then, and damage elsewhere is reported when it is met.
 const CHECKED_BYTES: u64 = 4 << 20;
 
-/// More statements than there are in this program's source.
+/// Prepared statements that a connection keeps: more than this program's source has.
 const STATEMENTS: usize = 96;
 
-/// A file that is open, and for this process alone.
+/// An open file, for this process alone.
 pub(super) struct Opened {
     /// The connection that writes.
     pub(super) writer: Connection,
-    /// The one that makes checkpoints.
+    /// The connection that makes checkpoints.
     pub(super) checkpoints: Connection,
-    /// Those that read.
+    /// The connections that read.
     pub(super) readers: Vec<Connection>,
     /// Keeps other hosts out for as long as it is open.
     pub(super) lock: Lock,
 }
 
-/// Open (or make) the store at `path`.
+/// Opens (or creates) the store at `path`.
 ///
 /// # Errors
 ///
@@ -55,19 +55,19 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened> {
     Ok(Opened { writer, checkpoints, readers, lock })
 }
 
-/// Has none but this user open the store's files. SQLite makes the others with the mode of the database.
+/// Lets only this user open the store's files. SQLite creates the others with the mode of the database.
 fn keep_private(path: &Path) {
     for ending in ["", "-wal", "-shm", "-journal"] {
         private::close_to_others(&beside(path, ending));
     }
-    // If it cannot be made SQLite says why.
+    // If the file cannot be created, SQLite says why.
     drop(private::options().create(true).truncate(false).open(path));
 }
 
-/// Checks a file, sets the connection up, and brings the file to this program's schema. Returns what it says of itself.
+/// Checks a file, sets the connection up, and migrates the file to this program's schema. Returns its identity.
 fn prepare(conn: &mut Connection, path: &Path, options: &SqliteOptions, last: Option<&Identity>) -> Result<Identity> {
     let sql = |e: rusqlite::Error| translate(&e, path);
-    // SQLite opens what it cannot write for reading, and says so only with the first write.
+    // SQLite opens a file that it cannot write for reading, and says so only with the first write.
     if conn.is_readonly(rusqlite::MAIN_DB).map_err(sql)? {
         return Err(read_only(&path.display().to_string()));
     }
@@ -80,22 +80,22 @@ fn prepare(conn: &mut Connection, path: &Path, options: &SqliteOptions, last: Op
     set_up(conn, options).map_err(sql)?;
     schema::migrate(conn, version).map_err(sql)?;
     let found = epoch::begin(conn).map_err(sql)?;
-    // Nobody else can have the file, so whoever has claims in it is of an earlier life.
+    // No other process can have the file, so all claims in it are of an earlier life.
     claims::abandon(conn, None).map_err(sql)?;
     Ok(found)
 }
 
-/// Refuses a file that is damaged, if it is small enough to be read through.
+/// Refuses a damaged file, if it is small enough to be read through.
 fn check_whole(conn: &Connection, path: &Path) -> Result<()> {
     let size = std::fs::metadata(path).map_or(0, |meta| meta.len());
     if size <= CHECKED_BYTES { read_through(conn, path) } else { Ok(()) }
 }
 
-/// Reads all of a file, and refuses one that is damaged.
+/// Reads all of a file, and refuses a damaged one.
 ///
 /// # Errors
 ///
-/// [`StoreError::Unusable`], with what is wrong.
+/// [`StoreError::Unusable`], with the damage.
 pub(super) fn read_through(conn: &Connection, path: &Path) -> Result<()> {
     let found: String =
         conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|e| translate(&e, path))?;
@@ -108,7 +108,7 @@ pub(super) fn read_through(conn: &Connection, path: &Path) -> Result<()> {
     )))
 }
 
-/// The schema's number, of a file that is a store of this program's and not newer than it.
+/// Returns the schema's number of a file that is a store of this program's and not newer than it.
 ///
 /// # Errors
 ///
@@ -136,7 +136,7 @@ pub(super) fn known(conn: &Connection, path: &Path) -> Result<usize> {
     Ok(version)
 }
 
-/// What has to be said to each connection that writes.
+/// Sets up a connection that writes.
 fn set_up(conn: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> {
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
     conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
@@ -150,7 +150,7 @@ fn set_up(conn: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> {
     )?;
     // Checkpoints are begun and counted by the writer.
     conn.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
-    // What a burst has made of the WAL is given back to the disk when the WAL begins anew.
+    // A WAL that a burst has enlarged is cut to this size when it begins anew.
     conn.pragma_update_and_check(None, "journal_size_limit", 64 << 20, |_| Ok(()))?;
     conn.pragma_update(None, "cache_size", -i64::from(options.cache_kib))?;
     conn.pragma_update(None, "temp_store", "memory")?;
@@ -163,7 +163,7 @@ fn set_up(conn: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// A connection that only reads.
+/// Opens a connection that only reads.
 fn reader(path: &Path) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);

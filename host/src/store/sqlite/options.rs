@@ -1,28 +1,28 @@
-//! How a store in a SQLite file is opened.
+//! Options of a store in a SQLite file.
 
-/// What a commit waits for.
+/// The state of a commit when it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// The disk: what was answered outlives a power cut.
+    /// Written to the disk: answered commits survive a power cut.
     Full,
-    /// The operating system: what was answered outlives a crash of the host, not of the machine, which may lose the last
-    /// commits (and never more than those).
+    /// Written to the operating system: answered commits survive a crash of the host, but a crash of the machine may
+    /// lose the last ones (and never more than those).
     Normal,
 }
 
-/// How a store is opened.
+/// Options for opening a store.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
-    /// What a commit waits for. [`Durability::Full`] unless said otherwise.
+    /// The state of a commit when it is answered; [`Durability::Full`] by default.
     pub sync: Durability,
-    /// Threads that read; at least 1, and 2 unless said otherwise. More let more slow queries (long lists, large
-    /// outputs) run at once.
+    /// Threads that read; at least 1, and 2 by default. More let more slow queries (long lists, large outputs) run at
+    /// once.
     pub readers: usize,
-    /// KiB of the file that the writer keeps in memory; 16,384 unless said otherwise. Too little makes it read what it
-    /// has just written, more than the hot part of the file brings nothing.
+    /// KiB of the file that the writer keeps in memory; 16,384 by default. Too little makes it read pages that it has
+    /// just written; more than the hot part of the file gains nothing.
     pub cache_kib: u32,
-    /// The largest size of the file in bytes, beyond which the store answers [`StoreError::DiskFull`](crate::store::StoreError::DiskFull); none unless said
-    /// otherwise.
+    /// The largest size of the file in bytes, beyond which the store answers
+    /// [`StoreError::DiskFull`](crate::store::StoreError::DiskFull); none by default.
     pub max_bytes: Option<u64>,
 }
 

@@ -1,5 +1,5 @@
-//! Who is paused. A task's own pause is in its row, that of a tenant or of all in `pauses`, where no tenant (as none has an
-//! empty name) stands for all.
+//! Pauses and resumes. A task's own pause is in its row; that of a tenant or of all is in `pauses`, where the empty
+//! tenant, which is no tenant's name, stands for all.
 
 use rusqlite::params;
 

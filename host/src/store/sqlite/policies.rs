@@ -1,4 +1,4 @@
-//! What surrounds a schedule: which one a task has, what it left out, and runs that are not started any more.
+//! Records which schedule a task has and what it left out, and cancels runs that are too late to start.
 
 use rusqlite::params;
 
@@ -37,7 +37,7 @@ pub(super) fn leave_out(w: &mut Writing, task: &TaskKey, what: &str) -> Step<()>
     Ok(())
 }
 
-/// See [`crate::store::Store::cancel_late`]. Costs nothing where nothing is late.
+/// See [`crate::store::Store::cancel_late`]. Costs nothing if no run is late.
 pub(super) fn cancel_late(w: &mut Writing, now: Timestamp) -> Step<u64> {
     if w.ledger.start_by().is_none_or(|first| first >= now) {
         return Ok(0);

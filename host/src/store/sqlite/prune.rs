@@ -1,4 +1,4 @@
-//! Deleting history. What goes is found by a reader, so that the writer only has to delete, a bounded piece at a time.
+//! Deletes history. A reader finds the runs to delete, so that the writer only deletes, a bounded piece at a time.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -11,20 +11,20 @@ use crate::store::rules::retention::{ATTEMPTS, LOOK_BEHIND};
 use crate::store::{ROW_BYTES, Retention};
 use crate::time::Timestamp;
 
-/// How many runs (or entries) are deleted in one go. About 2 ms of the writer's time, which all others wait for.
+/// Runs (or entries) that are deleted in one command: about 2 ms of the writer's time, for which all others wait.
 pub(super) const PIECE: usize = 128;
 
-/// What a task has beyond `retention`.
+/// A task, with what it has beyond `retention`.
 struct Task {
     id: i64,
-    /// Runs too many.
+    /// Excess runs.
     runs: i64,
-    /// Bytes too many.
+    /// Excess bytes.
     bytes: i64,
     latest_success: Option<i64>,
 }
 
-/// Find up to `limit` runs that go: the oldest of each task, by number, by age and by bytes.
+/// Finds up to `limit` runs to delete: the oldest of each task, by number, by age and by bytes.
 pub(super) fn surplus(
     conn: &Connection,
     retention: &Retention,
@@ -72,7 +72,7 @@ fn surplus_of(
             stay += 1;
             continue;
         }
-        // It counts as gone even where it stays: the latest success costs no other run its place.
+        // The latest success counts as deleted although it stays: it costs no other run its place.
         task.runs -= 1;
         task.bytes -= bytes;
         if task.latest_success != Some(run) {
@@ -82,13 +82,13 @@ fn surplus_of(
     Ok(())
 }
 
-/// Forget attempts between the first one at a run and its latest, of which that of `claim` is the last. Returns the bytes of what
-/// was kept of them.
+/// Deletes attempts between the first one at a run and its latest [`ATTEMPTS`], that of `claim` included. Returns the
+/// bytes that were kept of them.
 pub(super) fn forget_attempts(conn: &Connection, claim: ClaimKey) -> rusqlite::Result<i64> {
     if claim.attempt <= ATTEMPTS + 1 {
         return Ok(0);
     }
-    // More than one only if an earlier version has kept them all.
+    // There is more than one only if an earlier version has kept them all.
     let gone = conn
         .prepare_cached(
             "DELETE FROM attempts WHERE run = ?1 AND attempt IN (SELECT attempt FROM attempts \
@@ -108,7 +108,7 @@ pub(super) fn forget_attempts(conn: &Connection, claim: ClaimKey) -> rusqlite::R
     Ok(bytes)
 }
 
-/// Delete runs that are over, and all that belongs to them. Returns how many there were.
+/// Deletes runs that are over, and all that belongs to them. Returns their number.
 pub(super) fn delete(w: &mut Writing, runs: &[RunId]) -> Step<u64> {
     let mut gone = 0;
     for run in runs {

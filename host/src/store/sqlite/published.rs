@@ -45,7 +45,7 @@ impl Plugins for SqliteStore {
     }
 }
 
-/// Say that a component is wanted, before its parts are there: nobody deletes it for a while.
+/// Announces a component before its parts are written, so that it is not deleted for a while.
 fn keep(conn: &Connection, plugin: &Publish) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "INSERT INTO components (digest, size, kept_at) VALUES (?1, ?2, ?3) \
@@ -55,7 +55,7 @@ fn keep(conn: &Connection, plugin: &Publish) -> rusqlite::Result<()> {
     .map(drop)
 }
 
-/// Written also where there is one: it may be damaged.
+/// Writes a part, even over an existing one, which may be damaged.
 fn keep_part(conn: &Connection, plugin: &Publish, part: usize) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "INSERT INTO component_parts (digest, part, body) VALUES (?1, ?2, ?3) ON CONFLICT (digest, part) DO UPDATE \
@@ -92,7 +92,7 @@ fn publish(w: &mut Writing, plugin: &Publish) -> Step<u64> {
     Ok(version.unsigned_abs())
 }
 
-/// A version that is greater than all before.
+/// Draws a version that is greater than all before.
 fn next_version(conn: &Connection) -> rusqlite::Result<i64> {
     conn.prepare_cached("UPDATE counters SET published = published + 1 RETURNING published")?
         .query_row([], |row| row.get(0))
@@ -156,8 +156,8 @@ fn withdraw(w: &mut Writing, key: &PluginKey, version: u64, now: Timestamp) -> S
     Ok(true)
 }
 
-/// Delete what nobody needs any more: rows of plugins that were withdrawn long ago, and a component that no plugin has. Returns
-/// how much there was.
+/// Deletes what is no longer needed: rows of plugins that were withdrawn long ago, and a component that no plugin has.
+/// Returns the number of rows.
 pub(super) fn prune(conn: &Connection, now: Timestamp) -> rusqlite::Result<usize> {
     let before = now.minus(TOLD_FOR).as_millis();
     let rows = conn.prepare_cached("DELETE FROM published WHERE withdrawn_at < ?1")?.execute([before])?;

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::supervisor::{After, Supervisor};
 
-/// A piece of reading, with the way of its answer in it.
+/// A query that also sends its answer.
 type Query = Box<dyn FnOnce(&Connection) + Send>;
 
 /// The threads and their queue.
@@ -22,7 +22,7 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// A thread for each of `connections`.
+    /// Starts a thread for each of `connections`.
     pub(super) fn start(connections: Vec<Connection>) -> std::io::Result<Self> {
         let (queue, queries) = channel::<Query>();
         let queries = Arc::new(Mutex::new(queries));
@@ -36,8 +36,8 @@ impl Readers {
         Ok(Self { queue: Some(queue), threads })
     }
 
-    /// Run `query` on one of the threads, within a transaction: all that it reads is of one moment. `None` if the
-    /// thread gave no answer.
+    /// Runs `query` on one of the threads, within a transaction: all that it reads is of one moment. Returns `None` if
+    /// the thread gave no answer.
     pub(super) async fn read<T, F>(&self, query: F) -> Option<rusqlite::Result<T>>
     where
         T: Send + 'static,
@@ -50,7 +50,7 @@ impl Readers {
                 moment.finish()?;
                 result
             });
-            // Who asked may have gone away meanwhile.
+            // The caller may have gone away by now.
             drop(reply.send(result));
         });
         self.queue.as_ref()?.send(query).ok()?;
@@ -58,19 +58,20 @@ impl Readers {
     }
 }
 
-/// Serve queries until nobody can send any more.
+/// Serves queries until the queue is dropped.
 fn serve(conn: &Connection, queries: &Mutex<Receiver<Query>>) {
     loop {
-        // The guard is dropped with this statement: the next thread waits for a query, not for this one's end.
+        // The guard is dropped with this statement, so that the next thread waits for a query, not for the end of this
+        // one.
         let next = queries.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(query) = next else { return };
-        // A panic in a query takes its answer's sender with it, and must not take the thread.
+        // A panic in a query drops the sender of its answer, and must not end the thread.
         Supervisor::of_process().watched("store query", || query(conn));
     }
 }
 
 impl Drop for Readers {
-    /// Ends when the queries that were asked are answered, so that the connections are closed before the writer's.
+    /// Ends when all queries in the queue are answered, so that the connections are closed before the writer's.
     fn drop(&mut self) {
         drop(self.queue.take());
         for thread in self.threads.drain(..) {

@@ -1,4 +1,4 @@
-//! Mending instants that a clock which was wrong has left: see [`crate::store::repairs`].
+//! Mends instants that a wrong clock has left: see [`crate::store::repairs`].
 
 use async_trait::async_trait;
 
@@ -16,11 +16,11 @@ impl Repairs for SqliteStore {
     }
 }
 
-/// Runs that wait and were made by a clock that was ahead are moved by as much as it was.
+/// Moves waiting runs that were made by a clock that was ahead, by as much as it was.
 const NOT_TRIED: &str = "UPDATE runs SET run_at = ?1 + (run_at - created_at), start_by_at = ?1 + (start_by_at - created_at), created_at = ?1 \
      WHERE state = 0 AND attempt = 0 AND run_at > ?2 AND created_at > ?2";
 
-/// Those that were tried by such a clock are tried again.
+/// Makes waiting runs that such a clock has tried due now.
 const TRIED: &str = "UPDATE runs SET run_at = ?1 WHERE state = 0 AND attempt > 0 AND run_at > ?2 AND claimed_at > ?2";
 
 fn repair(w: &mut Writing, now: Timestamp) -> Step<Repaired> {

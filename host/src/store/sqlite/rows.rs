@@ -1,4 +1,4 @@
-//! Rows to domain and back, and the clamping of what SQLite's integers cannot hold.
+//! Converts rows to domain types and back, and clamps numbers that SQLite's integers cannot hold.
 
 use crate::pause::Pauses;
 use rusqlite::Connection;
@@ -15,72 +15,72 @@ use crate::supervision::{Pause, Standing};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
-/// The word at place `code` of `words`, or an error that names the column: the file was written by something else.
+/// Returns the word at place `code` of `words`, or an error with the column: another program wrote the file.
 fn word<T: Copy>(words: &[T], row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let code: i64 = row.get(column)?;
     codes::word(words, code).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, code))
 }
 
-/// The cause in `column`.
+/// Returns the cause in `column`.
 pub(super) fn cause(row: &Row<'_>, column: usize) -> rusqlite::Result<Cause> {
     word(&codes::CAUSES, row, column)
 }
 
-/// The run state in `column`.
+/// Returns the run state in `column`.
 pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<RunState> {
     word(&RunState::ALL, row, column)
 }
 
-/// The outcome in `column`.
+/// Returns the outcome in `column`.
 pub(super) fn outcome(row: &Row<'_>, column: usize) -> rusqlite::Result<Outcome> {
     word(&Outcome::ALL, row, column)
 }
 
-/// What the lock in `column` is for.
+/// Returns the kind of the lock in `column`.
 pub(super) fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<LockKind> {
     word(&codes::KINDS, row, column)
 }
 
-/// The lock mode in `column`.
+/// Returns the lock mode in `column`.
 pub(super) fn mode(row: &Row<'_>, column: usize) -> rusqlite::Result<LockMode> {
     word(&codes::MODES, row, column)
 }
 
-/// The name in `column`.
+/// Returns the name in `column`.
 pub(super) fn name(row: &Row<'_>, column: usize) -> rusqlite::Result<Name> {
     Name::new(row.get_ref(column)?.as_str()?)
         .map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, e.into()))
 }
 
-/// Tenant and name of a task, in `column` and the one after it.
+/// Returns the tenant and name of a task, in `column` and the next.
 pub(super) fn task_key(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskKey> {
     Ok(TaskKey { tenant: name(row, column)?, task: name(row, column + 1)? })
 }
 
-/// The instant in `column`.
+/// Returns the instant in `column`.
 pub(super) fn instant(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     Ok(Timestamp::from_millis(row.get(column)?))
 }
 
-/// The instant in `column`, if there is one.
+/// Returns the instant in `column`, if there is one.
 pub(super) fn maybe_instant(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
 }
 
-/// The number in `column`, which was written by [`to_sql`].
+/// Returns the number in `column`, which was written by [`to_sql`].
 pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(row.get::<_, i64>(column)?.unsigned_abs())
 }
 
-/// A number as SQLite can hold it: what is beyond 2^63 - 1 becomes that.
+/// Converts a number to SQLite's integers, at most 2^63 - 1.
 pub(super) fn to_sql(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
-/// What [`pause`] and [`standing`] read of a task `t`, in their order.
+/// Columns that [`pause`] and [`standing`] read of a task `t`, in their order.
 pub(super) const STANDING_COLUMNS: &str = "t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until";
 
-/// Whether a task is paused, from a row with [`STANDING_COLUMNS`] from `column` on.
+/// Returns the pause of a task, if it is paused, from a row with [`STANDING_COLUMNS`] from `column` on.
 pub(super) fn pause(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Pause>> {
     if !row.get::<_, bool>(column)? {
         return Ok(None);
@@ -88,7 +88,7 @@ pub(super) fn pause(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Pau
     Ok(Some(Pause { since: maybe_instant(row, column + 1)?, why: row.get(column + 2)? }))
 }
 
-/// How a task stands, from the same.
+/// Returns the standing of a task, from the same columns.
 pub(super) fn standing(row: &Row<'_>, column: usize) -> rusqlite::Result<Standing> {
     Ok(Standing {
         failures: row.get(column + 3)?,
@@ -97,7 +97,7 @@ pub(super) fn standing(row: &Row<'_>, column: usize) -> rusqlite::Result<Standin
     })
 }
 
-/// The narrowest pause of many that is about a run: whose it is (the empty name: of all), since when and why, from `column` on.
+/// Returns a run's pause by tenant, or else that of all (the empty name), from the columns from `column` on.
 fn pause_of_many(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<(PausedBy, Pause)>> {
     let by = match row.get_ref(column)?.as_str_or_null()? {
         None => return Ok(None),
@@ -107,7 +107,7 @@ fn pause_of_many(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<(Pause
     Ok(Some((by, Pause { since: maybe_instant(row, column + 1)?, why: row.get(column + 2)? })))
 }
 
-/// What [`run_info`] reads of a run `r` and its task `t`, in its order.
+/// Columns that [`run_info`] reads of a run `r` and its task `t`, in its order.
 pub(super) const RUN_COLUMNS: &str = "r.id, t.tenant, t.name, r.state, r.due_at, r.run_at, r.created_at, r.claimed_at, \
      r.ended_at, r.cause, r.attempt, r.failures, r.parent, r.host, r.outcome, coalesce(r.cancel, r.message), \
      t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until, r.note, r.forced, \
@@ -115,7 +115,7 @@ pub(super) const RUN_COLUMNS: &str = "r.id, t.tenant, t.name, r.state, r.due_at,
      (SELECT since_at FROM pauses WHERE tenant IN ('', t.tenant) ORDER BY tenant DESC LIMIT 1), \
      (SELECT why FROM pauses WHERE tenant IN ('', t.tenant) ORDER BY tenant DESC LIMIT 1), r.deaths, r.suspected_at";
 
-/// A run from a row of [`RUN_COLUMNS`].
+/// Builds a run from a row of [`RUN_COLUMNS`].
 pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
     let outcome = match row.get_ref(14)? {
         rusqlite::types::ValueRef::Null => None,
@@ -161,7 +161,7 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
     })
 }
 
-/// Stands for all tenants.
+/// The tenant that stands for all.
 pub(super) const ALL: &str = "";
 
 /// See [`crate::store::Store::pauses`].

@@ -1,4 +1,4 @@
-//! How runs come about, and how they are called off.
+//! Makes runs, and cancels them.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -112,13 +112,14 @@ pub(super) fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step
     Ok(if ended.is_empty() { Enqueued::New(id) } else { Enqueued::Replacing { run: id, ended } })
 }
 
-/// Call off all runs of a task that are not over, in the sense of [`Admit`], in favour of the run `by`. Returns them.
+/// Cancels all runs of a task that are not over, in the sense of [`Admit`], in favour of the run `by`. Returns them.
 fn replace(w: &mut Writing, task: TaskId, by: RunId, now: Timestamp) -> rusqlite::Result<Vec<RunId>> {
     let reason = replaced_by(by);
     let mut ended = Vec::new();
     if w.ledger.row(task).count(RunState::Waiting) > 0 {
         let mut bytes = 0;
-        // Apart from one another, as each has an index: of a long list of runs that are due later only these are seen.
+        // Each condition has an index and a statement of its own, so that of a long list of later runs only these are
+        // read.
         for which in ["run_at <= ?3", "attempt > 0 AND run_at > ?3"] {
             let mut statement = w.conn.prepare_cached(&format!(
                 "UPDATE runs SET state = 4, ended_at = ?3, message = ?2 WHERE state = 0 AND task = ?1 AND {which} \
@@ -138,7 +139,7 @@ fn replace(w: &mut Writing, task: TaskId, by: RunId, now: Timestamp) -> rusqlite
         row.bytes += bytes;
     }
     if w.ledger.row(task).count(RunState::Running) > 0 {
-        // The first reason given stays, and yet it is told again: who was to end the run may have missed it.
+        // The first reason stays, but the run is returned again: its host may have missed the first request.
         let mut statement = w.conn.prepare_cached(
             "UPDATE runs INDEXED BY runs_running SET cancel = coalesce(cancel, ?2) WHERE state = 1 AND task = ?1 \
              RETURNING id",
@@ -152,7 +153,7 @@ fn replace(w: &mut Writing, task: TaskId, by: RunId, now: Timestamp) -> rusqlite
     Ok(ended)
 }
 
-/// How many runs of a task are not over, in the sense of [`Admit`]; counting stops at `most`.
+/// Counts the runs of a task that are not over, in the sense of [`Admit`]; counting stops at `most`.
 fn not_over(w: &Writing, task: TaskId, most: i64, now: Timestamp) -> rusqlite::Result<i64> {
     let row = w.ledger.row(task);
     let mut count = row.count(RunState::Running);
@@ -199,7 +200,7 @@ pub(super) fn cancel(w: &mut Writing, run: RunId, reason: &str, now: Timestamp) 
             Ok(Cancelled::Done)
         }
         RunState::Running => {
-            // The first reason given stays.
+            // The first reason stays.
             w.conn
                 .prepare_cached("UPDATE runs SET cancel = ?2 WHERE id = ?1 AND cancel IS NULL")?
                 .execute(params![run.0, reason])?;

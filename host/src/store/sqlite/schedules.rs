@@ -1,4 +1,4 @@
-//! What schedules ask that go by how earlier runs went.
+//! Answers questions of schedules that depend on how earlier runs went.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub(super) fn watch(
     tasks: Vec<TaskKey>,
     now: Timestamp,
 ) -> rusqlite::Result<BTreeMap<TaskKey, Watched>> {
-    // Of those that wait, the due ones and the ones that were tried before, each by an index of its own.
+    // Counts the waiting runs that are due and those that were tried before, each by an index of its own.
     let mut statement = conn.prepare_cached(&format!(
         "SELECT cursor_at, {STANDING_COLUMNS}, fired, memory, latest_failure_at, running + CASE waiting WHEN 0 THEN 0 ELSE \
          (SELECT count(*) FROM runs r WHERE r.state = 0 AND r.task = t.id AND r.run_at <= ?3) + \

@@ -1,7 +1,7 @@
-//! The tables, and how an older file gets to them.
+//! The tables, and the migrations of older files to them.
 //!
-//! A file's `user_version` is the number of migrations that were done on it. A migration that was released is never
-//! changed; a further one is added.
+//! A file's `user_version` is the number of migrations that were done on it. A released migration is never changed; a
+//! further one is added.
 //!
 //! Instants are milliseconds since the Unix epoch, in columns that end in `_at` or `_until`. The numbers that stand for
 //! words (`state`, `cause`, ...) are in `store/codes.rs`.
@@ -10,10 +10,10 @@ use rusqlite::Connection;
 
 use super::rows::to_sql;
 
-/// Marks the file as this program's, among all that are SQLite databases: "SXTN".
+/// Marks the file as this program's, among all SQLite databases: "SXTN".
 pub(super) const APPLICATION_ID: i32 = 0x5358_544e;
 
-/// All migrations, the first first.
+/// All migrations, in their order.
 const MIGRATIONS: [&str; 15] = [
     FIRST,
     SUPERVISION,
@@ -32,14 +32,14 @@ const MIGRATIONS: [&str; 15] = [
     LOSSES,
 ];
 
-/// The schema that this program works on.
+/// The schema's number that this program works on.
 pub(super) const VERSION: usize = MIGRATIONS.len();
 
-/// The first schema whose files say which store they are ([`IDENTITY`]).
+/// The first schema whose files have an identity ([`IDENTITY`]).
 pub(super) const IDENTITY_SINCE: usize = 13;
 
-/// Bring a file from schema `from` to [`VERSION`]. Each migration is a transaction, so that one that is cut short by a
-/// crash or a full disk has not happened.
+/// Migrates a file from schema `from` to [`VERSION`]. Each migration is a transaction, so that one that is cut short by
+/// a crash or a full disk has not happened.
 pub(super) fn migrate(conn: &mut Connection, from: usize) -> rusqlite::Result<()> {
     for (done, migration) in MIGRATIONS.iter().enumerate().skip(from) {
         let tx = conn.transaction()?;
@@ -51,7 +51,7 @@ pub(super) fn migrate(conn: &mut Connection, from: usize) -> rusqlite::Result<()
     Ok(())
 }
 
-/// Tenant and name of a task are one number in `runs`: the row of `tasks` that has them. So every key of a run carries
+/// The tenant and name of a task are one number in `runs`: that of its row in `tasks`. So every key of a run carries
 /// its tenant, at eight bytes.
 const FIRST: &str = "
 -- The greatest numbers given out. Run ids and fences are never given out again, whatever is deleted.
@@ -62,7 +62,7 @@ CREATE TABLE counters (
 ) STRICT;
 INSERT INTO counters VALUES (1, 0, 0);
 
--- A row for each task that ever had a run or a state, with sums over its runs, so that nobody has to count them.
+-- A row for each task that ever had a run or a state, with sums over its runs, so that these need not be counted.
 CREATE TABLE tasks (
     id INTEGER PRIMARY KEY,
     tenant TEXT NOT NULL,
@@ -100,7 +100,7 @@ CREATE TABLE runs (
     host TEXT,
     dedup TEXT,
     message TEXT,
-    cancel TEXT -- the reason, if somebody wants the running attempt ended
+    cancel TEXT -- the reason, if an end of the running attempt was requested
 ) STRICT;
 CREATE INDEX runs_of_task ON runs (task, id);
 CREATE INDEX runs_waiting ON runs (task, run_at, id) WHERE state = 0;
@@ -108,7 +108,7 @@ CREATE INDEX runs_retrying ON runs (task) WHERE state = 0 AND attempt > 0;
 CREATE INDEX runs_running ON runs (id) WHERE state = 1;
 CREATE UNIQUE INDEX runs_dedup ON runs (task, dedup) WHERE dedup IS NOT NULL;
 
--- What may be large lies apart, and is only there where there is something: a claim and a finish rewrite the run's row.
+-- Large values are kept apart, and only if they exist, because a claim and a finish rewrite the run's row.
 CREATE TABLE inputs (
     run INTEGER PRIMARY KEY,
     body BLOB NOT NULL
@@ -119,7 +119,7 @@ CREATE TABLE outputs (
     body BLOB NOT NULL
 ) STRICT;
 
--- The key is why an attempt's end cannot be written twice.
+-- The key keeps an attempt's end from being written twice.
 CREATE TABLE attempts (
     run INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
@@ -171,14 +171,14 @@ CREATE TABLE entries (
     PRIMARY KEY (tenant, key)
 ) STRICT;
 CREATE INDEX entries_expiring ON entries (expires_at) WHERE expires_at IS NOT NULL;
--- Bytes of keys and values, expired ones included until they are deleted.
+-- Bytes of keys and values, including expired ones until they are deleted.
 CREATE TABLE cache_usage (
     tenant TEXT PRIMARY KEY,
     bytes INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What supervision needs to know beyond single runs, and what attempts are charged with.
+/// Facts beyond single runs that supervision needs, and the accounts of attempts.
 const SUPERVISION: &str = "
 ALTER TABLE attempts ADD COLUMN queued_us INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE attempts ADD COLUMN lock_wait_us INTEGER NOT NULL DEFAULT 0;
@@ -188,33 +188,33 @@ ALTER TABLE attempts ADD COLUMN bytes_out INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tasks ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
 -- Attempts at them that crashed since one ended as its guest wished.
 ALTER TABLE tasks ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
--- Nothing of the task starts by itself before: it crashed again and again.
+-- Nothing of the task starts by itself before then, because it crashed again and again.
 ALTER TABLE tasks ADD COLUMN held_until INTEGER;
--- Since when it is paused, and why, if not because a person said so.
+-- Since when it is paused, and why, unless a person paused it.
 ALTER TABLE tasks ADD COLUMN paused_at INTEGER;
 ALTER TABLE tasks ADD COLUMN paused_why TEXT;
 ";
 
-/// Which task wrote which entry, and what its entries take.
+/// The task that wrote each entry, and the bytes of its entries.
 const CACHE_BY_TASK: &str = "
--- In tasks: whose run was the last to write it. None if that was a person, or nobody took it down.
+-- In tasks: the one whose run wrote it last. Null if a person did, or if it is unknown.
 ALTER TABLE entries ADD COLUMN writer INTEGER;
--- Bytes of keys and values, expired ones included until they are deleted. A part of what is in cache_usage.
+-- Bytes of keys and values, including expired ones until they are deleted. A part of the sum in cache_usage.
 CREATE TABLE cache_usage_of_tasks (
     task INTEGER PRIMARY KEY,
     bytes INTEGER NOT NULL
 ) STRICT;
 ";
 
-/// What schedules need that do not go by the clock alone, and runs that are not to start at any price, or at any.
+/// State of schedules that do not depend on the clock alone, and runs that must start in time or go past limits.
 const SCHEDULES: &str = "
 -- Runs that the task's schedule has made.
 ALTER TABLE tasks ADD COLUMN fired INTEGER NOT NULL DEFAULT 0;
--- What its trigger has to remember, in its own words.
+-- The memory of its trigger, in its own words.
 ALTER TABLE tasks ADD COLUMN memory TEXT;
--- How it came to be, for people.
+-- How it was made, for people.
 ALTER TABLE runs ADD COLUMN note TEXT;
--- A first attempt that has not started by then is not to start.
+-- A first attempt starts by then or never.
 ALTER TABLE runs ADD COLUMN start_by_at INTEGER;
 -- It starts although its task is paused, held back or at its limit.
 ALTER TABLE runs ADD COLUMN forced INTEGER NOT NULL DEFAULT 0;
@@ -222,16 +222,16 @@ CREATE INDEX runs_starting_by ON runs (start_by_at) WHERE state = 0 AND start_by
 CREATE INDEX runs_forced ON runs (run_at, id) WHERE state = 0 AND forced = 1;
 ";
 
-/// Pauses of more than one task.
+/// Pauses of a tenant or of all.
 const PAUSES: &str = "
 CREATE TABLE pauses (
-    tenant TEXT PRIMARY KEY, -- '': all of them
+    tenant TEXT PRIMARY KEY, -- '' stands for all
     since_at INTEGER NOT NULL,
     why TEXT
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What the instants that a schedule has dealt with belong to, and what people are told of those it left out.
+/// The schedule whose instants the task has dealt with, and a description of those that it left out.
 const POLICIES: &str = "
 ALTER TABLE tasks ADD COLUMN schedule TEXT;
 ALTER TABLE tasks ADD COLUMN left_out TEXT;
@@ -243,17 +243,17 @@ const ADDED: &str = "
 ALTER TABLE counters ADD COLUMN schedules INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE schedules (
     id INTEGER PRIMARY KEY,
-    version INTEGER NOT NULL, -- greater after every change by people; hosts look for what is greater than they know
+    version INTEGER NOT NULL, -- greater after every change by people; hosts look for greater ones than they know
     tenant TEXT NOT NULL,
     key TEXT NOT NULL,
     task TEXT NOT NULL,
     definition TEXT NOT NULL, -- JSON
-    data BLOB, -- what its runs are given; none: what the task's are
+    data BLOB, -- the input of its runs; null: the task's
     created_at INTEGER NOT NULL,
     cursor_at INTEGER NOT NULL,
     fired INTEGER NOT NULL DEFAULT 0,
     skipped INTEGER NOT NULL DEFAULT 0,
-    finished_at INTEGER, -- nothing will be due any more
+    finished_at INTEGER, -- since then nothing more will be due
     deleted INTEGER NOT NULL DEFAULT 0, -- stays for a while, so that other hosts hear of it
     UNIQUE (tenant, key)
 ) STRICT;
@@ -265,17 +265,17 @@ ALTER TABLE runs ADD COLUMN schedule TEXT;
 CREATE INDEX runs_of_schedule ON runs (schedule) WHERE state < 2 AND schedule IS NOT NULL;
 ";
 
-/// What a pace goes by.
+/// The latest failure, on which a pace depends.
 const PACE: &str = "
--- When the latest run that failed ended.
+-- When the latest failed run ended.
 ALTER TABLE tasks ADD COLUMN latest_failure_at INTEGER;
 ";
 
-/// The hosts that are written down.
+/// The known hosts.
 const HOSTS: &str = "
 CREATE TABLE hosts (
     name TEXT PRIMARY KEY,
-    instance INTEGER NOT NULL, -- which life of it: a later one has another
+    instance INTEGER NOT NULL, -- names a life of the host: a later one has another
     version TEXT NOT NULL,
     address TEXT NOT NULL,
     labels TEXT NOT NULL, -- separated by spaces
@@ -289,27 +289,27 @@ CREATE TABLE hosts (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What is being moved into this store from another. No rows: nothing is.
+/// The move into this store that is in progress; no rows if there is none.
 const TRANSFER: &str = "
 CREATE TABLE transfer (
     kind TEXT PRIMARY KEY, -- of records
-    source TEXT NOT NULL, -- where they are
-    reached TEXT -- the key of the last one that is here, as JSON; none: none is
+    source TEXT NOT NULL, -- the store that has them
+    reached TEXT -- the key of the last one that was moved, as JSON; null: none was
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Plugins that were published.
+/// Published plugins.
 const PUBLISHED: &str = "
 -- The greatest version given out in published.
 ALTER TABLE counters ADD COLUMN published INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE published (
     tenant TEXT NOT NULL,
     plugin TEXT NOT NULL,
-    version INTEGER NOT NULL, -- greater after every change; hosts look for what is greater than they know
+    version INTEGER NOT NULL, -- greater after every change; hosts look for greater ones than they know
     digest TEXT NOT NULL, -- in components
     size INTEGER NOT NULL, -- bytes of the component
     manifest TEXT NOT NULL,
-    host TEXT NOT NULL, -- on which it was dropped
+    host TEXT NOT NULL, -- that published it
     published_at INTEGER NOT NULL,
     withdrawn_at INTEGER, -- the row stays for a while, so that other hosts hear of it
     PRIMARY KEY (tenant, plugin)
@@ -329,12 +329,12 @@ CREATE TABLE component_parts (
 ) STRICT;
 ";
 
-/// The latest run of a task that has begun is found at once, however many wait or were skipped since.
+/// Finds the latest run of a task that has begun at once, however many wait or were skipped since.
 const BEGUN: &str = "
 CREATE INDEX runs_begun ON runs (task, id) WHERE attempt > 0;
 ";
 
-/// Which store a file is, and how far it has come: see `epoch.rs`.
+/// The identity of a store file: see `epoch.rs`.
 const IDENTITY: &str = "
 CREATE TABLE identity (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -348,20 +348,20 @@ CREATE TABLE identity (
 INSERT INTO identity VALUES (1, lower(hex(randomblob(8))), 1, 0, 0, NULL, 0);
 ";
 
-/// What waits because tasks asked for it.
+/// Indexes the runs that wait because tasks asked for them.
 const BACKLOG: &str = "
 CREATE INDEX runs_asked_for ON runs (task, bytes) WHERE state = 0 AND cause = 3;
 ";
 
-/// What decides about a run whose host went away.
+/// Facts that decide about a run whose host died.
 const LOSSES: &str = "
--- Attempts in all, as the latest claim knew them; none if no claim has stored them.
+-- The limit on attempts, as the latest claim knew it; null if no claim has stored it.
 ALTER TABLE runs ADD COLUMN attempts_limit INTEGER;
--- The task is paused after so many failed runs in a row, as the same claim knew it; none if it never is.
+-- The task is paused after so many failed runs in a row, as the same claim knew it; null if it never is.
 ALTER TABLE runs ADD COLUMN pause_after INTEGER;
--- How often its host died while it was under way.
+-- How often its host died while it was running.
 ALTER TABLE runs ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0;
--- Since when it is held back as a suspect. Its run_at is the latest instant there is then.
+-- Since when it is held back as a suspect. Its run_at is then the latest possible instant.
 ALTER TABLE runs ADD COLUMN suspected_at INTEGER;
 -- Deaths that are taken back if the same life of the host announces itself again.
 CREATE TABLE presumed_deaths (
@@ -380,7 +380,7 @@ mod tests {
     use crate::supervision::{Pause, Standing};
 
     #[test]
-    fn a_file_of_the_first_schema_keeps_what_it_has() {
+    fn a_file_of_the_first_schema_keeps_its_tasks() {
         let mut conn = Connection::open_in_memory().unwrap();
         conn.execute_batch(FIRST).unwrap();
         let tasks = "INSERT INTO tasks VALUES (1, 'default', 'a', 7, 1, 2, 0, 0, 0, 0, 0, NULL, NULL), \
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_an_older_file_are_no_tasks() {
+    fn entries_of_an_older_file_belong_to_no_task() {
         let mut conn = Connection::open_in_memory().unwrap();
         conn.execute_batch(FIRST).unwrap();
         conn.execute_batch("INSERT INTO entries VALUES ('default', 'k', 1, 0, NULL, x'00')").unwrap();

@@ -1,4 +1,4 @@
-//! The test text of all stores on this one, and what only a file can go through.
+//! Runs the conformance tests on this store, and tests what can happen only to a file.
 
 use crate::run::ClaimKey;
 use crate::run::Output;
@@ -36,7 +36,7 @@ use crate::store::conformance::{self, promises};
 use crate::store::{Fire, LockKind, WriteIf};
 use crate::supervision::Supervision;
 
-/// A store in a directory of its own, which goes with the second.
+/// Opens a store in a directory of its own, which is removed with the second value.
 fn open() -> (Arc<SqliteStore>, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     (open_at(&directory.path().join("store.db")), directory)
@@ -64,7 +64,7 @@ promises!(on_sqlite);
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(48))]
     #[test]
-    fn whatever_hosts_do_it_comes_to_what_a_model_in_memory_comes_to(steps in conformance::model::steps()) {
+    fn all_steps_of_hosts_have_the_same_result_as_in_a_model_in_memory(steps in conformance::model::steps()) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (store, _directory) = open();
         runtime.block_on(conformance::model::live(store, steps))?;
@@ -120,7 +120,7 @@ fn finish(claim: ClaimKey) -> Finish {
     Finish { claim, transition, report, supervision: Supervision::default(), expired_by: None, death: None }
 }
 
-/// The line that opening `path` fails with.
+/// Returns the line with which opening `path` fails.
 fn refusal(path: &Path) -> String {
     let line = match SqliteStore::open(path, &SqliteOptions::default()) {
         Err(StoreError::Unusable(line)) => line,
@@ -130,7 +130,7 @@ fn refusal(path: &Path) -> String {
     line
 }
 
-/// The file and its WAL as they are at this moment: what a crash leaves behind.
+/// Copies the file and its WAL as they are at this moment, as a crash would leave them.
 fn crash_image(path: &Path, to: &Path) {
     for ending in ["", "-wal"] {
         let file = |path: &Path| format!("{}{ending}", path.display());
@@ -139,7 +139,7 @@ fn crash_image(path: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn what_was_answered_outlives_a_crash() {
+async fn answered_writes_survive_a_crash() {
     let (store, directory) = open();
     let over = enqueue(&store, b"in".to_vec()).await.unwrap();
     let claimed = claim(&store).await;
@@ -173,7 +173,7 @@ async fn what_was_answered_outlives_a_crash() {
     assert_eq!(after.cache_get(key, NOW).await.unwrap().unwrap().value, b"v");
     assert_eq!(after.task_states().await.unwrap()[&task()].cursor, Some(NOW));
     assert_eq!(after.locks(Name::default_tenant()).await.unwrap().len(), 1);
-    // The claim is of an earlier life: it is found at once, buried, and its lock is free.
+    // The claim is of an earlier life: it is found at once, its attempt is ended, and its lock is free.
     let expired = after.expired(NOW, 9).await.unwrap();
     assert_eq!(expired.iter().map(|e| e.claim).collect::<Vec<_>>(), [held]);
     after.finish(Finish { expired_by: Some(NOW), ..finish(held) }.into()).await.unwrap();
@@ -183,7 +183,7 @@ async fn what_was_answered_outlives_a_crash() {
 }
 
 #[tokio::test]
-async fn how_a_task_stands_outlives_a_crash() {
+async fn the_standing_of_a_task_survives_a_crash() {
     let (store, directory) = open();
     let supervision = Supervision { pause_after: Some(3), ..Supervision::default() };
     for _ in 0..3 {
@@ -202,7 +202,7 @@ async fn how_a_task_stands_outlives_a_crash() {
     assert!(state.paused.as_ref().is_some_and(|pause| pause.why.is_some() && pause.since == Some(NOW)), "{state:?}");
     let held_until = Some(NOW.plus(std::time::Duration::from_secs(1)));
     assert_eq!(state.standing, crate::supervision::Standing { failures: 3, crashes: 3, held_until });
-    // Not only what is shown: what the writer goes by.
+    // The writer acts on this state, and does not only show it.
     enqueue(&after, vec![]).await.unwrap();
     let tasks = Arc::new([(task(), 9)].into());
     let lease = std::time::Duration::from_secs(30);
@@ -219,7 +219,7 @@ async fn how_a_task_stands_outlives_a_crash() {
 }
 
 #[tokio::test]
-async fn a_crash_in_the_midst_of_a_commit_leaves_the_one_before() {
+async fn a_crash_in_the_middle_of_a_commit_leaves_the_one_before() {
     let (store, directory) = open();
     let first = enqueue(&store, vec![1; 10_000]).await.unwrap();
     let whole = std::fs::metadata(directory.path().join("store.db-wal")).unwrap().len();
@@ -264,7 +264,7 @@ async fn the_wal_begins_anew_however_much_is_written() {
 }
 
 #[test]
-fn a_second_host_is_told_who_has_the_file() {
+fn a_second_host_is_told_which_process_has_the_file() {
     let (store, directory) = open();
     let path = directory.path().join("store.db");
 
@@ -305,7 +305,7 @@ fn a_file_that_is_no_store_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_told_when_it_is_opened() {
+async fn a_damaged_file_is_refused_when_it_is_opened() {
     let (store, directory) = open();
     let path = directory.path().join("store.db");
     for _ in 0..50 {
@@ -324,11 +324,11 @@ async fn a_damaged_file_is_told_when_it_is_opened() {
 }
 
 #[test]
-fn what_cannot_be_written_is_told_when_it_is_opened() {
+fn a_file_that_cannot_be_written_is_refused_when_it_is_opened() {
     let (store, directory) = open();
     let path = directory.path().join("store.db");
     drop(store);
-    // Root may write what is read-only, unless this thread does without that.
+    // Root may write read-only files, unless this thread gives that up.
     without_root(|| {
         set_mode(&path, 0o444);
         assert!(refusal(&path).contains("is read-only: let this user write the file and its directory"));
@@ -347,7 +347,7 @@ fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Do `work` without root's right to write anything, which is each thread's own to give up.
+/// Does `work` without root's right to write anything, which each thread can give up for itself.
 fn without_root(work: impl FnOnce() + Send) {
     use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
     std::thread::scope(|scope| {
@@ -362,7 +362,7 @@ fn without_root(work: impl FnOnce() + Send) {
 }
 
 #[tokio::test]
-async fn a_full_disk_changes_nothing_and_is_no_hindrance_once_there_is_room() {
+async fn a_full_disk_changes_nothing_and_hinders_nothing_once_there_is_room() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
     let options = SqliteOptions { max_bytes: Some(1 << 20), ..SqliteOptions::default() };
@@ -388,7 +388,7 @@ async fn a_full_disk_changes_nothing_and_is_no_hindrance_once_there_is_room() {
     assert_eq!(counts[&RunState::Waiting], runs.len() as u64);
     assert_eq!(store.counts().await.unwrap(), counts);
     assert_eq!(store.input(runs[0]).await.unwrap(), Some(vec![7; 50_000]));
-    // What needs no room is done all the same, and what makes room is enough to go on.
+    // A write that needs no room is still done, and one that makes room is enough to go on.
     store.finish(finish(claimed).into()).await.unwrap();
     for run in &runs[..2] {
         assert_eq!(store.cancel(*run, "make room", NOW).await.unwrap(), Cancelled::Done);
@@ -400,7 +400,7 @@ async fn a_full_disk_changes_nothing_and_is_no_hindrance_once_there_is_room() {
     assert_eq!(open_at(&path).counts().await.unwrap()[&RunState::Waiting], runs.len() as u64 - 1);
 }
 
-/// Keep the writer busy until the returned sender is dropped or used, so that what is asked meanwhile is one batch.
+/// Keeps the writer busy until the returned sender is dropped or used, so that all commands sent by then are one batch.
 async fn busy(store: &SqliteStore) -> std::sync::mpsc::Sender<()> {
     let (release, wait) = channel();
     let (begun, started) = tokio::sync::oneshot::channel();
@@ -409,7 +409,7 @@ async fn busy(store: &SqliteStore) -> std::sync::mpsc::Sender<()> {
         if let Some(begun) = begun.lock().unwrap().take() {
             begun.send(()).unwrap();
         }
-        // An error is the sender gone, which means the same.
+        // An error means that the sender is gone, which also ends the wait.
         let _ = wait.lock().unwrap().recv();
         Ok(())
     });
@@ -434,7 +434,7 @@ async fn commands_that_have_gathered_are_one_commit() {
         ask.await.unwrap();
     }
 
-    // The busy command was given its time before: it is the first commit's, and the rest are one or two.
+    // The busy command has used the first batch's time: that is one commit, and the rest are one or two.
     let commits = store.stats().commits - before.commits;
     assert!((1..=3).contains(&commits), "{commits}");
     assert_eq!(store.stats().syncs - before.syncs, commits);
@@ -472,7 +472,7 @@ async fn a_command_that_cannot_succeed_hurts_only_itself() {
 }
 
 #[tokio::test]
-async fn asking_for_runs_in_vain_costs_no_wait_for_the_disk() {
+async fn a_claim_that_finds_no_run_costs_no_wait_for_the_disk() {
     let (store, _directory) = open();
     enqueue(&store, vec![]).await.unwrap();
     let before = store.stats();
@@ -497,7 +497,7 @@ async fn asking_for_runs_in_vain_costs_no_wait_for_the_disk() {
 }
 
 #[tokio::test]
-async fn sums_are_what_counting_would_give() {
+async fn sums_equal_what_counting_gives() {
     let (store, _directory) = open();
     for n in 0..40 {
         let run = enqueue(&store, vec![7; n]).await.unwrap();

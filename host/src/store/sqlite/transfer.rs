@@ -17,12 +17,12 @@ use crate::store::{Result, StoreError};
 use crate::time::Timestamp;
 
 impl SqliteStore {
-    /// Open the store at `path` as one end of a move: also one into which a move was begun and not ended, which hosts are
-    /// refused. It is made if it is not there. Blocks.
+    /// Opens the store at `path` as one end of a move, even one with an incomplete move into it, which hosts are
+    /// refused. It is created if it does not exist. Blocks.
     ///
     /// # Errors
     ///
-    /// As [`SqliteStore::open`].
+    /// The same as for [`SqliteStore::open`].
     pub fn open_to_move(path: impl AsRef<Path>) -> Result<Arc<Self>> {
         let options = SqliteOptions::default();
         let opened = open::open(path.as_ref(), &options)?;
@@ -30,7 +30,7 @@ impl SqliteStore {
     }
 }
 
-/// Refuse a file that has a part only of what is being moved into it.
+/// Refuses a file that has only a part of what is being moved into it.
 pub(super) fn refuse_half_moved(conn: &Connection, path: &Path) -> Result<()> {
     match moving(conn).map_err(|e| translate(&e, path))?.first() {
         Some((_, source, _)) => Err(half_moved(&format!("`{}`", path.display()), source)),
@@ -40,7 +40,7 @@ pub(super) fn refuse_half_moved(conn: &Connection, path: &Path) -> Result<()> {
 
 #[async_trait]
 impl Transfer for SqliteStore {
-    /// Whoever else uses the file keeps it from being opened.
+    /// Returns no hosts: while another process uses the file, it cannot be opened.
     async fn in_use_by(&self, _: Timestamp) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
@@ -105,14 +105,14 @@ impl Transfer for SqliteStore {
     }
 }
 
-/// The rows of a move that was begun.
+/// Returns the rows of a move that was begun.
 fn moving(conn: &Connection) -> rusqlite::Result<Vec<(String, String, Option<String>)>> {
     conn.prepare_cached("SELECT kind, source, reached FROM transfer")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect()
 }
 
-/// Write down that all records of a kind up to the one with key `last` are here.
+/// Notes that all records of a kind up to the one with key `last` were moved.
 fn reach(conn: &Connection, kind: Kind, last: &Key) -> Step<()> {
     let last = serde_json::to_string(last).expect("a key is numbers and texts");
     let begun = conn
@@ -124,7 +124,7 @@ fn reach(conn: &Connection, kind: Kind, last: &Key) -> Step<()> {
     }
 }
 
-/// From now on no number is given out that is not greater than `counters`.
+/// Makes all numbers that are given out from now on greater than `counters`.
 fn count_on(w: &mut Writing, counters: Counters) -> Step<()> {
     w.ledger.given_out(counters.run, counters.fence);
     w.conn

@@ -1,9 +1,9 @@
-//! The one thread that writes. It commits whatever has gathered in one transaction and answers after the commit, so
-//! that one wait for the disk serves all who wait.
+//! The one thread that writes. It commits all commands that have gathered in one transaction, and answers after the
+//! commit, so that one wait for the disk serves all callers.
 //!
-//! A command says no by returning [`Failure::Refused`] before its first write. When the database itself fails, the
-//! whole transaction is rolled back and its commands are run again, each alone: a command that cannot succeed hurts
-//! nobody else. Commands therefore run any number of times, until one run of theirs is committed.
+//! A command refuses by returning [`Failure::Refused`] before its first write. When the database itself fails, the
+//! whole transaction is rolled back and its commands run again, each alone: one that cannot succeed does not hurt the
+//! others. A command may therefore run any number of times before it is committed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,28 +22,28 @@ use crate::store::hints::{Hints, Told};
 use crate::store::{Result, StoreError};
 use crate::supervisor::Supervisor;
 
-/// For how long a transaction takes in more commands. Longer makes the first one wait, shorter means more waits for
-/// the disk; under load most of what gathers has gathered during the commit before.
+/// Time for which a transaction takes in more commands. Longer makes the first one wait, shorter means more waits for
+/// the disk; under load most of them have gathered during the commit before.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// What a command works on.
+/// The state that a command works on.
 #[derive(Debug)]
 pub(super) struct Writing {
     /// The connection, in a transaction.
     pub(super) conn: Connection,
-    /// What need not be read.
+    /// Rows and counters that need not be read.
     pub(super) ledger: Ledger,
-    /// Who is to be told once it is committed.
+    /// Hints to send after the commit.
     pub(super) told: Told,
 }
 
-/// Whom to tell, and what is counted.
+/// Hints and counters.
 #[derive(Debug, Default)]
 pub(super) struct Board {
     pub(super) hints: Hints,
     /// Commits that wrote something.
     pub(super) commits: AtomicU64,
-    /// Times that the disk was waited for.
+    /// Waits for the disk.
     pub(super) syncs: AtomicU64,
     /// Commands that were answered after a commit.
     pub(super) writes: AtomicU64,
@@ -53,22 +53,22 @@ pub(super) struct Board {
 
 /// A command on its way through the writer.
 pub(super) trait Command: Send {
-    /// Do it, and keep the answer.
+    /// Does the command, and keeps the answer.
     fn run(&mut self, writing: &mut Writing) -> std::result::Result<(), rusqlite::Error>;
-    /// It is committed: hand the answer over.
+    /// Sends the answer, once the command is committed.
     fn answer(self: Box<Self>);
-    /// It is not, and nothing of it is left: say why.
+    /// Reports a failure that left nothing of the command.
     fn fail(self: Box<Self>, error: StoreError);
 }
 
-/// A command that is a function of what is written, and where its answer goes.
+/// A command that is a function of the writer's state, and where its answer goes.
 struct Work<F, T> {
     work: F,
     result: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
 }
 
-/// Make `work` a command; its answer arrives at the receiver.
+/// Makes `work` a command, whose answer arrives at the receiver.
 pub(super) fn command<T, F>(work: F) -> (Box<dyn Command>, oneshot::Receiver<Result<T>>)
 where
     T: Send + 'static,
@@ -94,7 +94,7 @@ where
 
     fn answer(self: Box<Self>) {
         let result = self.result.unwrap_or_else(|| Err(StoreError::Other("a command had no answer".into())));
-        // Who asked may have gone away meanwhile; what is written stays written.
+        // The caller may have gone away by now; written work stays written.
         drop(self.reply.send(result));
     }
 
@@ -103,7 +103,7 @@ where
     }
 }
 
-/// Why a transaction came to nothing.
+/// The reason for which a transaction failed.
 enum Broken {
     Sql(rusqlite::Error),
     Panic,
@@ -117,7 +117,7 @@ impl From<rusqlite::Error> for Broken {
 
 /// The thread's state.
 pub(super) struct Writer {
-    // The first to be closed: its connection is not the last one then.
+    // This field is dropped first, so that its connection is not the last one to close.
     checkpoints: Checkpoints,
     writing: Writing,
     board: Arc<Board>,
@@ -125,7 +125,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Take over a connection that is set up and migrated. `syncs` is whether each commit waits for the disk.
+    /// Takes over a connection that is set up and migrated. `syncs` tells whether each commit waits for the disk.
     pub(super) fn new(
         mut conn: Connection,
         checkpoints: Checkpoints,
@@ -146,7 +146,7 @@ impl Writer {
         Ok(Self { checkpoints, writing, board, path })
     }
 
-    /// Serve commands until nobody can send any more.
+    /// Serves commands until all senders are dropped.
     pub(super) fn serve(mut self, commands: &Receiver<Box<dyn Command>>) {
         let mut batch = Vec::new();
         while let Ok(first) = commands.recv() {
@@ -158,7 +158,7 @@ impl Writer {
         }
     }
 
-    /// Run `first` and all that arrives meanwhile in one transaction. `batch` is what was taken in.
+    /// Runs `first`, and all commands that arrive in time, in one transaction. `batch` receives them.
     fn together(
         &mut self,
         first: Box<dyn Command>,
@@ -174,7 +174,7 @@ impl Writer {
             match commands.try_recv() {
                 Ok(next) if Instant::now() < until => batch.push(next),
                 Ok(next) => {
-                    // It was taken from the channel already, so it is the last one of this batch.
+                    // The command has left the channel, so it is the last one of this batch.
                     batch.push(next);
                     let command = batch.last_mut().expect("it was just pushed");
                     self.step(command)?;
@@ -186,7 +186,7 @@ impl Writer {
         self.commit()
     }
 
-    /// The transaction of `batch` broke: run its commands again, each in its own.
+    /// Runs the commands of a broken transaction again, each in its own.
     fn separately(&mut self, batch: &mut Vec<Box<dyn Command>>, broken: Broken) {
         self.roll_back();
         if batch.len() == 1
@@ -211,7 +211,8 @@ impl Writer {
         self.writing.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)
     }
 
-    /// One command. A panic in it is a fault of this program's, and yet no reason to leave all others without a store.
+    /// Runs one command. A panic in it is a fault of this program's, and yet no reason to leave all callers without a
+    /// store.
     fn step(&mut self, command: &mut Box<dyn Command>) -> std::result::Result<(), Broken> {
         let writing = &mut self.writing;
         let done = Supervisor::of_process().watched("store command", || command.run(writing));
@@ -246,7 +247,7 @@ impl Writer {
 
     fn committed(&self, batch: impl IntoIterator<Item = Box<dyn Command>>) {
         for command in batch {
-            // Before the answer: who has it finds it counted.
+            // A caller that has the answer must find it counted.
             self.board.writes.fetch_add(1, Ordering::Relaxed);
             command.answer();
         }

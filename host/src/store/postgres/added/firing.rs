@@ -1,4 +1,4 @@
-//! Many due instants of added schedules, dealt with by a handful of statements.
+//! Fires many due instants of added schedules with a handful of statements.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -39,43 +39,43 @@ pub(super) async fn fire(tx: &mut Tx, fire: &FireAdded) -> Step<Vec<FiredSchedul
     Ok(firing.answers)
 }
 
-/// A schedule as it is at this moment of the transaction.
+/// A schedule as it is at this point of the transaction.
 #[derive(Debug)]
 struct Row {
     version: u64,
     progress: ScheduleProgress,
     key: Name,
     data: Option<Vec<u8>>,
-    /// What changes with this transaction.
+    /// The number of instants that this transaction skips.
     skipped: i64,
     finished: bool,
     changed: bool,
 }
 
-/// Whose run it is, and which key's.
+/// The tenant and the key of a schedule.
 type Owner = (Name, Name);
 
-/// What is being done.
+/// A call of [`fire`] in progress.
 #[derive(Debug)]
 struct Firing<'a> {
     fire: &'a FireAdded,
-    /// Whether nothing of a task starts, by its place in [`FireAdded::tasks`].
+    /// Whether a task is paused, by its place in [`FireAdded::tasks`].
     paused: Vec<bool>,
-    /// The schedules, by number, their rows locked.
+    /// The schedules, by number, with their rows locked.
     rows: HashMap<i64, Row>,
-    /// Those whose run is not over.
+    /// The schedules with a run that is not over.
     busy: HashSet<Owner>,
     answers: Vec<FiredSchedule>,
 }
 
 impl Firing<'_> {
-    /// Deal with the due schedules at `places`, all but those for which it has to be known first what became of one before of
-    /// the same key. Returns these.
+    /// Fires the due schedules at `places`, except those for which the result of an earlier one of the same key must be
+    /// known first. Returns these.
     async fn wave(&mut self, tx: &mut Tx, tally: &mut Tally, places: Vec<usize>) -> Step<Vec<usize>> {
         let (mut runs, mut made_for, mut making, mut later) = (Vec::new(), Vec::new(), HashSet::new(), Vec::new());
         for place in places {
             let due = &self.fire.due[place];
-            // Stale, unless it is found otherwise.
+            // The answer stays `Stale` if there is no row.
             let Some(row) = self.rows.get(&due.id) else { continue };
             let owner = (self.fire.tasks[due.task].key.tenant.clone(), row.key.clone());
             if making.contains(&owner) {
@@ -99,7 +99,7 @@ impl Firing<'_> {
         }
         let made = make(tx, tally, &runs, self.fire.now).await?;
         for ((place, owner), made) in made_for.into_iter().zip(made) {
-            // One that was made before is over, or its key would have been busy.
+            // A run that existed before is over, or its key would have been busy.
             if !matches!(made, Enqueued::Existing(_)) {
                 self.busy.insert(owner);
             }
@@ -108,7 +108,7 @@ impl Firing<'_> {
         Ok(later)
     }
 
-    /// The due schedule at `place` is dealt with.
+    /// Records that the due schedule at `place` is dealt with.
     fn done(&mut self, place: usize, run: Option<RunId>, skipped: bool) {
         let due = &self.fire.due[place];
         let Some(row) = self.rows.get_mut(&due.id) else { return };
@@ -122,7 +122,7 @@ impl Firing<'_> {
     }
 }
 
-/// The schedules that are due and not finished, locked in the order of their numbers.
+/// Returns the due schedules that are not finished, locked in the order of their numbers.
 async fn rows(tx: &Tx, due: &[DueSchedule]) -> Step<HashMap<i64, Row>> {
     let ids: Vec<i64> = due.iter().map(|due| due.id).collect();
     let rows = tx
@@ -147,7 +147,7 @@ async fn rows(tx: &Tx, due: &[DueSchedule]) -> Step<HashMap<i64, Row>> {
     each.collect()
 }
 
-/// Which keys have made a run that is not over. By key, so that it holds over a deletion.
+/// Returns the keys that have a run which is not over. By key, so that this holds across a deletion.
 async fn busy(tx: &Tx, rows: &HashMap<i64, Row>) -> Step<HashSet<Owner>> {
     let keys: Vec<&str> = rows.values().map(|row| row.key.as_str()).collect();
     let sql = "SELECT DISTINCT t.tenant, r.schedule FROM runs_live r JOIN tasks t ON t.id = ANY (ARRAY[r.task]) \
@@ -160,7 +160,7 @@ fn each<'a, T>(rows: &'a [(i64, &'a Row)], column: impl Fn(i64, &'a Row) -> T) -
     rows.iter().map(|(id, row)| column(*id, row)).collect()
 }
 
-/// Write how far the schedules have come.
+/// Writes the progress of the schedules.
 async fn write(tx: &Tx, rows: &HashMap<i64, Row>, now: Timestamp) -> Step<()> {
     let changed: Vec<(i64, &Row)> = rows.iter().filter(|(_, row)| row.changed).map(|(id, row)| (*id, row)).collect();
     if changed.is_empty() {

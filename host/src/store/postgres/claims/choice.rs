@@ -1,5 +1,5 @@
-//! Which of the due runs are taken: first each task's fair share, then what those with more in store can give; of many
-//! tenants, those first that have the fewest runs under way.
+//! Chooses which due runs to claim: first each task's fair share, then more of the tasks that have a backlog; of
+//! several tenants, first those with the fewest running runs.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,24 +18,25 @@ use crate::time::Timestamp;
 pub(super) struct Open {
     pub(super) task: i64,
     pub(super) tenant: Name,
-    /// How many of its runs may be taken.
+    /// The number of its runs that may be claimed.
     pub(super) room: usize,
-    /// Only those are to be had that start while their task is held back.
+    /// Only runs that start although their task is held back may be claimed.
     pub(super) held: bool,
 }
 
-/// A run that waits, on its way to being taken.
+/// A waiting run that may be claimed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
-    /// Its place among its task's: a task with a long backlog gets its second place only after every other its first.
+    /// Its place among its task's runs: a task with a long backlog gets its second place only after every other its
+    /// first.
     pub(super) rank: usize,
     pub(super) run_at: Timestamp,
     pub(super) run: RunId,
-    /// One of those by which the claims that are made together will be known.
+    /// One of the fences that are dealt out to the claims made together.
     pub(super) fence: i64,
 }
 
-/// Tasks that share so many places: those of a tenant, or all where tenants are not told apart.
+/// Tasks that share a number of places: those of a tenant, or all if tenants are not told apart.
 #[derive(Debug)]
 pub(super) struct Group {
     places: Places,
@@ -43,7 +44,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// The groups that `open` come in.
+    /// Sorts `open` into groups.
     pub(super) fn of(open: Vec<Open>, request: &ClaimRequest) -> Vec<Self> {
         if request.tenants.is_empty() {
             return vec![Self { places: Places::of_all(request), open }];
@@ -57,13 +58,13 @@ impl Group {
         groups.into_values().collect()
     }
 
-    /// What each of its tasks gets first.
+    /// Returns how many runs each of its tasks gets first.
     fn share(&self) -> usize {
         self.places.share_of_each(self.open.len())
     }
 }
 
-/// Which of the due runs are taken, at most as many as were asked for; and when there will be others.
+/// Chooses which due runs to claim, at most as many as requested, and lowers `next_run_at` to when others will be due.
 pub(super) async fn choose(
     tx: &Tx,
     groups: Vec<Group>,
@@ -74,7 +75,7 @@ pub(super) async fn choose(
     let most = groups.iter().map(Group::share).max().unwrap_or(0);
     let mut seen = Seen::default();
     seen.look(tx, &all, most, request.now, next_run_at).await?;
-    // Those that have given their share and could give more, where others have not filled theirs.
+    // Tasks that have given their share and have more, in groups where others have not filled theirs.
     let more: Vec<&Open> = groups
         .iter()
         .filter(|group| {
@@ -101,16 +102,16 @@ pub(super) async fn choose(
     Ok(found.into_iter().map(|(_, candidate)| candidate).collect())
 }
 
-/// Due runs that were seen, by task, each with a fence.
+/// Due runs that were read, by task, each with a fence.
 #[derive(Default)]
 struct Seen {
     due: HashMap<i64, Vec<(Timestamp, RunId, i64)>>,
-    /// Tasks of which there may be more that are due.
+    /// Whether a task may have further due runs.
     more: HashMap<i64, bool>,
 }
 
 impl Seen {
-    /// See up to `most` due runs of each task; and when the tasks have the next.
+    /// Reads up to `most` due runs of each task, and when the tasks' next runs are due.
     async fn look(
         &mut self,
         tx: &Tx,
@@ -141,7 +142,7 @@ impl Seen {
         self.due.get(&open.task).map_or(0, Vec::len).min(open.room).min(share)
     }
 
-    /// Whether a task has more than were looked for.
+    /// Returns whether a task has more due runs than were read.
     fn has_more(&self, open: &Open) -> bool {
         self.more.get(&open.task).copied().unwrap_or(false)
     }

@@ -1,4 +1,4 @@
-//! Attempts as rows, with all that is kept of what they said.
+//! Attempts as rows, with all that is kept of their output.
 
 use std::borrow::Cow;
 
@@ -18,7 +18,7 @@ pub(super) const WRITE: &str = "INSERT INTO attempts (run, attempt, over_at, fen
      $15::bigint[], $16::bigint[], $17::text[], $18::text[], $19::text[], $20::text[], $21::boolean[], $22::text[], \
      $23::boolean[], $24::text[], $25::boolean[])";
 
-/// Attempts as what [`WRITE`] is given, in this order.
+/// Attempts as the parameters of [`WRITE`], in its order.
 pub(super) struct Attempts<'a> {
     runs: Vec<i64>,
     attempts: Vec<i32>,
@@ -32,9 +32,9 @@ pub(super) struct Attempts<'a> {
     hosts: Vec<&'a str>,
     messages: Vec<Option<Cow<'a, str>>>,
     backtraces: Vec<Option<Cow<'a, str>>>,
-    /// The log, what it printed, and what it complained of.
+    /// The log, standard output and standard error.
     texts: [Vec<Option<Cow<'a, str>>>; 3],
-    /// Whether these were cut.
+    /// Whether each of these was cut.
     cuts: [Vec<bool>; 3],
 }
 

@@ -1,4 +1,4 @@
-//! The end of an attempt as the transaction that writes it knows it.
+//! The end of an attempt, as the transaction that writes it knows it.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::store::Finish;
 use crate::store::postgres::schema::NOT_OVER;
 use crate::time::Timestamp;
 
-/// A run as the end of its attempt has found it, and the state that it entered.
+/// A run as the end of its attempt found it, and the state that it entered.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) task: i64,
@@ -23,10 +23,10 @@ pub(in crate::store::postgres) struct Ended<'a> {
     pub(in crate::store::postgres) claim: ClaimKey,
     pub(in crate::store::postgres) task: i64,
     pub(in crate::store::postgres) outcome: Outcome,
-    /// The state that its run came into.
+    /// The state that its run entered.
     pub(in crate::store::postgres) entered: RunState,
     pub(in crate::store::postgres) ended_at: Timestamp,
-    /// Bytes that the run has.
+    /// The bytes of its run.
     pub(in crate::store::postgres) bytes: i64,
     pub(in crate::store::postgres) host: String,
 }

@@ -1,4 +1,4 @@
-//! What is written of ends: the runs, the attempts, and that the runs hold nothing any more.
+//! Writes ends: the runs, the attempts, and the release of everything that the runs held.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -24,16 +24,16 @@ use crate::store::rules::finish as rules;
 use crate::store::{Finish, ROW_BYTES};
 use crate::time::Timestamp;
 
-/// An end that is offered.
+/// An end that is written if its claim holds.
 #[derive(Debug)]
 pub(super) struct Ending<'a> {
     pub(super) finish: &'a Arc<Finish>,
-    /// What comes to the run's bytes with it.
+    /// Bytes that the end adds to its run.
     bytes: i64,
 }
 
 impl<'a> Ending<'a> {
-    /// The end `finish`, for which bytes of earlier attempts were `forgotten`.
+    /// Creates the end `finish`; `forgotten` is the number of bytes that deleted attempts of the run had.
     pub(super) fn of(finish: &'a Arc<Finish>, forgotten: i64) -> Self {
         let mut ending = Self { finish, bytes: 0 };
         let output = ending.output().map_or(0, |output| to_sql(output.body.len()) + ROW_BYTES);
@@ -41,7 +41,7 @@ impl<'a> Ending<'a> {
         ending
     }
 
-    /// What the run made, if it is worth being kept.
+    /// Returns the run's output, if it is worth keeping.
     fn output(&self) -> Option<&'a Output> {
         match &self.finish.transition {
             Transition::Succeed(output) if !output.body.is_empty() || output.content_type.is_some() => Some(output),
@@ -49,18 +49,18 @@ impl<'a> Ending<'a> {
         }
     }
 
-    /// The state that its run comes into, if it is over then.
+    /// Returns the state that the run enters, if it is over then.
     fn entered(&self) -> RunState {
-        // A run that is to wait again is over only if its end was asked for.
+        // A run that would wait again is over only if its cancellation was requested.
         rules::state_after(&self.finish.transition, true)
     }
 
-    /// Whether it counts as a failure of the run.
+    /// Returns 1 if the end counts as a failure of the run, else 0.
     fn failed(&self) -> i32 {
         i32::from(rules::is_failure(&self.finish.transition))
     }
 
-    /// When it is to start again, if it is.
+    /// Returns when the run starts again, if it does.
     fn run_at(&self) -> Option<Timestamp> {
         rules::starts_again_at(&self.finish.transition)
     }
@@ -79,14 +79,14 @@ fn bytes_of_logs(report: &Report) -> i64 {
     to_sql(texts + report.backtrace.as_ref().map_or(0, String::len)) + ROW_BYTES
 }
 
-/// The claim, that it holds, and that it is one that has expired, if only such a one is to be ended.
+/// Condition for the claim to hold, and to have expired if the end is only for an expired one.
 const HOLDS: &str = "r.id = ANY (ARRAY[n.id]) AND r.state + 0 = 1 AND r.attempt = n.attempt AND r.fence = n.fence \
      AND (n.expired_by IS NULL OR r.lease_until < n.expired_by)";
 
-/// What [`HOLDS`] and both statements need.
+/// Columns that [`HOLDS`] and both statements need.
 const CLAIM: &str = "place, id, attempt, fence, expired_by, failed, bytes, outcome, message";
 
-/// Ends the attempts of runs that wait again. What is asked of a run's end comes first: see [`over_sql`].
+/// Ends the attempts of runs that wait again, except runs whose cancellation was requested: see [`over_sql`].
 fn again_sql() -> String {
     format!(
         "WITH again AS (UPDATE runs_live r SET state = 0, run_at = n.run_at, failures = r.failures + n.failed, \
@@ -99,8 +99,8 @@ fn again_sql() -> String {
     )
 }
 
-/// Ends runs; of those that were to wait again (`waits`) the ones whose end was asked for. What the run says is
-/// [`rules::message`], in SQL because the row has not been read before.
+/// Ends runs; of those that would wait again (`waits`), only the ones whose cancellation was requested. The run's
+/// message is [`rules::message`], in SQL because the row has not been read before.
 fn over_sql() -> String {
     let which = format!(
         "USING unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::bigint[], \
@@ -125,10 +125,10 @@ fn over_sql() -> String {
     )
 }
 
-/// End the runs: those that are over go to the partition of their day, the others wait again. Returns what those came to whose
+/// Ends the runs: those that are over move to the partition of their day, the others wait again. Returns the runs whose
 /// claims held, by their places in `ending`, and how their tasks stand.
 pub(super) async fn runs(tx: &Tx, ending: &[Ending<'_>]) -> Step<(HashMap<usize, Held>, BTreeMap<i64, Stands>)> {
-    // In the order of the runs, as everybody locks them.
+    // All transactions lock runs in this order.
     let mut order: Vec<usize> = (0..ending.len()).collect();
     order.sort_unstable_by_key(|place| ending[*place].finish.claim.run);
     let waiting: Vec<usize> = order.iter().copied().filter(|place| ending[*place].run_at().is_some()).collect();
@@ -149,7 +149,7 @@ pub(super) async fn runs(tx: &Tx, ending: &[Ending<'_>]) -> Step<(HashMap<usize,
         [a, b, c, d, e, f, g, h, i, &over_at, &states, &wait, &killed, &types, &bodies];
     let [a, b, c, d, e, f, g, h, i] = waits.params();
     let again: [&(dyn ToSql + Sync); 10] = [a, b, c, d, e, f, g, h, i, &run_at];
-    // Whose end is asked for in between is over, and not forgotten by both.
+    // In this order, the second statement ends a run whose cancellation is requested in between.
     let asks: [Ask<'_>; 2] = [(&again_sql, &again), (&over_sql, &over)];
     let rows = tx.flight(if waiting.is_empty() { &asks[1..] } else { &asks }).await?;
     let (mut held, mut stands) = (HashMap::with_capacity(ending.len()), BTreeMap::new());
@@ -180,7 +180,7 @@ struct Claims<'a> {
 }
 
 impl<'a> Claims<'a> {
-    /// Of the ends at these places.
+    /// Returns the columns of the ends at these places.
     fn of(ending: &'a [Ending<'_>], places: &[usize]) -> Self {
         fn each<'a, T>(ending: &'a [Ending<'_>], places: &[usize], column: impl Fn(&'a Ending<'_>) -> T) -> Vec<T> {
             places.iter().map(|place| column(&ending[*place])).collect()
@@ -213,7 +213,7 @@ impl<'a> Claims<'a> {
     }
 }
 
-/// Attempts before the last of runs that are over: they are kept where their run is.
+/// Moves the earlier attempts of runs that are over to the partition of their run.
 fn earlier_sql() -> String {
     format!(
         "UPDATE attempts a SET over_at = n.over_at FROM unnest($1::bigint[], $2::bigint[]) AS n(run, over_at) \
@@ -221,15 +221,15 @@ fn earlier_sql() -> String {
     )
 }
 
-/// All locks that the runs hold, and their places in queues.
+/// Deletes all locks that the runs hold, and their places in queues.
 const RELEASES: [&str; 2] =
     ["DELETE FROM locks WHERE run = ANY($1) RETURNING run", "DELETE FROM lock_waits WHERE run = ANY($1) RETURNING run"];
 
-/// Whether it may wait itself, or have made room for another.
+/// Sums the tasks' waiting runs: an ended run may be one of them, or have made room for them.
 const WAITING: &str = "SELECT coalesce(sum(waiting), 0)::bigint FROM tally WHERE task = ANY($1)";
 
-/// Write what else there is to an end: the attempts, the sums, and that nothing is held any more. Then commit, and say who is to be
-/// told.
+/// Writes the rest of the ends: the attempts, the sums, and the release of locks. Then commits, and notes which hints
+/// to send.
 pub(super) async fn rest(tx: &mut Tx, ended: &[Ended<'_>], tally: &Tally) -> Step<()> {
     let attempts = Attempts::of(ended);
     let runs: Vec<i64> = ended.iter().map(|one| one.claim.run.0).collect();

@@ -1,4 +1,4 @@
-//! What becomes of history: by the day, and in the sums.
+//! Tests of history by the day, and of the sums.
 
 use crate::run::{ClaimKey, RunId, RunState};
 use crate::store::claims::Claims as _;
@@ -11,11 +11,11 @@ use super::*;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// A run of the task `a` with `key` that ended at `at`, as a success or not.
+/// Makes a run of the task `a` with `key` that ended at `at`, as a success or not.
 async fn ended(store: &PostgresStore, key: &str, succeeds: bool, at: Timestamp) -> RunId {
     let run = NewRun { input: b"in".to_vec(), ..keyed("a", key) };
     let run = enqueue(store, vec![run]).await[0];
-    // Whatever the time is: its run is due.
+    // The run is due then, whatever `at` is.
     let claim = claimed(store, "a", NOW.max(at)).await.into_iter().find(|claim| claim.key.run == run).unwrap().key;
     let mut end = match succeeds {
         true => success(claim, at),
@@ -26,7 +26,7 @@ async fn ended(store: &PostgresStore, key: &str, succeeds: bool, at: Timestamp) 
     run
 }
 
-/// What the sums say, and what counting says.
+/// Returns the sums as they are kept, and as counting gives them.
 fn sums(database: &Database) -> [String; 2] {
     [
         "SELECT sum(waiting), sum(running), sum(succeeded), sum(failed), sum(cancelled), sum(bytes) FROM tally",
@@ -49,7 +49,7 @@ async fn prune(store: &PostgresStore, retention: &Retention, now: Timestamp) -> 
 }
 
 #[tokio::test]
-async fn a_day_that_is_too_old_goes_with_its_tables_and_what_must_stay_stays() {
+async fn a_day_that_is_too_old_is_dropped_except_for_rows_that_must_stay() {
     let database = Database::new().await;
     let store = database.open("one").await;
     let now = store.time().await.unwrap().unwrap();
@@ -103,7 +103,7 @@ async fn two_hosts_that_drop_a_day_at_once_drop_it_once() {
 }
 
 #[tokio::test]
-async fn what_ended_on_a_day_without_a_table_is_pruned_all_the_same() {
+async fn a_run_over_on_a_day_without_a_table_is_still_pruned() {
     let database = Database::new().await;
     let store = database.open("one").await;
     let now = store.time().await.unwrap().unwrap();
@@ -118,7 +118,7 @@ async fn what_ended_on_a_day_without_a_table_is_pruned_all_the_same() {
 }
 
 #[tokio::test]
-async fn attempts_lie_where_their_run_does_however_it_ended() {
+async fn attempts_are_in_the_partition_of_their_run_however_it_ended() {
     let database = Database::new().await;
     let store = database.open("one").await;
     let now = store.time().await.unwrap().unwrap();
@@ -144,7 +144,7 @@ async fn attempts_lie_where_their_run_does_however_it_ended() {
 }
 
 #[tokio::test]
-async fn sums_are_what_counting_would_give() {
+async fn sums_equal_what_counting_gives() {
     let database = Database::new().await;
     let pair = database.pair().await;
     for n in 0..40 {

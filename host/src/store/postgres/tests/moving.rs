@@ -1,4 +1,4 @@
-//! Moves from a SQLite file into a database, and back.
+//! Tests of moves from a SQLite file into a database, and back.
 
 use crate::store::Store as _;
 use crate::store::hosts::{Announcement, HostRecord, Hosts};
@@ -21,7 +21,7 @@ impl Database {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_goes_into_a_database_and_back_is_what_it_was() {
+async fn records_are_unchanged_after_a_move_into_a_database_and_back() {
     let (first, database, last) = (lived().await, Database::new().await, empty());
     let middle = database.end(End::Destination).await;
 
@@ -41,7 +41,7 @@ async fn what_goes_into_a_database_and_back_is_what_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_was_moved_into_goes_on_where_the_file_was() {
+async fn a_database_goes_on_after_a_move_where_the_file_was() {
     let (first, database) = (lived().await, Database::new().await);
 
     moves(&*first.store, &*database.end(End::Destination).await).await;
@@ -50,7 +50,7 @@ async fn a_database_that_was_moved_into_goes_on_where_the_file_was() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_database_has_come_to_is_moved_into_a_file() {
+async fn the_records_of_a_database_are_moved_into_a_file() {
     let (database, last) = (Database::new().await, empty());
     let first = database.open("one").await;
     live(&*first).await;
@@ -94,7 +94,7 @@ async fn a_record_that_a_database_takes_again_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_a_host_uses_is_left_alone_unless_that_is_forced() {
+async fn a_database_that_a_host_uses_is_left_alone_unless_the_move_is_forced() {
     let (first, database) = (lived().await, Database::new().await);
     let store = database.end(End::Destination).await;
     let now = store.time().await.unwrap().unwrap();
@@ -130,7 +130,7 @@ async fn a_database_that_a_host_uses_is_left_alone_unless_that_is_forced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_schema_that_is_not_there_is_not_made_to_be_moved_from() {
+async fn a_missing_schema_is_not_created_as_the_source_of_a_move() {
     let database = Database::new().await;
 
     let refused = PostgresStore::open_to_move(&database.options(), End::Source).await;

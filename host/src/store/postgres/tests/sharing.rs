@@ -1,4 +1,4 @@
-//! Two hosts on one database.
+//! Tests of two hosts on one database.
 
 use crate::run::ClaimKey;
 use crate::run::RunState;
@@ -19,13 +19,13 @@ use std::collections::{BTreeSet, HashMap};
 use super::*;
 use crate::store::Admit;
 
-/// Wait until a store hears what others tell: with that it tells its own to look.
+/// Waits until a store listens to other hosts: it then tells its own callers to look.
 async fn hears(store: &PostgresStore) {
     let mut changes = store.changes();
     drop(soon(changes.wait_for(|count| *count > 0)).await.unwrap());
 }
 
-/// Ask both hosts for the same at the same time, twenty times each. What they answered.
+/// Asks both hosts for the same at the same time, twenty times each. Returns the answers.
 async fn both<T, F>(pair: &[Arc<PostgresStore>; 2], ask: impl Fn(Arc<PostgresStore>) -> F) -> Vec<T>
 where
     T: Send + 'static,
@@ -39,7 +39,7 @@ where
     answers
 }
 
-/// Take runs until there are none, at most three of each task at once.
+/// Claims runs until there are none, at most three of each task at once.
 async fn take_all(store: Arc<PostgresStore>, host: &'static str, texts: Vec<String>) -> Vec<Claim> {
     let tasks: Arc<BTreeMap<_, _>> = Arc::new(texts.iter().map(|text| (task(text), 3)).collect());
     let mut claims = Vec::new();
@@ -55,7 +55,7 @@ async fn take_all(store: Arc<PostgresStore>, host: &'static str, texts: Vec<Stri
             now: NOW,
         };
         let claimed = store.claim(request).await.unwrap();
-        // A task that the other host is at just now may have more: then it is said when to look again.
+        // A task that the other host has locked may have more: then `next_run_at` says when to look again.
         if claimed.claims.is_empty() && claimed.next_run_at.is_none() {
             return claims;
         }
@@ -64,7 +64,7 @@ async fn take_all(store: Arc<PostgresStore>, host: &'static str, texts: Vec<Stri
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hosts_that_claim_at_once_never_take_the_same_run_nor_more_than_may_run() {
+async fn two_hosts_that_claim_at_once_never_take_the_same_run_nor_exceed_the_limit() {
     let database = Database::new().await;
     let [one, two] = database.pair().await;
     let texts: Vec<String> = (0..20).map(|n| format!("task-{n}")).collect();
@@ -101,7 +101,7 @@ async fn a_run_that_one_host_makes_wakes_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_one_host_frees_or_changes_is_told_to_the_other() {
+async fn locks_freed_and_runs_changed_on_one_host_wake_the_other() {
     let database = Database::new().await;
     let [one, two] = database.pair().await;
     let [holder, waits, ..] = four(&one).await;
@@ -116,7 +116,7 @@ async fn what_one_host_frees_or_changes_is_told_to_the_other() {
     );
     one.release_lock(lock("x"), holder).await.unwrap();
     soon(told).await;
-    // So is that somebody waits no longer: who stood behind may go.
+    // A hint is also sent when a run leaves the queue: a run behind it may go on.
     let told = hint.notified();
     one.leave_lock_queue(lock("x"), waits).await.unwrap();
     soon(told).await;
@@ -128,7 +128,7 @@ async fn what_one_host_frees_or_changes_is_told_to_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_key_makes_one_run_whoever_asks_at_once() {
+async fn hosts_that_use_one_key_at_once_make_one_run() {
     let database = Database::new().await;
     let pair = database.pair().await;
 
@@ -156,7 +156,7 @@ async fn an_overlap_policy_holds_over_all_hosts() {
     assert_eq!((counts[&RunState::Waiting], counts[&RunState::Cancelled]), (2, 38));
 }
 
-/// Ten bytes for a tenant's entry `k`, if it is not there.
+/// Returns a write of ten bytes to a tenant's entry `k`, if it is absent.
 fn absent(tenant: &str, claim: ClaimKey) -> CacheWrite {
     CacheWrite {
         key: CacheKey { tenant: Name::new(tenant).unwrap(), key: "k".into() },
@@ -171,12 +171,12 @@ fn absent(tenant: &str, claim: ClaimKey) -> CacheWrite {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn locks_and_entries_that_many_want_are_everybodys_in_turn() {
+async fn contended_locks_and_entries_do_not_deadlock() {
     let database = Database::new().await;
     let pair = database.pair().await;
     let [claim, ..] = four(&pair[0]).await;
 
-    // Asked for in no good order: what a transaction locks first must not depend on that.
+    // The requests are in no good order: the order of locking must not depend on that.
     let wins = both(&pair, move |store| async move {
         let locks = ["z", "x", "y"].map(|text| store.acquire_lock(lock(text), LockMode::Shared, claim, NOW));
         let (one, two) = (store.cache_write(absent("b", claim)), store.cache_write(absent("a", claim)));
@@ -192,7 +192,7 @@ async fn locks_and_entries_that_many_want_are_everybodys_in_turn() {
 }
 
 #[tokio::test]
-async fn the_queue_for_a_lock_is_one_over_all_hosts() {
+async fn all_hosts_share_the_queue_for_a_lock() {
     let database = Database::new().await;
     let [one, two] = database.pair().await;
     let [holder, first, second, late] = four(&one).await;
@@ -205,7 +205,7 @@ async fn the_queue_for_a_lock_is_one_over_all_hosts() {
     }
     one.release_lock(x(), holder).await.unwrap();
 
-    // It is free, and the first one's, whoever comes and however often.
+    // The lock is free, but only for the first run, however often others ask.
     for claim in [late, second] {
         let early = one.acquire_lock(x(), LockMode::Shared, claim, NOW).await.unwrap();
         assert_eq!(early, LockTaken::HeldBy(first.run));
@@ -221,13 +221,13 @@ async fn the_queue_for_a_lock_is_one_over_all_hosts() {
     assert_eq!(database.psql("SELECT count(*) FROM lock_waits"), "0");
 }
 
-/// Wait for the lock `x`.
+/// Queues for the lock `x`.
 async fn ask(store: &PostgresStore, mode: LockMode, claim: ClaimKey) -> LockTaken {
     store.wait_for_lock(lock("x"), mode, claim, NOW).await.unwrap()
 }
 
 #[tokio::test]
-async fn those_who_share_a_lock_pass_each_other_in_its_queue() {
+async fn shared_waiters_take_a_lock_together_unless_an_exclusive_one_is_between() {
     let database = Database::new().await;
     let [one, two] = database.pair().await;
     let [holder, shares, alone, late] = four(&one).await;
@@ -246,7 +246,7 @@ async fn those_who_share_a_lock_pass_each_other_in_its_queue() {
 }
 
 #[tokio::test]
-async fn who_waits_on_a_host_that_is_gone_keeps_nobody_out() {
+async fn a_waiting_run_of_a_dead_host_keeps_no_other_out() {
     let database = Database::new().await;
     let [one, two] = database.pair().await;
     let [holder, gone, other, _] = four(&one).await;

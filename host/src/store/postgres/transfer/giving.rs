@@ -1,4 +1,4 @@
-//! Pages of records, read from the database.
+//! Reads pages of records from the database.
 
 use tokio_postgres::Row;
 
@@ -38,8 +38,8 @@ async fn read<R>(tx: &Tx, sql: &str, params: Params<'_>, record: fn(&Row) -> Ste
     tx.query(sql, params).await?.iter().map(record).collect()
 }
 
-/// The rows of `table` that come `after` something, in the order of `by`: `$1` of them at most, and no further one once those
-/// before it have `$2` bytes of `size`. What is large in those that are left out is not read.
+/// Returns the rows of `table` that match `after`, in the order of `by`: at most `$1` of them, and no further one once
+/// those before it have `$2` bytes of `size`. Large values of rows that are left out are not read.
 fn bounded(table: &str, after: &str, by: &str, size: &str) -> String {
     format!(
         "(SELECT * FROM (SELECT b.*, sum({size}) OVER (ORDER BY {by} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) \
@@ -73,7 +73,7 @@ fn task(row: &Row) -> Step<TaskRecord> {
     })
 }
 
-/// The first of them, that of all tenants, has no name, so that its name comes after none.
+/// The first pause, that of all tenants, has an empty name, which is greater than no name: `$2` includes it.
 const PAUSES: &str =
     "SELECT tenant, since_at, why FROM pauses WHERE $2::boolean OR tenant > $3::text ORDER BY tenant LIMIT $1";
 

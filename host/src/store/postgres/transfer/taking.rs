@@ -1,4 +1,4 @@
-//! Records, written to the database. What is there already stays; what is new is counted in.
+//! Writes records to the database. Existing ones stay; new ones are added to the sums.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -33,7 +33,7 @@ pub(super) async fn take(tx: &mut Tx, page: &Page) -> Step<()> {
     }
 }
 
-/// A column of all records.
+/// Returns a column of all records.
 fn each<'a, R, T>(records: &'a [R], column: impl Fn(&'a R) -> T) -> Vec<T> {
     records.iter().map(column).collect()
 }
@@ -243,12 +243,12 @@ fn over_at(one: &RunRecord) -> i64 {
     }
 }
 
-/// Of a run that was under way nobody holds the claim any more.
+/// The claim of a run that was in progress is no longer held by a host.
 fn lease_until(one: &RunRecord) -> Option<i64> {
     (one.state == RunState::Running).then_some(i64::MIN)
 }
 
-/// Write runs, each with the number of its task.
+/// Writes runs, each with the number of its task.
 async fn write_runs(tx: &Tx, new: &[(&RunRecord, i64)]) -> Step<()> {
     tx.execute(
         "INSERT INTO runs (id, over_at, task, state, cause, forced, attempt, failures, outcome, bytes, due_at, run_at, \
@@ -300,7 +300,7 @@ async fn attempts(tx: &Tx, records: &[AttemptRecord]) -> Step<()> {
     let runs: Vec<i64> = records.iter().map(|one| one.run.0).collect::<BTreeSet<_>>().into_iter().collect();
     let rows = tx.query("SELECT run, attempt FROM attempts WHERE run = ANY($1)", &[&runs]).await?;
     let known: HashSet<(i64, i32)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    // They are kept where their run is.
+    // Attempts are kept where their run is.
     let rows = tx.query("SELECT id, over_at FROM runs WHERE id = ANY($1)", &[&runs]).await?;
     let over_at: HashMap<i64, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let new: Vec<&AttemptRecord> =
@@ -309,7 +309,7 @@ async fn attempts(tx: &Tx, records: &[AttemptRecord]) -> Step<()> {
     write_attempts(tx, &new, &over_at).await
 }
 
-/// Write attempts. The claims that wrote them first are nobody's any more, so these have no fence that could be asked for.
+/// Writes attempts. No host holds the claims that wrote them first, so they have no fence that could be looked up.
 async fn write_attempts(tx: &Tx, new: &[&AttemptRecord], over_at: &[i64]) -> Step<()> {
     fn kept<'a>(
         new: &'a [&'a AttemptRecord],

@@ -1,4 +1,4 @@
-//! Stores that were copied by several means, put back by several means, and what is said and lost.
+//! Tests of stores that are copied and put back by several means: of the messages, and of what is lost.
 
 use crate::store::cache::Cache as _;
 use crate::store::history::History as _;
@@ -31,7 +31,7 @@ async fn make(store: &SqliteStore, runs: usize) -> RunId {
     store.enqueue(vec![run; runs], NOW).await.unwrap().last().unwrap().run()
 }
 
-/// Makes runs until the log has begun anew; the last of them.
+/// Makes runs until the log has begun anew. Returns the last of them.
 async fn fill_log(store: &SqliteStore, path: &Path) -> RunId {
     let reader = fit::with_log(path).unwrap();
     let epoch = || epoch::find(&reader).unwrap().identity.epoch;
@@ -44,7 +44,7 @@ async fn fill_log(store: &SqliteStore, path: &Path) -> RunId {
     }
 }
 
-/// The version of an entry after one more write.
+/// Writes an entry once more. Returns its version.
 async fn write(store: &SqliteStore) -> u64 {
     let key = CacheKey { tenant: Name::default_tenant(), key: "k".into() };
     let write = CacheWrite {
@@ -63,8 +63,8 @@ async fn write(store: &SqliteStore) -> u64 {
     }
 }
 
-/// What a host leaves that was killed: log, database and lock file. In this order, so that what is carried over meanwhile is
-/// in either of the first two.
+/// Copies the files of a killed host: log, database and lock file. In this order, changes that are carried over in
+/// between are in one of the first two.
 fn crash(path: &Path, to: &Path) {
     for ending in ["-wal", "", ".lock"] {
         fs::copy(beside(path, ending), beside(to, ending)).unwrap();
@@ -72,17 +72,17 @@ fn crash(path: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn a_copy_put_over_the_database_of_a_crashed_host_is_told_and_restored_in_place() {
+async fn a_copy_put_over_the_database_of_a_crashed_host_is_refused_and_restored_in_place() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     let store = open(&at("live.db"));
     make(&store, 10).await;
-    // By each means that there is.
+    // The store is copied by each means.
     backup(&at("live.db"), &at("own.db"), NOW).unwrap();
     let shell = Connection::open(at("live.db")).unwrap();
     shell.execute("VACUUM INTO ?1", [at("vacuumed.db").to_str().unwrap()]).unwrap();
     drop(shell);
-    fill_log(&store, &at("live.db")).await; // copies of before are of another log
+    fill_log(&store, &at("live.db")).await; // earlier copies are of another log
     let last = make(&store, 10).await;
     let fence = write(&store).await;
     crash(&at("live.db"), &at("crashed.db"));
@@ -109,7 +109,7 @@ async fn a_copy_put_over_the_database_of_a_crashed_host_is_told_and_restored_in_
 }
 
 #[tokio::test]
-async fn a_file_that_was_copied_while_no_host_was_up_is_told_over_a_later_log() {
+async fn a_file_that_was_copied_while_no_host_was_up_is_refused_over_a_later_log() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     drop(open(&at("store.db")));
@@ -138,7 +138,7 @@ async fn a_host_that_was_killed_at_any_moment_starts_again() {
 }
 
 #[tokio::test]
-async fn an_older_copy_put_there_by_hand_without_a_log_gives_out_no_number_again() {
+async fn an_older_copy_put_in_place_by_hand_without_a_log_gives_out_no_number_again() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     drop(open(&at("store.db")));
@@ -154,7 +154,7 @@ async fn an_older_copy_put_there_by_hand_without_a_log_gives_out_no_number_again
 }
 
 #[tokio::test]
-async fn restoring_keeps_what_was_there_and_goes_on_with_the_next_number() {
+async fn restoring_keeps_the_old_files_and_goes_on_with_the_next_number() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     let store = open(&at("store.db"));
@@ -172,13 +172,13 @@ async fn restoring_keeps_what_was_there_and_goes_on_with_the_next_number() {
     assert_eq!(make(&store, 1).await.0, last.0 + 1, "the number after the last one that was given out");
     let aside = open(&restored.aside[0]);
     assert_eq!(aside.counts().await.unwrap().values().sum::<u64>(), 7);
-    // The copy is as it was, and may be used again.
+    // The copy is unchanged, and may be used again.
     drop(store);
     restore(&at("copy.db"), &at("store.db"), NOW.plus(std::time::Duration::from_secs(1))).unwrap();
 }
 
 #[tokio::test]
-async fn a_backup_is_its_owners_only_and_takes_no_files_place() {
+async fn a_backup_is_private_to_its_owner_and_replaces_no_file() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     let store = open(&at("store.db"));
@@ -195,7 +195,7 @@ async fn a_backup_is_its_owners_only_and_takes_no_files_place() {
 }
 
 #[tokio::test]
-async fn what_is_no_store_or_damaged_is_not_restored_and_changes_nothing() {
+async fn a_damaged_file_or_one_that_is_no_store_is_not_restored_and_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     let store = open(&at("store.db"));

@@ -1,4 +1,4 @@
-//! Pages of records, read from the file.
+//! Reads pages of records from the file.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Params, Row, params};
@@ -34,7 +34,7 @@ pub(super) fn page(conn: &Connection, kind: Kind, after: Option<&Key>, bound: Bo
     })
 }
 
-/// Read rows until they are as many, or as much, as a page holds.
+/// Reads rows until they fill a page, by their number or their bytes.
 fn fill<R: Record>(
     conn: &Connection,
     sql: &str,
@@ -79,7 +79,7 @@ fn task(row: &Row<'_>) -> rusqlite::Result<TaskRecord> {
     })
 }
 
-/// The first of them, that of all tenants, has no name, so that its name comes after none.
+/// The first pause, that of all tenants, has an empty name, which is greater than no name: `?1` includes it.
 const PAUSES: &str = "SELECT tenant, since_at, why FROM pauses WHERE ?1 OR tenant > ?2 ORDER BY tenant LIMIT ?3";
 
 fn pause_of_many(row: &Row<'_>) -> rusqlite::Result<PauseRecord> {
@@ -157,7 +157,7 @@ fn plugin(row: &Row<'_>) -> rusqlite::Result<PluginRecord> {
     })
 }
 
-/// Runs are looked at one after the other, whatever else there is to join: so it is not left to the planner.
+/// The order of joins is fixed, not left to the planner, so that runs are read one after the other.
 const RUNS: &str = "SELECT r.id, t.tenant, t.name, r.state, r.cause, r.forced, r.attempt, r.failures, r.outcome, r.bytes, \
      r.due_at, r.run_at, r.created_at, r.claimed_at, r.ended_at, r.fence, r.start_by_at, r.parent, r.host, r.dedup, \
      r.schedule, r.message, r.note, r.cancel, i.body, o.content_type, o.body, r.attempts_limit, r.pause_after, r.deaths, \

@@ -1,4 +1,4 @@
-//! Records, written to the file. What is there already stays; what is new is counted in.
+//! Writes records to the file. Existing ones stay; new ones are added to the sums.
 
 use rusqlite::params;
 
@@ -170,7 +170,7 @@ fn run(w: &mut Writing, record: &RunRecord) -> Step<()> {
             record.claimed_at.map(Timestamp::as_millis),
             record.ended_at.map(Timestamp::as_millis),
             record.fence.map(to_sql),
-            // Of a run that was under way nobody holds the claim any more.
+            // The claim of a run that was in progress is no longer held by a host.
             (record.state == RunState::Running).then_some(i64::MIN),
             record.start_by.map(Timestamp::as_millis),
             record.parent.map(|parent| parent.0),
@@ -202,7 +202,7 @@ fn run(w: &mut Writing, record: &RunRecord) -> Step<()> {
     Ok(())
 }
 
-/// Count a new run in for its task.
+/// Counts a new run for its task.
 fn count_in(w: &mut Writing, record: &RunRecord) {
     let task = w.ledger.intern(&record.task);
     let row = w.ledger.change(task);
