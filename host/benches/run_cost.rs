@@ -178,7 +178,7 @@ impl Bench {
                 workers.spawn(async move {
                     while todo.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
                         let ended = runtime.run(&prepared, order(&task)).await;
-                        assert_eq!(ended.report.outcome, Outcome::Succeeded, "{ended:?}");
+                        assert_eq!(ended.report().outcome, Outcome::Succeeded, "{ended:?}");
                     }
                 });
             }

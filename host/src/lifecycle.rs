@@ -46,6 +46,18 @@ pub enum Ending {
     Other(Outcome),
 }
 
+impl Ending {
+    /// Returns the outcome of the attempt, which is stored.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Output(_) => Outcome::Succeeded,
+            Self::Deferred(_) => Outcome::Deferred,
+            Self::Other(outcome) => *outcome,
+        }
+    }
+}
+
 /// Returns the transition of a run after an attempt that ended with `ending`, after `failures` earlier failures.
 ///
 /// `chance`, from 0 to 1, is the random number for jitter.

@@ -302,6 +302,24 @@ pub struct Report {
     pub stderr: Kept,
 }
 
+impl Report {
+    /// Creates the report of an attempt that was never started and used nothing, at the epoch.
+    pub(crate) fn empty() -> Self {
+        let at = Timestamp::from_millis(0);
+        Self {
+            outcome: Outcome::Refused,
+            started_at: at,
+            ended_at: at,
+            message: None,
+            backtrace: None,
+            accounts: Accounts::default(),
+            log: Kept::default(),
+            stdout: Kept::default(),
+            stderr: Kept::default(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@ use crate::machine::budget::Budgets;
 use crate::machine::live::LiveRuns;
 use crate::machine::summary::Summary;
 use crate::plugins::Registry;
-use crate::run::{Accounts, Claim, ClaimKey, Kept, Outcome, Report};
+use crate::run::{Claim, ClaimKey, Outcome, Report};
 use crate::runtime::Runtime;
 use crate::store::{Finish, Store, StoreError};
 use crate::supervision::Supervision;
@@ -59,7 +59,7 @@ impl Executor {
 
         let order = Order { claim: Arc::clone(&claim), task: Arc::clone(&ready.task), handle: Arc::clone(&handle) };
         let ended = self.runtime.run(&ready.prepared, order).await;
-        self.budgets.used(claim.key, ended.report.accounts.fuel);
+        self.budgets.used(claim.key, ended.report().accounts.fuel);
         if ended.claim_lost {
             warn!(run.id = %claim.key.run, task.name = %claim.task, "Lost the claim on a run of `{}`; its outcome is not written", claim.task);
         } else {
@@ -71,20 +71,19 @@ impl Executor {
     fn conclude(&self, claim: &Claim, task: &Task, handle: &RunHandle, ended: Ended) -> Finish {
         let now = self.clock.now();
         let ended = match handle.asked() {
-            Some(Stop::Killed(why)) => killed(ended, &why),
+            Some(Stop::Killed(why)) => ended.killed(&why),
             _ => ended,
         };
+        let (ending, report) = ended.into_parts();
         let transition = match handle.asked() {
             // The task is not at fault. It goes on with the next host, and the attempt does not count against it.
-            Some(Stop::Shutdown) if interrupted(handle, &ended.ending) => {
-                Transition::Wait { run_at: now, failed: false }
-            }
-            _ => lifecycle::after(ended.ending, claim.failures, &task.retry, self.runtime.chance(claim.key), now),
+            Some(Stop::Shutdown) if interrupted(handle, &ending) => Transition::Wait { run_at: now, failed: false },
+            _ => lifecycle::after(ending, claim.failures, &task.retry, self.runtime.chance(claim.key), now),
         };
-        self.summary.count(ended.report.outcome, ended.report.started_at.since(claim.run_at));
-        tell(claim, &ended.report, &transition);
+        self.summary.count(report.outcome, report.started_at.since(claim.run_at));
+        tell(claim, &report, &transition);
         let supervision = task.supervision;
-        Finish { claim: claim.key, transition, report: ended.report, supervision, expired_by: None, death: None }
+        Finish { claim: claim.key, transition, report, supervision, expired_by: None, death: None }
     }
 
     /// Offers the outcome to the store until the store takes it, or until the claim is lost.
@@ -129,18 +128,6 @@ fn interrupted(handle: &RunHandle, ending: &Ending) -> bool {
     }
 }
 
-/// Turns the end of an attempt that had to be ended into a kill, whatever its outcome was within its grace, because the
-/// request to end it is about the run.
-fn killed(mut ended: Ended, why: &str) -> Ended {
-    if ended.report.outcome != Outcome::Killed {
-        let said = ended.report.message.map(|said| format!(": {said}")).unwrap_or_default();
-        ended.report.message = Some(format!("{why}; then {}{said}", ended.report.outcome));
-        ended.report.outcome = Outcome::Killed;
-        ended.ending = Ending::Other(Outcome::Killed);
-    }
-    ended
-}
-
 /// Lists an attempt among those under way until this is dropped.
 struct Listed<'a> {
     live: &'a LiveRuns,
@@ -163,17 +150,7 @@ impl Drop for Listed<'_> {
 
 /// Creates the report of an attempt whose guest was never seen.
 pub fn report_without_guest(outcome: Outcome, started_at: Timestamp, ended_at: Timestamp, message: String) -> Report {
-    Report {
-        outcome,
-        started_at,
-        ended_at,
-        message: Some(message),
-        backtrace: None,
-        accounts: Accounts::default(),
-        log: Kept::default(),
-        stdout: Kept::default(),
-        stderr: Kept::default(),
-    }
+    Report { outcome, started_at, ended_at, message: Some(message), ..Report::empty() }
 }
 
 /// The most characters of a message that are logged; the run has all of it.

@@ -75,7 +75,7 @@ pub(super) async fn attempt(env: Arc<AttemptEnv>, prepared: Arc<Prepared>, order
         stdout: &stdout,
         stderr: &stderr,
     });
-    verdict.message = with_refusals(verdict.message.take(), verdict.outcome(), &order);
+    verdict.message = with_refusals(verdict.message.take(), verdict.ending.outcome(), &order);
     prepared.behaved(&verdict.ending, turn.used());
     // Dropped before the end is reported, so that the guest's memory and handles are free by then.
     drop(store);
@@ -156,17 +156,7 @@ pub(super) fn given_up(order: &Order, at: Timestamp) -> Ended {
 }
 
 fn report(order: &Order, started_at: Timestamp, ended_at: Timestamp) -> Report {
-    Report {
-        outcome: Outcome::Refused,
-        started_at,
-        ended_at,
-        message: None,
-        backtrace: None,
-        accounts: Accounts::default(),
-        log: order.handle.kept_log(),
-        stdout: crate::run::Kept::default(),
-        stderr: crate::run::Kept::default(),
-    }
+    Report { started_at, ended_at, log: order.handle.kept_log(), ..Report::empty() }
 }
 
 /// Appends what the host refused the guest to the message of an attempt that went wrong.
@@ -182,12 +172,10 @@ fn with_refusals(message: Option<String>, outcome: Outcome, order: &Order) -> Op
 }
 
 fn finish(verdict: Verdict, report: Report) -> Ended {
-    let outcome = verdict.outcome();
-    Ended {
-        ending: verdict.ending,
-        report: Report { outcome, message: verdict.message, ..report },
-        claim_lost: verdict.claim_lost,
-    }
+    let report = Report { message: verdict.message, ..report };
+    let mut ended = Ended::new(verdict.ending, report);
+    ended.claim_lost = verdict.claim_lost;
+    ended
 }
 
 #[cfg(test)]

@@ -78,15 +78,6 @@ impl Verdict {
     pub(super) fn given_up() -> Self {
         Self::other(Outcome::Lost, "the host was shut down")
     }
-
-    /// Returns the outcome as it is stored.
-    pub(super) fn outcome(&self) -> Outcome {
-        match &self.ending {
-            Ending::Output(_) => Outcome::Succeeded,
-            Ending::Deferred(_) => Outcome::Deferred,
-            Ending::Other(outcome) => *outcome,
-        }
-    }
 }
 
 /// The longest message that is kept, in bytes: a guest's own words are shown in lists and in the host's log.

@@ -76,9 +76,9 @@ fn plenty() -> Limits {
 /// Returns the fuel charged for `times` calls with `inner` rounds each, without an interruption.
 async fn uninterrupted(rig: &Rig, inner: u32, times: u32, call: &str) -> u64 {
     let ended = rig.run(telling(inner, times, call, false), plenty()).await;
-    assert_eq!(ended.report.outcome, Outcome::Succeeded, "{ended:?}");
-    assert_eq!(ended.report.accounts.host_calls, u64::from(times));
-    ended.report.accounts.fuel
+    assert_eq!(ended.report().outcome, Outcome::Succeeded, "{ended:?}");
+    assert_eq!(ended.report().accounts.host_calls, u64::from(times));
+    ended.report().accounts.fuel
 }
 
 /// Returns the fuel charged before the first call, and for each call with its rounds.
@@ -91,7 +91,7 @@ async fn prices(rig: &Rig, inner: u32, call: &str) -> (u64, u64) {
 /// Asserts that `ended` was charged for the rounds that it did, which are those of its counted calls and some of those
 /// up to the next; within one part in a hundred (or, if that is less, a twentieth of a slice).
 fn charged_fairly(ended: &Ended, (start, each): (u64, u64)) {
-    let accounts = &ended.report.accounts;
+    let accounts = &ended.report().accounts;
     let (least, most) = (start + accounts.host_calls * each, start + (accounts.host_calls + 1) * each);
     assert!(accounts.fuel + (least / 100).max(50_000) >= least, "less than {least} was charged: {ended:?}");
     assert!(accounts.fuel <= most + (most / 100).max(50_000), "more than {most} was charged: {ended:?}");
@@ -129,11 +129,11 @@ async fn a_run_that_is_ended_while_it_computes_is_charged_what_it_used() {
     for ms in [60, 111, 200, 333] {
         let deadline = Duration::from_millis(ms);
         let late = rig.run(telling(ROUNDS, ENDLESS, "get", false), Limits { deadline, ..plenty() }).await;
-        assert_eq!(late.report.outcome, Outcome::TimedOut, "{late:?}");
+        assert_eq!(late.report().outcome, Outcome::TimedOut, "{late:?}");
         charged_fairly(&late, prices);
 
         let killed = killed(&rig, telling(ROUNDS, ENDLESS, "get", false), deadline).await;
-        assert_eq!(killed.report.outcome, Outcome::Killed, "{killed:?}");
+        assert_eq!(killed.report().outcome, Outcome::Killed, "{killed:?}");
         charged_fairly(&killed, prices);
     }
 }
@@ -146,8 +146,8 @@ async fn a_run_that_runs_out_of_fuel_is_charged_all_of_it_and_has_used_it() {
     for fuel in [700_000, 33_333_333] {
         let ended = rig.run(telling(ROUNDS, ENDLESS, "get", false), Limits { fuel, ..plenty() }).await;
 
-        assert_eq!(ended.report.outcome, Outcome::OutOfFuel, "{ended:?}");
-        assert_eq!(ended.report.accounts.fuel, fuel);
+        assert_eq!(ended.report().outcome, Outcome::OutOfFuel, "{ended:?}");
+        assert_eq!(ended.report().accounts.fuel, fuel);
         charged_fairly(&ended, prices);
     }
 }
@@ -162,9 +162,9 @@ async fn a_run_that_is_ended_while_it_waits_is_charged_what_it_computed_before()
     let killed = killed(&rig, telling(ROUNDS, 40, "get", true), deadline).await;
 
     for (ended, outcome) in [(late, Outcome::TimedOut), (killed, Outcome::Killed)] {
-        assert_eq!(ended.report.outcome, outcome, "{ended:?}");
-        assert!(ended.report.backtrace.is_some_and(|at| at.ends_with("run")), "it was not waiting yet");
-        let fuel = ended.report.accounts.fuel;
+        assert_eq!(ended.report().outcome, outcome, "{ended:?}");
+        assert!(ended.report().backtrace.as_ref().is_some_and(|at| at.ends_with("run")), "it was not waiting yet");
+        let fuel = ended.report().accounts.fuel;
         assert!(fuel.abs_diff(computed) <= computed / 100, "{fuel} for what is {computed}");
     }
 }
@@ -179,7 +179,7 @@ async fn a_run_is_charged_no_fuel_for_work_of_the_host() {
         let limits = Limits { deadline: Duration::from_millis(ms), ..plenty() };
         let ended = rig.run(telling(10, ENDLESS, "fill", false), limits).await;
 
-        assert_eq!(ended.report.outcome, Outcome::TimedOut, "{ended:?}");
+        assert_eq!(ended.report().outcome, Outcome::TimedOut, "{ended:?}");
         charged_fairly(&ended, prices);
     }
 }
@@ -188,9 +188,9 @@ async fn a_run_is_charged_no_fuel_for_work_of_the_host() {
 /// hundred. That clock is read on both sides of the moment at which a guest enters the host, because reading it takes
 /// longer than entering.
 fn charged_for_what_it_took((ended, handle): &(Ended, Arc<RunHandle>), outcome: Outcome) {
-    let charged = ended.report.accounts.guest;
+    let charged = ended.report().accounts.guest;
     let [at_least, at_most] = [0, 1].map(|n: usize| handle.stopwatches[n].took());
-    assert_eq!(ended.report.outcome, outcome, "{ended:?}");
+    assert_eq!(ended.report().outcome, outcome, "{ended:?}");
     assert!(charged >= at_least - at_least / 100, "{charged:?} were charged for {at_least:?}: {ended:?}");
     assert!(charged <= at_most + at_most / 100, "{charged:?} were charged for {at_most:?}: {ended:?}");
 }
@@ -232,6 +232,6 @@ async fn a_short_run_is_not_charged_for_its_start() {
 
     let short = run(&rig, telling(ROUNDS, 2, "get", false), plenty(), None).await;
 
-    let (charged, took) = (short.0.report.accounts.guest, short.1.stopwatches[1].took());
+    let (charged, took) = (short.0.report().accounts.guest, short.1.stopwatches[1].took());
     assert!(charged <= took + took / 100, "{charged:?} were charged for {took:?}");
 }

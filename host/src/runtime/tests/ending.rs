@@ -24,7 +24,7 @@ async fn ends_in_time(rig: &Rig, wasm: Vec<u8>, limits: Limits) -> Ended {
     let (ended, took) = timed(rig.runtime.run(&prepared, order(&task))).await;
     assert!(took >= DEADLINE, "it ended after {took:?}, before its deadline: {ended:?}");
     assert!(took < DEADLINE + SLACK, "it ended only after {took:?}: {ended:?}");
-    assert_eq!(ended.report.outcome, Outcome::TimedOut, "{ended:?}");
+    assert_eq!(ended.report().outcome, Outcome::TimedOut, "{ended:?}");
     ended
 }
 
@@ -34,14 +34,14 @@ async fn a_guest_that_spins_ends_at_its_deadline_and_says_where_it_was() {
 
     let ended = ends_in_time(&rig, program("", "(loop $again br $again) unreachable"), short()).await;
 
-    assert_eq!(ended.report.backtrace.as_deref(), Some("run"), "{ended:?}");
-    assert!(ended.report.message.as_deref().unwrap().contains("deadline of 200ms, while it was computing"));
-    assert!(ended.report.accounts.fuel > 1_000_000, "an interrupted run is billed: {ended:?}");
+    assert_eq!(ended.report().backtrace.as_deref(), Some("run"), "{ended:?}");
+    assert!(ended.report().message.as_deref().unwrap().contains("deadline of 200ms, while it was computing"));
+    assert!(ended.report().accounts.fuel > 1_000_000, "an interrupted run is billed: {ended:?}");
     // A million units take half a millisecond. The guest had far longer, but a busy machine may have given it little of
     // the processor.
-    assert!(ended.report.accounts.guest >= Duration::from_micros(100), "{ended:?}");
-    assert!(ended.report.accounts.host < DEADLINE / 2, "{ended:?}");
-    assert_eq!(ended.report.accounts.host_calls, 0, "{ended:?}");
+    assert!(ended.report().accounts.guest >= Duration::from_micros(100), "{ended:?}");
+    assert!(ended.report().accounts.host < DEADLINE / 2, "{ended:?}");
+    assert_eq!(ended.report().accounts.host_calls, 0, "{ended:?}");
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn a_guest_that_spins_in_its_start_section_ends_at_its_deadline() {
     let wasm = program("(func $begin (loop $again br $again)) (start $begin)", "i32.const 0");
     let ended = ends_in_time(&rig, wasm, short()).await;
 
-    assert_eq!(ended.report.backtrace.as_deref(), Some("begin"), "{ended:?}");
+    assert_eq!(ended.report().backtrace.as_deref(), Some("begin"), "{ended:?}");
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn a_guest_that_copies_64_mib_over_and_over_ends_at_its_deadline() {
     let copy = "(loop $again (memory.copy (i32.const 0) (i32.const 1) (i32.const 67108863)) br $again) unreachable";
     let ended = ends_in_time(&rig, program("(memory 1024)", copy), short()).await;
 
-    assert!(ended.report.accounts.fuel > 64 << 20, "copies are paid by the byte: {ended:?}");
+    assert!(ended.report().accounts.fuel > 64 << 20, "copies are paid by the byte: {ended:?}");
 }
 
 #[tokio::test]
@@ -70,11 +70,11 @@ async fn a_guest_that_sleeps_in_a_host_call_ends_at_its_deadline_and_says_where_
 
     let ended = ends_in_time(&rig, sleeping(), short()).await;
 
-    assert_eq!(ended.report.backtrace.as_deref(), Some("nap\nrun"), "{ended:?}");
-    assert!(ended.report.message.as_deref().unwrap().contains("waiting in a host call"), "{ended:?}");
-    let accounts = &ended.report.accounts;
+    assert_eq!(ended.report().backtrace.as_deref(), Some("nap\nrun"), "{ended:?}");
+    assert!(ended.report().message.as_deref().unwrap().contains("waiting in a host call"), "{ended:?}");
+    let accounts = &ended.report().accounts;
     assert!(accounts.host > Duration::ZERO && accounts.host + accounts.queued > DEADLINE / 2, "{ended:?}");
-    assert_eq!(ended.report.accounts.host_calls, 2, "{ended:?}");
+    assert_eq!(ended.report().accounts.host_calls, 2, "{ended:?}");
 }
 
 #[tokio::test]
@@ -95,9 +95,9 @@ async fn a_guest_that_waits_for_a_lock_ends_at_its_deadline_and_names_the_call()
     let (ended, took) = timed(rig.runtime.run(&prepared, order)).await;
 
     assert!(took < DEADLINE + SLACK, "it ended only after {took:?}");
-    assert_eq!(ended.report.outcome, Outcome::TimedOut, "{ended:?}");
-    assert!(ended.report.message.as_deref().unwrap().ends_with("in `locks.acquire`"), "{ended:?}");
-    assert!(ended.report.backtrace.as_deref().unwrap().ends_with("run"), "{ended:?}");
+    assert_eq!(ended.report().outcome, Outcome::TimedOut, "{ended:?}");
+    assert!(ended.report().message.as_deref().unwrap().ends_with("in `locks.acquire`"), "{ended:?}");
+    assert!(ended.report().backtrace.as_deref().unwrap().ends_with("run"), "{ended:?}");
 }
 
 #[tokio::test]
@@ -130,9 +130,9 @@ async fn a_killed_guest_ends_at_once_whether_it_computes_or_waits() {
         let (ended, took) = timed(run).await;
 
         assert!(took < SLACK, "it took {took:?}");
-        assert_eq!(ended.ending, Ending::Other(Outcome::Killed));
-        assert_eq!(ended.report.message.as_deref(), Some("enough"));
-        assert!(ended.report.backtrace.is_some(), "{ended:?}");
+        assert_eq!(ended.ending(), &Ending::Other(Outcome::Killed));
+        assert_eq!(ended.report().message.as_deref(), Some("enough"));
+        assert!(ended.report().backtrace.is_some(), "{ended:?}");
     }
 }
 
@@ -147,7 +147,7 @@ async fn a_shutdown_loses_the_run_and_a_lost_claim_is_reported_as_such() {
 
         let ended = rig.runtime.run(&prepared, order).await;
 
-        assert_eq!(ended.ending, Ending::Other(Outcome::Lost));
+        assert_eq!(ended.ending(), &Ending::Other(Outcome::Lost));
         assert_eq!(ended.claim_lost, lost);
     }
 }
@@ -171,10 +171,10 @@ async fn a_stopped_runtime_gives_up_its_guests_and_takes_no_more() {
 
     for run in running {
         let ended = tokio::time::timeout(SLACK, run).await.expect("it is given up at once").unwrap();
-        assert_eq!(ended.ending, Ending::Other(Outcome::Lost), "{ended:?}");
+        assert_eq!(ended.ending(), &Ending::Other(Outcome::Lost), "{ended:?}");
     }
     let ended = rig.runtime.run(&late, order(&task)).await;
-    assert_eq!(ended.ending, Ending::Other(Outcome::Lost), "{ended:?}");
+    assert_eq!(ended.ending(), &Ending::Other(Outcome::Lost), "{ended:?}");
 }
 
 #[tokio::test]
@@ -220,14 +220,14 @@ async fn a_hundred_spinning_guests_delay_neither_a_new_run_nor_their_own_ends() 
     }
     for _ in 0..50 {
         let ended = rig.runtime.run(&returning, order(&quick)).await;
-        assert_eq!(ended.report.outcome, Outcome::Succeeded);
+        assert_eq!(ended.report().outcome, Outcome::Succeeded);
     }
 
     let spinning = spinners.iter().filter(|spinner| !spinner.is_finished()).count();
     assert_eq!(spinning, 100, "all new runs were over before any of them");
     for spinner in spinners {
         let (ended, took) = spinner.await.unwrap();
-        assert_eq!(ended.report.outcome, Outcome::TimedOut);
+        assert_eq!(ended.report().outcome, Outcome::TimedOut);
         assert!(took < deadline + SLACK, "it ended only after {took:?}");
     }
 }

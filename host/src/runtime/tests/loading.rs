@@ -79,7 +79,7 @@ async fn damaged_compiled_code_is_compiled_again() {
         let again = Rig::on(Arc::clone(&rig.directory));
         let ended = again.run(wasm.clone(), limits()).await;
 
-        assert_eq!(ended.report.outcome, Outcome::Succeeded, "{damage}: {ended:?}");
+        assert_eq!(ended.report().outcome, Outcome::Succeeded, "{damage}: {ended:?}");
         assert_eq!(std::fs::read(&path).unwrap(), good, "{damage}");
     }
     assert!(compiled().all(|path| path.extension().is_some_and(|ext| ext != "half")));

@@ -19,10 +19,10 @@ async fn a_task_that_returns_its_input_succeeds_with_it() {
     let ended = rig.run(runner("text/x", "", body), limits()).await;
 
     let output = Output { content_type: Some("text/x".into()), body: b"the input".to_vec() };
-    assert_eq!(ended.ending, Ending::Output(output), "{ended:?}");
-    assert_eq!(ended.report.outcome, Outcome::Succeeded);
-    assert!(ended.report.accounts.fuel > 0);
-    assert_eq!(ended.report.accounts.peak_memory, 2 << 16);
+    assert_eq!(ended.ending(), &Ending::Output(output), "{ended:?}");
+    assert_eq!(ended.report().outcome, Outcome::Succeeded);
+    assert!(ended.report().accounts.fuel > 0);
+    assert_eq!(ended.report().accounts.peak_memory, 2 << 16);
 }
 
 #[tokio::test]
@@ -42,8 +42,8 @@ async fn failures_are_told_apart_and_keep_their_words() {
 
         let ended = rig.run(runner("words", "", &body), limits()).await;
 
-        assert_eq!(ended.ending, ending, "{ended:?}");
-        assert_eq!(ended.report.message.as_deref(), (case < 2).then_some("words"));
+        assert_eq!(ended.ending(), &ending, "{ended:?}");
+        assert_eq!(ended.report().message.as_deref(), (case < 2).then_some("words"));
     }
 }
 
@@ -54,8 +54,8 @@ async fn an_output_over_the_limit_fails_for_good() {
 
     let ended = rig.run(runner("", "", body), Limits { output: 1999, ..limits() }).await;
 
-    assert_eq!(ended.ending, Ending::Other(Outcome::FailedPermanent));
-    assert_eq!(ended.report.message.as_deref(), Some("its output of 2000 bytes is over its limit of 1999 bytes"));
+    assert_eq!(ended.ending(), &Ending::Other(Outcome::FailedPermanent));
+    assert_eq!(ended.report().message.as_deref(), Some("its output of 2000 bytes is over its limit of 1999 bytes"));
 }
 
 #[tokio::test]
@@ -65,13 +65,13 @@ async fn a_program_succeeds_with_exit_code_0_and_fails_with_any_other() {
     for wasm in [program("", "i32.const 0"), exiting("(i32.const 0)")] {
         let ended = rig.run(wasm, limits()).await;
         let empty = Output { content_type: Some("text/plain; charset=utf-8".into()), body: Vec::new() };
-        assert_eq!(ended.ending, Ending::Output(empty), "{ended:?}");
+        assert_eq!(ended.ending(), &Ending::Output(empty), "{ended:?}");
     }
     for wasm in [program("", "i32.const 1"), exiting("(i32.const 1)")] {
         let ended = rig.run(wasm, limits()).await;
-        assert_eq!(ended.ending, Ending::Other(Outcome::FailedTransient), "{ended:?}");
+        assert_eq!(ended.ending(), &Ending::Other(Outcome::FailedTransient), "{ended:?}");
         assert_eq!(
-            ended.report.message.as_deref(),
+            ended.report().message.as_deref(),
             Some("exit code other than 0; WASI 0.2 does not tell the host which")
         );
     }
@@ -84,9 +84,9 @@ async fn a_guest_that_uses_up_its_fuel_ends_out_of_fuel() {
     let wasm = program("", "(loop $again br $again) unreachable");
     let ended = rig.run(wasm, Limits { fuel: 3_000_000, ..limits() }).await;
 
-    assert_eq!(ended.report.outcome, Outcome::OutOfFuel, "{ended:?}");
-    assert_eq!(ended.report.accounts.fuel, 3_000_000);
-    assert_eq!(ended.report.backtrace.as_deref(), Some("run"));
+    assert_eq!(ended.report().outcome, Outcome::OutOfFuel, "{ended:?}");
+    assert_eq!(ended.report().accounts.fuel, 3_000_000);
+    assert_eq!(ended.report().backtrace.as_deref(), Some("run"));
 }
 
 #[tokio::test]
@@ -97,8 +97,8 @@ async fn a_memory_bomb_exhausts_its_own_memory_and_not_the_hosts() {
     let bomb = "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable";
     let ended = rig.run(program("(memory 1)", bomb), Limits { memory: 8 << 20, ..limits() }).await;
 
-    assert_eq!(ended.report.outcome, Outcome::OutOfMemory, "{ended:?}");
-    assert_eq!(ended.report.accounts.peak_memory, (7 << 20) + (1 << 16));
+    assert_eq!(ended.report().outcome, Outcome::OutOfMemory, "{ended:?}");
+    assert_eq!(ended.report().accounts.peak_memory, (7 << 20) + (1 << 16));
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn a_component_that_starts_with_more_memory_than_it_may_have_runs_out_of_m
 
     let ended = rig.run(program("(memory 1024)", "i32.const 0"), Limits { memory: 8 << 20, ..limits() }).await;
 
-    assert_eq!(ended.report.outcome, Outcome::OutOfMemory, "{ended:?}");
+    assert_eq!(ended.report().outcome, Outcome::OutOfMemory, "{ended:?}");
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn several_memories_count_together() {
     let wasm = program("(memory 64) (memory 64) (memory 64)", "i32.const 0");
     let ended = rig.run(wasm, Limits { memory: 8 << 20, ..limits() }).await;
 
-    assert_eq!(ended.report.outcome, Outcome::OutOfMemory, "{ended:?}");
+    assert_eq!(ended.report().outcome, Outcome::OutOfMemory, "{ended:?}");
 }
 
 #[tokio::test]
@@ -127,8 +127,8 @@ async fn a_table_bomb_is_refused_more_elements() {
     let bomb = "(loop $again (br_if $again (i32.ne (table.grow (ref.null func) (i32.const 1000)) (i32.const -1)))) unreachable";
     let ended = rig.run(program("(table 1 funcref)", bomb), limits()).await;
 
-    assert_eq!(ended.report.outcome, Outcome::Trapped, "{ended:?}");
-    assert!(ended.report.message.as_deref().unwrap().starts_with("asked for more than its 20000 table elements"));
+    assert_eq!(ended.report().outcome, Outcome::Trapped, "{ended:?}");
+    assert!(ended.report().message.as_deref().unwrap().starts_with("asked for more than its 20000 table elements"));
 }
 
 #[tokio::test]
@@ -137,8 +137,8 @@ async fn endless_recursion_traps() {
 
     let ended = rig.run(program("(func $down call $down)", "call $down unreachable"), limits()).await;
 
-    assert_eq!(ended.report.outcome, Outcome::Trapped, "{ended:?}");
-    assert_eq!(ended.report.message.as_deref(), Some("wasm trap: call stack exhausted"));
+    assert_eq!(ended.report().outcome, Outcome::Trapped, "{ended:?}");
+    assert_eq!(ended.report().message.as_deref(), Some("wasm trap: call stack exhausted"));
 }
 
 #[tokio::test]
@@ -147,9 +147,9 @@ async fn a_trap_reports_its_reason_and_its_stack() {
 
     let ended = rig.run(program("(func $inner unreachable)", "call $inner i32.const 0"), limits()).await;
 
-    assert_eq!(ended.report.outcome, Outcome::Trapped);
-    assert_eq!(ended.report.message.as_deref(), Some("wasm trap: wasm `unreachable` instruction executed"));
-    assert_eq!(ended.report.backtrace.as_deref(), Some("inner\nrun"));
+    assert_eq!(ended.report().outcome, Outcome::Trapped);
+    assert_eq!(ended.report().message.as_deref(), Some("wasm trap: wasm `unreachable` instruction executed"));
+    assert_eq!(ended.report().backtrace.as_deref(), Some("inner\nrun"));
 }
 
 const LOGS_FOR_EVER: &str = r#"(import "sexton:task/log@0.1.0" "write" (func $log (param i32 i32 i32)))"#;
@@ -161,9 +161,9 @@ async fn host_calls_are_counted_and_limited() {
     let body = "(loop $again (call $log (i32.const 1) (i32.const 64) (i32.const 2)) br $again) unreachable";
     let ended = rig.run(runner("hi", LOGS_FOR_EVER, body), Limits { host_calls: 5, ..limits() }).await;
 
-    assert_eq!(ended.report.outcome, Outcome::Trapped, "{ended:?}");
-    assert_eq!(ended.report.message.as_deref(), Some("made more than 5 host calls"));
-    assert_eq!(ended.report.log.text.lines().count(), 5);
+    assert_eq!(ended.report().outcome, Outcome::Trapped, "{ended:?}");
+    assert_eq!(ended.report().message.as_deref(), Some("made more than 5 host calls"));
+    assert_eq!(ended.report().log.text.lines().count(), 5);
 }
 
 #[tokio::test]
@@ -173,9 +173,9 @@ async fn a_string_over_the_limit_never_reaches_the_host() {
     let body = "(call $log (i32.const 1) (i32.const 64) (i32.const 60000)) i32.const 0";
     let ended = rig.run(runner("hi", LOGS_FOR_EVER, body), Limits { host_call_bytes: 50_000, ..limits() }).await;
 
-    assert_eq!(ended.report.outcome, Outcome::Trapped, "{ended:?}");
-    assert_eq!(ended.report.message.as_deref(), Some("handed more than 50000 bytes to the host in one call"));
-    assert_eq!(ended.report.log.text, "");
+    assert_eq!(ended.report().outcome, Outcome::Trapped, "{ended:?}");
+    assert_eq!(ended.report().message.as_deref(), Some("handed more than 50000 bytes to the host in one call"));
+    assert_eq!(ended.report().log.text, "");
 }
 
 #[tokio::test]
@@ -191,6 +191,6 @@ async fn a_missing_granted_directory_refuses_the_run() {
 
     let ended = rig.run_task(program("", "i32.const 0"), Task { ..task }).await;
 
-    assert_eq!(ended.report.outcome, Outcome::Refused, "{ended:?}");
-    assert!(ended.report.message.as_deref().unwrap().contains("missing`"), "{ended:?}");
+    assert_eq!(ended.report().outcome, Outcome::Refused, "{ended:?}");
+    assert!(ended.report().message.as_deref().unwrap().contains("missing`"), "{ended:?}");
 }
