@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use guards::house::{AREAS, HOUSE};
-use guards::{check, documents, prose, source};
+use guards::{check, documents, duplicates, prose, source};
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -28,8 +28,9 @@ fn run(root: &Path) -> Result<bool> {
     let report = check::all(&code, &HOUSE);
     let prose = prose::check(root, AREAS, prose::PATTERNS)?;
     let (unread, links) = documents::check(root)?;
-    let faults = report.faults.len() + prose.faults.len() + unread.len();
-    for fault in report.faults.iter().chain(&prose.faults).chain(&unread) {
+    let duplicates = duplicates::between(&code, &["sexton", "store", "sqlite"], &["sexton", "store", "postgres"]);
+    let faults = report.faults.len() + prose.faults.len() + unread.len() + duplicates.len();
+    for fault in report.faults.iter().chain(&prose.faults).chain(&unread).chain(&duplicates) {
         println!("{fault}");
     }
     print!("{}", report.drawing);
@@ -48,6 +49,7 @@ fn run(root: &Path) -> Result<bool> {
     }
     println!("figure functions_max {} lines", report.longest_function);
     println!("figure file_circle_max {} files", report.largest_circle);
+    println!("figure duplicate_rules {} rules", duplicates.len());
     println!("figure prose_places {} places", prose.places.len());
     println!("figure documents_links {links} links");
     println!("figure guards_faults {faults} faults");

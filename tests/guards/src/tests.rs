@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::check::{self, House, Report, Room, Rule};
+use crate::duplicates;
 use crate::house::HOUSE;
 use crate::source::{self, Crate};
 
@@ -142,4 +143,33 @@ fn rooms_of_rules_are_rooms_of_the_house() {
             assert!(HOUSE.rooms.iter().any(|room| room.name == *name), "{name}");
         }
     }
+}
+
+#[test]
+fn a_decision_that_two_modules_take_in_the_same_words_is_found_and_statements_are_not() {
+    let rule = |text: &str| {
+        format!(
+            "fn keep(row: &mut Row, wish: &Wish) -> bool {{ say(\"{text}\"); row.cursor = row.cursor.max(Some(wish.now)); \
+             if let (None, Some(why)) = (&row.paused, &wish.pause) {{ row.paused = Some(Pause {{ since: Some(wish.now), \
+             why: Some(why.clone()) }}); return true; }} false }}\n"
+        )
+    };
+    let statement = "fn all(c: &C) -> Vec<Row> { c.query(\"SELECT a, b FROM t\", &[&one(c), &two(c), &three(c), &four(c)], \
+                     Row::of, Kind::Whole, c.limit(), c.order(), c.page(), c.after()) }\n";
+    let found = |one: &str, other: &str| {
+        let place = tempfile::tempdir().expect("a directory");
+        let files = [("lib.rs", "mod one;\nmod other;\n"), ("one.rs", one), ("other.rs", other)];
+        for (name, text) in files {
+            fs::create_dir_all(place.path().join("src")).expect("a directory");
+            fs::write(place.path().join("src").join(name), text).expect("a file");
+        }
+        let code = source::read(place.path(), SMALL.crates).expect("it is Rust");
+        duplicates::between(&code, &["small", "one"], &["small", "other"])
+    };
+
+    let twice = found(&rule("SELECT 1"), &rule("SELECT $1"));
+    assert_eq!(twice.len(), 1, "{twice:?}");
+    assert!(twice[0].starts_with("src/other.rs:1: decides the same as src/one.rs:1 in "), "{twice:?}");
+    assert_eq!(found(statement, statement), Vec::<String>::new(), "it does not branch");
+    assert_eq!(found(&rule("SELECT 1"), statement), Vec::<String>::new());
 }

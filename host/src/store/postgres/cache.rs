@@ -134,9 +134,7 @@ async fn look(tx: &Tx, write: &CacheWrite, writer: Option<i64>) -> Step<Usage> {
 async fn is_allowed(tx: &Tx, write: &CacheWrite, found: Option<Found>) -> Step<bool> {
     Ok(match rules::condition(write, found) {
         Condition::Is(holds) => holds,
-        Condition::WhileRefreshing(claim, fence) => {
-            locks::holds(tx, &rules::refresh_lock(&write.key), claim, fence).await?
-        }
+        Condition::IfHeld(lock, claim, fence) => locks::holds(tx, &lock, claim, fence).await?,
     })
 }
 

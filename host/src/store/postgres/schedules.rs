@@ -6,8 +6,8 @@ use tokio_postgres::Row;
 
 use crate::run::RunId;
 use crate::schedule::Going;
+use crate::store::rules::pausing;
 use crate::store::{Remember, RunKey, Stands, TaskState, Watched};
-use crate::supervision::Pause;
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
@@ -88,11 +88,9 @@ pub(super) async fn remember(tx: &mut Tx, remember: &Remember) -> Step<bool> {
         return Ok(tx.doubt && row.memory.as_deref() == Some(&*to));
     }
     row.memory = Some(to.into_owned());
-    row.cursor = row.cursor.max(Some(remember.now));
-    if let (None, Some(why)) = (&row.paused, &remember.pause) {
-        row.paused = Some(Pause { since: Some(remember.now), why: Some(text(why).into_owned()) });
-        tx.told.changes = true;
-    }
+    let pause = remember.pause.as_deref().map(|why| text(why).into_owned());
+    let remember = Remember { pause, ..remember.clone() };
+    tx.told.changes |= pausing::remember(&remember, &mut row.cursor, &mut row.paused);
     tasks::write(tx, &row).await?;
     Ok(true)
 }

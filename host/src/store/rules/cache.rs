@@ -27,12 +27,12 @@ pub(in crate::store) struct Usage {
 }
 
 /// Whether the condition of a write holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Condition {
     /// The condition holds, or does not.
     Is(bool),
-    /// The condition holds if the claim holds the entry's refresh lock with this fence.
-    WhileRefreshing(ClaimKey, u64),
+    /// The condition holds if the claim holds this lock, the entry's refresh lock, with this fence.
+    IfHeld(LockName, ClaimKey, u64),
 }
 
 /// Returns the lock that a run holds while it refreshes an entry.
@@ -48,7 +48,7 @@ pub(in crate::store) fn condition(write: &CacheWrite, found: Option<Found>) -> C
         (WriteIf::Version(version), _) => {
             Condition::Is(found.is_some_and(|entry| entry.is_alive && entry.version == version))
         }
-        (WriteIf::Refreshing(fence), Some(claim)) => Condition::WhileRefreshing(claim, fence),
+        (WriteIf::Refreshing(fence), Some(claim)) => Condition::IfHeld(refresh_lock(&write.key), claim, fence),
         (WriteIf::Refreshing(_), None) => Condition::Is(false),
     }
 }

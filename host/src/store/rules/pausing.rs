@@ -1,6 +1,7 @@
-//! Decides what resuming changes of a task.
+//! Decides what resuming a task changes, and what a schedule that pauses its task does.
 
-use crate::supervision::Standing;
+use crate::store::Remember;
+use crate::supervision::{Pause, Standing};
 use crate::time::Timestamp;
 
 /// The state of a task that is resumed.
@@ -21,4 +22,17 @@ pub(in crate::store) fn resume(task: Paused<'_>, now: Timestamp) -> Option<Optio
         return None;
     }
     Some(if task.is_paused || is_ahead { Some(now) } else { task.cursor })
+}
+
+/// Moves the cursor of a task up to the instant of `remember`, and pauses the task if `remember` says so and it is not paused
+/// already. Returns whether it was paused by this.
+pub(in crate::store) fn remember(
+    remember: &Remember,
+    cursor: &mut Option<Timestamp>,
+    paused: &mut Option<Pause>,
+) -> bool {
+    *cursor = (*cursor).max(Some(remember.now));
+    let Some(why) = remember.pause.as_ref().filter(|_| paused.is_none()) else { return false };
+    *paused = Some(Pause { since: Some(remember.now), why: Some(why.clone()) });
+    true
 }

@@ -37,9 +37,7 @@ pub(super) fn write(w: &mut Writing, write: &CacheWrite) -> Step<Written> {
     let found = find(&w.conn, &write.key, write.now)?;
     let allowed = match rules::condition(write, found) {
         Condition::Is(holds) => holds,
-        Condition::WhileRefreshing(claim, fence) => {
-            locks::holds(&w.conn, &rules::refresh_lock(&write.key), claim, fence)?
-        }
+        Condition::IfHeld(lock, claim, fence) => locks::holds(&w.conn, &lock, claim, fence)?,
     };
     if !allowed {
         return Ok(Written::Conflict);

@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::run::RunId;
 use crate::schedule::Going;
+use crate::store::rules::pausing;
 use crate::store::{Remember, RunKey, Stands, TaskState, Watched};
-use crate::supervision::Pause;
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
@@ -81,10 +81,6 @@ pub(super) fn remember(w: &mut Writing, remember: &Remember) -> bool {
     }
     let row = w.ledger.change(id);
     row.memory = Some(remember.to.clone());
-    row.cursor = row.cursor.max(Some(remember.now));
-    if let (None, Some(why)) = (&row.paused, &remember.pause) {
-        row.paused = Some(Pause { since: Some(remember.now), why: Some(why.clone()) });
-        w.told.changes = true;
-    }
+    w.told.changes |= pausing::remember(remember, &mut row.cursor, &mut row.paused);
     true
 }
