@@ -1,5 +1,4 @@
-//! Formats durations for people: `1d 2h`, `1m 30s`, `250ms`. The form is the same everywhere, and the host also reads
-//! it.
+//! Formats durations for people, and reads theirs: `1d 2h`, `1m 30s`, `250ms`. The form is the same everywhere.
 
 use std::time::Duration;
 
@@ -45,6 +44,19 @@ pub(crate) fn about(length: Duration) -> String {
         Some((below, name)) if nanos % unit >= *below => format!("{whole} {}{name}", nanos % unit / below),
         _ => whole,
     }
+}
+
+/// Parses a duration with its unit, such as `30s` or `1h 30m`.
+///
+/// # Errors
+///
+/// One line that says what to write.
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    humantime::parse_duration(text).map_err(|_| match text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
+        true => format!("`{text}` has no unit; write `{text}s` if seconds are meant"),
+        false => format!("`{text}` is not a duration; write one such as `30s` or `1h 30m`"),
+    })
 }
 
 #[cfg(test)]

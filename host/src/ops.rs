@@ -9,6 +9,7 @@ mod ending;
 mod limits;
 mod pausing;
 mod runs;
+mod schedules;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,11 +17,13 @@ use std::sync::Arc;
 pub use ending::{EndEffect, EndRun};
 pub use pausing::PauseState;
 pub use runs::{TriggerRun, Triggered};
+pub use schedules::{NewSchedule, ScheduleAdded};
 
 use crate::catalog::Catalog;
 use crate::machine::budget::Budgets;
 use crate::machine::live::LiveRuns;
 use crate::run::{RunId, RunState};
+use crate::schedule::request::BadRequest;
 use crate::store::{Store, StoreError, TaskState};
 use crate::task::TaskKey;
 use crate::time::Clock;
@@ -71,6 +74,9 @@ pub enum OpError {
     /// The run is not suspected of killing its host.
     #[error("run {0} is not held back: it is {1}")]
     RunNotHeldBack(RunId, RunState),
+    /// The requested schedule cannot be added.
+    #[error(transparent)]
+    BadSchedule(#[from] BadRequest),
     /// The store refused it or failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -15,6 +15,7 @@ mod local;
 mod pace;
 pub mod parse;
 mod plan;
+pub mod request;
 mod zones;
 
 use std::time::Duration;

@@ -9,7 +9,6 @@ use clap::Args;
 
 use super::error::{CliError, Exit};
 use super::screen::{Screen, one_line, safe};
-use crate::http::api_types::length;
 use crate::lengths;
 use crate::simulation::{self, Down, Line, Plan, RequestedRun, Run, SimulationError, SimulationReport, Step, Sum};
 use crate::task::Name;
@@ -26,7 +25,7 @@ pub(super) struct TestArgs {
     #[arg(long, value_name = "INSTANT", value_parser = instant)]
     pub(super) at: Timestamp,
     /// Duration of the simulation, such as 2d
-    #[arg(long = "for", value_name = "DURATION", value_parser = length)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = lengths::parse)]
     pub(super) length: Duration,
     /// Follow the schedule of this task only; may be given again
     #[arg(long = "task", value_name = "TASK")]
@@ -292,7 +291,7 @@ fn step(text: &str) -> Result<Step, String> {
         (_, Some(time)) => (-1, time),
         _ => return Err(format!("`{by}` does not say which way: +2h is forward, -2h is back")),
     };
-    let time = length(time)?;
+    let time = lengths::parse(time)?;
     if time > LONGEST {
         return Err(format!("`{by}` is further than a clock can be set here"));
     }

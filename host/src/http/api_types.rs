@@ -360,19 +360,6 @@ pub fn ago(at: Timestamp, now: Timestamp) -> String {
     if at > now { format!("in {}", rough(at.since(now))) } else { format!("{} ago", rough(now.since(at))) }
 }
 
-/// Parses a duration with its unit, such as `30s` or `1h 30m`.
-///
-/// # Errors
-///
-/// One line that says what to write.
-pub fn length(text: &str) -> Result<std::time::Duration, String> {
-    let text = text.trim();
-    humantime::parse_duration(text).map_err(|_| match text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
-        true => format!("`{text}` has no unit; write `{text}s` if seconds are meant"),
-        false => format!("`{text}` is not a duration; write one such as `30s` or `1h 30m`"),
-    })
-}
-
 /// Formats a duration in its two largest units, because people compare durations and do not compute with them.
 /// Fractions of a second are shown only below a second.
 pub fn rough(length: std::time::Duration) -> String {

@@ -10,12 +10,13 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
+use crate::schedule::request;
 use crate::store::{CacheKey, CacheWrite, WriteIf, Written};
 
 use super::api_state::App;
 use super::api_types::{Entries, EntryDeleted, EntryWritten};
 use super::error::{ApiError, ApiResult};
-use super::extract::{ApiQuery, KeyPath, NoQuery, Payload, Tenant, duration};
+use super::extract::{ApiQuery, KeyPath, NoQuery, Payload, Tenant};
 use super::guard;
 use super::result::{dated, is_named, text};
 
@@ -95,7 +96,7 @@ pub(super) async fn write(
     let now = app.clock.now();
     let expires_at = match &query.ttl {
         Some(ttl) => {
-            let ttl = duration("ttl", ttl, MAX_TTL)?;
+            let ttl = request::duration("ttl", ttl, MAX_TTL)?;
             if ttl.is_zero() {
                 return Err(ApiError::bad("bad-duration", "`ttl`: an entry must live longer than nothing"));
             }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::ops::OpError;
 use crate::run::RunId;
 use crate::schedule::instant_parser::on_one_line;
+use crate::schedule::request::{BadPart, BadRequest};
 use crate::store::StoreError;
 use crate::store::added::ScheduleError;
 use crate::task::Name;
@@ -147,6 +148,24 @@ impl From<StoreError> for ApiError {
     }
 }
 
+impl From<BadRequest> for ApiError {
+    fn from(why: BadRequest) -> Self {
+        let code = match why.part {
+            BadPart::Schedule => "bad-schedule",
+            BadPart::Crontab => "bad-crontab",
+            BadPart::Zone => "bad-zone",
+            BadPart::Instant => "bad-instant",
+            BadPart::Duration => "bad-duration",
+            BadPart::OnlyInManifests => "not-supported",
+        };
+        let error = Self::bad(code, why.to_string());
+        match why.part {
+            BadPart::OnlyInManifests => error.hint("use `cron`, `every`, `at` or `in`; a manifest can say more"),
+            _ => error,
+        }
+    }
+}
+
 impl From<OpError> for ApiError {
     fn from(error: OpError) -> Self {
         let message = error.to_string();
@@ -157,6 +176,7 @@ impl From<OpError> for ApiError {
             OpError::RunNotHeldBack(..) => Self::new(StatusCode::CONFLICT, "run-not-held-back", message).hint(
                 "only a run that is suspected of killing its host is released; a pause ends with `sexton resume`",
             ),
+            OpError::BadSchedule(why) => why.into(),
             OpError::Store(error) => error.into(),
         }
     }

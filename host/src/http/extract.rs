@@ -10,15 +10,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 
-use crate::lengths;
 use crate::run::RunId;
-use crate::schedule::instant_parser;
 use crate::store::{CacheKey, RunInfo};
 use crate::task::{Name, TaskKey};
-use crate::time::Timestamp;
 
 use super::api_state::{App, MAX_BODY};
-use super::api_types::length;
 use super::error::{ApiError, ApiResult};
 
 /// The time in which a body must arrive. A slow client holds only its own connection, and not for ever.
@@ -212,35 +208,4 @@ impl<S: Send + Sync> FromRequest<S> for Payload {
 
 fn is_length_limit(error: &axum::Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
-}
-
-/// The furthest instant ahead that a request may name: ten years.
-pub(super) const FURTHEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
-
-/// Parses an instant in words, by the clocks of `zone`: RFC 3339, `next friday 17:00`, `in 2 hours`.
-///
-/// # Errors
-///
-/// `bad-instant`, which names the parameter, if the words mean no instant, or one more than ten years ahead.
-pub(super) fn instant(parameter: &str, text: &str, zone: chrono_tz::Tz, now: Timestamp) -> ApiResult<Timestamp> {
-    let bad = |why: String| ApiError::bad("bad-instant", format!("`{parameter}`: {why}"));
-    let at = instant_parser::instant(text, zone, now).map_err(|e| bad(e.to_string()))?;
-    if at.since(now) > FURTHEST {
-        return Err(bad(format!("{at} is more than ten years ahead")));
-    }
-    Ok(at)
-}
-
-/// Parses a duration with its unit, such as `30s`, `1m 30s`, `500ms`.
-///
-/// # Errors
-///
-/// `bad-duration`, which names the parameter, if the text has no unit, is no duration, or is longer than `at_most`.
-pub(super) fn duration(parameter: &str, text: &str, at_most: Duration) -> ApiResult<Duration> {
-    let bad = |why: String| ApiError::bad("bad-duration", format!("`{parameter}`: {why}"));
-    let parsed = length(text).map_err(bad)?;
-    if parsed > at_most {
-        return Err(bad(format!("`{text}` is longer than {}", lengths::exact(at_most))));
-    }
-    Ok(parsed)
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::ops::{EndEffect, EndRun, Principal};
 use crate::run::{HeldBack, RunId, RunState};
+use crate::schedule::request;
 use crate::store::{RunFilter, RunInfo};
 use crate::task::Name;
 
@@ -17,7 +18,7 @@ use super::absent::Absent;
 use super::api_state::App;
 use super::api_types::{InputShape, KillEffect, Killed, ReleasedRun, RunDetail, Runs, millis};
 use super::error::{ApiError, ApiResult};
-use super::extract::{ApiQuery, NoQuery, RunPath, Tenant, duration};
+use super::extract::{ApiQuery, NoQuery, RunPath, Tenant};
 use super::placement::Placement;
 use super::waiting::MayWait;
 use super::watch::Changes;
@@ -128,7 +129,7 @@ pub(super) async fn wait(
     ApiQuery(query): ApiQuery<WaitQuery>,
 ) -> ApiResult<Json<RunDetail>> {
     let timeout = match &query.timeout {
-        Some(text) => duration("timeout", text, MAX_WAIT)?,
+        Some(text) => request::duration("timeout", text, MAX_WAIT)?,
         None => WAIT,
     };
     let end = Instant::now() + timeout;

@@ -1,7 +1,6 @@
-//! Adds, lists and deletes added schedules. Every part of a schedule is checked here.
+//! Adds, lists and deletes added schedules.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
@@ -9,14 +8,13 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use chrono_tz::Tz;
 use serde::Deserialize;
 
-use crate::schedule::{self, BadDefinition, Definition, Trigger, instant_parser, parse};
-use crate::store::StoreError;
-use crate::store::added::{AddSchedule, Added, Reset, ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey};
+use crate::ops::{NewSchedule, OpError, Principal, ScheduleAdded};
+use crate::schedule::request::{BadRequest, Request};
+use crate::schedule::{BadDefinition, Definition};
+use crate::store::added::{Added, Reset, ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey};
 use crate::task::{Name, TaskKey};
-use crate::time::Timestamp;
 
 use super::absent::no_task;
 use super::api_state::App;
@@ -24,15 +22,7 @@ use super::api_types::schedules::{
     AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
 };
 use super::error::{ApiError, ApiResult, schedule_refused};
-use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, Tenant, duration, instant, query_of};
-
-/// The longest delay or interval, and the furthest instant ahead. A longer one is more likely a mistake than intended.
-const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
-/// The shortest interval, as in a manifest.
-const SHORTEST: Duration = Duration::from_millis(10);
-
-/// The age up to which an instant still counts as ahead, because it may have passed while the request was on its way.
-const JUST_NOW: Duration = Duration::from_secs(1);
+use super::extract::{ApiQuery, NoQuery, Payload, Tenant, query_of};
 
 /// The default and the largest number of schedules of a page.
 const PAGE: usize = 100;
@@ -105,8 +95,7 @@ pub(super) async fn remove(
     SchedulePath(key): SchedulePath,
     ApiQuery(query): ApiQuery<DeleteQuery>,
 ) -> ApiResult<Json<ScheduleChanged>> {
-    let was = app.store.delete_schedule(key, query.version, app.clock.now()).await?;
-    tracing::info!(schedule.key = %was.key.key, task.name = %was.task, "Deleted schedule `{}`", was.key.key);
+    let was = app.ops.delete_schedule(&Principal::Operator, key, query.version).await?;
     let schedule = shape(&app, &was).await?;
     Ok(Json(ScheduleChanged { effect: ScheduleEffect::Deleted, schedule, notes: Vec::new() }))
 }
@@ -117,13 +106,10 @@ pub(super) async fn reset(
     SchedulePath(key): SchedulePath,
     _: ApiQuery<NoQuery>,
 ) -> ApiResult<Json<ScheduleChanged>> {
-    let (effect, info) = match app.store.reset_schedule(key, app.clock.now()).await? {
+    let (effect, info) = match app.ops.reset_schedule(&Principal::Operator, key).await? {
         Reset::Moved(info) => (ScheduleEffect::Reset, info),
         Reset::Unchanged(info) => (ScheduleEffect::Existing, info),
     };
-    if effect == ScheduleEffect::Reset {
-        tracing::info!(schedule.key = %info.key.key, task.name = %info.task, "Reset schedule `{}`", info.key.key);
-    }
     Ok(Json(ScheduleChanged { effect, schedule: shape(&app, &info).await?, notes: Vec::new() }))
 }
 
@@ -164,70 +150,24 @@ fn read(body: &[u8]) -> ApiResult<ScheduleRequest> {
 }
 
 async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult<Response> {
-    let now = app.clock.now();
     let task = task_of(&request)?;
+    only_in_manifests(&request)?;
     let owner = TaskKey { tenant: key.tenant.clone(), task: task.clone() };
-    // `schedule explain --task` uses the same name, so that both show the same instants.
-    let (definition, notes) = define(&request, &format!("{owner}/{}", key.key), now)?;
-    let new = AddSchedule {
-        key,
-        task,
-        definition: definition.text(),
-        data: request.data.map(bytes),
-        cursor: match definition.trigger {
-            // An instant that was ahead when the request was sent is still due.
-            Trigger::At(at) => now.min(at.minus(Duration::from_millis(1))),
-            _ => now,
-        },
-        replace: request.replace,
-        version: request.version,
-        now,
+    let ScheduleRequest { replace, version, .. } = request;
+    let data = request.data.clone().map(bytes);
+    let new = NewSchedule { key, task, request: Request::from(request), data, replace, version };
+    let ScheduleAdded { added, notes } = match app.ops.add_schedule(&Principal::Operator, new).await {
+        Err(OpError::NoTask(_)) => return Err(no_task(app, &owner).await?),
+        added => added?,
     };
-    // A repeated request finds its schedule, even if it could not be added now.
-    let answer = match refusal(app, &new, &definition).await? {
-        None => app.store.add_schedule(new).await?,
-        Some(refusal) => existing(app, &new).await?.ok_or(refusal)?,
-    };
-    let (status, effect, info) = match answer {
+    let (status, effect, info) = match added {
         Added::New(info) => (StatusCode::CREATED, ScheduleEffect::Added, info),
         Added::Existing(info) => (StatusCode::OK, ScheduleEffect::Existing, info),
         Added::Replaced(info) => (StatusCode::OK, ScheduleEffect::Replaced, info),
     };
-    let (name, task) = (&info.key.key, &info.task);
-    if effect != ScheduleEffect::Existing {
-        tracing::info!(schedule.key = %name, task.name = %task, "Added schedule `{name}` for `{task}`");
-    }
-    let place = format!("/v1/schedules/{name}{}", query_of(&info.key.tenant));
+    let place = format!("/v1/schedules/{}{}", info.key.key, query_of(&info.key.tenant));
     let schedule = shape(app, &info).await?;
     Ok((status, [(LOCATION, place)], Json(ScheduleChanged { effect, schedule, notes })).into_response())
-}
-
-/// Returns why a well-formed schedule is not added: it would do nothing.
-async fn refusal(app: &App, new: &AddSchedule, definition: &Definition) -> ApiResult<Option<ApiError>> {
-    if let Trigger::At(at) = definition.trigger
-        && at.plus(JUST_NOW) < new.now
-    {
-        let message = format!("{at} is in the past; give a time in the future");
-        return Ok(Some(ApiError::bad("bad-instant", message)));
-    }
-    let task = TaskKey { tenant: new.key.tenant.clone(), task: new.task.clone() };
-    match app.catalog.get(&task) {
-        Some(_) => Ok(None),
-        None => no_task(app, &task).await.map(Some),
-    }
-}
-
-/// Returns the existing schedule if adding `new` would change nothing, or the error for its key.
-async fn existing(app: &App, new: &AddSchedule) -> ApiResult<Option<Added>> {
-    let Some(found) = app.store.schedule(new.key.clone()).await? else { return Ok(None) };
-    if found.task != new.task || found.definition != new.definition {
-        return Ok(None);
-    }
-    match app.store.add_schedule(AddSchedule { replace: false, ..new.clone() }).await {
-        Ok(there) => Ok(Some(there)),
-        Err(StoreError::Schedule(ScheduleError::NotFound(_))) => Ok(None),
-        Err(other) => Err(other.into()),
-    }
 }
 
 fn task_of(request: &ScheduleRequest) -> ApiResult<Name> {
@@ -247,75 +187,18 @@ fn bytes(data: serde_json::Value) -> Vec<u8> {
     }
 }
 
-/// Returns the requested definition, and a line for each deviation from the text. `name` places `H` and `~`.
-fn define(request: &ScheduleRequest, name: &str, now: Timestamp) -> ApiResult<(Definition, Vec<String>)> {
+/// Refuses a trigger that only a manifest can have.
+fn only_in_manifests(request: &ScheduleRequest) -> ApiResult<()> {
     let manifests = [
         ("after", &request.after),
         ("pace", &request.pace),
         ("chain", &request.chain),
         ("on-start", &request.on_start),
     ];
-    if let Some((word, _)) = manifests.iter().find(|(_, value)| value.is_some()) {
-        return Err(not_supported(&BadDefinition::NotSupported(word)));
+    match manifests.iter().find(|(_, value)| value.is_some()) {
+        Some((word, _)) => Err(BadRequest::from(BadDefinition::NotSupported(word)).into()),
+        None => Ok(()),
     }
-    let asked_zone = request.zone.as_deref().map(zone).transpose()?;
-    let trigger = trigger(request, asked_zone.unwrap_or(Tz::UTC), now)?;
-    let mut notes: Vec<String> = parse::two_zones(&trigger, asked_zone).into_iter().collect();
-    let mut definition = Definition::of(trigger, asked_zone.unwrap_or(Tz::UTC)).map_err(|e| not_supported(&e))?;
-    definition = definition.for_name(name);
-    let zone = definition.zone;
-    let at =
-        |field: &str, text: &Option<String>| text.as_deref().map(|text| instant(field, text, zone, now)).transpose();
-    (definition.start, definition.end) = (at("start", &request.start)?, at("end", &request.end)?);
-    if let Some(delay) = &request.delay {
-        definition.delay = duration("delay", delay, YEAR)?;
-    }
-    if request.times == Some(0) {
-        return Err(ApiError::bad("bad-schedule", "`times` is 1 or more"));
-    }
-    definition.times = request.times;
-    let from = match definition.trigger {
-        Trigger::At(at) => at.minus(Duration::from_millis(1)),
-        _ => now,
-    };
-    if definition.next_after(from).is_none() {
-        return Err(ApiError::bad("bad-schedule", "within these bounds it is never due; see `start` and `end`"));
-    }
-    let due = if let Trigger::At(at) = definition.trigger { Some(at) } else { None };
-    let instants =
-        [("at", &request.at, due), ("start", &request.start, definition.start), ("end", &request.end, definition.end)];
-    notes.extend(instants.into_iter().filter_map(|(field, text, at)| {
-        instant_parser::displaced(text.as_deref()?, zone, at?).map(|moved| format!("`{field}`: {moved}"))
-    }));
-    Ok((definition, notes))
-}
-
-fn not_supported(why: &BadDefinition) -> ApiError {
-    ApiError::bad("not-supported", why.to_string()).hint("use `cron`, `every`, `at` or `in`; a manifest can say more")
-}
-
-fn trigger(request: &ScheduleRequest, zone: Tz, now: Timestamp) -> ApiResult<Trigger> {
-    let ScheduleRequest { cron, every, at, after_now, .. } = request;
-    match (cron, every, at, after_now) {
-        (Some(crontab), None, None, None) => {
-            let read = parse::crontab(crontab, false);
-            read.map_err(|e| ApiError::bad("bad-crontab", format!("`cron`: {e}")))
-        }
-        (None, Some(every), None, None) => match duration("every", every, YEAR)? {
-            short if short < SHORTEST => Err(ApiError::bad("bad-duration", "`every` is 10ms or more")),
-            interval => Ok(Trigger::Every(interval)),
-        },
-        (None, None, Some(at), None) => instant("at", at, zone, now).map(Trigger::At),
-        (None, None, None, Some(after)) => Ok(Trigger::At(now.plus(duration("in", after, FURTHEST)?))),
-        (None, None, None, None) => {
-            Err(ApiError::bad("bad-schedule", "it says not when it is due: one of `cron`, `every`, `at` and `in`"))
-        }
-        _ => Err(ApiError::bad("bad-schedule", "`cron`, `every`, `at` and `in` exclude one another")),
-    }
-}
-
-fn zone(text: &str) -> ApiResult<Tz> {
-    schedule::zone(text).map_err(|e| ApiError::bad("bad-zone", e))
 }
 
 async fn shape(app: &App, info: &ScheduleInfo) -> ApiResult<ScheduleShape> {

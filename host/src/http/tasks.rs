@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::ops::{OpError, Principal, TriggerRun};
 use crate::run::HeldBack;
+use crate::schedule::request;
 use crate::store::TaskState;
 use crate::task::{Name, Task, TaskKey};
 use crate::time::Timestamp;
@@ -21,7 +22,7 @@ use super::api_state::App;
 use super::api_types::{TaskDetail, TaskSummary, Tasks, Triggered};
 use super::chains::following;
 use super::error::{ApiError, ApiResult};
-use super::extract::{ApiQuery, FURTHEST, NoQuery, Payload, TaskPath, Tenant, duration, instant, query_of};
+use super::extract::{ApiQuery, NoQuery, Payload, TaskPath, Tenant, query_of};
 use super::placement::Placement;
 
 /// The longest idempotency key, in bytes.
@@ -124,8 +125,8 @@ impl TriggerQuery {
             (Some(_), Some(_)) => {
                 Err(ApiError::bad("bad-query", "`at` and `in` (or `after`) exclude each other; keep one of them"))
             }
-            (None, Some(delay)) => Ok(Some(now.plus(duration("in", delay, FURTHEST)?))),
-            (Some(at), None) => instant("at", at, zone, now).map(Some),
+            (None, Some(delay)) => Ok(Some(now.plus(request::duration("in", delay, request::FURTHEST)?))),
+            (Some(at), None) => Ok(Some(request::instant("at", at, zone, now)?)),
         }
     }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::ListArgs;
-use crate::http::api_types::length;
+use crate::lengths;
 use crate::run::{RunId, RunState};
 use crate::task::Name;
 
@@ -90,7 +90,7 @@ pub(in crate::cli) struct TriggerArgs {
     #[arg(long)]
     pub(in crate::cli) wait: bool,
     /// Longest time to wait [default: for ever]
-    #[arg(long, value_name = "DURATION", requires = "wait", value_parser = length)]
+    #[arg(long, value_name = "DURATION", requires = "wait", value_parser = lengths::parse)]
     pub(in crate::cli) timeout: Option<Duration>,
     #[command(flatten)]
     pub(in crate::cli) list: ListArgs,
@@ -165,7 +165,7 @@ pub(in crate::cli) struct StackArgs {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=20))]
     pub(in crate::cli) samples: u16,
     /// Time between two samples, up to 1s
-    #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = length)]
+    #[arg(long, value_name = "DURATION", default_value = "50ms", value_parser = lengths::parse)]
     pub(in crate::cli) apart: Duration,
     #[command(flatten)]
     pub(in crate::cli) list: ListArgs,
@@ -177,7 +177,7 @@ pub(in crate::cli) struct ProfileArgs {
     #[arg(value_parser = run_id)]
     pub(in crate::cli) run: RunId,
     /// Duration, up to 1m; ends with the run
-    #[arg(long = "for", value_name = "DURATION", default_value = "5s", value_parser = length)]
+    #[arg(long = "for", value_name = "DURATION", default_value = "5s", value_parser = lengths::parse)]
     pub(in crate::cli) length: Duration,
     /// File to write; `-` is stdout [default: run-RUN.profile.json]
     #[arg(short, long, value_name = "FILE")]

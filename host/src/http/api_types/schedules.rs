@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::schedule::MarkShape;
 use super::timing::{self, local};
 use super::{Due, TriggerShape, millis};
+use crate::schedule::request::Request;
 use crate::schedule::{Definition, explain, plausible};
 use crate::store::added::ScheduleInfo;
 use crate::task::Name;
@@ -75,6 +76,13 @@ pub struct ScheduleRequest {
     /// See `after`.
     #[serde(default, rename = "on-start", skip_serializing_if = "Option::is_none")]
     pub on_start: Option<serde_json::Value>,
+}
+
+impl From<ScheduleRequest> for Request {
+    fn from(body: ScheduleRequest) -> Self {
+        let ScheduleRequest { cron, every, at, after_now, zone, delay, start, end, times, .. } = body;
+        Self { cron, every, at, after_now, zone, delay, start, end, times }
+    }
 }
 
 /// The effect of a change.
