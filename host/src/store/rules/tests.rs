@@ -205,7 +205,9 @@ mod caching {
         assert_eq!(cache::condition(&of(WriteIf::Version(5)), entry(1, None)), Condition::Is(true));
         assert_eq!(cache::condition(&of(WriteIf::Version(5)), dead), Condition::Is(false));
         assert_eq!(cache::condition(&of(WriteIf::Version(4)), entry(1, None)), Condition::Is(false));
-        assert_eq!(cache::condition(&of(WriteIf::Refreshing(3)), None), Condition::WhileRefreshing(CLAIM, 3));
+        let write = of(WriteIf::Refreshing(3));
+        let while_held = Condition::IfHeld(cache::refresh_lock(&write.key), CLAIM, 3);
+        assert_eq!(cache::condition(&write, None), while_held);
         let unclaimed = CacheWrite { claim: None, ..of(WriteIf::Refreshing(3)) };
         assert_eq!(cache::condition(&unclaimed, None), Condition::Is(false));
     }
