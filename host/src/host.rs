@@ -135,6 +135,7 @@ impl Host {
         if !all_over {
             let left = self.live.all();
             warn!(runs = left.len(), "Interrupting {} run(s) after {:?}", left.len(), waited.elapsed());
+            self.runtime.hurry();
             for handle in left {
                 handle.stop(Stop::Shutdown);
             }

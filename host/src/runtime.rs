@@ -201,6 +201,12 @@ impl Runtime {
         self.env.services.virtual_time.as_ref().map_or_else(rand::random, |time| time.chance(claim))
     }
 
+    /// Has attempts that end from now on store their outcome soon, because the host stops: their stacks are told by names
+    /// alone if more would take long.
+    pub fn hurry(&self) {
+        self.env.symbolizer_thread.hurry();
+    }
+
     /// Stops the runtime: drops guests that still run, wherever they stand, and waits for the threads that run them.
     ///
     /// It must not be called from a guest's import.

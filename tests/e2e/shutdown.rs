@@ -42,7 +42,11 @@ fn runs_that_outlast_the_grace_are_interrupted_and_repeated_by_the_next_host() {
     let answer = host.wait(run);
     assert_eq!(state(&answer), "succeeded", "{answer}");
     assert_eq!(attempts(&answer)[0]["outcome"], "lost", "{answer}");
-    assert_eq!(crate::harness::run_of(&answer)["failures"], 0, "an interrupted attempt is not the task's failure");
+    assert_eq!(
+        crate::harness::run_of(&answer)["failures"],
+        0,
+        "an interrupted attempt is not the task's failure: {answer}\n{log}"
+    );
     host.request("POST", &format!("/v1/runs/{spinning}/kill"), b"");
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::attempt::stack::Stack;
 use crate::supervisor::{After, Supervisor};
@@ -31,6 +31,10 @@ struct Patience {
     clock: Duration,
 }
 
+/// The time for which ends still wait for their words while the host stops. The outcome must be stored before the process
+/// ends, whatever the machine is busy with; otherwise the run would be lost, and that would count against its task.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
 const PATIENCE: Patience = Patience { effort: Duration::from_secs(5), clock: Duration::from_secs(50) };
 
 /// Time between two checks of a waiting attempt whether its patience is over. An answer is noticed at once.
@@ -51,6 +55,8 @@ pub(super) struct SymbolizerThread {
     lines: Arc<DebugLines>,
     queue: mpsc::Sender<Asked>,
     patience: Patience,
+    /// Whether the host stops.
+    stopping: watch::Sender<bool>,
 }
 
 impl SymbolizerThread {
@@ -65,7 +71,12 @@ impl SymbolizerThread {
         Supervisor::of_process()
             .thread("sexton-words", After::Again, move || answer(&found_by, &mut asked))
             .map_err(RuntimeError::Thread)?;
-        Ok(Self { lines, queue, patience: PATIENCE })
+        Ok(Self { lines, queue, patience: PATIENCE, stopping: watch::Sender::new(false) })
+    }
+
+    /// Has all ends wait for their words no longer than a moment from now on, because the host stops.
+    pub(super) fn hurry(&self) {
+        self.stopping.send_replace(true);
     }
 
     /// Returns `stack`, of the component with this digest, in words; only the names of its functions if the words are
@@ -87,10 +98,18 @@ impl SymbolizerThread {
     async fn patiently(&self, found: impl Future<Output = Option<String>>) -> Option<String> {
         let Patience { effort, clock } = self.patience;
         let (begun, end) = (self.lines.effort.used(), Instant::now() + clock);
-        let mut found = std::pin::pin!(found);
+        let mut stopping = self.stopping.subscribe();
+        let last_moment = async {
+            // An error would mean that the sender is gone, but `self` has it.
+            drop(stopping.wait_for(|stopping| *stopping).await);
+            tokio::time::sleep(LAST_MOMENT).await;
+        };
+        let (mut found, mut last_moment) = (std::pin::pin!(found), std::pin::pin!(last_moment));
         loop {
-            if let Ok(found) = tokio::time::timeout(LOOK.min(effort), &mut found).await {
-                return found;
+            tokio::select! {
+                found = &mut found => return found,
+                () = &mut last_moment => return None,
+                () = tokio::time::sleep(LOOK.min(effort)) => {}
             }
             let spent = self.lines.effort.used().saturating_sub(begun);
             if spent >= effort || Instant::now() >= end {
@@ -175,5 +194,17 @@ mod tests {
         words.patience = Patience { effort: Duration::from_secs(3600), clock: Duration::from_millis(1) };
 
         assert_eq!(words.patiently(std::future::pending()).await, None);
+    }
+
+    #[tokio::test]
+    async fn while_the_host_stops_an_end_waits_for_its_words_no_longer_than_a_moment() {
+        let directory = tempfile::tempdir().unwrap();
+        let words = SymbolizerThread::start(Arc::new(DebugLines::new(directory.path().to_owned(), None))).unwrap();
+        let waiting = words.patiently(std::future::pending());
+
+        words.hurry();
+
+        // By its own patience it would wait for almost a minute.
+        assert_eq!(tokio::time::timeout(PATIENCE.clock / 2, waiting).await, Ok(None));
     }
 }
