@@ -105,11 +105,18 @@ fn a_tenant_over_its_fuel_waits_with_the_reason_while_anothers_task_is_on_time()
         assert_eq!(outcome(&acmes_when_over(&host, run)), "out-of-fuel");
     }
 
-    let third = trigger_acmes(&host, "hog", "");
-    let why = host.eventually("it says why it waits", || {
-        let why = run_of(&acmes(&host, third))["held_back"].clone();
-        why.is_object().then_some(why)
-    });
+    let held_back = |run| {
+        host.eventually("it says why it waits, or is over", || {
+            let answer = acmes(&host, run);
+            let why = run_of(&answer)["held_back"].clone();
+            (why.is_object() || state(&answer) == "failed").then_some(Some(why).filter(Value::is_object))
+        })
+    };
+    // A claim that was on its way when the budget was used up may still take one run.
+    let (third, why) = std::iter::repeat_with(|| trigger_acmes(&host, "hog", ""))
+        .take(3)
+        .find_map(|run| Some((run, held_back(run)?)))
+        .expect("a run of a tenant that owes fuel waits");
     let shown = String::from_utf8(host.cli(&["--tenant", "acme", "show", &third.to_string()]).stdout).unwrap();
     let tasks = String::from_utf8(host.cli(&["--tenant", "acme", "tasks"]).stdout).unwrap();
     let answer = acmes_when_over(&host, third);
