@@ -2,7 +2,6 @@
 
 use crate::store::Result;
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::run::ClaimKey;
@@ -23,7 +22,7 @@ pub struct Entry {
 }
 
 /// A key of the cache, without its value.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct EntryInfo {
     /// The key.
     pub key: String,

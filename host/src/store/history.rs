@@ -8,19 +8,16 @@ use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use crate::run::{Cause, HeldBack, Outcome, Report, RunId, RunState};
+use crate::run::{Cause, Outcome, Report, RunId, RunState};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
 /// A run as people see it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct RunInfo {
     /// Which.
     pub id: RunId,
     /// Whose.
-    #[serde(flatten)]
     pub task: TaskKey,
     /// Where it is in its life.
     pub state: RunState,
@@ -49,23 +46,16 @@ pub struct RunInfo {
     /// What was said of the last attempt, or why it was skipped.
     pub message: Option<String>,
     /// It was to start although its task is paused, held back, or at a limit: its first attempt.
-    #[serde(default)]
     pub forced: bool,
     /// What there is to say about how it came to be: that others were missed, or that it goes past limits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Of a run that waits: why it does not start at `run_at`. A store knows where its task is paused or held back for its
-    /// crashes; what a budget has to do with it the host adds that is asked.
+    /// Of a run that waits: why it does not start at `run_at`, as far as the store knows: its task is paused, or held back for
+    /// its crashes.
     pub why: Option<String>,
     /// How often its host died while it was under way.
-    #[serde(default, skip_serializing_if = "super::loss::is_zero")]
     pub deaths: u32,
     /// Since when it is held back because it is suspected of killing its host ([`Runs::release_run`](crate::store::runs::Runs::release_run) lets it start).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspected_at: Option<Timestamp>,
-    /// The budget that has to do with it, for programs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_back: Option<HeldBack>,
 }
 
 /// Which runs to list, newest first.
@@ -86,14 +76,13 @@ pub struct RunFilter {
 }
 
 /// An attempt as people see it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct AttemptInfo {
     /// Which, from 1.
     pub attempt: u32,
     /// Who tried.
     pub host: String,
     /// All that is written down about it.
-    #[serde(flatten)]
     pub report: Report,
 }
 
@@ -110,7 +99,7 @@ pub struct Retention {
 }
 
 /// What a store has done since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreStats {
     /// Transactions committed (each one wait for the disk).
     pub commits: u64,

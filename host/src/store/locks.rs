@@ -3,15 +3,13 @@
 use crate::run::ClaimKey;
 use crate::store::Result;
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 
 use crate::run::RunId;
 use crate::task::Name;
 use crate::time::Timestamp;
 
 /// Exclusive, or shared with others that share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LockMode {
     /// One holder.
     Exclusive,
@@ -20,8 +18,7 @@ pub enum LockMode {
 }
 
 /// What locks are for: those that guests name, and those that a cache refresh takes on its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LockKind {
     /// Taken through the `locks` import.
     Named,
@@ -30,7 +27,7 @@ pub enum LockKind {
 }
 
 /// Which lock.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LockName {
     /// Whose.
     pub tenant: Name,
@@ -53,10 +50,9 @@ pub enum LockTaken {
 }
 
 /// A lock that is held.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct HeldLock {
     /// Which.
-    #[serde(flatten)]
     pub lock: LockName,
     /// How.
     pub mode: LockMode,
@@ -71,10 +67,9 @@ pub struct HeldLock {
 }
 
 /// A run that waits for a lock, as its host knows it, which keeps a queue of those who wait there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockWait {
     /// Which lock.
-    #[serde(flatten)]
     pub lock: LockName,
     /// How it wants it.
     pub mode: LockMode,
