@@ -17,7 +17,7 @@ mod guard;
 mod host;
 mod hosts;
 mod live;
-pub mod lock_graph;
+mod lock_graph;
 mod log;
 mod page;
 mod pauses;

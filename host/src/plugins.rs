@@ -18,15 +18,13 @@ mod sink;
 mod source;
 mod watching;
 
-use serde::{Deserialize, Serialize};
-
 pub use registry::{Ready, Registry};
 
 use crate::task::Name;
 use crate::time::Timestamp;
 
 /// A plugin as people see it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PluginInfo {
     /// The name of the file without `.wasm`. A file can have any name, so it is not always a [`Name`].
     pub name: String,
@@ -43,7 +41,6 @@ pub struct PluginInfo {
     /// The instant since which the version in use is loaded.
     pub loaded_at: Option<Timestamp>,
     /// The host that published it for all hosts; `None` if it is this host's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published_by: Option<String>,
     /// The reason why the files in the directory are not used, if they are not.
     pub quarantine: Option<String>,

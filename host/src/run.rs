@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::task::TaskKey;
 use crate::time::Timestamp;
@@ -165,7 +165,7 @@ impl fmt::Display for Outcome {
 }
 
 /// The reason why a run that is due does not start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldBack {
     /// The reason in words, such as `over its budget of 1000000 fuel a minute`.
     pub reason: String,
@@ -218,47 +218,35 @@ pub struct Claim {
 }
 
 /// The resources that an attempt used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Accounts {
     /// Units of wasmtime's fuel.
     pub fuel: u64,
     /// The most bytes of memory at any time: linear memory, and what the host held for the guest.
     pub peak_memory: u64,
     /// Processor time of guest code.
-    #[serde(rename = "guest_us", with = "micros")]
+    #[serde(rename = "guest_us", serialize_with = "micros")]
     pub guest: Duration,
     /// The time in host calls, including waits.
-    #[serde(rename = "host_us", with = "micros")]
+    #[serde(rename = "host_us", serialize_with = "micros")]
     pub host: Duration,
     /// The time without a turn on a processor although the guest could have gone on, including its start.
-    #[serde(rename = "queued_us", with = "micros", default)]
+    #[serde(rename = "queued_us", serialize_with = "micros")]
     pub queued: Duration,
     /// The time that it waited for locks, which is part of `host`.
-    #[serde(rename = "lock_wait_us", with = "micros", default)]
+    #[serde(rename = "lock_wait_us", serialize_with = "micros")]
     pub lock_wait: Duration,
     /// Calls from the guest to the host.
     pub host_calls: u64,
     /// The bytes that it received: its input, cache values, and data from its HTTP connections. Files are not counted.
-    #[serde(default)]
     pub bytes_in: u64,
     /// The bytes that it sent: its output, its log, stdout and stderr, cache values, inputs of runs that it enqueued,
     /// and data to its HTTP connections. Files are not counted.
-    #[serde(default)]
     pub bytes_out: u64,
 }
 
-mod micros {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(u64::try_from(value.as_micros()).unwrap_or(u64::MAX))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_micros)
-    }
+fn micros<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(value.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// The result of a task: a body and its media type.
@@ -271,7 +259,7 @@ pub struct Output {
 }
 
 /// Text that was kept up to a limit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Kept {
     /// The kept text (bytes that are not UTF-8 are replaced).
     pub text: String,
@@ -279,8 +267,8 @@ pub struct Kept {
     pub cut: bool,
 }
 
-/// Everything that is stored about an attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Everything that is stored about an attempt. When a store is moved, its digest is that of its JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The outcome.
     pub outcome: Outcome,
@@ -355,29 +343,5 @@ mod tests {
         let held = |until| HeldBack { reason: "over its budget".to_owned(), until }.to_string();
         assert_eq!(held(None), "over its budget");
         assert_eq!(held(Some(Timestamp::from_millis(0))), "over its budget until 1970-01-01T00:00:00.000Z");
-    }
-
-    #[test]
-    fn accounts_are_read_as_they_were_written_and_by_those_who_knew_less() {
-        let us = Duration::from_micros;
-        let accounts = Accounts {
-            fuel: 1,
-            peak_memory: 2,
-            guest: us(3),
-            host: us(4),
-            queued: us(5),
-            lock_wait: us(6),
-            host_calls: 7,
-            bytes_in: 8,
-            bytes_out: 9,
-        };
-        let written = serde_json::to_string(&accounts).unwrap();
-        assert!(written.contains(r#""guest_us":3,"host_us":4,"queued_us":5,"lock_wait_us":6"#), "{written}");
-        assert_eq!(serde_json::from_str::<Accounts>(&written).unwrap(), accounts);
-
-        let older = r#"{"fuel":1,"peak_memory":2,"guest_us":3,"host_us":4,"host_calls":7}"#;
-        let none = Duration::ZERO;
-        let read = Accounts { queued: none, lock_wait: none, bytes_in: 0, bytes_out: 0, ..accounts };
-        assert_eq!(serde_json::from_str::<Accounts>(older).unwrap(), read);
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::run::{Cause, Outcome, RunId, RunState};
 use crate::time::Timestamp;
@@ -44,7 +44,7 @@ pub struct Standing {
 }
 
 /// A pause of a task.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Pause {
     /// The begin of the pause; `None` if it was not recorded.
     pub since: Option<Timestamp>,

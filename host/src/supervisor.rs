@@ -22,7 +22,6 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
@@ -125,7 +124,7 @@ pub async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panic> {
 }
 
 /// The panics of one part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The part: a loop, a kind of thread, or `thread NAME` for any other thread.
     pub part: String,

@@ -71,7 +71,7 @@ impl<'de> Deserialize<'de> for Name {
 }
 
 /// The key of a task: its tenant and its name, which is unique among the tenant's tasks.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct TaskKey {
     /// The tenant of the task.
     pub tenant: Name,
@@ -181,7 +181,7 @@ impl Overlap {
 }
 
 /// Limits of one attempt. All are finite; zero is refused when a manifest is read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The time from the start of the attempt to its end, including host calls and waits.
     pub deadline: Duration,
@@ -231,7 +231,7 @@ impl Default for Limits {
 }
 
 /// Limits of all runs of a task on one host together. Without a number there is no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
     /// The units of fuel a minute. No attempt is given more than a minute's worth.
     pub fuel_per_minute: Option<u64>,
@@ -240,7 +240,7 @@ pub struct Budget {
 }
 
 /// Permissions of a task. `None` and empty mean that the import is not linked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
     /// The lock names that it may take.
     pub locks: Vec<Pattern>,
@@ -255,8 +255,7 @@ pub struct Grants {
 }
 
 /// A name, or a prefix of names: `front/*` is every name that begins with `front/`, `*` is every name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(pub String);
 
 impl Pattern {
@@ -270,7 +269,7 @@ impl Pattern {
 }
 
 /// A host that a task may call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpHost {
     /// A host name, `*.example.org` for every name below one, or an IP address. Naming a private or link-local
     /// address (or `localhost`) is what allows it: a name that merely resolves to one is refused.
@@ -290,7 +289,7 @@ impl fmt::Display for HttpHost {
 }
 
 /// A directory that a task can use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
     /// The path on the host.
     pub host: std::path::PathBuf,
@@ -299,15 +298,13 @@ pub struct Directory {
     /// Whether the guest may change files there.
     pub write: bool,
     /// The quota, if the guest may change files there.
-    #[serde(flatten)]
     pub quota: Option<Quota>,
 }
 
 /// The most that a directory may hold, with everything below it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// The lengths of its files, in bytes. Default: 1 GiB.
-    #[serde(rename = "quota")]
     pub bytes: u64,
     /// The number of files, directories and links, each of which takes disk space of its own. Default: 100,000.
     pub entries: u64,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sexton::config::Config;
 use sexton::host::Host;
-use sexton::http::api_types::{RunDetail, Triggered};
+use sexton::http::api_types::runs::{RunDetail, Triggered};
 use sexton::run::{Cause, RunState};
 use sexton::store::NewRun;
 use sexton::task::{Name, TaskKey};
@@ -187,7 +187,7 @@ pub(crate) fn starts(url: &str, samples: usize) -> Starts {
         assert_eq!(found.run.state, RunState::Succeeded);
         if sample >= 20 {
             // The first few warm up.
-            let started = found.attempts[0].report.started_at.as_millis();
+            let started = found.attempts[0].started_at.as_millis();
             due.push((started - found.run.due_at.as_millis()) as f64);
             asked.push((started + 1) as f64 - before);
         }

@@ -10,7 +10,7 @@ use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
 use super::screen::{Screen, one_line};
 use super::trigger::read_file;
-use crate::http::api_types::{Entries, EntryWritten};
+use crate::http::api_types::cache::{Entries, EntryWritten};
 
 fn path(key: &str) -> Result<String, CliError> {
     if key.is_empty() {

@@ -7,10 +7,12 @@ use super::client::{Client, decode, part};
 use super::error::CliError;
 use super::screen::{Screen, one_line, safe};
 use crate::http::api_types::following::Following;
-use crate::http::api_types::{Plugins, Runs, TaskSummary, Tasks, Tenants, rough};
+use crate::http::api_types::plugins::Plugins;
+use crate::http::api_types::runs::{RunShape, Runs};
+use crate::http::api_types::tenants::Tenants;
+use crate::http::api_types::{TaskSummary, Tasks, rough};
 use crate::pause::PausedBy;
 use crate::run::RunState;
-use crate::store::RunInfo;
 use crate::supervision::Pause;
 
 pub(super) fn tenants(client: &Client, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
@@ -212,7 +214,7 @@ pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<
     for run in &runs {
         table.add_row(vec![
             Cell::new(run.id),
-            Cell::new(&run.task.task),
+            Cell::new(&run.task),
             screen.state(run.state),
             Cell::new(outcome(run)),
             Cell::new(screen.clock(run.due_at)),
@@ -231,13 +233,13 @@ pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<
 
 /// Returns the outcome of the run. A run that goes on, or waits for its next attempt, has none: the end of its last
 /// attempt is shown with its message.
-fn outcome(run: &RunInfo) -> &'static str {
+fn outcome(run: &RunShape) -> &'static str {
     run.outcome.filter(|_| run.state.is_over()).map_or("-", |outcome| outcome.as_str())
 }
 
 /// Returns the remarks on a run: why it waits or its message, the end of its last attempt if there is another, and the
 /// cause of the run.
-fn said(run: &RunInfo) -> String {
+fn said(run: &RunShape) -> String {
     let last = run.outcome.filter(|_| !run.state.is_over()).map(|outcome| match &run.message {
         Some(message) => format!("last attempt {outcome}: {message}"),
         None => format!("last attempt {outcome}"),
@@ -247,7 +249,7 @@ fn said(run: &RunInfo) -> String {
     said.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-fn took(run: &RunInfo, screen: &Screen) -> String {
+fn took(run: &RunShape, screen: &Screen) -> String {
     match (run.claimed_at, run.ended_at) {
         (Some(claimed), Some(ended)) => rough(ended.since(claimed)),
         (Some(claimed), None) if run.state == RunState::Running => {
@@ -261,25 +263,23 @@ fn took(run: &RunInfo, screen: &Screen) -> String {
 mod tests {
     use super::*;
     use crate::run::{Cause, Outcome, RunId};
-    use crate::store::NewRun;
-    use crate::task::{Name, TaskKey};
+    use crate::task::Name;
     use crate::time::Timestamp;
 
     /// Returns a run in `state` whose last attempt had this outcome.
-    fn run(state: RunState, outcome: Outcome, message: Option<&str>) -> RunInfo {
+    fn run(state: RunState, outcome: Outcome, message: Option<&str>) -> RunShape {
         let at = Timestamp::from_millis(1_800_000_000_000);
-        let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("it").expect("a name") };
-        let NewRun { task, cause, .. } = NewRun::of(task, at, Cause::Demand);
-        RunInfo {
+        RunShape {
             id: RunId(7),
-            task,
+            tenant: Name::default_tenant(),
+            task: Name::new("it").expect("a name"),
             state,
             due_at: at,
             run_at: at,
             created_at: at,
             claimed_at: Some(at),
             ended_at: None,
-            cause,
+            cause: Cause::Demand,
             attempt: 2,
             failures: 1,
             parent: None,

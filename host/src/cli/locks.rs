@@ -6,10 +6,8 @@ use super::args::{ListArgs, LocksArgs};
 use super::client::{Client, decode};
 use super::error::CliError;
 use super::screen::{Screen, one_line};
-use crate::http::api_types::Locks;
-use crate::http::lock_graph::{LockGraph, LockNode, LockWaiter};
+use crate::http::api_types::locks::{LockGraph, LockKind, LockMode, LockNode, LockShape, LockWaiter, Locks};
 use crate::run::RunId;
-use crate::store::{LockKind, LockMode, LockName};
 
 /// The deepest indentation: a chain of a thousand runs must not become a million spaces.
 const DEEPEST: usize = 20;
@@ -54,7 +52,7 @@ fn mode(mode: LockMode) -> &'static str {
     if mode == LockMode::Shared { "shared" } else { "exclusive" }
 }
 
-fn name(lock: &LockName) -> String {
+fn name(lock: &LockShape) -> String {
     let kind = if lock.kind == LockKind::Refresh { " (refresh)" } else { "" };
     format!("{}{kind}", one_line(&lock.name))
 }

@@ -8,9 +8,10 @@ use super::args::{ListArgs, LogsArgs, RunOrTask};
 use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
 use super::screen::{Screen, aside, local, safe};
-use crate::http::api_types::{LogEvent, Runs, TaskSummary};
+use crate::http::api_types::TaskSummary;
+use crate::http::api_types::attempts::LogEvent;
+use crate::http::api_types::runs::{RunShape, Runs};
 use crate::run::RunId;
-use crate::store::RunInfo;
 use crate::task::Name;
 
 pub(super) fn logs(client: &Client, args: &LogsArgs, screen: &Screen) -> Result<(), CliError> {
@@ -36,7 +37,7 @@ pub(super) fn logs(client: &Client, args: &LogsArgs, screen: &Screen) -> Result<
 
 /// The runs that a command shows for a task: its latest run that has begun, and a remark on the run that waits.
 pub(super) struct Latest {
-    pub(super) begun: Option<RunInfo>,
+    pub(super) begun: Option<RunShape>,
     pub(super) waiting: Option<String>,
 }
 

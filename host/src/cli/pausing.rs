@@ -4,7 +4,7 @@ use super::args::{ListArgs, PauseArgs, ResumeArgs};
 use super::client::{Client, decode, part};
 use super::error::CliError;
 use super::screen::{Screen, one_line};
-use crate::http::api_types::{Paused, PausedMany};
+use crate::http::api_types::pauses::{Paused, PausedMany};
 use crate::pause::PausedBy;
 use crate::supervision::Pause;
 use crate::task::Name;

@@ -7,7 +7,7 @@ use super::client::{Client, decode};
 use super::error::{CliError, Exit};
 use super::logs::latest;
 use super::screen::{Screen, aside, one_line};
-use crate::http::api_types::{InputShape, RunDetail};
+use crate::http::api_types::runs::{InputShape, RunDetail};
 
 pub(super) fn show(client: &Client, args: &ShowArgs, screen: &Screen) -> Result<(), CliError> {
     let run = match &args.what {
@@ -31,7 +31,7 @@ pub(super) fn show(client: &Client, args: &ShowArgs, screen: &Screen) -> Result<
 fn text(detail: &RunDetail, full: bool, screen: &Screen) -> String {
     let run = &detail.run;
     let mut rows = vec![
-        ("task", run.task.to_string()),
+        ("task", run.key().to_string()),
         ("state", run.state.to_string()),
         ("cause", run.cause.as_str().to_owned()),
         ("due", screen.instant(run.due_at)),
@@ -83,7 +83,7 @@ mod tests {
     use serde_json::json;
 
     use super::{Screen, text};
-    use crate::http::api_types::RunDetail;
+    use crate::http::api_types::runs::RunDetail;
 
     const AT: &str = "2026-11-22T10:00:00.000Z";
 

@@ -9,7 +9,8 @@ use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, Widt
 use super::error::CliError;
 use crate::harmless;
 use crate::http::api_types::ago;
-use crate::run::{HeldBack, RunState};
+use crate::http::api_types::runs::HeldBackShape;
+use crate::run::RunState;
 use crate::time::Timestamp;
 
 /// The columns of a terminal below which tables are not wrapped, because narrower ones would be unreadable.
@@ -152,7 +153,7 @@ impl Screen {
     }
 
     /// Formats a reason such as `over its budget of 1000 fuel a minute until 11:24:53 +01:00`.
-    pub(super) fn held_back(&self, held_back: &HeldBack) -> String {
+    pub(super) fn held_back(&self, held_back: &HeldBackShape) -> String {
         let until = held_back.until.map(|at| format!(" until {}", self.clock(at))).unwrap_or_default();
         format!("{}{until}", one_line(&held_back.reason))
     }

@@ -11,7 +11,7 @@ use super::error::{CliError, Exit};
 use super::pausing::resume_command;
 use super::screen::{Screen, aside, local, one_line};
 use crate::http::MAX_BODY;
-use crate::http::api_types::{KillEffect, Killed, ReleasedRun, RunDetail, Triggered};
+use crate::http::api_types::runs::{KillEffect, Killed, ReleasedRun, RunDetail, Triggered};
 use crate::lengths;
 use crate::pause::PausedBy;
 use crate::run::{RunId, RunState};

@@ -14,7 +14,7 @@ use crate::schedule::request;
 use crate::store::{CacheKey, CacheWrite, WriteIf, Written};
 
 use super::api_state::App;
-use super::api_types::{Entries, EntryDeleted, EntryWritten};
+use super::api_types::cache::{Entries, EntryDeleted, EntryShape, EntryWritten};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, KeyPath, NoQuery, Payload, Tenant};
 use super::guard;
@@ -45,7 +45,7 @@ pub(super) async fn list(
     let prefix = CacheKey { tenant, key: query.prefix.unwrap_or_default() };
     let entries = app.store.cache_list(prefix, query.after, PAGE, app.clock.now()).await?;
     let next = if entries.len() == PAGE { entries.last().map(|entry| entry.key.clone()) } else { None };
-    Ok(Json(Entries { entries, next }))
+    Ok(Json(Entries { entries: entries.into_iter().map(EntryShape::from).collect(), next }))
 }
 
 fn no_entry(key: &CacheKey) -> ApiError {

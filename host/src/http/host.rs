@@ -12,7 +12,13 @@ use crate::run::RunId;
 use crate::telemetry::lost_lines;
 
 use super::api_state::App;
-use super::api_types::{FailureBody, Health, Host, Locks, Plugins, TenantShape, Tenants};
+use super::api_types::FailureBody;
+use super::api_types::host::{FaultShape, Health, Host, HungShape};
+use super::api_types::locks::{HeldLockShape, Locks};
+use super::api_types::pauses::PauseShape;
+use super::api_types::plugins::{PluginShape, Plugins};
+use super::api_types::runs::HeldBackShape;
+use super::api_types::tenants::{TenantShape, Tenants};
 use super::error::{ApiResult, told_in_log};
 use super::extract::{ApiQuery, NoQuery, Tenant};
 
@@ -53,8 +59,8 @@ pub(super) async fn health(State(app): State<App>, _: ApiQuery<NoQuery>) -> Resp
         Json(Health {
             status: word.to_owned(),
             error,
-            parts,
-            hung,
+            parts: parts.into_iter().map(FaultShape::from).collect(),
+            hung: hung.into_iter().map(HungShape::from).collect(),
             lost_log_lines: lost_lines(),
             clock: app.clock.doubt(),
         }),
@@ -74,10 +80,10 @@ pub(super) async fn host(State(app): State<App>, _: ApiQuery<NoQuery>) -> ApiRes
         clock: app.clock.doubt(),
         paused_at: app.pause.since(),
         draining: app.is_draining(),
-        all_paused: app.store.pauses().await?.all,
+        all_paused: app.store.pauses().await?.all.map(PauseShape::from),
         attempts: app.live.all().len(),
         runs: app.store.counts().await?,
-        store: app.store.stats(),
+        store: app.store.stats().into(),
     }))
 }
 
@@ -86,7 +92,7 @@ pub(super) async fn plugins(State(app): State<App>, Tenant(tenant): Tenant, _: A
     let mut plugins = (app.plugins)();
     plugins.retain(|plugin| plugin.tenant == tenant);
     plugins.sort_by(|a, b| a.name.cmp(&b.name));
-    Json(Plugins { plugins })
+    Json(Plugins { plugins: plugins.into_iter().map(PluginShape::from).collect() })
 }
 
 /// `GET /v1/locks`.
@@ -95,7 +101,8 @@ pub(super) async fn locks(
     Tenant(tenant): Tenant,
     _: ApiQuery<NoQuery>,
 ) -> ApiResult<Json<Locks>> {
-    Ok(Json(Locks { locks: app.store.locks(tenant).await? }))
+    let locks = app.store.locks(tenant).await?;
+    Ok(Json(Locks { locks: locks.into_iter().map(HeldLockShape::from).collect() }))
 }
 
 /// `GET /v1/tenants`.
@@ -111,7 +118,7 @@ pub(super) async fn tenants(State(app): State<App>, _: ApiQuery<NoQuery>) -> Api
             fuel_per_minute: limits.fuel_per_minute,
             cache: limits.cache,
             cache_used: cache.get(name).copied().unwrap_or_default(),
-            held_back: used.held_back,
+            held_back: used.held_back.map(HeldBackShape::from),
             paused: pauses.of(name, None).map(|(by, pause)| by.why(pause)),
         }
     });

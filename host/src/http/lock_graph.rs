@@ -7,70 +7,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use axum::Json;
 use axum::extract::State;
-use serde::{Deserialize, Serialize};
 
 use crate::run::RunId;
-use crate::store::{HeldLock, LockKind, LockMode, LockName, LockWait};
-use crate::task::Name;
-use crate::time::Timestamp;
+use crate::store::{HeldLock, LockWait};
 
 use super::api_state::App;
+use super::api_types::locks::{LockGraph, LockHolder, LockKind, LockMode, LockNode, LockShape, LockWaiter};
 use super::error::ApiResult;
 use super::extract::{ApiQuery, NoQuery, Tenant};
-
-/// `GET /v1/locks/graph`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LockGraph {
-    /// All locks that are held or awaited, by name.
-    pub locks: Vec<LockNode>,
-    /// Runs that wait for one another: each for the next, and the last for the first. Every deadlock has at least one
-    /// entry.
-    pub circles: Vec<Vec<RunId>>,
-}
-
-/// A lock, its holders, and the runs that wait for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LockNode {
-    /// The name of the lock.
-    #[serde(flatten)]
-    pub lock: LockName,
-    /// One holder, or several that share it; none in the moment between two holders.
-    pub holders: Vec<LockHolder>,
-    /// The waiting runs, in the order in which they will get it.
-    pub waiters: Vec<LockWaiter>,
-}
-
-/// A run that holds a lock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LockHolder {
-    /// The run.
-    pub run: RunId,
-    /// The task of the run.
-    pub task: Name,
-    /// The mode in which it holds the lock.
-    pub mode: LockMode,
-    /// The fencing number, greater for each later holder.
-    pub fence: u64,
-    /// The instant since which it holds the lock.
-    pub since: Timestamp,
-}
-
-/// A run that waits for a lock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LockWaiter {
-    /// The run.
-    pub run: RunId,
-    /// The task of the run.
-    pub task: Name,
-    /// The mode in which it wants the lock.
-    pub mode: LockMode,
-    /// The instant since which it waits.
-    pub since: Timestamp,
-    /// Its place in the queue, from 1.
-    pub place: u32,
-    /// Whether the run is in a deadlock, or waits behind one: without a deadline it would wait for ever.
-    pub stuck: bool,
-}
 
 /// `GET /v1/locks/graph`.
 pub(super) async fn graph(
@@ -87,10 +31,12 @@ impl LockGraph {
     pub fn of(held: Vec<HeldLock>, waits: Vec<LockWait>) -> Self {
         let mut nodes = BTreeMap::new();
         for HeldLock { lock, mode, run, task, fence, since } in held {
-            node(&mut nodes, lock).holders.push(LockHolder { run, task, mode, fence, since });
+            let mode = mode.into();
+            node(&mut nodes, lock.into()).holders.push(LockHolder { run, task, mode, fence, since });
         }
         for LockWait { lock, mode, run, task, since, place } in waits {
-            node(&mut nodes, lock).waiters.push(LockWaiter { run, task, mode, since, place, stuck: true });
+            let mode = mode.into();
+            node(&mut nodes, lock.into()).waiters.push(LockWaiter { run, task, mode, since, place, stuck: true });
         }
         let mut graph = Self { locks: nodes.into_values().collect(), circles: Vec::new() };
         graph.mark();
@@ -111,7 +57,7 @@ impl LockGraph {
 }
 
 /// Returns the node of `lock`, by its name and whether it belongs to a cache refresh.
-fn node(nodes: &mut BTreeMap<(String, bool), LockNode>, lock: LockName) -> &mut LockNode {
+fn node(nodes: &mut BTreeMap<(String, bool), LockNode>, lock: LockShape) -> &mut LockNode {
     let key = (lock.name.clone(), lock.kind == LockKind::Refresh);
     nodes.entry(key).or_insert_with(|| LockNode { lock, holders: Vec::new(), waiters: Vec::new() })
 }
@@ -209,7 +155,10 @@ impl Left {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use LockMode::{Exclusive, Shared};
+    use crate::store::LockMode::{Exclusive, Shared};
+    use crate::store::{LockKind, LockMode, LockName};
+    use crate::task::Name;
+    use crate::time::Timestamp;
 
     fn named(name: &str) -> LockName {
         LockName { tenant: Name::default_tenant(), kind: LockKind::Named, name: name.to_owned() }

@@ -17,7 +17,7 @@ use crate::run::RunId;
 use crate::store::{AttemptInfo, StoreError};
 
 use super::api_state::App;
-use super::api_types::LogEvent;
+use super::api_types::attempts::LogEvent;
 use super::error::ApiResult;
 use super::extract::{ApiQuery, RunPath, Tenant};
 use super::waiting::{MayWait, Waiting};

@@ -11,7 +11,7 @@ use crate::task::{Name, TaskKey};
 
 use super::absent::no_task;
 use super::api_state::App;
-use super::api_types::{Paused, PausedMany};
+use super::api_types::pauses::{Paused, PausedMany};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, TaskPath, Tenant};
 

@@ -9,14 +9,16 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::ops::{EndEffect, EndRun, Principal};
-use crate::run::{HeldBack, RunId, RunState};
+use crate::run::{RunId, RunState};
 use crate::schedule::request;
 use crate::store::{RunFilter, RunInfo};
 use crate::task::Name;
 
 use super::absent::Absent;
 use super::api_state::App;
-use super::api_types::{InputShape, KillEffect, Killed, ReleasedRun, RunDetail, Runs, millis};
+use super::api_types::attempts::AttemptShape;
+use super::api_types::millis;
+use super::api_types::runs::{HeldBackShape, InputShape, KillEffect, Killed, ReleasedRun, RunDetail, RunShape, Runs};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, RunPath, Tenant};
 use super::placement::Placement;
@@ -57,7 +59,8 @@ pub(super) async fn list(
         return Err(ApiError::bad("bad-query", format!("`limit` is 1 to {MAX_PAGE}, not {limit}")));
     }
     let ListQuery { task, state, begun, before, .. } = query;
-    let mut runs = app.store.runs(RunFilter { tenant: Some(tenant), task, state, begun, before, limit }).await?;
+    let runs = app.store.runs(RunFilter { tenant: Some(tenant), task, state, begun, before, limit }).await?;
+    let mut runs: Vec<RunShape> = runs.into_iter().map(RunShape::from).collect();
     let placing = Placement::of(&app).await?;
     {
         let absent = Absent::of(&app);
@@ -70,34 +73,37 @@ pub(super) async fn list(
 /// Explains why a run waits. Its task may be missing; a run that is due may be held back by a budget, or be for hosts
 /// that are not up. The state of the task in the store takes precedence, because a budget recovers by itself, and a
 /// host may come back.
-fn say_why_it_waits(app: &App, placing: &Placement<'_>, absent: &Absent<'_>, run: &mut RunInfo) {
+fn say_why_it_waits(app: &App, placing: &Placement<'_>, absent: &Absent<'_>, run: &mut RunShape) {
     if run.state != RunState::Waiting {
         return;
     }
     if run.suspected_at.is_some() {
         // Until an operator releases the run, no other reason matters.
-        run.held_back = run.why.clone().map(|reason| HeldBack { reason, until: None });
+        run.held_back = run.why.clone().map(|reason| HeldBackShape { reason, until: None });
         return;
     }
-    if let Some(why) = absent.why_runs_wait(&run.task) {
+    let task = run.key();
+    if let Some(why) = absent.why_runs_wait(&task) {
         run.why = Some(why);
         return;
     }
     if run.run_at <= app.clock.now() {
         let past_limits = run.forced && run.attempt == 0;
-        let over = || app.budgets.held_back(&run.task).filter(|_| !past_limits);
-        run.held_back = match placing.is_elsewhere(&run.task) {
-            true => placing.nowhere(&run.task),
+        let over = || app.budgets.held_back(&task).filter(|_| !past_limits);
+        let held_back = match placing.is_elsewhere(&task) {
+            true => placing.nowhere(&task),
             false => app.held_back().or_else(over),
         };
-        run.why = run.why.take().or_else(|| run.held_back.as_ref().map(ToString::to_string));
+        run.why = run.why.take().or_else(|| held_back.as_ref().map(ToString::to_string));
+        run.held_back = held_back.map(HeldBackShape::from);
     }
 }
 
-async fn detail(app: &App, mut run: RunInfo) -> ApiResult<Json<RunDetail>> {
+async fn detail(app: &App, run: RunInfo) -> ApiResult<Json<RunDetail>> {
+    let mut run = RunShape::from(run);
     let placing = Placement::of(app).await?;
     say_why_it_waits(app, &placing, &Absent::of(app), &mut run);
-    let attempts = app.store.attempts(run.id).await?;
+    let attempts = app.store.attempts(run.id).await?.into_iter().map(AttemptShape::from).collect();
     let input = InputShape::of(&app.store.input(run.id).await?.unwrap_or_default());
     Ok(Json(RunDetail { run, attempts, input }))
 }

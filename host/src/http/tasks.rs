@@ -19,7 +19,8 @@ use crate::time::Timestamp;
 
 use super::absent::no_task;
 use super::api_state::App;
-use super::api_types::{TaskDetail, TaskSummary, Tasks, Triggered};
+use super::api_types::runs::{HeldBackShape, Triggered};
+use super::api_types::{TaskDetail, TaskSummary, Tasks};
 use super::chains::following;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, Payload, TaskPath, Tenant, query_of};
@@ -47,7 +48,7 @@ pub(super) async fn summaries(app: &App, tenant: &Name, most: usize) -> ApiResul
     let mut summary = |task: &Arc<Task>| {
         let (state, last) = (states.get(&task.key), latest.get(&task.key.task));
         let summary = TaskSummary::of(task, state, last, now, NEXT_IN_LIST);
-        let held_back = held_back(app, &placing, &task.key);
+        let held_back = held_back(app, &placing, &task.key).map(HeldBackShape::from);
         TaskSummary { held_back, following: following.remove(&task.key), ..summary }.under(&pauses)
     };
     let mut summaries = Vec::new();
@@ -100,7 +101,7 @@ pub(super) async fn show(
     let latest = app.store.latest_runs(key.tenant.clone(), Some(key.task.clone())).await?.remove(&key.task);
     let summary = TaskSummary::of(&task, Some(&state), latest.as_ref(), app.clock.now(), NEXT_IN_DETAIL);
     let following = following(&app, std::iter::once(&task)).await?.remove(&key);
-    let held_back = held_back(&app, &Placement::of(&app).await?, &key);
+    let held_back = held_back(&app, &Placement::of(&app).await?, &key).map(HeldBackShape::from);
     let summary = TaskSummary { held_back, following, ..summary };
     let summary = summary.under(&app.store.pauses().await?);
     Ok(Json(TaskDetail::of(&task, &state, summary)))
@@ -174,7 +175,7 @@ pub(super) async fn trigger(
         paused_by,
         paused_why: paused_why.flatten(),
         note: made.note,
-        held_back: app.held_back(),
+        held_back: app.held_back().map(HeldBackShape::from),
     };
     Ok((status, [(LOCATION, format!("/v1/runs/{}{}", answer.run, query_of(&key.tenant)))], Json(answer))
         .into_response())

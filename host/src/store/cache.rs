@@ -2,7 +2,6 @@
 
 use crate::store::Result;
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::run::ClaimKey;
@@ -21,7 +20,7 @@ pub struct Entry {
 }
 
 /// A key of the cache, without its value.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct EntryInfo {
     pub key: String,
     /// The size of the value in bytes.

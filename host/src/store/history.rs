@@ -8,17 +8,14 @@ use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use crate::run::{Cause, HeldBack, Outcome, Report, RunId, RunState};
+use crate::run::{Cause, Outcome, Report, RunId, RunState};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
 /// A run as users see it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct RunInfo {
     pub id: RunId,
-    #[serde(flatten)]
     pub task: TaskKey,
     pub state: RunState,
     /// The instant at which the run was due.
@@ -43,24 +40,17 @@ pub struct RunInfo {
     /// The message of the latest attempt, or the reason why the run was skipped.
     pub message: Option<String>,
     /// Whether the run's first attempt starts although its task is paused, held back, or at a limit.
-    #[serde(default)]
     pub forced: bool,
     /// A note about how the run was made: that others were missed, or that it goes past limits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// The reason why a waiting run does not start at `run_at`. A store knows whether the task is paused, or held back
-    /// for its crashes; the host that answers the request adds what a budget has to do with it.
+    /// The reason why a waiting run does not start at `run_at`. The store knows whether the task is paused, or held
+    /// back for its crashes.
     pub why: Option<String>,
     /// The number of times that the run's host died while the run was under way.
-    #[serde(default, skip_serializing_if = "super::loss::is_zero")]
     pub deaths: u32,
     /// Since when the run is held back because it is suspected of killing its host
     /// ([`Runs::release_run`](crate::store::runs::Runs::release_run) lets it start).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspected_at: Option<Timestamp>,
-    /// The budget that holds the run back, for programs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_back: Option<HeldBack>,
 }
 
 /// Selects runs to list, newest first.
@@ -77,12 +67,11 @@ pub struct RunFilter {
 }
 
 /// An attempt as users see it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct AttemptInfo {
     /// The number of the attempt, from 1.
     pub attempt: u32,
     pub host: String,
-    #[serde(flatten)]
     pub report: Report,
 }
 
@@ -99,7 +88,7 @@ pub struct Retention {
 }
 
 /// The work that a store has done since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreStats {
     /// The number of committed transactions, each of which waits for the disk once.
     pub commits: u64,

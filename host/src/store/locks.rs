@@ -3,15 +3,13 @@
 use crate::run::ClaimKey;
 use crate::store::Result;
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 
 use crate::run::RunId;
 use crate::task::Name;
 use crate::time::Timestamp;
 
 /// Whether a lock has one holder, or holders that share it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LockMode {
     /// The lock has one holder.
     Exclusive,
@@ -20,8 +18,7 @@ pub enum LockMode {
 }
 
 /// The purpose of a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LockKind {
     /// The guest takes the lock through the `locks` import.
     Named,
@@ -30,7 +27,7 @@ pub enum LockKind {
 }
 
 /// Names a lock.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LockName {
     pub tenant: Name,
     pub kind: LockKind,
@@ -48,9 +45,8 @@ pub enum LockTaken {
 }
 
 /// A lock that is held.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct HeldLock {
-    #[serde(flatten)]
     pub lock: LockName,
     pub mode: LockMode,
     pub run: RunId,
@@ -60,9 +56,8 @@ pub struct HeldLock {
 }
 
 /// A run that waits for a lock, as known to its host, which keeps a queue of its waiting runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockWait {
-    #[serde(flatten)]
     pub lock: LockName,
     pub mode: LockMode,
     pub run: RunId,

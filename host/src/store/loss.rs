@@ -94,12 +94,6 @@ pub(super) fn why_suspected(run: RunId, deaths: u32) -> String {
     )
 }
 
-/// Leaves a zero out of JSON, where it says nothing.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-pub(super) fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
 /// The result of [`Runs::release_run`](crate::store::runs::Runs::release_run).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Released {

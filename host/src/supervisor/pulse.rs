@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use tracing::{error, info};
 
 use crate::lengths;
@@ -42,7 +41,7 @@ pub fn rests(at_most: Option<Duration>) {
 }
 
 /// A loop that hangs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hung {
     /// The name of the part.
     pub part: String,

@@ -13,6 +13,7 @@ pub struct House {
     pub crates: &'static [Crate],
     pub rooms: &'static [Room],
     pub rules: &'static [Rule],
+    pub permits: &'static [Permit],
     /// The most lines of a file.
     pub longest_file: usize,
     /// The most lines of a function.
@@ -38,6 +39,21 @@ pub struct Rule {
     pub because: &'static str,
 }
 
+/// A use that a rule forbids and that is right nevertheless, in one module and those within it.
+#[derive(Debug, Clone, Copy)]
+pub struct Permit {
+    pub module: &'static str,
+    /// A name as in a rule. Names within it are permitted, too.
+    pub may_use: &'static str,
+    pub because: &'static str,
+}
+
+impl Permit {
+    fn covers(&self, each: &Use<'_>) -> bool {
+        is_within(&each.module.join("::"), self.module) && names(each.path(), self.may_use)
+    }
+}
+
 /// The findings of the checks.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -51,11 +67,20 @@ pub struct Report {
     pub largest_circle: usize,
 }
 
-/// A path that a file uses, resolved.
-struct Use {
+/// A path that a module uses, resolved.
+struct Use<'c> {
+    module: &'c [String],
     from: usize,
     line: usize,
     target: Target,
+}
+
+impl Use<'_> {
+    fn path(&self) -> &[String] {
+        match &self.target {
+            Target::Own { path, .. } | Target::Foreign(path) => path,
+        }
+    }
 }
 
 /// Checks `code` by all rules of `house`.
@@ -63,7 +88,8 @@ struct Use {
 pub fn all(code: &Code, house: &House) -> Report {
     let mut report = Report::default();
     lengths(code, house, &mut report);
-    for module in house.rooms.iter().flat_map(|room| room.modules) {
+    let permitted = house.permits.iter().map(|permit| &permit.module);
+    for module in house.rooms.iter().flat_map(|room| room.modules).chain(permitted) {
         let path: Vec<String> = module.split("::").map(str::to_owned).collect();
         if !code.modules.contains_key(&path) {
             report.faults.push(format!("the rules name the module `{module}`, which is not there"));
@@ -93,7 +119,7 @@ fn lengths(code: &Code, house: &House, report: &mut Report) {
 }
 
 /// Resolves every path of every module.
-fn uses(code: &Code) -> Vec<Use> {
+fn uses(code: &Code) -> Vec<Use<'_>> {
     let mut found = Vec::new();
     for (path, module) in &code.modules {
         for mention in references::mentions(module) {
@@ -101,7 +127,7 @@ fn uses(code: &Code) -> Vec<Use> {
                 // A module that passes on what another defines does not use it.
                 let passes_on = mention.is_re_export && matches!(target, Target::Own { .. });
                 if !passes_on {
-                    found.push(Use { from: module.file, line: mention.line, target });
+                    found.push(Use { module: path, from: module.file, line: mention.line, target });
                 }
             }
         }
@@ -109,18 +135,19 @@ fn uses(code: &Code) -> Vec<Use> {
     found
 }
 
-fn rules(code: &Code, house: &House, uses: &[Use], report: &mut Report) {
+fn rules(code: &Code, house: &House, uses: &[Use<'_>], report: &mut Report) {
     let rooms = rooms_of_files(code, house);
     let mut faults = BTreeSet::new();
+    let mut needed = BTreeSet::new();
     for rule in house.rules {
         let forbidden = || rule.may_not_use.iter().flat_map(|group| group.iter());
         let applies = |file: usize| rooms.get(&file).is_some_and(|room| rule.rooms.contains(room));
         for each in uses.iter().filter(|each| applies(each.from)) {
-            let path = match &each.target {
-                Target::Own { path, .. } | Target::Foreign(path) => path,
-            };
-            for word in forbidden().filter(|word| names(path, word)) {
-                faults.insert((each.from, each.line, *word, rule.because));
+            for word in forbidden().filter(|word| names(each.path(), word)) {
+                match house.permits.iter().position(|permit| permit.covers(each)) {
+                    Some(permit) => needed.insert(permit),
+                    None => faults.insert((each.from, each.line, *word, rule.because)),
+                };
             }
         }
         if forbidden().any(|word| *word == "async") {
@@ -134,6 +161,12 @@ fn rules(code: &Code, house: &House, uses: &[Use], report: &mut Report) {
     for (file, line, word, because) in faults {
         report.faults.push(format!("{}:{line}: `{word}` must not be used here: {because}", code.files[file]));
     }
+    for (number, permit) in house.permits.iter().enumerate() {
+        if !needed.contains(&number) {
+            let Permit { module, may_use, .. } = permit;
+            report.faults.push(format!("`{module}` may use `{may_use}` and does not: the permit must go"));
+        }
+    }
 }
 
 /// Returns whether `path` begins with the names of `word`, or contains them if they name a function of a type.
@@ -146,14 +179,17 @@ fn names(path: &[String], word: &str) -> bool {
     }
 }
 
+/// Returns whether the module `path` is `module`, or lies within it.
+fn is_within(path: &str, module: &str) -> bool {
+    path == module || path.strip_prefix(module).is_some_and(|rest| rest.starts_with("::"))
+}
+
 fn rooms_of_files(code: &Code, house: &House) -> BTreeMap<usize, &'static str> {
     let mut found = BTreeMap::new();
     for (path, module) in &code.modules {
         let path = path.join("::");
         for room in house.rooms {
-            let within =
-                |module: &str| path == module || path.strip_prefix(module).is_some_and(|rest| rest.starts_with("::"));
-            if room.modules.iter().any(|module| within(module)) {
+            if room.modules.iter().any(|module| is_within(&path, module)) {
                 found.insert(module.file, room.name);
             }
         }
@@ -162,7 +198,7 @@ fn rooms_of_files(code: &Code, house: &House) -> BTreeMap<usize, &'static str> {
 }
 
 /// Finds circles, and draws which room uses which.
-fn structure(code: &Code, house: &House, uses: &[Use], report: &mut Report) {
+fn structure(code: &Code, house: &House, uses: &[Use<'_>], report: &mut Report) {
     let rooms = rooms_of_files(code, house);
     let mut edges = BTreeSet::new();
     for each in uses {

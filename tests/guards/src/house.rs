@@ -1,6 +1,6 @@
 //! Holds the rules of this house. The names of rooms are those of ARCHITECTURE.md.
 
-use crate::check::{House, Room, Rule};
+use crate::check::{House, Permit, Room, Rule};
 use crate::prose::Area;
 use crate::source::Crate;
 
@@ -136,6 +136,38 @@ pub const HOUSE: House = House {
             rooms: &["simulation"],
             may_not_use: &[&["sexton::http", "sexton::cli", "sexton::host", "SystemClock", "Instant::now"]],
             because: "a simulated host has a clock of its own and no network",
+        },
+        Rule {
+            rooms: &["store"],
+            may_not_use: &[&["serde"]],
+            because: "rows of the store are not JSON: `http::api_types` says what the API shows of them",
+        },
+        Rule {
+            rooms: &["cli"],
+            may_not_use: &[&["sexton::store"]],
+            because: "the command line reads the API's JSON, whose types are in `http::api_types`",
+        },
+    ],
+    permits: &[
+        Permit {
+            module: "sexton::store::transfer",
+            may_use: "serde",
+            because: "the digest of a moved record is that of its JSON, and the key of the last one is kept as JSON",
+        },
+        Permit {
+            module: "sexton::cli::backup",
+            may_use: "sexton::store",
+            because: "it copies the file of a store without a host",
+        },
+        Permit {
+            module: "sexton::cli::migrate",
+            may_use: "sexton::store",
+            because: "it moves one store into another without a host",
+        },
+        Permit {
+            module: "sexton::cli::serve",
+            may_use: "sexton::store::postgres",
+            because: "it hands the address of the database to the host that it starts",
         },
     ],
     longest_file: 600,

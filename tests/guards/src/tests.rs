@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::check::{self, House, Report, Room, Rule};
+use crate::check::{self, House, Permit, Report, Room, Rule};
 use crate::duplicates;
 use crate::house::HOUSE;
 use crate::source::{self, Crate};
@@ -21,28 +21,44 @@ const SMALL: House = House {
             because: "the domain is pure",
         },
         Rule { rooms: &["http"], may_not_use: &[&["rusqlite", "small::store::sqlite"]], because: "SQL is the store's" },
+        Rule { rooms: &["store"], may_not_use: &[&["serde"]], because: "rows are not JSON" },
     ],
+    permits: &[Permit { module: "small::store::transfer", may_use: "serde", because: "records have a digest" }],
     longest_file: 40,
     longest_function: 10,
     largest_circle: 3,
 };
 
-/// Checks a house with these files in `src`, besides rooms that are empty.
+/// Two rooms of this house with its rules, in which every use that they forbid is a fault.
+const OURS: House = House {
+    crates: &[Crate { name: "sexton", root: "src/lib.rs" }],
+    rooms: &[Room { name: "cli", modules: &["sexton::cli"] }, Room { name: "store", modules: &["sexton::store"] }],
+    permits: &[],
+    ..HOUSE
+};
+
+/// Checks the small house with these files in `src`, besides rooms that are empty.
 fn report(files: &[(&str, &str)]) -> Report {
-    let place = tempfile::tempdir().expect("a directory");
     let empty = [
         ("lib.rs", "pub mod domain;\npub mod http;\npub mod store;\n"),
         ("domain.rs", ""),
         ("http.rs", ""),
-        ("store.rs", "pub mod sqlite;\npub use sqlite::Sqlite;\n"),
+        ("store.rs", "pub mod sqlite;\npub mod transfer;\npub use sqlite::Sqlite;\n"),
         ("store/sqlite.rs", "pub struct Sqlite;\n"),
+        ("store/transfer.rs", "#[derive(serde::Serialize)]\npub struct Record;\n"),
     ];
-    for (name, text) in empty.iter().chain(files) {
+    report_of(&SMALL, &[&empty, files].concat())
+}
+
+/// Checks `house` with these files in `src`, of which a later one replaces an earlier one.
+fn report_of(house: &House, files: &[(&str, &str)]) -> Report {
+    let place = tempfile::tempdir().expect("a directory");
+    for (name, text) in files {
         let path = place.path().join("src").join(name);
         fs::create_dir_all(path.parent().expect("it lies in a directory")).expect("a directory");
         fs::write(path, text).expect("a file");
     }
-    check::all(&source::read(place.path(), SMALL.crates).expect("it is Rust"), &SMALL)
+    check::all(&source::read(place.path(), house.crates).expect("it is Rust"), house)
 }
 
 fn faults(files: &[(&str, &str)]) -> Vec<String> {
@@ -78,6 +94,40 @@ fn a_forbidden_module_is_found_behind_a_re_export_a_group_an_alias_and_super() {
     ] {
         let found = faults(&[("http.rs", text)]);
         assert!(found.iter().any(|fault| fault.contains("`small::store::sqlite`")), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn a_permit_is_for_one_module_and_goes_when_it_is_not_needed() {
+    let derives = "use serde::{Deserialize, Serialize};\n#[derive(Serialize, Deserialize)]\npub struct Row;\n";
+    assert_eq!(
+        faults(&[("store/sqlite.rs", &format!("pub struct Sqlite;\n{derives}"))]),
+        ["src/store/sqlite.rs:2: `serde` must not be used here: rows are not JSON"]
+    );
+    assert_eq!(faults(&[("store/transfer.rs", derives)]), Vec::<String>::new());
+    assert_eq!(
+        faults(&[("store/transfer.rs", "pub struct Record;\n")]),
+        ["`small::store::transfer` may use `serde` and does not: the permit must go"]
+    );
+}
+
+#[test]
+fn a_row_that_derives_json_and_a_command_that_reads_rows_are_found() {
+    let files = |cli: &str, store: &str| {
+        report_of(&OURS, &[("lib.rs", "pub mod cli;\npub mod store;\n"), ("cli.rs", cli), ("store.rs", store)]).faults
+    };
+    assert_eq!(files("", "pub struct RunInfo;\n"), Vec::<String>::new());
+    for derived in [
+        "#[derive(serde::Serialize)]\npub struct RunInfo;\n",
+        "use serde as json;\n#[derive(json::Serialize)]\npub struct RunInfo;\n",
+        "use {serde::Deserialize};\n#[derive(Deserialize)]\npub struct RunInfo;\n",
+    ] {
+        let found = files("", derived);
+        assert!(found.iter().any(|fault| fault.starts_with("src/store.rs:1: `serde`")), "{derived}: {found:?}");
+    }
+    for reader in ["use crate::store::RunInfo;\n", "fn f(_: crate::store::RunInfo) {}\n", "use super::store::*;\n"] {
+        let found = files(reader, "pub struct RunInfo;\n");
+        assert!(found.iter().any(|fault| fault.starts_with("src/cli.rs:1: `sexton::store`")), "{reader}: {found:?}");
     }
 }
 

@@ -12,9 +12,9 @@ use crate::cli::args::ListArgs;
 use crate::cli::client::{Client, decode, part};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::screen::Screen;
-use crate::http::api_types::{LogEvent, RunDetail, Runs};
+use crate::http::api_types::attempts::LogEvent;
+use crate::http::api_types::runs::{RunDetail, RunShape, Runs};
 use crate::run::{RunId, RunState};
-use crate::store::RunInfo;
 use crate::task::Name;
 
 /// The interval at which a followed task is checked for new runs.
@@ -64,7 +64,7 @@ struct Following<'a> {
 pub(super) fn follow(
     client: &Client,
     task: &Name,
-    latest: Option<&RunInfo>,
+    latest: Option<&RunShape>,
     list: ListArgs,
     screen: &Screen,
 ) -> Result<(), CliError> {
@@ -88,7 +88,7 @@ pub(super) fn follow(
 
 impl Following<'_> {
     /// Returns the runs that have begun: those that are running, and the newest.
-    fn begun(&self) -> Result<Vec<RunInfo>, CliError> {
+    fn begun(&self) -> Result<Vec<RunShape>, CliError> {
         let of_task = format!("/v1/runs?limit=100&task={}", part(self.task.as_str()));
         let mut runs = BTreeMap::new();
         for which in ["&state=running", "&begun=true"] {
@@ -99,7 +99,7 @@ impl Following<'_> {
     }
 
     /// Begins to read the log of `run`, if there is more of it than was shown.
-    fn begin(&mut self, run: &RunInfo) {
+    fn begin(&mut self, run: &RunShape) {
         let going = self.seen.values().filter(|seen| seen.going).count();
         let seen = self.seen.entry(run.id).or_default();
         if seen.going || run.attempt <= seen.tried || going >= MOST_AT_ONCE {

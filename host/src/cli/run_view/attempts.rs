@@ -1,13 +1,14 @@
 //! Prints the attempts of a run for `show`: repeated ones once, and of a stack the frames that the author can change.
 
+use std::time::Duration;
+
 use crate::attempt::LogLine;
 use crate::cli::logs::line_text;
 use crate::cli::screen::{Screen, one_line, safe};
-use crate::http::api_types::{LogEvent, rough};
+use crate::http::api_types::attempts::{AttemptShape, KeptShape, LogEvent};
+use crate::http::api_types::rough;
 use crate::lengths;
-use crate::run::Kept;
 use crate::runtime::is_of_author;
-use crate::store::AttemptInfo;
 
 use super::table;
 
@@ -21,7 +22,7 @@ const LONGEST_LINE: usize = 240;
 const FEW_FRAMES: usize = 5;
 
 /// Writes the attempts; those with the same end as one, unless `full`.
-pub(super) fn write(text: &mut String, attempts: &[AttemptInfo], full: bool, screen: &Screen) {
+pub(super) fn write(text: &mut String, attempts: &[AttemptShape], full: bool, screen: &Screen) {
     let mut rest = attempts;
     while let Some((first, after)) = rest.split_first() {
         let alike = if full { 0 } else { after.iter().take_while(|next| are_alike(first, next)).count() };
@@ -43,46 +44,46 @@ pub(super) fn write(text: &mut String, attempts: &[AttemptInfo], full: bool, scr
 }
 
 /// Returns whether both attempts would print the same.
-fn are_alike(one: &AttemptInfo, other: &AttemptInfo) -> bool {
-    let (one, other) = (&one.report, &other.report);
+fn are_alike(one: &AttemptShape, other: &AttemptShape) -> bool {
     one.outcome == other.outcome && one.message == other.message && one.backtrace == other.backtrace
 }
 
-fn attempt(text: &mut String, attempt: &AttemptInfo, full: bool, screen: &Screen) {
-    let report = &attempt.report;
-    let accounts = &report.accounts;
-    let took = rough(report.ended_at.since(report.started_at));
-    text.push_str(&format!("\nAttempt {}: {} after {took}\n", attempt.attempt, report.outcome));
+fn attempt(text: &mut String, attempt: &AttemptShape, full: bool, screen: &Screen) {
+    let accounts = &attempt.accounts;
+    let took = rough(attempt.ended_at.since(attempt.started_at));
+    let about = |us| lengths::about(Duration::from_micros(us));
+    text.push_str(&format!("\nAttempt {}: {} after {took}\n", attempt.attempt, attempt.outcome));
     table(
         text,
         &[
             ("host", one_line(&attempt.host)),
-            ("started", screen.instant(report.started_at)),
-            ("ended", screen.instant(report.ended_at)),
+            ("started", screen.instant(attempt.started_at)),
+            ("ended", screen.instant(attempt.ended_at)),
             ("fuel", accounts.fuel.to_string()),
             ("peak memory", bytesize::ByteSize(accounts.peak_memory).display().iec().to_string()),
-            ("processor", lengths::about(accounts.guest)),
-            ("in host", format!("{} ({} calls)", lengths::about(accounts.host), accounts.host_calls)),
-            ("lock wait", lengths::about(accounts.lock_wait)),
-            ("queued", lengths::about(accounts.queued)),
+            ("processor", about(accounts.guest_us)),
+            ("in host", format!("{} ({} calls)", about(accounts.host_us), accounts.host_calls)),
+            ("lock wait", about(accounts.lock_wait_us)),
+            ("queued", about(accounts.queued_us)),
             ("bytes", format!("{} in, {} out", accounts.bytes_in, accounts.bytes_out)),
         ],
     );
-    if let Some(message) = &report.message {
+    if let Some(message) = &attempt.message {
         section(text, "message", safe(message).lines(), full);
     }
-    if let Some(stack) = report.backtrace.as_deref().filter(|stack| !stack.is_empty()) {
+    if let Some(stack) = attempt.backtrace.as_deref().filter(|stack| !stack.is_empty()) {
         let stack = safe(stack);
         let frames = if full { stack.lines().map(str::to_owned).collect() } else { folded(&stack) };
         section(text, "backtrace", frames.iter().map(String::as_str), full);
     }
-    let log = Kept { text: report.log.text.lines().map(|line| log_line(line, screen)).collect(), cut: report.log.cut };
+    let lines = attempt.log.text.lines().map(|line| log_line(line, screen));
+    let log = KeptShape { text: lines.collect(), cut: attempt.log.cut };
     // These lines are escaped already, one by one.
     tail(text, "log", &log, full, str::to_owned);
     // The log contains the printed lines, unless it was cut.
     if full || log.cut || log.text.is_empty() {
-        tail(text, "stdout", &report.stdout, full, |line| safe(line).into_owned());
-        tail(text, "stderr", &report.stderr, full, |line| safe(line).into_owned());
+        tail(text, "stdout", &attempt.stdout, full, |line| safe(line).into_owned());
+        tail(text, "stderr", &attempt.stderr, full, |line| safe(line).into_owned());
     }
 }
 
@@ -138,7 +139,7 @@ fn log_line(json: &str, screen: &Screen) -> String {
 }
 
 /// Writes the end of the stored text, and whether that is all.
-fn tail(text: &mut String, name: &str, kept: &Kept, full: bool, show: impl Fn(&str) -> String) {
+fn tail(text: &mut String, name: &str, kept: &KeptShape, full: bool, show: impl Fn(&str) -> String) {
     let lines: Vec<&str> = kept.text.lines().collect();
     if lines.is_empty() && !kept.cut {
         return;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::millis;
 use crate::pause::{PausedBy, Pauses};
-use crate::run::RunId;
+use crate::run::{RunId, RunState};
 use crate::schedule::{AwaitedRun, Chain, ChainState, Cooldowns, LinkEnd, Memory, OnFailure, Trigger};
 use crate::store::{RunKey, Stands, Watched};
 use crate::task::{Name, Task, TaskKey};
@@ -68,7 +68,29 @@ pub struct LinkShape {
     /// The time after a run that did not succeed.
     pub fail_cooldown_ms: u64,
     /// Its last end in this chain.
-    pub last: Option<LinkEnd>,
+    pub last: Option<LinkEndShape>,
+}
+
+/// The end of a link's run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LinkEndShape {
+    /// The task of the link.
+    pub task: Name,
+    /// The round in which it ended.
+    pub round: u64,
+    /// The run; `None` if its history was already deleted.
+    pub run: Option<RunId>,
+    /// The state that it ended in.
+    pub state: Option<RunState>,
+    /// The instant of its end.
+    pub at: Timestamp,
+}
+
+impl From<LinkEnd> for LinkEndShape {
+    fn from(end: LinkEnd) -> Self {
+        let LinkEnd { task, round, run, state, at } = end;
+        Self { task, round, run, state, at }
+    }
 }
 
 /// The state of a task's schedule that depends on earlier runs.
@@ -135,7 +157,7 @@ impl ChainShape {
             task: link.task.clone(),
             success_cooldown_ms: millis(link.cooldowns.success),
             fail_cooldown_ms: millis(link.cooldowns.fail),
-            last,
+            last: last.map(LinkEndShape::from),
         };
         let Cooldowns { success, fail } = chain.cooldowns;
         Self {

@@ -1,6 +1,6 @@
 //! Defines the JSON of attempts that are under way on this host.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::runtime::{Seen, Whereabouts};
 use crate::task::Name;
 use crate::time::Timestamp;
 
-use super::millis;
+use super::{micros, millis};
 
 /// `GET /v1/live`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -200,8 +200,4 @@ impl StackSample {
             stack: seen.stack.clone(),
         }
     }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

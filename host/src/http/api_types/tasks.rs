@@ -3,15 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 use super::following::Following;
+use super::grants::{BudgetShape, GrantsShape};
 use super::millis;
+use super::runs::HeldBackShape;
 use super::schedule::MarkShape;
 use super::timing::{self, Around};
 use crate::lengths;
 use crate::pause::{PausedBy, Pauses};
-use crate::run::{HeldBack, Outcome, RunId, RunState};
+use crate::run::{Outcome, RunId, RunState};
 use crate::schedule::{CatchUp, Cooldowns, Pace, Trigger, explain};
 use crate::store::{LatestRuns, RunInfo, TaskState};
-use crate::task::{Budget, Grants, Limits, Name, Overlap, Task};
+use crate::task::{Limits, Name, Overlap, Task};
 use crate::time::Timestamp;
 
 /// `GET /v1/tasks`.
@@ -83,7 +85,7 @@ pub struct TaskSummary {
     pub waiting: Option<WaitingRun>,
     /// The reason why none of its runs start: it or its tenant is over a budget, or no host is up that may run it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_back: Option<HeldBack>,
+    pub held_back: Option<HeldBackShape>,
     /// The state of its schedule, if that depends on earlier runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub following: Option<Following>,
@@ -163,9 +165,9 @@ pub struct TaskDetail {
     /// Limits of one attempt.
     pub limits: LimitsShape,
     /// Limits of all runs together.
-    pub budget: Budget,
+    pub budget: BudgetShape,
     /// Permissions of the task.
-    pub grants: Grants,
+    pub grants: GrantsShape,
     /// Arguments of a plain program.
     pub args: Vec<String>,
     /// Names of its settings.
@@ -333,8 +335,8 @@ impl TaskDetail {
             pause_after: task.supervision.pause_after,
             brake_ms: task.supervision.brake.map(millis),
             limits: LimitsShape::of(&task.limits),
-            budget: task.budget,
-            grants: task.grants.clone(),
+            budget: task.budget.into(),
+            grants: task.grants.clone().into(),
             args: task.args.clone(),
             settings: task.settings.keys().cloned().collect(),
             env: task.env.keys().cloned().collect(),

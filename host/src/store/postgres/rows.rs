@@ -167,6 +167,5 @@ pub(super) fn run_info(row: &Row) -> Step<RunInfo> {
         why: facts.why(),
         deaths: facts.deaths,
         suspected_at: facts.suspected_at(),
-        held_back: None,
     })
 }

@@ -157,7 +157,6 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
         why: facts.why(),
         deaths: facts.deaths,
         suspected_at: facts.suspected_at(),
-        held_back: None,
     })
 }
 

@@ -248,10 +248,10 @@ pub(in crate::store) async fn shows(store: &dyn Store) -> Vec<String> {
         lines.push(format!("{:?}", store.watch(vec![task], at(100)).await.unwrap()));
     }
     for run in store.runs(RunFilter { limit: 1000, ..RunFilter::default() }).await.unwrap() {
-        lines.push(serde_json::to_string(&run).unwrap());
+        lines.push(format!("{run:?}"));
         lines.push(format!("{:?}", store.input(run.id).await.unwrap()));
         lines.push(format!("{:?}", store.output(run.id).await.unwrap()));
-        lines.push(serde_json::to_string(&store.attempts(run.id).await.unwrap()).unwrap());
+        lines.push(format!("{:?}", store.attempts(run.id).await.unwrap()));
     }
     let prefix = CacheKey { tenant: Name::default_tenant(), key: String::new() };
     for entry in store.cache_list(prefix.clone(), None, 100, at(-8)).await.unwrap() {

@@ -1,0 +1,55 @@
+//! Defines the JSON of the cache.
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::EntryInfo;
+use crate::time::Timestamp;
+
+/// `GET /v1/cache`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Entries {
+    /// The entries, by key.
+    pub entries: Vec<EntryShape>,
+    /// The value of `after` for the next page; `None` if this is the last.
+    pub next: Option<String>,
+}
+
+/// An entry, without its value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EntryShape {
+    /// The key.
+    pub key: String,
+    /// The bytes of the value.
+    pub size: u64,
+    /// The version, greater after every change.
+    pub version: u64,
+    /// The instant at which it was set.
+    pub set_at: Timestamp,
+    /// The instant at which it expires; `None` is never.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl From<EntryInfo> for EntryShape {
+    fn from(info: EntryInfo) -> Self {
+        let EntryInfo { key, size, version, set_at, expires_at } = info;
+        Self { key, size, version, set_at, expires_at }
+    }
+}
+
+/// `PUT /v1/cache/{key}`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EntryWritten {
+    /// The key.
+    pub key: String,
+    /// The new version of the entry.
+    pub version: u64,
+}
+
+/// `DELETE /v1/cache/{key}`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EntryDeleted {
+    /// The key.
+    pub key: String,
+    /// Whether the entry existed.
+    pub deleted: bool,
+}

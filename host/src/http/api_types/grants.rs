@@ -1,0 +1,92 @@
+//! Defines the JSON of a task's budget and grants.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::task::{Budget, Directory, Grants, HttpHost, Pattern};
+
+/// Limits of all runs of a task on one host together. Without a number there is no limit.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct BudgetShape {
+    /// The units of fuel a minute.
+    pub fuel_per_minute: Option<u64>,
+    /// The bytes of keys and values of the cache entries that the task was the last to write.
+    pub cache: Option<u64>,
+}
+
+impl From<Budget> for BudgetShape {
+    fn from(budget: Budget) -> Self {
+        let Budget { fuel_per_minute, cache } = budget;
+        Self { fuel_per_minute, cache }
+    }
+}
+
+/// Permissions of a task. A name that ends in `*` stands for all names that begin so.
+#[derive(Clone, Debug, Serialize)]
+pub struct GrantsShape {
+    /// The lock names that it may take.
+    pub locks: Vec<String>,
+    /// The cache keys that it may read and write.
+    pub cache: Vec<String>,
+    /// The tasks of its tenant that it may enqueue.
+    pub schedule: Vec<String>,
+    /// The hosts that it may send HTTP requests to.
+    pub http: Vec<HttpHostShape>,
+    /// The directories that it can use.
+    pub directories: Vec<DirectoryShape>,
+}
+
+impl From<Grants> for GrantsShape {
+    fn from(grants: Grants) -> Self {
+        let Grants { locks, cache, schedule, http, directories } = grants;
+        let names = |patterns: Vec<Pattern>| patterns.into_iter().map(|Pattern(text)| text).collect();
+        Self {
+            locks: names(locks),
+            cache: names(cache),
+            schedule: names(schedule),
+            http: http.into_iter().map(HttpHostShape::from).collect(),
+            directories: directories.into_iter().map(DirectoryShape::from).collect(),
+        }
+    }
+}
+
+/// A host that a task may call.
+#[derive(Clone, Debug, Serialize)]
+pub struct HttpHostShape {
+    /// A host name, `*.example.org` for every name below one, or an IP address.
+    pub host: String,
+    /// The only port that is allowed; `None` means 80 and 443.
+    pub port: Option<u16>,
+}
+
+impl From<HttpHost> for HttpHostShape {
+    fn from(granted: HttpHost) -> Self {
+        let HttpHost { host, port } = granted;
+        Self { host, port }
+    }
+}
+
+/// A directory that a task can use.
+#[derive(Clone, Debug, Serialize)]
+pub struct DirectoryShape {
+    /// The path on the host.
+    pub host: PathBuf,
+    /// The path in the guest.
+    pub guest: String,
+    /// Whether the guest may change files there.
+    pub write: bool,
+    /// The most bytes that its files may have together, if the guest may change them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<u64>,
+    /// The most files, directories and links, in the same case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+}
+
+impl From<Directory> for DirectoryShape {
+    fn from(directory: Directory) -> Self {
+        let Directory { host, guest, write, quota } = directory;
+        Self { host, guest, write, quota: quota.map(|quota| quota.bytes), entries: quota.map(|quota| quota.entries) }
+    }
+}

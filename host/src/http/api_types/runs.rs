@@ -1,0 +1,230 @@
+//! Defines the JSON of runs, and of the answers to requests that make, end or release one.
+
+use serde::{Deserialize, Serialize};
+
+use super::attempts::AttemptShape;
+use crate::pause::PausedBy;
+use crate::run::{Cause, HeldBack, Outcome, RunId, RunState};
+use crate::store::RunInfo;
+use crate::task::{Name, TaskKey};
+use crate::time::Timestamp;
+
+/// `GET /v1/runs`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Runs {
+    /// The runs, newest first.
+    pub runs: Vec<RunShape>,
+    /// The value of `before` for the next page; `None` if this is the last.
+    pub next: Option<RunId>,
+}
+
+/// `GET /v1/runs/{run}` and `/wait`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunDetail {
+    /// The run.
+    pub run: RunShape,
+    /// The attempts that have ended, first to last.
+    pub attempts: Vec<AttemptShape>,
+    /// The input of the run.
+    #[serde(default)]
+    pub input: InputShape,
+}
+
+/// A run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunShape {
+    /// Its id.
+    pub id: RunId,
+    /// The tenant of its task.
+    pub tenant: Name,
+    /// The task.
+    pub task: Name,
+    /// The state of the run.
+    pub state: RunState,
+    /// The instant at which it was due.
+    pub due_at: Timestamp,
+    /// The earliest instant at which its next attempt may start.
+    pub run_at: Timestamp,
+    /// The instant at which it was made.
+    pub created_at: Timestamp,
+    /// The instant at which its last attempt was claimed.
+    pub claimed_at: Option<Timestamp>,
+    /// The instant at which it ended.
+    pub ended_at: Option<Timestamp>,
+    /// The cause of the run.
+    pub cause: Cause,
+    /// The number of its current or last attempt; 0 before the first.
+    pub attempt: u32,
+    /// The number of attempts that failed.
+    pub failures: u32,
+    /// The run that enqueued it.
+    pub parent: Option<RunId>,
+    /// The host that has it, or had it last.
+    pub host: Option<String>,
+    /// The outcome of the last attempt.
+    pub outcome: Option<Outcome>,
+    /// The message of the last attempt, or the reason why the run was skipped.
+    pub message: Option<String>,
+    /// Whether its first attempt starts although its task is paused, held back, or at a limit.
+    #[serde(default)]
+    pub forced: bool,
+    /// A remark on its making: others were missed, or it goes past limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The reason why a waiting run does not start at `run_at`, for people.
+    pub why: Option<String>,
+    /// The number of times that its host died while it was under way.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deaths: u32,
+    /// The instant since which it is held back because it is suspected of killing its host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspected_at: Option<Timestamp>,
+    /// The reason why a waiting run does not start, for programs: a limit, a suspicion, or no host that may run it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBackShape>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl RunShape {
+    /// Returns the key of its task.
+    pub fn key(&self) -> TaskKey {
+        TaskKey { tenant: self.tenant.clone(), task: self.task.clone() }
+    }
+}
+
+/// Leaves `held_back` empty, because only the host that is asked knows it.
+impl From<RunInfo> for RunShape {
+    fn from(run: RunInfo) -> Self {
+        Self {
+            id: run.id,
+            tenant: run.task.tenant,
+            task: run.task.task,
+            state: run.state,
+            due_at: run.due_at,
+            run_at: run.run_at,
+            created_at: run.created_at,
+            claimed_at: run.claimed_at,
+            ended_at: run.ended_at,
+            cause: run.cause,
+            attempt: run.attempt,
+            failures: run.failures,
+            parent: run.parent,
+            host: run.host,
+            outcome: run.outcome,
+            message: run.message,
+            forced: run.forced,
+            note: run.note,
+            why: run.why,
+            deaths: run.deaths,
+            suspected_at: run.suspected_at,
+            held_back: None,
+        }
+    }
+}
+
+/// The reason why a run that is due does not start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HeldBackShape {
+    /// The reason in words, such as `over its budget of 1000000 fuel a minute`.
+    pub reason: String,
+    /// The instant up to which it holds, if that is known.
+    pub until: Option<Timestamp>,
+}
+
+impl From<HeldBack> for HeldBackShape {
+    fn from(held_back: HeldBack) -> Self {
+        let HeldBack { reason, until } = held_back;
+        Self { reason, until }
+    }
+}
+
+/// The beginning of a run's input; `GET /v1/runs/{run}/input` has all of it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct InputShape {
+    /// The size of the input in bytes.
+    pub bytes: usize,
+    /// The first 4 KiB; `None` if they are not text.
+    pub text: Option<String>,
+    /// Whether the input is longer.
+    pub cut: bool,
+}
+
+impl InputShape {
+    /// The bytes that are shown.
+    const SHOWN: usize = 4 << 10;
+
+    /// Returns the beginning of `input`.
+    pub fn of(input: &[u8]) -> Self {
+        let cut = input.len() > Self::SHOWN;
+        let shown = &input[..input.len().min(Self::SHOWN)];
+        let text = match std::str::from_utf8(shown) {
+            Ok(text) => Some(text),
+            // A character may have been cut in two.
+            Err(error) if cut && error.error_len().is_none() => std::str::from_utf8(&shown[..error.valid_up_to()]).ok(),
+            Err(_) => None,
+        };
+        Self { bytes: input.len(), text: text.map(str::to_owned), cut }
+    }
+}
+
+/// `POST /v1/tasks/{task}/runs`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Triggered {
+    /// The run.
+    pub run: RunId,
+    /// The instant at which it is due; `None` if the run existed already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
+    /// Whether the run is new: false if a run with the same idempotency key existed.
+    pub created: bool,
+    /// The runs that it replaces: cancelled, or being ended.
+    #[serde(default)]
+    pub replaced: Vec<RunId>,
+    /// Whether its task is paused. Then the run waits until the task is resumed, unless it is forced.
+    pub paused: bool,
+    /// The owner of that pause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_by: Option<PausedBy>,
+    /// The reason for the pause; `None` if an operator gave none.
+    pub paused_why: Option<String>,
+    /// The limits that the run is forced past.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The reason why the run does not start here even if it is forced: a signal paused this host, or it is draining.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBackShape>,
+}
+
+/// `POST /v1/runs/{run}/kill`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Killed {
+    /// The run.
+    pub run: RunId,
+    /// The effect.
+    pub effect: KillEffect,
+    /// The time that the attempt has left to end by itself, if it runs on this host: 0 if it is interrupted at once.
+    pub grace_ms: u64,
+}
+
+/// `POST /v1/runs/{run}/release`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReleasedRun {
+    /// The run, which may start now.
+    pub run: RunId,
+}
+
+/// The effect of a request to end a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KillEffect {
+    /// The run was waiting and is cancelled.
+    Cancelled,
+    /// The run is running on this host and is being ended.
+    Stopping,
+    /// The run is running on another host, which will end it.
+    Requested,
+}

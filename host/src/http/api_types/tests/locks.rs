@@ -1,0 +1,67 @@
+//! Locks, the graph of waits, and cache entries.
+
+use super::{at, is_written_and_read, name};
+use crate::http::api_types::cache::{Entries, EntryDeleted, EntryShape, EntryWritten};
+use crate::http::api_types::locks::{HeldLockShape, LockGraph, Locks};
+use crate::run::RunId;
+use crate::store::{EntryInfo, HeldLock, LockKind, LockMode, LockName, LockWait};
+
+fn held(kind: LockKind, mode: LockMode) -> HeldLock {
+    let lock = LockName { tenant: name("acme"), kind, name: "ledger".to_owned() };
+    HeldLock { lock, mode, run: RunId(7), task: name("greet"), fence: 4, since: at(1) }
+}
+
+#[test]
+fn a_held_lock_shows_its_kind_its_mode_and_its_holder() {
+    for (kind, kind_word, mode, mode_word) in [
+        (LockKind::Named, "named", LockMode::Exclusive, "exclusive"),
+        (LockKind::Refresh, "refresh", LockMode::Shared, "shared"),
+    ] {
+        let lock = format!(
+            r#"{{"tenant":"acme","kind":"{kind_word}","name":"ledger","mode":"{mode_word}","run":7,"task":"greet",
+                "fence":4,"since":"1970-01-01T00:00:01.000Z"}}"#
+        );
+        let locks = Locks { locks: vec![HeldLockShape::from(held(kind, mode))] };
+        is_written_and_read(&locks, &format!(r#"{{"locks":[{lock}]}}"#));
+    }
+}
+
+#[test]
+fn the_graph_shows_holders_waiters_and_circles() {
+    let holder = held(LockKind::Named, LockMode::Exclusive);
+    let waiter = LockWait {
+        lock: holder.lock.clone(),
+        mode: LockMode::Shared,
+        run: RunId(7),
+        task: name("greet"),
+        since: at(2),
+        place: 1,
+    };
+    is_written_and_read(
+        &LockGraph::of(vec![holder], vec![waiter]),
+        r#"{"locks":[{"tenant":"acme","kind":"named","name":"ledger",
+            "holders":[{"run":7,"task":"greet","mode":"exclusive","fence":4,"since":"1970-01-01T00:00:01.000Z"}],
+            "waiters":[{"run":7,"task":"greet","mode":"shared","since":"1970-01-01T00:00:02.000Z","place":1,
+            "stuck":true}]}],"circles":[[7]]}"#,
+    );
+}
+
+#[test]
+fn a_page_of_entries_has_their_sizes_and_not_their_values() {
+    let entry = |expires_at| EntryInfo { key: "front/a".to_owned(), size: 3, version: 9, set_at: at(1), expires_at };
+    let entries = vec![EntryShape::from(entry(Some(at(2)))), EntryShape::from(entry(None))];
+    is_written_and_read(
+        &Entries { entries, next: Some("front/a".to_owned()) },
+        r#"{"entries":[{"key":"front/a","size":3,"version":9,"set_at":"1970-01-01T00:00:01.000Z",
+            "expires_at":"1970-01-01T00:00:02.000Z"},
+            {"key":"front/a","size":3,"version":9,"set_at":"1970-01-01T00:00:01.000Z","expires_at":null}],
+            "next":"front/a"}"#,
+    );
+    is_written_and_read(&Entries { entries: Vec::new(), next: None }, r#"{"entries":[],"next":null}"#);
+}
+
+#[test]
+fn a_change_of_an_entry_names_its_key() {
+    is_written_and_read(&EntryWritten { key: "a".to_owned(), version: 9 }, r#"{"key":"a","version":9}"#);
+    is_written_and_read(&EntryDeleted { key: "a".to_owned(), deleted: true }, r#"{"key":"a","deleted":true}"#);
+}

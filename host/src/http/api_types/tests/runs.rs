@@ -1,0 +1,149 @@
+//! Runs, and the answers to requests about one.
+
+use super::{at, is_written_and_read, name};
+use crate::http::api_types::attempts::AttemptShape;
+use crate::http::api_types::runs::{
+    HeldBackShape, InputShape, KillEffect, Killed, ReleasedRun, RunDetail, RunShape, Runs, Triggered,
+};
+use crate::pause::PausedBy;
+use crate::run::{Cause, HeldBack, Outcome, RunId, RunState};
+use crate::store::RunInfo;
+use crate::task::TaskKey;
+
+/// Returns a run with a value in every field.
+fn full() -> RunInfo {
+    RunInfo {
+        id: RunId(7),
+        task: TaskKey { tenant: name("acme"), task: name("greet") },
+        state: RunState::Waiting,
+        due_at: at(1),
+        run_at: at(2),
+        created_at: at(3),
+        claimed_at: Some(at(4)),
+        ended_at: Some(at(5)),
+        cause: Cause::Task,
+        attempt: 2,
+        failures: 1,
+        parent: Some(RunId(6)),
+        host: Some("box".to_owned()),
+        outcome: Some(Outcome::FailedTransient),
+        message: Some("busy".to_owned()),
+        forced: true,
+        note: Some("past its limits".to_owned()),
+        why: Some("its task is paused".to_owned()),
+        deaths: 3,
+        suspected_at: Some(at(8)),
+    }
+}
+
+/// Returns a run with as little as there may be.
+fn bare() -> RunInfo {
+    RunInfo {
+        claimed_at: None,
+        ended_at: None,
+        parent: None,
+        host: None,
+        outcome: None,
+        message: None,
+        forced: false,
+        note: None,
+        why: None,
+        deaths: 0,
+        suspected_at: None,
+        ..full()
+    }
+}
+
+const BARE: &str = r#"{"id":7,"tenant":"acme","task":"greet","state":"waiting",
+    "due_at":"1970-01-01T00:00:01.000Z","run_at":"1970-01-01T00:00:02.000Z","created_at":"1970-01-01T00:00:03.000Z",
+    "claimed_at":null,"ended_at":null,"cause":"task","attempt":2,"failures":1,"parent":null,"host":null,
+    "outcome":null,"message":null,"forced":false,"why":null}"#;
+
+#[test]
+fn a_run_shows_all_that_the_store_and_the_host_know_of_it() {
+    let held_back = Some(HeldBackShape { reason: "over its budget".to_owned(), until: Some(at(9)) });
+    is_written_and_read(&RunShape { held_back, ..full().into() }, FULL);
+}
+
+const FULL: &str = r#"{"id":7,"tenant":"acme","task":"greet","state":"waiting",
+    "due_at":"1970-01-01T00:00:01.000Z","run_at":"1970-01-01T00:00:02.000Z",
+    "created_at":"1970-01-01T00:00:03.000Z","claimed_at":"1970-01-01T00:00:04.000Z",
+    "ended_at":"1970-01-01T00:00:05.000Z","cause":"task","attempt":2,"failures":1,"parent":6,"host":"box",
+    "outcome":"failed-transient","message":"busy","forced":true,"note":"past its limits",
+    "why":"its task is paused","deaths":3,"suspected_at":"1970-01-01T00:00:08.000Z",
+    "held_back":{"reason":"over its budget","until":"1970-01-01T00:00:09.000Z"}}"#;
+
+#[test]
+fn a_run_of_which_little_is_known_leaves_out_what_few_runs_have() {
+    is_written_and_read(&RunShape::from(bare()), BARE);
+}
+
+#[test]
+fn a_run_of_an_older_host_can_be_read() {
+    let older = super::on_one_line(BARE).replace(r#""forced":false,"#, "");
+    let read: RunShape = serde_json::from_str(&older).expect("the API's own shape");
+    assert!(!read.forced && read.deaths == 0 && read.note.is_none());
+}
+
+#[test]
+fn a_page_of_runs_names_the_next_one() {
+    let page = Runs { runs: vec![bare().into()], next: Some(RunId(7)) };
+    is_written_and_read(&page, &format!(r#"{{"runs":[{BARE}],"next":7}}"#));
+    is_written_and_read(&Runs { runs: Vec::new(), next: None }, r#"{"runs":[],"next":null}"#);
+}
+
+#[test]
+fn a_run_is_shown_with_its_attempts_and_its_input() {
+    let attempts: Vec<AttemptShape> = vec![super::attempts::full().into()];
+    let input = InputShape { bytes: 2, text: Some("{}".to_owned()), cut: false };
+    let detail = RunDetail { run: bare().into(), attempts, input };
+    let attempt = super::attempts::FULL;
+    is_written_and_read(
+        &detail,
+        &format!(r#"{{"run":{BARE},"attempts":[{attempt}],"input":{{"bytes":2,"text":"{{}}","cut":false}}}}"#),
+    );
+}
+
+#[test]
+fn a_triggered_run_names_what_keeps_it_from_starting() {
+    let triggered = Triggered {
+        run: RunId(7),
+        due_at: Some(at(1)),
+        created: true,
+        replaced: vec![RunId(5)],
+        paused: true,
+        paused_by: Some(PausedBy::Tenant),
+        paused_why: Some("upgrade".to_owned()),
+        note: Some("past its limits".to_owned()),
+        held_back: Some(HeldBack { reason: "this host is draining".to_owned(), until: None }.into()),
+    };
+    is_written_and_read(
+        &triggered,
+        r#"{"run":7,"due_at":"1970-01-01T00:00:01.000Z","created":true,"replaced":[5],"paused":true,
+            "paused_by":"tenant","paused_why":"upgrade","note":"past its limits",
+            "held_back":{"reason":"this host is draining","until":null}}"#,
+    );
+    let existed = Triggered {
+        due_at: None,
+        created: false,
+        replaced: Vec::new(),
+        paused: false,
+        paused_by: None,
+        paused_why: None,
+        note: None,
+        held_back: None,
+        ..triggered
+    };
+    is_written_and_read(&existed, r#"{"run":7,"created":false,"replaced":[],"paused":false,"paused_why":null}"#);
+}
+
+#[test]
+fn requests_to_end_or_release_a_run_are_answered_with_their_effect() {
+    for (effect, word) in
+        [(KillEffect::Cancelled, "cancelled"), (KillEffect::Stopping, "stopping"), (KillEffect::Requested, "requested")]
+    {
+        let killed = Killed { run: RunId(7), effect, grace_ms: 1000 };
+        is_written_and_read(&killed, &format!(r#"{{"run":7,"effect":"{word}","grace_ms":1000}}"#));
+    }
+    is_written_and_read(&ReleasedRun { run: RunId(7) }, r#"{"run":7}"#);
+}
