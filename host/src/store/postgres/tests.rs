@@ -1,7 +1,5 @@
 //! The test text of all stores on this one, and what only a database can go through that hosts share.
 
-#[path = "../../../../tests/postgres/mod.rs"]
-mod cluster;
 mod history;
 mod moving;
 mod sharing;
@@ -32,6 +30,7 @@ use crate::time::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sexton_testkit::postgres as cluster;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::*;
