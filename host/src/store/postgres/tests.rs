@@ -35,10 +35,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::*;
 use crate::lifecycle::Transition;
-use crate::run::{Accounts, Cause, Claim, Kept, Outcome, Report};
+use crate::run::{Cause, Claim, Outcome};
 use crate::store::conformance::{self, promises};
 use crate::store::{LockKind, WriteIf};
-use crate::supervision::Supervision;
+use crate::testkit;
 
 /// Databases that are in use at once: each may have thirty connections, and the server takes two hundred.
 static ROOM: Semaphore = Semaphore::const_new(6);
@@ -139,18 +139,7 @@ async fn four(store: &PostgresStore) -> [ClaimKey; 4] {
 }
 
 fn finish(claim: ClaimKey, outcome: Outcome, transition: Transition, at: Timestamp) -> Finish {
-    let report = Report {
-        outcome,
-        started_at: at,
-        ended_at: at,
-        message: None,
-        backtrace: None,
-        accounts: Accounts::default(),
-        log: Kept::default(),
-        stdout: Kept::default(),
-        stderr: Kept::default(),
-    };
-    Finish { claim, transition, report, supervision: Supervision::default(), expired_by: None, death: None }
+    testkit::finish(claim, transition, testkit::report(outcome, at))
 }
 
 fn success(claim: ClaimKey, at: Timestamp) -> Finish {
