@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make sure that there is a PostgreSQL server for the tests, which start it themselves (tests/postgres).
+# Make sure that there is a PostgreSQL server for the tests, which start it themselves (host/testkit/src/postgres.rs).
 #
 # In this order: the folder that SEXTON_POSTGRES_BIN names, and no other; the PATH; where Debian puts it; as root on Debian and
 # its like, what apt-get installs.
@@ -8,7 +8,7 @@ set -euo pipefail
 say() { printf 'postgresql: %s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 
-# The same programs, in the same places, as tests/postgres/mod.rs looks for.
+# The same programs, in the same places, as host/testkit/src/postgres.rs looks for.
 usable() {
   local folder program IFS=:
   for folder in ${SEXTON_POSTGRES_BIN:-$PATH:/usr/lib/postgresql/*/bin}; do

@@ -6,8 +6,7 @@
 //! host's side adds limits, accounts, capture of stdout and stderr, imports, the queue to the guest threads and the way
 //! back.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,18 +15,17 @@ use std::time::{Duration, Instant};
 
 use sexton::attempt::{Order, RunHandle};
 use sexton::catalog::Catalog;
+use sexton::clock::SystemClock;
 use sexton::imports::Services;
 use sexton::imports::bindings::TaskPre;
 use sexton::imports::bindings::exports::sexton::task::runner;
-use sexton::retry::RetryPolicy;
+use sexton::plugins::manifest::Manifest;
 use sexton::run::{Cause, Claim, ClaimKey, Outcome, RunId};
 use sexton::runtime::{Compiler, Prepared, Runtime, RuntimeConfig};
-use sexton::schedule::{CatchUp, Trigger};
 use sexton::store::sqlite::{SqliteOptions, SqliteStore};
-use sexton::supervision::Supervision;
-use sexton::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
+use sexton::task::{Name, Task};
 use sexton::tenant::Tenants;
-use sexton::time::{Clock, Timestamp};
+use sexton::time::Timestamp;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -86,15 +84,6 @@ struct Bare {
 impl WasiView for Bare {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-#[derive(Debug)]
-struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        chrono::Utc::now().into()
     }
 }
 
@@ -221,25 +210,5 @@ fn order(task: &Arc<Task>) -> Order {
 
 fn task() -> Task {
     let name = Name::new("noop").expect("it is a name");
-    Task {
-        key: TaskKey { tenant: Name::default_tenant(), task: name.clone() },
-        plugin: name,
-        description: None,
-        trigger: Trigger::OnDemand,
-        zone: chrono_tz::Tz::UTC,
-        overlap: Overlap::Skip,
-        timing: Default::default(),
-        catch_up: CatchUp::None,
-        retry: RetryPolicy::default(),
-        supervision: Supervision::default(),
-        runs_on: Vec::new(),
-        remarks: Vec::new(),
-        limits: Limits::default(),
-        budget: Default::default(),
-        grants: Grants::default(),
-        settings: BTreeMap::new(),
-        input: Vec::new(),
-        args: Vec::new(),
-        env: BTreeMap::new(),
-    }
+    Manifest::for_plugin_without(&name).tasks(&Name::default_tenant(), &name, Path::new("/")).remove(0)
 }

@@ -18,8 +18,6 @@ mod disk;
 mod hosts;
 #[path = "store/load.rs"]
 mod load;
-#[path = "../../tests/postgres/mod.rs"]
-mod postgres;
 #[path = "store/prefill.rs"]
 mod prefill;
 #[path = "store/rivals.rs"]
@@ -32,8 +30,8 @@ use common::{Spread, target};
 use disk::fdatasync_p50;
 use hosts::Measured;
 use load::Effort;
-use postgres::Cluster;
 use rivals::{NAMES, Rival, Rivals};
+use sexton_testkit::postgres::Cluster;
 
 const MILLION: usize = 1_000_000;
 

@@ -36,4 +36,6 @@ pub mod supervisor;
 pub mod task;
 pub mod telemetry;
 pub mod tenant;
+#[cfg(test)]
+mod testkit;
 pub mod time;

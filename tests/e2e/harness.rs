@@ -1,19 +1,17 @@
 //! Starts a real host in a directory of its own, and talks to it.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+pub(crate) use sexton_testkit::PATIENCE;
+use sexton_testkit::process::{Log, Process};
+use sexton_testkit::{api, folder};
 
 use crate::company::{InCompany, in_company};
 use crate::compiled;
-
-/// The time that a test waits for an event that must happen. It is generous, because machines that run tests are busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The binary under test.
 pub(crate) const SEXTON: &str = env!("CARGO_BIN_EXE_sexton");
@@ -24,8 +22,8 @@ pub(crate) struct Host {
     pub directory: Arc<tempfile::TempDir>,
     /// `http://127.0.0.1:PORT`.
     pub url: String,
-    child: Child,
-    log: Arc<Mutex<Vec<String>>>,
+    process: Process,
+    log: Log,
     _company: Option<InCompany>,
 }
 
@@ -50,8 +48,8 @@ impl Setup {
     /// Does the same with no file but the settings.
     pub(crate) fn new_directory(&self) -> Arc<tempfile::TempDir> {
         let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
-        fs::create_dir(directory.path().join("plugins")).expect("a plugin directory");
-        fs::write(directory.path().join("sexton.toml"), config(&self.config)).expect("a configuration");
+        let config = format!("{}{}\n", folder::ANY_PORT, self.config);
+        folder::prepare(directory.path(), &config).expect("a configuration and a plugin directory");
         directory
     }
 }
@@ -110,51 +108,26 @@ impl Host {
         environment: &[(&str, &str)],
     ) -> Self {
         let company = in_company();
-        let mut child = command
-            .args(["run", "--config", "sexton.toml"])
-            .current_dir(directory.path())
-            .env_remove("SEXTON_URL")
+        command
             .env_remove("SEXTON_STORE_URL")
-            .env_remove("NOTIFY_SOCKET")
             .env("SECRET_OF_THE_HOST", "must not be seen by guests")
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the host's binary starts");
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let (found, url) = std::sync::mpsc::channel();
-        let lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
-        let kept = Arc::clone(&log);
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                if line.contains(" is up: ")
-                    && let Some(at) = line.find("http://")
-                {
-                    let url = line[at..].split(['/', ',']).nth(2).unwrap_or_default().to_owned();
-                    let _ = found.send(format!("http://{url}"));
-                }
-                kept.lock().expect("the log").push(line);
-            }
-        });
-        match url.recv_timeout(PATIENCE) {
-            Ok(url) => Self { directory, url, child, log, _company: company },
-            Err(_) => {
-                let _ = child.kill();
-                panic!("the host did not come up:\n{}", log.lock().expect("the log").join("\n"));
-            }
+            .envs(environment.iter().copied());
+        let log = Log::default();
+        let process = Process::start(command, directory.path(), log.keep()).expect("the host's binary starts");
+        match process.address().wait(PATIENCE) {
+            Some(url) => Self { directory, url, process, log, _company: company },
+            None => panic!("the host did not come up:\n{}", log.text()),
         }
     }
 
     /// Returns the process id.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     /// Returns what it wrote to stderr so far.
     pub(crate) fn log(&self) -> String {
-        self.log.lock().expect("the log").join("\n")
+        self.log.text()
     }
 
     /// Returns a path in its plugin directory.
@@ -279,47 +252,36 @@ impl Host {
 
     /// Ends the process as a power cut would.
     pub(crate) fn kill(mut self) -> Arc<tempfile::TempDir> {
-        self.child.kill().expect("SIGKILL");
-        self.child.wait().expect("the host is gone");
+        self.process.kill().expect("SIGKILL");
         Arc::clone(&self.directory)
     }
 
     /// Sends a signal.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().expect("kill");
-        assert!(sent.success());
+        self.process.signal(name).expect("kill");
     }
 
     /// Waits until the process has ended by itself. Returns whether it succeeded, and its log.
     pub(crate) fn ended(mut self) -> (bool, String, Arc<tempfile::TempDir>) {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("the host's status") {
-                return (status.success(), self.log(), Arc::clone(&self.directory));
-            }
-            assert!(start.elapsed() < PATIENCE, "the host does not end:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(10)); // as in `eventually`
-        }
+        let status = self.process.wait(PATIENCE).expect("the host's status");
+        let status = status.unwrap_or_else(|| panic!("the host does not end:\n{}", self.log()));
+        (status.success(), self.log(), Arc::clone(&self.directory))
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // It may have ended before. The code that it compiled is taken over once it writes no more.
+        let _ = self.process.kill();
         compiled::collect(self.directory.path());
     }
 }
 
 /// Sends one request to any server.
 pub(crate) fn request(url: &str, method: &str, body: &[u8]) -> (u16, Vec<u8>) {
-    // Buffers of the usual size are cleared for each request, which is most of a request's cost without optimization.
-    let config = ureq::Agent::config_builder().input_buffer_size(8 << 10).output_buffer_size(8 << 10);
-    let agent: ureq::Agent = config.http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into();
-    let request = http::Request::builder().method(method).uri(url).body(body.to_vec()).expect("a request");
-    let mut response = agent.run(request).unwrap_or_else(|error| panic!("{method} {url}: {error}"));
-    let body = response.body_mut().with_config().limit(64 << 20).read_to_vec().expect("a body");
-    (response.status().as_u16(), body)
+    let answer = api::ask(&api::client(PATIENCE), method, url, body);
+    let answer = answer.unwrap_or_else(|error| panic!("{method} {url}: {error}"));
+    (answer.status().as_u16(), answer.into_body())
 }
 
 /// Returns the list in an answer, whether it is the answer or one of its fields.
@@ -378,27 +340,15 @@ pub(crate) fn took_of_its_time(answer: &Value) -> Duration {
 
 /// Returns the directory that `make guests` and `make examples` build into.
 pub(crate) fn guests() -> PathBuf {
-    let binary = Path::new(SEXTON);
-    binary.parent().and_then(Path::parent).expect("target/debug/sexton lies in target").join("guests")
+    folder::guests(Path::new(SEXTON))
 }
 
 /// Returns a built guest.
 pub(crate) fn guest(name: &str) -> Vec<u8> {
-    let path = guests().join(format!("{name}.wasm"));
-    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; `make guests` builds it", path.display()))
+    folder::guest(&guests(), name).unwrap_or_else(|why| panic!("{why}"))
 }
 
 /// Puts a plugin into the directory of a host, which may not have been started yet.
 pub(crate) fn drop_in(directory: &Path, name: &str, component: &[u8], manifest: Option<&str>) {
-    let plugins = directory.join("plugins");
-    if let Some(manifest) = manifest {
-        fs::write(plugins.join(format!(".{name}.toml.new")), manifest).expect("a manifest");
-        fs::rename(plugins.join(format!(".{name}.toml.new")), plugins.join(format!("{name}.toml"))).expect("a rename");
-    }
-    fs::write(plugins.join(format!(".{name}.wasm.new")), component).expect("a component");
-    fs::rename(plugins.join(format!(".{name}.wasm.new")), plugins.join(format!("{name}.wasm"))).expect("a rename");
-}
-
-fn config(further: &str) -> String {
-    format!("[http]\nlisten = \"127.0.0.1:0\"\n{further}\n")
+    folder::put(&directory.join("plugins"), name, component, manifest).expect("a plugin is written");
 }

@@ -2,11 +2,11 @@
 //! others.
 
 use serde_json::Value;
+use sexton_testkit::postgres::{fresh_schema, shared};
 
 use crate::harness::{Host, Setup, attempts, list, run_of, state};
 use crate::outcomes::PROBE;
 use crate::pausing::{BEATS, does};
-use crate::postgres::{fresh_schema, shared};
 
 /// Returns the host's answer about all hosts.
 fn hosts(host: &Host) -> Vec<Value> {

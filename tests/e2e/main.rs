@@ -5,10 +5,6 @@
 mod company;
 mod compiled;
 mod harness;
-#[path = "../postgres/mod.rs"]
-mod postgres;
-#[path = "../proxy/mod.rs"]
-mod proxy;
 
 mod absent;
 mod accounts;

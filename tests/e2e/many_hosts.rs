@@ -9,11 +9,11 @@ mod taking_over;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use sexton_testkit::postgres::{fresh_schema, shared};
 
 use crate::harness::{Host, Setup, attempts, id, list, outcome, run_of, state};
 use crate::outcomes::PROBE;
 use crate::pausing::{at, does};
-use crate::postgres::{fresh_schema, shared};
 
 /// Hosts that share a database.
 struct Fleet {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use serde_json::Value;
+use sexton_testkit::postgres::{fresh_schema, shared};
 use tempfile::TempDir;
 
 use crate::harness::{Host, SEXTON, Setup, id, list, state};
 use crate::outcomes::PROBE;
 use crate::pausing::{at, does};
-use crate::postgres::{fresh_schema, shared};
 
 /// A task that is due every second, and misses nothing.
 const BEATS: &str = "[tasks.beat]\nevery = \"1s\"\noverlap = \"allow(100)\"\ncatch-up = \"all(1000)\"\n\

@@ -411,18 +411,14 @@ fn schedules_that_depend_on_earlier_runs_are_simulated() {
 
     let mut runs = told(&story, "run", &["task", "due"]);
     runs.sort();
-    assert_eq!(
-        runs,
-        [
-            "follows 2027-06-01T00:00:00+02:00",
-            "follows 2027-06-01T01:30:00+02:00",
-            "follows 2027-06-01T03:00:00+02:00",
-            "follows 2027-06-01T04:30:00+02:00",
-            "one 2027-06-01T00:00:00+02:00",
-            "one 2027-06-01T03:00:00+02:00",
-            "two 2027-06-01T01:00:00+02:00",
-            "two 2027-06-01T04:00:00+02:00",
-        ],
-        "{story:?}"
-    );
+    insta::assert_snapshot!(runs.join("\n"), @"
+    follows 2027-06-01T00:00:00+02:00
+    follows 2027-06-01T01:30:00+02:00
+    follows 2027-06-01T03:00:00+02:00
+    follows 2027-06-01T04:30:00+02:00
+    one 2027-06-01T00:00:00+02:00
+    one 2027-06-01T03:00:00+02:00
+    two 2027-06-01T01:00:00+02:00
+    two 2027-06-01T04:00:00+02:00
+    ");
 }

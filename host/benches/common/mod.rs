@@ -2,39 +2,28 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
+
+use sexton_testkit::{folder, process};
+
+/// The time that a bench waits for a host to be up, and for its plugins to be in use.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The release binary, with a directory of its own. The argument of `start` becomes its configuration.
 pub(crate) struct Process {
-    child: Child,
+    process: process::Process,
     pub(crate) url: String,
 }
 
 impl Process {
     pub(crate) fn start(place: &Path, config: &str) -> Self {
-        fs::write(place.join("sexton.toml"), format!("[http]\nlisten = \"127.0.0.1:0\"\n{config}")).unwrap();
-        let log = fs::File::create(place.join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_sexton"))
-            .args(["run", "--config", "sexton.toml"])
-            .current_dir(place)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut host = Self { child, url: String::new() };
-        let start = Instant::now();
-        loop {
-            let said = fs::read_to_string(place.join("log")).unwrap();
-            if let Some(at) = said.find("is up: http://") {
-                let url = said[at + 14..].split('/').next().unwrap();
-                host.url = format!("http://{url}");
-                return host;
-            }
-            assert!(start.elapsed() < Duration::from_secs(60), "{said}");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        folder::prepare(place, &format!("{}{config}", folder::ANY_PORT)).unwrap();
+        let sexton = Command::new(env!("CARGO_BIN_EXE_sexton"));
+        let process = process::Process::start_with_log_file(sexton, place, &place.join("log"), PATIENCE);
+        let process = process.unwrap_or_else(|why| panic!("{why}"));
+        let url = process.address().get().unwrap();
+        Self { process, url }
     }
 
     pub(crate) fn get(&self, path: &str) -> String {
@@ -42,7 +31,7 @@ impl Process {
     }
 
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -54,16 +43,9 @@ impl Process {
     }
 
     pub(crate) fn rss_mb(&self) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -72,22 +54,20 @@ pub(crate) fn target() -> PathBuf {
 }
 
 pub(crate) fn guest(name: &str) -> PathBuf {
-    let path = target().join(format!("guests/{name}.wasm"));
+    let path = folder::guests(Path::new(env!("CARGO_BIN_EXE_sexton"))).join(format!("{name}.wasm"));
     assert!(path.exists(), "{} is missing; `make guests` builds it", path.display());
     path
 }
 
 pub(crate) fn drop_plugin(place: &Path, name: &str, component: &str, manifest: &str) {
-    fs::write(place.join(format!("plugins/{name}.toml")), manifest).unwrap();
-    let half = place.join(format!("{name}.half"));
-    fs::copy(guest(component), &half).unwrap();
-    fs::rename(half, place.join(format!("plugins/{name}.wasm"))).unwrap();
+    let component = fs::read(guest(component)).unwrap();
+    folder::put(&place.join("plugins"), name, &component, Some(manifest)).unwrap();
 }
 
 pub(crate) fn await_plugins(host: &Process, count: usize) {
     let start = Instant::now();
     while host.get("/v1/plugins").matches("\"digest\":\"").count() < count {
-        assert!(start.elapsed() < Duration::from_secs(60), "{}", host.get("/v1/plugins"));
+        assert!(start.elapsed() < PATIENCE, "{}", host.get("/v1/plugins"));
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -4,10 +4,11 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sexton_testkit::postgres::{Cluster, Durable, Mode};
+
 use crate::common::{Process, Spread, await_plugins, guest};
 use crate::disk::fdatasync_p50;
 use crate::load::{CONFIG, Effort, Front, MANIFEST, Starts, TASK, starts};
-use crate::postgres::{Cluster, Durable, Mode};
 use crate::prefill;
 
 /// The most hosts on one database.

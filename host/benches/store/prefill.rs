@@ -7,8 +7,7 @@
 use std::path::Path;
 
 use rusqlite::{Connection, params};
-
-use crate::postgres::Cluster;
+use sexton_testkit::postgres::Cluster;
 
 /// The tasks of the runs, in turn.
 const TASKS: [&str; 2] = ["noop", "older"];

@@ -340,13 +340,11 @@ impl RunHandle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::Name;
+    use crate::testkit::{first_claim, task_key};
 
     /// Creates a handle for a guest that has `grace`.
     fn handle(grace: Duration) -> Arc<RunHandle> {
-        let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
-        let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("probe").unwrap() };
-        let handle = RunHandle::new(key, task, 0);
+        let handle = RunHandle::new(first_claim(1), task_key("probe"), 0);
         handle.grace.set(grace).unwrap();
         Arc::new(handle)
     }

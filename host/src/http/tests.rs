@@ -33,30 +33,20 @@ use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::ops::Ops;
 use crate::plugins::PluginInfo;
-use crate::retry::RetryPolicy;
-use crate::run::{Accounts, Claim, Kept, Outcome, Output, Report, RunId};
-use crate::schedule::{CatchUp, Trigger};
+use crate::run::{Claim, Kept, Outcome, Output, Report, RunId};
+use crate::schedule::Trigger;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
-use crate::store::{ClaimRequest, Finish, LockKind, LockMode, LockName, LockTaken, LockWait};
-use crate::supervision::Supervision;
+use crate::store::{ClaimRequest, LockKind, LockMode, LockName, LockTaken, LockWait};
 use crate::supervisor::{Supervisor, guarded};
-use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
+use crate::task::{Name, Overlap, Task};
 use crate::tenant::{TenantLimits, Tenants};
+use crate::testkit::{self, TestClock};
 use crate::time::{Clock, Timestamp};
 
 use super::{ApiState, HostInfo, WaitingPlaces, router};
 
-/// Shows 2026-11-22T10:00:00Z for ever.
-#[derive(Debug)]
-struct Stopped;
-
+/// The time of every rig: 2026-11-22T10:00:00Z.
 const NOW: Timestamp = Timestamp::from_millis(1_795_341_600_000);
-
-impl Clock for Stopped {
-    fn now(&self) -> Timestamp {
-        NOW
-    }
-}
 
 /// Longer than anything here takes, so that a test ends whose event never comes.
 const BOUND: Duration = Duration::from_secs(20);
@@ -102,33 +92,14 @@ fn acme() -> Name {
 }
 
 fn task(name: &str, trigger: Trigger) -> Arc<Task> {
-    let task = Name::new(name).expect("a name");
     Arc::new(Task {
-        plugin: task.clone(),
-        key: TaskKey { tenant: Name::default_tenant(), task },
         description: Some("<b>bold</b>".to_owned()),
         trigger,
         zone: chrono_tz::Europe::Berlin,
         overlap: Overlap::Allow(16),
-        timing: Default::default(),
-        catch_up: CatchUp::None,
-        retry: RetryPolicy::default(),
-        supervision: Supervision::default(),
-        runs_on: Vec::new(),
-        remarks: Vec::new(),
-        limits: Limits::default(),
-        budget: Default::default(),
-        grants: Grants::default(),
-        settings: BTreeMap::new(),
         input: b"from the manifest".to_vec(),
-        args: Vec::new(),
-        env: BTreeMap::new(),
+        ..testkit::task(name)
     })
-}
-
-/// Returns a task of the default tenant that runs on demand.
-pub(crate) fn any_task(name: &str) -> Task {
-    Task::clone(&task(name, Trigger::OnDemand))
 }
 
 impl Rig {
@@ -157,10 +128,10 @@ impl Rig {
             backlog: Default::default(),
         };
         let tenants = Arc::new(Tenants::new(2_000_000, BTreeMap::from([(acme(), acme_limits)])));
-        let budgets = Arc::new(Budgets::new(catalog.clone(), tenants.clone(), Arc::new(Stopped)));
+        let clock: Arc<dyn Clock> = TestClock::at(NOW);
+        let budgets = Arc::new(Budgets::new(catalog.clone(), tenants.clone(), clock.clone()));
         let (pause, duty) = (Arc::<HostPause>::default(), Arc::<HostDuty>::default());
         let supervisor = Arc::<Supervisor>::default();
-        let clock: Arc<dyn Clock> = Arc::new(Stopped);
         let ops = Ops {
             store: store.clone(),
             catalog: catalog.clone(),
@@ -234,14 +205,7 @@ impl Rig {
     }
 
     pub(crate) async fn finish(&self, claim: &Claim, transition: Transition, report: Report) {
-        let finish = Finish {
-            claim: claim.key,
-            transition,
-            report,
-            supervision: Supervision::default(),
-            expired_by: None,
-            death: None,
-        };
+        let finish = testkit::finish(claim.key, transition, report);
         self.store.finish(Arc::new(finish)).await.expect("the claim holds");
     }
 
@@ -266,17 +230,8 @@ fn request(method: Method, path: &str) -> axum::http::request::Builder {
 }
 
 pub(crate) fn report(outcome: Outcome, log: String) -> Report {
-    Report {
-        outcome,
-        started_at: NOW,
-        ended_at: NOW,
-        message: Some("<i>said</i>".to_owned()),
-        backtrace: None,
-        accounts: Accounts::default(),
-        log: Kept { text: log, cut: false },
-        stdout: Kept::default(),
-        stderr: Kept::default(),
-    }
+    let log = Kept { text: log, cut: false };
+    Report { message: Some("<i>said</i>".to_owned()), log, ..testkit::report(outcome, NOW) }
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -13,13 +12,12 @@ use crate::catalog::Catalog;
 use crate::imports::Services;
 use crate::imports::locks::LockWaits;
 use crate::lifecycle::Transition;
-use crate::retry::RetryPolicy;
-use crate::run::{Accounts, Cause, Claim, ClaimKey, Kept, Outcome, Report, RunId};
-use crate::schedule::{CatchUp, Trigger};
+use crate::run::{Cause, Claim, Outcome};
 use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
-use crate::store::{ClaimRequest, Finish, LockKind, LockName, NewRun};
-use crate::task::{Grants, Limits, Name, Overlap, Pattern, Task, TaskKey};
+use crate::store::{ClaimRequest, LockKind, LockName, NewRun};
+use crate::task::{Grants, Limits, Name, Overlap, Pattern, Task};
 use crate::tenant::Tenants;
+use crate::testkit::{self, TestClock, first_claim, handle, task_key};
 use crate::time::{Clock, Timestamp};
 
 use super::{CallError, ImportsCtx, ImportsCtxView, ImportsView};
@@ -30,14 +28,9 @@ pub(crate) const BOUND: Duration = Duration::from_secs(10);
 /// The bytes that the cache of a test's tenant may have.
 pub(crate) const QUOTA: u64 = 4 << 20;
 
-pub(crate) fn task_key(task: &str) -> TaskKey {
-    TaskKey { tenant: Name::default_tenant(), task: Name::new(task).unwrap() }
-}
-
 /// Creates the end of a run that has `left` to go.
 pub(crate) fn until(left: Duration) -> Until {
-    let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
-    Until::new(Arc::new(RunHandle::new(key, task_key("caller"), 0)), Instant::now() + left)
+    Until::new(handle(first_claim(1), task_key("caller")), Instant::now() + left)
 }
 
 /// Creates the account of an attempt with the usual memory of tasks.
@@ -47,7 +40,7 @@ pub(crate) fn ledger() -> Arc<Ledger> {
 
 /// Creates the record of refusals for the attempt that `until` ends.
 pub(crate) fn refusals(until: &Until) -> Refusals {
-    let clock = Arc::new(StillClock(AtomicI64::new(0)));
+    let clock = Arc::new(TestClock::default());
     Refusals::new(Arc::new(task("caller", Grants::default())), Arc::clone(until.handle()), clock)
 }
 
@@ -66,26 +59,10 @@ pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
     .await;
 }
 
-/// A clock that stands still until it is moved.
-#[derive(Debug)]
-pub(crate) struct StillClock(AtomicI64);
-
-impl StillClock {
-    pub(crate) fn advance(&self, by: Duration) {
-        self.0.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
-    }
-}
-
-impl Clock for StillClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
-    }
-}
-
 /// The parts of a host that its guests share.
 pub(crate) struct World {
     pub(crate) services: Arc<Services>,
-    pub(crate) clock: Arc<StillClock>,
+    pub(crate) clock: Arc<TestClock>,
     _directory: TempDir,
 }
 
@@ -95,7 +72,7 @@ impl World {
         // These tests do not cut the power, so commits need not reach the disk.
         let options = SqliteOptions { sync: Durability::Normal, ..SqliteOptions::default() };
         let store = SqliteStore::open(directory.path().join("store.db"), &options).unwrap();
-        let clock = Arc::new(StillClock(AtomicI64::new(1_800_000_000_000)));
+        let clock = TestClock::at(Timestamp::from_millis(1_800_000_000_000));
         let services = Services {
             store,
             clock: clock.clone(),
@@ -188,25 +165,8 @@ impl Guest {
     /// Finishes the guest's run, which the guest does not notice yet.
     pub(crate) async fn finish(&self, transition: Transition) {
         let now = self.services.clock.now();
-        let report = Report {
-            outcome: Outcome::FailedTransient,
-            started_at: now,
-            ended_at: now,
-            message: None,
-            backtrace: None,
-            accounts: Accounts::default(),
-            log: Kept::default(),
-            stdout: Kept::default(),
-            stderr: Kept::default(),
-        };
-        let finish = Finish {
-            claim: self.order.claim.key,
-            transition,
-            report,
-            supervision: Default::default(),
-            expired_by: None,
-            death: None,
-        };
+        let report = testkit::report(Outcome::FailedTransient, now);
+        let finish = testkit::finish(self.order.claim.key, transition, report);
         self.services.store.finish(Arc::new(finish)).await.unwrap();
     }
 }
@@ -222,25 +182,7 @@ pub(crate) fn grants(patterns: &[&str]) -> Grants {
 }
 
 pub(crate) fn task(name: &str, grants: Grants) -> Task {
-    Task {
-        key: task_key(name),
-        plugin: Name::new("plugin").unwrap(),
-        description: None,
-        trigger: Trigger::OnDemand,
-        zone: chrono_tz::Tz::UTC,
-        overlap: Overlap::Allow(1000),
-        timing: Default::default(),
-        catch_up: CatchUp::None,
-        retry: RetryPolicy::default(),
-        supervision: Default::default(),
-        runs_on: Vec::new(),
-        remarks: Vec::new(),
-        limits: Limits::default(),
-        budget: Default::default(),
-        grants,
-        settings: BTreeMap::from([("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned())]),
-        input: Vec::new(),
-        args: Vec::new(),
-        env: BTreeMap::new(),
-    }
+    let settings = BTreeMap::from([("b".to_owned(), "2".to_owned()), ("a".to_owned(), "1".to_owned())]);
+    let plugin = testkit::name("plugin");
+    Task { plugin, overlap: Overlap::Allow(1000), grants, settings, ..testkit::task(name) }
 }

@@ -58,16 +58,12 @@ impl LiveRuns {
 mod tests {
     use super::*;
     use crate::attempt::Stop;
-    use crate::task::{Name, TaskKey};
+    use crate::testkit::{first_claim, handle, task_key};
 
     #[test]
     fn only_replaced_runs_end_and_they_name_their_successor() {
         let live = LiveRuns::default();
-        let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("a").unwrap() };
-        let handles = [1, 2].map(|run| {
-            let key = ClaimKey { run: RunId(run), attempt: 1, fence: 1 };
-            Arc::new(RunHandle::new(key, task.clone(), 0))
-        });
+        let handles = [1, 2].map(|run| handle(first_claim(run), task_key("a")));
         handles.iter().for_each(|handle| live.insert(Arc::clone(handle)));
 
         // Run 3 was waiting, and was never here.

@@ -124,22 +124,11 @@ impl Membership {
 mod tests {
     use super::*;
     use crate::attempt::RunHandle;
-    use crate::run::{ClaimKey, RunId};
     use crate::store::sqlite::{SqliteOptions, SqliteStore};
-    use crate::task::{Name, TaskKey};
+    use crate::testkit::{TestClock, first_claim, handle, task_key};
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
     const LEASE: Duration = Duration::from_secs(15);
-
-    /// Shows [`NOW`] for ever.
-    #[derive(Debug)]
-    struct Stopped;
-
-    impl Clock for Stopped {
-        fn now(&self) -> Timestamp {
-            NOW
-        }
-    }
 
     fn record(instance: i64) -> HostRecord {
         HostRecord {
@@ -169,16 +158,14 @@ mod tests {
             take_over(&*store, record(1), LEASE, NOW).await.unwrap();
             let membership = Membership {
                 store,
-                clock: Arc::new(Stopped),
+                clock: TestClock::at(NOW),
                 live: Arc::default(),
                 plugins: Arc::new(Registry::new(Arc::default())),
                 duty: Arc::default(),
                 host: record(1),
                 lease: LEASE,
             };
-            let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("a").unwrap() };
-            let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
-            let attempt = Arc::new(RunHandle::new(key, task, 0));
+            let attempt = handle(first_claim(1), task_key("a"));
             membership.live.insert(Arc::clone(&attempt));
             Self { membership, attempt, _place: place }
         }

@@ -165,24 +165,14 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::attempt::RunHandle;
     use crate::plugins::manifest::Manifest;
     use crate::run::{Cause, ClaimKey, RunState};
     use crate::store::runs::Runs as _;
     use crate::store::sqlite::{SqliteOptions, SqliteStore};
     use crate::store::{ClaimRequest, NewRun};
     use crate::task::{Name, TaskKey};
+    use crate::testkit::{TestClock, handle};
     use crate::time::Timestamp;
-
-    /// A clock that shows a fixed time.
-    #[derive(Debug)]
-    struct At(Timestamp);
-
-    impl Clock for At {
-        fn now(&self) -> Timestamp {
-            self.0
-        }
-    }
 
     /// A sweeper an hour after [`START`], its store, and the task `long`, which allows one attempt and no failed run.
     struct Rig {
@@ -208,7 +198,7 @@ mod tests {
                 store,
                 live: Arc::default(),
                 catalog: Arc::default(),
-                clock: Arc::new(At(START.plus(Duration::from_secs(3600)))),
+                clock: TestClock::at(START.plus(Duration::from_secs(3600))),
                 every: LEASE,
                 suspect_after: Some(2),
                 retention: watch::channel(Retention { runs: 10, age: LEASE, bytes: 1 << 20 }).1,
@@ -252,7 +242,7 @@ mod tests {
     async fn a_clock_that_was_set_forward_does_not_bury_what_is_under_way_here() {
         let rig = Rig::new().await;
         let claim = rig.claim(START).await;
-        rig.sweeper.live.insert(Arc::new(RunHandle::new(claim, rig.task.clone(), 0)));
+        rig.sweeper.live.insert(handle(claim, rig.task.clone()));
 
         rig.sweeper.bury().await.unwrap();
         assert_eq!(rig.state(claim).await, RunState::Running);

@@ -216,15 +216,15 @@ impl Claimable {
 mod tests {
     use super::*;
     use crate::task::Task;
+    use crate::testkit::{self, name, task_key as key};
 
     #[test]
     fn only_what_may_run_on_a_host_with_these_labels_is_offered() {
-        let name = |text: &str| Name::new(text).unwrap();
         let catalog = Catalog::default();
         let table: [(&str, &[&str]); 3] = [("anywhere", &[]), ("gpu", &["gpu"]), ("both", &["gpu", "eu"])];
         let tasks = table.map(|(task, labels)| {
             let runs_on = labels.iter().map(|label| name(label)).collect();
-            Arc::new(Task { runs_on, ..crate::http::tests::any_task(task) })
+            Arc::new(Task { runs_on, ..testkit::task(task) })
         });
         catalog.replace(tasks.into_iter().map(|task| (task.key.clone(), task)).collect());
         let offered = |labels: &[&str]| {
@@ -241,12 +241,11 @@ mod tests {
 
     #[test]
     fn a_task_over_its_budget_is_left_out_until_it_recovers() {
-        let task = |text: &str| TaskKey { tenant: Name::default_tenant(), task: Name::new(text).unwrap() };
-        let all = BTreeMap::from([(task("a"), 1), (task("b"), 2), (task("c"), 3)]);
+        let all = BTreeMap::from([(key("a"), 1), (key("b"), 2), (key("c"), 3)]);
         let mut tasks =
             Claimable { offered: Arc::new(all.clone()), policies: Arc::default(), left_out: BTreeMap::new() };
         let mut offered = |over: &[&str]| {
-            tasks.leave_out(&over.iter().map(|text| task(text)).collect());
+            tasks.leave_out(&over.iter().map(|text| key(text)).collect());
             tasks.offered.iter().map(|(key, most)| format!("{key} {most}")).collect::<Vec<_>>().join(", ")
         };
 

@@ -165,24 +165,15 @@ impl StdinStream for Input {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::{ClaimKey, RunId};
-    use crate::task::{Name, TaskKey};
+    use crate::testkit::{TestClock, first_claim, task_key};
     use crate::time::Timestamp;
 
-    #[derive(Debug)]
-    struct Noon;
-
-    impl Clock for Noon {
-        fn now(&self) -> Timestamp {
-            Timestamp::from_millis(43_200_000)
-        }
-    }
+    /// Noon of the first day of the Unix epoch.
+    const NOON: Timestamp = Timestamp::from_millis(43_200_000);
 
     fn capture(limit: u64) -> (Capture, Arc<RunHandle>) {
-        let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
-        let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("talker").unwrap() };
-        let handle = Arc::new(RunHandle::new(key, task, 1 << 20));
-        (Capture::new(limit, "stdout", Arc::clone(&handle), Arc::new(Noon)), handle)
+        let handle = Arc::new(RunHandle::new(first_claim(1), task_key("talker"), 1 << 20));
+        (Capture::new(limit, "stdout", Arc::clone(&handle), TestClock::at(NOON)), handle)
     }
 
     fn logged(handle: &RunHandle) -> Vec<String> {

@@ -38,6 +38,7 @@ use crate::lifecycle::Transition;
 use crate::run::{Accounts, Cause, Claim, ClaimKey, Kept, Outcome, Output, Report, RunId};
 use crate::supervision::Supervision;
 use crate::task::{Name, TaskKey};
+use crate::testkit;
 use crate::time::Timestamp;
 
 /// Calls `$with!` with the list of all promises.
@@ -333,28 +334,11 @@ async fn running(store: &Tested, text: &str) -> Claim {
 
 /// Creates a report with nothing in it but the outcome, of an attempt that ended in second 1.
 pub(super) fn report(outcome: Outcome) -> Report {
-    Report {
-        outcome,
-        started_at: at(0),
-        ended_at: at(1),
-        message: None,
-        backtrace: None,
-        accounts: Accounts::default(),
-        log: Kept::default(),
-        stdout: Kept::default(),
-        stderr: Kept::default(),
-    }
+    Report { ended_at: at(1), ..testkit::report(outcome, at(0)) }
 }
 
 fn ending(claim: ClaimKey, outcome: Outcome, transition: Transition) -> Finish {
-    Finish {
-        claim,
-        transition,
-        report: report(outcome),
-        supervision: Supervision::default(),
-        expired_by: None,
-        death: None,
-    }
+    testkit::finish(claim, transition, report(outcome))
 }
 
 fn success(claim: ClaimKey) -> Finish {

@@ -3,9 +3,9 @@
 use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow};
+use sexton_testkit::postgres::Cluster;
 
 use crate::checker::{Change, Final, Row, Written};
-use crate::postgres::Cluster;
 
 /// The schema that the hosts use.
 pub(crate) const SCHEMA: &str = "chaos";

@@ -1,14 +1,16 @@
 //! Runs host processes that can be killed and stopped, and that are started again if they did not come up.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use sexton_testkit::folder;
+use sexton_testkit::process::{Address, Process};
 
 /// The time to wait for an event that must happen. It is generous, because machines that run this are busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,17 +20,15 @@ const AGAIN: Duration = Duration::from_millis(300);
 
 /// The addresses of the hosts, in their order. Each is set once its host is up, and replaced when that host is killed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Doors(Arc<Mutex<Vec<Door>>>);
-
-type Door = Arc<OnceLock<String>>;
+pub(crate) struct Doors(Arc<Mutex<Vec<Address>>>);
 
 impl Doors {
     /// Returns `http://ADDRESS:PORT` of host number `host`, if it is up (it may be stopped).
     pub(crate) fn get(&self, host: usize) -> Option<String> {
-        self.all().get(host)?.get().cloned()
+        self.all().get(host)?.get()
     }
 
-    fn all(&self) -> MutexGuard<'_, Vec<Door>> {
+    fn all(&self) -> MutexGuard<'_, Vec<Address>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -46,16 +46,9 @@ pub(crate) struct Hosts {
 struct Host {
     name: String,
     directory: PathBuf,
-    life: Option<Life>,
+    life: Option<Process>,
     stopped: bool,
     start_at: Option<Instant>,
-}
-
-/// One process of a host.
-#[derive(Debug)]
-struct Life {
-    child: Child,
-    door: Door,
 }
 
 impl Hosts {
@@ -64,12 +57,11 @@ impl Hosts {
         let mut all = Vec::new();
         for (name, config) in configs {
             let directory = place.join(name);
-            fs::create_dir_all(directory.join("plugins"))?;
-            fs::write(directory.join("sexton.toml"), config)?;
+            folder::prepare(&directory, config)?;
             all.push(Host { name: (*name).to_owned(), directory, life: None, stopped: false, start_at: None });
         }
         let doors = Doors::default();
-        doors.all().resize_with(all.len(), Door::default);
+        doors.all().resize_with(all.len(), Address::default);
         Ok(Self { doors, sexton: sexton.to_owned(), all, fallen: Arc::default() })
     }
 
@@ -80,7 +72,8 @@ impl Hosts {
 
     /// Returns the hosts that are up and not stopped.
     pub(crate) fn up(&self) -> Vec<usize> {
-        let is_up = |host: &Host| !host.stopped && host.life.as_ref().is_some_and(|life| life.door.get().is_some());
+        let is_up =
+            |host: &Host| !host.stopped && host.life.as_ref().is_some_and(|life| life.address().get().is_some());
         (0..self.all.len()).filter(|n| is_up(&self.all[*n])).collect()
     }
 
@@ -96,11 +89,10 @@ impl Hosts {
 
     /// Ends a host as a power cut would.
     pub(crate) fn kill(&mut self, host: usize) -> Result<()> {
-        self.doors.all()[host] = Door::default();
+        self.doors.all()[host] = Address::default();
         let host = &mut self.all[host];
         if let Some(mut life) = host.life.take() {
-            life.child.kill().context("cannot kill a host")?;
-            life.child.wait().context("cannot wait for a host")?;
+            life.kill().context("cannot kill a host")?;
         }
         (host.stopped, host.start_at) = (false, None);
         Ok(())
@@ -123,19 +115,19 @@ impl Hosts {
         for n in 0..self.all.len() {
             let host = &mut self.all[n];
             if let Some(life) = &mut host.life
-                && let Some(status) = life.child.try_wait()?
+                && let Some(status) = life.status()?
             {
-                if life.door.get().is_some() {
+                if life.address().get().is_some() {
                     let words = format!("host `{}` ended by itself: {status}", host.name);
                     self.fallen.lock().unwrap_or_else(PoisonError::into_inner).push(words);
                 }
-                self.doors.all()[n] = Door::default();
+                self.doors.all()[n] = Address::default();
                 (host.life, host.start_at) = (None, Some(Instant::now() + AGAIN));
             }
             if host.start_at.is_some_and(|at| at <= Instant::now()) {
                 host.start_at = None;
                 let life = host.begin(&self.sexton, Arc::clone(&self.fallen))?;
-                self.doors.all()[n] = Arc::clone(&life.door);
+                self.doors.all()[n] = life.address().clone();
                 host.life = Some(life);
             }
         }
@@ -157,12 +149,7 @@ impl Hosts {
     /// Puts a plugin into the directories of all hosts, whole, by renaming, and waits until it is in use.
     pub(crate) fn put(&self, plugin: &str, component: &[u8], manifest: &str) -> Result<()> {
         for host in &self.all {
-            for (ending, bytes) in [("toml", manifest.as_bytes()), ("wasm", component)] {
-                let plugins = host.directory.join("plugins");
-                let new = plugins.join(format!(".{plugin}.{ending}.new"));
-                fs::write(&new, bytes)?;
-                fs::rename(&new, plugins.join(format!("{plugin}.{ending}")))?;
-            }
+            folder::put(&host.directory.join("plugins"), plugin, component, Some(manifest))?;
         }
         let start = Instant::now();
         for n in 0..self.all.len() {
@@ -188,9 +175,7 @@ impl Hosts {
     fn signal(&self, host: usize, name: &str) -> Result<()> {
         // A host that has ended by itself before this is reported as such.
         let Some(life) = &self.all[host].life else { return Ok(()) };
-        let sent = Command::new("kill").args([&format!("-{name}"), &life.child.id().to_string()]).status()?;
-        ensure!(sent.success(), "cannot send SIG{name}");
-        Ok(())
+        Ok(life.signal(name)?)
     }
 
     /// Returns the last line of each host's log.
@@ -204,47 +189,17 @@ impl Hosts {
 }
 
 impl Host {
-    fn begin(&self, sexton: &Path, fallen: Arc<Mutex<Vec<String>>>) -> Result<Life> {
-        let log = File::options().create(true).append(true).open(self.directory.join("log"))?;
-        let mut child = Command::new(sexton)
-            .args(["run", "--config", "sexton.toml"])
-            .current_dir(&self.directory)
-            .env_remove("SEXTON_URL")
-            .env_remove("NOTIFY_SOCKET")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {}", sexton.display()))?;
-        let stderr = child.stderr.take().context("stderr is piped")?;
-        let door = Door::default();
-        let (found, name) = (Arc::clone(&door), self.name.clone());
-        std::thread::spawn(move || listen(stderr, log, &name, &found, &fallen));
-        Ok(Life { child, door })
-    }
-}
-
-/// Keeps the log of a host until its end.
-fn listen(stderr: ChildStderr, mut log: File, name: &str, door: &Door, fallen: &Mutex<Vec<String>>) {
-    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-        if let Some(at) = line.find("http://").filter(|_| line.contains(" is up: ")) {
-            let address = line[at..].split(['/', ',']).nth(2).unwrap_or_default();
-            // This is logged once in a life.
-            let _ = door.set(format!("http://{address}"));
-        }
-        if line.contains("panicked at ") {
-            fallen.lock().unwrap_or_else(PoisonError::into_inner).push(format!("host `{name}`: {line}"));
-        }
-        // The log is for people, who miss a line if there is no room for it.
-        let _ = writeln!(log, "{line}");
-    }
-}
-
-impl Drop for Hosts {
-    fn drop(&mut self) {
-        for life in self.all.iter_mut().filter_map(|host| host.life.as_mut()) {
-            let _ = life.child.kill();
-            let _ = life.child.wait();
-        }
+    fn begin(&self, sexton: &Path, fallen: Arc<Mutex<Vec<String>>>) -> Result<Process> {
+        let mut log = File::options().create(true).append(true).open(self.directory.join("log"))?;
+        let name = self.name.clone();
+        let keep = move |line: String| {
+            if line.contains("panicked at ") {
+                fallen.lock().unwrap_or_else(PoisonError::into_inner).push(format!("host `{name}`: {line}"));
+            }
+            // The log is for people, who miss a line if there is no room for it.
+            let _ = writeln!(log, "{line}");
+        };
+        let process = Process::start(Command::new(sexton), &self.directory, keep);
+        process.with_context(|| format!("cannot start {}", sexton.display()))
     }
 }

@@ -6,10 +6,6 @@ mod checker;
 mod effects;
 mod hosts;
 mod load;
-#[path = "../../postgres/mod.rs"]
-mod postgres;
-#[path = "../../proxy/mod.rs"]
-mod proxy;
 mod report;
 mod trouble;
 
@@ -21,13 +17,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use chrono::{SecondsFormat, Utc};
 use clap::Parser;
+use sexton_testkit::folder;
+use sexton_testkit::postgres::{Cluster, Durable};
+use sexton_testkit::proxy::Proxy;
 
 use checker::{BEAT, History};
 use effects::Effects;
 use hosts::Hosts;
 use load::{Asked, ERRAND};
-use postgres::{Cluster, Durable};
-use proxy::Proxy;
 use trouble::{LEASE, Troubles};
 
 /// The hosts, whose names are also their database users.
@@ -168,10 +165,9 @@ impl Ground {
     fn put_errand(&self, args: &Args, hosts: &Hosts, time: Duration) -> Result<()> {
         let guests = match &args.guests {
             Some(path) => path.clone(),
-            None => beside()?.parent().context("this program lies in target/debug")?.join("guests"),
+            None => folder::guests(&std::env::current_exe()?),
         };
-        let path = guests.join("errand.wasm");
-        let guest = std::fs::read(&path).with_context(|| format!("no {}: `make guests` builds it", path.display()))?;
+        let guest = folder::guest(&guests, "errand").map_err(anyhow::Error::msg)?;
         let end = (Utc::now() + time).to_rfc3339_opts(SecondsFormat::Secs, true);
         let server = self.effects.address;
         let common = |name: &str| {

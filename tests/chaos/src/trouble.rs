@@ -7,10 +7,10 @@ use anyhow::Result;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
+use sexton_testkit::postgres::{Cluster, Mode};
+use sexton_testkit::proxy::Proxy;
 
 use crate::hosts::Hosts;
-use crate::postgres::{Cluster, Mode};
-use crate::proxy::Proxy;
 
 /// The hosts' lease.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use serde_json::Value;
+use sexton_testkit::postgres::{Cluster, Durable, Mode, shared};
+use sexton_testkit::proxy::Proxy;
 
 use super::{Fleet, course, has, probe, stand_aside, take_part};
 use crate::harness::{Host, attempts, list, outcome, state};
-use crate::postgres::{Cluster, Durable, Mode, shared};
-use crate::proxy::Proxy;
 
 const RUNS: usize = 60;
 

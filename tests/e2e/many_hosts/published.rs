@@ -2,9 +2,10 @@
 
 use std::fs;
 
+use sexton_testkit::postgres::shared;
+
 use super::{Fleet, course, probe, stand_aside};
 use crate::harness::{Host, Setup, guest, list, run_of, state};
-use crate::postgres::shared;
 
 /// A task `it` that may do whatever the probe does.
 const IT: &str =

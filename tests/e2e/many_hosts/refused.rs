@@ -4,9 +4,10 @@ use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use sexton_testkit::postgres::{fresh_schema, shared};
+
 use super::Fleet;
 use crate::harness::{PATIENCE, SEXTON, Setup};
-use crate::postgres::{fresh_schema, shared};
 
 /// Returns the last words of a host that ends by itself.
 fn refused(setup: &Setup) -> String {

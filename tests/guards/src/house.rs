@@ -33,6 +33,7 @@ const CLOCKS: &[&str] = &["Utc::now", "Local::now", "SystemTime::now"];
 pub const HOUSE: House = House {
     crates: &[
         Crate { name: "sexton", root: "host/src/lib.rs" },
+        Crate { name: "sexton_testkit", root: "host/testkit/src/lib.rs" },
         Crate { name: "sexton_task", root: "sdk/src/lib.rs" },
         Crate { name: "hostile", root: "tests/hostile/src/main.rs" },
         Crate { name: "chaos", root: "tests/chaos/src/main.rs" },

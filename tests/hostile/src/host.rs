@@ -1,22 +1,20 @@
 //! Starts the host under attack, or talks to one that is up.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use sexton_testkit::process::{Log, Process};
+use sexton_testkit::{PATIENCE, api, folder};
 
 use crate::ground::Ground;
 use crate::room::Room;
 use crate::vitals::Vitals;
-
-/// The time to wait for an event that must happen. It is generous, because machines that run this are busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The quota of the cache on a host that is started here, in bytes: the same as in `sexton.toml`.
 pub(crate) const CACHE_QUOTA: u64 = 16 << 20;
@@ -48,10 +46,10 @@ pub(crate) struct Arms {
 
 /// A host that was started here.
 struct Own {
-    child: Child,
-    /// Dropped after the child, which is in it.
+    process: Process,
+    /// Dropped after the process, which is in it.
     _room: Option<Room>,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Log,
 }
 
 impl Host {
@@ -69,42 +67,25 @@ impl Host {
         let sexton = with.sexton.as_ref().context("no `sexton` beside this program: `make hostile` builds it")?;
         let resolver = &with.resolver;
         let plugins = directory.join("plugins");
-        fs::create_dir_all(&plugins)?;
-        fs::write(directory.join("sexton.toml"), config)?;
+        folder::prepare(directory, config)?;
         ensure!(resolver.exists(), "{} is not there: `make hostile` builds it", resolver.display());
         let enter = room.as_ref().map(Room::enter).unwrap_or_default();
         // The process may have as few open files as is common. The host must raise that limit if it needs more.
-        let few_files = format!(r#"{enter}ulimit -Sn 1024; exec "$0" run --config sexton.toml"#);
-        let mut child = Command::new("sh")
+        let few_files = format!(r#"{enter}ulimit -Sn 1024; exec "$0" "$@""#);
+        let mut command = Command::new("sh");
+        command
             .args(["-c", &few_files])
             .arg(sexton)
-            .current_dir(directory)
             .env("LD_PRELOAD", resolver)
             .env("SECRET_OF_THE_HOST", crate::ground::SECRET)
             // With this, errors contain the host's stack, which no guest may read.
-            .env("RUST_BACKTRACE", "1")
-            .env_remove("SEXTON_URL")
-            .env_remove("NOTIFY_SOCKET")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {}", sexton.display()))?;
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let stderr = child.stderr.take().context("stderr is piped")?;
-        let (found, url) = mpsc::channel();
-        let kept = Arc::clone(&log);
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if let Some(at) = line.find("http://").filter(|_| line.contains(" is up: ")) {
-                    let address = line[at..].split(['/', ',']).nth(2).unwrap_or_default();
-                    let _ = found.send(format!("http://{address}"));
-                }
-                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-            }
-        });
-        let own = Own { child, _room: room, log };
-        let url = url.recv_timeout(PATIENCE).with_context(|| format!("the host did not come up:\n{}", own.log()))?;
+            .env("RUST_BACKTRACE", "1");
+        let log = Log::default();
+        let process = Process::start(command, directory, log.keep());
+        let process = process.with_context(|| format!("cannot start {}", sexton.display()))?;
+        let own = Own { process, _room: room, log };
+        let url = own.process.address().wait(PATIENCE);
+        let url = url.with_context(|| format!("the host did not come up:\n{}", own.log.text()))?;
         Self::at(url, plugins, directory, with, Some(own))
     }
 
@@ -116,12 +97,8 @@ impl Host {
     fn at(url: String, plugins: PathBuf, directory: &Path, with: &Arms, own: Option<Own>) -> Result<Self> {
         let address = url.trim_start_matches("http://").to_owned();
         let ground = Ground::prepare(&directory.join("ground"), &address)?;
-        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
-        let agent = config.build().into();
-        let guest = |name: &str| {
-            let path = with.guests.join(format!("{name}.wasm"));
-            fs::read(&path).with_context(|| format!("{} is not there: `make guests` builds it", path.display()))
-        };
+        let agent = api::client(PATIENCE);
+        let guest = |name: &str| folder::guest(&with.guests, name).map_err(anyhow::Error::msg);
         let sexton = with.sexton.clone();
         let mut host =
             Self { url, plugins, ground, pid: 0, guest: guest("hostile")?, noop: guest("noop")?, sexton, agent, own };
@@ -146,19 +123,13 @@ impl Host {
 
     /// Returns its log from line `from` on, if it was started here.
     pub(crate) fn log(&self, from: usize) -> Vec<String> {
-        let Some(own) = &self.own else { return Vec::new() };
-        let log = own.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.get(from..).unwrap_or_default().to_vec()
+        self.own.as_ref().map(|own| own.log.lines_from(from)).unwrap_or_default()
     }
 
     /// Sends any request, and returns status, headers and body.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> Result<http::Response<Vec<u8>>> {
-        let uri = format!("{}{path}", self.url);
-        let request = http::Request::builder().method(method).uri(uri).body(body.to_vec())?;
-        let (head, mut body) =
-            self.agent.run(request).with_context(|| format!("the host does not answer {method} {path}"))?.into_parts();
-        let body = body.with_config().limit(64 << 20).read_to_vec()?;
-        Ok(http::Response::from_parts(head, body))
+        let answer = api::ask(&self.agent, method, &format!("{}{path}", self.url), body);
+        answer.with_context(|| format!("the host does not answer {method} {path}"))
     }
 
     /// Checks that it accepts a new connection, and answers on it at once.
@@ -265,12 +236,7 @@ impl Host {
 
     /// Puts a component into the plugin directory as an author would: whole, by renaming.
     pub(crate) fn put(&self, name: &str, component: &[u8], manifest: &str) -> Result<()> {
-        for (ending, bytes) in [("toml", manifest.as_bytes()), ("wasm", component)] {
-            let new = self.plugins.join(format!(".{name}.{ending}.new"));
-            fs::write(&new, bytes)?;
-            fs::rename(&new, self.plugins.join(format!("{name}.{ending}")))?;
-        }
-        Ok(())
+        Ok(folder::put(&self.plugins, name, component, Some(manifest))?)
     }
 
     /// Removes plugins, and waits until the host has forgotten them.
@@ -291,28 +257,9 @@ impl Host {
     pub(crate) fn stop(mut self) -> Result<Duration> {
         let Some(own) = &mut self.own else { bail!("it was not started here") };
         let start = Instant::now();
-        let sent = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status()?;
-        ensure!(sent.success(), "the host is gone");
-        loop {
-            if let Some(status) = own.child.try_wait()? {
-                ensure!(status.success(), "the host ended with {status}");
-                return Ok(start.elapsed());
-            }
-            ensure!(start.elapsed() < PATIENCE, "the host does not stop");
-            std::thread::sleep(Duration::from_millis(10)); // as in `eventually`
-        }
-    }
-}
-
-impl Own {
-    fn log(&self) -> String {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        own.process.signal("TERM").context("the host is gone")?;
+        let status = own.process.wait(PATIENCE)?.context("the host does not stop")?;
+        ensure!(status.success(), "the host ended with {status}");
+        Ok(start.elapsed())
     }
 }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use sexton_testkit::folder;
 
 use attack::Attack;
 use conditions::{Condition, Passed};
@@ -123,7 +124,7 @@ fn run(args: &Args) -> Result<bool> {
 fn arms(args: &Args) -> Result<Arms> {
     let own = std::env::current_exe()?;
     let beside = own.parent().context("this program lies in a directory")?;
-    let guests = beside.parent().unwrap_or(beside).join("guests");
+    let guests = folder::guests(&own);
     let sexton = match &args.sexton {
         Some(path) => Some(path.canonicalize().with_context(|| format!("no binary at `{}`", path.display()))?),
         // A suite that only attacks a host which is up already needs none.

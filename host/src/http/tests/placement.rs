@@ -27,7 +27,7 @@ async fn announce(rig: &Rig, label: Name) {
 #[tokio::test]
 async fn a_run_shows_that_no_host_with_its_labels_is_up() {
     let rig = Rig::new();
-    let task = Arc::new(Task { runs_on: vec![gpu()], ..any_task("hello") });
+    let task = Arc::new(Task { runs_on: vec![gpu()], ..testkit::task("hello") });
     rig.catalog.change(|tasks| drop(tasks.insert(task.key.clone(), task)));
     let run = rig.waiting().await;
     // The reason of the run, in the list of runs, and of the task.

@@ -77,7 +77,7 @@ async fn a_change_over_another_change_is_a_conflict() {
 async fn schedules_of_tenants_are_apart() {
     let rig = Rig::new();
     rig.catalog.change(|tasks| {
-        let mut task = any_task("theirs");
+        let mut task = testkit::task("theirs");
         task.key.tenant = acme();
         tasks.insert(task.key.clone(), Arc::new(task));
     });

@@ -1,31 +1,16 @@
 //! Tests budgets with a clock that is moved by hand.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-
-use crate::attempt::RunHandle;
 use crate::plugins::manifest::Manifest;
-use crate::run::{Cause, RunId};
+use crate::run::Cause;
 use crate::tenant::TenantLimits;
+use crate::testkit::{TestClock, first_claim as claim, handle, name};
 
 use super::*;
-
-#[derive(Debug)]
-struct Hand(AtomicI64);
-
-impl Clock for Hand {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
-    }
-}
 
 struct Rig {
     budgets: Arc<Budgets>,
     catalog: Arc<Catalog>,
-    clock: Arc<Hand>,
-}
-
-fn name(text: &str) -> Name {
-    Name::new(text).unwrap()
+    clock: Arc<TestClock>,
 }
 
 fn key(tenant: &str, task: &str) -> TaskKey {
@@ -69,12 +54,12 @@ impl Rig {
             )
         });
         let tenants = Arc::new(Tenants::new(1, limits.collect()));
-        let clock = Arc::new(Hand(AtomicI64::new(1_000_000)));
+        let clock = TestClock::at(Timestamp::from_millis(1_000_000));
         Self { budgets: Arc::new(Budgets::new(Arc::clone(&catalog), tenants, clock.clone())), catalog, clock }
     }
 
     fn pass(&self, ms: i64) {
-        self.clock.0.fetch_add(ms, Ordering::SeqCst);
+        self.clock.set(Timestamp::from_millis(self.clock.now().as_millis() + ms));
     }
 
     fn begin(&self, run: i64, tenant: &str, task: &str) -> Underway {
@@ -102,10 +87,6 @@ impl Rig {
         let until = self.budgets.held_back(&key(tenant, task))?.until?;
         Some(until.as_millis() - self.clock.now().as_millis())
     }
-}
-
-fn claim(run: i64) -> ClaimKey {
-    ClaimKey { run: RunId(run), attempt: 1, fence: 1 }
 }
 
 #[test]
@@ -259,7 +240,7 @@ async fn fuel_of_an_attempt_under_way_is_charged() {
     let (over, is_over) = watch::channel(false);
     let watching = tokio::spawn(Arc::clone(&rig.budgets).watch(Arc::clone(&live), is_over));
     let _attempt = rig.begin(1, "acme", "free");
-    let handle = Arc::new(RunHandle::new(claim(1), key("acme", "free"), 0));
+    let handle = handle(claim(1), key("acme", "free"));
     live.insert(Arc::clone(&handle));
 
     handle.usage.fuel_used(6500);

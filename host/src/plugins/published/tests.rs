@@ -1,7 +1,5 @@
 //! Tests two hosts in one process, on one store. The test reports changes in place of their directories.
 
-use std::sync::Mutex;
-
 use tempfile::TempDir;
 
 use super::*;
@@ -12,25 +10,15 @@ use crate::store::Retention;
 use crate::store::published::{PluginKey, Publish, TOLD_FOR};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::task::Name;
-use crate::time::Timestamp;
+use crate::testkit::TestClock;
 use std::time::Duration;
 
 const LIMIT: u64 = 1000;
 
-/// A clock that the test moves.
-#[derive(Debug, Default)]
-struct Hand(Mutex<Timestamp>);
-
-impl Clock for Hand {
-    fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap()
-    }
-}
-
 /// A store, and the hosts that share it.
 struct Fleet {
     store: Arc<dyn Store>,
-    clock: Arc<Hand>,
+    clock: Arc<TestClock>,
     place: TempDir,
 }
 
@@ -85,8 +73,7 @@ impl Fleet {
     }
 
     fn pass(&self, time: Duration) {
-        let mut now = self.clock.0.lock().unwrap();
-        *now = now.plus(time);
+        self.clock.advance(time);
     }
 
     /// Writes to the store as an intruder could.

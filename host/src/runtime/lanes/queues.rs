@@ -199,9 +199,8 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::attempt::RunHandle;
-    use crate::run::{ClaimKey, RunId};
     use crate::task::TaskKey;
+    use crate::testkit::{first_claim, handle, task_key};
 
     const LONG: Duration = Duration::from_secs(3600);
 
@@ -212,9 +211,7 @@ mod tests {
 
     fn guest_that(tenant: &str, turns: u32, left: Duration, hog: bool) -> (Arc<Turn>, Job) {
         let tenant = Name::new(tenant).unwrap();
-        let key = ClaimKey { run: RunId(1), attempt: 1, fence: 1 };
-        let task = TaskKey { tenant: tenant.clone(), task: Name::new("task").unwrap() };
-        let handle = Arc::new(RunHandle::new(key, task, 0));
+        let handle = handle(first_claim(1), TaskKey { tenant: tenant.clone(), ..task_key("task") });
         let turn = Arc::new(Turn::new(Instant::now() + left, tenant, hog, handle));
         if turns > 0 {
             turn.has_used(Duration::from_micros(500) * turns);

@@ -288,8 +288,7 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::{ClaimKey, RunId};
-    use crate::task::TaskKey;
+    use crate::testkit::{first_claim, handle, task_key};
 
     fn us(us: u64) -> Duration {
         Duration::from_micros(us)
@@ -299,8 +298,8 @@ mod tests {
 
     impl Taken {
         fn new() -> Self {
-            let task = TaskKey { tenant: Name::default_tenant(), task: Name::new("probe").unwrap() };
-            let handle = Arc::new(RunHandle::new(ClaimKey { run: RunId(1), attempt: 1, fence: 1 }, task.clone(), 0));
+            let task = task_key("probe");
+            let handle = handle(first_claim(1), task.clone());
             let turn = Turn::new(Instant::now() + Duration::from_secs(1), task.tenant, false, handle);
             let came = turn.came;
             Self(turn, came)

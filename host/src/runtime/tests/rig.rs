@@ -8,30 +8,21 @@ use std::time::{Duration, Instant};
 
 use crate::attempt::{Ended, Order, RunHandle};
 use crate::catalog::Catalog;
+use crate::clock::SystemClock;
 use crate::imports::Services;
-use crate::retry::RetryPolicy;
-use crate::run::{Cause, Claim, ClaimKey, RunId};
+use crate::run::{Cause, Claim, ClaimKey};
 use crate::runtime::{Compiler, LoadError, Prepared, Refusal, Runtime, RuntimeConfig};
-use crate::schedule::{CatchUp, Trigger};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{ClaimRequest, NewRun, Store};
-use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
+use crate::task::{Limits, Task};
 use crate::tenant::Tenants;
-use crate::time::{Clock, Timestamp};
+use crate::testkit::{self, first_claim, name};
+use crate::time::Clock as _;
 
 /// Time after its deadline within which an attempt must end. It is far more than the promise of 50 ms, which holds for
 /// a machine that does nothing else, because tests run beside compilers. A guest that is not ended at all takes a
 /// minute.
 pub(super) const SLACK: Duration = Duration::from_secs(20);
-
-#[derive(Debug)]
-struct SystemTime;
-
-impl Clock for SystemTime {
-    fn now(&self) -> Timestamp {
-        chrono::Utc::now().into()
-    }
-}
 
 /// A runtime, and the directory of its compiled code.
 pub(super) struct Rig {
@@ -51,7 +42,7 @@ impl Rig {
         let store = SqliteStore::open(directory.path().join(name), &SqliteOptions::default()).unwrap();
         let services = Services {
             store: Arc::clone(&store) as Arc<dyn Store>,
-            clock: Arc::new(SystemTime),
+            clock: Arc::new(SystemClock),
             catalog: Arc::new(Catalog::default()),
             tenants: Arc::new(Tenants::only_default(1 << 20)),
             lock_waits: Arc::default(),
@@ -72,7 +63,7 @@ impl Rig {
 
     /// Claims `n` new runs of `task`.
     pub(super) async fn claims(&self, task: &Task, n: usize) -> Vec<Claim> {
-        let now = SystemTime.now();
+        let now = SystemClock.now();
         let run = NewRun::of(task.key.clone(), now, Cause::Demand);
         self.store.enqueue(vec![run; n], now).await.unwrap();
         let request = ClaimRequest {
@@ -114,46 +105,13 @@ pub(super) fn limits() -> Limits {
 }
 
 pub(super) fn task() -> Task {
-    Task {
-        key: TaskKey { tenant: Name::default_tenant(), task: Name::new("probe").unwrap() },
-        plugin: Name::new("probes").unwrap(),
-        description: None,
-        trigger: Trigger::OnDemand,
-        zone: chrono_tz::Tz::UTC,
-        overlap: Overlap::Skip,
-        timing: Default::default(),
-        catch_up: CatchUp::None,
-        retry: RetryPolicy::default(),
-        supervision: Default::default(),
-        runs_on: Vec::new(),
-        remarks: Vec::new(),
-        limits: limits(),
-        budget: Default::default(),
-        grants: Grants::default(),
-        settings: BTreeMap::new(),
-        input: Vec::new(),
-        args: vec!["--loud".into()],
-        env: BTreeMap::new(),
-    }
+    Task { plugin: name("probes"), limits: limits(), args: vec!["--loud".into()], ..testkit::task("probe") }
 }
 
 pub(super) fn order(task: &Arc<Task>) -> Order {
-    let key = ClaimKey { run: RunId(7), attempt: 2, fence: 1 };
-    let now = SystemTime.now();
-    Order {
-        claim: Arc::new(Claim {
-            key,
-            task: task.key.clone(),
-            due_at: now,
-            run_at: now,
-            cause: Cause::Demand,
-            input: b"the input".to_vec(),
-            failures: 1,
-            claimed_at: now,
-        }),
-        task: Arc::clone(task),
-        handle: Arc::new(RunHandle::new(key, task.key.clone(), task.limits.log)),
-    }
+    let order = testkit::order(ClaimKey { attempt: 2, ..first_claim(7) }, task, SystemClock.now());
+    let claim = Claim { input: b"the input".to_vec(), failures: 1, ..Claim::clone(&order.claim) };
+    Order { claim: Arc::new(claim), ..order }
 }
 
 /// Makes a program whose `run` has `body`, in a module that also has `fields`. 0 is success.

@@ -272,18 +272,17 @@ fn no_more_is_listed_than_is_bearable_and_nothing_beyond_the_calendar() {
 #[test]
 fn a_month_is_drawn_with_how_often_it_fires_on_each_day() {
     let drawn = month(&Plan::of(&cron("30 2 * * mon,sun"), Berlin), 2027, 3);
-    let expected = "\
-March 2027, Europe/Berlin
- Mon        Tue        Wed        Thu        Fri        Sat        Sun
-  1 x1       2          3          4          5          6          7 x1
-  8 x1       9         10         11         12         13         14 x1
- 15 x1      16         17         18         19         20         21 x1
- 22 x1      23         24         25         26         27         28 x1
- 29 x1      30         31
- 28: the clock skips 02:30: run at 03:00
-9 times in all
-";
-    assert_eq!(drawn, expected);
+    insta::assert_snapshot!(drawn, @"
+    March 2027, Europe/Berlin
+     Mon        Tue        Wed        Thu        Fri        Sat        Sun
+      1 x1       2          3          4          5          6          7 x1
+      8 x1       9         10         11         12         13         14 x1
+     15 x1      16         17         18         19         20         21 x1
+     22 x1      23         24         25         26         27         28 x1
+     29 x1      30         31
+     28: the clock skips 02:30: run at 03:00
+    9 times in all
+    ");
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! Runs the conformance tests on this store, and tests what happens when hosts share a database.
 
-#[path = "../../../../tests/postgres/mod.rs"]
-mod cluster;
 mod history;
 mod moving;
 mod sharing;
@@ -32,14 +30,15 @@ use crate::time::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sexton_testkit::postgres as cluster;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::*;
 use crate::lifecycle::Transition;
-use crate::run::{Accounts, Cause, Claim, Kept, Outcome, Report};
+use crate::run::{Cause, Claim, Outcome};
 use crate::store::conformance::{self, promises};
 use crate::store::{LockKind, WriteIf};
-use crate::supervision::Supervision;
+use crate::testkit;
 
 /// Most databases in use at once: each may have thirty connections, and the server takes two hundred.
 static ROOM: Semaphore = Semaphore::const_new(6);
@@ -140,18 +139,7 @@ async fn four(store: &PostgresStore) -> [ClaimKey; 4] {
 }
 
 fn finish(claim: ClaimKey, outcome: Outcome, transition: Transition, at: Timestamp) -> Finish {
-    let report = Report {
-        outcome,
-        started_at: at,
-        ended_at: at,
-        message: None,
-        backtrace: None,
-        accounts: Accounts::default(),
-        log: Kept::default(),
-        stdout: Kept::default(),
-        stderr: Kept::default(),
-    };
-    Finish { claim, transition, report, supervision: Supervision::default(), expired_by: None, death: None }
+    testkit::finish(claim, transition, testkit::report(outcome, at))
 }
 
 fn success(claim: ClaimKey, at: Timestamp) -> Finish {

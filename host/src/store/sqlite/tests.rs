@@ -31,10 +31,11 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::run::{Accounts, Cause, Kept, Outcome, Report};
+use crate::run::{Cause, Outcome};
 use crate::store::conformance::{self, promises};
 use crate::store::{Fire, LockKind, WriteIf};
 use crate::supervision::Supervision;
+use crate::testkit;
 
 /// Opens a store in a directory of its own, which is removed with the second value.
 fn open() -> (Arc<SqliteStore>, TempDir) {
@@ -105,19 +106,8 @@ async fn claim(store: &SqliteStore) -> ClaimKey {
 }
 
 fn finish(claim: ClaimKey) -> Finish {
-    let report = Report {
-        outcome: Outcome::Succeeded,
-        started_at: NOW,
-        ended_at: NOW,
-        message: None,
-        backtrace: None,
-        accounts: Accounts::default(),
-        log: Kept::default(),
-        stdout: Kept::default(),
-        stderr: Kept::default(),
-    };
     let transition = crate::lifecycle::Transition::Succeed(Output { content_type: None, body: b"made".to_vec() });
-    Finish { claim, transition, report, supervision: Supervision::default(), expired_by: None, death: None }
+    testkit::finish(claim, transition, testkit::report(Outcome::Succeeded, NOW))
 }
 
 /// Returns the line with which opening `path` fails.

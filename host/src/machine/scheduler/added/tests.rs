@@ -1,25 +1,14 @@
 //! Tests with a clock that a test moves, over a real store.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-
 use super::*;
 use crate::lifecycle::Transition;
-use crate::run::{Accounts, Kept, Outcome, Output, Report, RunState};
+use crate::run::{Outcome, Output, RunState};
 use crate::schedule::{CatchUp, Trigger};
 use crate::store::added::{AddSchedule, ScheduleInfo, ScheduleKey};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
-use crate::store::{ClaimRequest, Finish, RunFilter, RunInfo};
-use crate::supervision::Supervision;
-use crate::task::{Name, Overlap, TaskKey};
-
-#[derive(Debug)]
-struct Hand(AtomicI64);
-
-impl Clock for Hand {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
-    }
-}
+use crate::store::{ClaimRequest, RunFilter, RunInfo};
+use crate::task::{Name, Overlap};
+use crate::testkit::{self, TestClock, name, task_key};
 
 /// Returns the instant `seconds` after noon on 2027-01-15 in UTC.
 fn at(seconds: i64) -> Timestamp {
@@ -28,14 +17,10 @@ fn at(seconds: i64) -> Timestamp {
 
 const DAY: i64 = 24 * 3600;
 
-fn name(text: &str) -> Name {
-    Name::new(text).unwrap()
-}
-
 /// The scheduler of a host, without the host.
 struct Rig {
     scheduler: AddedSchedules,
-    clock: Arc<Hand>,
+    clock: Arc<TestClock>,
     known: Known,
     _directory: tempfile::TempDir,
 }
@@ -45,7 +30,7 @@ impl Rig {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> =
             SqliteStore::open(directory.path().join("store.db"), &SqliteOptions::default()).unwrap();
-        let clock = Arc::new(Hand(AtomicI64::new(at(0).as_millis())));
+        let clock = TestClock::at(at(0));
         let scheduler = AddedSchedules { store, catalog: Arc::default(), clock: clock.clone(), pause: Arc::default() };
         let rig = Self { scheduler, clock, known: Known::default(), _directory: directory };
         rig.has_task(catch_up);
@@ -53,7 +38,7 @@ impl Rig {
     }
 
     fn has_task(&self, catch_up: CatchUp) {
-        let task = Task { catch_up, overlap: Overlap::Allow(16), ..crate::http::tests::any_task("a") };
+        let task = Task { catch_up, overlap: Overlap::Allow(16), ..testkit::task("a") };
         self.scheduler.catalog.replace([(task.key.clone(), Arc::new(task))].into());
     }
 
@@ -84,7 +69,7 @@ impl Rig {
 
     /// Does what a host does when it looks at `now`.
     async fn look(&mut self, now: Timestamp) {
-        self.clock.0.store(now.as_millis(), Ordering::Relaxed);
+        self.clock.set(now);
         assert_eq!(self.scheduler.load(&mut self.known).await, Loaded::All);
         self.scheduler.wake(&mut self.known);
         self.scheduler.fire_due(&mut self.known).await;
@@ -109,10 +94,9 @@ impl Rig {
     /// Lets every waiting run succeed.
     async fn work(&self) {
         let now = self.clock.now();
-        let key = TaskKey { tenant: Name::default_tenant(), task: name("a") };
         let request = ClaimRequest {
             host: "one".into(),
-            tasks: Arc::new([(key, 1000)].into()),
+            tasks: Arc::new([(task_key("a"), 1000)].into()),
             limit: 1000,
             policies: Default::default(),
             tenants: Default::default(),
@@ -120,25 +104,8 @@ impl Rig {
             now,
         };
         for claim in self.scheduler.store.claim(request).await.unwrap().claims {
-            let report = Report {
-                outcome: Outcome::Succeeded,
-                started_at: now,
-                ended_at: now,
-                message: None,
-                backtrace: None,
-                accounts: Accounts::default(),
-                log: Kept::default(),
-                stdout: Kept::default(),
-                stderr: Kept::default(),
-            };
-            let finish = Finish {
-                claim: claim.key,
-                transition: Transition::Succeed(Output::default()),
-                report,
-                supervision: Supervision::default(),
-                expired_by: None,
-                death: None,
-            };
+            let transition = Transition::Succeed(Output::default());
+            let finish = testkit::finish(claim.key, transition, testkit::report(Outcome::Succeeded, now));
             self.scheduler.store.finish(Arc::new(finish)).await.unwrap();
         }
     }
@@ -257,7 +224,7 @@ async fn a_change_counts_at_once_and_from_then_on() {
     rig.minutely("k").await;
     rig.minutely("gone").await;
     rig.look(at(0)).await;
-    rig.clock.0.store(at(100).as_millis(), Ordering::Relaxed);
+    rig.clock.set(at(100));
     rig.add("k", Trigger::Every(Duration::from_secs(90)), |_| {}).await;
     let gone = ScheduleKey { tenant: Name::default_tenant(), key: name("gone") };
     rig.scheduler.store.delete_schedule(gone, None, at(100)).await.unwrap();

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -15,9 +14,9 @@ use crate::machine::scheduler::timetable::Timetable;
 use crate::plugins::manifest::Manifest;
 use crate::run::{Claim, ClaimKey, Outcome, Output, RunState};
 use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
-use crate::store::{ClaimRequest, Finish, RunFilter, RunInfo, Store, TaskState};
-use crate::supervision::Supervision;
+use crate::store::{ClaimRequest, RunFilter, RunInfo, Store, TaskState};
 use crate::task::{Name, TaskKey};
+use crate::testkit::{self, TestClock};
 use crate::time::{Clock, Timestamp};
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -26,16 +25,6 @@ pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The most runs that are listed.
 const ALL: usize = 100_000;
-
-/// A clock that shows a fixed time.
-#[derive(Debug)]
-pub(super) struct Hands(AtomicI64);
-
-impl Clock for Hands {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
-    }
-}
 
 /// Returns an instant of the year 2027, in UTC: `05-03 12:00:00`.
 pub(super) fn at(text: &str) -> Timestamp {
@@ -74,7 +63,7 @@ fn tasks(text: &str) -> BTreeMap<TaskKey, Arc<crate::task::Task>> {
 /// A store, a clock, and runs under way.
 pub(super) struct Rig {
     pub(super) store: Arc<dyn Store>,
-    pub(super) clock: Arc<Hands>,
+    pub(super) clock: Arc<TestClock>,
     going: Vec<(ClaimKey, Timestamp)>,
     at_once: u32,
     _place: tempfile::TempDir,
@@ -85,7 +74,7 @@ impl Rig {
         let place = tempfile::tempdir().unwrap();
         let options = SqliteOptions { sync: Durability::Normal, ..SqliteOptions::default() };
         let store = SqliteStore::open(place.path().join("db"), &options).unwrap();
-        let clock = Arc::new(Hands(AtomicI64::new(at(now).as_millis())));
+        let clock = TestClock::at(at(now));
         Self { store, clock, going: Vec::new(), at_once: 1, _place: place }
     }
 
@@ -116,7 +105,7 @@ impl Rig {
 
     /// Sets the clock and does nothing else: hosts are down, or the machine slept.
     pub(super) fn set(&self, to: Timestamp) {
-        self.clock.0.store(to.as_millis(), Ordering::Relaxed);
+        self.clock.set(to);
     }
 
     /// Lets the time pass until `to` with `host` up, which looks whenever it has to. Every run takes `takes`, and is
@@ -168,14 +157,8 @@ impl Rig {
             Outcome::Killed => Transition::Cancel,
             _ => Transition::Succeed(Output::default()),
         };
-        let finish = Finish {
-            claim,
-            transition,
-            report: report_without_guest(outcome, end, end, String::new()),
-            supervision: Supervision::default(),
-            expired_by: None,
-            death: None,
-        };
+        let report = report_without_guest(outcome, end, end, String::new());
+        let finish = testkit::finish(claim, transition, report);
         self.store.finish(Arc::new(finish)).await.unwrap();
     }
 

@@ -7,7 +7,6 @@ use crate::store::runs::Runs as _;
 use crate::store::tasks::Tasks as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -17,25 +16,17 @@ use crate::lifecycle::Transition;
 use crate::machine::scheduler::Scheduler;
 use crate::machine::scheduler::reacting::Reacting;
 use crate::plugins::manifest::Manifest;
-use crate::run::{Accounts, Cause, ClaimKey, Kept, Outcome, Output, Report};
+use crate::run::{Cause, ClaimKey, Outcome, Output};
 use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
 use crate::store::{ClaimRequest, Finish, NewRun, RunFilter, RunInfo};
 use crate::supervision::Supervision;
 use crate::task::{Name, TaskKey};
+pub(super) use crate::testkit::task_key as key;
+use crate::testkit::{self, TestClock};
 use crate::time::{Clock, Timestamp};
 
 pub(super) const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
-
-/// A clock that shows a fixed time.
-#[derive(Debug)]
-struct Hand(AtomicI64);
-
-impl Clock for Hand {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
-    }
-}
 
 /// The course of an attempt.
 #[derive(Clone, Copy)]
@@ -54,7 +45,7 @@ pub(super) enum Goes {
 pub(super) struct World {
     pub(super) store: Arc<SqliteStore>,
     catalog: Arc<Catalog>,
-    clock: Arc<Hand>,
+    clock: Arc<TestClock>,
     working: Vec<(Timestamp, ClaimKey, Goes)>,
     claimed: usize,
     /// The most attempts under way at once.
@@ -75,7 +66,7 @@ impl World {
         let world = Self {
             store: SqliteStore::open(place.path().join("db"), &options).unwrap(),
             catalog: Arc::default(),
-            clock: Arc::new(Hand(AtomicI64::new(START.as_millis()))),
+            clock: TestClock::at(START),
             working: Vec::new(),
             claimed: 0,
             most: 0,
@@ -114,7 +105,7 @@ impl World {
     }
 
     fn set_clock(&self, to: Timestamp) {
-        self.clock.0.store(to.as_millis(), Ordering::SeqCst);
+        self.clock.set(to);
     }
 
     /// Sets the clock back. Attempts under way last for as long as they would have.
@@ -190,20 +181,8 @@ impl World {
     }
 
     async fn finish(&self, claim: ClaimKey, outcome: Outcome, transition: Transition, at: Timestamp) {
-        let kept = Kept::default;
-        let report = Report {
-            outcome,
-            started_at: at,
-            ended_at: at,
-            message: None,
-            backtrace: None,
-            accounts: Accounts::default(),
-            log: kept(),
-            stdout: kept(),
-            stderr: kept(),
-        };
         let supervision = Supervision { pause_after: None, brake: None };
-        let finish = Finish { claim, transition, report, supervision, expired_by: None, death: None };
+        let finish = Finish { supervision, ..testkit::finish(claim, transition, testkit::report(outcome, at)) };
         self.store.finish(Arc::new(finish)).await.unwrap();
     }
 
@@ -232,8 +211,4 @@ impl Host {
         self.reacting.learn(&self.scheduler.catalog);
         self.scheduler.react(&mut self.reacting).await;
     }
-}
-
-pub(super) fn key(task: &str) -> TaskKey {
-    TaskKey { tenant: Name::default_tenant(), task: Name::new(task).unwrap() }
 }

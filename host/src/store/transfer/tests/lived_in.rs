@@ -15,6 +15,7 @@ use crate::store::{
 };
 use crate::supervision::Supervision;
 use crate::task::{Name, TaskKey};
+use crate::testkit;
 use crate::time::Timestamp;
 
 /// The time at which the store was in use.
@@ -75,14 +76,7 @@ fn report(outcome: Outcome, said: &str) -> Report {
 }
 
 async fn finish(store: &dyn Store, claim: &Claim, transition: Transition, report: Report) {
-    let finish = Finish {
-        claim: claim.key,
-        transition,
-        report,
-        supervision: Supervision::default(),
-        expired_by: None,
-        death: None,
-    };
+    let finish = testkit::finish(claim.key, transition, report);
     store.finish(finish.into()).await.unwrap();
 }
 

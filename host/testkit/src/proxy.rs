@@ -1,7 +1,4 @@
 //! A TCP proxy between a host and its database, whose connections can be cut, refused and stalled.
-//!
-//! This file is included by path, so it uses only std.
-#![allow(dead_code, reason = "each of those who include it uses a part of it")]
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
@@ -15,7 +12,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// A proxy on a port of its own. Dropping it cuts all connections, and accepts no more.
 #[derive(Debug)]
-pub(crate) struct Proxy {
+pub struct Proxy {
     address: SocketAddr,
     line: Arc<Line>,
 }
@@ -40,7 +37,7 @@ struct State {
 
 impl Proxy {
     /// Starts a proxy for the server at `target`.
-    pub(crate) fn to(target: SocketAddr) -> Self {
+    pub fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
         let address = listener.local_addr().expect("it is bound");
         let line = Arc::new(Line { target, state: Mutex::default(), changed: Condvar::new() });
@@ -50,12 +47,12 @@ impl Proxy {
     }
 
     /// Returns the address that it listens on.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Cuts all open connections. Returns how many there were.
-    pub(crate) fn cut(&self) -> usize {
+    pub fn cut(&self) -> usize {
         let cut = std::mem::take(&mut self.line.state().open);
         for ends in cut.values() {
             close(ends);
@@ -65,13 +62,13 @@ impl Proxy {
     }
 
     /// Closes new connections as soon as they arrive, or no longer does so. Open connections go on.
-    pub(crate) fn refuse(&self, refuse: bool) {
+    pub fn refuse(&self, refuse: bool) {
         self.line.state().refusing = refuse;
     }
 
     /// Passes nothing on, in either direction, including the ends of connections; or passes on everything that has
     /// gathered. New connections are accepted during a stall.
-    pub(crate) fn stall(&self, stall: bool) {
+    pub fn stall(&self, stall: bool) {
         self.line.state().stalled = stall;
         self.line.changed.notify_all();
     }

@@ -1,24 +1,22 @@
 //! Starts a real PostgreSQL server for tests and benches, in a temporary folder that is removed with the process that
 //! started it.
 //!
-//! This file is included by path, so it uses only std and tempfile. The server listens on loopback only and accepts
-//! every client. It sorts texts as people do, not by their bytes, where it can. So code that needs the order of bytes
-//! and does not state it fails here.
+//! The server listens on loopback only and accepts every client. It sorts texts as people do, not by their bytes, where
+//! it can. So code that needs the order of bytes and does not state it fails here.
 //!
 //! If the server's programs are missing, starting one panics with a line that says what to install. No test is skipped.
-#![allow(dead_code, reason = "each of those who include it uses a part of it")]
 
 use std::fs;
-use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::ops::Range;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::ports;
 
 /// The programs that an installation must have, all in one folder.
 const PROGRAMS: [&str; 4] = ["initdb", "pg_ctl", "postgres", "psql"];
@@ -29,10 +27,6 @@ const MISSING: &str = "PostgreSQL's server is missing, which these tests start: 
 
 /// The user and the database of a new cluster.
 const NAME: &str = "sexton";
-
-/// The range in which ports are searched: below those that systems give to outgoing connections (Linux: from 32768), so
-/// that none of these takes the port of a stopped server before it starts again.
-const PORTS: Range<u16> = 20_000..32_000;
 
 /// The number of ports that are tried, because another process may take one between the check and the start.
 const TRIES: usize = 20;
@@ -53,11 +47,11 @@ rm -rf -- "$1"
 
 /// Whether a commit waits for the disk. If not, a crash of the server loses nothing, but one of the machine does.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Durable(pub(crate) bool);
+pub struct Durable(pub bool);
 
 /// A way to stop a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// The server ends all connections and cleans up.
     Fast,
     /// Like a crash: the server has to recover when it starts.
@@ -66,7 +60,7 @@ pub(crate) enum Mode {
 
 impl Mode {
     /// Returns the word of `pg_ctl`.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Fast => "fast",
             Self::Immediate => "immediate",
@@ -76,7 +70,7 @@ impl Mode {
 
 /// A server that is up, with a database. It is removed when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Cluster {
+pub struct Cluster {
     programs: PathBuf,
     user: Option<User>,
     directory: PathBuf,
@@ -93,7 +87,7 @@ struct User {
 
 impl Cluster {
     /// Creates a cluster and starts its server. Returns once it accepts connections.
-    pub(crate) fn start(durable: Durable) -> Self {
+    pub fn start(durable: Durable) -> Self {
         let programs = programs().unwrap_or_else(|| panic!("{MISSING}"));
         let user = other_user();
         let directory = tempfile::Builder::new().prefix("sexton-postgres-").tempdir();
@@ -111,60 +105,60 @@ impl Cluster {
     }
 
     /// Returns the port that it listens on, at 127.0.0.1. It stays the same over a restart.
-    pub(crate) fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.port
     }
 
     /// Returns the address that it listens on.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     /// Returns the URL of its database, for the user that owns it.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         self.url_by_way_of(NAME, self.address())
     }
 
     /// Does the same with `schema` as the search path, for programs that take no schema.
-    pub(crate) fn url_of_schema(&self, schema: &str) -> String {
+    pub fn url_of_schema(&self, schema: &str) -> String {
         format!("{}?options=-csearch_path%3D{schema}", self.url())
     }
 
     /// Returns the URL of its database for `user`, over an address that leads to it.
-    pub(crate) fn url_by_way_of(&self, user: &str, address: SocketAddr) -> String {
+    pub fn url_by_way_of(&self, user: &str, address: SocketAddr) -> String {
         format!("postgres://{user}@{address}/{NAME}")
     }
 
     /// Runs statements with `psql`. Returns the rows: a line each, columns separated by `|`, NULL as nothing.
-    pub(crate) fn psql(&self, sql: &str) -> String {
+    pub fn psql(&self, sql: &str) -> String {
         self.psql_in("public", sql)
     }
 
     /// Does the same, with `schema` as the search path.
-    pub(crate) fn psql_in(&self, schema: &str, sql: &str) -> String {
+    pub fn psql_in(&self, schema: &str, sql: &str) -> String {
         self.try_psql_in(schema, sql).unwrap_or_else(|why| panic!("{sql}: {why}"))
     }
 
     /// Does the same for callers that expect an error, such as that the server is down.
-    pub(crate) fn try_psql_in(&self, schema: &str, sql: &str) -> Result<String, String> {
+    pub fn try_psql_in(&self, schema: &str, sql: &str) -> Result<String, String> {
         self.ask(NAME, schema, sql)
     }
 
     /// Stops the server, and starts it again.
-    pub(crate) fn restart(&self, mode: Mode) {
+    pub fn restart(&self, mode: Mode) {
         self.stop(mode);
         self.start_again();
     }
 
     /// Stops the server. Its port stays free until it is started again.
-    pub(crate) fn stop(&self, mode: Mode) {
+    pub fn stop(&self, mode: Mode) {
         let mut command = self.program("pg_ctl");
         command.args(["stop", "--silent", "--wait", "--timeout=60", "--mode", mode.as_str(), "--pgdata=data"]);
         done(&mut command).unwrap_or_else(|why| panic!("cannot stop PostgreSQL: {why}"));
     }
 
     /// Starts the server after [`Cluster::stop`]. Returns once it accepts connections.
-    pub(crate) fn start_again(&self) {
+    pub fn start_again(&self) {
         self.launch().unwrap_or_else(|why| panic!("cannot start PostgreSQL: {why}"));
     }
 
@@ -193,7 +187,7 @@ impl Cluster {
     fn start_somewhere(&mut self) {
         let mut said = String::new();
         for _ in 0..TRIES {
-            self.port = free_port();
+            self.port = ports::free();
             match self.launch() {
                 Ok(()) => return,
                 Err(why) if why.contains("could not bind") => said = why,
@@ -255,13 +249,13 @@ impl Drop for Cluster {
 
 /// Returns the server that all tests of this process share, if they neither stop it nor look at other tests' objects.
 /// It does not wait for the disk.
-pub(crate) fn shared() -> &'static Cluster {
+pub fn shared() -> &'static Cluster {
     static SHARED: OnceLock<Cluster> = OnceLock::new();
     SHARED.get_or_init(|| Cluster::start(Durable(false)))
 }
 
 /// Returns the name of a schema that no other test of this process uses. It does not exist yet.
-pub(crate) fn fresh_schema() -> String {
+pub fn fresh_schema() -> String {
     static LAST: AtomicU32 = AtomicU32::new(0);
     format!("test_{}", LAST.fetch_add(1, Ordering::Relaxed) + 1)
 }
@@ -318,14 +312,6 @@ fn guard(directory: &Path) -> Child {
         .process_group(0)
         .spawn()
         .expect("there is a shell")
-}
-
-/// Returns a free port.
-fn free_port() -> u16 {
-    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    // The port is random, so that processes that search at the same time rarely find the same one.
-    let by_chance = || PORTS.start + (RandomState::new().hash_one(()) % PORTS.len() as u64) as u16;
-    std::iter::repeat_with(by_chance).take(1000).find(free).expect("one of so many ports is free")
 }
 
 /// Runs a command to its end. Returns its output, or why it failed.
