@@ -28,7 +28,7 @@ const WAITS: u32 = 3;
 /// A thread that always wants a processor, with the priority of those that run guests. Its waits show what this machine
 /// does to any program, which is no fault of the host.
 ///
-/// Where the guest's instructions take long, the thread does the same work again and again, with the priority of threads
+/// If the guest's instructions take long, the thread does the same work again and again, with the priority of threads
 /// on which guests spin: the host cannot end a guest within an instruction.
 struct Rival {
     over: Arc<AtomicBool>,

@@ -197,7 +197,7 @@ pub const AREAS: &[Area] = &[
     Area { path: "host/src/runtime", most: 0 },
     Area { path: "host/src/schedule", most: 0 },
     Area { path: "host/src/simulation", most: 0 },
-    Area { path: "host/src/store", most: 801 },
+    Area { path: "host/src/store", most: 0 },
     Area { path: "host/src/supervisor", most: 0 },
     Area { path: "host/src/telemetry", most: 0 },
     Area { path: "sdk", most: 0 },
