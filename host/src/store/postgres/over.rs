@@ -6,6 +6,10 @@
 //! think that going through all live runs is as good, for as long as it believes that there are none: what it was told when
 //! somebody last counted them.
 
+use const_format::formatcp;
+
+use crate::store::codes::CANCELLED;
+
 /// What a run that is over keeps of what it was.
 const KEPT: [&str; 18] = [
     "id",
@@ -45,7 +49,7 @@ impl Over<'_> {
     pub(super) const fn called_off<'a>(over_at: &'a str, message: &'a str) -> Over<'a> {
         Over {
             over_at,
-            state: "4",
+            state: formatcp!("{CANCELLED}"),
             failures: "r.failures",
             outcome: "r.outcome",
             bytes: "r.bytes",
