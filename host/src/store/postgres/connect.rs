@@ -16,6 +16,7 @@ use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::errors::translate;
+use super::planner;
 use crate::store::{Result, StoreError};
 
 /// How long a server may take to accept a connection. Several hosts in the URL are tried one after the other.
@@ -25,17 +26,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// clients unless told otherwise.
 const CONNECTIONS: usize = 14;
 
-/// What is said to the server for each connection. Statements find their rows by index and in its order, whatever the planner
-/// thinks of a table: what waits and runs may be ten rows now and a million in a minute, long before anybody counts them
-/// again. So plans are made once, for a handful of rows, and to step to a row by index is said to be cheap, to go through an
-/// index dear; and where a statement has `state + 0`, an index of all that wait must not be taken for one of what is looked
-/// for. (With plans made for each statement, as is usual, a claim of 512 runs out of 12,000 took 885 ms, and takes 4.)
-///
-/// What is stopped in the middle of a transaction (a suspended machine) must not hold rows for long, and who waits for a row
-/// must not wait for ever.
-const SETTINGS: &str = "-c jit=off -c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off \
-     -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan -c random_page_cost=0.02 -c seq_page_cost=0.02 \
-     -c cpu_index_tuple_cost=0.5 -c idle_in_transaction_session_timeout=5000 -c lock_timeout=4000";
+/// Settings of every connection. A client stopped in the middle of a transaction (a suspended machine) must not hold
+/// rows for long, and a transaction must not wait for a row for ever.
+const PATIENCE: &str = "-c idle_in_transaction_session_timeout=5000 -c lock_timeout=4000";
 
 /// Where a database is, and who asks. What may be a password is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -111,7 +104,7 @@ impl Connector {
         let mut config = options.url.config();
         let said = config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
         config
-            .options(format!("{said}-c search_path={} {SETTINGS}", options.schema))
+            .options(format!("{said}-c search_path={} {PATIENCE}", options.schema))
             .application_name(format!("sexton {}", options.host));
         let connect = config.get_connect_timeout().copied().unwrap_or(CONNECT);
         config.connect_timeout(connect);
@@ -153,13 +146,15 @@ impl Connector {
         (self.config.clone(), self.tls.clone())
     }
 
-    /// A pool of connections, each made when it is needed.
+    /// Creates a pool of connections, each opened when it is needed: those that have the planner's settings.
     pub(super) fn pool(&self) -> Result<Pool> {
+        let mut config = self.config.clone();
+        planner::set_up(&mut config);
         // What is broken is taken out by who finds it broken (`Tx`): there is no need to ask before each use.
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = match &self.tls {
-            Some(tls) => Manager::from_config(self.config.clone(), tls.clone(), manager),
-            None => Manager::from_config(self.config.clone(), NoTls, manager),
+            Some(tls) => Manager::from_config(config, tls.clone(), manager),
+            None => Manager::from_config(config, NoTls, manager),
         };
         Pool::builder(manager)
             .max_size(CONNECTIONS)

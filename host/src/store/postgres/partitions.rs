@@ -25,6 +25,7 @@ use crate::time::Timestamp;
 use super::day::Day;
 use super::errors::{Failure, Remedy, Step, translate};
 use super::history::TIME;
+use super::planner::READS_ALL_ROWS;
 use super::rows::state;
 use super::tally::Tally;
 use super::tx::Tx;
@@ -231,13 +232,10 @@ async fn drop_day(store: &PostgresStore, day: Day) -> Step<u64> {
 /// Count a day's runs off, delete their keys, move what stays to the default partition, and drop the day's tables. What holds
 /// up others comes last.
 async fn clear(tx: &mut Tx, day: &str) -> Step<u64> {
-    // Nobody changes them from here on; whoever reads goes on. Another host that is at it does not wait. Here all rows are
-    // read, so what is said about finding rows by index does not hold.
-    tx.batch(&format!(
-        "LOCK TABLE runs_{day}, attempts_{day} IN SHARE ROW EXCLUSIVE MODE NOWAIT; \
-         SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on"
-    ))
-    .await?;
+    // From here on no other transaction changes the tables, but all can read. Another host that drops the same day
+    // fails at once.
+    tx.batch(&format!("LOCK TABLE runs_{day}, attempts_{day} IN SHARE ROW EXCLUSIVE MODE NOWAIT; {READS_ALL_ROWS}"))
+        .await?;
     let mut tally = Tally::default();
     let mut gone = 0;
     let counted =
