@@ -27,6 +27,7 @@ use super::errors::{Failure, Remedy, Step, translate};
 use super::history::TIME;
 use super::planner::READS_ALL_ROWS;
 use super::rows::state;
+use super::schema::{ATTEMPT_NUMBERS, RUN_NUMBERS};
 use super::tally::Tally;
 use super::tx::Tx;
 use super::{PostgresStore, read};
@@ -66,9 +67,9 @@ fn days<'a>(tables: impl IntoIterator<Item = &'a tokio_postgres::Row>) -> BTreeS
 fn make_sql(day: Day) -> Option<String> {
     let (name, from, to) = (day.name()?, day.0, day.end());
     Some(format!(
-        "CREATE TABLE runs_{name} (LIKE runs); \
+        "CREATE TABLE runs_{name} (LIKE runs, CONSTRAINT numbers_known CHECK ({RUN_NUMBERS})); \
          ALTER TABLE runs ATTACH PARTITION runs_{name} FOR VALUES FROM ({from}) TO ({to}); \
-         CREATE TABLE attempts_{name} (LIKE attempts); \
+         CREATE TABLE attempts_{name} (LIKE attempts, CONSTRAINT numbers_known CHECK ({ATTEMPT_NUMBERS})); \
          ALTER TABLE attempts ATTACH PARTITION attempts_{name} FOR VALUES FROM ({from}) TO ({to})"
     ))
 }

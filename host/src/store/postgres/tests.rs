@@ -3,6 +3,7 @@
 #[path = "../../../../tests/postgres/mod.rs"]
 mod cluster;
 mod history;
+mod migrating;
 mod moving;
 mod sharing;
 
