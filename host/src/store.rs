@@ -24,6 +24,7 @@ pub mod hosts;
 mod latest;
 pub mod locks;
 mod loss;
+mod migrations;
 pub mod postgres;
 pub mod published;
 pub mod repairs;

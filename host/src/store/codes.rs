@@ -14,6 +14,31 @@ pub(super) const fn state_code(state: RunState) -> i64 {
     }
 }
 
+/// The states as statements name them: `state = {WAITING}`.
+pub(super) const WAITING: i64 = state_code(RunState::Waiting);
+pub(super) const RUNNING: i64 = state_code(RunState::Running);
+/// The first of the states that are over.
+pub(super) const SUCCEEDED: i64 = state_code(RunState::Succeeded);
+#[cfg(test)]
+pub(super) const FAILED: i64 = state_code(RunState::Failed);
+/// The last state.
+pub(super) const CANCELLED: i64 = state_code(RunState::Cancelled);
+
+/// The cause of runs that people ask for, as statements name it.
+pub(super) const DEMAND: i64 = cause_code(Cause::Demand);
+/// The cause of runs that tasks ask for.
+pub(super) const TASK: i64 = cause_code(Cause::Task);
+
+const _: () = assert!(
+    WAITING == 0 && RUNNING == 1 && SUCCEEDED == 2 && TASK == 3,
+    "conditions of indexes name these numbers (`migrations/`): a statement that names others would not find the index"
+);
+
+/// The number of the first word of every list, and those of the last cause and the last outcome.
+pub(super) const FIRST: i64 = 0;
+pub(super) const LAST_CAUSE: usize = CAUSES.len() - 1;
+pub(super) const LAST_OUTCOME: usize = Outcome::ALL.len() - 1;
+
 /// All causes, each at the index that is its number.
 pub(super) const CAUSES: [Cause; 4] = [Cause::Schedule, Cause::Start, Cause::Demand, Cause::Task];
 

@@ -29,6 +29,7 @@ mod loss;
 mod over;
 mod partitions;
 mod pauses;
+mod planner;
 mod policies;
 mod prune;
 mod published;

@@ -26,7 +26,7 @@ const UNWRAPPED: &[&str] = &["docs/hostile.md", "docs/soak.md", "docs/testing.md
 const PLANTED: &str = "tests/guards/";
 
 /// The files that may mention a document by its path.
-const SOURCES: &[&str] = &["rs", "toml", "sh", "wit", "Makefile"];
+const SOURCES: &[&str] = &["rs", "sql", "toml", "sh", "wit", "Makefile"];
 
 /// Returns one line for each fault of the documents below `repository`, and the number of links that were followed.
 ///

@@ -1,5 +1,6 @@
 //! Checks Sexton's source. [`source`] reads it, `references` resolves names to files, [`check`] applies the rules of
-//! [`house`]. [`duplicates`] compares the two databases' decisions. [`documents`] checks links and names of files in what people read, [`prose`] the words that `text` takes out of files.
+//! [`house`]. [`documents`] checks links and names of files in what people read, [`prose`] the words that `text` takes out of files,
+//! [`statements`] the numbers in SQL.
 
 pub mod check;
 mod circles;
@@ -11,6 +12,7 @@ pub mod markdown;
 pub mod prose;
 mod references;
 pub mod source;
+pub mod statements;
 mod text;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Reads Sexton's source and checks the structure that ARCHITECTURE.md promises: which room may use what, circles of files,
-//! the length of files and functions; the links of the documents; and the words of comments and pages. Prints what breaks a rule,
+//! the length of files and functions; the links of the documents; the words of comments and pages; and bare numbers in SQL. Prints what breaks a rule,
 //! then the figures. With `--edges` also which file of a circle uses which; with `--prose` also every sentence that is hard to read.
 #![expect(clippy::print_stdout, reason = "the report is printed")]
 
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use guards::house::{AREAS, HOUSE};
-use guards::{check, documents, duplicates, prose, source};
+use guards::{check, documents, duplicates, prose, source, statements};
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -29,8 +29,10 @@ fn run(root: &Path) -> Result<bool> {
     let prose = prose::check(root, AREAS, prose::PATTERNS)?;
     let (unread, links) = documents::check(root)?;
     let duplicates = duplicates::between(&code, &["sexton", "store", "sqlite"], &["sexton", "store", "postgres"]);
-    let faults = report.faults.len() + prose.faults.len() + unread.len() + duplicates.len();
-    for fault in report.faults.iter().chain(&prose.faults).chain(&unread).chain(&duplicates) {
+    let bare = statements::check(root)?;
+    let others = [&prose.faults, &unread, &duplicates, &bare];
+    let faults = report.faults.len() + others.iter().map(|found| found.len()).sum::<usize>();
+    for fault in report.faults.iter().chain(others.into_iter().flatten()) {
         println!("{fault}");
     }
     print!("{}", report.drawing);

@@ -1,11 +1,11 @@
 //! Counts the runs that wait because tasks asked for them, and their bytes.
 
 use async_trait::async_trait;
+use const_format::formatcp;
 
-use crate::run::Cause;
 use crate::store::Result;
 use crate::store::backlog::{Backlog, SUMMED, Waiting, bytes_of};
-use crate::store::codes::cause_code;
+use crate::store::codes::{TASK, WAITING};
 use crate::task::TaskKey;
 
 use super::errors::Step;
@@ -19,14 +19,16 @@ impl Backlog for PostgresStore {
     }
 }
 
-const _: () = assert!(cause_code(Cause::Task) == 3);
-
 /// Sums from the index alone, which has no other runs.
-const OF_TASK: &str = "SELECT coalesce(sum(bytes), 0)::bigint, count(*) FROM \
-     (SELECT bytes FROM runs_live WHERE state = 0 AND cause = 3 AND task = $1 LIMIT $2) r";
+const OF_TASK: &str = formatcp!(
+    "SELECT coalesce(sum(bytes), 0)::bigint, count(*) FROM \
+     (SELECT bytes FROM runs_live WHERE state = {WAITING} AND cause = {TASK} AND task = $1 LIMIT $2) r"
+);
 
-const OF_TENANT: &str = "SELECT coalesce(sum(bytes), 0)::bigint, count(*) FROM (SELECT r.bytes FROM tasks t \
-     JOIN runs_live r ON r.state = 0 AND r.cause = 3 AND r.task = t.id WHERE t.tenant = $1 LIMIT $2) r";
+const OF_TENANT: &str = formatcp!(
+    "SELECT coalesce(sum(bytes), 0)::bigint, count(*) FROM (SELECT r.bytes FROM tasks t \
+     JOIN runs_live r ON r.state = {WAITING} AND r.cause = {TASK} AND r.task = t.id WHERE t.tenant = $1 LIMIT $2) r"
+);
 
 async fn waiting(tx: &Tx, task: &TaskKey) -> Step<Waiting> {
     let (tenant, name) = (task.tenant.as_str(), task.task.as_str());

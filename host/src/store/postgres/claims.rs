@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use const_format::formatcp;
 use tokio_postgres::Row;
 
 use self::choice::{Candidate, Group, Open};
@@ -21,8 +22,8 @@ use super::rows::{cause, instant, maybe_instant, small, task_key, to_int, to_sql
 use super::tally::{self, Tally};
 use super::tasks::{STANDING_COLUMNS, pause, standing};
 use super::tx::{Ask, Tx};
-use crate::run::{Cause, Claim, ClaimKey, RunId, RunState};
-use crate::store::codes::cause_code;
+use crate::run::{Claim, ClaimKey, RunId, RunState};
+use crate::store::codes::{DEMAND, RUNNING, WAITING};
 use crate::store::rules::claims::sooner;
 use crate::store::{ClaimRequest, Claimed, LossPolicy, Result};
 use crate::supervision::Standing;
@@ -64,10 +65,10 @@ struct Head {
 fn heads_sql() -> String {
     format!(
         "WITH RECURSIVE found AS ( \
-         (SELECT task, run_at FROM runs_live WHERE state = 0 ORDER BY task, run_at LIMIT 1) \
+         (SELECT task, run_at FROM runs_live WHERE state = {WAITING} ORDER BY task, run_at LIMIT 1) \
          UNION ALL \
          SELECT next.task, next.run_at FROM found CROSS JOIN LATERAL \
-         (SELECT r.task, r.run_at FROM runs_live r WHERE r.state = 0 AND r.task > found.task \
+         (SELECT r.task, r.run_at FROM runs_live r WHERE r.state = {WAITING} AND r.task > found.task \
          ORDER BY r.task, r.run_at LIMIT 1) next) \
          SELECT f.task, f.run_at, t.tenant, t.name, \
          (SELECT coalesce(sum(y.running), 0)::bigint FROM tally y WHERE y.task = f.task), \
@@ -77,10 +78,12 @@ fn heads_sql() -> String {
 }
 
 /// Selects runs that go past limits, earliest first. Only a first attempt does: a retry waits like others.
-const FORCED: &str = "SELECT r.run_at, r.id, r.task, t.tenant, t.name, nextval('fences') \
-     FROM (SELECT run_at, id, task FROM runs_live WHERE forced AND state + 0 = 0 AND attempt = 0 \
+const FORCED: &str = formatcp!(
+    "SELECT r.run_at, r.id, r.task, t.tenant, t.name, nextval('fences') \
+     FROM (SELECT run_at, id, task FROM runs_live WHERE forced AND state + 0 = {WAITING} AND attempt = 0 \
      AND (start_by_at IS NULL OR start_by_at >= $1) ORDER BY run_at, id LIMIT 1000) r \
-     JOIN tasks t ON t.id = ANY (ARRAY[r.task]) ORDER BY r.run_at, r.id";
+     JOIN tasks t ON t.id = ANY (ARRAY[r.task]) ORDER BY r.run_at, r.id"
+);
 
 /// Looks whether there are runs to claim.
 pub(super) async fn look(tx: &Tx, request: &ClaimRequest) -> Step<Ready> {
@@ -175,8 +178,12 @@ impl Claiming {
         let (now, late): (i64, i64) = (request.now.as_millis(), to_sql(policies::LATE));
         let ids: Vec<i64> = heads.iter().map(|head| head.id).collect();
         // In this order, running runs are counted while the tasks are locked.
-        let asks: [Ask<'_>; 4] =
-            [(policies::SOME_LATE, &[&now, &late]), (FORCED, &[&now]), (&lock_sql(), &[&ids]), (RUNNING, &[&ids])];
+        let asks: [Ask<'_>; 4] = [
+            (policies::SOME_LATE, &[&now, &late]),
+            (FORCED, &[&now]),
+            (&lock_sql(), &[&ids]),
+            (RUNNING_OF_TASKS, &[&ids]),
+        ];
         let rows = tx.flight(&asks).await?;
         let [late, forced, locked, running] = &rows[..] else { unreachable!("there are as many answers as questions") };
         policies::cancel_those(tx, late, request.now).await?;
@@ -218,15 +225,17 @@ impl Claiming {
         let pause_after: Vec<Option<i32>> = policies.iter().map(|policy| policy.pause_after.map(to_int)).collect();
         let rows = tx
             .query(
-                "UPDATE runs_live r SET state = 1, attempt = r.attempt + 1, fence = c.fence, lease_until = $3, \
-                 claimed_at = $4, host = $5, start_by_at = NULL, \
-                 attempts_limit = coalesce(($7::int[])[array_position($6::bigint[], r.task)], r.attempts_limit), \
-                 pause_after = CASE WHEN array_position($6::bigint[], r.task) IS NULL THEN r.pause_after \
-                 ELSE ($8::int[])[array_position($6::bigint[], r.task)] END \
-                 FROM unnest($1::bigint[], $2::bigint[]) AS c(run, fence) \
-                 WHERE r.id = ANY (ARRAY[c.run]) AND r.state + 0 = 0 AND coalesce(r.fence, 0) < c.fence \
-                 RETURNING r.id, r.attempt, r.fence, r.task, r.due_at, r.cause, r.input, r.failures, r.claimed_at, \
-                 r.run_at",
+                formatcp!(
+                    "UPDATE runs_live r SET state = {RUNNING}, attempt = r.attempt + 1, fence = c.fence, \
+                     lease_until = $3, claimed_at = $4, host = $5, start_by_at = NULL, \
+                     attempts_limit = coalesce(($7::int[])[array_position($6::bigint[], r.task)], r.attempts_limit), \
+                     pause_after = CASE WHEN array_position($6::bigint[], r.task) IS NULL THEN r.pause_after \
+                     ELSE ($8::int[])[array_position($6::bigint[], r.task)] END \
+                     FROM unnest($1::bigint[], $2::bigint[]) AS c(run, fence) \
+                     WHERE r.id = ANY (ARRAY[c.run]) AND r.state + 0 = {WAITING} AND coalesce(r.fence, 0) < c.fence \
+                     RETURNING r.id, r.attempt, r.fence, r.task, r.due_at, r.cause, r.input, r.failures, \
+                     r.claimed_at, r.run_at"
+                ),
                 &[
                     &runs,
                     &fences,
@@ -273,8 +282,10 @@ fn claim(row: &Row, task: TaskKey) -> Step<Claim> {
 async fn taken(tx: &Tx, request: &ClaimRequest, fences: &[i64]) -> Step<Vec<Claim>> {
     let rows = tx
         .query(
-            "SELECT id, attempt, fence, task, due_at, cause, input, failures, claimed_at, run_at FROM runs_live \
-             WHERE state = 1 AND host = $1 AND fence = ANY($2) ORDER BY fence",
+            formatcp!(
+                "SELECT id, attempt, fence, task, due_at, cause, input, failures, claimed_at, run_at FROM runs_live \
+                 WHERE state = {RUNNING} AND host = $1 AND fence = ANY($2) ORDER BY fence"
+            ),
             &[&request.host, &fences],
         )
         .await?;
@@ -324,7 +335,7 @@ fn lock_sql() -> String {
 }
 
 /// Sums the running runs of tasks.
-const RUNNING: &str = "SELECT task, sum(running)::bigint FROM tally WHERE task = ANY($1) GROUP BY task";
+const RUNNING_OF_TASKS: &str = "SELECT task, sum(running)::bigint FROM tally WHERE task = ANY($1) GROUP BY task";
 
 /// Returns the tasks that have room, now that they are `locked`: their room may have changed since the look.
 fn open(
@@ -358,15 +369,17 @@ fn open(
 /// Reads waiting runs of tasks that are not too late to start, earliest first, at most `most` and one more of each, and
 /// draws a fence for each, which those that are claimed get.
 async fn due(tx: &Tx, open: &[&Open], most: usize, now: Timestamp) -> Step<Vec<Row>> {
-    const _: () = assert!(cause_code(Cause::Demand) == 2, "see `supervision::goes_through`");
     let tasks: Vec<i64> = open.iter().map(|open| open.task).collect();
     let held: Vec<bool> = open.iter().map(|open| open.held).collect();
     tx.query(
-        "SELECT o.task, l.run_at, l.id, nextval('fences') \
-         FROM unnest($1::bigint[], $2::boolean[]) AS o(task, held) CROSS JOIN LATERAL \
-         (SELECT r.run_at, r.id FROM runs_live r WHERE r.state = 0 AND r.task = o.task \
-         AND (NOT o.held OR (r.cause = 2 AND r.attempt = 0)) AND (r.start_by_at IS NULL OR r.start_by_at >= $4) \
-         ORDER BY r.run_at, r.id LIMIT $3) l",
+        formatcp!(
+            "SELECT o.task, l.run_at, l.id, nextval('fences') \
+             FROM unnest($1::bigint[], $2::boolean[]) AS o(task, held) CROSS JOIN LATERAL \
+             (SELECT r.run_at, r.id FROM runs_live r WHERE r.state = {WAITING} AND r.task = o.task \
+             AND (NOT o.held OR (r.cause = {DEMAND} AND r.attempt = 0)) \
+             AND (r.start_by_at IS NULL OR r.start_by_at >= $4) \
+             ORDER BY r.run_at, r.id LIMIT $3) l"
+        ),
         &[&tasks, &held, &to_sql(most.saturating_add(1)), &now.as_millis()],
     )
     .await

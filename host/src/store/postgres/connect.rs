@@ -16,6 +16,7 @@ use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::errors::translate;
+use super::planner;
 use crate::store::{Result, StoreError};
 
 /// Time that a server may take to accept a connection. Several hosts in the URL are tried one after the other.
@@ -25,18 +26,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// clients unless configured otherwise.
 const CONNECTIONS: usize = 14;
 
-/// Settings of each connection. Statements find their rows by index and in its order, whatever the planner thinks of a
-/// table: a table of live runs may have ten rows now and a million in a minute, long before it is analyzed again. So
-/// plans are made once, for a handful of rows; a step to a row by index is declared cheap, and a walk through an index
-/// dear. `state + 0` in a statement keeps the planner from taking an index of all waiting runs for the one of the
-/// wanted rows. (With a plan for each statement, as is usual, a claim of 512 runs out of 12,000 took 885 ms; now it
-/// takes 4.)
-///
-/// A client stopped in the middle of a transaction (a suspended machine) must not hold rows for long, and a transaction
-/// must not wait for a row for ever.
-const SETTINGS: &str = "-c jit=off -c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off \
-     -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan -c random_page_cost=0.02 -c seq_page_cost=0.02 \
-     -c cpu_index_tuple_cost=0.5 -c idle_in_transaction_session_timeout=5000 -c lock_timeout=4000";
+/// Settings of every connection. A client stopped in the middle of a transaction (a suspended machine) must not hold
+/// rows for long, and a transaction must not wait for a row for ever.
+const PATIENCE: &str = "-c idle_in_transaction_session_timeout=5000 -c lock_timeout=4000";
 
 /// A database's address and user. Anything that may be a password is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -112,7 +104,7 @@ impl Connector {
         let mut config = options.url.config();
         let said = config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
         config
-            .options(format!("{said}-c search_path={} {SETTINGS}", options.schema))
+            .options(format!("{said}-c search_path={} {PATIENCE}", options.schema))
             .application_name(format!("sexton {}", options.host));
         let connect = config.get_connect_timeout().copied().unwrap_or(CONNECT);
         config.connect_timeout(connect);
@@ -154,13 +146,15 @@ impl Connector {
         (self.config.clone(), self.tls.clone())
     }
 
-    /// Creates a pool of connections, each opened when it is needed.
+    /// Creates a pool of connections, each opened when it is needed: those that have the planner's settings.
     pub(super) fn pool(&self) -> Result<Pool> {
+        let mut config = self.config.clone();
+        planner::set_up(&mut config);
         // `Tx` removes a connection that it finds broken, so there is no need to check one before each use.
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = match &self.tls {
-            Some(tls) => Manager::from_config(self.config.clone(), tls.clone(), manager),
-            None => Manager::from_config(self.config.clone(), NoTls, manager),
+            Some(tls) => Manager::from_config(config, tls.clone(), manager),
+            None => Manager::from_config(config, NoTls, manager),
         };
         Pool::builder(manager)
             .max_size(CONNECTIONS)

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
+use const_format::formatcp;
 use tokio_postgres::Row;
 
 use super::errors::Step;
 use super::rows::{instant, maybe_instant, number, small, task_key, to_int, to_sql};
 use super::tx::Tx;
 use crate::run::{ClaimKey, RunId};
+use crate::store::codes::RUNNING;
 use crate::store::{Death, Expired, Extended, LossPolicy};
 use crate::time::Timestamp;
 
@@ -27,10 +29,13 @@ pub(super) async fn extend(tx: &mut Tx, claims: &[ClaimKey], until: Timestamp) -
     let (runs, attempts, fences) = columns(&sorted);
     let rows = tx
         .query(
-            "UPDATE runs_live r SET lease_until = $4 \
-             FROM unnest($1::bigint[], $2::int[], $3::bigint[]) AS c(run, attempt, fence) \
-             WHERE r.id = ANY (ARRAY[c.run]) AND r.state + 0 = 1 AND r.attempt = c.attempt AND r.fence = c.fence \
-             RETURNING r.id, r.attempt, r.fence, r.cancel IS NOT NULL",
+            formatcp!(
+                "UPDATE runs_live r SET lease_until = $4 \
+                 FROM unnest($1::bigint[], $2::int[], $3::bigint[]) AS c(run, attempt, fence) \
+                 WHERE r.id = ANY (ARRAY[c.run]) AND r.state + 0 = {RUNNING} AND r.attempt = c.attempt \
+                 AND r.fence = c.fence \
+                 RETURNING r.id, r.attempt, r.fence, r.cancel IS NOT NULL"
+            ),
             &[&runs, &attempts, &fences, &until.as_millis()],
         )
         .await?;
@@ -51,11 +56,14 @@ pub(super) async fn extend(tx: &mut Tx, claims: &[ClaimKey], until: Timestamp) -
 pub(super) async fn expired(tx: &Tx, now: Timestamp, limit: usize) -> Step<Vec<Expired>> {
     let rows = tx
         .query(
-            "SELECT r.id, r.attempt, r.fence, t.tenant, t.name, r.failures, r.claimed_at, r.host, r.cancel IS NOT NULL, \
-             r.attempts_limit, r.pause_after, r.deaths, r.lease_until, h.instance, h.alive_until \
-             FROM runs_live r JOIN tasks t ON t.id = ANY (ARRAY[r.task]) \
-             LEFT JOIN hosts h ON h.name = r.host COLLATE \"C\" \
-             WHERE r.state = 1 AND r.lease_until < $1 ORDER BY r.id LIMIT $2",
+            formatcp!(
+                "SELECT r.id, r.attempt, r.fence, t.tenant, t.name, r.failures, r.claimed_at, r.host, \
+                 r.cancel IS NOT NULL, r.attempts_limit, r.pause_after, r.deaths, r.lease_until, \
+                 h.instance, h.alive_until \
+                 FROM runs_live r JOIN tasks t ON t.id = ANY (ARRAY[r.task]) \
+                 LEFT JOIN hosts h ON h.name = r.host COLLATE \"C\" \
+                 WHERE r.state = {RUNNING} AND r.lease_until < $1 ORDER BY r.id LIMIT $2"
+            ),
             &[&now.as_millis(), &to_sql(limit)],
         )
         .await?;
@@ -85,6 +93,6 @@ pub(super) async fn expired(tx: &Tx, now: Timestamp, limit: usize) -> Step<Vec<E
 
 /// See [`crate::store::Store::abandon`].
 pub(super) async fn abandon(tx: &mut Tx, host: &str) -> Step<u64> {
-    let sql = "UPDATE runs_live SET lease_until = $2 WHERE state = 1 AND host = $1";
+    let sql = formatcp!("UPDATE runs_live SET lease_until = $2 WHERE state = {RUNNING} AND host = $1");
     tx.execute(sql, &[&host, &i64::MIN]).await
 }

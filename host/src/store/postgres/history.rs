@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_postgres::Row;
 
 use crate::run::{Accounts, Kept, Output, Report, RunId, RunState};
-use crate::store::codes::state_code;
+use crate::store::codes::{SUCCEEDED, WAITING, state_code};
 use crate::store::{AttemptInfo, LatestRuns, RunFilter, RunInfo, TaskState};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
@@ -60,7 +60,7 @@ pub(super) async fn runs(tx: &Tx, filter: &RunFilter) -> Step<Vec<RunInfo>> {
 pub(super) async fn latest_runs(tx: &Tx, tenant: &Name, task: Option<&Name>) -> Step<BTreeMap<Name, LatestRuns>> {
     let begun = "SELECT * FROM runs WHERE task = t.id AND attempt > 0 ORDER BY -id LIMIT 1".to_owned();
     let waiting = format!(
-        "SELECT * FROM runs WHERE task = t.id AND over_at = {NOT_OVER} AND state = 0 AND attempt = 0 \
+        "SELECT * FROM runs WHERE task = t.id AND over_at = {NOT_OVER} AND state = {WAITING} AND attempt = 0 \
          ORDER BY run_at, id LIMIT 1"
     );
     let mut found = Vec::new();
@@ -90,7 +90,8 @@ pub(super) async fn input(tx: &Tx, run: RunId) -> Step<Option<Vec<u8>>> {
 
 /// See [`crate::store::Store::output`].
 pub(super) async fn output(tx: &Tx, run: RunId) -> Step<Option<Output>> {
-    let sql = format!("SELECT content_type, output FROM runs WHERE id = $1 AND over_at < {NOT_OVER} AND state = 2");
+    let sql =
+        format!("SELECT content_type, output FROM runs WHERE id = $1 AND over_at < {NOT_OVER} AND state = {SUCCEEDED}");
     let row = tx.query_opt(&sql, &[&run.0]).await?;
     Ok(row.map(|row| Output { content_type: row.get(0), body: row.get::<_, Option<Vec<u8>>>(1).unwrap_or_default() }))
 }

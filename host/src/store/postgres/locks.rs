@@ -4,11 +4,13 @@
 //! A transaction that takes a lock, or queues for it, holds the row of its name in `lock_names` until the commit. All
 //! transactions lock the run's row first and then the name's, so that they never deadlock.
 
+use const_format::formatcp;
+
 use super::errors::Step;
 use super::rows::{code, instant, kind, mode, name, named, number, to_int, to_sql};
 use super::tx::Tx;
 use crate::run::{ClaimKey, RunId};
-use crate::store::codes::{kind_code, mode_code};
+use crate::store::codes::{RUNNING, kind_code, mode_code};
 use crate::store::{HeldLock, LockMode, LockName, LockTaken, StoreError};
 use crate::task::Name;
 use crate::time::Timestamp;
@@ -36,8 +38,10 @@ impl From<&LockName> for Mutex {
 /// Selects the task whose run has a claim, as a part of a statement whose first parameters are the claim. Until the
 /// transaction has ended no other one can end the run, because that deletes the row; extending the claim does not have
 /// to wait.
-pub(super) const HOLDER: &str = "SELECT task FROM runs_live WHERE id = $1 AND state + 0 = 1 AND attempt = $2 AND fence = $3 \
-     FOR KEY SHARE";
+pub(super) const HOLDER: &str = formatcp!(
+    "SELECT task FROM runs_live WHERE id = $1 AND state + 0 = {RUNNING} AND attempt = $2 AND fence = $3 \
+     FOR KEY SHARE"
+);
 
 /// A run that has a lock, or a place in its queue.
 #[derive(Clone, Copy, Debug)]
@@ -205,11 +209,13 @@ async fn enter(tx: &Tx, lock: &LockName, claim: ClaimKey, now: Timestamp) -> Ste
         // Another transaction has made the row since: it must still be locked.
     }
     // A place lasts as long as its claim, and counts while the lease does: a run whose host is gone asks no more.
-    let sql = "SELECT true, run, mode, fence FROM locks WHERE tenant = $1 AND kind = $2 AND name = $3 \
+    let sql = formatcp!(
+        "SELECT true, run, mode, fence FROM locks WHERE tenant = $1 AND kind = $2 AND name = $3 \
          UNION ALL \
          SELECT false, w.run, w.mode, w.ticket FROM lock_waits w JOIN runs_live r ON r.id = ANY (ARRAY[w.run]) \
-         AND r.state + 0 = 1 AND r.fence = w.claim AND (r.lease_until >= $4 OR r.id = $5) \
-         WHERE w.tenant = $1 AND w.kind = $2 AND w.name = $3 ORDER BY 4";
+         AND r.state + 0 = {RUNNING} AND r.fence = w.claim AND (r.lease_until >= $4 OR r.id = $5) \
+         WHERE w.tenant = $1 AND w.kind = $2 AND w.name = $3 ORDER BY 4"
+    );
     let mut parties = Parties::default();
     for row in tx.query(sql, &[&tenant, &kind, &name, &now.as_millis(), &claim.run.0]).await? {
         let party = Party { run: RunId(row.get(1)), mode: mode(&row, 2)?, number: row.get(3) };

@@ -1,11 +1,14 @@
 //! Runs whose hosts died, and those of them that are held back. See `store/loss.rs`.
 
+use const_format::formatcp;
+
 use super::errors::Step;
 use super::finish::Ended;
 use super::rows::{state, to_sql};
 use super::tx::{Ask, Tx};
 use crate::lifecycle::Transition;
 use crate::run::{RunId, RunState};
+use crate::store::codes::WAITING;
 use crate::store::{Released, StoreError};
 use crate::time::Timestamp;
 
@@ -71,8 +74,10 @@ pub(super) async fn take_back(tx: &mut Tx, host: &str, instance: i64, now: Times
 pub(super) async fn release(tx: &mut Tx, run: RunId, now: Timestamp) -> Step<Released> {
     let released = tx
         .execute(
-            "UPDATE runs_live SET run_at = $2, suspected_at = NULL \
-             WHERE id = $1 AND state + 0 = 0 AND suspected_at IS NOT NULL",
+            formatcp!(
+                "UPDATE runs_live SET run_at = $2, suspected_at = NULL \
+                 WHERE id = $1 AND state + 0 = {WAITING} AND suspected_at IS NOT NULL"
+            ),
             &[&run.0, &now.as_millis()],
         )
         .await?;

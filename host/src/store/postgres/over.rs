@@ -5,6 +5,10 @@
 //! n.id`, but leaves the planner only the index, run by run. For an equality the planner may prefer a scan of all live
 //! runs, as long as it believes that there are none: its numbers are from the last time the table was analyzed.
 
+use const_format::formatcp;
+
+use crate::store::codes::CANCELLED;
+
 /// Columns that a run keeps when it is over.
 const KEPT: [&str; 18] = [
     "id",
@@ -44,7 +48,7 @@ impl Over<'_> {
     pub(super) const fn called_off<'a>(over_at: &'a str, message: &'a str) -> Over<'a> {
         Over {
             over_at,
-            state: "4",
+            state: formatcp!("{CANCELLED}"),
             failures: "r.failures",
             outcome: "r.outcome",
             bytes: "r.bytes",

@@ -25,7 +25,9 @@ use crate::time::Timestamp;
 use super::day::Day;
 use super::errors::{Failure, Remedy, Step, translate};
 use super::history::TIME;
+use super::planner::READS_ALL_ROWS;
 use super::rows::state;
+use super::schema::{ATTEMPT_NUMBERS, RUN_NUMBERS};
 use super::tally::Tally;
 use super::tx::Tx;
 use super::{PostgresStore, read};
@@ -65,9 +67,9 @@ fn days<'a>(tables: impl IntoIterator<Item = &'a tokio_postgres::Row>) -> BTreeS
 fn make_sql(day: Day) -> Option<String> {
     let (name, from, to) = (day.name()?, day.0, day.end());
     Some(format!(
-        "CREATE TABLE runs_{name} (LIKE runs); \
+        "CREATE TABLE runs_{name} (LIKE runs, CONSTRAINT numbers_known CHECK ({RUN_NUMBERS})); \
          ALTER TABLE runs ATTACH PARTITION runs_{name} FOR VALUES FROM ({from}) TO ({to}); \
-         CREATE TABLE attempts_{name} (LIKE attempts); \
+         CREATE TABLE attempts_{name} (LIKE attempts, CONSTRAINT numbers_known CHECK ({ATTEMPT_NUMBERS})); \
          ALTER TABLE attempts ATTACH PARTITION attempts_{name} FOR VALUES FROM ({from}) TO ({to})"
     ))
 }
@@ -232,12 +234,9 @@ async fn drop_day(store: &PostgresStore, day: Day) -> Step<u64> {
 /// drops the day's tables. Steps that hold up other transactions come last.
 async fn clear(tx: &mut Tx, day: &str) -> Step<u64> {
     // From here on no other transaction changes the tables, but all can read. Another host that drops the same day
-    // fails at once. All rows are read here, so the settings for finding rows by index are undone.
-    tx.batch(&format!(
-        "LOCK TABLE runs_{day}, attempts_{day} IN SHARE ROW EXCLUSIVE MODE NOWAIT; \
-         SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on"
-    ))
-    .await?;
+    // fails at once.
+    tx.batch(&format!("LOCK TABLE runs_{day}, attempts_{day} IN SHARE ROW EXCLUSIVE MODE NOWAIT; {READS_ALL_ROWS}"))
+        .await?;
     let mut tally = Tally::default();
     let mut gone = 0;
     let counted =

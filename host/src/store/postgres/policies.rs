@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use const_format::formatcp;
 use tokio_postgres::Row;
 
 use super::errors::Step;
@@ -12,6 +13,7 @@ use super::tally::Tally;
 use super::tasks;
 use super::tx::Tx;
 use crate::run::{RunId, RunState};
+use crate::store::codes::WAITING;
 use crate::store::rules::finish::started_too_late;
 use crate::store::{Begun, Cancelled, StoreError};
 use crate::task::TaskKey;
@@ -78,8 +80,10 @@ pub(super) async fn cancel_late(tx: &mut Tx, now: Timestamp) -> Step<u64> {
 }
 
 /// Locks some late runs for [`cancel_those`]. Its parameters are the time, and [`LATE`]. A claimed run is never late.
-pub(super) const SOME_LATE: &str = "SELECT id, task, bytes, run_at, start_by_at FROM runs_live \
-     WHERE start_by_at < $1 AND state + 0 = 0 ORDER BY start_by_at, id LIMIT $2 FOR UPDATE SKIP LOCKED";
+pub(super) const SOME_LATE: &str = formatcp!(
+    "SELECT id, task, bytes, run_at, start_by_at FROM runs_live \
+     WHERE start_by_at < $1 AND state + 0 = {WAITING} ORDER BY start_by_at, id LIMIT $2 FOR UPDATE SKIP LOCKED"
+);
 
 /// Cancels the runs that [`SOME_LATE`] has found.
 pub(super) async fn cancel_those(tx: &mut Tx, late: &[Row], now: Timestamp) -> Step<u64> {

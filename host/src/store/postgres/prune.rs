@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use const_format::formatcp;
+
 use crate::run::{ClaimKey, RunId, RunState};
-use crate::store::codes::state_code;
+use crate::store::codes::{RUNNING, state_code};
 use crate::store::rules::retention::{ATTEMPTS, LOOK_BEHIND};
 use crate::store::{ROW_BYTES, Retention};
 use crate::time::Timestamp;
@@ -66,7 +68,9 @@ pub(super) async fn forget_attempts(tx: &Tx, claim: ClaimKey) -> Step<i64> {
         return Ok(0);
     }
     // The lock makes the claim hold until its end is written.
-    let held = "SELECT true FROM runs_live WHERE id = $1 AND state + 0 = 1 AND attempt = $2 AND fence = $3 FOR UPDATE";
+    let held = formatcp!(
+        "SELECT true FROM runs_live WHERE id = $1 AND state + 0 = {RUNNING} AND attempt = $2 AND fence = $3 FOR UPDATE"
+    );
     if tx.query(held, &[&claim.run.0, &to_int(claim.attempt), &to_sql(claim.fence)]).await?.is_empty() {
         return Ok(0);
     }

@@ -1,8 +1,10 @@
 //! Mends instants that a wrong clock has left: see [`crate::store::repairs`].
 
 use async_trait::async_trait;
+use const_format::formatcp;
 
 use crate::store::Result;
+use crate::store::codes::{RUNNING, WAITING};
 use crate::store::repairs::{LONGEST_LEASE, Repaired, Repairs, limit};
 use crate::time::Timestamp;
 
@@ -28,12 +30,15 @@ const OF_RUNS: &str = "SELECT id FROM tasks WHERE id IN (SELECT task FROM runs_l
      ORDER BY id FOR UPDATE";
 
 /// Moves waiting runs that were made by a clock that was ahead, by as much as it was.
-const NOT_TRIED: &str = "UPDATE runs_live SET run_at = $1 + (run_at - created_at), start_by_at = $1 + (start_by_at - created_at), \
-     created_at = $1 WHERE state = 0 AND attempt = 0 AND run_at > $2 AND created_at > $2";
+const NOT_TRIED: &str = formatcp!(
+    "UPDATE runs_live SET run_at = $1 + (run_at - created_at), start_by_at = $1 + (start_by_at - created_at), \
+     created_at = $1 WHERE state = {WAITING} AND attempt = 0 AND run_at > $2 AND created_at > $2"
+);
 
 /// Makes waiting runs that such a clock has tried due now.
-const TRIED: &str =
-    "UPDATE runs_live SET run_at = $1 WHERE state = 0 AND attempt > 0 AND run_at > $2 AND claimed_at > $2";
+const TRIED: &str = formatcp!(
+    "UPDATE runs_live SET run_at = $1 WHERE state = {WAITING} AND attempt > 0 AND run_at > $2 AND claimed_at > $2"
+);
 
 async fn repair(tx: &mut Tx, now: Timestamp) -> Step<Repaired> {
     let (at, limit, lease) = (now.as_millis(), limit(now).as_millis(), now.plus(LONGEST_LEASE).as_millis());
@@ -41,8 +46,11 @@ async fn repair(tx: &mut Tx, now: Timestamp) -> Step<Repaired> {
     tx.query(OF_RUNS, &[&limit]).await?;
     let runs = tx.execute(NOT_TRIED, &[&at, &limit]).await?
         + tx.execute(TRIED, &[&at, &limit]).await?
-        + tx.execute("UPDATE runs_live SET lease_until = $1 WHERE state = 1 AND lease_until > $2", &[&lease, &limit])
-            .await?;
+        + tx.execute(
+            formatcp!("UPDATE runs_live SET lease_until = $1 WHERE state = {RUNNING} AND lease_until > $2"),
+            &[&lease, &limit],
+        )
+        .await?;
     let schedules = tx
         .execute("UPDATE schedules SET cursor_at = $1 WHERE cursor_at > $2 AND finished_at IS NULL", &[&at, &limit])
         .await?;

@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use const_format::formatcp;
 use tokio::sync::OnceCell;
 use tokio_postgres::types::ToSql;
 
 use crate::run::{RunId, RunState};
-use crate::store::codes::{cause_code, state_code};
+use crate::store::codes::{RUNNING, WAITING, cause_code, state_code};
 use crate::store::rules::finish::replaced_by;
 use crate::store::{Admit, Enqueued, Fire, Fired, NewRun, ROW_BYTES, Result};
 use crate::task::{Name, TaskKey};
@@ -373,7 +374,7 @@ impl<'a> Columns<'a> {
 /// Cancels all runs of a task that are not over, in the sense of [`Admit`], in favour of the run `by`. Returns them.
 async fn replace(tx: &mut Tx, tally: &mut Tally, task: i64, by: RunId, now: Timestamp) -> Step<Vec<RunId>> {
     let reason = replaced_by(by);
-    let which = "WHERE r.state = 0 AND r.task = $1 AND (r.run_at <= $3 OR r.attempt > 0)";
+    let which = formatcp!("WHERE r.state = {WAITING} AND r.task = $1 AND (r.run_at <= $3 OR r.attempt > 0)");
     let called_off = moving(&Over::called_off("$3::bigint", "$2::text"), which, "");
     let sql = format!("{called_off} SELECT id, bytes FROM gone");
     let waited = tx.query(&sql, &[&task, &reason, &now.as_millis()]).await?;
@@ -388,7 +389,9 @@ async fn replace(tx: &mut Tx, tally: &mut Tally, task: i64, by: RunId, now: Time
     // The first reason stays, but the run is returned again: its host may have missed the first request.
     let running = tx
         .query(
-            "UPDATE runs_live SET cancel = coalesce(cancel, $2) WHERE state = 1 AND task = $1 RETURNING id",
+            formatcp!(
+                "UPDATE runs_live SET cancel = coalesce(cancel, $2) WHERE state = {RUNNING} AND task = $1 RETURNING id"
+            ),
             &[&task, &reason],
         )
         .await?;
@@ -401,11 +404,13 @@ async fn replace(tx: &mut Tx, tally: &mut Tally, task: i64, by: RunId, now: Time
 async fn not_over(tx: &Tx, task: i64, most: i64, now: Timestamp) -> Step<i64> {
     let row = tx
         .query_one(
-            "SELECT (SELECT coalesce(sum(running), 0)::bigint FROM tally WHERE task = $1) \
-             + (SELECT count(*) FROM (SELECT 1 FROM runs_live WHERE state = 0 AND task = $1 \
-             AND run_at <= $2 LIMIT $3) due) \
-             + (SELECT count(*) FROM (SELECT 1 FROM runs_live WHERE state = 0 AND attempt > 0 \
-             AND task = $1 AND run_at > $2 LIMIT $3) again)",
+            formatcp!(
+                "SELECT (SELECT coalesce(sum(running), 0)::bigint FROM tally WHERE task = $1) \
+                 + (SELECT count(*) FROM (SELECT 1 FROM runs_live WHERE state = {WAITING} AND task = $1 \
+                 AND run_at <= $2 LIMIT $3) due) \
+                 + (SELECT count(*) FROM (SELECT 1 FROM runs_live WHERE state = {WAITING} AND attempt > 0 \
+                 AND task = $1 AND run_at > $2 LIMIT $3) again)"
+            ),
             &[&task, &now.as_millis(), &most],
         )
         .await?;

@@ -6,6 +6,7 @@ use tokio_postgres::Row;
 
 use crate::run::RunId;
 use crate::schedule::Going;
+use crate::store::codes::WAITING;
 use crate::store::rules::pausing;
 use crate::store::{Remember, RunKey, Stands, TaskState, Watched};
 use crate::task::TaskKey;
@@ -24,8 +25,8 @@ pub(super) async fn watch(tx: &Tx, tasks: &[TaskKey], now: Timestamp) -> Step<BT
     let sql = format!(
         "SELECT n.place, t.cursor_at, {STANDING_COLUMNS}, t.fired, t.memory, t.schedule, t.left_out, y.failed_at, \
          y.running + CASE WHEN y.waiting > 0 THEN \
-         (SELECT count(*) FROM runs_live r WHERE r.state = 0 AND r.task = t.id AND r.run_at <= $3) + \
-         (SELECT count(*) FROM runs_live r WHERE r.state = 0 AND r.attempt > 0 AND r.task = t.id \
+         (SELECT count(*) FROM runs_live r WHERE r.state = {WAITING} AND r.task = t.id AND r.run_at <= $3) + \
+         (SELECT count(*) FROM runs_live r WHERE r.state = {WAITING} AND r.attempt > 0 AND r.task = t.id \
          AND r.run_at > $3) ELSE 0 END \
          FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS n(tenant, name, place) \
          JOIN tasks t ON t.tenant = n.tenant AND t.name = n.name CROSS JOIN LATERAL \

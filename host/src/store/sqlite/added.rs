@@ -1,11 +1,13 @@
 //! Added schedules: rows that users write, and that make runs by the thousand in one transaction.
 
+use const_format::formatcp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::store::added::{
     AddSchedule, Added, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, Reset, ScheduleError,
     ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress,
 };
+use crate::store::codes::SUCCEEDED;
 use crate::store::rules::added::{self as rules, DELETED_FOR, Decision, Firing, Move, Stored};
 use crate::store::{NewRun, StoreError};
 use crate::task::{Name, TaskKey};
@@ -252,8 +254,9 @@ fn fire_one(w: &mut Writing, due: &DueSchedule, id: TaskId, task: &FiredTask, no
 
 /// Returns whether the key of a tenant has a run that is not over. By key, so that this holds across a deletion.
 fn busy(w: &Writing, key: &Name, tenant: &Name) -> rusqlite::Result<bool> {
-    let mut statement =
-        w.conn.prepare_cached("SELECT task FROM runs INDEXED BY runs_of_schedule WHERE state < 2 AND schedule = ?1")?;
+    let mut statement = w.conn.prepare_cached(formatcp!(
+        "SELECT task FROM runs INDEXED BY runs_of_schedule WHERE state < {SUCCEEDED} AND schedule = ?1"
+    ))?;
     let mut rows = statement.query([key.as_str()])?;
     while let Some(row) = rows.next()? {
         if w.ledger.row(TaskId(row.get(0)?)).key.tenant == *tenant {

@@ -1,13 +1,14 @@
 //! Counts the runs that wait because tasks asked for them, and their bytes.
 
 use async_trait::async_trait;
+use const_format::formatcp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteStore;
-use super::rows::{cause_code, number};
-use crate::run::Cause;
+use super::rows::number;
 use crate::store::Result;
 use crate::store::backlog::{Backlog, SUMMED, Waiting, bytes_of};
+use crate::store::codes::{TASK, WAITING};
 use crate::task::TaskKey;
 
 #[async_trait]
@@ -17,15 +18,17 @@ impl Backlog for SqliteStore {
     }
 }
 
-const _: () = assert!(cause_code(Cause::Task) == 3);
-
 /// Sums from the index alone, which has no other runs.
-const OF_TASK: &str = "SELECT coalesce(sum(bytes), 0), count(*) FROM (SELECT bytes FROM runs INDEXED BY runs_asked_for \
-     WHERE state = 0 AND cause = 3 AND task = ?1 LIMIT ?2)";
+const OF_TASK: &str = formatcp!(
+    "SELECT coalesce(sum(bytes), 0), count(*) FROM (SELECT bytes FROM runs INDEXED BY runs_asked_for \
+     WHERE state = {WAITING} AND cause = {TASK} AND task = ?1 LIMIT ?2)"
+);
 
-const OF_TENANT: &str = "SELECT coalesce(sum(bytes), 0), count(*) FROM (SELECT r.bytes FROM tasks t \
-     CROSS JOIN runs r INDEXED BY runs_asked_for ON r.state = 0 AND r.cause = 3 AND r.task = t.id \
-     WHERE t.tenant = ?1 AND t.waiting > 0 LIMIT ?2)";
+const OF_TENANT: &str = formatcp!(
+    "SELECT coalesce(sum(bytes), 0), count(*) FROM (SELECT r.bytes FROM tasks t \
+     CROSS JOIN runs r INDEXED BY runs_asked_for ON r.state = {WAITING} AND r.cause = {TASK} AND r.task = t.id \
+     WHERE t.tenant = ?1 AND t.waiting > 0 LIMIT ?2)"
+);
 
 fn waiting(conn: &Connection, task: &TaskKey) -> rusqlite::Result<Waiting> {
     let tenant = task.tenant.as_str();

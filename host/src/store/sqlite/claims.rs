@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use const_format::formatcp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::errors::Step;
 use super::forced::take_forced;
 use super::ledger::TaskId;
 use super::policies;
-use super::rows::{cause, cause_code, instant, maybe_instant, task_key, to_sql};
+use super::rows::{cause, instant, maybe_instant, task_key, to_sql};
 use super::writer::Writing;
-use crate::run::{Cause, Claim, ClaimKey, RunId, RunState};
+use crate::run::{Claim, ClaimKey, RunId, RunState};
+use crate::store::codes::{DEMAND, RUNNING, WAITING};
 use crate::store::rules::claims::{Places, sooner};
 use crate::store::{ClaimRequest, Claimed, Death, Expired, Extended, LossPolicy, StoreError};
 use crate::task::Name;
@@ -158,12 +160,14 @@ fn choose(
 }
 
 /// Selects waiting runs of a task, earliest first.
-const LOOK: &str = "SELECT run_at, id FROM runs WHERE state = 0 AND task = ?1 ORDER BY run_at, id LIMIT ?2";
+const LOOK: &str =
+    formatcp!("SELECT run_at, id FROM runs WHERE state = {WAITING} AND task = ?1 ORDER BY run_at, id LIMIT ?2");
 
 /// Selects those of them that start while their task is held back: see [`crate::supervision::goes_through`].
-const LOOK_WHILE_HELD: &str = "SELECT run_at, id FROM runs WHERE state = 0 AND task = ?1 AND cause = 2 AND attempt = 0 \
-     ORDER BY run_at, id LIMIT ?2";
-const _: () = assert!(cause_code(Cause::Demand) == 2);
+const LOOK_WHILE_HELD: &str = formatcp!(
+    "SELECT run_at, id FROM runs WHERE state = {WAITING} AND task = ?1 AND cause = {DEMAND} AND attempt = 0 \
+     ORDER BY run_at, id LIMIT ?2"
+);
 
 /// Adds up to `wanted` due runs of a task to `found`, and remembers when its next is due. Returns how many were added.
 fn look(
@@ -206,12 +210,12 @@ pub(super) fn take(w: &mut Writing, candidate: Candidate, request: &ClaimRequest
     let policy = request.policies.get(&w.ledger.row(candidate.task).key);
     let (attempt, failures, cause, due_at, run_at, bytes) = w
         .conn
-        .prepare_cached(
-            "UPDATE runs SET state = 1, attempt = attempt + 1, fence = ?2, lease_until = ?3, claimed_at = ?4, host = ?5, \
-             start_by_at = NULL, attempts_limit = coalesce(?6, attempts_limit), \
+        .prepare_cached(formatcp!(
+            "UPDATE runs SET state = {RUNNING}, attempt = attempt + 1, fence = ?2, lease_until = ?3, \
+             claimed_at = ?4, host = ?5, start_by_at = NULL, attempts_limit = coalesce(?6, attempts_limit), \
              pause_after = CASE WHEN ?6 IS NULL THEN pause_after ELSE ?7 END \
-             WHERE id = ?1 RETURNING attempt, failures, cause, due_at, run_at, bytes",
-        )?
+             WHERE id = ?1 RETURNING attempt, failures, cause, due_at, run_at, bytes"
+        ))?
         .query_row(
             params![
                 candidate.run.0,
@@ -268,10 +272,10 @@ pub(super) struct Held {
 /// [`StoreError::ClaimLost`] if it does not.
 pub(super) fn held(conn: &Connection, claim: ClaimKey) -> Step<Held> {
     let held = conn
-        .prepare_cached(
+        .prepare_cached(formatcp!(
             "SELECT task, lease_until, bytes, host, cancel FROM runs \
-             WHERE id = ?1 AND state = 1 AND attempt = ?2 AND fence = ?3",
-        )?
+             WHERE id = ?1 AND state = {RUNNING} AND attempt = ?2 AND fence = ?3"
+        ))?
         .query_row(params![claim.run.0, claim.attempt, to_sql(claim.fence)], |row| {
             Ok(Held {
                 task: TaskId(row.get(0)?),
@@ -288,10 +292,10 @@ pub(super) fn held(conn: &Connection, claim: ClaimKey) -> Step<Held> {
 /// See [`crate::store::Store::extend`].
 pub(super) fn extend(w: &mut Writing, claims: &[ClaimKey], until: Timestamp) -> Step<Extended> {
     let mut extended = Extended::default();
-    let mut statement = w.conn.prepare_cached(
-        "UPDATE runs SET lease_until = ?4 WHERE id = ?1 AND state = 1 AND attempt = ?2 AND fence = ?3 \
-         RETURNING cancel IS NOT NULL",
-    )?;
+    let mut statement = w.conn.prepare_cached(formatcp!(
+        "UPDATE runs SET lease_until = ?4 WHERE id = ?1 AND state = {RUNNING} AND attempt = ?2 AND fence = ?3 \
+         RETURNING cancel IS NOT NULL"
+    ))?;
     for claim in claims {
         let cancelled = statement
             .query_row(params![claim.run.0, claim.attempt, to_sql(claim.fence), until.as_millis()], |row| row.get(0))
@@ -307,12 +311,12 @@ pub(super) fn extend(w: &mut Writing, claims: &[ClaimKey], until: Timestamp) -> 
 
 /// See [`crate::store::Store::expired`].
 pub(super) fn expired(conn: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<Expired>> {
-    conn.prepare_cached(
+    conn.prepare_cached(formatcp!(
         "SELECT r.id, r.attempt, r.fence, t.tenant, t.name, r.failures, r.claimed_at, r.host, r.cancel IS NOT NULL, \
          r.attempts_limit, r.pause_after, r.deaths, r.lease_until, h.instance, h.alive_until \
          FROM runs r INDEXED BY runs_running JOIN tasks t ON t.id = r.task LEFT JOIN hosts h ON h.name = r.host \
-         WHERE r.state = 1 AND r.lease_until < ?1 ORDER BY r.id LIMIT ?2",
-    )?
+         WHERE r.state = {RUNNING} AND r.lease_until < ?1 ORDER BY r.id LIMIT ?2"
+    ))?
     .query_map(params![now.as_millis(), to_sql(limit)], |row| {
         let host = row.get::<_, Option<String>>(7)?.unwrap_or_default();
         let announced = row.get::<_, Option<i64>>(13)?.zip(maybe_instant(row, 14)?);
@@ -335,8 +339,9 @@ pub(super) fn expired(conn: &Connection, now: Timestamp, limit: usize) -> rusqli
 
 /// See [`crate::store::Store::abandon`]. Without a host it ends the claims of all.
 pub(super) fn abandon(conn: &Connection, host: Option<&str>) -> rusqlite::Result<usize> {
-    conn.prepare_cached(
-        "UPDATE runs INDEXED BY runs_running SET lease_until = ?1 WHERE state = 1 AND coalesce(?2 = host, true)",
-    )?
+    conn.prepare_cached(formatcp!(
+        "UPDATE runs INDEXED BY runs_running SET lease_until = ?1 WHERE state = {RUNNING} \
+         AND coalesce(?2 = host, true)"
+    ))?
     .execute(params![i64::MIN, host])
 }

@@ -1,5 +1,6 @@
 //! Ends attempts: everything that is written with an end is in one transaction.
 
+use const_format::formatcp;
 use rusqlite::{Connection, params};
 
 use super::claims::{Held, held};
@@ -10,6 +11,7 @@ use super::rows::{outcome_code, state_code, to_sql};
 use super::writer::Writing;
 use crate::lifecycle::Transition;
 use crate::run::{ClaimKey, Output, Report, RunId, RunState};
+use crate::store::codes::WAITING;
 use crate::store::rules::finish as rules;
 use crate::store::{Finish, ROW_BYTES, StoreError};
 use crate::supervision::{self, Consequence, End};
@@ -32,10 +34,10 @@ pub(super) fn finish(w: &mut Writing, finish: &Finish) -> Step<Consequence> {
     let entered = rules::state_after(&finish.transition, asked.is_some());
     if let Some(run_at) = rules::starts_again_at(&finish.transition).filter(|_| !entered.is_over()) {
         w.conn
-            .prepare_cached(
-                "UPDATE runs SET state = 0, run_at = ?2, failures = failures + ?3, bytes = bytes + ?4, \
-                 outcome = ?5, message = ?6, lease_until = NULL, cancel = NULL WHERE id = ?1",
-            )?
+            .prepare_cached(formatcp!(
+                "UPDATE runs SET state = {WAITING}, run_at = ?2, failures = failures + ?3, bytes = bytes + ?4, \
+                 outcome = ?5, message = ?6, lease_until = NULL, cancel = NULL WHERE id = ?1"
+            ))?
             .execute(params![
                 claim.run.0,
                 run_at.as_millis(),

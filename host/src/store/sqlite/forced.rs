@@ -1,6 +1,8 @@
 //! Runs that go past limits because a person wants to see them run: they are claimed before all others, whatever else
 //! holds their tasks and tenants back.
 
+use const_format::formatcp;
+
 use super::claims::{Candidate, take};
 use super::errors::Step;
 use super::ledger::TaskId;
@@ -8,13 +10,16 @@ use super::rows::instant;
 use super::writer::Writing;
 use crate::run::{Claim, RunId};
 use crate::store::ClaimRequest;
+use crate::store::codes::WAITING;
 use crate::store::rules::claims::sooner;
 use crate::time::Timestamp;
 
 /// Selects all that wait, earliest first. Only a first attempt is one: a retry or a deferral waits like others, so that
 /// no guest can stay past its limits for longer than one attempt.
-const FORCED: &str = "SELECT run_at, id, task FROM runs INDEXED BY runs_forced \
-     WHERE state = 0 AND forced = 1 AND attempt = 0 ORDER BY run_at, id";
+const FORCED: &str = formatcp!(
+    "SELECT run_at, id, task FROM runs INDEXED BY runs_forced \
+     WHERE state = {WAITING} AND forced = 1 AND attempt = 0 ORDER BY run_at, id"
+);
 
 /// Claims those that are due, at most as many as requested.
 pub(super) fn take_forced(

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use const_format::formatcp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::run::{Accounts, Kept, Output, Report, RunId, RunState};
+use crate::store::codes::{RUNNING, SUCCEEDED, WAITING};
 use crate::store::{AttemptInfo, LatestRuns, RunFilter, RunInfo, TaskState};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
@@ -22,8 +24,8 @@ pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Ve
     let of_task = filter.tenant.is_some() || filter.task.is_some();
     // Waiting and running runs are few and have indexes of their own; others are read newest first until enough match.
     let (index, condition) = match filter.state {
-        Some(RunState::Waiting) => ("INDEXED BY runs_waiting", "r.state = 0".into()),
-        Some(RunState::Running) => ("INDEXED BY runs_running", "r.state = 1".into()),
+        Some(RunState::Waiting) => ("INDEXED BY runs_waiting", formatcp!("r.state = {WAITING}").into()),
+        Some(RunState::Running) => ("INDEXED BY runs_running", formatcp!("r.state = {RUNNING}").into()),
         over => {
             let condition = over.map_or("true".into(), |state| format!("r.state = {}", state_code(state)));
             let of_task = if filter.begun { "INDEXED BY runs_begun" } else { "INDEXED BY runs_of_task" };
@@ -67,8 +69,10 @@ pub(super) fn latest_runs(
 ) -> rusqlite::Result<BTreeMap<Name, LatestRuns>> {
     // Each query has an index of its own: neither a long queue nor skipped runs are read through.
     let begun = "SELECT max(id) FROM runs INDEXED BY runs_begun WHERE task = t.id AND attempt > 0";
-    let waiting = "SELECT id FROM runs INDEXED BY runs_waiting WHERE task = t.id AND state = 0 AND attempt = 0 \
-                   ORDER BY run_at, id LIMIT 1";
+    let waiting = formatcp!(
+        "SELECT id FROM runs INDEXED BY runs_waiting WHERE task = t.id AND state = {WAITING} AND attempt = 0 \
+         ORDER BY run_at, id LIMIT 1"
+    );
     let found = |which: &str| -> rusqlite::Result<Vec<RunInfo>> {
         conn.prepare_cached(&format!(
             "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN runs r ON r.id = ({which}) \
@@ -96,9 +100,10 @@ pub(super) fn input(conn: &Connection, run: RunId) -> rusqlite::Result<Option<Ve
 
 /// See [`crate::store::Store::output`].
 pub(super) fn output(conn: &Connection, run: RunId) -> rusqlite::Result<Option<Output>> {
-    conn.prepare_cached(
-        "SELECT o.content_type, o.body FROM runs r LEFT JOIN outputs o ON o.run = r.id WHERE r.id = ?1 AND r.state = 2",
-    )?
+    conn.prepare_cached(formatcp!(
+        "SELECT o.content_type, o.body FROM runs r LEFT JOIN outputs o ON o.run = r.id WHERE r.id = ?1 \
+         AND r.state = {SUCCEEDED}"
+    ))?
     .query_row([run.0], |row| {
         Ok(Output { content_type: row.get(0)?, body: row.get::<_, Option<Vec<u8>>>(1)?.unwrap_or_default() })
     })

@@ -7,10 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use const_format::formatcp;
 use rusqlite::{Connection, params};
 
 use crate::pause::Pauses;
 use crate::run::{RunId, RunState};
+use crate::store::codes::WAITING;
 use crate::supervision::{Pause, Standing};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
@@ -309,8 +311,9 @@ impl Ledger {
 }
 
 fn first_start_by(conn: &Connection) -> rusqlite::Result<Option<Timestamp>> {
-    conn.prepare_cached(
-        "SELECT min(start_by_at) FROM runs INDEXED BY runs_starting_by WHERE state = 0 AND start_by_at IS NOT NULL",
-    )?
+    conn.prepare_cached(formatcp!(
+        "SELECT min(start_by_at) FROM runs INDEXED BY runs_starting_by WHERE state = {WAITING} \
+         AND start_by_at IS NOT NULL"
+    ))?
     .query_row([], |row| maybe_instant(row, 0))
 }

@@ -1,5 +1,6 @@
 //! Runs whose hosts died, and those of them that are held back. See `store/loss.rs`.
 
+use const_format::formatcp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::errors::Step;
@@ -7,6 +8,7 @@ use super::ledger::TaskId;
 use super::rows::{state, to_sql};
 use super::writer::Writing;
 use crate::run::{ClaimKey, RunId};
+use crate::store::codes::{SUCCEEDED, WAITING};
 use crate::store::{Death, Released, StoreError};
 use crate::time::Timestamp;
 
@@ -39,7 +41,9 @@ pub(super) fn take_back(w: &mut Writing, host: &str, instance: i64, now: Timesta
         .collect::<rusqlite::Result<_>>()?;
     for run in runs {
         w.conn
-            .prepare_cached("UPDATE runs SET deaths = max(deaths - 1, 0) WHERE id = ?1 AND state < 2")?
+            .prepare_cached(formatcp!(
+                "UPDATE runs SET deaths = max(deaths - 1, 0) WHERE id = ?1 AND state < {SUCCEEDED}"
+            ))?
             .execute([run])?;
         let_go(w, RunId(run), now)?;
     }
@@ -50,10 +54,10 @@ pub(super) fn take_back(w: &mut Writing, host: &str, instance: i64, now: Timesta
 fn let_go(w: &mut Writing, run: RunId, now: Timestamp) -> rusqlite::Result<bool> {
     let task = w
         .conn
-        .prepare_cached(
-            "UPDATE runs SET run_at = ?2, suspected_at = NULL WHERE id = ?1 AND state = 0 AND suspected_at IS NOT NULL \
-             RETURNING task",
-        )?
+        .prepare_cached(formatcp!(
+            "UPDATE runs SET run_at = ?2, suspected_at = NULL WHERE id = ?1 AND state = {WAITING} \
+             AND suspected_at IS NOT NULL RETURNING task"
+        ))?
         .query_row(params![run.0, now.as_millis()], |row| row.get(0))
         .optional()?;
     let Some(task) = task else { return Ok(false) };

@@ -1,5 +1,6 @@
 //! Records which schedule a task has and what it left out, and cancels runs that are too late to start.
 
+use const_format::formatcp;
 use rusqlite::params;
 
 use super::errors::Step;
@@ -8,6 +9,7 @@ use super::rows::instant;
 use super::writer::Writing;
 use crate::run::RunState;
 use crate::store::Begun;
+use crate::store::codes::{CANCELLED, WAITING};
 use crate::store::rules::finish::started_too_late;
 use crate::task::TaskKey;
 use crate::time::Timestamp;
@@ -44,10 +46,10 @@ pub(super) fn cancel_late(w: &mut Writing, now: Timestamp) -> Step<u64> {
     }
     let late = w
         .conn
-        .prepare_cached(
+        .prepare_cached(formatcp!(
             "SELECT id, task, bytes, run_at, start_by_at FROM runs INDEXED BY runs_starting_by \
-             WHERE state = 0 AND start_by_at < ?1 ORDER BY start_by_at, id",
-        )?
+             WHERE state = {WAITING} AND start_by_at < ?1 ORDER BY start_by_at, id"
+        ))?
         .query_map([now.as_millis()], |row| {
             Ok((row.get::<_, i64>(0)?, TaskId(row.get(1)?), row.get::<_, i64>(2)?, instant(row, 3)?, instant(row, 4)?))
         })?
@@ -55,7 +57,9 @@ pub(super) fn cancel_late(w: &mut Writing, now: Timestamp) -> Step<u64> {
     for (run, task, bytes, run_at, start_by) in &late {
         let message = started_too_late(*start_by, *run_at);
         w.conn
-            .prepare_cached("UPDATE runs SET state = 4, ended_at = ?2, message = ?3 WHERE id = ?1")?
+            .prepare_cached(formatcp!(
+                "UPDATE runs SET state = {CANCELLED}, ended_at = ?2, message = ?3 WHERE id = ?1"
+            ))?
             .execute(params![run, now.as_millis(), message])?;
         let row = w.ledger.change(*task);
         row.leave(RunState::Waiting);

@@ -1,5 +1,6 @@
 //! Deletes history. A reader finds the runs to delete, so that the writer only deletes, a bounded piece at a time.
 
+use const_format::formatcp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::errors::Step;
@@ -7,6 +8,7 @@ use super::ledger::TaskId;
 use super::rows::{instant, state, to_sql};
 use super::writer::Writing;
 use crate::run::{ClaimKey, RunId};
+use crate::store::codes::RUNNING;
 use crate::store::rules::retention::{ATTEMPTS, LOOK_BEHIND};
 use crate::store::{ROW_BYTES, Retention};
 use crate::time::Timestamp;
@@ -57,9 +59,10 @@ fn surplus_of(
     limit: usize,
     found: &mut Vec<RunId>,
 ) -> rusqlite::Result<()> {
-    let mut statement = conn.prepare_cached(
-        "SELECT id, ended_at, bytes FROM runs INDEXED BY runs_of_task WHERE task = ?1 AND state > 1 ORDER BY id",
-    )?;
+    let mut statement = conn.prepare_cached(formatcp!(
+        "SELECT id, ended_at, bytes FROM runs INDEXED BY runs_of_task WHERE task = ?1 AND state > {RUNNING} \
+         ORDER BY id"
+    ))?;
     let mut rows = statement.query([task.id])?;
     let mut stay = 0;
     while let Some(row) = rows.next()?
@@ -114,7 +117,9 @@ pub(super) fn delete(w: &mut Writing, runs: &[RunId]) -> Step<u64> {
     for run in runs {
         let row = w
             .conn
-            .prepare_cached("DELETE FROM runs WHERE id = ?1 AND state > 1 RETURNING task, state, bytes, attempt")?
+            .prepare_cached(formatcp!(
+                "DELETE FROM runs WHERE id = ?1 AND state > {RUNNING} RETURNING task, state, bytes, attempt"
+            ))?
             .query_row([run.0], |row| {
                 Ok((TaskId(row.get(0)?), state(row, 1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
             })

@@ -1,11 +1,13 @@
 //! Mends instants that a wrong clock has left: see [`crate::store::repairs`].
 
 use async_trait::async_trait;
+use const_format::formatcp;
 
 use super::SqliteStore;
 use super::errors::Step;
 use super::writer::Writing;
 use crate::store::Result;
+use crate::store::codes::{RUNNING, WAITING};
 use crate::store::repairs::{LONGEST_LEASE, Repaired, Repairs, limit};
 use crate::time::Timestamp;
 
@@ -17,18 +19,22 @@ impl Repairs for SqliteStore {
 }
 
 /// Moves waiting runs that were made by a clock that was ahead, by as much as it was.
-const NOT_TRIED: &str = "UPDATE runs SET run_at = ?1 + (run_at - created_at), start_by_at = ?1 + (start_by_at - created_at), created_at = ?1 \
-     WHERE state = 0 AND attempt = 0 AND run_at > ?2 AND created_at > ?2";
+const NOT_TRIED: &str = formatcp!(
+    "UPDATE runs SET run_at = ?1 + (run_at - created_at), start_by_at = ?1 + (start_by_at - created_at), \
+     created_at = ?1 WHERE state = {WAITING} AND attempt = 0 AND run_at > ?2 AND created_at > ?2"
+);
 
 /// Makes waiting runs that such a clock has tried due now.
-const TRIED: &str = "UPDATE runs SET run_at = ?1 WHERE state = 0 AND attempt > 0 AND run_at > ?2 AND claimed_at > ?2";
+const TRIED: &str = formatcp!(
+    "UPDATE runs SET run_at = ?1 WHERE state = {WAITING} AND attempt > 0 AND run_at > ?2 AND claimed_at > ?2"
+);
 
 fn repair(w: &mut Writing, now: Timestamp) -> Step<Repaired> {
     let instants = [now.as_millis(), limit(now).as_millis()];
     let change = |sql: &str| Ok::<_, rusqlite::Error>(w.conn.execute(sql, instants)? as u64);
     let runs = change(NOT_TRIED)? + change(TRIED)?;
     let claims = w.conn.execute(
-        "UPDATE runs SET lease_until = ?1 WHERE state = 1 AND lease_until > ?2",
+        formatcp!("UPDATE runs SET lease_until = ?1 WHERE state = {RUNNING} AND lease_until > ?2"),
         [now.plus(LONGEST_LEASE).as_millis(), limit(now).as_millis()],
     )? as u64;
     let schedules = change("UPDATE schedules SET cursor_at = ?1 WHERE cursor_at > ?2 AND finished_at IS NULL")?;

@@ -1,5 +1,6 @@
 //! Makes runs, and cancels them.
 
+use const_format::formatcp;
 use rusqlite::{OptionalExtension, params};
 
 use super::errors::Step;
@@ -7,6 +8,7 @@ use super::ledger::TaskId;
 use super::rows::{cause_code, state, state_code, to_sql};
 use super::writer::Writing;
 use crate::run::{RunId, RunState};
+use crate::store::codes::{CANCELLED, RUNNING, WAITING};
 use crate::store::rules::finish::replaced_by;
 use crate::store::{Admit, Cancelled, Enqueued, Fire, Fired, NewRun, ROW_BYTES, StoreError};
 use crate::supervision::goes_through;
@@ -122,8 +124,8 @@ fn replace(w: &mut Writing, task: TaskId, by: RunId, now: Timestamp) -> rusqlite
         // read.
         for which in ["run_at <= ?3", "attempt > 0 AND run_at > ?3"] {
             let mut statement = w.conn.prepare_cached(&format!(
-                "UPDATE runs SET state = 4, ended_at = ?3, message = ?2 WHERE state = 0 AND task = ?1 AND {which} \
-                 RETURNING id, bytes"
+                "UPDATE runs SET state = {CANCELLED}, ended_at = ?3, message = ?2 \
+                 WHERE state = {WAITING} AND task = ?1 AND {which} RETURNING id, bytes"
             ))?;
             let mut rows = statement.query(params![task.0, reason, now.as_millis()])?;
             while let Some(row) = rows.next()? {
@@ -140,10 +142,10 @@ fn replace(w: &mut Writing, task: TaskId, by: RunId, now: Timestamp) -> rusqlite
     }
     if w.ledger.row(task).count(RunState::Running) > 0 {
         // The first reason stays, but the run is returned again: its host may have missed the first request.
-        let mut statement = w.conn.prepare_cached(
-            "UPDATE runs INDEXED BY runs_running SET cancel = coalesce(cancel, ?2) WHERE state = 1 AND task = ?1 \
-             RETURNING id",
-        )?;
+        let mut statement = w.conn.prepare_cached(formatcp!(
+            "UPDATE runs INDEXED BY runs_running SET cancel = coalesce(cancel, ?2) WHERE state = {RUNNING} \
+             AND task = ?1 RETURNING id"
+        ))?;
         let mut rows = statement.query(params![task.0, reason])?;
         while let Some(row) = rows.next()? {
             ended.push(RunId(row.get(0)?));
@@ -162,19 +164,19 @@ fn not_over(w: &Writing, task: TaskId, most: i64, now: Timestamp) -> rusqlite::R
     }
     count += w
         .conn
-        .prepare_cached(
-            "SELECT count(*) FROM (SELECT 1 FROM runs WHERE state = 0 AND task = ?1 AND run_at <= ?2 LIMIT ?3)",
-        )?
+        .prepare_cached(formatcp!(
+            "SELECT count(*) FROM (SELECT 1 FROM runs WHERE state = {WAITING} AND task = ?1 AND run_at <= ?2 LIMIT ?3)"
+        ))?
         .query_row(params![task.0, now.as_millis(), most - count], |row| row.get::<_, i64>(0))?;
     if count >= most {
         return Ok(count);
     }
     count += w
         .conn
-        .prepare_cached(
+        .prepare_cached(formatcp!(
             "SELECT count(*) FROM (SELECT 1 FROM runs INDEXED BY runs_retrying \
-             WHERE state = 0 AND attempt > 0 AND task = ?1 AND run_at > ?2 LIMIT ?3)",
-        )?
+             WHERE state = {WAITING} AND attempt > 0 AND task = ?1 AND run_at > ?2 LIMIT ?3)"
+        ))?
         .query_row(params![task.0, now.as_millis(), most - count], |row| row.get::<_, i64>(0))?;
     Ok(count)
 }
@@ -190,7 +192,9 @@ pub(super) fn cancel(w: &mut Writing, run: RunId, reason: &str, now: Timestamp) 
     match found {
         RunState::Waiting => {
             w.conn
-                .prepare_cached("UPDATE runs SET state = 4, ended_at = ?2, message = ?3 WHERE id = ?1")?
+                .prepare_cached(formatcp!(
+                    "UPDATE runs SET state = {CANCELLED}, ended_at = ?2, message = ?3 WHERE id = ?1"
+                ))?
                 .execute(params![run.0, now.as_millis(), reason])?;
             let row = w.ledger.change(task);
             row.leave(RunState::Waiting);

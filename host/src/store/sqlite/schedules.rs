@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::run::RunId;
 use crate::schedule::Going;
+use crate::store::codes::WAITING;
 use crate::store::rules::pausing;
 use crate::store::{Remember, RunKey, Stands, TaskState, Watched};
 use crate::task::TaskKey;
@@ -23,9 +24,9 @@ pub(super) fn watch(
     // Counts the waiting runs that are due and those that were tried before, each by an index of its own.
     let mut statement = conn.prepare_cached(&format!(
         "SELECT cursor_at, {STANDING_COLUMNS}, fired, memory, latest_failure_at, running + CASE waiting WHEN 0 THEN 0 ELSE \
-         (SELECT count(*) FROM runs r WHERE r.state = 0 AND r.task = t.id AND r.run_at <= ?3) + \
+         (SELECT count(*) FROM runs r WHERE r.state = {WAITING} AND r.task = t.id AND r.run_at <= ?3) + \
          (SELECT count(*) FROM runs r INDEXED BY runs_retrying \
-          WHERE r.state = 0 AND r.attempt > 0 AND r.task = t.id AND r.run_at > ?3) END, \
+          WHERE r.state = {WAITING} AND r.attempt > 0 AND r.task = t.id AND r.run_at > ?3) END, \
          schedule, left_out \
          FROM tasks t WHERE tenant = ?1 AND name = ?2"
     ))?;

@@ -13,6 +13,7 @@ use crate::store::Retention;
 use crate::store::RunFilter;
 use crate::store::cache::Cache as _;
 use crate::store::claims::Claims as _;
+use crate::store::codes::{FAILED, RUNNING, WAITING};
 use crate::store::history::History as _;
 use crate::store::locks::Locks as _;
 use crate::store::runs::Runs as _;
@@ -27,6 +28,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
+use const_format::formatcp;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -437,7 +439,7 @@ async fn a_command_that_cannot_succeed_hurts_only_itself() {
     let release = busy(&store).await;
     let mut good = Box::pin(enqueue(&store, vec![]));
     let mut sql = Box::pin(store.write(|w| {
-        w.conn.execute("UPDATE runs SET state = 3", [])?;
+        w.conn.execute(formatcp!("UPDATE runs SET state = {FAILED}"), [])?;
         Ok(w.conn.execute("INSERT INTO nowhere VALUES (1)", [])?)
     }));
     let mut panic = Box::pin(store.write(|w| -> Step<()> {
@@ -505,11 +507,15 @@ async fn sums_equal_what_counting_gives() {
         .read(|conn| {
             let row = |sql| conn.query_row(sql, [], |r| Ok([r.get(0)?, r.get(1)?, r.get(2)?, r.get::<_, i64>(3)?]));
             let kept = row("SELECT waiting, running, succeeded + failed + cancelled, bytes FROM tasks")?;
-            let counted =
-                row("SELECT sum(state = 0), sum(state = 1), sum(state > 1), sum(iif(state > 1, bytes, 0)) FROM runs")?;
+            let counted = row(formatcp!(
+                "SELECT sum(state = {WAITING}), sum(state = {RUNNING}), sum(state > {RUNNING}), \
+                 sum(iif(state > {RUNNING}, bytes, 0)) FROM runs"
+            ))?;
             let bytes = conn.query_row(
-                "SELECT coalesce((SELECT sum(length(body) + 16) FROM inputs JOIN runs ON id = run WHERE state > 1), 0) \
-                 + coalesce((SELECT sum(length(body) + 16) FROM outputs), 0)",
+                formatcp!(
+                    "SELECT coalesce((SELECT sum(length(body) + 16) FROM inputs JOIN runs ON id = run \
+                     WHERE state > {RUNNING}), 0) + coalesce((SELECT sum(length(body) + 16) FROM outputs), 0)"
+                ),
                 [],
                 |r| r.get::<_, i64>(0),
             )?;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use const_format::formatcp;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -12,7 +13,7 @@ use super::ended::{Ended, Held};
 use super::{Stands, of_row};
 use crate::lifecycle::Transition;
 use crate::run::{Outcome, Output, Report, RunState};
-use crate::store::codes::{outcome_code, state_code};
+use crate::store::codes::{RUNNING, WAITING, outcome_code, state_code};
 use crate::store::postgres::errors::Step;
 use crate::store::postgres::over::{Over, moving};
 use crate::store::postgres::rows::{code, state, text, to_int, to_sql};
@@ -80,8 +81,10 @@ fn bytes_of_logs(report: &Report) -> i64 {
 }
 
 /// Condition for the claim to hold, and to have expired if the end is only for an expired one.
-const HOLDS: &str = "r.id = ANY (ARRAY[n.id]) AND r.state + 0 = 1 AND r.attempt = n.attempt AND r.fence = n.fence \
-     AND (n.expired_by IS NULL OR r.lease_until < n.expired_by)";
+const HOLDS: &str = formatcp!(
+    "r.id = ANY (ARRAY[n.id]) AND r.state + 0 = {RUNNING} AND r.attempt = n.attempt AND r.fence = n.fence \
+     AND (n.expired_by IS NULL OR r.lease_until < n.expired_by)"
+);
 
 /// Columns that [`HOLDS`] and both statements need.
 const CLAIM: &str = "place, id, attempt, fence, expired_by, failed, bytes, outcome, message";
@@ -89,7 +92,7 @@ const CLAIM: &str = "place, id, attempt, fence, expired_by, failed, bytes, outco
 /// Ends the attempts of runs that wait again, except runs whose cancellation was requested: see [`over_sql`].
 fn again_sql() -> String {
     format!(
-        "WITH again AS (UPDATE runs_live r SET state = 0, run_at = n.run_at, failures = r.failures + n.failed, \
+        "WITH again AS (UPDATE runs_live r SET state = {WAITING}, run_at = n.run_at, failures = r.failures + n.failed, \
          bytes = r.bytes + n.bytes, outcome = n.outcome, message = n.message, lease_until = NULL \
          FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::bigint[], \
          $8::smallint[], $9::text[], $10::bigint[]) AS n({CLAIM}, run_at) \
@@ -226,7 +229,7 @@ const RELEASES: [&str; 2] =
     ["DELETE FROM locks WHERE run = ANY($1) RETURNING run", "DELETE FROM lock_waits WHERE run = ANY($1) RETURNING run"];
 
 /// Sums the tasks' waiting runs: an ended run may be one of them, or have made room for them.
-const WAITING: &str = "SELECT coalesce(sum(waiting), 0)::bigint FROM tally WHERE task = ANY($1)";
+const WAITING_OF_TASKS: &str = "SELECT coalesce(sum(waiting), 0)::bigint FROM tally WHERE task = ANY($1)";
 
 /// Writes the rest of the ends: the attempts, the sums, and the release of locks. Then commits, and notes which hints
 /// to send.
@@ -250,7 +253,7 @@ pub(super) async fn rest(tx: &mut Tx, ended: &[Ended<'_>], tally: &Tally) -> Ste
         (RELEASES[0], &runs),
         (RELEASES[1], &runs),
         (tally::WRITE, &sums),
-        (WAITING, &tasks),
+        (WAITING_OF_TASKS, &tasks),
         (attempts::WRITE, &attempts),
     ];
     if !earlier.is_empty() {

@@ -1,7 +1,10 @@
 //! Tests of history by the day, and of the sums.
 
+use const_format::formatcp;
+
 use crate::run::{ClaimKey, RunId, RunState};
 use crate::store::claims::Claims as _;
+use crate::store::codes::{CANCELLED, FAILED, RUNNING, SUCCEEDED, WAITING};
 use crate::store::history::History as _;
 use crate::store::runs::Runs as _;
 use crate::store::{Enqueued, NewRun, Retention, Store as _};
@@ -30,9 +33,12 @@ async fn ended(store: &PostgresStore, key: &str, succeeds: bool, at: Timestamp) 
 fn sums(database: &Database) -> [String; 2] {
     [
         "SELECT sum(waiting), sum(running), sum(succeeded), sum(failed), sum(cancelled), sum(bytes) FROM tally",
-        "SELECT count(*) FILTER (WHERE state = 0), count(*) FILTER (WHERE state = 1), count(*) FILTER (WHERE state = 2), \
-         count(*) FILTER (WHERE state = 3), count(*) FILTER (WHERE state = 4), \
-         coalesce(sum(bytes) FILTER (WHERE state > 1), 0) FROM runs",
+        formatcp!(
+            "SELECT count(*) FILTER (WHERE state = {WAITING}), count(*) FILTER (WHERE state = {RUNNING}), \
+             count(*) FILTER (WHERE state = {SUCCEEDED}), count(*) FILTER (WHERE state = {FAILED}), \
+             count(*) FILTER (WHERE state = {CANCELLED}), \
+             coalesce(sum(bytes) FILTER (WHERE state > {RUNNING}), 0) FROM runs"
+        ),
     ]
     .map(|sql| database.psql(sql))
 }

@@ -10,7 +10,7 @@ use crate::store::transfer::{End, MoveError, Plan, Transfer, move_all, without_n
 use super::*;
 
 impl Database {
-    fn options(&self) -> PostgresOptions {
+    pub(super) fn options(&self) -> PostgresOptions {
         let url = DatabaseUrl::new(&cluster::shared().url()).unwrap();
         PostgresOptions { url, schema: self.schema.clone(), ca: None, host: "migrate".into() }
     }
