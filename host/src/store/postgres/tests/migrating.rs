@@ -30,7 +30,7 @@ impl Database {
     }
 }
 
-/// What a program of schema 15 executes to make the partitions of a day.
+/// The statements with which a program of schema 15 makes the partitions of a day.
 const DAY_OF_AN_OLDER_PROGRAM: &str = "CREATE TABLE runs_20200101 (LIKE runs); \
      ALTER TABLE runs ATTACH PARTITION runs_20200101 FOR VALUES FROM (1577836800000) TO (1577923200000); \
      CREATE TABLE attempts_20200101 (LIKE attempts); \
