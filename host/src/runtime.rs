@@ -23,6 +23,7 @@ mod filesystem;
 mod glance;
 mod guest;
 mod io_errors;
+mod kinds;
 mod lanes;
 mod limits;
 mod link;
@@ -51,9 +52,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use author::is_of_author;
 pub use compiler::child::{as_children_do, compile_if_asked};
-pub use components::{Component, Kind, LoadError, digest};
+pub use components::{Component, LoadError, digest};
 pub use config::{CompileLimits, Compiler, RuntimeConfig, RuntimeError};
 pub use glance::Glance;
+pub use kinds::Kind;
 pub use link::{Prepared, Refusal};
 
 pub use whereabouts::{Seen, Verdict, Whereabouts};

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::attempt::{Ended, Order};
-use crate::imports::bindings::exports::sexton::task::runner;
-use crate::run::{Accounts, Cause, Outcome, Report};
+use crate::run::{Accounts, Outcome, Report};
 use crate::time::Timestamp;
 
 use super::attempt_env::AttemptEnv;
-use super::classify::{self, Evidence, Returned, Verdict};
+use super::classify::{self, Evidence, Verdict};
 use super::guest::{Guest, SLICE, TYPICAL_SLICE};
+use super::kinds::Answer;
 use super::lanes::Turn;
-use super::link::{Prepared, Start};
+use super::link::Prepared;
 use super::watch::Watched;
 use super::{stdio, wording};
 
@@ -43,7 +43,7 @@ pub(super) async fn attempt(env: Arc<AttemptEnv>, prepared: Arc<Prepared>, order
     let no_calls = pauses.yields + u64::from(classify::out_of_fuel(&result));
     let usage = &order.handle.usage;
     let handed_over = match &result {
-        Ok(Ok(Returned::Task(Ok(output)))) => output.body.len(),
+        Ok(Ok(Answer::Output(output))) => output.body.len(),
         _ => 0,
     };
     usage.handed_over(handed_over);
@@ -111,38 +111,12 @@ fn fuel_used(all: u64, left: u64, computed: Duration, unsettled: Duration) -> u6
     used.saturating_add(last_slice).min(all)
 }
 
-async fn call(prepared: &Prepared, store: &mut wasmtime::Store<Guest>, order: &Order) -> wasmtime::Result<Returned> {
+async fn call(prepared: &Prepared, store: &mut wasmtime::Store<Guest>, order: &Order) -> wasmtime::Result<Answer> {
     // Opens on file threads and within the deadline, because the filesystem of a granted directory may hang.
     if let Err(why) = store.data_mut().open_granted(order).await {
-        return Ok(Returned::Refused(why));
+        return Ok(Answer::Refused(why));
     }
-    match prepared.start() {
-        Start::Task(pre) => {
-            let task = pre.instantiate_async(&mut *store).await?;
-            Ok(Returned::Task(task.sexton_task_runner().call_run(store, &request(order)).await?))
-        }
-        Start::Program(pre) => {
-            let program = pre.instantiate_async(&mut *store).await?;
-            Ok(Returned::Program(program.wasi_cli_run().call_run(store).await?))
-        }
-    }
-}
-
-fn request(order: &Order) -> runner::Request {
-    let claim = &order.claim;
-    runner::Request {
-        run_id: claim.key.run.to_string(),
-        task: order.task.key.task.as_str().to_owned(),
-        attempt: claim.key.attempt,
-        due_at: u64::try_from(claim.due_at.as_millis()).unwrap_or(0),
-        cause: match claim.cause {
-            Cause::Schedule => runner::Cause::Schedule,
-            Cause::Start => runner::Cause::Start,
-            Cause::Demand => runner::Cause::Demand,
-            Cause::Task => runner::Cause::Task,
-        },
-        input: claim.input.clone(),
-    }
+    prepared.start().call(store, order).await
 }
 
 /// Returns the end of an attempt whose guest never started.

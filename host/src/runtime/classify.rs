@@ -8,27 +8,15 @@ use wasmtime_wasi::I32Exit;
 
 use crate::attempt::stack::Stack;
 use crate::attempt::{Interrupt, NoRoom, Stop, Why};
-use crate::imports::bindings::exports::sexton::task::runner;
 use crate::lengths;
 use crate::lifecycle::Ending;
 use crate::run::{Outcome, Output};
 use crate::task::Limits;
 
 use super::backtrace::stack_of;
-use super::components::Kind;
+use super::kinds::{Answer, Kind};
 use super::limits::{Breach, Space};
 use super::watch::Cut;
-
-/// The return value of a guest's call, if it returned.
-#[derive(Debug)]
-pub(super) enum Returned {
-    /// The answer of a task.
-    Task(Result<runner::Output, runner::Failure>),
-    /// The answer of a program: whether it succeeded.
-    Program(Result<(), ()>),
-    /// The guest never started, for this reason.
-    Refused(String),
-}
 
 /// The end of an attempt.
 #[derive(Debug)]
@@ -42,7 +30,7 @@ pub(super) struct Verdict {
 
 /// The facts from which a verdict is found.
 pub(super) struct Evidence<'a> {
-    pub(super) result: Result<wasmtime::Result<Returned>, Cut>,
+    pub(super) result: Result<wasmtime::Result<Answer>, Cut>,
     pub(super) limits: &'a Limits,
     pub(super) kind: Kind,
     pub(super) space: &'a Space,
@@ -94,7 +82,7 @@ fn cut(mut message: String) -> String {
 }
 
 /// Returns whether a call used up its fuel.
-pub(super) fn out_of_fuel(result: &Result<wasmtime::Result<Returned>, Cut>) -> bool {
+pub(super) fn out_of_fuel(result: &Result<wasmtime::Result<Answer>, Cut>) -> bool {
     matches!(result, Ok(Err(error)) if error.downcast_ref::<Trap>() == Some(&Trap::OutOfFuel))
 }
 
@@ -102,23 +90,20 @@ pub(super) fn out_of_fuel(result: &Result<wasmtime::Result<Returned>, Cut>) -> b
 pub(super) fn classify(evidence: Evidence<'_>) -> Verdict {
     let Evidence { limits, kind, space, stdout, stderr, .. } = evidence;
     match evidence.result {
-        Ok(Ok(returned)) => answered(returned, limits, stdout),
+        Ok(Ok(answer)) => answered(answer, limits, stdout),
         Ok(Err(error)) => trapped(&error, kind, limits, space, stdout, stderr),
         Err(interrupt) => interrupted(interrupt, evidence.place, limits).at(evidence.stack),
     }
 }
 
-fn answered(returned: Returned, limits: &Limits, stdout: &[u8]) -> Verdict {
-    match returned {
-        Returned::Task(Ok(output)) => produced(Output { content_type: output.content_type, body: output.body }, limits),
-        Returned::Task(Err(runner::Failure::Transient(why))) => Verdict::other(Outcome::FailedTransient, why),
-        Returned::Task(Err(runner::Failure::Permanent(why))) => Verdict::other(Outcome::FailedPermanent, why),
-        Returned::Task(Err(runner::Failure::Deferred(ms))) => {
-            Verdict::plain(Ending::Deferred(Duration::from_millis(ms)))
-        }
-        Returned::Program(Ok(())) => exited(0, limits, stdout),
-        Returned::Program(Err(())) => exited(1, limits, stdout),
-        Returned::Refused(why) => Verdict::refused(why),
+fn answered(answer: Answer, limits: &Limits, stdout: &[u8]) -> Verdict {
+    match answer {
+        Answer::Output(output) => produced(output, limits),
+        Answer::Transient(why) => Verdict::other(Outcome::FailedTransient, why),
+        Answer::Permanent(why) => Verdict::other(Outcome::FailedPermanent, why),
+        Answer::Deferred(ms) => Verdict::plain(Ending::Deferred(Duration::from_millis(ms))),
+        Answer::Exited(code) => exited(code, limits, stdout),
+        Answer::Refused(why) => Verdict::refused(why),
     }
 }
 
@@ -164,11 +149,11 @@ fn trapped(
     stderr: &[u8],
 ) -> Verdict {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
-        return match kind {
-            Kind::Program => exited(exit.0, limits, stdout),
+        return match exit.0 {
+            code if kind.is_program() => exited(code, limits, stdout),
             // A library gave up midway: a task is done only when it has returned its answer.
-            Kind::Task if exit.0 == 0 => Verdict::other(Outcome::Trapped, "exited and gave no answer"),
-            Kind::Task => Verdict::other(Outcome::Trapped, "exited with an error and gave no answer"),
+            0 => Verdict::other(Outcome::Trapped, "exited and gave no answer"),
+            _ => Verdict::other(Outcome::Trapped, "exited with an error and gave no answer"),
         };
     }
     let at = error.downcast_ref::<WasmBacktrace>().map(stack_of);

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::lengths;
 
+use super::kinds::Kind;
 use super::wording;
 
 /// The reason that a component is not used. Each message is one line; the caller adds the file's name.
@@ -102,25 +103,6 @@ fn bytes(size: u64) -> String {
     ByteSize::b(size).display().iec().to_string().replace(".0 ", " ")
 }
 
-/// The way to run a component.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The component exports `sexton:task/runner`.
-    Task,
-    /// The component exports `wasi:cli/run`.
-    Program,
-}
-
-impl Kind {
-    /// Returns the kind as one word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Task => "task",
-            Self::Program => "program",
-        }
-    }
-}
-
 /// A component that loads.
 #[derive(Debug)]
 pub struct Component {
@@ -177,15 +159,10 @@ impl Component {
 
 /// Returns the kind of a component with these exports.
 pub(super) fn kind_of(exports: &[&str]) -> Result<Kind, LoadError> {
-    let exported = |interface: &str| exports.iter().any(|export| export.starts_with(interface));
-    if exported("sexton:task/runner@0.1.") {
-        return Ok(Kind::Task);
-    }
-    if exported("wasi:cli/run@0.2.") {
-        return Ok(Kind::Program);
-    }
-    let names: Vec<String> = exports.iter().take(5).map(|name| format!("`{}`", wording::line(name))).collect();
-    Err(LoadError::NothingToRun(names.join(", ")))
+    Kind::of(exports).ok_or_else(|| {
+        let names: Vec<String> = exports.iter().take(5).map(|name| format!("`{}`", wording::line(name))).collect();
+        LoadError::NothingToRun(names.join(", "))
+    })
 }
 
 /// The most imports of a component. Messages list them, and linking looks each of them up; a component that uses all of

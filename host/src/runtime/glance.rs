@@ -4,7 +4,8 @@
 
 use wasmparser::{Parser, Payload};
 
-use super::components::{Kind, LoadError, kind_of, look};
+use super::components::{LoadError, kind_of, look};
+use super::kinds::Kind;
 use super::link::{self, Refusal};
 use super::wording;
 use crate::task::Task;
@@ -67,7 +68,7 @@ impl Glance {
 #[cfg(test)]
 mod tests {
     use super::Glance;
-    use crate::runtime::{Kind, LoadError};
+    use crate::runtime::LoadError;
 
     fn glance(wat: &str) -> Result<Glance, LoadError> {
         Glance::of(&wat::parse_str(wat).expect("a component"), 1 << 20)
@@ -84,7 +85,7 @@ mod tests {
 
         let seen = glance(component).expect("a program");
 
-        assert_eq!(seen.kind(), Kind::Program);
+        assert_eq!(seen.kind().as_str(), "program");
         assert_eq!(seen.imports, ["wasi:http/outgoing-handler@0.2.0"]);
     }
 

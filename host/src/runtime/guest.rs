@@ -17,10 +17,10 @@ use crate::time::Clock;
 
 use super::attempt_env::AttemptEnv;
 use super::backtrace::stack_of;
-use super::components::Kind;
 use super::file_threads::Pool;
 use super::files::Files;
 use super::filesystem::{self, Below, Opened};
+use super::kinds::Kind;
 use super::lanes::Turn;
 use super::limits::{Meter, Space};
 use super::quota::Directories;
@@ -106,11 +106,9 @@ impl Guest {
         let limits = &order.task.limits;
         let ledger = Ledger::new(limits.memory, memory);
         let capture = |limit, level| Capture::new(limit, level, Arc::clone(&order.handle), Arc::clone(&services.clock));
-        let stdout = match kind {
-            Kind::Task => capture(limits.stdio, "stdout"),
-            // A program's output is what it prints.
-            Kind::Program => capture(limits.stdio.max(limits.output.saturating_add(1)), "stdout"),
-        };
+        // The output of a program is what it prints.
+        let printed = if kind.is_program() { limits.stdio.max(limits.output.saturating_add(1)) } else { limits.stdio };
+        let stdout = capture(printed, "stdout");
         let stderr = capture(limits.stdio, "stderr");
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
@@ -364,7 +362,7 @@ fn wasi(order: &Order, kind: Kind, stdout: &Capture, stderr: &Capture) -> WasiCt
     for (name, value) in &task.env {
         wasi.env(name, value);
     }
-    if kind == Kind::Program {
+    if kind.is_program() {
         wasi.stdin(Input(MemoryInputPipe::new(order.claim.input.clone())));
     }
     if let Some(sleeper) = order.handle.sleeper() {

@@ -7,18 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wasmtime::component::Linker;
-use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 
-use crate::imports::bindings::TaskPre;
 use crate::imports::{self, Capability};
 use crate::lifecycle::Ending;
 use crate::run::Outcome;
 use crate::task::{Grants, Task};
 
-use super::components::{Component, Kind};
+use super::components::Component;
 use super::filesystem::GuestFilesystem;
 use super::guest::Guest;
+use super::kinds::{Kind, Start};
 use super::lanes::SPINS;
 #[cfg(unix)]
 use super::listing;
@@ -37,13 +36,6 @@ pub struct Prepared {
     start: Start,
     /// Whether its last run had to be ended while it spun.
     hog: AtomicBool,
-}
-
-/// The way to start a component.
-#[derive(Clone)]
-pub(super) enum Start {
-    Task(TaskPre<Guest>),
-    Program(CommandPre<Guest>),
 }
 
 impl Prepared {
@@ -155,10 +147,7 @@ impl<'a> Linking<'a> {
         check(self.component.imports(), task)?;
         let pre = linker(self.engine, &task.grants, self.virtual_time)
             .and_then(|linker| linker.instantiate_pre(&self.component.wasm))
-            .and_then(|pre| match self.component.kind() {
-                Kind::Task => TaskPre::new(pre).map(Start::Task),
-                Kind::Program => CommandPre::new(pre).map(Start::Program),
-            });
+            .and_then(|linked| self.component.kind().start(linked));
         pre.map_err(|error| Refusal(format!("does not fit this host: {}", wording::of_error(&error))))
     }
 }
