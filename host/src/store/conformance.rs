@@ -51,6 +51,7 @@ macro_rules! promises {
                 a_run_with_the_same_dedup_key_is_made_once
                 two_tasks_may_use_the_same_dedup_key
                 a_run_beyond_its_overlap_policy_is_written_as_cancelled
+                a_skipped_run_tells_of_no_more_runs_than_its_limit
                 a_run_that_waits_for_a_retry_counts_as_not_over
                 a_run_that_is_due_later_does_not_count_for_the_overlap_policy
                 firing_makes_the_runs_and_moves_the_cursor

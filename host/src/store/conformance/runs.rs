@@ -76,6 +76,17 @@ pub(crate) async fn a_run_beyond_its_overlap_policy_is_written_as_cancelled(stor
     assert_eq!(claim(&store, &[("a", 9)], 9, 0).await.claims.len(), 2);
 }
 
+pub(crate) async fn a_skipped_run_tells_of_no_more_runs_than_its_limit(store: Tested) {
+    enqueue(&store, vec![new("a"); 3]).await;
+    assert_eq!(claim(&store, &[("a", 9)], 9, 0).await.claims.len(), 3);
+
+    let made = store.enqueue(vec![NewRun { admit: Admit::Below(1), ..new("a") }], at(0)).await.unwrap();
+
+    let [Enqueued::Skipped(skipped)] = made[..] else { panic!("{made:?}") };
+    let message = store.run(skipped).await.unwrap().unwrap().message;
+    assert_eq!(message.as_deref(), Some("skipped: the previous run had not finished"));
+}
+
 pub(crate) async fn a_run_that_waits_for_a_retry_counts_as_not_over(store: Tested) {
     let first = running(&store, "a").await;
     store.finish(retry(first.key, 3600).into()).await.unwrap();

@@ -36,8 +36,8 @@ impl From<&LockName> for Mutex {
 }
 
 /// Selects the task whose run has a claim, as a part of a statement whose first parameters are the claim. Until the
-/// transaction has ended no other one can end the run, because that deletes the row; extending the claim does not have
-/// to wait.
+/// transaction has ended no other one ends the attempt, because that locks the run's row as if it were deleted; extending
+/// the claim does not have to wait.
 pub(super) const HOLDER: &str = formatcp!(
     "SELECT task FROM runs_live WHERE id = $1 AND state + 0 = {RUNNING} AND attempt = $2 AND fence = $3 \
      FOR KEY SHARE"

@@ -160,7 +160,7 @@ fn not_over(w: &Writing, task: TaskId, most: i64, now: Timestamp) -> rusqlite::R
     let row = w.ledger.row(task);
     let mut count = row.count(RunState::Running);
     if count >= most || row.count(RunState::Waiting) == 0 {
-        return Ok(count);
+        return Ok(count.min(most));
     }
     count += w
         .conn

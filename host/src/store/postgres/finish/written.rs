@@ -90,13 +90,19 @@ const HOLDS: &str = formatcp!(
 const CLAIM: &str = "place, id, attempt, fence, expired_by, failed, bytes, outcome, message";
 
 /// Ends the attempts of runs that wait again, except runs whose cancellation was requested: see [`over_sql`].
+///
+/// The rows are locked as if they were deleted, which waits for transactions that have the run's claim
+/// ([`HOLDER`](crate::store::postgres::locks::HOLDER)). An update alone would not wait for them, and the run would keep
+/// a lock that such a transaction takes at the same time.
 fn again_sql() -> String {
     format!(
-        "WITH again AS (UPDATE runs_live r SET state = {WAITING}, run_at = n.run_at, failures = r.failures + n.failed, \
+        "WITH held AS (SELECT n.* FROM \
+         unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::bigint[], \
+         $8::smallint[], $9::text[], $10::bigint[]) AS n({CLAIM}, run_at), runs_live r \
+         WHERE {HOLDS} AND r.cancel IS NULL ORDER BY r.id FOR UPDATE OF r), \
+         again AS (UPDATE runs_live r SET state = {WAITING}, run_at = n.run_at, failures = r.failures + n.failed, \
          bytes = r.bytes + n.bytes, outcome = n.outcome, message = n.message, lease_until = NULL \
-         FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::bigint[], \
-         $8::smallint[], $9::text[], $10::bigint[]) AS n({CLAIM}, run_at) \
-         WHERE {HOLDS} AND r.cancel IS NULL RETURNING n.place, r.task, r.state, r.bytes, r.host) \
+         FROM held n WHERE r.id = ANY (ARRAY[n.id]) RETURNING n.place, r.task, r.state, r.bytes, r.host) \
          SELECT a.place, a.task, a.state, a.bytes, a.host, {STANDING_COLUMNS} \
          FROM again a JOIN tasks t ON t.id = ANY (ARRAY[a.task])"
     )

@@ -262,3 +262,36 @@ async fn a_waiting_run_of_a_dead_host_keeps_no_other_out() {
     assert_eq!(before, LockTaken::HeldBy(gone.run));
     assert!(matches!(after, LockTaken::Yes { .. }), "{after:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_that_is_taken_while_its_attempt_ends_for_a_retry_does_not_outlive_it() {
+    let database = Arc::new(Database::new().await);
+    let store = database.open("one").await;
+    let [holder, ..] = four(&store).await;
+    store.acquire_lock(lock("x"), LockMode::Exclusive, holder, NOW).await.unwrap();
+
+    // The statements of a transaction that takes a lock, which is slow between its look at the claim and the lock.
+    let taking = format!(
+        "BEGIN; SELECT task FROM runs_live WHERE id = {run} FOR KEY SHARE; SELECT pg_sleep(2); \
+         INSERT INTO locks (tenant, kind, name, run, claim, mode, since_at, fence) \
+         SELECT tenant, kind, 'y', run, claim, mode, since_at, fence + 1 FROM locks WHERE run = {run}; COMMIT",
+        run = holder.run.0
+    );
+    let slow = tokio::task::spawn_blocking({
+        let database = database.clone();
+        move || database.psql(&taking)
+    });
+    let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE '%''y''%'";
+    soon(async {
+        while database.psql(sleeps).trim() != "1" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+
+    let again = Transition::Wait { run_at: NOW, failed: true };
+    store.finish(finish(holder, Outcome::FailedTransient, again, NOW).into()).await.unwrap();
+    slow.await.unwrap();
+
+    assert_eq!(database.psql("SELECT count(*) FROM locks").trim(), "0");
+}

@@ -46,13 +46,15 @@ fn task(w: &mut Writing, record: &TaskRecord) {
 
 fn pause(w: &mut Writing, record: &PauseRecord) -> Step<()> {
     let PauseRecord { tenant, pause } = record;
-    w.conn.prepare_cached("INSERT OR IGNORE INTO pauses (tenant, since_at, why) VALUES (?1, ?2, ?3)")?.execute(
-        params![
-            tenant.as_ref().map_or(ALL, Name::as_str),
-            pause.since.unwrap_or_default().as_millis(),
-            pause.why.as_deref()
-        ],
-    )?;
+    let insert = "INSERT OR IGNORE INTO pauses (tenant, since_at, why) VALUES (?1, ?2, ?3)";
+    let new = w.conn.prepare_cached(insert)?.execute(params![
+        tenant.as_ref().map_or(ALL, Name::as_str),
+        pause.since.unwrap_or_default().as_millis(),
+        pause.why.as_deref()
+    ])?;
+    if new == 0 {
+        return Ok(());
+    }
     match tenant {
         Some(tenant) => drop(w.ledger.pauses.tenants.insert(tenant.clone(), pause.clone())),
         None => w.ledger.pauses.all = Some(pause.clone()),
@@ -141,6 +143,7 @@ fn plugin(w: &mut Writing, record: &PluginRecord) -> Step<()> {
             record.published_at.as_millis(),
             record.withdrawn_at.map(Timestamp::as_millis),
         ])?;
+    w.told.plugins = true;
     Ok(())
 }
 
