@@ -230,10 +230,12 @@ fn host(mut command: Command, directory: &Path) -> Command {
 /// Reads a log to its end.
 fn read(log: impl Read, address: &Address, mut keep: impl FnMut(String)) {
     for line in BufReader::new(log).lines().map_while(Result::ok) {
-        if let Some(url) = url_in(&line) {
+        let url = url_in(&line);
+        // A test that knows the address finds this line in the log.
+        keep(line);
+        if let Some(url) = url {
             address.set(State::Known(url));
         }
-        keep(line);
     }
     address.set(State::Gone);
 }
@@ -248,6 +250,7 @@ fn url_in(line: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::PATIENCE;
 
     #[test]
     fn the_address_of_a_host_is_read_from_its_log() {
@@ -265,6 +268,43 @@ mod tests {
         read(&b"error: no such file\n"[..], &address, drop);
 
         assert_eq!(address.wait(Duration::MAX), None);
+    }
+
+    /// A shell that says what a host says, with the arguments that it got, and waits.
+    fn shell() -> Command {
+        let mut command = Command::new("sh");
+        let script = r#"echo "Sexton 0 is up: http://127.0.0.1:1/, by $* in $PWD" >&2; exec sleep 1000"#;
+        command.args(["-c", script, "sh"]);
+        command
+    }
+
+    #[test]
+    fn a_command_becomes_a_host_in_its_folder_and_ends_by_a_signal() {
+        let (folder, log) = (tempfile::tempdir().unwrap(), Log::default());
+
+        let mut process = Process::start(shell(), folder.path(), log.keep()).unwrap();
+        let url = process.address().wait(PATIENCE);
+        let before = process.status().unwrap();
+        process.signal("TERM").unwrap();
+        let ended = process.wait(PATIENCE).unwrap();
+
+        assert_eq!(url.as_deref(), Some("http://127.0.0.1:1"), "{}", log.text());
+        let folder = folder.path().canonicalize().unwrap();
+        assert!(log.text().contains(&format!("by run --config sexton.toml in {}", folder.display())), "{}", log.text());
+        assert!(before.is_none() && ended.is_some_and(|status| !status.success()), "{ended:?}");
+    }
+
+    #[test]
+    fn a_host_with_a_log_file_is_killed_when_it_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+
+        let process = Process::start_with_log_file(shell(), folder.path(), &log, PATIENCE).unwrap();
+        let (url, id) = (process.address().get(), process.id());
+        drop(process);
+
+        assert_eq!(url.as_deref(), Some("http://127.0.0.1:1"));
+        assert!(!Path::new(&format!("/proc/{id}")).exists());
     }
 
     #[test]
