@@ -20,7 +20,6 @@ use super::backtrace::stack_of;
 use super::file_threads::Pool;
 use super::files::Files;
 use super::filesystem::{self, Below, Opened};
-use super::kinds::Kind;
 use super::lanes::Turn;
 use super::limits::{Meter, Space};
 use super::quota::Directories;
@@ -101,20 +100,20 @@ impl fmt::Debug for Guest {
 }
 
 impl Guest {
-    pub(super) fn new(env: &AttemptEnv, order: &Order, kind: Kind, turn: &Arc<Turn>) -> Self {
+    pub(super) fn new(env: &AttemptEnv, order: &Order, is_program: bool, turn: &Arc<Turn>) -> Self {
         let AttemptEnv { services, files, memory, .. } = env;
         let limits = &order.task.limits;
         let ledger = Ledger::new(limits.memory, memory);
         let capture = |limit, level| Capture::new(limit, level, Arc::clone(&order.handle), Arc::clone(&services.clock));
         // The output of a program is what it prints.
-        let printed = if kind.is_program() { limits.stdio.max(limits.output.saturating_add(1)) } else { limits.stdio };
+        let printed = if is_program { limits.stdio.max(limits.output.saturating_add(1)) } else { limits.stdio };
         let stdout = capture(printed, "stdout");
         let stderr = capture(limits.stdio, "stderr");
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
         Self {
             table,
-            wasi: wasi(order, kind, &stdout, &stderr),
+            wasi: wasi(order, is_program, &stdout, &stderr),
             imports: ImportsCtx::new(Arc::clone(services), order, turn.deadline, Arc::clone(&ledger)),
             turn: Arc::clone(turn),
             space: Space::new(limits, ledger),
@@ -354,7 +353,7 @@ impl Guest {
     }
 }
 
-fn wasi(order: &Order, kind: Kind, stdout: &Capture, stderr: &Capture) -> WasiCtx {
+fn wasi(order: &Order, is_program: bool, stdout: &Capture, stderr: &Capture) -> WasiCtx {
     let task = &order.task;
     let mut wasi = WasiCtx::builder();
     wasi.stdout(stdout.clone()).stderr(stderr.clone()).arg(task.key.task.as_str()).args(&task.args);
@@ -362,7 +361,7 @@ fn wasi(order: &Order, kind: Kind, stdout: &Capture, stderr: &Capture) -> WasiCt
     for (name, value) in &task.env {
         wasi.env(name, value);
     }
-    if kind.is_program() {
+    if is_program {
         wasi.stdin(Input(MemoryInputPipe::new(order.claim.input.clone())));
     }
     if let Some(sleeper) = order.handle.sleeper() {

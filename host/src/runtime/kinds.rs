@@ -1,6 +1,6 @@
-//! The kinds of components: what a component exports decides how the host starts it, and what counts as its answer.
+//! Defines the kinds of components. The exports of a component decide how the host starts it, and what its answer is.
 //!
-//! A kind is one file and one line in [`ALL`].
+//! A kind is one file and one line in [`all`].
 
 mod program;
 mod task;
@@ -15,42 +15,45 @@ use wasmtime::component::InstancePre;
 use crate::attempt::Order;
 use crate::run::Output;
 
-use super::guest::Guest;
-
-/// All kinds. A component that exports the interfaces of several is of the first of these.
-const ALL: [Kind; 2] = [task::KIND, program::KIND];
+/// Returns all kinds. A component that exports the interfaces of several is of the first of these.
+fn all<T: Send + 'static>() -> [&'static dyn ComponentKind<T>; 2] {
+    [&task::Task, &program::Program]
+}
 
 /// A kind of components.
 #[derive(Clone, Copy)]
-pub struct Kind(&'static dyn ComponentKind);
+pub struct Kind(&'static About);
 
-/// A kind of components, as its file defines it.
-trait ComponentKind: Send + Sync {
-    /// Returns the kind as one word.
-    fn name(&self) -> &'static str;
+/// The facts about a kind.
+struct About {
+    /// The kind as one word.
+    name: &'static str,
+    /// The beginning of the interface that its components export, up to the part of the version that may vary.
+    export: &'static str,
+    /// Whether its components are programs as other systems start them: they read their input from stdin, their output is
+    /// what they print, and they may end by exiting with a code.
+    is_program: bool,
+}
 
-    /// Returns the beginning of the interface that its components export, up to the part of the version that may vary.
-    fn export(&self) -> &'static str;
+/// A kind of components, as its file defines it, for stores whose data is a `T`.
+trait ComponentKind<T>: Send + Sync {
+    fn about(&self) -> &'static About;
 
     /// Prepares a linked component for being started.
     ///
     /// # Errors
     ///
     /// The component does not export the interface as this host knows it.
-    fn start(&self, linked: InstancePre<Guest>) -> wasmtime::Result<Start>;
-
-    /// Returns whether a component is a program as other systems start one: it reads its input from stdin, its output is
-    /// what it prints, and it may end by exiting with a code.
-    fn is_program(&self) -> bool;
+    fn start(&self, linked: InstancePre<T>) -> wasmtime::Result<Start<T>>;
 }
 
 /// A component that is ready to be started any number of times.
-pub(super) type Start = Arc<dyn Startable>;
+pub(super) type Start<T> = Arc<dyn Startable<T>>;
 
 /// Starts a component of some kind.
-pub(super) trait Startable: Send + Sync {
+pub(super) trait Startable<T>: Send + Sync {
     /// Makes an instance in `store` and calls it for `order`.
-    fn call<'a>(&'a self, store: &'a mut Store<Guest>, order: &'a Order) -> Call<'a>;
+    fn call<'a>(&'a self, store: &'a mut Store<T>, order: &'a Order) -> Call<'a>;
 }
 
 /// A call of a guest.
@@ -76,20 +79,28 @@ pub(super) enum Answer {
 impl Kind {
     /// Returns the kind of a component with these exports, if it has one.
     pub(super) fn of(exports: &[&str]) -> Option<Self> {
-        ALL.into_iter().find(|kind| exports.iter().any(|export| export.starts_with(kind.0.export())))
+        // The facts do not depend on the data of stores.
+        let mut kinds = all::<()>().into_iter().map(ComponentKind::about);
+        kinds.find(|kind| exports.iter().any(|export| export.starts_with(kind.export))).map(Self)
     }
 
     /// Returns the kind as one word.
     pub fn as_str(self) -> &'static str {
-        self.0.name()
-    }
-
-    pub(super) fn start(self, linked: InstancePre<Guest>) -> wasmtime::Result<Start> {
-        self.0.start(linked)
+        self.0.name
     }
 
     pub(super) fn is_program(self) -> bool {
-        self.0.is_program()
+        self.0.is_program
+    }
+
+    /// Prepares a linked component of this kind for being started.
+    ///
+    /// # Errors
+    ///
+    /// The component does not export the interface as this host knows it.
+    pub(super) fn start<T: Send + 'static>(self, linked: InstancePre<T>) -> wasmtime::Result<Start<T>> {
+        let kind = all::<T>().into_iter().find(|kind| kind.about().name == self.0.name);
+        kind.expect("a kind is one of all").start(linked)
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Prepared {
     kind: Kind,
     digest: Arc<str>,
     heeds: bool,
-    start: Start,
+    start: Start<Guest>,
     /// Whether its last run had to be ended while it spun.
     hog: AtomicBool,
 }
@@ -53,7 +53,7 @@ impl Prepared {
         self.heeds
     }
 
-    pub(super) fn start(&self) -> &Start {
+    pub(super) fn start(&self) -> &Start<Guest> {
         &self.start
     }
 
@@ -101,7 +101,7 @@ pub(super) struct Linking<'a> {
     max_memory: u64,
     virtual_time: bool,
     component: &'a Component,
-    linked: HashMap<Shape, Start>,
+    linked: HashMap<Shape, Start<Guest>>,
 }
 
 impl<'a> Linking<'a> {
@@ -143,7 +143,7 @@ impl<'a> Linking<'a> {
         Ok(Prepared { kind, digest, heeds, start, hog: AtomicBool::new(false) })
     }
 
-    fn link(&self, task: &Task) -> Result<Start, Refusal> {
+    fn link(&self, task: &Task) -> Result<Start<Guest>, Refusal> {
         check(self.component.imports(), task)?;
         let pre = linker(self.engine, &task.grants, self.virtual_time)
             .and_then(|linker| linker.instantiate_pre(&self.component.wasm))

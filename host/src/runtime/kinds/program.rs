@@ -8,33 +8,22 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::attempt::Order;
 
-use super::super::guest::Guest;
-use super::{Answer, Call, ComponentKind, Kind, Start, Startable};
+use super::{About, Answer, Call, ComponentKind, Start, Startable};
 
-pub(super) const KIND: Kind = Kind(&Program);
+pub(super) struct Program;
 
-struct Program;
-
-impl ComponentKind for Program {
-    fn name(&self) -> &'static str {
-        "program"
+impl<T: Send + 'static> ComponentKind<T> for Program {
+    fn about(&self) -> &'static About {
+        &About { name: "program", export: "wasi:cli/run@0.2.", is_program: true }
     }
 
-    fn export(&self) -> &'static str {
-        "wasi:cli/run@0.2."
-    }
-
-    fn start(&self, linked: InstancePre<Guest>) -> wasmtime::Result<Start> {
+    fn start(&self, linked: InstancePre<T>) -> wasmtime::Result<Start<T>> {
         Ok(Arc::new(CommandPre::new(linked)?))
-    }
-
-    fn is_program(&self) -> bool {
-        true
     }
 }
 
-impl Startable for CommandPre<Guest> {
-    fn call<'a>(&'a self, store: &'a mut Store<Guest>, _: &'a Order) -> Call<'a> {
+impl<T: Send + 'static> Startable<T> for CommandPre<T> {
+    fn call<'a>(&'a self, store: &'a mut Store<T>, _: &'a Order) -> Call<'a> {
         Box::pin(async move {
             let program = self.instantiate_async(&mut *store).await?;
             let succeeded = program.wasi_cli_run().call_run(store).await?.is_ok();

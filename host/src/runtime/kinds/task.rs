@@ -10,33 +10,22 @@ use crate::imports::bindings::TaskPre;
 use crate::imports::bindings::exports::sexton::task::runner::{self, Failure};
 use crate::run::{Cause, Output};
 
-use super::super::guest::Guest;
-use super::{Answer, Call, ComponentKind, Kind, Start, Startable};
+use super::{About, Answer, Call, ComponentKind, Start, Startable};
 
-pub(super) const KIND: Kind = Kind(&Task);
+pub(super) struct Task;
 
-struct Task;
-
-impl ComponentKind for Task {
-    fn name(&self) -> &'static str {
-        "task"
+impl<T: Send + 'static> ComponentKind<T> for Task {
+    fn about(&self) -> &'static About {
+        &About { name: "task", export: "sexton:task/runner@0.1.", is_program: false }
     }
 
-    fn export(&self) -> &'static str {
-        "sexton:task/runner@0.1."
-    }
-
-    fn start(&self, linked: InstancePre<Guest>) -> wasmtime::Result<Start> {
+    fn start(&self, linked: InstancePre<T>) -> wasmtime::Result<Start<T>> {
         Ok(Arc::new(TaskPre::new(linked)?))
-    }
-
-    fn is_program(&self) -> bool {
-        false
     }
 }
 
-impl Startable for TaskPre<Guest> {
-    fn call<'a>(&'a self, store: &'a mut Store<Guest>, order: &'a Order) -> Call<'a> {
+impl<T: Send + 'static> Startable<T> for TaskPre<T> {
+    fn call<'a>(&'a self, store: &'a mut Store<T>, order: &'a Order) -> Call<'a> {
         Box::pin(async move {
             let task = self.instantiate_async(&mut *store).await?;
             Ok(match task.sexton_task_runner().call_run(store, &request(order)).await? {
