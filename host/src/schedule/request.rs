@@ -231,7 +231,8 @@ mod tests {
             let why = request(change).unwrap_err();
             (why.part, why.to_string())
         };
-        let cases: [(fn(&mut Request), BadPart, &str); 8] = [
+        type Change = fn(&mut Request);
+        let cases: [(Change, BadPart, &str); 8] = [
             (|_| (), BadPart::Schedule, "it says not when it is due: one of `cron`, `every`, `at` and `in`"),
             (
                 |r| (r.every, r.at) = (Some("1h".into()), Some("noon".into())),
