@@ -272,9 +272,10 @@ async fn a_lock_that_is_taken_while_its_attempt_ends_for_a_retry_does_not_outliv
 
     // The statements of a transaction that takes a lock, which is slow between its look at the claim and the lock.
     let taking = format!(
-        "BEGIN; SELECT task FROM runs_live WHERE id = {run} FOR KEY SHARE; SELECT pg_sleep(2); \
+        "BEGIN; SELECT task FROM runs_live WHERE id = {run} FOR KEY SHARE; \
+         CREATE TEMP TABLE held ON COMMIT DROP AS SELECT * FROM locks WHERE run = {run}; SELECT pg_sleep(2); \
          INSERT INTO locks (tenant, kind, name, run, claim, mode, since_at, fence) \
-         SELECT tenant, kind, 'y', run, claim, mode, since_at, fence + 1 FROM locks WHERE run = {run}; COMMIT",
+         SELECT tenant, kind, 'y', run, claim, mode, since_at, fence + 1 FROM held; COMMIT",
         run = holder.run.0
     );
     let slow = tokio::task::spawn_blocking({
