@@ -2,7 +2,7 @@
 //!
 //! The two databases each have their own statements, but what follows from the facts that they read must be decided once, in
 //! `store/rules`. A decision counts as taken twice if a function of the one part and a function of the other hold the same run
-//! of at least [`LONG`] tokens and that run branches. The contents of string literals are not compared, because they are SQL.
+//! of at least `LONG` tokens and that run branches. The contents of string literals are not compared, because they are SQL.
 
 use std::collections::HashMap;
 
