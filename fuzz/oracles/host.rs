@@ -15,7 +15,7 @@ use sexton::ops::Ops;
 use sexton::plugins::PluginInfo;
 use sexton::plugins::manifest::Manifest;
 use sexton::run::{Accounts, Cause, Claim, Kept, Outcome, Output, Report};
-use sexton::runtime::RunHandle;
+use sexton::attempt::RunHandle;
 use sexton::store::sqlite::{SqliteOptions, SqliteStore};
 use sexton::store::{ClaimRequest, Finish, NewRun, Store};
 use sexton::supervision::Supervision;
