@@ -76,7 +76,7 @@ fn program_and_documents_agree_on_how_other_machines_reach_a_host() {
     };
     assert_eq!(
         of_proxies(&security)[0],
-        "Do not put a proxy in front of it: all that the proxy lets in may do everything"
+        "Do not put a proxy in front of it: everybody whom the proxy lets in can do everything"
     );
     for document in documents() {
         for sentence in of_proxies(&fs::read_to_string(&document).unwrap()) {

@@ -29,7 +29,8 @@ const WAITS: u32 = 3;
 /// does to any program, which is no fault of the host.
 ///
 /// If the guest's instructions take long, the thread does the same work again and again, with the priority of threads
-/// on which guests spin: the host cannot end a guest within an instruction.
+/// on which guests spin: the host cannot end a guest within an instruction. Only the time that the machine adds to the
+/// work counts.
 struct Rival {
     over: Arc<AtomicBool>,
     thread: JoinHandle<Duration>,
@@ -40,11 +41,13 @@ impl Rival {
         Self::working(5, || ())
     }
 
-    /// Copies as much memory at once as the guest does.
+    /// Fills, copies and gives back as much memory as the guest does.
     fn copying() -> Self {
-        let mut memory = vec![1_u8; 64 << 20];
-        let half = memory.len() / 2;
-        Self::working(10, move || std::hint::black_box(&mut memory).copy_within(..half, half))
+        Self::working(10, || {
+            let mut memory = vec![1_u8; 64 << 20];
+            let half = memory.len() / 2;
+            std::hint::black_box(&mut memory).copy_within(..half, half);
+        })
     }
 
     fn working(nice: i32, mut work: impl FnMut() + Send + 'static) -> Self {
@@ -52,18 +55,19 @@ impl Rival {
         let until = Arc::clone(&over);
         let thread = std::thread::spawn(move || {
             rustix::process::nice(nice).unwrap();
-            let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+            let (mut last, mut shortest, mut longest) = (Instant::now(), Duration::MAX, Duration::ZERO);
             while !until.load(Ordering::Relaxed) {
                 work();
                 let now = Instant::now();
-                (longest, last) = (longest.max(now - last), now);
+                (shortest, longest) = (shortest.min(now - last), longest.max(now - last));
+                last = now;
             }
-            longest
+            longest.saturating_sub(shortest)
         });
         Self { over, thread }
     }
 
-    /// Returns the longest time from one look at the clock to the next.
+    /// Returns how much longer its longest round took than its shortest.
     fn end(self) -> Duration {
         self.over.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()

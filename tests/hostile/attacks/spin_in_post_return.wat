@@ -1,4 +1,4 @@
-;; Answers, and loops for ever as it is told that its answer was read: it must end at its deadline, and must not count as success.
+;; Answers, and loops for ever in the call that says that its answer was read: it must end at its deadline, and must not count as success.
 
 (module
   (memory (export "memory") 1)

@@ -1,4 +1,4 @@
-;; Answers, and traps as it is told that its answer was read: it must end as trapped.
+;; Answers, and traps in the call that says that its answer was read: it must end as trapped.
 
 (module
   (memory (export "memory") 1)
