@@ -127,7 +127,8 @@ fn a_crash_of_the_compiler_is_the_end_of_one_component_and_a_better_file_heals_i
 #[test]
 fn a_plugin_whose_compiler_was_killed_is_tried_again_and_that_is_logged() {
     let host = Host::start();
-    host.add_bytes("it", &takes(900, 0), Some("[tasks.it]\n"));
+    // It differs each time, so that no earlier test has left it compiled.
+    host.add_bytes("it", &takes(400, std::process::id() as usize), Some("[tasks.it]\n"));
 
     // The system does the same when the machine has no memory left: it kills a child that compiles first.
     signal(compiler_of(&host), "KILL");
