@@ -4,19 +4,17 @@
 //! It is compiled for tests only. The crate `sexton-testkit` starts processes for tests. Tests of the domain use neither,
 //! because the domain is also built without the rest of the host (`tests/domain`).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use crate::attempt::{Order, RunHandle};
 use crate::lifecycle::Transition;
-use crate::retry::RetryPolicy;
-use crate::run::{Accounts, Cause, Claim, ClaimKey, Kept, Outcome, Report, RunId};
-use crate::schedule::{CatchUp, Trigger};
+use crate::plugins::manifest::blank;
+use crate::run::{Cause, Claim, ClaimKey, Outcome, Report, RunId};
 use crate::store::Finish;
 use crate::supervision::Supervision;
-use crate::task::{Grants, Limits, Name, Overlap, Task, TaskKey};
+use crate::task::{Name, Overlap, Task, TaskKey};
 use crate::time::{Clock, Timestamp};
 
 /// A clock that shows the instant to which a test has set it. It starts at the Unix epoch.
@@ -59,27 +57,7 @@ pub(crate) fn task_key(task: &str) -> TaskKey {
 /// Returns a task of the default tenant that runs on demand, one at a time, in a plugin of its own, with the limits of
 /// every task and no grants.
 pub(crate) fn task(task: &str) -> Task {
-    Task {
-        key: task_key(task),
-        plugin: name(task),
-        description: None,
-        trigger: Trigger::OnDemand,
-        zone: chrono_tz::Tz::UTC,
-        overlap: Overlap::Skip,
-        timing: Default::default(),
-        catch_up: CatchUp::None,
-        retry: RetryPolicy::default(),
-        supervision: Supervision::default(),
-        runs_on: Vec::new(),
-        remarks: Vec::new(),
-        limits: Limits::default(),
-        budget: Default::default(),
-        grants: Grants::default(),
-        settings: BTreeMap::new(),
-        input: Vec::new(),
-        args: Vec::new(),
-        env: BTreeMap::new(),
-    }
+    Task { overlap: Overlap::Skip, ..blank(name(task)) }
 }
 
 /// Returns the key of the first claim of a run.
@@ -112,17 +90,7 @@ pub(crate) fn order(claim: ClaimKey, task: &Arc<Task>, now: Timestamp) -> Order 
 
 /// Returns the report of an attempt that ended as it started, at `at`, and used and said nothing.
 pub(crate) fn report(outcome: Outcome, at: Timestamp) -> Report {
-    Report {
-        outcome,
-        started_at: at,
-        ended_at: at,
-        message: None,
-        backtrace: None,
-        accounts: Accounts::default(),
-        log: Kept::default(),
-        stdout: Kept::default(),
-        stderr: Kept::default(),
-    }
+    Report { outcome, started_at: at, ended_at: at, ..Report::empty() }
 }
 
 /// Returns what is written at the end of an attempt of a task that has the usual supervision.

@@ -175,7 +175,7 @@ fn await_end(child: u32) {
     let start = Instant::now();
     while !is_gone(child) {
         assert!(start.elapsed() < crate::harness::PATIENCE, "{child} is still there");
-        std::thread::sleep(Duration::from_millis(10)); // nobody tells of the end of a process that is not one's own
+        std::thread::sleep(Duration::from_millis(10)); // the system announces only the end of one's own children
     }
 }
 

@@ -132,7 +132,8 @@ pub fn schema() -> String {
 }
 
 /// Creates a task that has only a name.
-fn blank(name: Name) -> Task {
+/// Returns a task as a manifest without a word about it has it: it runs on demand, in the plugin of its name.
+pub(crate) fn blank(name: Name) -> Task {
     Task {
         plugin: name.clone(),
         key: TaskKey { tenant: Name::default_tenant(), task: name },

@@ -22,7 +22,7 @@ pub(super) async fn attempt(env: Arc<AttemptEnv>, prepared: Arc<Prepared>, order
     let started_at = env.services.clock.now();
     let grace = if prepared.heeds() { order.task.limits.grace } else { Duration::ZERO };
     order.handle.begins(&env.symbolizer, prepared.digest(), grace);
-    let guest = Guest::new(&env, &order, prepared.kind().is_program(), &turn);
+    let guest = Guest::new(&env, &order, prepared.kind(), &turn);
     let mut store = match guest.into_store(&env.engine, &order) {
         Ok(store) => store,
         Err(error) => {

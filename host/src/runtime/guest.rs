@@ -20,6 +20,7 @@ use super::backtrace::stack_of;
 use super::file_threads::Pool;
 use super::files::Files;
 use super::filesystem::{self, Below, Opened};
+use super::kinds::Kind;
 use super::lanes::Turn;
 use super::limits::{Meter, Space};
 use super::quota::Directories;
@@ -32,7 +33,7 @@ pub(super) const SLICE: u64 = 1_000_000;
 /// Time in which most guests use up a slice when nothing else wants the processor.
 pub(super) const TYPICAL_SLICE: Duration = Duration::from_micros(500);
 
-/// Divisor for the part of a run's time that goes into stacks taken in case the guest comes to rest: a hundredth.
+/// Divisor for the part of a run's time that goes into stacks taken in case the guest rests: a hundredth.
 const BUDGET: u32 = 100;
 
 /// Assumed cost of taking a stack before the first one was taken.
@@ -100,20 +101,20 @@ impl fmt::Debug for Guest {
 }
 
 impl Guest {
-    pub(super) fn new(env: &AttemptEnv, order: &Order, is_program: bool, turn: &Arc<Turn>) -> Self {
+    pub(super) fn new(env: &AttemptEnv, order: &Order, kind: Kind, turn: &Arc<Turn>) -> Self {
         let AttemptEnv { services, files, memory, .. } = env;
         let limits = &order.task.limits;
         let ledger = Ledger::new(limits.memory, memory);
         let capture = |limit, level| Capture::new(limit, level, Arc::clone(&order.handle), Arc::clone(&services.clock));
         // The output of a program is what it prints.
-        let printed = if is_program { limits.stdio.max(limits.output.saturating_add(1)) } else { limits.stdio };
+        let printed = if kind.is_program() { limits.stdio.max(limits.output.saturating_add(1)) } else { limits.stdio };
         let stdout = capture(printed, "stdout");
         let stderr = capture(limits.stdio, "stderr");
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
         Self {
             table,
-            wasi: wasi(order, is_program, &stdout, &stderr),
+            wasi: wasi(order, kind, &stdout, &stderr),
             imports: ImportsCtx::new(Arc::clone(services), order, turn.deadline, Arc::clone(&ledger)),
             turn: Arc::clone(turn),
             space: Space::new(limits, ledger),
@@ -330,7 +331,7 @@ impl Guest {
         }
     }
 
-    /// Takes the guest's stack in the host call that it is in, because it has probably come to rest there.
+    /// Takes the guest's stack in the host call that it is in, because it probably rests there.
     pub(super) fn rests(store: &mut StoreContextMut<'_, Self>) -> Arc<RunHandle> {
         let guest = store.data();
         if !guest.seen.handle.sampler.is_in_call() {
@@ -353,7 +354,7 @@ impl Guest {
     }
 }
 
-fn wasi(order: &Order, is_program: bool, stdout: &Capture, stderr: &Capture) -> WasiCtx {
+fn wasi(order: &Order, kind: Kind, stdout: &Capture, stderr: &Capture) -> WasiCtx {
     let task = &order.task;
     let mut wasi = WasiCtx::builder();
     wasi.stdout(stdout.clone()).stderr(stderr.clone()).arg(task.key.task.as_str()).args(&task.args);
@@ -361,7 +362,7 @@ fn wasi(order: &Order, is_program: bool, stdout: &Capture, stderr: &Capture) -> 
     for (name, value) in &task.env {
         wasi.env(name, value);
     }
-    if is_program {
+    if kind.is_program() {
         wasi.stdin(Input(MemoryInputPipe::new(order.claim.input.clone())));
     }
     if let Some(sleeper) = order.handle.sleeper() {

@@ -8,9 +8,8 @@ use std::collections::HashMap;
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{ImplItem, Item, TraitItem};
 
-use crate::source::Code;
+use crate::source::{Code, each_function};
 
 /// The number of tokens from which on two equal runs are taken for the same decision: about five lines.
 const LONG: usize = 44;
@@ -73,40 +72,14 @@ fn bodies(code: &Code, below: &[&str]) -> Vec<Body> {
     let mut found = Vec::new();
     for (path, module) in &code.modules {
         if path.len() >= below.len() && path.iter().zip(below).all(|(part, wanted)| part == wanted) {
-            collect(&module.items, &code.files[module.file], &mut found);
+            each_function(&module.items, &mut |_, body| {
+                let mut tokens = Vec::new();
+                flatten(body.to_token_stream(), &mut tokens);
+                found.push(Body { file: code.files[module.file].clone(), tokens });
+            });
         }
     }
     found
-}
-
-fn collect(items: &[Item], file: &str, found: &mut Vec<Body>) {
-    let mut add = |block: &syn::Block| {
-        let mut tokens = Vec::new();
-        flatten(block.to_token_stream(), &mut tokens);
-        found.push(Body { file: file.to_owned(), tokens });
-    };
-    for item in items {
-        match item {
-            Item::Fn(function) => add(&function.block),
-            Item::Impl(block) => {
-                for item in &block.items {
-                    if let ImplItem::Fn(function) = item {
-                        add(&function.block);
-                    }
-                }
-            }
-            Item::Trait(block) => {
-                for item in &block.items {
-                    if let TraitItem::Fn(function) = item
-                        && let Some(block) = &function.default
-                    {
-                        add(block);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
 fn flatten(stream: TokenStream, tokens: &mut Vec<(String, usize)>) {

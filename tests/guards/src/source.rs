@@ -97,7 +97,7 @@ fn measure(code: &mut Code, repository: &Path, directory: &Path) -> Result<()> {
         } else if path.extension().is_some_and(|kind| kind == "rs") {
             let (text, parsed) = parse(&path)?;
             let mut functions = Vec::new();
-            collect_functions(&parsed.items, &mut functions);
+            each_function(&parsed.items, &mut |signature, body| functions.push(function_of(signature, body)));
             code.measured.push(Measured {
                 name: name_below(repository, &path),
                 lines: text.lines().count(),
@@ -209,21 +209,30 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-fn collect_functions(items: &[Item], found: &mut Vec<Function>) {
+/// Calls `found` with the signature and the body of each function in `items`, and in modules within.
+pub(crate) fn each_function(items: &[Item], found: &mut dyn FnMut(&syn::Signature, &syn::Block)) {
     for item in items {
         match item {
-            Item::Fn(function) => found.push(function_of(&function.sig, &function.block)),
-            Item::Impl(block) => found.extend(block.items.iter().filter_map(|item| match item {
-                ImplItem::Fn(method) => Some(function_of(&method.sig, &method.block)),
-                _ => None,
-            })),
-            Item::Trait(block) => found.extend(block.items.iter().filter_map(|item| match item {
-                TraitItem::Fn(method) => method.default.as_ref().map(|body| function_of(&method.sig, body)),
-                _ => None,
-            })),
+            Item::Fn(function) => found(&function.sig, &function.block),
+            Item::Impl(block) => {
+                for item in &block.items {
+                    if let ImplItem::Fn(method) = item {
+                        found(&method.sig, &method.block);
+                    }
+                }
+            }
+            Item::Trait(block) => {
+                for item in &block.items {
+                    if let TraitItem::Fn(method) = item
+                        && let Some(body) = &method.default
+                    {
+                        found(&method.sig, body);
+                    }
+                }
+            }
             Item::Mod(module) => {
                 if let Some((_, items)) = &module.content {
-                    collect_functions(items, found);
+                    each_function(items, found);
                 }
             }
             _ => {}
