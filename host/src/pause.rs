@@ -22,6 +22,17 @@ pub enum Whom {
     Task(TaskKey),
 }
 
+impl Whom {
+    /// Returns its tenant and its task; a text is empty, which is no name, if it has none.
+    pub(crate) fn names(&self) -> (&str, &str) {
+        match self {
+            Self::All => ("", ""),
+            Self::Tenant(tenant) => (tenant.as_str(), ""),
+            Self::Task(task) => (task.tenant.as_str(), task.task.as_str()),
+        }
+    }
+}
+
 /// Prints the target for log lines.
 impl fmt::Display for Whom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -125,6 +125,8 @@ macro_rules! promises {
                 entries_and_added_schedules_of_a_wrong_clock_continue_from_now
                 resuming_a_task_brings_back_a_cursor_that_is_ahead
                 resuming_a_task_brings_back_its_added_schedules
+                resuming_many_tasks_brings_back_cursors_and_added_schedules_that_are_ahead
+                resuming_many_tasks_that_are_paused_brings_back_added_schedules
                 a_reset_schedule_continues_from_now_if_it_was_ahead
             }
             pausing {

@@ -49,9 +49,9 @@ pub trait Tasks: Send + Sync {
     /// own stays paused when its tenant or all tasks are resumed. The cursors are set to `now`, so that instants during
     /// the pause are left out.
     ///
-    /// Resuming a single task, paused or not, also clears its failures, its brake and what it left out, and brings back
-    /// a cursor that is ahead. It also brings back the added schedules of the task: a clock that was set back has left
-    /// them all ahead together.
+    /// Resuming, whether there is a pause or not, also brings back the cursors that are ahead, and those of the tasks'
+    /// added schedules: a clock that was set back has left them all ahead together. Resuming a single task also clears
+    /// its failures, its brake and what it left out.
     async fn resume(&self, whom: Whom, now: Timestamp) -> Result<()>;
 
     /// Calls [`Tasks::pause`] or [`Tasks::resume`] for one task.

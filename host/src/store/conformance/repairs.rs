@@ -1,6 +1,7 @@
 //! Tests the repair of instants that a wrong clock has left.
 
 use super::*;
+use crate::pause::Whom;
 use crate::schedule::IMPLAUSIBLE;
 use crate::store::added::{AddSchedule, Added, Reset, ScheduleInfo, ScheduleKey};
 use crate::store::repairs::Repaired;
@@ -65,8 +66,12 @@ fn key(text: &str) -> ScheduleKey {
 
 /// Adds a schedule of task `of` by a clock that shows `now`.
 async fn add(store: &Tested, text: &str, of: &str, now: Timestamp) -> ScheduleInfo {
+    add_to(store, key(text), of, now).await
+}
+
+async fn add_to(store: &Tested, key: ScheduleKey, of: &str, now: Timestamp) -> ScheduleInfo {
     let new = AddSchedule {
-        key: key(text),
+        key,
         task: name(of),
         definition: r#"{"every_ms":1000}"#.into(),
         data: None,
@@ -131,6 +136,63 @@ pub(crate) async fn resuming_a_task_brings_back_its_added_schedules(store: Teste
     assert_eq!(store.schedule(key("due")).await.unwrap(), Some(due), "what is due is not lost");
     let next = add(&store, "next", "a", at(10)).await;
     assert!(next.version > moved[1].version);
+}
+
+/// Makes a task and an added schedule of tenant `crowd`, and the same of the default tenant, an hour ahead. The last
+/// schedule is not ahead.
+async fn two_tenants_ahead(store: &Tested) -> [ScheduleKey; 3] {
+    let theirs = ScheduleKey { tenant: name("crowd"), key: name("theirs") };
+    let mut fired = fire("a", vec![], at(3600), at(3600));
+    store.fire(fired.clone()).await.unwrap();
+    fired.task.tenant = name("crowd");
+    store.fire(fired).await.unwrap();
+    add(store, "ours", "a", at(3600)).await;
+    add_to(store, theirs.clone(), "a", at(3600)).await;
+    add(store, "due", "a", at(5)).await;
+    [key("ours"), theirs, key("due")]
+}
+
+/// Returns the cursors of the two tasks and of the three schedules of [`two_tenants_ahead`].
+async fn cursors(store: &Tested, schedules: &[ScheduleKey; 3]) -> [Timestamp; 5] {
+    let states = store.task_states().await.unwrap();
+    let mut theirs = task("a");
+    theirs.tenant = name("crowd");
+    let mut cursors = vec![states[&task("a")].cursor.unwrap(), states[&theirs].cursor.unwrap()];
+    for key in schedules {
+        cursors.push(store.schedule(key.clone()).await.unwrap().unwrap().cursor);
+    }
+    cursors.try_into().unwrap()
+}
+
+pub(crate) async fn resuming_many_tasks_brings_back_cursors_and_added_schedules_that_are_ahead(store: Tested) {
+    let schedules = two_tenants_ahead(&store).await;
+    let loaded = store.load_schedules(0, 9).await.unwrap().last().unwrap().version;
+    let hint = store.schedules_hint();
+
+    let told = hint.notified();
+    store.resume(Whom::Tenant(name("crowd")), at(10)).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(10), told).await.expect("hosts load them again");
+    assert_eq!(cursors(&store, &schedules).await, [at(3600), at(10), at(3600), at(10), at(5)]);
+    assert_eq!(store.load_schedules(loaded, 9).await.unwrap().len(), 1);
+
+    store.resume(Whom::All, at(11)).await.unwrap();
+    assert_eq!(cursors(&store, &schedules).await, [at(11), at(10), at(11), at(10), at(5)]);
+    assert_eq!(store.load_schedules(loaded, 9).await.unwrap().len(), 2);
+
+    store.resume(Whom::All, at(12)).await.unwrap();
+    assert_eq!(cursors(&store, &schedules).await, [at(11), at(10), at(11), at(10), at(5)], "what is due is not lost");
+}
+
+pub(crate) async fn resuming_many_tasks_that_are_paused_brings_back_added_schedules(store: Tested) {
+    let schedules = two_tenants_ahead(&store).await;
+    for (whom, expected) in [
+        (Whom::Tenant(name("crowd")), [at(3600), at(10), at(3600), at(10), at(5)]),
+        (Whom::All, [at(10), at(10), at(10), at(10), at(5)]),
+    ] {
+        store.pause(whom.clone(), None, at(9)).await.unwrap();
+        store.resume(whom, at(10)).await.unwrap();
+        assert_eq!(cursors(&store, &schedules).await, expected);
+    }
 }
 
 pub(crate) async fn a_reset_schedule_continues_from_now_if_it_was_ahead(store: Tested) {

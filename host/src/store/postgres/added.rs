@@ -11,13 +11,14 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio_postgres::Row;
 
+use crate::pause::Whom;
 use crate::store::added::{
     AddSchedule, Added, AddedSchedules, FireAdded, FiredSchedule, LoadedSchedule, Reset, ScheduleError, ScheduleFilter,
     ScheduleInfo, ScheduleKey, ScheduleProgress,
 };
 use crate::store::rules::added::{self as rules, DELETED_FOR, Decision, Move, Stored};
 use crate::store::{Result, StoreError};
-use crate::task::{Name, TaskKey};
+use crate::task::Name;
 use crate::time::Timestamp;
 
 use super::acts::act;
@@ -65,8 +66,16 @@ impl AddedSchedules for PostgresStore {
     }
 }
 
-/// Condition for unfinished schedules of a tenant's task whose cursors are later than an instant.
-const AHEAD: &str = "tenant = $1 AND task = $2 AND NOT deleted AND finished_at IS NULL AND cursor_at > $3";
+/// Returns the condition for unfinished schedules of `whom` whose cursors are later than an instant. Its parameters are
+/// tenant and task, empty where `whom` has none, and the instant.
+fn ahead(whom: &Whom) -> String {
+    let of = match whom {
+        Whom::Task(_) => "tenant = $1 AND task = $2",
+        Whom::Tenant(_) => "tenant = $1 AND $2::text = ''",
+        Whom::All => "$1::text = '' AND $2::text = ''",
+    };
+    format!("{of} AND NOT deleted AND finished_at IS NULL AND cursor_at > $3")
+}
 
 /// Columns that [`info`] reads, in its order.
 const INFO_COLUMNS: &str = "tenant, key, task, version, definition, octet_length(data)::bigint, created_at, cursor_at, \
@@ -234,11 +243,11 @@ async fn reset(tx: &mut Tx, key: &ScheduleKey, now: Timestamp) -> Step<Reset> {
     }
 }
 
-/// Moves the cursors of the task's schedules that are later than `now` back to `now`. Their versions are drawn
+/// Moves the cursors of the schedules of `whom` that are later than `now` back to `now`. Their versions are drawn
 /// together, as there may be a million of them; their rows are locked in the order in which hosts that fire them do it.
-pub(super) async fn reset_all_of(tx: &mut Tx, task: &TaskKey, now: Timestamp) -> Step<()> {
-    let (tenant, task, now) = (task.tenant.as_str(), task.task.as_str(), now.as_millis());
-    let sql = format!("SELECT count(*) FROM schedules WHERE {AHEAD}");
+pub(super) async fn reset_all_of(tx: &mut Tx, whom: &Whom, now: Timestamp) -> Step<()> {
+    let ((tenant, task), now, is_ahead) = (whom.names(), now.as_millis(), ahead(whom));
+    let sql = format!("SELECT count(*) FROM schedules WHERE {is_ahead}");
     let ahead: i64 = tx.query_one(&sql, &[&tenant, &task, &now]).await?.get(0);
     if ahead == 0 {
         return Ok(());
@@ -246,7 +255,7 @@ pub(super) async fn reset_all_of(tx: &mut Tx, task: &TaskKey, now: Timestamp) ->
     // No schedule is added or replaced from here on, so that there are no more than were counted.
     let latest = tx.query_one("UPDATE counters SET schedules = schedules + $1 RETURNING schedules", &[&ahead]).await?;
     let sql = format!(
-        "WITH ahead AS (SELECT id FROM schedules WHERE {AHEAD} ORDER BY id LIMIT $5 FOR UPDATE), \
+        "WITH ahead AS (SELECT id FROM schedules WHERE {is_ahead} ORDER BY id LIMIT $5 FOR UPDATE), \
          placed AS (SELECT id, row_number() OVER (ORDER BY id) AS place FROM ahead) \
          UPDATE schedules s SET cursor_at = $3, version = $4 + p.place FROM placed p WHERE s.id = p.id"
     );

@@ -46,29 +46,29 @@ pub(super) async fn pause(tx: &mut Tx, whom: &Whom, why: Option<&str>, now: Time
 
 /// See [`crate::store::Store::resume`].
 pub(super) async fn resume(tx: &mut Tx, whom: &Whom, now: Timestamp) -> Step<()> {
-    let tenant = match whom {
-        Whom::Task(task) => {
-            resume_task(tx, task, now).await?;
-            return added::reset_all_of(tx, task, now).await;
-        }
-        Whom::Tenant(tenant) => Some(tenant.as_str()),
-        Whom::All => None,
-    };
-    let gone = tx.execute("DELETE FROM pauses WHERE tenant = $1", &[&tenant.unwrap_or(ALL)]).await?;
-    if gone == 0 {
-        return Ok(());
+    match whom {
+        Whom::Task(task) => resume_task(tx, task, now).await?,
+        Whom::Tenant(tenant) => resume_many(tx, Some(tenant.as_str()), now).await?,
+        Whom::All => resume_many(tx, None, now).await?,
     }
-    // Instants that fell due during the pause are dealt with. The rows are locked in the order of all transactions,
-    // which an UPDATE does not keep to.
-    tx.execute(
-        "WITH late AS (SELECT id FROM tasks WHERE ($1::text IS NULL OR tenant = $1) AND cursor_at <> $2 \
-         ORDER BY id FOR UPDATE) \
-         UPDATE tasks t SET cursor_at = $2 FROM late WHERE t.id = late.id",
-        &[&tenant, &now.as_millis()],
-    )
-    .await?;
-    tx.told.runs = true;
-    tx.told.changes = true;
+    added::reset_all_of(tx, whom, now).await
+}
+
+async fn resume_many(tx: &mut Tx, tenant: Option<&str>, now: Timestamp) -> Step<()> {
+    let gone = tx.execute("DELETE FROM pauses WHERE tenant = $1", &[&tenant.unwrap_or(ALL)]).await?;
+    let was_paused = gone > 0;
+    // The same rule as `rules::is_brought`. The rows are locked in the order of all transactions, which an UPDATE does
+    // not keep to.
+    let moved = tx
+        .execute(
+            "WITH late AS (SELECT id FROM tasks WHERE ($1::text IS NULL OR tenant = $1) AND cursor_at <> $2 \
+             AND ($3 OR cursor_at > $2) ORDER BY id FOR UPDATE) \
+             UPDATE tasks t SET cursor_at = $2 FROM late WHERE t.id = late.id",
+            &[&tenant, &now.as_millis(), &was_paused],
+        )
+        .await?;
+    tx.told.runs |= was_paused || moved > 0;
+    tx.told.changes |= was_paused || moved > 0;
     Ok(())
 }
 

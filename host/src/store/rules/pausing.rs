@@ -16,12 +16,18 @@ pub(in crate::store) struct Paused<'a> {
 /// Returns the task's cursor from `now` on; `None` if resuming it changes nothing. Otherwise its failures, and what it
 /// left out, are cleared as well.
 pub(in crate::store) fn resume(task: Paused<'_>, now: Timestamp) -> Option<Option<Timestamp>> {
-    // The cursor is ahead if the clock was set back.
-    let is_ahead = task.cursor > Some(now);
-    if !task.is_paused && *task.standing == Standing::default() && !task.has_left_out && !is_ahead {
+    // A task that has no cursor yet gets one when its pause ends.
+    let is_brought = task.cursor.map_or(task.is_paused, |cursor| is_brought(cursor, task.is_paused, now));
+    if !task.is_paused && *task.standing == Standing::default() && !task.has_left_out && !is_brought {
         return None;
     }
-    Some(if task.is_paused || is_ahead { Some(now) } else { task.cursor })
+    Some(if is_brought { Some(now) } else { task.cursor })
+}
+
+/// Returns whether resuming moves a `cursor` to `now`: instants during a pause are left out, and a cursor is ahead if
+/// the clock was set back.
+pub(in crate::store) fn is_brought(cursor: Timestamp, is_paused: bool, now: Timestamp) -> bool {
+    is_paused || cursor > now
 }
 
 /// Moves the cursor of a task up to the instant of `remember`, and pauses the task if `remember` says so and it is not paused

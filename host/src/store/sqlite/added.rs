@@ -3,6 +3,7 @@
 use const_format::formatcp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::pause::Whom;
 use crate::store::added::{
     AddSchedule, Added, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, Reset, ScheduleError,
     ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress,
@@ -10,7 +11,7 @@ use crate::store::added::{
 use crate::store::codes::SUCCEEDED;
 use crate::store::rules::added::{self as rules, DELETED_FOR, Decision, Firing, Move, Stored};
 use crate::store::{NewRun, StoreError};
-use crate::task::{Name, TaskKey};
+use crate::task::Name;
 use crate::time::Timestamp;
 
 use super::errors::Step;
@@ -20,8 +21,16 @@ use super::rows::{instant, maybe_instant, name, number, task_key, to_sql};
 use super::runs::enqueue_one;
 use super::writer::Writing;
 
-/// Condition for unfinished schedules of a tenant's task whose cursors are later than an instant.
-const AHEAD: &str = "tenant = ?1 AND task = ?2 AND deleted = 0 AND finished_at IS NULL AND cursor_at > ?3";
+/// Returns the condition for unfinished schedules of `whom` whose cursors are later than an instant. Its parameters are
+/// tenant and task, empty where `whom` has none, and the instant.
+fn ahead(whom: &Whom) -> String {
+    let of = match whom {
+        Whom::Task(_) => "tenant = ?1 AND task = ?2",
+        Whom::Tenant(_) => "tenant = ?1 AND ?2 = ''",
+        Whom::All => "?1 = '' AND ?2 = ''",
+    };
+    format!("{of} AND deleted = 0 AND finished_at IS NULL AND cursor_at > ?3")
+}
 
 /// Columns that [`info`] reads, in its order.
 const INFO_COLUMNS: &str =
@@ -162,13 +171,13 @@ pub(super) fn reset(w: &mut Writing, key: &ScheduleKey, now: Timestamp) -> Step<
     Ok(Reset::Moved(info))
 }
 
-/// Moves the cursors of the task's schedules that are later than `now` back to `now`. Their versions are drawn
+/// Moves the cursors of the schedules of `whom` that are later than `now` back to `now`. Their versions are drawn
 /// together, as there may be a million of them.
-pub(super) fn reset_all_of(w: &mut Writing, task: &TaskKey, now: Timestamp) -> rusqlite::Result<()> {
-    let (tenant, task, now) = (task.tenant.as_str(), task.task.as_str(), now.as_millis());
+pub(super) fn reset_all_of(w: &mut Writing, whom: &Whom, now: Timestamp) -> rusqlite::Result<()> {
+    let ((tenant, task), now, is_ahead) = (whom.names(), now.as_millis(), ahead(whom));
     let ahead: i64 = w
         .conn
-        .prepare_cached(&format!("SELECT count(*) FROM schedules WHERE {AHEAD}"))?
+        .prepare_cached(&format!("SELECT count(*) FROM schedules WHERE {is_ahead}"))?
         .query_row(params![tenant, task, now], |row| row.get(0))?;
     if ahead == 0 {
         return Ok(());
@@ -180,7 +189,7 @@ pub(super) fn reset_all_of(w: &mut Writing, task: &TaskKey, now: Timestamp) -> r
     w.conn
         .prepare_cached(&format!(
             "UPDATE schedules SET cursor_at = ?3, version = ?4 + late.place \
-             FROM (SELECT id, row_number() OVER (ORDER BY id) AS place FROM schedules WHERE {AHEAD}) AS late \
+             FROM (SELECT id, row_number() OVER (ORDER BY id) AS place FROM schedules WHERE {is_ahead}) AS late \
              WHERE schedules.id = late.id"
         ))?
         .execute(params![tenant, task, now, latest - ahead])?;

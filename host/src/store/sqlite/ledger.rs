@@ -229,14 +229,24 @@ impl Ledger {
         row.paused.is_some() || self.pauses.all.is_some() || self.pauses.tenants.contains_key(&row.key.tenant)
     }
 
-    /// Moves the cursors of `tenant`'s tasks (of all, without one) to `now`: earlier instants are dealt with.
-    pub(super) fn leave_out(&mut self, tenant: Option<&Name>, now: Timestamp) {
+    /// Moves those cursors of `tenant`'s tasks (of all, without one) to `now` that `moves` selects: earlier instants are
+    /// dealt with. Returns whether any was moved.
+    pub(super) fn move_cursors(
+        &mut self,
+        tenant: Option<&Name>,
+        now: Timestamp,
+        moves: impl Fn(Timestamp) -> bool,
+    ) -> bool {
+        let mut moved = false;
         for (id, row) in &mut self.rows {
-            if tenant.is_none_or(|tenant| row.key.tenant == *tenant) && row.cursor.is_some_and(|cursor| cursor != now) {
+            let is_one = tenant.is_none_or(|tenant| row.key.tenant == *tenant);
+            if is_one && row.cursor.is_some_and(|cursor| cursor != now && moves(cursor)) {
                 row.cursor = Some(now);
                 self.changed.insert(*id);
+                moved = true;
             }
         }
+        moved
     }
 
     /// Sets cursors, and the ends of holds, that are beyond `limit` back to `now`; and forgets when runs are due,

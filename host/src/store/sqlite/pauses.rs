@@ -46,28 +46,27 @@ pub(super) fn pause(w: &mut Writing, whom: &Whom, why: Option<&str>, now: Timest
 
 /// See [`crate::store::Store::resume`].
 pub(super) fn resume(w: &mut Writing, whom: &Whom, now: Timestamp) -> Step<()> {
-    let tenant = match whom {
-        Whom::Task(task) => {
-            resume_task(w, task, now);
-            added::reset_all_of(w, task, now)?;
-            return Ok(());
-        }
-        Whom::Tenant(_) | Whom::All => tenant(whom),
-    };
+    match whom {
+        Whom::Task(task) => resume_task(w, task, now),
+        Whom::Tenant(_) | Whom::All => resume_many(w, tenant(whom), now)?,
+    }
+    added::reset_all_of(w, whom, now)?;
+    Ok(())
+}
+
+fn resume_many(w: &mut Writing, tenant: Option<&Name>, now: Timestamp) -> Step<()> {
     let gone = w
         .conn
         .prepare_cached("DELETE FROM pauses WHERE tenant = ?1")?
         .execute([tenant.map_or(ALL, |tenant| tenant.as_str())])?;
-    if gone == 0 {
-        return Ok(());
-    }
     match tenant {
         Some(tenant) => drop(w.ledger.pauses.tenants.remove(tenant)),
         None => w.ledger.pauses.all = None,
     }
-    w.ledger.leave_out(tenant, now);
-    w.told.runs = true;
-    w.told.changes = true;
+    let was_paused = gone > 0;
+    let moved = w.ledger.move_cursors(tenant, now, |cursor| rules::is_brought(cursor, was_paused, now));
+    w.told.runs |= was_paused || moved;
+    w.told.changes |= was_paused || moved;
     Ok(())
 }
 
