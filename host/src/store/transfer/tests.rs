@@ -5,13 +5,17 @@ pub(in crate::store) mod lived_in;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::StoreError;
+use crate::pause::Whom;
+use crate::store::published::Plugins as _;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::{Store, StoreError};
+use crate::supervision::Pause;
 use cut_off::CutOff;
 use lived_in::{NOW, goes_on, live, shows};
 
@@ -104,6 +108,46 @@ async fn a_record_that_is_taken_again_changes_nothing() {
     take_all_again(&*source.store, &*destination.store).await;
 
     assert_eq!(shows(&*destination.store).await, expected);
+}
+
+#[tokio::test]
+async fn a_file_keeps_a_pause_of_its_own() {
+    keeps_its_own_pause(&*empty().store).await;
+}
+
+/// Takes in a pause for a store that has one already.
+pub(in crate::store) async fn keeps_its_own_pause<S: Store + Transfer>(store: &S) {
+    let pause = |seconds: i64, why: &str| Pause {
+        since: Some(Timestamp::from_millis(NOW.as_millis() + seconds * 1000)),
+        why: Some(why.into()),
+    };
+    let all = async || store.pauses().await.unwrap().all;
+    store.pause(Whom::All, Some("its own".into()), NOW).await.unwrap();
+    store.begin_move("the first", store.counters().await.unwrap()).await.unwrap();
+
+    store.take(Page::Pauses(vec![PauseRecord { tenant: None, pause: pause(9, "moved") }])).await.unwrap();
+
+    assert_eq!(all().await, Some(pause(0, "its own")));
+    // A store that believed that it had taken the other pause would find nothing to change.
+    store.pause(Whom::All, Some("moved".into()), NOW).await.unwrap();
+    assert_eq!(all().await, Some(pause(0, "moved")));
+}
+
+#[tokio::test]
+async fn plugins_that_a_file_takes_in_wake_waiters() {
+    let files = (lived().await, empty());
+    let (source, destination) = (&*files.0.store, &*files.1.store);
+    destination.begin_move("the first", source.counters().await.unwrap()).await.unwrap();
+    let whole = Bound { records: 1000, bytes: 64 << 20 };
+    for kind in Kind::ALL.into_iter().take_while(|kind| *kind != Kind::Plugins) {
+        destination.take(source.page(kind, None, whole).await.unwrap()).await.unwrap();
+    }
+    let hint = destination.plugins_hint();
+
+    let told = hint.notified();
+    destination.take(source.page(Kind::Plugins, None, whole).await.unwrap()).await.unwrap();
+
+    tokio::time::timeout(Duration::from_secs(10), told).await.expect("the hint did not come");
 }
 
 /// Takes in all records again, like a move whose progress was not written down.

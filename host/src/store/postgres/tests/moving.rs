@@ -4,7 +4,7 @@ use crate::store::Store as _;
 use crate::store::hosts::{Announcement, HostRecord, Hosts};
 use crate::store::transfer::tests::cut_off::CutOff;
 use crate::store::transfer::tests::lived_in::{goes_on, live, shows};
-use crate::store::transfer::tests::{empty, lived, moves, plan, take_all_again};
+use crate::store::transfer::tests::{empty, keeps_its_own_pause, lived, moves, plan, take_all_again};
 use crate::store::transfer::{End, MoveError, Plan, Transfer, move_all, without_nul};
 
 use super::*;
@@ -91,6 +91,11 @@ async fn a_record_that_a_database_takes_again_changes_nothing() {
     take_all_again(&*first.store, &*destination).await;
 
     assert_eq!(shows(&*destination).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_keeps_a_pause_of_its_own() {
+    keeps_its_own_pause(&*Database::new().await.end(End::Destination).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
