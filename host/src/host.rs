@@ -241,3 +241,42 @@ fn notify_systemd(state: &[sd_notify::NotifyState<'_>]) {
         warn!(error = %error, "Cannot notify systemd");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::{first_claim, handle, task_key};
+
+    async fn host(place: &std::path::Path) -> Host {
+        let mut config = Config::default();
+        config.host.var = place.join("var");
+        config.host.plugins = place.join("plugins");
+        config.http.listen.set_port(0);
+        std::fs::create_dir(&config.host.plugins).unwrap();
+        Host::start(config).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_stop_that_interrupts_attempts_tells_them_and_has_the_runtime_hurry() {
+        let place = tempfile::tempdir().unwrap();
+        let host = host(place.path()).await;
+        let (attempt, runtime) = (handle(first_claim(7), task_key("a")), Arc::clone(&host.runtime));
+        host.live.insert(Arc::clone(&attempt));
+
+        host.stop(Duration::ZERO, std::future::pending()).await;
+
+        assert_eq!(attempt.stopped(), Some(Stop::Shutdown));
+        assert!(runtime.is_in_a_hurry(), "stacks of interrupted attempts may take a minute to be told");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_stop_without_attempts_hurries_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let host = host(place.path()).await;
+        let runtime = Arc::clone(&host.runtime);
+
+        host.stop(Duration::from_secs(60), std::future::pending()).await;
+
+        assert!(!runtime.is_in_a_hurry());
+    }
+}

@@ -209,6 +209,12 @@ impl Runtime {
         self.env.symbolizer_thread.hurry();
     }
 
+    /// Returns whether [`Runtime::hurry`] was called.
+    #[cfg(test)]
+    pub(crate) fn is_in_a_hurry(&self) -> bool {
+        self.env.symbolizer_thread.is_in_a_hurry()
+    }
+
     /// Stops the runtime: drops guests that still run, wherever they stand, and waits for the threads that run them.
     ///
     /// It must not be called from a guest's import.

@@ -31,7 +31,7 @@ use crate::plugins::Registry;
 use crate::plugins::directory::Directory;
 use crate::plugins::published::{Shared, Sharing};
 use crate::plugins::separation::Separation;
-use crate::runtime::Runtime;
+use crate::runtime::{Compiler, Runtime};
 use crate::schedule::IMPLAUSIBLE;
 use crate::store::Store;
 use crate::store::hosts::{self, HostRecord};
@@ -97,7 +97,11 @@ impl Parts {
             lock_waits: Arc::clone(&lock_waits),
             virtual_time: None,
         });
-        let runtime = Runtime::new(config.runtime(), services)?;
+        let mut settings = config.runtime();
+        if cfg!(test) {
+            settings.compiler = Compiler::InProcess; // the harness of unit tests is no program that compiles
+        }
+        let runtime = Runtime::new(settings, services)?;
         let plugins = Arc::new(Registry::new(Arc::clone(&catalog)).bounded_by(Arc::clone(&tenants)));
         let budgets = Arc::new(Budgets::new(Arc::clone(&catalog), Arc::clone(&tenants), Arc::clone(&clock)));
         Ok(Self {

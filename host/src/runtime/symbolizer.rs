@@ -79,6 +79,12 @@ impl SymbolizerThread {
         self.stopping.send_replace(true);
     }
 
+    /// Returns whether [`SymbolizerThread::hurry`] was called.
+    #[cfg(test)]
+    pub(super) fn is_in_a_hurry(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
     /// Returns `stack`, of the component with this digest, in words; only the names of its functions if the words are
     /// not found in time.
     pub(super) async fn words(&self, digest: &str, stack: Stack) -> String {
