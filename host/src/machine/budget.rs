@@ -34,6 +34,8 @@ pub struct Budgets {
     tenants: Arc<Tenants>,
     clock: Arc<dyn Clock>,
     books: Mutex<Books>,
+    /// Locked while a claim is admitted and made.
+    claiming: tokio::sync::Mutex<()>,
     /// Notified when a tenant that had as many runs as it may has one less.
     freed: Notify,
     /// The number of attempts under way that are charged to a budget.
@@ -84,7 +86,15 @@ impl Budgets {
     /// Creates full budgets for the tasks of `catalog` and for `tenants`.
     pub fn new(catalog: Arc<Catalog>, tenants: Arc<Tenants>, clock: Arc<dyn Clock>) -> Self {
         let charged = watch::Sender::new(0);
-        Self { catalog, tenants, clock, books: Mutex::default(), freed: Notify::new(), charged }
+        Self {
+            catalog,
+            tenants,
+            clock,
+            books: Mutex::default(),
+            claiming: Default::default(),
+            freed: Notify::new(),
+            charged,
+        }
     }
 
     /// Begins an attempt. It is under way until the returned value is dropped.
@@ -113,6 +123,28 @@ impl Budgets {
         if let Some(rate) = self.tenant_rate(&task.tenant) {
             tenants.entry(task.tenant.clone()).or_insert_with(|| Bucket::full(rate, now)).take(more, rate, now);
         }
+    }
+
+    /// Charges an attempt that is over with the rest of its `fuel`. If its task is over its budget then, this waits for
+    /// the claim that was perhaps admitted before. So that claim cannot give the place of the attempt to another run: the
+    /// attempt gives it back in the store only after this.
+    pub async fn settle(&self, claim: &Claim, fuel: u64) {
+        self.used(claim.key, fuel);
+        if self.is_over(&claim.task) {
+            drop(self.claiming.lock().await);
+        }
+    }
+
+    /// Returns a guard to be held from asking for [`Budgets::admission`] until the claim is over.
+    pub async fn claiming(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.claiming.lock().await
+    }
+
+    fn is_over(&self, task: &TaskKey) -> bool {
+        let now = self.clock.now();
+        let mut books = self.books();
+        let bucket = books.tasks.get_mut(task);
+        bucket.is_some_and(|bucket| self.task_rate(task).is_some_and(|rate| bucket.recovers_at(rate, now).is_some()))
     }
 
     /// Returns which tasks and tenants may start how many runs.

@@ -59,7 +59,7 @@ impl Executor {
 
         let order = Order { claim: Arc::clone(&claim), task: Arc::clone(&ready.task), handle: Arc::clone(&handle) };
         let ended = self.runtime.run(&ready.prepared, order).await;
-        self.budgets.used(claim.key, ended.report().accounts.fuel);
+        self.budgets.settle(&claim, ended.report().accounts.fuel).await;
         if ended.claim_lost {
             warn!(run.id = %claim.key.run, task.name = %claim.task, "Lost the claim on a run of `{}`; its outcome is not written", claim.task);
         } else {

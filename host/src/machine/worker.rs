@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{debug, warn};
 
 use crate::catalog::Catalog;
-use crate::machine::budget::{Admission, Budgets};
+use crate::machine::budget::Budgets;
 use crate::machine::drain::{Duty, HostDuty};
 use crate::machine::executor::Executor;
 use crate::machine::host_pause::HostPause;
@@ -82,12 +82,8 @@ impl Worker {
             } else if pauses.borrow_and_update().since.is_some() || *duties.borrow_and_update() != Duty::Up {
                 Some(Duration::MAX)
             } else {
-                let admission = self.budgets.admission();
-                tasks.leave_out(&admission.over);
-                match self.claim(&tasks, &admission, slots.available_permits()).await {
-                    Ok(claimed) if claimed.claims.is_empty() => {
-                        Some(self.until(claimed.next_run_at.into_iter().chain(admission.recovers_at).min()))
-                    }
+                match self.claim(&mut tasks, slots.available_permits()).await {
+                    Ok(claimed) if claimed.claims.is_empty() => Some(self.until(claimed.next_run_at)),
                     Ok(claimed) => {
                         for claim in claimed.claims {
                             tokio::spawn(self.attempt(claim, &slots));
@@ -145,29 +141,32 @@ impl Worker {
     ///
     /// Those of the store.
     pub async fn take(&self, most: usize) -> crate::store::Result<Claimed> {
-        let mut tasks = Claimable::of(&self.catalog, &self.labels);
-        let admission = self.budgets.admission();
-        tasks.leave_out(&admission.over);
-        let claimed = self.claim(&tasks, &admission, most).await?;
-        let next_run_at = claimed.next_run_at.into_iter().chain(admission.recovers_at).min();
-        Ok(Claimed { next_run_at, ..claimed })
+        self.claim(&mut Claimable::of(&self.catalog, &self.labels), most).await
     }
 
-    async fn claim(&self, tasks: &Claimable, admission: &Admission, free: usize) -> crate::store::Result<Claimed> {
+    /// Claims what budgets admit, and returns when the next run is due or the next budget has recovered.
+    async fn claim(&self, tasks: &mut Claimable, free: usize) -> crate::store::Result<Claimed> {
         if tasks.offered.is_empty() {
             return Ok(Claimed::default());
         }
-        self.store
+        let claiming = self.budgets.claiming().await;
+        let admission = self.budgets.admission();
+        tasks.leave_out(&admission.over);
+        let claimed = self
+            .store
             .claim(ClaimRequest {
                 host: self.host.clone(),
                 tasks: Arc::clone(&tasks.offered),
                 policies: Arc::clone(&tasks.policies),
                 limit: free.min(self.store.batch()),
-                tenants: admission.shares.clone(),
+                tenants: admission.shares,
                 lease: self.lease,
                 now: self.clock.now(),
             })
-            .await
+            .await?;
+        drop(claiming);
+        let next_run_at = claimed.next_run_at.into_iter().chain(admission.recovers_at).min();
+        Ok(Claimed { next_run_at, ..claimed })
     }
 
     fn until(&self, next: Option<crate::time::Timestamp>) -> Duration {

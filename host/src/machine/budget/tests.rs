@@ -63,7 +63,11 @@ impl Rig {
     }
 
     fn begin(&self, run: i64, tenant: &str, task: &str) -> Underway {
-        self.budgets.begin(&Claim {
+        self.budgets.begin(&self.claim(run, tenant, task))
+    }
+
+    fn claim(&self, run: i64, tenant: &str, task: &str) -> Claim {
+        Claim {
             key: claim(run),
             task: key(tenant, task),
             due_at: self.clock.now(),
@@ -72,7 +76,7 @@ impl Rig {
             failures: 0,
             claimed_at: self.clock.now(),
             run_at: self.clock.now(),
-        })
+        }
     }
 
     /// Runs an attempt that uses `fuel`.
@@ -87,6 +91,25 @@ impl Rig {
         let until = self.budgets.held_back(&key(tenant, task))?.until?;
         Some(until.as_millis() - self.clock.now().as_millis())
     }
+}
+
+#[tokio::test]
+async fn an_attempt_that_used_up_its_budget_keeps_its_place_until_an_earlier_claim_is_over() {
+    let rig = Rig::new();
+    let (first, second) = (rig.claim(1, "default", "thrifty"), rig.claim(2, "default", "thrifty"));
+    let _underway = [rig.budgets.begin(&first), rig.budgets.begin(&second)];
+
+    let claiming = rig.budgets.claiming().await;
+    assert!(rig.budgets.admission().over.is_empty());
+    // It stays within the budget, so another run may have its place.
+    rig.budgets.settle(&first, 999).await;
+    let mut settled = std::pin::pin!(rig.budgets.settle(&second, 2));
+    assert!(futures_util::poll!(&mut settled).is_pending(), "the claim does not know yet that the budget is used up");
+    drop(claiming);
+    settled.await;
+
+    let _claiming = rig.budgets.claiming().await;
+    assert_eq!(rig.budgets.admission().over, BTreeSet::from([key("default", "thrifty")]));
 }
 
 #[test]
