@@ -198,19 +198,26 @@ fn children(parent: u32) -> BTreeMap<String, u32> {
     listed.split_whitespace().filter_map(|pid| pid.parse().ok()).filter_map(|pid| Some((name(pid)?, pid))).collect()
 }
 
-/// Runs the part of `make run` that follows the build, with the manifests that it finds.
+/// The address of the remotes of `make run`.
+const USUAL: &str = "127.0.0.1:7400";
+
+/// Runs the part of `make run` that follows the build, with the manifests that it finds. The remotes have a port of
+/// their own, because the usual one may be in use by another test or a person.
 #[test]
 fn the_script_of_make_run_shows_the_page_of_the_examples_and_ends_them_all_together() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let makefile = fs::read_to_string(repository.join("Makefile")).unwrap();
     assert!(makefile.contains("\n\tscripts/run.sh $(TARGET)/debug\n"), "`make run` runs something else");
     let directory = Setup::default().new_directory();
+    let remotes = format!("127.0.0.1:{}", sexton_testkit::ports::free());
     for example in ["hello", "hang", "report", "frontpage"] {
         let manifest = fs::read_to_string(repository.join(format!("plugins/{example}.toml"))).unwrap();
+        assert_eq!(manifest.matches(USUAL).count(), if example == "frontpage" { 2 } else { 0 }, "{example}");
+        let manifest = manifest.replace(USUAL, &remotes);
         drop_in(directory.path(), example, &guest(example), Some(&manifest));
     }
     let mut script = Command::new(repository.join("scripts/run.sh"));
-    script.arg(Path::new(SEXTON).parent().unwrap()).process_group(0);
+    script.arg(Path::new(SEXTON).parent().unwrap()).arg(remotes).process_group(0);
 
     let host = Host::start_by(script, directory, &[]);
     let group = Group(host.pid());
