@@ -3,7 +3,7 @@
 //! A guest that cannot grow its own memory can still have the host keep things: bodies that are never sent, field
 //! lists, values, listings, handles. All of it counts against the task's memory limit, in one of three ways:
 //!
-//! - linear memory, as wasmtime asks for it (`limits`);
+//! - linear memory, tables and core instances, as wasmtime asks for them (`limits`);
 //! - a [`Charge`] for everything that the host makes or wraps itself, given back wherever the thing is dropped;
 //! - counting for what lies in the table of handles and cannot carry a charge ([`Ledger::expects`],
 //!   [`Ledger::counted`]): each call says how much it may add at most, and once that is a lot, the table is counted.
@@ -33,6 +33,13 @@ pub(crate) enum NoRoom {
         /// Bytes that the host held for the guest at that time.
         held: u64,
     },
+    /// The task's own limit has no room for the tables and core instances of its component.
+    State {
+        /// In bytes.
+        limit: u64,
+        /// Bytes that they need.
+        needed: u64,
+    },
     /// The limit of all runs of the host together is reached.
     Host {
         /// In bytes.
@@ -47,7 +54,12 @@ impl fmt::Display for NoRoom {
             Self::Task { limit, held } => write!(
                 f,
                 "asked for more than its {limit} bytes of memory, of which the host held {held} for it in handles, \
-                 requests, streams and values"
+                 requests, streams, values, tables and core instances"
+            ),
+            Self::State { limit, needed } => write!(
+                f,
+                "asked for more than its {limit} bytes of memory: the host would hold {needed} for it in tables and core \
+                 instances"
             ),
             Self::Host { limit } => write!(
                 f,
@@ -58,6 +70,16 @@ impl fmt::Display for NoRoom {
 }
 
 impl std::error::Error for NoRoom {}
+
+impl NoRoom {
+    /// Returns the reason for a guest whose tables and core instances need so many bytes.
+    pub(crate) fn for_state(self, needed: u64) -> Self {
+        match self {
+            Self::Task { limit, .. } => Self::State { limit, needed },
+            other => other,
+        }
+    }
+}
 
 /// The account of one attempt.
 #[derive(Debug)]
@@ -130,6 +152,15 @@ impl Ledger {
         self.take(bytes)?;
         self.linear.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Adds `bytes` that the host holds for the guest until the end of the attempt.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRoom`] if that is more than the attempt may have.
+    pub(crate) fn keep(&self, bytes: u64) -> Result<(), NoRoom> {
+        self.take(bytes)
     }
 
     /// Charges `bytes` that the host holds for the guest, until the charge is dropped.
@@ -255,6 +286,19 @@ mod tests {
         drop(body);
         assert_eq!((ledger.total(), ledger.held(), ledger.peak()), (600, 0, 900));
         ledger.grow(400).unwrap();
+    }
+
+    #[test]
+    fn what_is_kept_counts_until_the_end_of_the_attempt() {
+        let (ledger, all) = ledger(1000, 1000);
+        ledger.keep(700).unwrap();
+
+        assert_eq!(ledger.held(), 700);
+        assert_eq!(ledger.keep(301), Err(NoRoom::Task { limit: 1000, held: 700 }));
+        assert_eq!(ledger.grow(301), Err(NoRoom::Task { limit: 1000, held: 700 }));
+        drop(ledger);
+
+        assert!(all.take(1000));
     }
 
     #[test]

@@ -116,6 +116,8 @@ async fn call(prepared: &Prepared, store: &mut wasmtime::Store<Guest>, order: &O
     if let Err(why) = store.data_mut().open_granted(order).await {
         return Ok(Answer::Refused(why));
     }
+    // Before it is instantiated, which allocates all of it.
+    store.data_mut().space.holds(prepared.instances())?;
     prepared.start().call(store, order).await
 }
 

@@ -180,7 +180,7 @@ fn trapped(
 /// Returns the outcome of an attempt that got no more memory. If other runs have it all, its task is not at fault.
 fn without_room(no_room: &NoRoom) -> Outcome {
     match no_room {
-        NoRoom::Task { .. } => Outcome::OutOfMemory,
+        NoRoom::Task { .. } | NoRoom::State { .. } => Outcome::OutOfMemory,
         NoRoom::Host { .. } => Outcome::Lost,
     }
 }

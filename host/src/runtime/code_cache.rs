@@ -21,6 +21,7 @@ use wasmtime::component::Component;
 use crate::regular_file::{self, own};
 
 use super::compiler::Failure;
+use super::compiler::instances::{self, Compiled};
 use super::components::hex;
 use super::engine::engine_hash;
 use super::{RuntimeError, debug_info, resident, wording};
@@ -62,13 +63,13 @@ impl CodeCache {
     }
 
     /// Loads the component whose SHA-256 is `digest`, if its code is kept.
-    pub(super) fn find(&self, engine: &Engine, digest: &str) -> Option<Component> {
+    pub(super) fn find(&self, engine: &Engine, digest: &str) -> Option<Compiled> {
         let path = self.path(digest);
         match load(engine, &path) {
-            Ok(Some(component)) => {
+            Ok(Some(compiled)) => {
                 touch(&path);
                 touch(&digest_path(&path));
-                Some(component)
+                Some(compiled)
             }
             Ok(None) => None,
             Err(reason) => {
@@ -89,13 +90,13 @@ impl CodeCache {
         engine: &Engine,
         digest: &str,
         mut compile: impl FnMut(File) -> Result<(), Failure>,
-    ) -> Result<Component, Failure> {
+    ) -> Result<Compiled, Failure> {
         let path = self.path(digest);
         let kept = Half::of(&path).and_then(|half| Ok((half.file.try_clone()?, half)));
         match kept {
             Ok((file, half)) => match compile(file) {
                 Ok(()) => match half.finish_code(&path).map_err(|e| e.to_string()).and_then(|()| load(engine, &path)) {
-                    Ok(Some(component)) => return Ok(component),
+                    Ok(Some(compiled)) => return Ok(compiled),
                     Ok(None) => {}
                     Err(reason) => tracing::warn!(path = %path.display(), reason, "Could not keep compiled code"),
                 },
@@ -109,7 +110,9 @@ impl CodeCache {
         let no_room = |error: io::Error| Failure::NoRoom(error.to_string());
         let memory = memory().map_err(no_room)?;
         compile(memory.try_clone().map_err(no_room)?)?;
-        from_memory(engine, &memory).map_err(|error| Failure::NoRoom(wording::of_error(&error)))
+        let instances = instances::kept(&memory).map_err(no_room)?;
+        let component = from_memory(engine, &memory).map_err(|error| Failure::NoRoom(wording::of_error(&error)))?;
+        Ok(Compiled { component, instances })
     }
 
     /// Makes a file of `bytes` that has no name, and is gone when it is closed: on disk if there is room, else in
@@ -149,7 +152,7 @@ impl CodeCache {
 }
 
 /// Loads the component in `path`; returns `None` if there is none, and an error if it is not what was written.
-fn load(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
+fn load(engine: &Engine, path: &Path) -> Result<Option<Compiled>, String> {
     let written = |path: &Path| match own(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -160,9 +163,10 @@ fn load(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
     if digest_of(&code).map_err(|error| error.to_string())? != expected {
         return Err("its digest is another".into());
     }
+    let instances = instances::kept(&code).map_err(|error| error.to_string())?;
     let component = from_file(engine, &code).map_err(|e| wording::of_error(&e))?;
     resident::release(&component);
-    Ok(Some(component))
+    Ok(Some(Compiled { component, instances }))
 }
 
 /// Bytes of a digest in hex.
@@ -170,7 +174,7 @@ const DIGEST: u64 = 64;
 
 #[expect(unsafe_code, reason = "loading compiled code cannot be checked by the compiler; see the proof")]
 fn from_file(engine: &Engine, code: &File) -> wasmtime::Result<Component> {
-    // SAFETY: the file is what `precompile_component` of this very program returned, in this process or in a child that
+    // SAFETY: the file is what `precompile` of this very program returned, in this process or in a child that
     // was given nothing but the component: it is this user's and no other user may write to it, and the digest of the
     // open file was compared just now with the one written along with it, which is this user's as well. The file is
     // never changed in place, only replaced by renaming, so that the mapping stays the same. Wasmtime itself checks
@@ -181,7 +185,7 @@ fn from_file(engine: &Engine, code: &File) -> wasmtime::Result<Component> {
 #[expect(unsafe_code, reason = "loading compiled code cannot be checked by the compiler; see the proof")]
 fn from_memory(engine: &Engine, code: &File) -> wasmtime::Result<Component> {
     // SAFETY: `code` is a file in memory that was made for this and has no name. Its contents are what
-    // `precompile_component` of this very program returned, in this process or in a child that has ended, and no other
+    // `precompile` of this very program returned, in this process or in a child that has ended, and no other
     // process has seen it.
     unsafe { Component::deserialize_file(engine, format!("/proc/self/fd/{}", code.as_raw_fd())) }
 }
@@ -285,7 +289,7 @@ impl Drop for Half {
 mod tests {
     use std::io::Write as _;
 
-    use super::{CodeCache, Failure, LEFT_BEHIND};
+    use super::{CodeCache, Failure, LEFT_BEHIND, instances};
     use crate::runtime::engine::CodeSettings;
     use crate::runtime::engine::engine_hash;
     use crate::runtime::{Compiler, RuntimeConfig, engine};
@@ -324,7 +328,7 @@ mod tests {
             let cache = CodeCache::open(place.path().into(), &running).unwrap();
 
             let compile = |mut file: std::fs::File| {
-                file.write_all(&compiling.precompile_component(&component()).unwrap()).unwrap();
+                file.write_all(&instances::precompile(&compiling, &component()).unwrap()).unwrap();
                 Ok(())
             };
             cache.keep(&running, "1234", compile).unwrap();
@@ -351,7 +355,7 @@ mod tests {
 
         let kept = cache.keep(&engine, "1234", |mut file| {
             tries += 1;
-            let code = engine.precompile_component(&component()).unwrap();
+            let code = instances::precompile(&engine, &component()).unwrap();
             if tries == 1 {
                 file.write_all(&code[..code.len() / 2]).unwrap();
                 return Err(Failure::NoRoom("no space left on device".into()));
@@ -371,7 +375,7 @@ mod tests {
         let (engine, _) = engine::build(&config(place.path().into())).unwrap();
         let cache = CodeCache::open(place.path().into(), &engine).unwrap();
         let kept = cache.keep(&engine, "1234", |mut file| {
-            file.write_all(&engine.precompile_component(&component()).unwrap()).unwrap();
+            file.write_all(&instances::precompile(&engine, &component()).unwrap()).unwrap();
             Ok(())
         });
         kept.unwrap();
@@ -441,7 +445,7 @@ mod tests {
         std::fs::create_dir(&code).unwrap();
 
         let kept = cache.keep(&engine, "5678", |mut file| {
-            file.write_all(&engine.precompile_component(&component()).unwrap()).unwrap();
+            file.write_all(&instances::precompile(&engine, &component()).unwrap()).unwrap();
             Ok(())
         });
 

@@ -8,6 +8,7 @@
 //! elapsed time, which is no fault of the component.
 
 pub(super) mod child;
+pub(super) mod instances;
 pub(super) mod names;
 mod waiting;
 

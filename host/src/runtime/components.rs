@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::lengths;
 
+use super::compiler::instances::Compiled;
 use super::kinds::Kind;
 use super::wording;
 
@@ -110,6 +111,7 @@ pub struct Component {
     size: u64,
     kind: Kind,
     imports: Vec<String>,
+    instances: u64,
     pub(super) wasm: wasmtime::component::Component,
 }
 
@@ -117,10 +119,11 @@ impl Component {
     /// Checks and wraps `compiled`, which was compiled from the `size` bytes with this digest.
     pub(super) fn of(
         engine: &wasmtime::Engine,
-        compiled: wasmtime::component::Component,
+        compiled: Compiled,
         digest: String,
         size: u64,
     ) -> Result<Self, LoadError> {
+        let Compiled { component: compiled, instances } = compiled;
         let ty = compiled.component_type();
         let exports: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
         let kind = kind_of(&exports)?;
@@ -133,7 +136,7 @@ impl Component {
         if let Err(error) = compiled.initialize_copy_on_write_image() {
             return Err(LoadError::Invalid(wording::of_error(&error)));
         }
-        Ok(Self { digest, size, kind, imports, wasm: compiled })
+        Ok(Self { digest, size, kind, imports, instances, wasm: compiled })
     }
 
     /// Returns the SHA-256 of the file, in hex.
@@ -149,6 +152,11 @@ impl Component {
     /// Returns the way to run it.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Returns the bytes that its core instances need in each run, beside linear memories and tables.
+    pub(super) fn instances(&self) -> u64 {
+        self.instances
     }
 
     /// Returns its imports, such as `wasi:clocks/wall-clock@0.2.6`.

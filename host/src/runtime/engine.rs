@@ -217,9 +217,9 @@ impl TickerState {
     }
 }
 
-/// Version of what this program does to a component before compiling it. Raise it when that changes; code of another
+/// Version of what this program does to a component before and after compiling it. Raise it when that changes; code of another
 /// version is compiled anew.
-const PREPARED: u32 = 2;
+const PREPARED: u32 = 3;
 
 /// Hashes all that the code of `engine` depends on. The hash is the same in every process of this program.
 pub(super) fn engine_hash(engine: &Engine) -> u64 {

@@ -29,11 +29,20 @@ impl fmt::Display for Breach {
 
 impl std::error::Error for Breach {}
 
+/// Bytes of tables and of core instances that no run is charged for. Components of compilers need less, and are charged
+/// for what they do rather than for how they are built.
+const FREE: u64 = 64 << 10;
+
+/// An element of a table of functions, which is a pointer.
+const ELEMENT: u64 = size_of::<usize>() as u64;
+
 /// Linear memory and tables: how much is in use, and whether more was asked for than allowed.
 #[derive(Debug)]
 pub(super) struct Space {
     /// Linear memory, and what the host holds for the guest.
     pub(super) ledger: Arc<Ledger>,
+    /// Bytes of tables and core instances.
+    state: u64,
     elements: u64,
     elements_limit: u64,
     /// The reason that memory was refused, if it was.
@@ -44,7 +53,21 @@ pub(super) struct Space {
 
 impl Space {
     pub(super) fn new(limits: &Limits, ledger: Arc<Ledger>) -> Self {
-        Self { ledger, elements: 0, elements_limit: limits.table_elements, memory_refused: None, table_refused: false }
+        let elements_limit = limits.table_elements;
+        Self { ledger, state: 0, elements: 0, elements_limit, memory_refused: None, table_refused: false }
+    }
+
+    /// Adds `bytes` of tables or core instances, which stay until the end of the attempt.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRoom`] if that is more than the attempt may have.
+    pub(super) fn holds(&mut self, bytes: u64) -> Result<(), NoRoom> {
+        let state = self.state.saturating_add(bytes);
+        let charged = |state: u64| state.saturating_sub(FREE);
+        self.ledger.keep(charged(state) - charged(self.state)).map_err(|no_room| no_room.for_state(state))?;
+        self.state = state;
+        Ok(())
     }
 }
 
@@ -76,8 +99,12 @@ impl ResourceLimiter for Space {
         let total = grown(self.elements, self.elements_limit, current, desired);
         match total.filter(|_| fits) {
             Some(total) => {
-                self.elements = total;
-                Ok(true)
+                let held = self.holds((desired.saturating_sub(current) as u64).saturating_mul(ELEMENT));
+                self.memory_refused = held.err().or(self.memory_refused);
+                if held.is_ok() {
+                    self.elements = total;
+                }
+                Ok(held.is_ok())
             }
             None => {
                 self.table_refused |= total.is_none();

@@ -33,6 +33,7 @@ pub struct Prepared {
     kind: Kind,
     digest: Arc<str>,
     heeds: bool,
+    instances: u64,
     start: Start<Guest>,
     /// Whether its last run had to be ended while it spun.
     hog: AtomicBool,
@@ -51,6 +52,11 @@ impl Prepared {
     /// Returns whether the guest can be told that it must end.
     pub(super) fn heeds(&self) -> bool {
         self.heeds
+    }
+
+    /// Returns the bytes that its core instances need in each run, beside linear memories and tables.
+    pub(super) fn instances(&self) -> u64 {
+        self.instances
     }
 
     pub(super) fn start(&self) -> &Start<Guest> {
@@ -140,7 +146,8 @@ impl<'a> Linking<'a> {
         let imports = self.component.imports();
         let heeds = imports.iter().any(|import| import.starts_with("sexton:task/cancellation@"));
         let (kind, digest) = (self.component.kind(), Arc::from(self.component.digest()));
-        Ok(Prepared { kind, digest, heeds, start, hog: AtomicBool::new(false) })
+        let instances = self.component.instances();
+        Ok(Prepared { kind, digest, heeds, instances, start, hog: AtomicBool::new(false) })
     }
 
     fn link(&self, task: &Task) -> Result<Start<Guest>, Refusal> {

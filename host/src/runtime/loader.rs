@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use wasmtime::Engine;
 
 use super::code_cache::CodeCache;
-use super::compiler::{Apart, Failure, names};
+use super::compiler::{Apart, Failure, instances, names};
 use super::components::{self, Component, LoadError, look};
 use super::lanes::lower_priority;
 use super::wording;
@@ -233,7 +233,7 @@ impl Shared {
         let compile = |mut code: File| {
             let invalid = |error| Failure::Error(LoadError::Invalid(wording::of_error(&error)));
             let wasm = names::without_endless(wasm.into());
-            let compiled = self.engine.precompile_component(&wasm).map_err(invalid)?;
+            let compiled = instances::precompile(&self.engine, &wasm).map_err(invalid)?;
             io::Write::write_all(&mut code, &compiled).map_err(|error| Failure::NoRoom(error.to_string()))
         };
         match whole(|| self.cache.keep(&self.engine, digest, compile)) {

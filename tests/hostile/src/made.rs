@@ -10,6 +10,7 @@ pub(crate) mod function_wide;
 pub(crate) mod functions_many;
 pub(crate) mod import_flood;
 pub(crate) mod import_ungranted;
+pub(crate) mod instance_hoard;
 pub(crate) mod instances_doubling;
 pub(crate) mod instances_many;
 pub(crate) mod malformed;

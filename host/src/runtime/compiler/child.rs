@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{
-    DumpableBehavior, Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_dumpable_behavior,
+    DumpableBehavior, Pid, Resource, Rlimit, Signal, getppid, getpriority_process, getrlimit, set_dumpable_behavior,
     set_parent_process_death_signal, setpriority_process, setrlimit,
 };
 use rustix::thread::{
@@ -20,7 +20,7 @@ use rustix::thread::{
 use crate::runtime::engine::{CodeSettings, engine_hash};
 use crate::runtime::{debug_info, wording};
 
-use super::names;
+use super::{instances, names};
 
 /// The work of a child: the first of its arguments, which is not a command for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +183,7 @@ fn engine(reservation: u64) -> Result<wasmtime::Engine, (Exit, String)> {
 
 fn code(engine: &wasmtime::Engine, wasm: Vec<u8>) -> Result<Vec<u8>, (Exit, String)> {
     let wasm = names::without_endless(wasm.into());
-    engine.precompile_component(&wasm).map_err(|error| match error.is::<wasmtime::OutOfMemory>() {
+    instances::precompile(engine, &wasm).map_err(|error| match error.is::<wasmtime::OutOfMemory>() {
         true => Exit::OutOfMemory.because(wording::of_error(&error)),
         false => Exit::Invalid.because(wording::of_error(&error)),
     })
@@ -231,8 +231,7 @@ fn confine(brief: &Brief) -> io::Result<()> {
     }
     // Makes the system choose this process if the machine runs out of memory. If that fails, the limit still holds.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-    // Fails if the host's own priority is lower still, which is as good.
-    let _ = setpriority_process(None, PRIORITY);
+    give_way();
     rustix::thread::set_no_new_privs(true)?;
     drop_capabilities()?;
     // Makes no core files, and keeps other processes of this user from looking into this one.
@@ -255,6 +254,15 @@ fn confine(brief: &Brief) -> io::Result<()> {
     }
     // Set last, so that a process seen under this name is confined.
     Ok(rustix::thread::set_name(c"sexton-compile")?)
+}
+
+/// Lowers the priority of this process to [`PRIORITY`]. A priority that is lower still stays: only a child of root could
+/// raise it, and its host was told to give way to others.
+fn give_way() {
+    // If it fails, the child competes with the host as an equal. Its limits still hold.
+    if getpriority_process(None).is_ok_and(|niceness| niceness < PRIORITY) {
+        let _ = setpriority_process(None, PRIORITY);
+    }
 }
 
 /// Gives up what a child of root, or of a host with capabilities, could do beyond its user's own files. This is
@@ -281,7 +289,27 @@ fn limit(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Brief, Exit};
+    use rustix::process::{getpriority_process, setpriority_process};
+
+    use super::{Brief, Exit, PRIORITY, give_way};
+
+    #[test]
+    fn a_child_never_has_a_higher_priority_than_its_host() {
+        // On Linux the calls are about the thread, and a new thread begins where the test is.
+        let lowered_from = |niceness: i32| {
+            let thread = std::thread::spawn(move || {
+                setpriority_process(None, niceness).expect("it is not raised");
+                give_way();
+                getpriority_process(None).unwrap()
+            });
+            thread.join().unwrap()
+        };
+
+        let now = getpriority_process(None).unwrap();
+        assert_eq!(lowered_from(now), now.max(PRIORITY));
+        assert_eq!(lowered_from(15.max(now)), 15.max(now));
+        assert_eq!(lowered_from(19), 19);
+    }
 
     #[test]
     fn a_brief_arrives_unchanged() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::rig::{Rig, exiting, limits, program, runner, task};
+use super::rig::{Rig, component, exiting, limits, program, runner, task};
 use crate::lifecycle::Ending;
 use crate::run::{Outcome, Output};
 use crate::task::{Limits, Task};
@@ -129,6 +129,65 @@ async fn a_table_bomb_is_refused_more_elements() {
 
     assert_eq!(ended.report().outcome, Outcome::Trapped, "{ended:?}");
     assert!(ended.report().message.as_deref().unwrap().starts_with("asked for more than its 20000 table elements"));
+}
+
+/// Makes a program that also has `count` instances of a module with `fields`.
+fn crowd(count: usize, fields: &str) -> Vec<u8> {
+    let crowd = "(core instance (instantiate $crowd))".repeat(count);
+    component(&format!(
+        r#"(core module $crowd {fields}) {crowd}
+           (core module $m (func (export "run") (result i32) i32.const 0))
+           (core instance $i (instantiate $m))
+           (func $run (result (result)) (canon lift (core func $i "run")))
+           (instance $export (export "run" (func $run)))
+           (export "wasi:cli/run@0.2.0" (instance $export))"#
+    ))
+}
+
+#[tokio::test]
+async fn a_component_whose_core_instances_need_more_than_it_may_have_runs_out_of_memory() {
+    let rig = Rig::new();
+    // Passive segments of 32 kB in each of sixty instances, from a file of some kilobytes.
+    let hoard = crowd(60, &format!("(func $f) (elem func {})", "$f ".repeat(2000)));
+    assert!(hoard.len() < 10_000, "{}", hoard.len());
+
+    let ended = rig.run(hoard.clone(), Limits { memory: 1 << 20, ..limits() }).await;
+
+    assert_eq!(ended.report().outcome, Outcome::OutOfMemory, "{ended:?}");
+    let message = ended.report().message.as_deref().unwrap();
+    assert!(message.starts_with("asked for more than its 1048576 bytes of memory: the host would hold 1"), "{message}");
+    assert!(message.contains("in tables and core instances"), "{message}");
+    assert_eq!(ended.report().accounts.peak_memory, 0, "it must not be instantiated");
+
+    let fits = rig.run(hoard, Limits { memory: 4 << 20, ..limits() }).await;
+    assert_eq!(fits.report().outcome, Outcome::Succeeded, "{fits:?}");
+    let peak = fits.report().accounts.peak_memory;
+    assert!((60 * 32_000 - (64 << 10)..60 * 34_000).contains(&peak), "{peak}");
+}
+
+#[tokio::test]
+async fn elements_of_tables_count_as_memory() {
+    let rig = Rig::new();
+    let bomb = "(loop $again (br_if $again (i32.ne (table.grow (ref.null func) (i32.const 1000)) (i32.const -1)))) unreachable";
+    let limits = Limits { memory: 256 << 10, table_elements: 100_000, ..limits() };
+
+    let ended = rig.run(program("(table 1 funcref)", bomb), limits.clone()).await;
+    assert_eq!(ended.report().outcome, Outcome::OutOfMemory, "{ended:?}");
+    let message = ended.report().message.as_deref().unwrap();
+    assert!(message.contains("in tables and core instances"), "{message}");
+
+    let declared = rig.run(program("(table 90000 funcref)", "i32.const 0"), limits).await;
+    assert_eq!(declared.report().outcome, Outcome::OutOfMemory, "{declared:?}");
+}
+
+#[tokio::test]
+async fn a_component_as_compilers_make_it_is_not_charged_for_its_tables_and_instances() {
+    let rig = Rig::new();
+
+    let ended = rig.run(runner("", "(table 500 funcref)", "i32.const 8"), limits()).await;
+
+    assert_eq!(ended.report().outcome, Outcome::Succeeded, "{ended:?}");
+    assert_eq!(ended.report().accounts.peak_memory, 2 << 16);
 }
 
 #[tokio::test]

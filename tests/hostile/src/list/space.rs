@@ -21,6 +21,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         runs(of!(rust "body_hoard"), HOARDED).memory_mib(4).deadline_ms(10_000).check(is_told_what_was_held),
         runs(of!(rust "response_hoard"), HOARDED).memory_mib(4).deadline_ms(10_000).check(is_told_what_was_held),
         runs(of!(rust "request_words"), HOARDED).memory_mib(16).deadline_ms(10_000).check(is_told_what_was_held),
+        runs(of!(made instance_hoard), &["out-of-memory"]).memory_mib(4).says("in tables and core instances"),
         quarantined(of!(text "memory_many"), "memories"),
         runs(of!(text "memory_grow_loop"), &["timed-out"]),
         runs(of!(rust "memory_copy"), &["timed-out", "out-of-fuel"]),
